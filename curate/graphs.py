@@ -1,0 +1,52 @@
+"""Preference graphs: per prompt, the weight of votes that prefer one response to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int = npt.NDArray[np.int32]
+Index = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """B prompts with N responses each. Nothing is padded."""
+
+    prompts: Index
+    """(B,) which prompts."""
+    slots: Index
+    """(B, N) the numbers of their responses."""
+    wins: Float
+    """(B, N, N) weight of votes that prefer i to j; a tie gives half to each side. The diagonal is 0."""
+
+
+def build_graphs(*, left: Int, right: Int, share_left: Float, weight: Float, offsets: Index) -> tuple[GraphBatch, ...]:
+    """One batch for each number of responses N ≥ 1, smallest first; prompts in order within a batch.
+
+    left, right: (V,) response numbers. share_left: (V,) in [0, 1], the part of the vote that prefers left.
+    weight: (V,). offsets: (P + 1,) the first response of each prompt.
+    """
+    size = np.diff(offsets)
+    prompt = np.searchsorted(offsets, left, side="right") - 1
+    batches = []
+    for n in np.unique(size[size > 0]):
+        prompts = np.flatnonzero(size == n)
+        place = np.full(len(size), -1)
+        place[prompts] = np.arange(len(prompts))
+        mine = place[prompt] >= 0
+        b, first = place[prompt[mine]], offsets[prompt[mine]]
+        i, j, w, s = left[mine] - first, right[mine] - first, weight[mine], share_left[mine]
+        cells = len(prompts) * n * n
+        wins = _sum_cells((b * n + i) * n + j, w * s, cells) + _sum_cells((b * n + j) * n + i, w * (1 - s), cells)
+        slots = offsets[prompts, None] + np.arange(n)
+        batches.append(GraphBatch(prompts=prompts, slots=slots, wins=wins.reshape(len(prompts), n, n)))
+    return tuple(batches)
+
+
+def _sum_cells(cell: Index, weight: Float, cells: int) -> Float:
+    """(cells,) sums of the weights that fall on each cell."""
+    return np.bincount(cell, weights=weight, minlength=cells).astype(np.float64, copy=False)

@@ -1,0 +1,153 @@
+"""What each job may be told: one frozen model a job, read from curate.toml, a recipe or the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Document
+
+RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda"]
+RANKER_NAMES: tuple[RankerName, ...] = (
+    "bradley-terry",
+    "pagerank",
+    "feedback-arc-set",
+    "ensemble",
+    "win-rate",
+    "borda",
+)
+
+
+class Mapping(Document):
+    """How the columns and values of a vote file are to be read, where they do not speak for themselves."""
+
+    columns: dict[str, str] = {}
+    """field -> column, for example {"annotator_id": "user"}; an empty column name switches a field off."""
+    outcomes: dict[str, str] = {}
+    """value -> left | right | tie | both_bad, for example {"1": "left"}."""
+    sides: Literal["auto", "shown", "unknown"] = "auto"
+    """Was a row's first response the one shown left? "auto": only where the columns are named left and right."""
+
+
+class IngestConfig(Document):
+    """How vote files become votes in the store."""
+
+    mapping: Mapping = Mapping()
+    on_error: Literal["stop", "reject"] = "stop"
+    """A file that breaks in the middle: "stop" leaves the store as it was; "reject" rejects only what is not whole."""
+    repeats: Literal["last", "all", "reject"] = "last"
+    """An annotator who votes again on a pair: keep the last vote, keep all, or reject what comes after the first."""
+
+
+class BradleyTerryConfig(Document):
+    """Hyperparameters of the Bradley-Terry ranker."""
+
+    ridge: Annotated[float, Field(gt=0)] = 0.1
+    """Precision of the normal prior on strengths, 1 / logits²."""
+
+
+class PageRankConfig(Document):
+    """Hyperparameters of the PageRank ranker."""
+
+    damping: Annotated[float, Field(gt=0, lt=1)] = 0.85
+
+
+class FeedbackArcSetConfig(Document):
+    """Hyperparameters of the exact feedback-arc-set ranker."""
+
+    max_states: Annotated[int, Field(gt=0)] = 200_000
+    """Subsets the dynamic program may hold for one prompt before the integer program takes over."""
+    max_nodes: Annotated[int, Field(gt=0)] = 20_000
+    """Branch-and-bound nodes of the integer program, per component: a count, so that no result depends on the clock."""
+
+
+class DenoiseConfig(Document):
+    """How votes become one ranking a prompt."""
+
+    ranker: RankerName = "ensemble"
+    """Whose order becomes the ranking."""
+    weights: dict[RankerName, Annotated[float, Field(ge=0)]] = {
+        "bradley-terry": 1.0,
+        "pagerank": 1.0,
+        "feedback-arc-set": 1.0,
+    }
+    """Members of the ensemble and their weights."""
+    prompts: tuple[str, ...] = ()
+    """Only these prompts (all when empty)."""
+    min_votes: Annotated[int, Field(ge=1)] = 1
+    """A prompt with fewer votes is reported as thin and not ranked."""
+    disconnected: Literal["components", "skip"] = "components"
+    """Responses that no chain of votes connects: rank each connected component on its own, or skip the prompt."""
+    both_bad: Literal["tie", "drop"] = "tie"
+    """What a both_bad vote says about the order of the two: that they are equal, or nothing."""
+    bradley_terry: BradleyTerryConfig = BradleyTerryConfig()
+    pagerank: PageRankConfig = PageRankConfig()
+    feedback_arc_set: FeedbackArcSetConfig = FeedbackArcSetConfig()
+
+    @model_validator(mode="after")
+    def _weights_name_members(self) -> DenoiseConfig:
+        if "ensemble" in self.weights:
+            raise ValueError("the ensemble cannot be a member of itself")
+        if self.ranker == "ensemble" and not sum(self.weights.values()) > 0:
+            raise ValueError("the ensemble needs at least one member with a weight above 0")
+        return self
+
+
+class SplitConfig(Document):
+    """Which prompts are kept for the benchmark. Written into the store at the first export and fixed from then on."""
+
+    benchmark_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Expected share of the units (videos; prompts without one) that go to the benchmark."""
+    seed: int = 0
+
+
+class ExportConfig(Document):
+    """How rankings become shards."""
+
+    split: SplitConfig = SplitConfig()
+    run: str = ""
+    """The denoise run to export (its id or a prefix of it); the latest when empty."""
+    responses: Annotated[int, Field(ge=0)] = 4
+    """Responses in an item; 0 takes all that a prompt has (training items only)."""
+    items_per_prompt: Annotated[int, Field(ge=1)] = 4
+    """Items drawn from one prompt, at most."""
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Leave out items whose confidence is below this."""
+    rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
+    seed: int = 0
+
+
+class SimulateConfig(Document):
+    """The shape of a simulated world of votes."""
+
+    prompts: Annotated[int, Field(ge=1)] = 450
+    models: Annotated[int, Field(ge=2)] = 19
+    annotators: Annotated[int, Field(ge=1)] = 120
+    votes_per_pair: Annotated[float, Field(gt=0)] = 1.0
+    """Expected votes on each pair of each prompt; below 1, pairs are left out at random."""
+    model_spread: Annotated[float, Field(ge=0)] = 1.0
+    """Standard deviation of the models' mean strengths, logits."""
+    interaction: Annotated[float, Field(ge=0)] = 1.0
+    """Standard deviation of a response's own strength around its model's, logits."""
+    spammers: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of annotators who vote without looking."""
+    care: Annotated[float, Field(ge=0)] = 0.4
+    """Standard deviation of log discrimination between honest annotators."""
+    ties: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Share of ties between two equally strong responses."""
+    left_bias: float = 0.15
+    """Mean advantage of the response shown left, logits."""
+    prompts_per_video: Annotated[int, Field(ge=1)] = 1
+    seed: int = 0
+
+
+class Settings(Document):
+    """The project's own defaults, from curate.toml or [tool.curate] of pyproject.toml."""
+
+    store: Path = Path("curate.duckdb")
+    ingest: IngestConfig = IngestConfig()
+    denoise: DenoiseConfig = DenoiseConfig()
+    export: ExportConfig = ExportConfig()
+    simulate: SimulateConfig = SimulateConfig()

@@ -1,0 +1,34 @@
+"""One item of a shard: the columns of the Parquet files, and the keys of the trainer's JSONL."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ItemColumn(NamedTuple):
+    name: str
+    type: str
+    meaning: str
+
+
+ITEM_COLUMNS: tuple[ItemColumn, ...] = (
+    ItemColumn("item_id", "string", "digest of prompt and responses; unique within a config"),
+    ItemColumn("prompt_id", "string", "the prompt"),
+    ItemColumn("prompt", "string", "its question (its id where no question is known)"),
+    ItemColumn("video", "string", "path of its video as ingested; null when none"),
+    ItemColumn("response_ids", "list<string>", "the responses, in the order shown"),
+    ItemColumn("models", "list<string>", "the model of each; null when not known"),
+    ItemColumn("responses", "list<string>", "what each says (its id where no text is known)"),
+    ItemColumn("ranks", "list<int32>", "rank of each within the item, 1 = best, equals share a rank"),
+    ItemColumn("scores", "list<float64>", "score of each in the prompt's ranking, higher is better"),
+    ItemColumn("best", "int32", "0-based position of the best response; null when the best rank is shared"),
+    ItemColumn(
+        "confidence",
+        "float64",
+        "P(the labelled best is the best of the item) under the Bradley-Terry posterior; null when the best is shared",
+    ),
+    ItemColumn("run_id", "string", "the denoise run behind the ranks"),
+)
+
+JSONL_KEYS = ("prompt", "responses", "rankings", "image", "video")
+"""The paper's official trainer reads these: rankings 1 = best; image and video are lists of paths or null."""

@@ -1,0 +1,54 @@
+"""manifest.json: what an export holds, and the chain of runs behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.base import Document
+
+
+class ManifestFile(Document):
+    path: str
+    """Relative to the manifest."""
+    sha256: str
+    bytes: int
+    rows: int | None
+    """None where the file is not a table."""
+
+
+class ManifestBatch(Document):
+    """One ingest behind the export."""
+
+    batch: str
+    files: tuple[tuple[str, str], ...]
+    """(file name, sha256) of what was read."""
+    counts: dict[str, Any]
+
+
+class ManifestRun(Document):
+    """One run behind the export."""
+
+    run: str
+    step: str
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    code_version: str
+
+
+class Manifest(Document):
+    """Written last: a folder without it is not a finished export. Holds no time and no path outside the folder."""
+
+    kind: str
+    """train | benchmark"""
+    schema_version: int
+    version: str
+    """Digest of the files below: moves with the content."""
+    run: ManifestRun
+    """The export itself."""
+    upstream: tuple[ManifestRun, ...]
+    """The denoise run it reads."""
+    batches: tuple[ManifestBatch, ...]
+    """The ingests whose votes the denoise run read, oldest first."""
+    counts: dict[str, Any]
+    """Items, prompts, and what was left out and why."""
+    files: tuple[ManifestFile, ...]

@@ -1,0 +1,154 @@
+"""What each job says when it is done: the JSON of ``--json``, field by field."""
+
+from __future__ import annotations
+
+from schemas.base import Document
+
+
+class FileReport(Document):
+    """One file of an ingest. rows = votes + duplicates + rejects."""
+
+    path: str
+    sha256: str
+    format: str
+    detected: dict[str, str]
+    """field -> column as read, and "outcome" values and sides in words."""
+    unused: tuple[str, ...]
+    """Columns that no field took."""
+    rows: int
+    votes: int
+    duplicates: int
+    rejects: int
+
+
+class IngestReport(Document):
+    """One ingest. Every row read is exactly one of a vote, a duplicate or a reject."""
+
+    store: str
+    batch: str
+    """The batch's id; empty in a dry run, and where nothing in the store changed."""
+    dry_run: bool
+    files: tuple[FileReport, ...]
+    rows: int
+    votes: int
+    duplicates: int
+    rejects: int
+    pairs: int
+    """Pairwise votes stored: votes, where a K-wise ranking counts as its pairs."""
+    reasons: dict[str, int]
+    """Rejects by reason."""
+    superseded: int
+    """Votes of earlier ingests that newer votes of the same annotators replaced (kept as rejects)."""
+    mended: int
+    """Rows that earlier ingests rejected and that are votes now."""
+    prompts: int
+    """Prompts new to the store."""
+    responses: int
+    """Responses new to the store."""
+    annotators: int
+    """Distinct annotators among the new votes."""
+    anonymous: int
+    """New votes without an annotator."""
+    sides_known: int
+    """New votes that say which response was shown left."""
+    warnings: tuple[str, ...]
+
+
+class DenoiseReport(Document):
+    """One denoise run."""
+
+    store: str
+    run: str
+    reused: bool
+    """True when the same run was already in the store and nothing was computed."""
+    ranker: str
+    votes: int
+    prompts: int
+    ranked: int
+    """Prompts with one full ranking."""
+    status: dict[str, int]
+    """Prompts by status: ranked, disconnected, thin, skipped."""
+    responses: int
+    """Responses ranked."""
+    proved: int
+    """Prompts whose feedback-arc-set order is proved optimal."""
+    gap: float
+    """Vote weight by which the other orders may still be improved, at most."""
+    unsolved: dict[str, int]
+    """Ranker -> prompts on which it stopped before its tolerance; rankers that always finished are left out."""
+    cyclic_triads: int
+    contradicted: float
+    """Share of the vote weight that goes against the final orders."""
+    agreement: dict[str, float]
+    """"a ~ b" -> mean Kendall tau-b between two rankers over prompts."""
+    weights: dict[str, float]
+    """The ensemble's weights, summing to 1; empty for a single ranker."""
+    warnings: tuple[str, ...]
+
+
+class ExportReport(Document):
+    """One export."""
+
+    out: str
+    run: str
+    kind: str
+    """train | benchmark"""
+    reused: bool
+    """True when the folder already held this very export."""
+    items: dict[str, int]
+    """config (train; 4way, pairwise) -> items."""
+    prompts: int
+    left_out: dict[str, int]
+    """Why prompts or items were left out -> how many."""
+    files: int
+    bytes: int
+
+
+class SimulateReport(Document):
+    """One simulated world."""
+
+    out: str
+    prompts: int
+    responses: int
+    annotators: int
+    spammers: int
+    votes: int
+    ties: float
+    """Share of ties among the votes."""
+    files: tuple[str, ...]
+
+
+class ComparisonReport(Document):
+    """How close a ranking came to a known truth. Means over prompts."""
+
+    prompts: int
+    missing: int
+    """Prompts of the truth that the run did not rank in full."""
+    kendall_tau: dict[str, float]
+    """ranker -> Kendall tau-b to the truth; "final" is the run's own order."""
+    top1: dict[str, float]
+    """ranker -> share of prompts whose first response is truly the best (a shared first rank counts its share)."""
+    best_of_4: dict[str, float]
+    """ranker -> chance that its best of four random responses of a prompt is truly their best."""
+
+
+class StatusReport(Document):
+    """What a store holds."""
+
+    store: str
+    bytes: int
+    schema_version: int
+    prompts: int
+    responses: int
+    models: int
+    annotators: int
+    votes: int
+    outcomes: dict[str, int]
+    sides_known: int
+    groups: int
+    """K-wise rankings among the votes."""
+    rejects: dict[str, int]
+    batches: int
+    runs: tuple[dict[str, str], ...]
+    """Every run: id, step, what it did in a line; the latest last."""
+    splits: dict[str, int]

@@ -1,0 +1,122 @@
+"""The tables of a store: every column with its SQL type and its meaning."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SCHEMA_VERSION = 1
+"""Version of the tables below and of the shards; written into every manifest."""
+
+
+class Column(NamedTuple):
+    name: str
+    type: str
+    meaning: str
+
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "prompts": (
+        Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
+        Column("question", "VARCHAR", "what is asked"),
+        Column("video", "VARCHAR", "path or id of its video"),
+        Column("given", "BOOLEAN NOT NULL", "came from a file of prompts; false: only seen in votes"),
+    ),
+    "responses": (
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt it answers"),
+        Column("response_id", "VARCHAR NOT NULL", "unique within its prompt"),
+        Column("model", "VARCHAR", "the model that gave it; NULL when not known"),
+        Column("text", "VARCHAR", "what it says"),
+        Column("given", "BOOLEAN NOT NULL", "came from a file of responses; false: only seen in votes"),
+    ),
+    "batches": (
+        Column("batch_id", "VARCHAR PRIMARY KEY", "digest of the batch's files, mapping and place in the store"),
+        Column("seq", "INTEGER NOT NULL", "1, 2, … in the order of ingest"),
+        Column("config", "JSON NOT NULL", "how it was read"),
+        Column("counts", "JSON NOT NULL", "rows, votes, duplicates, rejects, …"),
+    ),
+    "files": (
+        Column("batch_id", "VARCHAR NOT NULL", "the ingest that read it"),
+        Column("file_id", "INTEGER NOT NULL", "1, 2, … over the whole store"),
+        Column("path", "VARCHAR NOT NULL", "as it was given"),
+        Column("sha256", "VARCHAR NOT NULL", "digest of its bytes"),
+        Column("counts", "JSON NOT NULL", "rows, votes, duplicates, rejects"),
+    ),
+    "votes": (
+        Column("vote_key", "UHUGEINT NOT NULL", "identity: md5 of the platform id, or of content and occurrence"),
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt judged"),
+        Column("response_left", "VARCHAR NOT NULL", "the response shown left; if not sides_known, the first named"),
+        Column("response_right", "VARCHAR NOT NULL", "the other response"),
+        Column("outcome", "VARCHAR NOT NULL", "left | right | tie | both_bad"),
+        Column("sides_known", "BOOLEAN NOT NULL", "whether left and right are what the annotator saw"),
+        Column("annotator_id", "VARCHAR", "who voted; NULL when anonymous"),
+        Column("voted_at", "TIMESTAMP", "when, UTC"),
+        Column("seconds", "DOUBLE", "time on the task, seconds"),
+        Column("weight", "DOUBLE NOT NULL", "how much it counts, above 0"),
+        Column("group_id", "VARCHAR", "pairs of one K-wise ranking share it: they are not independent votes"),
+        Column("platform_id", "VARCHAR", "the platform's id of the vote"),
+        Column("file_id", "INTEGER NOT NULL", "the file it came from"),
+        Column("line", "BIGINT NOT NULL", "its line there"),
+    ),
+    "rejects": (
+        Column("batch_id", "VARCHAR NOT NULL", "the ingest that rejected it"),
+        Column("file_id", "INTEGER NOT NULL", "the file it came from"),
+        Column("file", "VARCHAR NOT NULL", "that file's path"),
+        Column("line", "BIGINT NOT NULL", "its line there (the item or row number in JSON arrays and Parquet)"),
+        Column("column_name", "VARCHAR", "the column at fault; NULL when it is the whole row"),
+        Column("value", "VARCHAR", "what stood there"),
+        Column("reason", "VARCHAR NOT NULL", "a code of REJECT_REASONS"),
+        Column("message", "VARCHAR NOT NULL", "the reason in words"),
+        Column("row", "VARCHAR", "the row as it was read"),
+        Column("vote_key", "UHUGEINT", "identity of the vote, where it got that far"),
+    ),
+    "runs": (
+        Column("run_id", "VARCHAR PRIMARY KEY", "digest of step, config, input and code version"),
+        Column("seq", "INTEGER NOT NULL", "order in which runs were last asked for"),
+        Column("step", "VARCHAR NOT NULL", "denoise | export-train | export-benchmark"),
+        Column("config", "JSON NOT NULL", "the job's whole config"),
+        Column("inputs", "JSON NOT NULL", "digests and runs that it read"),
+        Column("code_version", "VARCHAR NOT NULL", "version and source digest of curate"),
+        Column("seed", "BIGINT", "seed of its randomness; NULL where there is none"),
+        Column("report", "JSON NOT NULL", "what the job said"),
+    ),
+    "rankings": (
+        Column("run_id", "VARCHAR NOT NULL", "the denoise run"),
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt"),
+        Column("response_id", "VARCHAR NOT NULL", "the response"),
+        Column("component", "INTEGER NOT NULL", "responses that votes connect share it; 0 is the largest"),
+        Column("rank", "INTEGER NOT NULL", "1 = best within the component; equals share a rank"),
+        Column("score", "DOUBLE NOT NULL", "the ranker's score, higher is better"),
+        Column("strength", "DOUBLE NOT NULL", "Bradley-Terry strength, logits, mean 0 within a prompt"),
+        Column("strength_se", "DOUBLE NOT NULL", "its posterior standard deviation, logits"),
+    ),
+    "ranker_scores": (
+        Column("run_id", "VARCHAR NOT NULL", "the denoise run"),
+        Column("ranker", "VARCHAR NOT NULL", "which ranker"),
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt"),
+        Column("response_id", "VARCHAR NOT NULL", "the response"),
+        Column("rank", "INTEGER NOT NULL", "1 = best within the component, by this ranker"),
+        Column("score", "DOUBLE NOT NULL", "its score, higher is better"),
+    ),
+    "prompt_stats": (
+        Column("run_id", "VARCHAR NOT NULL", "the denoise run"),
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt"),
+        Column("status", "VARCHAR NOT NULL", "ranked | disconnected | thin | skipped"),
+        Column("votes", "BIGINT NOT NULL", "votes used"),
+        Column("ties", "BIGINT NOT NULL", "of them tie or both_bad"),
+        Column("responses", "INTEGER NOT NULL", "responses with a vote, or given in a file"),
+        Column("pairs_covered", "INTEGER NOT NULL", "pairs with a vote"),
+        Column("pairs_possible", "INTEGER NOT NULL", "n (n − 1) / 2"),
+        Column("components", "INTEGER NOT NULL", "groups that no vote connects; 1 = connected"),
+        Column("cyclic_triads", "BIGINT NOT NULL", "triples whose majorities run in a circle"),
+        Column("cost", "DOUBLE", "vote weight against the final order"),
+        Column("fas_cost", "DOUBLE", "vote weight against the feedback-arc-set order"),
+        Column("bound", "DOUBLE", "proved lower bound on any order's cost"),
+        Column("agreement", "DOUBLE", "mean Kendall tau-b between the ensemble's members; NULL below two"),
+        Column("solved", "BOOLEAN NOT NULL", "every ranker reached its tolerance and the bound is met"),
+    ),
+    "splits": (
+        Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
+        Column("unit", "VARCHAR NOT NULL", "its video, or itself: what is never divided"),
+        Column("split", "VARCHAR NOT NULL", "train | benchmark; never changes once written"),
+    ),
+}

@@ -1,0 +1,124 @@
+"""The column rules of a vote, a prompt and a response: written once, read by the detector, the cleaner and the docs."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Outcome = Literal["left", "right", "tie", "both_bad"]
+OUTCOMES: tuple[Outcome, ...] = ("left", "right", "tie", "both_bad")
+"""In this order an outcome's integer code is its index: 0 left, 1 right, 2 tie, 3 both_bad."""
+
+
+class FieldRule(NamedTuple):
+    """One field a table may carry, and the well-known column names it goes by (lower case; first match wins)."""
+
+    name: str
+    aliases: tuple[str, ...]
+    meaning: str
+
+
+VOTE_FIELDS: tuple[FieldRule, ...] = (
+    FieldRule(
+        "vote_id",
+        ("vote_id", "judgment_id", "judgement_id", "annotation_id", "assignment_id", "battle_id"),
+        "the platform's own id of this vote; unique per vote",
+    ),
+    FieldRule(
+        "prompt_id",
+        ("prompt_id", "question_id", "item_id", "instance_id", "prompt", "qid"),
+        "which prompt (a video and a question) was judged",
+    ),
+    FieldRule("question", ("question", "question_text", "prompt_text", "instruction"), "the prompt's question"),
+    FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "the prompt's video, as a path or id"),
+    FieldRule(
+        "left",
+        ("left", "response_left", "left_response", "left_id", "left_model", "model_left"),
+        "the response that was shown left",
+    ),
+    FieldRule(
+        "right",
+        ("right", "response_right", "right_response", "right_id", "right_model", "model_right"),
+        "the response that was shown right",
+    ),
+    FieldRule(
+        "response_a",
+        ("response_a", "response_a_id", "response_1", "response_x", "answer_a", "candidate_a"),
+        "one response; which side it was shown on is not said",
+    ),
+    FieldRule(
+        "response_b",
+        ("response_b", "response_b_id", "response_2", "response_y", "answer_b", "candidate_b"),
+        "the other response",
+    ),
+    FieldRule("model_a", ("model_a", "model_1", "model_x", "system_a"), "the model that gave the first response"),
+    FieldRule("model_b", ("model_b", "model_2", "model_y", "system_b"), "the model that gave the other response"),
+    FieldRule("text_a", ("text_a", "response_a_text", "left_text", "output_a"), "the first response's text"),
+    FieldRule("text_b", ("text_b", "response_b_text", "right_text", "output_b"), "the other response's text"),
+    FieldRule(
+        "outcome",
+        ("outcome", "winner", "choice", "label", "preference", "verdict", "vote"),
+        "who won: left, right, tie, both_bad, or the winner's name",
+    ),
+    FieldRule("responses", ("responses", "candidates", "answers", "models"), "K responses judged together, a list"),
+    FieldRule(
+        "rankings",
+        ("rankings", "ranking", "ranks", "order"),
+        "beside responses: their ranks (1 = best, ties allowed) or the responses in order, best first",
+    ),
+    FieldRule(
+        "annotator_id",
+        ("annotator_id", "annotator", "worker_id", "worker", "judge_hash", "judge", "rater_id", "rater", "user_id"),
+        "who voted; empty when not known",
+    ),
+    FieldRule(
+        "voted_at",
+        ("voted_at", "timestamp", "submit_time", "submitted_at", "created_at", "tstamp", "time", "date"),
+        "when: ISO 8601, or seconds or milliseconds since 1970; UTC where no zone is given",
+    ),
+    FieldRule(
+        "seconds",
+        ("seconds", "seconds_on_task", "time_on_task", "duration", "duration_s", "work_time_seconds", "lead_time"),
+        "time on the task, seconds",
+    ),
+    FieldRule("weight", ("weight", "vote_weight"), "how much the vote counts; 1 when absent"),
+)
+
+PROMPT_FIELDS: tuple[FieldRule, ...] = (
+    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "prompt", "id", "qid"), "the prompt's id"),
+    FieldRule("question", ("question", "question_text", "prompt_text", "text", "instruction"), "its question"),
+    FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "its video"),
+)
+
+RESPONSE_FIELDS: tuple[FieldRule, ...] = (
+    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "prompt", "qid"), "the prompt it answers"),
+    FieldRule("response_id", ("response_id", "response", "answer_id", "model", "id"), "the response's id"),
+    FieldRule("model", ("model", "model_name", "system"), "the model that gave it"),
+    FieldRule("text", ("text", "response_text", "answer", "output", "content"), "what it says"),
+)
+
+# Spellings of an outcome that do not depend on the columns; "left" and "right" belong to columns that say the side.
+TIE_WORDS = ("tie", "draw", "equal", "same", "tied")
+BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither", "none")
+LEFT_WORDS = ("left",)
+RIGHT_WORDS = ("right",)
+A_WORDS = ("a", "model_a", "response_a", "x", "model_x", "response_x")
+B_WORDS = ("b", "model_b", "response_b", "y", "model_y", "response_y")
+
+REJECT_REASONS: dict[str, str] = {
+    "broken-record": "the file cannot be read here",
+    "wrong-field-count": "the row has more or fewer fields than the header",
+    "bad-encoding": "the bytes are not UTF-8",
+    "empty-id": "a prompt or response has no id",
+    "self-comparison": "a response is compared with itself",
+    "unknown-outcome": "the outcome is none of the values that the mapping knows",
+    "ambiguous-outcome": "the outcome names one side and spells the other",
+    "bad-ranking": "the ranking does not rank its responses",
+    "bad-time": "the time cannot be read",
+    "future-vote": "the vote is dated after the ingest",
+    "bad-seconds": "the time on the task is not a number of seconds, 0 or more",
+    "bad-weight": "the weight is not a finite number above 0",
+    "unknown-prompt": "the prompt is not among those given",
+    "vote-id-conflict": "another vote has this vote id",
+    "repeated-vote": "the annotator voted on this pair again",
+}
+"""Why a row can be rejected: code -> meaning."""
