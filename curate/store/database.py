@@ -1,0 +1,235 @@
+"""The store: one DuckDB file, opened, migrated, and read as polars frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from curate.store.migrations import MIGRATIONS, migrate, version
+from schemas.errors import CurateError
+
+MEMORY_LIMIT = "2GiB"
+"""What DuckDB may hold in memory; past it, it spills beside the store."""
+
+
+class Store:
+    """One open store. Use it in a ``with`` block, or call ``close()``.
+
+    The methods without a verb (``rankings``, ``votes``, …) return polars frames in a fixed order.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self.connection = connection
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
+        """The store at ``path``. ``create`` makes it where it is missing; ``read_only`` lets several readers in.
+
+        Raises CurateError when it is missing, is not a store, comes of a newer curate, or another process holds it.
+        """
+        path = Path(path)
+        if not path.exists():
+            if not create:
+                raise CurateError(
+                    f"{path}: no such store", hint="make one with: curate ingest VOTES --store " + str(path)
+                )
+            _create(path)
+        connection = _connect(path, read_only=read_only)
+        try:
+            _check_version(connection, path, read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, path)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block or none of it."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
+        """Run one statement."""
+        self.connection.execute(sql, params)
+
+    def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
+        """The rows of a query, as a polars frame."""
+        frame = pl.from_arrow(self.connection.execute(sql, params).to_arrow_table())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
+        """The one value of a query with one row and one column."""
+        row = self.connection.execute(sql, params).fetchone()
+        assert row is not None
+        return row[0]
+
+    @contextmanager
+    def views(self, **frames: pl.DataFrame) -> Iterator[None]:
+        """Frames that the SQL of the block can name as tables."""
+        for name, frame in frames.items():
+            self.connection.register(name, frame.to_arrow())
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.connection.unregister(name)
+
+    # What a notebook asks for.
+
+    def votes(self) -> pl.DataFrame:
+        """Every vote, in the order of the files and lines it came from."""
+        return self.frame(
+            "SELECT * EXCLUDE (vote_key) FROM votes ORDER BY file_id, line, response_left, response_right"
+        )
+
+    def prompts(self) -> pl.DataFrame:
+        """Every prompt: prompt_id, question, video, given."""
+        return self.frame("SELECT * FROM prompts ORDER BY prompt_id")
+
+    def responses(self) -> pl.DataFrame:
+        """Every response: prompt_id, response_id, model, text, given.
+
+        A response without a model whose id answers several prompts is taken to be named after its model.
+        """
+        return self.frame(f"SELECT * FROM ({RESPONSES}) ORDER BY prompt_id, response_id")
+
+    def rejects(self) -> pl.DataFrame:
+        """Every rejected row: file, line, column, value, reason, message, row, batch_id."""
+        return self.frame(
+            "SELECT file, line, column_name AS 'column', value, reason, message, row, batch_id "
+            "FROM rejects ORDER BY file_id, line"
+        )
+
+    def runs(self) -> pl.DataFrame:
+        """Every run, the latest last: run_id, step, config, inputs, code_version, seed, report (JSON as text)."""
+        return self.frame("SELECT * EXCLUDE (seq) FROM runs ORDER BY seq")
+
+    def batches(self) -> pl.DataFrame:
+        """Every ingest, the latest last: batch_id, config, counts (JSON as text)."""
+        return self.frame("SELECT * EXCLUDE (seq) FROM batches ORDER BY seq")
+
+    def rankings(self, run: str = "") -> pl.DataFrame:
+        """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
+
+        prompt_id, response_id, model, component, rank (1 = best), score (higher is better), strength and strength_se
+        (Bradley-Terry, logits), and ``rank_NAME`` for every ranker that took part.
+        Raises CurateError where there is no such run.
+        """
+        run_id = self.denoise_run(run)
+        ranking = self.frame(
+            f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.score, k.strength, k.strength_se
+            FROM rankings k LEFT JOIN ({RESPONSES}) r USING (prompt_id, response_id)
+            WHERE k.run_id = ? ORDER BY k.prompt_id, k.component, k.rank, k.response_id""",
+            [run_id],
+        )
+        members = self.frame(
+            "SELECT ranker, prompt_id, response_id, rank FROM ranker_scores WHERE run_id = ?", [run_id]
+        )
+        names = sorted(members["ranker"].unique())
+        for name in names:
+            own = members.filter(pl.col("ranker") == name).select(
+                "prompt_id", "response_id", pl.col("rank").alias("rank_" + name.replace("-", "_"))
+            )
+            ranking = ranking.join(own, on=["prompt_id", "response_id"], how="left", maintain_order="left")
+        return ranking
+
+    def prompt_stats(self, run: str = "") -> pl.DataFrame:
+        """One row a prompt of a denoise run (the latest when empty): status, votes, coverage, cycles, cost, bound, …"""
+        return self.frame(
+            "SELECT * EXCLUDE (run_id) FROM prompt_stats WHERE run_id = ? ORDER BY prompt_id", [self.denoise_run(run)]
+        )
+
+    def denoise_run(self, run: str = "") -> str:
+        """The id of the denoise run that starts with ``run``; the latest asked for when empty."""
+        found = self.frame(
+            "SELECT run_id FROM runs WHERE step = 'denoise' AND starts_with(run_id, ?) ORDER BY seq DESC", [run]
+        )["run_id"]
+        if found.is_empty():
+            what = f"no denoise run {run!r}" if run else "no rankings yet"
+            raise CurateError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
+        if run and len(found) > 1:
+            raise CurateError(
+                f"{self.path}: {run!r} fits {len(found)} runs: {', '.join(found)}", hint="give more of the id"
+            )
+        return str(found[0])
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """One recorded run with its JSON read: run_id, step, config, inputs, code_version, seed, report; or None."""
+        rows = self.frame("SELECT * EXCLUDE (seq) FROM runs WHERE run_id = ?", [run_id]).to_dicts()
+        return (
+            {k: json.loads(v) if k in {"config", "inputs", "report"} else v for k, v in rows[0].items()}
+            if rows
+            else None
+        )
+
+
+RESPONSES = """
+    SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text, given
+    FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
+"""
+"""The responses with their models. An id that answers several prompts can only be the name of what answered."""
+
+
+def _create(path: Path) -> None:
+    """A new, empty store, which appears under its name only when it is whole."""
+    if not path.parent.is_dir():
+        raise CurateError(f"{path.parent}: no such folder", hint="make it first, or give another --store")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with duckdb.connect(str(fresh)) as connection:
+            migrate(connection)
+            connection.execute("CHECKPOINT")
+        with suppress(FileExistsError):  # another process was quicker: its store is as new as ours
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config={"memory_limit": MEMORY_LIMIT})
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise CurateError(
+                f"{path}: another process has this store open",
+                hint="one process may write at a time: close the other (a notebook? a running job?) and try again",
+            ) from error
+        raise CurateError(f"{path}: cannot be opened as a store: {error}", hint="is it a DuckDB file?") from error
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
+    found = version(connection)
+    if found < 0:
+        raise CurateError(f"{path}: a DuckDB file, but not a store of curate", hint="give another --store")
+    if found > len(MIGRATIONS):
+        raise CurateError(f"{path}: made by a newer curate (step {found})", hint="upgrade: pip install -U mr2-curate")
+    if found < len(MIGRATIONS):
+        if read_only:
+            raise CurateError(f"{path}: made by an older curate (step {found})", hint="any writing command upgrades it")
+        migrate(connection)

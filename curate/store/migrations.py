@@ -1,0 +1,39 @@
+"""The numbered steps that make a store what the current tables ask for. Never edit a step that has been released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+from schemas.tables import TABLES
+
+
+def _create_tables(con: duckdb.DuckDBPyConnection) -> None:
+    for table, columns in TABLES.items():
+        con.execute(f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables,)
+
+
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    """Apply, in one transaction, the steps that this store has not had yet."""
+    done = version(con)
+    if done == len(MIGRATIONS):
+        return
+    con.execute("BEGIN")
+    con.execute("CREATE TABLE IF NOT EXISTS migrations (step INTEGER PRIMARY KEY)")
+    for step, apply in enumerate(MIGRATIONS[done:], start=done + 1):
+        apply(con)
+        con.execute("INSERT INTO migrations VALUES (?)", [step])
+    con.execute("COMMIT")
+
+
+def version(con: duckdb.DuckDBPyConnection) -> int:
+    """The last step applied to this store; 0 for a new file, −1 for a DuckDB file that is not a store."""
+    tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if "migrations" in tables:
+        row = con.execute("SELECT coalesce(max(step), 0) FROM migrations").fetchone()
+        return int(row[0]) if row else 0
+    return -1 if tables else 0
