@@ -79,7 +79,7 @@ class Store:
 
     def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """The rows of a query, as a polars frame."""
-        frame = pl.from_arrow(self.connection.execute(sql, params).to_arrow_table())
+        frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
 
