@@ -65,17 +65,17 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of the block or none of it."""
-        self.connection.execute("BEGIN")
+        self.execute("BEGIN")
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            self.execute("ROLLBACK")
             raise
-        self.connection.execute("COMMIT")
+        self.execute("COMMIT")
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
-        """Run one statement."""
-        self.connection.execute(sql, params)
+        """Run one statement to its end."""
+        self.connection.execute(sql, params).fetchall()
 
     def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """The rows of a query, as a polars frame."""
@@ -85,9 +85,8 @@ class Store:
 
     def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """The one value of a query with one row and one column."""
-        row = self.connection.execute(sql, params).fetchone()
-        assert row is not None
-        return row[0]
+        [(value,)] = self.connection.execute(sql, params).fetchall()
+        return value
 
     @contextmanager
     def views(self, **frames: pl.DataFrame) -> Iterator[None]:
@@ -204,7 +203,7 @@ def _create(path: Path) -> None:
     try:
         with duckdb.connect(str(fresh)) as connection:
             migrate(connection)
-            connection.execute("CHECKPOINT")
+            connection.execute("CHECKPOINT").fetchall()
         with suppress(FileExistsError):  # another process was quicker: its store is as new as ours
             os.link(fresh, path)
     finally:

@@ -34,6 +34,6 @@ def version(con: duckdb.DuckDBPyConnection) -> int:
     """The last step applied to this store; 0 for a new file, −1 for a DuckDB file that is not a store."""
     tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if "migrations" in tables:
-        row = con.execute("SELECT coalesce(max(step), 0) FROM migrations").fetchone()
-        return int(row[0]) if row else 0
+        [(step,)] = con.execute("SELECT coalesce(max(step), 0) FROM migrations").fetchall()
+        return int(step)
     return -1 if tables else 0
