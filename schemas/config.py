@@ -25,6 +25,10 @@ class Mapping(Document):
 
     columns: dict[str, str] = {}
     """field -> column, for example {"annotator_id": "user"}; an empty column name switches a field off."""
+    prompt_columns: dict[str, str] = {}
+    """The same for the file of prompts."""
+    response_columns: dict[str, str] = {}
+    """The same for the file of responses."""
     outcomes: dict[str, str] = {}
     """value -> left | right | tie | both_bad, for example {"1": "left"}."""
     sides: Literal["auto", "shown", "unknown"] = "auto"
@@ -110,13 +114,20 @@ class ExportConfig(Document):
     run: str = ""
     """The denoise run to export (its id or a prefix of it); the latest when empty."""
     responses: Annotated[int, Field(ge=0)] = 4
-    """Responses in an item; 0 takes all that a prompt has (training items only)."""
+    """Responses in an item, 2 or more; 0 takes all that a prompt has (training items only)."""
     items_per_prompt: Annotated[int, Field(ge=1)] = 4
     """Items drawn from one prompt, at most."""
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Leave out items whose confidence is below this."""
+    """Leave out items whose confidence is below this (and, above 0, items whose best rank is shared)."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
+    """Of the draw of items; the split has its own."""
+
+    @model_validator(mode="after")
+    def _items_compare(self) -> ExportConfig:
+        if self.responses == 1:
+            raise ValueError("an item of one response compares nothing: give 2 or more, or 0 for all")
+        return self
 
 
 class SimulateConfig(Document):
@@ -126,21 +137,34 @@ class SimulateConfig(Document):
     models: Annotated[int, Field(ge=2)] = 19
     annotators: Annotated[int, Field(ge=1)] = 120
     votes_per_pair: Annotated[float, Field(gt=0)] = 1.0
-    """Expected votes on each pair of each prompt; below 1, pairs are left out at random."""
-    model_spread: Annotated[float, Field(ge=0)] = 1.0
+    """Mean votes on each pair of each prompt, each by another annotator: 1.1 is one on every pair and a second on a
+    tenth of them; below 1, pairs are left out. Which ones is random, how many is not."""
+    model_spread: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of the models' mean strengths, logits."""
-    interaction: Annotated[float, Field(ge=0)] = 1.0
+    interaction: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of a response's own strength around its model's, logits."""
     spammers: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of annotators who vote without looking."""
-    care: Annotated[float, Field(ge=0)] = 0.4
+    care: Annotated[float, Field(ge=0, le=5)] = 0.4
     """Standard deviation of log discrimination between honest annotators."""
-    ties: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    activity: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """Standard deviation of log activity between annotators; at 0 all vote equally often."""
+    ties: Annotated[float, Field(ge=0, le=0.99)] = 0.15
     """Share of ties between two equally strong responses."""
-    left_bias: float = 0.15
-    """Mean advantage of the response shown left, logits."""
+    left_bias: Annotated[float, Field(ge=-20, le=20)] = 0.15
+    """Mean advantage of the response shown left, logits; honest annotators vary around it by half of it."""
     prompts_per_video: Annotated[int, Field(ge=1)] = 1
-    seed: int = 0
+    """Consecutive prompts that share a video."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _another_annotator_each(self) -> SimulateConfig:
+        if self.votes_per_pair > self.annotators:
+            raise ValueError(
+                f"votes_per_pair {self.votes_per_pair} needs more than {self.annotators} annotators: "
+                "nobody votes twice on a pair"
+            )
+        return self
 
 
 class Settings(Document):

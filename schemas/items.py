@@ -12,7 +12,7 @@ class ItemColumn(NamedTuple):
 
 
 ITEM_COLUMNS: tuple[ItemColumn, ...] = (
-    ItemColumn("item_id", "string", "digest of prompt and responses; unique within a config"),
+    ItemColumn("item_id", "string", "digest of the prompt and the set of its responses; unique within a config"),
     ItemColumn("prompt_id", "string", "the prompt"),
     ItemColumn("prompt", "string", "its question (its id where no question is known)"),
     ItemColumn("video", "string", "path of its video as ingested; null when none"),
@@ -25,10 +25,10 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
     ItemColumn(
         "confidence",
         "float64",
-        "P(the labelled best is the best of the item) under the Bradley-Terry posterior; null when the best is shared",
+        "P(the labelled best is the best of the item), strengths taken as independent normals; null when best is null",
     ),
     ItemColumn("run_id", "string", "the denoise run behind the ranks"),
 )
 
 JSONL_KEYS = ("prompt", "responses", "rankings", "image", "video")
-"""The paper's official trainer reads these: rankings 1 = best; image and video are lists of paths or null."""
+"""The paper's trainer reads these: rankings 1 = best, aligned with responses; image null; video a path or null."""

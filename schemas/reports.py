@@ -93,15 +93,20 @@ class ExportReport(Document):
     run: str
     kind: str
     """train | benchmark"""
+    version: str
+    """Digest of the exported files."""
     reused: bool
     """True when the folder already held this very export."""
     items: dict[str, int]
     """config (train; 4way, pairwise) -> items."""
     prompts: int
+    """Prompts with an item."""
     left_out: dict[str, int]
-    """Why prompts or items were left out -> how many."""
+    """Why prompts, responses or items were left out -> how many; a reason of one config of several names it."""
     files: int
+    """Files that the manifest lists."""
     bytes: int
+    """Their size, bytes."""
 
 
 class SimulateReport(Document):

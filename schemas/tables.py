@@ -118,5 +118,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
         Column("unit", "VARCHAR NOT NULL", "its video, or itself: what is never divided"),
         Column("split", "VARCHAR NOT NULL", "train | benchmark; never changes once written"),
+        Column("config", "JSON NOT NULL", "the SplitConfig it was decided by; the same in every row"),
     ),
 }

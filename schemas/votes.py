@@ -25,10 +25,10 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     ),
     FieldRule(
         "prompt_id",
-        ("prompt_id", "question_id", "item_id", "instance_id", "prompt", "qid"),
-        "which prompt (a video and a question) was judged",
+        ("prompt_id", "question_id", "item_id", "instance_id", "qid"),
+        "which prompt (a video and a question) was judged; the column prompt where there is no other",
     ),
-    FieldRule("question", ("question", "question_text", "prompt_text", "instruction"), "the prompt's question"),
+    FieldRule("question", ("question", "question_text", "prompt_text", "instruction", "prompt"), "its question"),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "the prompt's video, as a path or id"),
     FieldRule(
         "left",
@@ -84,8 +84,8 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
 )
 
 PROMPT_FIELDS: tuple[FieldRule, ...] = (
-    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "prompt", "id", "qid"), "the prompt's id"),
-    FieldRule("question", ("question", "question_text", "prompt_text", "text", "instruction"), "its question"),
+    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "id", "qid"), "the prompt's id"),
+    FieldRule("question", ("question", "question_text", "prompt_text", "text", "instruction", "prompt"), "its question"),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "its video"),
 )
 

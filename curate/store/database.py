@@ -51,6 +51,13 @@ class Store:
             raise
         return cls(connection, path)
 
+    @classmethod
+    def in_memory(cls) -> Store:
+        """An empty store that leaves nothing behind."""
+        connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
+        migrate(connection)
+        return cls(connection, Path(":memory:"))
+
     def close(self) -> None:
         self.connection.close()
 
@@ -63,15 +70,15 @@ class Store:
         self.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the block or none of it."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """All of the block or none of it; none as well where ``keep`` is false (a dry run)."""
         self.execute("BEGIN")
         try:
             yield
         except BaseException:
             self.execute("ROLLBACK")
             raise
-        self.execute("COMMIT")
+        self.execute("COMMIT" if keep else "ROLLBACK")
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Run one statement to its end."""

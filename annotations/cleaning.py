@@ -1,0 +1,213 @@
+"""The rules of a vote, on whole columns: every row of a chunk comes out clean or as a reject with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from annotations.chunks import Chunk
+from annotations.detect import Layout
+from annotations.rankings import expand_rankings, read_rankings
+from annotations.times import parse_times
+from schemas.votes import OUTCOMES
+
+ROW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "line": pl.Int64,
+    "vote_id": pl.String,
+    "prompt_id": pl.String,
+    "response_left": pl.String,
+    "response_right": pl.String,
+    "outcome": pl.String,
+    "sides_known": pl.Boolean,
+    "annotator_id": pl.String,
+    "voted_at": pl.Datetime("us"),
+    "seconds": pl.Float64,
+    "weight": pl.Float64,
+    "ranking": pl.String,
+    "question": pl.String,
+    "video": pl.String,
+    "model_left": pl.String,
+    "model_right": pl.String,
+    "text_left": pl.String,
+    "text_right": pl.String,
+}
+"""A clean row. ``ranking``: the whole judgment of a K-wise row as text, whose responses are in ``Clean.pairs``."""
+
+PAIR_SCHEMA = {"line": pl.Int64, "response_left": pl.String, "response_right": pl.String, "outcome": pl.String}
+REJECT_SCHEMA = {
+    "line": pl.Int64,
+    "column_name": pl.String,
+    "value": pl.String,
+    "reason": pl.String,
+    "message": pl.String,
+    "row": pl.String,
+}
+
+LOCAL_SLACK = timedelta(hours=14)
+"""A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
+CLOCK_SLACK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """One chunk after the rules: rows + rejects = the rows read."""
+
+    rows: pl.DataFrame
+    """ROW_SCHEMA."""
+    pairs: pl.DataFrame
+    """PAIR_SCHEMA: the pairs of the K-wise rows, by their line."""
+    rejects: pl.DataFrame
+    """REJECT_SCHEMA."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule. ``fails`` is a boolean expression over the cleaned columns."""
+
+    reason: str
+    field: str
+    fails: pl.Expr
+    message: str
+
+
+def clean(chunk: Chunk, layout: Layout, now: datetime) -> Clean:
+    """Apply the rules to a chunk. ``now`` (naive UTC) bounds the votes' dates."""
+    raw = _named(chunk, layout)
+    raw = read_rankings(raw) if layout.kind == "ranking" else _judged(raw, layout)
+    raw = _measured(raw)
+    checks = _checks(layout, now)
+    failed = raw.select(
+        pl.coalesce(pl.when(check.fails).then(pl.lit(i, pl.Int16)) for i, check in enumerate(checks))
+    ).to_series()
+    good = raw.filter(failed.is_null()) if failed.null_count() < len(failed) else raw
+    rejects = [_broken(chunk), *(_rejected(chunk, raw, failed, i, check, layout) for i, check in enumerate(checks))]
+    return Clean(
+        rows=good.select(list(ROW_SCHEMA)),
+        pairs=expand_rankings(good) if layout.kind == "ranking" else pl.DataFrame(schema=PAIR_SCHEMA),
+        rejects=pl.concat(rejects).sort("line", maintain_order=True),
+    )
+
+
+def _named(chunk: Chunk, layout: Layout) -> pl.DataFrame:
+    """The chunk's columns under their fields' names, trimmed, empty fields null, absent fields null throughout."""
+    renamed = {"first": "response_left", "second": "response_right", "model_a": "model_left", "model_b": "model_right"}
+    renamed |= {"text_a": "text_left", "text_b": "text_right"}
+    columns = {renamed.get(name, name): column for name, column in layout.columns.items()}
+    wanted = [*ROW_SCHEMA, "outcome", "responses", "rankings"]
+    exprs = []
+    for name in dict.fromkeys(wanted):
+        if name in columns and columns[name] in chunk.frame.columns:
+            text = pl.col(columns[name]).str.strip_chars()
+            exprs.append(pl.when(text != "").then(text).alias(name))
+        elif name != "line":
+            exprs.append(pl.lit(None, pl.String).alias(name))
+    frame = chunk.frame.select(exprs) if chunk.frame.width else pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+    return frame.with_columns(chunk.line.alias("line"), pl.lit(layout.sides_known).alias("sides_known"))
+
+
+def _judged(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Adds the outcome: what its spelling says, or the side that it names; both where they disagree."""
+    value = pl.col("outcome")
+    spelled = value.str.to_lowercase().replace_strict(layout.outcomes, default=None, return_dtype=pl.String)
+    is_left = (value == pl.col("response_left")) | (value == pl.col("model_left")).fill_null(False)
+    is_right = (value == pl.col("response_right")) | (value == pl.col("model_right")).fill_null(False)
+    named = pl.when(is_left & ~is_right).then(pl.lit("left")).when(is_right & ~is_left).then(pl.lit("right"))
+    told = value.str.to_lowercase().is_in(sorted(layout.told)).fill_null(False)
+    return raw.with_columns(
+        value.alias("outcome_text"),
+        pl.coalesce(spelled, named).alias("outcome"),
+        (spelled.is_not_null() & named.is_not_null() & (spelled != named) & ~told).fill_null(False).alias("two_ways"),
+    )
+
+
+def _measured(raw: pl.DataFrame) -> pl.DataFrame:
+    """Adds times and numbers, keeping their texts beside them."""
+    time, zoned = parse_times(raw["voted_at"])
+    return raw.with_columns(
+        pl.col("voted_at").alias("voted_at_text"),
+        time.alias("voted_at"),
+        zoned.alias("zoned"),
+        pl.col("seconds").alias("seconds_text"),
+        pl.col("seconds").cast(pl.Float64, strict=False),
+        pl.col("weight").alias("weight_text"),
+        pl.col("weight").fill_null("1").cast(pl.Float64, strict=False),
+    )
+
+
+def _checks(layout: Layout, now: datetime) -> list[Check]:
+    """The rules in the order in which a row is held against them; the first that fails names the reject."""
+    slack = pl.when("zoned").then(pl.lit(now + CLOCK_SLACK)).otherwise(pl.lit(now + LOCAL_SLACK))
+    seconds, weight = pl.col("seconds"), pl.col("weight")
+    bad_seconds = pl.col("seconds_text").is_not_null() & ~(seconds.is_finite() & (seconds >= 0)).fill_null(False)
+    bad_weight = ~(weight.is_finite() & (weight > 0)).fill_null(False)
+    future = (pl.col("voted_at") > slack).fill_null(False)
+    bad_time = pl.col("voted_at_text").is_not_null() & pl.col("voted_at").is_null()
+    common = [
+        Check("bad-time", "voted_at", bad_time, "expected ISO 8601, or seconds or milliseconds since 1970"),
+        Check(
+            "future-vote",
+            "voted_at",
+            future,
+            f"later than now ({now:%F %T} UTC)",
+        ),
+        Check("bad-seconds", "seconds", bad_seconds, "expected a number of seconds, 0 or more"),
+        Check("bad-weight", "weight", bad_weight, "expected a finite number above 0"),
+    ]
+    no_prompt = Check("empty-id", "prompt_id", pl.col("prompt_id").is_null(), "the prompt has no id")
+    if layout.kind == "ranking":
+        return [
+            no_prompt,
+            Check("bad-ranking", "rankings", pl.col("fault").is_not_null(), "see the row"),
+            *common,
+        ]
+    same = pl.col("response_left") == pl.col("response_right")
+    return [
+        no_prompt,
+        Check("empty-id", "response_left", pl.col("response_left").is_null(), "the response has no id"),
+        Check("empty-id", "response_right", pl.col("response_right").is_null(), "the response has no id"),
+        Check("self-comparison", "response_right", same, "the response is compared with itself"),
+        Check("ambiguous-outcome", "outcome", pl.col("two_ways"), "it names one response and spells the other side"),
+        Check("unknown-outcome", "outcome", pl.col("outcome").is_null(), f"expected {_expected(layout)}"),
+        *common,
+    ]
+
+
+def _expected(layout: Layout) -> str:
+    """The spellings that the file's layout understands, one an outcome, and the way to add one."""
+    shown = {}
+    for word, outcome in layout.outcomes.items():
+        if outcome not in shown or word in layout.told:
+            shown[outcome] = word
+    listed = ", ".join(shown[outcome] for outcome in OUTCOMES if outcome in shown)
+    return f"{listed}, or the name of a side; map others with --outcome VALUE=OUTCOME"
+
+
+def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check: Check, layout: Layout) -> pl.DataFrame:
+    """The rows that failed rule i first, as rejects."""
+    at = (failed == i).fill_null(False).arg_true()
+    if at.is_empty():
+        return pl.DataFrame(schema=REJECT_SCHEMA)
+    field = {"response_left": "first", "response_right": "second"}.get(check.field, check.field)
+    column = layout.columns.get(field, field)
+    rows = raw[at]
+    text = check.field + "_text"
+    value = rows[text] if text in rows.columns else rows[check.field] if check.field in rows.columns else None
+    message = pl.lit(check.message) if check.reason != "bad-ranking" else pl.col("fault")
+    held = pl.format("column '{}' holds '{}'; {}", pl.lit(column), pl.col("value").fill_null(""), message)
+    return (
+        rows.with_columns(
+            pl.lit(column).alias("column_name"),
+            (value if value is not None else pl.Series([None], dtype=pl.String)).alias("value"),
+            chunk.frame[at].select(pl.struct(pl.all()).struct.json_encode()).to_series().alias("row"),
+            pl.lit(check.reason).alias("reason"),
+        )
+        .with_columns(held.alias("message"))
+        .select(list(REJECT_SCHEMA))
+    )
+
+
+def _broken(chunk: Chunk) -> pl.DataFrame:
+    rows = [(b.line, None, None, b.reason, b.message, b.text) for b in chunk.broken]
+    return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")

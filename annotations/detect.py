@@ -1,0 +1,205 @@
+"""Which column is which: a file's layout, from the field's well-known names, the mapping and a look at its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from schemas.config import Mapping
+from schemas.errors import CurateError
+from schemas.votes import (
+    A_WORDS,
+    B_WORDS,
+    BOTH_BAD_WORDS,
+    LEFT_WORDS,
+    OUTCOMES,
+    RIGHT_WORDS,
+    TIE_WORDS,
+    VOTE_FIELDS,
+    FieldRule,
+)
+
+LONG = 200
+"""Characters past which a value is a text and not an id."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of one file are to be read."""
+
+    kind: Literal["pair", "ranking"]
+    columns: dict[str, str]
+    """field -> column. A pair's responses are under "first" and "second", whatever their columns are called."""
+    outcomes: dict[str, str]
+    """spelling (lower case) -> outcome, "left" meaning the first response."""
+    sides_known: bool
+    """The first response is what was shown left."""
+    told: frozenset[str] = frozenset()
+    """Spellings that the mapping gave: they are never taken for a response's name."""
+
+    def described(self) -> dict[str, str]:
+        """field -> column, and the sides in words: for people."""
+        sides = {"pair": "left and right as shown" if self.sides_known else "unknown", "ranking": "unknown"}[self.kind]
+        return {**self.columns, "sides": sides}
+
+
+def detect(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
+    """The layout of a file of votes whose first rows are ``sample``.
+
+    Raises CurateError where more than one reading is possible or none: it names the mapping that would settle it.
+    """
+    columns = find_columns(where, sample.columns, VOTE_FIELDS, mapping.columns)
+    columns = _prompt_or_question(columns)
+    pair = _pair(where, columns, sample)
+    if pair is None:
+        if "rankings" not in columns:
+            raise _unclear(where, sample, "no columns that name two responses", "--map left=COLUMN --map right=COLUMN")
+        layout = Layout("ranking", _without(columns, "outcome"), {}, sides_known=False)
+    else:
+        layout = _pair_layout(where, sample, columns, pair, mapping)
+    if "prompt_id" not in layout.columns:
+        raise _unclear(where, sample, "no column that names the prompt", "--map prompt_id=COLUMN")
+    return layout
+
+
+def find_columns(
+    where: str, present: Iterable[str], rules: Iterable[FieldRule], told: dict[str, str]
+) -> dict[str, str]:
+    """field -> column by the mapping first, then by well-known names; a field's own name beats its other names."""
+    by_name = {name.lower(): name for name in present}
+    rules = tuple(rules)
+    fields = {rule.name for rule in rules}
+    columns: dict[str, str] = {}
+    for name, column in told.items():
+        if name not in fields:
+            raise CurateError(f"{where}: --map names no field {name!r}", hint=f"fields: {', '.join(sorted(fields))}")
+        if column and column.lower() not in by_name:
+            raise CurateError(f"{where}: no column {column!r}", hint=f"columns: {', '.join(by_name.values())}")
+        if column:
+            columns[name] = by_name[column.lower()]
+    free = {low: name for low, name in by_name.items() if name not in columns.values()}
+    for rule in rules:
+        if rule.name in told:
+            continue
+        found = [alias for alias in rule.aliases if alias in free]
+        if len(found) > 1 and found[0] != rule.name:
+            options = " or ".join(f"--map {rule.name}={free[alias]}" for alias in found)
+            raise CurateError(f"{where}: {rule.name} could be {' or '.join(found)}", hint=f"say which: {options}")
+        if found:
+            columns[rule.name] = free[found[0]]
+    return columns
+
+
+def _prompt_or_question(columns: dict[str, str]) -> dict[str, str]:
+    """A column "prompt" is the question's text beside an id, and the id itself where there is no other."""
+    if "prompt_id" not in columns and columns.get("question", "").lower() == "prompt":
+        return {**_without(columns, "question"), "prompt_id": columns["question"]}
+    return columns
+
+
+def _pair(where: str, columns: dict[str, str], sample: pl.DataFrame) -> tuple[str, str] | None:
+    """The two fields that name the responses of a pair."""
+    sides, plain, models = (pair for pair in (("left", "right"), ("response_a", "response_b"), ("model_a", "model_b")))
+    has = {pair: all(name in columns for name in pair) for pair in (sides, plain, models)}
+    for pair in (sides, plain, models):
+        if not has[pair] and any(name in columns for name in pair):
+            one, other = sorted(pair, key=lambda name: name not in columns)
+            message = f"{one} is column {columns[one]!r}, but no column is {other}"
+            raise _unclear(where, sample, message, f"--map {other}=COLUMN, or --map {one}= to leave it out")
+    if "rankings" in columns and any(has.values()):
+        raise _unclear(where, sample, "both pairs and rankings", "--map rankings= or --map response_a= and the like")
+    if has[sides] and has[plain]:
+        message = f"{columns['left']}/{columns['right']} and {columns['response_a']}/{columns['response_b']}"
+        raise _unclear(
+            where, sample, f"two pairs of responses ({message})", "--map left= --map right= to leave one out"
+        )
+    if has[sides]:
+        pointers = set(sample[columns["left"]].drop_nulls().str.strip_chars().str.to_lowercase().unique())
+        if pointers and pointers <= {*A_WORDS, *B_WORDS}:
+            message = f"column {columns['left']!r} points at other columns ({', '.join(sorted(pointers))})"
+            raise _unclear(where, sample, message, "columns that hold the responses shown left and right themselves")
+        return sides
+    if has[plain] and has[models] and _is_text(sample, columns["response_a"]):
+        a, b = columns["response_a"], columns["response_b"]
+        needed = f"--map text_a={a} --map text_b={b} --map response_a={columns['model_a']} "
+        needed += f"--map response_b={columns['model_b']}"
+        raise _unclear(where, sample, f"column {a!r} holds texts, not ids", needed)
+    return plain if has[plain] else models if has[models] else None
+
+
+def _pair_layout(
+    where: str, sample: pl.DataFrame, columns: dict[str, str], pair: tuple[str, str], mapping: Mapping
+) -> Layout:
+    by_side = pair == ("left", "right")
+    known = {"auto": by_side, "shown": True, "unknown": False}[mapping.sides]
+    first, second = columns[pair[0]], columns[pair[1]]
+    taken = ("left", "right", "response_a", "response_b", "rankings", "responses")
+    fields = {"first": first, "second": second, **_without(columns, *taken)}
+    if by_side:  # columns of models beside left and right may stand in another order
+        fields = _without(fields, "model_a", "model_b")
+    if "outcome" not in columns:
+        raise _unclear(where, sample, "no column that says who won", "--map outcome=COLUMN")
+    words = _words(by_side or mapping.sides == "shown", letters=not by_side)
+    outcomes = {**words, **_told_outcomes(where, mapping)}
+    layout = Layout("pair", fields, outcomes, known, frozenset(value.lower() for value in mapping.outcomes))
+    _check_outcomes(where, sample, layout)
+    return layout
+
+
+def _words(sides: bool, *, letters: bool) -> dict[str, str]:
+    words = dict.fromkeys(TIE_WORDS, "tie") | dict.fromkeys(BOTH_BAD_WORDS, "both_bad")
+    if sides:
+        words |= dict.fromkeys(LEFT_WORDS, "left") | dict.fromkeys(RIGHT_WORDS, "right")
+    if letters:
+        words |= dict.fromkeys(A_WORDS, "left") | dict.fromkeys(B_WORDS, "right")
+    return words
+
+
+def _told_outcomes(where: str, mapping: Mapping) -> dict[str, str]:
+    for value, outcome in mapping.outcomes.items():
+        if outcome not in OUTCOMES:
+            raise CurateError(
+                f"{where}: --outcome {value}={outcome}: no such outcome", hint=f"outcomes: {', '.join(OUTCOMES)}"
+            )
+    return {value.lower(): outcome for value, outcome in mapping.outcomes.items()}
+
+
+def _check_outcomes(where: str, sample: pl.DataFrame, layout: Layout) -> None:
+    """Refuse a file whose outcomes contradict its columns, or of which not one is understood."""
+    column = layout.columns["outcome"]
+    names = pl.concat([sample[layout.columns[side]] for side in ("first", "second")])
+    value = sample[column].str.strip_chars()
+    seen = value.drop_nulls().unique().sort()
+    low = set(seen.str.to_lowercase()) - layout.told
+    first, second = layout.columns["first"], layout.columns["second"]
+    unnamed = low - set(names.drop_nulls().str.strip_chars().str.to_lowercase().unique())
+    side_words = unnamed & {*LEFT_WORDS, *RIGHT_WORDS}
+    if side_words and "left" not in layout.outcomes:
+        message = f"column {column!r} says {' and '.join(sorted(side_words))}, but no column says what was shown left"
+        raise _unclear(where, sample, message, f"--map left={first} --map right={second}, if {first} was shown left")
+    letters = unnamed & ({*A_WORDS, *B_WORDS} - set(layout.outcomes))
+    if letters:
+        told = f"--outcome {sorted(letters)[0]}=left and so on"
+        raise _unclear(where, sample, f"column {column!r} says {', '.join(sorted(letters))} beside left/right", told)
+    models = [layout.columns[name] for name in ("model_a", "model_b") if name in layout.columns]
+    named = set(names.drop_nulls().str.strip_chars()) | {v for name in models for v in sample[name].drop_nulls()}
+    if len(seen) and not any(v.lower() in layout.outcomes or v in named for v in seen):
+        shown = ", ".join(repr(v) for v in seen.head(6))
+        told = " ".join(f"--outcome {v}={o}" for v, o in zip(seen.head(4), OUTCOMES, strict=False))
+        raise _unclear(where, sample, f"column {column!r} holds {shown}", f"say what each means, for example {told}")
+
+
+def _is_text(sample: pl.DataFrame, column: str) -> bool:
+    values = sample[column]
+    return bool((values.str.len_chars() > LONG).any() or values.str.contains("\n", literal=True).any())
+
+
+def _without(columns: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: column for name, column in columns.items() if name not in names}
+
+
+def _unclear(where: str, sample: pl.DataFrame, what: str, needed: str) -> CurateError:
+    return CurateError(f"{where}: {what} (columns: {', '.join(sample.columns)})", hint=f"needed: {needed}")

@@ -1,0 +1,114 @@
+"""Vote files on disk: finding them, telling their format by content, and reading their bytes block by block."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Literal
+
+from schemas.errors import CurateError
+
+Format = Literal["csv", "jsonl", "json", "parquet"]
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+"""What a directory is searched for, each also with .gz."""
+
+BLOCK = 1 << 24
+"""Bytes read at a time."""
+
+
+class BrokenFile(Exception):
+    """The bytes end before the file does; what came before is whole."""
+
+
+@dataclass(frozen=True)
+class VoteFile:
+    """One file, its format told by its first bytes."""
+
+    path: Path
+    format: Format
+    gzipped: bool
+    sha256: str
+
+    def blocks(self) -> Iterator[bytes]:
+        """The file's bytes, decompressed. Raises BrokenFile after the last whole byte of a damaged gzip file."""
+        with self.path.open("rb") as raw:
+            if self.gzipped:
+                yield from _unzipped(gzip.GzipFile(fileobj=raw))
+            else:
+                while block := raw.read(BLOCK):
+                    yield block
+
+
+def _unzipped(stream: gzip.GzipFile) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    try:
+        while piece := stream.read1(BLOCK):  # read1 and not read: what was whole before an error is kept
+            held.append(piece)
+            size += len(piece)
+            if size >= BLOCK:
+                yield b"".join(held)
+                held, size = [], 0
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield b"".join(held)
+        raise BrokenFile(f"the gzip data is cut off or damaged ({error})") from error
+    yield b"".join(held)
+
+
+def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
+    """The files that paths, globs and directories name, each once, in the order given and by name within one.
+
+    Raises CurateError for a path that names nothing, and for a file whose format is none of ours.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        for file in _expand(Path(path)):
+            found.setdefault(file)
+    return tuple(_sniff(path) for path in found)
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.removesuffix(".gz").endswith(SUFFIXES))
+        if not files:
+            raise CurateError(f"{path}: no vote files here", hint=f"looked for {', '.join(SUFFIXES)} (also .gz)")
+        return files
+    if path.exists():
+        return [path]
+    files = sorted(p for p in map(Path, glob(str(path), recursive=True)) if p.is_file())  # noqa: PTH207 (** and parents)
+    if not files:
+        raise CurateError(f"{path}: no such file", hint="give files, globs or directories")
+    return files
+
+
+def _sniff(path: Path) -> VoteFile:
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(0)
+        head = stream.read(4)
+    gzipped = head[:2] == b"\x1f\x8b"
+    file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256)
+    if head == b"PAR1":
+        return VoteFile(path=path, format="parquet", gzipped=False, sha256=sha256)
+    try:
+        start = next(file.blocks(), b"")[:4096]
+    except BrokenFile as error:
+        raise CurateError(f"{path}: {error}; not a byte of it can be read", hint="fetch the file again") from error
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise CurateError(f"{path}: UTF-16 text", hint="convert it to UTF-8 first: iconv -f UTF-16 -t UTF-8")
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        raise CurateError(f"{path}: the file is empty", hint="leave it out, or fetch it again")
+    if b"\0" in start:
+        raise CurateError(f"{path}: neither text nor Parquet", hint="what can be read: CSV, TSV, JSON, JSONL, Parquet")
+    if text[:1] == b"[":
+        return VoteFile(path=path, format="json", gzipped=gzipped, sha256=sha256)
+    if text[:1] == b"{":
+        return VoteFile(path=path, format="jsonl", gzipped=gzipped, sha256=sha256)
+    return file

@@ -1,0 +1,125 @@
+"""What an export reads of the store, and the split of prompts between training and benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+
+import polars as pl
+
+from curate.store.database import RESPONSES, Store
+from schemas.config import SplitConfig
+from schemas.errors import CurateError
+from schemas.manifest import ManifestBatch, ManifestRun
+
+
+def assign_splits(store: Store, config: SplitConfig) -> None:
+    """Give every prompt that has no side yet its side: train or benchmark. Belongs in a transaction.
+
+    What is divided is the unit: a video, or a prompt without one. A new unit's side is decided by the digest of seed
+    and unit; a prompt of a known unit inherits its side; a side once written never changes.
+    Raises CurateError where the store was split by another config, or where a video has prompts on both sides (which
+    happens when it became known after its prompts were split).
+    """
+    _check_same_rule(store, config)
+    store.execute(
+        """INSERT INTO splits
+        WITH units AS (SELECT prompt_id, coalesce(video, prompt_id) AS unit FROM prompts),
+        present AS (  -- the side of a unit by the prompts it has now
+            SELECT u.unit, min(s.split) AS split FROM units u JOIN splits s USING (prompt_id) GROUP BY u.unit),
+        former AS (  -- and by those it once had
+            SELECT unit, min(split) AS split FROM splits GROUP BY unit),
+        fresh AS (
+            SELECT *, ('0x' || substr(sha256($seed || chr(0) || unit), 1, 13))::BIGINT / 16.0 ** 13 AS draw
+            FROM units WHERE prompt_id NOT IN (SELECT prompt_id FROM splits))
+        SELECT prompt_id, unit,
+            coalesce(present.split, former.split, CASE WHEN draw < $fraction THEN 'benchmark' ELSE 'train' END),
+            $config
+        FROM fresh LEFT JOIN present USING (unit) LEFT JOIN former USING (unit) ORDER BY prompt_id""",
+        {"seed": str(config.seed), "fraction": config.benchmark_fraction, "config": config.model_dump_json()},
+    )
+    _check_undivided(store)
+
+
+def _check_same_rule(store: Store, config: SplitConfig) -> None:
+    for text in store.frame("SELECT DISTINCT config::VARCHAR AS config FROM splits")["config"]:
+        found = SplitConfig.model_validate_json(text)
+        if found != config:
+            raise CurateError(
+                f"{store.path}: its prompts were split with {_words(found)}; this export asks for {_words(config)}",
+                hint="the first export fixes the split, so that no prompt ever changes sides: ask for that one, or "
+                "build a new store for another",
+            )
+
+
+def _words(config: SplitConfig) -> str:
+    return f"benchmark_fraction {config.benchmark_fraction:g} and seed {config.seed}"
+
+
+def _check_undivided(store: Store) -> None:
+    divided = store.frame(
+        """SELECT p.video, list(s.prompt_id || ' (' || s.split || ')' ORDER BY s.split, s.prompt_id) AS prompts
+        FROM prompts p JOIN splits s USING (prompt_id) WHERE p.video IS NOT NULL
+        GROUP BY p.video HAVING count(DISTINCT s.split) > 1 ORDER BY p.video"""
+    )
+    if divided.is_empty():
+        return
+    video, prompts = divided.row(0)
+    more = f" (and {len(divided) - 1} more videos)" if len(divided) > 1 else ""
+    raise CurateError(
+        f"{store.path}: video {video!r} would be in both training and benchmark: {', '.join(prompts)}{more}",
+        hint="these prompts were split before their video was known; an export of this store would leak. Ingest votes "
+        "and prompts, videos included, into a new store",
+    )
+
+
+def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
+    """Every response that a denoise run ranked, with what it answers; sorted by prompt_id and response_id.
+
+    prompt_id, status, split, prompt and response (in words; the id where they are not known), video, response_id,
+    model, component (0 = the largest), rank, score, strength, strength_se. A prompt without a ranking has one row, its
+    response_id null.
+    """
+    return store.frame(
+        f"""SELECT s.prompt_id, s.status, d.split, coalesce(p.question, s.prompt_id) AS prompt, p.video,
+            k.response_id, r.model, coalesce(r.text, k.response_id) AS response,
+            k.component, k.rank, k.score, k.strength, k.strength_se
+        FROM prompt_stats s JOIN prompts p USING (prompt_id) JOIN splits d USING (prompt_id)
+        LEFT JOIN rankings k ON k.run_id = s.run_id AND k.prompt_id = s.prompt_id
+        LEFT JOIN ({RESPONSES}) r ON r.prompt_id = k.prompt_id AND r.response_id = k.response_id
+        WHERE s.run_id = ? ORDER BY s.prompt_id, k.response_id""",
+        [run_id],
+    )
+
+
+def manifest_run(store: Store, run_id: str) -> ManifestRun:
+    """A recorded run, as a manifest names it."""
+    found = store.run(run_id)
+    assert found is not None
+    return ManifestRun(
+        run=run_id,
+        step=found["step"],
+        config=found["config"],
+        inputs=found["inputs"],
+        code_version=found["code_version"],
+    )
+
+
+def manifest_batches(store: Store, run: ManifestRun) -> tuple[ManifestBatch, ...]:
+    """The ingests behind a run, oldest first: those its inputs name under "batches"; all where it names none."""
+    named = run.inputs.get("batches")
+    rows = store.frame(
+        """SELECT batch_id, counts::VARCHAR AS counts,
+            (SELECT list({'path': path, 'sha256': sha256} ORDER BY file_id) FROM files f WHERE f.batch_id = b.batch_id)
+                AS files
+        FROM batches b ORDER BY seq"""
+    )
+    return tuple(
+        ManifestBatch(
+            batch=row["batch_id"],
+            files=tuple((PurePath(file["path"]).name, file["sha256"]) for file in row["files"] or ()),
+            counts=json.loads(row["counts"]),
+        )
+        for row in rows.to_dicts()
+        if named is None or row["batch_id"] in named
+    )
