@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -66,4 +67,25 @@ class VoteArrays:
             share_left=np.array([1.0, 0.0, 0.5, 0.5])[self.outcome],
             weight=self.weight,
             offsets=self.offsets,
+        )
+
+    def of_prompts(self, keep: npt.NDArray[np.bool_]) -> VoteArrays:
+        """The same votes for the chosen prompts only, renumbered. keep: (P,)."""
+        response = keep[self.response_prompt]  # (R,)
+        vote = response[self.left]  # (V,)
+        number = (np.cumsum(response) - 1).astype(np.int32)
+        prompt = (np.cumsum(keep) - 1).astype(np.int32)
+        return replace(
+            self,
+            left=number[self.left[vote]],
+            right=number[self.right[vote]],
+            outcome=self.outcome[vote],
+            weight=self.weight[vote],
+            sides_known=self.sides_known[vote],
+            annotator=self.annotator[vote],
+            group=self.group[vote],
+            response_prompt=prompt[self.response_prompt[response]],
+            response_model=self.response_model[response],
+            prompts=tuple(compress(self.prompts, keep)),
+            responses=tuple(compress(self.responses, response)),
         )

@@ -42,6 +42,6 @@ def record(store: Store, run: Run, report: dict[str, Any]) -> None:
             json.dumps(run.inputs, sort_keys=True),
             run.code_version,
             run.seed,
-            json.dumps(report, sort_keys=True),
+            json.dumps(report),
         ],
     )

@@ -33,7 +33,7 @@ def _number_occurrences(store: Store) -> None:
     """The second, third, … equal row of a file is a vote of its own: its key takes in which one it is."""
     store.execute("""
         CREATE TEMP TABLE occurrences AS
-        SELECT file_no, line, n, md5_number(vote_key::VARCHAR || '#' || n) AS vote_key
+        SELECT file_no, line, n, md5_number(to_hex(vote_key) || '#' || n) AS vote_key
         FROM (
             SELECT file_no, line, vote_key, row_number() OVER (PARTITION BY file_no, vote_key ORDER BY line) AS n
             FROM staged SEMI JOIN (

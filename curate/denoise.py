@@ -1,0 +1,118 @@
+"""Votes to rankings, as pure functions of arrays: what the votes cover, and every ranker's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.agreement import components, cyclic_triads, kendall_tau, pairs_covered
+from curate.rankers import BradleyTerry, Ranking, build, combine
+from curate.votes import BOTH_BAD, TIE, VoteArrays
+from schemas.config import DenoiseConfig, RankerName
+
+SINGLE_RANKERS: tuple[RankerName, ...] = ("bradley-terry", "pagerank", "feedback-arc-set", "win-rate", "borda")
+"""The rankers that the ensemble may have as members."""
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How the votes cover P prompts and their R responses."""
+
+    votes: Int
+    """(P,) votes on each prompt."""
+    ties: Int
+    """(P,) of them tie or both_bad."""
+    pairs: Int
+    """(P,) pairs with a vote."""
+    triads: Int
+    """(P,) triples whose majorities run in a circle."""
+    component: Int
+    """(R,) the connected component of each response within its prompt; 0 is the largest."""
+    components: Int
+    """(P,) how many there are."""
+    status: npt.NDArray[np.str_]
+    """(P,) ranked | disconnected | thin | skipped."""
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """(P,) whether the prompt is ranked, in full or by component."""
+        return np.isin(self.status, ["ranked", "disconnected"])
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """All rankers' answers on the prompts that could be ranked: below, P and R count these only."""
+
+    votes: VoteArrays
+    component: Int
+    """(R,) responses with different numbers in one prompt cannot be compared."""
+    connected: npt.NDArray[np.bool_]
+    """(P,) the prompt is one component."""
+    rankings: dict[RankerName, Ranking]
+    """Every single ranker, and the ensemble where it has members."""
+    strength: Float
+    """(R,) Bradley-Terry strength, logits."""
+    strength_se: Float
+    """(R,) its posterior standard deviation, logits."""
+
+    @property
+    def group(self) -> Int:
+        """(R,) a label that no two components share: ranks are counted within it."""
+        label: Int = self.votes.response_prompt * (int(self.component.max(initial=0)) + 1) + self.component
+        return label
+
+    def agreement(self) -> dict[tuple[RankerName, RankerName], Float]:
+        """(P,) Kendall tau-b between every two rankers; NaN where the prompt is not connected."""
+        offsets = self.votes.offsets
+        return {
+            (a, b): np.where(
+                self.connected, kendall_tau(self.rankings[a].scores, self.rankings[b].scores, offsets), np.nan
+            )
+            for a, b in combinations(self.rankings, 2)
+        }
+
+
+def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
+    """What the votes cover, and which prompts can be ranked."""
+    prompt = votes.response_prompt[votes.left]
+    count = np.bincount(prompt, minlength=len(votes.prompts))
+    tied = np.bincount(prompt[np.isin(votes.outcome, [TIE, BOTH_BAD])], minlength=len(votes.prompts))
+    component, number = components(votes)
+    apart = "disconnected" if config.disconnected == "components" else "skipped"
+    status = np.where(count < config.min_votes, "thin", np.where(number > 1, apart, "ranked"))
+    return Coverage(count, tied, pairs_covered(votes), cyclic_triads(votes), component, number, status)
+
+
+def rank_all(
+    votes: VoteArrays, coverage: Coverage, config: DenoiseConfig, *, progress: Callable[[str, int, int], None]
+) -> Denoised:
+    """Every ranker on the prompts that the votes cover well enough."""
+    used = votes.of_prompts(coverage.used)
+    rankings: dict[RankerName, Ranking] = {}
+    for i, name in enumerate(SINGLE_RANKERS):
+        progress(name, i, len(SINGLE_RANKERS))
+        rankings[name] = build(name, config)(used)
+    if members := members_of(config):
+        weights = [config.weights[name] for name in members]
+        rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights)
+    strength, deviation = BradleyTerry(ridge=config.bradley_terry.ridge).posterior(used)
+    return Denoised(
+        votes=used,
+        component=coverage.component[coverage.used[votes.response_prompt]],
+        connected=(coverage.status == "ranked")[coverage.used],
+        rankings=rankings,
+        strength=strength,
+        strength_se=deviation,
+    )
+
+
+def members_of(config: DenoiseConfig) -> list[RankerName]:
+    """The ensemble's members, in the rankers' own order."""
+    return [name for name in SINGLE_RANKERS if config.weights.get(name, 0) > 0]

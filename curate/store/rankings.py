@@ -1,0 +1,132 @@
+"""Votes out of the store as arrays, rankings back in as frames: one Arrow crossing each way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from curate.store.database import RESPONSES, Store
+from curate.votes import VoteArrays
+from schemas.errors import CurateError
+from schemas.votes import OUTCOMES
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Votes as arrays, and a digest of all that a ranker may see of them."""
+
+    votes: VoteArrays
+    digest: str
+
+
+def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "tie") -> Loaded:
+    """The votes on the given prompts (all when empty), with every response of theirs. both_bad: tie | drop.
+
+    Ordered by content, so that equal votes give equal arrays whatever the order of their ingest.
+    Raises CurateError where there are no votes, and for a prompt that the store does not know.
+    """
+    _choose(store, prompts)
+    responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
+    models = responses["model"].drop_nulls().unique().sort()
+    store.execute("""
+        CREATE TEMP TABLE chosen_annotators AS
+        SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number
+        FROM (SELECT DISTINCT annotator_id FROM votes SEMI JOIN chosen_prompts USING (prompt_id)
+              WHERE annotator_id IS NOT NULL)
+    """)
+    columns = store.frame(
+        f"""
+        SELECT l.number AS "left", r.number AS "right", list_position({list(OUTCOMES)!r}, v.outcome) - 1 AS outcome,
+            v.weight, v.sides_known, coalesce(a.number, -1) AS annotator,
+            CASE WHEN v.group_id IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY v.group_id) - 1 END AS "group"
+        FROM votes v
+        JOIN chosen_responses l ON l.prompt_id = v.prompt_id AND l.response_id = v.response_left
+        JOIN chosen_responses r ON r.prompt_id = v.prompt_id AND r.response_id = v.response_right
+        LEFT JOIN chosen_annotators a USING (annotator_id)
+        WHERE $both_bad = 'tie' OR v.outcome <> 'both_bad'
+        ORDER BY v.vote_key, l.number, r.number
+        """,
+        {"both_bad": both_bad},
+    )
+    annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
+    prompt_ids = store.frame("SELECT prompt_id FROM chosen_prompts ORDER BY number")["prompt_id"]
+    digest = _digest(store)
+    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
+        store.execute(f"DROP TABLE {table}")
+    if columns.is_empty():
+        raise CurateError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
+    models_by_name = {name: i for i, name in enumerate(models)}
+    votes = VoteArrays(
+        left=columns["left"].to_numpy().astype(np.int32),
+        right=columns["right"].to_numpy().astype(np.int32),
+        outcome=columns["outcome"].to_numpy().astype(np.int8),
+        weight=columns["weight"].to_numpy().astype(np.float64),
+        sides_known=columns["sides_known"].to_numpy().astype(np.bool_),
+        annotator=columns["annotator"].to_numpy().astype(np.int32),
+        group=columns["group"].to_numpy().astype(np.int32),
+        response_prompt=responses["prompt"].to_numpy().astype(np.int32),
+        response_model=responses["model"].replace_strict(models_by_name, default=-1, return_dtype=pl.Int32).to_numpy(),
+        prompts=tuple(prompt_ids),
+        responses=tuple(responses["response_id"]),
+        models=tuple(models),
+        annotators=tuple(annotators),
+    )
+    return Loaded(votes, digest)
+
+
+def save_rankings(
+    store: Store, run_id: str, *, rankings: pl.DataFrame, ranker_scores: pl.DataFrame, prompt_stats: pl.DataFrame
+) -> None:
+    """Write one run's results; the frames hold the tables' columns but run_id. Belongs in the run's transaction."""
+    with store.views(new_rankings=rankings, new_scores=ranker_scores, new_stats=prompt_stats):
+        for table, view in (
+            ("rankings", "new_rankings"),
+            ("ranker_scores", "new_scores"),
+            ("prompt_stats", "new_stats"),
+        ):
+            store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM {view}", [run_id])
+
+
+def _choose(store: Store, prompts: Sequence[str]) -> None:
+    """chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt, number)."""
+    if prompts:
+        known = set(
+            store.frame("SELECT prompt_id FROM prompts WHERE prompt_id IN (SELECT unnest(?))", [list(prompts)])[
+                "prompt_id"
+            ]
+        )
+        unknown = [prompt for prompt in prompts if prompt not in known]
+        if unknown:
+            raise CurateError(f"{store.path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
+    store.execute(
+        """
+        CREATE TEMP TABLE chosen_prompts AS
+        SELECT prompt_id, (row_number() OVER (ORDER BY prompt_id) - 1)::INTEGER AS number
+        FROM prompts WHERE len($prompts) = 0 OR prompt_id IN (SELECT unnest($prompts))
+        """,
+        {"prompts": list(prompts)},
+    )
+    store.execute(f"""
+        CREATE TEMP TABLE chosen_responses AS
+        SELECT prompt_id, response_id, model, p.number AS prompt,
+            (row_number() OVER (ORDER BY p.number, response_id) - 1)::INTEGER AS number
+        FROM ({RESPONSES}) JOIN chosen_prompts p USING (prompt_id)
+    """)
+
+
+def _digest(store: Store) -> str:
+    """Hex digest of the chosen votes and responses; the order of rows does not matter."""
+    votes = store.value("""
+        SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), to_hex(vote_key), prompt_id, response_left,
+            response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR))), 0))
+        FROM votes SEMI JOIN chosen_prompts USING (prompt_id)
+    """)
+    responses = store.value("""
+        SELECT to_hex(coalesce(bit_xor(md5_number(
+            concat_ws(chr(31), prompt_id, response_id, coalesce(model, chr(29))))), 0))
+        FROM chosen_responses
+    """)
+    return f"{votes}-{responses}".lower()

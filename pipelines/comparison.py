@@ -1,0 +1,101 @@
+"""How close a denoise run came to a known truth, ranker by ranker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from curate.agreement import best_of, kendall_tau, top1
+from curate.store import Store
+from schemas.errors import CurateError
+from schemas.reports import ComparisonReport
+
+Float = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+KEYS = ["prompt_id", "response_id"]
+TRUTH_HINT = "a truth has the columns prompt_id, response_id, and strength (higher is better) or rank (1 = best)"
+
+
+def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> ComparisonReport:
+    """Kendall's tau-b, top-1 and best-of-4 of a denoise run's rankers and of its own order ("final") to a truth.
+
+    truth_csv: prompt_id, response_id, and strength (higher is better) or, where that is absent, rank (1 = best).
+    run: the run's id or a prefix of it; the latest when empty. A prompt counts when the run put all its responses of
+    the truth into one order; responses the truth does not know are passed over. A figure that no prompt can have
+    (best-of-4 below four responses) is left out; a ranker that holds all responses of a prompt equal has tau 0 there.
+    Raises CurateError where a file or a run is missing, the truth cannot be read, or the two have nothing in common.
+    """
+    truth = _read_truth(Path(truth_csv))
+    with Store.open(store_path, read_only=True) as store:
+        ranking = store.rankings(run)
+    both, rankers = _ranked_in_full(truth, ranking)
+    if both.is_empty():
+        common = truth["prompt_id"].unique().is_in(ranking["prompt_id"].unique().to_list()).sum()
+        raise CurateError(
+            f"{truth_csv}: none of its prompts is ranked in full in {store_path} ({common} are in the run at all)",
+            hint="is it the truth of these votes? Are the votes of a prompt connected (curate status)?",
+        )
+
+    size = both["prompt_id"].rle().struct.field("len").to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    best = both["truth"].cast(pl.Float64).to_numpy()
+    scores = {name: -both[column].cast(pl.Float64).to_numpy() for name, column in rankers.items()}
+    return ComparisonReport(
+        prompts=len(size),
+        missing=truth["prompt_id"].n_unique() - len(size),
+        kendall_tau=_means({name: _tau(own, best, offsets) for name, own in scores.items()}),
+        top1=_means({name: top1(own, best, offsets) for name, own in scores.items()}),
+        best_of_4=_means({name: best_of(own, best, offsets, k=4) for name, own in scores.items()}),
+    )
+
+
+def _ranked_in_full(truth: pl.DataFrame, ranking: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The truth's rows of the prompts that one order ranks whole, prompt by prompt; ranker -> column of its rank."""
+    own = [column for column in ranking.columns if column.startswith("rank_")]
+    rankers = {"final": "rank"} | {column.removeprefix("rank_").replace("_", "-"): column for column in own}
+    ranking = ranking.with_columns(components=pl.col("component").n_unique().over("prompt_id"))
+    joined = truth.join(ranking.select(*KEYS, "components", *rankers.values()), on=KEYS, how="left")
+    ranked = pl.all_horizontal(pl.col(*rankers.values()).is_not_null()) & (pl.col("components") == 1)
+    return joined.filter(ranked.fill_null(False).all().over("prompt_id")).sort(KEYS), rankers
+
+
+def _tau(scores: Float, truth: Float, offsets: Index) -> Float:
+    """(P,) tau-b; NaN only where the truth itself holds all equal: all rankers are judged on the same prompts."""
+    tau = kendall_tau(scores, truth, offsets)
+    has_order = ~np.isnan(kendall_tau(truth, truth, offsets))
+    return np.where(has_order & np.isnan(tau), 0.0, tau)
+
+
+def _means(figures: dict[str, Float]) -> dict[str, float]:
+    return {name: float(np.nanmean(figure)) for name, figure in figures.items() if not np.isnan(figure).all()}
+
+
+def _read_truth(path: Path) -> pl.DataFrame:
+    """prompt_id, response_id, truth (place within the prompt from the worst, 1, up; equals share a place)."""
+    if not path.is_file():
+        raise CurateError(f"{path}: no such file", hint="curate simulate writes a truth.csv")
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise CurateError(f"{path}: cannot be read as CSV: {error}", hint=TRUTH_HINT) from error
+    value = "strength" if "strength" in frame.columns else "rank"
+    if missing := [name for name in (*KEYS, value) if name not in frame.columns]:
+        raise CurateError(f"{path}: no column {', '.join(missing)}", hint=TRUTH_HINT)
+
+    number = pl.col(value).str.strip_chars().cast(pl.Float64, strict=False)
+    frame = frame.select(*KEYS, number=number).with_row_index()
+    faults = {
+        "the prompt and response are named twice": pl.struct(KEYS).is_duplicated(),
+        "the prompt or response is empty": pl.any_horizontal(pl.col(KEYS).is_null()),
+        f"{value} is not a number": pl.col("number").is_nan().fill_null(True),
+    }
+    for what, at_fault in faults.items():
+        if not (rows := frame.filter(at_fault)).is_empty():
+            where = f"row {rows['index'][0] + 1} after the header"
+            raise CurateError(f"{path}: {where}: {what} ({len(rows)} such rows)", hint=TRUTH_HINT)
+    sign = 1 if value == "strength" else -1
+    return frame.select(*KEYS, truth=(sign * pl.col("number")).rank("dense").over("prompt_id"))

@@ -1,0 +1,181 @@
+"""``curate export``: rankings become the items of training shards or of a benchmark, with a manifest behind them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from curate.card import card
+from curate.items import Rule, draw_items
+from curate.publish import describe, finished, publishing, version, write_manifest
+from curate.shards import write_jsonl, write_shards
+from curate.store import Store
+from curate.store.exports import assign_splits, manifest_batches, manifest_run, ranked_responses
+from curate.store.runs import Run, recall, record
+from pipelines.provenance import code_version, run_id
+from schemas.config import ExportConfig
+from schemas.errors import CurateError
+from schemas.manifest import Manifest, ManifestFile, ManifestRun
+from schemas.reports import ExportReport
+from schemas.tables import SCHEMA_VERSION
+
+Kind = Literal["train", "benchmark"]
+
+
+def export(
+    store_path: str | Path, kind: Kind, *, out: str | Path, config: ExportConfig = ExportConfig()
+) -> ExportReport:
+    """Write one side of a denoise run, train or benchmark, into the folder ``out``, which appears whole or not at all.
+
+    Equal rankings, config and seed give equal bytes. A folder that holds this very export already is left as it is.
+    The first export of a store fixes its split. Raises CurateError where there is nothing to export, where ``out``
+    holds anything else, or where the split would leak or differs from the one the store has.
+    """
+    out = Path(out)
+    rules = rules_of(kind, config)
+    present = finished(out)
+    with Store.open(store_path) as store:
+        with store.transaction():
+            config = config.model_copy(update={"run": store.denoise_run(config.run)})
+            assign_splits(store, config.split)
+            ranked = ranked_responses(store, config.run)
+            run = _run(kind, config, ranked)
+            if present is not None:
+                _check_same(out, present, run)
+            else:  # drawn inside the transaction: an export of nothing fixes no split
+                drawn, counts = draw(ranked, kind, rules, config)
+                _check_any(store, counts)
+        if present is None:
+            with publishing(out) as folder:
+                manifest = _write(folder, _manifest(store, kind, run, counts), rules, drawn, config)
+        report = _report(out, present or manifest, reused=present is not None)
+        if recall(store, run.run_id) is None:
+            record(store, run, report.model_dump(mode="json"))
+    return report
+
+
+def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
+    """The configs of an export of that kind, the default first. Raises CurateError where a benchmark cannot be so."""
+    if kind == "train":
+        return (Rule("train", config.responses, config.items_per_prompt, strict=False),)
+    if config.responses < 3:
+        raise CurateError(
+            f"a benchmark item needs 3 responses or more, not {config.responses}",
+            hint="pairs are always part of a benchmark, as its config pairwise",
+        )
+    return (
+        Rule(f"{config.responses}way", config.responses, config.items_per_prompt, strict=True),
+        Rule("pairwise", 2, config.items_per_prompt, strict=True),
+    )
+
+
+def draw(
+    ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """The items of each config, and the counts of the manifest: items, confidence, prompts, what was left out and why.
+
+    Reasons that hold for one of several configs name it.
+    """
+    side = ranked.filter(pl.col("split") == kind)
+    unranked = side.filter(pl.col("response_id").is_null())
+    connected = side.filter(pl.col("component") == 0)
+    left_out = Counter({f"prompt: {status}": n for status, n in unranked["status"].value_counts().iter_rows()})
+    left_out["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
+    left_out["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
+    drawn = {}
+    for rule in rules:
+        items, reasons = draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence)
+        drawn[rule.name] = items.with_columns(run_id=pl.lit(config.run))
+        suffix = f" ({rule.name})" if len(rules) > 1 else ""
+        left_out.update({reason + suffix: number for reason, number in reasons.items()})
+    prompts = pl.concat([items["prompt_id"] for items in drawn.values()]).n_unique()
+    return drawn, {
+        "items": {name: len(items) for name, items in drawn.items()},
+        "confidence": {name: items["confidence"].mean() for name, items in drawn.items()},
+        "prompts": prompts,
+        "left_out": dict(sorted((+left_out).items())),
+    }
+
+
+def _run(kind: Kind, config: ExportConfig, ranked: pl.DataFrame) -> Run:
+    """The run that this export is. What the denoise run does not fix, words and sides, is in the digest."""
+    words = ranked.select("prompt_id", "split", "prompt", "video", "response_id", "model", "response")
+    digest = hashlib.sha256()
+    for part in words.iter_slices(100_000):
+        digest.update(part.write_ndjson().encode())
+    document = config.model_dump(mode="json")
+    inputs = {"denoise": config.run, "prompts": digest.hexdigest()}
+    step = f"export-{kind}"
+    return Run(run_id(step, document, inputs), step, document, inputs, code_version(), config.seed)
+
+
+def _check_any(store: Store, counts: Mapping[str, Any]) -> None:
+    if not any(counts["items"].values()):
+        why = "; ".join(f"{reason}: {number}" for reason, number in counts["left_out"].items())
+        raise CurateError(
+            f"{store.path}: nothing to export ({why or 'the run ranked no prompt'})",
+            hint="more votes, a lower min_confidence, or another benchmark_fraction",
+        )
+
+
+def _check_same(out: Path, present: Manifest, run: Run) -> None:
+    if present.run.run != run.run_id:
+        raise CurateError(
+            f"{out}: holds another export ({present.kind}, run {present.run.run}), not run {run.run_id}",
+            hint="choose another --out, or remove it",
+        )
+
+
+def _manifest(store: Store, kind: Kind, run: Run, counts: dict[str, Any]) -> Manifest:
+    """The manifest, still without files."""
+    upstream = manifest_run(store, run.inputs["denoise"])
+    return Manifest(
+        kind=kind,
+        schema_version=SCHEMA_VERSION,
+        version="",
+        run=ManifestRun(
+            run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
+        ),
+        upstream=(upstream,),
+        batches=manifest_batches(store, upstream),
+        counts=counts,
+        files=(),
+    )
+
+
+def _write(
+    folder: Path, manifest: Manifest, rules: tuple[Rule, ...], drawn: Mapping[str, pl.DataFrame], config: ExportConfig
+) -> Manifest:
+    """Write the export into the folder, its manifest last; the manifest as written.
+
+    A config without items gets no files: datasets cannot open a shard without rows.
+    """
+    files: list[ManifestFile] = []
+    rules = tuple(rule for rule in rules if len(drawn[rule.name]))
+    for rule in rules:
+        files += write_shards(folder, rule.name, drawn[rule.name], rows_per_shard=config.rows_per_shard)
+        files.append(write_jsonl(folder, rule.name, drawn[rule.name]))
+    readme = folder / "README.md"
+    readme.write_text(card(manifest.kind, rules, config=config, counts=manifest.counts), encoding="utf-8")
+    files.append(describe(readme))
+    manifest = manifest.model_copy(update={"files": tuple(files), "version": version(files)})
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _report(out: Path, manifest: Manifest, *, reused: bool) -> ExportReport:
+    return ExportReport(
+        out=str(out),
+        run=manifest.run.run,
+        kind=manifest.kind,
+        version=manifest.version,
+        reused=reused,
+        files=len(manifest.files),
+        bytes=sum(file.bytes for file in manifest.files),
+        **manifest.counts,
+    )
