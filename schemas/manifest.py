@@ -50,5 +50,5 @@ class Manifest(Document):
     batches: tuple[ManifestBatch, ...]
     """The ingests whose votes the denoise run read, oldest first."""
     counts: dict[str, Any]
-    """Items, prompts, and what was left out and why."""
+    """items, confidence, prompts and left_out, as in ExportReport."""
     files: tuple[ManifestFile, ...]

@@ -99,6 +99,8 @@ class ExportReport(Document):
     """True when the folder already held this very export."""
     items: dict[str, int]
     """config (train; 4way, pairwise) -> items."""
+    confidence: dict[str, float | None]
+    """config -> mean confidence of its items: the share of best labels the model takes for right; None without any."""
     prompts: int
     """Prompts with an item."""
     left_out: dict[str, int]

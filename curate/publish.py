@@ -1,0 +1,132 @@
+"""A folder that appears whole or not at all: built under a hidden name, its manifest written last, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.errors import CurateError
+from schemas.manifest import Manifest, ManifestFile
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def publishing(out: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes ``out`` when the block ends well, and is removed when it does not.
+
+    What killed processes left of earlier attempts is removed first. Raises CurateError where something else took the
+    place of ``out`` meanwhile.
+    """
+    out = out.resolve()
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(out)
+        fresh.mkdir()
+    except OSError as error:
+        raise CurateError(f"{out.parent}: {error.strerror}", hint="choose another --out") from error
+    try:
+        yield fresh
+        for path in (*sorted(fresh.iterdir()), fresh):
+            _sync(path)
+        try:
+            fresh.rename(out)
+        except OSError as error:
+            raise CurateError(f"{out}: {error.strerror}", hint="choose another --out, or remove it") from error
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def finished(out: Path) -> Manifest | None:
+    """The manifest of a finished folder; None where ``out`` is free: missing, or an empty folder.
+
+    Raises CurateError where it is anything else, or where its files are not those of its manifest.
+    """
+    hint = "choose another --out, or remove it"
+    if not out.exists() and not out.is_symlink():
+        return None
+    if not out.is_dir():
+        raise CurateError(f"{out}: not a folder", hint=hint)
+    names = {path.name for path in out.iterdir()}
+    if not names:
+        return None
+    if MANIFEST not in names:
+        raise CurateError(f"{out}: exists, and is not an export of curate", hint=hint)
+    try:
+        manifest = Manifest.model_validate_json((out / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise CurateError(f"{out / MANIFEST}: not a manifest that this curate reads", hint=hint) from error
+    changed = _changed(out, manifest, names)
+    if changed:
+        raise CurateError(f"{out}: not as it was exported: {', '.join(changed)}", hint=hint)
+    return manifest
+
+
+def describe(path: Path, rows: int | None = None) -> ManifestFile:
+    """What the manifest says of a file of its folder."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ManifestFile(path=path.name, sha256=digest, bytes=path.stat().st_size, rows=rows)
+
+
+def version(files: Sequence[ManifestFile]) -> str:
+    """12 hex digits that move with the name or the content of any of the files."""
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, which says that everything else is there."""
+    for file in manifest.files:
+        _sync(folder / file.path)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _changed(out: Path, manifest: Manifest, names: set[str]) -> list[str]:
+    """Files that are missing, differ, or were added, in words. Hidden files are nobody's business."""
+    listed = {file.path: file for file in manifest.files}
+    missing = [f"{name} is missing" for name in sorted(listed.keys() - names)]
+    added = [f"{name} was added" for name in sorted(names - listed.keys() - {MANIFEST}) if not name.startswith(".")]
+    differ = [
+        f"{name} differs"
+        for name in sorted(listed.keys() & names)
+        if describe(out / name, listed[name].rows) != listed[name]
+    ]
+    return missing + differ + added
+
+
+def _remove_stale(out: Path) -> None:
+    """Remove what killed processes left; another live process may be at work on the same ``out``."""
+    for path in out.parent.iterdir():
+        pid = path.name.removeprefix(f".{out.name}.").removesuffix(".partial")
+        if path.name == f".{out.name}.{pid}.partial" and pid.isdigit() and not _other_alive(int(pid)):
+            shutil.rmtree(path)
+
+
+def _other_alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold the file or folder: a rename must not outlive what it names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

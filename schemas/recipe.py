@@ -1,0 +1,47 @@
+"""A recipe: the jobs of one build, in their fixed order, each with its files and its config. Paths are relative."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.base import Document
+from schemas.config import DenoiseConfig, ExportConfig, IngestConfig, SimulateConfig
+
+
+class SimulateStep(Document):
+    out: Path
+    config: SimulateConfig = SimulateConfig()
+
+
+class IngestStep(Document):
+    paths: tuple[str, ...]
+    prompts: Path | None = None
+    responses: Path | None = None
+    config: IngestConfig = IngestConfig()
+
+
+class DenoiseStep(Document):
+    config: DenoiseConfig = DenoiseConfig()
+
+
+class ExportStep(Document):
+    train: Path | None = None
+    """Folder of the training shards; none are made when absent."""
+    benchmark: Path | None = None
+    config: ExportConfig = ExportConfig()
+
+
+class CompareStep(Document):
+    truth: Path
+
+
+class Recipe(Document):
+    """What ``curate run`` does: simulate, ingest, denoise, export, compare, in this order; absent steps are left out."""
+
+    title: str
+    store: Path = Path("curate.duckdb")
+    simulate: SimulateStep | None = None
+    ingest: IngestStep | None = None
+    denoise: DenoiseStep | None = None
+    export: ExportStep | None = None
+    compare: CompareStep | None = None
