@@ -1,0 +1,11 @@
+"""Whole jobs over a store, as plain functions: ``from pipelines import ingest, denoise, export``."""
+
+from pipelines.comparison import compare
+from pipelines.denoising import denoise
+from pipelines.exporting import export
+from pipelines.ingestion import ingest
+from pipelines.recipe import load_recipe, run
+from pipelines.simulation import simulate
+from pipelines.status import status
+
+__all__ = ["compare", "denoise", "export", "ingest", "load_recipe", "run", "simulate", "status"]

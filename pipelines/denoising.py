@@ -36,7 +36,16 @@ def denoise(
         progress("reading votes", 0, 0)
         loaded = load_votes(opened, prompts=config.prompts, both_bad=config.both_bad)
         document, inputs = config.model_dump(mode="json"), {"votes": loaded.digest}
-        run = Run(run_id("denoise", document, inputs), "denoise", document, inputs, code_version(), None)
+        # The batches are written down but make no other run: it is the votes that count, not how they came.
+        batches = opened.batches()["batch_id"].to_list()
+        run = Run(
+            run_id=run_id("denoise", document, inputs),
+            step="denoise",
+            config=document,
+            inputs={**inputs, "batches": batches},
+            code_version=code_version(),
+            seed=None,
+        )
         done = recall(opened, run.run_id)
         if done is not None:
             return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})

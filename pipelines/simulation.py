@@ -24,12 +24,11 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 """When every simulated campaign begins, so that no world depends on the clock."""
 CHUNK = 1_000_000
 """Rows that are put into words at a time."""
-DEFAULT = SimulateConfig()
 WORLD = "world.json"
 """The file that is written last: a folder that holds it holds the whole world."""
 
 
-def simulate(out: str | Path, *, config: SimulateConfig = DEFAULT) -> SimulateReport:
+def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> SimulateReport:
     """Write the world of ``config`` into the folder ``out``: equal configs give equal bytes.
 
     votes.csv, prompts.csv and responses.csv are what ``curate ingest`` reads; truth.csv and annotators.csv say what

@@ -36,7 +36,7 @@ class CompareStep(Document):
 
 
 class Recipe(Document):
-    """What ``curate run`` does: simulate, ingest, denoise, export, compare, in this order; absent steps are left out."""
+    """What ``curate run`` does: simulate, ingest, denoise, export, compare, in this order, leaving out absent steps."""
 
     title: str
     store: Path = Path("curate.duckdb")

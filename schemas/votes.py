@@ -85,7 +85,9 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
 
 PROMPT_FIELDS: tuple[FieldRule, ...] = (
     FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "id", "qid"), "the prompt's id"),
-    FieldRule("question", ("question", "question_text", "prompt_text", "text", "instruction", "prompt"), "its question"),
+    FieldRule(
+        "question", ("question", "question_text", "prompt_text", "text", "instruction", "prompt"), "its question"
+    ),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "its video"),
 )
 

@@ -140,6 +140,24 @@ class Store:
         """Every ingest, the latest last: batch_id, config, counts (JSON as text)."""
         return self.frame("SELECT * EXCLUDE (seq) FROM batches ORDER BY seq")
 
+    def counts(self) -> dict[str, Any]:
+        """How much of everything there is, and votes by outcome, rejects by reason, prompts by split."""
+        [row] = self.frame(f"""
+            SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM responses) AS responses,
+                (SELECT count(DISTINCT model) FROM ({RESPONSES})) AS models, (SELECT count(*) FROM batches) AS batches,
+                count(DISTINCT annotator_id) AS annotators, count(*) AS votes,
+                count(*) FILTER (sides_known) AS sides_known, count(DISTINCT group_id) AS groups
+            FROM votes
+        """).to_dicts()
+        for name, table, column in (
+            ("outcomes", "votes", "outcome"),
+            ("rejects", "rejects", "reason"),
+            ("splits", "splits", "split"),
+        ):
+            found = self.frame(f"SELECT {column}, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}")
+            row[name] = dict(found.iter_rows())
+        return row
+
     def rankings(self, run: str = "") -> pl.DataFrame:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
 

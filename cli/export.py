@@ -1,0 +1,89 @@
+"""``curate export``: rankings to training and benchmark shards."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import JsonOption, StoreOption, settings
+from cli.output import plural, put_json, say
+
+if TYPE_CHECKING:
+    from schemas.reports import ExportReport
+
+
+class Kind(StrEnum):
+    train = "train"
+    benchmark = "benchmark"
+
+
+def export(
+    kind: Annotated[Kind, typer.Argument(help="What to make.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
+    store: StoreOption = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
+    ] = None,
+    responses: Annotated[
+        int | None, typer.Option("--responses", help="Responses in an item; 0: all (train).", metavar="N")
+    ] = None,
+    items_per_prompt: Annotated[
+        int | None, typer.Option("--items-per-prompt", help="Items of one prompt, at most.", metavar="N")
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option("--min-confidence", help="Leave out less certain items.", metavar="P")
+    ] = None,
+    rows_per_shard: Annotated[
+        int | None, typer.Option("--rows-per-shard", metavar="N", help="Rows in a shard.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the draw of items.", metavar="N")] = None,
+    benchmark_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--benchmark-fraction", help="Share of prompts kept for the benchmark; fixed at first use.", metavar="P"
+        ),
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option("--split-seed", help="Seed of the split; fixed at first use.", metavar="N")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write training or benchmark items as Parquet shards and as the JSONL of the paper's trainer.
+
+    The folder appears when it is whole; datasets.load_dataset(DIR) opens it. Train and benchmark never share a
+    prompt or a video.
+
+    Example: curate export benchmark --out shards/benchmark --min-confidence 0.5
+    """
+    from pipelines import export as job
+    from pipelines.settings import updated
+
+    base = settings()
+    changes = {
+        "run": run,
+        "responses": responses,
+        "items_per_prompt": items_per_prompt,
+        "min_confidence": min_confidence,
+        "rows_per_shard": rows_per_shard,
+        "seed": seed,
+        "split.benchmark_fraction": benchmark_fraction,
+        "split.seed": split_seed,
+    }
+    config = updated(base.export, changes, where="curate export")
+    report = job(store or base.store, kind.value, out=out, config=config)
+    put_json(report) if as_json else tell_export(report)
+
+
+def tell_export(report: ExportReport) -> None:
+    """The report in words."""
+    again = " (was there already: nothing was written)" if report.reused else ""
+    say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{again}")
+    for name, items in report.items.items():
+        sure = report.confidence.get(name)
+        say(f"  {name}: {plural(items, 'item')}" + (f", mean confidence {sure:.2f}" if sure is not None else ""))
+    say(f"  {plural(report.prompts, 'prompt')}, {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
+    for reason, count in report.left_out.items():
+        say(f"  left out: {count:,} {reason}")

@@ -1,0 +1,138 @@
+"""``curate ingest`` and ``curate rejects``: votes in, and what was not taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import JsonOption, StoreOption, pairs, settings, store_path
+from cli.output import listed, plural, progress_bar, put_frame, put_json, say
+
+if TYPE_CHECKING:
+    from schemas.reports import IngestReport
+
+
+def ingest(
+    paths: Annotated[list[str], typer.Argument(help="Files, globs or folders of votes.", metavar="PATH...")],
+    store: StoreOption = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Read FIELD from COLUMN; an empty COLUMN leaves it out.", metavar="FIELD=COLUMN"),
+    ] = None,
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option("--outcome", help="What a VALUE means: left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
+    ] = None,
+    sides: Annotated[
+        str | None,
+        typer.Option("--sides", help="Was the first response shown left? shown, unknown or auto.", metavar="HOW"),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="A TOML file with columns, outcomes, sides.", metavar="FILE")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
+    ] = None,
+    responses: Annotated[
+        Path | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
+    ] = None,
+    repeats: Annotated[
+        str | None,
+        typer.Option("--repeats", help="An annotator's second vote on a pair: last, all or reject.", metavar="POLICY"),
+    ] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option("--on-error", help="A damaged file: stop, or reject what is not whole.", metavar="POLICY"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read votes into the store: CSV, TSV, JSON, JSONL (also .gz) and Parquet.
+
+    Every row becomes a vote, a duplicate or a reject with its reason; reading a file again changes nothing.
+
+    Example: curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
+    """
+    from pipelines import ingest as job
+    from pipelines.settings import load_toml, updated
+    from schemas.config import Mapping
+
+    base = settings()
+    read = load_toml(mapping, Mapping) if mapping else base.ingest.mapping
+    changes = {
+        "mapping.columns": {**read.columns, **pairs(columns, "--map")},
+        "mapping.outcomes": {**read.outcomes, **pairs(outcomes, "--outcome")},
+        "mapping.sides": sides,
+        "repeats": repeats,
+        "on_error": on_error,
+    }
+    config = updated(base.ingest.model_copy(update={"mapping": read}), changes, where="curate ingest")
+    with progress_bar() as progress:
+        report = job(
+            paths,
+            store or base.store,
+            config=config,
+            prompts=prompts,
+            responses=responses,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    put_json(report) if as_json else tell_ingest(report)
+
+
+def tell_ingest(report: IngestReport) -> None:
+    """The report in words."""
+    for file in report.files:
+        say(f"{file.path} ({file.format})")
+        say("  read as  " + ", ".join(f"{field} ← {column}" for field, column in file.detected.items()))
+        if file.unused:
+            say("  unused   " + ", ".join(file.unused))
+        say(f"  {_rows(file.rows, file.votes, file.duplicates, file.rejects)}")
+    if len(report.files) > 1:
+        say(f"in all: {_rows(report.rows, report.votes, report.duplicates, report.rejects)}")
+    if report.reasons:
+        say(f"rejected: {listed(report.reasons)}   (see: curate rejects --store {report.store})")
+    if report.superseded:
+        say(f"replaced: {plural(report.superseded, 'earlier vote')} by later ones of the same annotators")
+    if report.mended:
+        say(f"mended: {plural(report.mended, 'row')} that an earlier ingest had rejected")
+    for warning in report.warnings:
+        say(f"note: {warning}")
+    if report.dry_run:
+        say(f"dry run: {report.store} is as it was")
+    elif not report.batch:
+        say(f"nothing new: {report.store} is as it was")
+    else:
+        new = f"{plural(report.prompts, 'new prompt')}, {plural(report.responses, 'new response')}"
+        who = f"{plural(report.annotators, 'annotator')}, {plural(report.anonymous, 'anonymous vote')}"
+        say(f"stored: {plural(report.pairs, 'pairwise vote')} ({new}; {who}) in {report.store}, batch {report.batch}")
+
+
+def _rows(rows: int, votes: int, duplicates: int, rejects: int) -> str:
+    parts = (plural(votes, "vote"), plural(duplicates, "duplicate"), plural(rejects, "reject"))
+    return f"{plural(rows, 'row')} = {' + '.join(parts)}"
+
+
+def rejects(
+    store: StoreOption = None,
+    reason: Annotated[str, typer.Option("--reason", help="Only these, for example bad-time.", metavar="CODE")] = "",
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with the rows as they were.")] = False,
+) -> None:
+    """Show the rows that were not taken: file, line, column, value, reason.
+
+    Mend the mapping or the file and ingest it again: what is taken then is no reject any more.
+
+    Example: curate rejects --csv > rejects.csv
+    """
+    import curate
+
+    with curate.open(store_path(store)) as opened:
+        frame = opened.rejects()
+    if reason:
+        frame = frame.filter(frame["reason"] == reason)
+    put_frame(frame, as_json=as_json, as_csv=as_csv, columns=["file", "line", "column", "value", "reason", "message"])
+    if frame.is_empty():
+        say("no rejects")

@@ -1,0 +1,59 @@
+"""Options that several commands share, and how they meet the project's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.errors import CurateError
+
+if TYPE_CHECKING:
+    from schemas.config import Settings
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="The DuckDB file. Default: store in curate.toml, else curate.duckdb.", metavar="FILE"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
+
+
+def settings() -> Settings:
+    """The project's settings, from curate.toml or [tool.curate] here."""
+    from pipelines.settings import load_settings
+
+    return load_settings()
+
+
+def store_path(given: Path | None) -> Path:
+    """The store that was asked for, else the project's."""
+    return given or settings().store
+
+
+def pairs(options: list[str] | None, name: str) -> dict[str, str]:
+    """{"a": "b"} of ["a=b"]. Raises CurateError for an option without "="."""
+    found = {}
+    for option in options or []:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise CurateError(f"{name} {option}: expected KEY=VALUE", hint=f"for example: {name} {EXAMPLES[name]}")
+        found[key.strip()] = value.strip()
+    return found
+
+
+EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pagerank=0.5"}
+
+
+def numbers(options: list[str] | None, name: str) -> dict[str, float] | None:
+    """{"a": 0.5} of ["a=0.5"]; None where there are none. Raises CurateError for what is no number."""
+    found: dict[str, Any] = {}
+    for key, value in pairs(options, name).items():
+        try:
+            found[key] = float(value)
+        except ValueError as error:
+            raise CurateError(
+                f"{name} {key}={value}: not a number", hint=f"for example: {name} {EXAMPLES[name]}"
+            ) from error
+    return found or None

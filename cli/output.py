@@ -1,0 +1,90 @@
+"""What commands print: data on stdout, narration and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+    from pydantic import BaseModel
+
+    from pipelines.progress import Progress
+
+
+def say(text: str = "") -> None:
+    """Narration, for people."""
+    sys.stderr.write(text + "\n")
+
+
+def put(text: str) -> None:
+    """Data, for pipes."""
+    sys.stdout.write(text + "\n")
+
+
+def put_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """One JSON document on stdout."""
+    document = value if isinstance(value, dict | list) else value.model_dump(mode="json")
+    put(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequence[str] | None = None) -> None:
+    """A frame as a JSON list of objects, as CSV, or as a table of the named columns (all when None)."""
+    if as_json:
+        put_json(frame.to_dicts())
+    elif as_csv:
+        sys.stdout.write(frame.write_csv())
+    else:
+        shown = frame.select(columns) if columns else frame
+        put_table(shown.columns, shown.rows())
+
+
+def put_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout, as wide as its contents need."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    width = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(header))]
+    for line in (header, ["─" * w for w in width], *cells):
+        put("  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, width, number, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    text = str(value).replace("\n", "⏎")
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 vote", "1,234 votes"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listed(counts: dict[str, int]) -> str:
+    """ "3 empty-id, 1 bad-time"."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress bar on stderr while the block runs; silence where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _doing, _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, amount="")
+
+        def update(doing: str, done: int, total: int) -> None:
+            amount = f"{done:,}" + (f" of {total:,}" if total else "") if done else ""
+            bar.update(task, description=doing, completed=done, total=total or None, amount=amount)
+
+        yield update

@@ -1,0 +1,87 @@
+"""``curate status`` and ``curate run``: what a store holds, and whole recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import JsonOption, StoreOption, store_path
+from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.base import Document
+
+
+def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show what the store holds: votes, rejects, batches, runs.
+
+    Example: curate status
+    """
+    from pipelines import status as job
+
+    report = job(store_path(store))
+    if as_json:
+        put_json(report)
+        return
+    ingests = plural(report.batches, "ingest")
+    put(f"{report.store}  {report.bytes / 1e6:.1f} MB, schema {report.schema_version}, {ingests}")
+    put(f"votes        {report.votes:,}" + (f"  ({listed(report.outcomes)})" if report.votes else ""))
+    put(f"sides known  {report.sides_known:,}")
+    put(f"rankings     {report.groups:,} K-wise")
+    put(f"prompts      {report.prompts:,}" + (f"  ({listed(report.splits)})" if report.splits else ""))
+    put(f"responses    {report.responses:,}  of {plural(report.models, 'model')}")
+    put(f"annotators   {report.annotators:,}")
+    put(f"rejects      {sum(report.rejects.values()):,}" + (f"  ({listed(report.rejects)})" if report.rejects else ""))
+    if report.runs:
+        put("")
+        put_table(("run", "step", "did"), [(run["run"], run["step"], run["did"]) for run in report.runs])
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe of ours.", metavar="RECIPE")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where its relative paths begin.", metavar="DIR")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Run the jobs of a recipe: simulate, ingest, denoise, export, compare.
+
+    Finished work is recognised: a recipe can be run again after a change or a failure.
+
+    Example: curate run mr2bench-video --dir demo
+    """
+    from pipelines import load_recipe
+    from pipelines import run as job
+
+    loaded = load_recipe(recipe)
+    tell = _tellers()
+
+    def done(step: str, report: Document) -> None:
+        if not as_json:
+            say(f"\n── {step} ──")
+            tell[step.partition(" ")[0]](report)
+
+    if not as_json:
+        say(loaded.title)
+    with progress_bar() as progress:
+        reports = job(loaded, folder, progress=progress, done=done)
+    if as_json:
+        put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
+
+
+def _tellers() -> dict[str, Callable[[Any], None]]:
+    """step -> how its report is told."""
+    from cli.denoise import tell_denoise
+    from cli.export import tell_export
+    from cli.ingest import tell_ingest
+    from cli.simulate import tell_compare, tell_simulate
+
+    return {
+        "simulate": tell_simulate,
+        "ingest": tell_ingest,
+        "denoise": tell_denoise,
+        "export": tell_export,
+        "compare": tell_compare,
+    }

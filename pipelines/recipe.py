@@ -1,0 +1,80 @@
+"""The job ``run``: the steps of a recipe, one after the other. A recipe is config for plain functions, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.comparison import compare
+from pipelines.denoising import denoise
+from pipelines.exporting import export
+from pipelines.ingestion import ingest
+from pipelines.progress import Progress, silent
+from pipelines.settings import load_toml
+from pipelines.simulation import simulate
+from schemas.base import Document
+from schemas.errors import CurateError
+from schemas.recipe import Recipe
+
+RECIPES = Path(__file__).parent / "recipes"
+"""The recipes that come with curate; each is known by its file's name, with - or _."""
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """The recipe of a TOML file, or of the name of one that comes with curate. Raises CurateError for neither."""
+    own = RECIPES / f"{str(name).replace('-', '_')}.toml"
+    if Path(name).is_file() or not own.is_file():
+        if not Path(name).is_file():
+            known = ", ".join(sorted(path.stem.replace("_", "-") for path in RECIPES.glob("*.toml")))
+            raise CurateError(f"{name}: no such recipe", hint=f"give a TOML file, or one of: {known}")
+        return load_toml(name, Recipe)
+    return load_toml(own, Recipe)
+
+
+def run(
+    recipe: Recipe,
+    folder: str | Path = ".",
+    *,
+    progress: Progress = silent,
+    done: Callable[[str, Document], None] = lambda _step, _report: None,
+) -> dict[str, Document]:
+    """Do the recipe's steps in ``folder``; returns each step's report, and hands it to ``done`` as it comes.
+
+    Every step recognises its own finished work, so that a recipe may be run again after a failure or a change.
+    Raises CurateError from the step that failed; what earlier steps made stays.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    store = folder / recipe.store
+    reports: dict[str, Document] = {}
+
+    def finish(step: str, report: Document) -> None:
+        reports[step] = report
+        done(step, report)
+
+    if recipe.simulate:
+        finish("simulate", simulate(folder / recipe.simulate.out, config=recipe.simulate.config))
+    if recipe.ingest:
+        step = recipe.ingest
+        finish(
+            "ingest",
+            ingest(
+                [folder / path for path in step.paths],
+                store,
+                config=step.config,
+                prompts=folder / step.prompts if step.prompts else None,
+                responses=folder / step.responses if step.responses else None,
+                progress=progress,
+            ),
+        )
+    if recipe.denoise:
+        finish("denoise", denoise(store, config=recipe.denoise.config, progress=progress))
+    if recipe.export:
+        config = recipe.export.config
+        if recipe.export.train:
+            finish("export train", export(store, "train", out=folder / recipe.export.train, config=config))
+        if recipe.export.benchmark:
+            finish("export benchmark", export(store, "benchmark", out=folder / recipe.export.benchmark, config=config))
+    if recipe.compare:
+        finish("compare", compare(store, folder / recipe.compare.truth))
+    return reports

@@ -1,0 +1,69 @@
+"""TOML documents into configs: the project's settings, mapping files and recipes, with errors that name the place."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from schemas.base import Document
+from schemas.config import Settings
+from schemas.errors import CurateError
+
+D = TypeVar("D", bound=Document)
+
+
+def load_settings(folder: str | Path = ".") -> Settings:
+    """What ``curate.toml`` in the folder says, else ``[tool.curate]`` of its pyproject.toml, else the defaults."""
+    folder = Path(folder)
+    own, project = folder / "curate.toml", folder / "pyproject.toml"
+    if own.exists():
+        return load_toml(own, Settings)
+    if project.exists():
+        table = _parse(project).get("tool", {}).get("curate", {})
+        return validated(table, Settings, where=f"{project} [tool.curate]")
+    return Settings()
+
+
+def load_toml(path: str | Path, kind: type[D]) -> D:
+    """The document that a TOML file holds. Raises CurateError naming the file and the key at fault."""
+    return validated(_parse(Path(path)), kind, where=str(path))
+
+
+def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
+    """The document that the values make. Raises CurateError naming the first key at fault."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(kind.model_fields)
+        hint = f"keys here: {known}" if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint or "see docs/cli.md") from error
+
+
+def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
+    """The config with the changes that are not None; a dotted key reaches into a part of it."""
+    values = config.model_dump()
+    for key, value in changes.items():
+        if value is None:
+            continue
+        *path, last = key.split(".")
+        part = values
+        for name in path:
+            part = part[name]
+        part[last] = value
+    return validated(values, type(config), where=where)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CurateError(f"{path}: no such file", hint="give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CurateError(f"{path}: not TOML: {error}", hint="see https://toml.io") from error

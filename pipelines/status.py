@@ -1,0 +1,31 @@
+"""The job ``status``: what a store holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from curate.store import Store
+from schemas.reports import StatusReport
+from schemas.tables import SCHEMA_VERSION
+
+
+def status(store: str | Path = "curate.duckdb") -> StatusReport:
+    """Counts of everything in the store, and its runs. Raises CurateError where there is no store."""
+    with Store.open(store, read_only=True) as opened:
+        counts = opened.counts()
+        runs = [
+            {"run": row["run_id"], "step": row["step"], "did": _in_words(row["step"], json.loads(row["report"]))}
+            for row in opened.runs().iter_rows(named=True)
+        ]
+    return StatusReport(
+        store=str(store), bytes=Path(store).stat().st_size, schema_version=SCHEMA_VERSION, runs=tuple(runs), **counts
+    )
+
+
+def _in_words(step: str, report: dict[str, Any]) -> str:
+    if step == "denoise":
+        return f"{report['ranker']}: {report['ranked']} of {report['prompts']} prompts ranked in full"
+    items = ", ".join(f"{count} {name}" for name, count in report["items"].items())
+    return f"{items} items to {report['out']}"

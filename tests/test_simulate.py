@@ -1,0 +1,362 @@
+"""The simulated world: it is what its config says, the truth can be found in it, and its files appear whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from curate.simulate import CAMPAIGN_MS, TICKETS, World, draw_others, draw_times, simulate_world
+from curate.votes import LEFT, RIGHT, TIE
+from pipelines import simulation
+from pipelines.simulation import simulate
+from schemas.config import SimulateConfig
+from schemas.errors import CurateError
+
+SMALL = SimulateConfig(prompts=12, models=5, annotators=20, votes_per_pair=1.5, prompts_per_video=3, seed=7)
+EVEN = {"model_spread": 0.0, "interaction": 0.0}
+"""Every response is as good as every other."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def pair_of(world: World) -> np.ndarray:
+    """(V,) one number for each unordered pair of responses."""
+    low, high = np.minimum(world.left, world.right).astype(np.int64), np.maximum(world.left, world.right)
+    return low * world.responses.model.size + high
+
+
+def found_again(world: World) -> float:
+    """Share of pairs of responses that plain win counting puts in their true order; an equal count is half right."""
+    [graphs] = world.votes.graphs
+    count = graphs.wins.sum(axis=2)
+    guess = np.sign(count[:, :, None] - count[:, None, :])
+    truth = np.sign(world.responses.strength[:, :, None] - world.responses.strength[:, None, :])
+    return float((1 + (guess * truth)[truth != 0].mean()) / 2)
+
+
+def right_share(world: World, who: np.ndarray) -> float:
+    """Share of the untied votes of some annotators that go to the truly stronger response."""
+    strength = world.responses.strength.ravel()
+    mine = np.isin(world.annotator, np.flatnonzero(who)) & (world.outcome != TIE)
+    stronger = np.where(strength[world.left] > strength[world.right], LEFT, RIGHT)
+    return float((world.outcome == stronger)[mine].mean())
+
+
+# The world
+
+
+def test_at_one_vote_a_pair_every_pair_has_exactly_one_vote() -> None:
+    world = simulate_world(SimulateConfig())
+    assert len(np.unique(pair_of(world))) == len(world.left) == 450 * 171
+
+
+@pytest.mark.parametrize(
+    ("votes_per_pair", "fewest", "most", "votes"), [(0.3, 0, 1, 36), (2.0, 2, 2, 240), (2.1, 2, 3, 252)]
+)
+def test_the_number_of_votes_is_exact_and_its_fraction_falls_on_random_pairs(
+    votes_per_pair: float, fewest: int, most: int, votes: int
+) -> None:
+    world = simulate_world(SMALL.model_copy(update={"votes_per_pair": votes_per_pair}))
+    _, times = np.unique(pair_of(world), return_counts=True)
+    assert len(world.left) == votes
+    assert times.max() == most
+    assert (times.min() if len(times) == 12 * 10 else 0) == fewest
+
+
+@pytest.mark.parametrize("votes_per_pair", [2.5, 20.0])
+def test_nobody_votes_twice_on_a_pair_even_when_everybody_must_vote_on_all(votes_per_pair: float) -> None:
+    world = simulate_world(SMALL.model_copy(update={"votes_per_pair": votes_per_pair, "activity": 2.0}))
+    votes = np.stack([pair_of(world), world.annotator], axis=1)
+    assert len(np.unique(votes, axis=0)) == len(votes)
+
+
+def test_the_smallest_campaign_has_one_vote(tmp_path: Path) -> None:
+    config = SimulateConfig(prompts=1, models=2, annotators=1, votes_per_pair=0.01, spammers=0.0)
+    assert simulate(tmp_path / "world", config=config).votes == 1
+
+
+def test_more_votes_a_pair_than_annotators_are_refused() -> None:
+    with pytest.raises(ValidationError, match="nobody votes twice"):
+        SimulateConfig(annotators=3, votes_per_pair=3.1)
+
+
+def test_a_second_annotator_is_drawn_by_activity_among_the_others() -> None:
+    tickets = np.array([6, 3, 1]) * (TICKETS // 10)
+    taken = np.repeat(np.array([0, 1, 2], dtype=np.int32), 20_000)
+    second = draw_others(np.random.default_rng(0), tickets, [taken], len(taken)).reshape(3, -1)
+    share = np.stack([np.bincount(row, minlength=3) / 20_000 for row in second])
+    assert share == pytest.approx(np.array([[0, 3 / 4, 1 / 4], [6 / 7, 0, 1 / 7], [6 / 9, 3 / 9, 0]]), abs=0.015)
+
+
+def test_a_vote_compares_two_responses_of_one_prompt() -> None:
+    world = simulate_world(SMALL)
+    assert (world.left != world.right).all()
+    assert (world.left // 5 == world.right // 5).all()
+
+
+def test_a_response_stands_left_as_often_as_right() -> None:
+    world = simulate_world(SimulateConfig(prompts=100))
+    assert (world.left < world.right).mean() == pytest.approx(0.5, abs=0.015)
+
+
+def test_votes_are_cast_one_after_the_other_within_the_campaign_however_many() -> None:
+    times = draw_times(np.random.default_rng(0), 1_000_000)
+    assert (np.diff(times) > 0).all()
+    assert 0 <= times[0] < times[-1] < CAMPAIGN_MS + 1_000_000
+
+
+def test_prompts_are_judged_all_through_the_campaign() -> None:
+    world = simulate_world(SimulateConfig())
+    assert abs(np.corrcoef(world.left, world.voted_at)[0, 1]) < 0.02
+
+
+def test_pairs_without_a_vote_are_anywhere() -> None:
+    world = simulate_world(SimulateConfig(votes_per_pair=0.1))
+    assert len(np.unique(world.left // 19)) == 450
+
+
+def test_a_few_annotators_do_much_of_the_work() -> None:
+    votes = np.sort(np.bincount(simulate_world(SimulateConfig()).annotator, minlength=120))
+    assert votes[-12:].sum() > 0.3 * votes.sum()
+
+
+def test_at_activity_0_all_annotators_do_about_as_much() -> None:
+    votes = np.bincount(simulate_world(SimulateConfig(activity=0)).annotator, minlength=120)
+    assert votes == pytest.approx(np.full(120, 450 * 171 / 120), rel=0.2)
+
+
+@pytest.mark.parametrize("ties", [0.0, 0.15, 0.6])
+@pytest.mark.parametrize("left_bias", [0.0, 1.5])
+def test_the_share_of_ties_between_equals_is_as_set_whatever_the_bias(ties: float, left_bias: float) -> None:
+    world = simulate_world(SimulateConfig(prompts=150, ties=ties, left_bias=left_bias, spammers=0.0, **EVEN))
+    assert (world.outcome == TIE).mean() == pytest.approx(ties, abs=0.01)
+
+
+def test_unequal_responses_tie_less() -> None:
+    world = simulate_world(SimulateConfig(model_spread=3.0, spammers=0.0))
+    assert (world.outcome == TIE).mean() < 0.1
+
+
+def test_the_left_wins_as_often_as_the_right_without_a_bias() -> None:
+    world = simulate_world(SimulateConfig(left_bias=0.0, spammers=0.0))
+    assert (world.outcome == LEFT).sum() / (world.outcome != TIE).sum() == pytest.approx(0.5, abs=0.006)
+
+
+@pytest.mark.parametrize("left_bias", [-0.5, 0.5])
+def test_between_equals_the_left_wins_by_the_bias_in_logits(left_bias: float) -> None:
+    world = simulate_world(SimulateConfig(left_bias=left_bias, spammers=0.0, activity=0.0, **EVEN))
+    logit = np.log((world.outcome == LEFT).sum() / (world.outcome == RIGHT).sum())
+    assert logit == pytest.approx(left_bias, abs=0.05)
+
+
+def test_careful_annotators_are_right_more_often_than_careless_ones_and_spammers_by_chance() -> None:
+    world = simulate_world(SimulateConfig(care=1.0, spammers=0.2))
+    who = world.annotators
+    median = np.median(who.discrimination[~who.spammer])
+    careful, careless = who.discrimination > median, (who.discrimination <= median) & ~who.spammer
+    assert who.spammer.sum() == 24
+    assert right_share(world, careful) > right_share(world, careless) + 0.1
+    assert right_share(world, careless) > right_share(world, who.spammer) + 0.05
+    assert right_share(world, who.spammer) == pytest.approx(0.5, abs=0.02)
+
+
+def test_spammers_are_quick() -> None:
+    world = simulate_world(SimulateConfig())
+    quick = world.annotators.spammer[world.annotator]
+    assert 2 < np.median(world.seconds[quick]) < 5
+    assert 15 < np.median(world.seconds[~quick]) < 40
+
+
+def test_spammers_have_a_side_and_a_tie_habit_of_their_own() -> None:
+    world = simulate_world(SimulateConfig(spammers=1.0, annotators=10, activity=0.0))
+    shares = np.stack([np.bincount(world.outcome[world.annotator == a], minlength=3)[:3] for a in range(10)])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    assert np.ptp(shares[:, LEFT]) > 0.2
+    assert np.ptp(shares[:, TIE]) > 0.1
+    assert shares[:, TIE] == pytest.approx(world.annotators.tie_share, abs=0.02)
+
+
+def test_a_model_is_as_strong_as_its_responses_are_on_average_and_not_in_the_order_of_names() -> None:
+    answers = simulate_world(SimulateConfig(prompts=3000)).responses
+    mean = np.bincount(answers.model.ravel(), weights=answers.strength.ravel()) / 3000
+    assert mean == pytest.approx(answers.model_strength, abs=0.1)
+    assert abs(np.corrcoef(answers.model_strength, np.arange(19))[0, 1]) < 0.7
+
+
+def test_the_place_of_a_response_says_nothing_about_its_model() -> None:
+    model = simulate_world(SimulateConfig(prompts=2000, models=4)).responses.model
+    assert (np.sort(model, axis=1) == np.arange(4)).all()
+    times = np.stack([np.bincount(place, minlength=4) for place in model.T])
+    assert times == pytest.approx(np.full((4, 4), 500), rel=0.15)
+
+
+def test_rank_1_is_the_strongest_and_equals_share_a_rank() -> None:
+    responses = simulate_world(SimulateConfig(prompts=3, models=4, interaction=0.0)).responses
+    assert (np.argsort(responses.rank, axis=1) == np.argsort(-responses.strength, axis=1)).all()
+    assert (simulate_world(SimulateConfig(prompts=3, models=4, **EVEN)).responses.rank == 1).all()
+
+
+def test_more_votes_a_pair_judge_the_same_responses_and_find_the_truth_better() -> None:
+    few, more, many = (simulate_world(SimulateConfig(prompts=60, votes_per_pair=v)) for v in (0.5, 2.0, 10.0))
+    assert (few.responses.strength == many.responses.strength).all()
+    assert found_again(few) + 0.05 < found_again(more) < found_again(many) - 0.02
+    assert found_again(many) > 0.9
+
+
+def test_more_spammers_hide_the_truth() -> None:
+    honest, spammed, lost = (simulate_world(SimulateConfig(prompts=60, spammers=s)) for s in (0.0, 0.6, 1.0))
+    assert found_again(honest) > found_again(spammed) > found_again(lost) + 0.05
+    assert found_again(lost) == pytest.approx(0.5, abs=0.02)
+
+
+# Its files
+
+
+def test_equal_configs_give_equal_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+    simulate(tmp_path / "one", config=SMALL)
+    simulate(tmp_path / "two", config=SMALL)
+    simulate(tmp_path / "three", config=SMALL.model_copy(update={"seed": 8}))
+    one, two, three = (contents(tmp_path / name) for name in ("one", "two", "three"))
+    assert one == two
+    assert all(one[name] != three[name] for name in one.keys() - {"prompts.csv"})
+
+
+def test_votes_are_the_same_whatever_the_size_of_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(tmp_path / "whole", config=SMALL)
+    monkeypatch.setattr(simulation, "CHUNK", 7)
+    simulate(tmp_path / "chunked", config=SMALL)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "chunked")
+
+
+def test_the_files_say_what_the_world_is(tmp_path: Path) -> None:
+    report = simulate(tmp_path / "world", config=SMALL)
+    world = simulate_world(SMALL)
+    frames = {name: pl.read_csv(tmp_path / "world" / name) for name in report.files if name.endswith(".csv")}
+    votes, truth = frames["votes.csv"], frames["truth.csv"]
+    assert votes.columns == ["prompt_id", "left", "right", "winner", "annotator_id", "submitted_at", "seconds"]
+    assert votes["winner"].to_list() == [["left", "right", "tie"][code] for code in world.outcome]
+    assert votes["left"].to_list() == [world.response_ids[i] for i in world.left]
+    assert votes["right"].to_list() == [world.response_ids[i] for i in world.right]
+    assert votes["annotator_id"].to_list() == [world.annotator_ids[i] for i in world.annotator]
+    assert votes["prompt_id"].to_list() == [response.split("-")[0] for response in votes["left"]]
+    assert votes["submitted_at"].is_sorted()
+    assert votes["submitted_at"].str.contains(r"^2026-(01|02)-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").all()
+    assert truth["strength"].to_list() == world.responses.strength.ravel().tolist()
+    assert truth["rank"].to_list() == world.responses.rank.ravel().tolist()
+    assert truth["model"].to_list() == [world.models[i] for i in world.responses.model.ravel()]
+    assert (
+        frames["responses.csv"]
+        .select("prompt_id", "response_id", "model")
+        .equals(truth.select("prompt_id", "response_id", "model"))
+    )
+    assert frames["annotators.csv"]["spammer"].to_list() == world.annotators.spammer.tolist()
+
+
+def test_the_report_counts_what_is_in_the_files_and_world_json_repeats_it(tmp_path: Path) -> None:
+    report = simulate(tmp_path / "world", config=SMALL)
+    document = json.loads((tmp_path / "world" / "world.json").read_bytes())
+    votes = pl.read_csv(tmp_path / "world" / "votes.csv")
+    assert sorted(report.files) == sorted(contents(tmp_path / "world"))
+    assert (report.prompts, report.responses, report.annotators, report.spammers) == (12, 60, 20, 2)
+    assert report.votes == len(votes) == 180
+    assert report.ties == (votes["winner"] == "tie").mean()
+    assert SimulateConfig(**document["config"]) == SMALL
+    assert document["counts"] == {name: getattr(report, name) for name in document["counts"]}
+
+
+def test_prompts_share_videos_in_runs_and_ask_different_questions_of_one(tmp_path: Path) -> None:
+    simulate(tmp_path / "world", config=SMALL)
+    prompts = pl.read_csv(tmp_path / "world" / "prompts.csv")
+    assert prompts["video"].to_list() == [f"videos/v{p // 3 + 1:04d}.mp4" for p in range(12)]
+    assert not prompts.select("video", "question").is_duplicated().any()
+
+
+def test_the_texts_of_a_prompt_are_distinct_even_past_all_combinations(tmp_path: Path) -> None:
+    config = SimulateConfig(prompts=2, models=120, votes_per_pair=0.01)
+    simulate(tmp_path / "world", config=config)
+    texts = pl.read_csv(tmp_path / "world" / "responses.csv")
+    assert not texts.select("prompt_id", "text").is_duplicated().any()
+    many = simulation._phrases((("a ", "b "), ("c ", "d ", "e ")), np.arange(1000), end=".")
+    assert many.n_unique() == 1000
+
+
+def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setitem(simulation.FILES, "truth.csv", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        simulate(tmp_path / "world", config=SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_again_leaves_the_old_world_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise OSError("disk full")
+
+    simulate(tmp_path / "world", config=SMALL)
+    before = contents(tmp_path / "world")
+    monkeypatch.setitem(simulation.FILES, "truth.csv", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        simulate(tmp_path / "world", config=SMALL)
+    assert contents(tmp_path / "world") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["world"]
+
+
+def test_the_same_world_is_written_again_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    first = simulate(tmp_path / "world", config=SMALL)
+    before = contents(tmp_path / "world")
+    (tmp_path / "world" / "votes.csv").write_text("damaged")
+    (tmp_path / "world" / "curate.duckdb").write_text("the user's own")
+    assert simulate(tmp_path / "world", config=SMALL) == first
+    assert contents(tmp_path / "world") == before | {"curate.duckdb": b"the user's own"}
+
+
+def test_a_missing_or_empty_folder_is_made_into_the_world(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    simulate(tmp_path / "empty", config=SMALL)
+    simulate(tmp_path / "new" / "deep", config=SMALL)
+    assert contents(tmp_path / "empty") == contents(tmp_path / "new" / "deep")
+
+
+def test_an_empty_folder_that_one_stands_in_stays_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = simulate(".", config=SMALL)
+    assert sorted(report.files) == sorted(path.name for path in Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"thesis.txt": "years of work"}, "not empty"),
+        ({"world.json": "not json"}, "cannot be read"),
+        ({"world.json": "[]"}, "another config"),
+        ({"world.json": json.dumps({"config": SimulateConfig().model_dump()})}, "another config"),
+    ],
+)
+def test_a_folder_that_holds_anything_else_is_refused_and_left_alone(
+    tmp_path: Path, files: dict[str, str], message: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CurateError, match=message) as refusal:
+        simulate(tmp_path, config=SMALL)
+    assert refusal.value.hint
+    assert contents(tmp_path) == {name: text.encode() for name, text in files.items()}
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "world").write_text("a file")
+    with pytest.raises(CurateError, match="is a file"):
+        simulate(tmp_path / "world", config=SMALL)
