@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.files import BrokenFile, VoteFile
@@ -18,8 +20,10 @@ from annotations.halving import parse_by_halves
 from annotations.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 
+BOM = b"\xef\xbb\xbf"
 DELIMITERS = ",\t;|"
 PARQUET_ROWS = 250_000
+SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class Broken(NamedTuple):
@@ -64,24 +68,38 @@ class _Blocks:
         self.damage = ""
 
     def __iter__(self) -> Iterator[bytes]:
-        first = True
+        start: bytes | None = b""
         try:
             for block in self.file.blocks():
-                yield block.removeprefix(b"\xef\xbb\xbf") if first else block
-                first = False
+                if start is None:
+                    yield block
+                elif len(start := start + block) >= len(BOM):
+                    yield start.removeprefix(BOM)
+                    start = None
         except BrokenFile as error:
             self.damage = str(error)
+        if start:
+            yield start.removeprefix(BOM)
+
+    def first_line(self) -> str:
+        """The first line that is not blank."""
+        start = b""
+        for block in self:
+            start = (start + block).lstrip(b"\r\n")
+            if b"\n" in start:
+                break
+        return start.split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
 def _csv(file: VoteFile) -> Iterator[Chunk]:
     blocks = _Blocks(file)
-    delimiter = delimiter_of(next(iter(_Blocks(file)), b"").split(b"\n", 1)[0].decode("utf-8", "replace"))
+    delimiter = delimiter_of(_Blocks(file).first_line())
     header: list[str] | None = None
     previous: Records | None = None
     for records in split_csv(iter(blocks), delimiter):
-        if previous is not None:
+        if previous is not None and len(previous):
             yield _csv_chunk(previous, header or [], delimiter)
-        if header is None and len(records):
+        if header is None:
             header = _header(file, records.text(0), delimiter)
             records = records.take(np.arange(1, len(records)))
         previous = records
@@ -90,7 +108,11 @@ def _csv(file: VoteFile) -> Iterator[Chunk]:
 
 
 def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    try:
+        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    except csv.Error as error:
+        hint = "lines must end with \\n or \\r\\n" if "\r" in text else "mend the first line"
+        raise CurateError(f"{file.path}:1: the header cannot be read: {error}", hint=hint) from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or "" in names:
         what = f"names {', '.join(twice)} twice" if twice else "has a column without a name"
@@ -115,12 +137,15 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
     kept = records.take(fits)
 
     def parse(lo: int, hi: int) -> pl.DataFrame:
-        return pl.read_csv(
+        frame = pl.read_csv(
             io.BytesIO(kept.take(np.arange(lo, hi)).joined()),
             has_header=False,
             separator=delimiter,
             schema=dict.fromkeys(header, pl.String),
         )
+        if frame.height != hi - lo:
+            raise pl.exceptions.ComputeError("not one row a record")
+        return frame
 
     return _parsed(kept, parse, broken, pl.DataFrame(schema=dict.fromkeys(header, pl.String)))
 
@@ -186,32 +211,46 @@ def _json(file: VoteFile) -> Iterator[Chunk]:
 
 
 def _whole_items(text: str) -> list[Any]:
-    """The items of a damaged JSON array that can still be read, from its start."""
+    """The items of a damaged JSON array that can still be read, from its start.
+
+    A last item that only the end of the text ends may go on: a 1 that was a 10.
+    """
     decoder, at = json.JSONDecoder(), 1
     items: list[Any] = []
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+        at = SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text
         try:
-            item, at = decoder.raw_decode(text, at)
+            item, end = decoder.raw_decode(text, at)
         except json.JSONDecodeError:
             return items
+        at = SPACE.match(text, end).end()  # type: ignore[union-attr]
+        if at == len(text) and not isinstance(item, dict):
+            return items
         items.append(item)
+        if text[at : at + 1] != ",":
+            return items
+        at += 1
 
 
 def _parquet(file: VoteFile) -> Iterator[Chunk]:
     """Rows of a Parquet file. A row's line is its ordinal, from 1."""
+    line = 1
     try:
         table = pq.ParquetFile(file.path)
-        line = 1
+        names = table.schema_arrow.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise CurateError(
+                f"{file.path}: names {', '.join(twice)} twice", hint="every column needs a name of its own"
+            )
         for batch in table.iter_batches(batch_size=PARQUET_ROWS):
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
             yield Chunk(_as_text(frame), pl.int_range(line, line + frame.height, eager=True))
             line += frame.height
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+    except (OSError, pa.ArrowException) as error:
         empty = pl.Series("line", [], pl.Int64)
         message = f"the Parquet file is damaged ({error})"
-        yield Chunk(pl.DataFrame(), empty, (Broken(1, "broken-record", message, "", damage=True),))
+        yield Chunk(pl.DataFrame(), empty, (Broken(line, "broken-record", message, "", damage=True),))
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
@@ -223,6 +262,9 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
             wrapped = pl.DataFrame({"v": column}).select(pl.struct("v").struct.json_encode()).to_series()
             text = wrapped.str.slice(5, wrapped.str.len_chars() - 6)  # {"v":…}
             columns.append(pl.select(pl.when(column.is_not_null()).then(text)).to_series().alias(name))
+        elif dtype == pl.Binary:  # text without its type, or no text at all: then as hexadecimal digits
+            readable = pl.col(name).cast(pl.String, strict=False)
+            columns.append(frame.select(pl.coalesce(readable, pl.col(name).bin.encode("hex"))).to_series())
         else:
             columns.append(column.cast(pl.String))
     return pl.DataFrame(columns)
@@ -256,8 +298,10 @@ def _without_cut(read: Any, records: Records, damage: str, *args: Any) -> Chunk:
     if not damage:
         chunk: Chunk = read(records, *args)
         return chunk
-    whole = len(records) - (records.data[-1] != NEWLINE)
+    cut = len(records) > 0 and NEWLINE not in records.data[records.end[-1] :]
+    whole = len(records) - cut
     chunk = read(records.take(np.arange(whole)), *args)
-    line = int(records.line[whole]) if whole < len(records) else int(records.line[-1]) + 1
-    text = records.text(whole) if whole < len(records) else ""
+    at, begin = (int(records.line[-1]), int(records.start[-1])) if len(records) else (1, 0)
+    line = at if cut else at + int(np.count_nonzero(records.data[begin:] == NEWLINE))
+    text = records.text(whole) if cut else ""
     return Chunk(chunk.frame, chunk.line, (*chunk.broken, Broken(line, "broken-record", damage, text, damage=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import polars as pl
@@ -11,16 +12,17 @@ import polars as pl
 from schemas.config import Mapping
 from schemas.errors import CurateError
 from schemas.votes import (
-    A_WORDS,
-    B_WORDS,
     BOTH_BAD_WORDS,
     LEFT_WORDS,
+    LETTER_WORDS,
     OUTCOMES,
     RIGHT_WORDS,
     TIE_WORDS,
     VOTE_FIELDS,
     FieldRule,
 )
+
+ALL_LETTER_WORDS = frozenset(word for pair in LETTER_WORDS.values() for words in pair for word in words)
 
 LONG = 200
 """Characters past which a value is a text and not an id."""
@@ -42,8 +44,9 @@ class Layout:
 
     def described(self) -> dict[str, str]:
         """field -> column, and the sides in words: for people."""
-        sides = {"pair": "left and right as shown" if self.sides_known else "unknown", "ranking": "unknown"}[self.kind]
-        return {**self.columns, "sides": sides}
+        first, second = ("left", "right") if self.sides_known else ("response_a", "response_b")
+        names = {"first": first, "second": second}
+        return {names.get(field, field): column for field, column in self.columns.items()}
 
 
 def detect(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
@@ -69,27 +72,36 @@ def find_columns(
     where: str, present: Iterable[str], rules: Iterable[FieldRule], told: dict[str, str]
 ) -> dict[str, str]:
     """field -> column by the mapping first, then by well-known names; a field's own name beats its other names."""
-    by_name = {name.lower(): name for name in present}
+    present = tuple(present)
+    by_name: dict[str, list[str]] = {}
+    for name in present:
+        by_name.setdefault(name.lower(), []).append(name)
     rules = tuple(rules)
     fields = {rule.name for rule in rules}
     columns: dict[str, str] = {}
     for name, column in told.items():
         if name not in fields:
             raise CurateError(f"{where}: --map names no field {name!r}", hint=f"fields: {', '.join(sorted(fields))}")
-        if column and column.lower() not in by_name:
-            raise CurateError(f"{where}: no column {column!r}", hint=f"columns: {', '.join(by_name.values())}")
-        if column:
-            columns[name] = by_name[column.lower()]
-    free = {low: name for low, name in by_name.items() if name not in columns.values()}
+        if not column:
+            continue
+        alike = by_name.get(column.lower(), [])
+        if not alike:
+            raise CurateError(f"{where}: no column {column!r}", hint=f"columns: {', '.join(present)}")
+        if column not in alike and len(alike) > 1:
+            raise CurateError(f"{where}: {column!r} could be {' or '.join(alike)}", hint="write it as the file does")
+        columns[name] = column if column in alike else alike[0]
+    taken = set(columns.values())
+    free = {low: [name for name in alike if name not in taken] for low, alike in by_name.items()}
     for rule in rules:
         if rule.name in told:
             continue
-        found = [alias for alias in rule.aliases if alias in free]
-        if len(found) > 1 and found[0] != rule.name:
-            options = " or ".join(f"--map {rule.name}={free[alias]}" for alias in found)
-            raise CurateError(f"{where}: {rule.name} could be {' or '.join(found)}", hint=f"say which: {options}")
-        if found:
-            columns[rule.name] = free[found[0]]
+        found = [free[alias] for alias in rule.aliases if free.get(alias)]
+        names = found[0] if found and found[0][0].lower() == rule.name else list(chain.from_iterable(found))
+        if len(names) > 1:
+            options = " or ".join(f"--map {rule.name}={name}" for name in names)
+            raise CurateError(f"{where}: {rule.name} could be {' or '.join(names)}", hint=f"say which: {options}")
+        if names:
+            columns[rule.name] = names[0]
     return columns
 
 
@@ -117,8 +129,8 @@ def _pair(where: str, columns: dict[str, str], sample: pl.DataFrame) -> tuple[st
             where, sample, f"two pairs of responses ({message})", "--map left= --map right= to leave one out"
         )
     if has[sides]:
-        pointers = set(sample[columns["left"]].drop_nulls().str.strip_chars().str.to_lowercase().unique())
-        if pointers and pointers <= {*A_WORDS, *B_WORDS}:
+        pointers = set(sample[columns["left"]].drop_nulls().str.strip_chars().str.to_lowercase().unique()) - {""}
+        if has[models] and pointers and pointers <= ALL_LETTER_WORDS:
             message = f"column {columns['left']!r} points at other columns ({', '.join(sorted(pointers))})"
             raise _unclear(where, sample, message, "columns that hold the responses shown left and right themselves")
         return sides
@@ -142,19 +154,21 @@ def _pair_layout(
         fields = _without(fields, "model_a", "model_b")
     if "outcome" not in columns:
         raise _unclear(where, sample, "no column that says who won", "--map outcome=COLUMN")
-    words = _words(by_side or mapping.sides == "shown", letters=not by_side)
+    words = _words(by_side or mapping.sides == "shown", letters="" if by_side else first[-1:].lower())
     outcomes = {**words, **_told_outcomes(where, mapping)}
     layout = Layout("pair", fields, outcomes, known, frozenset(value.lower() for value in mapping.outcomes))
     _check_outcomes(where, sample, layout)
     return layout
 
 
-def _words(sides: bool, *, letters: bool) -> dict[str, str]:
+def _words(sides: bool, *, letters: str) -> dict[str, str]:
+    """spelling -> outcome. letters: the last letter of the first response's column; empty for none at all."""
     words = dict.fromkeys(TIE_WORDS, "tie") | dict.fromkeys(BOTH_BAD_WORDS, "both_bad")
     if sides:
         words |= dict.fromkeys(LEFT_WORDS, "left") | dict.fromkeys(RIGHT_WORDS, "right")
     if letters:
-        words |= dict.fromkeys(A_WORDS, "left") | dict.fromkeys(B_WORDS, "right")
+        first, second = LETTER_WORDS.get(letters, LETTER_WORDS["a"])
+        words |= dict.fromkeys(first, "left") | dict.fromkeys(second, "right")
     return words
 
 
@@ -173,23 +187,32 @@ def _check_outcomes(where: str, sample: pl.DataFrame, layout: Layout) -> None:
     names = pl.concat([sample[layout.columns[side]] for side in ("first", "second")])
     value = sample[column].str.strip_chars()
     seen = value.drop_nulls().unique().sort()
-    low = set(seen.str.to_lowercase()) - layout.told
+    low = set(seen.str.to_lowercase()) - layout.told - {""}
     first, second = layout.columns["first"], layout.columns["second"]
     unnamed = low - set(names.drop_nulls().str.strip_chars().str.to_lowercase().unique())
     side_words = unnamed & {*LEFT_WORDS, *RIGHT_WORDS}
     if side_words and "left" not in layout.outcomes:
         message = f"column {column!r} says {' and '.join(sorted(side_words))}, but no column says what was shown left"
         raise _unclear(where, sample, message, f"--map left={first} --map right={second}, if {first} was shown left")
-    letters = unnamed & ({*A_WORDS, *B_WORDS} - set(layout.outcomes))
+    letters = unnamed & (ALL_LETTER_WORDS - set(layout.outcomes))
     if letters:
         told = f"--outcome {sorted(letters)[0]}=left and so on"
         raise _unclear(where, sample, f"column {column!r} says {', '.join(sorted(letters))} beside left/right", told)
-    models = [layout.columns[name] for name in ("model_a", "model_b") if name in layout.columns]
-    named = set(names.drop_nulls().str.strip_chars()) | {v for name in models for v in sample[name].drop_nulls()}
-    if len(seen) and not any(v.lower() in layout.outcomes or v in named for v in seen):
-        shown = ", ".join(repr(v) for v in seen.head(6))
-        told = " ".join(f"--outcome {v}={o}" for v, o in zip(seen.head(4), OUTCOMES, strict=False))
-        raise _unclear(where, sample, f"column {column!r} holds {shown}", f"say what each means, for example {told}")
+    others = sample.filter(value.is_not_null() & ~value.str.to_lowercase().is_in([*layout.outcomes, ""]))
+    sides = [layout.columns[name] for name in ("first", "second", "model_a", "model_b") if name in layout.columns]
+    own = others.select(
+        pl.any_horizontal((pl.col(column).str.strip_chars() == pl.col(side).str.strip_chars()) for side in sides)
+    )
+    hits = int(own.to_series().sum())
+    spelled = not low.isdisjoint(layout.outcomes)
+    # A 0 or 1 that counts the sides may now and then be the name of one: names must fit more often than not.
+    if (0 < hits < others.height - hits) or (others.height and not hits and not spelled):
+        unread = others[column].str.strip_chars().unique().sort()
+        shown = ", ".join(repr(v) for v in unread.head(6)) + (" and more" if len(unread) > 6 else "")
+        told = " ".join(f"--outcome {v}={o}" for v, o in zip(unread.head(4), OUTCOMES, strict=False))
+        what = f"column {column!r} holds {shown}, which mostly name neither side" if hits else ""
+        what = what or f"column {column!r} holds {shown}"
+        raise _unclear(where, sample, what, f"say what each means, for example {told}")
 
 
 def _is_text(sample: pl.DataFrame, column: str) -> bool:

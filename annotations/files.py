@@ -21,6 +21,9 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 BLOCK = 1 << 24
 """Bytes read at a time."""
 
+HEAD = 4096
+"""Bytes by which a format is told."""
+
 
 class BrokenFile(Exception):
     """The bytes end before the file does; what came before is whole."""
@@ -96,12 +99,18 @@ def _sniff(path: Path) -> VoteFile:
     file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256)
     if head == b"PAR1":
         return VoteFile(path=path, format="parquet", gzipped=False, sha256=sha256)
+    start = b""
     try:
-        start = next(file.blocks(), b"")[:4096]
+        for block in file.blocks():
+            start += block
+            if len(start) >= HEAD:
+                break
     except BrokenFile as error:
-        raise CurateError(f"{path}: {error}; not a byte of it can be read", hint="fetch the file again") from error
+        if not start:
+            raise CurateError(f"{path}: {error}; not a byte of it can be read", hint="fetch the file again") from error
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise CurateError(f"{path}: UTF-16 text", hint="convert it to UTF-8 first: iconv -f UTF-16 -t UTF-8")
+    start = start[:HEAD]
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         raise CurateError(f"{path}: the file is empty", hint="leave it out, or fetch it again")

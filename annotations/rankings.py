@@ -16,7 +16,7 @@ def read_rankings(raw: pl.DataFrame) -> pl.DataFrame:
     ``rankings`` beside ``responses`` are ranks, or the responses in order, best first; alone they are the order.
     """
     raw = raw.with_columns(_lists(raw["responses"]).alias("names"), _lists(raw["rankings"]).alias("order"))
-    numbers = pl.col("order").list.eval(pl.element().cast(pl.Int32, strict=False))
+    numbers = _numbers("order")
     numeric = (
         pl.col("names").is_not_null()
         & (pl.col("names").list.len() == pl.col("order").list.len())
@@ -53,6 +53,11 @@ def expand_rankings(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _numbers(name: str) -> pl.Expr:
+    """A list of texts as whole numbers; null where one is none."""
+    return pl.col(name).list.eval(pl.element().cast(pl.Int32, strict=False))
+
+
 def _fault() -> pl.Expr:
     """What is wrong with a ranking, in words; null where nothing is."""
     judged, names = pl.col("judged"), pl.col("names")
@@ -67,6 +72,8 @@ def _fault() -> pl.Expr:
         .then(pl.lit("expected a JSON list of ranks, or of responses in order"))
         .when(pl.col("responses").is_not_null() & names.is_null())
         .then(pl.lit("the responses are not a JSON list"))
+        .when(names.is_null() & _numbers("order").list.drop_nulls().list.len().eq(pl.col("order").list.len()))
+        .then(pl.lit("numbers without the responses that they rank"))
         .when("two_ways")
         .then(pl.lit("the responses are named by numbers: ranks or names? name them otherwise"))
         .when(empty)
@@ -95,7 +102,7 @@ def _lists(text: pl.Series) -> pl.Series:
     source = text.gather(at)
 
     def parse(lo: int, hi: int) -> pl.Series:
-        return source.slice(lo, hi - lo).str.json_decode(LIST)
+        return source.slice(lo, hi - lo).str.json_decode(LIST).list.eval(pl.element().str.strip_chars())
 
     pieces, bad = parse_by_halves(parse, 0, len(source), (pl.exceptions.PolarsError,))
     good = at.to_frame().with_row_index("i").filter(~pl.col("i").is_in(bad.tolist())).to_series(1)

@@ -64,8 +64,8 @@ def split_lines(blocks: Iterator[bytes]) -> Iterator[Records]:
 def split_csv(blocks: Iterator[bytes], delimiter: str) -> Iterator[Records]:
     """CSV records (RFC 4180): a line break within quotes belongs to its record.
 
-    A quote that opens or closes where none may makes its record unsound; an unsound record of several lines is taken
-    apart, since a stray quote must not swallow the rows below it.
+    A quote that opens or closes where none may makes its record unsound. Of an unsound record of several lines only
+    the first is rejected and reading starts anew below it, since a stray quote must not swallow the rows that follow.
     """
     return _split(blocks, delimiter=ord(delimiter))
 
@@ -74,85 +74,98 @@ def _split(blocks: Iterator[bytes], *, delimiter: int | None) -> Iterator[Record
     held, line = b"", 1
     for block in blocks:
         held += block
-        data = np.frombuffer(held, np.uint8)
-        stop = _last_break(data, quotes=delimiter is not None)
+        records, stop = _records(np.frombuffer(held, np.uint8), line, delimiter, final=False)
         if stop:
-            records = _records(data[:stop], line, delimiter)
-            yield records
-            line += int(np.count_nonzero(data[:stop] == NEWLINE))
+            if len(records):
+                yield records
+            line += held.count(b"\n", 0, stop)
             held = held[stop:]
-    if held:
-        yield _records(np.frombuffer(held, np.uint8), line, delimiter)
+    records, _ = _records(np.frombuffer(held, np.uint8), line, delimiter, final=True)
+    if len(records):
+        yield records
 
 
-def _last_break(data: Bytes, *, quotes: bool) -> int:
-    """One past the last line break that ends a record; 0 where there is none."""
+def _records(data: Bytes, line: int, delimiter: int | None, *, final: bool) -> tuple[Records, int]:
+    """(the records of a block, where they stop). Unless ``final``, a record that may go on in the next is left out."""
     breaks = np.flatnonzero(data == NEWLINE)
-    if quotes and len(breaks):
-        breaks = breaks[~_inside(data, breaks)]
-    return int(breaks[-1]) + 1 if len(breaks) else 0
-
-
-def _inside(data: Bytes, at: Index) -> npt.NDArray[np.bool_]:
-    """Whether each position lies within quotes: after an odd number of them."""
-    quotes = np.flatnonzero(data == QUOTE)
-    return (np.searchsorted(quotes, at) & 1).astype(bool)
-
-
-def _records(data: Bytes, line: int, delimiter: int | None) -> Records:
-    breaks = np.flatnonzero(data == NEWLINE)
-    starts = np.concatenate([[0], breaks + 1])
+    starts = np.concatenate([np.zeros(1, np.int64), breaks + 1])
     if starts[-1] == len(data):
         starts = starts[:-1]
     ends = np.append(breaks, len(data))[: len(starts)]
-    lines = line + np.arange(len(starts))
+    first = last = np.arange(len(starts))
     sound = np.ones(len(starts), np.bool_)
+    whole = len(starts) if final or len(starts) == len(breaks) else len(starts) - 1
     if delimiter is not None and QUOTE in data:
-        starts, ends, lines, sound = _quoted(data, starts, ends, lines, delimiter)
+        first, last, sound = _quoted(data, starts, ends, delimiter, final=final)
+        quotes = np.flatnonzero(data == QUOTE)
+        is_open = not final and (len(quotes) - np.searchsorted(quotes, starts[first[-1]])) % 2 == 1
+        whole = len(first) - 1 if is_open or len(starts) - whole else len(first)
+    stop = int(starts[first[whole]]) if whole < len(first) else len(data)
+    starts, ends, sound, lines = starts[first[:whole]], ends[last[:whole]], sound[:whole], line + first[:whole]
     ends = ends - ((ends > starts) & (data[np.maximum(ends - 1, 0)] == RETURN))
     full = ends > starts
-    records = Records(data, starts[full], ends[full], lines[full], sound[full])
-    return _checked_encoding(records)
+    records = Records(data[:stop], starts[full], ends[full], lines[full], sound[full])
+    return _checked_encoding(records), stop
 
 
 def _quoted(
-    data: Bytes, starts: Index, ends: Index, lines: Index, delimiter: int
-) -> tuple[Index, Index, Index, npt.NDArray[np.bool_]]:
-    """Lines joined to records by their quotes; unsound records of several lines taken apart again."""
-    head = ~_inside(data, starts)  # lines on which a record begins
-    first = np.flatnonzero(head)
-    last = np.append(first[1:], len(starts)) - 1
-    record_start, record_end = starts[first], ends[last]
-    unsound = _misplaced(data, record_start, record_end, delimiter)
-    apart = np.repeat(unsound & (last > first), last - first + 1)  # lines of records to take apart
-    if apart.any():
-        single = np.flatnonzero(apart)
-        whole = ~(unsound & (last > first))
-        starts = np.concatenate([record_start[whole], starts[single]])
-        ends = np.concatenate([record_end[whole], ends[single]])
-        lines = np.concatenate([lines[first][whole], lines[single]])
-        order = np.argsort(starts)
-        starts, ends, lines = starts[order], ends[order], lines[order]
-        return starts, ends, lines, ~_misplaced(data, starts, ends, delimiter)
-    return record_start, record_end, lines[first], ~unsound
+    data: Bytes, starts: Index, ends: Index, delimiter: int, *, final: bool
+) -> tuple[Index, Index, npt.NDArray[np.bool_]]:
+    """(first line, last line, soundness) of each record: lines joined by their quotes, started anew below a stray one.
+
+    A line begins a record where an even number of quotes stands above it; below a stray quote, an odd one.
+    """
+    inside = (np.searchsorted(np.flatnonzero(data == QUOTE), starts) & 1).astype(bool)
+    readings: list[tuple[Index, Index, npt.NDArray[np.bool_], Index]] = []
+    pieces: list[tuple[Index, Index, npt.NDArray[np.bool_]]] = []
+    at = turns = 0
+    while True:
+        if turns < 2:
+            readings.append(_reading(data, starts, ends, np.flatnonzero(inside == bool(turns)), delimiter, final=final))
+        first, last, sound, stray = readings[turns % 2]
+        next_stray = np.searchsorted(stray, at)
+        stop = int(stray[next_stray]) if next_stray < len(stray) else len(starts)
+        taken = slice(np.searchsorted(first, at), np.searchsorted(first, stop))
+        pieces.append((first[taken], last[taken], sound[taken]))
+        if stop == len(starts):
+            break
+        pieces.append((np.array([stop]), np.array([stop]), np.array([False])))
+        at, turns = stop + 1, turns + 1
+    first, last, sound = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return first, last, sound
 
 
-def _misplaced(data: Bytes, starts: Index, ends: Index, delimiter: int) -> npt.NDArray[np.bool_]:
-    """(n,) whether a record has a quote that opens within a field, closes within one, or never closes."""
+def _reading(
+    data: Bytes, starts: Index, ends: Index, first: Index, delimiter: int, *, final: bool
+) -> tuple[Index, Index, npt.NDArray[np.bool_], Index]:
+    """(first line, last line, soundness) of the records that begin on the given lines, and the first lines of those
+    that a stray quote made of several."""
+    last = np.append(first[1:], len(starts))[: len(first)] - 1
+    wrong, unclosed = _misplaced(data, starts[first], ends[last], delimiter)
+    stray = (last > first) & (wrong | unclosed if final else wrong)
+    return first, last, ~(wrong | unclosed), first[stray]
+
+
+def _misplaced(
+    data: Bytes, starts: Index, ends: Index, delimiter: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(n,) whether a quote of a record opens or closes within a field; (n,) whether one of its quotes never closes."""
     quotes = np.flatnonzero(data == QUOTE)
     lo, hi = np.searchsorted(quotes, starts), np.searchsorted(quotes, ends)
     record = np.searchsorted(starts, quotes, side="right") - 1
     inside = (record >= 0) & (quotes < ends[np.maximum(record, 0)])
     opens = ((np.arange(len(quotes)) - lo[np.maximum(record, 0)]) & 1) == 0
     before = np.where(quotes > 0, data[np.maximum(quotes - 1, 0)], NEWLINE)
-    after = np.where(quotes + 1 < len(data), data[np.minimum(quotes + 1, len(data) - 1)], NEWLINE)
+    after, beyond = (
+        np.where(quotes + k < len(data), data[np.minimum(quotes + k, len(data) - 1)], NEWLINE) for k in (1, 2)
+    )
     at_start = (quotes == starts[np.maximum(record, 0)]) | (before == delimiter) | (before == QUOTE)
-    at_end = (after == delimiter) | (after == NEWLINE) | (after == RETURN) | (after == QUOTE)
+    at_end = (after == delimiter) | (after == NEWLINE) | (after == QUOTE)
+    at_end |= (after == RETURN) & (beyond == NEWLINE)
     wrong = inside & np.where(opens, ~at_start, ~at_end)
     bad = np.zeros(len(starts), np.bool_)
     bad[record[wrong]] = True
-    result: npt.NDArray[np.bool_] = bad | ((hi - lo) % 2 == 1)
-    return result
+    return bad, (hi - lo) % 2 == 1
 
 
 def _checked_encoding(records: Records) -> Records:
@@ -177,7 +190,7 @@ def _is_utf8(text: bytes) -> bool:
 def count_fields(records: Records, delimiter: str) -> Index:
     """(n,) fields of each CSV record: delimiters outside quotes, plus one."""
     at = np.flatnonzero(records.data == ord(delimiter))
-    if len(at) and QUOTE in records.data:
+    if len(at) and len(records) and QUOTE in records.data:
         # parity from the record's own start, since a record before it may be unsound
         quotes = np.flatnonzero(records.data == QUOTE)
         record = np.searchsorted(records.start, at, side="right") - 1

@@ -9,13 +9,15 @@ PLAIN = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%
 TYPE = pl.Datetime("us")
 
 # A number since 1970 by its size: seconds until the year 5138, milliseconds, then microseconds.
-SECONDS_BELOW, MILLISECONDS_BELOW = 1e11, 1e14
+# Below the first bound it is none of them: a duration, or a date without its dashes.
+SECONDS_FROM, SECONDS_BELOW, MILLISECONDS_BELOW = 1e8, 1e11, 1e14
 
 
 def parse_times(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     """(UTC times as Datetime[us], whether each named its zone) of n texts; null where a text is no time.
 
-    A time without a zone is taken as UTC. A number is a time since 1970: seconds, milliseconds or microseconds by size.
+    A time without a zone is taken as UTC. A number is a time since 1970: seconds, milliseconds or microseconds by size;
+    numbers below 10⁸ (March 1973 in seconds) are no times.
     """
     text = (
         text.str.strip_suffix(" UTC")
@@ -45,9 +47,9 @@ def _parsed(text: pl.Series, pattern: str) -> pl.Series:
 
 def _numbers(text: pl.Series) -> pl.Series:
     value = pl.col("v")
-    unit = pl.when(value.abs() < SECONDS_BELOW).then(1e6).when(value.abs() < MILLISECONDS_BELOW).then(1e3).otherwise(1)
+    unit = pl.when(value < SECONDS_BELOW).then(1e6).when(value < MILLISECONDS_BELOW).then(1e3).otherwise(1)
     number = text.cast(pl.Float64, strict=False).alias("v").to_frame()
-    sound = pl.when(value.is_finite() & (value.abs() < 1e18)).then(value)
+    sound = pl.when(value.is_finite() & value.is_between(SECONDS_FROM, 1e18, closed="left")).then(value)
     return number.select(sound).select((value * unit).round().cast(pl.Int64).cast(TYPE)).to_series()
 
 

@@ -8,6 +8,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, numbers, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
+from schemas.config import BothBad, Disconnected, RankerName
 
 if TYPE_CHECKING:
     from schemas.reports import DenoiseReport
@@ -15,14 +16,7 @@ if TYPE_CHECKING:
 
 def denoise(
     store: StoreOption = None,
-    ranker: Annotated[
-        str | None,
-        typer.Option(
-            "--ranker",
-            help="Whose order counts: ensemble, bradley-terry, pagerank, feedback-arc-set, win-rate or borda.",
-            metavar="NAME",
-        ),
-    ] = None,
+    ranker: Annotated[RankerName | None, typer.Option("--ranker", help="Whose order becomes the ranking.")] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option("--weight", help="A member of the ensemble and its weight.", metavar="RANKER=NUMBER"),
@@ -34,19 +28,19 @@ def denoise(
         int | None, typer.Option("--min-votes", help="Do not rank prompts with fewer votes.", metavar="N")
     ] = None,
     disconnected: Annotated[
-        str | None,
-        typer.Option("--disconnected", help="Prompts that votes do not connect: components or skip.", metavar="HOW"),
+        Disconnected | None,
+        typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
     ] = None,
-    both_bad: Annotated[
-        str | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.", metavar="HOW")
-    ] = None,
+    both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank each prompt's responses from its votes, by every ranker and their ensemble.
 
     The same votes, config and code are recognised: the finished run is used again.
 
-    Example: curate denoise --ranker ensemble --weight bradley-terry=2 --weight pagerank=1
+    \b
+    Example:
+      curate denoise --ranker ensemble --weight bradley-terry=2 --weight pagerank=1
     """
     from pipelines import denoise as job
     from pipelines.settings import updated
@@ -98,7 +92,9 @@ def rankings(
 ) -> None:
     """Show the rankings: 1 is best; ranks are counted within each connected component of a prompt.
 
-    Example: curate rankings --csv > rankings.csv
+    \b
+    Example:
+      curate rankings --csv > rankings.csv
     """
     import curate
     from schemas.errors import CurateError

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,13 +14,8 @@ if TYPE_CHECKING:
     from schemas.reports import ExportReport
 
 
-class Kind(StrEnum):
-    train = "train"
-    benchmark = "benchmark"
-
-
 def export(
-    kind: Annotated[Kind, typer.Argument(help="What to make.")],
+    kind: Annotated[Literal["train", "benchmark"], typer.Argument(help="What to make.")],
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
     store: StoreOption = None,
     run: Annotated[
@@ -56,7 +50,9 @@ def export(
     The folder appears when it is whole; datasets.load_dataset(DIR) opens it. Train and benchmark never share a
     prompt or a video.
 
-    Example: curate export benchmark --out shards/benchmark --min-confidence 0.5
+    \b
+    Example:
+      curate export benchmark --out shards/benchmark --min-confidence 0.5
     """
     from pipelines import export as job
     from pipelines.settings import updated
@@ -73,7 +69,7 @@ def export(
         "split.seed": split_seed,
     }
     config = updated(base.export, changes, where="curate export")
-    report = job(store or base.store, kind.value, out=out, config=config)
+    report = job(store or base.store, kind, out=out, config=config)
     put_json(report) if as_json else tell_export(report)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, pairs, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
+from schemas.config import OnError, Repeats, Sides
 
 if TYPE_CHECKING:
     from schemas.reports import IngestReport
@@ -26,8 +27,8 @@ def ingest(
         typer.Option("--outcome", help="What a VALUE means: left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
     ] = None,
     sides: Annotated[
-        str | None,
-        typer.Option("--sides", help="Was the first response shown left? shown, unknown or auto.", metavar="HOW"),
+        Sides | None,
+        typer.Option("--sides", help="Was the first response shown left? auto: if the columns say so."),
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option("--mapping", help="A TOML file with columns, outcomes, sides.", metavar="FILE")
@@ -39,12 +40,11 @@ def ingest(
         Path | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
     ] = None,
     repeats: Annotated[
-        str | None,
-        typer.Option("--repeats", help="An annotator's second vote on a pair: last, all or reject.", metavar="POLICY"),
+        Repeats | None,
+        typer.Option("--repeats", help="Of an annotator's votes on one pair keep the last, all, or reject the later."),
     ] = None,
     on_error: Annotated[
-        str | None,
-        typer.Option("--on-error", help="A damaged file: stop, or reject what is not whole.", metavar="POLICY"),
+        OnError | None, typer.Option("--on-error", help="At a damaged file stop, or reject what is not whole of it.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
     as_json: JsonOption = False,
@@ -53,7 +53,9 @@ def ingest(
 
     Every row becomes a vote, a duplicate or a reject with its reason; reading a file again changes nothing.
 
-    Example: curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
+    \b
+    Example:
+      curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
     """
     from pipelines import ingest as job
     from pipelines.settings import load_toml, updated
@@ -87,6 +89,7 @@ def tell_ingest(report: IngestReport) -> None:
     for file in report.files:
         say(f"{file.path} ({file.format})")
         say("  read as  " + ", ".join(f"{field} ← {column}" for field, column in file.detected.items()))
+        say("  sides    " + ("left and right as they were shown" if "left" in file.detected else "not known"))
         if file.unused:
             say("  unused   " + ", ".join(file.unused))
         say(f"  {_rows(file.rows, file.votes, file.duplicates, file.rejects)}")
@@ -125,7 +128,9 @@ def rejects(
 
     Mend the mapping or the file and ingest it again: what is taken then is no reject any more.
 
-    Example: curate rejects --csv > rejects.csv
+    \b
+    Example:
+      curate rejects --csv > rejects.csv
     """
     import curate
 

@@ -34,7 +34,9 @@ def simulate(
 ) -> None:
     """Write a world of votes to try things on and to plan campaigns with, the truth beside it.
 
-    Example: curate simulate --out world --prompts 100 --votes-per-pair 2 --spammers 0.3
+    \b
+    Example:
+      curate simulate --out world --prompts 100 --votes-per-pair 2 --spammers 0.3
     """
     from pipelines import simulate as job
     from pipelines.settings import updated
@@ -69,7 +71,9 @@ def compare(
 ) -> None:
     """Say how close a run's rankings came to a known truth: Kendall tau, top-1, best-of-4.
 
-    Example: curate compare world/truth.csv
+    \b
+    Example:
+      curate compare world/truth.csv
     """
     from pipelines import compare as job
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show what the store holds: votes, rejects, batches, runs.
 
-    Example: curate status
+    \b
+    Example:
+      curate status
     """
     from pipelines import status as job
 
@@ -50,7 +52,9 @@ def run(
 
     Finished work is recognised: a recipe can be run again after a change or a failure.
 
-    Example: curate run mr2bench-video --dir demo
+    \b
+    Example:
+      curate run mr2bench-video --dir demo
     """
     from pipelines import load_recipe
     from pipelines import run as job

@@ -67,14 +67,19 @@ def ingest(
     now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
     with Store.in_memory() if dry_run and missing else Store.open(store, create=True) as opened:
-        with opened.transaction(keep=not dry_run):
-            given = _give(opened, prompts, responses, config.mapping)
-            open_staging(opened)
-            readings = [_read(opened, n, file, config, now, progress) for n, file in enumerate(files, start=1)]
-            progress("settling", 0, 0)
-            judge(opened, repeats=config.repeats)
-            report = _settle(opened, str(store), readings, config, given)
-            close_staging(opened)
+        try:
+            with opened.transaction(keep=not dry_run):
+                given = _give(opened, prompts, responses, config.mapping)
+                open_staging(opened)
+                readings = [_read(opened, n, file, config, now, progress) for n, file in enumerate(files, start=1)]
+                progress("settling", 0, 0)
+                judge(opened, repeats=config.repeats)
+                report = _settle(opened, str(store), readings, config, given)
+                close_staging(opened)
+        except BaseException:
+            if missing:
+                opened.discard()
+            raise
         return report.model_copy(update={"dry_run": True, "batch": ""}) if dry_run else report
 
 

@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 
 from schemas.base import Document
 
+Sides = Literal["auto", "shown", "unknown"]
+Repeats = Literal["last", "all", "reject"]
+OnError = Literal["stop", "reject"]
+Disconnected = Literal["components", "skip"]
+BothBad = Literal["tie", "drop"]
 RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda"]
 RANKER_NAMES: tuple[RankerName, ...] = (
     "bradley-terry",
@@ -31,7 +36,7 @@ class Mapping(Document):
     """The same for the file of responses."""
     outcomes: dict[str, str] = {}
     """value -> left | right | tie | both_bad, for example {"1": "left"}."""
-    sides: Literal["auto", "shown", "unknown"] = "auto"
+    sides: Sides = "auto"
     """Was a row's first response the one shown left? "auto": only where the columns are named left and right."""
 
 
@@ -39,9 +44,9 @@ class IngestConfig(Document):
     """How vote files become votes in the store."""
 
     mapping: Mapping = Mapping()
-    on_error: Literal["stop", "reject"] = "stop"
+    on_error: OnError = "stop"
     """A file that breaks in the middle: "stop" leaves the store as it was; "reject" rejects only what is not whole."""
-    repeats: Literal["last", "all", "reject"] = "last"
+    repeats: Repeats = "last"
     """An annotator who votes again on a pair: keep the last vote, keep all, or reject what comes after the first."""
 
 
@@ -82,9 +87,9 @@ class DenoiseConfig(Document):
     """Only these prompts (all when empty)."""
     min_votes: Annotated[int, Field(ge=1)] = 1
     """A prompt with fewer votes is reported as thin and not ranked."""
-    disconnected: Literal["components", "skip"] = "components"
+    disconnected: Disconnected = "components"
     """Responses that no chain of votes connects: rank each connected component on its own, or skip the prompt."""
-    both_bad: Literal["tie", "drop"] = "tie"
+    both_bad: BothBad = "tie"
     """What a both_bad vote says about the order of the two: that they are equal, or nothing."""
     bradley_terry: BradleyTerryConfig = BradleyTerryConfig()
     pagerank: PageRankConfig = PageRankConfig()

@@ -103,8 +103,11 @@ TIE_WORDS = ("tie", "draw", "equal", "same", "tied")
 BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither", "none")
 LEFT_WORDS = ("left",)
 RIGHT_WORDS = ("right",)
-A_WORDS = ("a", "model_a", "response_a", "x", "model_x", "response_x")
-B_WORDS = ("b", "model_b", "response_b", "y", "model_y", "response_y")
+LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "a": (("a", "model_a", "response_a"), ("b", "model_b", "response_b")),
+    "x": (("x", "model_x", "response_x"), ("y", "model_y", "response_y")),
+}
+"""The last letter of the first response's column -> how its outcomes spell (the first response, the second)."""
 
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",

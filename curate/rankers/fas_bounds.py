@@ -78,7 +78,7 @@ def _close(with_order: Float, back: Float, p: int, q: int, arcs: int) -> list[tu
         back[rows] -= amount
         for a, b in zip(path.T[:-1], path.T[1:], strict=True):
             with_order[rows, a, b] -= amount
-        found.append((rows, np.bitwise_or.reduce(_bit(path), axis=1), amount))
+        found.append((rows, np.bitwise_or.reduce(bit_of(path), axis=1), amount))
         rows = rows[back[rows] > 0]
     return found
 
@@ -134,7 +134,7 @@ def _widen(array: npt.NDArray[Number], width: int) -> npt.NDArray[Number]:
     return np.pad(array, ((0, 0), (0, width - array.shape[1])))
 
 
-def _bit(place: Index) -> Mask:
+def bit_of(place: Index) -> Mask:
     """The bit of each place; 0 past the 63rd, where no masks are used."""
     bit = np.left_shift(np.uint64(1), np.minimum(place, 63).astype(np.uint64))
     return np.where(place < 63, bit, np.uint64(0))

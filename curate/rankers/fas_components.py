@@ -73,10 +73,24 @@ def _solve(net: Float, max_states: int, max_nodes: int) -> _Blocks:
             found = search(arranged, packing, cost, max_states)
             order[rows] = np.take_along_axis(order[rows], found.order, axis=1)
             bound[rows] = np.where(found.finished, found.cost, bound[rows])
-    cost = against(net, order)
-    for row in np.flatnonzero(bound < cost) if max_nodes else ():
-        from curate.rankers.fas_program import branch_and_bound
-
-        proved = branch_and_bound(net[row], order[row], max_nodes)
-        order[row], bound[row] = proved.order, max(bound[row], proved.bound)
+    for row in np.flatnonzero(bound < against(net, order)) if max_nodes else ():
+        order[row], bound[row] = _solve_one(net[row], order[row], max_states, max_nodes)
     return _Blocks(order, bound)
+
+
+def _solve_one(net: Float, order: Index, max_states: int, max_nodes: int) -> tuple[Index, float]:
+    """One (n, n) component that was left open: the best packing, subsets again with its help, then the program."""
+    from curate.rankers.fas_cycles import best_packing
+    from curate.rankers.fas_program import branch_and_bound
+
+    arranged, cost = arrange(net[None], order[None]), against(net[None], order[None])
+    packing = best_packing(arranged[0])
+    if np.ceil(packing.bound[0]) >= cost[0]:
+        return order, float(cost[0])
+    if len(net) <= MOST_RESPONSES:
+        found = search(arranged, packing, cost, max_states)
+        order = order[found.order[0]]
+        if found.finished[0]:
+            return order, float(found.cost[0])
+    proved = branch_and_bound(net, order, max_nodes)
+    return proved.order, max(proved.bound, float(np.ceil(packing.bound[0])))

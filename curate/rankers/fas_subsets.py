@@ -53,7 +53,7 @@ class _Level:
 def search(arranged: Float, packing: Packing, upper: Float, max_states: int) -> Search:
     """Orders cheaper than upper (K,), or the proof that there are none, within max_states sets for each problem.
 
-    arranged: (K, n, n) antisymmetric weights, n ≤ 63, on which packing is a packing.
+    arranged: (K, n, n) antisymmetric whole numbers, n ≤ 63, on which packing is a packing.
     """
     k, n, _ = arranged.shape
     result = Search(np.tile(np.arange(n), (k, 1)), upper.copy(), np.zeros(k, dtype=np.bool_))
@@ -101,7 +101,7 @@ def _search(weights: Float, packing: Packing, upper: Float, budget: int) -> Sear
 def _expand(
     level: _Level, packing: Packing, has: npt.NDArray[np.bool_], bits: Mask, upper: Float
 ) -> tuple[Index, Index, Float]:
-    """(E,) states, the responses that may be placed next in them, and the cost then, where it can stay below upper."""
+    """(E,) states, the responses that may be placed next in them, and the cost then, where it can stay below upper (by 1: costs are whole)."""
     found: list[tuple[Index, Index, Float]] = []
     rows = max(1, CELLS // has.shape[1])
     for begin in range(0, len(level.problem), rows):
@@ -114,7 +114,7 @@ def _expand(
             broken[a:b] = live[a:b] @ has[problem[a]]
         cost = level.cost[part, None] + level.column[part]
         bound = cost + live.sum(axis=1, keepdims=True) - broken
-        state, choice = np.nonzero(((placed & bits) == 0) & (bound < upper[problem, None]))
+        state, choice = np.nonzero(((placed & bits) == 0) & (bound <= upper[problem, None] - 1))
         found.append((state + begin, choice, cost[state, choice]))
     if not found:
         nothing = np.zeros(0, dtype=np.int64)

@@ -39,9 +39,7 @@ class Store:
         path = Path(path)
         if not path.exists():
             if not create:
-                raise CurateError(
-                    f"{path}: no such store", hint="make one with: curate ingest VOTES --store " + str(path)
-                )
+                raise CurateError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
             _create(path)
         connection = _connect(path, read_only=read_only)
         try:
@@ -57,6 +55,11 @@ class Store:
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
         migrate(connection)
         return cls(connection, Path(":memory:"))
+
+    def discard(self) -> None:
+        """Take an empty store away again, so that a first ingest that fails leaves nothing behind."""
+        if not self.value("SELECT count(*) FROM batches"):
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         self.connection.close()
@@ -154,7 +157,9 @@ class Store:
             ("rejects", "rejects", "reason"),
             ("splits", "splits", "split"),
         ):
-            found = self.frame(f"SELECT {column}, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}")
+            found = self.frame(
+                f"SELECT {column}, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}"
+            )
             row[name] = dict(found.iter_rows())
         return row
 
@@ -225,6 +230,7 @@ def _create(path: Path) -> None:
     if not path.parent.is_dir():
         raise CurateError(f"{path.parent}: no such folder", hint="make it first, or give another --store")
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)  # of a killed process that had our number
     try:
         with duckdb.connect(str(fresh)) as connection:
             migrate(connection)

@@ -65,15 +65,19 @@ def vote_facts(store: Store) -> dict[str, int]:
 
 
 def remapped_rows(store: Store) -> int:
-    """New rows whose line of the very same file is a vote already: the file is read otherwise than before."""
+    """Rows whose line of the very same file is another vote already: the file is read otherwise than before."""
     if not store.value("SELECT count(*) FROM files SEMI JOIN staged_files USING (sha256)"):
         return 0
     return int(
-        store.value(f"""
-            SELECT count(*) FROM (SELECT file_no, line, vote_key FROM {TAKEN}) s
+        store.value("""
+            SELECT count(DISTINCT (s.file_no, s.line))
+            FROM staged s
             JOIN staged_files USING (file_no)
             JOIN files USING (sha256)
-            JOIN votes ON votes.file_id = files.file_id AND votes.line = s.line AND votes.vote_key <> s.vote_key
+            JOIN votes ON votes.file_id = files.file_id AND votes.line = s.line
+            LEFT JOIN verdicts v ON v.file_no = s.file_no AND v.line = s.line
+            WHERE CASE WHEN votes.vote_key <> s.vote_key THEN v.status IS NULL
+                ELSE v.status = 'reject' OR votes.sides_known <> s.sides_known END
         """)
     )
 

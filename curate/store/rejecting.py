@@ -14,6 +14,7 @@ _MENDED = f"""
     JOIN {_SETTLED} s ON s.file_no = g.file_no AND s.line = r.line
     UNION
     SELECT r.rowid FROM rejects r JOIN {_SETTLED} s ON s.vote_key = r.vote_key
+    ANTI JOIN staged_rejects still ON still.vote_key = r.vote_key  -- the duplicate of a row that is rejected again
 """
 
 # A staged reject that the store holds already: the same row of the same file (or of the file at the same path).

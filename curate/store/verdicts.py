@@ -8,6 +8,9 @@ from curate.store.database import Store
 _OPEN = "(SELECT * FROM staged ANTI JOIN verdicts USING (file_no, line))"
 
 _PAIR = "least(ROW.response_left, ROW.response_right) || chr(31) || greatest(ROW.response_left, ROW.response_right)"
+# Who won against whom, however the sides were named; of a K-wise ranking, over all its pairs.
+_WON = f"""{_PAIR} || chr(31) || CASE ROW.outcome
+    WHEN 'left' THEN ROW.response_left WHEN 'right' THEN ROW.response_right ELSE chr(30) || ROW.outcome END"""
 _GROUP = "array_to_string(list_sort(list_distinct(flatten(list([response_left, response_right])))), chr(31))"
 
 _ROW = """to_json({prompt_id: s.prompt_id, response_left: s.response_left, response_right: s.response_right,
@@ -55,7 +58,7 @@ def _known_votes(store: Store) -> None:
     """Rows whose key the store has: duplicates, unless a platform's id now names something else."""
     known = f"""
         SELECT vote_key, any_value(prompt_id) AS prompt_id, any_value(annotator_id) AS annotator_id,
-            {_GROUP} AS members
+            {_judgment("votes")} AS judgment
         FROM votes SEMI JOIN staged USING (vote_key) GROUP BY vote_key
     """
     if store.value("SELECT count(*) FROM votes") == 0:
@@ -74,16 +77,16 @@ def _equals_in_batch(store: Store) -> None:
         _same_key(
             store,
             f"""SELECT s.* EXCLUDE (n), {{
-                    prompt_id: k.prompt_id, annotator_id: k.annotator_id, members: {_members("k")}}} AS k
+                    prompt_id: k.prompt_id, annotator_id: k.annotator_id, judgment: {_judgment_of("k")}}} AS k
                 FROM equals s JOIN equals k ON s.vote_key = k.vote_key AND k.n = 1 WHERE s.n > 1""",
         )
     store.execute("DROP TABLE equals")
 
 
 def _same_key(store: Store, rows: str) -> None:
-    """Verdicts for rows beside the known vote ``k`` of the same key: {prompt_id, annotator_id, members}."""
+    """Verdicts for rows beside the known vote ``k`` of the same key: {prompt_id, annotator_id, judgment}."""
     same = f"""s.prompt_id = k.prompt_id AND s.annotator_id IS NOT DISTINCT FROM k.annotator_id
-        AND {_members("s")} = k.members"""
+        AND {_judgment_of("s")} = k.judgment"""
     store.execute(f"CREATE TEMP TABLE same_key AS SELECT s.*, vote_id IS NULL OR ({same}) AS same FROM ({rows}) s")
     store.execute("""
         INSERT INTO verdicts SELECT file_no, line, CASE WHEN same THEN 'duplicate' ELSE 'reject' END FROM same_key
@@ -96,6 +99,18 @@ def _same_key(store: Store, rows: str) -> None:
         FROM same_key s JOIN staged_files f USING (file_no) WHERE NOT same
     """)
     store.execute("DROP TABLE same_key")
+
+
+def _judgment(rows: str) -> str:
+    """Who won against whom in all of a vote's pairs, as one text: an aggregate over the pairs ``rows``."""
+    won = _WON.replace("ROW.", f"{rows}.")
+    return f"string_agg({won}, chr(29) ORDER BY {won})"
+
+
+def _judgment_of(row: str) -> str:
+    """The same of a staged row."""
+    own = f"SELECT {_judgment('p')} FROM staged_pairs p WHERE p.file_no = {row}.file_no AND p.line = {row}.line"
+    return f"CASE WHEN {row}.ranking IS NULL THEN {_WON.replace('ROW.', f'{row}.')} ELSE ({own}) END"
 
 
 def _members(row: str) -> str:

@@ -1,0 +1,45 @@
+# The project's chores. `make demo` and `make test` are all that a fresh machine needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(VENV)/installed
+	@$(BIN)/curate run mr2bench-video --dir demo
+	@echo
+	@echo "Look around:  $(BIN)/curate status --store demo/curate.duckdb"
+	@echo "              $(BIN)/curate rankings p0001 --store demo/curate.duckdb"
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/rankers.py $(if $(DATA),--votes $(DATA))
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m cli.reference > docs/cli.md
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("curate needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

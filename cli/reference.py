@@ -1,0 +1,38 @@
+"""docs/cli.md, generated from the commands' own help: ``python -m cli.reference > docs/cli.md``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+WIDTH = "100"
+
+
+def reference() -> str:
+    """The whole reference as Markdown: every command's ``--help``, word for word."""
+    os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
+    from typer.testing import CliRunner
+
+    from cli.main import COMMANDS, app
+
+    runner = CliRunner()
+    parts = [
+        "# Command line reference",
+        "Generated from `--help` by `make docs`. Exit codes: 0 done, 1 a handled error (its hint on stderr), 2 wrong",
+        "usage. Data goes to stdout, narration and progress to stderr; `--json` gives every command's report.\n",
+        _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
+    ]
+    for command in COMMANDS:
+        name = command.__name__
+        parts.append(f"\n## curate {name}\n")
+        parts.append(_block(f"curate {name}", runner.invoke(app, [name, "--help"], prog_name="curate").output))
+    return "\n".join(parts) + "\n"
+
+
+def _block(command: str, text: str) -> str:
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return "\n".join(["```", f"$ {command} --help", *lines, "```"])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,118 @@
+"""Bradley-Terry against choix, against a general optimiser, and against a published table."""
+
+from __future__ import annotations
+
+import choix
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from scipy.optimize import minimize
+
+from curate.rankers.bradley_terry import BradleyTerry, fit
+from curate.votes import VoteArrays
+from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
+
+
+def slow_twin(wins: np.ndarray, ridge: float) -> np.ndarray:
+    """(N,) the mode, by scipy's BFGS on the log-posterior written out."""
+
+    def loss(theta: np.ndarray) -> float:
+        gap = theta[:, None] - theta[None, :]
+        return float((wins * np.logaddexp(0, -gap)).sum() + ridge / 2 * (theta**2).sum())
+
+    return np.asarray(minimize(loss, np.zeros(len(wins)), method="BFGS", options={"gtol": 1e-8}).x)
+
+
+@settings(max_examples=15, deadline=None)
+@given(votes=prompt_sets(max_prompts=2, max_size=5))
+def test_strengths_maximise_the_posterior(votes: VoteArrays) -> None:
+    scores = BradleyTerry(ridge=0.3)(votes).scores
+    for graphs in votes.graphs:
+        for slots, wins in zip(graphs.slots, graphs.wins, strict=True):
+            np.testing.assert_allclose(scores[slots], slow_twin(wins, 0.3), atol=1e-4)
+
+
+def test_with_a_vanishing_prior_it_is_choix_maximum_likelihood() -> None:
+    wins = np.array(random_wins(9, 12, seed=3)).round()
+    pairs = [(i, j) for i in range(9) for j in range(9) for _ in range(int(wins[i, j]))]
+    expected = choix.opt_pairwise(9, pairs, alpha=0.0, tol=1e-10)
+    np.testing.assert_allclose(fit(wins[None], 1e-9).strength[0], expected - expected.mean(), atol=1e-5)
+
+
+def test_agresti_baseball() -> None:
+    """American League 1987, Agresti, Categorical Data Analysis (2nd ed., 2002), table 10.10 and its estimates."""
+    teams = ["Milwaukee", "Detroit", "Toronto", "New York", "Boston", "Cleveland", "Baltimore"]
+    wins = np.array(
+        [
+            [0, 7, 9, 7, 7, 9, 11],
+            [6, 0, 7, 5, 11, 9, 9],
+            [4, 6, 0, 7, 7, 8, 12],
+            [6, 8, 6, 0, 6, 7, 10],
+            [6, 2, 6, 7, 0, 7, 12],
+            [4, 4, 5, 6, 6, 0, 6],
+            [2, 4, 1, 3, 1, 7, 0],
+        ],
+        dtype=np.float64,
+    )
+    strength = fit(wins[None], 1e-9).strength[0]
+    published = [1.58, 1.44, 1.29, 1.25, 1.11, 0.68, 0.0]
+    assert (strength - strength[teams.index("Baltimore")]).tolist() == pytest.approx(published, abs=0.006)
+
+
+def test_strengths_have_mean_zero_in_each_prompt() -> None:
+    votes = votes_from_wins(random_wins(6, 2, seed=0), random_wins(9, 2, seed=1))
+    scores = BradleyTerry()(votes).scores
+    assert scores[:6].mean() == pytest.approx(0, abs=1e-12)
+    assert scores[6:].mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_an_undefeated_response_stays_finite_and_a_stronger_prior_pulls_it_in() -> None:
+    votes = votes_from([("p", "a", "b", "left")] * 50)
+    loose, tight = (BradleyTerry(ridge=ridge)(votes) for ridge in (0.01, 1.0))
+    assert loose.solved.all()
+    assert np.isfinite(loose.scores).all()
+    assert loose.scores[0] > tight.scores[0] > 0
+
+
+def test_weights_of_any_size_converge() -> None:
+    votes = votes_from_wins(*([[0, w, 0], [w / 1000, 0, w], [0, 0, 0]] for w in (1e-9, 1.0, 1e9)))
+    ranking = BradleyTerry(ridge=1e-3)(votes)
+    assert ranking.solved.all()
+    assert ranking.iterations.max() > 5
+
+
+def test_a_solved_prompt_is_left_alone_while_others_go_on() -> None:
+    easy, hard = votes_from_wins([[0, 1], [1, 0]]), [[0, 1000.0], [1.0, 0]]
+    assert BradleyTerry()(easy).iterations.tolist() == [0]
+    together = BradleyTerry()(votes_from_wins([[0, 1], [1, 0]], hard))
+    assert together.iterations[0] == 0
+    assert together.iterations[1] > 3
+
+
+def test_stopping_early_is_reported() -> None:
+    answer = fit(np.array([[[0, 9.0], [1.0, 0]]]), 0.1, max_iterations=1)
+    assert answer.solved.tolist() == [False]
+    assert answer.iterations.tolist() == [1]
+
+
+def test_posterior_deviation_is_that_of_the_hessian() -> None:
+    """Two responses, k votes each way: the mode is 0 and the curvature of the gap is known in closed form."""
+    strength, deviation = BradleyTerry(ridge=0.5).posterior(votes_from_wins([[0, 8], [8, 0]]))
+    information = 16 / 4
+    variance = (1 / 0.5 + 1 / (0.5 + 2 * information)) / 2  # along (1, 1) and along (1, −1), each at unit length
+    assert strength.tolist() == [0.0, 0.0]
+    assert deviation.tolist() == pytest.approx([variance**0.5] * 2)
+
+
+def test_a_response_without_votes_keeps_its_prior() -> None:
+    strength, deviation = BradleyTerry(ridge=0.25).posterior(
+        votes_from([("p", "a", "b", "left")], silent=[("p", "silent")])
+    )
+    assert strength[2] == pytest.approx(0)
+    assert deviation[2] == pytest.approx(2.0)
+    assert deviation[0] < 2.0
+
+
+def test_a_ridge_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        BradleyTerry(ridge=0)

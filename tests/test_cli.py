@@ -1,0 +1,227 @@
+"""The command line as a user meets it: exit codes, streams, JSON, settings, and a light start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import COMMANDS, PACKAGES, run
+from cli.reference import reference
+
+VOTES = """prompt_id,left,right,winner,annotator_id
+p1,x,y,left,ann
+p1,y,z,left,ann
+p1,x,z,left,bob
+p1,x,x,left,bob
+"""
+
+HEAVY = {"torch", "transformers", "cvxpy", "scipy", "polars", "duckdb", "numpy", "networkx", "pyarrow"}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a file of votes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "votes.csv").write_text(VOTES)
+    return tmp_path
+
+
+def test_the_reference_is_the_help_of_every_command() -> None:
+    written = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == reference(), "docs/cli.md is stale: make docs"
+
+
+def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert run([command.__name__, "--help"]) == 0
+        assert f"curate {command.__name__}" in capsys.readouterr().out.split("Example:")[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, cli.main; code = cli.main.run(['--help']); "
+        "sys.stderr.write(' '.join(m for m in sys.modules if '.' not in m)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ingest" in done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_a_handled_error_exits_1_with_a_hint_on_stderr(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["denoise"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: curate.duckdb: no such store\nhint: make one: curate ingest VOTES --store curate.duckdb\n"
+    assert list(here.iterdir()) == [here / "votes.csv"]
+
+
+def test_with_json_the_error_is_json_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ingest", "nowhere.csv", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "error": "nowhere.csv: no such file",
+        "hint": "give files, globs or directories",
+    }
+
+
+def test_wrong_usage_exits_2(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ingest"]) == 2
+    assert run(["denoise", "--ranker", "elo"]) == 2
+    assert run(["nonsense"]) == 2
+    assert "bradley-terry" in capsys.readouterr().err
+
+
+def test_ingest_tells_on_stderr_and_reports_json_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ingest", "votes.csv", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {key: report[key] for key in ("rows", "votes", "duplicates", "rejects", "reasons")} == {
+        "rows": 4,
+        "votes": 3,
+        "duplicates": 0,
+        "rejects": 1,
+        "reasons": {"self-comparison": 1},
+    }
+    assert run(["ingest", "votes.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "4 rows = 0 votes + 3 duplicates + 1 reject\n" in err
+    assert "nothing new: curate.duckdb is as it was" in err
+    assert "left ← left, right ← right, prompt_id ← prompt_id, outcome ← winner" in err
+
+
+def test_a_dry_run_makes_no_store(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ingest", "votes.csv", "--dry-run"]) == 0
+    assert "4 rows = 3 votes + 0 duplicates + 1 reject\n" in capsys.readouterr().err
+    assert not (here / "curate.duckdb").exists()
+
+
+def test_mapping_options_reach_the_job(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "odd.csv").write_text("q,one,two,verdict\np1,x,y,1\np1,x,z,2\np1,y,z,0\n")
+    assert run(["ingest", "odd.csv"]) == 1
+    assert "no columns that name two responses" in capsys.readouterr().err
+    mapping = ["--map", "prompt_id=q", "--map", "response_a=one", "--map", "response_b=two"]
+    outcomes = ["--outcome", "1=left", "--outcome", "2=right", "--outcome", "0=tie"]
+    assert run(["ingest", "odd.csv", *mapping, *outcomes, "--sides", "shown", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["votes"], report["sides_known"]) == (3, 3)
+    assert run(["ingest", "odd.csv", "--map", "nonsense"]) == 1
+    assert "--map nonsense: expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_mapping_file_does_what_the_options_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "odd.csv").write_text("q,one,two,verdict\np1,x,y,1\n")
+    (here / "mapping.toml").write_text(
+        'columns = { prompt_id = "q", left = "one", right = "two" }\noutcomes = { "1" = "left" }\n'
+    )
+    assert run(["ingest", "odd.csv", "--mapping", "mapping.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["votes"] == 1
+    (here / "mapping.toml").write_text("colunms = {}\n")
+    assert run(["ingest", "odd.csv", "--mapping", "mapping.toml"]) == 1
+    assert "mapping.toml: colunms: Extra inputs are not permitted" in capsys.readouterr().err
+
+
+def test_rejects_are_shown_and_exported(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["ingest", "votes.csv"])
+    capsys.readouterr()
+    assert run(["rejects", "--json"]) == 0
+    [reject] = json.loads(capsys.readouterr().out)
+    assert (reject["file"], reject["line"], reject["column"], reject["value"], reject["reason"]) == (
+        "votes.csv",
+        5,
+        "right",
+        "x",
+        "self-comparison",
+    )
+    assert run(["rejects", "--csv", "--reason", "bad-time"]) == 0
+    assert capsys.readouterr().out == "file,line,column,value,reason,message,row,batch_id\n"
+
+
+def test_rankings_come_as_table_json_and_csv(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["ingest", "votes.csv"])
+    assert run(["denoise", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["ranked"], report["proved"], report["contradicted"]) == (1, 1, 0.0)
+    assert run(["rankings", "p1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["response_id"], row["rank"]) for row in rows] == [("x", 1), ("y", 2), ("z", 3)]
+    assert run(["rankings", "--csv"]) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split(",")[:5] == ["prompt_id", "response_id", "model", "component", "rank"]
+    assert first.startswith("p1,x,")
+    assert run(["rankings", "nobody"]) == 1
+    assert run(["rankings", "--run", "feed"]) == 1
+    assert "no denoise run 'feed'" in capsys.readouterr().err
+
+
+def test_settings_of_the_folder_are_the_defaults(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "curate.toml").write_text('store = "mine.duckdb"\n[denoise]\nranker = "borda"\n')
+    run(["ingest", "votes.csv"])
+    assert (here / "mine.duckdb").exists()
+    assert run(["denoise", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ranker"] == "borda"
+    assert run(["denoise", "--ranker", "win-rate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ranker"] == "win-rate"
+    (here / "curate.toml").write_text('[denoise]\nrankr = "borda"\n')
+    assert run(["denoise"]) == 1
+    assert "curate.toml: denoise.rankr: Extra inputs are not permitted" in capsys.readouterr().err
+
+
+def test_settings_may_stand_in_pyproject(here: Path) -> None:
+    (here / "pyproject.toml").write_text('[tool.curate]\nstore = "of_project.duckdb"\n')
+    run(["ingest", "votes.csv"])
+    assert (here / "of_project.duckdb").exists()
+
+
+def test_ensemble_weights_can_be_given(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["ingest", "votes.csv"])
+    assert run(["denoise", "--weight", "bradley-terry=3", "--weight", "borda=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights"] == {"bradley-terry": 0.75, "borda": 0.25}
+    assert run(["denoise", "--weight", "borda=much"]) == 1
+    assert run(["denoise", "--weight", "ensemble=1"]) == 1
+    assert "the ensemble cannot be a member of itself" in capsys.readouterr().err
+
+
+def test_status_counts_what_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["ingest", "votes.csv"])
+    run(["denoise"])
+    capsys.readouterr()
+    assert run(["status", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["votes"], report["prompts"], report["annotators"], report["sides_known"]) == (3, 1, 2, 3)
+    assert report["rejects"] == {"self-comparison": 1}
+    assert [entry["step"] for entry in report["runs"]] == ["denoise"]
+    assert run(["status"]) == 0
+    assert "votes        3  (3 left)" in capsys.readouterr().out
+
+
+def test_a_reader_that_stops_early_is_no_error(here: Path) -> None:
+    rows = "".join(f"p{i},x,y,left,ann\n" for i in range(20_000))
+    (here / "many.csv").write_text("prompt_id,left,right,winner,annotator_id\n" + rows)
+    run(["ingest", "many.csv"])
+    run(["denoise"])
+    command = f"{sys.executable} -m cli.main rankings --csv | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("prompt_id,")
+    assert done.stderr == ""
+
+
+def test_an_intruder_under_one_of_our_names_is_named(tmp_path: Path) -> None:
+    """`schemas`, `cli` and the like are common names: a folder of that name must not be imported for ours."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("")
+    root = Path(__file__).parent.parent
+    code = (
+        f"import sys; sys.path[:0] = [{str(root)!r}]; import cli.main; sys.path.insert(0, {str(tmp_path)!r}); "
+        "sys.exit(cli.main.run(['status']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the package 'pipelines' is taken from {tmp_path}" in done.stderr
+    assert "environment of its own" in done.stderr
+
+
+def test_all_five_packages_are_checked() -> None:
+    assert set(PACKAGES) == {"schemas", "annotations", "curate", "pipelines", "cli"}

@@ -1,0 +1,187 @@
+"""The job ``denoise`` on real stores: what is ranked, what is not, and what is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import curate
+from pipelines import denoise, ingest
+from schemas.config import DenoiseConfig
+from schemas.errors import CurateError
+
+HEADER = "prompt_id,left,right,winner,annotator_id\n"
+
+
+def store_of(folder: Path, *rows: str, name: str = "votes") -> Path:
+    """A store that holds the votes "prompt left right winner annotator", and those it held before."""
+    votes = folder / f"{name}.csv"
+    votes.write_text(HEADER + "".join(row.replace(" ", ",") + "\n" for row in rows))
+    ingest([votes], folder / "s.duckdb")
+    return folder / "s.duckdb"
+
+
+CHAIN = ("p a b left u", "p b c left u", "p a c left v", "p c d left v", "p a d left u", "p b d left w")
+
+
+def rankings(path: Path) -> pl.DataFrame:
+    with curate.open(path) as store:
+        return store.rankings()
+
+
+def stats(path: Path) -> dict[str, dict[str, object]]:
+    with curate.open(path) as store:
+        return {row["prompt_id"]: row for row in store.prompt_stats().to_dicts()}
+
+
+def test_consistent_votes_give_their_order_by_every_ranker(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    report = denoise(path)
+    frame = rankings(path)
+    assert frame["response_id"].to_list() == ["a", "b", "c", "d"]
+    for name in frame.columns:
+        if name == "rank" or name.startswith("rank_"):
+            assert frame[name].to_list() == [1, 2, 3, 4], name
+    assert (report.ranked, report.proved, report.contradicted, report.cyclic_triads) == (1, 1, 0.0, 0)
+    assert frame["score"].is_sorted(descending=True)
+    assert frame["strength"].sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_a_second_identical_run_is_recognised(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    first, second = denoise(path), denoise(path)
+    assert (first.reused, second.reused) == (False, True)
+    assert second.model_copy(update={"reused": False}) == first
+    with curate.open(path) as store:
+        assert store.runs().height == 1
+
+
+def test_new_votes_or_another_config_make_another_run(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    first = denoise(path)
+    other = denoise(path, config=DenoiseConfig(ranker="borda"))
+    store_of(tmp_path, "p b a left x", name="more")
+    third = denoise(path)
+    assert len({first.run, other.run, third.run}) == 3
+    assert not third.reused
+
+
+def test_the_latest_run_is_the_one_last_asked_for(tmp_path: Path) -> None:
+    """A recognised run counts as the latest again, as its user expects of `rankings`."""
+    path = store_of(tmp_path, *CHAIN)
+    first = denoise(path, config=DenoiseConfig(ranker="borda"))
+    second = denoise(path, config=DenoiseConfig(ranker="win-rate"))
+    with curate.open(path) as store:
+        assert store.denoise_run() == second.run
+    denoise(path, config=DenoiseConfig(ranker="borda"))
+    with curate.open(path) as store:
+        assert store.denoise_run() == first.run
+
+
+def test_the_order_of_ingest_changes_nothing(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    rows = (*CHAIN, "p d a tie x", "q a b left u", "q b a tie w")
+    denoise(store_of(one, *rows))
+    path = other / "s.duckdb"
+    for i, row in enumerate(reversed(rows)):
+        store_of(other, row, name=f"part{i}")
+    report = denoise(path)
+    assert rankings(path).equals(rankings(one / "s.duckdb"))
+    with curate.open(one / "s.duckdb") as store:
+        assert store.denoise_run() == report.run
+
+
+def test_components_are_ranked_apart(tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p a b left u", "p b c left u", "p y z right u")
+    report = denoise(path)
+    assert report.status == {"disconnected": 1}
+    assert report.ranked == 0
+    got = rankings(path).select("component", "rank", "response_id").rows()
+    assert got == [(0, 1, "a"), (0, 2, "b"), (0, 3, "c"), (1, 1, "z"), (1, 2, "y")]
+    assert stats(path)["p"]["components"] == 2
+    assert stats(path)["p"]["agreement"] is None
+
+
+def test_disconnected_prompts_can_be_skipped(tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p a b left u", "p y z right u", "q a b left u")
+    report = denoise(path, config=DenoiseConfig(disconnected="skip"))
+    assert report.status == {"ranked": 1, "skipped": 1}
+    assert rankings(path)["prompt_id"].unique().to_list() == ["q"]
+    assert stats(path)["p"]["status"] == "skipped"
+    assert stats(path)["p"]["cost"] is None
+
+
+def test_thin_prompts_are_reported_and_not_ranked(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN, "q a b left u")
+    report = denoise(path, config=DenoiseConfig(min_votes=2))
+    assert report.status == {"ranked": 1, "thin": 1}
+    assert (stats(path)["q"]["status"], stats(path)["q"]["votes"]) == ("thin", 1)
+    assert any("not ranked" in warning for warning in report.warnings)
+
+
+def test_a_prompt_without_votes_is_thin(tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text("prompt_id,question\np,why?\nempty,what?\n")
+    (tmp_path / "votes.csv").write_text(HEADER + "p,a,b,left,u\n")
+    ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv")
+    assert denoise(tmp_path / "s.duckdb").status == {"ranked": 1, "thin": 1}
+
+
+def test_a_response_without_votes_stands_alone(tmp_path: Path) -> None:
+    (tmp_path / "responses.csv").write_text("prompt_id,response_id,text\np,a,A\np,b,B\np,ghost,G\n")
+    (tmp_path / "votes.csv").write_text(HEADER + "p,a,b,left,u\n")
+    ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb", responses=tmp_path / "responses.csv")
+    denoise(tmp_path / "s.duckdb")
+    got = rankings(tmp_path / "s.duckdb").select("component", "rank", "response_id").rows()
+    assert got == [(0, 1, "a"), (0, 2, "b"), (1, 1, "ghost")]
+
+
+def test_one_prompt_can_be_asked_for(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN, "q a b left u")
+    assert denoise(path, config=DenoiseConfig(prompts=("q",))).prompts == 1
+    assert rankings(path)["prompt_id"].unique().to_list() == ["q"]
+    with pytest.raises(CurateError, match="no prompt 'nobody'"):
+        denoise(path, config=DenoiseConfig(prompts=("q", "nobody")))
+
+
+def test_both_bad_is_a_tie_or_nothing(tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p a b left u", "p b c left u", "p a c both_bad u")
+    denoise(path)
+    assert (stats(path)["p"]["votes"], stats(path)["p"]["ties"]) == (3, 1)
+    assert stats(path)["p"]["cost"] == 0.5
+    denoise(path, config=DenoiseConfig(both_bad="drop"))
+    assert (stats(path)["p"]["votes"], stats(path)["p"]["cost"]) == (2, 0)
+
+
+def test_cost_bound_and_cycles_are_those_of_the_votes(tmp_path: Path) -> None:
+    """a > b > c > a, twice a > b: one vote must be gone against, and one triad is a circle."""
+    path = store_of(tmp_path, "p a b left u", "p a b left v", "p b c left u", "p c a left u")
+    report = denoise(path, config=DenoiseConfig(ranker="feedback-arc-set"))
+    row = stats(path)["p"]
+    assert (row["cost"], row["bound"], row["cyclic_triads"]) == (1, 1, 1)
+    assert (report.proved, report.gap, report.contradicted) == (1, 0, 0.25)
+
+
+def test_k_wise_pairs_carry_their_group(tmp_path: Path) -> None:
+    (tmp_path / "k.jsonl").write_text('{"prompt_id": "p", "responses": ["a", "b", "c"], "rankings": [2, 1, 2]}\n')
+    ingest([tmp_path / "k.jsonl"], tmp_path / "s.duckdb")
+    denoise(tmp_path / "s.duckdb")
+    assert rankings(tmp_path / "s.duckdb").select("response_id", "rank").rows() == [("b", 1), ("a", 2), ("c", 2)]
+
+
+def test_an_empty_store_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text(HEADER)
+    ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb")
+    with pytest.raises(CurateError, match="no votes to rank"):
+        denoise(tmp_path / "s.duckdb")
+
+
+def test_a_named_model_is_known_by_answering_several_prompts(tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p gpt llama left u", "q gpt own left u")
+    denoise(path)
+    models = {(row["prompt_id"], row["response_id"]): row["model"] for row in rankings(path).to_dicts()}
+    assert models[("p", "gpt")] == "gpt"
+    assert models[("q", "own")] is None

@@ -1,0 +1,95 @@
+"""The whole chain by recipe: votes in, rankings and shards out, twice the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import curate
+from pipelines import load_recipe, run
+from pipelines.recipe import RECIPES
+from schemas.base import Document
+from schemas.errors import CurateError
+from schemas.recipe import Recipe
+from schemas.reports import ComparisonReport, DenoiseReport, ExportReport, IngestReport
+
+SMALL = """
+title = "a small world"
+simulate = { out = "world", config = { prompts = 12, models = 8, annotators = 20, votes_per_pair = 3.0 } }
+ingest = { paths = ["world/votes.csv"], prompts = "world/prompts.csv", responses = "world/responses.csv" }
+denoise = { config = { ranker = "bradley-terry" } }
+export = { train = "train", benchmark = "bench", config = { split = { benchmark_fraction = 0.5 } } }
+compare = { truth = "world/truth.csv" }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    (tmp_path / "small.toml").write_text(SMALL)
+    return load_recipe(tmp_path / "small.toml")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_recipe_goes_from_votes_to_shards(recipe: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    reports = run(recipe, tmp_path / "out", done=lambda step, _report: told.append(step))
+    assert told == ["simulate", "ingest", "denoise", "export train", "export benchmark", "compare"]
+    ingested, denoised, compared = (reports[step] for step in ("ingest", "denoise", "compare"))
+    assert isinstance(ingested, IngestReport)
+    assert (ingested.rows, ingested.votes) == (12 * 28 * 3, 12 * 28 * 3)
+    assert isinstance(denoised, DenoiseReport)
+    assert (denoised.ranked, denoised.proved) == (12, 12)
+    assert isinstance(compared, ComparisonReport)
+    assert compared.kendall_tau["final"] > 0.6
+    with curate.open(tmp_path / "out" / "curate.duckdb") as store:
+        assert store.rankings().height == 12 * 8
+    assert (tmp_path / "out" / "train" / "manifest.json").exists()
+    assert (tmp_path / "out" / "bench" / "manifest.json").exists()
+
+
+def test_a_recipe_run_again_recognises_its_own_work(recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "out")
+    before = bytes_of(tmp_path / "out" / "train")
+    again = run(recipe, tmp_path / "out")
+    assert isinstance(again["ingest"], IngestReport)
+    assert (again["ingest"].votes, again["ingest"].batch) == (0, "")
+    assert all(report.reused for report in again.values() if isinstance(report, DenoiseReport | ExportReport))
+    assert bytes_of(tmp_path / "out" / "train") == before
+
+
+def test_the_same_recipe_elsewhere_gives_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "one")
+    run(recipe, tmp_path / "other")
+    for folder in ("world", "train", "bench"):
+        assert bytes_of(tmp_path / "one" / folder) == bytes_of(tmp_path / "other" / folder), folder
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_our_own_recipes_are_sound_and_known_by_name(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert load_recipe(path.stem.replace("_", "-")) == recipe
+    assert recipe.denoise is not None
+
+
+def test_a_recipe_names_its_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('title = "x"\n[denoise]\nconfig = { min_votes = 0 }\n')
+    with pytest.raises(CurateError, match=r"bad.toml: denoise.config.min_votes: Input should be greater"):
+        load_recipe(tmp_path / "bad.toml")
+    with pytest.raises(CurateError, match="no such recipe") as caught:
+        load_recipe("nonsense")
+    assert "mr2bench-video" in caught.value.hint
+
+
+def test_a_step_that_fails_leaves_the_earlier_ones(recipe: Recipe, tmp_path: Path) -> None:
+    done: dict[str, Document] = {}
+    broken = recipe.model_copy(
+        update={"compare": recipe.compare and recipe.compare.model_copy(update={"truth": Path("none")})}
+    )
+    with pytest.raises(CurateError):
+        run(broken, tmp_path / "out", done=done.__setitem__)
+    assert list(done)[-1] == "export benchmark"
+    assert (tmp_path / "out" / "train" / "manifest.json").exists()
