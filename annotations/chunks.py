@@ -168,6 +168,8 @@ def _jsonl_chunk(records: Records) -> Chunk:
     def parse(lo: int, hi: int) -> pl.DataFrame:
         text = kept.take(np.arange(lo, hi)).joined()
         names = _keys(text)
+        if not names:  # polars would take a number for an object without keys
+            raise pl.exceptions.ComputeError("not one object a line")
         frame = pl.read_ndjson(io.BytesIO(text), schema=dict.fromkeys(names, pl.String))
         if frame.height != hi - lo:
             raise pl.exceptions.ComputeError("not one object a line")
@@ -262,9 +264,11 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
             wrapped = pl.DataFrame({"v": column}).select(pl.struct("v").struct.json_encode()).to_series()
             text = wrapped.str.slice(5, wrapped.str.len_chars() - 6)  # {"v":…}
             columns.append(pl.select(pl.when(column.is_not_null()).then(text)).to_series().alias(name))
-        elif dtype == pl.Binary:  # text without its type, or no text at all: then as hexadecimal digits
-            readable = pl.col(name).cast(pl.String, strict=False)
-            columns.append(frame.select(pl.coalesce(readable, pl.col(name).bin.encode("hex"))).to_series())
+        elif dtype == pl.Binary:
+            try:
+                columns.append(column.cast(pl.String))
+            except pl.exceptions.ComputeError:  # pictures and the like
+                columns.append(column.bin.encode("hex"))
         else:
             columns.append(column.cast(pl.String))
     return pl.DataFrame(columns)

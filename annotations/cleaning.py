@@ -110,15 +110,17 @@ def _named(chunk: Chunk, layout: Layout) -> pl.DataFrame:
 def _judged(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Adds the outcome: what its spelling says, or the side that it names; both where they disagree."""
     value = pl.col("outcome")
-    spelled = value.str.to_lowercase().replace_strict(layout.outcomes, default=None, return_dtype=pl.String)
+    # Few values stand in the column, though many rows: each is looked up once.
+    meaning = {word: layout.outcomes.get(word.lower()) for word in raw["outcome"].drop_nulls().unique()}
+    told = [word for word in meaning if word.lower() in layout.told]
+    spelled = value.replace_strict(meaning, default=None, return_dtype=pl.String)
     is_left = (value == pl.col("response_left")) | (value == pl.col("model_left")).fill_null(False)
     is_right = (value == pl.col("response_right")) | (value == pl.col("model_right")).fill_null(False)
     named = pl.when(is_left & ~is_right).then(pl.lit("left")).when(is_right & ~is_left).then(pl.lit("right"))
-    told = value.str.to_lowercase().is_in(sorted(layout.told)).fill_null(False)
     return raw.with_columns(
         value.alias("outcome_text"),
         pl.coalesce(spelled, named).alias("outcome"),
-        (spelled.is_not_null() & named.is_not_null() & (spelled != named) & ~told).fill_null(False).alias("two_ways"),
+        ((spelled != named) & ~value.is_in(told)).fill_null(False).alias("two_ways"),
     )
 
 

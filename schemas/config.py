@@ -67,9 +67,9 @@ class FeedbackArcSetConfig(Document):
     """Hyperparameters of the exact feedback-arc-set ranker."""
 
     max_states: Annotated[int, Field(gt=0)] = 200_000
-    """Subsets the dynamic program may hold for one prompt before the integer program takes over."""
-    max_nodes: Annotated[int, Field(gt=0)] = 20_000
-    """Branch-and-bound nodes of the integer program, per component: a count, so that no result depends on the clock."""
+    """Subsets the search may hold for one connected component before linear programs take over."""
+    max_nodes: Annotated[int, Field(gt=0)] = 300
+    """Linear programs that branch and bound may solve for one component: a count, so that no result depends on time."""
 
 
 class DenoiseConfig(Document):

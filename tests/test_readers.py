@@ -274,7 +274,10 @@ def test_a_cut_gzip_file_gives_only_whole_rows_and_one_broken_record(text: bytes
             continue  # not one byte came out, or the cut went through the header
         read = [row for chunk in found for row in chunk.frame.select(pl.all().fill_null("")).to_dicts()]
         expected = [{key: value or "" for key, value in row.items()} for row in ROWS]
-        assert read == [{key: row[key] for key in row if key in (read[0] if read else {})} for row in expected][: len(read)]
+        assert (
+            read
+            == [{key: row[key] for key in row if key in (read[0] if read else {})} for row in expected][: len(read)]
+        )
         assert [b.damage for chunk in found for b in chunk.broken][-1:] == [True]
 
 
@@ -304,7 +307,9 @@ def test_a_parquet_file_with_a_damaged_page_names_the_row_where_it_ends(
 ) -> None:
     monkeypatch.setattr("annotations.chunks.PARQUET_ROWS", 100)
     frame = pl.DataFrame({"a": [f"value {i * 7919 % 1000}" for i in range(400)]})
-    pq.write_table(frame.to_arrow(), tmp_path / "v.parquet", row_group_size=100, compression="zstd", use_dictionary=False)
+    pq.write_table(
+        frame.to_arrow(), tmp_path / "v.parquet", row_group_size=100, compression="zstd", use_dictionary=False
+    )
     data = bytearray((tmp_path / "v.parquet").read_bytes())
     start = pq.ParquetFile(tmp_path / "v.parquet").metadata.row_group(2).column(0).data_page_offset
     data[start + 40 : start + 200] = b"\0" * 160

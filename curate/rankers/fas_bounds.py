@@ -53,13 +53,14 @@ def pack(arranged: Float, *, tries: int = 3, longest: int = LONGEST) -> Packing:
 
 def _pack(arranged: Float, spans: list[int], longest: int) -> Packing:
     """Short cycles first; arcs against the order by the distance that they span, in the order of spans."""
-    k, n, _ = arranged.shape
+    k = len(arranged)
     with_order = np.maximum(np.triu(arranged), 0)  # (K, n, n) what is left of arcs along the order
     back = np.maximum(np.tril(arranged), 0)  # (K, n, n) and of arcs against it
     found: list[tuple[Index, Mask, Float]] = []
     for arcs in range(2, longest):
+        somewhere = (back > 0).any(axis=0)  # (n, n) an arc against the order is left in some problem
         for span in (s for s in spans if s >= arcs):
-            for p in range(n - span):
+            for p in np.flatnonzero(np.diagonal(somewhere, -span)).tolist():
                 found += _close(with_order, back[:, p + span, p], p, p + span, arcs)
     return _collect(found, k)
 

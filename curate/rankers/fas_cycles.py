@@ -1,8 +1,8 @@
 """The best packing of directed cycles, by a linear program: for the few problems that greedy packings leave open.
 
-Its dual covers: z ≥ 0 on arcs, at least 1 around every cycle, of least weight. Cycles are added only where an answer
-leaves them short, found as shortest paths; the multipliers y of their rows are the packing. HiGHS, through cvxpy, only
-proposes it: amounts are rounded, and each is cut to what its arcs have left, so that the packing is one by construction.
+The program's dual covers: z ≥ 0 on arcs, at least 1 around every cycle, of least weight. Cycles are added only where an
+answer leaves them short, found as shortest paths; the multipliers of their rows are the packing. HiGHS, through cvxpy,
+only proposes it: amounts are rounded, and each is cut to what its arcs have left, so that they pack by construction.
 """
 
 from __future__ import annotations

@@ -46,13 +46,11 @@ def branch_and_bound(net: Float, order: Index, max_nodes: int) -> Proved:
     The node with the lowest bound is next, and max_nodes linear programs are solved at most: a count, so that the
     answer does not depend on the clock. With the budget spent, bound is the lowest of the open nodes.
     """
-    program = _Program.of(net)
+    program = _Program.of(net, max_nodes)
     best, cost = order, float(against(net[None], order[None])[0])
     queue: list[tuple[float, int, Fixed]] = [(0.0, 0, np.full(len(program.i), -1, dtype=np.int8))]
     born = 0
-    for _ in range(max_nodes):
-        if not queue or queue[0][0] >= cost:
-            break
+    while queue and queue[0][0] < cost and program.budget > 0:
         bound, _, fixed = heapq.heappop(queue)
         node = program.relax(fixed, cost)
         proposal = improve(net[None], node.order[None])
@@ -96,24 +94,28 @@ class _Program:
     """(m,) net weight for i before j."""
     number: Index
     """(n, n) the pair's number at [i, j], i < j."""
+    budget: int
+    """Linear programs that may still be solved."""
     rows: Index = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     """(r, 3) pairs ij, jk, ik of the rows in use."""
 
     @classmethod
-    def of(cls, net: Float) -> _Program:
+    def of(cls, net: Float, budget: int) -> _Program:
         n = len(net)
         i, j = np.triu_indices(n, 1)
         number = np.zeros((n, n), dtype=np.int64)
         number[i, j] = np.arange(len(i))
-        return cls(n, i, j, net[i, j], number)
+        return cls(n, i, j, net[i, j], number, budget)
 
     def relax(self, fixed: Fixed, cost: float) -> _Node:
         """Solves the relaxation with some pairs fixed (0, 1; −1 free), adding rows until none is broken.
 
-        It stops early once the bound reaches cost. Without an answer from the solver, the best bound so far stands.
+        It stops early once the bound reaches cost or the budget is spent. Without an answer from the solver, the best
+        bound so far stands.
         """
         bound, x = 0.0, np.where(self.gain >= 0, 1.0, 0.0)
-        while True:
+        while self.budget > 0:
+            self.budget -= 1
             answer = self._solve(fixed)
             if answer is None:
                 break

@@ -57,7 +57,7 @@ def search(arranged: Float, packing: Packing, upper: Float, max_states: int) -> 
     """
     k, n, _ = arranged.shape
     result = Search(np.tile(np.arange(n), (k, 1)), upper.copy(), np.zeros(k, dtype=np.bool_))
-    for budget in (min(FIRST_TRY, max_states), max_states):
+    for budget in sorted({min(FIRST_TRY, max_states), max_states}):
         rows = np.flatnonzero(~result.finished)
         per_chunk = max(1, CELLS // (budget * n))
         for begin in range(0, len(rows), per_chunk):
@@ -101,7 +101,10 @@ def _search(weights: Float, packing: Packing, upper: Float, budget: int) -> Sear
 def _expand(
     level: _Level, packing: Packing, has: npt.NDArray[np.bool_], bits: Mask, upper: Float
 ) -> tuple[Index, Index, Float]:
-    """(E,) states, the responses that may be placed next in them, and the cost then, where it can stay below upper (by 1: costs are whole)."""
+    """(E,) states, the responses that may be placed next in them, and the cost then.
+
+    Only where it can stay below upper: by 1 at least, since costs are whole.
+    """
     found: list[tuple[Index, Index, Float]] = []
     rows = max(1, CELLS // has.shape[1])
     for begin in range(0, len(level.problem), rows):

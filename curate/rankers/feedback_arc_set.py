@@ -9,13 +9,16 @@ How an order is found, for all prompts of a batch at once:
 3. Starting from Bradley-Terry's order, blocks are moved until no move helps (``fas_search``): an upper bound.
 4. Directed cycles are packed (``fas_bounds``): a lower bound. Often it meets the upper one.
 5. Otherwise a dynamic program over subsets, pruned by both bounds, finds the optimum (``fas_subsets``).
-6. Where its budget ends, 2 to 5 are done again for vote weight alone, and then an integer program (``fas_program``).
+6. Where its budget ends, 2 to 5 are done again for vote weight alone; if that does not do, the best packing of cycles
+   is found by a linear program (``fas_cycles``) and guides the subsets once more; and what is then still open is left
+   to an integer program (``fas_program``), until its budget ends too. The order is the best known in any case.
 
 The proof: the bound of every step is a set of weighted cycles, an exhausted search, or multipliers whose value is
-recomputed here, all in whole numbers without rounding; divided by the grid, with Σ min(W_ij, W_ji) added, and less what
-rounding to the grid can have changed, it bounds the cost of any order on the original weights. The cost is counted
-from the order itself. Solved says that the two meet, to one part in 10⁷ of the prompt's vote weight (vote weights that
-are multiples of 1/2, 1/120 or 1/2000 are on a grid and meet exactly). That the order is also the best by agreement with
+recomputed here, all in whole numbers or binary fractions, without rounding; times the grid's step, less what rounding
+to the grid can have changed, and with Σ min(W_ij, W_ji) added, it bounds the cost of any order on the original
+weights. The cost is counted from the order itself. Solved says that the two meet, to one part in 10⁷ of the prompt's
+vote weight (weights that are multiples of 1/2, 1/120 or 1/2000 are on a grid and meet but for the last bits of a sum).
+That the order is also the best by agreement with
 Bradley-Terry is the rule, but no promise: where step 6 was needed, it is only such that no move of blocks improves it.
 """
 
@@ -49,7 +52,7 @@ class FeedbackArcSet:
 
     max_states: int = 200_000
     """Subsets that the dynamic program may hold for one component of a prompt."""
-    max_nodes: int = 20_000
+    max_nodes: int = 300
     """Linear programs that branch and bound may solve for one component, once the subsets are too many."""
     ridge: float = 0.1
     """Precision of the prior of the Bradley-Terry strengths that choose among optimal orders, 1 / logits²."""

@@ -45,10 +45,15 @@ def add_mentioned(store: Store) -> tuple[int, int, int]:
             coalesce(min(question) <> max(question), false) OR coalesce(min(video) <> max(video), false) AS conflict
         FROM {TAKEN} GROUP BY prompt_id
     """)
+    # Votes seldom say more of a response than its id: then there is nothing to aggregate.
+    known = int(
+        store.value("SELECT count(model_left) + count(model_right) + count(text_left) + count(text_right) FROM staged")
+    )
+    facts = """min(model) AS model, min(text) AS text,
+        coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict"""
     store.execute(f"""
         CREATE TEMP TABLE seen_responses AS
-        SELECT prompt_id, response_id, min(model) AS model, min(text) AS text,
-            coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict
+        SELECT prompt_id, response_id, {facts if known else "NULL AS model, NULL AS text, false AS conflict"}
         FROM (
             SELECT prompt_id, response_left AS response_id, model_left AS model, text_left AS text
             FROM {TAKEN} WHERE ranking IS NULL

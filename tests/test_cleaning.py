@@ -1,0 +1,255 @@
+"""The rules of a vote: each bad row is rejected for its own reason, each good one means what it says."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from annotations.chunks import Broken, Chunk
+from annotations.cleaning import Clean, clean
+from annotations.detect import detect
+from schemas.config import Mapping
+
+NOW = datetime(2026, 1, 1, 12)
+
+
+def cleaned(*rows: dict[str, str | None], broken: tuple[Broken, ...] = (), **mapping: Any) -> Clean:
+    """Rows of a file under the rules; the first is on line 2."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+    lines = pl.int_range(2, 2 + len(rows), eager=True, dtype=pl.Int64).alias("line")
+    chunk = Chunk(frame, lines, broken)
+    return clean(chunk, detect("votes.csv", frame, Mapping.model_validate(mapping)), NOW)
+
+
+def pair(**cells: str | None) -> dict[str, str | None]:
+    return {"prompt_id": "p", "left": "a", "right": "b", "winner": "left", **cells}
+
+
+def plain(winner: str, a: str = "m", b: str = "n", **cells: str) -> dict[str, str | None]:
+    return {"prompt_id": "p", "response_a": a, "response_b": b, "winner": winner, **cells}
+
+
+def outcome(*rows: dict[str, str | None], **mapping: Any) -> list[str]:
+    found = cleaned(*rows, **mapping)
+    assert found.rejects.is_empty()
+    return found.rows["outcome"].to_list()
+
+
+def reject(row: dict[str, str | None], *good: dict[str, str | None], **mapping: Any) -> dict[str, Any]:
+    """The reject of the first row, which the others make look like a file."""
+    found = cleaned(row, *good, **mapping)
+    assert found.rows.height == len(good)
+    [only] = found.rejects.to_dicts()
+    assert only["line"] == 2
+    return only
+
+
+# Outcomes.
+
+
+@pytest.mark.parametrize(
+    ("word", "means"),
+    [("left", "left"), ("RIGHT", "right"), ("Tie", "tie"), ("both_bad", "both_bad"), ("tie (bothbad)", "both_bad")],
+)
+def test_outcomes_are_spelled_in_any_case(word: str, means: str) -> None:
+    assert outcome(pair(winner=f" {word} ")) == [means]
+
+
+@pytest.mark.parametrize(
+    ("word", "means"),
+    [("model_a", "left"), ("model_b", "right"), ("a", "left"), ("B", "right"), ("tie (bothbad)", "both_bad")],
+)
+def test_arena_spellings_point_at_the_two_columns(word: str, means: str) -> None:
+    assert outcome({"question_id": "p", "model_a": "m", "model_b": "n", "winner": word}) == [means]
+
+
+def test_the_winner_may_be_named() -> None:
+    assert outcome(plain("m"), plain("n"), plain("n", a="n", b="m")) == ["left", "right", "left"]
+
+
+def test_the_winner_may_be_named_by_its_model() -> None:
+    assert outcome(plain("gpt", a="r1", b="r2", model_a="llama", model_b="gpt")) == ["right"]
+
+
+def test_a_name_is_compared_as_it_is_written() -> None:
+    assert reject(plain("M"), plain("m"))["reason"] == "unknown-outcome"
+
+
+def test_a_name_of_neither_side_or_of_both_is_no_outcome() -> None:
+    assert reject(plain("o"), plain("m"))["reason"] == "unknown-outcome"
+    both = plain("w", a="r1", b="r2", model_a="w", model_b="w")
+    assert reject(both, plain("r1", a="r1", b="r2", model_a="m", model_b="n"))["reason"] == "unknown-outcome"
+
+
+def test_a_typo_is_never_a_tie() -> None:
+    found = reject(pair(winner="lft"), pair())
+    assert (found["column_name"], found["value"], found["reason"]) == ("winner", "lft", "unknown-outcome")
+    assert found["message"].startswith("column 'winner' holds 'lft'; expected left, right, tie, both_bad")
+
+
+def test_a_name_that_spells_the_other_side_is_ambiguous() -> None:
+    """Responses called A and B, and the B stands first."""
+    good = plain("A", a="A", b="B")
+    assert outcome(good) == ["left"]
+    assert reject(plain("A", a="B", b="A"), good)["reason"] == "ambiguous-outcome"
+
+
+def test_a_mapped_value_is_not_taken_for_a_name() -> None:
+    assert outcome(plain("1", a="1", b="0"), outcomes={"1": "right", "0": "left"}) == ["right"]
+
+
+def test_sides_are_recorded_and_not_guessed() -> None:
+    assert cleaned(pair()).rows["sides_known"].to_list() == [True]
+    assert cleaned(plain("a")).rows["sides_known"].to_list() == [False]
+    assert cleaned(plain("left"), sides="shown").rows["sides_known"].to_list() == [True]
+
+
+def test_the_winner_of_shown_sides_is_found_beside_models_in_another_order() -> None:
+    row = {"prompt": "8", "model_x": "97", "model_y": "98", "left": "Weaver", "right": "Airo", "winner": "right"}
+    [vote] = cleaned(row).rows.to_dicts()
+    assert (vote["response_left"], vote["response_right"], vote["outcome"]) == ("Weaver", "Airo", "right")
+    assert (vote["model_left"], vote["model_right"]) == (None, None)
+
+
+# The other rules.
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "value", "reason"),
+    [
+        ({"prompt_id": " "}, "prompt_id", None, "empty-id"),
+        ({"left": None}, "left", None, "empty-id"),
+        ({"right": ""}, "right", None, "empty-id"),
+        ({"right": " a"}, "right", "a", "self-comparison"),
+        ({"winner": None}, "winner", None, "unknown-outcome"),
+        ({"winner": "1"}, "winner", "1", "unknown-outcome"),
+        ({"timestamp": "soon"}, "timestamp", "soon", "bad-time"),
+        ({"timestamp": "2026-01-01T12:06:00Z"}, "timestamp", "2026-01-01T12:06:00Z", "future-vote"),
+        ({"timestamp": "2026-01-02 03:00"}, "timestamp", "2026-01-02 03:00", "future-vote"),
+        ({"duration": "-1"}, "duration", "-1", "bad-seconds"),
+        ({"duration": "1m"}, "duration", "1m", "bad-seconds"),
+        ({"duration": "inf"}, "duration", "inf", "bad-seconds"),
+        ({"weight": "0"}, "weight", "0", "bad-weight"),
+        ({"weight": "NaN"}, "weight", "NaN", "bad-weight"),
+        ({"weight": "much"}, "weight", "much", "bad-weight"),
+    ],
+)
+def test_a_bad_cell_is_named_with_its_column_and_value(
+    cells: dict[str, str | None], column: str, value: str | None, reason: str
+) -> None:
+    columns = {"timestamp": None, "duration": None, "weight": None}
+    found = reject(pair(**{**columns, **cells}), pair(**columns))
+    assert (found["column_name"], found["value"], found["reason"]) == (column, value, reason)
+    assert found["message"].startswith(f"column '{column}' holds '{value or ''}'; ")
+
+
+def test_a_reject_keeps_its_row_as_it_was_read() -> None:
+    row = pair(winner=" lft ", note='says "x"\n')
+    assert json.loads(reject(row, pair(note=None))["row"]) == row
+
+
+def test_the_first_rule_that_fails_gives_the_reason() -> None:
+    assert reject(pair(left="b", winner="lft", weight="0"), pair(weight="1"))["reason"] == "self-comparison"
+
+
+def test_a_clock_may_be_a_little_fast_and_a_time_without_a_zone_local() -> None:
+    rows = [pair(timestamp=text) for text in ("2026-01-01T12:04:00Z", "2026-01-02 01:59", "1767268800")]
+    assert cleaned(*rows).rejects.is_empty()
+
+
+def test_empty_optional_cells_are_absent_values_and_a_weight_is_1() -> None:
+    [vote] = cleaned(pair(worker=" ", timestamp="", duration=None, weight="")).rows.to_dicts()
+    assert (vote["annotator_id"], vote["voted_at"], vote["seconds"], vote["weight"]) == (None, None, None, 1.0)
+
+
+def test_texts_and_models_come_with_the_vote_and_ids_are_trimmed() -> None:
+    row = plain(" m", worker=" w1", question="What?", video="v.mp4", text_a=" Yes. ", model_a="gpt ", model_b="llama")
+    [vote] = cleaned(row).rows.to_dicts()
+    assert (vote["response_left"], vote["annotator_id"], vote["outcome"]) == ("m", "w1", "left")
+    assert (vote["question"], vote["video"], vote["text_left"], vote["model_left"]) == ("What?", "v.mp4", "Yes.", "gpt")
+
+
+def test_rows_and_rejects_add_up_and_what_is_broken_is_among_them() -> None:
+    broken = (Broken(5, "broken-record", "half a line", "{", damage=True),)
+    found = cleaned(pair(), pair(winner="?"), pair(), broken=broken)
+    assert found.rows["line"].to_list() == [2, 4]
+    assert [(r["line"], r["reason"], r["row"]) for r in found.rejects.to_dicts()][1:] == [(5, "broken-record", "{")]
+    assert found.rejects["line"].to_list() == [3, 5]
+
+
+# K-wise rankings.
+
+
+def ranked(rankings: str, responses: str | None = '["a", "b", "c"]') -> dict[str, str | None]:
+    return {"prompt_id": "p", "responses": responses, "rankings": rankings}
+
+
+def pairs(row: dict[str, str | None]) -> list[tuple[str, str, str]]:
+    found = cleaned(row)
+    assert found.rejects.is_empty()
+    return [(left, right, outcome) for _, left, right, outcome in found.pairs.iter_rows()]
+
+
+def test_ranks_beside_responses_are_1_for_the_best() -> None:
+    assert pairs(ranked("[2, 1, 3]")) == [("a", "b", "right"), ("a", "c", "left"), ("b", "c", "left")]
+
+
+def test_equal_ranks_tie() -> None:
+    assert pairs(ranked("[1, 1, 2]")) == [("a", "b", "tie"), ("a", "c", "left"), ("b", "c", "left")]
+
+
+def test_names_in_order_are_best_first() -> None:
+    assert pairs(ranked('["c", "a", "b"]')) == [("c", "a", "left"), ("c", "b", "left"), ("a", "b", "left")]
+
+
+def test_an_ordered_list_alone_is_best_first() -> None:
+    assert pairs(ranked('["c", "a"]', None)) == [("c", "a", "left")]
+
+
+def test_names_in_lists_are_trimmed_like_all_ids() -> None:
+    assert pairs(ranked("[2, 1]", '[" a", "b "]')) == [("a", "b", "right")]
+
+
+def test_the_sides_of_a_ranking_are_not_known() -> None:
+    assert cleaned(ranked("[1, 2, 3]")).rows["sides_known"].to_list() == [False]
+
+
+def test_the_pairs_of_many_rankings_stay_with_their_lines() -> None:
+    found = cleaned(ranked("[1, 2, 3]"), ranked("[1]"), ranked('["b", "a"]', '["a", "b"]'))
+    assert found.pairs["line"].to_list() == [2, 2, 2, 4]
+    assert found.rejects["line"].to_list() == [3]
+
+
+@pytest.mark.parametrize(
+    ("rankings", "responses", "fault"),
+    [
+        ("[1, 2]", '["a", "b", "c"]', "neither one rank for each response"),
+        ("[1, 2, 2.5]", '["a", "b", "c"]', "neither one rank for each response"),
+        ('["a", "b"]', '["a", "b", "c"]', "neither one rank for each response"),
+        ('["a", "b", "d"]', '["a", "b", "c"]', "neither one rank for each response"),
+        ("[1, null, 2]", '["a", "b", "c"]', "a response has no id"),
+        ("[1, 2]", '["a", " "]', "a response has no id"),
+        ("[1, 2, 3]", '["a", "b", "a"]', "a response appears twice"),
+        ('["a", "b", "a"]', None, "a response appears twice"),
+        ("[0, 1]", '["a", "b"]', "ranks start at 1"),
+        ("[-1, 2]", '["a", "b"]', "ranks start at 1"),
+        ("[1]", '["a"]', "fewer than two responses"),
+        ("[]", "[]", "fewer than two responses"),
+        ("[2, 1]", '["1", "2"]', "ranks or names?"),
+        ("a > b", '["a", "b"]', "expected a JSON list"),
+        ("[1, 2", '["a", "b"]', "expected a JSON list"),
+        ("[1, 2]", "a, b", "the responses are not a JSON list"),
+        ("[2, 1]", None, "numbers without the responses that they rank"),
+    ],
+)
+def test_a_ranking_that_does_not_rank_its_responses_is_rejected(
+    rankings: str, responses: str | None, fault: str
+) -> None:
+    found = reject(ranked(rankings, responses), ranked("[1, 2, 3]"))
+    assert (found["column_name"], found["value"], found["reason"]) == ("rankings", rankings, "bad-ranking")
+    assert fault in found["message"]

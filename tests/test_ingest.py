@@ -1,0 +1,457 @@
+"""Ingest as a whole: what a file becomes in the store, what the report says, and what stays as it was."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import annotations.files
+from curate.store import Store
+from pipelines.ingestion import ingest
+from schemas.config import IngestConfig, Mapping
+from schemas.errors import CurateError
+from schemas.reports import IngestReport
+
+HEADER = "prompt_id,left,right,winner,worker,timestamp\n"
+NOW = datetime(2026, 1, 1)
+TAKE = IngestConfig(on_error="reject")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "curate.duckdb"
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def counts(report: IngestReport) -> tuple[int, int, int, int]:
+    """(rows, votes, duplicates, rejects), which add up in the whole and in each file."""
+    for part in (report, *report.files):
+        assert part.rows == part.votes + part.duplicates + part.rejects
+    assert report.rows == sum(file.rows for file in report.files)
+    assert report.rejects == sum(report.reasons.values())
+    return report.rows, report.votes, report.duplicates, report.rejects
+
+
+def votes(store: Path) -> list[tuple[str, str, str, str]]:
+    with Store.open(store, read_only=True) as opened:
+        return opened.votes().select("prompt_id", "response_left", "response_right", "outcome").rows()
+
+
+def rejects(store: Path) -> list[tuple[str, int, str | None, str | None, str]]:
+    with Store.open(store, read_only=True) as opened:
+        frame = opened.rejects()
+    return [(Path(r["file"]).name, r["line"], r["column"], r["value"], r["reason"]) for r in frame.to_dicts()]
+
+
+# Equal content, equal votes.
+
+
+ROWS = [
+    ("p1", "m1", "m2", "left", "w1", "2025-01-01 10:00:00"),
+    ("p1", "m2", "m3", "tie", "w1", "2025-01-01 10:01:00"),
+    ("p2", "m1", "m,3", "both_bad", "w2", "2025-01-01 10:02:00"),
+    ("p2", "m1", "m2", "right", None, None),
+]
+NAMES = ["prompt_id", "left", "right", "winner", "worker", "timestamp"]
+
+
+def in_every_format(folder: Path) -> list[Path]:
+    frame = pl.DataFrame(ROWS, schema=dict.fromkeys(NAMES, pl.String), orient="row")
+    frame.write_csv(folder / "v.csv")
+    frame.write_csv(folder / "v.tsv", separator="\t")
+    frame.write_csv(folder / "semicolon.csv", separator=";", quote_style="always")
+    frame.write_ndjson(folder / "v.jsonl")
+    (folder / "v.json").write_text(json.dumps(frame.to_dicts()))
+    (folder / "windows.csv").write_bytes(b"\xef\xbb\xbf" + (folder / "v.csv").read_bytes().replace(b"\n", b"\r\n"))
+    for path in sorted(folder.iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    frame.write_parquet(folder / "v.parquet")
+    return sorted(folder.iterdir())
+
+
+def test_every_format_gives_the_same_votes(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    for path in in_every_format(tmp_path / "files"):
+        out = tmp_path / (path.name + ".duckdb")
+        assert counts(ingest(path, out)) == (4, 4, 0, 0)
+        assert votes(out) == [row[:4] for row in ROWS]
+        with Store.open(out, read_only=True) as opened:
+            assert opened.votes()["annotator_id"].to_list() == ["w1", "w1", "w2", None]
+            assert opened.votes()["voted_at"].to_list()[0] == datetime(2025, 1, 1, 10)
+
+
+def test_the_same_content_in_thirteen_files_is_there_once(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "files").mkdir()
+    files = in_every_format(tmp_path / "files")
+    assert len(files) == 13
+    assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
+    assert counts(ingest(str(tmp_path / "files" / "*.csv*"), store)) == (24, 0, 24, 0)
+
+
+def test_small_blocks_change_nothing(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    in_every_format(tmp_path / "files")
+    monkeypatch.setattr(annotations.files, "BLOCK", 30)
+    assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
+
+
+# Rejects.
+
+
+BAD = HEADER + (
+    "p1,m1,m2,left,w1,2025-01-01 10:00\n"  # 2
+    ",m1,m2,left,w1,2025-01-01 10:00\n"
+    "p1,,m2,left,w1,2025-01-01 10:00\n"
+    "p1,m1,,left,w1,2025-01-01 10:00\n"  # 5
+    "p1,m1,m1,left,w1,2025-01-01 10:00\n"
+    "p1,m1,m2,lft,w1,2025-01-01 10:00\n"
+    "p1,m1,m2,,w1,2025-01-01 10:00\n"
+    "p1,m1,m2,left,w1,soon\n"
+    "p1,m1,m2,left,w1,2026-02-01\n"  # 10
+    "p1,m1,m2,left\n"
+    "p1,m1,m2,left,w1,2025-01-01 10:00,extra\n"
+    'p1,m"1,m2,left,w1,2025-01-01 10:00\n'
+    "p1,m1,m2,left,w1,2025-01-01 10:00\n"  # 14: a duplicate
+    '"p1",m1,"m\n2",right,w2,\n'  # 15 and 16
+    "p1,m1,m2,right,w1,2025-01-01 11:00\n"  # 17: the later vote
+    "p1,m1,\udcff,right,w3,\n"  # 18
+    "p1,m3,m4,neither?,w9,\n"
+)
+
+
+def test_a_file_with_every_kind_of_bad_row_names_each_where_it_is(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "votes.csv", BAD.encode("utf-8", "surrogateescape"))
+    report = ingest(path, store, config=TAKE, now=NOW)
+    assert counts(report) == (17, 2, 1, 14)
+    assert votes(store) == [("p1", "m1", "m\n2", "right"), ("p1", "m1", "m2", "right")]
+    assert rejects(store) == [
+        ("votes.csv", 2, "worker", "w1", "repeated-vote"),
+        ("votes.csv", 3, "prompt_id", None, "empty-id"),
+        ("votes.csv", 4, "left", None, "empty-id"),
+        ("votes.csv", 5, "right", None, "empty-id"),
+        ("votes.csv", 6, "right", "m1", "self-comparison"),
+        ("votes.csv", 7, "winner", "lft", "unknown-outcome"),
+        ("votes.csv", 8, "winner", None, "unknown-outcome"),
+        ("votes.csv", 9, "timestamp", "soon", "bad-time"),
+        ("votes.csv", 10, "timestamp", "2026-02-01", "future-vote"),
+        ("votes.csv", 11, None, None, "wrong-field-count"),
+        ("votes.csv", 12, None, None, "wrong-field-count"),
+        ("votes.csv", 13, None, None, "broken-record"),
+        ("votes.csv", 18, None, None, "bad-encoding"),
+        ("votes.csv", 19, "winner", "neither?", "unknown-outcome"),
+    ]
+    again = ingest(path, store, config=TAKE, now=NOW)
+    assert counts(again) == (17, 0, 3, 14)
+    assert again.batch == ""
+    assert len(rejects(store)) == 14
+
+
+def test_bad_values_do_not_stop_an_ingest_but_damage_does(tmp_path: Path, store: Path) -> None:
+    rows = [line for line in BAD.splitlines(keepends=True) if 'm"1' not in line and "\udcff" not in line]
+    assert ingest(write(tmp_path / "bad.csv", "".join(rows)), store, now=NOW).rejects == 12
+    with pytest.raises(CurateError, match=r"a.csv:2: a quote opens or closes within a field") as caught:
+        ingest(write(tmp_path / "a.csv", HEADER + 'p,a"b,c,left,w,\n'), store)
+    assert "--on-error reject" in caught.value.hint
+
+
+# Damage.
+
+
+def damaged(folder: Path) -> dict[str, tuple[Path, int]]:
+    """kind -> (a file that breaks, the whole rows before that)."""
+    lines = [",".join(cell or "" for cell in row) for row in ROWS if "," not in row[2]]
+    text = HEADER + "\n".join(lines)
+    objects = [dict(zip(NAMES, row, strict=True)) for row in ROWS]
+    packed = gzip.compress((HEADER + "".join(f"p{i},m1,m2,left,w{i * 7919 % 1000},\n" for i in range(500))).encode())
+    pl.DataFrame(objects).write_parquet(folder / "whole.parquet")
+    return {
+        "gzip": (write(folder / "cut.csv.gz", packed[: len(packed) // 2]), -1),
+        "utf8": (write(folder / "latin.csv", text.encode() + b"\np1,m1,m\xe9,left,w4,\n"), 3),
+        "jsonl": (write(folder / "half.jsonl", "\n".join(map(json.dumps, objects)) + '\n{"prompt_id": "p'), 4),
+        "json": (write(folder / "cut.json", json.dumps(objects)[:-20]), 3),
+        "quote": (write(folder / "quote.csv", text + '\np1,"m1,m2,left,w4,\n'), 3),
+        "parquet": (write(folder / "cut.parquet", (folder / "whole.parquet").read_bytes()[:-9]), 0),
+    }
+
+
+@pytest.mark.parametrize("kind", ["gzip", "utf8", "jsonl", "json", "quote", "parquet"])
+def test_a_file_that_breaks_leaves_the_store_as_it_was(kind: str, tmp_path: Path, store: Path) -> None:
+    path, _ = damaged(tmp_path)[kind]
+    ingest(write(tmp_path / "good.csv", HEADER + "p9,m1,m2,left,w1,\n"), store)
+    before = store.read_bytes()
+    with pytest.raises(CurateError, match=path.name) as caught:
+        ingest([tmp_path / "good.csv", path], store)
+    assert "--on-error reject" in caught.value.hint
+    assert votes(store) == [("p9", "m1", "m2", "left")]
+    assert store.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["gzip", "utf8", "jsonl", "json", "quote", "parquet"])
+def test_of_a_file_that_breaks_what_is_whole_can_be_taken(kind: str, tmp_path: Path, store: Path) -> None:
+    path, whole = damaged(tmp_path)[kind]
+    report = ingest(path, store, config=TAKE)
+    assert counts(report) == (report.votes + 1, report.votes, 0, 1)
+    assert report.votes == whole if whole >= 0 else 100 < report.votes < 500
+    assert len(votes(store)) == report.votes
+    assert ingest(path, store, config=TAKE).batch == ""
+    assert len(rejects(store)) == 1
+
+
+def test_a_file_that_is_fetched_again_adds_what_was_missing(tmp_path: Path, store: Path) -> None:
+    whole = gzip.compress((HEADER + "".join(f"p{i},m1,m2,left,w{i * 7919 % 1000},\n" for i in range(500))).encode())
+    first = ingest(write(tmp_path / "v.csv.gz", whole[: len(whole) // 2]), store, config=TAKE)
+    second = ingest(write(tmp_path / "v.csv.gz", whole), store, config=TAKE)
+    assert counts(second) == (500, 500 - first.votes, first.votes, 0)
+
+
+def test_a_first_ingest_that_fails_leaves_no_store(tmp_path: Path, store: Path) -> None:
+    with pytest.raises(CurateError):
+        ingest(write(tmp_path / "v.csv", "a,b\n1,2\n"), store)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
+
+
+def test_a_file_without_one_readable_record_is_all_rejects(tmp_path: Path, store: Path) -> None:
+    assert counts(ingest(write(tmp_path / "v.jsonl", "{oh\n{no\n"), store, config=TAKE)) == (2, 0, 0, 2)
+
+
+def test_a_header_alone_is_no_rows_and_a_warning(tmp_path: Path, store: Path) -> None:
+    report = ingest(write(tmp_path / "v.csv", HEADER), store)
+    assert counts(report) == (0, 0, 0, 0)
+    assert any("no rows" in warning for warning in report.warnings)
+
+
+def test_a_key_that_appears_too_late_to_be_read_is_refused(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotations.files, "BLOCK", 100)
+    row = {"prompt_id": "p", "left": "m1", "right": "m2", "winner": "left"}
+    lines = [json.dumps(row) for _ in range(4)] + [json.dumps({**row, "worker": "w1"})]
+    path = write(tmp_path / "v.jsonl", "\n".join(lines))
+    with pytest.raises(CurateError, match="'worker' appears only from here on") as caught:
+        ingest(path, store)
+    assert "--map annotator_id=" in caught.value.hint
+    taken = ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"annotator_id": ""})))
+    assert counts(taken) == (5, 5, 0, 0)
+
+
+# The report.
+
+
+def test_the_report_says_what_was_read_as_what(tmp_path: Path, store: Path) -> None:
+    text = HEADER.replace("\n", ",mood\n") + "p1,m1,m2,left,w1,,glad\np1,m1,m3,tie,,,\n"
+    report = ingest(write(tmp_path / "v.csv", text), store)
+    [file] = report.files
+    assert file.detected == {
+        "prompt_id": "prompt_id",
+        "left": "left",
+        "right": "right",
+        "outcome": "winner",
+        "annotator_id": "worker",
+        "voted_at": "timestamp",
+    }
+    assert (file.format, file.unused) == ("csv", ("mood",))
+    assert (report.prompts, report.responses, report.annotators, report.anonymous, report.sides_known) == (
+        1,
+        3,
+        1,
+        1,
+        2,
+    )
+
+
+def test_a_file_that_says_nobody_voted_is_warned_of(tmp_path: Path, store: Path) -> None:
+    report = ingest(write(tmp_path / "v.csv", "prompt_id,left,right,winner\np1,m1,m2,left\n"), store)
+    assert any("who voted" in warning for warning in report.warnings)
+
+
+# Dry runs.
+
+
+def test_a_dry_run_makes_no_store(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n")
+    report = ingest(path, store, dry_run=True)
+    assert counts(report) == (1, 1, 0, 0)
+    assert (report.dry_run, report.batch) == (True, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
+
+
+def test_a_dry_run_says_what_would_happen_and_leaves_every_byte(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n")
+    ingest(path, store)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    more = write(tmp_path / "more.csv", HEADER + "p1,m1,m2,right,w1,\np2,m1,m2,left,w1,\np1,m1,m1,left,w1,\n")
+    before[more.name] = more.read_bytes()
+    dry = ingest([path, more], store, dry_run=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    wet = ingest([path, more], store)
+    assert counts(wet) == (4, 2, 1, 1)
+    assert wet.superseded == 1
+    assert wet.model_copy(update={"dry_run": True, "batch": ""}) == dry
+
+
+# Prompts and responses.
+
+
+PROMPTS = "prompt_id,question,video\np1,What is red?,v1.mp4\np2,Who runs?,v2.mp4\n"
+RESPONSES = "prompt_id,response_id,model,text\np1,m1,gpt,A ball\np1,m4,llama,A car\n"
+
+
+def test_prompts_and_responses_come_from_their_own_files(tmp_path: Path, store: Path) -> None:
+    report = ingest(
+        write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n"),
+        store,
+        prompts=write(tmp_path / "prompts.csv", PROMPTS),
+        responses=write(tmp_path / "responses.csv", RESPONSES),
+    )
+    assert (report.prompts, report.responses) == (2, 3)
+    with Store.open(store, read_only=True) as opened:
+        assert opened.prompts().rows() == [
+            ("p1", "What is red?", "v1.mp4", True),
+            ("p2", "Who runs?", "v2.mp4", True),
+        ]
+        assert opened.responses().select("response_id", "model", "text", "given").rows() == [
+            ("m1", "gpt", "A ball", True),
+            ("m2", None, None, False),
+            ("m4", "llama", "A car", True),
+        ]
+
+
+def test_prompts_and_responses_come_with_the_votes(tmp_path: Path, store: Path) -> None:
+    row = {"prompt_id": "p1", "question": "What?", "video": "v.mp4", "response_a": "r1", "response_b": "r2"}
+    row |= {"model_a": "gpt", "model_b": "llama", "text_a": "Yes", "text_b": "No", "winner": "model_b"}
+    ingest(write(tmp_path / "v.json", json.dumps([row])), store)
+    with Store.open(store, read_only=True) as opened:
+        assert opened.prompts().rows() == [("p1", "What?", "v.mp4", False)]
+        assert opened.responses().rows() == [
+            ("p1", "r1", "gpt", "Yes", False),
+            ("p1", "r2", "llama", "No", False),
+        ]
+
+
+def test_a_prompt_of_which_the_votes_say_two_things_is_warned_of(tmp_path: Path, store: Path) -> None:
+    text = "prompt_id,question,left,right,winner,worker\np1,What?,m1,m2,left,w1\np1,Who?,m1,m3,left,w1\n"
+    report = ingest(write(tmp_path / "v.csv", text), store)
+    assert any("more than one text, model or video" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("prompt_id,question\np1,What?\np1,Who?\n", "two things of p1"),
+        ("prompt_id,question\n,What?\n", "prompts.csv:2: no prompt_id"),
+        ("prompt_id,question\np1\n", "prompts.csv:2: 1 fields"),
+        ("question\nWhat?\n", "no prompt_id"),
+    ],
+)
+def test_a_file_of_prompts_must_be_right_as_a_whole(text: str, complaint: str, tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n")
+    with pytest.raises(CurateError, match=complaint):
+        ingest(path, store, prompts=write(tmp_path / "prompts.csv", text))
+    assert not store.exists()
+
+
+def test_once_prompts_were_given_a_vote_on_any_other_is_rejected(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\np9,m1,m2,left,w1,\n")
+    prompts = write(tmp_path / "prompts.csv", PROMPTS)
+    assert counts(ingest(path, store, prompts=prompts)) == (2, 1, 0, 1)
+    assert rejects(store) == [("v.csv", 3, "prompt_id", "p9", "unknown-prompt")]
+    assert counts(ingest(path, store)) == (2, 0, 1, 1)
+    assert len(rejects(store)) == 1
+
+
+def test_a_prompt_that_is_given_later_turns_its_rejects_into_votes(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\np9,m1,m2,left,w1,\n")
+    ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS))
+    report = ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS + "p9,How?,v9.mp4\n"))
+    assert counts(report) == (2, 1, 1, 0)
+    assert report.mended == 1
+    assert rejects(store) == []
+
+
+# Random rows.
+
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Every example is several ingests; shrinking one would take minutes."""
+
+garbage = st.lists(
+    st.tuples(
+        st.sampled_from(["p1", "p1", "p2", ""]),
+        st.sampled_from(["r1", "r2", "r3", "", "r\n4"]),
+        st.sampled_from(["r1", "r2", "r3", "r,5"]),
+        st.sampled_from(["left", "right", "tie", "both_bad", "lft", ""]),
+        st.sampled_from(["w1", "w2", "", "w3"]),
+        st.sampled_from(["", "2025-01-01", "2025-01-02", "never", "2030-01-01"]),
+        st.sampled_from(["", "", "", "v1", "v2", "v3"]),
+        st.sampled_from(["", "", "", "", ",extra", '"', "\nhalf a row"]),
+    ),
+    max_size=14,
+)
+
+
+def as_csv(rows: list[tuple[str, ...]]) -> str:
+    lines = []
+    for *row, damage in rows:
+        lines.append(",".join(f'"{cell}"' if "\n" in cell or "," in cell else cell for cell in row) + damage)
+    return HEADER.replace("\n", ",vote_id\n") + "p0,r1,r2,left,w0,,\n" + "".join(line + "\n" for line in lines)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@given(
+    files=st.lists(garbage, min_size=1, max_size=3),
+    repeats=st.sampled_from(["last", "all", "reject"]),
+    order=st.permutations([0, 1, 2]),
+    size=st.sampled_from([40, 1 << 20]),
+)
+def test_every_row_ends_once_and_reading_again_in_any_order_changes_nothing(
+    files: list[list[tuple[str, ...]]],
+    repeats: str,
+    order: list[int],
+    size: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("garbage")
+    store = folder / "curate.duckdb"
+    config = IngestConfig.model_validate({"on_error": "reject", "repeats": repeats})
+    paths = [write(folder / f"{i}.csv", as_csv(rows)) for i, rows in enumerate(files)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotations.files, "BLOCK", size)
+        reports = [ingest(path, store, config=config, now=NOW) for path in paths]
+    for report in reports:
+        counts(report)
+    stored = votes(store), rejects(store)
+    assert len(stored[0]) == sum(report.votes - report.superseded for report in reports)
+    for i in (*order, *order):
+        if i < len(paths):
+            again = ingest(paths[i], store, config=config, now=NOW)
+            counts(again)
+            assert (again.votes, again.batch, again.rows) == (0, "", reports[i].rows)
+    together = ingest([paths[i] for i in order if i < len(paths)], store, config=config, now=NOW)
+    counts(together)
+    assert (together.votes, together.batch) == (0, "")
+    assert (votes(store), rejects(store)) == stored
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@given(rows=garbage, cut=st.integers(0, 14), repeats=st.sampled_from(["last", "all", "reject"]))
+def test_a_file_read_as_it_grows_gives_the_votes_of_the_whole_file(
+    rows: list[tuple[str, ...]], cut: int, repeats: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("grown")
+    config = IngestConfig.model_validate({"on_error": "reject", "repeats": repeats})
+    ingest(write(folder / "v.csv", as_csv(rows)), folder / "whole.duckdb", config=config, now=NOW)
+    ingest(write(folder / "v.csv", as_csv(rows[:cut])), folder / "grown.duckdb", config=config, now=NOW)
+    ingest(write(folder / "v.csv", as_csv(rows)), folder / "grown.duckdb", config=config, now=NOW)
+    if repeats != "reject" or not any(row[5] for row in rows):  # the first to come stays, whatever its date
+        assert sorted(votes(folder / "grown.duckdb")) == sorted(votes(folder / "whole.duckdb"))
