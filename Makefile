@@ -28,6 +28,7 @@ bench: $(VENV)/installed-dev
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m cli.reference > docs/cli.md
+	$(BIN)/python -m schemas.reference > docs/data.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("curate needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'

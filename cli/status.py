@@ -32,7 +32,8 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
     ingests = plural(report.batches, "ingest")
     put(f"{report.store}  {report.bytes / 1e6:.1f} MB, schema {report.schema_version}, {ingests}")
     put(f"votes        {report.votes:,}" + (f"  ({listed(report.outcomes)})" if report.votes else ""))
-    put(f"sides known  {report.sides_known:,}")
+    unknown = "  (elsewhere left is the response named first)" if report.sides_known < report.votes else ""
+    put(f"sides known  {report.sides_known:,}{unknown}")
     put(f"rankings     {report.groups:,} K-wise")
     put(f"prompts      {report.prompts:,}" + (f"  ({listed(report.splits)})" if report.splits else ""))
     put(f"responses    {report.responses:,}  of {plural(report.models, 'model')}")

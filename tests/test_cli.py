@@ -11,6 +11,7 @@ import pytest
 
 from cli.main import COMMANDS, PACKAGES, run
 from cli.reference import reference
+from schemas.reference import reference as data_reference
 
 VOTES = """prompt_id,left,right,winner,annotator_id
 p1,x,y,left,ann
@@ -33,6 +34,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_reference_is_the_help_of_every_command() -> None:
     written = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == reference(), "docs/cli.md is stale: make docs"
+
+
+def test_the_data_reference_is_that_of_the_contracts() -> None:
+    written = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    assert written == data_reference(), "docs/data.md is stale: make docs"
 
 
 def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,7 +196,7 @@ def test_what_is_no_vote_file_is_refused_by_name(content: bytes, complaint: str,
 
 @pytest.mark.parametrize("path", ["missing.csv", "*.nothing", "."])
 def test_a_path_that_names_nothing_is_refused(path: str, tmp_path: Path) -> None:
-    with pytest.raises(CurateError, match="no such file|no vote files"):
+    with pytest.raises(CurateError, match=r"no such file|no vote files"):
         find_files([tmp_path / path])
 
 

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 
 from curate.store.migrations import MIGRATIONS, migrate, version
 from schemas.errors import CurateError
+
+if TYPE_CHECKING:
+    import networkx
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MiB",  # past it DuckDB spills beside the store
@@ -195,6 +198,37 @@ class Store:
         return self.frame(
             "SELECT * EXCLUDE (run_id) FROM prompt_stats WHERE run_id = ? ORDER BY prompt_id", [self.denoise_run(run)]
         )
+
+    def graph(self, prompt_id: str) -> networkx.DiGraph[str]:
+        """The prompt's preference graph: an arc from winner to loser, ``weight`` = the vote weight that says so.
+
+        A tie gives half to each direction. Responses without votes are nodes without arcs. Raises CurateError for a
+        prompt that the store does not know.
+        """
+        import networkx
+
+        if not self.value("SELECT count(*) FROM prompts WHERE prompt_id = ?", [prompt_id]):
+            raise CurateError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
+        arcs = self.frame(
+            """
+            SELECT winner, loser, sum(weight) AS weight FROM (
+                SELECT response_left AS winner, response_right AS loser,
+                    weight * CASE outcome WHEN 'left' THEN 1 WHEN 'right' THEN 0 ELSE 0.5 END AS weight
+                FROM votes WHERE prompt_id = $prompt
+                UNION ALL
+                SELECT response_right, response_left,
+                    weight * CASE outcome WHEN 'left' THEN 0 WHEN 'right' THEN 1 ELSE 0.5 END
+                FROM votes WHERE prompt_id = $prompt
+            )
+            GROUP BY winner, loser HAVING sum(weight) > 0 ORDER BY winner, loser
+            """,
+            {"prompt": prompt_id},
+        )
+        graph: networkx.DiGraph[str] = networkx.DiGraph(prompt_id=prompt_id)
+        nodes = "SELECT response_id FROM responses WHERE prompt_id = ? ORDER BY response_id"
+        graph.add_nodes_from(self.frame(nodes, [prompt_id])["response_id"])
+        graph.add_weighted_edges_from(arcs.iter_rows())
+        return graph
 
     def denoise_run(self, run: str = "") -> str:
         """The id of the denoise run that starts with ``run``; the latest asked for when empty."""

@@ -1,0 +1,388 @@
+"""Which votes are the same: platform ids, content, repeats of an annotator, mended mappings, and files that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from curate.store import Store
+from pipelines.ingestion import ingest
+from schemas.config import IngestConfig, Mapping
+from schemas.errors import CurateError
+from schemas.reports import IngestReport
+
+HEADER = "prompt_id,left,right,winner,worker,timestamp"
+LAST, ALL, REJECT = (IngestConfig.model_validate({"repeats": word}) for word in ("last", "all", "reject"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "curate.duckdb"
+
+
+def write(path: Path, *lines: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join((header, *lines)) + "\n")
+    return path
+
+
+def counts(report: IngestReport) -> tuple[int, int, int]:
+    """(votes, duplicates, rejects), which add up to the rows."""
+    assert report.rows == report.votes + report.duplicates + report.rejects
+    return report.votes, report.duplicates, report.rejects
+
+
+def outcomes(store: Path) -> list[str]:
+    with Store.open(store, read_only=True) as opened:
+        return sorted(opened.votes()["outcome"])
+
+
+def reasons(store: Path) -> list[tuple[int, str]]:
+    with Store.open(store, read_only=True) as opened:
+        return opened.rejects().select("line", "reason").rows()
+
+
+# Content.
+
+
+def test_reading_a_file_again_changes_nothing(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,right,w2,", "p,a,a,left,w2,")
+    assert counts(ingest(path, store)) == (2, 0, 1)
+    before = store.read_bytes()
+    again = ingest(path, store)
+    assert (counts(again), again.batch) == ((0, 2, 1), "")
+    with Store.open(store, read_only=True) as opened:
+        assert (opened.votes().height, opened.rejects().height, opened.batches().height) == (2, 1, 1)
+    assert len(store.read_bytes()) == len(before)
+
+
+def test_equal_rows_of_anonymous_voters_are_votes_of_their_own(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", *["p,a,b,left,,"] * 3)
+    assert counts(ingest(path, store)) == (3, 0, 0)
+    assert counts(ingest(path, store)) == (0, 3, 0)
+
+
+def test_a_grown_file_adds_only_what_is_new(tmp_path: Path, store: Path) -> None:
+    rows = ["p,a,b,left,,", "p,a,b,left,,", "p,a,b,right,w1,"]
+    ingest(write(tmp_path / "v.csv", *rows), store)
+    assert counts(ingest(write(tmp_path / "v.csv", "p,a,c,tie,,", *rows, "p,a,b,left,,"), store)) == (2, 3, 0)
+    assert outcomes(store) == ["left", "left", "left", "right", "tie"]
+
+
+def test_equal_content_in_two_files_is_there_once(tmp_path: Path, store: Path) -> None:
+    rows = ["p,a,b,left,w1,", "p,a,b,right,,"]
+    one, two = write(tmp_path / "one.csv", *rows), write(tmp_path / "two.csv", *reversed(rows))
+    assert counts(ingest([one, two], store)) == (2, 2, 0)
+    assert counts(ingest(two, store)) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "other", ["p,b,a,left,w1,", "p,a,b,right,w1,", "q,a,b,left,w1,", "p,a,b,left,w2,", "p,a,b,left,w1,2025-01-01"]
+)
+def test_what_differs_in_prompt_sides_outcome_annotator_or_time_is_another_vote(
+    other: str, tmp_path: Path, store: Path
+) -> None:
+    assert counts(ingest(write(tmp_path / "v.csv", "p,a,b,left,w1,", other), store, config=ALL)) == (2, 0, 0)
+
+
+def test_weight_and_time_on_task_do_not_make_another_vote(tmp_path: Path, store: Path) -> None:
+    path = write(
+        tmp_path / "v.csv",
+        "p,a,b,left,w1,1,5",
+        "p,a,b,left,w1,2,6",
+        header="prompt,left,right,winner,worker,weight,duration",
+    )
+    assert counts(ingest(path, store)) == (1, 1, 0)
+
+
+# Platform ids.
+
+IDS = "vote_id,prompt_id,left,right,winner,worker"
+
+
+def test_a_platform_id_makes_rows_the_same_vote_across_files_and_runs(tmp_path: Path, store: Path) -> None:
+    one = write(tmp_path / "one.csv", "v1,p,a,b,left,w1", "v1,p,a,b,left,w1", header=IDS)
+    two = write(tmp_path / "two.csv", "v1,p,a,b,left,w1", "v2,p,a,b,right,w2", header=IDS)
+    assert counts(ingest([one, two], store)) == (2, 2, 0)
+    assert counts(ingest(two, store)) == (0, 2, 0)
+
+
+def test_a_platform_id_keeps_equal_rows_apart(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "v1,p,a,b,left,", "v2,p,a,b,left,", header=IDS)
+    assert counts(ingest(path, store)) == (2, 0, 0)
+
+
+def test_the_same_judgment_told_from_the_other_side_is_a_duplicate(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "v1,p,a,b,left,w1", "v1,p,b,a,right,w1", header=IDS)
+    assert counts(ingest(path, store)) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("other", ["v1,q,a,b,left,w1", "v1,p,a,c,left,w1", "v1,p,a,b,left,w2", "v1,p,a,b,right,w1"])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_an_id_that_names_another_vote_is_a_conflict_and_not_a_duplicate(
+    other: str, runs: int, tmp_path: Path, store: Path
+) -> None:
+    one, two = write(tmp_path / "1.csv", "v1,p,a,b,left,w1", header=IDS), write(tmp_path / "2.csv", other, header=IDS)
+    if runs == 2:
+        ingest(one, store)
+    report = ingest([one, two], store)
+    assert (report.rejects, report.reasons) == (1, {"vote-id-conflict": 1})
+    with Store.open(store, read_only=True) as opened:
+        [found] = opened.rejects().to_dicts()
+    assert (found["column"], found["value"], found["line"]) == ("vote_id", "v1", 2)
+    assert "the id of another vote (prompt 'p')" in found["message"]
+    assert ingest([two, one], store).batch == ""
+
+
+def test_the_id_of_a_task_that_several_people_judged_hides_no_vote_as_a_duplicate(tmp_path: Path, store: Path) -> None:
+    rows = ["b1,p,a,b,left", "b1,p,a,b,right", "b1,p,a,b,tie"]
+    path = write(tmp_path / "v.csv", *rows, header="battle_id,prompt_id,left,right,winner")
+    assert counts(ingest(path, store)) == (1, 0, 2)
+
+
+def test_a_column_called_id_is_no_platform_id(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "0,p,a,b,left", "0,p,a,c,left", header="id,prompt_id,left,right,winner")
+    assert counts(ingest(path, store)) == (2, 0, 0)
+
+
+# An annotator who votes on a pair again.
+
+CHANGED = ["p,a,b,left,w1,", "p,b,a,left,w1,"]
+
+
+def test_last_keeps_the_later_vote_and_names_the_earlier(tmp_path: Path, store: Path) -> None:
+    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=LAST)) == (1, 0, 1)
+    with Store.open(store, read_only=True) as opened:
+        assert opened.votes()["line"].to_list() == [3]
+    assert reasons(store) == [(2, "repeated-vote")]
+
+
+def test_reject_keeps_the_first_vote(tmp_path: Path, store: Path) -> None:
+    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=REJECT)) == (1, 0, 1)
+    assert reasons(store) == [(3, "repeated-vote")]
+
+
+def test_all_keeps_every_vote(tmp_path: Path, store: Path) -> None:
+    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=ALL)) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(("config", "expected"), [(LAST, (1, 1, 0)), (REJECT, (1, 1, 0)), (ALL, (2, 0, 0))])
+def test_an_equal_row_of_a_named_annotator_is_a_vote_under_all_alone(
+    config: IngestConfig, expected: tuple[int, int, int], tmp_path: Path, store: Path
+) -> None:
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,left,w1,")
+    assert counts(ingest(path, store, config=config)) == expected
+    assert counts(ingest(path, store, config=config)) == (0, 2, 0)
+
+
+def test_another_annotator_pair_or_prompt_is_no_repeat(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,left,w2,", "p,a,c,left,w1,", "q,a,b,left,w1,")
+    assert counts(ingest(path, store)) == (4, 0, 0)
+
+
+def test_time_decides_which_vote_is_the_last(tmp_path: Path, store: Path) -> None:
+    rows = ["p,a,b,left,w1,2025-01-02", "p,a,b,right,w1,2025-01-01", "p,a,b,tie,w1,"]
+    ingest(write(tmp_path / "v.csv", *rows), store)
+    assert outcomes(store) == ["left"]
+
+
+@pytest.mark.parametrize("order", list(permutations((1, 2, 3))))
+def test_with_times_the_last_vote_stands_in_whatever_order_files_come(
+    order: Sequence[int], tmp_path: Path, store: Path
+) -> None:
+    for day in order:
+        outcome = {1: "left", 2: "right", 3: "tie"}[day]
+        ingest(write(tmp_path / f"{day}.csv", f"p,a,b,{outcome},w1,2025-01-0{day}"), store)
+    assert outcomes(store) == ["tie"]
+    assert len(reasons(store)) == 2
+
+
+@pytest.mark.parametrize("config", [LAST, REJECT])
+@pytest.mark.parametrize("again", list(permutations((0, 1, 2))))
+def test_without_times_the_order_of_the_first_ingest_decides_for_good(
+    config: IngestConfig, again: Sequence[int], tmp_path: Path, store: Path
+) -> None:
+    words = ("left", "right", "tie")
+    files = [write(tmp_path / f"{i}.csv", f"p,a,b,{word},w1,") for i, word in enumerate(words)]
+    for file in files:
+        ingest(file, store, config=config)
+    stands = words[2] if config is LAST else words[0]
+    assert outcomes(store) == [stands]
+    for i in again:
+        assert ingest(files[i], store, config=config).batch == ""
+    assert ingest([files[i] for i in again], store, config=config).batch == ""
+    assert outcomes(store) == [stands]
+    assert len(reasons(store)) == 2
+
+
+def test_a_vote_that_replaces_a_stored_one_is_reported_and_the_old_one_kept_as_a_reject(
+    tmp_path: Path, store: Path
+) -> None:
+    ingest(write(tmp_path / "1.csv", "p,a,b,left,w1,"), store)
+    report = ingest(write(tmp_path / "2.csv", "p,a,b,right,w1,"), store)
+    assert (counts(report), report.superseded) == ((1, 0, 0), 1)
+    with Store.open(store, read_only=True) as opened:
+        [old] = opened.rejects().to_dicts()
+    assert (Path(old["file"]).name, old["line"], old["column"], old["reason"]) == (
+        "1.csv",
+        2,
+        "annotator_id",
+        "repeated-vote",
+    )
+    assert '"left"' in old["row"]
+
+
+def test_snapshots_of_one_growing_file_read_together_again_and_again_keep_their_rejects(
+    tmp_path: Path, store: Path
+) -> None:
+    """The superseded row is in both files: once a reject and once its duplicate, which is no reason to forget it."""
+    monday = write(tmp_path / "monday.csv", "p,a,b,left,w1,")
+    tuesday = write(tmp_path / "tuesday.csv", "p,a,b,left,w1,", "p,a,b,right,w1,")
+    for _ in range(3):
+        report = ingest([monday, tuesday], store)
+        assert report.mended == 0
+        assert outcomes(store) == ["right"]
+        assert reasons(store) == [(2, "repeated-vote")]
+    assert report.batch == ""
+
+
+def test_the_copy_of_a_row_on_an_unknown_prompt_does_not_make_its_reject_vanish(tmp_path: Path, store: Path) -> None:
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("prompt_id\np\n")
+    one = write(tmp_path / "1.csv", "q,a,b,left,w1,")
+    two = write(tmp_path / "2.csv", "q,a,b,left,w1,", "p,a,b,left,w1,")
+    for files in ([one], [one, two], [one, two]):
+        assert ingest(files, store, prompts=prompts).mended == 0
+        assert reasons(store) == [(2, "unknown-prompt")]
+
+
+def test_a_policy_that_keeps_more_takes_what_was_rejected(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", *CHANGED)
+    ingest(path, store, config=LAST)
+    report = ingest(path, store, config=ALL)
+    assert (counts(report), report.mended, reasons(store)) == ((1, 1, 0), 1, [])
+
+
+# Mended mappings.
+
+
+def test_after_mending_the_outcomes_the_rejected_rows_become_votes(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,", "p,a,b,droite,w3,")
+    assert counts(ingest(path, store)) == (1, 0, 2)
+    mended = IngestConfig(mapping=Mapping(outcomes={"gauche": "left", "droite": "right"}))
+    report = ingest(path, store, config=mended)
+    assert (counts(report), report.mended) == ((2, 1, 0), 2)
+    assert (outcomes(store), reasons(store)) == (["left", "left", "right"], [])
+    assert ingest(path, store, config=mended).batch == ""
+
+
+def test_a_reject_whose_reason_changes_is_replaced_and_not_doubled(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,soon")
+    ingest(path, store)
+    assert reasons(store) == [(3, "unknown-outcome")]
+    report = ingest(path, store, config=IngestConfig(mapping=Mapping(outcomes={"gauche": "left"})))
+    assert reasons(store) == [(3, "bad-time")]
+    assert report.mended == 0
+
+
+@pytest.mark.parametrize("header", [HEADER, HEADER + ",vote_id"])
+def test_a_mapping_that_would_read_stored_votes_otherwise_is_refused(header: str, tmp_path: Path, store: Path) -> None:
+    """With platform ids as without: the wrong votes must not stay while the report says "duplicates"."""
+    rows = [f"p,a,b,{i % 2},w{i}," + f",v{i}" * ("vote_id" in header) for i in range(4)]
+    path = write(tmp_path / "v.csv", *rows, header=header)
+    ingest(path, store, config=IngestConfig(mapping=Mapping(outcomes={"0": "left", "1": "right"})))
+    swapped = IngestConfig(mapping=Mapping(outcomes={"0": "right", "1": "left"}))
+    with pytest.raises(
+        CurateError, match="4 rows of a file that is in the store would now read as other votes"
+    ) as caught:
+        ingest(path, store, config=swapped)
+    assert "mapping of the first ingest" in caught.value.hint
+    assert outcomes(store) == ["left", "left", "right", "right"]
+
+
+@pytest.mark.parametrize(
+    "header", ["prompt,response_a,response_b,winner", "prompt,response_a,response_b,winner,vote_id"]
+)
+def test_a_mapping_that_says_more_of_the_sides_of_stored_votes_is_refused(
+    header: str, tmp_path: Path, store: Path
+) -> None:
+    path = write(tmp_path / "v.csv", "p,m,n,a" + ",v1" * ("vote_id" in header), header=header)
+    ingest(path, store)
+    with pytest.raises(CurateError, match="would now read as other votes"):
+        ingest(path, store, config=IngestConfig(mapping=Mapping(sides="shown")))
+
+
+# K-wise rankings.
+
+
+def lines(*rows: str) -> str:
+    return "\n".join(rows) + "\n"
+
+
+K_WISE = lines(
+    '{"prompt_id": "p", "responses": ["a", "b", "c"], "rankings": [2, 1, 2], "worker": "w1"}',
+    '{"prompt_id": "p", "responses": ["a", "b", "c"], "rankings": ["c", "b", "a"], "worker": "w2"}',
+)
+
+
+def test_a_k_wise_ranking_is_one_row_and_its_pairs_share_a_group(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(K_WISE)
+    report = ingest(tmp_path / "v.jsonl", store)
+    assert (counts(report), report.pairs) == ((2, 0, 0), 6)
+    with Store.open(store, read_only=True) as opened:
+        votes = opened.votes()
+    assert votes.select("line", "response_left", "response_right", "outcome").rows() == [
+        (1, "a", "b", "right"),
+        (1, "a", "c", "tie"),
+        (1, "b", "c", "left"),
+        (2, "b", "a", "left"),
+        (2, "c", "a", "left"),
+        (2, "c", "b", "left"),
+    ]
+    assert votes["group_id"].null_count() == 0
+    assert votes.select("line", "group_id").n_unique() == votes["group_id"].n_unique() == 2
+    assert not votes["sides_known"].any()
+
+
+def test_pairwise_votes_have_no_group(tmp_path: Path, store: Path) -> None:
+    ingest(write(tmp_path / "v.csv", "p,a,b,left,w1,"), store)
+    with Store.open(store, read_only=True) as opened:
+        assert opened.votes()["group_id"].to_list() == [None]
+
+
+def test_reading_k_wise_rankings_again_changes_nothing(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(K_WISE)
+    ingest(tmp_path / "v.jsonl", store)
+    again = ingest(tmp_path / "v.jsonl", store)
+    assert (counts(again), again.batch, again.pairs) == ((0, 2, 0), "", 0)
+
+
+def test_a_new_ranking_of_the_same_responses_replaces_all_pairs_of_the_old(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(K_WISE)
+    ingest(tmp_path / "v.jsonl", store)
+    (tmp_path / "new.jsonl").write_text(
+        '{"prompt_id": "p", "responses": ["c", "b", "a"], "rankings": [1, 1, 1], "worker": "w1"}\n'
+    )
+    report = ingest(tmp_path / "new.jsonl", store)
+    assert (counts(report), report.superseded) == ((1, 0, 0), 1)
+    assert outcomes(store) == ["left", "left", "left", "tie", "tie", "tie"]
+    assert reasons(store) == [(1, "repeated-vote")]
+    assert ingest([tmp_path / "v.jsonl", tmp_path / "new.jsonl"], store).batch == ""
+
+
+def test_a_platform_id_of_a_ranking_conflicts_when_its_order_differs(tmp_path: Path, store: Path) -> None:
+    text = '{"vote_id": "1", "prompt_id": "p", "responses": ["a", "b"], "rankings": [%s]}\n'
+    (tmp_path / "v.jsonl").write_text(text % "1, 2" + text % "1, 2" + text % "2, 1")
+    assert counts(ingest(tmp_path / "v.jsonl", store)) == (1, 1, 1)
+    again = ingest(tmp_path / "v.jsonl", store)
+    assert (counts(again), again.batch) == ((0, 2, 1), "")
+
+
+def test_a_ranking_that_ranks_nothing_is_rejected_with_its_line(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(
+        K_WISE + '{"prompt_id": "p", "responses": ["a", "b"], "rankings": [1], "worker": "w"}\n'
+    )
+    assert counts(ingest(tmp_path / "v.jsonl", store)) == (2, 0, 1)
+    assert reasons(store) == [(3, "bad-ranking")]
