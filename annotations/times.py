@@ -10,8 +10,9 @@ OFFSET = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:
 NUMBER = "number"
 TYPE = pl.Datetime("us")
 
-# A number since 1970 by its size: seconds until the year 5138, milliseconds, then microseconds.
-SECONDS_BELOW, MILLISECONDS_BELOW = 1e11, 1e14
+# A number since 1970 by its size: seconds (from 1973 until the year 5138), milliseconds, then microseconds. What is
+# smaller is no date of a vote; more likely somebody's time on the task.
+SECONDS_FROM, SECONDS_BELOW, MILLISECONDS_BELOW = 1e8, 1e11, 1e14
 
 
 def parse_times(text: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -54,9 +55,9 @@ def _parsed(text: pl.Series, pattern: str) -> pl.Series:
 
 def _numbers(text: pl.Series) -> pl.Series:
     value = pl.col("v")
-    unit = pl.when(value.abs() < SECONDS_BELOW).then(1e6).when(value.abs() < MILLISECONDS_BELOW).then(1e3).otherwise(1)
+    unit = pl.when(value < SECONDS_BELOW).then(1e6).when(value < MILLISECONDS_BELOW).then(1e3).otherwise(1)
     number = text.cast(pl.Float64, strict=False).alias("v").to_frame()
-    sound = pl.when(value.is_finite() & (value.abs() < 1e18)).then(value)
+    sound = pl.when((value >= SECONDS_FROM) & (value < 1e18)).then(value)
     return number.select(sound).select((value * unit).round().cast(pl.Int64).cast(TYPE)).to_series()
 
 

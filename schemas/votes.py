@@ -62,7 +62,7 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule("responses", ("responses", "candidates", "answers", "models"), "K responses judged together, a list"),
     FieldRule(
         "rankings",
-        ("rankings", "ranking", "ranks", "order"),
+        ("rankings", "ranking", "ranks"),
         "beside responses: their ranks (1 = best, ties allowed) or the responses in order, best first",
     ),
     FieldRule(
@@ -72,12 +72,12 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     ),
     FieldRule(
         "voted_at",
-        ("voted_at", "timestamp", "submit_time", "submitted_at", "created_at", "tstamp", "time", "date"),
+        ("voted_at", "timestamp", "submit_time", "submitted_at", "created_at", "tstamp", "date"),
         "when: ISO 8601, or seconds or milliseconds since 1970; UTC where no zone is given",
     ),
     FieldRule(
         "seconds",
-        ("seconds", "seconds_on_task", "time_on_task", "duration", "duration_s", "work_time_seconds", "lead_time"),
+        ("seconds", "seconds_on_task", "time_on_task", "work_time_seconds", "lead_time"),
         "time on the task, seconds",
     ),
     FieldRule("weight", ("weight", "vote_weight"), "how much the vote counts; 1 when absent"),
@@ -100,7 +100,7 @@ RESPONSE_FIELDS: tuple[FieldRule, ...] = (
 
 # Spellings of an outcome that do not depend on the columns; "left" and "right" belong to columns that say the side.
 TIE_WORDS = ("tie", "draw", "equal", "same", "tied")
-BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither", "none")
+BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither")
 LEFT_WORDS = ("left",)
 RIGHT_WORDS = ("right",)
 LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -131,9 +131,9 @@ def test_the_winner_of_shown_sides_is_found_beside_models_in_another_order() -> 
         ({"timestamp": "soon"}, "timestamp", "soon", "bad-time"),
         ({"timestamp": "2026-01-01T12:06:00Z"}, "timestamp", "2026-01-01T12:06:00Z", "future-vote"),
         ({"timestamp": "2026-01-02 03:00"}, "timestamp", "2026-01-02 03:00", "future-vote"),
-        ({"duration": "-1"}, "duration", "-1", "bad-seconds"),
-        ({"duration": "1m"}, "duration", "1m", "bad-seconds"),
-        ({"duration": "inf"}, "duration", "inf", "bad-seconds"),
+        ({"time_on_task": "-1"}, "time_on_task", "-1", "bad-seconds"),
+        ({"time_on_task": "1m"}, "time_on_task", "1m", "bad-seconds"),
+        ({"time_on_task": "inf"}, "time_on_task", "inf", "bad-seconds"),
         ({"weight": "0"}, "weight", "0", "bad-weight"),
         ({"weight": "NaN"}, "weight", "NaN", "bad-weight"),
         ({"weight": "much"}, "weight", "much", "bad-weight"),
@@ -142,7 +142,7 @@ def test_the_winner_of_shown_sides_is_found_beside_models_in_another_order() -> 
 def test_a_bad_cell_is_named_with_its_column_and_value(
     cells: dict[str, str | None], column: str, value: str | None, reason: str
 ) -> None:
-    columns = {"timestamp": None, "duration": None, "weight": None}
+    columns = {"timestamp": None, "time_on_task": None, "weight": None}
     found = reject(pair(**{**columns, **cells}), pair(**columns))
     assert (found["column_name"], found["value"], found["reason"]) == (column, value, reason)
     assert found["message"].startswith(f"column '{column}' holds '{value or ''}'; ")

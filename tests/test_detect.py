@@ -51,7 +51,7 @@ def test_who_when_how_long_and_how_much_are_known(who: str, when: str) -> None:
     assert {name: found.columns[name] for name in ("annotator_id", "voted_at", "seconds", "weight")} == {
         "annotator_id": who,
         "voted_at": when,
-        "seconds": "duration",
+        "seconds": "time_on_task",
         "weight": "weight",
     }
 
