@@ -163,7 +163,7 @@ def test_a_clock_may_be_a_little_fast_and_a_time_without_a_zone_local() -> None:
 
 
 def test_empty_optional_cells_are_absent_values_and_a_weight_is_1() -> None:
-    [vote] = cleaned(pair(worker=" ", timestamp="", duration=None, weight="")).rows.to_dicts()
+    [vote] = cleaned(pair(worker=" ", timestamp="", lead_time=None, weight="")).rows.to_dicts()
     assert (vote["annotator_id"], vote["voted_at"], vote["seconds"], vote["weight"]) == (None, None, None, 1.0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -92,7 +91,7 @@ def test_weight_and_time_on_task_do_not_make_another_vote(tmp_path: Path, store:
         tmp_path / "v.csv",
         "p,a,b,left,w1,1,5",
         "p,a,b,left,w1,2,6",
-        header="prompt,left,right,winner,worker,weight,duration",
+        header="prompt,left,right,winner,worker,weight,lead_time",
     )
     assert counts(ingest(path, store)) == (1, 1, 0)
 
@@ -188,7 +187,7 @@ def test_time_decides_which_vote_is_the_last(tmp_path: Path, store: Path) -> Non
     assert outcomes(store) == ["left"]
 
 
-@pytest.mark.parametrize("order", list(permutations((1, 2, 3))))
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 def test_with_times_the_last_vote_stands_in_whatever_order_files_come(
     order: Sequence[int], tmp_path: Path, store: Path
 ) -> None:
@@ -199,20 +198,17 @@ def test_with_times_the_last_vote_stands_in_whatever_order_files_come(
     assert len(reasons(store)) == 2
 
 
-@pytest.mark.parametrize("config", [LAST, REJECT])
-@pytest.mark.parametrize("again", list(permutations((0, 1, 2))))
+@pytest.mark.parametrize(("config", "stands"), [(LAST, "tie"), (REJECT, "left")])
 def test_without_times_the_order_of_the_first_ingest_decides_for_good(
-    config: IngestConfig, again: Sequence[int], tmp_path: Path, store: Path
+    config: IngestConfig, stands: str, tmp_path: Path, store: Path
 ) -> None:
     words = ("left", "right", "tie")
     files = [write(tmp_path / f"{i}.csv", f"p,a,b,{word},w1,") for i, word in enumerate(words)]
     for file in files:
         ingest(file, store, config=config)
-    stands = words[2] if config is LAST else words[0]
     assert outcomes(store) == [stands]
-    for i in again:
-        assert ingest(files[i], store, config=config).batch == ""
-    assert ingest([files[i] for i in again], store, config=config).batch == ""
+    for again in ([files[1]], [files[0]], [files[2]], files[::-1], [files[1], files[2], files[0]]):
+        assert ingest(again, store, config=config).batch == ""
     assert outcomes(store) == [stands]
     assert len(reasons(store)) == 2
 
