@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 
-from curate.store.migrations import MIGRATIONS, migrate, version
+from curate.store.migrations import migrate
+from curate.store.opening import CONFIG, check_version, connect, create_file
 from schemas.errors import CurateError
 
 if TYPE_CHECKING:
     import networkx
-
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "1500MiB",  # past it DuckDB spills beside the store
-    "preserve_insertion_order": False,  # every query that cares says ORDER BY; large inserts need no more memory
-}
 
 
 class Store:
@@ -45,10 +40,10 @@ class Store:
         if not path.exists():
             if not create:
                 raise CurateError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
-            _create(path)
-        connection = _connect(path, read_only=read_only)
+            create_file(path)
+        connection = connect(path, read_only=read_only)
         try:
-            _check_version(connection, path, read_only=read_only)
+            check_version(connection, path, read_only=read_only)
         except BaseException:
             connection.close()
             raise
@@ -259,43 +254,3 @@ RESPONSES = """
     FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
 """
 """The responses with their models. An id that answers several prompts can only be the name of what answered."""
-
-
-def _create(path: Path) -> None:
-    """A new, empty store, which appears under its name only when it is whole."""
-    if not path.parent.is_dir():
-        raise CurateError(f"{path.parent}: no such folder", hint="make it first, or give another --store")
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)  # of a killed process that had our number
-    try:
-        with duckdb.connect(str(fresh)) as connection:
-            migrate(connection)
-            connection.execute("CHECKPOINT").fetchall()
-        with suppress(FileExistsError):  # another process was quicker: its store is as new as ours
-            os.link(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path), read_only=read_only, config=CONFIG)
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise CurateError(
-                f"{path}: another process has this store open",
-                hint="one process may write at a time: close the other (a notebook? a running job?) and try again",
-            ) from error
-        raise CurateError(f"{path}: cannot be opened as a store: {error}", hint="is it a DuckDB file?") from error
-
-
-def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
-    found = version(connection)
-    if found < 0:
-        raise CurateError(f"{path}: a DuckDB file, but not a store of curate", hint="give another --store")
-    if found > len(MIGRATIONS):
-        raise CurateError(f"{path}: made by a newer curate (step {found})", hint="upgrade: pip install -U mr2-curate")
-    if found < len(MIGRATIONS):
-        if read_only:
-            raise CurateError(f"{path}: made by an older curate (step {found})", hint="any writing command upgrades it")
-        migrate(connection)

@@ -160,7 +160,10 @@ def _repeats(store: Store, *, last: bool) -> None:
                 PARTITION BY annotator_id, prompt_id, members ORDER BY {order}) AS place FROM contest)
             WHERE place > 1
         """)
-        store.execute("INSERT INTO superseded SELECT seen_file, seen_line, vote_key FROM losers WHERE file_no IS NULL")
+        if last:  # votes that an earlier policy let in are not taken back by one that rejects newcomers
+            store.execute(
+                "INSERT INTO superseded SELECT seen_file, seen_line, vote_key FROM losers WHERE file_no IS NULL"
+            )
         stands = "a later vote" if last else "the first vote"
         store.execute(f"""
             INSERT INTO staged_rejects
