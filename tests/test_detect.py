@@ -48,7 +48,7 @@ def test_the_well_known_names_are_known(prompt: str, a: str, b: str, field: str,
 @pytest.mark.parametrize("when", ["timestamp", "tstamp", "submit_time", "created_at"])
 def test_who_when_how_long_and_how_much_are_known(who: str, when: str) -> None:
     found = layout(
-        f"qid left right winner {who} {when} seconds_on_task weight", [("p", "a", "b", "left", "w", "", "", "")]
+        f"qid left right winner {who} {when} time_on_task weight", [("p", "a", "b", "left", "w", "", "", "")]
     )
     assert {name: found.columns[name] for name in ("annotator_id", "voted_at", "seconds", "weight")} == {
         "annotator_id": who,

@@ -400,7 +400,7 @@ def as_csv(rows: list[tuple[str, ...]]) -> str:
     return HEADER.replace("\n", ",vote_id\n") + "p0,r1,r2,left,w0,,\n" + "".join(line + "\n" for line in lines)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
 @given(
     files=st.lists(garbage, min_size=1, max_size=3),
     repeats=st.sampled_from(["last", "all", "reject"]),
@@ -436,7 +436,7 @@ def test_every_row_ends_once_and_reading_again_in_any_order_changes_nothing(
     assert (votes(store), rejects(store)) == stored
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
 @given(rows=garbage, cut=st.integers(0, 14), repeats=st.sampled_from(["last", "all", "reject"]))
 def test_a_file_read_as_it_grows_gives_the_votes_of_the_whole_file(
     rows: list[tuple[str, ...]], cut: int, repeats: str, tmp_path_factory: pytest.TempPathFactory

@@ -77,13 +77,10 @@ def test_equal_content_in_two_files_is_there_once(tmp_path: Path, store: Path) -
     assert counts(ingest(two, store)) == (0, 2, 0)
 
 
-@pytest.mark.parametrize(
-    "other", ["p,b,a,left,w1,", "p,a,b,right,w1,", "q,a,b,left,w1,", "p,a,b,left,w2,", "p,a,b,left,w1,2025-01-01"]
-)
-def test_what_differs_in_prompt_sides_outcome_annotator_or_time_is_another_vote(
-    other: str, tmp_path: Path, store: Path
-) -> None:
-    assert counts(ingest(write(tmp_path / "v.csv", "p,a,b,left,w1,", other), store, config=ALL)) == (2, 0, 0)
+def test_what_differs_in_prompt_sides_outcome_annotator_or_time_is_another_vote(tmp_path: Path, store: Path) -> None:
+    others = ["p,b,a,left,w1,", "p,a,b,right,w1,", "q,a,b,left,w1,", "p,a,b,left,w2,", "p,a,b,left,w1,2025-01-01"]
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", *others, "p,a,b,left,,")
+    assert counts(ingest(path, store, config=ALL)) == (7, 0, 0)
 
 
 def test_weight_and_time_on_task_do_not_make_another_vote(tmp_path: Path, store: Path) -> None:
@@ -118,21 +115,24 @@ def test_the_same_judgment_told_from_the_other_side_is_a_duplicate(tmp_path: Pat
     assert counts(ingest(path, store)) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("other", ["v1,q,a,b,left,w1", "v1,p,a,c,left,w1", "v1,p,a,b,left,w2", "v1,p,a,b,right,w1"])
+CONFLICTS = ["v1,q,a,b,left,w1", "v1,p,a,c,left,w1", "v1,p,a,b,left,w2", "v1,p,a,b,right,w1"]
+
+
 @pytest.mark.parametrize("runs", [1, 2])
 def test_an_id_that_names_another_vote_is_a_conflict_and_not_a_duplicate(
-    other: str, runs: int, tmp_path: Path, store: Path
+    runs: int, tmp_path: Path, store: Path
 ) -> None:
-    one, two = write(tmp_path / "1.csv", "v1,p,a,b,left,w1", header=IDS), write(tmp_path / "2.csv", other, header=IDS)
+    one = write(tmp_path / "1.csv", "v1,p,a,b,left,w1", header=IDS)
+    two = write(tmp_path / "2.csv", *CONFLICTS, header=IDS)
     if runs == 2:
         ingest(one, store)
-    report = ingest([one, two], store)
-    assert (report.rejects, report.reasons) == (1, {"vote-id-conflict": 1})
+    assert ingest([one, two], store).reasons == {"vote-id-conflict": 4}
     with Store.open(store, read_only=True) as opened:
-        [found] = opened.rejects().to_dicts()
-    assert (found["column"], found["value"], found["line"]) == ("vote_id", "v1", 2)
-    assert "the id of another vote (prompt 'p')" in found["message"]
-    assert ingest([two, one], store).batch == ""
+        found = opened.rejects()
+    assert found["line"].to_list() == [2, 3, 4, 5]
+    assert set(zip(found["column"], found["value"], strict=True)) == {("vote_id", "v1")}
+    assert found["message"].str.contains("the id of another vote (prompt 'p')", literal=True).all()
+    assert ingest([one, two], store).batch == ""
 
 
 def test_the_id_of_a_task_that_several_people_judged_hides_no_vote_as_a_duplicate(tmp_path: Path, store: Path) -> None:
@@ -259,6 +259,13 @@ def test_a_policy_that_keeps_more_takes_what_was_rejected(tmp_path: Path, store:
     ingest(path, store, config=LAST)
     report = ingest(path, store, config=ALL)
     assert (counts(report), report.mended, reasons(store)) == ((1, 1, 0), 1, [])
+
+
+def test_reject_takes_back_no_vote_that_is_stored(tmp_path: Path, store: Path) -> None:
+    ingest(write(tmp_path / "1.csv", *CHANGED), store, config=ALL)
+    report = ingest(write(tmp_path / "2.csv", "p,a,b,tie,w1,"), store, config=REJECT)
+    assert (counts(report), report.superseded) == ((0, 0, 1), 0)
+    assert outcomes(store) == ["left", "left"]
 
 
 # Mended mappings.

@@ -19,7 +19,7 @@ from curate.store import Store
 from pipelines.ingestion import ingest
 from schemas.errors import CurateError
 
-FILES, ROWS, KILLS = 8, 300, 10
+FILES, ROWS, KILLS = 4, 200, 9
 
 INGESTER = """
 import json, os, sys
@@ -78,7 +78,7 @@ def test_killed_at_any_moment_a_store_opens_and_takes_exactly_what_it_lacks(tmp_
             process.stdin.write(json.dumps([files, str(store)]) + "\n")
             process.stdin.flush()
             pid = int(process.stdout.readline())
-            time.sleep(0.9 * (kill + dice.random()) / KILLS)  # an even spread, from the making of the store on
+            time.sleep(0.7 * (kill + dice.random()) / KILLS)  # an even spread, from the making of the store on
             os.kill(pid, signal.SIGKILL)
             assert process.stdout.readline() == "gone\n"
             done = 0
