@@ -113,9 +113,11 @@ def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
     except csv.Error as error:
         hint = "lines must end with \\n or \\r\\n" if "\r" in text else "mend the first line"
         raise CurateError(f"{file.path}:1: the header cannot be read: {error}", hint=hint) from error
+    # A column without a name is an index that some tool wrote: it is kept, and no field takes it.
+    names = [name or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or "" in names:
-        what = f"names {', '.join(twice)} twice" if twice else "has a column without a name"
+    if twice:
+        what = f"names {', '.join(twice)} twice"
         raise CurateError(f"{file.path}:1: the header {what}", hint="every column needs a name of its own")
     return names
 
@@ -279,6 +281,8 @@ def _parsed(kept: Records, parse: Any, broken: list[Broken], empty: pl.DataFrame
     failures = (pl.exceptions.PolarsError, json.JSONDecodeError)
     pieces, bad = parse_by_halves(parse, 0, len(kept), failures)
     for i in map(int, bad):
+        if not kept.text(i).strip():
+            continue  # a line of blanks is as good as none
         broken.append(Broken(int(kept.line[i]), "broken-record", "the record cannot be parsed", kept.text(i), True))
     good = np.ones(len(kept), np.bool_)
     good[bad] = False

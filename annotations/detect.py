@@ -134,11 +134,11 @@ def _pair(where: str, columns: dict[str, str], sample: pl.DataFrame) -> tuple[st
             message = f"column {columns['left']!r} points at other columns ({', '.join(sorted(pointers))})"
             raise _unclear(where, sample, message, "columns that hold the responses shown left and right themselves")
         return sides
-    if has[plain] and has[models] and _is_text(sample, columns["response_a"]):
+    if has[plain] and has[models] and (_is_text(sample, columns["response_a"]) or _of_two_models(sample, columns)):
         a, b = columns["response_a"], columns["response_b"]
         needed = f"--map text_a={a} --map text_b={b} --map response_a={columns['model_a']} "
         needed += f"--map response_b={columns['model_b']}"
-        raise _unclear(where, sample, f"column {a!r} holds texts, not ids", needed)
+        raise _unclear(where, sample, f"column {a!r} holds texts, not ids of responses", needed)
     return plain if has[plain] else models if has[models] else None
 
 
@@ -218,6 +218,18 @@ def _check_outcomes(where: str, sample: pl.DataFrame, layout: Layout) -> None:
 def _is_text(sample: pl.DataFrame, column: str) -> bool:
     values = sample[column]
     return bool((values.str.len_chars() > LONG).any() or values.str.contains("\n", literal=True).any())
+
+
+def _of_two_models(sample: pl.DataFrame, columns: dict[str, str]) -> bool:
+    """Whether some prompt has one response of two models: then it is no response's id, but what both of them said."""
+    names = ("prompt_id", "response_{}", "model_{}")
+    sides = [[name.format(side) for name in names] for side in "ab"]
+    if "prompt_id" not in columns:
+        return False
+    both = pl.concat(
+        sample.select(pl.col(columns[name]).alias(f"{i}") for i, name in enumerate(side)) for side in sides
+    )
+    return bool((both.group_by("0", "1").agg(pl.col("2").n_unique())["2"] > 1).any())
 
 
 def _without(columns: dict[str, str], *names: str) -> dict[str, str]:

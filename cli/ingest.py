@@ -101,6 +101,8 @@ def tell_ingest(report: IngestReport) -> None:
         say(f"replaced: {plural(report.superseded, 'earlier vote')} by later ones of the same annotators")
     if report.mended:
         say(f"mended: {plural(report.mended, 'row')} that an earlier ingest had rejected")
+    if report.updated:
+        say(f"updated: {plural(report.updated, 'prompt or response', 'prompts and responses')}")
     for warning in report.warnings:
         say(f"note: {warning}")
     if report.dry_run:

@@ -60,9 +60,9 @@ def _cell(value: Any) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def plural(count: int, noun: str) -> str:
-    """ "1 vote", "1,234 votes"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def plural(count: int, noun: str, many: str = "") -> str:
+    """The count with its noun: 1 vote, 1,234 votes."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def listed(counts: dict[str, int]) -> str:

@@ -16,7 +16,6 @@ from annotations.files import VoteFile, find_files
 from annotations.subjects import read_prompts, read_responses
 from curate.store import Store
 from curate.store.ingestion import (
-    Taken,
     accept,
     file_counts,
     next_batch,
@@ -26,7 +25,7 @@ from curate.store.ingestion import (
     vote_facts,
 )
 from curate.store.staging import close_staging, open_staging, stage_file, stage_rows
-from curate.store.subjects import give_prompts, give_responses
+from curate.store.subjects import Told, give_prompts, give_responses
 from curate.store.verdicts import judge
 from pipelines.progress import Progress, silent
 from schemas.config import IngestConfig, Mapping
@@ -83,11 +82,14 @@ def ingest(
         return report.model_copy(update={"dry_run": True, "batch": ""}) if dry_run else report
 
 
-def _give(store: Store, prompts: str | Path | None, responses: str | Path | None, mapping: Mapping) -> tuple[int, int]:
-    """(new prompts, new responses) of the files of prompts and responses."""
-    new_prompts = give_prompts(store, read_prompts(str(prompts), mapping.prompt_columns)) if prompts else 0
-    new_responses = give_responses(store, read_responses(str(responses), mapping.response_columns)) if responses else 0
-    return new_prompts, new_responses
+def _give(store: Store, prompts: str | Path | None, responses: str | Path | None, mapping: Mapping) -> Told:
+    """What the files of prompts and responses told."""
+    told = Told()
+    if prompts:
+        told += give_prompts(store, read_prompts(str(prompts), mapping.prompt_columns))
+    if responses:
+        told += give_responses(store, read_responses(str(responses), mapping.response_columns))
+    return told
 
 
 def _read(
@@ -138,9 +140,7 @@ def _no_late_fields(file: VoteFile, chunk: Chunk, columns: dict[str, None], mapp
         )
 
 
-def _settle(
-    store: Store, path: str, readings: list[Reading], config: IngestConfig, given: tuple[int, int]
-) -> IngestReport:
+def _settle(store: Store, path: str, readings: list[Reading], config: IngestConfig, given: Told) -> IngestReport:
     """Write the judged batch and say what it brought."""
     remapped = remapped_rows(store)
     if remapped:
@@ -153,7 +153,17 @@ def _settle(
     taken = accept(store, batch_id)
     files = tuple(_file_report(reading, counts[n]) for n, reading in enumerate(readings, start=1))
     total = {key: sum(count[key] for count in counts.values()) for key in ("rows", "votes", "duplicates", "rejects")}
-    changed = taken.changed or any(given)
+    told = taken.told + given
+    brought = (
+        taken.pairs,
+        taken.superseded,
+        taken.mended,
+        taken.new_rejects,
+        told.prompts,
+        told.responses,
+        told.updated,
+    )
+    changed = any(brought)
     report = IngestReport(
         store=path,
         batch=batch_id if changed else "",
@@ -163,9 +173,10 @@ def _settle(
         reasons=reasons,
         superseded=taken.superseded,
         mended=taken.mended,
-        prompts=taken.prompts + given[0],
-        responses=taken.responses + given[1],
-        warnings=tuple(_warnings(taken, readings, total)),
+        prompts=told.prompts,
+        responses=told.responses,
+        updated=told.updated,
+        warnings=tuple(_warnings(told, readings, total)),
         **total,
         **facts,
     )
@@ -194,14 +205,12 @@ def _file_report(reading: Reading, counts: dict[str, int]) -> FileReport:
     )
 
 
-def _warnings(taken: Taken, readings: list[Reading], total: dict[str, int]) -> list[str]:
+def _warnings(told: Told, readings: list[Reading], total: dict[str, int]) -> list[str]:
     warnings = []
     if total["rows"] == 0:
         warnings.append("no rows: the files hold nothing but a header")
-    if taken.conflicts:
-        warnings.append(
-            f"{taken.conflicts} prompts or responses have more than one text, model or video; one was taken"
-        )
+    if told.conflicts:
+        warnings.append(f"{told.conflicts} prompts or responses have more than one text, model or video; one was taken")
     if any(reading.layout and "annotator_id" not in reading.layout.columns for reading in readings):
         warnings.append("no column says who voted: annotators cannot be told apart")
     return warnings

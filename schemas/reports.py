@@ -45,6 +45,8 @@ class IngestReport(Document):
     """Prompts new to the store."""
     responses: int
     """Responses new to the store."""
+    updated: int
+    """Known prompts and responses whose question, video, model or text is new or changed."""
     annotators: int
     """Distinct annotators among the new votes."""
     anonymous: int

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import annotations.files
+import curate
 from curate.store import Store
 from pipelines.ingestion import ingest
 from schemas.config import IngestConfig, Mapping
@@ -448,3 +449,59 @@ def test_a_file_read_as_it_grows_gives_the_votes_of_the_whole_file(
     ingest(write(folder / "v.csv", as_csv(rows)), folder / "grown.duckdb", config=config, now=NOW)
     if repeats != "reject" or not any(row[5] for row in rows):  # the first to come stays, whatever its date
         assert sorted(votes(folder / "grown.duckdb")) == sorted(votes(folder / "whole.duckdb"))
+
+
+def test_texts_that_come_later_with_known_votes_are_kept(tmp_path: Path) -> None:
+    """A second export of the same votes with the answers' texts adds the texts and no vote."""
+    (tmp_path / "bare.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n")
+    (tmp_path / "full.csv").write_text("prompt_id,left,right,winner,text_a,text_b,question\np,a,b,left,A!,B!,Why?\n")
+    ingest(tmp_path / "bare.csv", tmp_path / "s.duckdb")
+    report = ingest(tmp_path / "full.csv", tmp_path / "s.duckdb")
+    assert (report.votes, report.duplicates, report.updated) == (0, 1, 3)
+    assert report.batch
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.responses()["text"].to_list() == ["A!", "B!"]
+        assert store.prompts()["question"].to_list() == ["Why?"]
+    assert ingest(tmp_path / "full.csv", tmp_path / "s.duckdb").batch == ""
+
+
+def test_a_file_of_prompts_corrects_what_is_known_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n")
+    ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
+    for question in ("Why?", "Why not?"):
+        (tmp_path / "prompts.csv").write_text(f"prompt_id,question\np,{question}\n")
+        report = ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv")
+        assert (report.votes, report.prompts, report.updated) == (0, 0, 1)
+        again = ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv")
+        assert (again.updated, again.batch) == (0, "")
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.prompts()["question"].to_list() == ["Why not?"]
+
+
+def test_an_index_column_without_a_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text(",prompt_id,left,right,winner\n0,p,a,b,left\n1,p,b,c,left\n")
+    report = ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
+    assert (report.votes, report.files[0].unused) == (2, ("unnamed_1",))
+
+
+def test_equal_texts_of_two_models_are_not_taken_for_one_response(tmp_path: Path) -> None:
+    rows = "p,gpt,qwen,yes,no,a\np,gpt,molmo,yes,yes,tie\n"
+    (tmp_path / "votes.csv").write_text("prompt_id,model_a,model_b,response_a,response_b,winner\n" + rows)
+    with pytest.raises(CurateError, match="holds texts, not ids") as caught:
+        ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
+    assert "--map text_a=response_a" in caught.value.hint
+    columns = {"text_a": "response_a", "text_b": "response_b", "response_a": "model_a", "response_b": "model_b"}
+    config = IngestConfig(mapping=Mapping(columns=columns))
+    assert ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb", config=config).votes == 2
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.responses().select("response_id", "model", "text").rows() == [
+            ("gpt", "gpt", "yes"),
+            ("molmo", "molmo", "yes"),
+            ("qwen", "qwen", "no"),
+        ]
+
+
+def test_a_line_of_blanks_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "votes.jsonl").write_text('{"prompt_id":"p","left":"a","right":"b","winner":"left"}\n   \n')
+    report = ingest(tmp_path / "votes.jsonl", tmp_path / "s.duckdb")
+    assert (report.rows, report.votes) == (1, 1)

@@ -200,9 +200,7 @@ def test_a_path_that_names_nothing_is_refused(path: str, tmp_path: Path) -> None
         find_files([tmp_path / path])
 
 
-@pytest.mark.parametrize(
-    ("header", "complaint"), [("a,a", "names a twice"), ("a,,b", "without a name"), ("a\rb,c\rd", "cannot be read")]
-)
+@pytest.mark.parametrize(("header", "complaint"), [("a,a", "names a twice"), ("a\rb,c\rd", "cannot be read")])
 def test_a_header_that_names_columns_badly_is_refused(header: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_bytes(header.encode() + b"\n")
     with pytest.raises(CurateError, match=f"v.csv:1: the header.*{complaint}"):

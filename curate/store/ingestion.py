@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.store.database import Store
 from curate.store.rejecting import supersede, write_rejects
-from curate.store.subjects import TAKEN, add_mentioned
+from curate.store.subjects import TAKEN, Told, add_mentioned
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,8 @@ class Taken:
     mended: int
     """Rows that were rejects before and are votes or duplicates now."""
     new_rejects: int
-    prompts: int
-    responses: int
-    conflicts: int
-    """Prompts and responses of which the batch says two things."""
-
-    @property
-    def changed(self) -> bool:
-        return any((self.pairs, self.superseded, self.mended, self.new_rejects, self.prompts, self.responses))
+    told: Told
+    """What its votes told of prompts and responses."""
 
 
 def file_counts(store: Store) -> dict[int, dict[str, int]]:
@@ -90,11 +84,11 @@ def next_batch(store: Store) -> int:
 def accept(store: Store, batch_id: str) -> Taken:
     """Write the judged batch's votes, rejects, prompts and responses. Belongs in the transaction that staged it."""
     base = int(store.value("SELECT coalesce(max(file_id), 0) FROM files"))
-    prompts, responses, conflicts = add_mentioned(store)
+    told = add_mentioned(store)
     superseded = supersede(store, batch_id)
     mended, new_rejects = write_rejects(store, batch_id, base)
     pairs = _write_votes(store, base)
-    return Taken(pairs, superseded, mended, new_rejects, prompts, responses, conflicts)
+    return Taken(pairs, superseded, mended, new_rejects, told)
 
 
 def record_batch(store: Store, batch_id: str, config: dict[str, Any], counts: dict[str, Any]) -> None:
