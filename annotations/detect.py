@@ -24,6 +24,8 @@ from schemas.votes import (
 
 ALL_LETTER_WORDS = frozenset(word for pair in LETTER_WORDS.values() for words in pair for word in words)
 
+MODEL_NAMES = {rule.name: rule.aliases for rule in VOTE_FIELDS if rule.name in ("model_a", "model_b")}
+
 LONG = 200
 """Characters past which a value is a text and not an id."""
 
@@ -150,6 +152,9 @@ def _pair_layout(
     first, second = columns[pair[0]], columns[pair[1]]
     taken = ("left", "right", "response_a", "response_b", "rankings", "responses")
     fields = {"first": first, "second": second, **_without(columns, *taken)}
+    if not {"model_a", "model_b"} & fields.keys():  # a response may be told to be the column of its model
+        named = zip(("model_a", "model_b"), (first, second), strict=True)
+        fields |= {field: column for field, column in named if column.lower() in MODEL_NAMES[field]}
     if by_side:  # columns of models beside left and right may stand in another order
         fields = _without(fields, "model_a", "model_b")
     if "outcome" not in columns:

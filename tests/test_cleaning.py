@@ -83,7 +83,7 @@ def test_a_name_is_compared_as_it_is_written() -> None:
 def test_a_name_of_neither_side_or_of_both_is_no_outcome() -> None:
     assert reject(plain("o"), plain("m"))["reason"] == "unknown-outcome"
     both = plain("w", a="r1", b="r2", model_a="w", model_b="w")
-    assert reject(both, plain("r1", a="r1", b="r2", model_a="m", model_b="n"))["reason"] == "unknown-outcome"
+    assert reject(both, plain("r3", a="r3", b="r4", model_a="m", model_b="n"))["reason"] == "unknown-outcome"
 
 
 def test_a_typo_is_never_a_tie() -> None:
