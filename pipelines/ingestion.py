@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,17 +100,24 @@ def _read(
     layout: Layout | None = None
     columns: dict[str, None] = {}
     rows = 0
-    for chunk in read_chunks(file):
-        _stop_at_damage(file, chunk, config)
-        if layout is None and chunk.frame.width:
-            layout = detect(str(file.path), chunk.frame, config.mapping)
-        elif layout is not None:
-            _no_late_fields(file, chunk, columns, config.mapping)
-        columns |= dict.fromkeys(chunk.frame.columns)
-        cleaned = clean(chunk, layout or NO_LAYOUT, now)
-        stage_rows(store, file_no, cleaned.rows, cleaned.pairs, cleaned.rejects)
-        rows += chunk.frame.height
-        progress(file.path.name, rows, 0)
+    # While the store takes in one chunk the next is read: both let go of the interpreter.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        staging: Future[None] | None = None
+        for chunk in read_chunks(file):
+            _stop_at_damage(file, chunk, config)
+            if layout is None and chunk.frame.width:
+                layout = detect(str(file.path), chunk.frame, config.mapping)
+            elif layout is not None:
+                _no_late_fields(file, chunk, columns, config.mapping)
+            columns |= dict.fromkeys(chunk.frame.columns)
+            cleaned = clean(chunk, layout or NO_LAYOUT, now)
+            if staging:
+                staging.result()
+            staging = pool.submit(stage_rows, store, file_no, cleaned.rows, cleaned.pairs, cleaned.rejects)
+            rows += chunk.frame.height
+            progress(file.path.name, rows, 0)
+        if staging:
+            staging.result()
     stage_file(store, file_no, str(file.path), file.sha256, layout.columns if layout else {})
     return Reading(file, layout, tuple(columns))
 

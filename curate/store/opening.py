@@ -13,6 +13,7 @@ from schemas.errors import CurateError
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MiB",  # past it DuckDB spills beside the store
+    "enable_progress_bar": False,  # stdout belongs to data
     "preserve_insertion_order": False,  # every query that cares says ORDER BY; large inserts need no more memory
 }
 

@@ -23,82 +23,99 @@ def judge(store: Store, *, repeats: str) -> None:
 
     ``repeats``: what happens when an annotator votes on a pair again (last | all | reject).
     """
+    _find_equals(store)
     _number_occurrences(store)
     _known_votes(store)
     _equals_in_batch(store)
+    store.execute("DROP TABLE equals")
     _unknown_prompts(store)
     if repeats != "all":
         _equal_repeats(store)
         _repeats(store, last=repeats == "last")
 
 
+def _find_equals(store: Store) -> None:
+    """``equals``: the few rows that share a key with another of the batch; all that follows looks at these only."""
+    store.execute("""
+        CREATE TEMP TABLE equals AS
+        SELECT file_no, line, vote_id, vote_key
+        FROM staged SEMI JOIN (SELECT vote_key FROM staged GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
+    """)
+
+
 def _number_occurrences(store: Store) -> None:
     """The second, third, … equal row of a file is a vote of its own: its key takes in which one it is."""
     store.execute("""
-        CREATE TEMP TABLE occurrences AS
-        SELECT file_no, line, n, md5_number(to_hex(vote_key) || '#' || n) AS vote_key
-        FROM (
-            SELECT file_no, line, vote_key, row_number() OVER (PARTITION BY file_no, vote_key ORDER BY line) AS n
-            FROM staged SEMI JOIN (
-                SELECT file_no, vote_key FROM staged WHERE vote_id IS NULL GROUP BY ALL HAVING count(*) > 1
-            ) USING (file_no, vote_key)
-            WHERE vote_id IS NULL
-        )
-        WHERE n > 1
+        CREATE OR REPLACE TEMP TABLE equals AS
+        SELECT file_no, line, vote_id, n,
+            CASE WHEN n = 1 THEN vote_key ELSE md5_number(to_hex(vote_key) || '#' || n) END AS vote_key
+        FROM (SELECT *, CASE WHEN vote_id IS NULL
+                THEN row_number() OVER (PARTITION BY file_no, vote_key, vote_id IS NULL ORDER BY line) ELSE 1 END AS n
+              FROM equals)
     """)
-    if store.value("SELECT count(*) FROM occurrences"):
+    if store.value("SELECT count(*) FROM equals WHERE n > 1"):
         store.execute("""
-            UPDATE staged SET vote_key = o.vote_key, occurrence = o.n FROM occurrences o
-            WHERE staged.file_no = o.file_no AND staged.line = o.line
+            UPDATE staged SET vote_key = e.vote_key, occurrence = e.n FROM equals e
+            WHERE e.n > 1 AND staged.file_no = e.file_no AND staged.line = e.line
         """)
-    store.execute("DROP TABLE occurrences")
 
 
 def _known_votes(store: Store) -> None:
     """Rows whose key the store has: duplicates, unless a platform's id now names something else."""
-    known = f"""
-        SELECT vote_key, any_value(prompt_id) AS prompt_id, any_value(annotator_id) AS annotator_id,
-            {_judgment("votes")} AS judgment
-        FROM votes SEMI JOIN staged USING (vote_key) GROUP BY vote_key
-    """
-    if store.value("SELECT count(*) FROM votes") == 0:
+    if not store.value("SELECT count(*) FROM votes"):
         return
-    _same_key(store, f"SELECT s.*, k FROM {_OPEN} s JOIN ({known}) k USING (vote_key)")
+    store.execute("""
+        INSERT INTO verdicts
+        SELECT file_no, line, 'duplicate' FROM staged SEMI JOIN votes USING (vote_key) WHERE vote_id IS NULL
+    """)
+    if store.value("SELECT count(vote_id) FROM staged"):
+        known = f"""
+            SELECT vote_key, any_value(prompt_id) AS prompt_id, any_value(annotator_id) AS annotator_id,
+                {_judgment("votes")} AS judgment
+            FROM votes SEMI JOIN (SELECT vote_key FROM staged WHERE vote_id IS NOT NULL) USING (vote_key)
+            GROUP BY vote_key
+        """
+        _same_id(store, f"SELECT s.*, k FROM {_OPEN} s JOIN ({known}) k USING (vote_key) WHERE vote_id IS NOT NULL")
 
 
 def _equals_in_batch(store: Store) -> None:
     """Rows that share their key with an earlier row of the batch."""
-    first = f"""
-        SELECT *, row_number() OVER (PARTITION BY vote_key ORDER BY file_no, line) AS n
-        FROM {_OPEN} SEMI JOIN (SELECT vote_key FROM staged GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
-    """
-    store.execute(f"CREATE TEMP TABLE equals AS {first}")
-    if store.value("SELECT count(*) FROM equals"):
-        _same_key(
+    store.execute("""
+        CREATE TEMP TABLE later AS
+        SELECT file_no, line, vote_id, first.file_no AS first_file, first.line AS first_line
+        FROM (SELECT *, first_value({file_no: file_no, line: line}) OVER same AS first, row_number() OVER same AS place
+              FROM equals ANTI JOIN verdicts USING (file_no, line)
+              WINDOW same AS (PARTITION BY vote_key ORDER BY file_no, line))
+        WHERE place > 1
+    """)
+    store.execute("INSERT INTO verdicts SELECT file_no, line, 'duplicate' FROM later WHERE vote_id IS NULL")
+    if store.value("SELECT count(vote_id) FROM later"):
+        judgment = f"{{prompt_id: k.prompt_id, annotator_id: k.annotator_id, judgment: {_judgment_of('k')}}}"
+        _same_id(
             store,
-            f"""SELECT s.* EXCLUDE (n), {{
-                    prompt_id: k.prompt_id, annotator_id: k.annotator_id, judgment: {_judgment_of("k")}}} AS k
-                FROM equals s JOIN equals k ON s.vote_key = k.vote_key AND k.n = 1 WHERE s.n > 1""",
+            f"""SELECT s.*, {judgment} AS k
+                FROM staged s JOIN later l ON s.file_no = l.file_no AND s.line = l.line AND l.vote_id IS NOT NULL
+                JOIN staged k ON k.file_no = l.first_file AND k.line = l.first_line""",
         )
-    store.execute("DROP TABLE equals")
+    store.execute("DROP TABLE later")
 
 
-def _same_key(store: Store, rows: str) -> None:
-    """Verdicts for rows beside the known vote ``k`` of the same key: {prompt_id, annotator_id, judgment}."""
+def _same_id(store: Store, rows: str) -> None:
+    """Verdicts for rows beside the known vote ``k`` of the same platform id: {prompt_id, annotator_id, judgment}."""
     same = f"""s.prompt_id = k.prompt_id AND s.annotator_id IS NOT DISTINCT FROM k.annotator_id
         AND {_judgment_of("s")} = k.judgment"""
-    store.execute(f"CREATE TEMP TABLE same_key AS SELECT s.*, vote_id IS NULL OR ({same}) AS same FROM ({rows}) s")
+    store.execute(f"CREATE TEMP TABLE same_id AS SELECT s.*, ({same}) AS same FROM ({rows}) s")
     store.execute("""
-        INSERT INTO verdicts SELECT file_no, line, CASE WHEN same THEN 'duplicate' ELSE 'reject' END FROM same_key
+        INSERT INTO verdicts SELECT file_no, line, CASE WHEN same THEN 'duplicate' ELSE 'reject' END FROM same_id
     """)
     store.execute(f"""
         INSERT INTO staged_rejects
         SELECT s.file_no, s.line, f.id_column, s.vote_id, 'vote-id-conflict',
             format('column ''{{}}'' holds ''{{}}'', which is the id of another vote (prompt ''{{}}'')',
                 f.id_column, s.vote_id, s.k.prompt_id), {_ROW}, NULL
-        FROM same_key s JOIN staged_files f USING (file_no) WHERE NOT same
+        FROM same_id s JOIN staged_files f USING (file_no) WHERE NOT same
     """)
-    store.execute("DROP TABLE same_key")
+    store.execute("DROP TABLE same_id")
 
 
 def _judgment(rows: str) -> str:
