@@ -48,6 +48,8 @@ REJECT_SCHEMA = {
 LOCAL_SLACK = timedelta(hours=14)
 """A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
 CLOCK_SLACK = timedelta(minutes=5)
+MAX_WEIGHT = 1e6
+"""Weights beyond this, either way, drown or are drowned: beside them the others cannot be computed with."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def _named(chunk: Chunk, layout: Layout) -> pl.DataFrame:
     for name in dict.fromkeys(wanted):
         if name in columns and columns[name] in chunk.frame.columns:
             text = pl.col(columns[name]).str.strip_chars()
+            if name == "video":  # the trainer's JSONL lists its one video
+                text = text.str.replace(r'^\["([^"\\]+)"\]$', "$1")
             exprs.append(pl.when(text != "").then(text).alias(name))
         elif name != "line":
             exprs.append(pl.lit(None, pl.String).alias(name))
@@ -143,7 +147,7 @@ def _checks(layout: Layout, now: datetime) -> list[Check]:
     slack = pl.when("zoned").then(pl.lit(now + CLOCK_SLACK)).otherwise(pl.lit(now + LOCAL_SLACK))
     seconds, weight = pl.col("seconds"), pl.col("weight")
     bad_seconds = pl.col("seconds_text").is_not_null() & ~(seconds.is_finite() & (seconds >= 0)).fill_null(False)
-    bad_weight = ~(weight.is_finite() & (weight > 0)).fill_null(False)
+    bad_weight = ~weight.is_between(1 / MAX_WEIGHT, MAX_WEIGHT).fill_null(False)
     future = (pl.col("voted_at") > slack).fill_null(False)
     bad_time = pl.col("voted_at_text").is_not_null() & pl.col("voted_at").is_null()
     common = [
@@ -155,7 +159,7 @@ def _checks(layout: Layout, now: datetime) -> list[Check]:
             f"later than now ({now:%F %T} UTC)",
         ),
         Check("bad-seconds", "seconds", bad_seconds, "expected a number of seconds, 0 or more"),
-        Check("bad-weight", "weight", bad_weight, "expected a finite number above 0"),
+        Check("bad-weight", "weight", bad_weight, f"expected a number from {1 / MAX_WEIGHT:g} to {MAX_WEIGHT:,.0f}"),
     ]
     no_prompt = Check("empty-id", "prompt_id", pl.col("prompt_id").is_null(), "the prompt has no id")
     if layout.kind == "ranking":

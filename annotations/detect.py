@@ -61,7 +61,8 @@ def detect(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
     pair = _pair(where, columns, sample)
     if pair is None:
         if "rankings" not in columns:
-            raise _unclear(where, sample, "no columns that name two responses", "--map left=COLUMN --map right=COLUMN")
+            needed = "--map left=COLUMN --map right=COLUMN; a file without votes is to be left out"
+            raise _unclear(where, sample, "no columns that name two responses", needed)
         layout = Layout("ranking", _without(columns, "outcome"), {}, sides_known=False)
     else:
         layout = _pair_layout(where, sample, columns, pair, mapping)
@@ -158,6 +159,12 @@ def _pair_layout(
     if by_side:  # columns of models beside left and right may stand in another order
         fields = _without(fields, "model_a", "model_b")
     if "outcome" not in columns:
+        spread = [
+            name for name in sample.columns if name.lower().startswith(("winner_", "vote_")) or name.endswith("vote")
+        ]
+        if len(spread) > 1:
+            message = f"the outcome is spread over {', '.join(spread)}"
+            raise _unclear(where, sample, message, "one column that says who won, in place of these")
         raise _unclear(where, sample, "no column that says who won", "--map outcome=COLUMN")
     words = _words(by_side or mapping.sides == "shown", letters="" if by_side else first[-1:].lower())
     outcomes = {**words, **_told_outcomes(where, mapping)}

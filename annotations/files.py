@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -118,6 +119,15 @@ def _sniff(path: Path) -> VoteFile:
         raise CurateError(f"{path}: neither text nor Parquet", hint="what can be read: CSV, TSV, JSON, JSONL, Parquet")
     if text[:1] == b"[":
         return VoteFile(path=path, format="json", gzipped=gzipped, sha256=sha256)
+    if text[:1] == b"{" and _one_object(text):
+        hint = "expected an array of objects, or one object a line (JSONL)"
+        raise CurateError(f"{path}: one JSON object around everything", hint=hint)
     if text[:1] == b"{":
         return VoteFile(path=path, format="jsonl", gzipped=gzipped, sha256=sha256)
     return file
+
+
+def _one_object(start: bytes) -> bool:
+    """Whether a JSON text begins with an object of several lines, or one that holds the rows as a list."""
+    line = start.split(b"\n", 1)[0].strip()
+    return line == b"{" or re.match(rb'\{\s*"(data|votes|items|rows|results|annotations)"\s*:\s*\[', line) is not None

@@ -77,7 +77,7 @@ def _fault() -> pl.Expr:
         .when("two_ways")
         .then(pl.lit("the responses are named by numbers: ranks or names? name them otherwise"))
         .when(empty)
-        .then(pl.lit("a response has no id"))
+        .then(pl.lit("a response or a rank is missing"))
         .when(others.fill_null(False))
         .then(pl.lit("its entries are neither one rank for each response nor the responses themselves"))
         .when(twice)

@@ -68,19 +68,21 @@ def tell_denoise(report: DenoiseReport) -> None:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     say(f"  {plural(report.prompts, 'prompt')}: {listed(report.status)}")
     say(f"  {plural(report.responses, 'response')} ranked from {plural(report.votes, 'vote')}")
-    triads = plural(report.cyclic_triads, "cyclic triad")
-    say(f"  {report.contradicted:.1%} of the vote weight goes against the orders; {triads}")
     ranked = sum(report.status.get(name, 0) for name in ("ranked", "disconnected"))
-    say(f"  feedback arc set proved optimal for {report.proved:,} of {ranked:,} prompts (gap {report.gap:g})")
+    if report.contradicted is not None:
+        triads = plural(report.cyclic_triads, "cyclic triad")
+        say(f"  {report.contradicted:.1%} of the vote weight goes against the orders; {triads}")
+        say(f"  feedback arc set proved optimal for {report.proved:,} of {ranked:,} prompts (gap {report.gap:g})")
     members = set(report.weights) or {report.ranker}
     for pair, tau in report.agreement.items():
-        if members.issuperset(pair.split(" ~ ")):
+        if tau is not None and members.issuperset(pair.split(" ~ ")):
             say(f"  Kendall tau {pair}: {tau:.3f}")
     for name, count in report.unsolved.items():
         say(f"  note: {name} stopped before its tolerance on {plural(count, 'prompt')}")
     for warning in report.warnings:
         say(f"  note: {warning}")
-    say("next: curate rankings, or curate export train --out DIR")
+    if ranked:
+        say("next: curate rankings, or curate export train --out DIR")
 
 
 def rankings(
@@ -101,7 +103,10 @@ def rankings(
 
     path = store_path(store)
     with curate.open(path) as opened:
-        frame = opened.rankings(run)
+        run_id = opened.denoise_run(run)
+        frame, newer = opened.rankings(run_id), opened.newer_votes(run_id)
+    if newer:
+        say(f"note: {plural(newer, 'vote')} came after run {run_id}: curate denoise takes them in")
     if prompt is not None:
         frame = frame.filter(frame["prompt_id"] == prompt)
         if frame.is_empty():

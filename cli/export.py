@@ -81,5 +81,7 @@ def tell_export(report: ExportReport) -> None:
         sure = report.confidence.get(name)
         say(f"  {name}: {plural(items, 'item')}" + (f", mean confidence {sure:.2f}" if sure is not None else ""))
     say(f"  {plural(report.prompts, 'prompt')}, {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
+    if report.newer_votes:
+        say(f"  note: {plural(report.newer_votes, 'vote')} came after that run: curate denoise takes them in")
     for reason, count in report.left_out.items():
         say(f"  left out: {count:,} {reason}")

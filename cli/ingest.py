@@ -135,7 +135,11 @@ def rejects(
       curate rejects --csv > rejects.csv
     """
     import curate
+    from schemas.errors import UsageError
+    from schemas.votes import REJECT_REASONS
 
+    if reason and reason not in REJECT_REASONS:
+        raise UsageError(f"--reason {reason}: no such reason", hint=f"one of: {', '.join(REJECT_REASONS)}")
     with curate.open(store_path(store)) as opened:
         frame = opened.rejects()
     if reason:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cli import denoise, export, ingest, simulate, status
-from schemas.errors import CurateError
+from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
     name="curate",
@@ -73,10 +73,17 @@ def run(arguments: list[str]) -> int:
         app(args=arguments, prog_name="curate")
     except CurateError as error:
         _fail(error, as_json="--json" in arguments)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was being written is not there\n")
+        return 130
     except BrokenPipeError:  # the reader of our stdout has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(CurateError(f"{where}{error.strerror or error}", hint="check the path"), as_json="--json" in arguments)
+        return 1
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     return 0

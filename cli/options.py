@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.errors import CurateError
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.config import Settings
@@ -33,12 +33,12 @@ def store_path(given: Path | None) -> Path:
 
 
 def pairs(options: list[str] | None, name: str) -> dict[str, str]:
-    """{"a": "b"} of ["a=b"]. Raises CurateError for an option without "="."""
+    """{"a": "b"} of ["a=b"]. Raises UsageError for an option without "="."""
     found = {}
     for option in options or []:
         key, equals, value = option.partition("=")
         if not equals or not key:
-            raise CurateError(f"{name} {option}: expected KEY=VALUE", hint=f"for example: {name} {EXAMPLES[name]}")
+            raise UsageError(f"{name} {option}: expected KEY=VALUE", hint=f"for example: {name} {EXAMPLES[name]}")
         found[key.strip()] = value.strip()
     return found
 
@@ -47,13 +47,13 @@ EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pa
 
 
 def numbers(options: list[str] | None, name: str) -> dict[str, float] | None:
-    """{"a": 0.5} of ["a=0.5"]; None where there are none. Raises CurateError for what is no number."""
+    """{"a": 0.5} of ["a=0.5"]; None where there are none. Raises UsageError for what is no number."""
     found: dict[str, Any] = {}
     for key, value in pairs(options, name).items():
         try:
             found[key] = float(value)
         except ValueError as error:
-            raise CurateError(
+            raise UsageError(
                 f"{name} {key}={value}: not a number", hint=f"for example: {name} {EXAMPLES[name]}"
             ) from error
     return found or None

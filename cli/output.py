@@ -28,11 +28,12 @@ def put(text: str) -> None:
 def put_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     """One JSON document on stdout."""
     document = value if isinstance(value, dict | list) else value.model_dump(mode="json")
-    put(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    put(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 
 def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequence[str] | None = None) -> None:
     """A frame as a JSON list of objects, as CSV, or as a table of the named columns (all when None)."""
+    frame = frame.fill_nan(None)
     if as_json:
         put_json(frame.to_dicts())
     elif as_csv:

@@ -38,7 +38,7 @@ class Coverage:
     components: Int
     """(P,) how many there are."""
     status: npt.NDArray[np.str_]
-    """(P,) ranked | disconnected | thin | skipped."""
+    """(P,) ranked | disconnected | thin (too few votes, or none that prefers a response) | skipped."""
 
     @property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -65,8 +65,7 @@ class Denoised:
     @property
     def group(self) -> Int:
         """(R,) a label that no two components share: ranks are counted within it."""
-        label: Int = self.votes.response_prompt * (int(self.component.max(initial=0)) + 1) + self.component
-        return label
+        return group_of(self.votes, self.component)
 
     def agreement(self) -> dict[tuple[RankerName, RankerName], Float]:
         """(P,) Kendall tau-b between every two rankers; NaN where the prompt is not connected."""
@@ -86,7 +85,8 @@ def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
     tied = np.bincount(prompt[np.isin(votes.outcome, [TIE, BOTH_BAD])], minlength=len(votes.prompts))
     component, number = components(votes)
     apart = "disconnected" if config.disconnected == "components" else "skipped"
-    status = np.where(count < config.min_votes, "thin", np.where(number > 1, apart, "ranked"))
+    thin = (count < config.min_votes) | (count == tied)  # votes that prefer nothing rank nothing
+    status = np.where(thin, "thin", np.where(number > 1, apart, "ranked"))
     return Coverage(count, tied, pairs_covered(votes), cyclic_triads(votes), component, number, status)
 
 
@@ -95,22 +95,30 @@ def rank_all(
 ) -> Denoised:
     """Every ranker on the prompts that the votes cover well enough."""
     used = votes.of_prompts(coverage.used)
+    component = coverage.component[coverage.used[votes.response_prompt]]
     rankings: dict[RankerName, Ranking] = {}
     for i, name in enumerate(SINGLE_RANKERS):
         progress(name, i, len(SINGLE_RANKERS))
         rankings[name] = build(name, config)(used)
     if members := members_of(config):
         weights = [config.weights[name] for name in members]
-        rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights)
+        group = group_of(used, component)
+        rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
     strength, deviation = BradleyTerry(ridge=config.bradley_terry.ridge).posterior(used)
     return Denoised(
         votes=used,
-        component=coverage.component[coverage.used[votes.response_prompt]],
+        component=component,
         connected=(coverage.status == "ranked")[coverage.used],
         rankings=rankings,
         strength=strength,
         strength_se=deviation,
     )
+
+
+def group_of(votes: VoteArrays, component: Int) -> Int:
+    """(R,) a label that no two components of any prompt share."""
+    label: Int = votes.response_prompt * (int(component.max(initial=0)) + 1) + component
+    return label
 
 
 def members_of(config: DenoiseConfig) -> list[RankerName]:

@@ -147,17 +147,17 @@ def _report(run: str, store: str, coverage: Coverage, denoised: Denoised, config
         gap=float((fas.cost - fas.bound).clip(0).sum()),
         unsolved={name: n for name, n in unsolved.items() if n},
         cyclic_triads=int(coverage.triads[coverage.used].sum()),
-        contradicted=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else 0.0,
+        contradicted=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else None,
         agreement={f"{a} ~ {b}": _mean(tau) for (a, b), tau in denoised.agreement().items()},
         weights={name: weight / sum(weights.values()) for name, weight in weights.items()},
         warnings=tuple(_warnings(coverage, denoised)),
     )
 
 
-def _mean(values: Float) -> float:
-    """The mean of what is known; 0 where nothing is."""
+def _mean(values: Float) -> float | None:
+    """The mean of what is known; None where nothing is."""
     known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else 0.0
+    return float(known.mean()) if len(known) else None
 
 
 def _warnings(coverage: Coverage, denoised: Denoised) -> list[str]:
@@ -166,9 +166,13 @@ def _warnings(coverage: Coverage, denoised: Denoised) -> list[str]:
     unproved = int((~denoised.rankings["feedback-arc-set"].solved).sum())
     warnings = []
     if apart:
-        warnings.append(f"{apart} prompts are not connected: their responses are ranked only within what votes connect")
+        warnings.append(
+            f"not connected: {apart} of the prompts; their responses are ranked only within what votes connect"
+        )
     if dropped:
-        warnings.append(f"{dropped} prompts are not ranked (too few votes, or not connected)")
+        warnings.append(
+            f"not ranked: {dropped} of the prompts (too few votes, none that prefers a response, or not connected)"
+        )
     if unproved:
-        warnings.append(f"{unproved} prompts have a feedback-arc-set order that is not proved optimal (see the gap)")
+        warnings.append(f"not proved optimal: the feedback-arc-set order of {unproved} prompts (see the gap)")
     return warnings

@@ -15,7 +15,7 @@ from curate.items import Rule, draw_items
 from curate.publish import describe, finished, publishing, version, write_manifest
 from curate.shards import write_jsonl, write_shards
 from curate.store import Store
-from curate.store.exports import assign_splits, manifest_batches, manifest_run, ranked_responses
+from curate.store.exports import assign_splits, manifest_batches, manifest_run, prompts_outside, ranked_responses
 from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
@@ -48,12 +48,13 @@ def export(
             if present is not None:
                 _check_same(out, present, run)
             else:  # drawn inside the transaction: an export of nothing fixes no split
-                drawn, counts = draw(ranked, kind, rules, config)
+                drawn, counts = draw(ranked, kind, rules, config, unseen=prompts_outside(store, config.run))
                 _check_any(store, counts)
         if present is None:
             with publishing(out) as folder:
                 manifest = _write(folder, _manifest(store, kind, run, counts), rules, drawn, config)
-        report = _report(out, present or manifest, reused=present is not None)
+        newer = store.newer_votes(config.run)
+        report = _report(out, present or manifest, reused=present is not None, newer_votes=newer)
         if recall(store, run.run_id) is None:
             record(store, run, report.model_dump(mode="json"))
     return report
@@ -75,17 +76,18 @@ def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
 
 
 def draw(
-    ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig
+    ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig, *, unseen: int
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """The items of each config, and the counts of the manifest: items, confidence, prompts, what was left out and why.
 
-    Reasons that hold for one of several configs name it.
+    Reasons that hold for one of several configs name it. unseen: prompts of the store that the run says nothing of.
     """
     side = ranked.filter(pl.col("split") == kind)
     unranked = side.filter(pl.col("response_id").is_null())
     connected = side.filter(pl.col("component") == 0)
     left_out = Counter({f"prompt: {status}": n for status, n in unranked["status"].value_counts().iter_rows()})
     left_out["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
+    left_out["prompt: not in the denoise run"] = unseen
     left_out["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
     drawn = {}
     for rule in rules:
@@ -168,7 +170,7 @@ def _write(
     return manifest
 
 
-def _report(out: Path, manifest: Manifest, *, reused: bool) -> ExportReport:
+def _report(out: Path, manifest: Manifest, *, reused: bool, newer_votes: int) -> ExportReport:
     return ExportReport(
         out=str(out),
         run=manifest.run.run,
@@ -177,5 +179,6 @@ def _report(out: Path, manifest: Manifest, *, reused: bool) -> ExportReport:
         reused=reused,
         files=len(manifest.files),
         bytes=sum(file.bytes for file in manifest.files),
+        newer_votes=newer_votes,
         **manifest.counts,
     )

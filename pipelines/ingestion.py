@@ -18,6 +18,7 @@ from annotations.subjects import read_prompts, read_responses
 from curate.store import Store
 from curate.store.ingestion import (
     accept,
+    doubtful_repeats,
     file_counts,
     next_batch,
     record_batch,
@@ -157,6 +158,7 @@ def _settle(store: Store, path: str, readings: list[Reading], config: IngestConf
             hint="use the mapping of the first ingest, or start a new store with the right one",
         )
     counts, reasons, facts = file_counts(store), reject_reasons(store), vote_facts(store)
+    doubtful = doubtful_repeats(store)
     batch_id = _batch_id(store, readings, config)
     taken = accept(store, batch_id)
     files = tuple(_file_report(reading, counts[n]) for n, reading in enumerate(readings, start=1))
@@ -184,7 +186,7 @@ def _settle(store: Store, path: str, readings: list[Reading], config: IngestConf
         prompts=told.prompts,
         responses=told.responses,
         updated=told.updated,
-        warnings=tuple(_warnings(told, readings, total)),
+        warnings=tuple(_warnings(told, readings, total, doubtful)),
         **total,
         **facts,
     )
@@ -213,8 +215,19 @@ def _file_report(reading: Reading, counts: dict[str, int]) -> FileReport:
     )
 
 
-def _warnings(told: Told, readings: list[Reading], total: dict[str, int]) -> list[str]:
+def _warnings(told: Told, readings: list[Reading], total: dict[str, int], doubtful: tuple[int, int]) -> list[str]:
     warnings = []
+    repeats, anonymous = doubtful
+    if repeats:
+        warnings.append(
+            f"{repeats} rows repeat an annotator's vote on the same responses; if another column tells them apart "
+            "(a turn, a criterion), make it part of the prompt's id, or keep them with --repeats all"
+        )
+    if anonymous:
+        warnings.append(
+            f"{anonymous} anonymous rows equal rows of another file and count as the same votes; if they are other "
+            "people's, say who voted or give the votes ids"
+        )
     if total["rows"] == 0:
         warnings.append("no rows: the files hold nothing but a header")
     if told.conflicts:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.base import Document
 from schemas.config import Settings
-from schemas.errors import CurateError
+from schemas.errors import CurateError, UsageError
 
 D = TypeVar("D", bound=Document)
 
@@ -43,11 +43,14 @@ def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
         known = ", ".join(kind.model_fields)
         hint = f"keys here: {known}" if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint or "see docs/cli.md") from error
+        raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint) from error
 
 
 def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
-    """The config with the changes that are not None; a dotted key reaches into a part of it."""
+    """The config with the changes that are not None; a dotted key reaches into a part of it.
+
+    Raises UsageError naming the change at fault.
+    """
     values = config.model_dump()
     for key, value in changes.items():
         if value is None:
@@ -57,7 +60,10 @@ def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
         for name in path:
             part = part[name]
         part[last] = value
-    return validated(values, type(config), where=where)
+    try:
+        return validated(values, type(config), where=where)
+    except CurateError as error:
+        raise UsageError(str(error), hint=f"see: {where} --help") from error
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -12,3 +12,7 @@ class CurateError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class UsageError(CurateError):
+    """A command line or config that cannot be meant: the command exits with 2."""

@@ -79,10 +79,10 @@ class DenoiseReport(Document):
     unsolved: dict[str, int]
     """Ranker -> prompts on which it stopped before its tolerance; rankers that always finished are left out."""
     cyclic_triads: int
-    contradicted: float
+    contradicted: float | None
     """Share of the vote weight that goes against the final orders."""
-    agreement: dict[str, float]
-    """"a ~ b" -> mean Kendall tau-b between two rankers over prompts."""
+    agreement: dict[str, float | None]
+    """"a ~ b" -> mean Kendall tau-b between two rankers over connected prompts; None where it is not defined."""
     weights: dict[str, float]
     """The ensemble's weights, summing to 1; empty for a single ranker."""
     warnings: tuple[str, ...]
@@ -111,6 +111,9 @@ class ExportReport(Document):
     """Files that the manifest lists."""
     bytes: int
     """Their size, bytes."""
+
+    newer_votes: int
+    """Votes in the store that came after the denoise run and are not in what was exported."""
 
 
 class SimulateReport(Document):

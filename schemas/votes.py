@@ -121,7 +121,7 @@ REJECT_REASONS: dict[str, str] = {
     "bad-time": "the time cannot be read",
     "future-vote": "the vote is dated after the ingest",
     "bad-seconds": "the time on the task is not a number of seconds, 0 or more",
-    "bad-weight": "the weight is not a finite number above 0",
+    "bad-weight": "the weight is not a number from one millionth to a million",
     "unknown-prompt": "the prompt is not among those given",
     "vote-id-conflict": "another vote has this vote id",
     "repeated-vote": "the annotator voted on this pair again",

@@ -113,7 +113,7 @@ def test_mapping_options_reach_the_job(here: Path, capsys: pytest.CaptureFixture
     assert run(["ingest", "odd.csv", *mapping, *outcomes, "--sides", "shown", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["votes"], report["sides_known"]) == (3, 3)
-    assert run(["ingest", "odd.csv", "--map", "nonsense"]) == 1
+    assert run(["ingest", "odd.csv", "--map", "nonsense"]) == 2
     assert "--map nonsense: expected KEY=VALUE" in capsys.readouterr().err
 
 
@@ -185,8 +185,8 @@ def test_ensemble_weights_can_be_given(here: Path, capsys: pytest.CaptureFixture
     run(["ingest", "votes.csv"])
     assert run(["denoise", "--weight", "bradley-terry=3", "--weight", "borda=1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["weights"] == {"bradley-terry": 0.75, "borda": 0.25}
-    assert run(["denoise", "--weight", "borda=much"]) == 1
-    assert run(["denoise", "--weight", "ensemble=1"]) == 1
+    assert run(["denoise", "--weight", "borda=much"]) == 2
+    assert run(["denoise", "--weight", "ensemble=1"]) == 2
     assert "the ensemble cannot be a member of itself" in capsys.readouterr().err
 
 

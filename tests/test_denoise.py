@@ -185,3 +185,45 @@ def test_a_named_model_is_known_by_answering_several_prompts(tmp_path: Path) -> 
     models = {(row["prompt_id"], row["response_id"]): row["model"] for row in rankings(path).to_dicts()}
     assert models[("p", "gpt")] == "gpt"
     assert models[("q", "own")] is None
+
+
+def test_votes_that_prefer_nothing_rank_nothing(tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p a b tie u", "p b c both_bad u")
+    report = denoise(path)
+    assert (report.status, report.contradicted) == ({"thin": 1}, None)
+    assert set(report.agreement.values()) == {None}
+    assert rankings(path).is_empty()
+
+
+def test_the_ensemble_places_a_response_among_those_it_can_be_compared_with(tmp_path: Path) -> None:
+    """Adding an unconnected pair to a prompt moves no score in the component that was there."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    rows = ("p a b left u", "p b c left u", "p c a left u", "p a d left u", "p b d left v")
+    denoise(store_of(one, *rows))
+    denoise(store_of(other, *rows, "p y z left u", "p y z left v", "p y z left w"))
+    main = rankings(other / "s.duckdb").filter(pl.col("component") == 0)
+    assert main.select("response_id", "rank", "score").equals(
+        rankings(one / "s.duckdb").select("response_id", "rank", "score")
+    )
+
+
+def test_a_run_over_chosen_prompts_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN, "q a b left u")
+    whole = denoise(path)
+    part = denoise(path, config=DenoiseConfig(prompts=("q",)))
+    with curate.open(path) as store:
+        assert store.denoise_run() == whole.run
+        assert store.rankings(part.run)["prompt_id"].unique().to_list() == ["q"]
+
+
+def test_votes_that_came_after_a_run_are_counted(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    report = denoise(path)
+    store_of(tmp_path, "p b a left x", "p c a left x", name="more")
+    with curate.open(path) as store:
+        assert store.newer_votes(report.run) == 2
+    again = denoise(path)
+    with curate.open(path) as store:
+        assert store.newer_votes(again.run) == 0

@@ -505,3 +505,68 @@ def test_a_line_of_blanks_is_no_damage(tmp_path: Path) -> None:
     (tmp_path / "votes.jsonl").write_text('{"prompt_id":"p","left":"a","right":"b","winner":"left"}\n   \n')
     report = ingest(tmp_path / "votes.jsonl", tmp_path / "s.duckdb")
     assert (report.rows, report.votes) == (1, 1)
+
+
+def test_a_prompt_with_two_videos_is_refused(tmp_path: Path, store: Path) -> None:
+    """One question about three videos is three prompts: pooled votes would rank answers to unlike things."""
+    rows = "What happens?,v1.mp4,m,n,a\nWhat happens?,v2.mp4,m,n,b\n"
+    (tmp_path / "votes.csv").write_text("prompt,video,model_a,model_b,winner\n" + rows)
+    with pytest.raises(CurateError, match=r"'What happens\?': v1.mp4 and v2.mp4") as caught:
+        ingest(tmp_path / "votes.csv", store)
+    assert "--map prompt_id=COLUMN" in caught.value.hint
+    assert not store.exists()
+
+
+def test_a_later_file_cannot_give_a_prompt_another_video(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "one.csv").write_text("prompt_id,video,left,right,winner\np,v1.mp4,m,n,left\n")
+    (tmp_path / "two.csv").write_text("prompt_id,video,left,right,winner\np,v2.mp4,m,o,left\n")
+    ingest(tmp_path / "one.csv", store)
+    with pytest.raises(CurateError, match="two videos"):
+        ingest(tmp_path / "two.csv", store)
+
+
+def test_a_list_of_one_video_is_that_video(tmp_path: Path, store: Path) -> None:
+    row = {"prompt": "p", "video": ["v.mp4"], "responses": ["a", "b"], "rankings": [1, 2]}
+    (tmp_path / "votes.jsonl").write_text(json.dumps(row))
+    ingest(tmp_path / "votes.jsonl", store)
+    with curate.open(store) as opened:
+        assert opened.prompts()["video"].to_list() == ["v.mp4"]
+
+
+def test_repeats_that_another_column_may_tell_apart_are_pointed_out(tmp_path: Path, store: Path) -> None:
+    rows = "q,m,n,model_a,ann,1\nq,m,n,model_a,ann,2\nq,m,n,model_b,ann,3\n"
+    (tmp_path / "votes.csv").write_text("question_id,model_a,model_b,winner,judge,turn\n" + rows)
+    [warning] = ingest(tmp_path / "votes.csv", store).warnings
+    assert warning.startswith("2 rows repeat an annotator's vote")
+    assert "--repeats all" in warning
+
+
+def test_anonymous_rows_that_another_file_holds_too_are_pointed_out(tmp_path: Path, store: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n" + f"p,a,{name},left\n")
+    report = ingest([tmp_path / "one.csv", tmp_path / "two.csv"], store)
+    assert (report.votes, report.duplicates) == (3, 1)
+    assert any(warning.startswith("1 anonymous rows equal rows of another file") for warning in report.warnings)
+    again = ingest([tmp_path / "one.csv", tmp_path / "two.csv"], store)
+    assert not any("anonymous rows" in warning for warning in again.warnings)
+
+
+@pytest.mark.parametrize("weight", ["1e7", "1e-9", "1e300", "inf", "0", "-1", "much"])
+def test_a_weight_beside_which_others_vanish_is_rejected(weight: str, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "votes.csv").write_text(f"prompt_id,left,right,winner,weight\np,a,b,left,{weight}\np,b,c,left,2\n")
+    report = ingest(tmp_path / "votes.csv", store)
+    assert (report.votes, report.reasons) == (1, {"bad-weight": 1})
+
+
+@pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "prompt_id": "p"\n}'])
+def test_one_object_around_everything_is_named(text: str, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "votes.json").write_text(text)
+    with pytest.raises(CurateError, match="one JSON object around everything"):
+        ingest(tmp_path / "votes.json", store)
+
+
+def test_an_outcome_spread_over_columns_is_named(tmp_path: Path, store: Path) -> None:
+    header = "prompt_id,model_a,model_b,winner_model_a,winner_model_b,winner_tie\n"
+    (tmp_path / "votes.csv").write_text(header + "p,m,n,1,0,0\n")
+    with pytest.raises(CurateError, match="spread over winner_model_a, winner_model_b, winner_tie"):
+        ingest(tmp_path / "votes.csv", store)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.rankers.base import Float, Ranker, Ranking
 from curate.rankers.ranks import average_ranks
 from curate.rankers.result import TIE_DECIMALS, ranking_of
 from curate.votes import VoteArrays
+
+Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,21 @@ class Ensemble:
         return combine(votes, [ranker(votes) for ranker, _ in used], [weight for _, weight in used])
 
 
-def combine(votes: VoteArrays, rankings: Sequence[Ranking], weights: Sequence[float]) -> Ranking:
+def combine(
+    votes: VoteArrays, rankings: Sequence[Ranking], weights: Sequence[float], *, group: Labels | None = None
+) -> Ranking:
     """The ranking by weighted mean of normalised places (N − average rank) / (N − 1): 1 = first for all, 0 = last.
 
     Solved where all rankings are. The bound is the best of theirs, since each bounds the cost of any order at all.
-    A prompt's only response scores 1.
+    A group's only response scores 1. group: (R,) places are counted within it (a connected component of a prompt,
+    where others cannot be compared); the whole prompt when None.
     """
     if len(rankings) != len(weights):
         raise ValueError(f"{len(rankings)} rankings with {len(weights)} weights; each ranking needs one weight")
     _check_weights(weights)
     share = np.asarray(weights, dtype=np.float64) / sum(weights)
-    places = np.stack([places_of(votes, ranking.scores) for ranking in rankings])
+    group = votes.response_prompt if group is None else group
+    places = np.stack([places_of(ranking.scores, group) for ranking in rankings])
     return ranking_of(
         votes,
         np.round(share @ places, TIE_DECIMALS),
@@ -48,10 +56,11 @@ def combine(votes: VoteArrays, rankings: Sequence[Ranking], weights: Sequence[fl
     )
 
 
-def places_of(votes: VoteArrays, scores: Float) -> Float:
-    """(R,) place within the prompt, from 1 for its best response to 0 for its worst; equals share their mean."""
-    size = np.diff(votes.offsets)[votes.response_prompt]
-    rank = average_ranks(scores, votes.response_prompt)
+def places_of(scores: Float, group: Labels) -> Float:
+    """(R,) place within the group, from 1 for its best response to 0 for its worst; equals share their mean."""
+    _, number, count = np.unique(group, return_inverse=True, return_counts=True)
+    size = count[number]
+    rank = average_ranks(scores, group)
     place: Float = np.where(size > 1, (size - rank) / np.maximum(size - 1, 1), 1.0)
     return place
 

@@ -225,10 +225,22 @@ class Store:
         graph.add_weighted_edges_from(arcs.iter_rows())
         return graph
 
+    def newer_votes(self, run_id: str) -> int:
+        """Votes of ingests that the denoise run had not seen."""
+        seen = "(SELECT unnest(from_json(inputs -> 'batches', '[\"VARCHAR\"]')) FROM runs WHERE run_id = ?)"
+        return int(
+            self.value(f"SELECT count(*) FROM votes JOIN files USING (file_id) WHERE batch_id NOT IN {seen}", [run_id])
+        )
+
     def denoise_run(self, run: str = "") -> str:
-        """The id of the denoise run that starts with ``run``; the latest asked for when empty."""
+        """The id of the denoise run that starts with ``run``.
+
+        When empty, the latest asked for; a run over chosen prompts only where there is no other.
+        """
         found = self.frame(
-            "SELECT run_id FROM runs WHERE step = 'denoise' AND starts_with(run_id, ?) ORDER BY seq DESC", [run]
+            """SELECT run_id FROM runs WHERE step = 'denoise' AND starts_with(run_id, ?)
+            ORDER BY json_array_length(config -> 'prompts') > 0, seq DESC""",
+            [run],
         )["run_id"]
         if found.is_empty():
             what = f"no denoise run {run!r}" if run else "no rankings yet"

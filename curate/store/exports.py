@@ -92,6 +92,12 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
     )
 
 
+def prompts_outside(store: Store, run_id: str) -> int:
+    """Prompts of the store that a denoise run says nothing of."""
+    said = "(SELECT prompt_id FROM prompt_stats WHERE run_id = ?)"
+    return int(store.value(f"SELECT count(*) FROM prompts ANTI JOIN {said} USING (prompt_id)", [run_id]))
+
+
 def manifest_run(store: Store, run_id: str) -> ManifestRun:
     """A recorded run, as a manifest names it."""
     found = store.run(run_id)

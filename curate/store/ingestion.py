@@ -76,6 +76,24 @@ def remapped_rows(store: Store) -> int:
     )
 
 
+def doubtful_repeats(store: Store) -> tuple[int, int]:
+    """(rows that repeat a named annotator's vote, anonymous rows that equal rows of another file never read before).
+
+    Both may be judgments of their own that the file's columns do not tell apart.
+    """
+    repeats = "SELECT count(*) FROM staged_rejects WHERE reason = 'repeated-vote'"
+    equal = """
+        SELECT count(*) FROM staged JOIN verdicts USING (file_no, line)
+        WHERE status = 'duplicate' AND occurrence > 1 AND annotator_id IS NOT NULL
+    """
+    anonymous = """
+        SELECT count(*) FROM staged JOIN verdicts USING (file_no, line) JOIN staged_files f USING (file_no)
+        WHERE status = 'duplicate' AND annotator_id IS NULL AND vote_id IS NULL
+            AND f.path NOT IN (SELECT path FROM files) AND f.sha256 NOT IN (SELECT sha256 FROM files)
+    """
+    return int(store.value(repeats)) + int(store.value(equal)), int(store.value(anonymous))
+
+
 def next_batch(store: Store) -> int:
     """The number of the next batch: 1, 2, …"""
     return int(store.value("SELECT coalesce(max(seq), 0) + 1 FROM batches"))

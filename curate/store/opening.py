@@ -13,7 +13,6 @@ from schemas.errors import CurateError
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MiB",  # past it DuckDB spills beside the store
-    "enable_progress_bar": False,  # stdout belongs to data
     "preserve_insertion_order": False,  # every query that cares says ORDER BY; large inserts need no more memory
 }
 
@@ -30,6 +29,8 @@ def create_file(path: Path) -> None:
             connection.execute("CHECKPOINT").fetchall()
         with suppress(FileExistsError):  # another process was quicker: its store is as new as ours
             os.link(fresh, path)
+    except duckdb.IOException as error:
+        raise CurateError(f"{path}: cannot be made: {error}", hint="may you write there?") from error
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -37,14 +38,17 @@ def create_file(path: Path) -> None:
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """A connection to an existing file. Raises CurateError where another process holds it or it is no DuckDB file."""
     try:
-        return duckdb.connect(str(path), read_only=read_only, config=CONFIG)
+        connection = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
+        connection.execute("SET enable_progress_bar = false").fetchall()  # stdout belongs to data
+        return connection
     except duckdb.IOException as error:
         if "lock" in str(error):
             raise CurateError(
                 f"{path}: another process has this store open",
                 hint="one process may write at a time: close the other (a notebook? a running job?) and try again",
             ) from error
-        raise CurateError(f"{path}: cannot be opened as a store: {error}", hint="is it a DuckDB file?") from error
+        hint = "may you write there?" if "ermission" in str(error) else "is it a DuckDB file?"
+        raise CurateError(f"{path}: cannot be opened as a store: {error}", hint=hint) from error
 
 
 def check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:

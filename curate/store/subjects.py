@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 import polars as pl
 
 from curate.store.database import Store
+from schemas.errors import CurateError
 
 TAKEN = "(SELECT * FROM staged ANTI JOIN verdicts USING (file_no, line))"
 """The staged rows that are new votes."""
@@ -82,11 +83,32 @@ def add_mentioned(store: Store) -> Told:
         )
         GROUP BY prompt_id, response_id
     """)
+    _check_videos(store)
     tables = ("seen_prompts", "seen_responses")
     conflicts = sum(int(store.value(f"SELECT count(*) FROM {table} WHERE conflict")) for table in tables)
     updated = _update(store, *PROMPTS, given=False) + _update(store, *RESPONSES, given=False)
     prompts, responses = _add(store, *PROMPTS, given=False), _add(store, *RESPONSES, given=False)
     return Told(prompts, responses, updated, conflicts)
+
+
+def _check_videos(store: Store) -> None:
+    """Raise CurateError for a prompt with two videos: it would pool votes on unlike things."""
+    videos = """
+        SELECT prompt_id, video FROM staged WHERE video IS NOT NULL
+        UNION SELECT prompt_id, video FROM prompts WHERE video IS NOT NULL
+    """
+    if not store.value("SELECT count(video) FROM staged"):
+        return
+    twice = store.frame(f"""
+        SELECT prompt_id, min(video) AS one, max(video) AS other FROM ({videos})
+        GROUP BY prompt_id HAVING count(DISTINCT video) > 1 ORDER BY prompt_id
+    """)
+    if not twice.is_empty():
+        prompt, one, other = twice.row(0)
+        raise CurateError(
+            f"{len(twice)} prompts have two videos, for example {prompt!r}: {one} and {other}",
+            hint="a prompt is one video and one question: --map prompt_id=COLUMN of an id that tells them apart",
+        )
 
 
 def _update(store: Store, table: str, key: tuple[str, ...], facts: tuple[str, ...], *, given: bool) -> int:
