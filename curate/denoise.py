@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.agreement import components, cyclic_triads, kendall_tau, pairs_covered
-from curate.rankers import BradleyTerry, Ranking, build, combine
+from curate.rankers import BradleyTerry, Joint, Ranking, build, combine
 from curate.votes import BOTH_BAD, TIE, VoteArrays
 from schemas.config import DenoiseConfig, RankerName
 
-SINGLE_RANKERS: tuple[RankerName, ...] = ("bradley-terry", "pagerank", "feedback-arc-set", "win-rate", "borda")
+SINGLE_RANKERS: tuple[RankerName, ...] = ("bradley-terry", "pagerank", "feedback-arc-set", "win-rate", "borda", "joint")
 """The rankers that the ensemble may have as members."""
 
 Float = npt.NDArray[np.float64]
@@ -58,7 +58,7 @@ class Denoised:
     rankings: dict[RankerName, Ranking]
     """Every single ranker, and the ensemble where it has members."""
     strength: Float
-    """(R,) Bradley-Terry strength, logits."""
+    """(R,) posterior mean strength, logits: of the joint model where it took part, else of Bradley-Terry."""
     strength_se: Float
     """(R,) its posterior standard deviation, logits."""
 
@@ -93,18 +93,24 @@ def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
 def rank_all(
     votes: VoteArrays, coverage: Coverage, config: DenoiseConfig, *, progress: Callable[[str, int, int], None]
 ) -> Denoised:
-    """Every ranker on the prompts that the votes cover well enough."""
+    """Every ranker on the prompts that the votes cover well enough; the joint model only where it takes part."""
     used = votes.of_prompts(coverage.used)
     component = coverage.component[coverage.used[votes.response_prompt]]
     rankings: dict[RankerName, Ranking] = {}
-    for i, name in enumerate(SINGLE_RANKERS):
-        progress(name, i, len(SINGLE_RANKERS))
-        rankings[name] = build(name, config)(used)
+    strength, deviation = BradleyTerry(ridge=config.bradley_terry.ridge).posterior(used)
+    asked = [name for name in SINGLE_RANKERS if name != "joint" or takes_part("joint", config)]
+    for i, name in enumerate(asked):
+        progress(name, i, len(asked))
+        ranker = build(name, config)
+        if isinstance(ranker, Joint):
+            fit = ranker.fit(used)
+            rankings[name], strength, deviation = fit.ranking(used), fit.strength, fit.deviation
+        else:
+            rankings[name] = ranker(used)
     if members := members_of(config):
         weights = [config.weights[name] for name in members]
         group = group_of(used, component)
         rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
-    strength, deviation = BradleyTerry(ridge=config.bradley_terry.ridge).posterior(used)
     return Denoised(
         votes=used,
         component=component,
@@ -121,6 +127,12 @@ def group_of(votes: VoteArrays, component: Int) -> Int:
     return label
 
 
+def takes_part(name: RankerName, config: DenoiseConfig) -> bool:
+    """Whether the run's ranking rests on that ranker. (The joint model costs more than the others together.)"""
+    return config.ranker == name or (config.ranker == "ensemble" and config.weights.get(name, 0) > 0)
+
+
 def members_of(config: DenoiseConfig) -> list[RankerName]:
     """The ensemble's members, in the rankers' own order."""
-    return [name for name in SINGLE_RANKERS if config.weights.get(name, 0) > 0]
+    weighed = [name for name in SINGLE_RANKERS if config.weights.get(name, 0) > 0]
+    return [name for name in weighed if name != "joint" or takes_part(name, config)]

@@ -14,7 +14,7 @@ Repeats = Literal["last", "all", "reject"]
 OnError = Literal["stop", "reject"]
 Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
-RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda"]
+RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda", "joint"]
 RANKER_NAMES: tuple[RankerName, ...] = (
     "bradley-terry",
     "pagerank",
@@ -22,6 +22,7 @@ RANKER_NAMES: tuple[RankerName, ...] = (
     "ensemble",
     "win-rate",
     "borda",
+    "joint",
 )
 
 
@@ -72,6 +73,13 @@ class FeedbackArcSetConfig(Document):
     """Linear programs that branch and bound may solve for one component: a count, so that no result depends on time."""
 
 
+class JointConfig(Document):
+    """Hyperparameters of the joint ranker of prompts, models and annotators; its priors are fitted to the votes."""
+
+    ties: Literal["davidson", "rao-kupper"] = "davidson"
+    """The model of ties."""
+
+
 class DenoiseConfig(Document):
     """How votes become one ranking a prompt."""
 
@@ -94,6 +102,7 @@ class DenoiseConfig(Document):
     bradley_terry: BradleyTerryConfig = BradleyTerryConfig()
     pagerank: PageRankConfig = PageRankConfig()
     feedback_arc_set: FeedbackArcSetConfig = FeedbackArcSetConfig()
+    joint: JointConfig = JointConfig()
 
     @model_validator(mode="after")
     def _weights_name_members(self) -> DenoiseConfig:

@@ -86,7 +86,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("component", "INTEGER NOT NULL", "responses that votes connect share it; 0 is the largest"),
         Column("rank", "INTEGER NOT NULL", "1 = best within the component; equals share a rank"),
         Column("score", "DOUBLE NOT NULL", "the ranker's score, higher is better"),
-        Column("strength", "DOUBLE NOT NULL", "Bradley-Terry strength, logits, mean 0 within a prompt"),
+        Column("strength", "DOUBLE NOT NULL", "posterior strength, logits: joint model if used, else Bradley-Terry"),
         Column("strength_se", "DOUBLE NOT NULL", "its posterior standard deviation, logits"),
     ),
     "ranker_scores": (

@@ -227,3 +227,31 @@ def test_votes_that_came_after_a_run_are_counted(tmp_path: Path) -> None:
     again = denoise(path)
     with curate.open(path) as store:
         assert store.newer_votes(again.run) == 0
+
+
+def test_the_joint_ranker_learns_who_votes_without_looking(tmp_path: Path) -> None:
+    """Two careful annotators agree on every prompt; a third, busier one always says left. The joint order is theirs."""
+    pairs = [(a, b) for i, a in enumerate("abcde") for b in "abcde"[i + 1 :]]
+    rows = []
+    for prompt in range(12):
+        for k, (a, b) in enumerate(pairs):
+            shown, other = (a, b) if (k + prompt) % 2 else (b, a)
+            careful = "left" if shown == a else "right"
+            rows += [f"p{prompt:02} {shown} {other} {careful} ann", f"p{prompt:02} {shown} {other} {careful} bob"]
+            rows += [f"p{prompt:02} {shown} {other} left lefty{n}" for n in range(3)]
+    path = store_of(tmp_path, *rows)
+    report = denoise(path, config=DenoiseConfig(ranker="joint"))
+    assert (report.ranker, report.unsolved) == ("joint", {})
+    frame = rankings(path)
+    orders = frame.group_by("prompt_id", maintain_order=True).agg("response_id")["response_id"].to_list()
+    assert orders == [["a", "b", "c", "d", "e"]] * 12
+    assert "rank_joint" in frame.columns
+
+
+def test_the_joint_model_is_fitted_only_where_it_takes_part(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    denoise(path)
+    assert "rank_joint" not in rankings(path).columns
+    weighed = denoise(path, config=DenoiseConfig(weights={"bradley-terry": 1.0, "joint": 3.0}))
+    assert weighed.weights == {"bradley-terry": 0.25, "joint": 0.75}
+    assert "rank_joint" in rankings(path).columns

@@ -9,6 +9,7 @@ from curate.rankers.borda import Borda
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.ensemble import Ensemble, combine
 from curate.rankers.feedback_arc_set import FeedbackArcSet
+from curate.rankers.joint import Joint
 from curate.rankers.pagerank import PageRank
 from curate.rankers.ranks import ranks
 from curate.rankers.win_rate import WinRate
@@ -27,6 +28,7 @@ RANKERS: dict[RankerName, Callable[[DenoiseConfig], Ranker]] = {
     ),
     "win-rate": lambda _: WinRate(),
     "borda": lambda _: Borda(),
+    "joint": lambda config: Joint(ties=config.joint.ties),
 }
 
 
@@ -41,6 +43,7 @@ __all__ = [
     "BradleyTerry",
     "Ensemble",
     "FeedbackArcSet",
+    "Joint",
     "PageRank",
     "Ranker",
     "Ranking",

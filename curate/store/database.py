@@ -167,7 +167,7 @@ class Store:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
 
         prompt_id, response_id, model, component, rank (1 = best), score (higher is better), strength and strength_se
-        (Bradley-Terry, logits), and ``rank_NAME`` for every ranker that took part.
+        (logits; of the joint model where it took part, else of Bradley-Terry), and ``rank_NAME`` for every ranker used.
         Raises CurateError where there is no such run.
         """
         run_id = self.denoise_run(run)

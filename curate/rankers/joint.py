@@ -1,0 +1,203 @@
+"""The joint ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
+
+A vote of annotator a on responses l (left) and r of a prompt sees the advantage d = discrimination[a] (θₗ − θᵣ) +
+bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (1967) say. θ has a normal prior, shared by
+prompts (curate.rankers.joint_prior); annotators have one of their own (joint_annotators). The fit alternates, as
+expectation and maximisation do, between a normal posterior of θ and one step each for annotators and both priors;
+strengths are measured so that the mean discrimination is 1.
+
+What may be missing, and what is then assumed:
+* annotator ids: all anonymous votes are one annotator's; where there are no others, its discrimination is 1;
+* known sides: no bias enters the vote;
+* models: each response is a model of its own, so that one variance serves all; with one prompt this is Bradley-Terry
+  with a ridge that is fitted too;
+* ties: they then never happen, and a vote is Bradley and Terry's.
+both_bad is a tie here (``load_votes`` leaves such votes out where the config says that they say nothing of the order);
+abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes together (joint_columns.group_share).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rankers import joint_annotators, joint_prior, joint_structure
+from curate.rankers.base import Float, Ranking
+from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE, Annotators
+from curate.rankers.joint_columns import Columns, columns_of
+from curate.rankers.joint_posterior import Likelihood, Posterior, newton_step
+from curate.rankers.joint_prior import Prior
+from curate.rankers.joint_votes import TieModel, tie_share
+from curate.rankers.result import ranking_of
+from curate.votes import VoteArrays
+
+EXACT = 1e-6
+"""Largest error of a prompt's strengths (Posterior.error) at which it counts as solved."""
+LAST_STEPS = 50
+"""Newton steps at most, once annotators and priors stand."""
+EAGER = 15
+"""Rounds of whole steps; then variances go half of the way, since with few votes they would swing for ever."""
+
+
+@dataclass(frozen=True)
+class JointFit:
+    """The posterior of all that the votes depend on."""
+
+    strength: Float
+    """(R,) posterior mean, logits of an annotator of discrimination 1; higher is better."""
+    deviation: Float
+    """(R,) posterior standard deviation, logits."""
+    covariance: tuple[Float, ...]
+    """(B, N, N) posterior covariance of each batch of ``votes.graphs``."""
+    model_mean: Float
+    """(M,) mean strength of each model, logits."""
+    model_deviation: Float
+    """(M,) its posterior standard deviation."""
+    prior: Prior
+    annotators: Annotators
+    """A + 1 rows, the last for all anonymous votes."""
+    discrimination: Float
+    """(A,) at least 0; mean 1 over those with votes. Near 0: votes without looking."""
+    left_bias: Float
+    """(A,) advantage of the response shown left, logits."""
+    tie_share: Float
+    """(A,) share of ties on equals."""
+    iterations: int
+    """Rounds of posterior, annotators and priors, and Newton steps after them."""
+    solved: npt.NDArray[np.bool_]
+    """(P,) annotators and priors came to rest, and the prompt's strengths are exact for them."""
+
+    def ranking(self, votes: VoteArrays) -> Ranking:
+        """The order of the strengths. votes: those of the fit."""
+        iterations = np.full(len(votes.prompts), self.iterations)
+        return ranking_of(votes, self.strength, solved=self.solved, iterations=iterations)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Ranks by posterior mean of strength in the joint model."""
+
+    ties: TieModel = "davidson"
+    nodes: int = 3
+    """Quadrature nodes over each gap's uncertainty; 1 = Laplace's approximation."""
+    tolerance: float = 1e-3
+    """Annotators and priors are at rest when a round moves no strength by more, logits (_State.change_from)."""
+    max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        if self.ties not in get_args(TieModel):
+            raise ValueError(f"ties is '{self.ties}'; expected davidson or rao-kupper")
+        if self.nodes < 1 or self.max_iterations < 1 or not self.tolerance > 0:
+            raise ValueError("nodes and max_iterations must be at least 1, and tolerance above 0")
+
+    def __call__(self, votes: VoteArrays, /) -> Ranking:
+        return self.fit(votes).ranking(votes)
+
+    def fit(self, votes: VoteArrays, /) -> JointFit:
+        """The posterior of strengths, models, annotators and priors."""
+        columns = columns_of(votes)
+        state, spent, rested = self._rest(columns)
+        for last in range(1, LAST_STEPS + 1):
+            posterior = newton_step(state.strength, state.means, state.prior, self._votes(columns, state))
+            spread = _towards(columns.gap_variance(posterior.covariance), state.gap_variance, _pace(last))
+            state = state._replace(strength=posterior.strength, means=posterior.means, gap_variance=spread)
+            if (posterior.error <= EXACT).all():
+                break
+        return self._fit(columns, state, posterior, spent + last, (posterior.error <= EXACT) & rested)
+
+    def _rest(self, columns: Columns) -> tuple[_State, int, bool]:
+        """Annotators and priors at rest, the rounds spent, and whether it is so.
+
+        First with models that do not move together and prompts of one scale; then with what the votes show of these.
+        """
+        state = _State(
+            strength=np.zeros(columns.responses),
+            means=np.zeros(columns.models),
+            gap_variance=np.full(len(columns.left), 2 * joint_prior.LIKELY_VARIANCE),
+            prior=joint_prior.first_prior(columns),
+            annotators=joint_annotators.first_guess(columns, self.ties),
+        )
+        plain = True
+        for spent in range(1, self.max_iterations + 1):
+            new, posterior = self._round(columns, state, spent)
+            change, state = new.change_from(state), new
+            if change <= self.tolerance and plain:
+                plain = False
+                state = state._replace(prior=joint_structure.open_up(state.prior, columns, posterior.moments))
+                if state.prior.shrinkage == 1 and state.prior.scale_variance == 0:
+                    return state, spent, True
+            elif change <= self.tolerance:
+                return state, spent, True
+        return state, self.max_iterations, False
+
+    def _round(self, columns: Columns, old: _State, spent: int) -> tuple[_State, Posterior]:
+        """One step each for strengths, annotators and priors."""
+        posterior = newton_step(old.strength, old.means, old.prior, self._votes(columns, old))
+        strength, means, pace = posterior.strength, posterior.means, _pace(spent)
+        spread = _towards(columns.gap_variance(posterior.covariance), old.gap_variance, pace)
+        gap = strength[columns.left] - strength[columns.right]
+        people = joint_annotators.improve(old.annotators, columns, gap, spread, self.ties, self.nodes)
+        people = joint_annotators.improve_prior(people, pace)
+        moments = posterior.moments
+        prior = joint_prior.improve_variances(old.prior, columns, moments, means, posterior.means_covariance, pace)
+        prior = joint_structure.improve_structure(prior, old.prior, columns, moments, pace)
+        return _State(strength, means, spread, prior, people), posterior
+
+    def _votes(self, columns: Columns, state: _State) -> Likelihood:
+        return Likelihood(columns, state.annotators, state.gap_variance, self.ties, self.nodes)
+
+    def _fit(
+        self, columns: Columns, state: _State, posterior: Posterior, iterations: int, solved: npt.NDArray[np.bool_]
+    ) -> JointFit:
+        deviation = np.zeros(columns.responses)
+        covariance = tuple(block.matrices(posterior.covariance) for block in columns.blocks)
+        for block, matrices in zip(columns.blocks, covariance, strict=True):
+            deviation[block.slots] = np.sqrt(np.einsum("bii->bi", matrices))
+        value = state.annotators.value[:-1]
+        return JointFit(
+            strength=state.strength,
+            deviation=deviation,
+            covariance=covariance,
+            model_mean=state.means,
+            model_deviation=np.sqrt(np.diagonal(posterior.means_covariance)),
+            prior=state.prior,
+            annotators=state.annotators,
+            discrimination=value[:, DISCRIMINATION],
+            left_bias=value[:, BIAS],
+            tie_share=tie_share(self.ties, value[:, TIE], value[:, BIAS]),
+            iterations=iterations,
+            solved=solved,
+        )
+
+
+class _State(NamedTuple):
+    """What a round improves."""
+
+    strength: Float
+    """(R,)"""
+    means: Float
+    """(M,)"""
+    gap_variance: Float
+    """(V,) of the posterior."""
+    prior: Prior
+    annotators: Annotators
+
+    def change_from(self, old: _State) -> float:
+        """Largest change of a strength, or a tenth of that of a log scale or of the prior's covariance."""
+        pairs = [
+            (self.strength, old.strength),
+            (self.prior.covariance / 10, old.prior.covariance / 10),
+            (self.prior.log_scale / 10, old.prior.log_scale / 10),
+        ]
+        return max(float(np.abs(new - before).max(initial=0.0)) for new, before in pairs)
+
+
+def _pace(spent: int) -> float:
+    return 1.0 if spent <= EAGER else 0.5
+
+
+def _towards(new: Float, old: Float, pace: float) -> Float:
+    return new if pace == 1 else old + pace * (new - old)

@@ -1,0 +1,416 @@
+"""The joint ranker: its derivatives, its slow twin, what it becomes when something is missing, and what it gains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from curate.agreement import kendall_tau
+from curate.rankers import BradleyTerry
+from curate.rankers.joint import Joint
+from curate.rankers.joint_annotators import BIAS, TIE, Annotators, _sums, first_guess, scored
+from curate.rankers.joint_columns import columns_of, group_share
+from curate.rankers.joint_posterior import Likelihood, newton_step
+from curate.rankers.joint_prior import Prior
+from curate.rankers.joint_votes import MODELS, TieModel, log_chance, tie_parameter, tie_share
+from curate.simulate import World, draw_outcomes, simulate_world
+from curate.votes import VoteArrays
+from schemas.config import SimulateConfig
+from tests.strategies import prompt_sets, random_wins, relabelled, reversed_votes, votes_from, votes_from_wins
+
+TIES: tuple[TieModel, ...] = ("davidson", "rao-kupper")
+ALONE = votes_from_wins(random_wins(8, 2.0, seed=3))
+
+
+@cache
+def world(**changes: float) -> World:
+    shape = {"prompts": 40, "models": 10, "annotators": 25, "votes_per_pair": 1.5, "spammers": 0.2, "seed": 7}
+    return simulate_world(SimulateConfig(**(shape | changes)))
+
+
+def tau(scores: np.ndarray, made: World) -> float:
+    return float(np.nanmean(kendall_tau(scores, made.responses.strength.ravel(), made.votes.offsets)))
+
+
+# The likelihood.
+
+
+@given(d=st.floats(-30, 30), t=st.floats(0.01, 5), side=st.sampled_from([-1.0, 0.0, 1.0]))
+@pytest.mark.parametrize("ties", TIES)
+def test_slopes_are_the_derivatives_of_the_log_chance(ties: TieModel, d: float, t: float, side: float) -> None:
+    one, step = np.array([1.0]), 1e-3 * min(t, 1.0)
+
+    def at(dd: float, tt: float) -> float:
+        return MODELS[ties].log_chance((d + dd * step) * one, (t + tt * step) * one, side * one)[0]
+
+    slopes = [part[0] for part in MODELS[ties].slopes(d * one, t * one, side * one)]
+    numeric = [
+        (at(1, 0) - at(-1, 0)) / (2 * step),
+        (at(0, 1) - at(0, -1)) / (2 * step),
+        (at(1, 0) - 2 * at(0, 0) + at(-1, 0)) / step**2,
+        (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4 * step**2),
+        (at(0, 1) - 2 * at(0, 0) + at(0, -1)) / step**2,
+    ]
+    np.testing.assert_allclose(slopes, numeric, atol=1e-4 / min(t, 1.0) ** 2)
+
+
+@given(d=st.floats(-700, 700), t=st.floats(1e-6, 30))
+@pytest.mark.parametrize("ties", TIES)
+def test_the_three_outcomes_have_all_the_chance(ties: TieModel, d: float, t: float) -> None:
+    chance = [np.exp(MODELS[ties].log_chance(np.array(d), np.array(t), np.array(side))) for side in (1.0, -1.0, 0.0)]
+    assert sum(chance) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_the_tie_parameter_gives_its_share_of_ties(ties: TieModel) -> None:
+    t = np.array([tie_parameter(ties, 0.3)])
+    assert tie_share(ties, t, np.zeros(1)) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_gradients_of_annotators_are_those_of_the_expected_log_likelihood(ties: TieModel) -> None:
+    columns = columns_of(world().votes)
+    dice = np.random.default_rng(0)
+    gap, variance = dice.normal(size=len(columns.left)), dice.uniform(0.1, 2, len(columns.left))
+    people = first_guess(columns, ties)
+    people = replace(people, value=people.value + dice.uniform(0, 0.5, people.value.shape))
+    gradient, curvature = _sums(people, columns, gap, variance, ties, 3)
+
+    def expected(value: np.ndarray) -> np.ndarray:
+        d, t = replace(people, value=value).advantage(columns, gap)
+        deviation = value[columns.annotator, 0] * np.sqrt(variance)
+        each = columns.weight * log_chance(ties, d, deviation, t, columns.side, 3)
+        return np.bincount(columns.annotator, each, columns.annotators)
+
+    for k in range(3):
+        step = 1e-5 * np.eye(3)[k]
+        numeric = (expected(people.value + step) - expected(people.value - step)) / 2e-5
+        np.testing.assert_allclose(gradient[:, k], numeric, atol=1e-4)
+        later, _ = _sums(replace(people, value=people.value + step), columns, gap, variance, ties, 3)
+        np.testing.assert_allclose(curvature[:, k], (gradient - later) / 1e-5, atol=0.02)
+
+
+# The posterior, beside a slow twin.
+
+SMALL = replace(
+    votes_from(
+        [
+            ("p", "a", "b", "left"),
+            ("p", "b", "c", "tie"),
+            ("p", "a", "c", "left", 2.0),
+            ("q", "x", "y", "right"),
+            ("q", "x", "y", "tie"),
+            ("r", "u", "v", "left"),
+            ("r", "v", "w", "both_bad"),
+        ]
+    ),
+    response_model=np.array([0, 1, 2, 0, -1, 1, 1, 2]),
+    models=("one", "two", "three"),
+    annotator=np.array([0, 1, 0, 1, -1, 0, 1]),
+    annotators=("ann", "bob"),
+)
+SHARED = np.array([[1.2, 0.4, -0.3], [0.4, 0.9, 0.1], [-0.3, 0.1, 1.0]])
+
+
+def small_prior() -> Prior:
+    return Prior(0.8, 1.1, SHARED, 0.5, np.array([0.2, 0.0, -0.3]), 0.1)
+
+
+def small_covariance(prior: Prior) -> np.ndarray:
+    """(8, 8) of the strengths, models integrated out, cell by cell; least eigenvalue of C shared by nobody."""
+    model, prompt = SMALL.response_model, SMALL.response_prompt
+    covariance = np.zeros((8, 8))
+    for i in range(8):
+        for j in range(8):
+            known = model[i] >= 0 and model[j] >= 0
+            if known and model[i] == model[j]:
+                covariance[i, j] += prior.mean_variance
+            if prompt[i] == prompt[j] and known:
+                covariance[i, j] += np.exp(2 * prior.log_scale[prompt[i]]) * SHARED[model[i], model[j]]
+                if i != j and model[i] == model[j]:
+                    covariance[i, j] -= np.exp(2 * prior.log_scale[prompt[i]]) * np.linalg.eigvalsh(SHARED)[0]
+            if i == j and not known:
+                covariance[i, j] = prior.mean_variance + np.exp(2 * prior.log_scale[prompt[i]]) * prior.variance
+    return covariance
+
+
+def test_the_posterior_is_that_of_a_plain_optimiser_with_all_cells_written_out() -> None:
+    columns, prior = columns_of(SMALL), small_prior()
+    people = replace(first_guess(columns, "davidson"), value=np.array([[1.3, 0.2, -0.5], [0.7, -0.4, 0.1], [1, 0, -1]]))
+    votes = Likelihood(columns, people, np.zeros(7), "davidson", 1)
+    strength, means = np.zeros(8), np.zeros(3)
+    for _ in range(12):
+        posterior = newton_step(strength, means, prior, votes)
+        strength, means = posterior.strength, posterior.means
+    assert posterior.error.max() < 1e-12
+
+    precision = np.linalg.inv(small_covariance(prior))
+
+    def lost(theta: np.ndarray) -> float:
+        total = theta @ precision @ theta / 2
+        for vote in range(7):
+            rate, bias, tie = people.value[SMALL.annotator[vote]]
+            d = rate * (theta[SMALL.left[vote]] - theta[SMALL.right[vote]]) + bias
+            weights = [np.exp(d / 2), np.exp(-d / 2), np.exp(tie), np.exp(tie)]
+            total -= SMALL.weight[vote] * np.log(weights[SMALL.outcome[vote]] / sum(weights[:3]))
+        return total
+
+    found = minimize(lost, np.zeros(8), method="BFGS", options={"gtol": 1e-9})
+    np.testing.assert_allclose(strength, found.x, atol=1e-5)
+
+    step, one = 1e-3, np.eye(8)
+    hessian = [
+        [
+            sum(s * u * lost(strength + step * (s * one[i] + u * one[j])) for s in (1, -1) for u in (1, -1))
+            / (4 * step**2)
+            for j in range(8)
+        ]
+        for i in range(8)
+    ]
+    expected = np.linalg.inv(np.array(hessian))
+    for block in columns.blocks:
+        for slots, covariance in zip(block.slots, block.matrices(posterior.covariance), strict=True):
+            np.testing.assert_allclose(covariance, expected[np.ix_(slots, slots)], atol=1e-4)
+
+
+def test_a_long_step_is_shortened_until_the_posterior_rises() -> None:
+    """Far from the answer curvature says little, and a whole Newton step would fly off."""
+    columns = columns_of(ALONE)
+    votes = Likelihood(columns, first_guess(columns, "davidson"), np.zeros(len(columns.left)), "davidson", 1)
+    prior = Prior(0.0, 1e4, np.zeros((0, 0)), 1.0, np.zeros(1), 0.0)
+    strength, means = np.linspace(-40, 40, 8), np.zeros(0)
+    for _ in range(60):
+        posterior = newton_step(strength, means, prior, votes)
+        strength, means = posterior.strength, posterior.means
+    assert posterior.error.max() < 1e-9
+
+
+def test_a_variance_scored_on_known_values_is_theirs() -> None:
+    values = np.array([3.0, -1.0, 2.0, 0.5])
+    variance = 1.0
+    for _ in range(50):
+        variance = scored(variance, float((values**2).sum()), 4, 4.0, 1.0, 0.0, 1.0)
+    assert variance == pytest.approx((values**2).mean())
+
+
+# What it becomes when something is missing.
+
+
+@pytest.mark.parametrize("models", [(), tuple(f"m{i}" for i in range(8))])
+def test_one_prompt_without_annotators_and_ties_is_ridge_bradley_terry(models: tuple[str, ...]) -> None:
+    """With Laplace's approximation it is so exactly, the ridge being one over the whole prior variance."""
+    number = np.arange(8, dtype=np.int32) if models else np.full(8, -1, dtype=np.int32)
+    keep = ALONE.outcome < 2
+    votes = replace(
+        ALONE,
+        response_model=number,
+        models=models,
+        sides_known=np.zeros(len(keep), dtype=np.bool_),
+    )
+    fit = Joint(nodes=1).fit(votes)
+    assert fit.solved.all()
+    ridge = 1 / (fit.prior.variance + fit.prior.mean_variance)
+    np.testing.assert_allclose(fit.strength, BradleyTerry(ridge)(votes).scores, atol=1e-4)
+    assert kendall_tau(Joint().fit(votes).strength, fit.strength, votes.offsets)[0] > 0.9
+
+
+def test_anonymous_votes_have_one_annotator_of_discrimination_1() -> None:
+    votes = replace(world().votes, annotator=np.full_like(world().votes.annotator, -1), annotators=())
+    fit = Joint().fit(votes)
+    assert fit.annotators.value[-1, 0] == pytest.approx(1)
+    assert len(fit.discrimination) == 0
+    assert fit.solved.all()
+    assert tau(fit.strength, world()) > tau(BradleyTerry()(votes).scores, world())
+
+
+def test_responses_of_no_model_share_one_variance() -> None:
+    votes = replace(world().votes, response_model=np.full_like(world().votes.response_model, -1), models=())
+    fit = Joint().fit(votes)
+    assert fit.prior.mean_variance == 0
+    assert len(fit.model_mean) == 0
+    assert fit.solved.all()
+    assert tau(fit.strength, world()) > tau(BradleyTerry()(votes).scores, world())
+
+
+def test_without_ties_nobody_ties() -> None:
+    fit = Joint().fit(world(ties=0.0).votes)
+    assert fit.tie_share.max() < 1e-12
+
+
+def test_unknown_sides_have_no_bias_and_no_meaning() -> None:
+    votes = replace(world().votes, sides_known=np.zeros(len(world().votes.left), dtype=np.bool_))
+    swap = np.random.default_rng(0).random(len(votes.left)) < 0.5
+    swapped = replace(
+        votes,
+        left=np.where(swap, votes.right, votes.left),
+        right=np.where(swap, votes.left, votes.right),
+        outcome=np.where(swap, np.array([1, 0, 2, 3], dtype=np.int8)[votes.outcome], votes.outcome),
+    )
+    fit = Joint().fit(votes)
+    np.testing.assert_allclose(Joint().fit(swapped).strength, fit.strength, atol=1e-8)
+    assert np.abs(fit.left_bias).max() < 1e-12
+
+
+def test_both_bad_is_a_tie() -> None:
+    votes = world().votes
+    same = replace(votes, outcome=np.where(votes.outcome == 2, 3, votes.outcome).astype(np.int8))
+    assert np.array_equal(Joint().fit(same).strength, Joint().fit(votes).strength)
+
+
+def test_a_ranking_of_k_counts_as_k_less_1_votes() -> None:
+    rows = [("p", "a", "b", "left"), ("p", "a", "c", "left"), ("p", "b", "c", "left"), ("p", "a", "b", "right")]
+    votes = replace(votes_from(rows), group=np.array([5, 5, 5, -1], dtype=np.int32))
+    assert group_share(votes).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 1])
+    pair = replace(votes, group=np.array([0, 1, 2, 2], dtype=np.int32))
+    assert group_share(pair).tolist() == [1, 1, 1, 1]
+
+
+@settings(max_examples=15, deadline=None)
+@given(votes=prompt_sets())
+def test_scores_are_finite_whatever_the_graph(votes: VoteArrays) -> None:
+    ranking = Joint()(votes)
+    assert np.isfinite(ranking.scores).all()
+    assert ranking.solved.all()
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_voteless_prompts_and_no_prompts_are_answered(ties: TieModel) -> None:
+    silent = Joint(ties)(votes_from([], silent=[("p", "a"), ("p", "b"), ("q", "c")]))
+    assert silent.scores.tolist() == [0, 0, 0]
+    assert silent.solved.all()
+    assert len(Joint(ties)(votes_from([])).scores) == 0
+
+
+# Symmetries.
+
+
+def test_the_same_votes_give_the_same_bytes() -> None:
+    assert Joint().fit(world().votes).strength.tobytes() == Joint().fit(world().votes).strength.tobytes()
+
+
+def test_renumbering_responses_renumbers_the_ranking() -> None:
+    votes = world().votes
+    renumbered, new = relabelled(votes, seed=1)
+    model = np.empty_like(votes.response_model)
+    model[new] = votes.response_model
+    fit = Joint().fit(replace(renumbered, response_model=model))
+    np.testing.assert_allclose(fit.strength[new], Joint().fit(votes).strength, atol=1e-8)
+
+
+def test_exchanging_the_sides_turns_the_biases_and_nothing_else() -> None:
+    votes = world().votes
+    mirrored = replace(reversed_votes(votes), left=votes.right, right=votes.left)
+    fit, other = Joint().fit(votes), Joint().fit(mirrored)
+    np.testing.assert_allclose(other.strength, fit.strength, atol=1e-8)
+    np.testing.assert_allclose(other.left_bias, -fit.left_bias, atol=1e-8)
+    np.testing.assert_allclose(other.discrimination, fit.discrimination, atol=1e-8)
+
+
+def test_a_vote_of_weight_2_is_two_votes() -> None:
+    votes = world().votes
+    twice = np.repeat(np.arange(len(votes.left)), 2)
+    columns = ("left", "right", "outcome", "weight", "sides_known", "annotator", "group")
+    repeated = replace(votes, **{name: getattr(votes, name)[twice] for name in columns})
+    heavy = Joint().fit(replace(votes, weight=votes.weight * 2))
+    np.testing.assert_allclose(Joint().fit(repeated).strength, heavy.strength, atol=1e-8)
+
+
+# What it finds and gains.
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_it_comes_closer_to_the_truth_than_bradley_terry(ties: TieModel) -> None:
+    ranking = Joint(ties)(world().votes)
+    assert ranking.solved.all()
+    assert tau(ranking.scores, world()) > tau(BradleyTerry()(world().votes).scores, world()) + 0.03
+
+
+def test_spammers_have_discrimination_near_0() -> None:
+    made = world(votes_per_pair=4.0)
+    fit, spammer = Joint().fit(made.votes), made.annotators.spammer
+    busy = np.bincount(made.annotator, minlength=25) > 100
+    assert fit.discrimination[spammer & busy].max() < 0.2
+    assert np.median(fit.discrimination[~spammer & busy]) > 0.9
+    assert np.corrcoef(fit.discrimination[busy], made.annotators.discrimination[busy])[0, 1] > 0.9
+
+
+def test_biases_ties_and_variances_are_found() -> None:
+    made = world(votes_per_pair=6.0, prompts=60, left_bias=0.6, spammers=0.0, seed=1)
+    fit = Joint().fit(made.votes)
+    assert fit.annotators.mean[BIAS] == pytest.approx(0.6, abs=0.15)
+    assert fit.annotators.mean[TIE] == pytest.approx(np.log(2 * 0.15 / 0.85 * np.cosh(0.3)), abs=0.15)
+    unit = made.annotators.discrimination.mean()  # strengths are told for a mean discrimination of 1
+    own = made.responses.strength - made.responses.model_strength[made.responses.model]
+    assert np.sqrt(fit.prior.variance) == pytest.approx(unit * own.std(), rel=0.1)
+    assert np.corrcoef(fit.model_mean, made.responses.model_strength)[0, 1] > 0.95
+
+
+def test_deviations_tell_how_far_the_truth_is() -> None:
+    made = world(votes_per_pair=3.0)
+    fit = Joint().fit(made.votes)
+    truth = made.responses.strength * made.annotators.discrimination.mean()
+    centred = truth - truth.mean(axis=1, keepdims=True)
+    found = fit.strength.reshape(truth.shape)
+    error = found - found.mean(axis=1, keepdims=True) - centred
+    assert np.sqrt((error**2).mean()) == pytest.approx(np.sqrt((fit.deviation**2).mean()), rel=0.2)
+
+
+def moving_together() -> tuple[VoteArrays, np.ndarray]:
+    """Votes where the first half of the models rises on the prompts on which the second half falls."""
+    made, dice = world(), np.random.default_rng(5)
+    model = made.responses.model
+    strength = np.where(model < 5, 1, -1) * dice.normal(0, 1.2, (40, 1)) + dice.normal(0, 0.5, model.shape)
+    gap = strength.ravel()[made.left] - strength.ravel()[made.right]
+    return replace(made.votes, outcome=draw_outcomes(dice, gap, made.annotators, made.annotator)), strength.ravel()
+
+
+def test_models_that_move_together_are_found_and_used() -> None:
+    votes, truth = moving_together()
+    fit = Joint().fit(votes)
+    assert fit.solved.all()
+    assert fit.prior.shrinkage < 0.5
+    assert (fit.prior.covariance[:5, :5] > 0).all()
+    assert (fit.prior.covariance[:5, 5:] < 0).all()
+    alone = replace(votes, response_model=np.full_like(votes.response_model, -1), models=())
+    gain = kendall_tau(fit.strength, truth, votes.offsets) - kendall_tau(
+        Joint().fit(alone).strength, truth, votes.offsets
+    )
+    assert np.nanmean(gain) > 0.02
+
+
+def test_models_that_do_not_move_together_are_left_alone() -> None:
+    fit = Joint().fit(world().votes)
+    assert fit.prior.shrinkage == 1
+    assert np.array_equal(fit.prior.covariance, fit.prior.variance * np.eye(10))
+
+
+def test_few_prompts_shrink_correlations_hard() -> None:
+    votes, _ = moving_together()
+    assert Joint().fit(votes.of_prompts(np.arange(40) < 3)).prior.shrinkage > 0.75
+
+
+# How it ends.
+
+
+def test_a_fit_cut_short_says_so() -> None:
+    fit = Joint(max_iterations=2).fit(world().votes)
+    assert not fit.solved.any()
+
+
+def test_hyperparameters_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="davidson or rao-kupper"):
+        Joint("coin")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="tolerance above 0"):
+        Joint(tolerance=0.0)
+
+
+def test_annotators_without_votes_stay_at_the_prior() -> None:
+    votes = replace(world().votes, annotators=(*world().votes.annotators, "newcomer"))
+    people: Annotators = Joint().fit(votes).annotators
+    np.testing.assert_allclose(people.value[-2, 1:], people.mean[1:], atol=1e-3)
