@@ -25,6 +25,8 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/rankers.py $(if $(DATA),--votes $(DATA))
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/accuracy.py --prompts 100 --seeds 2
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m cli.reference > docs/cli.md
