@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cli import denoise, export, ingest, simulate, status
+from cli import annotators, denoise, export, ingest, simulate, status
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ COMMANDS = (
     ingest.rejects,
     denoise.denoise,
     denoise.rankings,
+    annotators.annotators,
     export.export,
     simulate.simulate,
     simulate.compare,

@@ -1,5 +1,6 @@
 """Whole jobs over a store, as plain functions: ``from pipelines import ingest, denoise, export``."""
 
+from pipelines.annotators import annotators
 from pipelines.comparison import compare
 from pipelines.denoising import denoise
 from pipelines.exporting import export
@@ -8,4 +9,4 @@ from pipelines.recipe import load_recipe, run
 from pipelines.simulation import simulate
 from pipelines.status import status
 
-__all__ = ["compare", "denoise", "export", "ingest", "load_recipe", "run", "simulate", "status"]
+__all__ = ["annotators", "compare", "denoise", "export", "ingest", "load_recipe", "run", "simulate", "status"]
