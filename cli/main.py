@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, export, ingest, simulate, status
+from cli import annotators, denoise, export, ingest, simulate, status, validate
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ COMMANDS = (
     export.export,
     simulate.simulate,
     simulate.compare,
+    validate.validate,
     status.status,
     status.run,
 )

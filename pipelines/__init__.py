@@ -9,4 +9,15 @@ from pipelines.recipe import load_recipe, run
 from pipelines.simulation import simulate
 from pipelines.status import status
 
-__all__ = ["annotators", "compare", "denoise", "export", "ingest", "load_recipe", "run", "simulate", "status"]
+__all__ = [
+    "annotators",
+    "compare",
+    "denoise",
+    "export",
+    "ingest",
+    "load_recipe",
+    "run",
+    "simulate",
+    "status",
+    "validate",
+]

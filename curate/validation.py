@@ -1,0 +1,312 @@
+"""Cross-validation of rankers: votes held out in whole units, and the log odds that each method gives to them.
+
+The joint model states its own chances. All other methods state only scores: a gap in score becomes log odds by one
+slope, fitted by maximum likelihood to votes that the scores had not seen (a part of the training votes, held out once
+more), since scores always agree too well with the votes they were made from. No method sees a held-out vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit, log_expit, logsumexp
+
+from curate.denoise import SINGLE_RANKERS, cover, group_of
+from curate.rankers import Joint, Ranking, build, combine
+from curate.rankers.joint import JointFit
+from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE
+from curate.rankers.joint_columns import group_share
+from curate.rankers.joint_votes import MODELS, TieModel, quadrature
+from curate.rankers.result import TIE_DECIMALS
+from curate.votes import LEFT, RIGHT, VoteArrays
+from schemas.config import DenoiseConfig, RankerName
+from schemas.validation import HoldOut
+
+NODES = 9
+"""Quadrature nodes over the posterior of a gap."""
+BINS = 10
+"""Of the calibration error."""
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """S decisive held-out votes on which every method was asked."""
+
+    vote: Int
+    """(S,) their places among all votes."""
+    left: Bool
+    """(S,) whether left was chosen."""
+    weight: Float
+    """(S,) the votes' own, those of a K-wise ranking scaled down to K − 1 votes together."""
+    odds: dict[RankerName, Float]
+    """(S,) log odds of left, given that the vote is decisive, as each method says without having seen the vote."""
+    order: dict[RankerName, Float]
+    """(S,) 1 where the method holds left to be better, −1 right, 0 equal: of its scores, also where these speak so
+    wrongly of other votes that its odds are 0; of the odds for the joint model, which knows the annotator."""
+
+    def loss(self, method: RankerName) -> Float:
+        """(S,) −log of the chance given to what was chosen, nats; lower is better."""
+        loss: Float = -log_expit(np.where(self.left, 1, -1) * self.odds[method])
+        return loss
+
+    def hit(self, method: RankerName) -> Float:
+        """(S,) 1 where the choice was held to be better, 0.5 where both were held equal, else 0."""
+        return (1 + np.where(self.left, 1, -1) * self.order[method]) / 2
+
+
+def units(votes: VoteArrays, by: HoldOut) -> Int:
+    """(V,) 0 … U − 1: votes with the same number are held out together.
+
+    by: "vote" each alone; "pair" all votes on the same two responses; "annotator" all votes of one annotator, anonymous
+    ones each alone. The votes of a K-wise ranking always stay together, and so do units that share one.
+    """
+    count = len(votes.left)
+    alone = np.arange(count)
+    key = {
+        "vote": alone,
+        "pair": np.minimum(votes.left, votes.right).astype(np.int64) * len(votes.responses)
+        + np.maximum(votes.left, votes.right),
+        "annotator": np.where(votes.annotator >= 0, votes.annotator, len(votes.annotators) + alone),
+    }[by]
+    group = np.where(votes.group >= 0, votes.group, int(votes.group.max(initial=-1)) + 1 + alone)
+    _, key = np.unique(key, return_inverse=True)
+    _, group = np.unique(group, return_inverse=True)
+    nodes = count + int(key.max(initial=-1)) + 1  # groups first, then keys: a vote ties its group to its key
+    number = connected_components(coo_array((np.ones(count), (group, count + key)), shape=(nodes, nodes)))[1]
+    found: Int = np.unique(number[group], return_inverse=True)[1]
+    return found
+
+
+def deal(unit: Int, folds: int, rng: np.random.Generator) -> Int:
+    """(V,) the fold, 0 … folds − 1, of each vote: units shuffled and dealt like cards. unit: (V,)."""
+    _, unit = np.unique(unit, return_inverse=True)
+    hand = rng.permutation(int(unit.max(initial=-1)) + 1) % folds
+    return hand[unit]
+
+
+def hold_out(
+    votes: VoteArrays,
+    unit: Int,
+    config: DenoiseConfig,
+    *,
+    folds: int,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+) -> HeldOut:
+    """Every method's log odds for each decisive vote, from the votes of the other folds.
+
+    unit: (V,) as of ``units``, at least as many as folds. A vote is left out where its training votes do not rank its
+    prompt, or do not connect its two responses.
+    """
+    rng = np.random.default_rng(seed)
+    fold = deal(unit, folds, rng)
+    decisive = np.isin(votes.outcome, [LEFT, RIGHT])
+    asked: list[Int] = []
+    answers: list[dict[RankerName, Float]] = []
+    orders: list[dict[RankerName, Float]] = []
+    for k in range(folds):
+        progress(f"fold {k + 1}", k, folds)
+        train = np.flatnonzero(fold != k)
+        part = deal(unit[train], folds, rng)
+        vote, odds, order = _answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config)
+        asked.append(vote)
+        answers.append(odds)
+        orders.append(order)
+    vote = np.concatenate(asked)
+    return HeldOut(
+        vote=vote,
+        left=votes.outcome[vote] == LEFT,
+        weight=(votes.weight * group_share(votes))[vote],
+        odds={name: np.concatenate([odds[name] for odds in answers]) for name in answers[0]},
+        order={name: np.concatenate([order[name] for order in orders]) for name in orders[0]},
+    )
+
+
+def fit_slope(gap: Float, left: Bool, weight: Float) -> float:
+    """The slope, at least 0, whose product with the gap is the likeliest log odds of left.
+
+    A vote each way on a pair of root-mean-square gap is added, so that the slope is finite where no vote goes against
+    the scores. gap: (V,) score left − score right; left: (V,) whether left was chosen; weight: (V,).
+    """
+    size = float(np.sqrt(np.mean(gap**2))) if len(gap) else 0.0
+    if size == 0:
+        return 0.0
+    agreeing = np.append(np.where(left, gap, -gap) / size, [1.0, -1.0])
+    weight = np.append(weight, [1.0, 1.0])
+
+    def uphill(slope: float) -> float:
+        return float((weight * agreeing * expit(-slope * agreeing)).sum())
+
+    if uphill(0.0) <= 0:
+        return 0.0
+    # x σ(−sx) < 0.28 / s for x > 0, and the two added votes pull back by tanh(s / 2): downhill at any s above the sum
+    return float(brentq(uphill, 0.0, 1.0 + weight.sum())) / size
+
+
+def joint_odds(fit: JointFit, train: VoteArrays, held: VoteArrays, ties: TieModel) -> Float:
+    """(V,) log odds of left, given a decision: chances averaged over the posterior of each gap.
+
+    train: the votes of the fit. held: votes on the same responses. An annotator with votes in train has the parameters
+    that they show; for a stranger the chance is averaged over the prior of annotators' discrimination and bias (an
+    average annotator would be too sure where annotators differ). Bias enters where sides are known.
+    """
+    gap = fit.strength[held.left] - fit.strength[held.right]
+    deviation = np.sqrt(np.maximum(_gap_variance(fit, train, held), 0))
+    people = fit.annotators
+    seen = (people.votes > 0)[held.annotator]  # (V,) −1: anonymous, the last
+    own = np.where(seen[:, None], people.value[held.annotator], people.mean)
+    doubt = np.where(seen[:, None], 0.0, np.sqrt(people.spread))  # (V, 3)
+    of_people = list(zip(*quadrature(1 if seen.all() else NODES), strict=True))
+    chance = []
+    for side in (1.0, -1.0):
+        at = []
+        for (a, of_a), (b, of_b), (g, of_g) in product(of_people, of_people, zip(*quadrature(NODES), strict=True)):
+            discrimination = np.maximum(own[:, DISCRIMINATION] + a * doubt[:, DISCRIMINATION], 0)
+            bias = (own[:, BIAS] + b * doubt[:, BIAS]) * held.sides_known
+            advantage = discrimination * (gap + g * deviation) + bias
+            log_chance = MODELS[ties].log_chance(advantage, own[:, TIE], np.full(len(gap), side))
+            at.append(log_chance + np.log(of_a * of_b * of_g))
+        chance.append(logsumexp(at, axis=0))
+    odds: Float = chance[0] - chance[1]
+    return odds
+
+
+def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, float | None]:
+    """The weighted mean and its standard error, which holds clusters to be independent, not the votes within one.
+
+    The linearised variance of a ratio (Cochran, "Sampling Techniques", 1977, §11.8), C / (C − 1) · Σ (sum of a
+    cluster's weighted deviations)² over the squared total weight; None for one cluster. All three are (S,).
+    """
+    total = float(weight.sum())
+    mean = float(weight @ value) / total
+    _, cluster = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(cluster, weights=weight * (value - mean))
+    if len(sums) < 2:
+        return mean, None
+    return mean, float(np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums))) / total
+
+
+def calibration_error(odds: Float, left: Bool, weight: Float) -> float:
+    """ECE: the mean distance between chance and share of left over BINS bins of equal weight, sorted by chance.
+
+    Naeini, Cooper and Hauskrecht, 2015, with equal-count bins. Above 0 by chance alone, the more the fewer votes.
+    """
+    order = np.argsort(odds, kind="stable")
+    w = weight[order]
+    place = (np.cumsum(w) - w / 2) / w.sum()  # in (0, 1)
+    surplus = np.bincount((place * BINS).astype(np.int64), weights=w * (expit(odds[order]) - left[order]))
+    return float(np.abs(surplus).sum() / w.sum())
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What the methods make of some votes. R counts the responses of the prompts that these votes rank."""
+
+    votes: VoteArrays
+    used: Bool
+    """(P,) of all prompts, those ranked."""
+    component: Int
+    """(all responses,)"""
+    scores: dict[RankerName, Float]
+    """(R,) higher is better, of each method that states no chances."""
+    joint: JointFit | None
+
+    def compares(self, votes: VoteArrays) -> Bool:
+        """(V,) whether each of these votes is on two responses of one ranking."""
+        together = self.component[votes.left] == self.component[votes.right]
+        answer: Bool = self.used[votes.response_prompt[votes.left]] & together
+        return answer
+
+    def gap(self, name: RankerName, held: VoteArrays) -> Float:
+        """(V,) score left − score right, exactly 0 where ranks are equal. held: numbered as ``votes``."""
+        scores = np.round(self.scores[name], TIE_DECIMALS)
+        gap: Float = scores[held.left] - scores[held.right]
+        return gap
+
+
+def _fit(votes: VoteArrays, config: DenoiseConfig, *, joint: bool) -> _Fitted:
+    """All methods on these votes; the joint model, which costs most, where asked for or a member of the ensemble."""
+    coverage = cover(votes, config)
+    used = votes.of_prompts(coverage.used)
+    rankings: dict[RankerName, Ranking] = {}
+    fit = None
+    for name in SINGLE_RANKERS:
+        ranker = build(name, config)
+        if not isinstance(ranker, Joint):
+            rankings[name] = ranker(used)
+        elif joint or config.weights.get(name, 0) > 0:
+            fit = ranker.fit(used)
+            rankings[name] = fit.ranking(used)
+    if members := [name for name in rankings if config.weights.get(name, 0) > 0]:
+        group = group_of(used, coverage.component[coverage.used[votes.response_prompt]])
+        weights = [config.weights[name] for name in members]
+        rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
+    scores: dict[RankerName, Float] = {name: found.scores for name, found in rankings.items() if name != "joint"}
+    return _Fitted(used, coverage.used, coverage.component, scores, fit)
+
+
+def _answers(
+    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig
+) -> tuple[Int, dict[RankerName, Float], dict[RankerName, Float]]:
+    """The held votes that the training votes compare, and each method's log odds and order for them.
+
+    train, held: places of votes. part: (train,) those of part 0 are for the slopes, which are fitted to them by the
+    scores of the others.
+    """
+    fitted = _fit(_chosen(votes, train), config, joint=True)
+    assert fitted.joint is not None
+    held = held[fitted.compares(_chosen(votes, held))]
+    asked = _chosen(votes, held).of_prompts(fitted.used)
+
+    inner = _fit(_chosen(votes, train[part != 0]), config, joint=False)
+    tuning = train[(part == 0) & np.isin(votes.outcome[train], [LEFT, RIGHT])]
+    tuning = tuning[inner.compares(_chosen(votes, tuning))]
+    shown = _chosen(votes, tuning).of_prompts(inner.used)
+    weight = (votes.weight * group_share(votes))[tuning]
+
+    gaps = {name: fitted.gap(name, asked) for name in fitted.scores}
+    odds = {name: fit_slope(inner.gap(name, shown), shown.outcome == LEFT, weight) * gap for name, gap in gaps.items()}
+    odds["joint"] = joint_odds(fitted.joint, fitted.votes, asked, config.joint.ties)
+    order = {name: np.sign(gap) for name, gap in gaps.items()}
+    order["joint"] = np.sign(np.round(odds["joint"], TIE_DECIMALS))
+    return held, odds, order
+
+
+def _gap_variance(fit: JointFit, train: VoteArrays, held: VoteArrays) -> Float:
+    """(V,) posterior variance of strength left − strength right."""
+    variance = np.zeros(len(held.left))
+    place = np.arange(len(train.responses)) - train.offsets[train.response_prompt]  # (R,) within the prompt
+    prompt = held.response_prompt[held.left]
+    row = np.full(len(train.prompts), -1)
+    for graphs, matrices in zip(train.graphs, fit.covariance, strict=True):
+        row[:] = -1
+        row[graphs.prompts] = np.arange(len(graphs.prompts))
+        mine = np.flatnonzero(row[prompt] >= 0)
+        b, i, j = row[prompt[mine]], place[held.left[mine]], place[held.right[mine]]
+        variance[mine] = matrices[b, i, i] + matrices[b, j, j] - 2 * matrices[b, i, j]
+    return variance
+
+
+def _chosen(votes: VoteArrays, places: Int) -> VoteArrays:
+    """The votes at these places, in this order, with all responses and annotators."""
+    return replace(
+        votes,
+        left=votes.left[places],
+        right=votes.right[places],
+        outcome=votes.outcome[places],
+        weight=votes.weight[places],
+        sides_known=votes.sides_known[places],
+        annotator=votes.annotator[places],
+        group=votes.group[places],
+    )

@@ -1,0 +1,294 @@
+"""Validation: what is held out, the slope of scores, figures worked out by hand, and who foretells best."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from cli.validate import tell_validate
+from cli.validate import validate as command
+from curate.rankers import BradleyTerry
+from curate.rankers.joint import Joint
+from curate.rankers.joint_votes import TieModel
+from curate.simulate import simulate_world
+from curate.validation import (
+    HeldOut,
+    _chosen,
+    calibration_error,
+    deal,
+    fit_slope,
+    hold_out,
+    joint_odds,
+    mean_and_error,
+    units,
+)
+from curate.votes import TIE, VoteArrays
+from pipelines import ingest, simulate
+from pipelines.progress import silent
+from pipelines.validation import validate
+from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+from schemas.errors import CurateError, UsageError
+from schemas.validation import HoldOut, ValidationReport
+from tests.strategies import votes_from
+
+KINDS: tuple[HoldOut, ...] = ("vote", "pair", "annotator")
+CIRCLE = votes_from([("p", a, b, "left") for a, b in ("ab", "bc", "cd", "de", "ea", "ba", "cb", "dc")])
+ONES = np.ones(4)
+FOUR = np.array([True, True, False, False])
+
+
+def with_ids(votes: VoteArrays, annotator: list[int], group: list[int]) -> VoteArrays:
+    who = tuple(f"w{i}" for i in range(max(annotator, default=-1) + 1))
+    ids = {"annotator": np.array(annotator, dtype=np.int32), "group": np.array(group, dtype=np.int32)}
+    return replace(votes, **ids, annotators=who)
+
+
+# What is held out together.
+
+
+def test_by_vote_each_stands_alone_but_a_ranking_stays_whole() -> None:
+    votes = with_ids(CIRCLE, [-1] * 8, [-1, 5, -1, 5, 2, 2, -1, -1])
+    unit = units(votes, "vote")
+    assert unit[1] == unit[3]
+    assert unit[4] == unit[5]
+    assert len(np.unique(unit)) == 6
+
+
+def test_by_pair_both_directions_of_a_pair_stay_together() -> None:
+    unit = units(CIRCLE, "pair")
+    assert (unit[0], unit[1], unit[2]) == (unit[5], unit[6], unit[7])  # ab and ba, bc and cb, cd and dc
+    assert len(np.unique(unit)) == 5
+
+
+def test_by_pair_a_ranking_ties_its_pairs_together() -> None:
+    votes = with_ids(CIRCLE, [-1] * 8, [-1, -1, -1, -1, -1, 0, 0, -1])  # one ranking of ba and cb
+    assert len(np.unique(units(votes, "pair")[[0, 1, 5, 6]])) == 1
+
+
+def test_by_annotator_people_stay_whole_and_anonymous_votes_stand_alone() -> None:
+    unit = units(with_ids(CIRCLE, [0, 1, 0, 1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1, 3, 3]), "annotator")
+    assert unit[0] == unit[2] != unit[1] == unit[3]
+    assert len(np.unique(unit)) == 5  # two people, two votes alone, one ranking
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), by=st.sampled_from(KINDS), folds=st.integers(2, 5), seed=st.integers(0, 9))
+def test_every_vote_is_in_one_fold_and_no_unit_in_two(data: st.DataObject, by: HoldOut, folds: int, seed: int) -> None:
+    who = data.draw(st.lists(st.integers(-1, 3), min_size=8, max_size=8))
+    group = data.draw(st.lists(st.integers(-1, 3), min_size=8, max_size=8))
+    votes = with_ids(CIRCLE, who, group)
+    unit = units(votes, by)
+    fold = deal(unit, folds, np.random.default_rng(seed))
+    assert fold.shape == (8,)
+    assert set(fold) == set(range(min(folds, len(np.unique(unit)))))
+    cell = np.sort(np.stack([votes.left, votes.right]), axis=0)
+    for i in range(8):
+        for j in range(i):
+            together = group[i] == group[j] >= 0
+            together |= by == "annotator" and who[i] == who[j] >= 0
+            together |= by == "pair" and (cell[:, i] == cell[:, j]).all()
+            assert unit[i] == unit[j] or not together
+            assert fold[i] == fold[j] or unit[i] != unit[j]
+
+
+def test_folds_are_the_seeds() -> None:
+    def folds(seed: int) -> list[int]:
+        found: list[int] = deal(np.arange(40), 5, np.random.default_rng(seed)).tolist()
+        return found
+
+    assert folds(1) == folds(1) != folds(2)
+    assert np.bincount(folds(1)).tolist() == [8] * 5
+
+
+# Scores to log odds.
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_slope_that_made_the_votes_is_found_in_any_unit(scale: float) -> None:
+    dice = np.random.default_rng(0)
+    gap = dice.normal(0, 1, 40_000)
+    left = dice.random(40_000) < expit(1.7 * gap)
+    assert fit_slope(gap * scale, left, np.ones(40_000)) * scale == pytest.approx(1.7, rel=0.03)
+
+
+def test_a_vote_of_weight_2_is_two_votes() -> None:
+    gap, left = np.array([1.0, 1.0, -1.0]), np.array([True, False, False])
+    twice = np.concatenate([np.repeat(gap, 2), []]), np.repeat(left, 2)
+    assert fit_slope(gap, left, 2 * np.ones(3)) == pytest.approx(fit_slope(*twice, np.ones(6)))
+
+
+def test_a_slope_is_finite_without_a_vote_against_and_0_where_scores_say_nothing_or_the_contrary() -> None:
+    gap = np.array([1.0, 2.0, -1.0, -3.0])
+    assert 0 < fit_slope(gap, gap > 0, ONES) < 10
+    assert fit_slope(gap, gap < 0, ONES) == 0
+    assert fit_slope(np.zeros(4), FOUR, ONES) == 0
+    assert fit_slope(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0)) == 0
+
+
+# Figures.
+
+
+def test_who_knows_all_loses_nothing_and_who_knows_nothing_loses_log_2() -> None:
+    sure, blank = np.where(FOUR, 50.0, -50.0), np.zeros(4)
+    odds: dict[RankerName, np.ndarray] = {"joint": sure, "borda": blank, "pagerank": -sure}
+    held = HeldOut(np.arange(4), FOUR, ONES, odds, {name: np.sign(value) for name, value in odds.items()})
+    assert held.loss("joint") == pytest.approx(np.zeros(4), abs=1e-12)
+    assert held.loss("borda") == pytest.approx(np.full(4, np.log(2)))
+    assert held.loss("pagerank") == pytest.approx(np.full(4, 50.0))
+    assert [held.hit(name).mean() for name in ("joint", "borda", "pagerank")] == [1, 0.5, 0]
+
+
+def test_the_error_of_a_mean_counts_clusters_not_votes() -> None:
+    value, cluster = np.array([1.0, 1.0, 3.0, 3.0]), np.array([4, 4, 9, 9])
+    assert mean_and_error(value, ONES, cluster) == (2.0, pytest.approx(1.0))  # of 1 and 3: sd √2, over √2
+    assert mean_and_error(value, ONES, np.arange(4)) == (2.0, pytest.approx(value.std(ddof=1) / 2))
+    assert mean_and_error(value, ONES, np.zeros(4)) == (2.0, None)
+    assert mean_and_error(value, np.array([3.0, 3.0, 1.0, 1.0]), cluster)[0] == 1.5
+
+
+def test_calibration_is_the_distance_between_chance_and_share() -> None:
+    left = np.tile([True, True, True, False], 250)
+    assert calibration_error(np.full(1000, np.log(3)), left, np.ones(1000)) == pytest.approx(0.0, abs=1e-12)
+    assert calibration_error(np.full(1000, 0.0), left, np.ones(1000)) == pytest.approx(0.25)
+    assert calibration_error(np.where(left, 40.0, -40.0), left, np.ones(1000)) == pytest.approx(0.0, abs=1e-12)
+
+
+# The joint model's own chances.
+
+
+@pytest.mark.parametrize("ties", ["davidson", "rao-kupper"])
+def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel) -> None:
+    votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, seed=1)).votes
+    fit = Joint(ties=ties).fit(votes)
+    stranger = votes.annotator == 0
+    fit = replace(fit, annotators=replace(fit.annotators, votes=np.where(np.arange(7) == 0, 0, fit.annotators.votes)))
+    dice = np.random.default_rng(0)
+    theta = np.zeros((len(votes.responses), 20_000))
+    for graphs, matrices in zip(votes.graphs, fit.covariance, strict=True):
+        for slots, matrix in zip(graphs.slots, matrices, strict=True):
+            theta[slots] = dice.multivariate_normal(fit.strength[slots], matrix, 20_000).T
+    own = np.where(stranger[:, None], fit.annotators.mean, fit.annotators.value[votes.annotator])
+    doubt = np.where(stranger[:, None], np.sqrt(fit.annotators.spread), 0.0)  # of a stranger only the prior is known
+    draws = theta[votes.left] - theta[votes.right]
+    care = np.maximum(own[:, :1] + doubt[:, :1] * dice.standard_normal(draws.shape), 0)
+    d = care * draws + own[:, 1:2] + doubt[:, 1:2] * dice.standard_normal(draws.shape)
+    t = own[:, 2:]
+    if ties == "davidson":
+        of = [np.exp(s * d / 2) / (np.exp(d / 2) + np.exp(-d / 2) + np.exp(t)) for s in (1, -1)]
+    else:
+        of = [expit(s * d - t) for s in (1, -1)]
+    left, right = (chance.mean(axis=1) for chance in of)
+    np.testing.assert_allclose(joint_odds(fit, votes, votes, ties), np.log(left / right), atol=0.05)
+
+
+def test_no_side_enters_where_it_is_not_known() -> None:
+    votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, left_bias=2)).votes
+    fit = Joint().fit(votes)
+    blind = replace(votes, sides_known=np.zeros_like(votes.sides_known))
+    turned = replace(blind, left=votes.right, right=votes.left)
+    odds = joint_odds(fit, votes, blind, "davidson")
+    np.testing.assert_allclose(odds, -joint_odds(fit, votes, turned, "davidson"), atol=1e-12)
+    assert (joint_odds(fit, votes, votes, "davidson") - odds).mean() > 0.2
+
+
+# All of it.
+
+
+def test_the_joint_model_foretells_better_than_bradley_terry_where_some_vote_without_looking() -> None:
+    shape = SimulateConfig(prompts=30, models=8, annotators=20, votes_per_pair=2, spammers=0.3, seed=3)
+    votes = simulate_world(shape).votes
+    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), folds=3, seed=0, progress=silent)
+    gain = held.loss("bradley-terry") - held.loss("joint")
+    mean, error = mean_and_error(gain, held.weight, votes.response_prompt[votes.left[held.vote]].astype(np.int64))
+    assert error is not None
+    assert mean > 3 * error
+    assert held.loss("bradley-terry").mean() < np.log(2)
+
+
+def test_no_method_sees_what_it_is_asked() -> None:
+    """Turning the votes of one fold round leaves every method's odds for that fold as they were."""
+    votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
+    unit = units(votes, "vote")
+    first = deal(unit, 3, np.random.default_rng(4)) == 0
+    turned = replace(votes, outcome=np.where(first & (votes.outcome < TIE), 1 - votes.outcome, votes.outcome))
+    one, two = (hold_out(v, unit, DenoiseConfig(), folds=3, seed=4, progress=silent) for v in (votes, turned))
+    asked = first[one.vote]
+    assert asked.any()
+    assert set(one.odds) == {*DenoiseConfig().weights, "win-rate", "borda", "joint", "ensemble"}
+    for name, odds in one.odds.items():
+        np.testing.assert_array_equal(odds[asked], two.odds[name][first[two.vote]])
+    assert not np.allclose(one.odds["joint"][~asked], two.odds["joint"][~asked])
+
+
+def test_only_what_the_training_votes_connect_is_asked() -> None:
+    apart = votes_from([("p", "a", "b", "left")] * 6 + [("p", "c", "d", "left")] * 6 + [("p", "a", "c", "left")])
+    held = hold_out(apart, units(apart, "vote"), DenoiseConfig(), folds=3, seed=0, progress=silent)
+    assert sorted(held.vote) == list(range(12))  # without it, nothing connects a with c
+
+
+def test_bradley_terry_odds_are_its_gap_times_one_slope() -> None:
+    votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
+    fold = deal(units(votes, "vote"), 2, np.random.default_rng(0))
+    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), folds=2, seed=0, progress=silent)
+    strength = BradleyTerry(0.1)(_chosen(votes, np.flatnonzero(fold != 0))).scores
+    mine = held.vote[fold[held.vote] == 0]
+    gap = strength[votes.left[mine]] - strength[votes.right[mine]]
+    odds = held.odds["bradley-terry"][fold[held.vote] == 0]
+    assert odds @ gap > 0
+    np.testing.assert_allclose(odds, gap * (odds @ gap) / (gap @ gap), atol=1e-6)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    shape = SimulateConfig(prompts=8, models=5, annotators=10, votes_per_pair=2, seed=5)
+    simulate(tmp_path / "world", config=shape)
+    ingest([tmp_path / "world" / "votes.csv"], store=tmp_path / "s.duckdb")
+    return tmp_path / "s.duckdb"
+
+
+@pytest.mark.parametrize("by", KINDS)
+def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
+    before = store.read_bytes()
+    report = validate(store, folds=3, by=by)
+    assert store.read_bytes() == before
+    assert report == validate(store, folds=3, by=by)
+    assert report.votes == 160 == report.scored + report.ties + report.not_ranked
+    assert (report.clustered_by, report.clusters) == (("annotator", 10) if by == "annotator" else ("prompt", 8))
+    assert len(report.methods) == 7
+    assert [score.log_loss for score in report.methods] == sorted(score.log_loss for score in report.methods)
+    best = report.methods[0]
+    assert (best.behind, best.behind_se, best.told_apart) == (0, 0, None)
+    for score in report.methods[1:]:
+        assert score.behind == pytest.approx(score.log_loss - best.log_loss)
+        assert score.told_apart in (True, False)
+        assert 0 <= score.accuracy <= 1
+        assert 0 <= score.calibration_error <= 1
+
+
+def test_the_command_prints_best_first_or_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(store=store, folds=2, by="vote", seed=1, as_json=True)
+    report = ValidationReport(**json.loads(capsys.readouterr().out))
+    assert report == validate(store, folds=2, seed=1)
+    tell_validate(report)
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[2:]] == [score.method for score in report.methods]
+    assert f"these votes speak for {report.methods[0].method}" in err
+
+
+def test_too_few_votes_are_refused_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("prompt_id,left,right,winner\np1,a,b,left\np2,a,b,left\np3,a,b,tie\n")
+    ingest([tmp_path / "v.csv"], store=tmp_path / "s.duckdb")
+    with pytest.raises(CurateError, match="too few votes for 5 folds: by vote they are 3") as refusal:
+        validate(tmp_path / "s.duckdb")
+    assert refusal.value.hint
+    with pytest.raises(CurateError, match="too few votes: no decisive one"):
+        validate(tmp_path / "s.duckdb", folds=2)
+    with pytest.raises(UsageError, match="1 folds"):
+        validate(tmp_path / "s.duckdb", folds=1)
