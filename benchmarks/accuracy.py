@@ -1,7 +1,7 @@
 """How close the rankers come to the truth of simulated worlds, and how well they foretell held-out votes of real ones.
 
     python -m benchmarks.accuracy --prompts 200 --seeds 5
-    python -m benchmarks.accuracy --votes votes.csv --columns prompt_id,response_a,response_b,winner,annotator_id
+    python -m benchmarks.accuracy --votes votes.csv
 
 Worlds are those of curate.simulate: 19 models, 120 annotators of uneven activity. tau is Kendall's tau-b to the true
 strengths, mean over prompts; ± is its standard error over seeds. Exits with 1 when a goal is missed.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from curate.agreement import best_of, kendall_tau, top1
 from curate.rankers import BradleyTerry, build
@@ -27,7 +27,10 @@ from curate.rankers.base import Ranker
 from curate.rankers.joint import Joint, JointFit
 from curate.rankers.joint_votes import quadrature
 from curate.simulate import simulate_world
+from curate.store import Store
+from curate.store.rankings import load_votes
 from curate.votes import VoteArrays
+from pipelines import ingest
 from schemas.config import DenoiseConfig, SimulateConfig
 
 ALLOWED_LOSS = 0.005
@@ -43,7 +46,7 @@ Scenario = tuple[float, float, float]
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.votes:
-        hold_out(read(options.votes, options.columns.split(","), options.sides, options.models), options.seeds)
+        hold_out(read(options.votes), options.seeds)
         return 0
     methods: dict[str, Ranker] = {
         name: Joint() if name == "joint" else build(name, DenoiseConfig()) for name in options.methods.split(",")
@@ -61,11 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ties", type=float, nargs="+", default=[0.15])
     parser.add_argument("--methods", default="bradley-terry,win-rate,borda,pagerank,ensemble,joint")
     parser.add_argument("--votes", type=Path, help="a CSV of votes instead of simulated ones: hold-out evaluation")
-    parser.add_argument(
-        "--columns", default="prompt_id,response_a,response_b,winner", help="and an annotator's, if any"
-    )
-    parser.add_argument("--sides", action="store_true", help="the first response was shown left")
-    parser.add_argument("--models", action="store_true", help="responses are called by their models")
     return parser
 
 
@@ -193,35 +191,13 @@ def _chosen(votes: VoteArrays, keep: np.ndarray) -> VoteArrays:
     return replace(votes, **{name: getattr(votes, name)[keep] for name in columns})
 
 
-def read(path: Path, columns: Sequence[str], sides: bool, models: bool) -> VoteArrays:
-    """Votes from a CSV's prompt, two responses, winner (a | b | tie, or left | right | tie) and annotator, if named."""
-    table = pl.read_csv(path, infer_schema=False)
-    prompt, left, right, winner, *annotator = (table[name].to_numpy() for name in columns)
-    outcome = np.select([np.isin(winner, words) for words in (["a", "left"], ["b", "right"], ["tie"])], [0, 1, 2], -1)
-    if (outcome < 0).any():
-        row = int((outcome < 0).argmax())
-        raise SystemExit(f"{path}: vote {row + 1} has winner '{winner[row]}'; expected a, b, left, right or tie")
-    names = pl.DataFrame({"prompt": np.r_[prompt, prompt], "response": np.r_[left, right]})
-    keys = names.unique().sort("prompt", "response").with_row_index("number")
-    number = names.join(keys, on=["prompt", "response"], how="left", maintain_order="left")["number"].to_numpy()
-    people, who = np.unique(annotator[0], return_inverse=True) if annotator else ((), np.full(len(left), -1))
-    made, model = np.unique(keys["response"].to_numpy(), return_inverse=True)
-    count = len(left)
-    return VoteArrays(
-        left=number[:count].astype(np.int32),
-        right=number[count:].astype(np.int32),
-        outcome=outcome.astype(np.int8),
-        weight=np.ones(count),
-        sides_known=np.full(count, sides),
-        annotator=who.astype(np.int32),
-        group=np.full(count, -1, dtype=np.int32),
-        response_prompt=(keys["prompt"].rank("dense").to_numpy() - 1).astype(np.int32),
-        response_model=(model if models else np.full(len(keys), -1)).astype(np.int32),
-        prompts=tuple(keys["prompt"].unique().sort()),
-        responses=tuple(f"{p}/{r}" for p, r in keys.select("prompt", "response").rows()),
-        models=tuple(made) if models else (),
-        annotators=tuple(people),
-    )
+def read(path: Path) -> VoteArrays:
+    """The votes of a file, as ``curate ingest`` reads it."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "votes.duckdb"
+        ingest(path, store)
+        with Store.open(store) as opened:
+            return load_votes(opened).votes
 
 
 if __name__ == "__main__":

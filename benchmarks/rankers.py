@@ -3,7 +3,7 @@
     python -m benchmarks.rankers --prompts 500 --responses 19 --votes-per-pair 1.1
 
 Peers run prompt by prompt, as they are meant to, on all prompts unless --peer-prompts says fewer; then their time is
-scaled up and the table says so. Exits with 1 when a goal is missed.
+scaled up and the table says so. Exits with 1 when a goal is missed; votes of your own (--votes) have none.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import choix
 import networkx as nx
 import numpy as np
-import polars as pl
 
 from curate.rankers import build
 from curate.rankers.base import Ranking
+from curate.store import Store
+from curate.store.rankings import load_votes
 from curate.votes import VoteArrays
-from schemas.config import RANKER_NAMES, DenoiseConfig
+from pipelines import ingest
+from schemas.config import DenoiseConfig, RankerName
 
 Value = TypeVar("Value")
 
@@ -36,7 +39,7 @@ TIMES_FASTER = 50.0
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.votes:
-        votes = read(options.votes, options.columns.split(","))
+        votes = read(options.votes)
     else:
         votes = simulate(options.prompts, options.responses, options.votes_per_pair, options.seed)
     graphs, seconds = timed(lambda: replace(votes).graphs)
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "feedback-arc-set": time_peer("cvxpy + HiGHS", by_plain_program, wins, options.program_prompts),
     }
     print_table(ours, rankings, peers)
-    return report_goals(ours, rankings, peers)
+    # The goals are set for the simulated workload: a handful of prompts leaves nothing to batch.
+    return 0 if options.votes else report_goals(ours, rankings, peers)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--votes-per-pair", type=float, default=1.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--votes", type=Path, help="a CSV of votes instead of simulated ones")
-    parser.add_argument("--columns", default="prompt_id,response_a,response_b,winner", help="its four columns")
     parser.add_argument("--peer-prompts", type=int, default=0, help="prompts given to choix and networkx; 0 = all")
     parser.add_argument("--program-prompts", type=int, default=3, help="prompts given to the plain integer program")
     return parser
@@ -84,18 +87,13 @@ def simulate(prompts: int, responses: int, votes_per_pair: float, seed: int) -> 
     )
 
 
-def read(path: Path, columns: Sequence[str]) -> VoteArrays:
-    """Votes from a CSV's prompt, two responses and winner (a | b | tie, or left | right | tie)."""
-    prompt, left, right, winner = (pl.read_csv(path)[name].cast(pl.String).to_numpy() for name in columns)
-    outcome = np.select([np.isin(winner, words) for words in (["a", "left"], ["b", "right"], ["tie"])], [0, 1, 2], -1)
-    if (outcome < 0).any():
-        row = int((outcome < 0).argmax())
-        raise SystemExit(f"{path}: vote {row + 1} has winner '{winner[row]}'; expected a, b, left, right or tie")
-    names = pl.DataFrame({"prompt": np.r_[prompt, prompt], "response": np.r_[left, right]})
-    keys = names.unique().sort("prompt", "response").with_row_index("number")
-    number = names.join(keys, on=["prompt", "response"], how="left", maintain_order="left")["number"].to_numpy()
-    of_prompt = keys["prompt"].rank("dense").to_numpy().astype(np.int64) - 1
-    return _votes(number[: len(prompt)], number[len(prompt) :], outcome, of_prompt)
+def read(path: Path) -> VoteArrays:
+    """The votes of a file, as ``curate ingest`` reads it."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "votes.duckdb"
+        ingest(path, store)
+        with Store.open(store) as opened:
+            return load_votes(opened).votes
 
 
 def _votes(left: np.ndarray, right: np.ndarray, outcome: np.ndarray, response_prompt: np.ndarray) -> VoteArrays:
@@ -131,7 +129,7 @@ def time_rankers(votes: VoteArrays) -> tuple[dict[str, float], dict[str, Ranking
     """Seconds and answer of every ranker, after a first run on a small world that loads what is loaded late."""
     small = simulate(4, 6, 1.0, 0)
     seconds, rankings = {}, {}
-    for name in RANKER_NAMES:
+    for name in get_args(RankerName):
         ranker = build(name, DenoiseConfig())
         ranker(small)
         rankings[name], seconds[name] = timed(lambda ranker=ranker: ranker(votes))

@@ -15,15 +15,6 @@ OnError = Literal["stop", "reject"]
 Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
 RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda", "joint"]
-RANKER_NAMES: tuple[RankerName, ...] = (
-    "bradley-terry",
-    "pagerank",
-    "feedback-arc-set",
-    "ensemble",
-    "win-rate",
-    "borda",
-    "joint",
-)
 
 
 class Mapping(Document):
