@@ -22,7 +22,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 # Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
-bench: $(VENV)/installed-dev
+bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/rankers.py $(if $(DATA),--votes $(DATA))
 	$(BIN)/python benchmarks/calibration.py
@@ -43,6 +43,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-dev
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

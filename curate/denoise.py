@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,12 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.agreement import components, cyclic_triads, kendall_tau, pairs_covered
-from curate.rankers import BradleyTerry, Joint, Ranking, build, combine
+from curate.annotators import spam_probability
+from curate.bootstrap import rank_draws, rank_interval
+from curate.certainty import LEVEL, rank_intervals
+from curate.rankers import Joint, Ranking, build, combine
+from curate.rankers.joint import JointFit
+from curate.rankers.stack import Stack
 from curate.votes import BOTH_BAD, TIE, VoteArrays
-from schemas.config import DenoiseConfig, RankerName
+from schemas.config import DenoiseConfig, MethodName, RankerName
 
-SINGLE_RANKERS: tuple[RankerName, ...] = ("bradley-terry", "pagerank", "feedback-arc-set", "win-rate", "borda", "joint")
-"""The rankers that the ensemble may have as members."""
+SINGLE_RANKERS: tuple[RankerName, ...] = (
+    "bradley-terry",
+    "pagerank",
+    "rate-pagerank",
+    "feedback-arc-set",
+    "weighted-feedback-arc-set",
+    "crowd-bt",
+    "win-rate",
+    "borda",
+    "joint",
+)
+"""The rankers that an ensemble may have as members."""
+OF_ANNOTATORS: tuple[RankerName, ...] = ("weighted-feedback-arc-set", "crowd-bt")
+"""Those that without annotators are feedback-arc-set and bradley-terry once more."""
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -55,19 +72,17 @@ class Denoised:
     """(R,) responses with different numbers in one prompt cannot be compared."""
     connected: npt.NDArray[np.bool_]
     """(P,) the prompt is one component."""
-    rankings: dict[RankerName, Ranking]
-    """Every single ranker, and the ensemble where it has members."""
-    strength: Float
-    """(R,) posterior mean strength, logits: of the joint model where it took part, else of Bradley-Terry."""
-    strength_se: Float
-    """(R,) its posterior standard deviation, logits."""
+    rankings: dict[MethodName, Ranking]
+    """Every single ranker, and the ensemble and the stack where there are any."""
+    joint: JointFit
+    """The posterior of the strengths."""
 
     @property
     def group(self) -> Int:
         """(R,) a label that no two components share: ranks are counted within it."""
         return group_of(self.votes, self.component)
 
-    def agreement(self) -> dict[tuple[RankerName, RankerName], Float]:
+    def agreement(self) -> dict[tuple[MethodName, MethodName], Float]:
         """(P,) Kendall tau-b between every two rankers; NaN where the prompt is not connected."""
         offsets = self.votes.offsets
         return {
@@ -91,34 +106,60 @@ def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
 
 
 def rank_all(
-    votes: VoteArrays, coverage: Coverage, config: DenoiseConfig, *, progress: Callable[[str, int, int], None]
+    votes: VoteArrays,
+    coverage: Coverage,
+    config: DenoiseConfig,
+    *,
+    stack: Stack | None = None,
+    progress: Callable[[str, int, int], None],
 ) -> Denoised:
-    """Every ranker on the prompts that the votes cover well enough; the joint model only where it takes part."""
+    """Every ranker on the prompts that the votes cover well enough."""
     used = votes.of_prompts(coverage.used)
     component = coverage.component[coverage.used[votes.response_prompt]]
-    rankings: dict[RankerName, Ranking] = {}
-    strength, deviation = BradleyTerry(ridge=config.bradley_terry.ridge).posterior(used)
-    asked = [name for name in SINGLE_RANKERS if name != "joint" or takes_part("joint", config)]
-    for i, name in enumerate(asked):
-        progress(name, i, len(asked))
+    rankings: dict[MethodName, Ranking] = {}
+    names = rankers_of(used, config)
+    for i, name in enumerate(names):
+        progress(name, i, len(names))
         ranker = build(name, config)
         if isinstance(ranker, Joint):
-            fit = ranker.fit(used)
-            rankings[name], strength, deviation = fit.ranking(used), fit.strength, fit.deviation
+            joint = ranker.fit(used)
+            rankings[name] = joint.ranking(used)
         else:
             rankings[name] = ranker(used)
-    if members := members_of(config):
+    if members := members_of(config, names):
         weights = [config.weights[name] for name in members]
         group = group_of(used, component)
         rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
+    if stack is not None:
+        rankings["stack"] = stack.combine(used, rankings)
     return Denoised(
         votes=used,
         component=component,
         connected=(coverage.status == "ranked")[coverage.used],
         rankings=rankings,
-        strength=strength,
-        strength_se=deviation,
+        joint=joint,
     )
+
+
+def intervals(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> tuple[Int, Int]:
+    """(R,) best and (R,) worst rank of each response's 90% interval, counted within components.
+
+    Where the joint model has a part in the method, these are of its posterior; else people are drawn again and the
+    method ranks anew (curate.bootstrap).
+    """
+    votes, joint = denoised.votes, denoised.joint
+    if method == "joint" or method == "stack" or (method == "ensemble" and config.weights.get("joint", 0) > 0):
+        return rank_intervals(votes, joint.strength, joint.covariance, denoised.component)
+    group = np.unique(denoised.group, return_inverse=True)[1]
+    return rank_interval(rank_draws(votes, build(method, config), group=group, seed=0), LEVEL)
+
+
+def without_spammers(votes: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, npt.NDArray[np.bool_]]:
+    """The votes but for those of likely spammers (above ``config.max_spammer``), and (A,) who these are."""
+    if config.max_spammer >= 1 or not votes.annotators:
+        return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
+    spammer = spam_probability(Joint(ties=config.joint.ties).fit(votes)) > config.max_spammer
+    return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
 
 
 def group_of(votes: VoteArrays, component: Int) -> Int:
@@ -127,12 +168,12 @@ def group_of(votes: VoteArrays, component: Int) -> Int:
     return label
 
 
-def takes_part(name: RankerName, config: DenoiseConfig) -> bool:
-    """Whether the run's ranking rests on that ranker. (The joint model costs more than the others together.)"""
-    return config.ranker == name or (config.ranker == "ensemble" and config.weights.get(name, 0) > 0)
+def rankers_of(votes: VoteArrays, config: DenoiseConfig) -> list[RankerName]:
+    """The single rankers to run, in their own order: those that these votes tell apart, and those asked for."""
+    asked = {config.ranker, *(name for name, weight in config.weights.items() if weight > 0)}
+    return [name for name in SINGLE_RANKERS if votes.annotators or name not in OF_ANNOTATORS or name in asked]
 
 
-def members_of(config: DenoiseConfig) -> list[RankerName]:
-    """The ensemble's members, in the rankers' own order."""
-    weighed = [name for name in SINGLE_RANKERS if config.weights.get(name, 0) > 0]
-    return [name for name in weighed if name != "joint" or takes_part(name, config)]
+def members_of(config: DenoiseConfig, names: Sequence[RankerName]) -> list[RankerName]:
+    """The ensemble's members among these rankers."""
+    return [name for name in names if config.weights.get(name, 0) > 0]

@@ -8,17 +8,18 @@ more), since scores always agree too well with the votes they were made from. No
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit, logsumexp, stdtrit
 
-from curate.denoise import SINGLE_RANKERS, cover, group_of
+from curate.denoise import cover, group_of, rankers_of
 from curate.rankers import Joint, Ranking, build, combine
 from curate.rankers.joint import JointFit
 from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE
@@ -26,13 +27,15 @@ from curate.rankers.joint_columns import group_share
 from curate.rankers.joint_votes import MODELS, TieModel, quadrature
 from curate.rankers.result import TIE_DECIMALS
 from curate.votes import LEFT, RIGHT, VoteArrays
-from schemas.config import DenoiseConfig, RankerName
-from schemas.validation import HoldOut
+from schemas.config import DenoiseConfig, MethodName, RankerName
+from schemas.validation import HoldOut, MethodScore
 
 NODES = 9
 """Quadrature nodes over the posterior of a gap."""
 BINS = 10
 """Of the calibration error."""
+LEVEL = 0.05
+"""Two methods are told apart where a difference as large has less than this chance between equals."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -49,18 +52,22 @@ class HeldOut:
     """(S,) whether left was chosen."""
     weight: Float
     """(S,) the votes' own, those of a K-wise ranking scaled down to K − 1 votes together."""
-    odds: dict[RankerName, Float]
+    fold: Int
+    """(S,) the fold that each was held out with."""
+    odds: dict[MethodName, Float]
     """(S,) log odds of left, given that the vote is decisive, as each method says without having seen the vote."""
-    order: dict[RankerName, Float]
+    order: dict[MethodName, Float]
     """(S,) 1 where the method holds left to be better, −1 right, 0 equal: of its scores, also where these speak so
     wrongly of other votes that its odds are 0; of the odds for the joint model, which knows the annotator."""
+    slopes: dict[RankerName, float]
+    """Log odds by unit of score, mean over folds; 1 for the joint model, whose strengths are logits."""
 
-    def loss(self, method: RankerName) -> Float:
+    def loss(self, method: MethodName) -> Float:
         """(S,) −log of the chance given to what was chosen, nats; lower is better."""
         loss: Float = -log_expit(np.where(self.left, 1, -1) * self.odds[method])
         return loss
 
-    def hit(self, method: RankerName) -> Float:
+    def hit(self, method: MethodName) -> Float:
         """(S,) 1 where the choice was held to be better, 0.5 where both were held equal, else 0."""
         return (1 + np.where(self.left, 1, -1) * self.order[method]) / 2
 
@@ -112,24 +119,22 @@ def hold_out(
     rng = np.random.default_rng(seed)
     fold = deal(unit, folds, rng)
     decisive = np.isin(votes.outcome, [LEFT, RIGHT])
-    asked: list[Int] = []
-    answers: list[dict[RankerName, Float]] = []
-    orders: list[dict[RankerName, Float]] = []
+    answers = []
     for k in range(folds):
         progress(f"fold {k + 1}", k, folds)
         train = np.flatnonzero(fold != k)
         part = deal(unit[train], folds, rng)
-        vote, odds, order = _answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config)
-        asked.append(vote)
-        answers.append(odds)
-        orders.append(order)
-    vote = np.concatenate(asked)
+        answers.append(_answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config))
+    vote = np.concatenate([answer.vote for answer in answers])
+    names = list(answers[0].odds)
     return HeldOut(
         vote=vote,
         left=votes.outcome[vote] == LEFT,
         weight=(votes.weight * group_share(votes))[vote],
-        odds={name: np.concatenate([odds[name] for odds in answers]) for name in answers[0]},
-        order={name: np.concatenate([order[name] for order in orders]) for name in orders[0]},
+        fold=fold[vote],
+        odds={name: np.concatenate([answer.odds[name] for answer in answers]) for name in names},
+        order={name: np.concatenate([answer.order[name] for answer in answers]) for name in names},
+        slopes={name: float(np.mean([answer.slopes[name] for answer in answers])) for name in answers[0].slopes},
     )
 
 
@@ -180,6 +185,32 @@ def joint_odds(fit: JointFit, train: VoteArrays, held: VoteArrays, ties: TieMode
         chance.append(logsumexp(at, axis=0))
     odds: Float = chance[0] - chance[1]
     return odds
+
+
+def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
+    """Every method on the held-out votes, lowest log-loss first. cluster: (S,) votes of one are not independent."""
+    losses = {name: held.loss(name) for name in held.odds}
+    order = sorted(losses, key=lambda name: mean_and_error(losses[name], held.weight, cluster)[0])
+    freedom = len(np.unique(cluster)) - 1
+
+    def score(name: MethodName) -> MethodScore:
+        loss, loss_se = mean_and_error(losses[name], held.weight, cluster)
+        accuracy, accuracy_se = mean_and_error(held.hit(name), held.weight, cluster)
+        behind, behind_se = mean_and_error(losses[name] - losses[order[0]], held.weight, cluster)
+        apart = None if behind_se is None else behind > behind_se * float(stdtrit(freedom, 1 - LEVEL / 2))
+        return MethodScore(
+            method=name,
+            log_loss=loss,
+            log_loss_se=loss_se,
+            accuracy=accuracy,
+            accuracy_se=accuracy_se,
+            calibration_error=calibration_error(held.odds[name], held.left, held.weight),
+            behind=behind,
+            behind_se=behind_se,
+            told_apart=None if name == order[0] else apart,
+        )
+
+    return tuple(score(name) for name in order)
 
 
 def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, float | None]:
@@ -241,7 +272,7 @@ def _fit(votes: VoteArrays, config: DenoiseConfig, *, joint: bool) -> _Fitted:
     used = votes.of_prompts(coverage.used)
     rankings: dict[RankerName, Ranking] = {}
     fit = None
-    for name in SINGLE_RANKERS:
+    for name in rankers_of(votes, config):
         ranker = build(name, config)
         if not isinstance(ranker, Joint):
             rankings[name] = ranker(used)
@@ -252,35 +283,43 @@ def _fit(votes: VoteArrays, config: DenoiseConfig, *, joint: bool) -> _Fitted:
         group = group_of(used, coverage.component[coverage.used[votes.response_prompt]])
         weights = [config.weights[name] for name in members]
         rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
-    scores: dict[RankerName, Float] = {name: found.scores for name, found in rankings.items() if name != "joint"}
-    return _Fitted(used, coverage.used, coverage.component, scores, fit)
+    stated: dict[RankerName, Float] = {name: found.scores for name, found in rankings.items() if name != "joint"}
+    return _Fitted(used, coverage.used, coverage.component, stated, fit)
 
 
-def _answers(
-    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig
-) -> tuple[Int, dict[RankerName, Float], dict[RankerName, Float]]:
+class _Answers(NamedTuple):
+    """One fold of a HeldOut."""
+
+    vote: Int
+    odds: dict[MethodName, Float]
+    order: dict[MethodName, Float]
+    slopes: dict[RankerName, float]
+
+
+def _answers(votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig) -> _Answers:
     """The held votes that the training votes compare, and each method's log odds and order for them.
 
     train, held: places of votes. part: (train,) those of part 0 are for the slopes, which are fitted to them by the
     scores of the others.
     """
-    fitted = _fit(_chosen(votes, train), config, joint=True)
+    fitted = _fit(votes.of_votes(train), config, joint=True)
     assert fitted.joint is not None
-    held = held[fitted.compares(_chosen(votes, held))]
-    asked = _chosen(votes, held).of_prompts(fitted.used)
+    held = held[fitted.compares(votes.of_votes(held))]
+    asked = votes.of_votes(held).of_prompts(fitted.used)
 
-    inner = _fit(_chosen(votes, train[part != 0]), config, joint=False)
+    inner = _fit(votes.of_votes(train[part != 0]), config, joint=False)
     tuning = train[(part == 0) & np.isin(votes.outcome[train], [LEFT, RIGHT])]
-    tuning = tuning[inner.compares(_chosen(votes, tuning))]
-    shown = _chosen(votes, tuning).of_prompts(inner.used)
+    tuning = tuning[inner.compares(votes.of_votes(tuning))]
+    shown = votes.of_votes(tuning).of_prompts(inner.used)
     weight = (votes.weight * group_share(votes))[tuning]
 
     gaps = {name: fitted.gap(name, asked) for name in fitted.scores}
-    odds = {name: fit_slope(inner.gap(name, shown), shown.outcome == LEFT, weight) * gap for name, gap in gaps.items()}
+    slopes = {name: fit_slope(inner.gap(name, shown), shown.outcome == LEFT, weight) for name in gaps}
+    odds: dict[MethodName, Float] = {name: slopes[name] * gap for name, gap in gaps.items()}
     odds["joint"] = joint_odds(fitted.joint, fitted.votes, asked, config.joint.ties)
-    order = {name: np.sign(gap) for name, gap in gaps.items()}
+    order: dict[MethodName, Float] = {name: np.sign(gap) for name, gap in gaps.items()}
     order["joint"] = np.sign(np.round(odds["joint"], TIE_DECIMALS))
-    return held, odds, order
+    return _Answers(held, odds, order, {**slopes, "joint": 1.0})
 
 
 def _gap_variance(fit: JointFit, train: VoteArrays, held: VoteArrays) -> Float:
@@ -296,17 +335,3 @@ def _gap_variance(fit: JointFit, train: VoteArrays, held: VoteArrays) -> Float:
         b, i, j = row[prompt[mine]], place[held.left[mine]], place[held.right[mine]]
         variance[mine] = matrices[b, i, i] + matrices[b, j, j] - 2 * matrices[b, i, j]
     return variance
-
-
-def _chosen(votes: VoteArrays, places: Int) -> VoteArrays:
-    """The votes at these places, in this order, with all responses and annotators."""
-    return replace(
-        votes,
-        left=votes.left[places],
-        right=votes.right[places],
-        outcome=votes.outcome[places],
-        weight=votes.weight[places],
-        sides_known=votes.sides_known[places],
-        annotator=votes.annotator[places],
-        group=votes.group[places],
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,21 +70,29 @@ class VoteArrays:
             offsets=self.offsets,
         )
 
+    def of_votes(self, places: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> VoteArrays:
+        """The votes at these places, in this order (or those of a (V,) mask), with all responses and annotators."""
+        return replace(
+            self,
+            left=self.left[places],
+            right=self.right[places],
+            outcome=self.outcome[places],
+            weight=self.weight[places],
+            sides_known=self.sides_known[places],
+            annotator=self.annotator[places],
+            group=self.group[places],
+        )
+
     def of_prompts(self, keep: npt.NDArray[np.bool_]) -> VoteArrays:
         """The same votes for the chosen prompts only, renumbered. keep: (P,)."""
         response = keep[self.response_prompt]  # (R,)
-        vote = response[self.left]  # (V,)
         number = (np.cumsum(response) - 1).astype(np.int32)
         prompt = (np.cumsum(keep) - 1).astype(np.int32)
+        votes = self.of_votes(response[self.left])
         return replace(
-            self,
-            left=number[self.left[vote]],
-            right=number[self.right[vote]],
-            outcome=self.outcome[vote],
-            weight=self.weight[vote],
-            sides_known=self.sides_known[vote],
-            annotator=self.annotator[vote],
-            group=self.group[vote],
+            votes,
+            left=number[votes.left],
+            right=number[votes.right],
             response_prompt=prompt[self.response_prompt[response]],
             response_model=self.response_model[response],
             prompts=tuple(compress(self.prompts, keep)),

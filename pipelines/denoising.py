@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.denoise import Coverage, Denoised, cover, members_of, rank_all
-from curate.rankers import ranks
+from curate.certainty import expected_tau
+from curate.denoise import Coverage, Denoised, cover, intervals, rank_all, without_spammers
+from curate.design import design_of
+from curate.rankers import Ranking, ranks
+from curate.stacking import Choice, choose
 from curate.store import Store
 from curate.store.rankings import load_votes, save_rankings
 from curate.store.runs import Run, recall, record
 from curate.votes import VoteArrays
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
-from schemas.config import DenoiseConfig
-from schemas.reports import DenoiseReport
+from schemas.config import DenoiseConfig, MethodName, RankerName
+from schemas.reports import AutoReport, DenoiseReport, DesignReport
 
 Float = npt.NDArray[np.float64]
 
@@ -49,20 +55,47 @@ def denoise(
         done = recall(opened, run.run_id)
         if done is not None:
             return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})
-        coverage = cover(loaded.votes, config)
-        denoised = rank_all(loaded.votes, coverage, config, progress=progress)
+        votes, spammers = without_spammers(loaded.votes, config)
+        coverage = cover(votes, config)
+        choice = choose(votes.of_prompts(coverage.used), config, progress=progress) if config.ranker == "auto" else None
+        denoised = rank_all(votes, coverage, config, stack=choice.stack if choice else None, progress=progress)
+        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice)
         progress("writing", 0, 0)
-        report = _report(run.run_id, str(store), coverage, denoised, config)
+        report = _report(run.run_id, str(store), result)
         with opened.transaction():
             save_rankings(
                 opened,
                 run.run_id,
-                rankings=_rankings(denoised, config),
+                rankings=_rankings(result),
                 ranker_scores=_ranker_scores(denoised),
-                prompt_stats=_prompt_stats(loaded.votes, coverage, denoised, config),
+                prompt_stats=_prompt_stats(result),
             )
             record(opened, run, report.model_dump(mode="json"))
         return report
+
+
+@dataclass(frozen=True)
+class _Result:
+    """All that a run found."""
+
+    config: DenoiseConfig
+    given: VoteArrays
+    votes: VoteArrays
+    """Without those of spammers."""
+    spammers: npt.NDArray[np.bool_]
+    """(A,)"""
+    coverage: Coverage
+    denoised: Denoised
+    choice: Choice | None
+
+    @property
+    def method(self) -> MethodName:
+        """Whose order the ranking is."""
+        return self.choice.method if self.choice else cast("MethodName", self.config.ranker)
+
+    @property
+    def final(self) -> Ranking:
+        return self.denoised.rankings[self.method]
 
 
 def _ids(votes: VoteArrays) -> list[pl.Series]:
@@ -70,15 +103,29 @@ def _ids(votes: VoteArrays) -> list[pl.Series]:
     return [prompts.gather(votes.response_prompt), pl.Series("response_id", votes.responses, pl.String)]
 
 
-def _rankings(denoised: Denoised, config: DenoiseConfig) -> pl.DataFrame:
-    final = denoised.rankings[config.ranker]
+def _rankings(result: _Result) -> pl.DataFrame:
+    denoised, joint = result.denoised, result.denoised.joint
+    low, high = intervals(denoised, result.method, result.config)
     return pl.DataFrame(_ids(denoised.votes)).with_columns(
         component=denoised.component.astype(np.int32),
-        rank=ranks(final.scores, denoised.group).astype(np.int32),
-        score=final.scores,
-        strength=denoised.strength,
-        strength_se=denoised.strength_se,
+        rank=ranks(result.final.scores, denoised.group).astype(np.int32),
+        score=result.final.scores,
+        strength=joint.strength,
+        strength_se=joint.deviation,
+        covariance=_covariance_rows(denoised),
+        best_rank=low.astype(np.int32),
+        worst_rank=high.astype(np.int32),
     )
+
+
+def _covariance_rows(denoised: Denoised) -> pl.Series:
+    """(R,) lists: a response's covariances with those of its prompt, in their order."""
+    rows = pl.Series(dtype=pl.List(pl.Float32))
+    numbers = np.zeros(0, dtype=np.int64)
+    for graphs, matrices in zip(denoised.votes.graphs, denoised.joint.covariance, strict=True):
+        lists = pl.Series(matrices.reshape(-1, matrices.shape[2]).astype(np.float32)).cast(pl.List(pl.Float32))
+        rows, numbers = rows.append(lists), np.append(numbers, graphs.slots.ravel())
+    return rows.gather(np.argsort(numbers, kind="stable"))
 
 
 def _ranker_scores(denoised: Denoised) -> pl.DataFrame:
@@ -93,11 +140,12 @@ def _ranker_scores(denoised: Denoised) -> pl.DataFrame:
     )
 
 
-def _prompt_stats(votes: VoteArrays, coverage: Coverage, denoised: Denoised, config: DenoiseConfig) -> pl.DataFrame:
+def _prompt_stats(result: _Result) -> pl.DataFrame:
+    votes, coverage, denoised = result.votes, result.coverage, result.denoised
     responses = np.diff(votes.offsets)
     fas = denoised.rankings["feedback-arc-set"]
     solved = np.logical_and.reduce([ranking.solved for ranking in denoised.rankings.values()])
-    members = set(members_of(config))
+    members = set(_members(result))
     between = [tau for pair, tau in denoised.agreement().items() if members.issuperset(pair)]
     agreement = np.mean(between, axis=0) if between else np.full(len(solved), np.nan)
     return pl.DataFrame(
@@ -111,13 +159,33 @@ def _prompt_stats(votes: VoteArrays, coverage: Coverage, denoised: Denoised, con
             "pairs_possible": (responses * (responses - 1) // 2).astype(np.int32),
             "components": coverage.components.astype(np.int32),
             "cyclic_triads": coverage.triads,
-            "cost": _spread(denoised.rankings[config.ranker].cost, coverage),
+            "cost": _spread(result.final.cost, coverage),
             "fas_cost": _spread(fas.cost, coverage),
             "bound": _spread(fas.bound, coverage),
             "agreement": _spread(agreement, coverage),
+            "expected_tau": _spread(_expected_tau(result), coverage),
             "solved": _spread(solved.astype(np.float64), coverage).fill_null(0) == 1,
         }
     )
+
+
+def _members(result: _Result) -> dict[RankerName, float]:
+    """The rankers behind the method, with their weights: of an ensemble or the stack; else none."""
+    if result.method == "stack":
+        assert result.choice is not None
+        assert result.choice.stack is not None
+        return {name: weight for name, weight in result.choice.stack.weights.items() if weight > 0}
+    if result.method == "ensemble":
+        weights = result.config.weights
+        return {name: weights[name] for name in weights if weights[name] > 0}
+    return {}
+
+
+def _expected_tau(result: _Result) -> Float:
+    """(P,) of the ranked prompts; NaN where one is not connected."""
+    denoised = result.denoised
+    tau = expected_tau(denoised.votes, result.final.scores, denoised.joint.strength, denoised.joint.covariance)
+    return np.where(denoised.connected, tau, np.nan)
 
 
 def _spread(values: Float, coverage: Coverage) -> pl.Series:
@@ -127,22 +195,29 @@ def _spread(values: Float, coverage: Coverage) -> pl.Series:
     return pl.Series(every, nan_to_null=True)
 
 
-def _report(run: str, store: str, coverage: Coverage, denoised: Denoised, config: DenoiseConfig) -> DenoiseReport:
+def _report(run: str, store: str, result: _Result) -> DenoiseReport:
+    coverage, denoised, final = result.coverage, result.denoised, result.final
     rankings, votes = denoised.rankings, denoised.votes
-    fas, final = rankings["feedback-arc-set"], rankings[config.ranker]
+    fas = rankings["feedback-arc-set"]
     status, count = np.unique(coverage.status, return_counts=True)
     unsolved = {name: int((~ranking.solved).sum()) for name, ranking in rankings.items()}
-    weights = {name: config.weights[name] for name in members_of(config)} if config.ranker == "ensemble" else {}
+    weights = _members(result) if result.method == "ensemble" else {}
     return DenoiseReport(
         store=store,
         run=run,
         reused=False,
-        ranker=config.ranker,
+        ranker=result.config.ranker,
+        method=result.method,
+        auto=_auto(result),
+        design=_design(votes),
+        spammers=int(result.spammers.sum()),
+        left_out=len(result.given.left) - len(result.votes.left),
         votes=len(votes.left),
         prompts=len(coverage.status),
         ranked=int(denoised.connected.sum()),
         status=dict(zip(status.tolist(), count.tolist(), strict=True)),
         responses=len(votes.responses),
+        expected_tau=_mean(_expected_tau(result)),
         proved=int(fas.solved.sum()),
         gap=float((fas.cost - fas.bound).clip(0).sum()),
         unsolved={name: n for name, n in unsolved.items() if n},
@@ -150,7 +225,33 @@ def _report(run: str, store: str, coverage: Coverage, denoised: Denoised, config
         contradicted=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else None,
         agreement={f"{a} ~ {b}": _mean(tau) for (a, b), tau in denoised.agreement().items()},
         weights={name: weight / sum(weights.values()) for name, weight in weights.items()},
-        warnings=tuple(_warnings(coverage, denoised)),
+        warnings=tuple(_warnings(result)),
+    )
+
+
+def _design(votes: VoteArrays) -> DesignReport:
+    found = design_of(votes)
+    return DesignReport(
+        design=found.design,
+        coverage=found.coverage,
+        dispersion=None if math.isnan(found.dispersion) else found.dispersion,
+        association=found.association,
+        association_p=found.association_p,
+        words=found.words,
+    )
+
+
+def _auto(result: _Result) -> AutoReport | None:
+    choice = result.choice
+    if choice is None or choice.stack is None:
+        return None
+    return AutoReport(
+        by=choice.by,
+        folds=result.config.auto.folds,
+        prompts=choice.prompts,
+        votes=choice.votes,
+        methods=choice.methods,
+        weights={name: weight for name, weight in choice.stack.weights.items() if weight > 0},
     )
 
 
@@ -160,11 +261,14 @@ def _mean(values: Float) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _warnings(coverage: Coverage, denoised: Denoised) -> list[str]:
+def _warnings(result: _Result) -> list[str]:
+    coverage, denoised = result.coverage, result.denoised
     apart = int((coverage.status == "disconnected").sum())
     dropped = int((~coverage.used).sum())
     unproved = int((~denoised.rankings["feedback-arc-set"].solved).sum())
     warnings = []
+    if result.choice is not None and result.choice.stack is None:
+        warnings.append("too few votes to hold any out: nothing speaks for one ranker or another; joint is taken")
     if apart:
         warnings.append(
             f"not connected: {apart} of the prompts; their responses are ranked only within what votes connect"

@@ -14,7 +14,25 @@ Repeats = Literal["last", "all", "reject"]
 OnError = Literal["stop", "reject"]
 Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
-RankerName = Literal["bradley-terry", "pagerank", "feedback-arc-set", "ensemble", "win-rate", "borda", "joint"]
+Link = Literal["logistic", "fixed-error"]
+Tails = Literal["normal", "heavy"]
+Design = Literal["balanced", "adaptive"]
+RankerName = Literal[
+    "bradley-terry",
+    "pagerank",
+    "rate-pagerank",
+    "feedback-arc-set",
+    "weighted-feedback-arc-set",
+    "crowd-bt",
+    "win-rate",
+    "borda",
+    "joint",
+    "ensemble",
+]
+RankerChoice = Literal["auto", RankerName]
+"""auto: the method that held-out votes of this store speak for."""
+MethodName = Literal["stack", RankerName]
+"""stack: the sum of the rankers' log odds, with weights fitted to held-out votes."""
 
 
 class Mapping(Document):
@@ -71,10 +89,21 @@ class JointConfig(Document):
     """The model of ties."""
 
 
+class AutoConfig(Document):
+    """How held-out votes choose the ranker, and the weights of several."""
+
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Parts of the votes, each held out once."""
+    prompts: Annotated[int, Field(ge=1)] = 500
+    """Prompts whose votes decide, at most; of more, so many are drawn."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the draw of prompts and folds."""
+
+
 class DenoiseConfig(Document):
     """How votes become one ranking a prompt."""
 
-    ranker: RankerName = "ensemble"
+    ranker: RankerChoice = "auto"
     """Whose order becomes the ranking."""
     weights: dict[RankerName, Annotated[float, Field(ge=0)]] = {
         "bradley-terry": 1.0,
@@ -82,6 +111,9 @@ class DenoiseConfig(Document):
         "feedback-arc-set": 1.0,
     }
     """Members of the ensemble and their weights."""
+    auto: AutoConfig = AutoConfig()
+    max_spammer: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Leave out the votes of annotators who are spammers with a higher probability than this (curate annotators)."""
     prompts: tuple[str, ...] = ()
     """Only these prompts (all when empty)."""
     min_votes: Annotated[int, Field(ge=1)] = 1
@@ -123,7 +155,8 @@ class ExportConfig(Document):
     items_per_prompt: Annotated[int, Field(ge=1)] = 4
     """Items drawn from one prompt, at most."""
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Leave out items whose confidence is below this (and, above 0, items whose best rank is shared)."""
+    """Items only of sets whose labelled best is the best with this probability or more (and, above 0, never of sets
+    whose best rank is shared)."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
     """Of the draw of items; the split has its own."""
@@ -143,11 +176,23 @@ class SimulateConfig(Document):
     annotators: Annotated[int, Field(ge=1)] = 120
     votes_per_pair: Annotated[float, Field(gt=0)] = 1.0
     """Mean votes on each pair of each prompt, each by another annotator: 1.1 is one on every pair and a second on a
-    tenth of them; below 1, pairs are left out. Which ones is random, how many is not."""
+    tenth of them; below 1, pairs are left out. Which ones is random (but see design), how many is not."""
     model_spread: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of the models' mean strengths, logits."""
     interaction: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of a response's own strength around its model's, logits."""
+    tails: Tails = "normal"
+    """How these strengths are spread: normal, or with heavy tails (Student's t with 3 degrees of freedom, of the same
+    standard deviation)."""
+    link: Link = "logistic"
+    """How a gap in strength shows in votes: by the logistic model, or "fixed-error": no gap is harder to see than any
+    other."""
+    error: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Of the fixed-error link: the share of a median honest annotator's decisive votes that go to the worse response,
+    without a bias."""
+    design: Design = "balanced"
+    """Which pairs are voted on: all about equally often, or "adaptive": half of the votes fall on pairs of responses
+    that look promising."""
     spammers: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of annotators who vote without looking."""
     care: Annotated[float, Field(ge=0, le=5)] = 0.4

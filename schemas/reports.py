@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from schemas.base import Document
+from schemas.manifest import Ceiling
+from schemas.validation import HoldOut, MethodScore
 
 
 class FileReport(Document):
@@ -56,6 +58,40 @@ class IngestReport(Document):
     warnings: tuple[str, ...]
 
 
+class AutoReport(Document):
+    """What held-out votes said of every method."""
+
+    by: HoldOut
+    """What was held out whole."""
+    folds: int
+    prompts: int
+    """Prompts whose votes were asked."""
+    votes: int
+    """Held-out votes that the methods are measured by."""
+    methods: tuple[MethodScore, ...]
+    """Best first: lowest log-loss. stack is the sum of log odds with the weights below, cross-fitted."""
+    weights: dict[str, float]
+    """The stack's weights of each ranker's log odds; those of 0 are left out."""
+
+
+class DesignReport(Document):
+    """How the pairs to compare were chosen."""
+
+    design: str
+    """complete (every pair about equally often), random (unevenly, but not by strength), or adaptive (how often a
+    response was compared follows how strong it is)."""
+    coverage: float
+    """Share of all pairs with a vote."""
+    dispersion: float | None
+    """Variance over mean of votes on a pair; 1 where each vote falls on a random pair, 0 where all have the same."""
+    association: float
+    """Correlation within prompts of a response's comparisons with its strength; above 0, promising ones have more."""
+    association_p: float
+    """Chance of one this far from 0 where the two have nothing to do with each other."""
+    words: str
+    """What it means for the rankers."""
+
+
 class DenoiseReport(Document):
     """One denoise run."""
 
@@ -64,6 +100,16 @@ class DenoiseReport(Document):
     reused: bool
     """True when the same run was already in the store and nothing was computed."""
     ranker: str
+    """As it was asked for."""
+    method: str
+    """Whose order the ranking is: the ranker, or what auto chose."""
+    auto: AutoReport | None
+    """None where a ranker was asked for, or no vote could be held out."""
+    design: DesignReport
+    spammers: int
+    """Annotators whose votes were left out (max_spammer)."""
+    left_out: int
+    """Votes of theirs."""
     votes: int
     prompts: int
     ranked: int
@@ -72,6 +118,8 @@ class DenoiseReport(Document):
     """Prompts by status: ranked, disconnected, thin, skipped."""
     responses: int
     """Responses ranked."""
+    expected_tau: float | None
+    """Expected Kendall tau of the rankings to the truth, by the joint model's posterior; mean over full rankings."""
     proved: int
     """Prompts whose feedback-arc-set order is proved optimal."""
     gap: float
@@ -84,7 +132,7 @@ class DenoiseReport(Document):
     agreement: dict[str, float | None]
     """"a ~ b" -> mean Kendall tau-b between two rankers over connected prompts; None where it is not defined."""
     weights: dict[str, float]
-    """The ensemble's weights, summing to 1; empty for a single ranker."""
+    """The ensemble's weights, summing to 1; empty where it is not the method."""
     warnings: tuple[str, ...]
 
 
@@ -101,8 +149,18 @@ class ExportReport(Document):
     """True when the folder already held this very export."""
     items: dict[str, int]
     """config (train; 4way, pairwise) -> items."""
+    candidates: dict[str, int]
+    """config -> sets of responses that were considered."""
+    eligible: dict[str, int]
+    """config -> of them those at or above min_confidence."""
+    difficulty: dict[str, dict[str, int]]
+    """config -> items that are hard, medium and easy."""
     confidence: dict[str, float | None]
-    """config -> mean confidence of its items: the share of best labels the model takes for right; None without any."""
+    """config -> mean confidence of its items: the expected share of best labels that are right; None without any."""
+    ceiling: dict[str, Ceiling | None]
+    """config -> what a judge who knows the true order would score; None where no item has a best."""
+    floor: dict[str, float | None]
+    """config -> what a judge who guesses would score."""
     prompts: int
     """Prompts with an item."""
     left_out: dict[str, int]

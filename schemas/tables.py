@@ -86,8 +86,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("component", "INTEGER NOT NULL", "responses that votes connect share it; 0 is the largest"),
         Column("rank", "INTEGER NOT NULL", "1 = best within the component; equals share a rank"),
         Column("score", "DOUBLE NOT NULL", "the ranker's score, higher is better"),
-        Column("strength", "DOUBLE NOT NULL", "posterior strength, logits: joint model if used, else Bradley-Terry"),
+        Column("strength", "DOUBLE NOT NULL", "posterior mean strength by the joint model, logits"),
         Column("strength_se", "DOUBLE NOT NULL", "its posterior standard deviation, logits"),
+        Column(
+            "covariance", "FLOAT[] NOT NULL", "of strength with the prompt's ranked responses, by id, logits²"
+        ),
+        Column("best_rank", "INTEGER NOT NULL", "best rank of its 90% interval"),
+        Column("worst_rank", "INTEGER NOT NULL", "worst rank of its 90% interval"),
     ),
     "ranker_scores": (
         Column("run_id", "VARCHAR NOT NULL", "the denoise run"),
@@ -112,6 +117,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("fas_cost", "DOUBLE", "vote weight against the feedback-arc-set order"),
         Column("bound", "DOUBLE", "proved lower bound on any order's cost"),
         Column("agreement", "DOUBLE", "mean Kendall tau-b between the ensemble's members; NULL below two"),
+        Column("expected_tau", "DOUBLE", "expected Kendall tau of the final order to the truth; NULL if not connected"),
         Column("solved", "BOOLEAN NOT NULL", "every ranker reached its tolerance and the bound is met"),
     ),
     "splits": (

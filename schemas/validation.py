@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.base import Document
-from schemas.config import RankerName
+from schemas.config import MethodName
 
 HoldOut = Literal["vote", "pair", "annotator"]
 """What is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
+
+SplitBy = Literal["annotator", "vote"]
+"""What no half shares with the other: annotators, or only votes."""
 
 
 class MethodScore(Document):
     """One method on the held-out votes. Standard errors are None where there is only one cluster."""
 
-    method: RankerName
+    method: MethodName
     log_loss: float
     """Mean −log of the chance given to what was chosen, nats; lower is better. log 2 = 0.693 knows nothing, or orders
     other held-out votes wrongly more often than not (accuracy tells which)."""
@@ -32,6 +35,38 @@ class MethodScore(Document):
     told_apart: bool | None
     """Whether the difference to the best is significant at 5% (t-test, clusters − 1 degrees of freedom); None for the
     best itself and where there is only one cluster."""
+
+
+class MethodReliability(Document):
+    """How alike one method orders both halves of the votes, mean over prompts. Standard errors are None for one prompt.
+
+    It says how far the order would come out again, not how true it is; see curate.reliability."""
+
+    method: MethodName
+    tau: float
+    """Kendall's tau-b between the orders of the two halves."""
+    tau_se: float | None
+    rho: float
+    """Spearman's rank correlation between them."""
+    rho_se: float | None
+    full_rho: float | None
+    """Reliability of the order of all votes, by Spearman and Brown: 2 rho / (1 + rho); None where rho is not above 0."""
+    full_rho_se: float | None
+    against_bt: float
+    """tau between this method on one half and Bradley-Terry on the other: what to compare methods by, since no pooling
+    agrees with itself in it."""
+    against_bt_se: float | None
+
+
+class Reliability(Document):
+    """Split-half reliability of the rankings. Standard errors are over prompts, each at its mean over the splits."""
+
+    by: SplitBy
+    splits: int
+    prompts: int
+    """Prompts that both halves of at least one split rank, by every method."""
+    methods: tuple[MethodReliability, ...]
+    """In the order of the validation; empty where no prompt could be compared."""
 
 
 class ValidationReport(Document):
@@ -54,3 +89,5 @@ class ValidationReport(Document):
     clusters: int
     methods: tuple[MethodScore, ...]
     """Best first: lowest log-loss."""
+    reliability: Reliability | None
+    """None where no split was asked for."""

@@ -57,6 +57,9 @@ def add_prompts(store: Store, prompts: list[Ranked], *, order: int = 0) -> None:
             "score": 1.0 / rank,
             "strength": -float(rank),
             "strength_se": 0.5 + 0.1 * (i % 3),
+            "covariance": [(0.5 + 0.1 * (i % 3)) ** 2 if j == i else 0.0 for j in range(len(prompt.ranks))],
+            "best_rank": rank,
+            "worst_rank": rank,
             "model": f"model-{chr(97 + i)}" if i else None,
             "text": f"answer {i} — “é”" if i != 1 else None,
         }
@@ -77,9 +80,9 @@ def add_prompts(store: Store, prompts: list[Ranked], *, order: int = 0) -> None:
         store.execute("INSERT INTO responses SELECT prompt_id, response_id, model, text, true FROM new_rows")
         store.execute(
             "INSERT INTO prompt_stats SELECT run_id, prompt_id, status, 0, 0, responses, 0, 0, 1, 0, "
-            "NULL, NULL, NULL, NULL, true FROM new_stats"
+            "NULL, NULL, NULL, NULL, NULL, true FROM new_stats"
         )
         store.execute(
             "INSERT INTO rankings SELECT k.run_id, k.prompt_id, response_id, component, rank, score, strength, "
-            "strength_se FROM new_rows k JOIN new_stats s USING (prompt_id) WHERE status IN ('ranked', 'disconnected')"
+            "strength_se, covariance, best_rank, worst_rank FROM new_rows k JOIN new_stats s USING (prompt_id) WHERE status IN ('ranked', 'disconnected')"
         )

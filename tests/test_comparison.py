@@ -34,7 +34,7 @@ def make_store(
         for (prompt, response), rank in ranks["final"].items():
             component = int(prompt in apart and response == max(r for p, r in ranks["final"] if p == prompt))
             store.execute(
-                "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, 0, 1)",
+                "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, 0, 1, [], 1, 1)",
                 [run, prompt, response, component, rank, -rank],
             )
         for ranker in ranks.keys() - {"final"}:

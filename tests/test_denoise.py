@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import polars as pl
@@ -201,8 +202,9 @@ def test_the_ensemble_places_a_response_among_those_it_can_be_compared_with(tmp_
     one.mkdir()
     other.mkdir()
     rows = ("p a b left u", "p b c left u", "p c a left u", "p a d left u", "p b d left v")
-    denoise(store_of(one, *rows))
-    denoise(store_of(other, *rows, "p y z left u", "p y z left v", "p y z left w"))
+    equal = DenoiseConfig(ranker="ensemble")
+    denoise(store_of(one, *rows), config=equal)
+    denoise(store_of(other, *rows, "p y z left u", "p y z left v", "p y z left w"), config=equal)
     main = rankings(other / "s.duckdb").filter(pl.col("component") == 0)
     assert main.select("response_id", "rank", "score").equals(
         rankings(one / "s.duckdb").select("response_id", "rank", "score")
@@ -248,10 +250,88 @@ def test_the_joint_ranker_learns_who_votes_without_looking(tmp_path: Path) -> No
     assert "rank_joint" in frame.columns
 
 
-def test_the_joint_model_is_fitted_only_where_it_takes_part(tmp_path: Path) -> None:
+def test_the_joint_model_can_be_a_member_of_the_ensemble(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
-    denoise(path)
-    assert "rank_joint" not in rankings(path).columns
-    weighed = denoise(path, config=DenoiseConfig(weights={"bradley-terry": 1.0, "joint": 3.0}))
+    weighed = denoise(path, config=DenoiseConfig(ranker="ensemble", weights={"bradley-terry": 1.0, "joint": 3.0}))
     assert weighed.weights == {"bradley-terry": 0.25, "joint": 0.75}
-    assert "rank_joint" in rankings(path).columns
+
+
+def crowd(folder: Path, *, people: int = 12, spammers: int = 0) -> Path:
+    """Twelve prompts with five responses in the order a … e; a careful person votes on a third of the pairs, and errs
+    in one of six votes."""
+    dice = random.Random(0)
+    pairs = [(a, b) for i, a in enumerate("abcde") for b in "abcde"[i + 1 :]]
+    rows = []
+    for prompt in range(12):
+        for k, (a, b) in enumerate(pairs):
+            shown, other = (a, b) if (k + prompt) % 2 else (b, a)
+            right, wrong = ("left", "right") if shown == a else ("right", "left")
+            said = [(n, wrong if dice.random() < 1 / 6 else right) for n in range(people) if (k + n) % 3 == 0]
+            rows += [f"p{prompt:02} {shown} {other} {vote} ann{n:02}" for n, vote in said]
+            rows += [f"p{prompt:02} {shown} {other} {dice.choice(['left', 'right'])} spam{n}" for n in range(spammers)]
+    return store_of(folder, *rows)
+
+
+def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_speak_for(tmp_path: Path) -> None:
+    path = crowd(tmp_path)
+    report = denoise(path)
+    assert (report.ranker, report.method) == ("auto", "joint")
+    assert report.auto is not None
+    assert (report.auto.by, report.auto.folds, report.auto.prompts) == ("annotator", 5, 12)
+    assert {score.method for score in report.auto.methods} == {
+        *("bradley-terry", "pagerank", "rate-pagerank", "feedback-arc-set", "weighted-feedback-arc-set", "crowd-bt"),
+        *("win-rate", "borda", "joint", "ensemble", "stack"),
+    }
+    assert all(weight > 0 for weight in report.auto.weights.values())
+    frame = rankings(path)
+    assert frame["rank"].equals(frame["rank_joint"])
+    with curate.open(path) as store:
+        found = store.run(report.run)
+        assert found is not None
+        assert found["report"]["auto"]["methods"][0]["log_loss"] == report.auto.methods[0].log_loss
+
+
+def test_a_store_too_small_to_hold_anything_out_is_ranked_by_the_joint_model_and_says_so(tmp_path: Path) -> None:
+    report = denoise(store_of(tmp_path, "p a b left u", "p b c left v"))
+    assert (report.method, report.auto) == ("joint", None)
+    assert any("too few votes to hold any out" in warning for warning in report.warnings)
+
+
+def test_likely_spammers_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
+    path = crowd(tmp_path, spammers=4)
+    everyone = denoise(path)
+    careful = denoise(path, config=DenoiseConfig(max_spammer=0.5))
+    assert (everyone.spammers, everyone.left_out) == (0, 0)
+    assert (careful.spammers, careful.left_out) == (4, 480)
+    assert careful.votes == everyone.votes - 480
+    assert careful.contradicted is not None
+    assert everyone.contradicted is not None
+    assert careful.contradicted < 0.2 < everyone.contradicted
+
+
+def test_the_ranking_says_how_certain_it_is(tmp_path: Path) -> None:
+    few, many = tmp_path / "few", tmp_path / "many"
+    few.mkdir()
+    many.mkdir()
+    unsure, sure = denoise(crowd(few, people=3)), denoise(crowd(many, people=30))
+    assert unsure.expected_tau is not None
+    assert sure.expected_tau is not None
+    assert unsure.expected_tau < sure.expected_tau <= 1
+    frame = rankings(many / "s.duckdb")
+    assert frame.filter((pl.col("best_rank") > pl.col("rank")) | (pl.col("worst_rank") < pl.col("rank"))).is_empty()
+    width = [(f["worst_rank"] - f["best_rank"]).mean() for f in (rankings(few / "s.duckdb"), frame)]
+    assert width[0] > width[1]
+
+
+def test_covariances_stand_in_the_order_of_response_ids_and_have_the_standard_errors(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN, "q a b left u", "q b c left v")
+    denoise(path)
+    with curate.open(path) as store:
+        frame = store.frame("SELECT * FROM rankings ORDER BY prompt_id, response_id")
+    for _, prompt in frame.group_by("prompt_id", maintain_order=True):
+        matrix = prompt["covariance"].to_numpy()
+        square = [list(row) for row in matrix]
+        for i, row in enumerate(square):
+            assert len(row) == prompt.height
+            assert row[i] ** 0.5 == pytest.approx(prompt["strength_se"][i], rel=1e-6)
+            assert row == pytest.approx([other[i] for other in square])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from curate.rankers import RANKERS, BradleyTerry, Ensemble, WinRate, build, combine, ranks
+from curate.rankers import RANKERS, BradleyTerry, CrowdBT, Ensemble, WinRate, build, combine, ranks
 from curate.rankers.base import Ranker
 from curate.rankers.result import ranking_of
 from curate.votes import VoteArrays
@@ -40,7 +40,13 @@ def test_build_hands_on_the_hyperparameters() -> None:
     )
     assert build("bradley-terry", config) == BradleyTerry(ridge=0.7)
     assert repr(build("pagerank", config)) == "PageRank(damping=0.6)"
-    assert repr(build("feedback-arc-set", config)) == "FeedbackArcSet(max_states=5, max_nodes=6, ridge=0.7)"
+    assert repr(build("rate-pagerank", config)) == "RatePageRank(damping=0.6)"
+    inner = "FeedbackArcSet(max_states=5, max_nodes=6, ridge=0.7)"
+    assert repr(build("feedback-arc-set", config)) == inner
+    assert repr(build("weighted-feedback-arc-set", config)) == f"WeightedFeedbackArcSet(inner={inner})"
+    crowd = build("crowd-bt", config)
+    assert isinstance(crowd, CrowdBT)
+    assert crowd.ridge == 0.7
 
 
 def test_clear_votes_rank_clearly(ranker: Ranker) -> None:
@@ -68,6 +74,16 @@ def test_answers_have_the_promised_shapes_and_end_well(ranker: Ranker) -> None:
     assert ranking.solved.shape == ranking.iterations.shape == ranking.cost.shape == ranking.bound.shape == (prompts,)
     assert ranking.solved.all()
     assert not (ranking.bound > ranking.cost).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_names_of_annotators_are_without_meaning(name: RankerName) -> None:
+    ranker, people = build(name, DenoiseConfig()), 6
+    annotator = np.random.default_rng(0).integers(-1, people, len(NOISY.left)).astype(np.int32)
+    other = np.append(np.random.default_rng(1).permutation(people), -1).astype(np.int32)
+    told = replace(NOISY, annotator=annotator, annotators=tuple("abcdef"))
+    renamed = replace(told, annotator=other[annotator])
+    np.testing.assert_allclose(ranker(renamed).scores, ranker(told).scores, atol=1e-6)
 
 
 @settings(max_examples=15, deadline=None)
@@ -107,13 +123,13 @@ def test_renumbering_responses_renumbers_the_ranking(ranker: Ranker) -> None:
 
 @pytest.mark.parametrize("ranker", [name for name in NAMES if name != "joint"], indirect=True)
 def test_a_prompt_is_ranked_the_same_alone_and_among_others(ranker: Ranker) -> None:
-    """Except by the joint ranker, whose point is to learn from the others."""
+    """Except by the joint ranker, whose point is to learn from the others. No vote here has an annotator."""
     alone = ranker(votes_from_wins(random_wins(8, 1.5, seed=2)))
     start, end = NOISY.offsets[2:4]
     np.testing.assert_allclose(ranker(NOISY).scores[start:end], alone.scores, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["bradley-terry", "win-rate", "borda"])
+@pytest.mark.parametrize("name", ["bradley-terry", "crowd-bt", "rate-pagerank", "win-rate", "borda"])
 def test_reversing_all_votes_reverses_the_order(name: RankerName) -> None:
     ranker = build(name, DenoiseConfig())
     scores, opposite = ranker(NOISY).scores, ranker(reversed_votes(NOISY)).scores

@@ -7,22 +7,33 @@ from collections.abc import Callable
 from curate.rankers.base import Ranker, Ranking
 from curate.rankers.borda import Borda
 from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble, combine
 from curate.rankers.feedback_arc_set import FeedbackArcSet
 from curate.rankers.joint import Joint
 from curate.rankers.pagerank import PageRank
 from curate.rankers.ranks import ranks
+from curate.rankers.rate_pagerank import RatePageRank
+from curate.rankers.weighted_feedback_arc_set import WeightedFeedbackArcSet
 from curate.rankers.win_rate import WinRate
 from schemas.config import DenoiseConfig, RankerName
+
+
+def _feedback_arc_set(config: DenoiseConfig) -> FeedbackArcSet:
+    return FeedbackArcSet(
+        max_states=config.feedback_arc_set.max_states,
+        max_nodes=config.feedback_arc_set.max_nodes,
+        ridge=config.bradley_terry.ridge,
+    )
+
 
 RANKERS: dict[RankerName, Callable[[DenoiseConfig], Ranker]] = {
     "bradley-terry": lambda config: BradleyTerry(ridge=config.bradley_terry.ridge),
     "pagerank": lambda config: PageRank(damping=config.pagerank.damping),
-    "feedback-arc-set": lambda config: FeedbackArcSet(
-        max_states=config.feedback_arc_set.max_states,
-        max_nodes=config.feedback_arc_set.max_nodes,
-        ridge=config.bradley_terry.ridge,
-    ),
+    "rate-pagerank": lambda config: RatePageRank(damping=config.pagerank.damping),
+    "feedback-arc-set": _feedback_arc_set,
+    "weighted-feedback-arc-set": lambda config: WeightedFeedbackArcSet(_feedback_arc_set(config)),
+    "crowd-bt": lambda config: CrowdBT(ridge=config.bradley_terry.ridge),
     "ensemble": lambda config: Ensemble(
         tuple((name, build(name, config), weight) for name, weight in config.weights.items() if weight > 0)
     ),
@@ -41,12 +52,15 @@ __all__ = [
     "RANKERS",
     "Borda",
     "BradleyTerry",
+    "CrowdBT",
     "Ensemble",
     "FeedbackArcSet",
     "Joint",
     "PageRank",
     "Ranker",
     "Ranking",
+    "RatePageRank",
+    "WeightedFeedbackArcSet",
     "WinRate",
     "build",
     "combine",

@@ -166,13 +166,15 @@ class Store:
     def rankings(self, run: str = "") -> pl.DataFrame:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
 
-        prompt_id, response_id, model, component, rank (1 = best), score (higher is better), strength and strength_se
-        (logits; of the joint model where it took part, else of Bradley-Terry), and ``rank_NAME`` for every ranker used.
+        prompt_id, response_id, model, component, rank (1 = best), best_rank and worst_rank (its 90% interval), score
+        (higher is better), strength and strength_se (posterior of the joint model, logits), and ``rank_NAME`` for every
+        ranker used.
         Raises CurateError where there is no such run.
         """
         run_id = self.denoise_run(run)
         ranking = self.frame(
-            f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.score, k.strength, k.strength_se
+            f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.best_rank, k.worst_rank,
+                k.score, k.strength, k.strength_se
             FROM rankings k LEFT JOIN ({RESPONSES}) r USING (prompt_id, response_id)
             WHERE k.run_id = ? ORDER BY k.prompt_id, k.component, k.rank, k.response_id""",
             [run_id],

@@ -1,0 +1,36 @@
+"""Stack: the order of a weighted sum of several rankers' log odds, the weights fitted to held-out votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.rankers.base import Ranking
+from curate.rankers.result import ranking_of
+from curate.votes import VoteArrays
+from schemas.config import MethodName, RankerName
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Weights of rankers, as ``curate.stacking`` fits them."""
+
+    weights: dict[RankerName, float]
+    """At least 0 and not all 0, of each ranker's log odds."""
+    slopes: dict[RankerName, float]
+    """Log odds by unit of the ranker's score."""
+
+    def combine(self, votes: VoteArrays, rankings: Mapping[MethodName, Ranking]) -> Ranking:
+        """The order of Σ weight · slope · score, logits. Solved where all rankings with a weight are."""
+        used = [name for name, weight in self.weights.items() if weight > 0]
+        scores = np.zeros(len(votes.responses))
+        for name in used:
+            scores += self.weights[name] * self.slopes[name] * rankings[name].scores
+        return ranking_of(
+            votes,
+            scores,
+            solved=np.logical_and.reduce([rankings[name].solved for name in used]),
+            iterations=np.maximum.reduce([rankings[name].iterations for name in used]),
+        )

@@ -1,0 +1,151 @@
+"""Stacking: weights that held-out votes earn, and the method that they speak for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from curate.rankers import BradleyTerry, WinRate
+from curate.rankers.stack import Stack
+from curate.simulate import simulate_world
+from curate.stacking import choose, chosen, fit_weights, with_stack
+from curate.validation import HeldOut
+from curate.votes import VoteArrays
+from schemas.config import AutoConfig, DenoiseConfig, MethodName, SimulateConfig
+from schemas.validation import MethodScore
+
+
+def held_out(**odds: np.ndarray) -> HeldOut:
+    """Votes that fall as the first method's odds say, held out in four folds."""
+    rng = np.random.default_rng(3)
+    first = next(iter(odds.values()))
+    count = len(first)
+    named = {name.replace("_", "-"): values for name, values in odds.items()}
+    return HeldOut(
+        vote=np.arange(count),
+        left=rng.random(count) < expit(first),
+        weight=np.ones(count),
+        fold=np.arange(count) % 4,
+        odds=named,  # type: ignore[arg-type]
+        order={name: np.sign(values) for name, values in named.items()},  # type: ignore[misc]
+        slopes=dict.fromkeys(named, 1.0),  # type: ignore[arg-type]
+    )
+
+
+def test_all_the_weight_goes_to_who_knows_and_none_to_noise() -> None:
+    rng = np.random.default_rng(0)
+    truth, noise = rng.normal(0, 2, 20_000), rng.normal(0, 2, 20_000)
+    weights = fit_weights(np.stack([truth, noise], axis=1), rng.random(20_000) < expit(truth), np.ones(20_000))
+    assert weights[0] == pytest.approx(1, abs=0.05)
+    assert weights[1] < 0.05
+
+
+def test_halves_of_the_knowledge_are_added() -> None:
+    """Two rankers see independent parts of the log odds: the sum of both is right, at weight 1 each."""
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(0, 1.5, 40_000), rng.normal(0, 1.5, 40_000)
+    weights = fit_weights(np.stack([one, two], axis=1), rng.random(40_000) < expit(one + two), np.ones(40_000))
+    assert weights == pytest.approx([1, 1], abs=0.06)
+
+
+def test_a_weight_on_a_vote_is_as_many_votes() -> None:
+    rng = np.random.default_rng(2)
+    odds, left = rng.normal(0, 1, (50, 2)), rng.random(50) < 0.5
+    twice = fit_weights(np.tile(odds, (2, 1)), np.tile(left, 2), np.ones(100))
+    assert fit_weights(odds, left, np.full(50, 2.0)) == pytest.approx(twice, abs=1e-6)
+
+
+def test_who_is_never_for_either_has_no_weight() -> None:
+    rng = np.random.default_rng(4)
+    odds = np.stack([rng.normal(0, 1, 200), np.zeros(200)], axis=1)
+    assert fit_weights(odds, rng.random(200) < expit(odds[:, 0]), np.ones(200))[1] == 0
+
+
+def test_rankers_against_the_votes_get_no_negative_weight() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(0, 2, 2_000)
+    odds = np.stack([truth, -truth], axis=1)
+    weights = fit_weights(odds, rng.random(2_000) < expit(truth), np.ones(2_000))
+    assert (weights >= 0).all()
+    assert weights[0] > weights[1]
+
+
+def test_the_stack_is_measured_by_weights_of_other_folds() -> None:
+    """Changing how the votes of one fold fell changes no odds of that fold, and those of the others."""
+    rng = np.random.default_rng(6)
+    held = held_out(joint=rng.normal(0, 1, 400), win_rate=rng.normal(0, 1, 400))
+    flipped = replace(held, left=np.where(held.fold == 2, ~held.left, held.left))
+    before, after = with_stack(held)[0].odds["stack"], with_stack(flipped)[0].odds["stack"]
+    own = held.fold == 2
+    assert (before[own] == after[own]).all()
+    assert (before[~own] != after[~own]).any()
+
+
+def score(method: MethodName, *, behind: float, apart: bool | None) -> MethodScore:
+    return MethodScore(
+        method=method,
+        log_loss=0.5 + behind,
+        log_loss_se=0.01,
+        accuracy=0.7,
+        accuracy_se=0.01,
+        calibration_error=0.02,
+        behind=behind,
+        behind_se=0.01,
+        told_apart=apart,
+    )
+
+
+def test_the_joint_model_stands_until_it_is_told_apart_from_the_best() -> None:
+    stack = score("stack", behind=0, apart=None)
+    near = score("joint", behind=0.02, apart=False)
+    assert chosen([stack, score("win-rate", behind=0.01, apart=False), near]) == "joint"
+    beaten = score("joint", behind=0.2, apart=True)
+    assert chosen([stack, score("win-rate", behind=0.01, apart=False), beaten]) == "win-rate"
+    assert chosen([stack, score("win-rate", behind=0.1, apart=True), beaten]) == "stack"
+    assert chosen([score("pagerank", behind=0, apart=None), beaten]) == "pagerank"
+
+
+def world(prompts: int = 40, **shape: float) -> VoteArrays:
+    return simulate_world(SimulateConfig(prompts=prompts, models=8, annotators=30, **shape)).votes  # type: ignore[arg-type]
+
+
+def quiet(_doing: str, _done: int, _total: int) -> None:
+    pass
+
+
+def test_choosing_holds_out_whole_annotators_and_looks_at_no_more_prompts_than_told() -> None:
+    config = DenoiseConfig(auto=AutoConfig(prompts=15))
+    choice = choose(world(), config, progress=quiet)
+    assert (choice.by, choice.prompts) == ("annotator", 15)
+    assert {"stack", "ensemble", "joint", "crowd-bt", "pagerank"} <= {score.method for score in choice.methods}
+    assert [score.log_loss for score in choice.methods] == sorted(score.log_loss for score in choice.methods)
+    assert choice.votes <= 15 * 28
+    assert choose(world(), config, progress=quiet) == choice
+
+
+def test_anonymous_votes_are_held_out_one_by_one() -> None:
+    votes = world(20)
+    anonymous = replace(votes, annotator=np.full_like(votes.annotator, -1), annotators=())
+    choice = choose(anonymous, DenoiseConfig(), progress=quiet)
+    assert choice.by == "vote"
+    assert "crowd-bt" not in {score.method for score in choice.methods}
+
+
+def test_with_nothing_to_hold_out_the_joint_model_is_taken() -> None:
+    votes = world(1)
+    few = votes.of_votes(np.arange(3))
+    choice = choose(few, DenoiseConfig(), progress=quiet)
+    assert (choice.method, choice.stack, choice.methods) == ("joint", None, ())
+
+
+def test_a_stack_of_one_ranker_has_its_order_and_logits() -> None:
+    votes = world(5)
+    rankings = {"win-rate": WinRate()(votes), "bradley-terry": BradleyTerry()(votes)}
+    slopes = {"win-rate": 4.0, "bradley-terry": 0.5}
+    one = Stack({"win-rate": 0.0, "bradley-terry": 2.0}, slopes).combine(votes, rankings)  # type: ignore[arg-type]
+    assert one.scores == pytest.approx(rankings["bradley-terry"].scores)
+    both = Stack({"win-rate": 1.0, "bradley-terry": 2.0}, slopes).combine(votes, rankings)  # type: ignore[arg-type]
+    assert both.scores == pytest.approx(4 * rankings["win-rate"].scores + rankings["bradley-terry"].scores)
