@@ -24,7 +24,7 @@ lint: $(VENV)/installed-dev
 # Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/ingest.py
-	$(BIN)/python benchmarks/rankers.py $(if $(DATA),--votes $(DATA))
+	$(BIN)/python benchmarks/speed.py $(if $(DATA),--votes $(DATA))
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/accuracy.py --prompts 100 --seeds 2
 

@@ -9,6 +9,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, settings, store_path
 from cli.output import plural, put_json, put_table, say
+from schemas.config import Design, Link, Tails
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
@@ -21,6 +22,17 @@ def simulate(
     annotators: Annotated[int | None, typer.Option("--annotators", help="Annotators.", metavar="N")] = None,
     votes_per_pair: Annotated[
         float | None, typer.Option("--votes-per-pair", help="Expected votes on each pair.", metavar="X")
+    ] = None,
+    design: Annotated[
+        Design | None, typer.Option("--design", help="Votes on all pairs alike, or more on promising responses.")
+    ] = None,
+    tails: Annotated[Tails | None, typer.Option("--tails", help="How strengths are spread.")] = None,
+    link: Annotated[
+        Link | None, typer.Option("--link", help="Votes see how wide a gap in strength is, or only its sign.")
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option("--error", help="With a fixed error: share of votes for the worse.", metavar="P"),
     ] = None,
     spammers: Annotated[
         float | None, typer.Option("--spammers", help="Share who vote without looking.", metavar="P")
@@ -46,6 +58,10 @@ def simulate(
         "models": models,
         "annotators": annotators,
         "votes_per_pair": votes_per_pair,
+        "design": design,
+        "tails": tails,
+        "link": link,
+        "error": error,
         "spammers": spammers,
         "ties": ties,
         "left_bias": left_bias,

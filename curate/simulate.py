@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.votes import LEFT, RIGHT, TIE, VoteArrays
-from schemas.config import SimulateConfig
+from schemas.config import SimulateConfig, Tails
 
 Int = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
@@ -136,7 +136,7 @@ def simulate_world(config: SimulateConfig) -> World:
     for_responses, for_annotators, for_votes = np.random.default_rng(config.seed).spawn(3)
     responses = draw_responses(for_responses, config)
     annotators = draw_annotators(for_annotators, config)
-    task, annotator = draw_tasks(for_votes, config, annotators.tickets)
+    task, annotator = draw_tasks(for_votes, draw_counts(for_votes, config, responses.strength), annotators.tickets)
 
     pairs = np.stack(np.triu_indices(config.models, 1)).astype(np.int32)  # (2, pairs) places within a prompt
     prompt, pair = np.divmod(task, pairs.shape[1])
@@ -144,18 +144,26 @@ def simulate_world(config: SimulateConfig) -> World:
     first = (prompt * config.models).astype(np.int32)
     left, right = first + pairs[swapped, pair], first + pairs[1 - swapped, pair]
     strength = responses.strength.ravel()
-    outcome = draw_outcomes(for_votes, strength[left] - strength[right], annotators, annotator)
+    gap = seen_gap(strength[left] - strength[right], config)
+    outcome = draw_outcomes(for_votes, gap, annotators, annotator)
     seconds = np.round(annotators.pace[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
     return World(responses, annotators, left, right, outcome, annotator, seconds, draw_times(for_votes, len(task)))
 
 
 def draw_responses(rng: np.random.Generator, config: SimulateConfig) -> Responses:
-    """Strength of a response = mean of its model + what this prompt makes of this model, both normal."""
+    """Strength of a response = mean of its model + what this prompt makes of this model, spread alike."""
     shape = config.prompts, config.models
-    model_strength = rng.normal(0.0, config.model_spread, config.models)
+    model_strength = _spread(rng, config.model_spread, (config.models,), config.tails)
     model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
-    strength = model_strength[model] + rng.normal(0.0, config.interaction, shape)
+    strength = model_strength[model] + _spread(rng, config.interaction, shape, config.tails)
     return Responses(np.round(model_strength, 6), model, np.round(strength, 6))
+
+
+def _spread(rng: np.random.Generator, deviation: float, shape: tuple[int, ...], tails: Tails) -> Float:
+    """Draws of mean 0 and this standard deviation."""
+    if tails == "heavy":
+        return rng.standard_t(3, shape) * (deviation / float(np.sqrt(3)))  # the variance of this t is 3
+    return rng.normal(0.0, deviation, shape)
 
 
 def draw_annotators(rng: np.random.Generator, config: SimulateConfig) -> Annotators:
@@ -176,23 +184,61 @@ def draw_annotators(rng: np.random.Generator, config: SimulateConfig) -> Annotat
     )
 
 
-def draw_tasks(rng: np.random.Generator, config: SimulateConfig, tickets: Index) -> tuple[Index, Int]:
-    """Which pair is judged by whom: (V,) pair numbers 0 … P·N(N − 1)/2 − 1 and (V,) annotators, in a random order.
+def draw_counts(rng: np.random.Generator, config: SimulateConfig, strength: Float) -> Index:
+    """(P·N(N − 1)/2,) votes on each pair, which sum to votes_per_pair of them all. strength: (P, N).
 
-    Every pair has ⌊votes_per_pair⌋ votes; the rest goes to as many pairs drawn at random.
+    Balanced: every pair has ⌊votes_per_pair⌋; the rest goes to as many pairs drawn at random.
+    Adaptive: votes fall on pairs one by one, none on a pair that everybody has judged (_chances).
     """
     pairs = config.prompts * config.models * (config.models - 1) // 2
-    whole = int(config.votes_per_pair)
-    rest = max(1, round(config.votes_per_pair * pairs)) - whole * pairs  # a campaign has at least one vote
-    again = np.sort(rng.choice(pairs, rest, replace=False))
+    votes = max(1, round(config.votes_per_pair * pairs))  # a campaign has at least one
+    count = np.zeros(pairs, dtype=np.int64)
+    if config.design == "balanced":
+        count += votes // pairs
+        count[rng.choice(pairs, votes % pairs, replace=False)] += 1
+        return count
+    chance = _chances(rng, config, strength)
+    while votes > count.sum():
+        chance = np.where(count < config.annotators, chance, 0.0)
+        count += rng.multinomial(votes - count.sum(), chance / chance.sum())
+        count = np.minimum(count, config.annotators)
+    return count
 
+
+def _chances(rng: np.random.Generator, config: SimulateConfig, strength: Float) -> Float:
+    """(P·N(N − 1)/2,) chance of each pair to be voted on in an adaptive campaign, all prompts alike.
+
+    Half is the same for all pairs; half goes as exp(appeal of one + appeal of the other), where the appeal of a
+    response is half its strength and half noise, standardised.
+    """
+    i, j = np.triu_indices(config.models, 1)
+    noise = rng.normal(0.0, 1.0, strength.shape)
+    deviation = float(np.hypot(config.model_spread, config.interaction))
+    appeal = (strength / (deviation if deviation > 0 else 1.0) + noise) / np.sqrt(2)
+    promise = np.exp(appeal[:, i] + appeal[:, j])
+    share: Float = (1 / len(i) + promise / promise.sum(axis=1, keepdims=True)) / 2 / len(strength)
+    return share.ravel()
+
+
+def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[Index, Int]:
+    """Which pair is judged by whom: (V,) pair numbers and (V,) annotators, in a random order.
+
+    count: (pairs,) votes on each, none above the number of annotators: each vote is another's.
+    """
+    tasks: list[Index] = []
     annotators: list[Int] = []
-    for _ in range(whole):
-        annotators.append(draw_others(rng, tickets, annotators, pairs))
-    last = draw_others(rng, tickets, [taken[again] for taken in annotators], rest)
-    task = np.concatenate([np.arange(pairs)] * whole + [again])
+    taken = np.zeros((0, len(count)), dtype=np.int32)
+    for already in range(int(count.max())):
+        task = np.flatnonzero(count > already)
+        annotator = draw_others(rng, tickets, list(taken[:, task]), len(task))
+        tasks.append(task)
+        annotators.append(annotator)
+        fresh = np.full((1, len(count)), -1, dtype=np.int32)
+        fresh[0, task] = annotator
+        taken = np.concatenate([taken, fresh])
+    task, annotator = np.concatenate(tasks), np.concatenate(annotators)
     order = rng.permutation(len(task))
-    return task[order], np.concatenate([*annotators, last])[order]
+    return task[order], annotator[order]
 
 
 def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int], number: int) -> Int:
@@ -206,6 +252,12 @@ def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int], numb
     for other in gone:
         ticket += np.where(ticket >= first[other], tickets[other], 0)
     return (np.searchsorted(first, ticket, side="right") - 1).astype(np.int32)
+
+
+def seen_gap(gap: Float, config: SimulateConfig) -> Float:
+    """(V,) what annotators see of gaps in strength, logits: of fixed error, the sign alone, always as clearly."""
+    fixed: Float = np.sign(gap) * np.log((1 - config.error) / config.error)
+    return fixed if config.link == "fixed-error" else gap
 
 
 def draw_outcomes(rng: np.random.Generator, gap: Float, annotators: Annotators, annotator: Int) -> npt.NDArray[np.int8]:

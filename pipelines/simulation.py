@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from pydantic import ValidationError
 
 from curate.simulate import World, simulate_world
 from curate.votes import TIE
@@ -77,8 +78,16 @@ def _check_free(out: Path, config: SimulateConfig) -> None:
         document = json.loads((out / WORLD).read_bytes())
     except ValueError as error:
         raise CurateError(f"{out / WORLD}: cannot be read: {error}", hint=hint) from error
-    if not isinstance(document, dict) or document.get("config") != config.model_dump(mode="json"):
+    if not isinstance(document, dict) or not _is(document.get("config"), config):
         raise CurateError(f"{out}: holds the world of another config", hint=hint)
+
+
+def _is(written: object, config: SimulateConfig) -> bool:
+    """Whether a world's config says the same, be it written before the config had all its fields."""
+    try:
+        return SimulateConfig.model_validate(written) == config
+    except ValidationError:
+        return False
 
 
 def _move(fresh: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -216,7 +217,97 @@ def test_more_spammers_hide_the_truth() -> None:
     assert found_again(lost) == pytest.approx(0.5, abs=0.02)
 
 
+# Other worlds than the default
+
+
+FIXED = SimulateConfig(
+    prompts=150, link="fixed-error", error=0.3, care=0.0, ties=0.1, left_bias=0.0, spammers=0.2, seed=3
+)
+
+
+def test_at_a_fixed_error_votes_are_wrong_as_often_on_wide_gaps_as_on_narrow_ones_and_spammers_vote_blindly() -> None:
+    world = simulate_world(FIXED)
+    strength = world.responses.strength.ravel()
+    gap = np.abs(strength[world.left] - strength[world.right])
+    honest = ~world.annotators.spammer[world.annotator] & (world.outcome != TIE)
+    better = np.where(strength[world.left] > strength[world.right], LEFT, RIGHT)
+    for part in (gap < np.median(gap), gap >= np.median(gap)):
+        assert (world.outcome != better)[honest & part].mean() == pytest.approx(0.3, abs=0.015)
+    assert right_share(world, world.annotators.spammer) == pytest.approx(0.5, abs=0.02)
+
+
+def test_at_a_fixed_error_annotators_differ_in_care_and_ties_are_as_frequent_on_wide_gaps() -> None:
+    world = simulate_world(FIXED.model_copy(update={"care": 1.0, "spammers": 0.0}))
+    median = np.median(world.annotators.discrimination)
+    careful, careless = world.annotators.discrimination > median, world.annotators.discrimination <= median
+    assert right_share(world, careful) > 0.75 > 0.65 > right_share(world, careless)
+    strength, tied = world.responses.strength.ravel(), world.outcome == TIE
+    gap = np.abs(strength[world.left] - strength[world.right])
+    assert tied[gap > np.median(gap)].mean() == pytest.approx(tied[gap <= np.median(gap)].mean(), abs=0.01)
+
+
+def test_an_error_of_one_half_is_chance() -> None:
+    world = simulate_world(FIXED.model_copy(update={"error": 0.5}))
+    assert right_share(world, ~world.annotators.spammer) == pytest.approx(0.5, abs=0.02)
+
+
+def test_heavy_tails_have_the_same_variance_and_more_extremes() -> None:
+    config = SimulateConfig(prompts=5000, models=20, model_spread=0.0, interaction=1.5, votes_per_pair=0.001)
+    normal, heavy = (
+        simulate_world(config.model_copy(update={"tails": tails})).responses.strength.ravel() / 1.5
+        for tails in ("normal", "heavy")
+    )
+    assert heavy.std() == pytest.approx(1.0, abs=0.1)
+    assert heavy.mean() == pytest.approx(0.0, abs=0.02)
+    assert (np.abs(heavy) > 4).sum() > 20 * (np.abs(normal) > 4).sum()
+
+
+@pytest.mark.parametrize("votes_per_pair", [0.4, 1.0, 15.0])
+def test_an_adaptive_campaign_has_as_many_votes_and_more_on_promising_responses(votes_per_pair: float) -> None:
+    config = SimulateConfig(prompts=40, annotators=30, votes_per_pair=votes_per_pair, design="adaptive")
+    world = simulate_world(config)
+    times = np.bincount(np.r_[world.left, world.right], minlength=40 * 19).reshape(40, 19)
+    order = np.argsort(world.responses.strength, axis=1)
+    sorted_times = np.take_along_axis(times, order, axis=1)
+    assert len(world.left) == round(votes_per_pair * 40 * 171)
+    assert sorted_times[:, -3:].mean() > 1.6 * sorted_times[:, :3].mean()
+    votes = np.stack([pair_of(world), world.annotator], axis=1)
+    assert len(np.unique(votes, axis=0)) == len(votes)
+
+
+def test_an_adaptive_campaign_in_which_everybody_judges_everything_is_balanced() -> None:
+    world = simulate_world(SMALL.model_copy(update={"votes_per_pair": 20.0, "design": "adaptive"}))
+    assert (np.unique(pair_of(world), return_counts=True)[1] == 20).all()
+
+
 # Its files
+
+
+GOLDEN = {
+    "annotators.csv": "bb7baf7e607b228e",
+    "prompts.csv": "da28abac520705e5",
+    "responses.csv": "3c1164de2e2617c1",
+    "truth.csv": "c20d80108509c79e",
+    "votes.csv": "289549e95c18b9a3",
+}
+"""The beginnings of the SHA-256 of the files of SMALL, as of the first version of the simulator."""
+
+
+def test_a_world_is_the_same_in_every_version(tmp_path: Path) -> None:
+    simulate(tmp_path / "world", config=SMALL)
+    files = contents(tmp_path / "world")
+    assert {name: hashlib.sha256(files[name]).hexdigest()[:16] for name in GOLDEN} == GOLDEN
+
+
+def test_a_world_written_before_the_config_had_all_its_fields_is_known_again(tmp_path: Path) -> None:
+    simulate(tmp_path / "world", config=SMALL)
+    before = contents(tmp_path / "world")
+    document = json.loads(before["world.json"])
+    for field in ("link", "error", "tails", "design"):
+        del document["config"][field]
+    (tmp_path / "world" / "world.json").write_text(json.dumps(document))
+    simulate(tmp_path / "world", config=SMALL)
+    assert contents(tmp_path / "world") == before
 
 
 def test_equal_configs_give_equal_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:

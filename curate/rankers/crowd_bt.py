@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.graphs import build_graphs
+from curate.graphs import GraphBatch, build_graphs
+from curate.rankers.annotator_odds import information
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
 from curate.rankers.joint_columns import group_share
@@ -61,7 +62,11 @@ class CrowdBT:
         return ranking_of(votes, found.strength, solved=found.solved, iterations=iterations)
 
     def fit(self, votes: VoteArrays, /) -> CrowdFit:
-        """Strengths and annotators by EM, from Bradley-Terry and annotators as the prior has them."""
+        """Strengths and annotators by EM, from Bradley-Terry and annotators as the prior has them.
+
+        Within EM, strengths take one Newton step a time (Lange, "A gradient algorithm locally equivalent to the EM
+        algorithm", 1995); at its end they are solved.
+        """
         from scipy.special import expit
 
         told = ((votes.outcome == LEFT) | (votes.outcome == RIGHT)) & (votes.annotator >= 0)
@@ -70,25 +75,46 @@ class CrowdBT:
         cast = np.bincount(who, weight, people) + FOLLOWED + AGAINST
         follows = np.full(people, FOLLOWED / (FOLLOWED + AGAINST))
         share = np.array([1.0, 0.0, 0.5, 0.5])[votes.outcome]  # (V,) of each vote that goes to left
-        strength, solved = self._strengths(votes, share)
-        spent, rested = 0, False
+        strength, solved = self._solve(votes, share)
+        spent, rested = 0, not told.any()
         while not rested and spent < self.max_iterations:
             spent += 1
             gap = strength[votes.left[told]] - strength[votes.right[told]]
             part = expit(np.log(follows / (1 - follows))[who] + side * gap)
             before, follows = follows, (np.bincount(who, weight * part, people) + FOLLOWED) / cast
             share[told] = np.where(side > 0, part, 1 - part)
-            strength, solved = self._strengths(votes, share)
-            rested = bool(np.abs(follows - before).max(initial=0) <= self.tolerance)
+            strength = self._step(votes, share, strength)
+            rested = bool(np.abs(follows - before).max() <= self.tolerance)
+        if spent:
+            strength, solved = self._solve(votes, share)
         return CrowdFit(strength, follows, spent, solved & rested)
 
-    def _strengths(self, votes: VoteArrays, share: Float) -> tuple[Float, npt.NDArray[np.bool_]]:
+    def _solve(self, votes: VoteArrays, share: Float) -> tuple[Float, npt.NDArray[np.bool_]]:
         """(R,) Bradley-Terry strengths, and (P,) whether they are exact. share: (V,) of each vote that goes to left."""
         strength, solved = np.zeros(len(votes.responses)), np.ones(len(votes.prompts), dtype=np.bool_)
-        graphs = build_graphs(
-            left=votes.left, right=votes.right, share_left=share, weight=votes.weight, offsets=votes.offsets
-        )
-        for batch in graphs:
-            found = fit(batch.wins, self.ridge)
-            strength[batch.slots], solved[batch.prompts] = found.strength, found.solved
+        for graphs in _graphs(votes, share):
+            found = fit(graphs.wins, self.ridge)
+            strength[graphs.slots], solved[graphs.prompts] = found.strength, found.solved
         return strength, solved
+
+    def _step(self, votes: VoteArrays, share: Float, strength: Float) -> Float:
+        """(R,) strengths after one Newton step towards those of ``_solve``, of no response by more than 1 logit."""
+        from scipy.special import expit
+
+        moved = strength.copy()
+        for graphs in _graphs(votes, share):
+            at = strength[graphs.slots]
+            both = graphs.wins + graphs.wins.swapaxes(1, 2)
+            expected = both * expit(at[:, :, None] - at[:, None, :])
+            uphill = (graphs.wins - expected).sum(axis=2) - self.ridge * at
+            curvature = information(graphs.wins, at) + self.ridge * np.eye(at.shape[1])
+            step = np.linalg.solve(curvature, uphill[..., None])[..., 0]
+            moved[graphs.slots] += step / np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True))
+        return moved
+
+
+def _graphs(votes: VoteArrays, share: Float) -> tuple[GraphBatch, ...]:
+    """The preference graphs where share (V,) of each vote goes to left, whatever its outcome."""
+    return build_graphs(
+        left=votes.left, right=votes.right, share_left=share, weight=votes.weight, offsets=votes.offsets
+    )

@@ -1,0 +1,356 @@
+"""How fast the rankers are, beside choix, evalica, crowd-kit, igraph, networkx and cvxpy, in one run of one process.
+
+    python -m benchmarks.speed --prompts 500 --responses 19 --votes-per-pair 1.1
+    python -m benchmarks.speed --large 50000
+
+Seconds are warm: after a first run on a small world, which compiles the kernels where no earlier process has (the
+column "first" is that run's). Peers run prompt by prompt, as they are meant to, on all prompts unless --peer-prompts
+says fewer; then their time is scaled up and the table says so. Exits with 1 when a goal is missed; votes of your own
+(--votes) have none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, TypeVar, get_args
+
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):  # one core, ours and peers alike
+    os.environ.setdefault(threads, "1")
+
+import choix
+import evalica
+import igraph
+import networkx as nx
+import numpy as np
+import pandas as pd
+from crowdkit.aggregation import NoisyBradleyTerry
+
+from curate.denoise import cover, intervals, rank_all
+from curate.rankers import FeedbackArcSet, build
+from curate.rankers.base import Ranking
+from curate.simulate import simulate_world
+from curate.stacking import choose
+from curate.store import Store
+from curate.store.rankings import load_votes
+from curate.votes import VoteArrays
+from pipelines import ingest
+from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+
+Value = TypeVar("Value")
+
+
+class Peer(NamedTuple):
+    """A peer of one ranker."""
+
+    ranker: RankerName
+    name: str
+    seconds: float
+    note: str
+    goal: float
+    """Times as fast as the peer that the ranker must be; 0 where no goal is set."""
+
+
+SECONDS = {"bradley-terry": 0.020, "feedback-arc-set": 0.060, "joint": 0.150}
+"""Goals for the default workload."""
+LARGE_SECONDS, LARGE_GIB = 40.0, 4.0
+"""Goals for 9.4 million votes through all rankers."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.large_child:
+        large_child(options.large_child)
+        return 0
+    if options.large:
+        return large(options.large)
+    if options.votes:
+        votes = read(options.votes)
+    else:
+        votes = simulate(options.prompts, options.responses, options.votes_per_pair, options.seed)
+    graphs, seconds = timed(lambda: replace(votes).graphs)
+    print(f"{len(votes.left):,} votes, {len(votes.prompts)} prompts, {len(votes.responses):,} responses")
+    print(f"graphs: {seconds:.3f} s\n")
+    first, ours, rankings = time_rankers(votes)
+    wins = [matrix for batch in graphs for matrix in batch.wins]
+    peers = time_peers(votes, wins, options)
+    print_table(first, ours, rankings, peers)
+    if options.votes:  # the goals are set for the simulated workload
+        return 0
+    print_sizes()
+    return report_goals(ours, rankings, peers)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Times the rankers and their peers.")
+    parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--responses", type=int, default=19)
+    parser.add_argument("--votes-per-pair", type=float, default=1.1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--votes", type=Path, help="a file of votes instead of simulated ones")
+    parser.add_argument("--peer-prompts", type=int, default=0, help="prompts given to the fast peers; 0 = all")
+    parser.add_argument("--program-prompts", type=int, default=3, help="prompts given to the plain integer program")
+    parser.add_argument("--large", type=int, default=0, metavar="PROMPTS", help="time and memory of so many prompts")
+    parser.add_argument("--large-child", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def simulate(prompts: int, responses: int, votes_per_pair: float, seed: int) -> VoteArrays:
+    """120 annotators of whom a tenth vote without looking, 15% ties."""
+    shape = SimulateConfig(prompts=prompts, models=responses, votes_per_pair=votes_per_pair, seed=seed)
+    return simulate_world(shape).votes
+
+
+def read(path: Path) -> VoteArrays:
+    """The votes of a file, as ``curate ingest`` reads it."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "votes.duckdb"
+        ingest(path, store)
+        with Store.open(store) as opened:
+            return load_votes(opened).votes
+
+
+def timed(work: Callable[[], Value]) -> tuple[Value, float]:
+    """What work returns, and its seconds: the best of five where they are few, ours and peers alike."""
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        value = work()
+        best = min(best, time.perf_counter() - start)
+        if best > 2.0:
+            break
+    return value, best
+
+
+def time_rankers(votes: VoteArrays) -> tuple[dict[str, float], dict[str, float], dict[str, Ranking]]:
+    """Seconds of the first run on a small world, seconds on the votes, and answer of every ranker."""
+    small = simulate(12, 19, 1.0, 0)
+    first, seconds, rankings = {}, {}, {}
+    for name in get_args(RankerName):
+        ranker = build(name, DenoiseConfig())
+        start = time.perf_counter()
+        ranker(small)
+        first[name] = time.perf_counter() - start
+        rankings[name], seconds[name] = timed(lambda ranker=ranker: ranker(votes))
+    return first, seconds, rankings
+
+
+def time_peers(votes: VoteArrays, wins: list[np.ndarray], options: argparse.Namespace) -> list[Peer]:
+    few, all_of_them = options.program_prompts, options.peer_prompts
+    prompts = prompt_votes(votes)
+
+    def peer(ranker: RankerName, name: str, goal: float, of: list, work: Callable, count: int) -> Peer:
+        sample = of if not count or count >= len(of) else of[:: len(of) // count][:count]
+        work(of[0])
+        _, seconds = timed(lambda: [work(one) for one in sample])
+        note = "" if len(sample) == len(of) else f", scaled from {len(sample)} prompts"
+        return Peer(ranker, name, seconds * len(of) / len(sample), note, goal)
+
+    return [
+        peer("bradley-terry", "choix.ilsr_pairwise", 50, wins, by_choix, all_of_them),
+        peer("bradley-terry", "evalica.bradley_terry", 20, prompts, by_evalica, all_of_them),
+        peer("pagerank", "networkx.pagerank", 50, wins, by_networkx, all_of_them),
+        peer("pagerank", "evalica.pagerank", 0, prompts, by_evalica_pagerank, all_of_them),
+        peer("feedback-arc-set", "igraph ip", 15, wins, by_igraph, all_of_them),
+        peer("feedback-arc-set", "cvxpy + HiGHS", 250, wins, by_plain_program, few),
+        peer("crowd-bt", "crowdkit.NoisyBradleyTerry", 0, prompts, by_crowd_kit, few),
+    ]
+
+
+def prompt_votes(votes: VoteArrays) -> list[pd.DataFrame]:
+    """The votes of each prompt as the peers take them: left, right, winner, worker."""
+    frame = pd.DataFrame(
+        {
+            "left": votes.left,
+            "right": votes.right,
+            "winner": np.array([evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw, evalica.Winner.Draw])[
+                votes.outcome
+            ],
+            "worker": votes.annotator,
+        }
+    )
+    return [group for _, group in frame.groupby(votes.response_prompt[votes.left])]
+
+
+def by_choix(wins: np.ndarray) -> object:
+    """The fastest of choix's maximum-likelihood methods; it takes one tuple a vote, ties as one to each side."""
+    i, j = np.nonzero(wins)
+    count = np.round(2 * wins[i, j]).astype(int)
+    pairs = list(zip(np.repeat(i, count).tolist(), np.repeat(j, count).tolist(), strict=True))
+    return choix.ilsr_pairwise(len(wins), pairs, alpha=0.05)
+
+
+def by_evalica(votes: pd.DataFrame) -> object:
+    return evalica.bradley_terry(votes["left"], votes["right"], votes["winner"])
+
+
+def by_evalica_pagerank(votes: pd.DataFrame) -> object:
+    return evalica.pagerank(votes["left"], votes["right"], votes["winner"])
+
+
+def by_crowd_kit(votes: pd.DataFrame) -> object:
+    """It knows no ties: they are left out."""
+    decided = votes[votes["winner"] != evalica.Winner.Draw]
+    label = np.where(decided["winner"] == evalica.Winner.X, decided["left"], decided["right"])
+    return NoisyBradleyTerry(n_iter=20).fit_predict(decided[["worker", "left", "right"]].assign(label=label))
+
+
+def by_networkx(wins: np.ndarray) -> object:
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(wins)))
+    graph.add_weighted_edges_from((j, i, wins[i, j]) for i, j in np.argwhere(wins > 0).tolist())
+    return nx.pagerank(graph, tol=1e-10, max_iter=1000)
+
+
+def by_igraph(wins: np.ndarray) -> object:
+    """Its exact method, on net weights as ours."""
+    net = np.maximum(wins - wins.T, 0)
+    i, j = np.nonzero(net)
+    graph = igraph.Graph(n=len(wins), edges=np.stack([i, j], axis=1).tolist(), directed=True)
+    return graph.feedback_arc_set(weights=net[i, j].tolist(), method="ip")
+
+
+def by_plain_program(wins: np.ndarray) -> object:
+    """The linear ordering problem with the rows of all triples, as sparse matrices: the usual way to write it."""
+    import cvxpy as cp
+    from scipy import sparse
+
+    n = len(wins)
+    i, j = np.triu_indices(n, 1)
+    number = np.zeros((n, n), dtype=np.int64)
+    number[i, j] = np.arange(len(i))
+    a, b, c = (index.ravel() for index in np.meshgrid(*[np.arange(n)] * 3, indexing="ij"))
+    a, b, c = (index[(a < b) & (b < c)] for index in (a, b, c))
+    columns = np.stack([number[a, b], number[b, c], number[a, c]], axis=1)
+    at = np.repeat(np.arange(len(columns)), 3)
+    turn = sparse.csr_array((np.tile([1.0, 1.0, -1.0], len(columns)), (at, columns.ravel())), (len(columns), len(i)))
+    x = cp.Variable(len(i), boolean=True)
+    problem = cp.Problem(cp.Minimize((wins[j, i] - wins[i, j]) @ x), [turn @ x <= 1, turn @ x >= 0])
+    return problem.solve(solver=cp.HIGHS, mip_rel_gap=0)
+
+
+def print_table(
+    first: dict[str, float], ours: dict[str, float], rankings: dict[str, Ranking], peers: list[Peer]
+) -> None:
+    print(f"{'ranker':<27}{'first':>7}{'seconds':>9}{'solved':>8}{'cost':>12}")
+    for name, seconds in ours.items():
+        ranking = rankings[name]
+        print(f"{name:<27}{first[name]:>7.2f}{seconds:>9.4f}{ranking.solved.mean():>8.1%}{ranking.cost.sum():>12,.1f}")
+    print(f"{'all, one by one':<34}{sum(ours.values()):>9.4f}\n")
+    for peer in peers:
+        times = peer.seconds / ours[peer.ranker]
+        print(f"{peer.name:<27}{peer.seconds:>9.3f} s{peer.note}: {times:,.0f} times as long as {peer.ranker}")
+    print()
+
+
+def print_sizes() -> None:
+    """Feedback arc set where prompts have more responses: seconds a prompt and the share proved optimal."""
+    for prompts, responses, density in ((20, 30, 1.0), (13, 59, 0.4)):
+        votes = simulate(prompts, responses, density, 0)
+        ranking, seconds = timed(lambda votes=votes: FeedbackArcSet()(votes))
+        print(
+            f"feedback arc set, {responses} responses, {density:g} votes a pair: {seconds / prompts:.4f} s a prompt, "
+            f"{ranking.solved.mean():.0%} of {prompts} proved"
+        )
+    print()
+
+
+def report_goals(ours: dict[str, float], rankings: dict[str, Ranking], peers: list[Peer]) -> int:
+    """Prints PASS or FAIL for each goal; 1 when one is missed."""
+    goals = {
+        f"{name} in {1000 * goal:.0f} ms ({1000 * ours[name]:.1f})": ours[name] <= goal
+        for name, goal in SECONDS.items()
+    }
+    goals["feedback arc set proved optimal on every prompt"] = bool(rankings["feedback-arc-set"].solved.all())
+    for peer in peers:
+        if peer.goal:
+            times = peer.seconds / ours[peer.ranker]
+            goals[f"{peer.ranker} {peer.goal:.0f} times as fast as {peer.name} ({times:,.0f})"] = times >= peer.goal
+    return verdict(goals)
+
+
+def verdict(goals: dict[str, bool]) -> int:
+    for goal, met in goals.items():
+        print(f"{'PASS' if met else 'FAIL'}  {goal}")
+    return 0 if all(goals.values()) else 1
+
+
+def large(prompts: int) -> int:
+    """Many prompts through everything, in a process of its own whose peak memory is counted."""
+    votes = simulate(prompts, 19, 1.1, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "votes.npz"
+        columns = ("left", "right", "outcome", "sides_known", "annotator", "response_model")
+        np.savez(path, **{name: getattr(votes, name) for name in columns}, prompts=prompts)
+        del votes
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.speed", "--large-child", str(path)], check=True, capture_output=True
+        )
+    *lines, last = done.stdout.decode().splitlines()
+    print("\n".join(lines))
+    seconds, gib = map(float, last.split())
+    return verdict(
+        {
+            f"everything in {LARGE_SECONDS:.0f} s ({seconds:.1f})": seconds <= LARGE_SECONDS,
+            f"in {LARGE_GIB:.0f} GiB ({gib:.2f})": gib <= LARGE_GIB,
+        }
+    )
+
+
+def large_child(path: Path) -> None:
+    """Prints the seconds of each step; last the sum of all and the peak memory, GiB."""
+    with np.load(path) as columns:
+        prompts = int(columns["prompts"])
+        responses, count = 19 * prompts, len(columns["left"])
+        votes = VoteArrays(
+            left=columns["left"],
+            right=columns["right"],
+            outcome=columns["outcome"],
+            weight=np.ones(count),
+            sides_known=columns["sides_known"],
+            annotator=columns["annotator"],
+            group=np.full(count, -1, dtype=np.int32),
+            response_prompt=np.repeat(np.arange(prompts, dtype=np.int32), 19),
+            response_model=columns["response_model"],
+            prompts=tuple(map(str, range(prompts))),
+            responses=tuple(map(str, range(responses))),
+            models=tuple(map(str, range(19))),
+            annotators=tuple(map(str, range(120))),
+        )
+    config = DenoiseConfig()
+    small = simulate(12, 19, 1.0, 0)
+    choice = choose(small, config, progress=lambda *_: None)
+    intervals(
+        rank_all(small, cover(small, config), config, stack=choice.stack, progress=lambda *_: None), "joint", config
+    )
+    print(f"{count:,} votes, {prompts:,} prompts")
+    marks: list[tuple[str, float]] = []
+
+    def mark(what: str, *_: object) -> None:
+        marks.append((what, time.perf_counter()))
+
+    mark("graphs and coverage")
+    coverage = cover(votes, config)
+    mark("auto")
+    choice = choose(votes, config, progress=lambda *_: None)
+    denoised = rank_all(votes, coverage, config, stack=choice.stack, progress=mark)
+    mark("rank intervals")
+    intervals(denoised, "joint", config)
+    mark("end")
+    for (what, start), (_, end) in pairwise(marks):
+        print(f"  {what:<30}{end - start:>7.2f} s")
+    print(marks[-1][1] - marks[0][1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
