@@ -28,7 +28,7 @@ def export(
         int | None, typer.Option("--items-per-prompt", help="Items of one prompt, at most.", metavar="N")
     ] = None,
     min_confidence: Annotated[
-        float | None, typer.Option("--min-confidence", help="Leave out less certain items.", metavar="P")
+        float | None, typer.Option("--min-confidence", help="Only items this certain.", metavar="P")
     ] = None,
     rows_per_shard: Annotated[
         int | None, typer.Option("--rows-per-shard", metavar="N", help="Rows in a shard.")
@@ -52,7 +52,7 @@ def export(
 
     \b
     Example:
-      curate export benchmark --out shards/benchmark --min-confidence 0.5
+      curate export benchmark --out shards/benchmark --min-confidence 0.9
     """
     from pipelines import export as job
     from pipelines.settings import updated
@@ -78,8 +78,16 @@ def tell_export(report: ExportReport) -> None:
     again = " (was there already: nothing was written)" if report.reused else ""
     say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{again}")
     for name, items in report.items.items():
-        sure = report.confidence.get(name)
-        say(f"  {name}: {plural(items, 'item')}" + (f", mean confidence {sure:.2f}" if sure is not None else ""))
+        ceiling = report.ceiling[name]
+        sure = f", mean confidence {ceiling.mean:.2f}" if ceiling else ""
+        say(f"  {name}: {plural(items, 'item')}{sure}")
+        say(f"    of {report.candidates[name]:,} sets considered, {report.eligible[name]:,} of them eligible")
+        if ceiling:
+            say("    " + ", ".join(f"{number:,} {level}" for level, number in report.difficulty[name].items()))
+            say(
+                f"    a perfect judge would score about {ceiling.mean:.2f} ({ceiling.low:.2f} to {ceiling.high:.2f}) "
+                f"here, one who guesses {report.floor[name]:.2f}"
+            )
     say(f"  {plural(report.prompts, 'prompt')}, {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
     if report.newer_votes:
         say(f"  note: {plural(report.newer_votes, 'vote')} came after that run: curate denoise takes them in")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, export, ingest, simulate, status, validate
+from cli import annotators, denoise, export, ingest, plan, simulate, status, validate
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ COMMANDS = (
     denoise.denoise,
     denoise.rankings,
     annotators.annotators,
+    plan.plan,
     export.export,
     simulate.simulate,
     simulate.compare,

@@ -1,4 +1,4 @@
-"""How each annotator votes: agreement with the others, habits, and the chance of a spammer; and Krippendorff's alpha.
+"""How each annotator votes, beside the others; and Krippendorff's alpha.
 
 Each anonymous vote is taken for a person of its own. The pairs of a K-wise ranking weigh K − 1 votes together, as they
 do in the joint fit.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from curate.rankers import joint_annotators
 from curate.rankers.joint import JointFit
 from curate.rankers.joint_annotators import DISCRIMINATION
 from curate.rankers.joint_columns import group_share
@@ -19,41 +20,61 @@ from curate.votes import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
-SPAM = 0.25
-"""A spammer's discrimination is below this share of the mean one."""
 ROUNDING = 1e-9
 """A majority by less than this share of a pair's weight is a sum's rounding, and none."""
+SPAM = 0.25
+"""A spammer sees less than this share of what the mean annotator sees."""
+LOW = 0.5
+"""Who sees less than this share is to be trained: four of their votes tell less than one of the mean annotator's."""
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """What is known of A annotators; NaN where nothing is."""
+    """What is known of A annotators; NaN where nothing is. Standard errors are of the posterior in the joint fit."""
 
+    votes: Float
+    """(A,) how many they cast; a ranking of K counts as K − 1."""
     agreement: Float
     """(A,) share of their weight that goes with the majority of the others, 0 … 1."""
     compared: Index
     """(A,) votes that this share rests on."""
     discrimination: Float
     """(A,) at least 0; 1 is the mean. Near 0: votes without looking."""
+    discrimination_se: Float
     left_bias: Float
     """(A,) advantage of the response shown left, logits; NaN where no side is known."""
+    left_bias_se: Float
     tie_share: Float
     """(A,) share of ties on equals, as fitted; both_bad counts as a tie."""
+    tie_excess: Float
+    """(A,) log odds of their ties on equals above those of the mean annotator, side bias left aside."""
+    tie_excess_se: Float
     spammer: Float
     """(A,) probability that they are one (spam_probability)."""
+    low: Float
+    """(A,) probability that their discrimination is below LOW × the mean one."""
 
 
 def profiles(votes: VoteArrays, fit: JointFit) -> Profiles:
-    """The annotators of the votes. fit: of these votes."""
+    """The annotators of the votes. fit: of these votes, with Davidson's ties (their parameter is log odds)."""
     agreement, compared = agreement_with_others(votes)
-    people = fit.annotators
+    people, mean = fit.annotators, fit.annotators.mean
+    error = np.sqrt(people.variance[:-1])
+    sided = people.sided[:-1] > 0
+    named = votes.annotator >= 0
     return Profiles(
+        votes=np.bincount(votes.annotator[named], group_share(votes)[named], len(votes.annotators)).astype(np.float64),
         agreement=agreement,
         compared=compared,
         discrimination=fit.discrimination,
-        left_bias=np.where(people.sided[:-1] > 0, fit.left_bias, np.nan),
+        discrimination_se=error[:, DISCRIMINATION],
+        left_bias=np.where(sided, fit.left_bias, np.nan),
+        left_bias_se=np.where(sided, error[:, joint_annotators.BIAS], np.nan),
         tie_share=fit.tie_share if people.ties else np.zeros_like(fit.tie_share),
+        tie_excess=people.value[:-1, joint_annotators.TIE] - mean[joint_annotators.TIE],
+        tie_excess_se=error[:, joint_annotators.TIE],
         spammer=spam_probability(fit),
+        low=probability_below(fit, LOW),
     )
 
 
@@ -83,18 +104,25 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
 def spam_probability(fit: JointFit) -> Float:
     """(A,) P(discrimination < SPAM × the mean one) for each annotator's posterior in the joint fit.
 
+    Who has cast few votes stays near the prior. As it is relative to the mean, nobody stands out where all vote alike,
+    well or badly.
+    """
+    return probability_below(fit, SPAM)
+
+
+def probability_below(fit: JointFit, share: float) -> Float:
+    """(A,) P(discrimination < share × the mean one) for each annotator's posterior in the joint fit.
+
     The posterior of a discrimination is normal around its mode with Laplace's variance (JointFit.annotators), cut off
     below 0; strengths and priors are taken as fitted, and so are bias and ties of those whose mode is 0. The mean
-    discrimination is 1 by construction, also where most people are spammers (a median would sink with them). Who has
-    cast few votes stays near the prior. As it is relative to the mean, nobody stands out where all vote alike, well or
-    badly.
+    discrimination is 1 by construction, also where most people are spammers (a median would sink with them).
     """
     from scipy.special import ndtr
 
     mode = fit.annotators.value[:-1, DISCRIMINATION]
     deviation = np.sqrt(fit.annotators.variance[:-1, DISCRIMINATION])
     below_0 = ndtr(-mode / deviation)
-    probability: Float = (ndtr((SPAM - mode) / deviation) - below_0) / (1 - below_0)
+    probability: Float = (ndtr((share - mode) / deviation) - below_0) / (1 - below_0)
     return probability
 
 

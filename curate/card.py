@@ -50,13 +50,11 @@ def _loading(rules: Sequence[Rule]) -> list[str]:
 def _contents(rules: Sequence[Rule], config: ExportConfig, counts: Mapping[str, Any]) -> list[str]:
     lines = ["## Items", ""]
     for rule in rules:
-        sure = counts["confidence"][rule.name]
-        ceiling = (
-            "" if sure is None else f" Mean confidence {sure:.3f}: the model takes that share of best labels for right."
-        )
         lines += [
-            f"**{rule.name}**: {counts['items'][rule.name]} items, at most {rule.items} a prompt.{ceiling}",
+            f"**{rule.name}**: {counts['items'][rule.name]} items, at most {rule.items} a prompt, of"
+            f" {counts['candidates'][rule.name]} sets considered, {counts['eligible'][rule.name]} of them eligible.",
             "",
+            *_ceiling(rule.name, counts),
             rule.words,
             "",
         ]
@@ -68,6 +66,22 @@ def _contents(rules: Sequence[Rule], config: ExportConfig, counts: Mapping[str, 
         "",
         "`NAME.jsonl` holds the items of `NAME` again, for the trainer of arXiv 2604.10966: prompt, responses,",
         "rankings (1 = best), image (null), video.",
+        "",
+    ]
+
+
+def _ceiling(name: str, counts: Mapping[str, Any]) -> list[str]:
+    """What a score on these items can mean; nothing where no item has a best."""
+    ceiling = counts["ceiling"][name]
+    if ceiling is None:
+        return []
+    mean, low, high = (ceiling[key] for key in ("mean", "low", "high"))
+    levels = ", ".join(f"{number} {level}" for level, number in counts["difficulty"][name].items())
+    return [
+        f"Mean confidence {mean:.3f}: the expected share of best labels that are right. A perfect judge, who knows the",
+        f"true order, would score about {mean:.2f} here ({low:.2f} to {high:.2f} in nine cases of ten): no score above",
+        f"that says more. One who guesses scores {counts['floor'][name]:.2f}. By the gap in strength between best and",
+        f"second: {levels}.",
         "",
     ]
 

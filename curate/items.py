@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.confidence import best_probability
+from curate.confidence import Posterior, best_probability, draw_strengths
+from curate.drawing import band_sets, choose, deal
+from schemas.items import DIFFICULTIES
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 STRICT_RULE = (
-    "The prompt's ranking is cut into {n} bands of equal size (equals in random order) and one response is drawn from "
-    "each, so that an item spans the whole ranking; a set whose best rank is shared is never drawn, sets are distinct, "
-    "and the order within an item is shuffled."
+    "The prompt's ranking is cut into {n} bands of equal size (equals in random order); a candidate takes one response "
+    "from each, so that an item spans the whole ranking, and one whose best rank is shared is none. Of the candidates "
+    "that are certain enough, prompts choose in turn, those with the fewest first: the one whose difficulty, model "
+    "labelled best, models and responses have been chosen least so far. The best stands in each place equally often, "
+    "the others in random order."
 )
 DEAL_RULE = (
     "The prompt's responses are shuffled and dealt into groups of {n}, each response once a round, what is left "
@@ -30,10 +33,10 @@ DEAL_RULE = (
 )
 WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is left out."
 
-CANDIDATES = 4096
+CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
-PATIENCE = 16
-"""Rounds of dealing without a new group after which a prompt is taken to have no more."""
+DRAWS = 2000
+"""Draws of the true strengths behind the scores of a perfect judge."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +59,42 @@ class Rule:
         return text.format(n=self.responses)
 
 
-def draw_items(
-    ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidence: float = 0.0
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The items that the rule draws, ordered by prompt and item number, and what was left out: reason -> how many.
+@dataclass(frozen=True)
+class Drawn:
+    """The items of one config, and what they were drawn from."""
+
+    items: pl.DataFrame
+    """Ordered by prompt, in the order drawn; the columns of ``schemas.items`` but run_id."""
+    candidates: int
+    """Sets considered (strict), or groups dealt."""
+    eligible: int
+    """Of them at or above min_confidence."""
+    left_out: dict[str, int]
+    """Reason -> how many."""
+    scores: Float
+    """(DRAWS,) share of the items with a best that a perfect judge gets right, for each draw of the truth from the
+    posterior; empty where no item has a best."""
+
+
+def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidence: float = 0.0) -> Drawn:
+    """The items that the rule draws from what is at or above min_confidence.
 
     ranked: one row a response, sorted by prompt_id and response_id, those of one prompt comparable with each other:
-    prompt_id, prompt, video, response_id, model, response, rank (1 = best), score, strength and strength_se (logits).
-    The items have the columns of ``schemas.items`` but run_id. A prompt's items depend on it and the seed alone.
+    prompt_id, prompt, video, response_id, model, response, rank (1 = best), score, strength (logits), covariance (of
+    strength with responses of the prompt, logits²) and place (its own position among these).
+    Candidates of a prompt, and items dealt, depend on it and the seed alone; which candidates are chosen depends on
+    all prompts.
     """
-    ranks = ranked["rank"].to_numpy().astype(np.int64)
-    starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
-    prompts = ranked["prompt_id"].gather(starts).to_list()
-    groups: list[Int] = []
-    left_out: Counter[str] = Counter()
-    for prompt, start, stop in zip(prompts, starts, np.append(starts, len(ranks))[1:], strict=True):
-        rng = generator(seed, rule.name, prompt)
-        drawn, reasons = draw_prompt(ranks[start:stop], rule, rng)
-        groups.extend(start + group for group in drawn)
-        left_out.update(reasons)
-    items = _assemble(ranked, groups)
-    if min_confidence > 0:
-        shared = items["best"].null_count()
-        kept = items.filter(pl.col("confidence") >= min_confidence)
-        left_out.update(
-            {"item: best rank shared": shared, "item: below min_confidence": len(items) - len(kept) - shared}
-        )
-        items = kept
-    return items, dict(sorted((+left_out).items()))
+    world = _World.of(ranked)
+    pool, considered, left_out = (_candidates if rule.strict else _dealt)(world, rule, seed, min_confidence)
+    items = _balanced(world, pool, rule, generator(seed, rule.name)) if rule.strict else pool
+    return Drawn(
+        items=_assemble(ranked, items),
+        candidates=considered,
+        eligible=len(pool.sets),
+        left_out=dict(sorted((+left_out).items())),
+        scores=_perfect_scores(world, items, rule, seed),
+    )
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -92,74 +103,147 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def draw_prompt(ranks: Int, rule: Rule, rng: np.random.Generator) -> tuple[Sequence[Int], dict[str, int]]:
-    """The items of one prompt, each the positions of its responses in the order shown, and what was left out.
+class _Pool(NamedTuple):
+    """S sets of responses, those of one prompt standing together."""
 
-    ranks: (n,) 1 = best, equals share a rank.
-    """
-    if len(ranks) < (rule.responses if rule.strict else 2):
-        return [], {"prompt: too few responses": 1}
-    if rule.strict:
-        sets = draw_strict(ranks, rule.responses, rule.items, rng)
-        return list(sets), {} if len(sets) else {"prompt: best rank shared in every set": 1}
-    groups, equal = deal(ranks, rule.responses or len(ranks), rule.items, rng)
-    return groups, {"item: all ranks equal": equal}
-
-
-def draw_strict(ranks: Int, size: int, items: int, rng: np.random.Generator) -> Int:
-    """(≤ items, size) distinct sets of positions, one from each of ``size`` equal bands of the ranking, rows shuffled.
-
-    The best of each set is strictly best. ranks: (n,) 1 = best, n ≥ size.
-    """
-    order = np.lexsort((rng.random(len(ranks)), ranks))
-    bands = np.array_split(order, size)
-    picks = _combinations([len(band) for band in bands], max(CANDIDATES, 4 * items), rng)
-    sets = np.stack([band[pick] for band, pick in zip(bands, picks.T, strict=True)], axis=1)
-    # Bands never overtake each other, so the first is the best, and strictly so where it beats the second.
-    strict = ranks[sets[:, 0]] < ranks[sets[:, 1]]
-    return rng.permuted(sets[strict][:items], axis=1)
+    sets: list[Int]
+    """Rows of the responses of each, in the order shown."""
+    confidence: Float
+    """(S,) NaN where the best rank is shared."""
+    gap: Float
+    """(S,) strength of the labelled best less that of the strongest other, logits; NaN likewise."""
+    difficulty: Int
+    """(S,) place in DIFFICULTIES; −1 likewise."""
 
 
-def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int:
-    """(≤ limit, len(sizes)) distinct rows in random order, column k below sizes[k]; all rows where they are so few."""
-    total = math.prod(sizes)
-    if total <= limit:
-        return np.stack(np.unravel_index(rng.permutation(total), sizes), axis=1).astype(np.int64)
-    picks = rng.integers(0, sizes, size=(limit, len(sizes)))
-    _, first = np.unique(picks, axis=0, return_index=True)
-    return picks[np.sort(first)]
+@dataclass(frozen=True)
+class _World:
+    """What the draw reads of the R rows of the frame."""
+
+    prompts: list[str]
+    """(P,) their ids."""
+    bounds: Int
+    """(P + 1,) rows of prompt p are ``bounds[p] … bounds[p + 1] − 1``."""
+    prompt: Int
+    """(R,)"""
+    rank: Int
+    """(R,) 1 = best, equals share a rank."""
+    model: Int
+    """(R,) 0, 1, …; a response whose model is not known is a model of its own."""
+    posterior: Posterior
+    """Of their strengths."""
+
+    @classmethod
+    def of(cls, ranked: pl.DataFrame) -> _World:
+        starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
+        alone = pl.concat_str("prompt_id", "response_id", separator="\0")
+        length = ranked["covariance"].list.len().to_numpy().astype(np.int64)
+        return cls(
+            prompts=ranked["prompt_id"].gather(starts).to_list(),
+            bounds=np.append(starts, len(ranked)),
+            prompt=np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1,
+            rank=ranked["rank"].to_numpy().astype(np.int64),
+            model=ranked.select(pl.coalesce("model", alone).rank("dense")).to_series().to_numpy().astype(np.int64) - 1,
+            posterior=Posterior(
+                strength=ranked["strength"].to_numpy(),
+                covariance=ranked["covariance"].explode().to_numpy().astype(np.float64),
+                first=np.cumsum(length) - length,
+                place=ranked["place"].to_numpy().astype(np.int64),
+            ),
+        )
+
+    def rows(self, prompt: int) -> Int:
+        return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
+
+    def certainty(self, sets: Int) -> tuple[Float, Float]:
+        """(S,) confidence and (S,) gap of (S, K) sets; NaN where the best rank is shared."""
+        rank = self.rank[sets]
+        alone = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
+        mean, covariance = self.posterior.of(sets[alone])
+        best = rank[alone].argmin(axis=1)
+        confidence, gap = np.full(len(sets), np.nan), np.full(len(sets), np.nan)
+        confidence[alone] = best_probability(mean, covariance, best)
+        is_best = np.arange(sets.shape[1]) == best[:, None]
+        gap[alone] = mean[is_best] - np.where(is_best, -np.inf, mean).max(axis=1)
+        return confidence, gap
 
 
-def deal(ranks: Int, size: int, items: int, rng: np.random.Generator) -> tuple[list[Int], int]:
-    """Up to ``items`` distinct groups of ``size`` positions (a round's last may be smaller), and how many were equal.
+def _candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
+    """The sets of all prompts that are certain enough, the best of each first; of how many; and what was left out."""
+    left_out = Counter[str]()
+    kept: list[tuple[Int, Float, Float]] = []
+    considered = 0
+    for p, prompt in enumerate(world.prompts):
+        rows = world.rows(p)
+        if len(rows) < rule.responses:
+            left_out["prompt: too few responses"] += 1
+            continue
+        limit = max(CANDIDATES, 4 * rule.items)
+        sets = rows[band_sets(world.rank[rows], rule.responses, limit, generator(seed, rule.name, prompt))]
+        confidence, gap = world.certainty(sets)
+        sure = confidence >= min_confidence
+        considered += len(sets)
+        left_out["prompt: best rank shared in every set"] += not len(sets)
+        left_out["prompt: every set below min_confidence"] += len(sets) > 0 and not sure.any()
+        kept.append((sets[sure], confidence[sure], gap[sure]))
+    if not kept:
+        return _pool([], np.empty(0), np.empty(0)), considered, left_out
+    sets, confidence, gap = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return _pool(list(sets), confidence, gap), considered, left_out
 
-    Each round deals every response once. ranks: (n,) 1 = best.
-    """
+
+def _dealt(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
+    """The dealt groups of all prompts that are certain enough; of how many; and what was left out."""
+    left_out = Counter[str]()
     groups: list[Int] = []
-    seen: set[frozenset[int]] = set()
-    equal = idle = 0
-    while len(groups) < items and idle < PATIENCE:
-        idle += 1
-        order = rng.permutation(len(ranks))
-        for start in range(0, len(order) - 1, size):  # a single response left over is no group
-            group = order[start : start + size]
-            members = frozenset(group.tolist())
-            if members in seen:
-                continue
-            seen.add(members)
-            idle = 0
-            if np.all(ranks[group] == ranks[group[0]]):
-                equal += 1
-            elif len(groups) < items:
-                groups.append(group)
-    return groups, equal
+    for p, prompt in enumerate(world.prompts):
+        rows = world.rows(p)
+        if len(rows) < 2:
+            left_out["prompt: too few responses"] += 1
+            continue
+        size = rule.responses or len(rows)
+        dealt, equal = deal(world.rank[rows], size, rule.items, generator(seed, rule.name, prompt))
+        left_out["item: all ranks equal"] += equal
+        groups += [rows[group] for group in dealt]
+    confidence, gap = np.empty(len(groups)), np.empty(len(groups))
+    sizes = np.array([len(group) for group in groups])
+    for size in np.unique(sizes):
+        at = np.flatnonzero(sizes == size)
+        confidence[at], gap[at] = world.certainty(np.stack([groups[i] for i in at]))
+    shared = np.isnan(confidence)
+    sure = confidence >= min_confidence if min_confidence > 0 else np.ones(len(groups), dtype=np.bool_)
+    left_out["item: best rank shared"] += int((shared & ~sure).sum())
+    left_out["item: below min_confidence"] += int((~shared & ~sure).sum())
+    at = np.flatnonzero(sure)
+    return _pool([groups[i] for i in at], confidence[at], gap[at]), len(groups), left_out
 
 
-def _assemble(ranked: pl.DataFrame, groups: list[Int]) -> pl.DataFrame:
-    """One row an item, in the order of the groups: arrays of row numbers of ``ranked``."""
-    sizes = np.array([len(group) for group in groups], dtype=np.int64)
-    members = np.concatenate(groups) if groups else np.zeros(0, dtype=np.int64)
-    flat = ranked[members].with_columns(item=pl.Series(np.repeat(np.arange(len(groups)), sizes), dtype=pl.Int64))
+def _pool(sets: list[Int], confidence: Float, gap: Float) -> _Pool:
+    """The sets with their difficulty: terciles of gap over all of them."""
+    known = np.isfinite(gap)
+    cuts = np.quantile(gap[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
+    return _Pool(sets, confidence, gap, np.where(known, np.searchsorted(cuts, gap, side="right"), -1))
+
+
+def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) -> _Pool:
+    """The items of a benchmark: a balanced choice, the best of an item standing in each place equally often."""
+    if not pool.sets:
+        return pool
+    chosen = choose(np.stack(pool.sets), pool.difficulty, world.model, world.prompt, rule.items, rng)
+    best = rng.permutation(np.arange(len(chosen)) % rule.responses)
+    shown = np.empty((len(chosen), rule.responses), dtype=np.int64)
+    at_best = np.arange(rule.responses) == best[:, None]
+    sets = np.stack(pool.sets)[chosen]
+    shown[at_best] = sets[:, 0]
+    shown[~at_best] = rng.permuted(sets[:, 1:], axis=1).ravel()
+    return _Pool(list(shown), pool.confidence[chosen], pool.gap[chosen], pool.difficulty[chosen])
+
+
+def _assemble(ranked: pl.DataFrame, pool: _Pool) -> pl.DataFrame:
+    """One row an item, in the order of the pool."""
+    sizes = np.array([len(rows) for rows in pool.sets], dtype=np.int64)
+    members = np.concatenate(pool.sets) if pool.sets else np.zeros(0, dtype=np.int64)
+    flat = ranked[members].with_columns(item=pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64))
     flat = flat.with_columns(rank=pl.col("rank").rank("min").over("item").cast(pl.Int32))
     items = flat.group_by("item", maintain_order=True).agg(
         pl.col("prompt_id", "prompt", "video").first(),
@@ -170,24 +254,35 @@ def _assemble(ranked: pl.DataFrame, groups: list[Int]) -> pl.DataFrame:
         pl.col("score").alias("scores"),
         pl.when((pl.col("rank") == 1).sum() == 1).then(pl.col("rank").arg_min()).cast(pl.Int32).alias("best"),
     )
-    chances = _confidence(
-        flat["strength"].to_numpy(), flat["strength_se"].to_numpy(), sizes, items["best"].fill_null(-1).to_numpy()
-    )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
-        pl.Series("confidence", chances, dtype=pl.Float64, nan_to_null=True),
+        pl.Series("confidence", pool.confidence, dtype=pl.Float64, nan_to_null=True),
+        pl.Series("gap", pool.gap, dtype=pl.Float64, nan_to_null=True),
+        pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in pool.difficulty], dtype=pl.String),
     ).drop("item")
 
 
-def _confidence(strength: Float, se: Float, sizes: Int, best: npt.NDArray[np.int32]) -> Float:
-    """(I,) confidence of items laid end to end, ``sizes`` long; NaN where best is −1."""
-    starts = np.cumsum(sizes) - sizes
-    chances = np.full(len(sizes), np.nan)
-    for size in np.unique(sizes):
-        rows = np.flatnonzero((sizes == size) & (best >= 0))
-        at = starts[rows, None] + np.arange(size)
-        chances[rows] = best_probability(strength[at], se[at], best[rows].astype(np.int64))
-    return chances
+def _perfect_scores(world: _World, items: _Pool, rule: Rule, seed: int) -> Float:
+    """(DRAWS,) share of the items with a best whose best is the strongest, in draws of the true strengths.
+
+    The items of a prompt are judged by the same draws, since their labels are right or wrong together.
+    """
+    of_prompt: dict[int, list[Int]] = {}
+    for rows, confidence in zip(items.sets, items.confidence, strict=True):
+        if not np.isnan(confidence):
+            of_prompt.setdefault(int(world.prompt[rows[0]]), []).append(rows)
+    if not of_prompt:
+        return np.empty(0)
+    right = np.zeros(DRAWS, dtype=np.int64)
+    for p, sets in of_prompt.items():
+        rows = np.unique(np.concatenate(sets))
+        strength = draw_strengths(
+            *world.posterior.of(rows), DRAWS, generator(seed, rule.name, world.prompts[p], "judge")
+        )
+        for members in sets:
+            best = world.rank[members].argmin()
+            right += strength[:, np.searchsorted(rows, members)].argmax(axis=1) == best
+    return right / sum(map(len, of_prompt.values()))
 
 
 def _item_ids(items: pl.DataFrame) -> list[str]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from curate.card import card
-from curate.items import Rule, draw_items
+from curate.items import Drawn, Rule, draw_items
 from curate.publish import describe, finished, publishing, version, write_manifest
 from curate.shards import write_jsonl, write_shards
 from curate.store import Store
@@ -20,7 +21,8 @@ from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
 from schemas.errors import CurateError
-from schemas.manifest import Manifest, ManifestFile, ManifestRun
+from schemas.items import DIFFICULTIES
+from schemas.manifest import Ceiling, Manifest, ManifestFile, ManifestRun
 from schemas.reports import ExportReport
 from schemas.tables import SCHEMA_VERSION
 
@@ -78,7 +80,7 @@ def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
 def draw(
     ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig, *, unseen: int
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
-    """The items of each config, and the counts of the manifest: items, confidence, prompts, what was left out and why.
+    """The items of each config, and the counts of the manifest: what is in them, and what was left out and why.
 
     Reasons that hold for one of several configs name it. unseen: prompts of the store that the run says nothing of.
     """
@@ -89,19 +91,43 @@ def draw(
     left_out["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
     left_out["prompt: not in the denoise run"] = unseen
     left_out["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
-    drawn = {}
-    for rule in rules:
-        items, reasons = draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence)
-        drawn[rule.name] = items.with_columns(run_id=pl.lit(config.run))
-        suffix = f" ({rule.name})" if len(rules) > 1 else ""
-        left_out.update({reason + suffix: number for reason, number in reasons.items()})
-    prompts = pl.concat([items["prompt_id"] for items in drawn.values()]).n_unique()
-    return drawn, {
-        "items": {name: len(items) for name, items in drawn.items()},
-        "confidence": {name: items["confidence"].mean() for name, items in drawn.items()},
-        "prompts": prompts,
+    drawn = {
+        rule.name: draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence) for rule in rules
+    }
+    for name, config_drawn in drawn.items():
+        suffix = f" ({name})" if len(rules) > 1 else ""
+        left_out.update({reason + suffix: number for reason, number in config_drawn.left_out.items()})
+    items = {name: found.items.with_columns(run_id=pl.lit(config.run)) for name, found in drawn.items()}
+    return items, {
+        "items": {name: len(found.items) for name, found in drawn.items()},
+        "candidates": {name: found.candidates for name, found in drawn.items()},
+        "eligible": {name: found.eligible for name, found in drawn.items()},
+        "difficulty": {name: _difficulties(found.items) for name, found in drawn.items()},
+        "confidence": {name: found.items["confidence"].mean() for name, found in drawn.items()},
+        "ceiling": {name: _ceiling(found) for name, found in drawn.items()},
+        "floor": {name: _floor(found.items) for name, found in drawn.items()},
+        "prompts": pl.concat([found["prompt_id"] for found in items.values()]).n_unique(),
         "left_out": dict(sorted((+left_out).items())),
     }
+
+
+def _difficulties(items: pl.DataFrame) -> dict[str, int]:
+    found = dict(items["difficulty"].value_counts().iter_rows())
+    return {name: found.get(name, 0) for name in DIFFICULTIES}
+
+
+def _ceiling(drawn: Drawn) -> dict[str, float] | None:
+    """What a judge who knows the true order would score; None where no item has a best."""
+    if not len(drawn.scores):
+        return None
+    low, high = np.quantile(drawn.scores, [0.05, 0.95])
+    return Ceiling(mean=drawn.items["confidence"].mean(), low=low, high=high).model_dump()
+
+
+def _floor(items: pl.DataFrame) -> float | None:
+    """What a judge who guesses would score; None where no item has a best."""
+    sizes = items.filter(pl.col("best").is_not_null())["response_ids"].list.len().to_numpy()
+    return float((1 / sizes).mean()) if len(sizes) else None
 
 
 def _run(kind: Kind, config: ExportConfig, ranked: pl.DataFrame) -> Run:

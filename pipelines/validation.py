@@ -1,23 +1,22 @@
-"""The job ``validate``: which method foretells best what annotators say, by votes held out of the store."""
+"""The job ``validate``: which method foretells best what annotators say, and how far its orders come out again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.special import stdtrit
 
+from curate.reliability import Agreement, SplitHalf, split_half, step_up
+from curate.stacking import with_stack
 from curate.store import Store
 from curate.store.rankings import load_votes
-from curate.validation import HeldOut, Int, calibration_error, hold_out, mean_and_error, units
+from curate.validation import Bool, hold_out, mean_and_error, scores, units
 from curate.votes import LEFT, RIGHT
 from pipelines.progress import Progress, silent
-from schemas.config import DenoiseConfig, RankerName
+from schemas.config import DenoiseConfig, MethodName
 from schemas.errors import CurateError, UsageError
-from schemas.validation import HoldOut, MethodScore, ValidationReport
-
-LEVEL = 0.05
-"""Two methods are told apart where a difference as large has less than this chance between equals."""
+from schemas.validation import HoldOut, MethodReliability, Reliability, ValidationReport
 
 
 def validate(
@@ -26,6 +25,7 @@ def validate(
     config: DenoiseConfig = DenoiseConfig(),
     folds: int = 5,
     by: HoldOut = "vote",
+    splits: int = 10,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ValidationReport:
@@ -33,11 +33,14 @@ def validate(
 
     Standard errors take prompts for independent; where by is "annotator", annotators instead (each anonymous vote or
     ranking is then one of its own). With few of them (a dozen prompts) they are rough. The store is only read.
-    Raises UsageError for fewer than two folds, CurateError where the votes cannot be dealt or no held-out vote can be
-    scored.
+    splits: random halvings of the votes for the reliability of the orders; 0 leaves it out.
+    Raises UsageError for fewer than two folds or 0 splits, CurateError where the votes cannot be dealt or no held-out
+    vote can be scored.
     """
     if folds < 2:
         raise UsageError(f"{folds} folds: nothing would be left to fit", hint="give at least 2 folds")
+    if splits < 0:
+        raise UsageError(f"{splits} splits: a number below 0", hint="give 0 for no reliability")
     with Store.open(store_path, read_only=True) as store:
         progress("reading votes", 0, 0)
         votes = load_votes(store, prompts=config.prompts, both_bad=config.both_bad).votes
@@ -56,6 +59,11 @@ def validate(
         )
     cluster = unit if by == "annotator" else votes.response_prompt[votes.left].astype(np.int64)
     decisive = int(np.isin(votes.outcome, [LEFT, RIGHT]).sum())
+    methods = scores(with_stack(held)[0], cluster[held.vote])
+    reliability = None
+    if splits:
+        halves = split_half(votes, config, splits=splits, seed=seed, progress=progress)
+        reliability = reliability_of(halves, [score.method for score in methods], splits=splits)
     return ValidationReport(
         store=str(store_path),
         by=by,
@@ -67,31 +75,37 @@ def validate(
         not_ranked=decisive - len(held.vote),
         clustered_by="annotator" if by == "annotator" else "prompt",
         clusters=len(np.unique(cluster[held.vote])),
-        methods=_scores(held, cluster[held.vote]),
+        methods=methods,
+        reliability=reliability,
     )
 
 
-def _scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
-    """Best first. cluster: (S,)."""
-    losses = {name: held.loss(name) for name in held.odds}
-    order = sorted(losses, key=lambda name: mean_and_error(losses[name], held.weight, cluster)[0])
-    freedom = len(np.unique(cluster)) - 1
+def reliability_of(found: SplitHalf, order: Sequence[MethodName], *, splits: int) -> Reliability:
+    """What split halves say, in figures. order: of the methods."""
+    compared = ~np.isnan(next(iter(found.methods.values())).tau)  # the same prompts for all methods
+    names = sorted(found.methods, key=order.index) if compared.any() else []
+    return Reliability(
+        by=found.by,
+        splits=splits,
+        prompts=int(compared.sum()),
+        methods=tuple(_method(name, found.methods[name], compared) for name in names),
+    )
 
-    def score(name: RankerName) -> MethodScore:
-        loss, loss_se = mean_and_error(losses[name], held.weight, cluster)
-        accuracy, accuracy_se = mean_and_error(held.hit(name), held.weight, cluster)
-        behind, behind_se = mean_and_error(losses[name] - losses[order[0]], held.weight, cluster)
-        apart = None if behind_se is None else behind > behind_se * float(stdtrit(freedom, 1 - LEVEL / 2))
-        return MethodScore(
-            method=name,
-            log_loss=loss,
-            log_loss_se=loss_se,
-            accuracy=accuracy,
-            accuracy_se=accuracy_se,
-            calibration_error=calibration_error(held.odds[name], held.left, held.weight),
-            behind=behind,
-            behind_se=behind_se,
-            told_apart=None if name == order[0] else apart,
-        )
 
-    return tuple(score(name) for name in order)
+def _method(name: MethodName, agreement: Agreement, compared: Bool) -> MethodReliability:
+    """Means over the compared prompts, which count alike. compared: (P,)."""
+    ones, each = np.ones(int(compared.sum())), np.arange(int(compared.sum()))
+    tau, tau_se = mean_and_error(agreement.tau[compared], ones, each)
+    rho, rho_se = mean_and_error(agreement.rho[compared], ones, each)
+    against, against_se = mean_and_error(agreement.against_bt[compared], ones, each)
+    return MethodReliability(
+        method=name,
+        tau=tau,
+        tau_se=tau_se,
+        rho=rho,
+        rho_se=rho_se,
+        full_rho=step_up(rho) if rho > 0 else None,
+        full_rho_se=None if rho_se is None or rho <= 0 else 2 * rho_se / (1 + rho) ** 2,  # the slope of step_up
+        against_bt=against,
+        against_bt_se=against_se,
+    )

@@ -25,10 +25,24 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
     ItemColumn(
         "confidence",
         "float64",
-        "P(the labelled best is the best of the item), strengths taken as independent normals; null when best is null",
+        "P(the labelled best is the best of the item), strengths taken as jointly normal; null when best is null",
+    ),
+    ItemColumn(
+        "gap",
+        "float64",
+        "strength of the labelled best less that of the strongest other, logits (below 0 where the ranker and the "
+        "strengths disagree); null when best is null",
+    ),
+    ItemColumn(
+        "difficulty",
+        "string",
+        "hard | medium | easy: terciles of gap, from the smallest, over the sets that items were drawn from; null when "
+        "best is null",
     ),
     ItemColumn("run_id", "string", "the denoise run behind the ranks"),
 )
+
+DIFFICULTIES = ("hard", "medium", "easy")
 
 JSONL_KEYS = ("prompt", "responses", "rankings", "image", "video")
 """The paper's trainer reads these: rankings 1 = best, aligned with responses; image null; video a path or null."""

@@ -35,6 +35,17 @@ class ManifestRun(Document):
     code_version: str
 
 
+class Ceiling(Document):
+    """What a judge who knows the true order would score, given that labels may be wrong: shares of items, 0 to 1."""
+
+    mean: float
+    """Expected: the mean confidence of the items."""
+    low: float
+    """5% of the posterior draws of the truth are below. Labels of one prompt err together."""
+    high: float
+    """5% are above."""
+
+
 class Manifest(Document):
     """Written last: a folder without it is not a finished export. Holds no time and no path outside the folder."""
 
@@ -50,5 +61,5 @@ class Manifest(Document):
     batches: tuple[ManifestBatch, ...]
     """The ingests whose votes the denoise run read, oldest first."""
     counts: dict[str, Any]
-    """items, confidence, prompts and left_out, as in ExportReport."""
+    """items, candidates, eligible, difficulty, confidence, ceiling, floor, prompts and left_out, as in ExportReport."""
     files: tuple[ManifestFile, ...]

@@ -40,7 +40,8 @@ class MethodScore(Document):
 class MethodReliability(Document):
     """How alike one method orders both halves of the votes, mean over prompts. Standard errors are None for one prompt.
 
-    It says how far the order would come out again, not how true it is; see curate.reliability."""
+    It says how far the order would come out again, not how true it is (curate.reliability).
+    """
 
     method: MethodName
     tau: float
@@ -50,7 +51,8 @@ class MethodReliability(Document):
     """Spearman's rank correlation between them."""
     rho_se: float | None
     full_rho: float | None
-    """Reliability of the order of all votes, by Spearman and Brown: 2 rho / (1 + rho); None where rho is not above 0."""
+    """Reliability of the order of all votes, 2 rho / (1 + rho) (Spearman-Brown); None where rho is not above 0. It is
+    too high for methods that pool prompts: to them twice the votes are less than twice the information."""
     full_rho_se: float | None
     against_bt: float
     """tau between this method on one half and Bradley-Terry on the other: what to compare methods by, since no pooling
@@ -59,7 +61,8 @@ class MethodReliability(Document):
 
 
 class Reliability(Document):
-    """Split-half reliability of the rankings. Standard errors are over prompts, each at its mean over the splits."""
+    """Split-half reliability of the rankings. Standard errors take prompts, each at its mean over the splits, for
+    independent; methods that pool them make them a little less so."""
 
     by: SplitBy
     splits: int

@@ -1,4 +1,4 @@
-"""Annotators: agreement and alpha beside slow twins and a published example, spammers first, and what is missing."""
+"""Annotators: agreement, alpha and gold beside slow twins and published examples, and what to do about each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.annotators import annotators as command
-from curate.annotators import agreement_with_others, alpha, krippendorff, profiles
+from curate.annotators import Profiles, agreement_with_others, alpha, krippendorff, profiles
+from curate.gold import Gold, against_gold, wilson
 from curate.rankers.joint import Joint
+from curate.recommendations import ENOUGH_VOTES, recommend
 from curate.simulate import simulate_world
 from curate.store import Store
 from curate.votes import VoteArrays
@@ -186,6 +188,7 @@ def test_planted_spammers_are_told_from_all_others() -> None:
     assert found.spammer[spammer].min() > 0.5  # the one of 0.69 cast 43 votes that can be compared
     assert found.spammer[~spammer].max() < 0.01
     assert found.agreement[spammer].max() < found.agreement[~spammer].min()
+    assert np.all(found.low >= found.spammer)
 
 
 def test_nobody_is_a_spammer_where_there_is_none_and_most_are_where_most_are() -> None:
@@ -213,6 +216,191 @@ def test_who_has_hardly_voted_is_neither_cleared_nor_condemned() -> None:
     votes = replace(votes, annotator=novice, annotators=(*votes.annotators, "new"))
     found = profiles(votes, Joint().fit(votes))
     assert 1e-4 < found.spammer[10] < 0.5
+
+
+def test_standard_errors_shrink_with_votes_and_cover_the_truth() -> None:
+    world = simulate_world(PLANTED)
+    found = profiles(world.votes, Joint().fit(world.votes))
+    order = np.argsort(found.votes)
+    assert found.discrimination_se[order[:4]].mean() > 1.5 * found.discrimination_se[order[-4:]].mean()
+    assert found.left_bias_se[order[:4]].mean() > 1.5 * found.left_bias_se[order[-4:]].mean()
+    off = np.abs(found.left_bias - world.annotators.left_bias) / found.left_bias_se
+    assert (off < 3).all()
+    assert (off > 0.3).sum() > 3
+
+
+# Gold.
+
+
+def gold_of(votes: VoteArrays, golds: list[tuple[tuple[str, str, str], str]]) -> Gold:
+    """The annotators against gold given as ((prompt, left, right), outcome)."""
+    number = {(votes.prompts[votes.response_prompt[i]], name): i for i, name in enumerate(votes.responses)}
+    left = np.array([number[p, a] for (p, a, _), _ in golds], dtype=np.int64)
+    right = np.array([number[p, b] for (p, _, b), _ in golds], dtype=np.int64)
+    code = [("left", "right", "tie", "both_bad").index(outcome) for _, outcome in golds]
+    return against_gold(votes, left, right, np.array(code, dtype=np.int8))
+
+
+def test_gold_is_met_by_its_very_outcome_whatever_the_sides_and_both_bad_is_a_tie() -> None:
+    votes = votes_of(
+        [
+            ("p", "a", "b", "left", "ann", 1.0),
+            ("p", "b", "a", "right", "bob", 1.0),
+            ("p", "a", "b", "tie", "cat", 1.0),
+            ("p", "a", "c", "both_bad", "ann", 1.0),
+            ("p", "c", "a", "left", "bob", 1.0),
+            ("p", "b", "c", "left", "cat", 1.0),
+            ("p", "b", "c", "left", "", 1.0),
+        ]
+    )
+    gold = gold_of(votes, [(("p", "b", "a"), "right"), (("p", "a", "c"), "tie")])
+    assert gold.votes.tolist() == [2, 2, 1]
+    assert gold.accuracy.tolist() == [1.0, 0.5, 0.0]
+    assert (gold.pairs, gold.unvoted, gold.contradicted) == (2, 0, 0)
+    assert gold.mean == pytest.approx(3 / 5)
+
+
+def test_the_chance_of_gold_is_that_of_a_coin_that_ties_as_often() -> None:
+    """ann ties on one of four: 3/8 on a decided pair, 1/4 on a tie."""
+    rows: list[Row] = [("p", "a", "b", "left", "ann", 1.0), ("p", "a", "c", "right", "ann", 1.0)]
+    rows += [("p", "b", "c", "tie", "ann", 1.0), ("q", "a", "b", "left", "ann", 1.0)]
+    votes = votes_of(rows)
+    gold = gold_of(votes, [(("p", "a", "b"), "left"), (("p", "a", "c"), "tie")])
+    assert gold.chance[0] == pytest.approx((3 / 8 + 1 / 4) / 2)
+    assert gold.mean_chance == pytest.approx(gold.chance[0])
+    assert np.isnan(gold.accuracy[1:]).all()
+    assert np.isnan(gold.high[1:]).all()
+
+
+def test_a_pair_with_two_truths_is_no_gold_and_one_said_twice_is_one() -> None:
+    votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "a", "c", "left", "ann", 1.0)])
+    twice = [(("p", "a", "b"), "left"), (("p", "b", "a"), "right")]
+    gold = gold_of(votes, [*twice, (("p", "a", "c"), "left"), (("p", "a", "c"), "right")])
+    assert (gold.pairs, gold.contradicted, gold.votes[0]) == (1, 1, 1)
+
+
+def slow_gold(rows: list[Row], golds: dict[frozenset[str], str], person: str) -> tuple[float, int]:
+    said = [(preferred(row), golds.get(frozenset((row[0], *row[1:3])))) for row in rows if row[4] == person]
+    hits = [(mine == truth) for mine, truth in said if truth is not None]
+    return (sum(hits) / len(hits) if hits else float("nan")), len(hits)
+
+
+@given(rows=ROWS, truth=st.lists(st.sampled_from(["a", "b", "c", "tie"]), min_size=3, max_size=3))
+def test_gold_accuracy_is_that_of_counting_vote_by_vote(rows: list[Row], truth: list[str]) -> None:
+    rows = [(*row[:3], "tie" if row[3] == "both_bad" else row[3], *row[4:]) for row in rows]
+    known = {(row[1]) for row in rows} | {row[2] for row in rows}
+    golds = {
+        frozenset(("p", a, b)): said
+        for (a, b), said in zip((("a", "b"), ("a", "c"), ("b", "c")), truth, strict=True)
+        if said in (a, b, "tie") and {a, b} <= known
+    }
+    given = [
+        (("p", a, b), {a: "left", b: "right"}.get(said, "tie"))
+        for a, b in (("a", "b"), ("a", "c"), ("b", "c"))
+        if (said := golds.get(frozenset(("p", a, b)))) is not None
+    ]
+    found = gold_of(votes_of(rows), given)
+    expected = [slow_gold(rows, golds, person) for person in PEOPLE]
+    np.testing.assert_allclose(found.accuracy, [share for share, _ in expected])
+    assert found.votes.tolist() == [number for _, number in expected]
+    asked = [row for row in rows if row[4] and frozenset(row[:3]) in golds]
+    assert found.unvoted == len(golds) - len({frozenset(row[:3]) for row in asked})
+
+
+def test_the_interval_is_wilsons() -> None:
+    """Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3: three examples."""
+    share, size = np.array([81 / 263, 15 / 148, 0 / 20]), np.array([263.0, 148.0, 20.0])
+    low, high = wilson(share, size)
+    np.testing.assert_allclose(low, [0.2553, 0.0624, 0.0], atol=1e-4)
+    np.testing.assert_allclose(high, [0.3662, 0.1605, 0.1611], atol=1e-4)
+
+
+# What to do about each.
+
+
+def profile(**changes: float) -> Profiles:
+    """One careful annotator of 100 votes, but for the changes."""
+    usual = {
+        "votes": 100.0,
+        "agreement": 0.8,
+        "compared": 90,
+        "discrimination": 1.0,
+        "discrimination_se": 0.1,
+        "left_bias": 0.1,
+        "left_bias_se": 0.2,
+        "tie_share": 0.15,
+        "tie_excess": 0.0,
+        "tie_excess_se": 0.3,
+        "spammer": 0.001,
+        "low": 0.01,
+    }
+    return Profiles(**{name: np.array([value]) for name, value in {**usual, **changes}.items()})
+
+
+def gold_at(votes: int, accuracy: float) -> Gold:
+    """Gold votes of one person, while all people together are right on 0.9 and coins on 0.45."""
+    low, high = wilson(np.array([accuracy]), np.array([float(votes)]))
+    chance = np.array([0.45 if votes else np.nan])
+    return Gold(np.array([votes]), np.array([accuracy]), low, high, chance, 0.9, 0.45, 50, 0, 0)
+
+
+NO_GOLD = gold_at(0, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "gold", "expected", "word"),
+    [
+        ({}, NO_GOLD, "pay", ""),
+        ({"left_bias": float("nan"), "left_bias_se": float("nan")}, NO_GOLD, "pay", ""),
+        ({"spammer": 0.95, "low": 0.99}, NO_GOLD, "drop", "a spammer with probability 0.95"),
+        ({"spammer": 0.5}, NO_GOLD, "watch", "probability 0.50"),
+        ({"low": 0.99, "discrimination": 0.4}, NO_GOLD, "retrain", "sees 0.40 of what"),
+        ({"left_bias": 1.2}, NO_GOLD, "retrain", "of equals the left one 3.3 times as often"),
+        ({"left_bias": -1.2}, NO_GOLD, "retrain", "of equals the right one"),
+        ({"left_bias": 1.2, "left_bias_se": 0.4}, NO_GOLD, "pay", ""),
+        ({"tie_excess": 2.0, "tie_share": 0.6}, NO_GOLD, "retrain", "ties on 60% of equals, far more"),
+        ({"tie_excess": -2.0, "tie_share": 0.02}, NO_GOLD, "retrain", "far less"),
+        ({"tie_excess": 2.0, "tie_excess_se": 0.5}, NO_GOLD, "pay", ""),
+        ({}, gold_at(100, 0.45), "drop", "0.45 right on 100 gold votes"),
+        ({}, gold_at(8, 0.45), "pay", ""),
+        ({}, gold_at(4, 0.0), "pay", ""),
+        ({}, gold_at(5, 0.0), "drop", "0.00 right on 5 gold votes"),
+        ({}, gold_at(100, 0.57), "retrain", "0.57 right on 100"),
+        ({"spammer": 0.95, "low": 0.99}, gold_at(60, 0.95), "retrain", "sees 1.00"),
+        ({"spammer": 0.95}, gold_at(60, 0.95), "watch", "but 0.95 right on 60"),
+        ({"spammer": 0.95}, gold_at(4, 1.0), "drop", "spammer"),
+    ],
+)
+def test_a_recommendation_follows_its_rule_and_says_why(
+    changes: dict[str, float], gold: Gold, expected: str, word: str
+) -> None:
+    [verdict] = recommend(profile(**changes), gold)
+    assert verdict.recommendation == expected
+    assert word in verdict.reason
+    assert bool(verdict.reason) == (expected != "pay")
+
+
+def test_nobody_is_judged_by_few_votes() -> None:
+    worst = {"spammer": 0.99, "low": 0.99, "left_bias": 5.0, "tie_excess": 5.0}
+    [few] = recommend(profile(votes=ENOUGH_VOTES - 1.0, **worst), gold_at(19, 0.0))
+    assert few == ("too few votes", "19 votes say too little")
+    [enough] = recommend(profile(votes=float(ENOUGH_VOTES), **worst), NO_GOLD)
+    assert enough.recommendation == "drop"
+
+
+def test_gold_that_all_people_together_meet_by_chance_only_decides_nothing() -> None:
+    blind = replace(gold_at(100, 0.1), mean=0.44)
+    assert recommend(profile(), blind)[0].recommendation == "pay"
+
+
+def test_no_careful_annotator_is_dropped_and_most_spammers_are() -> None:
+    world = simulate_world(PLANTED.model_copy(update={"prompts": 120, "annotators": 24, "seed": 7}))
+    found = profiles(world.votes, Joint().fit(world.votes))
+    nothing = np.zeros(0, dtype=np.int64)
+    done = recommend(found, against_gold(world.votes, nothing, nothing, nothing.astype(np.int8)))
+    dropped = np.array([verdict.recommendation == "drop" for verdict in done])
+    assert not dropped[~world.annotators.spammer].any()
+    assert dropped[world.annotators.spammer].mean() > 0.5
 
 
 # The job and its command.
@@ -254,7 +442,82 @@ def test_a_ranking_took_its_time_once(tmp_path: Path) -> None:
     with Store.open(store) as opened:
         opened.execute("UPDATE votes SET group_id = 'g', line = 2, seconds = 9 WHERE prompt_id = 'p1'")
     [row] = annotators(store).annotators
-    assert (row.votes, row.median_seconds) == (4, 19.5)
+    assert (row.votes, row.median_seconds, row.fast_share) == (4, 19.5, 0.0)
+
+
+def test_who_hurries_is_told_by_the_median_of_all(tmp_path: Path) -> None:
+    """The median of 9, 9, 9, 9, 2, 3 is 9; 2 is below a third of it, 3 is not."""
+    rows = "p1,x,y,left,ann,9\np1,x,z,left,ann,9\np1,y,z,left,ann,9\np1,x,y,left,bob,2\np1,x,z,left,bob,3\n"
+    report = annotators(store_of(tmp_path, rows + "p1,y,z,left,bob,\np1,y,z,left,,9\np1,y,z,left,cat,\n"))
+    fast = {row.annotator_id: row.fast_share for row in report.annotators}
+    assert fast == {"ann": 0.0, "bob": 0.5, "cat": None}
+
+
+GOLD_STORE = "p1,x,y,left,ann,\np1,x,z,tie,ann,\np1,y,x,left,bob,\np1,y,z,left,bob,\np1,y,z,left,,\n"
+
+
+def test_a_gold_file_is_read_as_votes_are_and_what_it_cannot_use_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
+    pairs = ["p1,y,x,b", "p1,x,z,tie", "p1,z,w,a", "p2,x,y,a", "p1,y,z,a", "p1,y,z,b", "p1,x,x,a"]
+    gold.write_text("\n".join(["prompt_id,response_a,response_b,winner", *pairs]))
+    report = annotators(store, gold=gold)
+    by_id = {row.annotator_id: row for row in report.annotators}
+    assert (by_id["ann"].gold_votes, by_id["ann"].gold_accuracy) == (2, 1.0)
+    assert (by_id["bob"].gold_votes, by_id["bob"].gold_accuracy) == (1, 0.0)
+    assert by_id["bob"].gold_low is not None
+    assert report.gold is not None
+    assert report.gold.model_dump(exclude={"accuracy", "chance", "file"}) == {
+        "pairs": 2,
+        "unvoted": 0,
+        "contradicted": 1,
+        "unknown": 2,
+        "rejected": 1,
+        "votes": 3,
+    }
+    assert report.gold.accuracy == pytest.approx(2 / 3)
+    capsys.readouterr()
+    command(store=store, gold=gold)
+    out, err = capsys.readouterr()
+    assert {"gold", "left_bias"} & set(out.splitlines()[0].split()) == {"gold", "left_bias"}
+    assert "seconds" not in out.splitlines()[0]
+    assert "1.00 of 2" in out
+    assert "3 votes on 2 gold pairs: 66.7% right" in err
+    assert "on prompts or responses that the store does not know: 2" in err
+    assert "note: gold pairs left out for having more than one outcome: 1" in err
+
+
+def test_gold_columns_can_be_named_as_for_ingest(tmp_path: Path) -> None:
+    store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
+    gold.write_text("item,one,two,best\np1,x,y,1\np1,z,y,1\n")
+    names = [f"{field}={column}" for field, column in zip(NAMED, ("item", "one", "two", "best"), strict=True)]
+    command(store=store, gold=gold, columns=names, outcomes=["1=left"], as_json=True)
+    with pytest.raises(CurateError, match=r"gold\.csv: no column"):
+        command(store=store, gold=gold, columns=["left=first"])
+
+
+NAMED = ("prompt_id", "response_a", "response_b", "outcome")
+
+
+def test_gold_of_another_store_and_gold_that_is_not_there_are_errors(tmp_path: Path) -> None:
+    store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
+    gold.write_text("prompt_id,left,right,outcome\nq9,x,y,left\n")
+    with pytest.raises(CurateError, match="none of its 1 pairs is on a prompt") as refusal:
+        annotators(store, gold=gold)
+    assert refusal.value.hint
+    with pytest.raises(CurateError, match=r"missing\.csv"):
+        annotators(store, gold=tmp_path / "missing.csv")
+
+
+def test_dropping_is_counted_in_votes(tmp_path: Path) -> None:
+    simulate(tmp_path / "world", config=PLANTED)
+    ingest(tmp_path / "world" / "votes.csv", store=tmp_path / "curate.duckdb")
+    report = annotators(tmp_path / "curate.duckdb")
+    dropped = [row for row in report.annotators if row.recommendation == "drop"]
+    assert dropped
+    assert list(report.annotators[: len(dropped)]) == dropped
+    assert report.dropped_share == pytest.approx(sum(row.votes for row in dropped) / report.votes)
 
 
 def test_anonymous_votes_only_make_an_empty_table_and_a_note(
@@ -285,10 +548,13 @@ def test_the_command_prints_a_table_json_or_csv(tmp_path: Path, capsys: pytest.C
     before = store.read_bytes()
     capsys.readouterr()
     command(store=store)
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split()[:4] == ["annotator_id", "do", "votes", "p_spammer"]
+    assert len(out.splitlines()) == 4
+    assert "recommended: too few votes 2; dropping leaves out 0.0% of the votes" in err
     command(store=store, as_csv=True)
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split(",")[:4] == ["annotator_id", "p_spammer", "agreement", "compared"]
+    assert header.split(",")[:4] == ["annotator_id", "recommendation", "p_spammer", "agreement"]
     assert len(rows) == 2
     command(store=store, as_json=True)
     printed = json.loads(capsys.readouterr().out)

@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 import pipelines.exporting as exporting
+from cli.export import tell_export
+from curate.confidence import best_probability
 from curate.store import Store
 from pipelines.exporting import Kind, export
 from schemas.config import ExportConfig, SplitConfig
@@ -114,6 +117,63 @@ def test_the_mean_confidence_is_published(store: Path, tmp_path: Path) -> None:
         assert f"Mean confidence {mean:.3f}" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_what_a_perfect_judge_and_a_guess_would_score_is_published(store: Path, tmp_path: Path) -> None:
+    report = export(store, "benchmark", out=tmp_path / "out", config=HALF)
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_text())
+    for name, guess in (("4way", 0.25), ("pairwise", 0.5)):
+        ceiling = report.ceiling[name]
+        assert ceiling is not None
+        assert ceiling.low < ceiling.mean == report.confidence[name] < ceiling.high
+        assert report.floor[name] == guess
+        assert manifest.counts["ceiling"][name] == ceiling.model_dump()
+        words = f"would score about {ceiling.mean:.2f} here ({ceiling.low:.2f} to {ceiling.high:.2f} in nine cases"
+        assert words in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_command_says_what_a_perfect_judge_would_score(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = export(store, "benchmark", out=tmp_path / "out", config=HALF)
+    tell_export(report)
+    said, ceiling = capsys.readouterr().err, report.ceiling["4way"]
+    assert ceiling is not None
+    score = f"{ceiling.mean:.2f} ({ceiling.low:.2f} to {ceiling.high:.2f})"
+    assert f"a perfect judge would score about {score} here, one who guesses 0.25" in said
+    assert f"of {report.candidates['4way']:,} sets considered, {report.eligible['4way']:,} of them eligible" in said
+
+
+def test_training_items_without_a_best_have_no_ceiling(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "one.duckdb", [Ranked("p", (1, 1, 3))])
+    config = ExportConfig(split=SplitConfig(benchmark_fraction=0), responses=0)
+    report = export(path, "train", out=tmp_path / "out", config=config)
+    assert (report.items["train"], report.ceiling["train"], report.floor["train"]) == (1, None, None)
+
+
+def test_a_benchmark_is_balanced(store: Path, tmp_path: Path) -> None:
+    report = export(store, "benchmark", out=tmp_path / "out", config=HALF)
+    for name, size in (("4way", 4), ("pairwise", 2)):
+        items = read(tmp_path / "out", name)
+        places = [(items["best"] == place).sum() for place in range(size)]
+        assert max(places) - min(places) <= 1
+        assert report.difficulty[name] == {
+            level: (items["difficulty"] == level).sum() for level in ("hard", "medium", "easy")
+        }
+
+
+def test_covariances_are_those_of_the_responses_that_stand_together(tmp_path: Path) -> None:
+    """A row of the store has those of all ranked responses of the prompt, here also of one that is not connected."""
+    prompt = Ranked("p", (1, 1, 2, 3, 4), components=(1, 0, 0, 0, 0))
+    path = make_store(tmp_path / "curate.duckdb", [prompt])
+    report = export(
+        path, "benchmark", out=tmp_path / "out", config=ExportConfig(split=SplitConfig(benchmark_fraction=1))
+    )
+    with Store.open(path, read_only=True) as opened:
+        four = opened.rankings(RUN).filter(pl.col("component") == 0).sort("response_id")
+    variance = np.diag(four["strength_se"].to_numpy() ** 2)
+    chance = best_probability(four["strength"].to_numpy()[None], variance[None], np.array([0]))
+    assert report.confidence["4way"] == pytest.approx(chance[0], abs=1e-6)
+
+
 def test_the_other_side_is_counted_but_not_lost(store: Path, tmp_path: Path) -> None:
     reports = [export(store, kind, out=tmp_path / kind, config=HALF) for kind in KINDS]
     assert [r.left_out["prompt: in the other split"] for r in reports] == [40 - r.prompts for r in reports]
@@ -169,9 +229,9 @@ def test_min_confidence_holds_for_both_kinds(store: Path, tmp_path: Path) -> Non
     config = HALF.model_copy(update={"min_confidence": 0.9})
     for kind in KINDS:
         report = export(store, kind, out=tmp_path / kind, config=config)
-        for name in report.items:
+        for name, items in report.items.items():
             assert read(tmp_path / kind, name)["confidence"].min() >= 0.9
-        assert any(reason.startswith("item: below min_confidence") for reason in report.left_out)
+            assert items <= report.eligible[name] < report.candidates[name]
 
 
 # Opening it.

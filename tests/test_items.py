@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.confidence import best_probability
-from curate.items import CANDIDATES, Rule, deal, draw_items, draw_prompt, draw_strict, generator
+from curate.drawing import band_sets, choose, deal
+from curate.items import CANDIDATES, DRAWS, Rule, draw_items, generator
+from schemas.items import DIFFICULTIES
 
 RANKS = st.lists(st.integers(1, 6), min_size=2, max_size=14).map(np.array)
 
@@ -29,7 +30,8 @@ def ranked(**prompts: list[int]) -> pl.DataFrame:
             "rank": rank,
             "score": -float(rank),
             "strength": -float(rank),
-            "strength_se": 0.7,
+            "covariance": [0.5 * (i == j) for j in range(len(ranks))],
+            "place": i,
         }
         for prompt, ranks in sorted(prompts.items())
         for i, rank in enumerate(ranks)
@@ -47,19 +49,19 @@ DEALT = Rule("train", 4, 5, strict=False)
 def test_strict_sets_are_distinct_and_have_one_best(ranks: np.ndarray, size: int, items: int, seed: int) -> None:
     if len(ranks) < size:
         return
-    sets = draw_strict(ranks, size, items, generator(seed))
+    sets = band_sets(ranks, size, items, generator(seed))
     assert len(sets) <= items
     assert len({frozenset(row.tolist()) for row in sets}) == len(sets)
     for row in sets:
         assert len(set(row.tolist())) == size
-        assert np.sum(ranks[row] == ranks[row].min()) == 1
+        assert np.all(ranks[row[0]] < ranks[row[1:]])
 
 
 @settings(max_examples=60, deadline=None)
 @given(RANKS, st.integers(0, 99))
 def test_every_strict_pair_of_the_two_bands_is_found(ranks: np.ndarray, seed: int) -> None:
     """All sets are candidates where they are few: a prompt comes out empty only if its best half is one tie."""
-    sets = draw_strict(ranks, 2, 10_000, generator(seed))
+    sets = band_sets(ranks, 2, 10_000, generator(seed))
     ordered = np.sort(ranks)
     half = -(-len(ranks) // 2)
     assert len(sets) == np.sum(ordered[:half, None] < ordered[half:])
@@ -92,50 +94,44 @@ def test_equal_groups_are_counted_once_each() -> None:
 
 
 def test_a_set_spans_the_ranking() -> None:
-    sets = draw_strict(np.arange(1, 17), 4, 200, generator(0))
-    assert sorted({int(row.min()) // 4 for row in sets}) == [0]
+    sets = band_sets(np.arange(1, 17), 4, 300, generator(0))
+    assert len(sets) == 4**4
     assert np.array_equal(np.sort(sets // 4, axis=1), np.tile(np.arange(4), (len(sets), 1)))
 
 
 def test_large_prompts_are_drawn_without_listing_all_sets() -> None:
-    sets = draw_strict(np.arange(1000), 10, CANDIDATES, generator(0))
+    sets = band_sets(np.arange(1000), 10, CANDIDATES, generator(0))
     assert len({frozenset(row.tolist()) for row in sets}) == len(sets) == CANDIDATES
 
 
-def test_position_says_nothing() -> None:
-    first = [
-        position
-        for seed in range(200)
-        for position in np.argmin(draw_strict(np.arange(1, 9), 4, 10, generator(seed)), axis=1)
-    ]
-    share = np.bincount(first, minlength=4) / len(first)
-    assert np.all(np.abs(share - 0.25) < 0.04)  # 2,000 draws: four standard errors
+def items_of(frame: pl.DataFrame, rule: Rule, **options: float) -> pl.DataFrame:
+    return draw_items(frame, rule, **options).items
 
 
-def test_items_of_a_prompt_do_not_depend_on_other_prompts() -> None:
-    both, _ = draw_items(ranked(p=[1, 2, 3, 4, 5, 6], q=[2, 1, 3, 4, 5]), FOUR)
-    alone, _ = draw_items(ranked(q=[2, 1, 3, 4, 5]), FOUR)
-    assert both.filter(pl.col("prompt_id") == "q").equals(alone)
+def test_dealt_items_of_a_prompt_do_not_depend_on_other_prompts() -> None:
+    both = items_of(ranked(p=[1, 2, 3, 4, 5, 6], q=[2, 1, 3, 4, 5]), DEALT)
+    alone = items_of(ranked(q=[2, 1, 3, 4, 5]), DEALT)
+    assert both.filter(pl.col("prompt_id") == "q").drop("difficulty").equals(alone.drop("difficulty"))
 
 
 def test_seed_and_config_change_the_draw() -> None:
     frame = ranked(p=list(range(1, 17)))
-    draws = [draw_items(frame, FOUR, seed=0), draw_items(frame, FOUR, seed=1)]
-    draws += [draw_items(frame, Rule("other", 4, 5, strict=True), seed=0)]
-    assert len({tuple(map(tuple, items["response_ids"].to_list())) for items, _ in draws}) == 3
+    draws = [items_of(frame, FOUR, seed=0), items_of(frame, FOUR, seed=1)]
+    draws += [items_of(frame, Rule("other", 4, 5, strict=True), seed=0)]
+    assert len({tuple(map(tuple, items["response_ids"].to_list())) for items in draws}) == 3
 
 
 def test_ranks_within_an_item_agree_with_the_ranking_and_ties_are_kept() -> None:
-    items, _ = draw_items(ranked(p=[3, 1, 1, 4]), Rule("train", 0, 4, strict=False))
+    items = items_of(ranked(p=[3, 1, 1, 4]), Rule("train", 0, 4, strict=False))
     assert len(items) == 1  # the whole ranking is one item, however many are asked for
     found = dict(zip(items["response_ids"][0], items["ranks"][0], strict=True))
     assert found == {"00": 3, "01": 1, "02": 1, "03": 4}
     assert items["best"][0] is None
-    assert items["confidence"][0] is None
+    assert items.select("confidence", "gap", "difficulty").row(0) == (None, None, None)
 
 
 def test_scores_texts_and_best_stand_with_their_responses() -> None:
-    items, _ = draw_items(ranked(p=[5, 4, 3, 2, 1]), FOUR)
+    items = items_of(ranked(p=[5, 4, 3, 2, 1]), FOUR)
     for row in items.to_dicts():
         ids = row["response_ids"]
         assert row["responses"] == [f"text {int(i)}" for i in ids]
@@ -146,46 +142,168 @@ def test_scores_texts_and_best_stand_with_their_responses() -> None:
 
 def test_what_cannot_be_drawn_is_counted() -> None:
     frame = ranked(few=[1, 2, 3], tied=[1, 1, 1, 1], fine=[1, 2, 3, 4])
-    assert draw_items(frame, FOUR)[1] == {"prompt: best rank shared in every set": 1, "prompt: too few responses": 1}
-    assert draw_items(frame, PAIR)[1] == {"prompt: best rank shared in every set": 1}
-    assert draw_items(frame, DEALT)[1] == {"item: all ranks equal": 1}
-    assert draw_prompt(np.array([1]), DEALT, generator(0)) == ([], {"prompt: too few responses": 1})
+    assert draw_items(frame, FOUR).left_out == {
+        "prompt: best rank shared in every set": 1,
+        "prompt: too few responses": 1,
+    }
+    assert draw_items(frame, PAIR).left_out == {"prompt: best rank shared in every set": 1}
+    assert draw_items(frame, DEALT).left_out == {"item: all ranks equal": 1}
+    assert draw_items(ranked(one=[1]), DEALT).left_out == {"prompt: too few responses": 1}
+    sure = draw_items(ranked(fine=[1, 2, 3, 4]), FOUR, min_confidence=0.9999)
+    assert (len(sure.items), sure.candidates, sure.eligible) == (0, 1, 0)
+    assert sure.left_out == {"prompt: every set below min_confidence": 1}
 
 
-def test_min_confidence_leaves_out_and_counts() -> None:
-    frame = ranked(p=[1, 1, 3, 4, 5, 6, 7, 8])
-    everything, _ = draw_items(frame, Rule("train", 3, 40, strict=False))
-    kept, left_out = draw_items(frame, Rule("train", 3, 40, strict=False), min_confidence=0.9)
-    assert kept.equals(everything.filter(pl.col("confidence") >= 0.9))
-    assert 0 < len(kept) < len(everything)
-    assert left_out["item: best rank shared"] == everything["best"].null_count() > 0
-    assert left_out["item: below min_confidence"] == len(everything) - len(kept) - left_out["item: best rank shared"]
+def test_dealt_items_below_min_confidence_are_left_out_and_counted() -> None:
+    frame, rule = ranked(p=[1, 1, 3, 4, 5, 6, 7, 8]), Rule("train", 3, 40, strict=False)
+    everything = items_of(frame, rule)
+    kept = draw_items(frame, rule, min_confidence=0.9)
+    certain = everything.filter(pl.col("confidence") >= 0.9)
+    assert kept.items.drop("difficulty").equals(certain.drop("difficulty"))
+    assert 0 < len(kept.items) == kept.eligible < len(everything) == kept.candidates
+    shared = kept.left_out["item: best rank shared"]
+    assert shared == everything["best"].null_count() > 0
+    assert kept.left_out["item: below min_confidence"] == len(everything) - len(kept.items) - shared
+
+
+def test_strict_items_are_drawn_from_all_that_is_certain_enough() -> None:
+    """Not the certain ones among those drawn: the prompt gets its items as long as it has the sets."""
+    frame = ranked(p=list(range(1, 17)))
+    some, all_sets = draw_items(frame, FOUR, min_confidence=0.97), items_of(frame, Rule("4way", 4, 256, strict=True))
+    assert (some.candidates, some.eligible) == (256, (all_sets["confidence"] >= 0.97).sum())
+    assert 5 < some.eligible < 256
+    assert len(some.items) == 5
+    assert some.items["confidence"].min() >= 0.97
+    assert set(some.items["item_id"]) <= set(all_sets["item_id"])
 
 
 def test_nothing_in_nothing_out() -> None:
-    items, left_out = draw_items(ranked(p=[1, 2]).clear(), FOUR)
-    assert (len(items), left_out) == (0, {})
+    for rule in (FOUR, DEALT):
+        drawn = draw_items(ranked(p=[1, 2]).clear(), rule)
+        assert (len(drawn.items), drawn.candidates, drawn.left_out, len(drawn.scores)) == (0, 0, {}, 0)
 
 
-def test_confidence_of_a_pair_is_the_normal_one() -> None:
-    """P(X > Y) = Φ((μ_x − μ_y) / √(σ_x² + σ_y²))."""
-    from scipy.special import ndtr
-
-    mean, se = np.array([[1.0, 0.3], [0.0, 2.0]]), np.array([[0.5, 1.2], [1.0, 0.2]])
-    exact = ndtr(np.array([0.7, -2.0]) / np.sqrt((se**2).sum(axis=1)))
-    assert best_probability(mean, se, np.array([0, 0])) == pytest.approx(exact, abs=1e-7)
+# Balance.
 
 
-def test_confidence_agrees_with_monte_carlo() -> None:
-    rng = np.random.default_rng(0)
-    mean, se = rng.normal(size=(6, 5)), rng.uniform(0.2, 1.5, size=(6, 5))
-    best = rng.integers(0, 5, size=6)
-    draws = 400_000
-    simulated = [np.mean(np.argmax(mean[i] + se[i] * rng.normal(size=(draws, 5)), axis=1) == best[i]) for i in range(6)]
-    assert best_probability(mean, se, best) == pytest.approx(np.array(simulated), abs=4 * 0.5 / np.sqrt(draws))
+def campaign(prompts: int = 30, models: int = 12, *, known: bool = True, seed: int = 0) -> pl.DataFrame:
+    """Prompts that each rank all models, in an order and with strengths of their own."""
+    rng = np.random.default_rng(seed)
+    frame = ranked(**{f"p{i:03d}": (1 + rng.permutation(models)).tolist() for i in range(prompts)})
+    model = [f"m{i % models:02d}" if known else None for i in range(len(frame))]
+    strength = -0.4 * frame["rank"] + pl.Series(rng.normal(0, 0.1, len(frame)))
+    return frame.with_columns(model=pl.Series(model, dtype=pl.String), strength=strength)
 
 
-def test_confidences_of_all_responses_sum_to_one() -> None:
-    rng = np.random.default_rng(1)
-    mean, se = np.tile(rng.normal(size=7), (7, 1)), np.tile(rng.uniform(0.3, 1, size=7), (7, 1))
-    assert best_probability(mean, se, np.arange(7)).sum() == pytest.approx(1, abs=1e-7)
+def spread(values: pl.Series) -> int:
+    counts = values.value_counts(name="n")["n"]
+    return int(counts.max() - counts.min())
+
+
+def test_the_best_stands_in_each_place_equally_often() -> None:
+    for prompts in (9, 10, 11):
+        items = items_of(campaign(prompts), Rule("4way", 4, 3, strict=True))
+        assert (len(items), spread(items["best"])) == (prompts * 3, (prompts * 3) % 4 > 0)
+
+
+def test_places_of_the_others_are_random() -> None:
+    items = items_of(campaign(200), FOUR)
+    second = np.array([ranks.index(2) for ranks in items["ranks"].to_list()])
+    counts = np.bincount(second, minlength=4)
+    assert np.all(np.abs(counts - 250) < 4 * np.sqrt(1000 * 0.25 * 0.75))  # four standard errors
+
+
+def test_difficulties_and_models_are_balanced() -> None:
+    items = items_of(campaign(), FOUR)
+    best = pl.Series([models[at] for models, at in zip(items["models"], items["best"], strict=True)])
+    assert len(items) == 150
+    assert spread(items["difficulty"]) <= 1
+    assert spread(items["models"].explode()) <= 2  # drawn at random: 14
+    assert spread(best) <= 5  # at random: 17
+
+
+def test_difficulty_goes_by_the_gap_to_the_strongest_other() -> None:
+    frame = campaign()
+    items = items_of(frame, FOUR)
+    strength = {(p, r): s for p, r, s in frame.select("prompt_id", "response_id", "strength").iter_rows()}
+    for row in items.to_dicts():
+        of = [strength[row["prompt_id"], response] for response in row["response_ids"]]
+        own = of.pop(row["best"])
+        assert row["gap"] == pytest.approx(own - max(of))
+    hard, medium, easy = (items.filter(pl.col("difficulty") == name)["gap"] for name in DIFFICULTIES)
+    assert hard.max() <= medium.min() <= medium.max() <= easy.min()
+
+
+def test_difficulties_are_terciles_of_all_eligible_sets() -> None:
+    drawn = draw_items(campaign(20), Rule("4way", 4, 81, strict=True))
+    assert len(drawn.items) == drawn.eligible == 20 * 3**4
+    for name in DIFFICULTIES:  # nine sets share a gap: the best and the second, with any third and fourth
+        assert abs((drawn.items["difficulty"] == name).sum() - 540) <= 9
+
+
+def test_without_models_the_responses_of_a_prompt_are_balanced() -> None:
+    """A response whose model is not known stands for itself: three items of four use twelve responses once each."""
+    items = items_of(campaign(known=False), Rule("4way", 4, 3, strict=True))
+    per_prompt = items.group_by("prompt_id").agg(pl.col("response_ids").explode().n_unique().alias("distinct"))
+    assert per_prompt["distinct"].mean() > 11
+
+
+def test_the_choice_is_that_of_the_plain_rule() -> None:
+    """Against the rule written out: each taking adds least to the sum of squares of all counts."""
+    rng = np.random.default_rng(3)
+    sets = np.concatenate([np.stack([rng.permutation(6)[:3] for _ in range(7)]) + 6 * p for p in range(5)])
+    difficulty, prompt = rng.integers(0, 3, len(sets)), np.repeat(np.arange(5), 6)
+    model = np.concatenate([rng.permutation(8)[:6] for _ in range(5)])
+
+    def total(taken: list[int]) -> int:
+        members = sets[taken]
+        counted = (difficulty[taken], model[members[:, 0]], model[members].ravel(), members.ravel())
+        return sum(int((np.bincount(values) ** 2).sum()) for values in counted)
+
+    chosen = choose(sets, difficulty, model, prompt, 4, generator(0)).tolist()
+    plain: list[int] = []
+    order = np.argsort(generator(0).random(5), kind="stable")
+    for _ in range(4):
+        for p in order:
+            free = [s for s in range(7 * p, 7 * p + 7) if s not in plain]
+            plain.append(min(free, key=lambda s: total([*plain, s])))
+    assert sorted(chosen) == sorted(plain)
+    assert [c // 7 for c in chosen] == sorted(c // 7 for c in plain)
+
+
+# What a perfect judge would score.
+
+
+def test_the_perfect_judges_scores_average_to_the_mean_confidence() -> None:
+    drawn = draw_items(campaign(20), FOUR)
+    assert len(drawn.scores) == DRAWS
+    assert drawn.scores.mean() == pytest.approx(
+        drawn.items["confidence"].mean(), abs=4 * drawn.scores.std() / DRAWS**0.5
+    )
+
+
+def test_labels_of_one_prompt_err_together() -> None:
+    """Where all others are equally strong with certainty, the best beats all of them or none."""
+    covariance = [[float(i == j or min(i, j) > 0) for j in range(5)] for i in range(5)]
+    frame = ranked(p=[1, 2, 2, 2, 2]).with_columns(
+        strength=pl.Series([0.0] + [-0.2] * 4), covariance=pl.Series(covariance)
+    )
+    drawn = draw_items(frame, Rule("pairwise", 2, 8, strict=True))
+    assert len(drawn.items) == 2
+    assert set(drawn.scores) == {0.0, 1.0}
+
+
+def test_correlated_strengths_count() -> None:
+    """What all responses of a prompt share says nothing of their order: the confidence must not fall for it."""
+    frame = ranked(p=[1, 2, 3, 4])
+    shifted = frame.with_columns(covariance=frame["covariance"].list.eval(pl.element() + 25.0))
+    assert items_of(shifted, FOUR)["confidence"][0] == pytest.approx(items_of(frame, FOUR)["confidence"][0], abs=1e-6)
+
+
+def test_rows_that_were_left_out_keep_their_place_in_the_covariances() -> None:
+    frame = ranked(p=[1, 2, 3, 4, 5])
+    wide = frame.with_columns(
+        covariance=pl.Series([[9.0, *row[:2], 9.0, *row[2:]] for row in frame["covariance"].to_list()]),
+        place=pl.Series([1, 2, 4, 5, 6]),
+    )
+    assert items_of(wide, FOUR).equals(items_of(frame, FOUR))

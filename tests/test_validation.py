@@ -14,13 +14,13 @@ from scipy.special import expit
 
 from cli.validate import tell_validate
 from cli.validate import validate as command
+from curate.denoise import SINGLE_RANKERS
 from curate.rankers import BradleyTerry
 from curate.rankers.joint import Joint
 from curate.rankers.joint_votes import TieModel
 from curate.simulate import simulate_world
 from curate.validation import (
     HeldOut,
-    _chosen,
     calibration_error,
     deal,
     fit_slope,
@@ -33,7 +33,7 @@ from curate.votes import TIE, VoteArrays
 from pipelines import ingest, simulate
 from pipelines.progress import silent
 from pipelines.validation import validate
-from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+from schemas.config import DenoiseConfig, MethodName, SimulateConfig
 from schemas.errors import CurateError, UsageError
 from schemas.validation import HoldOut, ValidationReport
 from tests.strategies import votes_from
@@ -137,8 +137,9 @@ def test_a_slope_is_finite_without_a_vote_against_and_0_where_scores_say_nothing
 
 def test_who_knows_all_loses_nothing_and_who_knows_nothing_loses_log_2() -> None:
     sure, blank = np.where(FOUR, 50.0, -50.0), np.zeros(4)
-    odds: dict[RankerName, np.ndarray] = {"joint": sure, "borda": blank, "pagerank": -sure}
-    held = HeldOut(np.arange(4), FOUR, ONES, odds, {name: np.sign(value) for name, value in odds.items()})
+    odds: dict[MethodName, np.ndarray] = {"joint": sure, "borda": blank, "pagerank": -sure}
+    order = {name: np.sign(value) for name, value in odds.items()}
+    held = HeldOut(np.arange(4), FOUR, ONES, np.zeros(4, dtype=np.int64), odds, order, {})
     assert held.loss("joint") == pytest.approx(np.zeros(4), abs=1e-12)
     assert held.loss("borda") == pytest.approx(np.full(4, np.log(2)))
     assert held.loss("pagerank") == pytest.approx(np.full(4, 50.0))
@@ -221,7 +222,7 @@ def test_no_method_sees_what_it_is_asked() -> None:
     one, two = (hold_out(v, unit, DenoiseConfig(), folds=3, seed=4, progress=silent) for v in (votes, turned))
     asked = first[one.vote]
     assert asked.any()
-    assert set(one.odds) == {*DenoiseConfig().weights, "win-rate", "borda", "joint", "ensemble"}
+    assert set(one.odds) == {*SINGLE_RANKERS, "ensemble"}
     for name, odds in one.odds.items():
         np.testing.assert_array_equal(odds[asked], two.odds[name][first[two.vote]])
     assert not np.allclose(one.odds["joint"][~asked], two.odds["joint"][~asked])
@@ -237,7 +238,7 @@ def test_bradley_terry_odds_are_its_gap_times_one_slope() -> None:
     votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
     fold = deal(units(votes, "vote"), 2, np.random.default_rng(0))
     held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), folds=2, seed=0, progress=silent)
-    strength = BradleyTerry(0.1)(_chosen(votes, np.flatnonzero(fold != 0))).scores
+    strength = BradleyTerry(0.1)(votes.of_votes(np.flatnonzero(fold != 0))).scores
     mine = held.vote[fold[held.vote] == 0]
     gap = strength[votes.left[mine]] - strength[votes.right[mine]]
     odds = held.odds["bradley-terry"][fold[held.vote] == 0]
@@ -261,7 +262,7 @@ def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
     assert report == validate(store, folds=3, by=by)
     assert report.votes == 160 == report.scored + report.ties + report.not_ranked
     assert (report.clustered_by, report.clusters) == (("annotator", 10) if by == "annotator" else ("prompt", 8))
-    assert len(report.methods) == 7
+    assert {score.method for score in report.methods} == {*SINGLE_RANKERS, "ensemble", "stack"}
     assert [score.log_loss for score in report.methods] == sorted(score.log_loss for score in report.methods)
     best = report.methods[0]
     assert (best.behind, best.behind_se, best.told_apart) == (0, 0, None)
@@ -273,13 +274,38 @@ def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
 
 
 def test_the_command_prints_best_first_or_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command(store=store, folds=2, by="vote", seed=1, as_json=True)
+    command(store=store, folds=2, by="vote", splits=2, seed=1, as_json=True)
     report = ValidationReport(**json.loads(capsys.readouterr().out))
-    assert report == validate(store, folds=2, seed=1)
+    assert report == validate(store, folds=2, splits=2, seed=1)
     tell_validate(report)
     out, err = capsys.readouterr()
-    assert [line.split()[0] for line in out.splitlines()[2:]] == [score.method for score in report.methods]
+    foretold, alike = out.split("\n\n")
+    assert [line.split()[0] for line in foretold.splitlines()[2:]] == [score.method for score in report.methods]
+    assert report.reliability
+    assert [line.split()[0] for line in alike.splitlines()[2:]] == [
+        score.method for score in report.reliability.methods
+    ]
     assert f"these votes speak for {report.methods[0].method}" in err
+    assert "over 8 prompts" in err
+
+
+def test_without_splits_there_is_no_second_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = validate(store, folds=2, splits=0)
+    assert report.reliability is None
+    tell_validate(report)
+    out, err = capsys.readouterr()
+    assert "\n\n" not in out
+    assert "halves" not in err
+
+
+def test_halves_that_rank_no_prompt_are_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = validate(
+        store, config=DenoiseConfig(min_votes=15), folds=4, splits=1
+    )  # a half has about 10 votes a prompt
+    assert report.reliability is not None
+    assert report.reliability.methods == ()
+    tell_validate(report)
+    assert "no reliability" in capsys.readouterr().err
 
 
 def test_too_few_votes_are_refused_with_a_hint(tmp_path: Path) -> None:
@@ -292,3 +318,5 @@ def test_too_few_votes_are_refused_with_a_hint(tmp_path: Path) -> None:
         validate(tmp_path / "s.duckdb", folds=2)
     with pytest.raises(UsageError, match="1 folds"):
         validate(tmp_path / "s.duckdb", folds=1)
+    with pytest.raises(UsageError, match="-1 splits"):
+        validate(tmp_path / "s.duckdb", folds=2, splits=-1)

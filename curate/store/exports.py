@@ -77,13 +77,14 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
     """Every response that a denoise run ranked, with what it answers; sorted by prompt_id and response_id.
 
     prompt_id, status, split, prompt and response (in words; the id where they are not known), video, response_id,
-    model, component (0 = the largest), rank, score, strength, strength_se. A prompt without a ranking has one row, its
-    response_id null.
+    model, component (0 = the largest), rank, score, strength, covariance, and place, which is where the response stands
+    in the covariances of its prompt. A prompt without a ranking has one row, its response_id null.
     """
     return store.frame(
         f"""SELECT s.prompt_id, s.status, d.split, coalesce(p.question, s.prompt_id) AS prompt, p.video,
             k.response_id, r.model, coalesce(r.text, k.response_id) AS response,
-            k.component, k.rank, k.score, k.strength, k.strength_se
+            k.component, k.rank, k.score, k.strength, k.covariance,
+            row_number() OVER (PARTITION BY s.prompt_id ORDER BY k.response_id) - 1 AS place
         FROM prompt_stats s JOIN prompts p USING (prompt_id) JOIN splits d USING (prompt_id)
         LEFT JOIN rankings k ON k.run_id = s.run_id AND k.prompt_id = s.prompt_id
         LEFT JOIN ({RESPONSES}) r ON r.prompt_id = k.prompt_id AND r.response_id = k.response_id

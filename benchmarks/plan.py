@@ -1,0 +1,180 @@
+"""Are planned votes worth more than others, and is their gain what was foretold? On simulated campaigns.
+
+    python -m benchmarks.plan --prompts 150 --seeds 6
+
+A campaign has few votes; then some more are asked: those of the plan (for the order, and for the best), random ones, or
+those on the pairs with fewest votes. The world's own annotators answer, and the joint model is fitted again. tau, top-1
+and best-of-4 are against the truth; ± is a standard error over seeds. Exits with 1 when a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.agreement import best_of, kendall_tau, top1
+from curate.planning import Beliefs, Plan, beliefs_of, foresee, plan_votes, random_votes
+from curate.rankers.joint import Joint, JointFit
+from curate.simulate import World, draw_outcomes, simulate_world
+from curate.votes import VoteArrays
+from schemas.config import SimulateConfig
+
+Float = npt.NDArray[np.float64]
+
+WAYS = ("plan, order", "plan, best", "random", "fewest first")
+MEASURES = ("tau", "top-1", "best-of-4")
+CLOSE = 0.25
+"""A foretold gain of tau may miss the actual one by this part of it, or by two standard errors."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measures what planned votes gain.")
+    parser.add_argument("--prompts", type=int, default=150)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--votes-per-pair", type=float, default=0.3)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.5], help="votes to add, of those there are")
+    options = parser.parse_args(arguments)
+    met = []
+    for share in options.shares:
+        runs = [campaign(options.prompts, options.votes_per_pair, share, seed) for seed in range(options.seeds)]
+        before, gains, foretold = (np.array(values) for values in zip(*runs, strict=True))
+        print(f"{options.prompts} prompts, {options.votes_per_pair:g} votes a pair, then {share:.0%} more")
+        show("before", before)
+        for k, way in enumerate(WAYS):
+            show(way, gains[:, k], foretold[:, k])
+        met += goals(gains, foretold)
+    return 0 if all(met) else 1
+
+
+def campaign(prompts: int, votes_per_pair: float, share: float, seed: int) -> tuple[Float, Float, Float]:
+    """(3,) MEASURES before, and (4, 3) what each of the WAYS gained and was foretold to gain."""
+    world = simulate_world(SimulateConfig(prompts=prompts, votes_per_pair=votes_per_pair, seed=seed))
+    votes = world.votes
+    fit = Joint().fit(votes)
+    beliefs = beliefs_of(votes, fit, people=len(votes.annotators))
+    number, rng = round(share * len(votes.left)), np.random.default_rng(seed)
+    start = time.perf_counter()
+    plans = [
+        plan_votes(beliefs, number),
+        plan_votes(beliefs, number, focus="best"),
+        random_votes(beliefs, number, rng),
+        fewest_first(votes, beliefs, number, rng),
+    ]
+    if seed == 0:
+        print(f"{number:,} votes chosen in four ways in {time.perf_counter() - start:.2f} s")
+    before, now = quality(world, votes, fit), np.array(foresee(beliefs, plans[0].first(0)))
+    gains = []
+    for plan in plans:
+        after = answered(world, votes, beliefs, plan, np.random.default_rng(seed))
+        gains.append(quality(world, after, Joint().fit(after)) - before)
+    foretold = [np.array(foresee(beliefs, plan)) - now for plan in plans]
+    return before, np.array(gains), np.array(foretold)
+
+
+def quality(world: World, votes: VoteArrays, fit: JointFit) -> Float:
+    """(3,) MEASURES of the fitted order against the truth, means over prompts."""
+    truth = world.responses.strength.ravel()
+    return np.array([np.nanmean(of(fit.strength, truth, votes.offsets)) for of in (kendall_tau, top1, best_of)])
+
+
+def fewest_first(votes: VoteArrays, beliefs: Sequence[Beliefs], number: int, rng: np.random.Generator) -> Plan:
+    """One vote on each of the pairs with fewest votes, equals at random."""
+    every = random_votes(
+        beliefs, sum(len(b.prompts) * b.slots.shape[1] * (b.slots.shape[1] - 1) // 2 for b in beliefs), rng
+    )
+    held = np.zeros(len(every.row))
+    for k, graphs in enumerate(votes.graphs):
+        mine = every.batch == k
+        count = graphs.wins + graphs.wins.swapaxes(1, 2)
+        held[mine] = count[every.row[mine], every.pair[mine, 0], every.pair[mine, 1]]
+    order = np.argsort(held, kind="stable")[:number]
+    return Plan(every.batch[order], every.row[order], every.pair[order])
+
+
+def answered(
+    world: World, votes: VoteArrays, beliefs: Sequence[Beliefs], plan: Plan, rng: np.random.Generator
+) -> VoteArrays:
+    """The votes with the plan's, which the world's annotators answered by their activity, none twice on a pair."""
+    slots = [beliefs[b].slots[row] for b, row in zip(plan.batch, plan.row, strict=True)]
+    pair = np.array([own[places] for own, places in zip(slots, plan.pair, strict=True)], dtype=np.int32)
+    swapped = rng.integers(0, 2, len(pair))
+    left, right = pair[np.arange(len(pair)), swapped], pair[np.arange(len(pair)), 1 - swapped]
+    who = draw_annotators_for(world, votes, pair, rng)
+    strength = world.responses.strength.ravel()
+    outcome = draw_outcomes(rng, strength[left] - strength[right], world.annotators, who)
+    fresh = replace(
+        votes,
+        left=left,
+        right=right,
+        outcome=outcome,
+        weight=np.ones(len(pair)),
+        sides_known=np.ones(len(pair), dtype=np.bool_),
+        annotator=who,
+        group=np.full(len(pair), -1, dtype=np.int32),
+    )
+    columns = ("left", "right", "outcome", "weight", "sides_known", "annotator", "group")
+    return replace(votes, **{name: np.concatenate([getattr(votes, name), getattr(fresh, name)]) for name in columns})
+
+
+def draw_annotators_for(
+    world: World, votes: VoteArrays, pair: npt.NDArray[np.int32], rng: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    """(V,) who answers: of all who have not judged the pair, by their tickets (exponential races). pair: (V, 2)."""
+    responses = len(votes.responses)
+    asked, place, turns = np.unique(pair.astype(np.int64) @ [responses, 1], return_inverse=True, return_counts=True)
+    finish = rng.exponential(1.0, (len(asked), len(votes.annotators))) / world.annotators.tickets
+    low, high = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
+    judged = low.astype(np.int64) * responses + high
+    known = np.isin(judged, asked)
+    finish[np.searchsorted(asked, judged[known]), votes.annotator[known]] = np.inf
+    order = np.argsort(place, kind="stable")
+    turn = np.empty(len(pair), dtype=np.int64)
+    turn[order] = np.arange(len(pair)) - np.repeat(np.cumsum(turns) - turns, turns)
+    return np.argsort(finish, axis=1)[place, turn].astype(np.int32)
+
+
+def show(name: str, values: Float, foretold: Float | None = None) -> None:
+    """One line: means over seeds of (seeds, 3) figures, and what was foretold of them."""
+    cells = [
+        f"{what} {mean:+.4f} ± {error:.4f}" for what, mean, error in zip(MEASURES, *mean_and_error(values), strict=True)
+    ]
+    told = "" if foretold is None else "   foretold " + " ".join(f"{x:+.4f}" for x in foretold.mean(axis=0))
+    print(f"  {name:<13} {'   '.join(cells)}{told}", flush=True)
+
+
+def goals(gains: Float, foretold: Float) -> list[bool]:
+    """Prints PASS or FAIL for each goal. gains, foretold: (seeds, 4, 3)."""
+    met = []
+    tau, first = gains[:, :, 0], gains[:, :, 1]
+    for what, gain in (
+        ("tau of the plan above random", tau[:, 0] - tau[:, 2]),
+        ("tau of the plan above fewest first", tau[:, 0] - tau[:, 3]),
+        ("top-1 of the plan for the best above random", first[:, 1] - first[:, 2]),
+    ):
+        mean, error = mean_and_error(gain)
+        met.append(bool(mean >= 0))
+        print(f"  {'PASS' if met[-1] else 'FAIL'}: {what} {mean:+.4f} ± {error:.4f}")
+    for k in (0, 2):
+        actual = tau[:, k].mean()
+        miss, error = mean_and_error(foretold[:, k, 0] - tau[:, k])
+        met.append(bool(abs(miss) <= max(CLOSE * abs(actual), 2 * error)))
+        word = "PASS" if met[-1] else "FAIL"
+        print(f"  {word}: {WAYS[k]}: foretold gain of tau misses the actual {actual:.4f} by {miss:+.4f} ± {error:.4f}")
+    print()
+    return met
+
+
+def mean_and_error(values: Float) -> tuple[Float, Float]:
+    """Mean over seeds and its standard error; NaN for one seed."""
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    return values.mean(axis=0), error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

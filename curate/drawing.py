@@ -1,0 +1,96 @@
+"""Sets of responses that become items: one from each band of a ranking or dealt like cards, and a balanced choice."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Int = npt.NDArray[np.int64]
+
+PATIENCE = 16
+"""Rounds of dealing without a new group after which a prompt is taken to have no more."""
+
+
+def band_sets(ranks: Int, size: int, limit: int, rng: np.random.Generator) -> Int:
+    """(≤ limit, size) distinct sets of positions in random order, one from each of ``size`` equal bands of the ranking.
+
+    The first of each set is its best, strictly so. ranks: (n,) 1 = best, n ≥ size.
+    """
+    order = np.lexsort((rng.random(len(ranks)), ranks))
+    bands = np.array_split(order, size)
+    picks = _combinations([len(band) for band in bands], limit, rng)
+    sets = np.stack([band[pick] for band, pick in zip(bands, picks.T, strict=True)], axis=1)
+    # Bands never overtake each other, so the first is the best, and strictly so where it beats the second.
+    strict: Int = sets[ranks[sets[:, 0]] < ranks[sets[:, 1]]]
+    return strict
+
+
+def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int:
+    """(≤ limit, len(sizes)) distinct rows in random order, column k below sizes[k]; all rows where they are so few."""
+    total = math.prod(sizes)
+    if total <= limit:
+        return np.stack(np.unravel_index(rng.permutation(total), sizes), axis=1).astype(np.int64)
+    picks = rng.integers(0, sizes, size=(limit, len(sizes)))
+    _, first = np.unique(picks, axis=0, return_index=True)
+    return picks[np.sort(first)]
+
+
+def choose(sets: Int, difficulty: Int, model: Int, prompt: Int, items: int, rng: np.random.Generator) -> Int:
+    """(I,) which sets become items, up to ``items`` of each prompt, in the order of prompts.
+
+    In each of ``items`` rounds every prompt takes one set, prompts with the fewest first: the first of those that add
+    least to the sum of the squares of four counts, over the items taken so far: of each difficulty, of each model as
+    labelled best, of each model, of each response.
+    sets: (S, K) rows, the best first, those of a prompt together; difficulty: (S,); model, prompt: (R,) of each row.
+    """
+    starts = np.flatnonzero(np.diff(prompt[sets[:, 0]], prepend=-1))
+    stops = np.append(starts[1:], len(sets))
+    order = np.lexsort((rng.random(len(starts)), stops - starts))
+    of_difficulty, of_response = np.zeros(difficulty.max() + 1, dtype=np.int64), np.zeros(len(model), dtype=np.int64)
+    of_best, of_model = np.zeros(len(model), dtype=np.int64), np.zeros(len(model), dtype=np.int64)
+    taken = np.zeros(len(sets), dtype=np.bool_)
+    chosen: list[tuple[int, int]] = []
+    for _ in range(items):
+        for p in order:
+            mine = slice(starts[p], stops[p])
+            if taken[mine].all():
+                continue
+            rows = sets[mine]
+            models = model[rows]
+            cost = of_difficulty[difficulty[mine]] + of_best[models[:, 0]]
+            cost += of_model[models].sum(axis=1) + of_response[rows].sum(axis=1)
+            pick = starts[p] + np.where(taken[mine], np.iinfo(np.int64).max, cost).argmin()
+            taken[pick] = True
+            chosen.append((p, pick))
+            of_difficulty[difficulty[pick]] += 1
+            of_best[model[sets[pick, 0]]] += 1
+            np.add.at(of_model, model[sets[pick]], 1)  # a model may have two responses in a set
+            of_response[sets[pick]] += 1
+    return np.array([pick for _, pick in sorted(chosen, key=lambda taking: taking[0])], dtype=np.int64)
+
+
+def deal(ranks: Int, size: int, items: int, rng: np.random.Generator) -> tuple[list[Int], int]:
+    """Up to ``items`` distinct groups of ``size`` positions (a round's last may be smaller), and how many were equal.
+
+    Each round deals every response once. ranks: (n,) 1 = best.
+    """
+    groups: list[Int] = []
+    seen: set[frozenset[int]] = set()
+    equal = idle = 0
+    while len(groups) < items and idle < PATIENCE:
+        idle += 1
+        order = rng.permutation(len(ranks))
+        for start in range(0, len(order) - 1, size):  # a single response left over is no group
+            group = order[start : start + size]
+            members = frozenset(group.tolist())
+            if members in seen:
+                continue
+            seen.add(members)
+            idle = 0
+            if np.all(ranks[group] == ranks[group[0]]):
+                equal += 1
+            elif len(groups) < items:
+                groups.append(group)
+    return groups, equal

@@ -1,0 +1,82 @@
+"""What to do about each annotator: pay, watch, retrain, drop; and why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from curate.annotators import LOW, SPAM, Profiles
+from curate.gold import Gold
+from schemas.annotators import Recommendation
+
+# Each bar is to be passed for sure, so that few votes condemn nobody.
+SPAMMER_FROM = 0.9
+"""P(spammer) from which votes are to be left out: one in ten of those who just reach it votes with some care."""
+SUSPECT_FROM = 0.1
+"""… and from which somebody is to be watched."""
+SURE = 0.95
+"""Probability at which a habit counts as theirs and not as chance."""
+STRONG_BIAS = 0.7
+"""Logits: of two equals, they choose one side twice as often as the other (exp 0.7 = 2)."""
+STRANGE_TIES = 1.4
+"""Logits: the odds of a tie on equals are four times those of the mean annotator, or a quarter (exp 1.4 = 4)."""
+ENOUGH_VOTES = 20
+"""Below, nobody is judged: to tell agreement of 0.75 from a coin's 0.5 in 8 of 10 cases takes 22 votes (at 5%)."""
+ENOUGH_GOLD = 5
+"""Gold votes below which the gold speaks against nobody: Wilson's interval is an approximation."""
+
+
+class Verdict(NamedTuple):
+    """What to do about one annotator."""
+
+    recommendation: Recommendation
+    reason: str
+
+
+def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
+    """What to do about each annotator, and why: the first of these that fits.
+
+    too few votes: fewer than ENOUGH_VOTES, whatever they say.
+    drop: P(spammer) at least SPAMMER_FROM, unless they surely meet the gold; or gold accuracy surely below what SPAM of
+    everyone's sight gives.
+    retrain: discrimination or gold accuracy surely below LOW, or a strong side bias or strange share of ties for sure.
+    watch: P(spammer) from SUSPECT_FROM, or above SPAMMER_FROM where the gold speaks for them.
+    pay: all others.
+    """
+    enough = gold.votes >= ENOUGH_GOLD
+    blind, low = enough & (gold.high < gold.bar(SPAM)), enough & (gold.high < gold.bar(LOW))
+    meets = gold.low > gold.bar(LOW)
+    verdicts = []
+    for a, spammer in enumerate(found.spammer):
+        on_gold = f"{gold.accuracy[a]:.2f} right on {gold.votes[a]} gold votes, {gold.chance[a]:.2f} by chance"
+        suspected = f"a spammer with probability {spammer:.2f}"
+        unseeing = [suspected] if spammer >= SPAMMER_FROM and not meets[a] else []
+        if found.votes[a] < ENOUGH_VOTES:
+            verdict = Verdict("too few votes", f"{found.votes[a]:.0f} votes say too little")
+        elif why := unseeing + [on_gold] * bool(blind[a]):
+            verdict = Verdict("drop", "; ".join(why))
+        elif why := _faults(found, a) + [on_gold] * bool(low[a]):
+            verdict = Verdict("retrain", "; ".join(why))
+        elif spammer >= SUSPECT_FROM:
+            verdict = Verdict("watch", suspected + (f", but {on_gold}" if meets[a] else ""))
+        else:
+            verdict = Verdict("pay", "")
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _faults(found: Profiles, a: int) -> list[str]:
+    """The habits of one annotator that a word might mend."""
+    from scipy.special import ndtri
+
+    errors = float(ndtri(SURE))
+    faults = []
+    bias, ties = found.left_bias[a], found.tie_excess[a]
+    if found.low[a] >= SURE:
+        faults.append(f"sees {found.discrimination[a]:.2f} of what the mean annotator sees")
+    if abs(bias) - errors * found.left_bias_se[a] > STRONG_BIAS:
+        faults.append(f"of equals the {'left' if bias > 0 else 'right'} one {np.exp(abs(bias)):.1f} times as often")
+    if abs(ties) - errors * found.tie_excess_se[a] > STRANGE_TIES:
+        faults.append(f"ties on {found.tie_share[a]:.0%} of equals, far {'more' if ties > 0 else 'less'} than others")
+    return faults
