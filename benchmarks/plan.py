@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.agreement import best_of, kendall_tau, top1
-from curate.planning import Beliefs, Plan, beliefs_of, foresee, plan_votes, random_votes
+from curate.foresight import Beliefs, Plan, foresee
+from curate.planning import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint, JointFit
 from curate.simulate import World, draw_outcomes, simulate_world
 from curate.votes import VoteArrays

@@ -331,7 +331,11 @@ def large_child(path: Path) -> None:
     small = simulate(12, 19, 1.0, 0)
     choice = choose(small, config, progress=lambda *_: None)
     intervals(
-        rank_all(small, cover(small, config), config, stack=choice.stack, progress=lambda *_: None), "joint", config
+        rank_all(
+            small, cover(small, config), config, method=choice.method, stack=choice.stack, progress=lambda *_: None
+        ),
+        "joint",
+        config,
     )
     print(f"{count:,} votes, {prompts:,} prompts")
     marks: list[tuple[str, float]] = []
@@ -343,7 +347,7 @@ def large_child(path: Path) -> None:
     coverage = cover(votes, config)
     mark("auto")
     choice = choose(votes, config, progress=lambda *_: None)
-    denoised = rank_all(votes, coverage, config, stack=choice.stack, progress=mark)
+    denoised = rank_all(votes, coverage, config, method=choice.method, stack=choice.stack, progress=mark)
     mark("rank intervals")
     intervals(denoised, "joint", config)
     mark("end")

@@ -32,7 +32,7 @@ SINGLE_RANKERS: tuple[RankerName, ...] = (
 )
 """The rankers that an ensemble may have as members."""
 OF_ANNOTATORS: tuple[RankerName, ...] = ("weighted-feedback-arc-set", "crowd-bt")
-"""Those that without annotators are feedback-arc-set and bradley-terry once more."""
+"""Those that without annotators are feedback-arc-set and bradley-terry once more, and that cost the most."""
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ class Denoised:
     connected: npt.NDArray[np.bool_]
     """(P,) the prompt is one component."""
     rankings: dict[MethodName, Ranking]
-    """Every single ranker, and the ensemble and the stack where there are any."""
+    """The single rankers, the ensemble where it has members, and the stack where it is the method."""
     joint: JointFit
     """The posterior of the strengths."""
 
@@ -110,14 +110,18 @@ def rank_all(
     coverage: Coverage,
     config: DenoiseConfig,
     *,
+    method: MethodName,
     stack: Stack | None = None,
     progress: Callable[[str, int, int], None],
 ) -> Denoised:
-    """Every ranker on the prompts that the votes cover well enough."""
+    """The rankers on the prompts that the votes cover well enough: the usual ones, and those that the method needs."""
     used = votes.of_prompts(coverage.used)
     component = coverage.component[coverage.used[votes.response_prompt]]
     rankings: dict[MethodName, Ranking] = {}
-    names = rankers_of(used, config)
+    needed = stack.members if stack is not None and method == "stack" else {method}
+    names = [
+        name for name in SINGLE_RANKERS if name in needed or name in asked_for(config) or name not in OF_ANNOTATORS
+    ]
     for i, name in enumerate(names):
         progress(name, i, len(names))
         ranker = build(name, config)
@@ -130,7 +134,7 @@ def rank_all(
         weights = [config.weights[name] for name in members]
         group = group_of(used, component)
         rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
-    if stack is not None:
+    if stack is not None and method == "stack":
         rankings["stack"] = stack.combine(used, rankings)
     return Denoised(
         votes=used,
@@ -169,9 +173,14 @@ def group_of(votes: VoteArrays, component: Int) -> Int:
 
 
 def rankers_of(votes: VoteArrays, config: DenoiseConfig) -> list[RankerName]:
-    """The single rankers to run, in their own order: those that these votes tell apart, and those asked for."""
-    asked = {config.ranker, *(name for name, weight in config.weights.items() if weight > 0)}
+    """The single rankers to compare, in their own order: those that these votes tell apart, and those asked for."""
+    asked = asked_for(config)
     return [name for name in SINGLE_RANKERS if votes.annotators or name not in OF_ANNOTATORS or name in asked]
+
+
+def asked_for(config: DenoiseConfig) -> set[str]:
+    """The rankers that the config names."""
+    return {config.ranker, *(name for name, weight in config.weights.items() if weight > 0)}
 
 
 def members_of(config: DenoiseConfig, names: Sequence[RankerName]) -> list[RankerName]:

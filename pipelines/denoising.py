@@ -58,8 +58,10 @@ def denoise(
         votes, spammers = without_spammers(loaded.votes, config)
         coverage = cover(votes, config)
         choice = choose(votes.of_prompts(coverage.used), config, progress=progress) if config.ranker == "auto" else None
-        denoised = rank_all(votes, coverage, config, stack=choice.stack if choice else None, progress=progress)
-        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice)
+        method = choice.method if choice else cast("MethodName", config.ranker)
+        stack = choice.stack if choice else None
+        denoised = rank_all(votes, coverage, config, method=method, stack=stack, progress=progress)
+        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice, method)
         progress("writing", 0, 0)
         report = _report(run.run_id, str(store), result)
         with opened.transaction():
@@ -87,11 +89,8 @@ class _Result:
     coverage: Coverage
     denoised: Denoised
     choice: Choice | None
-
-    @property
-    def method(self) -> MethodName:
-        """Whose order the ranking is."""
-        return self.choice.method if self.choice else cast("MethodName", self.config.ranker)
+    method: MethodName
+    """Whose order the ranking is."""
 
     @property
     def final(self) -> Ranking:

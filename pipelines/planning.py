@@ -13,7 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from annotations.tasks import lay_out, write_tasks
-from curate.planning import Beliefs, Plan, beliefs_of, foresee, plan_votes, random_votes
+from curate.foresight import Beliefs, Plan, foresee
+from curate.planning import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint
 from curate.store import Store
 from curate.store.rankings import load_votes

@@ -9,20 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.planning import (
+from curate.foresight import (
     Beliefs,
     Plan,
-    _after,
-    _gap_variance,
-    _with_precision,
-    _with_vote,
-    beliefs_of,
+    after_plan,
     foresee,
+    gap_variance,
     misorder,
-    plan_votes,
-    random_votes,
     vote_information,
+    with_precision,
+    with_vote,
 )
+from curate.planning import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint
 from curate.rankers.joint_annotators import Annotators
 from curate.simulate import simulate_world
@@ -82,7 +80,7 @@ def test_the_update_by_one_vote_is_that_of_the_inverse_precision(seed: int, info
     covariance = drawn(seed).covariance[0]
     e = np.array([0.0, 1.0, 0.0, -1.0, 0.0])
     whole = np.linalg.inv(np.linalg.inv(covariance) + information * np.outer(e, e))
-    assert _with_vote(covariance, information, 1, 3) == pytest.approx(whole, abs=1e-9)
+    assert with_vote(covariance, information, 1, 3) == pytest.approx(whole, abs=1e-9)
 
 
 @given(st.integers(0, 10_000))
@@ -91,8 +89,8 @@ def test_the_update_by_a_whole_plan_is_that_by_its_votes_one_after_another(seed:
     plan = Plan(np.zeros(4, dtype=int), np.array([0, 2, 0, 0]), np.array([[0, 1], [1, 4], [0, 1], [2, 3]]))
     covariance = belief.covariance.copy()
     for row, (i, j) in zip(plan.row, plan.pair, strict=True):
-        covariance[row] = _with_vote(covariance[row], belief.information[row, i, j], i, j)
-    assert _after(belief, plan, 0) == pytest.approx(covariance, abs=1e-9)
+        covariance[row] = with_vote(covariance[row], belief.information[row, i, j], i, j)
+    assert after_plan(belief, plan, 0) == pytest.approx(covariance, abs=1e-9)
 
 
 def test_the_update_needs_no_inverse_of_the_covariance() -> None:
@@ -100,7 +98,7 @@ def test_the_update_needs_no_inverse_of_the_covariance() -> None:
     covariance = np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
     added = np.zeros((1, 3, 3))
     added[0, 0, 2] = added[0, 2, 0] = 0.5
-    variance = _gap_variance(_with_precision(covariance, added))[0]
+    variance = gap_variance(with_precision(covariance, added))[0]
     assert variance[0, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[1, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[0, 1] == 0
@@ -331,7 +329,7 @@ def test_the_foreseen_gain_is_the_gain_in_a_world_like_the_model(seed: int) -> N
     plan = random_votes([belief], 2000, rng)
     root = np.linalg.cholesky(belief.covariance)
     truth = belief.mean + (root @ rng.standard_normal((400, 5))[..., None])[..., 0]
-    later, mean = _after(belief, plan, 0), np.linalg.solve(belief.covariance, belief.mean[..., None])[..., 0]
+    later, mean = after_plan(belief, plan, 0), np.linalg.solve(belief.covariance, belief.mean[..., None])[..., 0]
     for row, (i, j) in zip(plan.row, plan.pair, strict=True):  # a vote as a measurement of the gap with this precision
         w = belief.information[row, i, j]
         seen = truth[row, i] - truth[row, j] + rng.standard_normal() / np.sqrt(w)

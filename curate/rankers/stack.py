@@ -22,9 +22,14 @@ class Stack:
     slopes: dict[RankerName, float]
     """Log odds by unit of the ranker's score."""
 
+    @property
+    def members(self) -> set[RankerName]:
+        """The rankers with a weight."""
+        return {name for name, weight in self.weights.items() if weight > 0}
+
     def combine(self, votes: VoteArrays, rankings: Mapping[MethodName, Ranking]) -> Ranking:
         """The order of Σ weight · slope · score, logits. Solved where all rankings with a weight are."""
-        used = [name for name, weight in self.weights.items() if weight > 0]
+        used = sorted(self.members)
         scores = np.zeros(len(votes.responses))
         for name in used:
             scores += self.weights[name] * self.slopes[name] * rankings[name].scores
