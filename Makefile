@@ -49,4 +49,4 @@ $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed $(VENV)/installed-dev
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) curate/__pycache__ demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

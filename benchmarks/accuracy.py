@@ -1,203 +1,267 @@
-"""How close the rankers come to the truth of simulated worlds, and how well they foretell held-out votes of real ones.
+"""How close every method comes to the truth of simulated worlds, and how well it foretells held-out votes of real ones.
 
-    python -m benchmarks.accuracy --prompts 200 --seeds 5
+    python -m benchmarks.accuracy
+    python -m benchmarks.accuracy --quick
+    python -m benchmarks.accuracy --scenarios "one prompt" "4 models" --methods joint bradley-terry oracle
     python -m benchmarks.accuracy --votes votes.csv
+    python -m benchmarks.accuracy --votes votes.csv --thin 19
 
-Worlds are those of curate.simulate: 19 models, 120 annotators of uneven activity. tau is Kendall's tau-b to the true
-strengths, mean over prompts; ± is its standard error over seeds. Exits with 1 when a goal is missed.
+Worlds are those of benchmarks/worlds.py. tau is Kendall's tau-b to the true strengths, mean over prompts; top-1 the
+share of prompts whose best comes first; best-of-4 the share of sets of four whose best comes first. Where a method
+holds all responses of a prompt equal, or gives no numbers, tau is 0. "over BT" is tau above Bradley-Terry's on the same
+worlds and prompts, since slow methods get fewer of them. ± is a standard error over worlds. Exits with 1 when a goal is
+missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import product
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
+from benchmarks import heldout, worlds
+from benchmarks.oracle import oracle
+from benchmarks.peers import MANY, PEERS, installed
 from curate.agreement import best_of, kendall_tau, top1
+from curate.denoise import cover, rank_all
 from curate.rankers import BradleyTerry, build
-from curate.rankers.base import Ranker
-from curate.rankers.joint import Joint, JointFit
-from curate.rankers.joint_votes import quadrature
-from curate.simulate import simulate_world
-from curate.store import Store
-from curate.store.rankings import load_votes
+from curate.simulate import World
+from curate.stacking import choose
 from curate.votes import VoteArrays
-from pipelines import ingest
-from schemas.config import DenoiseConfig, SimulateConfig
+from pipelines.progress import silent
+from schemas.config import AutoConfig, DenoiseConfig, RankerName, SimulateConfig
 
-ALLOWED_LOSS = 0.005
+Float = npt.NDArray[np.float64]
+
+OURS = get_args(RankerName)
+METHODS = (*OURS, "auto", "oracle", *PEERS)
+AUTO = DenoiseConfig(auto=AutoConfig(prompts=60))
+"""auto decides by the votes of fewer prompts than it would by default, since it fits every ranker ten times."""
+SLOWEST = ("auto", "crowd-kit noisy bt")
+"""They have the worlds of fewer seeds."""
+
+LOSS = 0.005
 """The joint ranker's tau may be this much below Bradley-Terry's, in no scenario more."""
-GOALS = {  # (votes per pair, share of spammers, share of ties): tau of the joint ranker
-    (1.1, 0.1, 0.15): 0.74,
-    (1.1, 0.3, 0.15): 0.70,
-    (0.3, 0.1, 0.15): 0.58,
-}
-Scenario = tuple[float, float, float]
+OF_BEST = 0.01
+"""… and auto's below the best method that it may choose."""
+OF_ORACLE = 0.01
+GAINS = {"bradley-terry": 0.08, "ensemble": 0.10}
+"""What the joint ranker gains over these in the reference's world."""
+LEAST = {worlds.CARELESS: 0.70, worlds.SPARSE: 0.58}
+"""Least tau of the joint ranker."""
+
+
+class Answer(NamedTuple):
+    """What a method says."""
+
+    scores: Float
+    """(R,) higher is better."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    answer: Callable[[VoteArrays], Answer]
+    prompts: int
+    """It is given the first so many, where it is slow."""
+
+
+class Quality(NamedTuple):
+    """Of one method on one world, means over prompts; and the seconds it took."""
+
+    tau: float
+    over_bt: float
+    top1: float
+    best_of_4: float
+    seconds: float
+
+
+Found = dict[str, dict[str, Float]]
+"""scenario -> method -> (worlds,) tau."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     if options.votes:
-        hold_out(read(options.votes), options.seeds)
-        return 0
-    methods: dict[str, Ranker] = {
-        name: Joint() if name == "joint" else build(name, DenoiseConfig()) for name in options.methods.split(",")
-    }
-    tau = measure(methods, options)
-    return report_goals(tau)
+        votes = heldout.read(options.votes)
+        return heldout.report(votes, seeds=options.seeds, thin=options.thin)
+    names = [name for name in options.methods if name not in PEERS or _there(name)]
+    found = {}
+    print(
+        f"{options.prompts} prompts, {options.seeds} seeds; auto decides by the votes of {AUTO.auto.prompts} prompts\n"
+    )
+    small = worlds.SCENARIOS["4 models"].world(worlds.SCENARIOS["4 models"].config(prompts=5, seed=0))
+    for name in OURS:
+        _by_ranker(name, small.votes)  # compiles what is compiled: seconds below are without that
+    for name in options.scenarios:
+        found[name] = measure(worlds.SCENARIOS[name], names, options)
+    print_summary(found)
+    return report_goals(found)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measures how close rankers come to the truth.")
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measures how close methods come to the truth.")
+    parser.add_argument(
+        "--scenarios", nargs="+", choices=worlds.SCENARIOS, default=list(worlds.SCENARIOS), metavar="NAME"
+    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--votes-per-pair", type=float, nargs="+", default=[0.3, 0.6, 1.1, 3.0])
-    parser.add_argument("--spammers", type=float, nargs="+", default=[0.0, 0.1, 0.3])
-    parser.add_argument("--ties", type=float, nargs="+", default=[0.15])
-    parser.add_argument("--methods", default="bradley-terry,win-rate,borda,pagerank,ensemble,joint")
-    parser.add_argument("--votes", type=Path, help="a CSV of votes instead of simulated ones: hold-out evaluation")
-    return parser
+    parser.add_argument("--slow-seeds", type=int, default=1, help=f"of them for {' and '.join(SLOWEST)}")
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 60 prompts, three scenarios")
+    parser.add_argument("--votes", type=Path, help="a file of votes instead of simulated ones: held-out evaluation")
+    parser.add_argument("--thin", type=int, help="with --votes: so many responses a prompt, one vote a pair to rank by")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.prompts, options.seeds, options.scenarios = 60, 2, worlds.QUICK
+    if options.thin and not options.votes:
+        parser.error("--thin needs --votes")
+    return options
 
 
-def measure(methods: dict[str, Ranker], options: argparse.Namespace) -> dict[Scenario, dict[str, np.ndarray]]:
-    """Prints a line for each scenario and method; returns the (seeds,) mean tau of each."""
-    print(f"{options.prompts} prompts, {options.seeds} seeds")
+def _there(name: str) -> bool:
+    if not installed(name):
+        print(f"skipped: {name} is not installed (the extra 'bench' has it)")
+        return False
+    return True
+
+
+def measure(scenario: worlds.Scenario, names: Sequence[str], options: argparse.Namespace) -> dict[str, Float]:
+    """(worlds,) tau of each method; prints a table of them."""
+    rows, notes = defaultdict[str, list[Quality]](list), defaultdict[str, Counter[str]](Counter)
+    given = {}
+    for seed in range(options.seeds * scenario.repeats):
+        config = scenario.config(options.prompts, seed)
+        world = scenario.world(config)
+        baseline = _tau(BradleyTerry()(world.votes).scores, world, world.votes)
+        for name in names:
+            if name == "oracle" and config.link != "logistic":
+                continue
+            if name in SLOWEST and seed >= options.slow_seeds * scenario.repeats:
+                continue
+            method = _method(name, world, config)
+            quality, note = _try(method, world, baseline)
+            rows[name].append(quality)
+            notes[name][note] += 1
+            given[name] = min(method.prompts, config.prompts)
     print(
-        f"{'votes/pair':>10}{'spam':>6}{'ties':>6}  {'method':<18}{'tau':>7}{'±':>7}{'top-1':>8}{'best-of-4':>11}",
-        end="",
+        f"{scenario.name:<31}{'tau':>7}{'±':>7}{'over BT':>9}{'top-1':>8}{'best-of-4':>11}"
+        f"{'seconds':>9}{'worlds':>8}{'prompts':>9}"
     )
-    print(f"{'seconds':>9}{'solved':>8}")
-    found: dict[Scenario, dict[str, np.ndarray]] = {}
-    for scenario in product(options.votes_per_pair, options.spammers, options.ties):
-        rows: dict[str, list[list[float]]] = defaultdict(list)
-        for seed in range(options.seeds):
-            density, spam, ties = scenario
-            config = SimulateConfig(
-                prompts=options.prompts, votes_per_pair=density, spammers=spam, ties=ties, seed=seed
-            )
-            world = simulate_world(config)
-            votes, truth = world.votes, world.responses.strength.ravel()
-            for name, ranker in methods.items():
-                start = time.perf_counter()
-                ranking = ranker(replace(votes))  # without what other rankers have derived
-                seconds = time.perf_counter() - start
-                quality = [measure(ranking.scores, truth, votes.offsets) for measure in (kendall_tau, top1, best_of)]
-                rows[name].append([*(float(np.nanmean(q)) for q in quality), seconds, ranking.solved.mean()])
-        found[scenario] = {}
-        for name, values in rows.items():
-            table = np.array(values)
-            tau, first, four, seconds, solved = table.mean(axis=0)
-            found[scenario][name] = table[:, 0]
-            place = "".join([f"{scenario[0]:>10g}", f"{scenario[1]:>6.0%}", f"{scenario[2]:>6.0%}"])
-            print(f"{place}  {name:<18}{tau:>7.4f}{_error(table[:, 0]):>7.4f}{first:>8.3f}{four:>11.3f}", end="")
-            print(f"{seconds:>9.2f}{solved:>8.1%}", flush=True)
-    return found
+    for name, values in rows.items():
+        mean = Quality(*np.mean(values, axis=0))
+        error = _error(np.array([value.tau for value in values]))
+        said = ", ".join(f"{note} × {count}" for note, count in notes[name].items() if note)
+        line = f"  {name:<29}{mean.tau:>7.4f}{error:>7.4f}{mean.over_bt:>+9.4f}"
+        line += f"{mean.top1:>8.3f}{mean.best_of_4:>11.3f}"
+        print(f"{line}{mean.seconds:>9.2f}{len(values):>8}{given[name]:>9}  {said}".rstrip(), flush=True)
+    print()
+    return {name: np.array([value.tau for value in values]) for name, values in rows.items()}
 
 
-def _error(values: np.ndarray) -> float:
+def _method(name: str, world: World, config: SimulateConfig) -> Method:
+    if name in PEERS:
+        _, scores, prompts = PEERS[name]
+        return Method(lambda votes: Answer(scores(votes)), prompts)
+    if name == "oracle":
+        return Method(lambda _: Answer(oracle(world, config)), config.prompts)
+    if name == "auto":
+        return Method(_by_auto, config.prompts)
+    return Method(lambda votes: _by_ranker(name, votes), config.prompts)
+
+
+def _by_ranker(name: str, votes: VoteArrays) -> Answer:
+    ranking = build(cast("RankerName", name), DenoiseConfig())(votes)
+    return Answer(ranking.scores, "" if ranking.solved.all() else f"{ranking.solved.mean():.1%} solved")
+
+
+def _by_auto(votes: VoteArrays) -> Answer:
+    """As ``denoise`` does it: held-out votes choose the method, and its order is the answer."""
+    coverage = cover(votes, AUTO)
+    choice = choose(votes.of_prompts(coverage.used), AUTO, progress=silent)
+    denoised = rank_all(votes, coverage, AUTO, method=choice.method, stack=choice.stack, progress=silent)
+    scores = np.zeros(len(votes.responses))
+    scores[coverage.used[votes.response_prompt]] = denoised.rankings[choice.method].scores
+    return Answer(scores, choice.method)
+
+
+def _try(method: Method, world: World, baseline: Float) -> tuple[Quality, str]:
+    """How well the method did, and its note. baseline: (P,) tau of Bradley-Terry."""
+    votes = world.votes.of_prompts(np.arange(len(world.votes.prompts)) < method.prompts)
+    start = time.perf_counter()
+    answer = method.answer(replace(votes))  # without what other methods have derived
+    seconds = time.perf_counter() - start
+    tau, truth = _tau(answer.scores, world, votes), world.responses.strength.ravel()[: len(votes.responses)]
+    over = tau - baseline[: len(tau)]
+    first, four = (of(answer.scores, truth, votes.offsets) for of in (top1, best_of))
+    return Quality(*(float(np.mean(of)) for of in (tau, over, first, four, seconds))), answer.note
+
+
+def _tau(scores: Float, world: World, votes: VoteArrays) -> Float:
+    """(P,) Kendall's tau-b to the truth. votes: those of the world, or of its first prompts."""
+    truth = world.responses.strength.ravel()[: len(votes.responses)]
+    return np.nan_to_num(kendall_tau(scores, truth, votes.offsets))
+
+
+def _error(values: Float) -> float:
     """Standard error of the mean; NaN for one value."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
-def report_goals(tau: dict[Scenario, dict[str, np.ndarray]]) -> int:
-    """Prints PASS or FAIL for each goal that was measured; 1 when one is missed."""
-    met = []
+def print_summary(found: Found) -> None:
+    """The mean tau of every method (columns) in every scenario (rows)."""
+    names = list(dict.fromkeys(name for of in found.values() for name in of))
+    print("tau; * of fewer worlds or prompts, not to be compared with the others (see above)")
+    slow = [name for name in names if name in SLOWEST or (name in PEERS and PEERS[name][2] < MANY)]
+    print("\n".join(f"  {k + 1:>2} {name}{' *' if name in slow else ''}" for k, name in enumerate(names)))
+    print(" " * 31 + "".join(f"{k + 1:>6}" for k in range(len(names))))
+    for scenario, of in found.items():
+        cells = [f"{of[name].mean():>6.3f}" if name in of else f"{'–':>6}" for name in names]
+        print(f"{scenario:<31}" + "".join(cells))
     print()
-    for scenario, of in tau.items():
-        if "joint" not in of:
-            continue
-        what = f"{scenario[0]:g} votes a pair, {scenario[1]:.0%} spammers, {scenario[2]:.0%} ties"
-        if "bradley-terry" in of:
-            gain = of["joint"] - of["bradley-terry"]
-            met.append(gain.mean() >= -ALLOWED_LOSS)
-            print(f"{_verdict(met)}  {what}: joint − bradley-terry {gain.mean():+.4f} ± {_error(gain):.4f}")
-        if scenario in GOALS:
-            met.append(of["joint"].mean() >= GOALS[scenario])
-            print(f"{_verdict(met)}  {what}: joint {of['joint'].mean():.4f}, at least {GOALS[scenario]}")
-    return 0 if all(met) else 1
 
 
-def _verdict(met: list[bool]) -> str:
-    return "PASS" if met[-1] else "FAIL"
+def report_goals(found: Found) -> int:
+    """Prints PASS or FAIL for each goal that was measured; 1 when one is missed."""
+    goals = [goal for scenario, tau in found.items() for goal in _goals(scenario, tau)]
+    for met, words in goals:
+        print(f"{'PASS' if met else 'FAIL'}  {words}")
+    return 0 if all(met for met, _ in goals) else 1
 
 
-def hold_out(votes: VoteArrays, seeds: int) -> None:
-    """Prints log-loss and accuracy on the decisive ones of a fifth of the votes, fitted on the others."""
-    print(f"{len(votes.left):,} votes, {len(votes.prompts)} prompts, {len(votes.responses):,} responses, ", end="")
-    print(f"{len(votes.annotators):,} annotators; {seeds} seeds\n")
-    rows: dict[str, list[list[float]]] = defaultdict(list)
-    for seed in range(seeds):
-        held = np.random.default_rng(seed).random(len(votes.left)) < 0.2
-        train, test = _chosen(votes, ~held), _chosen(votes, held & (votes.outcome < 2))
-        for name, chance in chances(train, test).items():
-            right = np.where(test.outcome == 0, chance, 1 - chance)
-            rows[name].append([-np.log(right).mean(), ((right > 0.5) + 0.5 * (right == 0.5)).mean()])
-    print(f"{'method':<42}{'log-loss':>10}{'accuracy':>10}{'±':>8}")
-    for name, values in rows.items():
-        table = np.array(values)
-        loss, accuracy = table.mean(axis=0)
-        print(f"{name:<42}{loss:>10.4f}{accuracy:>10.4f}{_error(table[:, 1]):>8.4f}")
+def _goals(scenario: str, tau: dict[str, Float]) -> list[tuple[bool, str]]:
+    """Whether each goal of the scenario is met, and in words what was measured; differences are on the same worlds."""
+    goals = []
 
+    def at_least(value: Float, least: float, words: str) -> None:
+        figures = f"{value.mean():+.4f} ± {_error(value):.4f}, at least {least:+.3f}"
+        goals.append((bool(value.mean() >= least), f"{scenario}: {words} {figures}"))
 
-def chances(train: VoteArrays, test: VoteArrays) -> dict[str, np.ndarray]:
-    """(V,) the chance, given no tie, that each vote of test is for left, as each method says from train."""
-    found = {}
-    for ridge in (0.1, 1.0):
-        strength = BradleyTerry(ridge)(train).scores
-        found[f"bradley-terry, ridge {ridge:g}"] = _sigma(strength[test.left] - strength[test.right])
-    nobody = np.full_like(train.annotator, -1)
-    found["joint, annotators not told"] = _chance(
-        Joint().fit(replace(train, annotator=nobody, annotators=())), test, False
-    )
-    fit = Joint().fit(train)
-    found["joint, of an average annotator"] = _chance(fit, test, False)
-    found["joint, knowing who votes"] = _chance(fit, test, True)
-    return found
+    def against(name: str, other: str, least: float) -> None:
+        if name in tau and other in tau:
+            shared = min(len(tau[name]), len(tau[other]))  # of fewer seeds: the first
+            at_least(tau[name][:shared] - tau[other][:shared], least, f"{name} − {other}")
 
-
-def _chance(fit: JointFit, test: VoteArrays, told: bool) -> np.ndarray:
-    """(V,) σ(discrimination · gap + bias), which is Davidson's chance given no tie, over the gap's uncertainty.
-
-    The two deviations are taken for independent.
-    """
-    gap = fit.strength[test.left] - fit.strength[test.right]
-    deviation = np.sqrt(fit.deviation[test.left] ** 2 + fit.deviation[test.right] ** 2)
-    who = test.annotator if told else np.full_like(test.annotator, -1)
-    rate, bias = np.ones(len(gap)), np.full(len(gap), fit.annotators.mean[1])
-    if told:
-        rate, bias = fit.annotators.value[who, 0], fit.annotators.value[who, 1]
-    bias = np.where(test.sides_known, bias, 0.0)
-    points, shares = quadrature(5)
-    return sum(
-        share * _sigma(rate * (gap + point * deviation) + bias) for point, share in zip(points, shares, strict=True)
-    )
-
-
-def _sigma(x: np.ndarray) -> np.ndarray:
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, small) / (1 + small)
-
-
-def _chosen(votes: VoteArrays, keep: np.ndarray) -> VoteArrays:
-    columns = ("left", "right", "outcome", "weight", "sides_known", "annotator", "group")
-    return replace(votes, **{name: getattr(votes, name)[keep] for name in columns})
-
-
-def read(path: Path) -> VoteArrays:
-    """The votes of a file, as ``curate ingest`` reads it."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "votes.duckdb"
-        ingest(path, store)
-        with Store.open(store) as opened:
-            return load_votes(opened).votes
+    against("joint", "bradley-terry", -LOSS)
+    if scenario in LEAST and "joint" in tau:
+        at_least(tau["joint"], LEAST[scenario], "joint")
+    if scenario == worlds.REFERENCE:
+        for other, gain in GAINS.items():
+            against("joint", other, gain)
+    if scenario in (worlds.CAMPAIGN, worlds.REFERENCE):
+        against("joint", "oracle", -OF_ORACLE)
+    if "auto" in tau and (members := [name for name in OURS if name in tau]):
+        shared = len(tau["auto"])
+        against("auto", max(members, key=lambda name: tau[name][:shared].mean()), -OF_BEST)
+    return goals
 
 
 if __name__ == "__main__":

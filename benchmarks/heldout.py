@@ -6,17 +6,17 @@ For votes of your own, through ``benchmarks.accuracy --votes FILE``: whatever ``
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.denoise import cover, rank_all
+from curate.denoise import cover
+from curate.rankers import Ranking, build
 from curate.rankers.result import TIE_DECIMALS
 from curate.stacking import choose, with_stack
 from curate.store import Store
@@ -25,7 +25,7 @@ from curate.validation import HeldOut, hold_out, mean_and_error, scores, units
 from curate.votes import LEFT, RIGHT, VoteArrays
 from pipelines import ingest
 from pipelines.progress import silent
-from schemas.config import DenoiseConfig
+from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import HoldOut
 
 Float = npt.NDArray[np.float64]
@@ -106,7 +106,7 @@ def _report_thinned(votes: VoteArrays, size: int, seeds: int) -> int:
 
 
 def thinned(votes: VoteArrays, size: int, rng: np.random.Generator) -> tuple[VoteArrays, VoteArrays]:
-    """One random vote on each pair of at most ``size`` random responses a prompt, and the decisive votes of others on it."""
+    """A random vote on each pair of at most ``size`` random responses a prompt, and others' decisive ones on it."""
     draw = rng.permutation(len(votes.responses))
     order = np.lexsort((draw, votes.response_prompt))
     place = np.empty(len(order), dtype=np.int64)  # (R,) within the prompt, as drawn
@@ -150,17 +150,20 @@ class _Ranked(NamedTuple):
 def _ranked(train: VoteArrays, test: VoteArrays) -> _Ranked:
     """What the methods' orders, from the votes of train, say of those of test."""
     coverage = cover(train, CONFIG)
-    choice = choose(train.of_prompts(coverage.used), CONFIG, progress=silent)
-    denoised = rank_all(train, coverage, CONFIG, stack=choice.stack, progress=silent)
+    used = train.of_prompts(coverage.used)
+    choice = choose(used, CONFIG, progress=silent)
+    rankings: dict[MethodName, Ranking] = {name: build(name, CONFIG)(used) for name in get_args(RankerName)}
+    if choice.stack is not None:
+        rankings["stack"] = choice.stack.combine(used, rankings)
     together = coverage.component[test.left] == coverage.component[test.right]
     test = test.of_votes(together & coverage.used[test.response_prompt[test.left]])
     prompt = test.response_prompt[test.left].astype(np.int64)
     asked = test.of_prompts(coverage.used)
     toward = np.where(asked.outcome == LEFT, 1, -1)
-    hits = {}
-    for name, ranking in denoised.rankings.items():
+    hits: dict[str, Float] = {}
+    for name, ranking in rankings.items():
         rounded = np.round(ranking.scores, TIE_DECIMALS)
-        hits[str(name)] = (1 + toward * np.sign(rounded[asked.left] - rounded[asked.right])) / 2
+        hits[name] = (1 + toward * np.sign(rounded[asked.left] - rounded[asked.right])) / 2
     return _Ranked({**hits, "auto": hits[choice.method]}, asked.weight, prompt, choice.method)
 
 

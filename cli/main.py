@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our matrices are small: threads only make them wait for each other
+
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated

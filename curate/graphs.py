@@ -31,7 +31,7 @@ def build_graphs(*, left: Int, right: Int, share_left: Float, weight: Float, off
     weight: (V,). offsets: (P + 1,) the first response of each prompt.
     """
     size = np.diff(offsets)
-    prompt = np.searchsorted(offsets, left, side="right") - 1
+    prompt = np.repeat(np.arange(len(size)), size)[left]
     batches = []
     for n in np.unique(size[size > 0]):
         prompts = np.flatnonzero(size == n)

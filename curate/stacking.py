@@ -75,11 +75,12 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
 
 
 def chosen(methods: Sequence[MethodScore]) -> MethodName:
-    """The joint model, unless it is told apart from the best; then the simplest that is not: one ranker before several.
+    """The simplest method within one standard error of the best: the joint model, else one ranker before several.
 
+    The one-standard-error rule (Breiman, Friedman, Olshen and Stone, 1984, section 3.4.3), on paired differences.
     methods: best first, as ``scores`` gives them.
     """
-    eligible = [score.method for score in methods if not score.told_apart]
+    eligible = [score.method for score in methods if score.behind_se is None or score.behind <= score.behind_se]
     single = [name for name in eligible if name in SINGLE_RANKERS]
     return "joint" if "joint" in eligible else (single or eligible)[0]
 

@@ -30,8 +30,8 @@ from curate.votes import LEFT, RIGHT, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import HoldOut, MethodScore
 
-NODES = 9
-"""Quadrature nodes over the posterior of a gap."""
+NODES = 5
+"""Quadrature nodes over the posterior of a gap, of a discrimination and of a bias."""
 BINS = 10
 """Of the calibration error."""
 LEVEL = 0.05
@@ -162,25 +162,27 @@ def fit_slope(gap: Float, left: Bool, weight: Float) -> float:
 def joint_odds(fit: JointFit, train: VoteArrays, held: VoteArrays, ties: TieModel) -> Float:
     """(V,) log odds of left, given a decision: chances averaged over the posterior of each gap.
 
-    train: the votes of the fit. held: votes on the same responses. An annotator with votes in train has the parameters
-    that they show; for a stranger the chance is averaged over the prior of annotators' discrimination and bias (an
-    average annotator would be too sure where annotators differ). Bias enters where sides are known.
+    train: the votes of the fit. held: votes on the same responses. Averaged too is over discrimination and bias of the
+    annotator: over their posterior (Laplace) where they have votes in train, else over the prior of annotators. An
+    average annotator would be too sure. Bias enters where sides are known; a prompt on which people tie more decides
+    less by the same gap.
     """
     gap = fit.strength[held.left] - fit.strength[held.right]
     deviation = np.sqrt(np.maximum(_gap_variance(fit, train, held), 0))
     people = fit.annotators
     seen = (people.votes > 0)[held.annotator]  # (V,) −1: anonymous, the last
     own = np.where(seen[:, None], people.value[held.annotator], people.mean)
-    doubt = np.where(seen[:, None], 0.0, np.sqrt(people.spread))  # (V, 3)
-    of_people = list(zip(*quadrature(1 if seen.all() else NODES), strict=True))
+    doubt = np.sqrt(np.where(seen[:, None], people.variance[held.annotator], people.spread))  # (V, 3)
+    tie = own[:, TIE] + fit.prompt_tie[held.response_prompt[held.left]]
+    nodes = list(zip(*quadrature(NODES), strict=True))
     chance = []
     for side in (1.0, -1.0):
         at = []
-        for (a, of_a), (b, of_b), (g, of_g) in product(of_people, of_people, zip(*quadrature(NODES), strict=True)):
+        for (a, of_a), (b, of_b), (g, of_g) in product(nodes, nodes, nodes):
             discrimination = np.maximum(own[:, DISCRIMINATION] + a * doubt[:, DISCRIMINATION], 0)
             bias = (own[:, BIAS] + b * doubt[:, BIAS]) * held.sides_known
             advantage = discrimination * (gap + g * deviation) + bias
-            log_chance = MODELS[ties].log_chance(advantage, own[:, TIE], np.full(len(gap), side))
+            log_chance = MODELS[ties].log_chance(advantage, tie, np.full(len(gap), side))
             at.append(log_chance + np.log(of_a * of_b * of_g))
         chance.append(logsumexp(at, axis=0))
     odds: Float = chance[0] - chance[1]

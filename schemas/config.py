@@ -79,7 +79,7 @@ class FeedbackArcSetConfig(Document):
     max_states: Annotated[int, Field(gt=0)] = 200_000
     """Subsets the search may hold for one connected component before linear programs take over."""
     max_nodes: Annotated[int, Field(gt=0)] = 300
-    """Linear programs that branch and bound may solve for one component: a count, so that no result depends on time."""
+    """Linear programs for one component, where the subsets are too many: a count, so that no result depends on time."""
 
 
 class JointConfig(Document):

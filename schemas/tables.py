@@ -88,9 +88,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("score", "DOUBLE NOT NULL", "the ranker's score, higher is better"),
         Column("strength", "DOUBLE NOT NULL", "posterior mean strength by the joint model, logits"),
         Column("strength_se", "DOUBLE NOT NULL", "its posterior standard deviation, logits"),
-        Column(
-            "covariance", "FLOAT[] NOT NULL", "of strength with the prompt's ranked responses, by id, logits²"
-        ),
+        Column("covariance", "FLOAT[] NOT NULL", "of strength with the prompt's ranked responses, by id, logits²"),
         Column("best_rank", "INTEGER NOT NULL", "best rank of its 90% interval"),
         Column("worst_rank", "INTEGER NOT NULL", "worst rank of its 90% interval"),
     ),

@@ -6,11 +6,12 @@ import choix
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from curate.rankers.bradley_terry import BradleyTerry, fit
+from curate.rankers.bradley_terry import BradleyTerry, covariance, fit
 from curate.votes import VoteArrays
-from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
+from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins, wins_matrices
 
 
 def slow_twin(wins: np.ndarray, ridge: float) -> np.ndarray:
@@ -21,6 +22,39 @@ def slow_twin(wins: np.ndarray, ridge: float) -> np.ndarray:
         return float((wins * np.logaddexp(0, -gap)).sum() + ridge / 2 * (theta**2).sum())
 
     return np.asarray(minimize(loss, np.zeros(len(wins)), method="BFGS", options={"gtol": 1e-8}).x)
+
+
+def plain_gradient(wins: np.ndarray, theta: np.ndarray, ridge: float) -> np.ndarray:
+    """(N,) of the log-posterior, as it is written in books."""
+    chance = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    surplus = wins - (wins + wins.T) * chance
+    return np.asarray(surplus.sum(axis=1) - ridge * theta)
+
+
+def plain_precision(wins: np.ndarray, theta: np.ndarray, ridge: float) -> np.ndarray:
+    """(N, N) negative Hessian of the log-posterior."""
+    chance = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    information = (wins + wins.T) * chance * (1 - chance)
+    return np.asarray(np.diag(information.sum(axis=1) + ridge) - information)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    wins=wins_matrices(7, st.one_of(st.sampled_from([0.5, 1.0, 3.0]), st.floats(1e-6, 1e6))),
+    ridge=st.sampled_from([1e-3, 0.1, 2.0]),
+)
+def test_the_plain_gradient_vanishes_and_the_covariance_inverts_the_plain_hessian(
+    wins: list[list[float]], ridge: float
+) -> None:
+    matrix = np.array(wins)
+    answer = fit(matrix[None], ridge)
+    theta = answer.strength[0]
+    assert answer.solved.tolist() == [True]
+    busiest = (matrix.sum(axis=0) + matrix.sum(axis=1)).max()
+    assert np.abs(plain_gradient(matrix, theta, ridge)).max() <= 2e-10 * (ridge + busiest)
+    inverse = covariance(matrix[None], answer.strength, ridge)[0]
+    expected = np.linalg.inv(plain_precision(matrix, theta, ridge))
+    np.testing.assert_allclose(inverse, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
 
 
 @settings(max_examples=15, deadline=None)

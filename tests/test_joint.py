@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from curate.agreement import kendall_tau
-from curate.rankers import BradleyTerry
+from curate.rankers import BradleyTerry, joint
 from curate.rankers.joint import Joint
 from curate.rankers.joint_annotators import BIAS, TIE, Annotators, _sums, first_guess, scored
-from curate.rankers.joint_columns import columns_of, group_share
+from curate.rankers.joint_columns import columns_of, group_share, sorted_by
+from curate.rankers.joint_kernels import WIDEST, davidson_chances, fast_exp, rao_kupper_chances, slopes
+from curate.rankers.joint_matrices import SMALL as SMALL_MATRIX
+from curate.rankers.joint_matrices import inverse
 from curate.rankers.joint_posterior import Likelihood, newton_step
 from curate.rankers.joint_prior import Prior
-from curate.rankers.joint_votes import MODELS, TieModel, log_chance, tie_parameter, tie_share
+from curate.rankers.joint_state import Mixing, first_state
+from curate.rankers.joint_votes import MODELS, TieModel, quadrature, tie_parameter, tie_share
 from curate.simulate import World, draw_outcomes, simulate_world
 from curate.votes import VoteArrays
 from schemas.config import SimulateConfig
@@ -41,15 +45,21 @@ def tau(scores: np.ndarray, made: World) -> float:
 # The likelihood.
 
 
-@given(d=st.floats(-30, 30), t=st.floats(0.01, 5), side=st.sampled_from([-1.0, 0.0, 1.0]))
+def chances_of(ties: TieModel, d: float, t: float) -> tuple[float, float]:
+    """Of left and right, by the log-chances."""
+    left, right = (np.exp(MODELS[ties].log_chance(np.array(d), np.array(t), np.array(side))) for side in (1.0, -1.0))
+    return float(left), float(right)
+
+
+@settings(deadline=None)
+@given(d=st.floats(-30, 30), t=st.floats(0.01, 5), side=st.sampled_from([-1, 0, 1]))
 @pytest.mark.parametrize("ties", TIES)
-def test_slopes_are_the_derivatives_of_the_log_chance(ties: TieModel, d: float, t: float, side: float) -> None:
+def test_slopes_are_the_derivatives_of_the_log_chance(ties: TieModel, d: float, t: float, side: int) -> None:
     one, step = np.array([1.0]), 1e-3 * min(t, 1.0)
 
     def at(dd: float, tt: float) -> float:
         return MODELS[ties].log_chance((d + dd * step) * one, (t + tt * step) * one, side * one)[0]
 
-    slopes = [part[0] for part in MODELS[ties].slopes(d * one, t * one, side * one)]
     numeric = [
         (at(1, 0) - at(-1, 0)) / (2 * step),
         (at(0, 1) - at(0, -1)) / (2 * step),
@@ -57,7 +67,24 @@ def test_slopes_are_the_derivatives_of_the_log_chance(ties: TieModel, d: float, 
         (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4 * step**2),
         (at(0, 1) - 2 * at(0, 0) + at(0, -1)) / step**2,
     ]
-    np.testing.assert_allclose(slopes, numeric, atol=1e-4 / min(t, 1.0) ** 2)
+    found = slopes(*chances_of(ties, d, t), np.exp(t), side, ties == "rao-kupper")
+    np.testing.assert_allclose(found, numeric, atol=1e-4 / min(t, 1.0) ** 2)
+
+
+@settings(deadline=None)
+@given(d=st.floats(-500, 500), t=st.floats(1e-6, 8))
+@pytest.mark.parametrize("ties", TIES)
+def test_chances_in_vector_instructions_are_those_of_the_tie_model(ties: TieModel, d: float, t: float) -> None:
+    kernel = {"davidson": davidson_chances, "rao-kupper": rao_kupper_chances}[ties]
+    left, right = np.empty(1), np.empty(1)
+    kernel(np.array([d - 3.0]), np.array([2.0]), np.array([np.exp(t)]), 1.5, left, right)
+    np.testing.assert_allclose([left[0], right[0]], chances_of(ties, d, t), rtol=1e-11, atol=1e-17)
+
+
+@settings(deadline=None)
+@given(x=st.floats(-700, 0))
+def test_the_fast_exponential_is_the_exponential(x: float) -> None:
+    assert fast_exp(x) == pytest.approx(np.exp(x), rel=1e-12, abs=1e-20)
 
 
 @given(d=st.floats(-700, 700), t=st.floats(1e-6, 30))
@@ -73,27 +100,88 @@ def test_the_tie_parameter_gives_its_share_of_ties(ties: TieModel) -> None:
     assert tie_share(ties, t, np.zeros(1)) == pytest.approx(0.3)
 
 
+def expected_by_hand(
+    votes: VoteArrays,
+    people: np.ndarray,
+    prompt_tie: np.ndarray,
+    strength: np.ndarray,
+    variance: np.ndarray,
+    widest: float,
+    ties: TieModel,
+) -> np.ndarray:
+    """(V,) expected log-likelihood of each vote, three nodes. people: (A + 1, 3). variance: (V,) of gaps."""
+    value = people[votes.annotator]
+    tie = value[:, 2] + prompt_tie[votes.response_prompt[votes.left]]
+    d = value[:, 0] * (strength[votes.left] - strength[votes.right]) + value[:, 1] * votes.sides_known
+    deviation = np.minimum(value[:, 0] * np.sqrt(variance), widest)
+    side = np.array([1.0, -1.0, 0.0, 0.0])[votes.outcome]
+    at = zip(*quadrature(3), strict=True)
+    return sum(votes.weight * share * MODELS[ties].log_chance(d + z * deviation, tie, side) for z, share in at)
+
+
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("ties", TIES)
-def test_gradients_of_annotators_are_those_of_the_expected_log_likelihood(ties: TieModel) -> None:
-    columns = columns_of(world().votes)
-    dice = np.random.default_rng(0)
-    gap, variance = dice.normal(size=len(columns.left)), dice.uniform(0.1, 2, len(columns.left))
-    people = first_guess(columns, ties)
-    people = replace(people, value=people.value + dice.uniform(0, 0.5, people.value.shape))
-    gradient, curvature = _sums(people, columns, gap, variance, ties, 3)
+def test_sums_over_votes_are_derivatives_of_the_expected_log_likelihood(ties: TieModel, seed: int) -> None:
+    """Beside sums over votes written out, and their differences; some sides unknown, some votes anonymous."""
+    dice = np.random.default_rng(seed)
+    votes = world(prompts=3, models=4, annotators=3).votes
+    votes = replace(
+        votes,
+        annotator=np.where(dice.random(len(votes.left)) < 0.2, -1, votes.annotator),
+        sides_known=dice.random(len(votes.left)) < 0.7,
+        weight=dice.uniform(0.5, 2, len(votes.left)),
+    )
+    columns = columns_of(votes)
+    root = dice.normal(size=(3, 4, 4))
+    covariance = root @ root.swapaxes(1, 2)
+    p, i, j = votes.response_prompt[votes.left], votes.left % 4, votes.right % 4
+    variance = covariance[p, i, i] + covariance[p, j, j] - 2 * covariance[p, i, j]
+    strength, value = dice.normal(size=12), first_guess(columns, ties).value + dice.uniform(0, 0.5, (4, 3))
+    people, prompt_tie = replace(first_guess(columns, ties), value=value), np.array([0.3, 0.0, 0.5])
+    likelihood = Likelihood(columns, people, prompt_tie, covariance.ravel(), ties, 3)
 
-    def expected(value: np.ndarray) -> np.ndarray:
-        d, t = replace(people, value=value).advantage(columns, gap)
-        deviation = value[columns.annotator, 0] * np.sqrt(variance)
-        each = columns.weight * log_chance(ties, d, deviation, t, columns.side, 3)
-        return np.bincount(columns.annotator, each, columns.annotators)
+    def total(strength: np.ndarray) -> float:
+        return expected_by_hand(votes, value, prompt_tie, strength, variance, WIDEST, ties).sum()
 
+    def each(value: np.ndarray, prompt_tie: np.ndarray) -> np.ndarray:
+        return expected_by_hand(votes, value, prompt_tie, strength, variance, np.inf, ties)
+
+    def per_person(value: np.ndarray) -> np.ndarray:
+        return np.bincount(votes.annotator % 4, each(value, prompt_tie), 4)
+
+    def per_prompt(more: float) -> np.ndarray:
+        return np.bincount(p, each(value, prompt_tie + more), 3)
+
+    assert likelihood.value(strength) == pytest.approx(total(strength))
+    pull, information = likelihood.slopes(strength)
+    step = 1e-5
+    for r in range(12):
+        one = step * np.eye(12)[r]
+        assert pull[r] == pytest.approx((total(strength + one) - total(strength - one)) / (2 * step), abs=1e-5)
+        bent = (likelihood.slopes(strength - one)[0] - likelihood.slopes(strength + one)[0]) / (2 * step)
+        np.testing.assert_allclose(information.reshape(3, 4, 4)[r // 4, r % 4], bent[r // 4 * 4 :][:4], atol=1e-5)
+
+    gradient, curvature, of_prompt = _sums(columns, people.view(prompt_tie, ties, 3), strength, covariance.ravel())
+    np.testing.assert_allclose(of_prompt[:, 0], (per_prompt(step) - per_prompt(-step)) / (2 * step), atol=1e-4)
+    bend = (per_prompt(1e-3) - 2 * per_prompt(0) + per_prompt(-1e-3)) / 1e-6
+    np.testing.assert_allclose(of_prompt[:, 1], bend, rtol=1e-3, atol=1e-3)
     for k in range(3):
-        step = 1e-5 * np.eye(3)[k]
-        numeric = (expected(people.value + step) - expected(people.value - step)) / 2e-5
+        one = step * np.eye(3)[k]
+        numeric = (per_person(value + one) - per_person(value - one)) / (2 * step)
         np.testing.assert_allclose(gradient[:, k], numeric, atol=1e-4)
-        later, _ = _sums(replace(people, value=people.value + step), columns, gap, variance, ties, 3)
-        np.testing.assert_allclose(curvature[:, k], (gradient - later) / 1e-5, atol=0.02)
+        up, down = (
+            _sums(columns, moved.view(prompt_tie, ties, 3), strength, covariance.ravel())[0]
+            for moved in (replace(people, value=value + one), replace(people, value=value - one))
+        )
+        np.testing.assert_allclose(curvature[:, k], (down - up) / (2 * step), atol=1e-3)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_the_counting_sort_is_a_stable_sort(keys: list[int]) -> None:
+    key = np.array(keys, dtype=np.int32)
+    first = np.searchsorted(np.sort(key), np.arange(7))
+    assert sorted_by(key, first).tolist() == np.argsort(key, kind="stable").tolist()
 
 
 # The posterior, beside a slow twin.
@@ -122,35 +210,92 @@ def small_prior() -> Prior:
     return Prior(0.8, 1.1, SHARED, 0.5, np.array([0.2, 0.0, -0.3]), 0.1)
 
 
-def small_covariance(prior: Prior) -> np.ndarray:
-    """(8, 8) of the strengths, models integrated out, cell by cell; least eigenvalue of C shared by nobody."""
+def small_covariance(prior: Prior, around_means: bool) -> np.ndarray:
+    """(8, 8) of the strengths, around the models' means or with these integrated out, cell by cell; least eigenvalue of
+    C shared by nobody."""
     model, prompt = SMALL.response_model, SMALL.response_prompt
     covariance = np.zeros((8, 8))
     for i in range(8):
         for j in range(8):
             known = model[i] >= 0 and model[j] >= 0
-            if known and model[i] == model[j]:
+            if known and model[i] == model[j] and not around_means:
                 covariance[i, j] += prior.mean_variance
             if prompt[i] == prompt[j] and known:
-                covariance[i, j] += np.exp(2 * prior.log_scale[prompt[i]]) * SHARED[model[i], model[j]]
+                covariance[i, j] += np.exp(2 * prior.log_scale[prompt[i]]) * prior.covariance[model[i], model[j]]
                 if i != j and model[i] == model[j]:
-                    covariance[i, j] -= np.exp(2 * prior.log_scale[prompt[i]]) * np.linalg.eigvalsh(SHARED)[0]
+                    least = np.linalg.eigvalsh(prior.covariance)[0]
+                    covariance[i, j] -= np.exp(2 * prior.log_scale[prompt[i]]) * least
             if i == j and not known:
                 covariance[i, j] = prior.mean_variance + np.exp(2 * prior.log_scale[prompt[i]]) * prior.variance
     return covariance
 
 
+@pytest.mark.parametrize("shrinkage", [0.5, 1.0])
+def test_a_newton_step_is_that_of_plain_matrices_over_all_responses(shrinkage: float) -> None:
+    columns, prior = columns_of(SMALL), small_prior()
+    if shrinkage == 1:
+        prior = replace(prior, shrinkage=1.0, covariance=prior.variance * np.eye(3))
+    dice = np.random.default_rng(0)
+    strength, means = dice.normal(0, 0.1, 8), dice.normal(0, 0.1, 3)
+    votes = Likelihood(columns, first_guess(columns, "davidson"), np.zeros(3), columns.diagonal(), "davidson", 3)
+    pull, flat = votes.slopes(strength)
+    found = newton_step(strength, means, prior, votes)
+
+    def whole(flat: np.ndarray) -> np.ndarray:
+        matrix = np.zeros((8, 8))
+        for batch in columns.batches:
+            for slots, block in zip(batch.responses, flat[batch.cells].reshape(batch.shape), strict=True):
+                matrix[np.ix_(slots, slots)] = block
+        return matrix
+
+    together = SMALL.response_prompt[:, None] == SMALL.response_prompt
+    information, precision = whole(flat), np.linalg.inv(small_covariance(prior, around_means=True))
+    of_model = np.eye(4)[SMALL.response_model][:, :3]  # (8, 3)
+    inverse = np.linalg.inv(information + precision)
+    follow = inverse @ precision
+    seen = pull + information @ strength
+    said = of_model.T @ (precision - precision @ follow) @ of_model + np.eye(3) / prior.mean_variance
+    new_means = np.linalg.solve(said, of_model.T @ follow.T @ seen)
+    theta = inverse @ seen + follow @ of_model @ new_means
+    shared = of_model @ np.linalg.inv(said) @ of_model.T
+    learned, away = np.eye(8) - follow, theta - of_model @ new_means
+    second = inverse + learned @ shared @ learned.T + np.outer(away, away)
+
+    np.testing.assert_allclose(found.means, new_means, atol=1e-10)
+    np.testing.assert_allclose(found.means_covariance, np.linalg.inv(said), atol=1e-10)
+    np.testing.assert_allclose(found.strength, theta, atol=1e-10)
+    np.testing.assert_allclose(whole(found.covariance), (inverse + follow @ shared @ follow.T) * together, atol=1e-10)
+    own = np.exp(2 * prior.log_scale[SMALL.response_prompt])
+    part = np.where(SMALL.response_model < 0, prior.variance * own / (prior.variance * own + prior.mean_variance), 1)
+    np.testing.assert_allclose(found.moments.fit, np.diag(precision @ (second * together)), atol=1e-10)
+    np.testing.assert_allclose(found.moments.learned, np.diag(learned), atol=1e-10)
+    score = own[:, None] * (precision @ (second * together) @ precision - precision)
+    for p in range(3):
+        of_prompt = SMALL.response_prompt == p
+        known = (learned * learned.T * np.outer(part, part))[np.ix_(of_prompt, of_prompt)].sum()
+        assert found.moments.known[p] == pytest.approx(known)
+    np.testing.assert_allclose(found.moments.score, of_model.T @ score @ of_model, atol=1e-10)
+    np.testing.assert_allclose(found.moments.squares, of_model.T @ (score**2 * together) @ of_model, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 19, SMALL_MATRIX + 1])
+def test_the_inverse_is_the_inverse(n: int) -> None:
+    root = np.random.default_rng(n).normal(size=(n, n))
+    matrix = root @ root.T + np.eye(n)
+    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), atol=1e-9)
+
+
 def test_the_posterior_is_that_of_a_plain_optimiser_with_all_cells_written_out() -> None:
     columns, prior = columns_of(SMALL), small_prior()
     people = replace(first_guess(columns, "davidson"), value=np.array([[1.3, 0.2, -0.5], [0.7, -0.4, 0.1], [1, 0, -1]]))
-    votes = Likelihood(columns, people, np.zeros(7), "davidson", 1)
+    votes = Likelihood(columns, people, np.zeros(3), np.zeros(columns.cells), "davidson", 1)
     strength, means = np.zeros(8), np.zeros(3)
     for _ in range(12):
         posterior = newton_step(strength, means, prior, votes)
         strength, means = posterior.strength, posterior.means
     assert posterior.error.max() < 1e-12
 
-    precision = np.linalg.inv(small_covariance(prior))
+    precision = np.linalg.inv(small_covariance(prior, around_means=False))
 
     def lost(theta: np.ndarray) -> float:
         total = theta @ precision @ theta / 2
@@ -174,15 +319,16 @@ def test_the_posterior_is_that_of_a_plain_optimiser_with_all_cells_written_out()
         for i in range(8)
     ]
     expected = np.linalg.inv(np.array(hessian))
-    for block in columns.blocks:
-        for slots, covariance in zip(block.slots, block.matrices(posterior.covariance), strict=True):
+    for batch in columns.batches:
+        matrices = posterior.covariance[batch.cells].reshape(batch.shape)
+        for slots, covariance in zip(batch.responses, matrices, strict=True):
             np.testing.assert_allclose(covariance, expected[np.ix_(slots, slots)], atol=1e-4)
 
 
 def test_a_long_step_is_shortened_until_the_posterior_rises() -> None:
     """Far from the answer curvature says little, and a whole Newton step would fly off."""
     columns = columns_of(ALONE)
-    votes = Likelihood(columns, first_guess(columns, "davidson"), np.zeros(len(columns.left)), "davidson", 1)
+    votes = Likelihood(columns, first_guess(columns, "davidson"), np.zeros(1), np.zeros(columns.cells), "davidson", 1)
     prior = Prior(0.0, 1e4, np.zeros((0, 0)), 1.0, np.zeros(1), 0.0)
     strength, means = np.linspace(-40, 40, 8), np.zeros(0)
     for _ in range(60):
@@ -384,6 +530,21 @@ def test_models_that_move_together_are_found_and_used() -> None:
     assert np.nanmean(gain) > 0.02
 
 
+def test_a_prompt_on_which_people_often_tie_is_told_from_one_of_close_responses() -> None:
+    """On half of the prompts a third of all votes, whatever the gap, turn into ties."""
+    made = world(votes_per_pair=4.0)
+    prompt = made.votes.response_prompt[made.left]
+    tied = (prompt < 20) & (np.random.default_rng(2).random(len(prompt)) < 0.33)
+    votes = replace(made.votes, outcome=np.where(tied, 2, made.outcome).astype(np.int8))
+    fit, before = Joint().fit(votes), Joint().fit(made.votes)
+    assert fit.solved.all()
+    assert fit.prompt_tie[:20].min() > fit.prompt_tie[20:].max()
+    scale = fit.prior.log_scale
+    assert scale[20:].mean() - scale[:20].mean() < 0.2
+    assert np.abs(before.prompt_tie).max() < 0.2
+    assert fit.prompt_tie[:20].mean() - fit.prompt_tie[20:].mean() > 0.5
+
+
 def test_models_that_do_not_move_together_are_left_alone() -> None:
     fit = Joint().fit(world().votes)
     assert fit.prior.shrinkage == 1
@@ -396,6 +557,41 @@ def test_few_prompts_shrink_correlations_hard() -> None:
 
 
 # How it ends.
+
+
+def test_mixing_finds_where_a_creeping_linear_round_would_rest() -> None:
+    """Strengths that go 5% of the way to their rest each round, and as slowly back and forth, within 12 rounds."""
+    rest, pace = np.linspace(-1, 1, len(ALONE.responses)), np.resize([0.05, 1.9, 1.0], len(ALONE.responses))
+    state, mixing = first_state(columns_of(ALONE), "davidson"), Mixing()
+    for _ in range(12):
+        new = state._replace(strength=state.strength + pace * (rest - state.strength))
+        state = mixing.next(state, new, "davidson")
+    np.testing.assert_allclose(state.strength, rest, atol=1e-6)
+
+
+def test_a_state_is_its_vector() -> None:
+    columns = columns_of(SMALL)
+    state = first_state(columns, "davidson")._replace(prior=small_prior(), means=np.array([0.1, -0.2, 0.3]))
+    same = state.at(state.vector(), "davidson")
+    np.testing.assert_allclose(same.prior.covariance, SHARED)
+    np.testing.assert_allclose(same.vector()[:20], state.vector()[:20])
+    np.testing.assert_allclose(same.annotators.value, state.annotators.value)
+    assert same.ties.variance == pytest.approx(state.ties.variance)
+
+
+def test_many_prompts_start_from_a_part_and_rest_where_all_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Joint().fit(world().votes)
+    monkeypatch.setattr(joint, "SAMPLE", 10)
+    again = Joint().fit(world().votes)
+    assert again.solved.all()
+    assert not np.array_equal(again.strength, fit.strength)
+    np.testing.assert_allclose(again.strength, fit.strength, atol=0.02)
+
+
+def test_rest_does_not_depend_on_how_it_was_reached() -> None:
+    close = Joint(tolerance=1e-6).fit(world().votes)
+    assert close.solved.all()
+    np.testing.assert_allclose(Joint().fit(world().votes).strength, close.strength, atol=0.02)
 
 
 def test_a_fit_cut_short_says_so() -> None:

@@ -84,7 +84,7 @@ def test_the_stack_is_measured_by_weights_of_other_folds() -> None:
     assert (before[~own] != after[~own]).any()
 
 
-def score(method: MethodName, *, behind: float, apart: bool | None) -> MethodScore:
+def score(method: MethodName, behind: float, *, error: float | None = 0.01) -> MethodScore:
     return MethodScore(
         method=method,
         log_loss=0.5 + behind,
@@ -93,19 +93,18 @@ def score(method: MethodName, *, behind: float, apart: bool | None) -> MethodSco
         accuracy_se=0.01,
         calibration_error=0.02,
         behind=behind,
-        behind_se=0.01,
-        told_apart=apart,
+        behind_se=error,
+        told_apart=None,
     )
 
 
-def test_the_joint_model_stands_until_it_is_told_apart_from_the_best() -> None:
-    stack = score("stack", behind=0, apart=None)
-    near = score("joint", behind=0.02, apart=False)
-    assert chosen([stack, score("win-rate", behind=0.01, apart=False), near]) == "joint"
-    beaten = score("joint", behind=0.2, apart=True)
-    assert chosen([stack, score("win-rate", behind=0.01, apart=False), beaten]) == "win-rate"
-    assert chosen([stack, score("win-rate", behind=0.1, apart=True), beaten]) == "stack"
-    assert chosen([score("pagerank", behind=0, apart=None), beaten]) == "pagerank"
+def test_the_simplest_method_within_a_standard_error_of_the_best_is_chosen() -> None:
+    stack = score("stack", 0)
+    assert chosen([stack, score("win-rate", 0.005), score("joint", 0.008)]) == "joint"
+    assert chosen([stack, score("win-rate", 0.005), score("joint", 0.02)]) == "win-rate"
+    assert chosen([stack, score("win-rate", 0.02), score("joint", 0.03)]) == "stack"
+    assert chosen([score("pagerank", 0), score("joint", 0.02)]) == "pagerank"
+    assert chosen([score("pagerank", 0, error=None), score("joint", 0.02, error=None)]) == "joint"
 
 
 def world(prompts: int = 40, **shape: float) -> VoteArrays:

@@ -176,11 +176,12 @@ def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel
         for slots, matrix in zip(graphs.slots, matrices, strict=True):
             theta[slots] = dice.multivariate_normal(fit.strength[slots], matrix, 20_000).T
     own = np.where(stranger[:, None], fit.annotators.mean, fit.annotators.value[votes.annotator])
-    doubt = np.where(stranger[:, None], np.sqrt(fit.annotators.spread), 0.0)  # of a stranger only the prior is known
+    people = fit.annotators  # of a stranger only the prior is known
+    doubt = np.sqrt(np.where(stranger[:, None], people.spread, people.variance[votes.annotator]))
     draws = theta[votes.left] - theta[votes.right]
     care = np.maximum(own[:, :1] + doubt[:, :1] * dice.standard_normal(draws.shape), 0)
     d = care * draws + own[:, 1:2] + doubt[:, 1:2] * dice.standard_normal(draws.shape)
-    t = own[:, 2:]
+    t = own[:, 2:] + fit.prompt_tie[votes.response_prompt[votes.left]][:, None]
     if ties == "davidson":
         of = [np.exp(s * d / 2) / (np.exp(d / 2) + np.exp(-d / 2) + np.exp(t)) for s in (1, -1)]
     else:

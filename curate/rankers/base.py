@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from curate.compiled import compiled
 from curate.votes import VoteArrays
 
 Float = npt.NDArray[np.float64]
@@ -35,9 +36,15 @@ class Ranker(Protocol):
     def __call__(self, votes: VoteArrays, /) -> Ranking: ...
 
 
+@compiled
 def order_cost(wins: Float, scores: Float) -> Float:
     """(B,) vote weight against the order of scores. wins: (B, N, N), scores: (B, N), higher is better."""
-    gap = scores[:, :, None] - scores[:, None, :]  # (B, N, N) above 0 where i stands before j
-    against = np.where(gap < 0, 1.0, np.where(gap == 0, 0.5, 0.0))
-    cost: Float = np.einsum("bij,bij->b", wins, against)
+    cost = np.zeros(len(wins))
+    for b in range(len(wins)):
+        for i in range(wins.shape[1]):
+            for j in range(wins.shape[1]):
+                if scores[b, i] < scores[b, j]:
+                    cost[b] += wins[b, i, j]
+                elif scores[b, i] == scores[b, j]:
+                    cost[b] += wins[b, i, j] / 2
     return cost

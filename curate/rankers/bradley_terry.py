@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from curate.compiled import compiled
 from curate.rankers.base import Float, Ranking
 from curate.rankers.result import ranking_of
 from curate.votes import VoteArrays
@@ -21,6 +22,10 @@ from curate.votes import VoteArrays
 TOLERANCE = 1e-10
 """Largest gradient entry at which a prompt counts as solved, as a part of ridge + its busiest response's votes."""
 MAX_ITERATIONS = 100
+HALVINGS = 40
+"""Of a Newton step, at most."""
+
+Index = npt.NDArray[np.int64]
 
 
 class Fit(NamedTuple):
@@ -30,7 +35,7 @@ class Fit(NamedTuple):
     """(B, N) logits, mean 0."""
     solved: npt.NDArray[np.bool_]
     """(B,) the gradient is within tolerance."""
-    iterations: npt.NDArray[np.int64]
+    iterations: Index
     """(B,) Newton steps taken."""
 
 
@@ -63,108 +68,190 @@ class BradleyTerry:
         strength, deviation = np.zeros(len(votes.responses)), np.zeros(len(votes.responses))
         for graphs in votes.graphs:
             mode = fit(graphs.wins, self.ridge).strength
-            pairs = _Pairs.of(graphs.wins)
-            covariance = np.linalg.inv(_precision(_evaluate(mode, pairs, self.ridge), pairs, self.ridge))
-            strength[graphs.slots] = mode
-            deviation[graphs.slots] = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+            variance = np.diagonal(covariance(graphs.wins, mode, self.ridge), axis1=1, axis2=2)
+            strength[graphs.slots], deviation[graphs.slots] = mode, np.sqrt(variance)
         return strength, deviation
 
 
-def fit(wins: Float, ridge: float, max_iterations: int = MAX_ITERATIONS) -> Fit:
-    """Strengths of every prompt of wins (B, N, N), by Newton steps halved until the posterior does not fall.
+def fit(wins: Float, ridge: float, max_iterations: int = MAX_ITERATIONS, *, start: Float | None = None) -> Fit:
+    """Strengths of every prompt of wins (B, N, N), by Newton steps halved until the largest gradient entry falls.
 
-    They start from each response's log odds of winning, which saves about three of seven steps. A prompt within
-    tolerance is left as it is while the others go on.
+    They start from start (B, N), or from each response's log odds of winning, which saves about three of seven steps.
+    Halving must help in the end: along a Newton step every entry of the gradient shrinks at first.
     """
-    odds = np.log((wins.sum(axis=2) + 0.5) / (wins.sum(axis=1) + 0.5))
-    theta = odds - odds.mean(axis=1, keepdims=True)
-    iterations = np.zeros(len(wins), dtype=np.int64)
-    tolerance = TOLERANCE * (ridge + (wins.sum(axis=1) + wins.sum(axis=2)).max(axis=1))  # (B,)
-    pairs = _Pairs.of(wins)
-    at = _evaluate(theta, pairs, ridge)
-    active = np.arange(len(wins))
-    for _ in range(max_iterations):
-        unsolved = np.abs(at.gradient).max(axis=1) > tolerance[active]
-        if not unsolved.all():
-            active, pairs, at = active[unsolved], pairs.of_prompts(unsolved), at.of_prompts(unsolved)
-        if not len(active):
-            break
-        step = np.linalg.solve(_precision(at, pairs, ridge), at.gradient[..., None])[..., 0]
-        theta[active], at = _damped(theta[active], step.astype(np.float64, copy=False), at.value, pairs, ridge)
-        iterations[active] += 1
-    solved = np.ones(len(wins), dtype=np.bool_)
-    solved[active] = np.abs(at.gradient).max(axis=1) <= tolerance[active]
-    return Fit(theta - theta.mean(axis=1, keepdims=True), solved, iterations)
+    start = np.empty((0, 0)) if start is None else np.ascontiguousarray(start, dtype=np.float64)
+    return Fit(*_modes(np.ascontiguousarray(wins, dtype=np.float64), float(ridge), max_iterations, start))
 
 
-class _Pairs(NamedTuple):
-    """The votes once more, one column for each of the M pairs i < j."""
+def covariance(wins: Float, strength: Float, ridge: float) -> Float:
+    """(B, N, N) posterior covariance of the strengths, logits²: the inverse of the negative Hessian at the mode.
 
-    i: npt.NDArray[np.int64]
-    """(M,)"""
-    j: npt.NDArray[np.int64]
-    """(M,)"""
-    incidence: Float
-    """(M, N) 1 at i, −1 at j."""
-    won: Float
-    """(B, M) weight of votes that prefer i to j."""
-    lost: Float
-    """(B, M) and of those that prefer j."""
-
-    @classmethod
-    def of(cls, wins: Float) -> _Pairs:
-        batch, n, _ = wins.shape
-        i, j = np.triu_indices(n, 1)
-        one, cells = np.eye(n), wins.reshape(batch, n * n)
-        return cls(i, j, one[i] - one[j], cells.take(i * n + j, axis=1), cells.take(j * n + i, axis=1))
-
-    def of_prompts(self, rows: npt.NDArray[np.bool_]) -> _Pairs:
-        return self._replace(won=self.won[rows], lost=self.lost[rows])
+    wins: (B, N, N). strength: (B, N), the answer of ``fit`` with the same ridge.
+    """
+    return _covariances(np.ascontiguousarray(wins, dtype=np.float64), np.ascontiguousarray(strength), float(ridge))
 
 
-class _Point(NamedTuple):
-    """The log-posterior at some strengths."""
+@compiled
+def _modes(wins: Float, ridge: float, max_iterations: int, start: Float) -> tuple[Float, npt.NDArray[np.bool_], Index]:
+    """What ``Fit`` holds. start: (B, N), or empty."""
+    batch, n, _ = wins.shape
+    strength, solved = np.empty((batch, n)), np.zeros(batch, dtype=np.bool_)
+    iterations = np.zeros(batch, dtype=np.int64)
+    precision = np.empty((n, n))
+    gradient, step, trial = np.empty(n), np.empty(n), np.empty(n)
+    for b in range(batch):
+        i, j, won, both = _pairs(wins[b])
+        information = np.empty(len(i))
+        theta = strength[b]
+        busiest = _log_odds(wins[b], theta)
+        if len(start):
+            for p in range(n):
+                theta[p] = start[b, p]
+        tolerance = TOLERANCE * (ridge + busiest)
+        error = _gradient(theta, i, j, won, both, ridge, gradient, information)
+        while error > tolerance and iterations[b] < max_iterations:
+            _precision(i, j, information, ridge, precision)
+            _solve(precision, gradient, step)
+            iterations[b] += 1
+            before = error
+            for _ in range(HALVINGS):
+                for p in range(n):
+                    trial[p] = theta[p] + step[p]
+                error = _gradient(trial, i, j, won, both, ridge, gradient, information)
+                if error < before:
+                    break
+                for p in range(n):
+                    step[p] /= 2
+            for p in range(n):
+                theta[p] = trial[p]
+        solved[b] = error <= tolerance
+        _centre(theta)
+    return strength, solved, iterations
 
-    value: Float
-    """(B,) up to a constant."""
-    gradient: Float
-    """(B, N) votes won beyond those expected, less the prior's pull."""
-    chance: Float
-    """(B, M) that i is preferred to j."""
 
-    def of_prompts(self, rows: npt.NDArray[np.bool_]) -> _Point:
-        return _Point(self.value[rows], self.gradient[rows], self.chance[rows])
-
-
-def _evaluate(theta: Float, pairs: _Pairs, ridge: float) -> _Point:
-    gap = theta @ pairs.incidence.T
-    small = np.exp(-np.abs(gap))  # never overflows
-    chance = np.where(gap >= 0, 1.0, small) / (1 + small)
-    # log σ(gap) = min(gap, 0) − log(1 + e^−|gap|), and log σ(−gap) is the same less gap.
-    log_chance = np.minimum(gap, 0) - np.log1p(small)
-    value = ((pairs.won + pairs.lost) * log_chance - pairs.lost * gap).sum(axis=1) - ridge / 2 * (theta**2).sum(axis=1)
-    surplus = pairs.won - (pairs.won + pairs.lost) * chance
-    return _Point(value, surplus @ pairs.incidence - ridge * theta, chance)
+@compiled
+def _pairs(wins: Float) -> tuple[Index, Index, Float, Float]:
+    """(M,) the pairs i < j with votes, the weight of votes that prefer i, and that of all votes on the two."""
+    n = len(wins)
+    i, j = np.empty(n * (n - 1) // 2, dtype=np.int64), np.empty(n * (n - 1) // 2, dtype=np.int64)
+    won, both = np.empty(len(i)), np.empty(len(i))
+    m = 0
+    for p in range(n):
+        for q in range(p + 1, n):
+            if wins[p, q] + wins[q, p] > 0:
+                i[m], j[m], won[m], both[m] = p, q, wins[p, q], wins[p, q] + wins[q, p]
+                m += 1
+    return i[:m], j[:m], won[:m], both[:m]
 
 
-def _damped(theta: Float, step: Float, value: Float, pairs: _Pairs, ridge: float) -> tuple[Float, _Point]:
-    """theta + step and the point there, each step halved until its prompt's value does not fall (beyond rounding)."""
-    floor = value - 1e-12 * np.abs(value)
-    at = _evaluate(theta + step, pairs, ridge)
-    for _ in range(40):
-        falls = at.value < floor
-        if not falls.any():
-            break
-        step = np.where(falls[:, None], step / 2, step)
-        at = _evaluate(theta + step, pairs, ridge)
-    return theta + step, at
+@compiled
+def _log_odds(wins: Float, theta: Float) -> float:
+    """Fills theta (N,) with each response's log odds of winning, mean 0; returns the votes of the busiest response."""
+    n = len(theta)
+    busiest = 0.0
+    for p in range(n):
+        won, lost = 0.0, 0.0
+        for q in range(n):
+            won += wins[p, q]
+            lost += wins[q, p]
+        theta[p] = np.log((won + 0.5) / (lost + 0.5))
+        busiest = max(busiest, won + lost)
+    _centre(theta)
+    return busiest
 
 
-def _precision(at: _Point, pairs: _Pairs, ridge: float) -> Float:
-    """(B, N, N) negative Hessian of the log-posterior: the graph's Laplacian, weighted by p(1 − p), plus ridge."""
-    information = (pairs.won + pairs.lost) * at.chance * (1 - at.chance)  # (B, M)
-    n = pairs.incidence.shape[1]
-    precision = np.zeros((len(information), n, n))
-    precision[:, pairs.i, pairs.j] = precision[:, pairs.j, pairs.i] = -information
-    precision[:, np.arange(n), np.arange(n)] = information @ np.abs(pairs.incidence) + ridge
-    return precision
+@compiled
+def _centre(theta: Float) -> None:
+    mean = 0.0
+    for p in range(len(theta)):
+        mean += theta[p] / len(theta)
+    for p in range(len(theta)):
+        theta[p] -= mean
+
+
+@compiled
+def _gradient(
+    theta: Float, i: Index, j: Index, won: Float, both: Float, ridge: float, gradient: Float, information: Float
+) -> float:
+    """Fills (N,) the log-posterior's gradient and (M,) each pair's information; returns the largest gradient entry."""
+    for p in range(len(theta)):
+        gradient[p] = -ridge * theta[p]
+    for k in range(len(i)):
+        gap = theta[i[k]] - theta[j[k]]
+        small = np.exp(-abs(gap))  # never overflows
+        likelier = 1 / (1 + small)
+        information[k] = both[k] * small * likelier * likelier
+        surplus = won[k] - both[k] * (likelier if gap >= 0 else small * likelier)
+        gradient[i[k]] += surplus
+        gradient[j[k]] -= surplus
+    error = 0.0
+    for p in range(len(theta)):
+        error = max(error, abs(gradient[p]))
+    return error
+
+
+@compiled
+def _precision(i: Index, j: Index, information: Float, ridge: float, precision: Float) -> None:
+    """Fills (N, N) the log-posterior's negative Hessian: the graph's Laplacian, weighted by p(1 − p), plus ridge."""
+    precision[:] = 0
+    for p in range(len(precision)):
+        precision[p, p] = ridge
+    for k in range(len(i)):
+        precision[i[k], j[k]] = precision[j[k], i[k]] = -information[k]
+        precision[i[k], i[k]] += information[k]
+        precision[j[k], j[k]] += information[k]
+
+
+@compiled
+def _solve(matrix: Float, right: Float, x: Float) -> None:
+    """Fills x with matrix⁻¹ right, by elimination without pivots. matrix: (N, N) positive definite; it is used up."""
+    n = len(x)
+    for p in range(n):
+        x[p] = right[p]
+    for k in range(n):
+        pivot = matrix[k]
+        for p in range(k + 1, n):
+            factor = pivot[p] / pivot[k]
+            if factor != 0:
+                x[p] -= factor * x[k]
+                row = matrix[p]
+                for q in range(p, n):
+                    row[q] -= factor * pivot[q]
+    for k in range(n - 1, -1, -1):
+        for q in range(k + 1, n):
+            x[k] -= matrix[k, q] * x[q]
+        x[k] /= matrix[k, k]
+
+
+@compiled
+def _covariances(wins: Float, strength: Float, ridge: float) -> Float:
+    """(B, N, N)"""
+    batch, n, _ = wins.shape
+    result = np.empty((batch, n, n))
+    gradient = np.empty(n)
+    for b in range(batch):
+        i, j, won, both = _pairs(wins[b])
+        information = np.empty(len(i))
+        _gradient(strength[b], i, j, won, both, ridge, gradient, information)
+        _precision(i, j, information, ridge, result[b])
+        _invert(result[b])
+    return result
+
+
+@compiled
+def _invert(matrix: Float) -> None:
+    """Inverts a positive definite (N, N) matrix in place, by Gauss and Jordan's sweeps."""
+    n = len(matrix)
+    for k in range(n):
+        pivot = matrix[k]
+        inverse = 1 / pivot[k]
+        for q in range(n):
+            pivot[q] *= inverse
+        for p in range(n):
+            factor = matrix[p, k]
+            if p != k and factor != 0:
+                row = matrix[p]
+                for q in range(n):
+                    row[q] -= factor * pivot[q]
+                row[k] = -factor * inverse
+        pivot[k] = inverse

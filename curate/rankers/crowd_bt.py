@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.graphs import GraphBatch, build_graphs
-from curate.rankers.annotator_odds import information
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
 from curate.rankers.joint_columns import group_share
@@ -98,18 +97,11 @@ class CrowdBT:
         return strength, solved
 
     def _step(self, votes: VoteArrays, share: Float, strength: Float) -> Float:
-        """(R,) strengths after one Newton step towards those of ``_solve``, of no response by more than 1 logit."""
-        from scipy.special import expit
-
+        """(R,) strengths after one Newton step towards those of ``_solve``."""
         moved = strength.copy()
         for graphs in _graphs(votes, share):
-            at = strength[graphs.slots]
-            both = graphs.wins + graphs.wins.swapaxes(1, 2)
-            expected = both * expit(at[:, :, None] - at[:, None, :])
-            uphill = (graphs.wins - expected).sum(axis=2) - self.ridge * at
-            curvature = information(graphs.wins, at) + self.ridge * np.eye(at.shape[1])
-            step = np.linalg.solve(curvature, uphill[..., None])[..., 0]
-            moved[graphs.slots] += step / np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True))
+            found = fit(graphs.wins, self.ridge, max_iterations=1, start=strength[graphs.slots])
+            moved[graphs.slots] = found.strength
         return moved
 
 

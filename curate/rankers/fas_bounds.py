@@ -1,4 +1,4 @@
-"""Lower bounds on the feedback arc set: directed cycles packed into the net weights, all problems of a batch at once.
+"""Lower bounds on the feedback arc set: short directed cycles packed into the net weights.
 
 Every order breaks every directed cycle. If cycles c with amounts y_c use of no arc more than its weight, then every
 order costs at least Σ y_c (weak duality of covering and packing). Every cycle has an arc that goes against the best
@@ -8,134 +8,86 @@ such arcs, the bound meets the cost and the order is optimal.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.compiled import compiled
 from curate.rankers.base import Float
 
 Index = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.uint64]
-Number = TypeVar("Number", np.uint64, np.float64)
 
 LONGEST = 5
 """Arcs in the longest cycle that is packed."""
 
 
 class Packing(NamedTuple):
-    """Weighted cycles in K problems with n responses each; fewer than C cycles are filled up with amount 0."""
+    """C weighted cycles of one problem."""
 
-    bound: Float
-    """(K,) Σ amount, a lower bound on the cost of every order."""
-    members: Mask
-    """(K, C) the places on each cycle, as bits; all 0 where n > 63."""
+    bound: float
+    """Σ amount, a lower bound on the cost of every order."""
+    places: Index
+    """(C, L) the places on each cycle, filled up with −1."""
     amount: Float
-    """(K, C) how much of each of its arcs the cycle uses."""
+    """(C,) how much of each of its arcs the cycle uses."""
 
 
-def pack(arranged: Float, *, tries: int = 3, longest: int = LONGEST) -> Packing:
-    """The best of so many greedy packings (1 to 3) of each problem.
+@compiled
+def pack(arranged: Float) -> Packing:
+    """A greedy packing: short cycles first, and of arcs against the order those first that span few places.
 
-    arranged: (K, n, n) antisymmetric, rows and columns standing in a good order: what lies below the diagonal and is
+    arranged: (n, n) antisymmetric, rows and columns standing in a good order: what lies below the diagonal and is
     above 0 goes against it.
     """
-    n = arranged.shape[1]
-    cost = np.maximum(np.tril(arranged), 0).sum(axis=(1, 2))
-    best = _pack(arranged, [*range(1, n)], longest)
-    for spans in ([*range(n - 1, 0, -1)], [*range(n // 2, n), *range(1, n // 2)])[: tries - 1]:
-        rows = np.flatnonzero(best.bound < cost)
-        if not len(rows):
-            break
-        best = _better(best, _pack(arranged[rows], spans, longest), rows)
+    n = len(arranged)
+    left = np.maximum(arranged, 0.0)  # (n, n) what is left of each arc
+    places = np.full((n * (n - 1) // 2 + 1, LONGEST), -1)  # each cycle uses up an arc
+    amount = np.zeros(len(places))
+    width, trail = np.zeros(n), np.zeros((LONGEST, n), dtype=np.int64)
+    count = 0
+    for arcs in range(2, LONGEST):
+        for span in range(arcs, n):
+            for p in range(n - span):
+                while left[p + span, p] > 0:
+                    widest = _widest(left, p, p + span, arcs, width, trail)
+                    if widest <= 0:
+                        break
+                    amount[count] = min(widest, left[p + span, p])
+                    at = p + span
+                    left[at, p] -= amount[count]
+                    for a in range(arcs, 0, -1):
+                        places[count, a] = at
+                        before = trail[a, at]
+                        left[before, at] -= amount[count]
+                        at = before
+                    places[count, 0] = p
+                    count += 1
+    return Packing(amount.sum(), places[:count], amount[:count])
+
+
+@compiled
+def _widest(left: Float, p: int, q: int, arcs: int, width: Float, trail: Index) -> float:
+    """The width of the widest path p → q of so many arcs, all along the order; trail[a, v] is v's forerunner at arc a.
+
+    width: (n,) and trail are used as working space.
+    """
+    for v in range(p + 1, q):
+        width[v] = left[p, v]
+        trail[1, v] = p
+    for a in range(2, arcs):
+        for v in range(q - 1, p, -1):  # forerunners stand before v, and still hold the width of a path of a − 1 arcs
+            best = 0.0
+            for u in range(p + 1, v):
+                through = min(width[u], left[u, v])
+                if through > best:
+                    best = through
+                    trail[a, v] = u
+            width[v] = best
+    best = 0.0
+    for v in range(p + 1, q):
+        through = min(width[v], left[v, q])
+        if through > best:
+            best = through
+            trail[arcs, q] = v
     return best
-
-
-def _pack(arranged: Float, spans: list[int], longest: int) -> Packing:
-    """Short cycles first; arcs against the order by the distance that they span, in the order of spans."""
-    k = len(arranged)
-    with_order = np.maximum(np.triu(arranged), 0)  # (K, n, n) what is left of arcs along the order
-    back = np.maximum(np.tril(arranged), 0)  # (K, n, n) and of arcs against it
-    found: list[tuple[Index, Mask, Float]] = []
-    for arcs in range(2, longest):
-        somewhere = (back > 0).any(axis=0)  # (n, n) an arc against the order is left in some problem
-        for span in (s for s in spans if s >= arcs):
-            for p in np.flatnonzero(np.diagonal(somewhere, -span)).tolist():
-                found += _close(with_order, back[:, p + span, p], p, p + span, arcs)
-    return _collect(found, k)
-
-
-def _close(with_order: Float, back: Float, p: int, q: int, arcs: int) -> list[tuple[Index, Mask, Float]]:
-    """Closes the arc q → p by widest paths p → q of so many arcs until it or they are used up; weights shrink in place.
-
-    back: (K,) what is left of q → p.
-    """
-    found = []
-    rows = np.flatnonzero(back > 0)
-    while len(rows):
-        width, path = _widest(with_order[rows, p : q + 1, p : q + 1], arcs)
-        amount = np.minimum(width, back[rows])
-        rows, path, amount = rows[amount > 0], path[amount > 0] + p, amount[amount > 0]
-        back[rows] -= amount
-        for a, b in zip(path.T[:-1], path.T[1:], strict=True):
-            with_order[rows, a, b] -= amount
-        found.append((rows, np.bitwise_or.reduce(bit_of(path), axis=1), amount))
-        rows = rows[back[rows] > 0]
-    return found
-
-
-def _widest(window: Float, arcs: int) -> tuple[Float, Index]:
-    """(r,) the widest path of so many arcs from the first to the last place, and (r, arcs + 1) the places on it.
-
-    window: (r, m, m) weights above the diagonal, so that every path moves on and none meets itself.
-    """
-    r = np.arange(len(window))
-    width = window[:, 0, :]  # (r, m) widest path so far to each place
-    trail = []
-    for _ in range(arcs - 2):
-        through = np.minimum(width[:, :, None], window)
-        trail.append(through.argmax(axis=1))
-        width = through.max(axis=1)
-    last = np.minimum(width, window[:, :, -1])
-    place = last.argmax(axis=1)
-    widest = last[r, place]
-    path = [np.full(len(window), window.shape[1] - 1), place]
-    for came_from in reversed(trail):
-        path.append(came_from[r, path[-1]])
-    path.append(np.zeros(len(window), dtype=np.int64))
-    return widest, np.stack(path[::-1], axis=1)
-
-
-def _collect(found: list[tuple[Index, Mask, Float]], k: int) -> Packing:
-    """The found (rows, members, amounts) side by side, one row a problem."""
-    rows = np.concatenate([f[0] for f in found] or [np.zeros(0, dtype=np.int64)])
-    order = np.argsort(rows, kind="stable")
-    count = np.bincount(rows, minlength=k)
-    column = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    members = np.zeros((k, max(count.max(initial=0), 1)), dtype=np.uint64)
-    amount = np.zeros(members.shape)
-    if found:
-        members[rows[order], column] = np.concatenate([f[1] for f in found])[order]
-        amount[rows[order], column] = np.concatenate([f[2] for f in found])[order]
-    return Packing(amount.sum(axis=1), members, amount)
-
-
-def _better(old: Packing, new: Packing, rows: Index) -> Packing:
-    """old, with those of its rows replaced for which new has a higher bound."""
-    wins = new.bound > old.bound[rows]
-    width = max(old.members.shape[1], new.members.shape[1])
-    bound, members, amount = old.bound.copy(), _widen(old.members, width), _widen(old.amount, width)
-    bound[rows[wins]] = new.bound[wins]
-    members[rows[wins]] = _widen(new.members, width)[wins]
-    amount[rows[wins]] = _widen(new.amount, width)[wins]
-    return Packing(bound, members, amount)
-
-
-def _widen(array: npt.NDArray[Number], width: int) -> npt.NDArray[Number]:
-    return np.pad(array, ((0, 0), (0, width - array.shape[1])))
-
-
-def bit_of(place: Index) -> Mask:
-    """The bit of each place; 0 past the 63rd, where no masks are used."""
-    bit = np.left_shift(np.uint64(1), np.minimum(place, 63).astype(np.uint64))
-    return np.where(place < 63, bit, np.uint64(0))

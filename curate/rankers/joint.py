@@ -1,9 +1,10 @@
 """The joint ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
 
 A vote of annotator a on responses l (left) and r of a prompt sees the advantage d = discrimination[a] (θₗ − θᵣ) +
-bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (1967) say. θ has a normal prior, shared by
-prompts (curate.rankers.joint_prior); annotators have one of their own (joint_annotators). The fit alternates, as
-expectation and maximisation do, between a normal posterior of θ and one step each for annotators and both priors;
+bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (1967) say, with a tie parameter of the
+annotator and one of the prompt (joint_ties). θ has a normal prior, shared by prompts (curate.rankers.joint_prior);
+annotators have one of their own (joint_annotators). The fit alternates, as expectation and maximisation do, between a
+normal posterior of θ and one step each for annotators and priors, and extrapolates these rounds (joint_state);
 strengths are measured so that the mean discrimination is 1.
 
 What may be missing, and what is then assumed:
@@ -19,7 +20,7 @@ abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE, Annotator
 from curate.rankers.joint_columns import Columns, columns_of
 from curate.rankers.joint_posterior import Likelihood, Posterior, newton_step
 from curate.rankers.joint_prior import Prior
+from curate.rankers.joint_state import Mixing, State, first_state
+from curate.rankers.joint_ties import improve_ties
 from curate.rankers.joint_votes import TieModel, tie_share
 from curate.rankers.result import ranking_of
 from curate.votes import VoteArrays
@@ -38,8 +41,10 @@ EXACT = 1e-6
 """Largest error of a prompt's strengths (Posterior.error) at which it counts as solved."""
 LAST_STEPS = 50
 """Newton steps at most, once annotators and priors stand."""
-EAGER = 15
-"""Rounds of whole steps; then variances go half of the way, since with few votes they would swing for ever."""
+SAMPLE = 300
+"""Prompts at least of which the rest is found first, where there are four times as many."""
+EAGER = 30
+"""Rounds of whole steps; then variances go half of the way, since with few votes they might swing for ever."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,9 @@ class JointFit:
     left_bias: Float
     """(A,) advantage of the response shown left, logits."""
     tie_share: Float
-    """(A,) share of ties on equals."""
+    """(A,) share of ties on equals, on an average prompt."""
+    prompt_tie: Float
+    """(P,) what each prompt adds to everyone's tie parameter: Davidson's log ν; 0 with Rao and Kupper's ties."""
     iterations: int
     """Rounds of posterior, annotators and priors, and Newton steps after them."""
     solved: npt.NDArray[np.bool_]
@@ -84,7 +91,7 @@ class Joint:
     nodes: int = 3
     """Quadrature nodes over each gap's uncertainty; 1 = Laplace's approximation."""
     tolerance: float = 1e-3
-    """Annotators and priors are at rest when a round moves no strength by more, logits (_State.change_from)."""
+    """Annotators and priors are at rest when a round moves no strength by more, logits (State.change_from)."""
     max_iterations: int = 200
 
     def __post_init__(self) -> None:
@@ -99,105 +106,86 @@ class Joint:
     def fit(self, votes: VoteArrays, /) -> JointFit:
         """The posterior of strengths, models, annotators and priors."""
         columns = columns_of(votes)
-        state, spent, rested = self._rest(columns)
-        for last in range(1, LAST_STEPS + 1):
-            posterior = newton_step(state.strength, state.means, state.prior, self._votes(columns, state))
-            spread = _towards(columns.gap_variance(posterior.covariance), state.gap_variance, _pace(last))
-            state = state._replace(strength=posterior.strength, means=posterior.means, gap_variance=spread)
-            if (posterior.error <= EXACT).all():
-                break
-        return self._fit(columns, state, posterior, spent + last, (posterior.error <= EXACT) & rested)
+        state, spent, rested = self._rest(columns, self._start(votes, columns))
+        posterior, steps = self._settle(columns, state)
+        return self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
 
-    def _rest(self, columns: Columns) -> tuple[_State, int, bool]:
+    def _settle(self, columns: Columns, state: State) -> tuple[Posterior, int]:
+        """The posterior that belongs to the annotators and priors of a state, and the Newton steps that it took."""
+        posterior = newton_step(state.strength, state.means, state.prior, self._votes(columns, state))
+        for steps in range(1, LAST_STEPS):
+            if (posterior.error <= EXACT).all():
+                return posterior, steps
+            posterior = newton_step(posterior.strength, posterior.means, state.prior, self._votes(columns, state))
+        return posterior, LAST_STEPS
+
+    def _start(self, votes: VoteArrays, columns: Columns) -> State:
+        """All alike; where prompts are many, what a part of them says of models, annotators and variances."""
+        state, every = first_state(columns, self.ties), columns.prompts // SAMPLE
+        if every < 4:
+            return state
+        part = columns_of(votes.of_prompts(np.arange(columns.prompts) % every == 0))
+        return state.starting_from(self._rest(part, first_state(part, self.ties))[0], columns)
+
+    def _rest(self, columns: Columns, state: State) -> tuple[State, int, bool]:
         """Annotators and priors at rest, the rounds spent, and whether it is so.
 
         First with models that do not move together and prompts of one scale; then with what the votes show of these.
         """
-        state = _State(
-            strength=np.zeros(columns.responses),
-            means=np.zeros(columns.models),
-            gap_variance=np.full(len(columns.left), 2 * joint_prior.LIKELY_VARIANCE),
-            prior=joint_prior.first_prior(columns),
-            annotators=joint_annotators.first_guess(columns, self.ties),
-        )
-        plain = True
+        mixing, plain = Mixing(), True
         for spent in range(1, self.max_iterations + 1):
             new, posterior = self._round(columns, state, spent)
-            change, state = new.change_from(state), new
-            if change <= self.tolerance and plain:
-                plain = False
-                state = state._replace(prior=joint_structure.open_up(state.prior, columns, posterior.moments))
+            rested = new.change_from(state) <= self.tolerance
+            if rested and plain:
+                plain, mixing = False, Mixing()
+                state = new._replace(prior=joint_structure.open_up(new.prior, columns, posterior.moments))
                 if state.prior.shrinkage == 1 and state.prior.scale_variance == 0:
                     return state, spent, True
-            elif change <= self.tolerance:
-                return state, spent, True
+            elif rested:
+                return new, spent, True
+            else:
+                state = mixing.next(state, new, self.ties)
         return state, self.max_iterations, False
 
-    def _round(self, columns: Columns, old: _State, spent: int) -> tuple[_State, Posterior]:
+    def _round(self, columns: Columns, old: State, spent: int) -> tuple[State, Posterior]:
         """One step each for strengths, annotators and priors."""
         posterior = newton_step(old.strength, old.means, old.prior, self._votes(columns, old))
-        strength, means, pace = posterior.strength, posterior.means, _pace(spent)
-        spread = _towards(columns.gap_variance(posterior.covariance), old.gap_variance, pace)
-        gap = strength[columns.left] - strength[columns.right]
-        people = joint_annotators.improve(old.annotators, columns, gap, spread, self.ties, self.nodes)
+        strength, means, pace = posterior.strength, posterior.means, 1.0 if spent <= EAGER else 0.5
+        covariance = posterior.covariance
+        if pace < 1:
+            covariance = old.covariance + pace * (covariance - old.covariance)
+        view = self._votes(columns, old).view
+        people, of_prompt = joint_annotators.improve(old.annotators, columns, view, strength, covariance)
         people = joint_annotators.improve_prior(people, pace)
+        ties = improve_ties(old.ties, of_prompt[:, 0], of_prompt[:, 1], pace)
         moments = posterior.moments
         prior = joint_prior.improve_variances(old.prior, columns, moments, means, posterior.means_covariance, pace)
         prior = joint_structure.improve_structure(prior, old.prior, columns, moments, pace)
-        return _State(strength, means, spread, prior, people), posterior
+        return State(strength, means, covariance, prior, people, ties), posterior
 
-    def _votes(self, columns: Columns, state: _State) -> Likelihood:
-        return Likelihood(columns, state.annotators, state.gap_variance, self.ties, self.nodes)
+    def _votes(self, columns: Columns, state: State) -> Likelihood:
+        return Likelihood(columns, state.annotators, state.ties.value, state.covariance, self.ties, self.nodes)
 
     def _fit(
-        self, columns: Columns, state: _State, posterior: Posterior, iterations: int, solved: npt.NDArray[np.bool_]
+        self, columns: Columns, state: State, posterior: Posterior, iterations: int, solved: npt.NDArray[np.bool_]
     ) -> JointFit:
         deviation = np.zeros(columns.responses)
-        covariance = tuple(block.matrices(posterior.covariance) for block in columns.blocks)
-        for block, matrices in zip(columns.blocks, covariance, strict=True):
-            deviation[block.slots] = np.sqrt(np.einsum("bii->bi", matrices))
+        covariance = tuple(posterior.covariance[batch.cells].reshape(batch.shape) for batch in columns.batches)
+        for batch, matrices in zip(columns.batches, covariance, strict=True):
+            deviation[batch.responses] = np.sqrt(np.einsum("bii->bi", matrices))
         value = state.annotators.value[:-1]
         return JointFit(
-            strength=state.strength,
+            strength=posterior.strength,
             deviation=deviation,
             covariance=covariance,
-            model_mean=state.means,
+            model_mean=posterior.means,
             model_deviation=np.sqrt(np.diagonal(posterior.means_covariance)),
             prior=state.prior,
             annotators=state.annotators,
             discrimination=value[:, DISCRIMINATION],
             left_bias=value[:, BIAS],
             tie_share=tie_share(self.ties, value[:, TIE], value[:, BIAS]),
+            prompt_tie=state.ties.value,
             iterations=iterations,
             solved=solved,
         )
-
-
-class _State(NamedTuple):
-    """What a round improves."""
-
-    strength: Float
-    """(R,)"""
-    means: Float
-    """(M,)"""
-    gap_variance: Float
-    """(V,) of the posterior."""
-    prior: Prior
-    annotators: Annotators
-
-    def change_from(self, old: _State) -> float:
-        """Largest change of a strength, or a tenth of that of a log scale or of the prior's covariance."""
-        pairs = [
-            (self.strength, old.strength),
-            (self.prior.covariance / 10, old.prior.covariance / 10),
-            (self.prior.log_scale / 10, old.prior.log_scale / 10),
-        ]
-        return max(float(np.abs(new - before).max(initial=0.0)) for new, before in pairs)
-
-
-def _pace(spent: int) -> float:
-    return 1.0 if spent <= EAGER else 0.5
-
-
-def _towards(new: Float, old: Float, pace: float) -> Float:
-    return new if pace == 1 else old + pace * (new - old)

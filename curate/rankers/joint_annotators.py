@@ -1,8 +1,8 @@
 """Annotators: discrimination, side bias and tie parameter of each, and the prior that they share.
 
 Given normal posteriors of the gaps, the expected log-likelihood of one annotator's votes (by Gauss-Hermite quadrature)
-is concave in the three numbers: one Newton step for all annotators at once is three bincounts and a (A, 3, 3) solve.
-The prior's means and variances take a step of Fisher scoring on their marginal likelihood (Laplace).
+is concave in the three numbers: one Newton step for all annotators at once is one pass over the votes and a (A, 3, 3)
+solve. The prior's means and variances take a step of Fisher scoring on their marginal likelihood (Laplace).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.joint_columns import Columns, Float, sums
-from curate.rankers.joint_votes import LEAST_TIE, MODELS, Slopes, TieModel, quadrature, tie_parameter
+from curate.rankers.joint_kernels import View, annotator_slopes
+from curate.rankers.joint_votes import LEAST_TIE, TieModel, quadrature, tie_parameter
 
 Bool = npt.NDArray[np.bool_]
 
@@ -47,17 +48,21 @@ class Annotators:
     ties: bool
     """Whether there is any tie; without one the tie parameter stays where ties never happen."""
 
-    def advantage(self, columns: Columns, gap: Float) -> tuple[Float, Float]:
-        """(V,) discrimination · gap + bias where sides are known, and (V,) tie parameters. gap: (V,) logits."""
-        value = self.value[columns.annotator]
-        return value[:, DISCRIMINATION] * gap + value[:, BIAS] * columns.seen, value[:, TIE]
+    def view(self, prompt_tie: Float, model: TieModel, nodes: int) -> View:
+        """How they see gaps, as kernels read it.
+
+        prompt_tie: (P,) added to tie parameters. nodes: of the quadrature over a gap's uncertainty.
+        """
+        points, shares = quadrature(nodes)
+        return View(self.value, np.exp(self.value[:, TIE]), np.exp(prompt_tie), model == "rao-kupper", points, shares)
 
 
 def first_guess(columns: Columns, model: TieModel) -> Annotators:
     """Everyone alike: discrimination 1, no bias, ties as often as seen (a little more on equals)."""
     count = columns.annotators
-    votes = sums(columns.annotator, columns.weight, count)
-    tied = float(columns.weight[columns.side == 0].sum())
+    ballots = columns.ballots
+    votes = sums(ballots.annotator, ballots.weight, count)
+    tied = float(ballots.weight[ballots.side == 0].sum())
     tie = tie_parameter(model, min(0.9, 1.2 * tied / float(votes.sum()))) if tied else LEAST_TIE[model]
     mean = np.array([1.0, 0.0, tie])
     spread = WEAK.copy()
@@ -68,20 +73,21 @@ def first_guess(columns: Columns, model: TieModel) -> Annotators:
         guess=mean,
         spread=spread,
         votes=votes,
-        sided=sums(columns.annotator, columns.weight * columns.seen, count),
+        sided=sums(ballots.annotator, ballots.weight * ballots.seen, count),
         ties=tied > 0,
     )
 
 
 def improve(
-    old: Annotators, columns: Columns, gap: Float, gap_variance: Float, model: TieModel, nodes: int
-) -> Annotators:
-    """The annotators after one Newton step, with the prior before its own. gap, gap_variance: (V,).
+    old: Annotators, columns: Columns, view: View, strength: Float, covariance: Float
+) -> tuple[Annotators, Float]:
+    """The annotators after one Newton step, with the prior before its own; and (P, 2) slope and curvature of the
+    expected log-likelihood in each prompt's tie. view: theirs. strength: (R,), covariance: flat.
 
     The step leaves the mean discrimination of those with votes where it is, at 1, by Lagrange's multiplier: how far
     apart strengths are is then for their prior's variances to say.
     """
-    gradient, curvature = _sums(old, columns, gap, gap_variance, model, nodes)
+    gradient, curvature, of_prompt = _sums(columns, view, strength, covariance)
     gradient = gradient - (old.value - old.mean) / old.spread
     curvature = curvature + np.diag(1 / old.spread)  # (A + 1, 3, 3) of minus the expected log-posterior
     used, held = old.votes > 0, old.value[:, DISCRIMINATION] <= 0
@@ -90,11 +96,16 @@ def improve(
         held = held & (gradient[:, DISCRIMINATION] <= multiplier)
     step /= np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True))
     value = old.value + step
-    value[:, DISCRIMINATION] = np.maximum(value[:, DISCRIMINATION], 0.0)
-    value[:, DISCRIMINATION] /= value[used, DISCRIMINATION].mean() if used.any() else 1.0
-    if model == "rao-kupper":
+    value[:, DISCRIMINATION] = of_mean_1(value[:, DISCRIMINATION], used)
+    if view.rao_kupper:
         value[:, TIE] = np.maximum(value[:, TIE], old.value[:, TIE] / 4)
-    return replace(old, value=value, variance=np.diagonal(inverse, axis1=1, axis2=2).copy())
+    return replace(old, value=value, variance=np.diagonal(inverse, axis1=1, axis2=2).copy()), of_prompt
+
+
+def of_mean_1(discrimination: Float, used: Bool) -> Float:
+    """(A + 1,) not below 0, and scaled so that those with votes have a mean of 1."""
+    positive = np.maximum(discrimination, 0.0)
+    return positive / (positive[used].mean() if used.any() else 1.0)
 
 
 def _mean_kept(gradient: Float, curvature: Float, used: Bool, held: Bool, ties: bool) -> tuple[Float, Float, float]:
@@ -141,36 +152,11 @@ def scored(
     return float(variance * np.exp(pace * np.clip(score / information, -1.0, 1.0)))
 
 
-def _sums(
-    at: Annotators, columns: Columns, gap: Float, gap_variance: Float, model: TieModel, nodes: int
-) -> tuple[Float, Float]:
-    """(A + 1, 3) gradient and (A + 1, 3, 3) curvature (of minus) the expected log-likelihood of each one's votes."""
-    deviation = np.sqrt(np.maximum(gap_variance, 0))
-    total = np.zeros((9, len(gap)))
-    for point, share in zip(*quadrature(nodes), strict=True):
-        drawn = gap + point * deviation
-        d, t = at.advantage(columns, drawn)
-        total += share * _moments(MODELS[model].slopes(d, t, columns.side), drawn)
-    total *= columns.weight
-    total[[1, 4, 6, 7]] *= columns.seen
-    a1, b1, t1, aa, ab, at_, bb, bt, tt = (sums(columns.annotator, row, columns.annotators) for row in total)
-    gradient = np.stack([a1, b1, t1], axis=1)
+def _sums(columns: Columns, view: View, strength: Float, covariance: Float) -> tuple[Float, Float, Float]:
+    """(A + 1, 3) gradient and (A + 1, 3, 3) curvature (of minus) the expected log-likelihood of each one's votes; and
+    (P, 2) its first and second derivative in each prompt's tie."""
+    total, of_prompt = annotator_slopes(columns.places, columns.ballots, view, strength, covariance)
+    a, b, t, aa, ab, at_, bb, bt, tt = total.T
+    gradient = np.stack([a, b, t], axis=1)
     curvature = -np.stack([aa, ab, at_, ab, bb, bt, at_, bt, tt], axis=1).reshape(-1, 3, 3)
-    return gradient, curvature
-
-
-def _moments(slopes: Slopes, gap: Float) -> Float:
-    """(9, V) slopes in discrimination a, bias b and tie parameter t: a, b, t, aa, ab, at, bb, bt, tt."""
-    return np.stack(
-        [
-            slopes.d * gap,
-            slopes.d,
-            slopes.t,
-            slopes.dd * gap**2,
-            slopes.dd * gap,
-            slopes.dt * gap,
-            slopes.dd,
-            slopes.dt,
-            slopes.tt,
-        ]
-    )
+    return gradient, curvature, of_prompt

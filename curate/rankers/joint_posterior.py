@@ -6,24 +6,22 @@ approximation revisited"). With one quadrature node this is Laplace's approximat
 hyperparameters fitted on it are biased less where votes are few.
 
 The model means couple the prompts; eliminating each prompt's strengths leaves one (M, M) system for the means (the
-Schur complement), so that a step is a whole Newton step and costs one (B, N, N) inverse a block.
+Schur complement), so that a step is a whole Newton step and costs one (N, N) inverse a prompt.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.joint_annotators import DISCRIMINATION, Annotators
-from curate.rankers.joint_columns import Block, Columns, Float, sums
+from curate.rankers.joint_annotators import Annotators
+from curate.rankers.joint_columns import Columns, Float
+from curate.rankers.joint_kernels import View, expected_log_likelihood, most_moved, strength_slopes
+from curate.rankers.joint_matrices import Shape, condition, log_prior, teach
 from curate.rankers.joint_prior import Moments, Prior
-from curate.rankers.joint_votes import TieModel, gap_slopes, log_chance
+from curate.rankers.joint_votes import TieModel
 
-WIDEST = 2.0
-"""Deviations of an advantage beyond this many logits are taken for it: three nodes farther apart than votes are wide
-would each see votes of their own, and Newton's steps between them not come to rest."""
 SAFE = 1.5
 """A Newton step that moves every vote's advantage by less, in logits, needs no line search."""
 
@@ -39,27 +37,11 @@ class Posterior:
     means_covariance: Float
     """(M, M)"""
     covariance: Float
-    """Flat (B, N, N) blocks: covariance of the strengths, the uncertainty of the means included."""
-    moments: list[Moments]
-    """Of each block, of the strengths around their models' means."""
+    """Flat (N, N) matrices: covariance of each prompt's strengths, the uncertainty of the means included."""
+    moments: Moments
+    """Of the strengths around their models' means."""
     error: Float
     """(P,) largest gradient entry of each prompt's strengths where the step started, as a part of the precision."""
-
-
-class _Part(NamedTuple):
-    """One block on the way through a step."""
-
-    block: Block
-    precision: Float
-    """(B, N, N) of the prior."""
-    inverse: Float
-    """(B, N, N) covariance of the strengths given the means."""
-    follow: Float
-    """(B, N, N) how the strengths follow the means."""
-    seen: Float
-    """(B, N) the votes' pull, made linear around the strengths where the step starts."""
-    error: Float
-    """(B,)"""
 
 
 @dataclass(frozen=True)
@@ -68,76 +50,57 @@ class Likelihood:
 
     columns: Columns
     annotators: Annotators
-    gap_variance: Float
-    """(V,)"""
+    prompt_tie: Float
+    """(P,) what each prompt adds to tie parameters."""
+    covariance: Float
+    """Flat, of the strengths."""
     ties: TieModel
     nodes: int
 
+    @property
+    def view(self) -> View:
+        return self.annotators.view(self.prompt_tie, self.ties, self.nodes)
+
     def value(self, strength: Float) -> float:
         """Expected log-likelihood of strengths (R,)."""
-        d, deviation, t = self._advantage(strength)
-        side = self.columns.side
-        return float(self.columns.weight @ log_chance(self.ties, d, deviation, t, side, self.nodes))
+        columns = self.columns
+        return expected_log_likelihood(columns.places, columns.ballots, self.view, strength, self.covariance)
 
     def slopes(self, strength: Float) -> tuple[Float, Float]:
-        """Of each vote (V,) the slope and (V,) the curvature (of minus it) in the gap."""
-        d, deviation, t = self._advantage(strength)
-        slope, curve = gap_slopes(self.ties, d, deviation, t, self.columns.side, self.nodes)
-        rate = self._rate
-        return self.columns.weight * rate * slope, -self.columns.weight * rate**2 * curve
+        """(R,) gradient and, flat, minus the second derivatives in the strengths (R,)."""
+        columns = self.columns
+        return strength_slopes(columns.places, columns.ballots, self.view, strength, self.covariance)
 
     def moved(self, step: Float) -> float:
         """The most that a step in the strengths moves any vote's advantage, logits."""
-        gap = np.abs(step[self.columns.left] - step[self.columns.right])
-        return float((self._rate * gap).max(initial=0.0))
-
-    @property
-    def _rate(self) -> Float:
-        rate: Float = self.annotators.value[self.columns.annotator, DISCRIMINATION]
-        return rate
-
-    def _advantage(self, strength: Float) -> tuple[Float, Float, Float]:
-        """(V,) mean and (V,) deviation of each vote's advantage, and (V,) tie parameters."""
-        columns = self.columns
-        d, t = self.annotators.advantage(columns, strength[columns.left] - strength[columns.right])
-        deviation = self._rate * np.sqrt(np.maximum(self.gap_variance, 0))
-        return d, np.minimum(deviation, WIDEST), t
+        return most_moved(self.columns.ballots, self.view, step)
 
 
 def newton_step(strength: Float, means: Float, prior: Prior, votes: Likelihood) -> Posterior:
     """One step from strength (R,) and means (M,), halved until the expected log-posterior does not fall."""
-    columns = votes.columns
-    slope, curve = votes.slopes(strength)
-    pull, information = columns.per_response(slope), columns.per_cell(curve)
-    parts = [_part(block, strength, means, pull, block.matrices(information), prior) for block in columns.blocks]
-    new_means, means_covariance = _means(parts, prior, columns.models)
+    columns, shape = votes.columns, prior.shape(votes.columns)
+    pull, matrices = votes.slopes(strength)
+    own, system, target, error = condition(columns.places, shape, strength, np.append(means, 0.0), pull, matrices)
+    means_precision = system[:-1, :-1] + np.eye(columns.models) / (prior.mean_variance or 1.0)
+    means_covariance: Float = np.linalg.inv(means_precision).astype(np.float64, copy=False)
+    to_means = means_covariance @ target[:-1]
 
-    padded, uncertain = np.append(new_means, 0.0), np.pad(means_covariance, (0, 1))  # model M, not known: certainly 0
-    new_strength, covariance = np.empty_like(strength), np.empty_like(information)
-    moments, error = [], np.zeros(columns.prompts)
-    for block, precision, inverse, follow, seen, wrong in parts:
-        mean = padded[block.model]
-        theta = _times(inverse, seen) + _times(follow, mean)
-        shared = uncertain[block.model[:, :, None], block.model[:, None, :]]
-        learned, away = np.eye(theta.shape[1]) - follow, theta - mean
-        second = inverse + learned @ shared @ learned.swapaxes(1, 2) + away[:, :, None] * away[:, None, :]
-        block.matrices(covariance)[:] = inverse + follow @ shared @ follow.swapaxes(1, 2)
-        new_strength[block.slots], error[block.prompts] = theta, wrong
-        moments.append(Moments(precision, second, learned))
+    padded, uncertain = np.append(to_means, 0.0), np.pad(means_covariance, (0, 1))  # model M, not known: certainly 0
+    to, fit, learned, known, score, squares = teach(columns.places, shape, own, padded, uncertain, matrices)
 
-    step = _damping(strength, means, new_strength, new_means, parts, prior, votes)
+    step = _damping(strength, means, to, to_means, shape, prior, votes)
     return Posterior(
-        strength=strength + step * (new_strength - strength),
-        means=means + step * (new_means - means),
+        strength=strength + step * (to - strength),
+        means=means + step * (to_means - means),
         means_covariance=means_covariance,
-        covariance=covariance,
-        moments=moments,
+        covariance=matrices,
+        moments=Moments(fit, learned, known, score[:-1, :-1], squares[:-1, :-1]),
         error=error,
     )
 
 
 def _damping(
-    strength: Float, means: Float, to: Float, to_means: Float, parts: list[_Part], prior: Prior, votes: Likelihood
+    strength: Float, means: Float, to: Float, to_means: Float, shape: Shape, prior: Prior, votes: Likelihood
 ) -> float:
     """The part of the step to take: 1, halved until the expected log-posterior does not fall.
 
@@ -147,59 +110,15 @@ def _damping(
     """
     if votes.moved(to - strength) <= SAFE:
         return 1.0
-    start = votes.value(strength) + _log_prior(strength, means, parts, prior)
-    step = 1.0
-    for _ in range(30):
+
+    def value(step: float) -> float:
         theta, mu = strength + step * (to - strength), means + step * (to_means - means)
-        if votes.value(theta) + _log_prior(theta, mu, parts, prior) >= start:
+        of_means = float((mu**2).sum()) / (2 * prior.mean_variance) if len(mu) else 0.0
+        return votes.value(theta) + log_prior(votes.columns.places, shape, theta, np.append(mu, 0.0)) - of_means
+
+    start, step = value(0.0), 1.0
+    for _ in range(30):
+        if value(step) >= start:
             break
         step /= 2
     return step
-
-
-def _part(block: Block, strength: Float, means: Float, pull: Float, information: Float, prior: Prior) -> _Part:
-    precision = _inverse(prior.of_block(block))
-    inverse = _inverse(information + precision)
-    theta = strength[block.slots]
-    drawn = _times(precision, theta - np.append(means, 0.0)[block.model])
-    largest = np.einsum("bii->bi", information + precision).max(axis=1)
-    return _Part(
-        block=block,
-        precision=precision,
-        inverse=inverse,
-        follow=inverse @ precision,
-        seen=pull[block.slots] + _times(information, theta),
-        error=np.abs(pull[block.slots] - drawn).max(axis=1) / largest,
-    )
-
-
-def _means(parts: list[_Part], prior: Prior, models: int) -> tuple[Float, Float]:
-    """(M,) model means after the step and (M, M) their covariance, the strengths integrated out."""
-    system, target = np.zeros((models + 1) ** 2), np.zeros(models + 1)
-    for part in parts:
-        said = part.precision - part.precision @ part.follow
-        system += sums(part.block.pair_of_models, said, (models + 1) ** 2)
-        back = np.einsum("bji,bj->bi", part.follow, part.seen)
-        target += sums(part.block.model, back, models + 1)
-    known = system.reshape(models + 1, models + 1)[:-1, :-1]
-    covariance = _inverse(known + np.eye(models) / prior.mean_variance if models else known)
-    return covariance @ target[:-1], covariance
-
-
-def _log_prior(strength: Float, means: Float, parts: list[_Part], prior: Prior) -> float:
-    """Log-density of strengths and means, up to what does not depend on them."""
-    total = float((means**2).sum()) / prior.mean_variance if len(means) else 0.0
-    padded = np.append(means, 0.0)
-    for part in parts:
-        away = strength[part.block.slots] - padded[part.block.model]
-        total += float((away * _times(part.precision, away)).sum())
-    return -total / 2
-
-
-def _times(matrix: Float, vector: Float) -> Float:
-    """(B, N) products of (B, N, N) and (B, N)."""
-    return (matrix @ vector[..., None])[..., 0]
-
-
-def _inverse(matrix: Float) -> Float:
-    return np.linalg.inv(matrix).astype(np.float64, copy=False)

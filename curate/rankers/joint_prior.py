@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.rankers.joint_annotators import scored
-from curate.rankers.joint_columns import Block, Columns, Float
+from curate.rankers.joint_columns import Columns, Float
+from curate.rankers.joint_matrices import Shape
 
 LIKELY_VARIANCE = 1.0
 """Variances of strength, logits², that the lognormal hyperpriors hold to be likely, …"""
@@ -39,36 +40,39 @@ class Prior:
     scale_variance: float
     """Variance of log_scale; 0 = all prompts alike."""
 
-    def of_block(self, block: Block) -> Float:
-        """(B, N, N) prior covariance of the strengths around their models' means."""
-        n = block.slots.shape[1]
-        padded = np.pad(self.covariance, (0, 1))
-        covariance = padded[block.model[:, :, None], block.model[:, None, :]]
-        own, unknown = np.eye(n, dtype=np.bool_), block.model == len(self.covariance)
-        same = (block.model[:, :, None] == block.model[:, None, :]) & ~own & ~unknown[:, :, None]
-        if same.any():  # two responses of one model share what is not noise: all above C's least eigenvalue
-            covariance -= np.where(same, np.linalg.eigvalsh(self.covariance)[0], 0.0)
-        covariance[:, own] += np.where(unknown, self.variance, 0.0)
-        covariance = covariance * np.exp(2 * self.log_scale[block.prompts])[:, None, None]
-        covariance[:, own] += np.where(unknown, self.mean_variance, 0.0)
-        return covariance
+    def shape(self, columns: Columns) -> Shape:
+        """The prior of the strengths around their models' means, as kernels read it."""
+        independent = self.shrinkage == 1 or not len(self.covariance)
+        return Shape(
+            covariance=self.covariance,
+            least=0.0 if independent else float(np.linalg.eigvalsh(self.covariance)[0]),
+            independent=independent,
+            variance=self.variance,
+            mean_variance=self.mean_variance,
+            scale=np.exp(2 * self.log_scale),
+            part=self.own_part(columns),
+        )
 
-    def own_part(self, block: Block) -> Float:
-        """(B, N) of a response's prior variance, the part that is its own: 1, less where its model is not known."""
-        own = self.variance * np.exp(2 * self.log_scale[block.prompts])[:, None]
-        part: Float = np.where(block.model == len(self.covariance), own / (own + self.mean_variance), 1.0)
+    def own_part(self, columns: Columns) -> Float:
+        """(R,) of a response's prior variance, the part that is its own: 1, less where its model is not known."""
+        own = self.variance * np.exp(2 * self.log_scale[columns.prompt])
+        part: Float = np.where(columns.model == columns.models, own / (own + self.mean_variance), 1.0)
         return part
 
 
 class Moments(NamedTuple):
-    """What the posterior says of one block's δ."""
+    """What the posterior says of the responses' δ, with Q the prior precision and S the posterior covariance."""
 
-    precision: Float
-    """(B, N, N) of the prior."""
-    second: Float
-    """(B, N, N) E[δδᵀ]."""
+    fit: Float
+    """(R,) diagonal of Q E[δδᵀ]: 1 where the posterior is as the prior says."""
     learned: Float
-    """(B, N, N) I − posterior covariance · prior precision: 0 where the votes say nothing."""
+    """(R,) diagonal of L = I − S Q, S given the means: 0 where the votes say nothing."""
+    known: Float
+    """(P,) Σ Lᵢⱼ Lⱼᵢ over a prompt's pairs, times the parts of their variance that scale."""
+    score: Float
+    """(M, M) Σ of scale² (Q E[δδᵀ] Q − Q) over prompts: twice the score of C."""
+    squares: Float
+    """(M, M) its prompts' squares summed."""
 
 
 def first_prior(columns: Columns) -> Prior:
@@ -83,23 +87,19 @@ def first_prior(columns: Columns) -> Prior:
 
 
 def improve_variances(
-    old: Prior, columns: Columns, moments: list[Moments], means: Float, means_covariance: Float, pace: float
+    old: Prior, columns: Columns, moments: Moments, means: Float, means_covariance: Float, pace: float
 ) -> Prior:
     """The prior after one step of scoring in its two variances; C grows or shrinks as a whole.
 
     means: (M,) of the models. means_covariance: (M, M). pace: the part of the step to take.
     """
-    squares = count = known = 0.0  # of e, the response's own part of strength, over scale
+    part, unknown, fit = old.own_part(columns), columns.model == columns.models, moments.fit
+    squares = old.variance * float((1 + part * (fit - 1)).sum())  # of the response's own part of strength, over scale
+    count, known = float(columns.responses), float(moments.known.sum())
     squares_mean, count_mean, known_mean = _of_means(old, means, means_covariance)
-    for block, seen in zip(columns.blocks, moments, strict=True):
-        part, unknown = old.own_part(block), block.model == columns.models
-        fit = np.einsum("bij,bji->bi", seen.precision, seen.second)  # 1 where the posterior is as the prior says
-        learned = np.einsum("bij,bji,bi,bj->", seen.learned, seen.learned, part, part)
-        squares += old.variance * (1 + part * (fit - 1)).sum()
-        count, known = count + block.slots.size, known + learned
-        squares_mean += old.mean_variance * (1 + (1 - part) * (fit - 1))[unknown].sum()
-        count_mean += unknown.sum()
-        known_mean += (((1 - part) * np.einsum("bii->bi", seen.learned))[unknown] ** 2).sum()
+    squares_mean += old.mean_variance * float((1 + (1 - part) * (fit - 1))[unknown].sum())
+    count_mean += float(unknown.sum())
+    known_mean += float((((1 - part) * moments.learned)[unknown] ** 2).sum())
     variance = scored(old.variance, squares, count, known, LIKELY_VARIANCE, WEIGHT_OF_LIKELY, pace)
     mean_variance = old.mean_variance
     if columns.models:

@@ -24,7 +24,7 @@ WORTH_IT = 0.8
 """Correlations that would be shrunk by more than this part are left at 0."""
 
 
-def open_up(old: Prior, columns: Columns, moments: list[Moments]) -> Prior:
+def open_up(old: Prior, columns: Columns, moments: Moments) -> Prior:
     """The prior with as much correlation and difference of scale as the votes show to be there; from the plain one.
 
     Correlations: noise over signal of the score of C's off-diagonal (Ledoit and Wolf, "A well-conditioned estimator for
@@ -32,9 +32,8 @@ def open_up(old: Prior, columns: Columns, moments: list[Moments]) -> Prior:
     M / (M + P). Scales: the moment estimate of their variance, from scores beyond their information.
     """
     models = columns.models
-    total, squares, _ = _score(old, columns, moments)
     off = ~np.eye(models, dtype=np.bool_)
-    signal, noise = float((total[off] ** 2).sum()), float(squares[off].sum())
+    signal, noise = float((moments.score[off] ** 2).sum()), float(moments.squares[off].sum())
     noise *= 1 + 2 * np.sqrt(2 / max(models * (models - 1) / 2, 1))
     shrinkage = max(noise / signal if signal > noise else 1.0, models / max(models + columns.prompts, 1))
     score, information = _scale_scores(old, columns, moments)
@@ -46,64 +45,43 @@ def open_up(old: Prior, columns: Columns, moments: list[Moments]) -> Prior:
     )
 
 
-def improve_structure(new: Prior, old: Prior, columns: Columns, moments: list[Moments], pace: float) -> Prior:
+def improve_structure(new: Prior, old: Prior, columns: Columns, moments: Moments, pace: float) -> Prior:
     """The prior after one step, or a part of it, in C's shape and the scales. old: as it was for these moments."""
     correlated = _improve_correlations(new, old, columns, moments, pace)
     return _improve_scale(correlated, old, columns, moments, pace)
 
 
-def _score(old: Prior, columns: Columns, moments: list[Moments]) -> tuple[Float, Float, Float]:
-    """(M, M) twice the score of C, its prompts' squares summed, and (M,) the diagonal of what is learned, summed."""
-    models = columns.models
-    total, squares = np.zeros((models + 1) ** 2), np.zeros((models + 1) ** 2)
-    learned = np.zeros(models + 1)
-    for block, seen in zip(columns.blocks, moments, strict=True):
-        scale = np.exp(2 * old.log_scale[block.prompts])[:, None, None]
-        score = scale * (seen.precision @ seen.second @ seen.precision - seen.precision)
-        total += sums(block.pair_of_models, score, (models + 1) ** 2)
-        squares += sums(block.pair_of_models, score**2, (models + 1) ** 2)
-        learned += sums(block.model, np.einsum("bii->bi", seen.learned), models + 1)
-    shape = models + 1, models + 1
-    return total.reshape(shape)[:-1, :-1], squares.reshape(shape)[:-1, :-1], learned[:-1]
-
-
-def _improve_correlations(new: Prior, old: Prior, columns: Columns, moments: list[Moments], pace: float) -> Prior:
+def _improve_correlations(new: Prior, old: Prior, columns: Columns, moments: Moments, pace: float) -> Prior:
     """C after a step that is EM's where every vote is certain, and longer by what the votes leave open."""
     if old.shrinkage >= 1:
         return new
-    score, _, learned = _score(old, columns, moments)
+    learned = sums(columns.model, moments.learned, columns.models + 1)[:-1]
     seen = np.maximum(np.bincount(columns.model, minlength=columns.models + 1)[:-1], 1)
     each = 1 / np.sqrt(seen)
     longer = 1 / max(float(learned.sum() / seen.sum()), 0.75) ** 2  # below twice EM's, so that it never overshoots
     one = np.eye(columns.models)
-    root, inverse = _function(new.covariance, np.sqrt), _function(new.covariance, lambda x: 1 / x)
-    relative = longer * root @ (each[:, None] * score * each) @ root  # of C, in the coordinates where C is 1
+    root, inverse = function(new.covariance, np.sqrt), function(new.covariance, lambda x: 1 / x)
+    relative = longer * root @ (each[:, None] * moments.score * each) @ root  # of C, in the coordinates where C is 1
     target = columns.models / np.trace(inverse) * inverse - one  # towards one variance, of C's harmonic mean
     change = (1 - old.shrinkage) * relative + old.shrinkage * target
     change -= np.trace(change) / columns.models * one  # how large C is, scoring has said
-    free = root @ _function(change, lambda x: 1 + pace * np.clip(x, -0.5, 1.0)) @ root
+    free = root @ function(change, lambda x: 1 + pace * np.clip(x, -0.5, 1.0)) @ root
     return replace(new, variance=float(np.trace(free)) / columns.models, covariance=free)
 
 
-def _function(matrix: Float, of: Callable[[Float], Float]) -> Float:
+def function(matrix: Float, of: Callable[[Float], Float]) -> Float:
     """(M, M) the function of a symmetric matrix: of its eigenvalues."""
     roots, axes = np.linalg.eigh((matrix + matrix.T) / 2)
     value: Float = (axes * of(roots)) @ axes.T
     return value
 
 
-def _scale_scores(old: Prior, columns: Columns, moments: list[Moments]) -> tuple[Float, Float]:
+def _scale_scores(old: Prior, columns: Columns, moments: Moments) -> tuple[Float, Float]:
     """(P,) score and (P,) information of each prompt's log scale."""
-    score, information = np.zeros(columns.prompts), np.zeros(columns.prompts)
-    for block, seen in zip(columns.blocks, moments, strict=True):
-        part = old.own_part(block)
-        fit = np.einsum("bij,bji->bi", seen.precision, seen.second)
-        score[block.prompts] = (part * (fit - 1)).sum(axis=1)
-        information[block.prompts] = 2 * np.einsum("bij,bji,bi,bj->b", seen.learned, seen.learned, part, part)
-    return score, information
+    return columns.per_prompt(old.own_part(columns) * (moments.fit - 1)), 2 * moments.known
 
 
-def _improve_scale(new: Prior, old: Prior, columns: Columns, moments: list[Moments], pace: float) -> Prior:
+def _improve_scale(new: Prior, old: Prior, columns: Columns, moments: Moments, pace: float) -> Prior:
     if not new.scale_variance > 1e-6:
         return replace(new, log_scale=np.zeros_like(new.log_scale), scale_variance=0.0)
     score, information = _scale_scores(old, columns, moments)

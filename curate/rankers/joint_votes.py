@@ -1,7 +1,8 @@
-"""Tie models: the log-chance of a vote and its slopes in the gap and in the tie parameter.
+"""Tie models: the log-chance of a vote.
 
 A vote sees d = the advantage of left in logits (after the annotator's discrimination and bias), and t = the annotator's
-tie parameter. Both models are log-concave in (d, t) together, so that Newton's steps have one answer to go to.
+tie parameter. Both models are log-concave in (d, t) together, so that Newton's steps have one answer to go to; the
+slopes are in joint_kernels.
 """
 
 from __future__ import annotations
@@ -16,26 +17,11 @@ Float = npt.NDArray[np.float64]
 TieModel = Literal["davidson", "rao-kupper"]
 
 
-class Slopes(NamedTuple):
-    """Derivatives of each vote's log-chance, all of the shape of d."""
-
-    d: Float
-    t: Float
-    dd: Float
-    """Not above 0."""
-    dt: Float
-    tt: Float
-    """Not above 0."""
-
-
 class Model(NamedTuple):
-    """A tie model, two functions of d, t and side.
-
-    side: 1 a vote for left, −1 for right, 0 a tie; of d's shape, as t is.
-    """
+    """A tie model."""
 
     log_chance: Callable[[Float, Float, Float], Float]
-    slopes: Callable[[Float, Float, Float], Slopes]
+    """Of d, t and side. side: 1 a vote for left, −1 for right, 0 a tie; of d's shape, as t is."""
 
 
 def davidson(d: Float, t: Float, side: Float) -> Float:
@@ -50,21 +36,6 @@ def davidson(d: Float, t: Float, side: Float) -> Float:
     return log_chance
 
 
-def davidson_slopes(d: Float, t: Float, side: Float) -> Slopes:
-    half = np.abs(d) / 2
-    small, tie = np.exp(-2 * half), np.exp(t - half)  # all three over exp(|d|/2), and so never too large
-    over = 1 / (1 + small + tie)
-    tie *= over
-    lean = np.copysign((1 - small) * over, d)  # chance of left − chance of right
-    return Slopes(
-        d=(side - lean) / 2,
-        t=(side == 0) - tie,
-        dd=(lean**2 + tie - 1) / 4,
-        dt=lean * tie / 2,
-        tt=tie * (tie - 1),
-    )
-
-
 def rao_kupper(d: Float, t: Float, side: Float) -> Float:
     """Log-chance where left is σ(d − t), right σ(−d − t) and a tie what is left, t above 0.
 
@@ -77,45 +48,12 @@ def rao_kupper(d: Float, t: Float, side: Float) -> Float:
     return log_chance
 
 
-def rao_kupper_slopes(d: Float, t: Float, side: Float) -> Slopes:
-    tied = side == 0
-    of_d, of_t = np.where(tied, 1.0, side), np.where(tied, 1.0, -1.0)  # in the first σ; in the second, a tie's: −1, 1
-    first, second = np.exp(_log_sigma(of_d * d + of_t * t)), np.where(tied, np.exp(_log_sigma(t - d)), 1.0)
-    bend, bend2 = first * (1 - first), second * (1 - second)
-    odds = np.where(tied, 1 / np.expm1(2 * t), 0.0)
-    return Slopes(
-        d=of_d * (1 - first) - (1 - second),
-        t=of_t * (1 - first) + (1 - second) + 2 * odds,
-        dd=-bend - bend2,
-        dt=-of_d * of_t * bend + bend2,
-        tt=-bend - bend2 - 4 * odds * (1 + odds),
-    )
-
-
 MODELS: dict[TieModel, Model] = {
-    "davidson": Model(davidson, davidson_slopes),
-    "rao-kupper": Model(rao_kupper, rao_kupper_slopes),
+    "davidson": Model(davidson),
+    "rao-kupper": Model(rao_kupper),
 }
 LEAST_TIE: dict[TieModel, float] = {"davidson": -40.0, "rao-kupper": 1e-6}
 """The tie parameter at which ties as good as never happen."""
-
-
-def log_chance(model: TieModel, d: Float, deviation: Float, t: Float, side: Float, nodes: int) -> Float:
-    """Log-chance averaged over a normal advantage of mean d and this deviation, by Gauss-Hermite quadrature."""
-    total = np.zeros_like(d)
-    for point, share in zip(*quadrature(nodes), strict=True):
-        total += share * MODELS[model].log_chance(d + point * deviation, t, side)
-    return total
-
-
-def gap_slopes(model: TieModel, d: Float, deviation: Float, t: Float, side: Float, nodes: int) -> tuple[Float, Float]:
-    """Slope and curvature in d of ``log_chance``."""
-    first, second = np.zeros_like(d), np.zeros_like(d)
-    for point, share in zip(*quadrature(nodes), strict=True):
-        slopes = MODELS[model].slopes(d + point * deviation, t, side)
-        first += share * slopes.d
-        second += share * slopes.dd
-    return first, second
 
 
 def quadrature(nodes: int) -> tuple[Float, Float]:
