@@ -32,10 +32,13 @@ def rank_intervals(
     tail = (1 - LEVEL) / 2 * DRAWS
     for graphs, matrices in zip(votes.graphs, covariance, strict=True):
         n = graphs.slots.shape[1]
-        normal = np.random.default_rng(0).standard_normal((DRAWS // 2, n))
+        normal = np.random.default_rng(0).standard_normal((n, DRAWS // 2))
         root = np.linalg.cholesky(matrices + 1e-12 * np.trace(matrices, axis1=1, axis2=2)[:, None, None] * np.eye(n))
         counts = rank_counts(
-            strength[graphs.slots], root, np.concatenate([normal, -normal]), component[graphs.slots].astype(np.int64)
+            strength[graphs.slots],
+            root,
+            np.concatenate([normal, -normal], axis=1),
+            component[graphs.slots].astype(np.int64),
         )
         below = np.cumsum(counts, axis=2)  # (B, N, N) draws at this rank or better
         low[graphs.slots] = 1 + (below <= tail).sum(axis=2)
@@ -47,29 +50,32 @@ def rank_intervals(
 def rank_counts(mean: Float, root: Float, normal: Float, component: Int) -> Counts:
     """(B, N, N) how many draws put response i at rank k + 1 within its component.
 
-    mean: (B, N); root: (B, N, N) Cholesky's of the covariance; normal: (S, N) standard normals, used for all prompts.
+    mean: (B, N); root: (B, N, N) Cholesky's of the covariance; normal: (N, S) standard normals, used for all prompts.
     """
     batch, n = mean.shape
+    draws = normal.shape[1]
     counts = np.zeros((batch, n, n), dtype=np.int32)
-    theta = np.zeros(n)
-    better = np.zeros(n, dtype=np.int64)
-    for b in range(batch):
-        for s in range(normal.shape[0]):
-            for i in range(n):
-                at = mean[b, i]
-                for k in range(i + 1):
-                    at += root[b, i, k] * normal[s, k]
-                theta[i] = at
-                better[i] = 0
-            for i in range(n):
-                for j in range(i):
-                    if component[b, i] == component[b, j]:
-                        if theta[j] > theta[i]:
-                            better[i] += 1
-                        else:
-                            better[j] += 1
-            for i in range(n):
-                counts[b, i, better[i]] += 1
+    theta, better = np.empty((n, draws)), np.empty((n, draws))
+    for b in range(batch):  # the draws are the innermost loop: processors take several at a time
+        for i in range(n):
+            at, ahead = theta[i], better[i]
+            for s in range(draws):
+                at[s], ahead[s] = mean[b, i], 0.0
+            for k in range(i + 1):
+                part, drawn = root[b, i, k], normal[k]
+                for s in range(draws):
+                    at[s] += part * drawn[s]
+        for i in range(n):
+            for j in range(i):
+                if component[b, i] == component[b, j]:
+                    one, other, ahead_one, ahead_other = theta[i], theta[j], better[i], better[j]
+                    for s in range(draws):
+                        wins = 1.0 if other[s] > one[s] else 0.0
+                        ahead_one[s] += wins
+                        ahead_other[s] += 1.0 - wins
+        for i in range(n):
+            for s in range(draws):
+                counts[b, i, int(better[i, s])] += 1
     return counts
 
 

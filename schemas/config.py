@@ -78,7 +78,9 @@ class FeedbackArcSetConfig(Document):
 
     max_states: Annotated[int, Field(gt=0)] = 200_000
     """Subsets the search may hold for one connected component before linear programs take over."""
-    max_nodes: Annotated[int, Field(gt=0)] = 300
+    solver: Literal["search", "integer-program"] = "search"
+    """integer-program: HiGHS through cvxpy on every prompt, a check on the search some hundred times as slow."""
+    max_nodes: Annotated[int, Field(gt=0)] = 50
     """Linear programs for one component, where the subsets are too many: a count, so that no result depends on time."""
 
 

@@ -21,7 +21,7 @@ def plain_counts(mean: np.ndarray, root: np.ndarray, normal: np.ndarray, compone
     batch, n = mean.shape
     counts = np.zeros((batch, n, n), dtype=np.int32)
     for b in range(batch):
-        for z in normal:
+        for z in normal.T:
             place = ranks(np.array(mean[b] + root[b] @ z), component[b]) - 1
             counts[b, np.arange(n), place] += 1
     return counts
@@ -31,7 +31,7 @@ def test_counts_of_ranks_are_those_of_the_draws() -> None:
     rng = np.random.default_rng(0)
     square = rng.normal(0, 1, (4, 5, 5))
     root = np.linalg.cholesky(square @ square.swapaxes(1, 2))
-    mean, normal = rng.normal(0, 1, (4, 5)), rng.normal(0, 1, (50, 5))
+    mean, normal = rng.normal(0, 1, (4, 5)), rng.normal(0, 1, (5, 50))
     component = np.array([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 1, 2, 3, 4], [0, 0, 1, 1, 1]])
     assert (rank_counts(mean, root, normal, component) == plain_counts(mean, root, normal, component)).all()
 

@@ -112,6 +112,15 @@ def test_branch_and_bound_branches_where_the_relaxation_has_a_gap() -> None:
     assert full.steps == against(net, full.order) == least
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_integer_program_that_can_be_asked_for_finds_the_same_cost(seed: int) -> None:
+    votes = votes_from_wins(random_wins(9, 1.0, seed), random_wins(1, 1.0, seed), random_wins(2, 3.0, seed))
+    search, program = FeedbackArcSet()(votes), FeedbackArcSet(solver="integer-program")(votes)
+    assert program.solved.all()
+    assert program.cost == pytest.approx(search.cost)
+    assert program.bound == pytest.approx(search.bound)
+
+
 @pytest.mark.parametrize("programs", [1, 3, 10, 30])
 def test_branch_and_bound_claims_no_more_than_it_proved(programs: int) -> None:
     """Its budget ends on the way: the bound stays below the optimum, which the subsets know."""

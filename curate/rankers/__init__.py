@@ -23,6 +23,7 @@ def _feedback_arc_set(config: DenoiseConfig) -> FeedbackArcSet:
     return FeedbackArcSet(
         max_states=config.feedback_arc_set.max_states,
         max_nodes=config.feedback_arc_set.max_nodes,
+        solver=config.feedback_arc_set.solver,
         ridge=config.bradley_terry.ridge,
     )
 

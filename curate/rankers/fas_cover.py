@@ -93,7 +93,7 @@ class CoverProgram:
         """The last multipliers as a packing in the best order known, each cut to what its arcs have left."""
         place = np.argsort(self.order)
         left = self.weight.copy()
-        places = np.full((len(self.amount), max(len(cycle) for cycle in self.cycles)), -1)
+        places = np.full((len(self.amount), max((len(cycle) for cycle in self.cycles), default=0)), -1)
         kept = np.zeros(len(self.amount))
         for c in np.flatnonzero(self.amount):
             arcs = list(self.cycles[c])
@@ -110,10 +110,11 @@ class CoverProgram:
 
     def certify(self, node: Node) -> float:
         """The lower bound that the multipliers prove for the orders of a node; 0 where it cannot be summed exactly."""
-        length = np.array([len(cycle) for cycle in self.cycles[: len(self.amount)]])
+        cycles = self.cycles[: len(self.amount)]
+        length = np.array([len(cycle) for cycle in cycles], dtype=np.int64)
         if self.amount @ length > EXACT:
             return 0.0
-        arcs = np.concatenate(self.cycles[: len(self.amount)])
+        arcs = np.concatenate([np.zeros(0, dtype=np.int64), *cycles])
         reduced = self.weight - np.bincount(arcs, np.repeat(self.amount, length), len(self.weight))
         return float(self.amount.sum() + np.where(reduced < 0, node.high * reduced, node.low * reduced).sum())
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,8 @@ from curate.rankers.fas_search import Index, against, arrange
 from curate.rankers.fas_weights import Weights, steps_proved, weigh
 from curate.rankers.result import TIE_DECIMALS, ranking_of
 from curate.votes import VoteArrays
+
+Solver = Literal["search", "integer-program"]
 
 TOLERANCE = 1e-7
 """Cost and bound meet when they differ by no more than this part of the prompt's vote weight."""
@@ -55,8 +58,11 @@ class FeedbackArcSet:
 
     max_states: int = 200_000
     """Subsets that the dynamic program may hold for one component of a prompt."""
-    max_nodes: int = 300
+    max_nodes: int = 50
     """Linear programs that may be solved for one component, where the subsets are too many."""
+    solver: Solver = "search"
+    """integer-program: HiGHS through cvxpy on every prompt instead, bounds by its own word; among optimal orders it
+    takes any."""
     ridge: float = 0.1
     """Precision of the prior of the Bradley-Terry strengths that choose among optimal orders, 1 / logits²."""
 
@@ -77,12 +83,26 @@ class FeedbackArcSet:
         # All that follows sees the responses in Bradley-Terry's order, whatever numbers they came with.
         number = np.broadcast_to(np.arange(wins.shape[1]), strength.shape)
         start = np.lexsort((number, -wins.sum(axis=2), -strength))
+        if self.solver == "integer-program":
+            return self._by_program(wins, strength, start)
         first_try = min(FIRST_TRY, self.max_states)
         scores, bound, is_open = _solve_easy(wins, strength, start, first_try)
         for b in np.flatnonzero(is_open):
             arranged, mine = arrange(wins[b], start[b]), strength[b, start[b]]
             weights = weigh(arranged, mine)
             order, steps = self._solve_hard(weights, first_try)
+            scores[b, start[b]], bound[b] = conclude(arranged, mine, weights, order, steps)
+        return scores, bound
+
+    def _by_program(self, wins: Float, strength: Float, start: Index) -> tuple[Float, Float]:
+        """The same by the integer program."""
+        from curate.rankers.fas_integer import order_by_program
+
+        scores, bound = np.empty(strength.shape), np.empty(len(wins))
+        for b in range(len(wins)):
+            arranged, mine = arrange(wins[b], start[b]), strength[b, start[b]]
+            weights = weigh(arranged, mine)
+            order, steps = order_by_program(weights.whole)
             scores[b, start[b]], bound[b] = conclude(arranged, mine, weights, order, steps)
         return scores, bound
 
