@@ -23,10 +23,11 @@ lint: $(VENV)/installed-dev
 
 # Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
 bench: $(VENV)/installed-bench
-	$(BIN)/python benchmarks/ingest.py
-	$(BIN)/python benchmarks/speed.py $(if $(DATA),--votes $(DATA))
-	$(BIN)/python benchmarks/calibration.py
-	$(BIN)/python benchmarks/accuracy.py --prompts 100 --seeds 2
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
+	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.accuracy --quick $(if $(DATA),&& $(BIN)/python -m benchmarks.accuracy --votes $(DATA))
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m cli.reference > docs/cli.md

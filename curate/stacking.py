@@ -16,17 +16,19 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from curate.denoise import SINGLE_RANKERS
+from curate.denoise import SINGLE_RANKERS, asked_for
 from curate.rankers.result import TIE_DECIMALS
 from curate.rankers.stack import Stack
 from curate.validation import HeldOut, hold_out, scores, units
 from curate.votes import VoteArrays
-from schemas.config import DenoiseConfig, MethodName
+from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import HoldOut, MethodScore
 
 PULL = 1.0
 """Precision of the normal prior of the weights around an equal share of 1, in votes' information: it decides only where
 rankers agree so closely, or votes are so few, that the votes do not."""
+FOR_REFERENCE: frozenset[RankerName] = frozenset({"crowd-bt"})
+"""Not asked unless the config names it: it costs more than all others, and the joint model sees what it sees."""
 LEAST = 0.01
 """Weights below this are 0."""
 
@@ -65,7 +67,8 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
     by: HoldOut = "annotator" if people >= 2 * auto.folds else "vote"
     unit = units(sample, by)
     if int(unit.max(initial=-1)) + 1 >= auto.folds:
-        held = hold_out(sample, unit, config, folds=auto.folds, seed=auto.seed, progress=progress)
+        leave_out = FOR_REFERENCE - asked_for(config)
+        held = hold_out(sample, unit, config, folds=auto.folds, seed=auto.seed, leave_out=leave_out, progress=progress)
         if len(held.vote):
             held, stack = with_stack(held)
             cluster = unit if by == "annotator" else sample.response_prompt[sample.left].astype(np.int64)

@@ -7,7 +7,7 @@ more), since scores always agree too well with the votes they were made from. No
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -109,9 +109,10 @@ def hold_out(
     *,
     folds: int,
     seed: int,
+    leave_out: Collection[RankerName] = (),
     progress: Callable[[str, int, int], None],
 ) -> HeldOut:
-    """Every method's log odds for each decisive vote, from the votes of the other folds.
+    """Every method's log odds for each decisive vote, from the votes of the other folds; but for those to leave out.
 
     unit: (V,) as of ``units``, at least as many as folds. A vote is left out where its training votes do not rank its
     prompt, or do not connect its two responses.
@@ -124,7 +125,7 @@ def hold_out(
         progress(f"fold {k + 1}", k, folds)
         train = np.flatnonzero(fold != k)
         part = deal(unit[train], folds, rng)
-        answers.append(_answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config))
+        answers.append(_answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config, leave_out))
     vote = np.concatenate([answer.vote for answer in answers])
     names = list(answers[0].odds)
     return HeldOut(
@@ -268,13 +269,15 @@ class _Fitted:
         return gap
 
 
-def _fit(votes: VoteArrays, config: DenoiseConfig, *, joint: bool) -> _Fitted:
+def _fit(votes: VoteArrays, config: DenoiseConfig, leave_out: Collection[RankerName], *, joint: bool) -> _Fitted:
     """All methods on these votes; the joint model, which costs most, where asked for or a member of the ensemble."""
     coverage = cover(votes, config)
     used = votes.of_prompts(coverage.used)
     rankings: dict[RankerName, Ranking] = {}
     fit = None
     for name in rankers_of(votes, config):
+        if name in leave_out:
+            continue
         ranker = build(name, config)
         if not isinstance(ranker, Joint):
             rankings[name] = ranker(used)
@@ -298,18 +301,20 @@ class _Answers(NamedTuple):
     slopes: dict[RankerName, float]
 
 
-def _answers(votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig) -> _Answers:
+def _answers(
+    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig, leave_out: Collection[RankerName]
+) -> _Answers:
     """The held votes that the training votes compare, and each method's log odds and order for them.
 
     train, held: places of votes. part: (train,) those of part 0 are for the slopes, which are fitted to them by the
     scores of the others.
     """
-    fitted = _fit(votes.of_votes(train), config, joint=True)
+    fitted = _fit(votes.of_votes(train), config, leave_out, joint=True)
     assert fitted.joint is not None
     held = held[fitted.compares(votes.of_votes(held))]
     asked = votes.of_votes(held).of_prompts(fitted.used)
 
-    inner = _fit(votes.of_votes(train[part != 0]), config, joint=False)
+    inner = _fit(votes.of_votes(train[part != 0]), config, leave_out, joint=False)
     tuning = train[(part == 0) & np.isin(votes.outcome[train], [LEFT, RIGHT])]
     tuning = tuning[inner.compares(votes.of_votes(tuning))]
     shown = votes.of_votes(tuning).of_prompts(inner.used)

@@ -84,5 +84,6 @@ def add_prompts(store: Store, prompts: list[Ranked], *, order: int = 0) -> None:
         )
         store.execute(
             "INSERT INTO rankings SELECT k.run_id, k.prompt_id, response_id, component, rank, score, strength, "
-            "strength_se, covariance, best_rank, worst_rank FROM new_rows k JOIN new_stats s USING (prompt_id) WHERE status IN ('ranked', 'disconnected')"
+            "strength_se, covariance, best_rank, worst_rank FROM new_rows k JOIN new_stats s USING (prompt_id) "
+            "WHERE status IN ('ranked', 'disconnected')"
         )

@@ -279,7 +279,7 @@ def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_spe
     assert report.auto is not None
     assert (report.auto.by, report.auto.folds, report.auto.prompts) == ("annotator", 5, 12)
     assert {score.method for score in report.auto.methods} == {
-        *("bradley-terry", "pagerank", "rate-pagerank", "feedback-arc-set", "weighted-feedback-arc-set", "crowd-bt"),
+        *("bradley-terry", "pagerank", "rate-pagerank", "feedback-arc-set", "weighted-feedback-arc-set"),
         *("win-rate", "borda", "joint", "ensemble", "stack"),
     }
     assert all(weight > 0 for weight in report.auto.weights.values())

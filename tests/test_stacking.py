@@ -119,7 +119,7 @@ def test_choosing_holds_out_whole_annotators_and_looks_at_no_more_prompts_than_t
     config = DenoiseConfig(auto=AutoConfig(prompts=15))
     choice = choose(world(), config, progress=quiet)
     assert (choice.by, choice.prompts) == ("annotator", 15)
-    assert {"stack", "ensemble", "joint", "crowd-bt", "pagerank"} <= {score.method for score in choice.methods}
+    assert {"stack", "ensemble", "joint", "pagerank"} <= {score.method for score in choice.methods}
     assert [score.log_loss for score in choice.methods] == sorted(score.log_loss for score in choice.methods)
     assert choice.votes <= 15 * 28
     assert choose(world(), config, progress=quiet) == choice
@@ -130,7 +130,7 @@ def test_anonymous_votes_are_held_out_one_by_one() -> None:
     anonymous = replace(votes, annotator=np.full_like(votes.annotator, -1), annotators=())
     choice = choose(anonymous, DenoiseConfig(), progress=quiet)
     assert choice.by == "vote"
-    assert "crowd-bt" not in {score.method for score in choice.methods}
+    assert "weighted-feedback-arc-set" not in {score.method for score in choice.methods}
 
 
 def test_with_nothing_to_hold_out_the_joint_model_is_taken() -> None:
