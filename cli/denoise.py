@@ -84,7 +84,9 @@ def tell_denoise(report: DenoiseReport) -> None:
         who = plural(report.spammers, "likely spammer")
         say(f"  {plural(report.left_out, 'vote')} of {who} left out")
     design = report.design
-    say(f"  votes: {design.design}, {design.coverage:.0%} of the pairs; counts and strength {design.association:+.2f}")
+    if report.votes:
+        counts = f"counts and strength {design.association:+.2f}"
+        say(f"  votes: {design.design}, {design.coverage:.0%} of the pairs; {counts}")
     if design.design == "adaptive":
         say(f"  note: {design.words}")
     say(f"  {plural(report.prompts, 'prompt')}: {listed(report.status)}")
@@ -95,7 +97,7 @@ def tell_denoise(report: DenoiseReport) -> None:
         say(f"  {report.contradicted:.1%} of the vote weight goes against the orders; {triads}")
         say(f"  feedback arc set proved optimal for {report.proved:,} of {ranked:,} prompts (gap {report.gap:g})")
     if report.expected_tau is not None:
-        say(f"  expected Kendall tau to the truth {report.expected_tau:.3f}")
+        say(f"  expected Kendall tau to the truth {report.expected_tau:.3f}, by the joint model")
     members = set(report.weights)
     for pair, tau in report.agreement.items():
         if tau is not None and members.issuperset(pair.split(" ~ ")):

@@ -77,7 +77,7 @@ def tell_plan(report: PlanReport) -> None:
         for ours, other in zip(report.planned, report.random, strict=True)
     ]
     put_table(header, rows)
-    say("expected accuracy with so many of these votes, and with as many on random pairs")
+    say("expected accuracy with a plan of so many votes, and with as many on random pairs")
     on = f"{plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}"
     say(f"{report.out}: {plural(report.votes, 'vote')} to ask on {on}" + ("" if report.written else ", as it was"))
     for warning in report.warnings:

@@ -7,9 +7,9 @@ the same). Who is drawn twice has votes of twice the weight (Efron and Tibshiran
 
 The draws are not ranked one after another: they are stacked as prompts of their own into one VoteArrays, each with
 annotators of its own, and the ranker runs once for many of them. That is right for every ranker that learns about
-prompts one by one, and for those that judge annotators (``crowd-bt`` and ``weighted-feedback-arc-set``, but that its
-prior, the accuracy of all votes together, is that of all draws in a stack). The joint ranker's priors and models are
-those of a world, so that it runs once a draw.
+prompts one by one, and for ``weighted-feedback-arc-set``, but that its prior, the accuracy of all votes together, is
+that of all draws in a stack. The joint ranker's priors and models are those of a world, and CrowdBT's steps go on until
+the slowest annotator of all rests: these two run once a draw.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Ranker
+from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble
 from curate.rankers.joint import Joint
 from curate.rankers.ranks import ranks
@@ -123,4 +124,4 @@ def _pools(ranker: Ranker) -> bool:
     """Whether what it learns of a prompt is about others."""
     if isinstance(ranker, Ensemble):
         return any(_pools(member) for _, member, _ in ranker.members)
-    return isinstance(ranker, Joint)
+    return isinstance(ranker, Joint | CrowdBT)

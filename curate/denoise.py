@@ -148,8 +148,8 @@ def rank_all(
 def intervals(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> tuple[Int, Int]:
     """(R,) best and (R,) worst rank of each response's 90% interval, counted within components.
 
-    Where the joint model has a part in the method, these are of its posterior; else people are drawn again and the
-    method ranks anew (curate.bootstrap).
+    Of the stack, and of an ensemble with the joint model among its members, these are the joint posterior's, as of the
+    joint model itself; else people are drawn again and the method ranks anew (curate.bootstrap).
     """
     votes, joint = denoised.votes, denoised.joint
     if method == "joint" or method == "stack" or (method == "ensemble" and config.weights.get("joint", 0) > 0):
@@ -158,11 +158,17 @@ def intervals(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> 
     return rank_interval(rank_draws(votes, build(method, config), group=group, seed=0), LEVEL)
 
 
-def without_spammers(votes: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, npt.NDArray[np.bool_]]:
-    """The votes but for those of likely spammers (above ``config.max_spammer``), and (A,) who these are."""
-    if config.max_spammer >= 1 or not votes.annotators:
+def without_spammers(
+    votes: VoteArrays, judged: VoteArrays, config: DenoiseConfig
+) -> tuple[VoteArrays, npt.NDArray[np.bool_]]:
+    """The votes but for those of likely spammers (above ``config.max_spammer``), and (A,) who these are.
+
+    judged: the votes by which people are judged, those of all prompts.
+    """
+    if config.max_spammer >= 1 or not judged.annotators:
         return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
-    spammer = spam_probability(Joint(ties=config.joint.ties).fit(votes)) > config.max_spammer
+    likely = spam_probability(Joint(ties=config.joint.ties).fit(judged)) > config.max_spammer
+    spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
 
 

@@ -53,7 +53,7 @@ def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
         suspected = f"a spammer with probability {spammer:.2f}"
         unseeing = [suspected] if spammer >= SPAMMER_FROM and not meets[a] else []
         if found.votes[a] < ENOUGH_VOTES:
-            verdict = Verdict("too few votes", f"{found.votes[a]:.0f} votes say too little")
+            verdict = Verdict("too few votes", f"fewer than {ENOUGH_VOTES} votes say too little")
         elif why := unseeing + [on_gold] * bool(blind[a]):
             verdict = Verdict("drop", "; ".join(why))
         elif why := _faults(found, a) + [on_gold] * bool(low[a]):

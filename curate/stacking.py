@@ -73,7 +73,10 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
             held, stack = with_stack(held)
             cluster = unit if by == "annotator" else sample.response_prompt[sample.left].astype(np.int64)
             methods = scores(held, cluster[held.vote])
-            return Choice(chosen(methods), stack, by, len(sample.prompts), len(held.vote), methods)
+            method = chosen(methods)
+            if method == "stack" and len(stack.members) == 1:
+                (method,) = stack.members  # it has that ranker's order
+            return Choice(method, stack, by, len(sample.prompts), len(held.vote), methods)
     return Choice("joint", None, by, len(sample.prompts), 0, ())
 
 

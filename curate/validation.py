@@ -234,8 +234,10 @@ def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, fl
 def calibration_error(odds: Float, left: Bool, weight: Float) -> float:
     """ECE: the mean distance between chance and share of left over BINS bins of equal weight, sorted by chance.
 
-    Naeini, Cooper and Hauskrecht, 2015, with equal-count bins. Above 0 by chance alone, the more the fewer votes.
+    Naeini, Cooper and Hauskrecht, 2015, with equal-count bins. Above 0 by chance alone, the more the fewer votes. Every
+    vote enters both ways round: which response is named first must not count (a ranking's winners always are).
     """
+    odds, left, weight = np.r_[odds, -odds], np.r_[left, ~left], np.r_[weight, weight]
     order = np.argsort(odds, kind="stable")
     w = weight[order]
     place = (np.cumsum(w) - w / 2) / w.sum()  # in (0, 1)

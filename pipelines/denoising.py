@@ -42,6 +42,10 @@ def denoise(
         progress("reading votes", 0, 0)
         loaded = load_votes(opened, prompts=config.prompts, both_bad=config.both_bad)
         document, inputs = config.model_dump(mode="json"), {"votes": loaded.digest}
+        judged = loaded
+        if config.prompts and config.max_spammer < 1:
+            judged = load_votes(opened, both_bad=config.both_bad)
+            inputs["judged"] = judged.digest
         # The batches are written down but make no other run: it is the votes that count, not how they came.
         batches = opened.batches()["batch_id"].to_list()
         run = Run(
@@ -55,7 +59,7 @@ def denoise(
         done = recall(opened, run.run_id)
         if done is not None:
             return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})
-        votes, spammers = without_spammers(loaded.votes, config)
+        votes, spammers = without_spammers(loaded.votes, judged.votes, config)
         coverage = cover(votes, config)
         choice = choose(votes.of_prompts(coverage.used), config, progress=progress) if config.ranker == "auto" else None
         method = choice.method if choice else cast("MethodName", config.ranker)
@@ -104,16 +108,17 @@ def _ids(votes: VoteArrays) -> list[pl.Series]:
 
 def _rankings(result: _Result) -> pl.DataFrame:
     denoised, joint = result.denoised, result.denoised.joint
+    rank = ranks(result.final.scores, denoised.group)
     low, high = intervals(denoised, result.method, result.config)
     return pl.DataFrame(_ids(denoised.votes)).with_columns(
         component=denoised.component.astype(np.int32),
-        rank=ranks(result.final.scores, denoised.group).astype(np.int32),
+        rank=rank.astype(np.int32),
         score=result.final.scores,
         strength=joint.strength,
         strength_se=joint.deviation,
         covariance=_covariance_rows(denoised),
-        best_rank=low.astype(np.int32),
-        worst_rank=high.astype(np.int32),
+        best_rank=np.minimum(low, rank).astype(np.int32),  # an interval holds the rank that it is of
+        worst_rank=np.maximum(high, rank).astype(np.int32),
     )
 
 
@@ -267,7 +272,11 @@ def _warnings(result: _Result) -> list[str]:
     unproved = int((~denoised.rankings["feedback-arc-set"].solved).sum())
     warnings = []
     if result.choice is not None and result.choice.stack is None:
-        warnings.append("too few votes to hold any out: nothing speaks for one ranker or another; joint is taken")
+        warnings.append("no vote could be held out: nothing speaks for one ranker or another; joint is taken")
+    if result.choice is not None and result.choice.methods and result.choice.methods[0].log_loss >= math.log(2):
+        warnings.append(
+            "no method foretells held-out votes better than a coin: intervals and expected tau rest on the model alone"
+        )
     if apart:
         warnings.append(
             f"not connected: {apart} of the prompts; their responses are ranked only within what votes connect"

@@ -121,7 +121,8 @@ def _ceiling(drawn: Drawn) -> dict[str, float] | None:
     if not len(drawn.scores):
         return None
     low, high = np.quantile(drawn.scores, [0.05, 0.95])
-    return Ceiling(mean=drawn.items["confidence"].mean(), low=low, high=high).model_dump()
+    mean = float(drawn.items.select(pl.col("confidence").mean()).item())
+    return Ceiling(mean=mean, low=min(low, mean), high=max(high, mean)).model_dump()
 
 
 def _floor(items: pl.DataFrame) -> float | None:

@@ -34,7 +34,7 @@ def validate(
     Standard errors take prompts for independent; where by is "annotator", annotators instead (each anonymous vote or
     ranking is then one of its own). With few of them (a dozen prompts) they are rough. The store is only read.
     splits: random halvings of the votes for the reliability of the orders; 0 leaves it out.
-    Raises UsageError for fewer than two folds or 0 splits, CurateError where the votes cannot be dealt or no held-out
+    Raises UsageError for fewer than two folds or splits below 0, CurateError where votes cannot be dealt or no held-out
     vote can be scored.
     """
     if folds < 2:
@@ -49,7 +49,7 @@ def validate(
     if number < folds:
         raise CurateError(
             f"{store_path}: too few votes for {folds} folds: by {by} they are {number} to hold out whole",
-            hint="ask for fewer folds, or hold out by vote",
+            hint="ask for fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
         )
     held = hold_out(votes, unit, config, folds=folds, seed=seed, progress=progress)
     if not len(held.vote):

@@ -63,7 +63,7 @@ class IngestConfig(Document):
 class BradleyTerryConfig(Document):
     """Hyperparameters of the Bradley-Terry ranker."""
 
-    ridge: Annotated[float, Field(gt=0)] = 0.1
+    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     """Precision of the normal prior on strengths, 1 / logits²."""
 
 
@@ -107,7 +107,7 @@ class DenoiseConfig(Document):
 
     ranker: RankerChoice = "auto"
     """Whose order becomes the ranking."""
-    weights: dict[RankerName, Annotated[float, Field(ge=0)]] = {
+    weights: dict[RankerName, Annotated[float, Field(ge=0, le=1e6)]] = {
         "bradley-terry": 1.0,
         "pagerank": 1.0,
         "feedback-arc-set": 1.0,
@@ -176,7 +176,7 @@ class SimulateConfig(Document):
     prompts: Annotated[int, Field(ge=1)] = 450
     models: Annotated[int, Field(ge=2)] = 19
     annotators: Annotated[int, Field(ge=1)] = 120
-    votes_per_pair: Annotated[float, Field(gt=0)] = 1.0
+    votes_per_pair: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Mean votes on each pair of each prompt, each by another annotator: 1.1 is one on every pair and a second on a
     tenth of them; below 1, pairs are left out. Which ones is random (but see design), how many is not."""
     model_spread: Annotated[float, Field(ge=0, le=100)] = 1.0

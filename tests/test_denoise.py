@@ -7,10 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 import curate
 from pipelines import denoise, ingest
-from schemas.config import DenoiseConfig
+from schemas.config import DenoiseConfig, RankerName
 from schemas.errors import CurateError
 
 HEADER = "prompt_id,left,right,winner,annotator_id\n"
@@ -294,7 +295,7 @@ def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_spe
 def test_a_store_too_small_to_hold_anything_out_is_ranked_by_the_joint_model_and_says_so(tmp_path: Path) -> None:
     report = denoise(store_of(tmp_path, "p a b left u", "p b c left v"))
     assert (report.method, report.auto) == ("joint", None)
-    assert any("too few votes to hold any out" in warning for warning in report.warnings)
+    assert any("no vote could be held out" in warning for warning in report.warnings)
 
 
 def test_likely_spammers_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
@@ -335,3 +336,32 @@ def test_covariances_stand_in_the_order_of_response_ids_and_have_the_standard_er
             assert len(row) == prompt.height
             assert row[i] ** 0.5 == pytest.approx(prompt["strength_se"][i], rel=1e-6)
             assert row == pytest.approx([other[i] for other in square])
+
+
+def test_people_are_judged_by_all_their_votes_whatever_prompts_are_asked_for(tmp_path: Path) -> None:
+    path = crowd(tmp_path, spammers=4)
+    report = denoise(path, config=DenoiseConfig(max_spammer=0.5, prompts=("p00",)))
+    assert (report.spammers, report.left_out) == (4, 40)
+
+
+@pytest.mark.parametrize("weights", [{"pagerank": 1.0, "joint": 0.01}, {"feedback-arc-set": 1.0}, {"win-rate": 1.0}])
+def test_an_interval_holds_its_rank(tmp_path: Path, weights: dict[RankerName, float]) -> None:
+    path = crowd(tmp_path, people=4)
+    denoise(path, config=DenoiseConfig(ranker="ensemble", weights=weights))
+    frame = rankings(path)
+    assert frame.filter((pl.col("best_rank") > pl.col("rank")) | (pl.col("worst_rank") < pl.col("rank"))).is_empty()
+
+
+def test_votes_that_nothing_foretells_are_called_so(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[i + 1 :]]
+    rows = [
+        f"p{p} {a} {b} {dice.choice(['left', 'right'])} u{n}" for p in range(6) for a, b in pairs for n in range(12)
+    ]
+    report = denoise(store_of(tmp_path, *rows))
+    assert any("better than a coin" in warning for warning in report.warnings)
+
+
+def test_an_infinite_weight_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        DenoiseConfig(ranker="ensemble", weights={"bradley-terry": float("inf")})

@@ -161,6 +161,17 @@ def test_calibration_is_the_distance_between_chance_and_share() -> None:
     assert calibration_error(np.where(left, 40.0, -40.0), left, np.ones(1000)) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_calibration_does_not_ask_which_response_is_named_first() -> None:
+    dice = np.random.default_rng(0)
+    odds = dice.normal(0, 1.5, 20_000)
+    left = dice.random(20_000) < expit(odds)
+    winner_first = np.where(left, odds, -odds)
+    assert calibration_error(odds, left, np.ones(20_000)) < 0.02
+    assert calibration_error(winner_first, np.ones(20_000, dtype=np.bool_), np.ones(20_000)) == pytest.approx(
+        calibration_error(odds, left, np.ones(20_000)), abs=1e-6
+    )
+
+
 # The joint model's own chances.
 
 

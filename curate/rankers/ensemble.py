@@ -66,5 +66,5 @@ def places_of(scores: Float, group: Labels) -> Float:
 
 
 def _check_weights(weights: Sequence[float]) -> None:
-    if not weights or min(weights) < 0 or not sum(weights) > 0:
+    if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise ValueError(f"the ensemble's weights are {list(weights)}; they must be at least 0 and not all 0")
