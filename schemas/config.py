@@ -80,7 +80,7 @@ class FeedbackArcSetConfig(Document):
     """Subsets the search may hold for one connected component before linear programs take over."""
     solver: Literal["search", "integer-program"] = "search"
     """integer-program: HiGHS through cvxpy on every prompt, a check on the search some hundred times as slow."""
-    max_nodes: Annotated[int, Field(gt=0)] = 50
+    max_nodes: Annotated[int, Field(gt=0)] = 100
     """Linear programs for one component, where the subsets are too many: a count, so that no result depends on time."""
 
 

@@ -45,7 +45,7 @@ Solver = Literal["search", "integer-program"]
 
 TOLERANCE = 1e-7
 """Cost and bound meet when they differ by no more than this part of the prompt's vote weight."""
-FIRST_TRY = 10_000
+FIRST_TRY = 5_000
 """Subsets allowed to a component before a linear program is asked for better cycles."""
 
 
@@ -58,7 +58,7 @@ class FeedbackArcSet:
 
     max_states: int = 200_000
     """Subsets that the dynamic program may hold for one component of a prompt."""
-    max_nodes: int = 50
+    max_nodes: int = 100
     """Linear programs that may be solved for one component, where the subsets are too many."""
     solver: Solver = "search"
     """integer-program: HiGHS through cvxpy on every prompt instead, bounds by its own word; among optimal orders it
