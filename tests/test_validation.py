@@ -15,6 +15,7 @@ from scipy.special import expit
 from cli.validate import tell_validate
 from cli.validate import validate as command
 from curate.denoise import SINGLE_RANKERS
+from curate.odds import fit_slope, joint_odds
 from curate.rankers import BradleyTerry
 from curate.rankers.joint import Joint
 from curate.rankers.joint_votes import TieModel
@@ -23,9 +24,7 @@ from curate.validation import (
     HeldOut,
     calibration_error,
     deal,
-    fit_slope,
     hold_out,
-    joint_odds,
     mean_and_error,
     units,
 )
