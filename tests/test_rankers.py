@@ -41,7 +41,7 @@ def test_build_hands_on_the_hyperparameters() -> None:
     assert build("bradley-terry", config) == BradleyTerry(ridge=0.7)
     assert repr(build("pagerank", config)) == "PageRank(damping=0.6)"
     assert repr(build("rate-pagerank", config)) == "RatePageRank(damping=0.6)"
-    inner = "FeedbackArcSet(max_states=5, max_nodes=6, ridge=0.7)"
+    inner = "FeedbackArcSet(max_states=5, max_nodes=6, solver='search', ridge=0.7)"
     assert repr(build("feedback-arc-set", config)) == inner
     assert repr(build("weighted-feedback-arc-set", config)) == f"WeightedFeedbackArcSet(inner={inner})"
     crowd = build("crowd-bt", config)
