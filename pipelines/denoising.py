@@ -54,7 +54,7 @@ def denoise(
             config=document,
             inputs={**inputs, "batches": batches},
             code_version=code_version(),
-            seed=None,
+            seed=config.auto.seed if config.ranker == "auto" else None,
         )
         done = recall(opened, run.run_id)
         if done is not None:
