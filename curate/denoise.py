@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +20,7 @@ from curate.rankers.stack import Stack
 from curate.votes import BOTH_BAD, TIE, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
 
-SINGLE_RANKERS: tuple[RankerName, ...] = (
-    "bradley-terry",
-    "pagerank",
-    "rate-pagerank",
-    "feedback-arc-set",
-    "weighted-feedback-arc-set",
-    "crowd-bt",
-    "win-rate",
-    "borda",
-    "joint",
-)
+SINGLE_RANKERS: tuple[RankerName, ...] = tuple(name for name in get_args(RankerName) if name != "ensemble")
 """The rankers that an ensemble may have as members."""
 OF_ANNOTATORS: tuple[RankerName, ...] = ("weighted-feedback-arc-set", "crowd-bt")
 """Those that without annotators are feedback-arc-set and bradley-terry once more, and that cost the most."""
