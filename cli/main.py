@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our matrices are small: threads only make them wait for each other
 
 from importlib.util import find_spec
@@ -17,12 +18,12 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, export, ingest, plan, simulate, status, validate
+from cli import annotators, denoise, evaluate, export, ingest, plan, serve, simulate, status, train, validate
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
     name="curate",
-    help="From raw pairwise votes on video questions to rankings one can trust, and those into shards.",
+    help="From raw pairwise votes on video questions to rankings one can trust, shards and a reward model.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -41,6 +42,11 @@ COMMANDS = (
     simulate.simulate,
     simulate.compare,
     validate.validate,
+    train.train,
+    train.merge,
+    evaluate.evaluate,
+    evaluate.score,
+    serve.serve,
     status.status,
     status.run,
 )

@@ -41,6 +41,12 @@ def simulate(
     left_bias: Annotated[
         float | None, typer.Option("--left-bias", help="Mean advantage of the left side, logits.", metavar="X")
     ] = None,
+    prompts_per_video: Annotated[
+        int | None, typer.Option("--prompts-per-video", help="Prompts that share a video.", metavar="N")
+    ] = None,
+    video: Annotated[
+        bool | None, typer.Option("--video/--no-video", help="Also videos to see, and what is said of them.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,6 +55,7 @@ def simulate(
     \b
     Example:
       curate simulate --out world --prompts 100 --votes-per-pair 2 --spammers 0.3
+      curate simulate --out cinema --prompts 400 --prompts-per-video 2 --models 8 --video
     """
     from pipelines import simulate as job
     from pipelines.settings import updated
@@ -65,6 +72,8 @@ def simulate(
         "spammers": spammers,
         "ties": ties,
         "left_bias": left_bias,
+        "prompts_per_video": prompts_per_video,
+        "video": video,
         "seed": seed,
     }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))

@@ -89,7 +89,7 @@ def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidenc
     pool, considered, left_out = (_candidates if rule.strict else _dealt)(world, rule, seed, min_confidence)
     items = _balanced(world, pool, rule, generator(seed, rule.name)) if rule.strict else pool
     return Drawn(
-        items=_assemble(ranked, items),
+        items=_assemble(ranked, world, items),
         candidates=considered,
         eligible=len(pool.sets),
         left_out=dict(sorted((+left_out).items())),
@@ -167,6 +167,19 @@ class _World:
         gap[alone] = mean[is_best] - np.where(is_best, -np.inf, mean).max(axis=1)
         return confidence, gap
 
+    def best_probabilities(self, sets: list[Int]) -> list[list[float]]:
+        """For each set, P(response i is its best) for each of its responses; sums to 1."""
+        chances: list[list[float]] = [[]] * len(sets)
+        sizes = np.array([len(rows) for rows in sets])
+        for size in np.unique(sizes):
+            at = np.flatnonzero(sizes == size)
+            mean, covariance = self.posterior.of(np.stack([sets[i] for i in at]))
+            each = [best_probability(mean, covariance, np.full(len(at), k)) for k in range(size)]
+            share = np.stack(each, axis=1)
+            for i, row in zip(at, share / share.sum(axis=1, keepdims=True), strict=True):
+                chances[i] = row.tolist()
+        return chances
+
 
 def _candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
     """The sets of all prompts that are certain enough, the best of each first; of how many; and what was left out."""
@@ -239,7 +252,7 @@ def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) 
     return _Pool(list(shown), pool.confidence[chosen], pool.gap[chosen], pool.difficulty[chosen])
 
 
-def _assemble(ranked: pl.DataFrame, pool: _Pool) -> pl.DataFrame:
+def _assemble(ranked: pl.DataFrame, world: _World, pool: _Pool) -> pl.DataFrame:
     """One row an item, in the order of the pool."""
     sizes = np.array([len(rows) for rows in pool.sets], dtype=np.int64)
     members = np.concatenate(pool.sets) if pool.sets else np.zeros(0, dtype=np.int64)
@@ -256,6 +269,7 @@ def _assemble(ranked: pl.DataFrame, pool: _Pool) -> pl.DataFrame:
     )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
+        pl.Series("best_probabilities", world.best_probabilities(pool.sets), dtype=pl.List(pl.Float64)),
         pl.Series("confidence", pool.confidence, dtype=pl.Float64, nan_to_null=True),
         pl.Series("gap", pool.gap, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in pool.difficulty], dtype=pl.String),

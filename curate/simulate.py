@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from curate.scenes import Film, draw_film
 from curate.votes import LEFT, RIGHT, TIE, VoteArrays
 from schemas.config import SimulateConfig, Tails
 
@@ -18,6 +19,8 @@ Bool = npt.NDArray[np.bool_]
 
 CAMPAIGN_MS = 28 * 24 * 3600 * 1000
 """All votes are cast within this many milliseconds, however many they are."""
+UNTOLD = 5.0
+"""With videos, interaction is divided by this: most of what sets responses apart is to be seen and read."""
 TICKETS = 2**40
 """Lots that decide who votes next, shared among annotators by their activity: integers, so that draws are exact."""
 
@@ -84,6 +87,8 @@ class World:
     """(V,) time on the task, seconds, to a tenth."""
     voted_at: Index
     """(V,) milliseconds since the campaign began, increasing, below CAMPAIGN_MS + V."""
+    film: Film | None = None
+    """What the videos show and the responses say; None in a world of votes alone."""
 
     @cached_property
     def prompt_ids(self) -> tuple[str, ...]:
@@ -134,7 +139,9 @@ def simulate_world(config: SimulateConfig) -> World:
     or of other annotators, judges the very same responses.
     """
     for_responses, for_annotators, for_votes = np.random.default_rng(config.seed).spawn(3)
-    responses = draw_responses(for_responses, config)
+    responses, film = (
+        draw_filmed(for_responses, config) if config.video else (draw_responses(for_responses, config), None)
+    )
     annotators = draw_annotators(for_annotators, config)
     task, annotator = draw_tasks(for_votes, draw_counts(for_votes, config, responses.strength), annotators.tickets)
 
@@ -147,7 +154,8 @@ def simulate_world(config: SimulateConfig) -> World:
     gap = seen_gap(strength[left] - strength[right], config)
     outcome = draw_outcomes(for_votes, gap, annotators, annotator)
     seconds = np.round(annotators.pace[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
-    return World(responses, annotators, left, right, outcome, annotator, seconds, draw_times(for_votes, len(task)))
+    voted_at = draw_times(for_votes, len(task))
+    return World(responses, annotators, left, right, outcome, annotator, seconds, voted_at, film)
 
 
 def draw_responses(rng: np.random.Generator, config: SimulateConfig) -> Responses:
@@ -157,6 +165,19 @@ def draw_responses(rng: np.random.Generator, config: SimulateConfig) -> Response
     model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
     strength = model_strength[model] + _spread(rng, config.interaction, shape, config.tails)
     return Responses(np.round(model_strength, 6), model, np.round(strength, 6))
+
+
+def draw_filmed(rng: np.random.Generator, config: SimulateConfig) -> tuple[Responses, Film]:
+    """Strength of a response to a video = what its answer and its style are worth + a little of its own.
+
+    model_spread is the spread of the models' log odds to be right, interaction / UNTOLD that of what is untold.
+    """
+    shape = config.prompts, config.models
+    ability = _spread(rng, config.model_spread, (config.models,), config.tails)
+    model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
+    film, model_worth = draw_film(rng, ability, model, config.prompts_per_video)
+    strength = film.worth + _spread(rng, config.interaction / UNTOLD, shape, config.tails)
+    return Responses(np.round(model_worth, 6), model, np.round(strength, 6)), film
 
 
 def _spread(rng: np.random.Generator, deviation: float, shape: tuple[int, ...], tails: Tails) -> Float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,8 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
+from curate.clips import draw_clip, import_av, write_clip
+from curate.scenes import STYLES, Film
 from curate.simulate import World, simulate_world
 from curate.votes import TIE
 from schemas.config import SimulateConfig
@@ -25,6 +27,8 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 """When every simulated campaign begins, so that no world depends on the clock."""
 CHUNK = 1_000_000
 """Rows that are put into words at a time."""
+VIDEOS = "videos"
+"""The folder of the videos, beside prompts.csv, whose paths start from there."""
 WORLD = "world.json"
 """The file that is written last: a folder that holds it holds the whole world."""
 
@@ -33,12 +37,15 @@ def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> S
     """Write the world of ``config`` into the folder ``out``: equal configs give equal bytes.
 
     votes.csv, prompts.csv and responses.csv are what ``curate ingest`` reads; truth.csv and annotators.csv say what
-    is behind them; world.json, last, what they were made of. The folder appears whole or not at all. One that holds
-    the same world already is written again, and other files in it are left alone.
-    Raises CurateError where ``out`` holds anything else.
+    is behind them; world.json, last, what they were made of. With ``config.video`` the videos that prompts.csv names
+    are there too, in the folder videos. The folder appears whole or not at all. One that holds the same world already
+    is written again, and other files in it are left alone.
+    Raises CurateError where ``out`` holds anything else, or where videos are wanted and PyAV is not installed.
     """
     out = Path(out)
     _check_free(out, config)
+    if config.video:
+        import_av()
     world = simulate_world(config)
     counts = _counts(world)
     home = out.resolve()
@@ -48,10 +55,14 @@ def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> S
         fresh.mkdir()
         for name, frames in FILES.items():
             _write_csv(fresh / name, frames(world, config))
-        document = {"config": config.model_dump(mode="json"), "counts": counts}
+        videos = _write_videos(fresh, world.film) if world.film else ()
+        # A world without videos is the same, byte for byte, as before there were any.
+        told = config.model_dump(mode="json", exclude=None if config.video else {"video"})
+        document = {"config": told, "counts": counts}
         (fresh / WORLD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        _move(fresh, home)
-    return SimulateReport(out=str(out), ties=float(np.mean(world.outcome == TIE)), files=(*FILES, WORLD), **counts)
+        _move(fresh, home, (*FILES, *videos, WORLD))
+    files = (*FILES, VIDEOS, WORLD) if videos else (*FILES, WORLD)
+    return SimulateReport(out=str(out), ties=float(np.mean(world.outcome == TIE)), files=files, **counts)
 
 
 def _counts(world: World) -> dict[str, int]:
@@ -90,15 +101,31 @@ def _is(written: object, config: SimulateConfig) -> bool:
         return False
 
 
-def _move(fresh: Path, out: Path) -> None:
+def _move(fresh: Path, out: Path, names: Sequence[str]) -> None:
     """Give the finished folder its name. Where one stands already (somebody may be in it), its files are replaced,
     and meanwhile nothing there claims to be whole."""
     if not out.exists():
         fresh.rename(out)
         return
     (out / WORLD).unlink(missing_ok=True)
-    for name in (*FILES, WORLD):
+    for name in names:
+        (out / name).parent.mkdir(exist_ok=True)
         (fresh / name).replace(out / name)
+
+
+def _write_videos(folder: Path, film: Film) -> list[str]:
+    """Their names, as prompts.csv has them: paths from ``folder`` on."""
+    (folder / VIDEOS).mkdir()
+    names = _video_names(np.arange(len(film.scenes.way))).to_list()
+    for video, name in enumerate(names):
+        write_clip(folder / name, draw_clip(film.scenes, video))
+    return names
+
+
+def _video_names(video: npt.NDArray[np.int64]) -> pl.Series:
+    """videos/v0001.mp4, … of videos 0, …"""
+    number = pl.Series(video + 1).cast(pl.String).str.zfill(4)
+    return pl.select(pl.format(f"{VIDEOS}/v{{}}.mp4", number)).to_series()
 
 
 def _write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> None:
@@ -132,9 +159,11 @@ def _votes(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
 def _prompts(world: World, config: SimulateConfig) -> Iterator[pl.DataFrame]:
     for rows in _chunks(len(world.prompt_ids)):
         video, place = np.divmod(np.arange(rows.start, rows.stop), config.prompts_per_video)
+        question = _phrases(QUESTIONS, video * 7 + place, end="?")
+        if world.film:
+            question = pl.Series(world.film.questions[rows])
         yield pl.DataFrame({"prompt_id": world.prompt_ids[rows]}).with_columns(
-            question=_phrases(QUESTIONS, video * 7 + place, end="?"),
-            video=pl.format("videos/v{}.mp4", pl.Series(video + 1).cast(pl.String).str.zfill(4)),
+            question=question, video=_video_names(video)
         )
 
 
@@ -142,13 +171,21 @@ def _responses(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
     for rows in _chunks(len(world.response_ids)):
         prompt, place = np.divmod(np.arange(rows.start, rows.stop), len(world.models))
         text = _phrases(ANSWERS, prompt * 31 + place, end=".")  # runs on within a prompt: no text comes twice in it
+        if world.film:
+            text = pl.Series(world.film.texts[rows])
         yield _named_responses(world, rows).with_columns(text=text)
 
 
 def _truth(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
     strength, rank = world.responses.strength.ravel(), world.responses.rank.ravel()
     for rows in _chunks(len(world.response_ids)):
-        yield _named_responses(world, rows).with_columns(strength=pl.Series(strength[rows]), rank=pl.Series(rank[rows]))
+        frame = _named_responses(world, rows).with_columns(
+            strength=pl.Series(strength[rows]), rank=pl.Series(rank[rows])
+        )
+        if world.film:
+            style = pl.Series(STYLES).gather(world.film.style.ravel()[rows])
+            frame = frame.with_columns(right=pl.Series(world.film.right.ravel()[rows]), style=style)
+        yield frame
 
 
 def _named_responses(world: World, rows: slice) -> pl.DataFrame:

@@ -207,6 +207,10 @@ class SimulateConfig(Document):
     """Mean advantage of the response shown left, logits; honest annotators vary around it by half of it."""
     prompts_per_video: Annotated[int, Field(ge=1)] = 1
     """Consecutive prompts that share a video."""
+    video: bool = False
+    """Whether there are videos to see, short clips of moving shapes, with questions on them and responses that are
+    right or wrong. Strengths then follow from answer and wording: model_spread is the spread of the models' log odds
+    to be right, and a fifth of interaction that of what neither explains. At most four prompts share a video."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -216,6 +220,12 @@ class SimulateConfig(Document):
                 f"votes_per_pair {self.votes_per_pair} needs more than {self.annotators} annotators: "
                 "nobody votes twice on a pair"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _another_question_each(self) -> SimulateConfig:
+        if self.video and self.prompts_per_video > 4:
+            raise ValueError(f"prompts_per_video {self.prompts_per_video}: there are four questions to ask of a video")
         return self
 
 

@@ -28,6 +28,11 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
         "P(the labelled best is the best of the item), strengths taken as jointly normal; null when best is null",
     ),
     ItemColumn(
+        "best_probabilities",
+        "list<float64>",
+        "P(it is the best of the item) of each response, strengths taken as jointly normal; sums to 1",
+    ),
+    ItemColumn(
         "gap",
         "float64",
         "strength of the labelled best less that of the strongest other, logits (below 0 where the ranker and the "

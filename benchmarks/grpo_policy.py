@@ -1,0 +1,85 @@
+"""The policy of the GRPO benchmark: a tiny Llama that reads whole words, warmed on a mixture of good and bad answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+
+from benchmarks.grpo_task import WORDS, Question, imitated
+
+LONGEST = 6
+"""Words of a completion; the longest answer of the mixture has four, and then comes the end."""
+
+
+def word_tokenizer() -> Any:
+    """One token a word, with the space before it."""
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *WORDS])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|[,.?]"), "isolated")
+    inner.decoder = decoders.Fuse()
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>", padding_side="left")
+
+
+def new_policy(tokenizer: Any) -> Any:
+    """A Llama of 0.4 million random weights."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=96,
+        intermediate_size=288,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=32,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config)
+
+
+def warmed_policy(
+    tokenizer: Any, asked: Sequence[Question], generator: np.random.Generator, *, steps: int, seed: int, batch: int = 64
+) -> Any:
+    """A policy that imitates the mixture of good and bad answers."""
+    set_seed(seed)
+    policy = new_policy(tokenizer)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
+    for _ in range(steps):
+        drawn = [asked[i] for i in generator.integers(len(asked), size=batch)]
+        texts = [question.prompt + imitated(question, generator) + "<eos>" for question in drawn]
+        tokens = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
+        asks = len(tokenizer.tokenize(drawn[0].prompt))  # the same for every question
+        answer = tokens.attention_mask.bool() & (torch.arange(tokens.input_ids.shape[1]) >= asks)
+        labels = tokens.input_ids.masked_fill(~answer, -100)
+        loss = policy(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return policy
+
+
+def sampled(policy: Any, tokenizer: Any, asked: list[Question], answers: int) -> list[list[str]]:
+    """That many answers to each question, drawn at temperature 1 by a generator of their own: training is not moved."""
+    tokens = tokenizer([q.prompt for q in asked for _ in range(answers)], return_tensors="pt", padding=True)
+    training = policy.training
+    policy.eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        made = policy.generate(
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask,
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=LONGEST,
+        )
+    policy.train(training)
+    texts = tokenizer.batch_decode(made[:, tokens.input_ids.shape[1] :], skip_special_tokens=True)
+    return [texts[i : i + answers] for i in range(0, len(texts), answers)]

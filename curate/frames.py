@@ -1,0 +1,199 @@
+"""Frames of videos by the time at which they are shown, and images: decoded whole and sound, or a MediaError."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import CurateError
+
+Images = npt.NDArray[np.uint8]
+Float = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""What is taken for an image by its name; everything else is taken for a video."""
+SLACK = 1e-3
+"""Seconds: a frame that begins this little after t is shown at t. decord's timestamps are rounded to float32."""
+DAMAGE = (
+    "error while decoding",
+    "damaged",
+    "Invalid NAL unit size",
+    "Error splitting",
+    "partial file",
+    "ended premature",
+)
+"""What FFmpeg says of broken data that it conceals: pieces of other frames, or the frames before the break alone."""
+HINT = "fetch or encode the file again, or leave out what needs it"
+
+
+class MediaError(CurateError):
+    """A video or an image that does not come out. The message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """T frames of one video, in the order of time; a frame that is shown for long may come several times."""
+
+    images: Images
+    """(T, H, W, 3) RGB."""
+    times: Float
+    """(T,) seconds since the first frame: when each frame begins to be shown."""
+    duration: float
+    """Seconds, from the beginning of the first frame to the end of the last."""
+
+
+def read_video(path: Path, count: int) -> Frames:
+    """``count`` frames of a video, those shown in the middle of ``count`` equal slices of its time, in this process.
+
+    Only these frames, and what they need to be decoded, are decoded. While it runs, lines that FFmpeg writes to
+    stderr are kept from it. A file that makes the decoder hang or die does so to this process (curate.media.MediaReader
+    survives it). Raises MediaError where the file is missing, empty, no video, cut off or damaged.
+    """
+    decord = import_decord()
+    _check_file(path)
+    with _decoder_log() as log:
+        try:
+            reader = decord.VideoReader(os.fspath(path), num_threads=1)
+            spans = reader.get_frame_timestamp(np.arange(len(reader))).astype(np.float64)  # (n, 2) begin and end
+            begin, duration = _timeline(path, spans)
+            chosen = shown_at(begin, slice_centres(duration, count))
+            images = reader.get_batch(chosen).asnumpy()
+        except (decord.DECORDError, RuntimeError, AssertionError) as error:
+            raise MediaError(f"{path}: {_reason(log.lines(), error)}", hint=HINT) from error
+        damage = [line for line in log.lines() if any(word in line for word in DAMAGE)]
+    if damage:
+        raise MediaError(f"{path}: is cut off or damaged ({damage[0]})", hint=HINT)
+    return Frames(images=images, times=begin[chosen], duration=duration)
+
+
+def slice_centres(duration: float, count: int) -> Float:
+    """(count,) seconds: the centres of ``count`` equal slices of [0, duration].
+
+    >>> slice_centres(2.0, 4)
+    array([0.25, 0.75, 1.25, 1.75])
+    """
+    centres: Float = (np.arange(count, dtype=np.float64) + 0.5) * (duration / count)
+    return centres
+
+
+def shown_at(begin: Float, moments: Float) -> Index:
+    """The number of the frame that is being shown at each moment. begin: (n,) seconds, increasing, the first 0.
+
+    >>> shown_at(np.array([0.0, 0.1, 5.0]), np.array([0.0, 1.0, 4.0, 5.0, 9.0]))
+    array([0, 1, 1, 2, 2])
+    """
+    return np.searchsorted(begin, moments + SLACK, side="right") - 1
+
+
+def _timeline(path: Path, spans: Float) -> tuple[Float, float]:
+    """(n,) when each frame begins, seconds since the first, and when the last ends. spans: (n, 2) as decord has them.
+
+    Of the ends only the last is used: where frames vary in length, decord takes others from the nominal rate.
+    """
+    begin = spans[:, 0] - spans[0, 0]
+    duration = float(spans.max() - spans[0, 0])
+    if not (np.isfinite(spans).all() and (np.diff(begin) >= 0).all()):
+        raise MediaError(f"{path}: its frames have no usable timestamps", hint="encode the file again")
+    return begin, duration
+
+
+def read_image(path: Path) -> Images:
+    """(H, W, 3) RGB, turned as its EXIF orientation says, what is transparent on white. Raises MediaError."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    _check_file(path)
+    broken = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+    except broken as error:
+        reason = "is no image" if isinstance(error, UnidentifiedImageError) else f"cannot be decoded: {error}"
+        raise MediaError(f"{path}: {reason}", hint=HINT) from error
+    if image.mode.startswith(("I", "F")):
+        raise MediaError(f"{path}: has more than 8 bits a channel (mode {image.mode})", hint="save it as 8-bit RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def import_decord() -> Any:
+    """The decoder; CurateError where it is not installed."""
+    try:
+        import decord  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise CurateError(f"videos cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
+    return decord
+
+
+def _check_file(path: Path) -> None:
+    """Raise MediaError where there is no file with bytes: a pipe or a device may block a decoder for ever."""
+    if not path.exists():
+        raise MediaError(f"{path}: no such file", hint="check the path, and the folder that it starts from")
+    if not path.is_file():
+        raise MediaError(f"{path}: is not a regular file", hint="give the path of a video or an image")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: is empty (0 bytes)", hint=HINT)
+
+
+def _reason(log: list[str], error: Exception) -> str:
+    """Why it cannot be decoded: FFmpeg's words where they say it, else decord's, without the place in its source."""
+    first = (str(error) or repr(error)).splitlines()[0]
+    said = re.sub(r"\[[\d:]+\] \S+\.cc:\d+: |\[[^]]*\] ?", "", first)
+    if "cannot find video stream" in said:
+        return "has no video stream, or is cut off"
+    if isinstance(error, AssertionError):
+        return "has no frames"
+    if log and "ERROR opening" in log[-1]:
+        return f"is no video, or is cut off ({log[0].rsplit(', ', 1)[-1]})"
+    damage = [line for line in log if any(word in line for word in DAMAGE)]
+    return f"cannot be decoded ({damage[0] if damage else said})"
+
+
+# FFmpeg tells of damage that it conceals only by lines on the process's stderr, file descriptor 2.
+
+
+@dataclass(frozen=True)
+class _Log:
+    """What was written to file descriptor 2 since the beginning."""
+
+    file: Any = field(default_factory=tempfile.TemporaryFile)
+
+    def lines(self) -> list[str]:
+        """Each without the address of its writer, [h264 @ 0x55e59b05d800]."""
+        size = os.fstat(self.file.fileno()).st_size
+        text = os.pread(self.file.fileno(), size, 0).decode("utf-8", "replace")
+        return [re.sub(r"^(\[[^]]*\] )+", "", line) for line in text.splitlines() if line.strip()]
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def _decoder_log() -> Iterator[_Log]:
+    """File descriptor 2 leads into a log meanwhile. Lines of other threads are lost: others decode elsewhere."""
+    log = _Log()
+    with _ONE_AT_A_TIME:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(log.file.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            log.file.close()

@@ -1,0 +1,65 @@
+"""MR²Bench-Image and -Video (Yang et al., 2026, arXiv 2604.10966): N responses with ranks; top-1, of four or of all.
+
+Columns, by README.md and mr2rm/data/dataset.py of github.com/yinuoyang01/multi-response-rm: prompt, responses, rankings
+(1 = best, ties allowed), image, video (a file or a folder of frames). The files of
+huggingface.co/datasets/yinuoy/MR2Bench could not be read, only that they are JSON: that they have the trainer's
+columns, and that top-1 is their figure ("accuracy" in the README's tables), is an inference. What curate exports as
+JSONL has these columns too; id and category are read where a file has them. A file whose rows have images is
+MR²Bench-Image, one whose rows have videos -Video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from curate.reward.examples import Example
+from curate.reward.foreign.benchmark import Benchmark, Schema, grouped, hits
+from curate.reward.foreign.media import Media
+from curate.reward.foreign.tables import BadRow, Row
+from curate.reward.metrics import Scores
+
+CITATION = (
+    "Yang, Ma, Ganti, Zhang and Krishna (2026). You Only Judge Once: Multi-response Reward Modeling in a Single "
+    "Forward Pass. arXiv 2604.10966"
+)
+
+
+def parse(row: Row, media: Media) -> Example:
+    responses = row.texts("responses")
+    ranks = row.integers("rankings", len(responses))
+    if min(ranks) != 1:
+        raise BadRow("rankings", list(ranks), "ranks, the best of which is 1")
+    images, video = media.images(row, "image"), media.video(row, "video")
+    if not images and video is None:
+        raise BadRow("image or video", None, "a path, as the other rows have")
+    return Example(
+        item_id=row.identity(),
+        prompt=row.text("prompt"),
+        responses=responses,
+        ranks=ranks,
+        images=images,
+        video=video,
+        source=row.text("category") if row.cells.get("category") is not None else "",
+    )
+
+
+def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
+    """top1 over all items, and of each N that occurs (``top1 of 4``)."""
+    right = hits(examples, scores)
+    sizes = grouped(right, [f"{len(example.responses):06d}" for example in examples])
+    return {"top1": float(right.mean()), **{f"top1 of {int(size)}": share for size, share in sizes.items()}}
+
+
+def _bench(name: str, title: str, medium: str, other: str) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=title,
+        schema=Schema(frozenset({"prompt", "responses", "rankings", medium}), absent=frozenset({other})),
+        parse=parse,
+        metric=metric,
+        citation=CITATION,
+    )
+
+
+MR2BENCH_IMAGE = _bench("mr2bench-image", "MR²Bench-Image", "image", "video")
+MR2BENCH_VIDEO = _bench("mr2bench-video", "MR²Bench-Video", "video", "image")

@@ -1,0 +1,289 @@
+"""How well scores order responses: top-1, pairs, tau, calibration, order sensitivity, and how sure each figure is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.reward.examples import Example
+from schemas.errors import CurateError
+from schemas.reward import EvaluationReport, EvaluationRow
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+Scores = Sequence[npt.ArrayLike]
+"""I items, each (N,) scores of its responses; higher is better; N may differ between items."""
+Ranks = Sequence[Sequence[int]]
+"""I items, each (N,) ranks; 1 is best, equals share a rank."""
+
+BINS = 10
+"""Bins of the calibration error, at most."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and how sure it is; NaN where nothing is known."""
+
+    value: float
+    se: float
+    """Standard error; NaN below two clusters."""
+    clusters: int
+
+
+def top1(scores: Scores, ranks: Ranks) -> Float:
+    """(I,) share of the highest-scored responses that are among the best-ranked: 1, 0, or between where scores tie."""
+    hits = np.empty(len(scores))
+    for rows, score, rank in _batches(scores, ranks):
+        highest = score == score.max(axis=1, keepdims=True)
+        hits[rows] = (highest & _best(rank)).sum(axis=1) / highest.sum(axis=1)
+    return hits
+
+
+def chance(ranks: Ranks) -> Float:
+    """(I,) what a coin scores in ``top1``: the share of responses that hold the best rank."""
+    return top1([np.zeros(len(rank)) for rank in ranks], ranks)
+
+
+def pairwise(scores: Scores, ranks: Ranks) -> tuple[Float, Int]:
+    """(I,) pairs in the right order and (I,) pairs with different ranks; a pair of equal scores is half right.
+
+    Their quotient is the accuracy of an item, the quotient of their sums the pooled one.
+    """
+    right, pairs = np.empty(len(scores)), np.empty(len(scores), dtype=np.int64)
+    for rows, score, rank in _batches(scores, ranks):
+        ahead, better = _signs(score), _signs(-rank)
+        pairs[rows] = (better != 0).sum(axis=(1, 2)) // 2
+        right[rows] = (pairs[rows] + (ahead * better).sum(axis=(1, 2)) / 2) / 2
+    return right, pairs
+
+
+def kendall(scores: Scores, ranks: Ranks) -> Float:
+    """(I,) Kendall tau-b of scores with the order that ranks give; 1 is the same order; NaN where either is all ties.
+
+    Concordant less discordant pairs over the geometric mean of the pairs that each side does not tie (Kendall, 1945).
+    """
+    tau = np.empty(len(scores))
+    for rows, score, rank in _batches(scores, ranks):
+        ahead, better = _signs(score), _signs(-rank)
+        untied = (ahead != 0).sum(axis=(1, 2)) * (better != 0).sum(axis=(1, 2))
+        together = (ahead * better).sum(axis=(1, 2))
+        tau[rows] = np.where(untied > 0, together / np.sqrt(np.maximum(untied, 1)), np.nan)
+    return tau
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """What softmax over the N scores of an item says of its best; NaN where the best rank is shared."""
+
+    top: Float
+    """(I,) the highest probability."""
+    hit: Float
+    """(I,) ``top1`` of the item."""
+    nll: Float
+    """(I,) −log probability of the best, nats; lower is better."""
+    brier: Float
+    """(I,) squared distance of the probabilities from the best one, 0 to 2; lower is better."""
+
+    def calibration_error(self, bins: int = BINS) -> tuple[float, int]:
+        """Mean |confidence − hits| over bins of equal mass, and the bins used: at most one an item.
+
+        Not debiased: with few items a bin it is above 0 for a calibrated scorer too (Roelofs et al., 2022). Items of
+        one confidence share their hits, so that the figure does not move with the order of the items.
+        """
+        known = np.isfinite(self.top)
+        top, hit = self.top[known], self.hit[known]
+        if len(top) == 0:
+            return np.nan, 0
+        levels, level = np.unique(top, return_inverse=True)
+        shared = np.bincount(level, hit) / np.bincount(level)
+        order = np.sort(level)
+        gaps = np.array_split(levels[order] - shared[order], min(bins, len(top)))
+        return float(sum(abs(gap.sum()) for gap in gaps) / len(top)), len(gaps)
+
+
+def confidences(scores: Scores, ranks: Ranks) -> Confidences:
+    """What softmax of the scores, taken as logits, says of each item's best."""
+    top, nll, brier = (np.full(len(scores), np.nan) for _ in range(3))
+    for rows, score, rank in _batches(scores, ranks):
+        log = score - score.max(axis=1, keepdims=True)
+        log -= np.log(np.exp(log).sum(axis=1, keepdims=True))
+        best = _best(rank)
+        single = best.sum(axis=1) == 1
+        one = rows[single]
+        top[one] = np.exp(log[single].max(axis=1))
+        nll[one] = -log[single][best[single]]
+        brier[one] = ((np.exp(log[single]) - best[single]) ** 2).sum(axis=1)
+    hit = np.where(np.isfinite(top), top1(scores, ranks), np.nan)
+    return Confidences(top, hit, nll, brier)
+
+
+def winners(orders: Sequence[npt.ArrayLike]) -> Int:
+    """(I, K) the highest-scored response under each of K orders. orders: I items, each (K, N), N in original order."""
+    return np.array([np.asarray(scores).argmax(axis=1) for scores in orders], dtype=np.int64)
+
+
+def winner_changes(winning: Int) -> Float:
+    """(I,) 1 where the K orders do not all name one winner, else 0. winning: (I, K) responses, in original indices."""
+    changed: Float = (winning != winning[:, :1]).any(axis=1).astype(np.float64)
+    return changed
+
+
+def score_differences(orders: Sequence[npt.ArrayLike]) -> Float:
+    """(I,) mean |difference| of a response's scores between two of K ≥ 2 orders. orders: I items, each (K, N)."""
+    means = np.empty(len(orders))
+    for item, scores in enumerate(orders):
+        ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=0)
+        k = len(ordered)
+        # Sorted, x[i] is the larger one of i pairs and the smaller one of k − 1 − i.
+        times = 2 * np.arange(k) - (k - 1)
+        means[item] = (times @ ordered).mean() / (k * (k - 1) / 2)
+    return means
+
+
+def clustered(values: Float, clusters: Sequence[str], *, weights: npt.ArrayLike | None = None) -> Estimate:
+    """The weighted mean of (I,) values, and its standard error when values of one cluster err together.
+
+    The sandwich of residuals summed by cluster, times G / (G − 1) for G clusters (Miller, 2024, "Adding error bars to
+    evals"; Cameron and Miller, 2015). Values of weight 0 do not count, whatever they are.
+    """
+    weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    kept = weight > 0
+    value, weight = values[kept], weight[kept]
+    if len(value) == 0:
+        return Estimate(np.nan, np.nan, 0)
+    mean = weight @ value / weight.sum()
+    _, cluster = np.unique(np.asarray(clusters)[kept], return_inverse=True)
+    residuals = np.bincount(cluster, weight * (value - mean))
+    count = len(residuals)
+    se = np.sqrt(count / (count - 1) * (residuals**2).sum()) / weight.sum() if count > 1 else np.nan
+    return Estimate(float(mean), float(se), count)
+
+
+def evaluate(
+    scorer: str,
+    data: str,
+    examples: Sequence[Example],
+    scores: Scores,
+    *,
+    logits: bool = True,
+    orders: Sequence[npt.ArrayLike] | None = None,
+    bins: int = BINS,
+) -> EvaluationReport:
+    """All figures of one scorer on one data set: over all items, by N, and by source.
+
+    logits: whether softmax of the scores means anything; without it ece, nll and brier are null. orders: I items, each
+    (K, N) scores under K ≥ 2 orders of the responses, in original indices; null figures without. Raises CurateError
+    where an item has no ranks, or scores that are missing or not finite.
+    """
+    for example in examples:
+        if not example.ranks:
+            raise CurateError(f"item {example.item_id} has no ranks", hint="only ranked items can be evaluated")
+    rank = [example.ranks for example in examples]
+    right, pairs = pairwise(scores, rank)
+    figures = {
+        "top1": top1(scores, rank),
+        "chance": chance(rank),
+        "right": right,
+        "pairs": pairs.astype(np.float64),
+        "tau": kendall(scores, rank),
+        "changed": np.full(len(rank), np.nan) if orders is None else winner_changes(winners(orders)),
+        "difference": np.full(len(rank), np.nan) if orders is None else score_differences(orders),
+    }
+    said = confidences(scores, rank)
+    clusters = np.array([_cluster(example) for example in examples])
+    sizes, sources = np.array([len(r) for r in rank]), np.array([example.source for example in examples])
+    parts = [("all", "all", np.ones(len(rank), dtype=np.bool_))]
+    parts += [("size", str(size), sizes == size) for size in np.unique(sizes)]
+    parts += [("source", str(source), sources == source) for source in np.unique(sources)]
+    rows = [
+        _row(part, name, {key: value[mask] for key, value in figures.items()}, said, mask, clusters, logits, bins)
+        for part, name, mask in parts
+    ]
+    return EvaluationReport(scorer=scorer, data=data, rows=tuple(rows))
+
+
+def _row(
+    part: str,
+    name: str,
+    figures: dict[str, Float],
+    said: Confidences,
+    mask: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.str_],
+    logits: bool,
+    bins: int,
+) -> EvaluationRow:
+    """The figures of one part. figures: by name, of the part's items; said, clusters: of all items, mask picks."""
+    own = Confidences(said.top[mask], said.hit[mask], said.nll[mask], said.brier[mask])
+    cluster = clusters[mask].tolist()
+    right, pairs = figures["right"], figures["pairs"]
+    by_item = np.divide(right, pairs, out=np.full(len(right), np.nan), where=pairs > 0)
+    hits = clustered(figures["top1"], cluster)
+    pooled = clustered(by_item, cluster, weights=pairs)
+    ece, used = own.calibration_error(bins)
+    return EvaluationRow.model_validate(
+        {
+            "part": part,
+            "name": name,
+            "items": int(mask.sum()),
+            "clusters": hits.clusters,
+            "top1": hits.value,
+            "top1_se": hits.se,
+            "chance": _mean(figures["chance"]),
+            "pairwise": pooled.value,
+            "pairwise_se": pooled.se,
+            "pairwise_by_item": _mean(by_item),
+            "tau": _mean(figures["tau"]),
+            "ece": ece if logits else None,
+            "ece_bins": used if logits and used else None,
+            "nll": _mean(own.nll) if logits else None,
+            "brier": _mean(own.brier) if logits else None,
+            "shared_best": int(np.isnan(own.top).sum()),
+            "order_sensitivity": _mean(figures["changed"]),
+            "order_score_difference": _mean(figures["difference"]),
+        }
+    )
+
+
+def _mean(values: Float) -> float:
+    """The mean of the values that are known; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def _cluster(example: Example) -> str:
+    """What an item shares its luck with: its video, else its images, else its prompt."""
+    return str(example.video or "\n".join(map(str, example.images)) or example.prompt)
+
+
+def _best(rank: Int) -> npt.NDArray[np.bool_]:
+    """(I, N) where the rank is the best of the item."""
+    best: npt.NDArray[np.bool_] = rank == rank.min(axis=1, keepdims=True)
+    return best
+
+
+def _signs(values: Float | Int) -> Float:
+    """(I, N, N) 1 where value i is above value j, −1 where below, 0 where equal. values: (I, N)."""
+    signs: Float = np.sign(values[:, :, None] - values[:, None, :]).astype(np.float64)
+    return signs
+
+
+def _batches(scores: Scores, ranks: Ranks) -> Iterator[tuple[Int, Float, Int]]:
+    """For each N that occurs: (I,) rows of its items, (I, N) their scores and (I, N) their ranks.
+
+    Raises CurateError where scores and ranks do not belong together, or a score is not finite.
+    """
+    if len(scores) != len(ranks):
+        raise CurateError(f"{len(scores)} items have scores and {len(ranks)} have ranks: they must be the same items")
+    arrays = [np.asarray(score, dtype=np.float64) for score in scores]
+    for item, (score, rank) in enumerate(zip(arrays, ranks, strict=True)):
+        if score.shape != (len(rank),) or len(rank) == 0:
+            raise CurateError(f"item {item} (from 0): scores of shape {score.shape} for {len(rank)} ranks")
+        if not np.isfinite(score).all():
+            raise CurateError(f"item {item} (from 0): scores {score.tolist()} are not all finite")
+    sizes = np.array([len(score) for score in arrays])
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        yield rows, np.stack([arrays[i] for i in rows]), np.array([ranks[i] for i in rows.tolist()], dtype=np.int64)

@@ -1,0 +1,126 @@
+"""Examples of shards: folders that ``curate export`` makes, their Parquet files, and the JSONL of the paper's code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.publish import MANIFEST
+from curate.reward.examples import Example
+from schemas.errors import CurateError
+from schemas.manifest import Manifest
+
+HINT = "expected a folder of curate export, or a Parquet or JSONL file with prompt, responses, and ranks or rankings"
+
+
+def read_examples(path: str | Path, *, media: Path | None = None, config: str = "") -> list[Example]:
+    """The examples of a folder or a file, in its order.
+
+    media: the folder that relative paths of videos and images start from; that of the file when None. config: of a
+    benchmark's folder, 4way or pairwise; the first one when empty. Ranks may be missing where a file is only scored.
+    Raises CurateError naming the file, the row and the column where it is not as it should be.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return [example for file in _shards(path, config) for example in read_examples(file, media=media or path)]
+    if not path.exists():
+        raise CurateError(f"{path}: no such file or folder", hint=HINT)
+    rows = _rows(path)
+    return [_example(row, f"{path}:{number}", path, media or path.parent) for number, row in enumerate(rows, start=1)]
+
+
+def split(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(training, held out): of the videos (prompts, where there is none) about ``fraction`` are held out, whole.
+
+    Which side one is on depends on it and the seed alone.
+    """
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        unit = str(example.video or "\n".join(map(str, example.images)) or example.prompt)
+        digest = hashlib.sha256(json.dumps([seed, unit]).encode()).digest()
+        sides[int.from_bytes(digest[:8], "big") < fraction * 2**64].append(example)
+    return sides
+
+
+def unfit(example: Example, *, soft: bool) -> str:
+    """Why the example cannot train, whatever its media hold; empty where it can. soft: its probabilities are needed."""
+    if len(example.responses) < 2:
+        return "has fewer than two responses"
+    if not example.ranks:
+        return "has no ranks"
+    if len(set(example.ranks)) == 1:
+        return "all its ranks are equal: it says nothing"
+    if soft and not example.best_probabilities:
+        return "has no best_probabilities: export the shards anew, or train on targets = labels"
+    return ""
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest of a shard folder; None for anything else."""
+    file = path / MANIFEST
+    return Manifest.model_validate_json(file.read_bytes()) if file.exists() else None
+
+
+def _shards(folder: Path, config: str) -> list[Path]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        files = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*.jsonl"))
+    else:
+        names = list(manifest.counts["items"])
+        if config and config not in names:
+            raise CurateError(f"{folder}: has no config {config!r}", hint=f"it has: {', '.join(names)}")
+        files = sorted(folder.glob(f"{config or names[0]}-*.parquet"))
+    if not files:
+        raise CurateError(f"{folder}: holds no shards", hint=HINT)
+    return files
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path).to_dicts()
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise CurateError(f"{path}:{number}: not JSON: {error}", hint=HINT) from error
+        if not isinstance(rows[-1], dict):
+            raise CurateError(f"{path}:{number}: not an object", hint=HINT)
+    return rows
+
+
+def _example(row: dict[str, Any], where: str, path: Path, media: Path) -> Example:
+    prompt, responses = row.get("prompt"), row.get("responses")
+    ranks = row["ranks"] if row.get("ranks") is not None else row.get("rankings") or []
+    chances = row.get("best_probabilities") or []
+    images = row.get("images") or ([row["image"]] if row.get("image") else [])
+    if not isinstance(prompt, str):
+        raise CurateError(f"{where}: column 'prompt' holds {prompt!r}; expected a text", hint=HINT)
+    if not _list_of(str, responses) or not responses:
+        raise CurateError(f"{where}: column 'responses' holds {responses!r}; expected a list of texts", hint=HINT)
+    if not _list_of(int, ranks) or (ranks and (len(ranks) != len(responses) or min(ranks) < 1)):
+        raise CurateError(
+            f"{where}: column 'ranks' holds {ranks!r}; expected {len(responses)} whole numbers, 1 = best", hint=HINT
+        )
+    if chances and len(chances) != len(responses):
+        raise CurateError(f"{where}: column 'best_probabilities' holds {len(chances)} for {len(responses)} responses")
+    return Example(
+        item_id=row.get("item_id") or f"{path.stem}:{where.rpartition(':')[2]}",
+        prompt=prompt,
+        responses=tuple(responses),
+        ranks=tuple(ranks),
+        video=media / row["video"] if row.get("video") else None,
+        images=tuple(media / image for image in images),
+        best_probabilities=tuple(chances),
+        confidence=row.get("confidence"),
+        source=row.get("source") or "",
+    )
+
+
+def _list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)

@@ -1,0 +1,206 @@
+"""What simulated videos show, what is asked about them, and what models reply: drawn as numbers, told in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+Number = npt.NDArray[np.integer[Any]]
+
+COLOURS = ("red", "green", "blue", "yellow")
+WAYS = ("left", "right", "up", "down")
+SHAPES = ("circle", "square", "triangle", "cross")
+TIMES = ("once", "twice", "three times", "four times")
+STYLES = ("clear", "terse", "hedged")
+
+QUESTIONS = (
+    "Which colour is the shape that moves?",
+    "Which way does the moving shape go?",
+    "Which colour is the shape that appears?",
+    "How many times does the lamp below light up?",
+)
+"""One of each kind: four answers each, equally likely, all to be seen and none to be guessed."""
+ANSWERS = (COLOURS, WAYS, COLOURS, TIMES)
+"""kind -> its answers in a word."""
+SENTENCES = ("the {} shape moves", "the shape moves {}", "the {} shape appears", "the lamp lights up {}")
+"""kind -> its answer in a sentence."""
+WORDINGS = {
+    "clear": (
+        "{Sentence}.",
+        "In this video {sentence}.",
+        "Seen over the whole clip, {sentence}.",
+        "{Sentence}, from what all the frames show together.",
+    ),
+    "terse": ("{Short}.", "{Short}", "Answer: {short}.", "{Short}, that is all."),
+    "hedged": (
+        "Maybe {short}?",
+        "{Short}, I guess.",
+        "Hard to say, perhaps {sentence}.",
+        "I am not sure, but I think that {sentence}, or something like it.",
+    ),
+}
+"""style -> ways to put any answer. Each style has short and long ones: length says little."""
+
+FRAMES = 16
+"""Frames of a clip."""
+GRID = 3
+"""Shapes stand in GRID × GRID cells; the moving one goes along a whole row or column, which no other stands in."""
+RIGHT = 2.5
+"""What a right answer is worth, logits of strength."""
+STYLE_WORTH = np.array([0.6, 0.0, -0.6])
+"""(S,) what each of STYLES is worth, logits."""
+MEAN_SKILL = -0.4
+"""Log odds that a model of mean skill is right."""
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """V videos. In each, shape 0 moves, shape 1 appears, shapes 2 and 3 stand still; a lamp lights up now and then."""
+
+    colour: Int
+    """(V, 4) of each shape, in COLOURS; all four come in each video."""
+    shape: Int
+    """(V, 4) of each, in SHAPES."""
+    way: Int
+    """(V,) which way shape 0 moves, in WAYS."""
+    cell: Int
+    """(V, 4) row · GRID + column where each stands; of shape 0, where it starts."""
+    appears: Int
+    """(V,) the frame in which shape 1 is seen first."""
+    lamp: Bool
+    """(V, FRAMES) whether the lamp is lit; each time for two frames, and dark for two or more between."""
+
+    @cached_property
+    def answers(self) -> Int:
+        """(V, kinds) the right answer to each question, in ANSWERS."""
+        lit = np.diff(self.lamp.astype(np.int64), axis=1, prepend=0) == 1
+        return np.stack([self.colour[:, 0], self.way, self.colour[:, 1], lit.sum(axis=1) - 1], axis=1)
+
+
+@dataclass(frozen=True)
+class Film:
+    """The videos of a world, a question a prompt, and N replies to each."""
+
+    scenes: Scenes
+    video: Int
+    """(P,) the video of each prompt."""
+    kind: Int
+    """(P,) its question, in QUESTIONS."""
+    answer: Int
+    """(P, N) what each response answers, in ANSWERS[kind]."""
+    style: Int
+    """(P, N) how it puts it, in STYLES."""
+    wording: Int
+    """(P, N) in which of WORDINGS[style]."""
+
+    @cached_property
+    def right(self) -> Bool:
+        """(P, N) whether each answer is right."""
+        right: Bool = self.answer == self.scenes.answers[self.video, self.kind][:, None]
+        return right
+
+    @property
+    def worth(self) -> Float:
+        """(P, N) what answer and style make of the strength of each response, logits."""
+        worth: Float = RIGHT * self.right + STYLE_WORTH[self.style]
+        return worth
+
+    @cached_property
+    def questions(self) -> list[str]:
+        """(P,) in words."""
+        return [QUESTIONS[kind] for kind in self.kind]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """(P·N,) the responses in words, prompt by prompt."""
+        said = _all_texts()[self.kind[:, None], self.answer, self.style, self.wording]
+        return [str(text) for text in said.ravel()]
+
+
+def draw_film(rng: np.random.Generator, ability: Float, model: Number, prompts_per_video: int) -> tuple[Film, Float]:
+    """Videos, questions and replies; and (N,) the mean worth of each model, logits.
+
+    A model is right with the log odds MEAN_SKILL + its ability (N,); its habits of style have nothing to do with that,
+    nor with the prompt. A wrong answer is any of the others. model: (P, N) which one each response is of.
+    """
+    prompts, models = model.shape
+    video, place = np.divmod(np.arange(prompts), prompts_per_video)
+    scenes = draw_scenes(rng, int(video[-1]) + 1)
+    kinds = rng.permuted(np.tile(np.arange(len(QUESTIONS)), (len(scenes.way), 1)), axis=1)
+    kind = kinds[video, place]
+
+    skill = 1 / (1 + np.exp(-(MEAN_SKILL + ability)))
+    right = rng.random(model.shape) < skill[model]
+    other = rng.integers(1, 4, model.shape)
+    answer = (scenes.answers[video, kind][:, None] + np.where(right, 0, other)) % 4
+
+    habit = rng.dirichlet(np.full(len(STYLES), 2.0), models)  # (N, S) share of each style
+    style = (rng.random(model.shape)[..., None] > np.cumsum(habit, axis=1)[model][..., :-1]).sum(axis=-1)
+    film = Film(scenes, video, kind, answer, style, draw_wordings(rng, answer, style))
+    return film, RIGHT * skill + habit @ STYLE_WORTH
+
+
+def draw_scenes(rng: np.random.Generator, videos: int) -> Scenes:
+    """What each video shows. All answers to a question are equally likely; those to different questions have nothing to
+    do with each other, except that what moves and what appears are of different colours."""
+    way = rng.integers(0, len(WAYS), videos)
+    line = rng.integers(0, GRID, videos)  # the row (left, right) or the column (up, down) that shape 0 goes along
+    first, last = np.zeros(videos, dtype=np.int64), np.full(videos, GRID - 1)
+    along = np.where(np.isin(way, (0, 2)), last, first)
+    start = np.where(way < 2, line * GRID + along, along * GRID + line)
+    cells = np.arange(GRID * GRID)
+    free = np.where((way < 2)[:, None], cells // GRID, cells % GRID) != line[:, None]  # (V, cells)
+    others = np.argsort(np.where(free, rng.random(free.shape), 2.0), axis=1)[:, :3]
+
+    times = rng.integers(1, len(TIMES) + 1, videos)
+    patterns = lamp_patterns()
+    pick = (rng.random(videos) * np.array([len(patterns[n]) for n in times])).astype(np.int64)
+    slots = np.stack([patterns[n][k] for n, k in zip(times, pick, strict=True)])
+    return Scenes(
+        colour=rng.permuted(np.tile(np.arange(len(COLOURS)), (videos, 1)), axis=1),
+        shape=rng.integers(0, len(SHAPES), (videos, 4)),
+        way=way,
+        cell=np.concatenate([start[:, None], others], axis=1),
+        appears=rng.integers(FRAMES // 2 - 2, FRAMES // 2 + 3, videos),
+        lamp=np.repeat(slots, 2, axis=1),
+    )
+
+
+def lamp_patterns() -> dict[int, Bool]:
+    """times -> (patterns, FRAMES / 2) whether the lamp is lit in each pair of frames: never in two pairs in a row."""
+    every = np.array(list(product((False, True), repeat=FRAMES // 2)))
+    apart = every[~(every[:, 1:] & every[:, :-1]).any(axis=1)]
+    return {times: apart[apart.sum(axis=1) == times] for times in range(1, len(TIMES) + 1)}
+
+
+def draw_wordings(rng: np.random.Generator, answer: Int, style: Int) -> Int:
+    """(P, N) a wording of each reply: replies to a prompt that say the same in the same style differ in it, as far as
+    there are wordings."""
+    same = (answer[:, :, None] == answer[:, None, :]) & (style[:, :, None] == style[:, None, :])
+    before = np.tril(same, -1).sum(axis=2)
+    first = rng.integers(0, 4, (len(answer), 4, len(STYLES)))
+    wording: Int = np.take_along_axis(first.reshape(len(answer), -1), answer * len(STYLES) + style, axis=1) + before
+    return wording % 4
+
+
+def _all_texts() -> npt.NDArray[np.object_]:
+    """(kinds, answers, styles, wordings) every reply in words."""
+    texts = np.empty((len(QUESTIONS), 4, len(STYLES), 4), dtype=object)
+    for kind, answer, style, wording in np.ndindex(texts.shape):
+        short = ANSWERS[kind][answer]
+        sentence = SENTENCES[kind].format(short)
+        words = {"short": short, "Short": _capital(short), "sentence": sentence, "Sentence": _capital(sentence)}
+        texts[kind, answer, style, wording] = WORDINGS[STYLES[style]][wording].format(**words)
+    return texts
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]

@@ -1,0 +1,212 @@
+"""Frames of a video by time, and images: those that are shown then, or a MediaError that names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import decord
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.frames import MediaError, read_image, read_video, shown_at, slice_centres
+from schemas.errors import CurateError
+from tests.video_files import encode, numbers, sound_without_video
+
+# Which frames
+
+
+def test_constant_rate_frames_are_spread_evenly(tmp_path: Path) -> None:
+    frames = read_video(encode(tmp_path / "even.mp4", range(0, 2000, 125)), 8)
+    assert frames.images.shape == (8, 64, 64, 3)
+    assert frames.images.dtype == np.uint8
+    assert frames.duration == pytest.approx(2.0)
+    assert numbers(frames.images) == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert frames.times == pytest.approx(np.arange(0.125, 2, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("bf", "duration", "chosen"),
+    [(0, 20.04, [10, 12, 15, 17, 20, 22, 25, 27]), (2, 21.0, [10, 12, 15, 18, 20, 23, 26, 28])],
+    ids=["in order", "with B-frames"],
+)
+def test_frames_of_a_variable_rate_are_chosen_by_time_not_by_number(
+    tmp_path: Path, bf: int, duration: float, chosen: list[int]
+) -> None:
+    """Ten frames in the first second, then one a second: by number, 3 of 8 would be from the first second."""
+    frames = read_video(encode(tmp_path / "uneven.mp4", [*range(0, 1000, 100), *range(1000, 21_000, 1000)], bf=bf), 8)
+    assert frames.duration == pytest.approx(duration)  # how long the last is shown, the file says
+    assert numbers(frames.images) == chosen
+    assert frames.times == pytest.approx(np.array(chosen) - 9)
+
+
+def test_a_video_with_fewer_frames_than_asked_repeats_them_by_time(tmp_path: Path) -> None:
+    frames = read_video(encode(tmp_path / "few.mp4", [0, 100, 900]), 5)
+    assert frames.duration == pytest.approx(1.7)
+    assert numbers(frames.images) == [1, 1, 1, 2, 2]
+    assert frames.times == pytest.approx([0.1, 0.1, 0.1, 0.9, 0.9])
+
+
+def test_a_video_of_one_frame_is_that_frame(tmp_path: Path) -> None:
+    frames = read_video(encode(tmp_path / "one.mp4", [0]), 4)
+    assert numbers(frames.images) == [0, 0, 0, 0]
+    assert frames.times.tolist() == [0, 0, 0, 0]
+
+
+def test_time_begins_with_the_first_frame(tmp_path: Path) -> None:
+    frames = read_video(encode(tmp_path / "late.mkv", range(500, 1500, 100)), 5)
+    assert frames.duration == pytest.approx(0.94)
+    assert frames.times == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    assert numbers(frames.images) == [0, 2, 4, 6, 8]
+
+
+def test_a_frame_is_chosen_whose_beginning_is_rounded_up() -> None:
+    begin = np.arange(20, dtype=np.float32).astype(np.float64) * np.float64(np.float32(0.1))  # 0.10000000149, …
+    assert shown_at(begin, slice_centres(2.0, 10)).tolist() == list(range(1, 20, 2))
+
+
+@given(
+    st.lists(st.integers(1, 5000), max_size=30),
+    st.lists(st.integers(0, 100_000).filter(lambda ms: ms % 10 != 9), min_size=1),
+)
+def test_the_frame_shown_is_the_last_that_has_begun(gaps_ms: list[int], moments_ms: list[int]) -> None:
+    begin = np.cumsum([0, *(10 * gap for gap in gaps_ms)])
+    slow = [max(i for i, b in enumerate(begin) if b <= moment) for moment in moments_ms]
+    assert shown_at(begin / 1000, np.array(moments_ms) / 1000).tolist() == slow
+
+
+# What is no sound video
+
+
+def refusal(path: Path) -> MediaError:
+    with pytest.raises(MediaError) as raised:
+        read_video(path, 4)
+    assert str(path) in str(raised.value)
+    assert raised.value.hint
+    return raised.value
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    return path
+
+
+def front_index(path: Path) -> Path:
+    """The same video as matroska, which is read from its beginning however much of it is there."""
+    return encode(path, range(0, 4000, 40), size=128, noise=True)
+
+
+def test_a_file_that_is_missing_empty_no_file_or_no_video_says_so(tmp_path: Path) -> None:
+    assert "no such file" in str(refusal(tmp_path / "gone.mp4"))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    assert "is empty" in str(refusal(tmp_path / "empty.mp4"))
+    (tmp_path / "text.mp4").write_text("a text\n" * 100)
+    assert "no video" in str(refusal(tmp_path / "text.mp4"))
+    (tmp_path / "folder.mp4").mkdir()
+    assert "not a regular file" in str(refusal(tmp_path / "folder.mp4"))
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for ever
+    assert "not a regular file" in str(refusal(tmp_path / "pipe.mp4"))
+    assert "no video stream" in str(refusal(sound_without_video(tmp_path / "sound.mp4")))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.95])
+def test_an_mp4_cut_off_before_or_in_its_index_is_refused(tmp_path: Path, share: float) -> None:
+    assert "cut off" in str(refusal(cut(encode(tmp_path / "cut.mp4", range(0, 4000, 40)), share)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_video_that_ends_early_is_refused_though_its_first_part_can_be_decoded(tmp_path: Path, share: float) -> None:
+    assert "cut off or damaged" in str(refusal(cut(front_index(tmp_path / "cut.mkv"), share)))
+
+
+def test_damage_that_the_decoder_conceals_is_refused(tmp_path: Path) -> None:
+    content = bytearray(encode(tmp_path / "bad.mp4", range(0, 4000, 40), size=128, noise=True).read_bytes())
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(content) // 4, len(content) * 3 // 4, 100):
+        content[place] = rng.integers(256)
+    (tmp_path / "bad.mp4").write_bytes(content)
+    frames = decord.VideoReader(str(tmp_path / "bad.mp4"), num_threads=1).get_batch([50])
+    assert frames.shape == (1, 128, 128, 3)  # a picture comes out, of pieces
+    assert "error while decoding" in str(refusal(tmp_path / "bad.mp4"))
+
+
+def test_what_the_decoder_says_stays_off_stderr_and_stderr_is_as_before(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refusal(cut(front_index(tmp_path / "cut.mkv"), 0.5))
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_without_decord_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(CurateError, match="decord") as raised:
+        read_video(tmp_path / "any.mp4", 4)
+    assert raised.value.hint == "pip install 'mr2-curate[video]'"
+
+
+def test_importing_the_module_imports_no_decoder() -> None:
+    code = "import sys, curate.frames, curate.media; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"decord", "PIL", "av"} & set(done.stdout.split())
+
+
+# Images
+
+
+def test_an_image_is_rgb_and_turned_as_its_exif_says(tmp_path: Path) -> None:
+    image = Image.new("RGB", (30, 20), "black")
+    image.paste((255, 0, 0), (0, 0, 30, 5))  # red above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: above is at the right
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    pixels = read_image(tmp_path / "turned.jpg")
+    assert pixels.shape == (30, 20, 3)
+    assert pixels[:, 17:, 0].min() > 200
+    assert pixels[:, :10].max() < 50
+
+
+def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+    Image.new("L", (4, 3), 7).save(tmp_path / "grey.png")
+    assert (read_image(tmp_path / "grey.png") == 7).all()
+    Image.new("P", (4, 3)).save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png").shape == (3, 4, 3)
+    Image.new("RGBA", (4, 3), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png") == 255).all()
+
+
+def test_an_image_that_is_missing_empty_cut_off_or_none_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("cut.png", "cut.jpg"):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name)
+        cut(tmp_path / name, 0.5)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("a text")
+    Image.new("I;16", (4, 3), 40_000).save(tmp_path / "deep.png")
+    for name in ("gone.png", "empty.png", "text.png", "cut.png", "cut.jpg", "deep.png"):
+        with pytest.raises(MediaError, match=name) as raised:
+            read_image(tmp_path / name)
+        assert raised.value.hint
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.integers(0, 2**32 - 1))
+def test_a_damaged_image_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    path = tmp_path_factory.mktemp("damage") / f"image{rng.choice(['.png', '.jpg', '.gif', '.tif', '.webp'])}"
+    Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    for place in rng.integers(0, len(content), 8):
+        content[place] = rng.integers(256)
+    path.write_bytes(content)
+    with contextlib.suppress(MediaError):
+        assert read_image(path).shape[-1] == 3

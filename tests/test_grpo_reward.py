@@ -1,0 +1,204 @@
+"""Rewards for GRPO: flat lists are regrouped by prompt, scored in one pass each, and returned in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.reward.examples import Example
+from curate.reward.grpo import GroupReward, completion_text, groups, prompt_text
+from schemas.errors import CurateError
+
+
+class Places:
+    """A toy scorer: 10 × length + the response's place in its pass; remembers the passes and the calls."""
+
+    def __init__(self) -> None:
+        self.passes: list[Example] = []
+        self.calls = 0
+
+    def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
+        self.calls += 1
+        self.passes.extend(examples)
+        return [[10.0 * len(text) + i for i, text in enumerate(example.responses)] for example in examples]
+
+    def shown(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(example.prompt, example.responses) for example in self.passes]
+
+
+def test_each_prompt_is_one_pass_and_all_passes_are_one_call() -> None:
+    scorer = Places()
+    rewards = GroupReward(scorer)(prompts=["p", "p", "q", "q"], completions=["a", "bb", "ccc", "d"], completion_ids=[])
+    assert rewards == [10, 21, 30, 11]
+    assert scorer.shown() == [("p", ("a", "bb")), ("q", ("ccc", "d"))]
+    assert scorer.calls == 1
+
+
+def test_a_prompt_that_comes_again_later_is_another_group() -> None:
+    scorer = Places()
+    assert GroupReward(scorer)(["p", "q", "p"], ["a", "b", "c"]) == [10, 10, 10]
+    assert scorer.shown() == [("p", ("a",)), ("q", ("b",)), ("p", ("c",))]
+
+
+def test_two_rows_with_one_prompt_are_two_groups_of_num_generations() -> None:
+    scorer = Places()
+    assert GroupReward(scorer, num_generations=2)(["p"] * 4, ["a", "bb", "c", "dd"]) == [10, 21, 10, 21]
+    assert scorer.shown() == [("p", ("a", "bb")), ("p", ("c", "dd"))]
+
+
+def test_equal_completions_of_a_group_get_equal_rewards() -> None:
+    scorer = Places()
+    assert GroupReward(scorer)(["p"] * 4, ["bb", "a", "bb", "a"]) == [20, 11, 20, 11]
+    assert scorer.shown() == [("p", ("bb", "a"))]
+
+
+def test_single_scores_each_completion_by_itself() -> None:
+    scorer = Places()
+    assert GroupReward(scorer, single=True)(["p", "p", "p", "q"], ["a", "bb", "a", "a"]) == [10, 20, 10, 10]
+    assert scorer.shown() == [("p", ("a",)), ("p", ("bb",)), ("q", ("a",))]
+
+
+def test_an_empty_completion_is_shown_as_empty_or_gets_the_floor() -> None:
+    scorer = Places()
+    assert GroupReward(scorer)(["p", "p"], ["", "a"]) == [0, 11]
+    assert scorer.shown() == [("p", ("", "a"))]
+    floored = Places()
+    assert GroupReward(floored, floor=-5.0)(["p", "p", "q"], [" \n", "a", ""]) == [-5, 10, -5]
+    assert floored.shown() == [("p", ("a",))]
+
+
+def test_conversations_are_read_as_text() -> None:
+    scorer = Places()
+    prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
+    answers = [[{"role": "assistant", "content": text}] for text in ("a", "bb")]
+    assert GroupReward(scorer)([prompt, prompt], answers) == [10, 21]
+    assert scorer.shown() == [("Why?", ("a", "bb"))]
+
+
+def test_of_many_messages_the_roles_are_told_and_tools_are_not_the_completion() -> None:
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Go"},
+    ]
+    assert prompt_text(turns) == "user: Hi\n\nassistant: Yes?\n\nuser: Go"
+    calls: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "It is 4."},
+    ]
+    assert completion_text(calls) == "It is 4."
+
+
+def test_media_columns_reach_the_scorer_and_part_groups() -> None:
+    scorer = Places()
+    reward = GroupReward(scorer, video="clip", images="frames")
+    reward(["p"] * 3, ["a", "b", "c"], clip=["x.mp4", "x.mp4", None], frames=[None, None, ["1.png", "2.png"]])
+    assert [(e.responses, e.video, e.images) for e in scorer.passes] == [
+        (("a", "b"), Path("x.mp4"), ()),
+        (("c",), None, (Path("1.png"), Path("2.png"))),
+    ]
+    with pytest.raises(CurateError, match="no column 'clip'"):
+        reward(["p"], ["a"], frames=[None])
+
+
+@pytest.mark.parametrize("rows", [[[1.0]], [[1.0, float("nan")]], []])
+def test_a_scorer_that_does_not_score_is_an_error(rows: list[list[float]]) -> None:
+    class Broken:
+        def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
+            assert len(examples) == 1
+            return rows
+
+    with pytest.raises(CurateError):
+        GroupReward(Broken())(["p", "p"], ["a", "b"])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("pq"), st.sampled_from(["", "a", "bb", "ccc"])), max_size=12), st.integers(1, 4)
+)
+def test_groups_part_the_rows_in_order_and_every_reward_is_its_own(rows: list[tuple[str, str]], size: int) -> None:
+    prompts, texts = [row[0] for row in rows], [row[1] for row in rows]
+    found = groups(prompts, size)
+    assert [i for group in found for i in group] == list(range(len(rows)))
+    assert all(len(group) <= size and len({prompts[i] for i in group}) == 1 for group in found)
+    rewards = GroupReward(Places(), num_generations=size)(prompts, texts)
+    assert [reward // 10 for reward in rewards] == [len(text) for text in texts]
+
+
+@pytest.mark.parametrize("conversational", [False, True])
+def test_trl_trains_with_it(tmp_path: Path, conversational: bool) -> None:
+    """Two steps of a real GRPOTrainer: groups arrive whole, under our name, and the policy moves."""
+    trl: Any = pytest.importorskip("trl")
+    import torch
+
+    datasets: Any = pytest.importorskip("datasets")
+
+    scorer = Places()
+    model, tokenizer = tiny_policy()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    texts = [f"{a}+{b}" for a in range(4) for b in range(2)]
+    prompts = [[{"role": "user", "content": text}] for text in texts] if conversational else texts
+    config = trl.GRPOConfig(
+        output_dir=str(tmp_path),
+        max_steps=2,
+        per_device_train_batch_size=8,
+        num_generations=4,
+        max_completion_length=6,
+        learning_rate=1e-2,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    reward = GroupReward(scorer, num_generations=4, name="toy")
+    trainer = trl.GRPOTrainer(
+        model=model,
+        reward_funcs=reward,
+        args=config,
+        train_dataset=datasets.Dataset.from_dict({"prompt": prompts}),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    assert scorer.calls == 2
+    assert {example.prompt for example in scorer.passes} <= set(texts)
+    assert len(scorer.passes) == 4  # 8 completions a step are 2 groups of 4
+    logged = [row["rewards/toy/mean"] for row in trainer.state.log_history if "rewards/toy/mean" in row]
+    assert len(logged) == 2
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def tiny_policy() -> tuple[Any, Any]:
+    """A Llama of some 20 thousand random weights that reads characters."""
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import PreTrainedTokenizerFast as Fast
+
+    letters = ["<pad>", "<eos>", *"0123456789+abcdefgh"]
+    inner = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    inner.decoder = decoders.Fuse()
+    fast: Any = Fast
+    tokenizer = fast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>")
+    tokenizer.padding_side = "left"
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(letters),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config), tokenizer

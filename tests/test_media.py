@@ -1,0 +1,172 @@
+"""MediaReader: answers in order, and a file that hangs or kills its process is one error among sound answers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.frames import Frames, MediaError, read_video
+from curate.media import MediaReader
+from tests.video_files import encode, numbers
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[MediaReader]:
+    with MediaReader(workers=2) as reader:
+        yield reader
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six videos of 1 … 6 frames a tenth of a second."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [encode(folder / f"v{i}.mp4", range(0, 1000, 100 // i)) for i in range(1, 7)]
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that takes the better part of a second to decode."""
+    return encode(tmp_path_factory.mktemp("long") / "long.mkv", range(0, 10_000, 40), size=256, noise=True)
+
+
+def test_videos_come_in_the_order_of_their_paths_as_read_video_reads_them(
+    reader: MediaReader, videos: list[Path]
+) -> None:
+    paths = [videos[i % 6] for i in range(20)]
+    for path, frames in zip(paths, reader.videos(paths, 4), strict=True):
+        alone = read_video(path, 4)
+        assert isinstance(frames, Frames)
+        assert (frames.images == alone.images).all()
+        assert (frames.times == alone.times).all()
+        assert frames.duration == alone.duration
+
+
+def test_a_bad_file_is_an_error_in_its_place(reader: MediaReader, videos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    paths = [videos[0], tmp_path / "bad.mp4", videos[1], tmp_path / "gone.mp4", tmp_path / "pipe.mp4", videos[2]]
+    answers = list(reader.videos(paths, 4))
+    assert [isinstance(answer, MediaError) for answer in answers] == [False, True, False, True, True, False]
+    for path, answer in zip(paths, answers, strict=True):
+        if isinstance(answer, MediaError):
+            assert str(path) in str(answer)
+            assert answer.hint
+
+
+def test_check_says_what_is_wrong_with_videos_and_images(
+    reader: MediaReader, videos: list[Path], tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "image.PNG")
+    (tmp_path / "bad.jpg").write_text("no image")
+    good, bad, video = reader.check([tmp_path / "image.PNG", tmp_path / "bad.jpg", videos[0]], 8)
+    assert good is None
+    assert video is None
+    assert "is no image" in str(bad)
+
+
+def test_no_paths_give_no_answers(reader: MediaReader) -> None:
+    assert list(reader.videos([], 4)) == []
+
+
+def test_few_files_are_read_ahead_however_many_there_are(reader: MediaReader, videos: list[Path]) -> None:
+    answers = reader.videos(videos * 100, 4)
+    next(answers)
+    time.sleep(0.3)
+    next(answers)
+    assert reader._round.given <= 6
+
+
+def test_a_call_may_be_left_unfinished(reader: MediaReader, videos: list[Path]) -> None:
+    left = reader.videos(videos, 4)
+    next(left)
+    first, second = reader.videos(videos[4:], 4)
+    assert isinstance(second, Frames)
+    assert isinstance(first, Frames)
+    assert numbers(first.images) == numbers(read_video(videos[4], 4).images)
+    with pytest.raises(RuntimeError, match="meanwhile"):
+        list(left)
+
+
+def test_a_process_that_hangs_is_replaced_and_its_file_named(videos: list[Path]) -> None:
+    with MediaReader(workers=2, timeout=1.0) as reader:
+        answers = reader.videos(videos * 3, 4)
+        next(answers)
+        os.kill(_pids(reader)[0], signal.SIGSTOP)
+        rest = list(answers)
+        errors = [answer for answer in rest if isinstance(answer, MediaError)]
+        assert len(rest) == 17
+        [error] = errors
+        assert str(videos[(rest.index(error) + 1) % 6]) in str(error)
+        assert "1 seconds" in str(error)
+        assert all(isinstance(answer, Frames) for answer in reader.videos(videos, 4))
+
+
+def test_a_video_that_takes_longer_than_the_limit_is_named_and_the_others_are_read(
+    videos: list[Path], long: Path
+) -> None:
+    with MediaReader(workers=1, timeout=0.15) as reader:
+        before, slow, after = reader.videos([videos[0], long, videos[1]], 400)
+    assert isinstance(before, Frames)
+    assert "long.mkv: is not decoded after 0.15 seconds" in str(slow)
+    assert isinstance(after, Frames)
+
+
+def test_a_process_that_dies_at_work_is_replaced_and_its_file_named(videos: list[Path], long: Path) -> None:
+    with MediaReader(workers=1) as reader:
+        answers = reader.videos([videos[0], long, videos[1]], 400)
+        next(answers)
+        os.kill(_pids(reader)[0], signal.SIGSEGV)
+        died, after = answers
+    assert "long.mkv: the process that decoded it died (exit code -11)" in str(died)
+    assert isinstance(after, Frames)
+
+
+def test_a_process_that_dies_with_nothing_to_do_is_no_files_fault(videos: list[Path]) -> None:
+    with MediaReader(workers=2) as reader:
+        list(reader.videos(videos, 4))
+        for pid in _pids(reader):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        assert all(isinstance(answer, Frames) for answer in reader.videos(videos, 4))
+
+
+def test_the_limit_does_not_run_while_nobody_asks(videos: list[Path]) -> None:
+    with MediaReader(workers=1, timeout=0.4) as reader:
+        for answer in reader.videos(videos[:4], 4):
+            assert isinstance(answer, Frames)
+            time.sleep(0.5)
+
+
+def test_no_process_is_left_behind(videos: list[Path]) -> None:
+    before = set(multiprocessing.active_children())
+    with MediaReader(workers=2) as reader:
+        next(reader.videos(videos, 4))
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path, videos: list[Path]) -> None:
+    code = "from pathlib import Path\nfrom curate.media import MediaReader\n"
+    code += f"with MediaReader(workers=1) as reader:\n    print(list(reader.videos([Path({str(videos[0])!r})], 2)))\n"
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the processes that read videos do not start" in done.stderr.splitlines()[-1]
+
+
+def test_a_reader_needs_a_process() -> None:
+    with pytest.raises(ValueError, match="workers"):
+        MediaReader(workers=0)
+
+
+def _pids(reader: MediaReader) -> list[int]:
+    return [worker.process.pid or 0 for worker in reader._workers]

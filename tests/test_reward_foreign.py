@@ -1,0 +1,420 @@
+"""Foreign benchmarks: small files of each schema, their official figures by hand, and rows that cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.reward.examples import Example
+from curate.reward.foreign import BENCHMARKS, read
+from curate.reward.foreign.benchmark import preferred
+from curate.reward.foreign.reward_bench_2 import ties_score
+from schemas.errors import CurateError
+
+VL = [
+    {"id": "wild-1", "query": "q1", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "WildVision"},
+    {"id": "RLHF-1", "query": "q2", "response": ["a", "b"], "human_ranking": [1, 0], "query_source": "RLHF-V"},
+    {"id": "RLAIF-1", "query": "q3", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "RLAIF-V"},
+    {"id": "mmmu_1", "query": "q4", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "MMMU-Pro"},
+]
+MMRB = [
+    {"ID": "PAIRS_1", "Category": "safety", "Better": "Output1"},
+    {"ID": "hate_1", "Category": "safety", "Better": "Output2"},
+    {"ID": "mathvista_1", "Category": "reasoning", "Better": "Output1"},
+    {"ID": "emma_1", "Category": "reasoning", "Better": "Output1"},
+    {"ID": "nocaps_1", "Category": "open_generation/correctness_task", "Better": "Output2"},
+]
+MMRB = [{**row, "Text": "q", "Image": "images/x/1.jpg", "Output1": "one", "Output2": "two"} for row in MMRB]
+MMRLHF = [
+    {"id": 7, "image": "images/mcq_1.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 7, "image": "images/mcq_1.jpg", "chosen": "good", "rejected": "worse"},
+    {"id": 8, "image": "images/mcq_2.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 9, "video": "videos/v_1", "chosen": "good", "rejected": "bad"},
+]
+MMRLHF = [{**row, "prompt": "q", "chosen_reason": "r", "rejected_reason": "r"} for row in MMRLHF]
+VRB = [
+    {"prompt": "q", "video": "v/1.mp4", "chosen": "good", "rejected": "bad", "category": "safety"},
+    {"prompt": "q", "video": "v/2.mp4", "chosen": "good", "rejected": "bad", "category": "safety"},
+    {"prompt": "q", "video": "v/3.mp4", "chosen": "good", "rejected": "bad", "category": "reasoning"},
+]
+RB2 = [
+    {"id": "1", "subset": "Math", "chosen": ["7"], "rejected": ["1", "2", "3"], "num_correct": 1},
+    {"id": "2", "subset": "Math", "chosen": ["7"], "rejected": ["1", "2", "3"], "num_correct": 1},
+    {"id": "ref:0", "subset": "Ties", "chosen": ["red"], "rejected": ["dog"], "num_correct": 1},
+    {"id": "tied:0", "subset": "Ties", "chosen": ["red", "blue"], "rejected": ["cat", "dog"], "num_correct": 2},
+]
+RB2 = [{**row, "prompt": "q"} for row in RB2]
+MR2 = [
+    {"prompt": "q", "responses": ["a", "b", "c", "d"], "rankings": [3, 1, 2, 4], "image": None, "video": "v/1.mp4"},
+    {"prompt": "q", "responses": ["a", "b"], "rankings": [1, 1], "image": None, "video": "v/2"},
+]
+FILES: dict[str, list[dict[str, Any]]] = {
+    "vl-rewardbench": VL,
+    "multimodal-rewardbench": MMRB,
+    "mm-rlhf-rewardbench": MMRLHF,
+    "videorewardbench": VRB,
+    "reward-bench-2": RB2,
+    "mr2bench-image": [{**row, "image": "i.png", "video": None} for row in MR2],
+    "mr2bench-video": MR2,
+}
+
+
+def png(shade: int) -> bytes:
+    """A true PNG of one grey pixel."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    pixel = zlib.compress(bytes([0, shade]))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    else:
+        names = sorted({name for row in rows for name in row})
+        pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), path)
+    return path
+
+
+def by_text(examples: Sequence[Example], scores: dict[str, float]) -> list[list[float]]:
+    """Scores of responses by what they say, wherever they stand."""
+    return [[scores[text] for text in example.responses] for example in examples]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_a_file_is_told_by_its_columns_in_every_format(tmp_path: Path, name: str, suffix: str) -> None:
+    benchmark, examples = read(write(tmp_path / f"file.{suffix}", FILES[name]))
+    assert benchmark.name == name
+    assert len(examples) == len(FILES[name])
+    assert len({example.item_id for example in examples}) == len(examples)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_fits_two_benchmarks(tmp_path: Path, name: str) -> None:
+    columns = {column for row in FILES[name] for column, value in row.items() if value is not None}
+    assert [other for other, benchmark in BENCHMARKS.items() if not benchmark.detect(columns)] == [name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_judge_that_knows_the_ranks_scores_all_and_a_contrary_one_little(tmp_path: Path, name: str) -> None:
+    benchmark, examples = read(write(tmp_path / "file.jsonl", FILES[name]))
+    right = benchmark.metric(examples, [[-float(rank) for rank in example.ranks] for example in examples])
+    wrong = benchmark.metric(examples, [[float(rank) for rank in example.ranks] for example in examples])
+    assert all(share >= 1 for share in right.values())
+    assert all(wrong[figure] < right[figure] or figure == "top1 of 2" for figure in right)
+
+
+def test_vl_rewardbench_maps_its_fields(tmp_path: Path) -> None:
+    _, examples = read(write(tmp_path / "vl.jsonl", [{**VL[1], "image": "images/a.jpg"}]))
+    assert examples == [
+        Example("RLHF-1", "q2", ("a", "b"), (2, 1), images=(tmp_path / "images/a.jpg",), source="RLHF-V")
+    ]
+
+
+def test_vl_rewardbench_has_overall_and_macro_accuracy(tmp_path: Path) -> None:
+    """Always the first: right, wrong, right, right. Hallucination is 1 of 2, so macro is (1 + 1/2 + 1) / 3."""
+    benchmark, examples = read(write(tmp_path / "vl.jsonl", VL))
+    assert benchmark.metric(examples, [[1, 0]] * 4) == pytest.approx(
+        {"overall": 3 / 4, "macro": 2.5 / 3, "general": 1, "hallucination": 1 / 2, "reasoning": 1}
+    )
+
+
+def test_multimodal_rewardbench_splits_safety_and_reasoning_by_id(tmp_path: Path) -> None:
+    """Always the first: right, wrong, right, right, wrong."""
+    benchmark, examples = read(write(tmp_path / "all_data.json", MMRB))
+    assert examples[0].images == (tmp_path / "images/x/1.jpg",)
+    assert benchmark.metric(examples, [[1, 0]] * 5) == pytest.approx(
+        {
+            "overall": 3 / 5,
+            "safety/bias": 1,
+            "safety/toxicity": 0,
+            "safety": 1 / 2,
+            "reasoning/math": 1,
+            "reasoning/coding": 1,
+            "reasoning": 1,
+            "open_generation/correctness_task": 0,
+        }
+    )
+
+
+def test_mm_rlhf_acc_plus_asks_for_all_pairs_of_a_prompt(tmp_path: Path) -> None:
+    """Prompt 7 has one pair right and one tied, which is wrong; 8 and 9 are right."""
+    benchmark, examples = read(write(tmp_path / "mm_reward_bench.jsonl", MMRLHF))
+    assert [example.item_id for example in examples] == ["7#1", "7#2", "8#3", "9#4"]
+    assert [example.source for example in examples] == ["mcq", "mcq", "mcq", "video"]
+    assert examples[3].video == tmp_path / "videos/v_1"
+    assert benchmark.metric(examples, by_text(examples, {"good": 2, "bad": 1, "worse": 2})) == pytest.approx(
+        {"acc": 3 / 4, "acc+": 2 / 3, "acc/mcq": 2 / 3, "acc+/mcq": 1 / 2, "acc/video": 1, "acc+/video": 1}
+    )
+
+
+def test_video_rewardbench_has_overall_macro_and_categories(tmp_path: Path) -> None:
+    benchmark, examples = read(write(tmp_path / "v.json", VRB), media=Path("/data"))
+    assert examples[0].video == Path("/data/v/1.mp4")
+    scores = by_text(examples, {"good": 1, "bad": 0})
+    scores[0] = [-score for score in scores[0]]
+    figures = benchmark.metric(examples, scores)
+    assert figures == pytest.approx({"overall": 2 / 3, "macro": 3 / 4, "safety": 1 / 2, "reasoning": 1})
+
+
+def test_reward_bench_2_averages_subsets(tmp_path: Path) -> None:
+    """Math: one right, one shared by two: 3/4. Ties: worked below with scores of the same texts."""
+    benchmark, examples = read(write(tmp_path / "rb2.jsonl", RB2))
+    scores = by_text(examples, {"7": 5, "1": 0, "2": 0, "3": 0, "red": 4, "blue": 3, "cat": 1, "dog": 2})
+    scores[1] = [5.0 if text in ("7", "1") else 0.0 for text in examples[1].responses]
+    # Gap of ref 4 − 2, gap of tied 3 − 2, spread 4 − 3: right both, but the gap is not above the spread.
+    ties = 0.3 + 0.3 + 0 + 0 + 0.01 * math.tanh(1 / 1 - 1)
+    assert benchmark.metric(examples, scores) == pytest.approx(
+        {"overall": (3 / 4 + ties) / 2, "Math": 3 / 4, "Ties": ties}
+    )
+
+
+@pytest.mark.parametrize(
+    ("ref", "tied", "score"),
+    [
+        ([9, 0], [9, 8, 0], 0.3 + 0.3 + 0.2 + 0.2 + 0.01 * math.tanh(8 / 1 - 1)),
+        ([2, 1], [9, 7, 0], 0.3 + 0.3 + 0.2 + 0.0 + 0.01 * math.tanh(1 / 2 - 1)),
+        ([0, 1], [9, 8, 0], 0.3 + 0.0 + 0.2 + 0.0 + 0.01 * math.tanh(-1 / 1 - 1)),
+        ([3, 1], [5, 5, 1], 0.3 + 0.3 + 0.2 + 0.2 + 0.01),
+        ([0, 1], [5, 5, 1], 0.3 + 0.0 + 0.2 + 0.0 - 0.01),
+        ([1, 1], [1, 1, 1], 0.0),
+    ],
+    ids=["clear", "ref near", "ref wrong", "no spread", "no spread, ref wrong", "all equal"],
+)
+def test_ties_follow_the_weighted_rule(ref: list[float], tied: list[float], score: float) -> None:
+    examples = [Example("ref:3", "q", ("a", "x"), (1, 2)), Example("tied:3", "q", ("a", "b", "x"), (1, 1, 3))]
+    assert ties_score(examples, [ref, tied]) == pytest.approx(score)
+
+
+def test_ties_without_a_pair_of_halves_have_no_score() -> None:
+    assert math.isnan(ties_score([Example("ref:3", "q", ("a", "x"), (1, 2))], [[1, 0]]))
+
+
+def test_mr2bench_is_scored_by_top1_of_four_and_of_all(tmp_path: Path) -> None:
+    benchmark, examples = read(write(tmp_path / "mr2.jsonl", MR2))
+    assert examples[0].ranks == (3, 1, 2, 4)
+    assert benchmark.metric(examples, [[1, 0, 0, 0], [1, 0]]) == {"top1": 0.5, "top1 of 2": 1.0, "top1 of 4": 0.0}
+
+
+def test_embedded_images_are_written_once_under_their_digest(tmp_path: Path) -> None:
+    rows = [
+        {**row, "image": {"bytes": png(shade), "path": "x.png"}} for row, shade in zip(VL, (1, 2, 1, 2), strict=True)
+    ]
+    cache = tmp_path / "cache"
+    _, examples = read(write(tmp_path / "vl.parquet", rows), cache=cache)
+    digests = [hashlib.sha256(png(shade)).hexdigest() for shade in (1, 2)]
+    assert [example.images[0].name for example in examples] == [f"{digests[i]}.png" for i in (0, 1, 0, 1)]
+    assert sorted(file.name for file in cache.iterdir()) == sorted(f"{digest}.png" for digest in digests)
+    assert examples[0].images[0].read_bytes() == png(1)
+
+
+def test_embedded_images_need_a_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "vl.parquet", [{**VL[0], "image": {"bytes": png(1), "path": None}}])
+    with pytest.raises(CurateError, match="embedded in column 'image'"):
+        read(path)
+
+
+def test_bytes_that_are_no_image_are_a_bad_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "vl.parquet", [{**VL[0], "image": {"bytes": b"<html>", "path": None}}])
+    with pytest.raises(CurateError, match="expected the bytes of a PNG"):
+        read(path, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_images_of_a_row_keep_their_order(tmp_path: Path) -> None:
+    _, examples = read(write(tmp_path / "vl.json", [{**VL[0], "image": ["b.png", "/abs/a.png"]}]))
+    assert examples[0].images == (tmp_path / "b.png", Path("/abs/a.png"))
+
+
+def test_chosen_first_in_the_file_is_not_always_first_in_the_example() -> None:
+    places = [preferred(str(i), "q", ["good"], ["bad"], source="").best[0] for i in range(200)]
+    assert 70 < sum(places) < 130
+
+
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=4), st.lists(st.text(max_size=3), min_size=1, max_size=4))
+def test_preferred_keeps_every_response_and_its_side(chosen: list[str], rejected: list[str]) -> None:
+    example = preferred("x", "q", chosen, rejected, source="")
+    sides = sorted(zip(example.responses, example.ranks, strict=True))
+    assert sides == sorted([(text, 1) for text in chosen] + [(text, 1 + len(chosen)) for text in rejected])
+
+
+@pytest.mark.parametrize("name", FILES)
+@given(seed=st.integers(0, 999))
+def test_the_order_of_responses_moves_no_official_figure(
+    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int
+) -> None:
+    benchmark, examples = read(write(tmp_path_factory.mktemp("order") / "file.jsonl", FILES[name]))
+    rng = np.random.default_rng(seed)
+    scores = [rng.integers(0, 3, len(example.responses)).astype(float) for example in examples]
+    orders = [rng.permutation(len(score)) for score in scores]
+    moved = [
+        Example(
+            example.item_id,
+            example.prompt,
+            tuple(example.responses[i] for i in order),
+            tuple(example.ranks[i] for i in order),
+            source=example.source,
+        )
+        for example, order in zip(examples, orders, strict=True)
+    ]
+    before = benchmark.metric(examples, scores)
+    assert benchmark.metric(moved, [s[o] for s, o in zip(scores, orders, strict=True)]) == pytest.approx(before)
+
+
+@pytest.mark.parametrize(
+    ("row", "changed", "said"),
+    [
+        (VL[0], {"human_ranking": [0, 2]}, "'human_ranking' holds [0, 2]; expected [0, 1] or [1, 0], 0 = better"),
+        (VL[0], {"human_ranking": [0]}, "'human_ranking' holds [0]; expected 2 whole numbers"),
+        (VL[0], {"human_ranking": [True, False]}, "'human_ranking' holds [True, False]; expected 2 whole numbers"),
+        (VL[0], {"response": ["a", "b", "c"]}, "'response' holds ['a', 'b', 'c']; expected two texts"),
+        (VL[0], {"response": ["a", None]}, "'response' holds ['a', None]; expected a list of texts"),
+        (VL[0], {"query_source": "POVIT"}, "'query_source' holds 'POVIT'; expected one of wildvision"),
+        (VL[0], {"query": " "}, "'query' holds ' '; expected a text"),
+        (VL[0], {"id": 1.5}, "'id' holds 1.5; expected a text or a whole number"),
+        (VL[0], {"image": 3}, "'image' holds 3; expected a path, or an image as {bytes, path}"),
+        (MMRB[0], {"Better": "output1"}, "'Better' holds 'output1'; expected Output1 or Output2"),
+        (MMRLHF[0], {"id": None}, "'id' holds None; expected the id of its prompt"),
+        (MMRLHF[0], {"chosen": None}, "'chosen' holds None; expected a text"),
+        (VRB[0], {"video": None}, "'video' holds None; expected the path of its video"),
+        (RB2[0], {"chosen": ["7", "8"], "num_correct": 2}, "'chosen' holds ['7', '8']; expected one text"),
+        (RB2[0], {"num_correct": 2}, "'num_correct' holds 2; expected 1, the responses of column 'chosen'"),
+        (RB2[0], {"rejected": []}, "'rejected' holds []; expected a list of texts"),
+        (RB2[3], {"id": "tied-0"}, "'id' holds 'tied-0'; expected ref:N or tied:N"),
+        (MR2[0], {"rankings": [3, 1, 2]}, "'rankings' holds [3, 1, 2]; expected 4 whole numbers, one a response"),
+        (MR2[0], {"rankings": [2, 0, 1, 3]}, "'rankings' holds [2, 0, 1, 3]; expected ranks, the best of which is 1"),
+        (MR2[0], {"video": None}, "'image or video' holds None; expected a path"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_row_column_and_value(
+    tmp_path: Path, row: dict[str, Any], changed: dict[str, Any], said: str
+) -> None:
+    path = write(tmp_path / "file.jsonl", [row, {**row, **changed}])
+    with pytest.raises(CurateError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: 1 bad row, nothing was read\n{path}:2: column {said}")
+
+
+def test_many_bad_rows_are_counted_and_the_first_are_listed(tmp_path: Path) -> None:
+    path = write(tmp_path / "vl.json", [VL[0], *[{**VL[0], "human_ranking": [i, i]} for i in range(7)]])
+    with pytest.raises(CurateError) as caught:
+        read(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{path}: 7 bad rows, nothing was read"
+    assert [line.split(": ")[0] for line in lines[1:-1]] == [f"{path}:{row}" for row in range(2, 7)]
+    assert lines[-1] == "… and 2 more"
+
+
+def test_lines_that_are_no_objects_are_named_by_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "vl.jsonl"
+    path.write_text(json.dumps(VL[0]) + "\n\n{oops\n[1]\n", encoding="utf-8")
+    with pytest.raises(CurateError) as caught:
+        read(path)
+    assert f"{path}:3: not JSON" in str(caught.value)
+    assert f"{path}:4: holds a JSON list; expected an object" in str(caught.value)
+
+
+def test_a_file_that_is_no_benchmark_is_told_what_each_lacks(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"prompt": "q", "responses": ["a"], "rank": [1]}])
+    with pytest.raises(CurateError) as caught:
+        read(path)
+    assert "it has prompt, rank, responses" in str(caught.value)
+    assert "not mr2bench-video: no column rankings; no column video" in str(caught.value)
+    assert (
+        "not mm-rlhf-rewardbench: no column chosen; no column id; no column rejected; no column image or video"
+        in str(caught.value)
+    )
+
+
+def test_a_file_with_images_and_videos_is_neither_mr2bench(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [MR2[0], {**MR2[1], "image": "i.png"}])
+    with pytest.raises(CurateError, match="not mr2bench-video: a column image, which it does not have"):
+        read(path)
+
+
+def test_a_named_benchmark_says_what_the_file_lacks(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"query": "q"}])
+    with pytest.raises(CurateError, match="not VL-RewardBench: no column human_ranking; no column query_source"):
+        read(path, name="vl-rewardbench")
+
+
+def test_columns_of_other_names_are_renamed(tmp_path: Path) -> None:
+    rows = [{("question" if name == "prompt" else name): value for name, value in row.items()} for row in VRB]
+    benchmark, examples = read(write(tmp_path / "x.jsonl", rows), rename={"question": "prompt"})
+    assert (benchmark.name, examples[0].prompt) == ("videorewardbench", "q")
+
+
+@pytest.mark.parametrize("empty_first", [True, False])
+def test_an_empty_column_gives_its_name_away(tmp_path: Path, empty_first: bool) -> None:
+    first, last = ({"prompt": None}, {}) if empty_first else ({}, {"prompt": None})
+    rows = [{**first, "question": "q", **{k: v for k, v in row.items() if k != "prompt"}, **last} for row in VRB]
+    _, examples = read(write(tmp_path / "x.jsonl", rows), rename={"question": "prompt"})
+    assert [example.prompt for example in examples] == ["q"] * 3
+
+
+def test_a_file_that_fits_two_benchmarks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BENCHMARKS, "twin", BENCHMARKS["vl-rewardbench"])
+    with pytest.raises(CurateError, match="may be vl-rewardbench or twin"):
+        read(write(tmp_path / "x.jsonl", VL))
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        ({"question": "prompt"}, "no column 'question'"),
+        ({"category": "prompt"}, "a column 'prompt' already"),
+        ({"category": "x", "video": "x"}, "two columns cannot both be read as 'x'"),
+    ],
+)
+def test_a_renaming_that_cannot_be_meant_is_refused(tmp_path: Path, rename: dict[str, str], said: str) -> None:
+    with pytest.raises(CurateError, match=said):
+        read(write(tmp_path / "x.jsonl", VRB), rename=rename)
+
+
+def test_ids_that_rows_share_get_the_number_of_the_row(tmp_path: Path) -> None:
+    _, examples = read(write(tmp_path / "vl.jsonl", [VL[0], VL[1], VL[0]]))
+    assert [example.item_id for example in examples] == ["wild-1#1", "RLHF-1", "wild-1#3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.jsonl", None, "no such file"),
+        ("x.csv", b"a,b\n", "of kind '.csv'"),
+        ("x.jsonl", b"\n", "holds no rows"),
+        ("x.json", b'{"data": []}', "holds a JSON dict; expected a list of objects"),
+        ("x.json", b"\xff\xfe", "not JSON"),
+        ("x.parquet", b"PAR1", "not Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CurateError) as caught:
+        read(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_an_unknown_benchmark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CurateError, match="no benchmark 'vlrb'; known are vl-rewardbench"):
+        read(tmp_path / "x.jsonl", name="vlrb")

@@ -1,0 +1,274 @@
+"""Metrics of a reward model: worked by hand, held to slow twins, and unmoved by what must not move them."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from curate.reward.examples import Example
+from curate.reward.metrics import (
+    chance,
+    clustered,
+    confidences,
+    evaluate,
+    kendall,
+    pairwise,
+    score_differences,
+    top1,
+    winner_changes,
+    winners,
+)
+from schemas.errors import CurateError
+from schemas.reward import EvaluationReport
+
+Item = tuple[list[float], list[int]]
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[Item]:
+    """One to six items of one to six responses; few levels, so that scores and ranks tie often."""
+    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+    level = st.integers(-3, 3).map(float)
+    return [
+        (draw(st.lists(level, min_size=n, max_size=n)), draw(st.lists(st.integers(1, 4), min_size=n, max_size=n)))
+        for n in sizes
+    ]
+
+
+def split(drawn: list[Item]) -> tuple[list[list[float]], list[list[int]]]:
+    return [scores for scores, _ in drawn], [ranks for _, ranks in drawn]
+
+
+def example(name: str, ranks: tuple[int, ...], *, source: str = "s", video: str = "v.mp4") -> Example:
+    return Example(name, "?", tuple("abcdef"[: len(ranks)]), ranks, video=Path(video), source=source)
+
+
+def test_top1_shares_a_tie_at_the_top_between_the_best_and_the_rest() -> None:
+    hits = top1([[3, 1, 1], [1, 3, 1], [2, 2, 0], [1, 1, 1], [5, 5, 0]], [[1, 2, 3]] * 4 + [[1, 1, 3]])
+    assert hits.tolist() == [1, 0, 0.5, pytest.approx(1 / 3), 1]
+
+
+def test_chance_is_the_share_that_holds_the_best_rank() -> None:
+    assert chance([[1, 2, 3, 4], [1, 1, 3, 4], [2, 2]]).tolist() == [0.25, 0.5, 1.0]
+
+
+def test_pairwise_counts_pairs_of_different_ranks_and_half_of_each_tie() -> None:
+    # Pairs of ranks 1 2 2: (0, 1) and (0, 2). The first is a tie of scores, the second is wrong.
+    right, pairs = pairwise([[1, 1, 2], [9, 8]], [[1, 2, 2], [1, 2]])
+    assert right.tolist() == [0.5, 1.0]
+    assert pairs.tolist() == [2, 1]
+
+
+def test_tau_of_one_swap_in_four() -> None:
+    """One of six pairs is discordant: (5 − 1) / 6."""
+    assert kendall([[4, 3, 1, 2]], [[1, 2, 3, 4]]).tolist() == [pytest.approx(4 / 6)]
+
+
+def test_tau_says_nothing_of_items_that_are_all_ties() -> None:
+    assert np.isnan(kendall([[1, 1], [1, 2], [7]], [[1, 2], [1, 1], [1]])).all()
+
+
+@given(items())
+def test_pairwise_is_what_a_loop_over_pairs_finds(drawn: list[Item]) -> None:
+    scores, ranks = split(drawn)
+    right, pairs = pairwise(scores, ranks)
+    for item, (score, rank) in enumerate(drawn):
+        judged = [(i, j) for i, j in combinations(range(len(rank)), 2) if rank[i] != rank[j]]
+        credit = [
+            0.5 if score[i] == score[j] else float((score[i] > score[j]) == (rank[i] < rank[j])) for i, j in judged
+        ]
+        assert (right[item], pairs[item]) == (sum(credit), len(judged))
+
+
+@given(items())
+def test_tau_is_that_of_scipy(drawn: list[Item]) -> None:
+    scores, ranks = split(drawn)
+    for tau, (score, rank) in zip(kendall(scores, ranks), drawn, strict=True):
+        varied = len(set(score)) > 1 and len(set(rank)) > 1
+        if varied:
+            assert tau == pytest.approx(kendalltau(score, [-r for r in rank]).statistic, abs=1e-12)
+        else:
+            assert math.isnan(tau)
+
+
+@given(items(), st.randoms(use_true_random=False))
+def test_the_order_of_responses_moves_no_figure(drawn: list[Item], random: object) -> None:
+    shuffled = []
+    for score, rank in drawn:
+        order = list(range(len(score)))
+        random.shuffle(order)  # type: ignore[attr-defined]
+        shuffled.append(([score[i] for i in order], [rank[i] for i in order]))
+    before, after = split(drawn), split(shuffled)
+    np.testing.assert_array_equal(top1(*before), top1(*after))
+    np.testing.assert_array_equal(pairwise(*before), pairwise(*after))
+    np.testing.assert_array_equal(kendall(*before), kendall(*after))
+    np.testing.assert_allclose(confidences(*before).nll, confidences(*after).nll)
+    np.testing.assert_allclose(confidences(*before).brier, confidences(*after).brier)
+
+
+@given(items(), st.floats(0.1, 5), st.floats(-5, 5))
+def test_a_rising_transform_of_the_scores_moves_no_order_figure(drawn: list[Item], by: float, plus: float) -> None:
+    scores, ranks = split(drawn)
+    moved = [[math.exp(by * score) + plus for score in item] for item in scores]
+    np.testing.assert_array_equal(top1(scores, ranks), top1(moved, ranks))
+    np.testing.assert_array_equal(pairwise(scores, ranks), pairwise(moved, ranks))
+    np.testing.assert_array_equal(kendall(scores, ranks), kendall(moved, ranks))
+
+
+@given(items())
+def test_negated_scores_turn_pairs_and_tau_around(drawn: list[Item]) -> None:
+    scores, ranks = split(drawn)
+    negated = [[-score for score in item] for item in scores]
+    right, pairs = pairwise(scores, ranks)
+    np.testing.assert_array_equal(pairwise(negated, ranks)[0], pairs - right)
+    np.testing.assert_array_equal(kendall(negated, ranks), -kendall(scores, ranks))
+
+
+def test_calibration_worked_by_hand() -> None:
+    """Odds of 4 to 1 are 0.8 and 0.2; the item with a shared best says nothing."""
+    four = math.log(4)
+    said = confidences([[four, 0], [four, 0], [four, 0]], [[1, 2], [2, 1], [1, 1]])
+    np.testing.assert_allclose(said.top, [0.8, 0.8, np.nan])
+    np.testing.assert_allclose(said.hit, [1, 0, np.nan])
+    np.testing.assert_allclose(said.nll, [-math.log(0.8), -math.log(0.2), np.nan])
+    np.testing.assert_allclose(said.brier, [2 * 0.2**2, 2 * 0.8**2, np.nan])
+    # Both items have one confidence, so each is half a hit: |0.8 − 0.5| in either of two bins.
+    error, bins = said.calibration_error()
+    assert (error, bins) == (pytest.approx(0.3), 2)
+
+
+@given(items(), st.randoms(use_true_random=False))
+def test_the_order_of_items_moves_no_calibration_error(drawn: list[Item], random: object) -> None:
+    shuffled = drawn * 4
+    before = confidences(*split(shuffled)).calibration_error(3)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert confidences(*split(shuffled)).calibration_error(3) == pytest.approx(before, nan_ok=True)
+
+
+def test_calibration_error_has_bins_of_equal_mass() -> None:
+    """Confidences .6 (wrong), .7, .8 and .9 (right) in two bins: |1.3 − 1| and |1.7 − 2| over four items."""
+    odds = [[math.log(p / (1 - p)), 0] for p in (0.9, 0.6, 0.8, 0.7)]
+    said = confidences(odds, [[1, 2], [2, 1], [1, 2], [1, 2]])
+    error, bins = said.calibration_error(2)
+    assert (error, bins) == (pytest.approx((0.3 + 0.3) / 4), 2)
+
+
+def test_huge_scores_overflow_nothing() -> None:
+    said = confidences([[1e4, 0.0], [-1e4, 0.0]], [[1, 2], [1, 2]])
+    np.testing.assert_allclose(said.nll, [0, 1e4])
+
+
+def test_winners_that_change_with_the_order_are_counted() -> None:
+    orders = [[[1, 2, 0], [0, 5, 1]], [[1, 2, 0], [3, 2, 0]]]
+    assert winners(orders).tolist() == [[1, 1], [1, 0]]
+    assert winner_changes(winners(orders)).tolist() == [0, 1]
+
+
+@given(st.lists(st.lists(st.integers(-9, 9), min_size=2, max_size=2), min_size=2, max_size=5))
+def test_score_differences_are_means_over_pairs_of_orders(orders: list[list[int]]) -> None:
+    means = [abs(a[n] - b[n]) for a, b in combinations(orders, 2) for n in range(2)]
+    assert score_differences([orders])[0] == pytest.approx(sum(means) / len(means))
+
+
+def test_a_cluster_of_equal_items_is_no_surer_than_one_item() -> None:
+    """Mean of 1 and 0: residuals ±½, se = √(2 / 1 × ½) / 2 = ½; ten copies of each leave it at ½."""
+    once = clustered(np.array([1.0, 0.0]), ["a", "b"])
+    often = clustered(np.array([1.0] * 10 + [0.0] * 10), ["a"] * 10 + ["b"] * 10)
+    assert (once.value, once.se, once.clusters) == (0.5, pytest.approx(0.5), 2)
+    assert (often.value, often.se, often.clusters) == (0.5, pytest.approx(0.5), 2)
+
+
+def test_clusters_of_one_item_give_the_common_standard_error() -> None:
+    values = np.array([1.0, 0.0, 0.0, 1.0, 1.0])
+    expected = values.std(ddof=1) / math.sqrt(5)
+    assert clustered(values, list("abcde")).se == pytest.approx(expected)
+
+
+def test_values_of_no_weight_do_not_count() -> None:
+    estimate = clustered(np.array([1.0, np.nan, 0.0]), ["a", "b", "c"], weights=[3, 0, 1])
+    assert (estimate.value, estimate.clusters) == (0.75, 2)
+
+
+def test_one_cluster_has_no_standard_error() -> None:
+    assert math.isnan(clustered(np.array([1.0, 0.0]), ["a", "a"]).se)
+
+
+def test_report_has_the_whole_then_sizes_then_sources() -> None:
+    examples = [
+        example("1", (1, 2), source="b", video="1"),
+        example("2", (2, 1), source="a", video="2"),
+        example("3", (1, 2, 3), source="a", video="3"),
+    ]
+    report = evaluate("me", "it", examples, [[1, 0], [1, 0], [3, 2, 1]])
+    assert [(row.part, row.name, row.items) for row in report.rows] == [
+        ("all", "all", 3),
+        ("size", "2", 2),
+        ("size", "3", 1),
+        ("source", "a", 2),
+        ("source", "b", 1),
+    ]
+    whole = report.overall
+    assert whole.top1 == pytest.approx(2 / 3)
+    assert whole.chance == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
+    assert whole.pairwise == pytest.approx(4 / 5)
+    assert whole.pairwise_by_item == pytest.approx(2 / 3)
+    assert whole.tau == pytest.approx((1 - 1 + 1) / 3)
+    assert whole.order_sensitivity is None
+    assert report.rows[2].top1_se is None
+
+
+def test_items_of_one_video_are_one_cluster() -> None:
+    examples = [example("1", (1, 2)), example("2", (1, 2)), example("3", (1, 2), video="other")]
+    assert evaluate("me", "it", examples, [[1, 0]] * 3).overall.clusters == 2
+
+
+def test_what_is_not_known_is_null_in_the_json() -> None:
+    report = evaluate("me", "it", [example("1", (1, 1))], [[1, 0]])
+    row = json.loads(report.model_dump_json())["rows"][0]
+    assert [row[name] for name in ("pairwise", "tau", "ece", "ece_bins", "nll", "top1_se")] == [None] * 6
+    assert (row["top1"], row["chance"], row["shared_best"]) == (1.0, 1.0, 1)
+    assert EvaluationReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_scores_that_are_no_logits_have_no_calibration() -> None:
+    row = evaluate("longest", "it", [example("1", (1, 2))], [[120, 80]], logits=False).overall
+    assert (row.ece, row.ece_bins, row.nll, row.brier, row.top1) == (None, None, None, None, 1.0)
+
+
+def test_orders_measure_sensitivity() -> None:
+    examples = [example("1", (1, 2)), example("2", (1, 2))]
+    orders = [[[1, 0], [0, 1]], [[2, 0], [2, 0]]]
+    row = evaluate("me", "it", examples, [[1, 0], [2, 0]], orders=orders).overall
+    assert (row.order_sensitivity, row.order_score_difference) == (0.5, 0.5)
+
+
+def test_no_items_are_reported_as_none() -> None:
+    row = evaluate("me", "it", [], []).overall
+    assert (row.items, row.top1, row.chance, row.ece) == (0, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([[1.0]], "item 0 (from 0): scores of shape (1,) for 2 ranks"),
+        ([[1.0, float("nan")]], "item 0 (from 0): scores [1.0, nan] are not all finite"),
+        ([], "0 items have scores and 1 have ranks"),
+    ],
+)
+def test_scores_that_do_not_belong_to_the_ranks_are_refused(scores: list[list[float]], said: str) -> None:
+    with pytest.raises(CurateError) as caught:
+        top1(scores, [[1, 2]])
+    assert said in str(caught.value)
+
+
+def test_an_item_without_ranks_is_named() -> None:
+    with pytest.raises(CurateError, match="item x has no ranks"):
+        evaluate("me", "it", [Example("x", "?", ("a", "b"))], [[1, 0]])

@@ -1,0 +1,385 @@
+"""The scorer over HTTP: a real server on a loopback port, asked as trainers ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from curate.reward.batching import Batcher, Pass
+from curate.reward.examples import Example
+from curate.reward.requests import ServeConfig
+from curate.reward.serve import Served, Service, serve
+from schemas.errors import CurateError
+
+
+class Lengths:
+    """A toy scorer: a response's length, plus a hundredth of its place among the distinct ones of its pass."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Example]] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
+        self.calls.append(list(examples))
+        assert self.go.wait(20)
+        return [[self._score(example, response) for response in example.responses] for example in examples]
+
+    def _score(self, example: Example, response: str) -> float:
+        if response == "refuse":
+            raise CurateError("clip.mp4: no frames", hint="look at the file")
+        if response == "crash":
+            raise RuntimeError("secret internals")
+        if response == "nan":
+            return float("nan")
+        return len(response) + sorted(set(example.responses)).index(response) / 100
+
+    def passes(self) -> list[tuple[str, ...]]:
+        return [example.responses for call in self.calls for example in call]
+
+
+class Running:
+    """A server in a thread, and a client of it."""
+
+    def __init__(self, service: Service) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.server = uvicorn.Server(uvicorn.Config(service.app(), log_config=None))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        self.thread.start()
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        return self.client.post(path, json=body)
+
+    def status(self) -> int:
+        return self.client.get("/health").status_code
+
+    def depth(self) -> int:
+        return int(self.client.get("/health").json()["queue_depth"])
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        self.client.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def running(scorer: Lengths, **settings: Any) -> Iterator[Running]:
+    server = Running(Service(lambda: Served(scorer, "toy", "set"), ServeConfig(**settings)))
+    try:
+        until(lambda: server.status() == 200)
+        yield server
+    finally:
+        scorer.go.set()
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Running]:
+    """One server for the tests that leave nothing behind."""
+    with running(Lengths(), max_responses=3, max_items=4, max_bytes=2000, queue=8, window_ms=1) as server:
+        yield server
+
+
+def test_a_prompt_with_its_responses_is_one_pass_in_the_order_sent() -> None:
+    scorer = Lengths()
+    with running(scorer) as server:
+        assert server.post("/score", {"prompt": "p", "responses": ["bb", "a", "bb"]}).json() == {
+            "scores": [2.01, 1.0, 2.01]
+        }
+    assert scorer.passes() == [("bb", "a", "bb")]
+
+
+def test_items_are_answered_in_order_and_each_is_a_pass_of_its_own() -> None:
+    scorer = Lengths()
+    with running(scorer) as server:
+        items = [{"prompt": "p", "responses": ["aaa"]}, {"prompt": "p", "responses": ["b", "cc"]}]
+        assert server.post("/score", {"items": items}).json() == {"items": [{"scores": [3.0]}, {"scores": [1.0, 2.01]}]}
+    assert scorer.passes() == [("aaa",), ("b", "cc")]
+
+
+def test_openrlhf_queries_that_share_a_prompt_are_one_pass_and_keep_their_order() -> None:
+    scorer = Lengths()
+    with running(scorer, stop=("<eos>",)) as server:
+        body = {
+            "query": ["p zz<eos>", "q y", "p a", "p a"],
+            "prompts": ["p ", "q ", "p ", "p "],
+            "labels": [0, 0, 0, 0],
+        }
+        answer = server.post("/get_reward", body).json()
+    assert answer == {
+        "rewards": [2.01, 1.0, 1.0, 1.0],
+        "scores": [2.01, 1.0, 1.0, 1.0],
+        "extra_logs": {"group_size": [2, 1, 2, 2]},
+    }
+    assert sorted(scorer.passes()) == [("a", "zz"), ("y",)]
+
+
+def test_single_samples_of_one_prompt_that_arrive_together_are_one_pass() -> None:
+    scorer = Lengths()
+    texts = ["dd", "a", "ccc", "b"]
+    with running(scorer, window_ms=60_000, max_responses=4) as server, ThreadPoolExecutor(4) as pool:
+        bodies = [
+            {"solution_str": text, "extra_info": {"prompt": "p", "index": 1}, "data_source": "x"} for text in texts
+        ]
+        answers = list(pool.map(lambda body: server.post("/compute_score", body).json(), bodies))
+    assert scorer.passes() == [("a", "b", "ccc", "dd")]  # sorted: who came first must not matter
+    assert answers == [{"score": 2.03}, {"score": 1.0}, {"score": 3.02}, {"score": 1.01}]
+
+
+def test_the_window_ends_a_group_that_is_not_full() -> None:
+    scorer = Lengths()
+    with running(scorer, window_ms=30) as server:
+        one = {"query": ["pa"], "prompts": ["p"]}
+        assert server.post("/get_reward", one).json()["rewards"] == [1.0]
+        assert server.post("/get_reward", one).json()["rewards"] == [1.0]
+    assert scorer.passes() == [("a",), ("a",)]
+
+
+def test_verl_batches_are_regrouped_too(shared: Running) -> None:
+    infos = [{"prompt": "p"}, {"prompt": "q"}, {"prompt": "p"}]
+    answer = shared.post("/compute_score", {"solution_strs": ["b", "b", "a"], "extra_infos": infos})
+    assert answer.json() == {"scores": [1.01, 1.0, 1.0]}
+
+
+def test_what_waits_goes_to_the_scorer_in_one_call_and_scores_do_not_depend_on_it() -> None:
+    scorer = Lengths()
+    bodies = [{"prompt": f"p{i}", "responses": ["x" * i, "y"]} for i in range(2, 8)]
+    with running(scorer) as server:
+        alone = [server.post("/score", body).json() for body in bodies]
+        scorer.go.clear()
+        with ThreadPoolExecutor(8) as pool:
+            first = pool.submit(server.post, "/score", {"prompt": "first", "responses": ["x"]})
+            until(lambda: len(scorer.calls) == 7)
+            rest = [pool.submit(server.post, "/score", body) for body in bodies]
+            until(lambda: server.depth() == 12)
+            scorer.go.set()
+            together = [answer.result().json() for answer in rest]
+        assert first.result().status_code == 200
+    assert len(scorer.calls[-1]) == 6
+    assert together == alone
+
+
+def test_a_full_queue_is_429_with_a_time_to_retry_and_takes_nothing_of_the_request() -> None:
+    scorer = Lengths()
+    scorer.go.clear()
+    with running(scorer, queue=3) as server, ThreadPoolExecutor(2) as pool:
+        body = {"prompt": "p", "responses": ["a", "b"]}
+        first = pool.submit(server.post, "/score", body)
+        until(lambda: len(scorer.calls) == 1)
+        second = pool.submit(server.post, "/score", body)
+        until(lambda: server.depth() == 2)
+        refused = server.post("/score", body)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert server.depth() == 2
+        scorer.go.set()
+        assert [first.result().status_code, second.result().status_code] == [200, 200]
+        assert server.post("/score", body).status_code == 200
+
+
+def test_a_request_that_waits_too_long_is_503_and_its_work_is_dropped() -> None:
+    scorer = Lengths()
+    scorer.go.clear()
+    with running(scorer, timeout=0.3) as server, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(server.post, "/score", {"prompt": "p", "responses": ["a"]})
+        until(lambda: len(scorer.calls) == 1)
+        second = pool.submit(server.post, "/score", {"prompt": "p", "responses": ["dropped"]})
+        assert [first.result().status_code, second.result().status_code] == [503, 503]
+        assert "retry-after" in first.result().headers
+        scorer.go.set()
+        until(lambda: server.depth() == 0)
+        assert server.post("/score", {"prompt": "p", "responses": ["b"]}).status_code == 200
+    assert scorer.passes() == [("a",), ("b",)]
+
+
+def test_an_item_that_fails_fails_only_its_own_request() -> None:
+    scorer = Lengths()
+    with running(scorer, window_ms=60_000, max_responses=4) as server, ThreadPoolExecutor(4) as pool:
+        bodies = [{"query": [f"p{text}"], "prompts": ["p"]} for text in ("ok", "refuse", "crash", "nan")]
+        ok, refused, crashed, nan = pool.map(lambda body: server.post("/get_reward", body), bodies)
+    assert (ok.status_code, ok.json()["rewards"], ok.json()["extra_logs"]) == (200, [2.0], {"group_size": [1]})
+    assert (refused.status_code, refused.json()) == (422, {"error": "clip.mp4: no frames", "hint": "look at the file"})
+    for defect in (crashed, nan):
+        assert defect.status_code == 500
+        assert set(defect.json()) == {"error", "hint"}
+        assert "secret" not in defect.text
+        assert "Traceback" not in defect.text
+
+
+QUERY = {"query": ["pa"], "prompts": ["p"]}
+WRONG: list[tuple[str, str | dict[str, Any] | list[Any], int, str]] = [
+    ("/score", "{", 400, "not JSON"),
+    ("/score", "[" * 1500, 400, "not JSON"),
+    ("/score", [], 422, "not an object"),
+    ("/score", {}, 422, "prompt"),
+    ("/score", {"prompt": 3, "responses": ["a"]}, 422, "prompt"),
+    ("/score", {"prompt": "p", "responses": "a"}, 422, "responses"),
+    ("/score", {"prompt": "p", "responses": ["a", None]}, 422, "responses.1"),
+    ("/score", {"prompt": "p", "responses": []}, 422, "responses: empty"),
+    ("/score", {"prompt": "p", "responses": ["a"], "respones": []}, 422, "respones"),
+    ("/score", {"prompt": "p", "responses": ["\ud800"]}, 422, "not Unicode"),
+    ("/score", {"prompt": "p", "responses": ["a"] * 4}, 413, "4 responses"),
+    ("/score", {"items": []}, 422, "items: empty"),
+    ("/score", {"items": [{"prompt": "p", "responses": ["a"]}] * 5}, 413, "items: 5"),
+    ("/score", {"items": [{"prompt": "p", "responses": ["a"] * 3}] * 3}, 413, "at most 8 may wait"),
+    ("/score", {"items": [{"prompt": "p", "responses": ["a"]}, {"prompt": "p", "responses": []}]}, 422, "items.1"),
+    ("/score", {"prompt": "p", "responses": ["a" * 3000]}, 413, "too large"),
+    ("/score", {"prompt": "p", "responses": ["a"], "video": "clip.mp4"}, 422, "reads no media"),
+    ("/get_reward", {"query": ["pa"]}, 422, "prompts"),
+    ("/get_reward", {"query": "pa", "prompts": ["p"]}, 422, "query"),
+    ("/get_reward", {"query": ["pa", "pb"], "prompts": ["p"]}, 422, "2 queries but 1 prompts"),
+    ("/get_reward", {"query": ["pa", "xa"], "prompts": ["p", "p"]}, 422, "query.1"),
+    ("/get_reward", {"query": ["pa", "pb", "pc", "pd"], "prompts": ["p"] * 4}, 413, "4 responses"),
+    ("/compute_score", {"solution_str": "a", "extra_info": {}}, 422, "extra_info.prompt"),
+    ("/compute_score", {"solution_strs": ["a"], "extra_infos": []}, 422, "1 solution_strs but 0"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "said"), WRONG)
+def test_what_cannot_be_scored_is_refused_in_words(
+    shared: Running, path: str, body: str | dict[str, Any] | list[Any], status: int, said: str
+) -> None:
+    content = body if isinstance(body, str) else json.dumps(body)
+    answer = shared.client.post(path, content=content)
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error", "hint"}
+    assert said in answer.json()["error"]
+    assert shared.post("/get_reward", QUERY).json()["rewards"] == [1.0]  # and the server goes on
+
+
+def test_an_unknown_route_and_a_wrong_method_are_told_the_routes(shared: Running) -> None:
+    for answer, status in ((shared.client.get("/scores"), 404), (shared.client.get("/score"), 405)):
+        assert answer.status_code == status
+        assert "/get_reward" in answer.json()["hint"]
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """A media folder with a clip, a folder, and links that lead out of it; beside it a secret."""
+    root = tmp_path / "media"
+    (root / "sub").mkdir(parents=True)
+    (root / "sub" / "clip.mp4").write_bytes(b"clip")
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (root / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (root / "out").symlink_to(tmp_path)
+    return root
+
+
+def test_media_come_only_from_below_the_media_folder(media: Path) -> None:
+    scorer = Lengths()
+    secret = str(media.parent / "secret.mp4")
+    outside = [
+        "../secret.mp4",
+        "sub/../../secret.mp4",
+        secret,
+        "link.mp4",
+        "out/secret.mp4",
+        "sub",
+        "",
+        ".",
+        "no",
+        "a\0b",
+    ]
+    with running(scorer, media=media) as server:
+        for path in outside:
+            for place in ({"video": path}, {"images": ["sub/clip.mp4", path]}):
+                assert server.post("/score", {"prompt": "p", "responses": ["a"], **place}).status_code == 422, path
+            verl = {"solution_str": "a", "extra_info": {"prompt": "p", "video": path}}
+            assert server.post("/compute_score", verl).status_code == 422, path
+        assert scorer.calls == []
+        good = {"prompt": "p", "responses": ["a"], "video": "sub/clip.mp4"}
+        assert server.post("/score", good).status_code == 200
+    assert [example.video for call in scorer.calls for example in call] == [media.resolve() / "sub" / "clip.mp4"]
+
+
+def test_health_is_503_while_the_model_is_loaded_and_then_says_what_is_served() -> None:
+    loaded = threading.Event()
+
+    def load() -> Served:
+        assert loaded.wait(20)
+        return Served(Lengths(), "toy", "causal")
+
+    server = Running(Service(load))
+    try:
+        assert (server.status(), server.client.get("/health").json()) == (503, {"status": "loading"})
+        early = server.post("/get_reward", QUERY)
+        assert (early.status_code, early.headers["retry-after"]) == (503, "1")
+        loaded.set()
+        until(lambda: server.status() == 200)
+        told = server.client.get("/health").json()
+        assert told == {"status": "ok", "model": "toy", "layout": "causal", "queue_depth": 0}
+    finally:
+        loaded.set()
+        server.stop()
+
+
+def test_a_stop_answers_what_was_accepted() -> None:
+    scorer = Lengths()
+    scorer.go.clear()
+    with running(scorer) as server, ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(server.post, "/score", {"prompt": "p", "responses": ["a" * i]}) for i in (1, 2, 3)]
+        until(lambda: len(scorer.calls) == 1 and server.depth() == 2)
+        server.server.should_exit = True
+        time.sleep(0.3)
+        scorer.go.set()
+        assert [answer.result().json() for answer in answers] == [
+            {"scores": [1.0]},
+            {"scores": [2.0]},
+            {"scores": [3.0]},
+        ]
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server_with_its_error() -> None:
+    def load() -> Served:
+        raise CurateError("no model in model/")
+
+    told: list[str] = []
+    with pytest.raises(CurateError, match="no model"):
+        serve(load, ServeConfig(), host="127.0.0.1", port=0, ready=told.append)
+    assert told[0].startswith("http://127.0.0.1:")
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, pytest.raises(CurateError, match="cannot listen"):
+        serve(load, ServeConfig(), host="127.0.0.1", port=taken.getsockname()[1], ready=told.append)
+
+
+def test_a_group_never_exceeds_its_limit_and_keeps_the_asks_of_a_request_together() -> None:
+    from curate.reward.batching import Ask
+
+    async def passes() -> list[tuple[str, ...]]:
+        scorer = Lengths()
+        batcher = Batcher(scorer, batch=4, queue=99, window=60, max_responses=3)
+        batcher.start()
+        asks = [Ask("p", responses, whole=False) for responses in (("a", "b"), ("c", "d"), ("e",))]
+        scored = asyncio.gather(*[batcher.score([ask]) for ask in asks], batcher.score([Ask("p", ("z",), whole=False)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await batcher.close()  # shuts the groups that still wait
+        assert [one[0].group_size for one in await scored] == [2, 3, 3, 1]
+        return scorer.passes()
+
+    assert asyncio.run(passes()) == [("a", "b"), ("c", "d", "e"), ("z",)]
+
+
+def test_an_empty_pass_is_wanted_by_nobody() -> None:
+    assert not Pass().wanted
