@@ -26,7 +26,7 @@ import trl
 from accelerate import Accelerator
 from transformers import TrainerCallback
 
-from benchmarks.grpo_policy import LONGEST, word_tokenizer, new_policy, sampled, warmed_policy
+from benchmarks.grpo_policy import LONGEST, new_policy, sampled, warmed_policy, word_tokenizer
 from benchmarks.grpo_task import Question, examples, questions, truth
 from curate.reward.batching import Scorer
 from curate.reward.examples import Example
@@ -40,7 +40,7 @@ from schemas.training import Layout, LossName, TrainConfig
 
 MODES: dict[str, tuple[Layout, LossName]] = {"multi": ("set", "top1"), "single": ("tree", "bradley-terry")}
 """Kind of rewards -> the layout and the loss of its model. A tree scores as single passes do, and trains faster."""
-EPOCHS = 3
+EPOCHS = 2
 VOCABULARY = 280
 """Tokens of the reward models: words of the question are some, and each digit is one."""
 GENERATIONS = 8
@@ -162,10 +162,9 @@ def reinforce(
         per_device_train_batch_size=8 * GENERATIONS,
         num_generations=GENERATIONS,
         max_completion_length=LONGEST,
-        learning_rate=2e-4,
+        learning_rate=5e-4,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=10,
-        beta=0.02,
         logging_strategy="no",
         save_strategy="no",
         report_to="none",

@@ -1,4 +1,4 @@
-"""The policy of the GRPO benchmark: a tiny Llama that reads whole words, warmed on a mixture of good and bad answers."""
+"""The policy of the GRPO benchmark: a tiny Llama that reads words, warmed on a mixture of good and bad answers."""
 
 from __future__ import annotations
 

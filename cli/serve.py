@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import say
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.reward.serve import Served
@@ -49,7 +50,7 @@ def serve(
     from curate.reward.serve import serve as run
 
     if media is not None and not media.is_dir():
-        raise NotADirectoryError(20, "not a folder", str(media))
+        raise UsageError(f"--media {media}: not a folder", hint="give the folder that videos and images lie in")
     config = ServeConfig(
         media=media,
         window_ms=window,

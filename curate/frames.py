@@ -10,8 +10,11 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +134,31 @@ def read_image(path: Path) -> Images:
     return np.array(image.convert("RGB"))
 
 
+@cache
 def import_decord() -> Any:
-    """The decoder; CurateError where it is not installed."""
+    """The decoder. CurateError where it is not installed, or where its FFmpeg cannot be heard in this process.
+
+    decord shares its FFmpeg with all that is loaded after it. PyAV would turn off the log by which damage is known: it
+    is loaded first, and keeps to its own.
+    """
     try:
-        import decord  # type: ignore[import-untyped]
+        if find_spec("av"):
+            import_module("av")
+        import decord
     except ImportError as error:
         raise CurateError(f"videos cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
+    decord.logging.set_level(decord.logging.ERROR)
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file, _decoder_log() as log:
+        file.write(b"\0\0\0\x10ftypisom\0\0\0\0")  # an mp4 file without an index, which FFmpeg complains of
+        file.flush()
+        with suppress(decord.DECORDError, RuntimeError):
+            decord.VideoReader(file.name, num_threads=1)
+        heard = any("moov" in line for line in log.lines())
+    if not heard:
+        raise CurateError(
+            "videos cannot be read soundly: another library keeps what FFmpeg says of damage from being heard",
+            hint="import av before decord",
+        )
     return decord
 
 

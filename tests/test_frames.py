@@ -8,14 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import decord
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.frames import MediaError, read_image, read_video, shown_at, slice_centres
+from curate.frames import MediaError, import_decord, read_image, read_video, shown_at, slice_centres
 from schemas.errors import CurateError
 from tests.video_files import encode, numbers, sound_without_video
 
@@ -132,7 +131,7 @@ def test_damage_that_the_decoder_conceals_is_refused(tmp_path: Path) -> None:
     for place in rng.integers(len(content) // 4, len(content) * 3 // 4, 100):
         content[place] = rng.integers(256)
     (tmp_path / "bad.mp4").write_bytes(content)
-    frames = decord.VideoReader(str(tmp_path / "bad.mp4"), num_threads=1).get_batch([50])
+    frames = import_decord().VideoReader(str(tmp_path / "bad.mp4"), num_threads=1).get_batch([50])
     assert frames.shape == (1, 128, 128, 3)  # a picture comes out, of pieces
     assert "error while decoding" in str(refusal(tmp_path / "bad.mp4"))
 
@@ -146,10 +145,22 @@ def test_what_the_decoder_says_stays_off_stderr_and_stderr_is_as_before(
 
 
 def test_without_decord_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import_decord.cache_clear()
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(CurateError, match="decord") as raised:
         read_video(tmp_path / "any.mp4", 4)
     assert raised.value.hint == "pip install 'mr2-curate[video]'"
+
+
+def test_where_pyav_was_loaded_into_decords_ffmpeg_reading_is_refused(tmp_path: Path) -> None:
+    """It would turn off the log that tells of damage; when we load them, it does not."""
+    video = front_index(tmp_path / "whole.mkv")
+    cut_off = tmp_path / "cut.mkv"
+    cut_off.write_bytes(video.read_bytes()[:20_000])
+    for order, words in (("decord, av", "import av before decord"), ("av, decord", "cut.mkv: is cut off or damaged")):
+        code = f"import {order}, sys; from tests.video_files import tell; tell(sys.argv[1])"
+        done = subprocess.run([sys.executable, "-c", code, cut_off], capture_output=True, text=True, check=True)
+        assert words in done.stdout
 
 
 def test_importing_the_module_imports_no_decoder() -> None:

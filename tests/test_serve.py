@@ -334,6 +334,26 @@ def test_health_is_503_while_the_model_is_loaded_and_then_says_what_is_served() 
         server.stop()
 
 
+def test_a_pass_is_named_by_its_content_so_that_a_scorer_which_draws_by_name_draws_alike() -> None:
+    scorer = Lengths()
+    with running(scorer) as server:
+        for responses in (["a", "b"], ["b", "a"], ["a", "b"]):
+            assert server.post("/score", {"prompt": "p", "responses": responses}).status_code == 200
+    first, other, again = [example.item_id for call in scorer.calls for example in call]
+    assert first == again != other
+
+
+def test_a_stop_closes_the_scorer_after_its_last_answer() -> None:
+    closed: list[int] = []
+    scorer = Lengths()
+    server = Running(Service(lambda: Served(scorer, "toy", "set", close=lambda: closed.append(len(scorer.calls)))))
+    until(lambda: server.status() == 200)
+    assert server.post("/get_reward", QUERY).status_code == 200
+    assert closed == []
+    server.stop()
+    assert closed == [1]
+
+
 def test_a_stop_answers_what_was_accepted() -> None:
     scorer = Lengths()
     scorer.go.clear()

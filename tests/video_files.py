@@ -9,6 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from curate.frames import read_video
+from schemas.errors import CurateError
+
 STEP = 8
 """Grey levels from one frame to the next."""
 
@@ -46,3 +49,11 @@ def sound_without_video(path: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def tell(path: str) -> None:
+    """Print what reading a video comes to, for a process that was started to try it."""
+    try:
+        print(read_video(Path(path), 2).duration)  # noqa: T201
+    except CurateError as error:
+        print(error, error.hint)  # noqa: T201

@@ -38,7 +38,7 @@ class Batch:
     types: Tensor
     """(R, L) 0 text, 1 image, 2 video."""
     offsets: Tensor
-    """(R, L) place of a token within its response; −1 in the prompt and in padding."""
+    """(R, L) place of a token within its response; −1 in the prompt, −2 in padding."""
     row: Tensor
     """(B, N) the row in which a response is read."""
     end: Tensor
@@ -67,7 +67,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
         input_ids=pad_sequence([sequence.input_ids for sequence in rows], batch_first=True, padding_value=pad),
         attention_mask=(torch.arange(int(length.max())) < length[:, None]).long(),
         types=pad_sequence([sequence.types for sequence in rows], batch_first=True),
-        offsets=pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-1),
+        offsets=pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2),
         row=row,
         end=end,
         present=present,

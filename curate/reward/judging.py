@@ -13,7 +13,7 @@ from schemas.errors import CurateError
 from schemas.reward import EvaluationReport
 
 ORDERS = 4
-"""Orders of the responses under which the winner is asked for."""
+"""Orders of the responses under which the winner is asked for, where order may count."""
 
 
 def judge(
@@ -28,7 +28,8 @@ def judge(
     """Reports on ranked examples: the model; the model with each prompt, then each video or image, replaced by that of
     another example; and the baselines. training: examples on which the better of the length baselines is chosen."""
     ranked = [example for example in examples if example.ranks]
-    tables = scorer.by_order(ranked, max(2, orders))
+    # Where order cannot count, a second one is asked for as a check.
+    tables = scorer.by_order(ranked, max(2, orders) if scorer.model.shape.layout == "causal" else 2)
     scores = [table[: scorer.orders].mean(axis=0) for table in tables]
     reports = [metrics.evaluate("model", data, ranked, scores, orders=tables)]
     for name, blind in blinded(ranked, seed):

@@ -101,9 +101,9 @@ def restarted(positions: Tensor, offsets: Tensor) -> Tensor:
     """The positions with every response counted on from the end of the prompt, as if it stood alone.
 
     positions: (B, L), or (3, B, L) for a backbone with positions in time, height and width; offsets: (B, L) place of
-    each token within its response, −1 in the prompt and in padding.
+    each token within its response, −1 in the prompt, −2 in padding.
     """
-    prompt = positions.masked_fill(offsets >= 0, -1)
+    prompt = positions.masked_fill(offsets != -1, -1)
     after = prompt.amax(dim=-1) + 1
     if positions.ndim == 3:
         after = after.amax(dim=0)

@@ -12,18 +12,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from curate.publish import publishing
 from curate.reward import checkpoint
 from curate.reward.batch import chunks, shares_pass
 from curate.reward.examples import Example
 from curate.reward.loading import Loader
-from curate.reward.loss import LOSSES, label_targets
+from curate.reward.loss import LOSSES
 from curate.reward.model import RewardModel
 from curate.reward.schedule import rate, share, shuffled, steps_of_epoch
 from curate.reward.sequence import Encoded
 from schemas.errors import CurateError
-from schemas.training import TrainConfig
+from schemas.training import Targets, TrainConfig
 
 METRICS = "metrics.jsonl"
 STATE = "training_state.json"
@@ -120,8 +121,8 @@ def _passes(
             batch = accelerator.unwrap_model(model).collate([encoded[i] for i in part])
             with accelerator.autocast():
                 scores = model(batch)
-            ranks, targets = labels([shown[i][0] for i in part], config.targets, scores.device)
-            losses = LOSSES[config.loss](scores, ranks, targets, batch.present)
+            ranks, soft = labels([shown[i][0] for i in part], config.targets, scores.device)
+            losses = LOSSES[config.loss](scores, ranks, batch.present, soft)
             weight = torch.tensor([shown[i][1] for i in part], device=scores.device)
             loss = (losses * weight).sum()
             # Gradients of processes are averaged, and this one has only its own part of the sum.
@@ -130,17 +131,13 @@ def _passes(
     return total
 
 
-def labels(examples: Sequence[Example], targets: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(B, N) ranks (the number of responses + 1 where there is none) and (B, N) P(i is the best)."""
-    most = max(len(example.responses) for example in examples)
-    ranks = torch.full((len(examples), most), most + 1)
-    soft = torch.zeros(len(examples), most)
-    for b, example in enumerate(examples):
-        ranks[b, : len(example.ranks)] = torch.tensor(example.ranks)
-        if targets == "confidence":
-            soft[b, : len(example.ranks)] = torch.tensor(example.best_probabilities)
-    aims = soft if targets == "confidence" else label_targets(ranks, ranks <= most)
-    return ranks.to(device), aims.to(device)
+def labels(examples: Sequence[Example], targets: Targets, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """(B, N) ranks, 0 where there is no response, and (B, N) P(i is the best) where it is aimed at."""
+    ranks = pad_sequence([torch.tensor(example.ranks) for example in examples], batch_first=True).to(device)
+    if targets == "labels":
+        return ranks, None
+    soft = [torch.tensor(example.best_probabilities) for example in examples]
+    return ranks, pad_sequence(soft, batch_first=True).to(device)
 
 
 def make_optimizer(model: RewardModel, config: TrainConfig) -> torch.optim.AdamW:

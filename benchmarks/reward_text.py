@@ -1,0 +1,164 @@
+"""Reward models on real votes: arguments of held-out topics, by layout, seed, and the labels that they learnt from.
+
+    python -m benchmarks.reward_text VOTES.csv ITEMS.csv --backbone FOLDER
+
+The data of Habernal and Gurevych (ACL 2016, ukpconvarg1): votes on pairs of arguments to a topic, four or five on each
+pair. Training topics keep a few votes a pair, which are denoised (joint), or counted (win-rate: the majority); test
+topics keep all, and are labelled by the joint ranker. Figures are top-1 of 4 and pairs, ± one standard error over the
+prompts of the test topics and, where several seeds were run, the spread of the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import polars as pl
+
+from curate.reward.quiet import quiet
+from curate.reward.reading import read_examples
+from pipelines import denoise, export, ingest
+from pipelines.training import train
+from schemas.config import DenoiseConfig, ExportConfig, Mapping, SplitConfig
+from schemas.config import IngestConfig as Reading
+from schemas.training import LoraSettings, TrainConfig
+
+QUESTION = "Which argument for this stance is the more convincing? "
+Labels = Literal["joint", "win-rate"]
+
+
+def shards(votes: pl.DataFrame, items: pl.DataFrame, folder: Path, labels: Labels, items_per_prompt: int) -> Path:
+    """Votes to training shards of four, through the jobs that a user runs."""
+    folder.mkdir(parents=True)
+    votes.write_csv(folder / "votes.csv")
+    prompts = items.select("prompt_id", question=QUESTION + pl.col("prompt_text")).unique(maintain_order=True)
+    prompts.write_csv(folder / "prompts.csv")
+    items.select("prompt_id", response_id="response", text="response_text").write_csv(folder / "responses.csv")
+    store = folder / "curate.duckdb"
+    mapping = Mapping(columns={"voted_at": "submit_time"}, sides="shown")
+    ingest(
+        folder / "votes.csv",
+        store,
+        config=Reading(mapping=mapping),
+        prompts=folder / "prompts.csv",
+        responses=folder / "responses.csv",
+    )
+    denoise(store, config=DenoiseConfig(ranker=labels))
+    config = ExportConfig(items_per_prompt=items_per_prompt, split=SplitConfig(benchmark_fraction=0.0))
+    export(store, "train", out=folder / "shards", config=config)
+    return folder / "shards"
+
+
+def thinned(votes: pl.DataFrame, per_pair: float, seed: int) -> pl.DataFrame:
+    """So many votes a pair on average, drawn at random."""
+    low, high = pl.min_horizontal("response_a", "response_b"), pl.max_horizontal("response_a", "response_b")
+    pairs = votes.select(pl.struct("prompt_id", low.alias("low"), high.alias("high")).n_unique()).item()
+    return votes.sample(min(len(votes), round(per_pair * pairs)), seed=seed)
+
+
+def topics(votes: pl.DataFrame, held_out: int, seed: int) -> tuple[list[str], list[str]]:
+    """(training, test) topics: both stances of a topic are on one side."""
+    names = votes["prompt_id"].str.split("_").list.first().unique().sort().to_list()
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [names[i] for i in order[held_out:]], [names[i] for i in order[:held_out]]
+
+
+def run(folder: Path, options: argparse.Namespace, condition: str, seed: int, data: dict[str, Path]) -> dict[str, Any]:
+    """Train one model; its figures and those of the baselines on the test topics."""
+    layout, loss, targets, labels = condition.split("/")
+    config = TrainConfig(
+        shards=(data[labels],),
+        validation=(data["test"],),
+        backbone=str(options.backbone),
+        layout=layout,  # type: ignore[arg-type]
+        loss=loss,  # type: ignore[arg-type]
+        targets=targets,  # type: ignore[arg-type]
+        lora=LoraSettings(r=16, alpha=32.0, dropout=0.05),
+        epochs=options.epochs,
+        batch=16,
+        pass_tokens=4096,
+        learning_rate=3e-4,
+        seed=seed,
+        evaluate_every=1_000_000,
+        keep=1,
+    )
+    begin = time.perf_counter()
+    report = train(config, folder / f"{condition.replace('/', '-')}-{seed}")
+    assert report is not None
+    found: dict[str, Any] = {"condition": condition, "seed": seed, "seconds": time.perf_counter() - begin}
+    for evaluation in report.evaluations:
+        found[evaluation.scorer] = evaluation.overall.model_dump()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("votes", type=Path)
+    parser.add_argument("items", type=Path)
+    parser.add_argument("--backbone", type=Path, required=True)
+    parser.add_argument("--conditions", default="tree/top1/labels/joint,set/top1/labels/joint,causal/top1/labels/joint")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--held-out", type=int, default=5, help="topics")
+    parser.add_argument("--votes-per-pair", type=float, default=0.5)
+    parser.add_argument("--items-per-prompt", type=int, default=8)
+    parser.add_argument("--out", type=Path, help="a JSON line a run is added here")
+    options = parser.parse_args()
+    votes, items = pl.read_csv(options.votes), pl.read_csv(options.items)
+    training, test = topics(votes, options.held_out, seed=0)
+    topic = pl.col("prompt_id").str.split("_").list.first()
+    with quiet(), tempfile.TemporaryDirectory() as home:
+        folder, data = Path(home), {}
+        few = thinned(votes.filter(topic.is_in(training)), options.votes_per_pair, seed=0)
+        for labels in ("joint", "win-rate"):
+            data[labels] = shards(
+                few, items.filter(topic.is_in(training)), folder / labels, labels, options.items_per_prompt
+            )
+        data["test"] = shards(
+            votes.filter(topic.is_in(test)), items.filter(topic.is_in(test)), folder / "test", "joint", 10
+        )
+        sizes = {name: len(read_examples(path)) for name, path in data.items()}
+        print(f"{len(few):,} votes on {len(training)} training topics; test topics: {', '.join(test)}; items {sizes}")
+        runs = []
+        for seed in range(options.seeds):
+            for condition in options.conditions.split(","):
+                runs.append(run(folder, options, condition, seed, data))
+                if options.out:
+                    with options.out.open("a") as file:
+                        file.write(json.dumps(runs[-1]) + "\n")
+                _line(condition, seed, runs[-1])
+    _summary(runs)
+
+
+def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
+    model, blind = found["model"], found["blind to the prompt"]
+    print(
+        f"{condition:32} seed {seed}  top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}  pairs {model['pairwise']:.3f} "
+        f"± {model['pairwise_se']:.3f}  tau {model['tau']:.3f}  order {model['order_sensitivity']:.2f}  "
+        f"blind {blind['top1']:.3f}  {found['seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def _summary(runs: list[dict[str, Any]]) -> None:
+    """Means over seeds, and the baselines once."""
+    print(f"\n{'mean over seeds':32}  top-1  spread  pairs  spread")
+    for condition in dict.fromkeys(found["condition"] for found in runs):
+        own = [found["model"] for found in runs if found["condition"] == condition]
+        top1, pairs = (np.array([row[name] for row in own]) for name in ("top1", "pairwise"))
+        print(f"{condition:32}  {top1.mean():.3f}  {np.ptp(top1):.3f}   {pairs.mean():.3f}  {np.ptp(pairs):.3f}")
+    for name in ("coin", "longest", "shortest", "overlap", "similarity"):
+        if name in runs[0]:
+            print(f"{name:32}  {runs[0][name]['top1']:.3f}          {runs[0][name]['pairwise']:.3f}")
+
+
+if __name__ == "__main__":
+    main()

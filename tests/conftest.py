@@ -1,0 +1,22 @@
+"""What several test files need made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-VL of a few hundred thousand weights, and its tokenizer."""
+    from curate.reward.quiet import quiet
+    from curate.reward.scratch import build_backbone
+    from tests.reward_models import TEXTS, WORDS
+
+    with quiet():
+        folder = tmp_path_factory.mktemp("backbone") / "tiny"
+        return build_backbone(folder, [*TEXTS, *WORDS] * 5, vocabulary=400, width=64, layers=2)

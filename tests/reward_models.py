@@ -1,0 +1,50 @@
+"""What the tests of the reward model share: a tiny backbone made once, examples with and without a clip."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from curate.frames import Frames
+from curate.reward.examples import Example
+from curate.reward.model import RewardModel, Shape
+from schemas.training import Layout, LoraSettings
+
+TEXTS = ("What colour is the shape that moves?", "The red circle moves left.", "blue", "I cannot say.", "0.5 seconds")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def frames(seed: int = 0, count: int = 4, size: int = 32) -> Frames:
+    """A clip of noise."""
+    images: NDArray[np.uint8] = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return Frames(images=images, times=np.arange(count) / 2, duration=count / 2)
+
+
+def example(name: str, *responses: str, prompt: str = "What colour moves?", **more: object) -> Example:
+    """An example whose first response is the best, the second the second best, and so on."""
+    return Example(name, prompt, responses, tuple(range(1, len(responses) + 1)), **more)  # type: ignore[arg-type]
+
+
+def spelling(count: int, seed: int) -> list[Example]:
+    """A task that can be learnt in a few steps: which of four words spells the number."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        answer = int(rng.integers(10))
+        others = rng.choice([n for n in range(10) if n != answer], 3, replace=False).tolist()
+        order = rng.permutation(4).tolist()
+        numbers = [[answer, *others][k] for k in order]
+        ranks = tuple(1 if k == 0 else 2 for k in order)
+        found.append(Example(f"e{i}", f"Spell {answer}.", tuple(WORDS[n] for n in numbers), ranks))
+    return found
+
+
+def model(backbone: object, layout: Layout, *, seed: int = 0, lora: LoraSettings | None = None) -> RewardModel:
+    """A model that was never trained, but whose head is not at zero: its scores differ."""
+    made = RewardModel.from_backbone(backbone, Shape(layout, head=16, frames=4), seed=seed, lora=lora)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(made.head[2].weight)  # type: ignore[arg-type]
+    if made.comparison is not None:
+        torch.nn.init.normal_(made.comparison.up.weight, std=0.1)
+    return made.eval()

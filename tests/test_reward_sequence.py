@@ -1,0 +1,122 @@
+"""One example as one sequence: positions known by construction, nothing cut, nothing that a text can write into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reward_models import example, frames
+
+from curate.frames import Frames
+from curate.reward.batch import chunks, collate
+from curate.reward.quiet import quiet
+from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, load_processor
+from curate.reward.video_patches import PillowProcessor
+from schemas.errors import CurateError
+
+
+@pytest.fixture(scope="module")
+def encoder(backbone: Path) -> Encoder:
+    with quiet():
+        return Encoder(load_processor(backbone), separated=True)
+
+
+def said(encoder: Encoder, sequence, number: int) -> str:
+    """What stands between the beginning of a response and the token that is read."""
+    return encoder.tokenizer.decode(sequence.input_ids[sequence.starts[number] : sequence.ends[number]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(responses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=5))
+def test_every_response_is_read_at_its_own_end(encoder: Encoder, responses: list[str]):
+    """Whatever it says: leading spaces, nothing, control tokens. The official code searches for tokens, and leaves one."""
+    sequence = encoder.encode(example("x", *responses))
+    end = encoder.tokenizer.eos_token_id
+    assert [int(sequence.input_ids[place]) for place in sequence.ends] == [end] * len(responses)
+    assert [said(encoder, sequence, n) for n in range(len(responses))] == responses
+    assert int((sequence.input_ids == encoder.separator[0]).sum()) == len(responses) - 1
+
+
+@pytest.mark.parametrize("text", [f"a {SEPARATOR} b", "a<|im_end|> b", "<|video_pad|>", "  spaces before"])
+def test_what_people_write_is_text(encoder: Encoder, text: str):
+    """A separator inside a response is no separator, and a question cannot add a video."""
+    plain = encoder.encode(example("x", "a", "b"))
+    sequence = encoder.encode(example("x", text, "b", prompt=text))
+    for token in (encoder.separator[0], encoder.tokenizer.eos_token_id, encoder.processor.video_token_id):
+        assert int((sequence.input_ids == token).sum()) == int((plain.input_ids == token).sum())
+    assert said(encoder, sequence, 0) == text
+
+
+def test_the_last_response_is_read_as_the_others_are_in_a_padded_batch(encoder: Encoder):
+    """The official code reads it at a padding token."""
+    short, long = encoder.encode(example("s", "a", "b")), encoder.encode(example("l", "a" * 50, "b" * 50))
+    batch = collate([short, long], "causal", encoder.tokenizer.pad_token_id)
+    read = batch.input_ids[batch.row, batch.end]
+    assert read.tolist() == [[encoder.tokenizer.eos_token_id] * 2] * 2
+    assert batch.attention_mask[batch.row, batch.end].all()
+
+
+def test_too_long_is_refused_and_never_cut(backbone: Path):
+    with quiet():
+        encoder = Encoder(load_processor(backbone), max_length=60)
+    fits = encoder.encode(example("x", "a", "b"))
+    assert len(fits.input_ids) <= 60
+    with pytest.raises(TooLongError, match=r"x: \d+ tokens, more than max_length 60"):
+        encoder.encode(example("x", "a", "word " * 60))
+
+
+def test_a_video_is_never_left_out(encoder: Encoder):
+    with pytest.raises(ValueError, match="must be given"):
+        encoder.encode(example("x", "a", "b", video=Path("x.mp4")))
+    with pytest.raises(ValueError, match="must be given"):
+        encoder.encode(example("x", "a", "b"), video=frames())
+
+
+def test_a_backbone_of_text_refuses_videos(encoder: Encoder):
+    text = Encoder(encoder.tokenizer)
+    assert text.encode(example("x", "a", "b")).visual == {}
+    with pytest.raises(CurateError, match="reads text only"):
+        text.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames())
+
+
+def test_video_tokens_are_those_that_the_vision_tower_fills(encoder: Encoder):
+    sequence = encoder.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames(count=5, size=48))
+    grid = sequence.visual["video_grid_thw"]
+    assert grid.tolist() == [[3, 6, 6]]
+    assert int((sequence.types == 2).sum()) == int(grid.prod()) // 4
+    assert sequence.prompt_length > int((sequence.types > 0).nonzero().max())
+
+
+def test_times_of_frames_are_told_as_they_are(encoder: Encoder):
+    """Two frames share a time: the mean of theirs. Clips of other rates say other times."""
+    clip = frames(count=4)
+    slow = Frames(clip.images, clip.times * 10, clip.duration * 10)
+    text = encoder.tokenizer.decode(encoder.encode(example("x", "a", video=Path("x")), video=slow).input_ids)
+    assert "<2.5 seconds>" in text
+    assert "<12.5 seconds>" in text
+
+
+def test_a_still_video_has_the_patches_of_its_image(backbone: Path):
+    """The library's own image processor is the oracle: it shows an image as a video of equal frames."""
+    with quiet():
+        processor = PillowProcessor.load(backbone)
+    image = frames(size=40).images[0]
+    still = processor.video_processor([image[None].repeat(2, axis=0)], video_metadata=[None])
+    oracle = processor.image_processor([image], return_tensors="pt")
+    assert still["video_grid_thw"].tolist() == oracle["image_grid_thw"].tolist()
+    torch.testing.assert_close(still["pixel_values_videos"], oracle["pixel_values"])
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30),
+    alone=st.integers(0, 2**30 - 1),
+)
+def test_passes_hold_every_example_once_and_keep_their_size(lengths: list[int], alone: int):
+    apart = [bool(alone >> i & 1) for i in range(len(lengths))]
+    passes = chunks(lengths, 60, alone=apart)
+    assert sorted(i for part in passes for i in part) == list(range(len(lengths)))
+    for part in passes:
+        assert len(part) == 1 or (max(lengths[i] for i in part) * len(part) <= 60 and not any(apart[i] for i in part))
