@@ -141,8 +141,8 @@ def main() -> None:
 def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
     model, blind = found["model"], found["blind to the prompt"]
     print(
-        f"{condition:32} seed {seed}  top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}  pairs {model['pairwise']:.3f} "
-        f"± {model['pairwise_se']:.3f}  tau {model['tau']:.3f}  order {model['order_sensitivity']:.2f}  "
+        f"{condition:32} seed {seed}  top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}  "
+        f"pairs {model['pairwise']:.3f} ± {model['pairwise_se']:.3f}  tau {model['tau']:.3f}  order {model['order_sensitivity']:.2f}  "
         f"blind {blind['top1']:.3f}  {found['seconds']:.0f} s",
         flush=True,
     )

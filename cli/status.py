@@ -49,7 +49,7 @@ def run(
     folder: Annotated[Path, typer.Option("--dir", help="Where its relative paths begin.", metavar="DIR")] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Run the jobs of a recipe: simulate, ingest, denoise, export, compare.
+    """Run the jobs of a recipe: simulate, ingest, denoise, export, compare, train.
 
     Finished work is recognised: a recipe can be run again after a change or a failure.
 
@@ -71,7 +71,7 @@ def run(
     if not as_json:
         say(loaded.title)
     with progress_bar() as progress:
-        reports = job(loaded, folder, progress=progress, done=done)
+        reports = job(loaded, folder, progress=progress, done=done, tell=say)
     if as_json:
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
 
@@ -82,6 +82,7 @@ def _tellers() -> dict[str, Callable[[Any], None]]:
     from cli.export import tell_export
     from cli.ingest import tell_ingest
     from cli.simulate import tell_compare, tell_simulate
+    from cli.train import tell_train
 
     return {
         "simulate": tell_simulate,
@@ -89,4 +90,5 @@ def _tellers() -> dict[str, Callable[[Any], None]]:
         "denoise": tell_denoise,
         "export": tell_export,
         "compare": tell_compare,
+        "train": tell_train,
     }

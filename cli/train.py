@@ -111,7 +111,8 @@ def merge(
 
 def tell_train(report: TrainReport) -> None:
     """The report in words."""
-    say(f"{report.out}: {report.layout}, {report.loss}, on {report.backbone}")
+    again = " (was there already: nothing was done)" if report.reused else ""
+    say(f"{report.out}: {report.layout}, {report.loss}, on {report.backbone}{again}")
     share = report.trained / report.parameters
     say(f"  {report.parameters:,} weights, {report.trained:,} of them trained ({share:.1%})")
     begun = f", {report.resumed} of them before this run" if report.resumed else ""
@@ -137,18 +138,14 @@ def put_evaluations(evaluations: tuple[EvaluationReport, ...]) -> None:
 
 def _config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:
     """The file's choices, else the preset's, else the defaults, with what the options say."""
-    from pipelines.settings import load_toml, updated, validated
+    from pipelines.settings import load_toml, updated
     from schemas.training import PRESETS, TrainConfig
 
     if path is not None and preset is not None:
         raise UsageError("a config and a preset both say what to do", hint="name the preset's choices in the file")
     changes = {name: [str(p) for p in value] if isinstance(value, list) else value for name, value in changes.items()}
-    if full or changes["backbone"] == "scratch":
-        base = load_toml(path, TrainConfig).model_dump() if path else PRESETS[preset or "small"]
-        values = {**base, **{name: value for name, value in changes.items() if value is not None}, "lora": None}
-        return validated(values, TrainConfig, where="curate train")
-    base_config = load_toml(path, TrainConfig) if path else TrainConfig.model_validate(PRESETS[preset or "small"])
-    return updated(base_config, changes, where="curate train")
+    base = load_toml(path, TrainConfig) if path else TrainConfig.model_validate(PRESETS[preset or "small"])
+    return updated(base, {**changes, "lora": False if full else None}, where="curate train")
 
 
 def _quiet() -> Any:

@@ -12,9 +12,11 @@ from pipelines.ingestion import ingest
 from pipelines.progress import Progress, silent
 from pipelines.settings import load_toml
 from pipelines.simulation import simulate
+from pipelines.training import train
 from schemas.base import Document
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
+from schemas.training import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 """The recipes that come with curate; each is known by its file's name, with - or _."""
@@ -37,8 +39,10 @@ def run(
     *,
     progress: Progress = silent,
     done: Callable[[str, Document], None] = lambda _step, _report: None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Document]:
-    """Do the recipe's steps in ``folder``; returns each step's report, and hands it to ``done`` as it comes.
+    """Do the recipe's steps in ``folder``; returns each step's report, and hands it to ``done`` as it comes. tell: gets
+    a line now and then while a model trains.
 
     Every step recognises its own finished work, so that a recipe may be run again after a failure or a change.
     Raises CurateError from the step that failed; what earlier steps made stays.
@@ -77,4 +81,19 @@ def run(
             finish("export benchmark", export(store, "benchmark", out=folder / recipe.export.benchmark, config=config))
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
+    if recipe.train:
+        report = train(_inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
+        if report is not None:
+            finish("train", report)
     return reports
+
+
+def _inside(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The config with its relative paths begun in ``folder``."""
+    return config.model_copy(
+        update={
+            "shards": tuple(folder / path for path in config.shards),
+            "validation": tuple(folder / path for path in config.validation),
+            "media": folder / config.media if config.media else None,
+        }
+    )

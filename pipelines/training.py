@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from curate.reward.train import Look
     from schemas.reward import EvaluationReport
 
+DONE = "reward_model_config.json"
+"""The file of a model that comes last."""
+REPORT, TRAINING = "report.json", "training.json"
 LISTED = 10
 """Skips that an error names."""
 
@@ -39,7 +42,8 @@ def train(
 
     Every example is read and encoded before the first step: one that cannot train stops the job, named with its
     reason, unless allow_skips says to leave it out and count it. Under torchrun every process calls this. resume: go
-    on from the newest checkpoint in ``out``. Raises CurateError for what is wrong with the config, data or ``out``.
+    on from the newest checkpoint in ``out``. A model that is finished there already, of the same config and shards, is
+    left as it is. Raises CurateError for what is wrong with the config, data or ``out``.
     """
     from accelerate import Accelerator
 
@@ -48,6 +52,9 @@ def train(
 
     out = Path(out)
     _check(config, out, resume)
+    present = _finished(config, out)
+    if present is not None:
+        return present
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bfloat16" else "no")
     data = read_data(config)
     model = _model(config, out, data.training, accelerator)
@@ -89,8 +96,6 @@ class Data:
     held_out: Sequence[Example]
     skipped: tuple[Skip, ...] = ()
     ceiling: Ceiling | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    """Shard folder -> version of its manifest."""
 
 
 def read_data(config: TrainConfig) -> Data:
@@ -100,30 +105,42 @@ def read_data(config: TrainConfig) -> Data:
         held_out = [example for path in config.validation for example in read_examples(path, media=config.media)]
     else:
         training, held_out = split(training, config.validation_fraction, config.seed)
-    manifests = {path: read_manifest(path) for path in (*config.shards, *config.validation) if path.is_dir()}
-    known = {path: manifest for path, manifest in manifests.items() if manifest}
-    ceilings = [next(iter(known[path].counts["ceiling"].values())) for path in config.validation if path in known]
+    manifests = [read_manifest(path) for path in config.validation if path.is_dir()]
+    ceilings = [next(iter(manifest.counts["ceiling"].values())) for manifest in manifests if manifest]
     return Data(
         training=training,
         held_out=held_out,
-        ceiling=Ceiling.model_validate(ceilings[0]) if len(ceilings) == 1 and ceilings[0] else None,
-        versions={path.name: manifest.version for path, manifest in known.items()},
+        ceiling=Ceiling.model_validate(ceilings[0]) if len(config.validation) == len(ceilings) == 1 else None,
     )
 
 
 def _check(config: TrainConfig, out: Path, resume: bool) -> None:
-    from curate.reward.checkpoint import CONFIG
-
     if not config.shards:
         raise CurateError("no shards to train on", hint='give --shards DIR, or shards = ["DIR"] in the config')
     if not config.backbone:
         raise CurateError("no backbone", hint='give --backbone PATH, a hub id, or "scratch" for a tiny one')
     if out.exists() and not out.is_dir():
         raise CurateError(f"{out}: not a folder", hint="choose another --out")
-    if (out / CONFIG).exists():
-        raise CurateError(f"{out}: holds a finished model", hint="choose another --out, or remove it")
-    if not resume and out.exists() and any(out.iterdir()):
+    if not resume and out.exists() and any(out.iterdir()) and not (out / DONE).exists():
         raise CurateError(f"{out}: is not empty", hint="--resume goes on with what is there; else choose another --out")
+
+
+def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
+    """The report of a model that is finished in ``out``; None where there is none. Raises CurateError for another."""
+    if not (out / DONE).exists():
+        return None
+    if json.loads((out / TRAINING).read_text(encoding="utf-8")) != _origin(config):
+        raise CurateError(f"{out}: holds a model of another config or other shards", hint="choose another --out")
+    report = TrainReport.model_validate_json((out / REPORT).read_bytes())
+    return report.model_copy(update={"out": str(out), "reused": True})
+
+
+def _origin(config: TrainConfig) -> dict[str, Any]:
+    """What a model is made of: its config, and the versions of its shards."""
+    folders = [path for path in (*config.shards, *config.validation) if path.is_dir()]
+    manifests = {path.name: read_manifest(path) for path in folders}
+    versions = {name: manifest.version for name, manifest in manifests.items() if manifest}
+    return {"training": config.model_dump(mode="json"), "data": versions}
 
 
 def _model(config: TrainConfig, out: Path, examples: Sequence[Example], accelerator: Accelerator) -> RewardModel:
@@ -141,11 +158,11 @@ def _model(config: TrainConfig, out: Path, examples: Sequence[Example], accelera
             texts = [text for example in examples for text in (example.prompt, *example.responses)]
             build_backbone(path, [*texts, "user assistant 0.123456789 seconds"], seed=config.seed)
         accelerator.wait_for_everyone()
-    bfloat = config.precision == "bfloat16" and config.lora is not None
+    bfloat = config.precision == "bfloat16" and bool(config.lora)
     model = RewardModel.from_backbone(
-        path, shape, lora=config.lora, dtype=torch.bfloat16 if bfloat else torch.float32, seed=config.seed
+        path, shape, lora=config.lora or None, dtype=torch.bfloat16 if bfloat else torch.float32, seed=config.seed
     )
-    if config.lora is None and config.backbone != "scratch":
+    if not config.lora and config.backbone != "scratch":
         model.freeze_vision()
     return model.to(accelerator.device)
 
@@ -178,7 +195,7 @@ def _preflight(data: Data, loader: Loader, config: TrainConfig, accelerator: Acc
         )
     if not training:
         raise CurateError("nothing is left to train on", hint="give more shards, or a smaller --validation-fraction")
-    return Data(training, held_out, tuple(skips), data.ceiling, data.versions)
+    return Data(training, held_out, tuple(skips), data.ceiling)
 
 
 def _glance(model: RewardModel, loader: Loader, held_out: Sequence[Example], config: TrainConfig) -> dict[str, Any]:
@@ -214,11 +231,11 @@ def _finish(
         evaluations=evaluations,
         ceiling=data.ceiling,
     )
-    _write(model, report, config, data, out)
+    _write(model, report, config, out)
     return report
 
 
-def _write(model: RewardModel, report: TrainReport, config: TrainConfig, data: Data, out: Path) -> None:
+def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Path) -> None:
     """The model, its card and its curves; the model's own config comes last, and says that all is there."""
     import shutil
 
@@ -227,14 +244,14 @@ def _write(model: RewardModel, report: TrainReport, config: TrainConfig, data: D
     from curate.reward.curves import draw_curves
     from curate.reward.model_card import model_card
 
-    own = {"training": config.model_dump(mode="json"), "data": data.versions}
+    origin = _origin(config)
     with publishing(out / "final") as folder:
         checkpoint.save(model, folder)
-        (folder / "README.md").write_text(model_card(report, config, data.versions), encoding="utf-8")
-        (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (folder / "training.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(model_card(report, config, origin["data"]), encoding="utf-8")
+        (folder / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / TRAINING).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
         draw_curves(out / "metrics.jsonl", folder / "curves.png")
-    files = sorted((out / "final").iterdir(), key=lambda path: path.name == checkpoint.CONFIG)
+    files = sorted((out / "final").iterdir(), key=lambda path: path.name == DONE)
     for path in files:
         path.replace(out / path.name)
     shutil.rmtree(out / "final")

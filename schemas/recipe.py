@@ -6,6 +6,7 @@ from pathlib import Path
 
 from schemas.base import Document
 from schemas.config import DenoiseConfig, ExportConfig, IngestConfig, SimulateConfig
+from schemas.training import TrainConfig
 
 
 class SimulateStep(Document):
@@ -35,8 +36,14 @@ class CompareStep(Document):
     truth: Path
 
 
+class TrainStep(Document):
+    out: Path
+    config: TrainConfig
+
+
 class Recipe(Document):
-    """What ``curate run`` does: simulate, ingest, denoise, export, compare, in this order, leaving out absent steps."""
+    """What ``curate run`` does: simulate, ingest, denoise, export, compare, train, in this order, leaving out absent
+    steps."""
 
     title: str
     store: Path = Path("curate.duckdb")
@@ -45,3 +52,4 @@ class Recipe(Document):
     denoise: DenoiseStep | None = None
     export: ExportStep | None = None
     compare: CompareStep | None = None
+    train: TrainStep | None = None

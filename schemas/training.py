@@ -50,8 +50,8 @@ class TrainConfig(Document):
     loss: LossName = "top1"
     targets: Targets = "labels"
     """confidence: aim at the denoiser's P(i is the best) instead of the label."""
-    lora: LoraSettings | None = LoraSettings()
-    """None: all weights but those of the vision tower are trained ("scratch" trains these too)."""
+    lora: LoraSettings | Literal[False] = LoraSettings()
+    """false: all weights but those of the vision tower are trained. "scratch" has nothing to adapt: all are."""
     head: Count = 1024
     """Hidden units of the value head."""
     epochs: Count = 3
@@ -90,11 +90,12 @@ class TrainConfig(Document):
     allow_skips: bool = False
     """Leave out, and count, what cannot train; without it one such example stops the training before its first step."""
 
-    @model_validator(mode="after")
-    def _scratch_is_trained_whole(self) -> TrainConfig:
-        if self.backbone == "scratch" and self.lora is not None:
-            raise ValueError("a backbone from scratch has nothing to adapt: set lora to null (--full)")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _scratch_is_trained_whole(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("backbone") == "scratch":
+            return {**values, "lora": False}
+        return values
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -145,6 +146,8 @@ class TrainReport(Document):
     """On what was held out: the model first, then the same model blind, then what any model must be shown beside."""
     ceiling: Ceiling | None
     """What a judge who knows the true order would score on what was held out, where its manifest says so."""
+    reused: bool = False
+    """The model was there already: nothing was done."""
 
 
 class EvaluateReport(Document):

@@ -1,7 +1,7 @@
 """What training minimises: pure functions of scores, ranks and a mask. A loss for each example.
 
-All take scores (B, N), higher is better; ranks (B, N), 1 = best, equals share a rank; present (B, N) bool: there is such
-a response; and soft, (B, N) P(i is the best) by the denoiser, sums to 1, or None, where the ranks are taken at their word.
+All take scores (B, N), higher is better; ranks (B, N), 1 = best, equals share a rank; present (B, N) bool: there is
+such a response; and soft, (B, N) P(i is the best) by the denoiser, sums to 1, or None: ranks are taken at their word.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def top1(scores: Tensor, ranks: Tensor, present: Tensor, soft: Tensor | None = N
 def plackett_luce(scores: Tensor, ranks: Tensor, present: Tensor, soft: Tensor | None = None) -> Tensor:
     """(B,) mean cross-entropy over the stages of a ranking, each a choice of the best of what is left.
 
-    Plackett (1975), Luce (1959). At the stage of rank r one of those ranked r or worse is chosen; equals of rank r share
-    its target (Breslow, 1974). Soft targets are those of the first stage: at a later one they are shared out among what
-    is left, as Luce's axiom has it. The last rank is no choice, unless it is the only one.
+    Plackett (1975), Luce (1959). At the stage of rank r one of those ranked r or worse is chosen; equals of rank r
+    share its target (Breslow, 1974). Soft targets are those of the first stage: at a later one they are shared out
+    among what is left, as Luce's axiom has it. The last rank is no choice, unless it is the only one.
     """
     worst = ranks.masked_fill(~present, 0).amax(dim=1)
     total, stages = torch.zeros_like(scores[:, 0]), torch.zeros_like(scores[:, 0])

@@ -1,10 +1,10 @@
 """MM-RLHF-RewardBench (Zhang et al., 2025, arXiv 2502.10391): pairs; acc, and acc+ of whole prompts.
 
 Columns of mm_reward_bench.jsonl, by llava/eval/eval_mm_reward_bench.py of github.com/yfzhang114/MM-RLHF: id (shared by
-the pairs of one prompt), prompt, image or video (a folder of frames), chosen, rejected. Figures, by a public copy of
-cal_performance_mmreward_bench.py (the original could not be read): a pair is right when chosen scores strictly above
-rejected; acc over pairs, acc+ over ids; categories are the first of mcq, long, short, safety, video that the path
-holds. The columns of the Parquet variant could not be read; where they differ, rename.
+the pairs of one prompt), prompt, image or video (a folder of frames), chosen, rejected. Figures, by a third party's
+script that we take to follow cal_performance_mmreward_bench.py, which could not be read: a pair is right when chosen
+scores strictly above rejected; acc over pairs, acc+ over ids; categories are the first of mcq, long, short, safety,
+video that the path holds. The columns of the Parquet variant could not be read; where they differ, rename.
 """
 
 from __future__ import annotations

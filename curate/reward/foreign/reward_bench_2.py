@@ -52,7 +52,8 @@ def ties_score(examples: Sequence[Example], scores: Scores) -> float:
     Of each prompt: gap, its lowest correct score less its highest wrong one, and spread, its highest correct score less
     its lowest. An item is right when its gap is above 0. Over prompts N that have both ref:N and tied:N, with the
     spread of tied: the share whose tied gap is above the spread, the share whose smaller gap of both is, and the mean
-    tanh(smaller gap / spread − 1), where 0 / 0 counts 0. NaN without any such prompt.
+    tanh(smaller gap / spread − 1). Ours, where the official code divides by nothing: 0 / 0 counts 0, and NaN without
+    any such prompt.
     """
     gaps: dict[str, dict[str, float]] = {"ref": {}, "tied": {}}
     spreads: dict[str, float] = {}

@@ -1,10 +1,10 @@
 """VideoRewardBench (Zhang et al., 2025, arXiv 2509.00484): pairs on a video; accuracy overall and by category.
 
-By the paper: 1,563 triplets of a video-text prompt, a chosen and a rejected response, in five categories (long-form and
-short-form perception, knowledge, reasoning, safety); overall accuracy is the share of all pairs judged right. The
-columns of huggingface.co/datasets/Dragonriser/VideoRewardBench could NOT be read: prompt, video, chosen, rejected and
-category are our names for what the paper describes, and a file with others is read by renaming them. That macro, the
-mean over categories, is among the official figures is not verified either.
+By its abstract and secondary pages: 1,563 triplets of a video-text prompt, a chosen and a rejected response, in five
+categories (long-form and short-form perception, knowledge, reasoning, safety); overall accuracy is the share of all
+pairs judged right. The columns of huggingface.co/datasets/Dragonriser/VideoRewardBench could NOT be read: prompt,
+video, chosen, rejected and category are our names for what the paper describes, and a file with others is read by
+renaming them. That macro, the mean over categories, is among the official figures is not verified either.
 """
 
 from __future__ import annotations
