@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo demo-reward test lint bench docs clean
 
 demo: $(VENV)/installed
 	@$(BIN)/curate run mr2bench-video --dir demo
 	@echo
 	@echo "Look around:  $(BIN)/curate status --store demo/curate.duckdb"
 	@echo "              $(BIN)/curate rankings p0001 --store demo/curate.duckdb"
+
+# A reward model on simulated clips, on a CPU: adds torch and transformers.
+demo-reward: $(VENV)/installed-train
+	@$(BIN)/curate run reward-video --dir demo-reward
+	@echo
+	@echo "Look around:  demo-reward/model/README.md, curves.png;  $(BIN)/curate score demo-reward/model demo-reward/benchmark --media demo-reward/world"
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
@@ -27,6 +33,9 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
 	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.reward
+	$(BIN)/python -m benchmarks.reward_video
+	$(BIN)/python -m benchmarks.grpo
 	$(BIN)/python -m benchmarks.accuracy --quick $(if $(DATA),&& $(BIN)/python -m benchmarks.accuracy --votes $(DATA))
 
 docs: $(VENV)/installed-dev
@@ -41,13 +50,17 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+$(VENV)/installed-train: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $@ $(VENV)/installed
+
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@ $(VENV)/installed
+	@touch $@ $(VENV)/installed $(VENV)/installed-train
 
 $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
-	@touch $@ $(VENV)/installed $(VENV)/installed-dev
+	@touch $@ $(VENV)/installed $(VENV)/installed-train $(VENV)/installed-dev
 
 clean:
-	rm -rf $(VENV) curate/__pycache__ demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) curate/__pycache__ demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

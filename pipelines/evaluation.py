@@ -105,11 +105,14 @@ def write_scores(rows: Iterator[dict[str, object]], out: Path) -> int:
     """Write the rows as JSONL into a file that appears when it is whole; how many they are."""
     fresh = out.with_name(f".{out.name}.partial")
     count = 0
-    with fresh.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")
-            count += 1
-    fresh.replace(out)
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+                count += 1
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
     return count
 
 

@@ -45,17 +45,16 @@ def train(
     on from the newest checkpoint in ``out``. A model that is finished there already, of the same config and shards, is
     left as it is. Raises CurateError for what is wrong with the config, data or ``out``.
     """
-    from accelerate import Accelerator
-
     from curate.reward.loading import Loader
-    from curate.reward.train import fit
+    from curate.reward.train import fit, make_accelerator
 
     out = Path(out)
     _check(config, out, resume)
     present = _finished(config, out)
     if present is not None:
         return present
-    accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bfloat16" else "no")
+    accelerator = make_accelerator(config)
+    accelerator.wait_for_everyone()  # all have looked at ``out`` before the first writes into it
     data = read_data(config)
     model = _model(config, out, data.training, accelerator)
     progress_watch = _Watch(progress, tell, out if accelerator.is_main_process else None)
@@ -83,7 +82,7 @@ def train(
         report = None
         if accelerator.is_main_process:
             progress("judging", 0, 0)
-            report = _finish(model, loader, data, config, out, progress_watch.steps, begin)
+            report = _finish(model, loader, data, config, out, begin)
         accelerator.wait_for_everyone()
     return report
 
@@ -129,7 +128,8 @@ def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
     """The report of a model that is finished in ``out``; None where there is none. Raises CurateError for another."""
     if not (out / DONE).exists():
         return None
-    if json.loads((out / TRAINING).read_text(encoding="utf-8")) != _origin(config):
+    origin = json.loads((out / TRAINING).read_text(encoding="utf-8")) if (out / TRAINING).exists() else None
+    if origin != _origin(config):
         raise CurateError(f"{out}: holds a model of another config or other shards", hint="choose another --out")
     report = TrainReport.model_validate_json((out / REPORT).read_bytes())
     return report.model_copy(update={"out": str(out), "reused": True})
@@ -205,9 +205,7 @@ def _glance(model: RewardModel, loader: Loader, held_out: Sequence[Example], con
     return glance(Scorer(model, pass_tokens=config.pass_tokens, loader=loader), held_out)
 
 
-def _finish(
-    model: RewardModel, loader: Loader, data: Data, config: TrainConfig, out: Path, steps: int, begin: int
-) -> TrainReport:
+def _finish(model: RewardModel, loader: Loader, data: Data, config: TrainConfig, out: Path, begin: int) -> TrainReport:
     """Judge the model on what was held out, and write it with its card."""
     from curate.reward.judging import judge
     from curate.reward.scoring import Scorer
@@ -226,7 +224,7 @@ def _finish(
         examples=len(data.training),
         held_out=len(data.held_out),
         skipped=data.skipped,
-        steps=steps,
+        steps=config.epochs * -(-len(data.training) // config.batch),
         resumed=begin,
         evaluations=evaluations,
         ceiling=data.ceiling,
@@ -245,6 +243,7 @@ def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Pa
     from curate.reward.model_card import model_card
 
     origin = _origin(config)
+    shutil.rmtree(out / "final", ignore_errors=True)  # of a process that was killed while it moved what follows
     with publishing(out / "final") as folder:
         checkpoint.save(model, folder)
         (folder / "README.md").write_text(model_card(report, config, origin["data"]), encoding="utf-8")
@@ -269,7 +268,7 @@ class _Watch:
     def __init__(self, progress: Progress, tell: Callable[[str], None], out: Path | None) -> None:
         from importlib.util import find_spec
 
-        self.progress, self.told, self.steps = progress, tell, 0
+        self.progress, self.told = progress, tell
         self.board: Any = None
         if out is not None and find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
@@ -277,7 +276,6 @@ class _Watch:
             self.board = SummaryWriter(out / "tensorboard")
 
     def __call__(self, look: Look) -> None:
-        self.steps = look.steps
         self.progress(f"training, loss {look.figures['loss']:.3f}", look.step, look.steps)
         if self.board is not None:
             for name, value in look.figures.items():

@@ -1,6 +1,10 @@
-"""What the tests of the reward model share: a tiny backbone made once, examples with and without a clip."""
+"""What the tests of the reward model share: examples with and without a clip, tiny models, tiny trainings."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +12,13 @@ from numpy.typing import NDArray
 
 from curate.frames import Frames
 from curate.reward.examples import Example
+from curate.reward.loading import Loader
 from curate.reward.model import RewardModel, Shape
-from schemas.training import Layout, LoraSettings
+from curate.reward.quiet import quiet
+from curate.reward.train import fit, make_accelerator
+from schemas.training import Layout, LoraSettings, TrainConfig
+
+torch.set_num_threads(1)  # for models this small, threads only wait for each other
 
 TEXTS = ("What colour is the shape that moves?", "The red circle moves left.", "blue", "I cannot say.", "0.5 seconds")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -48,3 +57,40 @@ def model(backbone: object, layout: Layout, *, seed: int = 0, lora: LoraSettings
     if made.comparison is not None:
         torch.nn.init.normal_(made.comparison.up.weight, std=0.1)
     return made.eval()
+
+
+SMALL = LoraSettings(r=4, alpha=8.0, dropout=0.0)
+
+
+def tiny(**changes: Any) -> TrainConfig:
+    """The config of a training of seconds."""
+    base: dict[str, Any] = {
+        "lora": SMALL,
+        "head": 16,
+        "frames": 4,
+        "epochs": 1,
+        "batch": 8,
+        "learning_rate": 3e-3,
+        "head_learning_rate": 3e-3,
+    }
+    return TrainConfig.model_validate({**base, **changes})
+
+
+def untrained(backbone: Path, config: TrainConfig) -> RewardModel:
+    """The model that a training of the config begins with."""
+    with quiet():
+        return RewardModel.from_backbone(
+            backbone,
+            Shape(config.layout, config.head, config.frames, config.max_length),
+            lora=config.lora or None,
+            seed=config.seed,
+        )
+
+
+def fitted(
+    begin: RewardModel | Path, out: Path, examples: Sequence[Example], config: TrainConfig, **options: Any
+) -> RewardModel:
+    """The model after ``fit``. begin: a model, or the backbone of a new one."""
+    own = untrained(begin, config) if isinstance(begin, Path) else begin
+    with quiet(), Loader(own.encoder, frames=config.frames) as loader:
+        return fit(own, loader, examples, config, out, accelerator=make_accelerator(config), **options)

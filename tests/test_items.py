@@ -307,3 +307,49 @@ def test_rows_that_were_left_out_keep_their_place_in_the_covariances() -> None:
         place=pl.Series([1, 2, 4, 5, 6]),
     )
     assert items_of(wide, FOUR).equals(items_of(frame, FOUR))
+
+
+def correlated(size: int, seed: int) -> pl.DataFrame:
+    """One prompt whose strengths have a full covariance."""
+    rng = np.random.default_rng(seed)
+    frame = ranked(p=list(range(1, size + 1)))
+    root = rng.normal(size=(size, size))
+    covariance = 0.3 * root @ root.T + 0.2 * np.eye(size)
+    return frame.with_columns(
+        strength=pl.Series(-0.5 * np.arange(size) + rng.normal(0, 0.2, size)),
+        covariance=pl.Series(covariance.tolist()),
+    )
+
+
+def test_chances_to_be_best_are_those_of_draws_from_the_posterior() -> None:
+    """Of each response, whatever order the item is shown in."""
+    frame = correlated(7, 0)
+    mean, covariance = frame["strength"].to_numpy(), np.array(frame["covariance"].to_list())
+    drawn = np.random.default_rng(1).multivariate_normal(mean, covariance, 200_000)
+    items = draw_items(frame, FOUR)
+    assert len(items.items) == 5
+    for row in items.items.to_dicts():
+        members = [int(name) for name in row["response_ids"]]
+        share = np.bincount(drawn[:, members].argmax(axis=1), minlength=4) / len(drawn)
+        assert row["best_probabilities"] == pytest.approx(share, abs=0.005)
+        assert max(share) - min(share) > 0.1, "else nothing could be wrong"
+
+
+@pytest.mark.parametrize("rule", [FOUR, PAIR, DEALT, Rule("all", 0, 1, strict=False)], ids=lambda rule: rule.name)
+def test_chances_to_be_best_sum_to_one_and_agree_with_the_confidence(rule: Rule) -> None:
+    frame = pl.concat([correlated(size, size).with_columns(prompt_id=pl.lit(f"p{size}")) for size in (4, 6, 9)])
+    items = draw_items(frame, rule).items
+    assert len(items) >= 3
+    for row in items.to_dicts():
+        assert len(row["best_probabilities"]) == len(row["responses"])
+        assert sum(row["best_probabilities"]) == pytest.approx(1)
+        assert min(row["best_probabilities"]) >= 0
+        assert row["best_probabilities"][row["best"]] == pytest.approx(row["confidence"], abs=5e-3)
+
+
+def test_an_item_whose_best_is_shared_has_chances_too() -> None:
+    items = draw_items(ranked(p=[1, 1, 2]), Rule("all", 0, 1, strict=False)).items
+    assert items["best"].to_list() == [None]
+    (chances,) = items["best_probabilities"].to_list()
+    assert sorted(chances)[1] == pytest.approx(sorted(chances)[2])
+    assert sum(chances) == pytest.approx(1)

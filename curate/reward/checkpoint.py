@@ -8,9 +8,9 @@ stands under the key ``curate`` of the config, which it does not read.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from peft import PeftModel, set_peft_model_state_dict
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from curate.reward.head import Comparison
 from curate.reward.model import RewardModel, Shape, load_backbone, make_encoder
 from schemas.errors import CurateError
+from schemas.training import Layout
 
 CONFIG = "reward_model_config.json"
 """Written last: a folder that holds it holds the whole model."""
@@ -57,8 +58,7 @@ def load(
         raise CurateError(f"{folder / CONFIG}: a value head other than MLP-SiLU is not read here", hint=HINT)
     if config.get("resp_repr_mode", "last") != "last":
         raise CurateError(f"{folder / CONFIG}: resp_repr_mode {config['resp_repr_mode']!r} is not read here", hint=HINT)
-    own = config.get("curate") or {"layout": "causal", "form": "official", "max_length": 24_576}
-    shape = Shape(**{**own, "head": config["value_head_hidden_dim"]})
+    shape = _shape(config, folder / CONFIG)
     adapter = (folder / "adapter_config.json").exists()
     base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] if adapter else folder
     encoder = make_encoder(base, shape)
@@ -66,7 +66,10 @@ def load(
     if adapter:
         backbone = PeftModel.from_pretrained(backbone, folder)
     model = RewardModel(backbone, encoder, shape)
-    model.head.load_state_dict(_head(folder))
+    head = _head(folder)
+    if {name: value.shape for name, value in head.items()} != {n: v.shape for n, v in model.head.state_dict().items()}:
+        raise CurateError(f"{folder}: its value head is not that of its config and backbone", hint=HINT)
+    model.head.load_state_dict(head)
     if isinstance(model.comparison, Comparison):
         model.comparison.load_state_dict(load_file(folder / COMPARISON))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,12 +88,25 @@ def merge(folder: str | Path, out: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """``reward_model_config.json``. Raises CurateError where there is none, or it is not JSON."""
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CurateError(f"{folder}: no {CONFIG} there, so no reward model", hint=HINT) from error
     except ValueError as error:
         raise CurateError(f"{folder / CONFIG}: not JSON: {error}", hint=HINT) from error
+    if not isinstance(config, dict):
+        raise CurateError(f"{folder / CONFIG}: expected an object", hint=HINT)
     return config
+
+
+def _shape(config: dict[str, Any], where: Path) -> Shape:
+    """The shape that a config tells of; without our key it is the official code's."""
+    own = config.get("curate") or {"layout": "causal", "form": "official", "max_length": 24_576}
+    if not isinstance(config.get("value_head_hidden_dim"), int):
+        raise CurateError(f"{where}: value_head_hidden_dim is missing, or no whole number", hint=HINT)
+    known = {field.name for field in fields(Shape)} - {"head"}
+    if not isinstance(own, dict) or not own.keys() <= known or own.get("layout") not in get_args(Layout):
+        raise CurateError(f"{where}: what stands under curate is not known to this version", hint="update mr2-curate")
+    return Shape(**{**own, "head": config["value_head_hidden_dim"]})
 
 
 def _config(model: RewardModel) -> dict[str, Any]:

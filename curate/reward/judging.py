@@ -33,7 +33,9 @@ def judge(
     scores = [table[: scorer.orders].mean(axis=0) for table in tables]
     reports = [metrics.evaluate("model", data, ranked, scores, orders=tables)]
     for name, blind in blinded(ranked, seed):
-        reports.append(metrics.evaluate(name, data, ranked, scorer.score_examples(blind)))
+        kept, shown = _fitting(scorer, ranked, blind)
+        if kept:
+            reports.append(metrics.evaluate(name, data, kept, scorer.score_examples(shown)))
     return reports + without_model(ranked, data=data, training=training)
 
 
@@ -59,6 +61,18 @@ def blinded(examples: Sequence[Example], seed: int) -> list[tuple[str, list[Exam
         except CurateError:  # one prompt or video is that of most examples: there is no other to exchange it for
             continue
     return found
+
+
+def _fitting(
+    scorer: Scorer, examples: Sequence[Example], blind: Sequence[Example]
+) -> tuple[list[Example], list[Example]]:
+    """The examples, and the same made blind, without those that it made too long; the reports count their items."""
+    good, skips = scorer.loader.check(blind)
+    if not skips:
+        return list(examples), list(blind)
+    fits = set(map(id, good))
+    kept = [(example, other) for example, other in zip(examples, blind, strict=True) if id(other) in fits]
+    return [example for example, _ in kept], [other for _, other in kept]
 
 
 def glance(scorer: Scorer, examples: Sequence[Example]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def tree_attention(
     attention_mask: Tensor | None,
     *,
     tree: Tree | None = None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """(B, L, heads, D) attention in which the prompt sees itself, and each response the prompt and itself.
@@ -52,16 +54,18 @@ def tree_attention(
     if tree is None:
         raise ValueError("this backbone does not hand its options on to its attention: use the layout causal or single")
     batch, prompt = tree.prompt.shape
-    responses, length = tree.slots.shape[1:]
+    responses = tree.slots.shape[1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
+    options |= {"dropout": dropout, "scaling": scaling}
     head, _ = sdpa_attention_forward(
         module, query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], mask, **options
     )
-    own_query, own_key, own_value = (_gather(states, tree.slots) for states in (query, key, value))
-    seen_key = torch.cat([_shared(key[:, :, :prompt], responses), own_key], dim=2)
-    seen_value = torch.cat([_shared(value[:, :, :prompt], responses), own_value], dim=2)
-    answers, _ = sdpa_attention_forward(module, own_query, seen_key, seen_value, _response_mask(tree), **options)
-    answers = answers.reshape(batch, responses * length, *answers.shape[2:])
+    seen_key, seen_value = (
+        torch.cat([states[:, None, :, :prompt].expand(-1, responses, -1, -1, -1), _gather(states, tree.slots)], dim=3)
+        for states in (key, value)
+    )
+    answers = _grouped(_gather(query, tree.slots), seen_key, seen_value, _response_mask(tree), dropout, scaling)
+    answers = answers.transpose(2, 3).flatten(1, 2)
     out = head.new_zeros(batch, query.shape[2], *head.shape[2:])
     out[:, :prompt] = head * tree.prompt[:, :, None, None]
     # Empty slots all point at token 0: adding nothing there leaves it as it is.
@@ -70,17 +74,29 @@ def tree_attention(
 
 
 def _gather(states: Tensor, slots: Tensor) -> Tensor:
-    """(B·N, heads, T, D) of (B, heads, L, D) at (B, N, T) places."""
+    """(B, N, heads, T, D) of (B, heads, L, D) at (B, N, T) places."""
     batch, heads, _, width = states.shape
     _, responses, length = slots.shape
     index = slots.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
-    taken = states.gather(2, index).view(batch, heads, responses, length, width)
-    return taken.transpose(1, 2).reshape(batch * responses, heads, length, width)
+    return states.gather(2, index).view(batch, heads, responses, length, width).transpose(1, 2)
 
 
-def _shared(states: Tensor, responses: int) -> Tensor:
-    """(B·N, heads, P, D) of (B, heads, P, D): the prompt, once for each response."""
-    return states.repeat_interleave(responses, dim=0)
+def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, scaling: float | None) -> Tensor:
+    """(B, N, heads, T, D) attention of queries of that shape to (B, N, key heads, P + T, D) under (B·N, 1, T, P + T).
+
+    Heads that share keys stand one after the other as so many more queries: keys and values are not copied for each.
+    """
+    batch, responses, heads, length, width = query.shape
+    shared = heads // key.shape[2]
+    answers = nn.functional.scaled_dot_product_attention(
+        query.reshape(batch * responses, -1, shared * length, width),
+        key.flatten(0, 1),
+        value.flatten(0, 1),
+        attn_mask=mask.repeat(1, 1, shared, 1),
+        dropout_p=dropout,
+        scale=scaling,
+    )
+    return answers.reshape(batch, responses, heads, length, -1)
 
 
 def _response_mask(tree: Tree) -> Tensor:

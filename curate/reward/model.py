@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from curate.reward.batch import Batch, collate
 from curate.reward.head import Comparison, ValueHead, score
 from curate.reward.layout import TREE, restarted
-from curate.reward.sequence import Encoder, Form, load_processor
-from schemas.errors import CurateError
+from curate.reward.sequence import Encoder, Form, load_processor, read_backbone_config
 from schemas.training import Layout, LoraSettings
 
 
@@ -57,6 +56,12 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, N) scores, float32, higher is better, −∞ where there is no response."""
+        states = self.states(batch)[batch.row, batch.end]
+        with torch.autocast(states.device.type, enabled=False):
+            return score(states.float(), batch.present, self.head, self.comparison)
+
+    def states(self, batch: Batch) -> Tensor:
+        """(R, L, H) the last hidden states of the backbone."""
         options: dict[str, Any] = dict(batch.visual)
         if batch.visual and "mm_token_type_ids" in self.takes:
             options["mm_token_type_ids"] = batch.types
@@ -69,9 +74,8 @@ class RewardModel(nn.Module):
             use_cache=False,
             **options,
         )
-        states = out.last_hidden_state[batch.row, batch.end]
-        with torch.autocast(states.device.type, enabled=False):
-            return score(states.float(), batch.present, self.head, self.comparison)
+        states: Tensor = out.last_hidden_state
+        return states
 
     def positions(self, batch: Batch) -> Tensor:
         """(R, L) position ids, or (3, R, L) in time, height and width where the backbone has such."""
@@ -130,10 +134,7 @@ def load_backbone(path: str | Path, encoder: Encoder, dtype: torch.dtype) -> Pre
 
     A row that is new is the mean of the others, so that loading twice gives the same model.
     """
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except OSError as error:
-        raise CurateError(f"{path}: no backbone can be read there", hint="give a folder or a hub id") from error
+    config = read_backbone_config(path)
     auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
     backbone: PreTrainedModel = auto.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
     table = backbone.get_input_embeddings()

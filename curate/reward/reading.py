@@ -82,9 +82,13 @@ def _shards(folder: Path, config: str) -> list[Path]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
-        return pl.read_parquet(path).to_dicts()
+        try:
+            return pl.read_parquet(path).to_dicts()
+        except pl.exceptions.PolarsError as error:
+            raise CurateError(f"{path}: not Parquet: {error}", hint=HINT) from error
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines: it also ends a line at characters that JSON texts may hold, such as U+2028.
+    for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
         try:
             rows.append(json.loads(line))
         except ValueError as error:
@@ -99,28 +103,46 @@ def _example(row: dict[str, Any], where: str, path: Path, media: Path) -> Exampl
     ranks = row["ranks"] if row.get("ranks") is not None else row.get("rankings") or []
     chances = row.get("best_probabilities") or []
     images = row.get("images") or ([row["image"]] if row.get("image") else [])
+    confidence = row.get("confidence")
     if not isinstance(prompt, str):
-        raise CurateError(f"{where}: column 'prompt' holds {prompt!r}; expected a text", hint=HINT)
+        raise _bad(where, "prompt", prompt, "a text")
     if not _list_of(str, responses) or not responses:
-        raise CurateError(f"{where}: column 'responses' holds {responses!r}; expected a list of texts", hint=HINT)
+        raise _bad(where, "responses", responses, "a list of texts")
     if not _list_of(int, ranks) or (ranks and (len(ranks) != len(responses) or min(ranks) < 1)):
-        raise CurateError(
-            f"{where}: column 'ranks' holds {ranks!r}; expected {len(responses)} whole numbers, 1 = best", hint=HINT
-        )
-    if chances and len(chances) != len(responses):
-        raise CurateError(f"{where}: column 'best_probabilities' holds {len(chances)} for {len(responses)} responses")
+        raise _bad(where, "ranks", ranks, f"{len(responses)} whole numbers, 1 = best")
+    if not _list_of((int, float), chances) or (
+        chances and (len(chances) != len(responses) or min(chances) < 0 or not abs(sum(chances) - 1) < 1e-3)
+    ):
+        raise _bad(where, "best_probabilities", chances, f"{len(responses)} numbers that sum to 1")
+    if not _list_of(str, images):
+        raise _bad(where, "images" if row.get("images") else "image", images, "a list of paths")
+    if confidence is not None and not _list_of((int, float), [confidence]):
+        raise _bad(where, "confidence", confidence, "a number")
+    video = _text(row, "video", where)
     return Example(
-        item_id=row.get("item_id") or f"{path.stem}:{where.rpartition(':')[2]}",
+        item_id=_text(row, "item_id", where) or f"{path.stem}:{where.rpartition(':')[2]}",
         prompt=prompt,
         responses=tuple(responses),
         ranks=tuple(ranks),
-        video=media / row["video"] if row.get("video") else None,
+        video=media / video if video else None,
         images=tuple(media / image for image in images),
         best_probabilities=tuple(chances),
-        confidence=row.get("confidence"),
-        source=row.get("source") or "",
+        confidence=confidence,
+        source=_text(row, "source", where),
     )
 
 
-def _list_of(kind: type, value: object) -> bool:
+def _bad(where: str, column: str, value: object, expected: str) -> CurateError:
+    return CurateError(f"{where}: column {column!r} holds {value!r}; expected {expected}", hint=HINT)
+
+
+def _text(row: dict[str, Any], column: str, where: str) -> str:
+    """What the column holds; empty where it holds nothing."""
+    value = row.get(column)
+    if value is not None and not isinstance(value, str):
+        raise _bad(where, column, value, "a text")
+    return value or ""
+
+
+def _list_of(kind: type | tuple[type, ...], value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)

@@ -109,7 +109,7 @@ class Scorer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.loader.__exit__(*error)  # type: ignore[arg-type]
+        self.loader.__exit__(*error)
 
 
 def _orders(example: Example, number: int) -> list[Int]:

@@ -24,6 +24,8 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+FRAMES = 8
+"""Frames for which the largest size of a video is meant; of more, each is smaller."""
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
@@ -36,12 +38,19 @@ CHAT = (
 
 
 def build_backbone(
-    out: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 512, width: int = 128, layers: int = 4
+    out: Path,
+    texts: Iterable[str],
+    *,
+    seed: int = 0,
+    vocabulary: int = 512,
+    width: int = 128,
+    layers: int = 4,
+    side: int = 32,
 ) -> Path:
     """Write a Qwen3-VL with random weights into ``out``, as ``from_pretrained`` reads it; returns ``out``.
 
-    texts: what its byte-level BPE tokenizer is trained on. Equal arguments give equal bytes. Frames of 32 × 32 pixels
-    make one token for each two of them.
+    texts: what its byte-level BPE tokenizer is trained on. side: frames and images larger than side × side pixels are
+    made as small; a token stands for 16 × 16 of them, of two frames. Equal arguments give equal bytes.
     """
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(texts, vocabulary)
@@ -50,7 +59,7 @@ def build_backbone(
         patch_size=8,
         merge_size=2,
         temporal_patch_size=2,
-        size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
+        size={"shortest_edge": 16 * 16, "longest_edge": side * side},
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
@@ -63,7 +72,7 @@ def build_backbone(
             "patch_size": 8,
             "merge_size": 2,
             "temporal_patch_size": 2,
-            "size": {"shortest_edge": 2 * 16 * 16, "longest_edge": 64 * 64 * 64},
+            "size": {"shortest_edge": 2 * 16 * 16, "longest_edge": FRAMES * side * side},
             "image_mean": [0.5] * 3,
             "image_std": [0.5] * 3,
         },
@@ -105,6 +114,7 @@ def _config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> Qwen
             "rope_scaling": {"rope_type": "default", "mrope_section": [8, 4, 4], "mrope_interleaved": True},
             "rope_theta": 10_000.0,
             "tie_word_embeddings": True,
+            "initializer_range": width**-0.5,
             "pad_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.eos_token_id,
         },
@@ -119,6 +129,7 @@ def _config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> Qwen
             "temporal_patch_size": 2,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0],
+            "initializer_range": 64**-0.5,
         },
         tie_word_embeddings=True,
         **{

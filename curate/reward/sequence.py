@@ -52,6 +52,22 @@ class Encoded:
         return self.starts[0]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What stands before the question: the beginning of the chat, with the video and images of an example."""
+
+    ids: list[int]
+    types: list[int]
+    """Of each token, as in Encoded."""
+    visual: Mapping[str, Tensor]
+    after: str
+    """What the chat template puts after the question."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(value.nbytes for value in self.visual.values())
+
+
 class TooLongError(CurateError):
     """The example does not fit: it is refused whole, since a response that is cut is not the one that was judged."""
 
@@ -76,16 +92,16 @@ class Encoder:
             )
             self.separator = [self.tokenizer.convert_tokens_to_ids(SEPARATOR)]
 
-    def encode(
+    def show(
         self,
         example: Example,
         *,
         video: Frames | None = None,
         images: Sequence[npt.NDArray[np.uint8]] = (),
-    ) -> Encoded:
-        """The sequence of the example. video and images: what its paths hold.
+    ) -> Shown:
+        """The part of the sequence that holds the media, which examples with the same ones share.
 
-        Raises CurateError where the backbone cannot read its media, TooLongError where it does not fit.
+        video and images: what the example's paths hold. Raises CurateError where the backbone cannot read them.
         """
         if (example.video is not None) != (video is not None) or len(example.images) != len(images):
             raise ValueError(f"{example.item_id}: its video and images must be given, and no others")
@@ -95,19 +111,30 @@ class Encoder:
                 hint="choose a vision-language backbone",
             )
         before, after = self._template(len(images), video is not None, answer=self.form == "curate")
-        prompt, types, visual = self._media(before, video, images)
+        return Shown(*self._media(before, video, images), after)
+
+    def encode(
+        self,
+        example: Example,
+        shown: Shown | None = None,
+        *,
+        video: Frames | None = None,
+        images: Sequence[npt.NDArray[np.uint8]] = (),
+    ) -> Encoded:
+        """The sequence of the example. shown: what ``show`` made of its video and images, where that is done already.
+
+        Raises CurateError where the backbone cannot read its media, TooLongError where it does not fit.
+        """
+        shown = shown or self.show(example, video=video, images=images)
         build = self._official if self.form == "official" else self._own
-        segments, read = build(example, after)
-        starts, ends, position = [], [], len(prompt)
+        segments, read = build(example, shown.after)
+        starts, ends, position = [], [], len(shown.ids)
         for segment, last in zip(segments, read, strict=True):
             if last is not None:
                 starts.append(position)
                 ends.append(position + last)
             position += len(segment)
-        if self.form == "curate":
-            question = segments[0]
-            assert starts[0] == len(prompt) + len(question)
-        ids = [*prompt, *(token for segment in segments for token in segment)]
+        ids = [*shown.ids, *(token for segment in segments for token in segment)]
         if len(ids) > self.max_length:
             raise TooLongError(
                 f"{example.item_id}: {len(ids):,} tokens, more than max_length {self.max_length:,}",
@@ -116,10 +143,10 @@ class Encoder:
         return Encoded(
             item_id=example.item_id,
             input_ids=torch.tensor(ids),
-            types=torch.tensor(types + [0] * (len(ids) - len(types))),
+            types=torch.tensor(shown.types + [0] * (len(ids) - len(shown.types))),
             starts=tuple(starts),
             ends=tuple(ends),
-            visual=visual,
+            visual=shown.visual,
         )
 
     def _own(self, example: Example, after: str) -> tuple[list[list[int]], list[int | None]]:
@@ -208,9 +235,17 @@ def _metadata(video: Frames) -> VideoMetadata:
     )
 
 
+def read_backbone_config(path: str | Path) -> Any:
+    """The config of the backbone at a path or hub id. Raises CurateError where there is none."""
+    try:
+        return AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise CurateError(f"{path}: no backbone can be read there", hint="give a folder or a hub id") from error
+
+
 def load_processor(path: str | Path) -> Any:
-    """The processor of a backbone, or its tokenizer where it reads text only."""
-    config = AutoConfig.from_pretrained(path)
+    """The processor of a backbone, or its tokenizer where it reads text only. Raises CurateError for neither."""
+    config = read_backbone_config(path)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoTokenizer.from_pretrained(path)
     if is_torchvision_available():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -29,6 +32,8 @@ from schemas.training import Targets, TrainConfig
 METRICS = "metrics.jsonl"
 STATE = "training_state.json"
 CHECKPOINTS = "checkpoints"
+WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+"""Ways of training in which every process holds the whole model."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,20 @@ class Look:
     step: int
     steps: int
     figures: dict[str, Any]
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """The processes that torchrun started, or this one alone, and the precision of the config."""
+    # Where the vision tower is trained too, a step of texts alone does not use it.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=not config.lora)
+    # The others wait while the first process reads all media, or judges: that takes as long as it takes.
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
+    precision = "bf16" if config.precision == "bfloat16" else "no"
+    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused, patient])
+    if accelerator.distributed_type not in WHOLE:  # looks and checkpoints, by the first process alone, would never end
+        kind = accelerator.distributed_type.value
+        raise CurateError(f"{kind}: weights spread over processes are not trained here", hint="start it with torchrun")
+    return accelerator
 
 
 def fit(
@@ -65,7 +84,8 @@ def fit(
     if config.activation_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer = make_optimizer(model, config)
-    begin = _restore(model, optimizer, out, config) if resume else 0
+    origin = {"config": config.model_dump(mode="json"), "examples": _digest(examples)}
+    begin = _restore(model, optimizer, out, origin) if resume else 0
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     log = _Log(out / METRICS, begin, accelerator.is_main_process)
     first = 0
@@ -96,7 +116,7 @@ def fit(
                 figures |= seen
                 accelerator.wait_for_everyone()
             if done % config.checkpoint_every == 0 if config.checkpoint_every else ends:
-                _store(wrapped, optimizer, out, done, config, accelerator)
+                _store(wrapped, optimizer, out, done, config.keep, origin, accelerator)
             tell(Look(done, steps, figures))
         first += len(planned)
     return accelerator.unwrap_model(wrapped)  # type: ignore[no-any-return]
@@ -170,8 +190,15 @@ def _total(loss: Tensor, accelerator: Accelerator) -> float:
     return float(accelerator.reduce(loss, reduction="sum"))
 
 
-def _store(wrapped: Any, optimizer: Any, out: Path, done: int, config: TrainConfig, accelerator: Accelerator) -> None:
-    """A checkpoint that is whole or not there; older ones than are kept go."""
+def _digest(examples: Sequence[Example]) -> str:
+    """Of which examples there are, and in which order."""
+    return hashlib.sha256(json.dumps([example.item_id for example in examples]).encode()).hexdigest()[:16]
+
+
+def _store(
+    wrapped: Any, optimizer: Any, out: Path, done: int, keep: int, origin: dict[str, Any], accelerator: Accelerator
+) -> None:
+    """A checkpoint that is whole or not there; older ones than ``keep`` go. origin: what it must be resumed with."""
     state = accelerator.get_state_dict(wrapped)
     if accelerator.is_main_process:
         folder = out / CHECKPOINTS / f"step-{done:06d}"
@@ -179,21 +206,24 @@ def _store(wrapped: Any, optimizer: Any, out: Path, done: int, config: TrainConf
         with publishing(folder) as fresh:
             checkpoint.save(accelerator.unwrap_model(wrapped), fresh, state)
             torch.save(optimizer.state_dict(), fresh / "optimizer.pt")
-            document = {"step": done, "config": config.model_dump(mode="json")}
-            (fresh / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        for old in _checkpoints(out)[: -config.keep]:
+            (fresh / STATE).write_text(json.dumps({"step": done, **origin}, indent=2) + "\n", encoding="utf-8")
+        for old in _checkpoints(out)[:-keep]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
 
 
-def _restore(model: RewardModel, optimizer: torch.optim.Optimizer, out: Path, config: TrainConfig) -> int:
+def _restore(model: RewardModel, optimizer: torch.optim.Optimizer, out: Path, origin: dict[str, Any]) -> int:
     """Take up the newest checkpoint; the steps that are done, 0 where there is none yet."""
     found = _checkpoints(out)
     if not found:
         return 0
     newest = found[-1]
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
-    changed = [key for key, value in config.model_dump(mode="json").items() if state["config"].get(key) != value]
+    changed = [key for key, value in origin["config"].items() if state["config"].get(key) != value]
+    if not changed and state["examples"] != origin["examples"]:
+        raise CurateError(
+            f"{newest}: was made with other examples", hint="their data changed: begin anew in another --out"
+        )
     if changed:
         raise CurateError(
             f"{newest}: was made with another {', '.join(changed)}",
@@ -223,7 +253,9 @@ class _Log:
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in _lines(path) if json.loads(line)["step"] <= begin] if begin else []
-            path.write_text("".join(kept), encoding="utf-8")
+            fresh = path.with_name(f".{path.name}.partial")
+            fresh.write_text("".join(kept), encoding="utf-8")
+            fresh.replace(path)
 
     def write(self, figures: dict[str, Any]) -> None:
         if self.writes:

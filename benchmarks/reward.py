@@ -1,0 +1,206 @@
+"""How much one pass over N responses saves beside N passes and a shared prefix cache; a step beside the official loop.
+
+    python -m benchmarks.reward [--quick] [--layers 8] [--repeats 3]
+
+A language model of SmolLM2-135M's shape with random weights; on an accelerator where there is one. Competitors take
+turns, and the least of their times counts. FLOPs are those of torch's counter, to which the attention kernel of CPUs is
+added; causal attention without a mask is counted at half, as the kernels do it. Steps of training are timed by
+``benchmarks.reward_step`` in processes of their own. Exits with 1 when a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from transformers import DynamicCache
+
+from benchmarks.reward_step import DEVICE, PAD, make_example, random_backbone, timed
+from curate.reward.batch import Batch, collate
+from curate.reward.model import RewardModel, Shape
+from curate.reward.sequence import Encoded
+
+PROMPT, RESPONSE = 1000, 100
+TIMES = {4: 3.0, 16: 5.5}
+"""Goals: times as fast as N passes that causal must be, by N."""
+LONGER = 1.15
+"""Goal: times as long as causal that tree may take."""
+Pass = Callable[[], Tensor]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Times the layouts of the reward model and a step of its training.")
+    parser.add_argument("--quick", action="store_true", help="two layers, two repeats, N of 2 and 4")
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--width", type=int, default=576, help="576: SmolLM2-135M; 960: SmolLM2-360M")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.layers, options.repeats = 2, 2
+    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    shape = f"{options.layers} layers of width {options.width}"
+    print(f"{where}; torch {torch.__version__}; {shape}; least of {options.repeats}\n")
+    goals = inference(options) | training(options)
+    for goal, met in goals.items():
+        print(f"{'PASS' if met else 'FAIL'}  {goal}")
+    return 0 if all(goals.values()) else 1
+
+
+@torch.inference_mode()
+def inference(options: argparse.Namespace) -> dict[str, bool]:
+    """Prints a table for each N; the goals, and whether they are met."""
+    backbone = random_backbone(options.layers, options.width, options.seed)
+    # The tree's attention is a setting of the backbone: each has its own.
+    plain, tree = (make_model(deepcopy(backbone), layout, options.seed) for layout in ("causal", "tree"))
+    goals = {}
+    for responses in (2, 4) if options.quick else (2, 4, 8, 16):
+        generator = torch.Generator().manual_seed(options.seed)
+        example = make_example(PROMPT, [RESPONSE] * responses, generator)
+        work = competitors(plain, tree, example)
+        counted = {name: count_flops(run) for name, run in work.items()}  # this also warms up
+        seconds = dict.fromkeys(work, math.inf)
+        for _ in range(options.repeats):
+            for name, run in work.items():
+                seconds[name] = min(seconds[name], timed(run))
+        print_passes(responses, seconds, {name: flops for name, (_, flops) in counted.items()})
+        passes = min(seconds[name] for name in work if name.startswith("N passes"))
+        if responses in TIMES:
+            times, goal = passes / seconds["causal"], TIMES[responses]
+            goals[f"N = {responses}: causal {goal:g} times as fast as N passes ({times:.2f})"] = times >= goal
+        longer = seconds["tree"] / seconds["causal"]
+        goals[f"N = {responses}: tree at most {LONGER:g} times as long as causal ({longer:.2f})"] = longer <= LONGER
+        tree_scores = counted["tree"][0]
+        alone = [scores for name, (scores, _) in counted.items() if name != "causal"]
+        gap = max(float((scores - tree_scores).abs().max() / tree_scores.std()) for scores in alone)
+        limit = 0.1 if DEVICE.type == "cuda" else 1e-3
+        goals[f"N = {responses}: all but causal score alike (apart by {gap:.0e} deviations)"] = gap <= limit
+    return goals
+
+
+def make_model(backbone: Any, layout: Any, seed: int) -> RewardModel:
+    """A model whose head is not at zero: its scores differ. It is given sequences, and asks no encoder."""
+    torch.manual_seed(seed)
+    model = RewardModel(backbone, None, Shape(layout))  # type: ignore[arg-type]
+    torch.nn.init.normal_(model.head[2].weight)
+    return model.to(DEVICE).eval()
+
+
+def competitors(plain: RewardModel, tree: RewardModel, example: Encoded) -> dict[str, Pass]:
+    """What comes to (1, N) scores of the example, by name."""
+    causal, branched, rows = (collate([example], layout, PAD).to(DEVICE) for layout in ("causal", "tree", "single"))
+    parts = torch.arange(len(example.ends))[:, None]
+    one = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
+    alone = [
+        replace(
+            rows,
+            **{name: getattr(rows, name)[part] for name in ("input_ids", "attention_mask", "types", "offsets")},
+            row=one,
+            end=rows.end[:, part],
+            present=one == 0,
+        )
+        for part in parts
+    ]
+    return {
+        "causal": lambda: plain(causal),
+        "tree": lambda: tree(branched),
+        "tree, dense mask": lambda: by_dense_mask(plain, branched),
+        "N passes in one batch": lambda: plain(rows),
+        "N passes one by one": lambda: torch.cat([plain(batch) for batch in alone], dim=1),
+        "prefix cache": lambda: by_cache(plain, rows),
+    }
+
+
+def by_dense_mask(model: RewardModel, batch: Batch) -> Tensor:
+    """The tree as a (1, 1, L, L) mask."""
+    owner = (batch.offsets == 0).cumsum(dim=1)  # 0: the prompt
+    seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
+    out = model.backbone.model(
+        input_ids=batch.input_ids,
+        attention_mask=seen.tril()[:, None],
+        position_ids=model.positions(batch),
+        use_cache=False,
+    )
+    return model.head(out.last_hidden_state[batch.row, batch.end].float())
+
+
+def by_cache(model: RewardModel, rows: Batch) -> Tensor:
+    """The prompt once, then N responses beside each other after copies of its keys and values."""
+    cache = DynamicCache(config=model.backbone.config)
+    model.backbone.model(input_ids=rows.input_ids[:1, :PROMPT], past_key_values=cache, use_cache=True)
+    cache.batch_repeat_interleave(len(rows.input_ids))
+    out = model.backbone.model(input_ids=rows.input_ids[:, PROMPT:], past_key_values=cache, use_cache=True)
+    return model.head(out.last_hidden_state[:, -1].float())[None]
+
+
+def count_flops(run: Pass) -> tuple[Tensor, int]:
+    """What run returns, and the FLOPs that it took."""
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
+        scores = run()
+    return scores, counter.get_total_flops()
+
+
+def _attention(causal: int) -> Callable[..., int]:
+    """FLOPs of an attention kernel. causal: the place among its arguments that says whether half is skipped."""
+
+    def count(*arguments: Any, out_shape: Any = None, **options: Any) -> int:  # noqa: ARG001
+        half = arguments[causal] if causal < len(arguments) else options.get("is_causal", False)
+        return sdpa_flop_count(*arguments[:3]) // (2 if half else 1)
+
+    return count
+
+
+ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention(4),
+    torch.ops.aten._scaled_dot_product_flash_attention: _attention(4),
+    torch.ops.aten._scaled_dot_product_efficient_attention: _attention(6),
+    torch.ops.aten._scaled_dot_product_cudnn_attention: _attention(6),
+}
+
+
+def print_passes(responses: int, seconds: dict[str, float], flops: dict[str, int]) -> None:
+    passes = [name for name in seconds if name.startswith("N passes")]
+    slow, many = min(seconds[name] for name in passes), min(flops[name] for name in passes)
+    title = f"N = {responses}, {PROMPT:,} + {responses} × {RESPONSE} tokens"
+    print(f"{title:<34}{'seconds':>9}{'GFLOP':>9}{'times as fast as N passes':>27}{'in FLOPs':>10}")
+    for name, second in seconds.items():
+        better = " (the better)" if name in passes and second == slow else ""
+        ratios = f"{slow / second:>27.2f}{many / flops[name]:>10.2f}"
+        print(f"{name + better:<34}{second:>9.3f}{flops[name] / 1e9:>9,.0f}{ratios}")
+    print()
+
+
+def training(options: argparse.Namespace) -> dict[str, bool]:
+    """Prints a step's seconds and memory by loop; the goals, and whether they are met."""
+    seconds = dict.fromkeys(("official", "causal", "tree"), math.inf)
+    memory = dict.fromkeys(seconds, 0.0)
+    for _ in range(options.repeats):  # in turns; each process has a step to warm up
+        for loop in seconds:
+            settings = [f"--{name}={getattr(options, name)}" for name in ("layers", "width", "seed")]
+            command = [sys.executable, "-m", "benchmarks.reward_step", loop, "--repeats=2", *settings]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            second, peak = map(float, done.stdout.split())
+            seconds[loop], memory[loop] = min(seconds[loop], second), max(memory[loop], peak)
+    print(f"{'a step of training':<34}{'seconds':>9}{'MB':>9}{'times as fast as official':>27}{'as small':>10}")
+    goals = {}
+    for loop in seconds:
+        fast, small = seconds["official"] / seconds[loop], memory["official"] / memory[loop]
+        print(f"{loop:<34}{seconds[loop]:>9.3f}{memory[loop]:>9,.0f}{fast:>27.2f}{small:>10.2f}")
+        if loop != "official":
+            goals[f"a step of {loop} faster than the official loop's ({fast:.2f} times)"] = fast > 1
+            goals[f"a step of {loop} smaller than the official loop's ({small:.2f} times)"] = small > 1
+    print()
+    return goals
+
+
+if __name__ == "__main__":
+    sys.exit(main())
