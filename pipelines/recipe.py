@@ -82,13 +82,13 @@ def run(
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
     if recipe.train:
-        report = train(_inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
+        report = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
         if report is not None:
             finish("train", report)
     return reports
 
 
-def _inside(config: TrainConfig, folder: Path) -> TrainConfig:
+def inside(config: TrainConfig, folder: Path) -> TrainConfig:
     """The config with its relative paths begun in ``folder``."""
     return config.model_copy(
         update={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def spelling(count: int, seed: int) -> list[Example]:
         numbers = [[answer, *others][k] for k in order]
         ranks = tuple(1 if k == 0 else 2 for k in order)
         found.append(Example(f"e{i}", f"Spell {answer}.", tuple(WORDS[n] for n in numbers), ranks))
+    return found
+
+
+def uneven(count: int) -> list[Example]:
+    """Examples of 2 to 4 responses, of very different lengths."""
+    found = []
+    for i, example in enumerate(spelling(count, 0)):
+        keep = 2 + i % 3
+        longer = (f"{example.responses[0]} " * (1 + 3 * (i % 5)), *example.responses[1:keep])
+        found.append(replace(example, responses=longer, ranks=(1, *range(2, keep + 1))))
     return found
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reward_models import fitted, spelling
+from reward_models import fitted, uneven
 
 from curate.reward import train
 from curate.reward.train import Look
@@ -17,7 +17,7 @@ from schemas.training import TrainConfig
 
 
 def run(job: dict[str, Any]) -> None:
-    """Train on examples of ``spelling``.
+    """Train on examples of ``uneven``.
 
     kill_at: the step after which the process kills itself. kill_in: the number of the checkpoint between whose writing
     and whose renaming it does.
@@ -31,7 +31,7 @@ def run(job: dict[str, Any]) -> None:
         _die_before_rename(job["kill_in"])
     config = TrainConfig.model_validate(job["config"])
     resume = job.get("resume", False)
-    fitted(Path(job["backbone"]), Path(job["out"]), spelling(job["count"], 0), config, tell=tell, resume=resume)
+    fitted(Path(job["backbone"]), Path(job["out"]), uneven(job["count"]), config, tell=tell, resume=resume)
 
 
 def _die_before_rename(number: int) -> None:

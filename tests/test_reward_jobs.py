@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -433,6 +434,24 @@ def test_with_orders_causal_scores_are_means_over_them(others: dict[str, Path], 
 
 def test_in_other_layouts_orders_change_nothing(trained: Path, data: Path) -> None:
     assert scored(trained, data / "held_out.jsonl") == scored(trained, data / "held_out.jsonl", "--orders", "3")
+
+
+def test_orders_are_those_of_the_responses_and_scores_stand_where_they_were(
+    others: dict[str, Path], data: Path
+) -> None:
+    """Each row of scores is what the model says of the responses in some order, put back; the first of the given."""
+    examples = [e for e in read_examples(data / "words.jsonl") if len(e.responses) == 3][:2]
+    with Scorer.from_pretrained(others["causal"]) as scorer:
+        tables = scorer.by_order(examples, 4)
+        for example, table in zip(examples, tables, strict=True):
+            orders = [list(order) for order in permutations(range(3))]
+            asked = scorer.score_examples([example.permuted(order) for order in orders])
+            said = np.array([np.array(row)[np.argsort(order)] for row, order in zip(asked, orders, strict=True)])
+            distance = np.abs(table[:, None] - said).max(axis=2)
+            assert distance.min(axis=1) == pytest.approx(0, abs=1e-5)
+            assert distance[0].argmin() == 0
+            assert len(set(distance.argmin(axis=1))) > 1
+            assert np.median(distance) > 1e-3
 
 
 # merge

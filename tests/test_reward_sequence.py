@@ -32,7 +32,7 @@ def said(encoder: Encoder, sequence, number: int) -> str:
 @settings(max_examples=60, deadline=None)
 @given(responses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=5))
 def test_every_response_is_read_at_its_own_end(encoder: Encoder, responses: list[str]):
-    """Whatever it says: leading spaces, nothing, control tokens. The official code searches for tokens, and leaves one."""
+    """Whatever it says: leading spaces, nothing, control tokens. The official code searches for tokens instead."""
     sequence = encoder.encode(example("x", *responses))
     end = encoder.tokenizer.eos_token_id
     assert [int(sequence.input_ids[place]) for place in sequence.ends] == [end] * len(responses)

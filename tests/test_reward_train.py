@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_models import WORDS, fitted, spelling, tiny, untrained
+from reward_models import WORDS, fitted, spelling, tiny, uneven, untrained
 
 from curate.reward import checkpoint, metrics, train
+from curate.reward.batch import chunks
 from curate.reward.examples import Example
 from curate.reward.loading import Loader
 from curate.reward.quiet import quiet
@@ -149,6 +149,15 @@ def start(tmp_path: Path, jobs: list[dict[str, Any]], *, processes: int = 1, **e
     )
 
 
+def ended(process: subprocess.Popen[str]) -> str:
+    """What it said until it ended; processes that wait for each other are ended."""
+    try:
+        return process.communicate(timeout=120)[0]
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise
+
+
 def job(backbone: Path, out: Path, config: TrainConfig, count: int, **more: Any) -> dict[str, Any]:
     document = config.model_dump(mode="json")
     return {"backbone": str(backbone), "out": str(out), "config": document, "count": count, **more}
@@ -167,16 +176,16 @@ def test_killed_and_resumed_it_ends_as_if_it_had_never_been_stopped(
 ) -> None:
     config = tiny(lora=lora, layout="causal", epochs=2, checkpoint_every=2)
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    first = fitted(backbone, unbroken, spelling(28, 0), config)
+    first = fitted(backbone, unbroken, uneven(28), config)
     process = start(tmp_path, [job(backbone, broken, config, 28, **kill)])
-    said, _ = process.communicate(timeout=120)
+    said = ended(process)
     assert process.returncode == -signal.SIGKILL, said
     assert newest_step(broken) == 2
     assert len(losses(broken)) == done, "more than the checkpoint has: these will be done again"
     half = [path.name for path in (broken / "checkpoints").iterdir() if path.name.startswith(".step-000004")]
     assert len(half) == ("kill_in" in kill)
     seen: list[Look] = []
-    second = fitted(backbone, broken, spelling(28, 0), config, resume=True, tell=seen.append)
+    second = fitted(backbone, broken, uneven(28), config, resume=True, tell=seen.append)
     assert [look.step for look in seen] == [3, 4, 5, 6, 7, 8]
     assert (broken / METRICS).read_bytes() == (unbroken / METRICS).read_bytes()
     assert sorted(p.name for p in (broken / "checkpoints").iterdir()) == ["step-000006", "step-000008"]
@@ -301,16 +310,6 @@ def test_equal_trainings_give_equal_bytes(backbone: Path, tmp_path: Path) -> Non
 # Passes and processes.
 
 
-def uneven(count: int) -> list[Example]:
-    """Examples of 2 to 4 responses, of very different lengths."""
-    found = []
-    for i, example in enumerate(spelling(count, 0)):
-        keep = 2 + i % 3
-        longer = (f"{example.responses[0]} " * (1 + 3 * (i % 5)), *example.responses[1:keep])
-        found.append(replace(example, responses=longer, ranks=(1, *range(2, keep + 1))))
-    return found
-
-
 @pytest.mark.parametrize("loss", ["top1", "plackett-luce", "bradley-terry"])
 def test_the_size_of_a_pass_changes_nothing(backbone: Path, tmp_path: Path, loss: str) -> None:
     found = []
@@ -327,17 +326,22 @@ def test_the_size_of_a_pass_changes_nothing(backbone: Path, tmp_path: Path, loss
 def test_two_processes_train_as_one(backbone: Path, tmp_path: Path) -> None:
     """Of 17 examples in steps of 8 the last step has one, and one process nothing to do. All weights, and adapters;
     passes of unequal number; a backbone of which a text uses only a part."""
+    encoder = untrained(backbone, tiny()).encoder
+    lengths = [len(encoder.encode(example).input_ids) for example in uneven(17)]
+    first = steps_of_epoch(17, 8, seed=0, epoch=0)[0]
+    passes = [chunks([lengths[i] for i in first[rank::2]], 100, alone=[False] * 4) for rank in (0, 1)]
+    assert len(passes[0]) != len(passes[1])
     configs = {
-        "lora": tiny(pass_tokens=150, epochs=2),
-        "full": tiny(lora=False, pass_tokens=150, layout="set"),
+        "lora": tiny(pass_tokens=100, epochs=2),
+        "full": tiny(lora=False, pass_tokens=100, layout="set"),
     }
     jobs = [job(backbone, tmp_path / "two" / name, config, 17) for name, config in configs.items()]
     process = start(tmp_path, jobs, processes=2)
-    said, _ = process.communicate(timeout=240)
+    said = ended(process)
     assert process.returncode == 0, said
     for name, config in configs.items():
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
-        fitted(backbone, one, spelling(17, 0), config)
+        fitted(backbone, one, uneven(17), config)
         assert len(losses(one)) == 3 * config.epochs
         assert losses(two) == pytest.approx(losses(one), abs=1e-5)
         for path in newest(one).glob("*.safetensors"):
@@ -394,8 +398,8 @@ def test_the_rate_rises_then_falls_and_never_is_nothing(steps: int, warmup: floa
         assert rates[rising] == 1.0
         after = rates[rising:]
         assert after == ([1.0] * len(after) if schedule == "constant" else sorted(set(after), reverse=True))
-        if schedule != "constant" and len(after) >= 20:
-            assert after[-1] <= 0.05
+        if schedule != "constant":
+            assert after[-1] <= 1 / len(after) + 1e-9
 
 
 def test_there_are_as_many_steps_as_the_plan_has(backbone: Path, tmp_path: Path) -> None:
