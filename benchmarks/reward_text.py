@@ -123,7 +123,7 @@ def main() -> None:
                 few, items.filter(topic.is_in(training)), folder / labels, labels, options.items_per_prompt
             )
         data["test"] = shards(
-            votes.filter(topic.is_in(test)), items.filter(topic.is_in(test)), folder / "test", "joint", 10
+            votes.filter(topic.is_in(test)), items.filter(topic.is_in(test)), folder / "test", "joint", 8
         )
         sizes = {name: len(read_examples(path)) for name, path in data.items()}
         print(f"{len(few):,} votes on {len(training)} training topics; test topics: {', '.join(test)}; items {sizes}")
@@ -140,12 +140,15 @@ def main() -> None:
 
 def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
     model, blind = found["model"], found["blind to the prompt"]
-    print(
-        f"{condition:32} seed {seed}  top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}  "
-        f"pairs {model['pairwise']:.3f} ± {model['pairwise_se']:.3f}  tau {model['tau']:.3f}  order {model['order_sensitivity']:.2f}  "
-        f"blind {blind['top1']:.3f}  {found['seconds']:.0f} s",
-        flush=True,
+    figures = (
+        f"top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}",
+        f"pairs {model['pairwise']:.3f} ± {model['pairwise_se']:.3f}",
+        f"tau {model['tau']:.3f}",
+        f"order {model['order_sensitivity']:.2f}",
+        f"blind {blind['top1']:.3f}",
+        f"{found['seconds']:.0f} s",
     )
+    print(f"{condition:32} seed {seed}  " + "  ".join(figures), flush=True)
 
 
 def _summary(runs: list[dict[str, Any]]) -> None:

@@ -58,7 +58,9 @@ def main() -> None:
     _print(runs)
     if ceiling:
         print(f"\na judge who knows the true order: {ceiling.mean:.3f} ({ceiling.low:.3f} to {ceiling.high:.3f})")
-    best = max(np.mean([r["model"]["top1"] for r in runs if r["layout"] == layout]) for layout in {r["layout"] for r in runs})
+    best = max(
+        np.mean([r["model"]["top1"] for r in runs if r["layout"] == layout]) for layout in {r["layout"] for r in runs}
+    )
     blind = np.mean([r["blind to the media"]["top1"] for r in runs])
     print(f"{'PASS' if best > blind + 0.2 else 'FAIL'}  sighted {best:.3f}, blind {blind:.3f}: at least .2 above")
 

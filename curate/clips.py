@@ -41,7 +41,7 @@ def draw_clip(scenes: Scenes, video: int) -> Images:
     step = ((0, -1), (0, 1), (-1, 0), (1, 0))[scenes.way[video]]  # left, right, up, down
     for t in range(FRAMES):
         gone = round((GRID - 1) * CELL * t / (FRAMES - 1))
-        for k in range(4):
+        for k in range(scenes.shapes):
             if k == 1 and t < scenes.appears[video]:
                 continue
             top, left = (y[k] + gone * step[0], x[k] + gone * step[1]) if k == 0 else (y[k], x[k])

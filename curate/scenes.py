@@ -28,6 +28,8 @@ QUESTIONS = (
     "How many times does the lamp below light up?",
 )
 """One of each kind: four answers each, equally likely, all to be seen and none to be guessed."""
+APPEARS = 2
+"""The kind of question that needs a second shape."""
 ANSWERS = (COLOURS, WAYS, COLOURS, TIMES)
 """kind -> its answers in a word."""
 SENTENCES = ("the {} shape moves", "the shape moves {}", "the {} shape appears", "the lamp lights up {}")
@@ -63,7 +65,8 @@ MEAN_SKILL = -0.4
 
 @dataclass(frozen=True)
 class Scenes:
-    """V videos. In each, shape 0 moves, shape 1 appears, shapes 2 and 3 stand still; a lamp lights up now and then."""
+    """V videos. In each, shape 0 moves, shape 1 appears, shapes 2 and 3 stand still, as far as they are there; a lamp
+    lights up now and then."""
 
     colour: Int
     """(V, 4) of each shape, in COLOURS; all four come in each video."""
@@ -75,6 +78,8 @@ class Scenes:
     """(V, 4) row · GRID + column where each stands; of shape 0, where it starts."""
     appears: Int
     """(V,) the frame in which shape 1 is seen first."""
+    shapes: int
+    """How many of the four are there."""
     lamp: Bool
     """(V, FRAMES) whether the lamp is lit; each time for two frames, and dark for two or more between."""
 
@@ -125,16 +130,19 @@ class Film:
         return [str(text) for text in said.ravel()]
 
 
-def draw_film(rng: np.random.Generator, ability: Float, model: Number, prompts_per_video: int) -> tuple[Film, Float]:
-    """Videos, questions and replies; and (N,) the mean worth of each model, logits.
+def draw_film(
+    rng: np.random.Generator, ability: Float, model: Number, prompts_per_video: int, shapes: int = 4
+) -> tuple[Film, Float]:
+    """Videos of so many shapes, questions and replies; and (N,) the mean worth of each model, logits.
 
     A model is right with the log odds MEAN_SKILL + its ability (N,); its habits of style have nothing to do with that,
     nor with the prompt. A wrong answer is any of the others. model: (P, N) which one each response is of.
     """
     prompts, models = model.shape
     video, place = np.divmod(np.arange(prompts), prompts_per_video)
-    scenes = draw_scenes(rng, int(video[-1]) + 1)
-    kinds = rng.permuted(np.tile(np.arange(len(QUESTIONS)), (len(scenes.way), 1)), axis=1)
+    scenes = draw_scenes(rng, int(video[-1]) + 1, shapes)
+    asked = [kind for kind in range(len(QUESTIONS)) if kind != APPEARS or shapes > 1]
+    kinds = rng.permuted(np.tile(asked, (len(scenes.way), 1)), axis=1)
     kind = kinds[video, place]
 
     skill = 1 / (1 + np.exp(-(MEAN_SKILL + ability)))
@@ -148,7 +156,7 @@ def draw_film(rng: np.random.Generator, ability: Float, model: Number, prompts_p
     return film, RIGHT * skill + habit @ STYLE_WORTH
 
 
-def draw_scenes(rng: np.random.Generator, videos: int) -> Scenes:
+def draw_scenes(rng: np.random.Generator, videos: int, shapes: int = 4) -> Scenes:
     """What each video shows. All answers to a question are equally likely; those to different questions have nothing to
     do with each other, except that what moves and what appears are of different colours."""
     way = rng.integers(0, len(WAYS), videos)
@@ -170,6 +178,7 @@ def draw_scenes(rng: np.random.Generator, videos: int) -> Scenes:
         way=way,
         cell=np.concatenate([start[:, None], others], axis=1),
         appears=rng.integers(FRAMES // 2 - 2, FRAMES // 2 + 3, videos),
+        shapes=shapes,
         lamp=np.repeat(slots, 2, axis=1),
     )
 

@@ -175,7 +175,7 @@ def draw_filmed(rng: np.random.Generator, config: SimulateConfig) -> tuple[Respo
     shape = config.prompts, config.models
     ability = _spread(rng, config.model_spread, (config.models,), config.tails)
     model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
-    film, model_worth = draw_film(rng, ability, model, config.prompts_per_video)
+    film, model_worth = draw_film(rng, ability, model, config.prompts_per_video, config.shapes)
     strength = film.worth + _spread(rng, config.interaction / UNTOLD, shape, config.tails)
     return Responses(np.round(model_worth, 6), model, np.round(strength, 6)), film
 

@@ -57,7 +57,7 @@ def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> S
             _write_csv(fresh / name, frames(world, config))
         videos = _write_videos(fresh, world.film) if world.film else ()
         # A world without videos is the same, byte for byte, as before there were any.
-        told = config.model_dump(mode="json", exclude=None if config.video else {"video"})
+        told = config.model_dump(mode="json", exclude=None if config.video else {"video", "shapes"})
         document = {"config": told, "counts": counts}
         (fresh / WORLD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         _move(fresh, home, (*FILES, *videos, WORLD))

@@ -67,6 +67,8 @@ def train(
     ) as loader:
         data = _preflight(data, loader, config, accelerator, progress)
         begin = _steps_done(out) if resume else 0
+        if config.backbone == "scratch" and begin == 0:
+            _teach(model, loader, data, config, progress)
         fit(
             model,
             loader,
@@ -120,7 +122,9 @@ def _check(config: TrainConfig, out: Path, resume: bool) -> None:
         raise CurateError("no backbone", hint='give --backbone PATH, a hub id, or "scratch" for a tiny one')
     if out.exists() and not out.is_dir():
         raise CurateError(f"{out}: not a folder", hint="choose another --out")
-    if not resume and out.exists() and any(out.iterdir()) and not (out / DONE).exists():
+    # A backbone from scratch alone is what a training that stopped before its first step leaves: it is made again.
+    begun = out.exists() and any(path.name != "backbone" for path in out.iterdir())
+    if begun and not resume and not (out / DONE).exists():
         raise CurateError(f"{out}: is not empty", hint="--resume goes on with what is there; else choose another --out")
 
 
@@ -165,6 +169,16 @@ def _model(config: TrainConfig, out: Path, examples: Sequence[Example], accelera
     if not config.lora and config.backbone != "scratch":
         model.freeze_vision()
     return model.to(accelerator.device)
+
+
+def _teach(model: RewardModel, loader: Loader, data: Data, config: TrainConfig, progress: Progress) -> None:
+    """Have a backbone from scratch learn to speak; every process does the same."""
+    from curate.reward.teach import teach
+
+    def told(step: int, steps: int, loss: float) -> None:
+        progress(f"teaching to speak, loss {loss:.3f}", step, steps)
+
+    teach(model, loader, data.training, epochs=config.teach, seed=config.seed, tell=told)
 
 
 def _preflight(data: Data, loader: Loader, config: TrainConfig, accelerator: Accelerator, progress: Progress) -> Data:

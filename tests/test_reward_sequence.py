@@ -85,7 +85,7 @@ def test_a_backbone_of_text_refuses_videos(encoder: Encoder):
 def test_video_tokens_are_those_that_the_vision_tower_fills(encoder: Encoder):
     sequence = encoder.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames(count=5, size=48))
     grid = sequence.visual["video_grid_thw"]
-    assert grid.tolist() == [[3, 4, 4]]  # 48 pixels a side are more than this backbone takes
+    assert grid.tolist() == [[3, 6, 6]]
     assert int((sequence.types == 2).sum()) == int(grid.prod()) // 4
     assert sequence.prompt_length > int((sequence.types > 0).nonzero().max())
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from curate.clips import CELL, draw_clip
 from curate.scenes import (
     ANSWERS,
     COLOURS,
@@ -197,3 +198,13 @@ def test_who_only_reads_finds_the_best_of_four_far_less_often_than_who_also_watc
     assert found(STYLE_WORTH[film.style]) < 0.5
     assert found(1.0 * length) < 0.32
     assert found(-1.0 * length) < 0.32
+
+
+def test_one_shape_alone_moves_and_nobody_asks_what_appears() -> None:
+    rng = np.random.default_rng(0)
+    film, _ = draw_film(rng, np.zeros(3), np.tile(np.arange(3), (60, 1)), 3, 1)
+    assert set(film.kind) == {0, 1, 3}
+    coloured = (draw_clip(film.scenes, 0) != draw_clip(film.scenes, 0)[..., :1]).any(axis=(0, 3))
+    way = film.scenes.way[0]
+    extent = coloured.any(axis=1).sum() if way < 2 else coloured.any(axis=0).sum()
+    assert 0 < extent <= CELL  # across its way, all that is coloured is as broad as one shape

@@ -162,8 +162,10 @@ def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch
 
 
 def test_more_prompts_of_a_video_than_questions_are_refused() -> None:
-    with pytest.raises(ValidationError, match="four questions"):
+    with pytest.raises(ValidationError, match="a video has 4 questions"):
         SimulateConfig(prompts_per_video=5, video=True)
+    with pytest.raises(ValidationError, match="a video has 3 questions"):
+        SimulateConfig(prompts_per_video=4, video=True, shapes=1)
     assert SimulateConfig(prompts_per_video=5).video is False
 
 

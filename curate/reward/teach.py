@@ -25,8 +25,8 @@ def teach(
     examples: Sequence[Example],
     *,
     epochs: int,
-    batch: int = 32,
-    learning_rate: float = 2e-3,
+    batch: int = 16,
+    learning_rate: float = 1e-3,
     seed: int = 0,
     tell: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
 ) -> None:
