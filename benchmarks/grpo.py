@@ -107,7 +107,7 @@ def train_reward(ranked: list[Example], mode: str, seed: int, out: Path) -> Scor
     config = TrainConfig(
         layout=layout,
         loss=loss,
-        lora=None,
+        lora=False,
         epochs=EPOCHS,
         batch=32,
         learning_rate=1e-3,

@@ -70,7 +70,11 @@ def run(
 
     if not as_json:
         say(loaded.title)
-    with progress_bar() as progress:
+    from contextlib import nullcontext
+
+    from cli.train import quiet_libraries
+
+    with quiet_libraries() if loaded.train else nullcontext(), progress_bar() as progress:
         reports = job(loaded, folder, progress=progress, done=done, tell=say)
     if as_json:
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})

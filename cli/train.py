@@ -86,7 +86,7 @@ def train(
         "allow_skips": allow_skips or None,
     }
     chosen = _config(config, preset, changes, full=full)
-    with _quiet(), progress_bar() as progress:
+    with quiet_libraries(), progress_bar() as progress:
         report = job(chosen, out, resume=resume, progress=progress, tell=say)
     if report is not None:
         put_json(report) if as_json else tell_train(report)
@@ -104,7 +104,7 @@ def merge(
     """
     from pipelines.evaluation import merge as job
 
-    with _quiet():
+    with quiet_libraries():
         made = job(model, out)
     say(f"{made}: {model}, its adapters folded in")
 
@@ -148,7 +148,7 @@ def _config(path: Path | None, preset: str | None, changes: dict[str, Any], *, f
     return updated(base, {**changes, "lora": False if full else None}, where="curate train")
 
 
-def _quiet() -> Any:
+def quiet_libraries() -> Any:
     """Progress bars and advice of the libraries would drown ours."""
     from curate.reward.quiet import quiet
 

@@ -76,7 +76,8 @@ def run(
     if recipe.export:
         config = recipe.export.config
         if recipe.export.train:
-            finish("export train", export(store, "train", out=folder / recipe.export.train, config=config))
+            own = recipe.export.train_config or config
+            finish("export train", export(store, "train", out=folder / recipe.export.train, config=own))
         if recipe.export.benchmark:
             finish("export benchmark", export(store, "benchmark", out=folder / recipe.export.benchmark, config=config))
     if recipe.compare:

@@ -30,6 +30,8 @@ class ExportStep(Document):
     """Folder of the training shards; none are made when absent."""
     benchmark: Path | None = None
     config: ExportConfig = ExportConfig()
+    train_config: ExportConfig | None = None
+    """Of the training shards, where theirs is another; the split must be the same."""
 
 
 class CompareStep(Document):

@@ -52,7 +52,7 @@ class TrainConfig(Document):
     """confidence: aim at the denoiser's P(i is the best) instead of the label."""
     lora: LoraSettings | Literal[False] = LoraSettings()
     """false: all weights but those of the vision tower are trained. "scratch" has nothing to adapt: all are."""
-    teach: Annotated[int, Field(ge=0)] = 4
+    teach: Annotated[int, Field(ge=0)] = 3
     """Epochs in which a backbone from scratch first learns to say the best responses; others can speak."""
     head: Count = 1024
     """Hidden units of the value head."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from curate.reward.batch import Batch
 from curate.reward.examples import Example
 from curate.reward.loading import Loader
-from curate.reward.model import RewardModel
+from curate.reward.model import RewardModel, decoder_of
 from curate.reward.schedule import rate, steps_of_epoch
 
 
@@ -25,13 +25,13 @@ def teach(
     examples: Sequence[Example],
     *,
     epochs: int,
-    batch: int = 16,
+    batch: int = 8,
     learning_rate: float = 1e-3,
     seed: int = 0,
     tell: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
 ) -> None:
-    """Train all of the backbone to give the first of each example's best responses: next-token cross-entropy."""
-    best = [_only(example, example.best[0]) for example in examples]
+    """Train all of the backbone to give a short good response to each example: next-token cross-entropy."""
+    best = [short_and_good(example) for example in examples]
     planned = [step for epoch in range(epochs) for step in steps_of_epoch(len(best), batch, seed=seed, epoch=epoch)]
     optimizer = torch.optim.AdamW(model.backbone.parameters(), lr=learning_rate)
     model.train()
@@ -47,11 +47,24 @@ def teach(
 
 
 def spoken(model: RewardModel, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the tokens of the responses, each foretold by the state before it."""
+    """Mean cross-entropy of the tokens of the responses, each foretold by the state before it, half way up.
+
+    What the lower half of the layers knows of the answer is there for the upper half to compare with what is said.
+    """
     said = batch.offsets[:, 1:] >= 0
-    logits = model.backbone.lm_head(model.states(batch)[:, :-1][said])
+    states = model.states(batch, layer=half(model))[:, :-1][said]
+    logits = model.backbone.lm_head(decoder_of(model.backbone).norm(states))
     return torch.nn.functional.cross_entropy(logits.float(), batch.input_ids[:, 1:][said])
 
 
-def _only(example: Example, number: int) -> Example:
-    return replace(example, responses=(example.responses[number],), ranks=(1,), best_probabilities=())
+def half(model: RewardModel) -> int:
+    """The layer that learns to speak."""
+    layers: int = model.backbone.config.get_text_config().num_hidden_layers
+    return (layers + 1) // 2
+
+
+def short_and_good(example: Example) -> Example:
+    """The example with the shortest of its three best responses: the fewer words, the more of them say what is seen."""
+    best = sorted(range(len(example.responses)), key=lambda i: example.ranks[i])[:3]
+    chosen = min(best, key=lambda i: len(example.responses[i]))
+    return replace(example, responses=(example.responses[chosen],), ranks=(1,), best_probabilities=())
