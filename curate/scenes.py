@@ -57,7 +57,7 @@ GRID = 3
 """Shapes stand in GRID × GRID cells; the moving one goes along a whole row or column, which no other stands in."""
 RIGHT = 2.5
 """What a right answer is worth, logits of strength."""
-STYLE_WORTH = np.array([0.6, 0.0, -0.6])
+STYLE_WORTH = np.array([0.0, 0.6, -0.6])
 """(S,) what each of STYLES is worth, logits."""
 MEAN_SKILL = -0.4
 """Log odds that a model of mean skill is right."""

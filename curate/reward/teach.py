@@ -25,13 +25,13 @@ def teach(
     examples: Sequence[Example],
     *,
     epochs: int,
-    batch: int = 8,
+    batch: int = 16,
     learning_rate: float = 1e-3,
     seed: int = 0,
     tell: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
 ) -> None:
-    """Train all of the backbone to give a short good response to each example: next-token cross-entropy."""
-    best = [short_and_good(example) for example in examples]
+    """Train all of the backbone to give the best response to each example: next-token cross-entropy."""
+    best = [_best(example) for example in examples]
     planned = [step for epoch in range(epochs) for step in steps_of_epoch(len(best), batch, seed=seed, epoch=epoch)]
     optimizer = torch.optim.AdamW(model.backbone.parameters(), lr=learning_rate)
     model.train()
@@ -53,7 +53,8 @@ def spoken(model: RewardModel, batch: Batch) -> Tensor:
     """
     said = batch.offsets[:, 1:] >= 0
     states = model.states(batch, layer=half(model))[:, :-1][said]
-    logits = model.backbone.lm_head(decoder_of(model.backbone).norm(states))
+    norm = decoder_of(model.backbone).get_submodule("norm")
+    logits = model.backbone.lm_head(norm(states))
     return torch.nn.functional.cross_entropy(logits.float(), batch.input_ids[:, 1:][said])
 
 
@@ -63,8 +64,6 @@ def half(model: RewardModel) -> int:
     return (layers + 1) // 2
 
 
-def short_and_good(example: Example) -> Example:
-    """The example with the shortest of its three best responses: the fewer words, the more of them say what is seen."""
-    best = sorted(range(len(example.responses)), key=lambda i: example.ranks[i])[:3]
-    chosen = min(best, key=lambda i: len(example.responses[i]))
-    return replace(example, responses=(example.responses[chosen],), ranks=(1,), best_probabilities=())
+def _best(example: Example) -> Example:
+    """The example with the first of its best responses alone."""
+    return replace(example, responses=(example.responses[example.best[0]],), ranks=(1,), best_probabilities=())
