@@ -53,6 +53,12 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 
+EXTRAS = {
+    **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
+    **dict.fromkeys(("torch", "transformers"), "train"),
+    **dict.fromkeys(("starlette", "uvicorn"), "serve"),
+}
+"""Package -> the extra that brings it."""
 PACKAGES = ("schemas", "annotations", "curate", "pipelines", "cli")
 
 
@@ -86,6 +92,13 @@ def run(arguments: list[str]) -> int:
     except CurateError as error:
         _fail(error, as_json="--json" in arguments)
         return 2 if isinstance(error, UsageError) else 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        message = f"this command needs {error.name}, which is not installed"
+        _fail(CurateError(message, hint=f"pip install 'mr2-curate[{extra}]'"), as_json="--json" in arguments)
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was being written is not there\n")
         return 130

@@ -231,3 +231,14 @@ def test_an_intruder_under_one_of_our_names_is_named(tmp_path: Path) -> None:
 
 def test_all_five_packages_are_checked() -> None:
     assert set(PACKAGES) == {"schemas", "annotations", "curate", "pipelines", "cli"}
+
+
+def test_a_command_whose_extra_is_not_installed_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert run(["train", "--shards", "x", "--backbone", "y", "--out", "z"]) == 1
+    said = capsys.readouterr().err
+    assert "not installed" in said
+    assert "mr2-curate[train]" in said
