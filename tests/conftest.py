@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_precision() -> None:
+    """accelerate and TRL give a process one precision for good; each file of tests begins anew."""
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state()
 
 
 @pytest.fixture(scope="session")

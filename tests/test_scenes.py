@@ -178,7 +178,7 @@ def test_strength_is_what_answer_and_style_are_worth_and_a_little_more() -> None
     untold = world.responses.strength - world.film.worth
     assert untold.std() == pytest.approx(0.2, abs=0.01)
     assert abs(untold.mean()) < 0.02
-    assert (np.diff(STYLE_WORTH) < 0).all()
+    assert [STYLES[i] for i in np.argsort(-STYLE_WORTH)] == ["terse", "clear", "hedged"]
 
 
 def test_who_only_reads_finds_the_best_of_four_far_less_often_than_who_also_watches() -> None:
@@ -197,7 +197,7 @@ def test_who_only_reads_finds_the_best_of_four_far_less_often_than_who_also_watc
     assert 0.55 < found(1.0 * film.right) < 0.75
     assert found(STYLE_WORTH[film.style]) < 0.5
     assert found(1.0 * length) < 0.32
-    assert found(-1.0 * length) < 0.32
+    assert found(-1.0 * length) < found(STYLE_WORTH[film.style])  # people like it short, and that is all of it
 
 
 def test_one_shape_alone_moves_and_nobody_asks_what_appears() -> None:

@@ -52,7 +52,10 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     # The others wait while the first process reads all media, or judges: that takes as long as it takes.
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
     precision = "bf16" if config.precision == "bfloat16" else "no"
-    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused, patient])
+    try:
+        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused, patient])
+    except ValueError as error:  # accelerate gives a process one precision for good
+        raise CurateError(f"{precision}: {error}", hint="train in a process of its own") from error
     if accelerator.distributed_type not in WHOLE:  # looks and checkpoints, by the first process alone, would never end
         kind = accelerator.distributed_type.value
         raise CurateError(f"{kind}: weights spread over processes are not trained here", hint="start it with torchrun")
