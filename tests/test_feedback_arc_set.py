@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.rankers.bradley_terry import fit
@@ -210,6 +210,7 @@ def test_places_are_those_of_the_plain_twin(wins: list[list[float]], levels: lis
     wins=wins_matrices(6, st.one_of(st.sampled_from([1 / 3, 0.5, 1.0, 0.001]), st.floats(1e-6, 1e9))),
     strength=st.lists(st.floats(-5, 5), min_size=6, max_size=6),
 )
+@example(wins=[[0.0] * 3] * 3, strength=[0.0, 0.0, 2.2250738585e-313, 0.0, 0.0, 0.0])
 def test_whole_weights_keep_the_order_of_costs(wins: list[list[float]], strength: list[float]) -> None:
     """Fewer steps always win; of equal ones, the better agreement; steps times step is the weight, but for slack."""
     n, matrix = len(wins), np.array(wins)

@@ -55,12 +55,12 @@ def weigh(wins: Float, strength: Float) -> Weights:
             spread += abs(strength[i] - strength[j])
     step = _step(wins, total)
     scale = 2.0 ** min(40.0, 51 - np.ceil(np.log2(total / step + n * n + 2)))
-    share = scale / 16 / spread if spread > 0 else 0.0
+    share = scale / 16
     net, whole, slack, swing = np.zeros((n, n)), np.zeros((n, n)), 0.0, 0.0
     for i in range(n):
         for j in range(i):
             gap = wins[i, j] - wins[j, i]
-            small = np.trunc((strength[i] - strength[j]) * share)
+            small = np.trunc((strength[i] - strength[j]) / spread * share) if spread > 0 else 0.0
             whole[i, j] = np.rint(gap / step)
             net[i, j] = whole[i, j] * scale + small
             whole[j, i], net[j, i] = -whole[i, j], -net[i, j]
