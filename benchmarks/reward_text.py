@@ -4,8 +4,9 @@
 
 The data of Habernal and Gurevych (ACL 2016, ukpconvarg1): votes on pairs of arguments to a topic, four or five on each
 pair. Training topics keep a few votes a pair, which are denoised (joint), or counted (win-rate: the majority); test
-topics keep all, and are labelled by the joint ranker. Figures are top-1 of 4 and pairs, ± one standard error over the
-prompts of the test topics and, where several seeds were run, the spread of the seeds.
+topics keep all, and are labelled by the joint ranker. Each seed holds out topics of its own. Figures are top-1 of 4 and
+pairs, ± one standard error over the prompts of the test topics; of several seeds, their mean and the standard error
+over all of their test prompts, also of the difference to the first condition on the same prompts.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from typing import Any, Literal
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from curate.reward import metrics
 from curate.reward.quiet import quiet
 from curate.reward.reading import read_examples
+from curate.reward.scoring import Scorer
 from pipelines import denoise, export, ingest
 from pipelines.training import train
 from schemas.config import DenoiseConfig, ExportConfig, Mapping, SplitConfig
@@ -65,9 +69,9 @@ def thinned(votes: pl.DataFrame, per_pair: float, seed: int) -> pl.DataFrame:
 
 
 def topics(votes: pl.DataFrame, held_out: int, seed: int) -> tuple[list[str], list[str]]:
-    """(training, test) topics: both stances of a topic are on one side."""
+    """(training, test) topics: both stances of a topic are on one side; seeds hold out topics in turn."""
     names = votes["prompt_id"].str.split("_").list.first().unique().sort().to_list()
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.roll(np.random.default_rng(0).permutation(len(names)), -held_out * seed)
     return [names[i] for i in order[held_out:]], [names[i] for i in order[:held_out]]
 
 
@@ -91,9 +95,16 @@ def run(folder: Path, options: argparse.Namespace, condition: str, seed: int, da
         keep=1,
     )
     begin = time.perf_counter()
-    report = train(config, folder / f"{condition.replace('/', '-')}-{seed}")
+    out = folder / condition.replace("/", "-")
+    report = train(config, out)
     assert report is not None
     found: dict[str, Any] = {"condition": condition, "seed": seed, "seconds": time.perf_counter() - begin}
+    examples = read_examples(data["test"])
+    with Scorer.from_pretrained(out) as scorer:
+        scores = scorer.score_examples(examples)
+    hits = [float(metrics.top1(np.array([s]), np.array([e.ranks]))[0]) for s, e in zip(scores, examples, strict=True)]
+    of_prompt = pl.DataFrame({"prompt": [e.prompt for e in examples], "hit": hits}).group_by("prompt").mean()
+    found["top1 by prompt"] = dict(sorted(of_prompt.iter_rows()))
     for evaluation in report.evaluations:
         found[evaluation.scorer] = evaluation.overall.model_dump()
     return found
@@ -113,22 +124,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON line a run is added here")
     options = parser.parse_args()
     votes, items = pl.read_csv(options.votes), pl.read_csv(options.items)
-    training, test = topics(votes, options.held_out, seed=0)
-    topic = pl.col("prompt_id").str.split("_").list.first()
-    with quiet(), tempfile.TemporaryDirectory() as home:
-        folder, data = Path(home), {}
-        few = thinned(votes.filter(topic.is_in(training)), options.votes_per_pair, seed=0)
-        for labels in ("joint", "win-rate"):
-            data[labels] = shards(
-                few, items.filter(topic.is_in(training)), folder / labels, labels, options.items_per_prompt
-            )
-        data["test"] = shards(
-            votes.filter(topic.is_in(test)), items.filter(topic.is_in(test)), folder / "test", "joint", 8
-        )
-        sizes = {name: len(read_examples(path)) for name, path in data.items()}
-        print(f"{len(few):,} votes on {len(training)} training topics; test topics: {', '.join(test)}; items {sizes}")
-        runs = []
-        for seed in range(options.seeds):
+    runs = []
+    for seed in range(options.seeds):
+        with quiet(), tempfile.TemporaryDirectory() as home:
+            folder = Path(home)
+            data = prepare(votes, items, folder, options, seed)
             for condition in options.conditions.split(","):
                 runs.append(run(folder, options, condition, seed, data))
                 if options.out:
@@ -136,6 +136,24 @@ def main() -> None:
                         file.write(json.dumps(runs[-1]) + "\n")
                 _line(condition, seed, runs[-1])
     _summary(runs)
+
+
+def prepare(
+    votes: pl.DataFrame, items: pl.DataFrame, folder: Path, options: argparse.Namespace, seed: int
+) -> dict[str, Path]:
+    """Shards of the training topics by their labels, and of the test topics."""
+    training, test = topics(votes, options.held_out, seed)
+    topic = pl.col("prompt_id").str.split("_").list.first()
+    few = thinned(votes.filter(topic.is_in(training)), options.votes_per_pair, seed)
+    mine, theirs = items.filter(topic.is_in(training)), items.filter(topic.is_in(test))
+    data = {
+        "joint": shards(few, mine, folder / "joint", "joint", options.items_per_prompt),
+        "win-rate": shards(few, mine, folder / "win-rate", "win-rate", options.items_per_prompt),
+        "test": shards(votes.filter(topic.is_in(test)), theirs, folder / "test", "joint", 8),
+    }
+    sizes = {name: len(read_examples(path)) for name, path in data.items()}
+    print(f"seed {seed}: {len(few):,} votes on {len(training)} training topics, items {sizes}; test: {', '.join(test)}")
+    return data
 
 
 def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
@@ -152,15 +170,29 @@ def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
 
 
 def _summary(runs: list[dict[str, Any]]) -> None:
-    """Means over seeds, and the baselines once."""
-    print(f"\n{'mean over seeds':32}  top-1  spread  pairs  spread")
-    for condition in dict.fromkeys(found["condition"] for found in runs):
-        own = [found["model"] for found in runs if found["condition"] == condition]
-        top1, pairs = (np.array([row[name] for row in own]) for name in ("top1", "pairwise"))
-        print(f"{condition:32}  {top1.mean():.3f}  {np.ptp(top1):.3f}   {pairs.mean():.3f}  {np.ptp(pairs):.3f}")
-    for name in ("coin", "longest", "shortest", "overlap", "similarity"):
-        if name in runs[0]:
-            print(f"{name:32}  {runs[0][name]['top1']:.3f}          {runs[0][name]['pairwise']:.3f}")
+    """Means over seeds, and the difference to the first condition; then the baselines."""
+    print(f"\n{'mean over seeds':32}  top-1      ±   pairs   less the first      ±")
+    by_prompt: dict[str, dict[tuple[int, str], float]] = {}
+    for found in runs:
+        own = by_prompt.setdefault(found["condition"], {})
+        own.update({(found["seed"], prompt): hit for prompt, hit in found["top1 by prompt"].items()})
+    first = next(iter(by_prompt.values()))
+    for condition, own in by_prompt.items():
+        hits = np.array([own[key] for key in first if key in own])
+        gains = hits - np.array([first[key] for key in first if key in own])
+        pairs = np.mean([found["model"]["pairwise"] for found in runs if found["condition"] == condition])
+        figures = f"{hits.mean():.3f}  {_error(hits):.3f}   {pairs:.3f}"
+        print(f"{condition:32}  {figures}           {gains.mean():+.3f}  {_error(gains):.3f}")
+    for name in ("blind to the prompt", "coin", "longest", "shortest", "overlap", "similarity"):
+        rows = [found[name] for found in runs if name in found]
+        if rows:
+            top1, pairs = (np.mean([row[figure] for row in rows]) for figure in ("top1", "pairwise"))
+            print(f"{name:32}  {top1:.3f}          {pairs:.3f}")
+
+
+def _error(values: npt.NDArray[np.float64]) -> float:
+    """The standard error of a mean."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, cast
@@ -31,7 +33,7 @@ PATIENCE = 3
 class _Worker:
     """One process, and what it is doing."""
 
-    process: SpawnProcess
+    process: subprocess.Popen[bytes]
     pipe: Connection
     deadline: float
     """time.monotonic() by which it must have answered."""
@@ -56,8 +58,7 @@ class MediaReader:
     """Reads videos and images in ``workers`` processes, with a time limit for each file.
 
     A process that hangs past the limit, or dies, is replaced; its file becomes a MediaError; the other files are read.
-    Use it as a context manager, from a script whose work stands under ``if __name__ == "__main__":`` (processes are
-    spawned). One call of ``videos`` or ``check`` at a time: a new one ends the one before it.
+    Use it as a context manager. One call of ``videos`` or ``check`` at a time: a new one ends the one before it.
     """
 
     def __init__(self, *, workers: int, timeout: float = 30.0) -> None:
@@ -66,7 +67,6 @@ class MediaReader:
             raise ValueError(f"workers is {workers}; expected 1 or more")
         import_decord()
         self.timeout = timeout
-        self._context = multiprocessing.get_context("spawn")
         self._workers = [self._start() for _ in range(workers)]
         self._round = _Round([])
         self._stillborn = 0  # processes in a row that died before they had begun
@@ -139,8 +139,7 @@ class MediaReader:
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            self._lose(worker, f"the process that decoded it died (exit code {worker.process.exitcode})")
+            self._lose(worker, f"the process that decoded it died (exit code {worker.process.wait()})")
             return
         if worker.place is None:
             self._stillborn = 0
@@ -158,7 +157,7 @@ class MediaReader:
             self.close()
             raise CurateError(
                 "the processes that read videos do not start",
-                hint='in a script, put the work under: if __name__ == "__main__":',
+                hint=f"what one says: {sys.executable} -c 'import curate.media'",
             )
         place = cast("int", worker.place)
         path = self._round.tasks[place][1]
@@ -170,30 +169,37 @@ class MediaReader:
         self._workers[self._workers.index(worker)] = self._start()
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
+        ours, theirs = Pipe()
+        # Not by multiprocessing, which runs the caller's script again in each process, nor by a fork, which would copy
+        # the caller's threads' locks: an interpreter that imports this module and finds what the caller finds.
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from curate.media import serve; serve({theirs.fileno()})"],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
         theirs.close()  # theirs alone holds that end: when they die, ours reads the end of the pipe
         return _Worker(process, ours, time.monotonic() + START)
 
 
 def _end(worker: _Worker) -> None:
     worker.process.kill()
-    worker.process.join()
+    worker.process.wait()
     worker.pipe.close()
 
 
-def _serve(pipe: Connection) -> None:
-    """What a process does: say that it is there, then answer tasks until the pipe ends."""
+def serve(descriptor: int) -> None:
+    """What a process does: say over its pipe that it is there, then answer tasks until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that reads; it ends this one
     import_decord()
-    pipe.send(None)
-    while True:
-        try:
-            task: Task = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(task))
+    with Connection(descriptor) as pipe:
+        pipe.send(None)
+        while True:
+            try:
+                task: Task = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(_answer(task))
 
 
 def _answer(task: Task) -> Frames | MediaError | None:

@@ -54,7 +54,7 @@ WORDINGS = {
 FRAMES = 16
 """Frames of a clip."""
 GRID = 3
-"""Shapes stand in GRID × GRID cells; the moving one goes along a whole row or column, which no other stands in."""
+"""Shapes stand in GRID × GRID cells; the moving one goes along the middle row or column, which no other stands in."""
 RIGHT = 2.5
 """What a right answer is worth, logits of strength."""
 STYLE_WORTH = np.array([0.0, 0.6, -0.6])
@@ -160,12 +160,11 @@ def draw_scenes(rng: np.random.Generator, videos: int, shapes: int = 4) -> Scene
     """What each video shows. All answers to a question are equally likely; those to different questions have nothing to
     do with each other, except that what moves and what appears are of different colours."""
     way = rng.integers(0, len(WAYS), videos)
-    line = rng.integers(0, GRID, videos)  # the row (left, right) or the column (up, down) that shape 0 goes along
-    first, last = np.zeros(videos, dtype=np.int64), np.full(videos, GRID - 1)
-    along = np.where(np.isin(way, (0, 2)), last, first)
-    start = np.where(way < 2, line * GRID + along, along * GRID + line)
+    middle = GRID // 2  # the row (left, right) or the column (up, down) that shape 0 goes along
+    along = np.where(np.isin(way, (0, 2)), GRID - 1, 0)
+    start = np.where(way < 2, middle * GRID + along, along * GRID + middle)
     cells = np.arange(GRID * GRID)
-    free = np.where((way < 2)[:, None], cells // GRID, cells % GRID) != line[:, None]  # (V, cells)
+    free = np.where((way < 2)[:, None], cells // GRID, cells % GRID) != middle  # (V, cells)
     others = np.argsort(np.where(free, rng.random(free.shape), 2.0), axis=1)[:, :3]
 
     times = rng.integers(1, len(TIMES) + 1, videos)

@@ -90,11 +90,9 @@ def test_the_moving_shape_starts_at_the_end_that_it_leaves(scenes: Scenes) -> No
     assert (start == np.where(np.isin(scenes.way, (0, 2)), GRID - 1, 0)).all()
 
 
-def test_where_shapes_stand_says_nothing_about_which_way_one_moves_along_its_line(scenes: Scenes) -> None:
-    level = scenes.way < 2
-    row = scenes.cell[:, 0] // GRID
-    for way in (0, 1):
-        assert share(row[level & (scenes.way == way)], 3) == pytest.approx(np.full(3, 1 / 3), abs=0.03)
+def test_the_moving_shape_goes_along_the_middle(scenes: Scenes) -> None:
+    row, column = np.divmod(scenes.cell[:, 0], GRID)
+    assert (np.where(scenes.way < 2, row, column) == GRID // 2).all()
 
 
 def test_the_lamp_lights_up_for_two_frames_and_is_dark_for_two_between() -> None:
