@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.reward.examples import Example
-from curate.reward.reading import read_examples, read_manifest, split, unfit
+from curate.reward.reading import media_folder, read_examples, read_manifest, split, unfit
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
@@ -101,11 +101,16 @@ class Data:
 
 def read_data(config: TrainConfig) -> Data:
     """The examples of the config: what is learnt, and what is held out of it or given for validation."""
-    training = [example for path in config.shards for example in read_examples(path, media=config.media)]
-    if config.validation:
-        held_out = [example for path in config.validation for example in read_examples(path, media=config.media)]
-    else:
-        training, held_out = split(training, config.validation_fraction, config.seed)
+    training, held_out = [], []
+    for path in config.shards:
+        fraction = 0.0 if config.validation else config.validation_fraction
+        sides = split(
+            read_examples(path, media=config.media), fraction, config.seed, media=media_folder(path, config.media)
+        )
+        training += sides[0]
+        held_out += sides[1]
+    for path in config.validation:
+        held_out += read_examples(path, media=config.media)
     manifests = [read_manifest(path) for path in config.validation if path.is_dir()]
     ceilings = [next(iter(manifest.counts["ceiling"].values())) for manifest in manifests if manifest]
     return Data(

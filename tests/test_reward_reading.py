@@ -212,6 +212,14 @@ def test_the_side_depends_on_the_video_and_the_seed_alone() -> None:
     assert sides(examples, 0.3, 1) != side
 
 
+def test_the_side_does_not_depend_on_where_the_media_lie() -> None:
+    examples = [Example(str(i), "What?", ("a", "b"), (1, 2), Path(f"{i}.mp4")) for i in range(60)]
+    here = split(examples, 0.3, 0)
+    moved = [replace(example, video=Path("/far/away") / f"{example.video}") for example in examples]
+    there = split(moved, 0.3, 0, media=Path("/far/away"))
+    assert [[e.item_id for e in side] for side in here] == [[e.item_id for e in side] for side in there]
+
+
 def test_about_the_fraction_is_held_out_and_more_of_it_keeps_what_was() -> None:
     examples = [Example(str(i), str(i), ("a", "b"), (1, 2)) for i in range(2000)]
     counts = [len(split(examples, fraction, 0)[1]) for fraction in (0.0, 0.1, 0.5)]

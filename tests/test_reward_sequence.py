@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reward_models import example, frames
+from transformers import MistralConfig
 
 from curate.frames import Frames
 from curate.reward.batch import chunks, collate
+from curate.reward.model import sliding_window
 from curate.reward.quiet import quiet
 from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, load_processor
 from curate.reward.video_patches import PillowProcessor
@@ -57,6 +59,18 @@ def test_the_last_response_is_read_as_the_others_are_in_a_padded_batch(encoder: 
     read = batch.input_ids[batch.row, batch.end]
     assert read.tolist() == [[encoder.tokenizer.eos_token_id] * 2] * 2
     assert batch.attention_mask[batch.row, batch.end].all()
+
+
+def test_a_prompt_and_a_response_must_fit_the_backbones_sliding_window(backbone: Path, tmp_path: Path):
+    shown = example("x", "a", "a longer one")
+    encoded = Encoder(load_processor(backbone)).encode(shown)
+    alone = encoded.starts[0] + max(end + 1 - start for start, end in zip(encoded.starts, encoded.ends, strict=True))
+    Encoder(load_processor(backbone), window=alone).encode(shown)
+    with pytest.raises(TooLongError, match=f"{alone} tokens, more than the backbone's sliding window of {alone - 1}"):
+        Encoder(load_processor(backbone), window=alone - 1).encode(shown)
+    MistralConfig(sliding_window=32).save_pretrained(tmp_path)
+    assert sliding_window(tmp_path) == 32
+    assert sliding_window(backbone) is None
 
 
 def test_too_long_is_refused_and_never_cut(backbone: Path):

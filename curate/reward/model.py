@@ -126,8 +126,20 @@ class RewardModel(nn.Module):
 def make_encoder(path: str | Path, shape: Shape) -> Encoder:
     """The encoder of a backbone for a model of that shape."""
     return Encoder(
-        load_processor(path), max_length=shape.max_length, separated=shape.layout == "causal", form=shape.form
+        load_processor(path),
+        max_length=shape.max_length,
+        separated=shape.layout == "causal",
+        form=shape.form,
+        window=sliding_window(path) if shape.layout in ("tree", "set") else None,
     )
+
+
+def sliding_window(path: str | Path) -> int | None:
+    """How many tokens back some layers of a backbone see; None where all see everything."""
+    config = read_backbone_config(path).get_text_config()
+    window: int | None = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    return window if kinds is None or "sliding_attention" in kinds else None
 
 
 def load_backbone(path: str | Path, encoder: Encoder, dtype: torch.dtype) -> PreTrainedModel:

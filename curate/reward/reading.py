@@ -26,22 +26,32 @@ def read_examples(path: str | Path, *, media: Path | None = None, config: str = 
     Raises CurateError naming the file, the row and the column where it is not as it should be.
     """
     path = Path(path)
+    media = media_folder(path, media)
     if path.is_dir():
-        return [example for file in _shards(path, config) for example in read_examples(file, media=media or path)]
+        return [example for file in _shards(path, config) for example in read_examples(file, media=media)]
     if not path.exists():
         raise CurateError(f"{path}: no such file or folder", hint=HINT)
     rows = _rows(path)
-    return [_example(row, f"{path}:{number}", path, media or path.parent) for number, row in enumerate(rows, start=1)]
+    return [_example(row, f"{path}:{number}", path, media) for number, row in enumerate(rows, start=1)]
 
 
-def split(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+def media_folder(path: Path, media: Path | None) -> Path:
+    """The folder that relative paths of videos and images in the shards at ``path`` start from."""
+    return media or (path if path.is_dir() else path.parent)
+
+
+def split(
+    examples: Sequence[Example], fraction: float, seed: int, *, media: Path = Path()
+) -> tuple[list[Example], list[Example]]:
     """(training, held out): of the videos (prompts, where there is none) about ``fraction`` are held out, whole.
 
-    Which side one is on depends on it and the seed alone.
+    Which side one is on depends on the seed and on its name alone: its path from the folder ``media``.
     """
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:
-        unit = str(example.video or "\n".join(map(str, example.images)) or example.prompt)
+        shown = (example.video,) if example.video else example.images
+        names = [path.relative_to(media) if path.is_relative_to(media) else path for path in shown]
+        unit = "\n".join(path.as_posix() for path in names) or example.prompt
         digest = hashlib.sha256(json.dumps([seed, unit]).encode()).digest()
         sides[int.from_bytes(digest[:8], "big") < fraction * 2**64].append(example)
     return sides

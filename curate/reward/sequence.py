@@ -75,14 +75,24 @@ class TooLongError(CurateError):
 class Encoder:
     """Turns examples into sequences for one backbone."""
 
-    def __init__(self, processor: Any, *, max_length: int = 8192, separated: bool = False, form: Form = "curate"):
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        max_length: int = 8192,
+        separated: bool = False,
+        form: Form = "curate",
+        window: int | None = None,
+    ):
         """processor: of the library, for text alone a tokenizer. separated: put SEPARATOR between responses (causal);
-        the tokenizer gets the token where it does not know it."""
+        the tokenizer gets the token where it does not know it. window: tokens that a prompt and one response may
+        have."""
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.reads_media = self.tokenizer is not processor
         self.max_length = max_length
         self.form = form
+        self.window = window
         if self.tokenizer.eos_token_id is None:
             raise CurateError("the backbone's tokenizer has no eos token", hint="set one and save it with the backbone")
         self.separator: list[int] = []
@@ -139,6 +149,13 @@ class Encoder:
             raise TooLongError(
                 f"{example.item_id}: {len(ids):,} tokens, more than max_length {self.max_length:,}",
                 hint="raise max_length, lower frames, or leave the item out with --allow-skips",
+            )
+        alone = starts[0] + max(end + 1 - start for start, end in zip(starts, ends, strict=True))
+        if self.window is not None and alone > self.window:
+            raise TooLongError(
+                f"{example.item_id}: the prompt and a response have {alone:,} tokens, more than the backbone's sliding "
+                f"window of {self.window:,}, past which tree and set would see too much",
+                hint="take the layout causal or single, or leave the item out with --allow-skips",
             )
         return Encoded(
             item_id=example.item_id,
