@@ -50,6 +50,9 @@ def simulate(
     shapes: Annotated[
         int | None, typer.Option("--shapes", help="Shapes in a video: 1 is easy to see, 4 is hard.", metavar="N")
     ] = None,
+    lessons: Annotated[
+        int | None, typer.Option("--lessons", help="Videos with the answers told, to learn to see.", metavar="N")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +81,7 @@ def simulate(
         "prompts_per_video": prompts_per_video,
         "shapes": shapes,
         "video": video,
+        "lessons": lessons,
         "seed": seed,
     }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))

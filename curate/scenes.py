@@ -35,19 +35,9 @@ ANSWERS = (COLOURS, WAYS, COLOURS, TIMES)
 SENTENCES = ("the {} shape moves", "the shape moves {}", "the {} shape appears", "the lamp lights up {}")
 """kind -> its answer in a sentence."""
 WORDINGS = {
-    "clear": (
-        "{Sentence}.",
-        "In this video {sentence}.",
-        "Seen over the whole clip, {sentence}.",
-        "{Sentence}, from what all the frames show together.",
-    ),
-    "terse": ("{Short}.", "{Short}", "Answer: {short}.", "{Short}, that is all."),
-    "hedged": (
-        "Maybe {short}?",
-        "{Short}, I guess.",
-        "Hard to say, perhaps {sentence}.",
-        "I am not sure, but I think that {sentence}, or something like it.",
-    ),
+    "clear": ("{Sentence}.", "Here {sentence}.", "I see that {sentence}.", "{Sentence}, clearly."),
+    "terse": ("{Short}.", "{Short}", "Answer: {short}.", "Just {short}."),
+    "hedged": ("Maybe {short}?", "{Short}, I guess.", "Perhaps {sentence}.", "I think {sentence}?"),
 }
 """style -> ways to put any answer. Each style has short and long ones: length says little."""
 
@@ -55,12 +45,14 @@ FRAMES = 16
 """Frames of a clip."""
 GRID = 3
 """Shapes stand in GRID × GRID cells; the moving one goes along the middle row or column, which no other stands in."""
-RIGHT = 2.5
+RIGHT = 3.0
 """What a right answer is worth, logits of strength."""
-STYLE_WORTH = np.array([0.0, 0.6, -0.6])
+STYLE_WORTH = np.array([0.0, 0.4, -0.4])
 """(S,) what each of STYLES is worth, logits."""
 MEAN_SKILL = -0.4
 """Log odds that a model of mean skill is right."""
+LESSONS_RIGHT = 0.4
+"""Share of right replies in lessons."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +116,16 @@ class Film:
         return [QUESTIONS[kind] for kind in self.kind]
 
     @cached_property
+    def right_words(self) -> list[str]:
+        """(P,) the right answers in a word."""
+        return [ANSWERS[k][a] for k, a in zip(self.kind, self.scenes.answers[self.video, self.kind], strict=True)]
+
+    @cached_property
+    def said_words(self) -> list[list[str]]:
+        """(P, N) the answers given, in a word."""
+        return [[ANSWERS[k][a] for a in row] for k, row in zip(self.kind, self.answer, strict=True)]
+
+    @cached_property
     def texts(self) -> list[str]:
         """(P·N,) the responses in words, prompt by prompt."""
         said = _all_texts()[self.kind[:, None], self.answer, self.style, self.wording]
@@ -141,8 +143,7 @@ def draw_film(
     prompts, models = model.shape
     video, place = np.divmod(np.arange(prompts), prompts_per_video)
     scenes = draw_scenes(rng, int(video[-1]) + 1, shapes)
-    asked = [kind for kind in range(len(QUESTIONS)) if kind != APPEARS or shapes > 1]
-    kinds = rng.permuted(np.tile(asked, (len(scenes.way), 1)), axis=1)
+    kinds = rng.permuted(np.tile(kinds_asked(shapes), (len(scenes.way), 1)), axis=1)
     kind = kinds[video, place]
 
     skill = 1 / (1 + np.exp(-(MEAN_SKILL + ability)))
@@ -154,6 +155,22 @@ def draw_film(
     style = (rng.random(model.shape)[..., None] > np.cumsum(habit, axis=1)[model][..., :-1]).sum(axis=-1)
     film = Film(scenes, video, kind, answer, style, draw_wordings(rng, answer, style))
     return film, RIGHT * skill + habit @ STYLE_WORTH
+
+
+def draw_lessons(rng: np.random.Generator, videos: int, shapes: int) -> Film:
+    """Videos, all questions on each, and four replies to each in any style, of which two in five are right."""
+    scenes = draw_scenes(rng, videos, shapes)
+    video, kind = (values.ravel() for values in np.meshgrid(np.arange(videos), kinds_asked(shapes), indexing="ij"))
+    size = (len(video), 4)
+    other = np.where(rng.random(size) < LESSONS_RIGHT, 0, rng.integers(1, 4, size))
+    answer = (scenes.answers[video, kind][:, None] + other) % 4
+    style = rng.integers(0, len(STYLES), size)
+    return Film(scenes, video, kind, answer, style, draw_wordings(rng, answer, style))
+
+
+def kinds_asked(shapes: int) -> list[int]:
+    """The kinds of question that can be asked on videos of so many shapes."""
+    return [kind for kind in range(len(QUESTIONS)) if kind != APPEARS or shapes > 1]
 
 
 def draw_scenes(rng: np.random.Generator, videos: int, shapes: int = 4) -> Scenes:

@@ -96,5 +96,6 @@ def inside(config: TrainConfig, folder: Path) -> TrainConfig:
             "shards": tuple(folder / path for path in config.shards),
             "validation": tuple(folder / path for path in config.validation),
             "media": folder / config.media if config.media else None,
+            "lessons": folder / config.lessons if config.lessons else None,
         }
     )

@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.clips import draw_clip, import_av, write_clip
-from curate.scenes import STYLES, Film
+from curate.scenes import STYLES, Film, draw_lessons
 from curate.simulate import World, simulate_world
 from curate.votes import TIE
 from schemas.config import SimulateConfig
@@ -27,8 +27,9 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 """When every simulated campaign begins, so that no world depends on the clock."""
 CHUNK = 1_000_000
 """Rows that are put into words at a time."""
-VIDEOS = "videos"
-"""The folder of the videos, beside prompts.csv, whose paths start from there."""
+VIDEOS, LESSON_VIDEOS = "videos", "lessons"
+"""The folders of the videos that prompts.csv and lessons.jsonl name; paths start from their own folder."""
+LESSONS = "lessons.jsonl"
 WORLD = "world.json"
 """The file that is written last: a folder that holds it holds the whole world."""
 
@@ -55,13 +56,16 @@ def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> S
         fresh.mkdir()
         for name, frames in FILES.items():
             _write_csv(fresh / name, frames(world, config))
-        videos = _write_videos(fresh, world.film) if world.film else ()
+        videos = _write_videos(fresh, world.film, VIDEOS) if world.film else []
+        if config.lessons:
+            videos += _write_lessons(fresh, config)
         # A world without videos is the same, byte for byte, as before there were any.
-        told = config.model_dump(mode="json", exclude=None if config.video else {"video", "shapes"})
+        told = config.model_dump(mode="json", exclude=None if config.video else {"video", "shapes", "lessons"})
         document = {"config": told, "counts": counts}
         (fresh / WORLD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         _move(fresh, home, (*FILES, *videos, WORLD))
-    files = (*FILES, VIDEOS, WORLD) if videos else (*FILES, WORLD)
+    made = (VIDEOS,) * bool(videos) + (LESSONS, LESSON_VIDEOS) * bool(config.lessons)
+    files = (*FILES, *made, WORLD)
     return SimulateReport(out=str(out), ties=float(np.mean(world.outcome == TIE)), files=files, **counts)
 
 
@@ -113,19 +117,40 @@ def _move(fresh: Path, out: Path, names: Sequence[str]) -> None:
         (fresh / name).replace(out / name)
 
 
-def _write_videos(folder: Path, film: Film) -> list[str]:
-    """Their names, as prompts.csv has them: paths from ``folder`` on."""
-    (folder / VIDEOS).mkdir()
-    names = _video_names(np.arange(len(film.scenes.way))).to_list()
+def _write_lessons(folder: Path, config: SimulateConfig) -> list[str]:
+    """The lessons and their videos; their names."""
+    rng = np.random.default_rng(config.seed).spawn(4)[3]  # the world is drawn from the first three
+    film = draw_lessons(rng, config.lessons, config.shapes)
+    names = _write_videos(folder, film, LESSON_VIDEOS)
+    replies = film.answer.shape[1]
+    rows = [
+        {
+            "item_id": f"lesson-{i + 1:05d}",
+            "video": names[video],
+            "prompt": film.questions[i],
+            "responses": film.texts[i * replies : (i + 1) * replies],
+            "right": film.right_words[i],
+            "said": film.said_words[i],
+        }
+        for i, video in enumerate(film.video)
+    ]
+    (folder / LESSONS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [LESSONS, *names]
+
+
+def _write_videos(folder: Path, film: Film, home: str) -> list[str]:
+    """The film's videos in ``folder / home``; their paths from ``folder`` on."""
+    (folder / home).mkdir()
+    names = _video_names(np.arange(len(film.scenes.way)), home).to_list()
     for video, name in enumerate(names):
         write_clip(folder / name, draw_clip(film.scenes, video))
     return names
 
 
-def _video_names(video: npt.NDArray[np.int64]) -> pl.Series:
+def _video_names(video: npt.NDArray[np.int64], home: str = VIDEOS) -> pl.Series:
     """videos/v0001.mp4, … of videos 0, …"""
     number = pl.Series(video + 1).cast(pl.String).str.zfill(4)
-    return pl.select(pl.format(f"{VIDEOS}/v{{}}.mp4", number)).to_series()
+    return pl.select(pl.format(f"{home}/v{{}}.mp4", number)).to_series()
 
 
 def _write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> None:

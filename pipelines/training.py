@@ -67,8 +67,8 @@ def train(
     ) as loader:
         data = _preflight(data, loader, config, accelerator, progress)
         begin = _steps_done(out) if resume else 0
-        if config.backbone == "scratch" and begin == 0:
-            _teach(model, loader, data, config, progress)
+        if config.lessons is not None and begin == 0:
+            _teach(model, loader, config.lessons, config, progress)
         fit(
             model,
             loader,
@@ -125,6 +125,10 @@ def _check(config: TrainConfig, out: Path, resume: bool) -> None:
         raise CurateError("no shards to train on", hint='give --shards DIR, or shards = ["DIR"] in the config')
     if not config.backbone:
         raise CurateError("no backbone", hint='give --backbone PATH, a hub id, or "scratch" for a tiny one')
+    if config.lessons and config.backbone != "scratch":
+        raise CurateError("lessons are for a backbone from scratch", hint='backbone = "scratch", or no lessons')
+    if config.lessons and not config.lessons.is_file():
+        raise CurateError(f"{config.lessons}: no such file", hint="curate simulate --video --lessons N writes lessons")
     if out.exists() and not out.is_dir():
         raise CurateError(f"{out}: not a folder", hint="choose another --out")
     # A backbone from scratch alone is what a training that stopped before its first step leaves: it is made again.
@@ -176,14 +180,14 @@ def _model(config: TrainConfig, out: Path, examples: Sequence[Example], accelera
     return model.to(accelerator.device)
 
 
-def _teach(model: RewardModel, loader: Loader, data: Data, config: TrainConfig, progress: Progress) -> None:
-    """Have a backbone from scratch learn to speak; every process does the same."""
-    from curate.reward.teach import teach
+def _teach(model: RewardModel, loader: Loader, path: Path, config: TrainConfig, progress: Progress) -> None:
+    """Teach a backbone from scratch; every process does the same."""
+    from curate.reward.teach import read_lessons, teach
 
     def told(step: int, steps: int, loss: float) -> None:
-        progress(f"teaching to speak, loss {loss:.3f}", step, steps)
+        progress(f"lessons, loss {loss:.3f}", step, steps)
 
-    teach(model, loader, data.training, epochs=config.teach, seed=config.seed, tell=told)
+    teach(model, loader, read_lessons(path), epochs=config.lesson_epochs, seed=config.seed, tell=told)
 
 
 def _preflight(data: Data, loader: Loader, config: TrainConfig, accelerator: Accelerator, progress: Progress) -> Data:

@@ -214,6 +214,9 @@ class SimulateConfig(Document):
     shapes: Annotated[int, Field(ge=1, le=4)] = 4
     """Shapes in a video: one that moves, one that appears, and up to two that stand still. With one there are but three
     questions, and a small model from scratch learns to see the answers in minutes."""
+    lessons: Annotated[int, Field(ge=0)] = 0
+    """Videos of their own on which nobody votes, with questions, responses and the right answers: what a model from
+    scratch may learn first."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -223,6 +226,12 @@ class SimulateConfig(Document):
                 f"votes_per_pair {self.votes_per_pair} needs more than {self.annotators} annotators: "
                 "nobody votes twice on a pair"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _lessons_are_on_videos(self) -> SimulateConfig:
+        if self.lessons and not self.video:
+            raise ValueError("lessons are on videos: they need video = true")
         return self
 
     @model_validator(mode="after")

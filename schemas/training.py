@@ -52,8 +52,10 @@ class TrainConfig(Document):
     """confidence: aim at the denoiser's P(i is the best) instead of the label."""
     lora: LoraSettings | Literal[False] = LoraSettings()
     """false: all weights but those of the vision tower are trained. "scratch" has nothing to adapt: all are."""
-    teach: Annotated[int, Field(ge=0)] = 3
-    """Epochs in which a backbone from scratch first learns to say the best responses; others can speak."""
+    lessons: Path | None = None
+    """JSONL of videos with questions, responses and the right answer: what a backbone from scratch learns first, since
+    it was not trained before as others were (``curate simulate --video --lessons N`` writes it)."""
+    lesson_epochs: Count = 3
     head: Count = 1024
     """Hidden units of the value head."""
     epochs: Count = 3

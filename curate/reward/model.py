@@ -60,22 +60,20 @@ class RewardModel(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             return score(states.float(), batch.present, self.head, self.comparison)
 
-    def states(self, batch: Batch, *, layer: int | None = None) -> Tensor:
-        """(R, L, H) the last hidden states of the backbone, or those above so many of its layers."""
+    def states(self, batch: Batch) -> Tensor:
+        """(R, L, H) the last hidden states of the backbone."""
         options: dict[str, Any] = dict(batch.visual)
         if batch.visual and "mm_token_type_ids" in self.takes:
             options["mm_token_type_ids"] = batch.types
         if batch.tree is not None:
             options["tree"] = batch.tree
-        out = _body(self.backbone)(
+        states: Tensor = _body(self.backbone)(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             position_ids=self.positions(batch),
             use_cache=False,
-            output_hidden_states=layer is not None,
             **options,
-        )
-        states: Tensor = out.last_hidden_state if layer is None else out.hidden_states[layer]
+        ).last_hidden_state
         return states
 
     def positions(self, batch: Batch) -> Tensor:

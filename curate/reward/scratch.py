@@ -44,7 +44,7 @@ def build_backbone(
     seed: int = 0,
     vocabulary: int = 512,
     width: int = 96,
-    layers: int = 6,
+    layers: int = 4,
     side: int = 48,
 ) -> Path:
     """Write a Qwen3-VL with random weights into ``out``, as ``from_pretrained`` reads it; returns ``out``.
