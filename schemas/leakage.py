@@ -1,0 +1,50 @@
+"""Leakage between training and benchmark: which likeness counts, and one pair that is too alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Document
+
+LeakRule = Literal["prompt", "video", "near video", "video and question", "question"]
+
+
+class LeakConfig(Document):
+    """From which likeness on a training prompt and a benchmark prompt count as the same thing."""
+
+    near_bits: Annotated[float, Field(ge=0, le=64)] = 4.0
+    """Videos are near-duplicates where the perceptual hashes of their frames differ by so many of 64 bits or fewer,
+    mean over frames."""
+    near_bits_with_question: Annotated[float, Field(ge=0, le=64)] = 8.0
+    """The same where the question is the same as well: two prompts that are alike in both are told apart by less."""
+    question_similarity: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Questions are near-duplicates where so many of their runs of three words, or more, are shared (Jaccard)."""
+    unhashed_videos: Literal["by-name", "suspect"] = "by-name"
+    """Videos whose bytes were not seen: other names are other videos, or (suspect) the question alone decides."""
+    on_leak: Literal["stop", "drop"] = "stop"
+    """A training prompt that leaks: stop the build with the evidence, or leave the prompt out and count it. Where the
+    earlier release is the one that trained on it, the benchmark prompt is left out."""
+    cleared: tuple[tuple[str, str], ...] = ()
+    """Pairs of prompt ids, training first, that somebody looked at and found to be no leak."""
+
+
+class Leak(Document):
+    """One training prompt that is too close to one benchmark prompt, with the evidence."""
+
+    rule: LeakRule
+    train: str
+    """The prompt in training."""
+    benchmark: str
+    """The prompt in the benchmark."""
+    train_release: str
+    """The release that trains on it; empty: the one being built or verified."""
+    benchmark_release: str
+    """The release whose benchmark holds the other; empty: the one being built or verified."""
+    bits: float | None
+    """Mean distance of their videos' perceptual hashes, of 64 bits; null where not known."""
+    similarity: float
+    """Share of their questions' word triples in common, 0 to 1; 1: the same but for case, punctuation and spaces."""
+    videos: tuple[str | None, str | None]
+    questions: tuple[str, str]
