@@ -111,13 +111,12 @@ def normalised(question: str) -> str:
 
 
 def video_bits(a: Sequence[tuple[int, ...]], b: Sequence[tuple[int, ...]]) -> Float:
-    """(A, B) mean number of differing bits between the frames of two videos; inf where their numbers differ or are 0."""
+    """(A, B) mean number of differing bits between the frames of two videos; inf where they have not as many."""
     bits = np.full((len(a), len(b)), np.inf)
     for count in {len(hashes) for hashes in a} & {len(hashes) for hashes in b} - {0}:
         rows, columns = (np.flatnonzero([len(hashes) == count for hashes in side]) for side in (a, b))
         left, right = (
-            np.array([side[i] for i in chosen], dtype=np.uint64)
-            for side, chosen in ((a, rows), (b, columns))
+            np.array([side[i] for i in chosen.tolist()], dtype=np.uint64) for side, chosen in ((a, rows), (b, columns))
         )
         differing = sum(
             np.bitwise_count(left[:, None, frame] ^ right[None, :, frame]).astype(np.float64) for frame in range(count)

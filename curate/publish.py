@@ -23,8 +23,8 @@ MANIFEST = "manifest.json"
 def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``out`` when the block ends well, and is removed when it does not.
 
-    name: asked at the end for the folder's own name, where that depends on what is in it. What killed processes left of earlier attempts is removed first. Raises CurateError where something else took the
-    place of ``out`` meanwhile.
+    name: asked at the end for the folder's own name, where that depends on what is in it. What killed processes left
+    of earlier attempts is removed first. Raises CurateError where something else took the place of ``out`` meanwhile.
     """
     out = out.resolve()
     fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,14 @@ from curate.release.columns import (
     TRAIN_FULL,
     TRAIN_PAIRWISE,
 )
+from curate.release.diff import diff
 from curate.release.figures import balance
 from curate.release.funnel import denoise_stage, dropping_stage, filtered, ingest_stage, item_stages, ranking_stage
 from curate.release.media import MediaFacts, hashed
 from curate.release.sealing import check_free_version, read_release, siblings
+from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, ledger_subjects, read_subjects, subjects_of
+from curate.release.verify import verify
 from curate.release.writing import Contents, write_release
 from curate.store import Store
 from curate.store.exports import assign_splits, manifest_batches, manifest_run, ranked_responses
@@ -40,6 +42,8 @@ from schemas.leakage import Leak, LeakConfig
 from schemas.manifest import ManifestRun
 from schemas.release import SIDES, Funnel, FunnelStage, MediaAs, Release, ReleaseConfig, ReleaseReport, Side
 from schemas.tables import SCHEMA_VERSION
+
+__all__ = ["LeakError", "build", "diff", "releases", "verify", "words"]
 
 SHOWN = 8
 """Leaks that an error tells in full; it counts the rest."""
@@ -103,7 +107,7 @@ def build(
             )
             ranked = ranked_responses(store, config.run)
             chosen, stages = _choose(store, prompts, ranked, subjects, facts, earlier, config)
-            run = _run(config, ranked, sound, earlier)
+            run = _run(config, ranked, chosen, sound, previous)
             progress("drawing items", 0, 0)
             ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
             items, counts, rules = _draw(ranked, config)
@@ -130,7 +134,7 @@ def build(
             release=config.version,
             seal="",
             media_as=media_as,
-            previous=_labels(earlier),
+            previous=tuple(run.inputs["previous"]),
             funnel=Funnel(stages=tuple(stages)),
         )
         contents = Contents(items, rules, prompts, sound if media_as != "none" else {})
@@ -182,8 +186,8 @@ def _earlier(store: Store, previous: Sequence[Path]) -> dict[Side, list[Subject]
     return found
 
 
-def _labels(earlier: Mapping[Side, Sequence[Subject]]) -> tuple[str, ...]:
-    return tuple(sorted({subject.release for subjects in earlier.values() for subject in subjects}))
+def _labels(previous: Sequence[Path]) -> list[str]:
+    return sorted({read_release(folder).label for folder in previous})
 
 
 def _reserved(subjects: Mapping[str, Subject], benchmark: Sequence[Subject], config: LeakConfig) -> set[str]:
@@ -248,7 +252,7 @@ def _check_media(
 ) -> None:
     if bad and config.bad_media == "stop":
         prompt = next(iter(bad))
-        name = video[prompt]
+        name = video[prompt] or ""
         reason = facts[name].reason if name in facts else f"{name}: not among the media"
         count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
         raise CurateError(
@@ -260,10 +264,14 @@ def _check_media(
 def _run(
     config: ReleaseConfig,
     ranked: pl.DataFrame,
+    chosen: Set[str],
     facts: Mapping[str, MediaFacts],
-    earlier: Mapping[Side, Sequence[Subject]],
+    previous: Sequence[Path],
 ) -> Run:
-    """The run that this build is: words, sides, media and earlier releases are in its digests."""
+    """The run that this build is: words, sides, media and earlier releases are in its digests.
+
+    The ledger is not, which holds the release itself once it is there; what it keeps out is not among the chosen.
+    """
     words = ranked.select("prompt_id", "split", "prompt", "video", "response_id", "model", "response")
     digest = hashlib.sha256()
     for part in words.iter_slices(100_000):
@@ -271,13 +279,13 @@ def _run(
     media = hashlib.sha256(
         "".join(f"{name}\0{facts[name].sha256}\0{facts[name].phash}\n" for name in sorted(facts)).encode()
     )
-    before = hashlib.sha256("".join(f"{subject}\n" for side in SIDES for subject in earlier[side]).encode())
     document = config.model_dump(mode="json")
     inputs = {
         "denoise": config.run,
         "prompts": digest.hexdigest(),
         "media": media.hexdigest(),
-        "earlier": before.hexdigest(),
+        "chosen": hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest(),
+        "previous": _labels(previous),
     }
     return Run(run_id("release", document, inputs), "release", document, inputs, code_version(), config.seed)
 

@@ -120,7 +120,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "splits": (
         Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
-        Column("unit", "VARCHAR NOT NULL", "its video, or itself, or the first of what it resembles: what is never divided"),
+        Column("unit", "VARCHAR NOT NULL", "its video, itself, or what it resembles: what is never divided"),
         Column("split", "VARCHAR NOT NULL", "train | benchmark; never changes once written"),
         Column("config", "JSON NOT NULL", "the SplitConfig it was decided by; the same in every row"),
     ),

@@ -16,7 +16,7 @@ from schemas.release import Release, ReleaseConfig
 
 OPENING = {
     "videofolder": (
-        "Each row's `video` is its file's path and bytes (here a path), undecoded, so that rows load without a decoder:",
+        "Each row's `video` is its file's path and bytes (here a path), not decoded, so that rows load anyway:",
         [
             'row = load_dataset("DIR", "benchmark", split="test")[0]',
             'decord.VideoReader(row["video"]["path"])        # by decord',
@@ -24,7 +24,7 @@ OPENING = {
         ],
     ),
     "inside": (
-        "Each row's `video` is its file's path and bytes (here bytes), undecoded, so that rows load without a decoder:",
+        "Each row's `video` is its file's path and bytes (here bytes), not decoded, so that rows load anyway:",
         [
             'row = load_dataset("DIR", "benchmark", split="test")[0]',
             'decord.VideoReader(io.BytesIO(row["video"]["bytes"]))',
@@ -41,7 +41,7 @@ OPENING = {
     ),
     "parquet": (
         "Each row's `video` is a path that starts from this folder:",
-        ['row = load_dataset("DIR", "benchmark", split="test")[0]', 'decord.VideoReader(f"DIR/{row[\'video\']}")'],
+        ['row = load_dataset("DIR", "benchmark", split="test")[0]', "decord.VideoReader(f\"DIR/{row['video']}\")"],
     ),
     "webdataset": (
         "The videos are in tar shards, one sample a video: its file, and a JSON file with all its items. Stream them:",
@@ -125,8 +125,8 @@ def _loading(release: Release, configs: Sequence[str]) -> list[str]:
         words,
         "",
         *(["```python", *lines, "```", ""] if lines else []),
-        "`NAME.jsonl` holds the items of `NAME` again, for the trainer of arXiv 2604.10966: prompt, responses, rankings",
-        "(1 = best), image, video. Its paths start from this folder.",
+        "`NAME.jsonl` holds the items of `NAME` again, for the trainer of arXiv 2604.10966: prompt, responses,",
+        "rankings (1 = best), image, video. Its paths start from this folder.",
         "",
     ]
 
@@ -193,7 +193,7 @@ def _apart(release: Release, config: ReleaseConfig) -> list[str]:
         f"{leak.near_bits:g} of 64 bits or fewer ({leak.near_bits_with_question:g}",
         "where the question is the same), nor, among prompts without a video, a question that shares "
         f"{leak.question_similarity:g} or more of its word triples. Earlier releases",
-        f"kept apart likewise: {earlier}.",
+        f"kept apart likewise: {earlier}, and the benchmarks that were built from the same store before.",
         "",
     ]
 
@@ -204,9 +204,9 @@ def _made(release: Release) -> list[str]:
     return [
         "## How it was made",
         "",
-        f"By curate ({release.run.code_version}), run `{release.run.run}`, from denoise run `{run.run}` ({method}) over",
-        f"{len(release.batches)} ingests of votes. `manifest.json` holds the digest of every file and the chain of runs",
-        "and vote files behind them; `curate release verify` checks all of it.",
+        f"By curate ({release.run.code_version}), run `{release.run.run}`, from denoise run `{run.run}` ({method})",
+        f"over {len(release.batches)} ingests of votes. `manifest.json` holds the digest of every file and the chain",
+        "of runs and vote files behind them; `curate release verify` checks all of it.",
         "",
     ]
 
@@ -227,6 +227,10 @@ def _limits(release: Release) -> list[str]:
 
 
 def _columns() -> list[str]:
-    own = [f"| `{c.name}` | {c.type} | {c.meaning} |" for c in ITEM_COLUMNS if c.name != "video"]
+    own = [f"| `{c.name}` | {c.type} | {_cell(c.meaning)} |" for c in ITEM_COLUMNS if c.name != "video"]
     media = [f"| `{name}` | | {meaning} |" for name, meaning in MEANINGS.items()]
     return ["## Columns of items", "", "| column | type | meaning |", "|---|---|---|", *own, *media, ""]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

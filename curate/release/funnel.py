@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.manifest import ManifestBatch, ManifestRun
+from schemas.manifest import ManifestBatch
 from schemas.release import SIDES, Filters, FunnelStage
 
 RANKED = ("ranked", "disconnected")
@@ -82,7 +82,9 @@ def item_stages(counts: Mapping[str, Any], prompts: Mapping[str, int]) -> list[F
         if config not in counts["candidates"]:
             continue
         came, eligible = counts["candidates"][config], counts["eligible"][config]
-        dropped = Counter({"below the asked confidence, or best shared": came - eligible, "not drawn": eligible - items})
+        dropped = Counter(
+            {"below the asked confidence, or best shared": came - eligible, "not drawn": eligible - items}
+        )
         stages.append(_stage(f"items: {config}", came, +dropped, unit="sets"))
     return stages
 
@@ -95,8 +97,3 @@ def _stage(stage: str, came: int, dropped: Mapping[str, int], *, unit: str = "pr
     return FunnelStage(
         stage=stage, unit=unit, came=came, kept=came - sum(dropped.values()), dropped=dict(sorted(dropped.items()))
     )
-
-
-def spoken_for(run: ManifestRun) -> float:
-    """The denoise run's bar for annotators; 1 lets all through."""
-    return float(run.config.get("max_spammer", 1.0))

@@ -51,7 +51,7 @@ def front_matter(
             suffixes = VIDEO_SUFFIXES if loader == "videofolder" else IMAGE_SUFFIXES
             found = sorted({PurePosixPath(path).suffix for path in paths if path.startswith("media/")})
             patterns = [*tables, *(f"media/*{suffix}" for suffix in found if suffix.lower() in suffixes)]
-        split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "all"
+        split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "rows"
         lines += [
             f"- config_name: {json.dumps('media' if config == MEDIA else config)}",
             *(["  default: true"] if config == default else []),

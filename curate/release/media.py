@@ -180,8 +180,7 @@ def _once(facts: Iterable[MediaFacts]) -> list[MediaFacts]:
 
 
 def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Mapping[str, str]) -> pl.DataFrame:
-    """One row a video or image of the release: its facts, and the side that it is on. sides: name -> train, benchmark.
-    """
+    """One row a video or image of the release: its facts and its side. sides: name -> train, benchmark."""
     rows = [
         {
             "video": name,
@@ -198,8 +197,16 @@ def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Ma
         for name, fact in sorted(facts.items())
         if name in sides
     ]
-    schema = {
-        "video": pl.String, "split": pl.String, "bytes": pl.Int64, "duration": pl.Float64, "fps": pl.Float64,
-        "width": pl.Int32, "height": pl.Int32, "frames": pl.Int64, "codec": pl.String, "phash": pl.List(pl.UInt64),
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "video": pl.String,
+        "split": pl.String,
+        "bytes": pl.Int64,
+        "duration": pl.Float64,
+        "fps": pl.Float64,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "frames": pl.Int64,
+        "codec": pl.String,
+        "phash": pl.List(pl.UInt64),
     }
     return attach(pl.DataFrame(rows, schema=schema), places)

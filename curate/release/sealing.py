@@ -85,13 +85,13 @@ def _sizes_hold(folder: Path, release: Release) -> bool:
 def check_free_version(release: Release, others: Sequence[tuple[Path, Release]]) -> None:
     """Raise CurateError where another release has the same name and version for people, but other content."""
     for path, other in others:
-        if release.release and (other.name, other.release) == (release.name, release.release):
-            if other.version != release.version:
-                raise CurateError(
-                    f"{path}: {other.name} {other.release} exists and holds other data (version {other.version}, "
-                    f"not {release.version})",
-                    hint="a version is given once: raise it in the config, or by --version",
-                )
+        same = release.release and (other.name, other.release) == (release.name, release.release)
+        if same and other.version != release.version:
+            raise CurateError(
+                f"{path}: {other.name} {other.release} exists and holds other data (version {other.version}, "
+                f"not {release.version})",
+                hint="a version is given once: raise it in the config, or by --version",
+            )
 
 
 def siblings(folder: Path) -> list[tuple[Path, Release]]:

@@ -40,9 +40,7 @@ def read_subjects(folder: Path, label: str = "") -> dict[Side, list[Subject]]:
         hashes: dict[str, tuple[int, ...]] = {}
         if (folder / f"{MEDIA}.parquet").exists():
             media = pl.read_parquet(folder / f"{MEDIA}.parquet")
-            hashes = {
-                sha256: tuple(phash or ()) for sha256, phash in media.select("media_sha256", "phash").iter_rows()
-            }
+            hashes = {sha256: tuple(phash or ()) for sha256, phash in media.select("media_sha256", "phash").iter_rows()}
         rows = prompts.select("prompt_id", "split", "question", "media_name", "media_sha256").to_dicts()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CurateError(f"{folder}: its prompts cannot be read: {error}", hint="curate release verify") from error
@@ -57,14 +55,19 @@ def read_subjects(folder: Path, label: str = "") -> dict[Side, list[Subject]]:
 def ledger_subjects(rows: pl.DataFrame) -> list[Subject]:
     """The benchmark prompts of the ledger. rows: as of ``curate.store.releases.published``."""
     return [
-        replace(_subject(row, {}, row["release"]), phash=tuple(row["phash"] or ())) for row in rows.iter_rows(named=True)
+        replace(_subject(row, {}, row["release"]), phash=tuple(row["phash"] or ()))
+        for row in rows.iter_rows(named=True)
     ]
 
 
 def ledger_rows(label: str, benchmark: Sequence[Subject]) -> pl.DataFrame:
     """What the ledger is to hold of a release's benchmark."""
-    schema = {
-        "release": pl.String, "prompt_id": pl.String, "question": pl.String, "video": pl.String, "sha256": pl.String,
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "release": pl.String,
+        "prompt_id": pl.String,
+        "question": pl.String,
+        "video": pl.String,
+        "sha256": pl.String,
         "phash": pl.List(pl.UInt64),
     }
     rows = [

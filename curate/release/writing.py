@@ -157,5 +157,3 @@ def _write_table(folder: Path, name: str, rows: pl.DataFrame, release: Release, 
     path = folder / f"{name}.parquet"
     pq.write_table(rows.select(schema.names).to_arrow().cast(schema), path, compression="zstd")
     return describe(path, len(rows))
-
-
