@@ -63,12 +63,12 @@ def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: L
             benchmark=b.prompt_id,
             train_release=a.release,
             benchmark_release=b.release,
-            bits=round(bits, 2) if np.isfinite(bits) else None,
+            distance=round(far, 4) if np.isfinite(far) else None,
             similarity=round(similarity, 4),
             videos=(a.video, b.video),
             questions=(a.question, b.question),
         )
-        for a, b, rule, bits, similarity in _alike(train, benchmark, config)
+        for a, b, rule, far, similarity in _alike(train, benchmark, config)
         if (a.prompt_id, b.prompt_id) not in cleared
     )
 
@@ -110,19 +110,27 @@ def normalised(question: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def video_bits(a: Sequence[tuple[int, ...]], b: Sequence[tuple[int, ...]]) -> Float:
-    """(A, B) mean number of differing bits between the frames of two videos; inf where they have not as many."""
-    bits = np.full((len(a), len(b)), np.inf)
+def video_distances(a: Sequence[tuple[int, ...]], b: Sequence[tuple[int, ...]], *, least_bits: int = 0) -> Float:
+    """(A, B) how far apart two videos are by the hashes of their frames, 0 (the same) to 1.
+
+    Σ|a xor b| / Σ|a or b| over frames. inf where they have not as many frames, none, or fewer bits than ``least_bits``.
+
+    >>> video_distances([(0b0111, 0)], [(0b0110, 0), (0,)])
+    array([[0.33333333,        inf]])
+    """
+    distances = np.full((len(a), len(b)), np.inf)
     for count in {len(hashes) for hashes in a} & {len(hashes) for hashes in b} - {0}:
         rows, columns = (np.flatnonzero([len(hashes) == count for hashes in side]) for side in (a, b))
         left, right = (
             np.array([side[i] for i in chosen.tolist()], dtype=np.uint64) for side, chosen in ((a, rows), (b, columns))
         )
-        differing = sum(
-            np.bitwise_count(left[:, None, frame] ^ right[None, :, frame]).astype(np.float64) for frame in range(count)
-        )
-        bits[np.ix_(rows, columns)] = differing / count
-    return bits
+        apart, either = np.zeros((2, len(rows), len(columns)))
+        for one, other in zip(left.T, right.T, strict=True):
+            apart += np.bitwise_count(one[:, None] ^ other)
+            either += np.bitwise_count(one[:, None] | other)
+        far = np.where(either >= max(1, least_bits), apart / np.maximum(either, 1), np.inf)
+        distances[np.ix_(rows, columns)] = far
+    return distances
 
 
 def _alike(
@@ -136,9 +144,9 @@ def _alike(
     for start in range(0, len(one), CHUNK):
         part = one[start : start + CHUNK]
         left = _Side.of(part, np.arange(start, start + len(part)))
-        rule, bits, similarity = _compare(left, right, words, config)
+        rule, distance, similarity = _compare(left, right, words, config)
         for i, j in np.argwhere(rule >= 0).tolist():
-            yield part[i], other[j], RULES[rule[i, j]], float(bits[i, j]), float(similarity[i, j])
+            yield part[i], other[j], RULES[rule[i, j]], float(distance[i, j]), float(similarity[i, j])
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ class _Side:
 
 def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tuple[npt.NDArray[np.int8], Float, Float]:
     """(A, B) place of the first rule that holds, −1 for none; and the distances of videos and of questions."""
-    bits = video_bits(left.phash, right.phash)
+    distance = video_distances(left.phash, right.phash, least_bits=config.least_bits)
     similarity = words.similarity(left.words, right.words)
     seen = (left.sha256 != "")[:, None] & (right.sha256 != "")[None, :]
     filmed = (left.video != "")[:, None] & (right.video != "")[None, :]
@@ -211,11 +219,11 @@ def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tu
     holds = (
         left.prompt[:, None] == right.prompt[None, :],
         same_bytes | same_name,
-        bits <= config.near_bits,
-        (bits <= config.near_bits_with_question) & asked_alike,
+        distance <= config.near_video,
+        (distance <= config.near_video_with_question) & asked_alike,
         alone & asked_alike,
     )
-    rule = np.full(bits.shape, -1, dtype=np.int8)
+    rule = np.full(distance.shape, -1, dtype=np.int8)
     for place in reversed(range(len(holds))):
         rule[holds[place]] = place
-    return rule, bits, similarity
+    return rule, distance, similarity

@@ -122,7 +122,7 @@ def _changed(out: Path, manifest: Manifest, names: set[str]) -> list[str]:
     differ = [
         f"{name} differs"
         for name in sorted(listed.keys() & names)
-        if describe(out / name, listed[name].rows) != listed[name]
+        if describe(out / name, listed[name].rows, root=out) != listed[name]
     ]
     return missing + differ + added
 

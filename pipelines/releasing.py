@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.items import Rule
 from curate.leakage import Subject, find_leaks, units
-from curate.publish import publishing
+from curate.publish import finished, publishing
 from curate.release.columns import (
     BENCHMARK,
     FULL,
@@ -157,8 +157,8 @@ def words(leak: Leak) -> str:
     evidence = []
     if leak.rule != "question":
         evidence += [f"videos {leak.videos[0]!r} and {leak.videos[1]!r}"] if any(leak.videos) else []
-    if leak.bits is not None:
-        evidence.append(f"{leak.bits:g} of 64 bits apart")
+    if leak.distance is not None:
+        evidence.append(f"{leak.distance:.2f} apart")
     if leak.similarity > 0:
         evidence.append(f"questions {leak.questions[0]!r} and {leak.questions[1]!r} share {leak.similarity:.0%}")
     return f"same {leak.rule}: training {train}, benchmark {benchmark} ({', '.join(evidence)})"
@@ -215,7 +215,7 @@ def _choose(
     connected = ranked.filter(pl.col("component") == 0)
     sizes = dict(connected["prompt_id"].value_counts().iter_rows())
     chosen, stage = filtered(
-        prompts.filter(pl.col("prompt_id").is_in(ranked.filter(pl.col("rank").is_not_null())["prompt_id"].unique())),
+        prompts.filter(pl.col("prompt_id").is_in(ranked.filter(pl.col("rank").is_not_null())["prompt_id"].to_list())),
         sizes,
         config.filters,
     )
@@ -374,21 +374,28 @@ def _publish(
 ) -> tuple[Path, Release, bool]:
     """Write the release, unless it is there: its folder, its manifest, and whether it was there."""
     parent = out.parent if exact else out
-    others = [*siblings(parent), *((path, read_release(path)) for path in previous)]
-    for path, other in siblings(parent):
-        if other.run.run == release.run.run and (not exact or path == out):
+    beside = siblings(parent)
+    if exact and finished(out) is not None:
+        present = read_release(out)
+        if present.run.run != release.run.run:
+            raise CurateError(f"{out}: holds another release ({present.label})", hint="choose another --out")
+        return out, present, True
+    for path, other in beside:
+        if not exact and other.run.run == release.run.run and path.name == other.label:
+            finished(path)  # raises where it is not as it was built
             return path, other, True
     written: list[Release] = []
+    others = [*beside, *((path, read_release(path)) for path in previous)]
     target = out if exact else parent / release.name
     try:
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
             written.append(write_release(folder, release, contents, config))
             check_free_version(written[0], others)
-            for path, other in siblings(parent):
-                if (other.label, other.version) == (written[0].label, written[0].version) and not exact:
-                    raise _ThereAlready(path, other)
-    except _ThereAlready as there:
-        return there.path, there.release, True
+            there = parent / written[0].label
+            if not exact and finished(there) is not None:
+                raise _ThereAlready(there, read_release(there))
+    except _ThereAlready as found:
+        return found.path, found.release, True
     return (out if exact else parent / written[0].label), written[0], False
 
 

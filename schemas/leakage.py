@@ -14,12 +14,16 @@ LeakRule = Literal["prompt", "video", "near video", "video and question", "quest
 class LeakConfig(Document):
     """From which likeness on a training prompt and a benchmark prompt count as the same thing."""
 
-    near_bits: Annotated[float, Field(ge=0, le=64)] = 4.0
-    """Videos are near-duplicates where the perceptual hashes of their frames differ by so many of 64 bits or fewer,
-    mean over frames."""
-    near_bits_with_question: Annotated[float, Field(ge=0, le=64)] = 8.0
+    near_video: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Videos are near-duplicates up to this distance: of the bits that the perceptual hashes of either's frames have,
+    the share that the other's have not. A video encoded anew or scaled is up to about 0.2 from what it was, unrelated
+    ones of natural pictures are at least 0.4."""
+    near_video_with_question: Annotated[float, Field(ge=0, le=1)] = 0.3
     """The same where the question is the same as well: two prompts that are alike in both are told apart by less."""
-    question_similarity: Annotated[float, Field(gt=0, le=1)] = 0.8
+    least_bits: Annotated[int, Field(ge=0)] = 24
+    """Bits that two videos must have between them to be compared: fewer may be equal by chance, as of nearly flat
+    pictures."""
+    question_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Questions are near-duplicates where so many of their runs of three words, or more, are shared (Jaccard)."""
     unhashed_videos: Literal["by-name", "suspect"] = "by-name"
     """Videos whose bytes were not seen: other names are other videos, or (suspect) the question alone decides."""
@@ -42,8 +46,8 @@ class Leak(Document):
     """The release that trains on it; empty: the one being built or verified."""
     benchmark_release: str
     """The release whose benchmark holds the other; empty: the one being built or verified."""
-    bits: float | None
-    """Mean distance of their videos' perceptual hashes, of 64 bits; null where not known."""
+    distance: float | None
+    """Of their videos' perceptual hashes, 0 (the same) to 1; null where not known."""
     similarity: float
     """Share of their questions' word triples in common, 0 to 1; 1: the same but for case, punctuation and spaces."""
     videos: tuple[str | None, str | None]

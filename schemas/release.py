@@ -245,6 +245,7 @@ class ReleaseLine(Document):
     """The denoise run."""
     prompts: int = 0
     items: int = 0
+    """Of all configs of items; other formats hold some of them again."""
     votes: int = 0
 
 

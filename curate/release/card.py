@@ -189,8 +189,8 @@ def _apart(release: Release, config: ReleaseConfig) -> list[str]:
         f"{config.split.seed}, the benchmark",
         f"getting a share of {config.split.benchmark_fraction:g}; what resembles each other is on one side, and no "
         "prompt ever changes sides. No prompt of the",
-        "training set has the id or the video of a benchmark prompt, nor a video whose frames' hashes differ by "
-        f"{leak.near_bits:g} of 64 bits or fewer ({leak.near_bits_with_question:g}",
+        "training set has the id or the video of a benchmark prompt, nor a video nearer than "
+        f"{leak.near_video:g} by its frames' hashes ({leak.near_video_with_question:g}",
         "where the question is the same), nor, among prompts without a video, a question that shares "
         f"{leak.question_similarity:g} or more of its word triples. Earlier releases",
         f"kept apart likewise: {earlier}, and the benchmarks that were built from the same store before.",

@@ -210,3 +210,30 @@ def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Ma
         "phash": pl.List(pl.UInt64),
     }
     return attach(pl.DataFrame(rows, schema=schema), places)
+
+
+def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
+    """name -> the facts that probing found, of a frame of media as the store keeps it.
+
+    media: video, path (from the folder), status, reason, kind, bytes, duration, fps, width, height, frames, codec,
+    sha256 and phash; all but the first four null where a file is not sound.
+    """
+    return {
+        row["video"]: MediaFacts(
+            name=row["video"],
+            path=folder / (row["path"] or row["video"]),
+            status=row["status"],
+            reason=row["reason"] or "",
+            kind="image" if row["kind"] == "image" else "video",
+            bytes=row["bytes"] or 0,
+            sha256=row["sha256"] or "",
+            phash=tuple(row["phash"] or ()),
+            duration=row["duration"],
+            fps=row["fps"],
+            width=row["width"],
+            height=row["height"],
+            frames=row["frames"],
+            codec=row["codec"],
+        )
+        for row in media.iter_rows(named=True)
+    }

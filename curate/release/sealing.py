@@ -72,7 +72,7 @@ def _line(path: Path) -> ReleaseLine | None:
         version=found.version,
         run=found.upstream[0].run,
         prompts=sum(found.counts["prompts"].values()),
-        items=sum(found.counts["items"].values()),
+        items=sum(found.counts["items"][name] for name in found.counts["candidates"]),
         votes=found.counts["votes"],
     )
 

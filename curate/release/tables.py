@@ -193,7 +193,10 @@ def _jsonl_findings(path: Path, release: Release, items: pl.DataFrame) -> Iterat
 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> str:
-    have, want = ({(field.name, str(field.type)) for field in schema} for schema in (found, expected))
+    have, want = (
+        {(field.name, str(field.type).replace("element: ", "item: ")) for field in schema}
+        for schema in (found, expected)
+    )
     extra, missing = sorted(have - want), sorted(want - have)
     parts = [
         f"{word} {', '.join(f'{n} ({t})' for n, t in some)}"
