@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, evaluate, export, ingest, plan, serve, simulate, status, train, validate
+from cli import annotators, denoise, evaluate, export, ingest, plan, release, serve, simulate, status, train, validate
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(release.app)
 
 EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),

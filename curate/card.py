@@ -54,7 +54,7 @@ def _contents(rules: Sequence[Rule], config: ExportConfig, counts: Mapping[str, 
             f"**{rule.name}**: {counts['items'][rule.name]} items, at most {rule.items} a prompt, of"
             f" {counts['candidates'][rule.name]} sets considered, {counts['eligible'][rule.name]} of them eligible.",
             "",
-            *_ceiling(rule.name, counts),
+            *ceiling_lines(rule.name, counts),
             rule.words,
             "",
         ]
@@ -70,7 +70,7 @@ def _contents(rules: Sequence[Rule], config: ExportConfig, counts: Mapping[str, 
     ]
 
 
-def _ceiling(name: str, counts: Mapping[str, Any]) -> list[str]:
+def ceiling_lines(name: str, counts: Mapping[str, Any]) -> list[str]:
     """What a score on these items can mean; nothing where no item has a best."""
     ceiling = counts["ceiling"][name]
     if ceiling is None:

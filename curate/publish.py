@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,16 +14,17 @@ from pydantic import ValidationError
 
 from schemas.errors import CurateError
 from schemas.manifest import Manifest, ManifestFile
+from schemas.release import Release
 
 MANIFEST = "manifest.json"
 
 
 @contextmanager
-def publishing(out: Path) -> Iterator[Path]:
+def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``out`` when the block ends well, and is removed when it does not.
 
-    What killed processes left of earlier attempts is removed first. Raises CurateError where something else took the
-    place of ``out`` meanwhile.
+    name: asked at the end for the folder's own name, where that depends on what is in it. What killed processes left
+    of earlier attempts is removed first. Raises CurateError where something else took the place of ``out`` meanwhile.
     """
     out = out.resolve()
     fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -34,8 +36,10 @@ def publishing(out: Path) -> Iterator[Path]:
         raise CurateError(f"{out.parent}: {error.strerror}", hint="choose another --out") from error
     try:
         yield fresh
-        for path in (*sorted(fresh.iterdir()), fresh):
+        for path in (*sorted(fresh.rglob("*")), fresh):
             _sync(path)
+        if name is not None:
+            out = out.with_name(name())
         try:
             fresh.rename(out)
         except OSError as error:
@@ -55,26 +59,46 @@ def finished(out: Path) -> Manifest | None:
         return None
     if not out.is_dir():
         raise CurateError(f"{out}: not a folder", hint=hint)
-    names = {path.name for path in out.iterdir()}
-    if not names:
+    if not any(out.iterdir()):
         return None
+    names = set(files_of(out))
     if MANIFEST not in names:
         raise CurateError(f"{out}: exists, and is not an export of curate", hint=hint)
     try:
-        manifest = Manifest.model_validate_json((out / MANIFEST).read_bytes())
-    except ValidationError as error:
-        raise CurateError(f"{out / MANIFEST}: not a manifest that this curate reads", hint=hint) from error
+        manifest = read_manifest(out)
+    except CurateError as error:
+        raise CurateError(str(error), hint=hint) from error
     changed = _changed(out, manifest, names)
     if changed:
         raise CurateError(f"{out}: not as it was exported: {', '.join(changed)}", hint=hint)
     return manifest
 
 
-def describe(path: Path, rows: int | None = None) -> ManifestFile:
-    """What the manifest says of a file of its folder."""
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an export, or of a release (a ``Release``). Raises CurateError for anything else."""
+    path = folder / MANIFEST
+    hint = "give a folder of curate export or curate release build"
+    try:
+        data = path.read_bytes()
+        released = json.loads(data).get("kind") == "release"
+        return (Release if released else Manifest).model_validate_json(data)
+    except OSError as error:
+        raise CurateError(f"{path}: {error.strerror}", hint=hint) from error
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise CurateError(f"{path}: not a manifest that this curate reads", hint=hint) from error
+
+
+def files_of(folder: Path) -> list[str]:
+    """Every file in the folder and below, as paths from it, in order."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def describe(path: Path, rows: int | None = None, *, root: Path | None = None) -> ManifestFile:
+    """What the manifest says of a file. root: the manifest's folder; that of the file when None."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ManifestFile(path=path.name, sha256=digest, bytes=path.stat().st_size, rows=rows)
+    name = path.relative_to(root or path.parent).as_posix()
+    return ManifestFile(path=name, sha256=digest, bytes=path.stat().st_size, rows=rows)
 
 
 def version(files: Sequence[ManifestFile]) -> str:
@@ -94,13 +118,17 @@ def _changed(out: Path, manifest: Manifest, names: set[str]) -> list[str]:
     """Files that are missing, differ, or were added, in words. Hidden files are nobody's business."""
     listed = {file.path: file for file in manifest.files}
     missing = [f"{name} is missing" for name in sorted(listed.keys() - names)]
-    added = [f"{name} was added" for name in sorted(names - listed.keys() - {MANIFEST}) if not name.startswith(".")]
+    added = [f"{name} was added" for name in sorted(names - listed.keys() - {MANIFEST}) if not _hidden(name)]
     differ = [
         f"{name} differs"
         for name in sorted(listed.keys() & names)
-        if describe(out / name, listed[name].rows) != listed[name]
+        if describe(out / name, listed[name].rows, root=out) != listed[name]
     ]
     return missing + differ + added
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _remove_stale(out: Path) -> None:

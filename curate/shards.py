@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.frames import IMAGE_SUFFIXES
 from curate.publish import describe
 from schemas.items import ITEM_COLUMNS, JSONL_KEYS
 from schemas.manifest import ManifestFile
@@ -23,15 +25,18 @@ TYPES = {
     "list<int32>": pa.list_(pa.int32()),
     "list<float64>": pa.list_(pa.float64()),
 }
+IMAGE = "(" + "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES) + ")$"
 SCHEMA = pa.schema([(column.name, TYPES[column.type]) for column in ITEM_COLUMNS])
 
 
-def write_shards(folder: Path, name: str, items: pl.DataFrame, *, rows_per_shard: int) -> list[ManifestFile]:
+def write_shards(
+    folder: Path, name: str, items: pl.DataFrame, *, rows_per_shard: int, schema: pa.Schema = SCHEMA
+) -> list[ManifestFile]:
     """Write the items as ``NAME-00000-of-00012.parquet``, … in their order.
 
-    items: the columns of ``schemas.items``, in any order; at least one row.
+    items: the columns of the schema (of ``schemas.items``, where none is given), in any order; at least one row.
     """
-    table = items.select(SCHEMA.names).to_arrow().cast(SCHEMA)
+    table = items.select(schema.names).to_arrow().cast(schema)
     shards = -(-len(items) // rows_per_shard)
     files = []
     for shard in range(shards):
@@ -45,6 +50,17 @@ def write_shards(folder: Path, name: str, items: pl.DataFrame, *, rows_per_shard
 def write_jsonl(folder: Path, name: str, items: pl.DataFrame) -> ManifestFile:
     """Write the items as ``NAME.jsonl``: an object a line with the keys of the official trainer and no other."""
     path = folder / f"{name}.jsonl"
-    lines = items.with_columns(rankings=pl.col("ranks"), image=pl.lit(None))
-    lines.select(JSONL_KEYS).write_ndjson(path)
+    official(items).write_ndjson(path)
     return describe(path, len(items))
+
+
+def official(items: pl.DataFrame) -> pl.DataFrame:
+    """The items as the official trainer reads them: the columns of JSONL_KEYS. What has the name of an image is one."""
+    still = pl.col("video").str.to_lowercase().str.contains(IMAGE)
+    return items.select(
+        "prompt",
+        "responses",
+        rankings=pl.col("ranks"),
+        image=pl.when(still).then("video"),
+        video=pl.when(still.not_()).then("video"),
+    ).select(JSONL_KEYS)

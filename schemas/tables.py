@@ -72,7 +72,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "runs": (
         Column("run_id", "VARCHAR PRIMARY KEY", "digest of step, config, input and code version"),
         Column("seq", "INTEGER NOT NULL", "order in which runs were last asked for"),
-        Column("step", "VARCHAR NOT NULL", "denoise | export-train | export-benchmark"),
+        Column("step", "VARCHAR NOT NULL", "denoise | export-train | export-benchmark | release"),
         Column("config", "JSON NOT NULL", "the job's whole config"),
         Column("inputs", "JSON NOT NULL", "digests and runs that it read"),
         Column("code_version", "VARCHAR NOT NULL", "version and source digest of curate"),
@@ -120,8 +120,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "splits": (
         Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
-        Column("unit", "VARCHAR NOT NULL", "its video, or itself: what is never divided"),
+        Column("unit", "VARCHAR NOT NULL", "its video, itself, or what it resembles: what is never divided"),
         Column("split", "VARCHAR NOT NULL", "train | benchmark; never changes once written"),
         Column("config", "JSON NOT NULL", "the SplitConfig it was decided by; the same in every row"),
+    ),
+    "published": (
+        Column("release", "VARCHAR NOT NULL", "the release whose benchmark holds it: name-version"),
+        Column("prompt_id", "VARCHAR NOT NULL", "the prompt, which may never enter a training set again"),
+        Column("question", "VARCHAR", "what was asked; NULL when not known"),
+        Column("video", "VARCHAR", "its video, as ingested"),
+        Column("sha256", "VARCHAR", "digest of the video's bytes; NULL where they were not seen"),
+        Column("phash", "UBIGINT[]", "perceptual hash of each sampled frame; NULL where none was taken"),
     ),
 }

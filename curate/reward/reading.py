@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.publish import MANIFEST
+from curate import publish
 from curate.reward.examples import Example
 from schemas.errors import CurateError
 from schemas.manifest import Manifest
@@ -72,8 +72,7 @@ def unfit(example: Example, *, soft: bool) -> str:
 
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest of a shard folder; None for anything else."""
-    file = path / MANIFEST
-    return Manifest.model_validate_json(file.read_bytes()) if file.exists() else None
+    return publish.read_manifest(path) if (path / publish.MANIFEST).exists() else None
 
 
 def _shards(folder: Path, config: str) -> list[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import PurePath
+from types import MappingProxyType
 
 import polars as pl
 
@@ -12,33 +14,50 @@ from schemas.config import SplitConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestBatch, ManifestRun
 
+NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
-def assign_splits(store: Store, config: SplitConfig) -> None:
+
+def assign_splits(
+    store: Store, config: SplitConfig, *, units: Mapping[str, str] = NO_UNITS, reserved: Collection[str] = ()
+) -> None:
     """Give every prompt that has no side yet its side: train or benchmark. Belongs in a transaction.
 
-    What is divided is the unit: a video, or a prompt without one. A new unit's side is decided by the digest of seed
+    What is divided is the unit: a video, or a prompt without one; units: prompt -> another one, where it is known to
+    resemble others (curate.leakage.units). A new unit that holds a prompt of ``reserved`` (it was in a published
+    benchmark) goes to the benchmark; any other new unit's side is decided by the digest of seed
     and unit; a prompt of a known unit inherits its side; a side once written never changes.
     Raises CurateError where the store was split by another config, or where a video has prompts on both sides (which
     happens when it became known after its prompts were split).
     """
     _check_same_rule(store, config)
+    named = pl.DataFrame([*units.items()], schema={"prompt_id": pl.String, "unit": pl.String}, orient="row")
+    kept = pl.DataFrame({"prompt_id": sorted(reserved)}, schema={"prompt_id": pl.String})
+    with store.views(named_units=named, reserved=kept):
+        _assign(store, config)
+    _check_undivided(store)
+
+
+def _assign(store: Store, config: SplitConfig) -> None:
     store.execute(
         """INSERT INTO splits
-        WITH units AS (SELECT prompt_id, coalesce(video, prompt_id) AS unit FROM prompts),
+        WITH units AS (
+            SELECT prompt_id, coalesce(n.unit, video, prompt_id) AS unit
+            FROM prompts LEFT JOIN named_units n USING (prompt_id)),
         present AS (  -- the side of a unit by the prompts it has now
             SELECT u.unit, min(s.split) AS split FROM units u JOIN splits s USING (prompt_id) GROUP BY u.unit),
         former AS (  -- and by those it once had
             SELECT unit, min(split) AS split FROM splits GROUP BY unit),
+        kept AS (SELECT DISTINCT unit FROM units SEMI JOIN reserved USING (prompt_id)),
         fresh AS (
             SELECT *, ('0x' || substr(sha256($seed || chr(0) || unit), 1, 13))::BIGINT / 16.0 ** 13 AS draw
             FROM units WHERE prompt_id NOT IN (SELECT prompt_id FROM splits))
         SELECT prompt_id, unit,
-            coalesce(present.split, former.split, CASE WHEN draw < $fraction THEN 'benchmark' ELSE 'train' END),
+            coalesce(present.split, former.split,
+                CASE WHEN draw < $fraction OR unit IN (SELECT unit FROM kept) THEN 'benchmark' ELSE 'train' END),
             $config
         FROM fresh LEFT JOIN present USING (unit) LEFT JOIN former USING (unit) ORDER BY prompt_id""",
         {"seed": str(config.seed), "fraction": config.benchmark_fraction, "config": config.model_dump_json()},
     )
-    _check_undivided(store)
 
 
 def _check_same_rule(store: Store, config: SplitConfig) -> None:

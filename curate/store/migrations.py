@@ -14,7 +14,13 @@ def _create_tables(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables,)
+def _create_new_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Those that a store made by an earlier curate lacks: published."""
+    for table, columns in TABLES.items():
+        con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_new_tables)
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

@@ -1,0 +1,240 @@
+"""``curate release``: build, compare, verify and list releases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import JsonOption, StoreOption, settings
+from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+from schemas.release import MediaAs
+
+if TYPE_CHECKING:
+    from schemas.release import DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
+
+app = typer.Typer(
+    name="release",
+    help="Immutable, versioned releases: training data and benchmark, with their videos.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PreviousOption = Annotated[
+    list[Path] | None,
+    typer.Option("--previous", help="An earlier release to keep apart from; may be repeated.", metavar="DIR"),
+]
+SHOWN = 20
+"""Lines of one kind that are printed for people; --json has all."""
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option("--out", help="Where to put the folder NAME-VERSION.", metavar="DIR")],
+    store: StoreOption = None,
+    name: Annotated[str | None, typer.Option("--name", help="What it is called.", metavar="NAME")] = None,
+    version: Annotated[
+        str | None,
+        typer.Option("--version", help="For people; default: the content's digest.", metavar="1.0.0"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file with the fields of ReleaseConfig.", metavar="FILE")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option("--media", help="The folder that the names of videos start from.", metavar="DIR")
+    ] = None,
+    media_as: Annotated[
+        MediaAs | None, typer.Option("--media-as", help="Plain files, tar shards, in the rows, or by name only.")
+    ] = None,
+    previous: PreviousOption = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="--out is the release's own folder.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a release: train and benchmark configs, other formats, media, card, Croissant metadata, manifest last.
+
+    The folder appears when it is whole; datasets.load_dataset(FOLDER, "benchmark") opens it. A leak between training
+    and benchmark, here or with an earlier release, stops the build.
+
+    \b
+    Example:
+      curate release build --out releases --name mr2bench-video --version 1.0.0 --media world
+    """
+    from pipelines.releasing import build as job
+    from pipelines.settings import load_toml, updated
+    from schemas.release import ReleaseConfig
+
+    base = settings()
+    chosen = load_toml(config, ReleaseConfig) if config else ReleaseConfig(split=base.export.split)
+    changes = {"name": name, "version": version, "run": run, "media_as": media_as}
+    chosen = updated(chosen, changes, where="curate release build")
+    with progress_bar() as progress:
+        report = job(
+            store or base.store,
+            out=out,
+            config=chosen,
+            media=media,
+            previous=previous or (),
+            exact=exact,
+            progress=progress,
+        )
+    put_json(report) if as_json else tell_build(report)
+
+
+def tell_build(report: ReleaseReport) -> None:
+    """The report in words; the folder on stdout."""
+    again = " (was there already: nothing was written)" if report.reused else ""
+    say(f"{report.name} {report.release}".rstrip() + f", version {report.version}, run {report.run}{again}")
+    tell_funnel(report.funnel)
+    for config, items in report.items.items():
+        ceiling = report.ceiling.get(config)
+        best = f"; a perfect judge would score about {ceiling.mean:.2f}" if ceiling else ""
+        say(f"  {config}: {plural(items, 'item')}{best}")
+    say(f"  {plural(report.votes, 'vote')} of {plural(report.annotators, 'annotator')} behind them")
+    how = {"none": "by name only", "inside": "in the rows", "files": "as files", "webdataset": "in tar shards"}
+    say(f"  {plural(report.videos, 'video')} {how[report.media_as]}")
+    say(f"  {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
+    if report.previous:
+        say(f"  kept apart from {', '.join(report.previous)}")
+    if report.newer_votes:
+        say(f"  note: {plural(report.newer_votes, 'vote')} came after that run: curate denoise takes them in")
+    put(report.out)
+
+
+def tell_funnel(funnel: Funnel) -> None:
+    """Every stage on a line of its own: what came, what was kept, and what was dropped and why."""
+    for stage in funnel.stages:
+        dropped = f" (dropped: {listed(stage.dropped)})" if stage.dropped else ""
+        say(f"  {stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit}{dropped}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A release.", metavar="DIR")],
+    previous: PreviousOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-hash and re-validate all of a release; exit code 1 where anything does not hold.
+
+    \b
+    Example:
+      curate release verify releases/mr2bench-video-1.0.0
+    """
+    from pipelines.releasing import verify as job
+
+    report = job(folder, previous=previous or ())
+    put_json(report) if as_json else tell_verify(report)
+    if report.findings:
+        raise typer.Exit(1)
+
+
+def tell_verify(report: VerifyReport) -> None:
+    """The findings on stdout, one a line; what was looked at on stderr."""
+    looked = ", ".join(f"{number:,} {check}" for check, number in report.checks.items())
+    for finding in report.findings:
+        put(f"{finding.check}: {finding.where}: {finding.what}")
+    for note in report.notes:
+        say(f"  note: {note}")
+    verdict = plural(len(report.findings), "finding") if report.findings else "all as it should be"
+    say(f"{report.folder}: {report.name}, version {report.version}: {verdict} (looked at {looked})")
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="A release.", metavar="A")],
+    after: Annotated[Path, typer.Argument(help="A later one.", metavar="B")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say which prompts, votes, ranks and items changed from one release to another, and why.
+
+    \b
+    Example:
+      curate release diff releases/mr2bench-video-1.0.0 releases/mr2bench-video-1.1.0
+    """
+    from pipelines.releasing import diff as job
+
+    report = job(before, after)
+    put_json(report) if as_json else tell_diff(report)
+
+
+def tell_diff(report: DiffReport) -> None:
+    """What changed, on stdout: first why, then prompts, then items."""
+    put(f"{report.before} → {report.after}: {'the same data' if report.same else 'because of ' + _and(report.causes)}")
+    if report.votes[0] != report.votes[1]:
+        put(f"votes: {report.votes[0]:,} → {report.votes[1]:,}")
+    for key, (old, new) in report.config.items():
+        put(f"config: {key}: {old!r} → {new!r}")
+    if report.code[0] != report.code[1]:
+        put(f"code: {report.code[0]} → {report.code[1]}")
+    for what, prompts in (("added", report.prompts_added), ("removed", report.prompts_removed)):
+        if prompts:
+            put(f"prompts {what}: {len(prompts):,}: {_some(prompts)}")
+    if report.prompts:
+        put(f"prompts changed: {len(report.prompts):,}")
+    for change in report.prompts[:SHOWN]:
+        votes = f"votes {change.votes[0]} → {change.votes[1]}; " if change.votes[0] != change.votes[1] else ""
+        side = f"{change.side[0]} → {change.side[1]}; " if change.side[0] != change.side[1] else ""
+        moved = [f"{response} {old or '–'} → {new or '–'}" for response, (old, new) in change.ranks.items()]
+        put(f"  {change.prompt_id} ({_and(change.why)}): {side}{votes}ranks: {_some(moved) if moved else 'the same'}")
+    if len(report.prompts) > SHOWN:
+        put(f"  … and {len(report.prompts) - SHOWN:,} more (--json has all)")
+    for config, items in report.items.items():
+        moved = [
+            f"{len(some):,} {word}"
+            for word, some in (("added", items.added), ("removed", items.removed), ("changed", items.changed))
+            if some
+        ]
+        put(f"items of {config}: {items.before:,} → {items.after:,} ({', '.join(moved)})")
+
+
+def _and(words: tuple[str, ...]) -> str:
+    return " and ".join(words) if words else "nothing that is recorded"
+
+
+def _some(names: tuple[str, ...] | list[str], most: int = 6) -> str:
+    more = f", … ({len(names) - most:,} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+@app.command(name="ls")
+def list_releases(
+    folder: Annotated[Path, typer.Argument(help="The folder that releases were built into.", metavar="DIR")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """List the releases of a folder: version, prompts, items, votes, run, and whether each looks whole.
+
+    \b
+    Example:
+      curate release ls releases
+    """
+    from pipelines.releasing import releases
+
+    lines = releases(folder)
+    if as_json:
+        put_json([line.model_dump(mode="json") for line in lines])
+    elif lines:
+        put_table(COLUMNS, [_cells(line) for line in lines])
+    else:
+        say(f"{folder}: no releases")
+
+
+COLUMNS = ("folder", "name", "release", "version", "prompts", "items", "votes", "denoise run", "state")
+
+
+def _cells(line: ReleaseLine) -> tuple[object, ...]:
+    if not line.name:
+        return (line.folder, "", "", "", None, None, None, "", line.state)
+    return (
+        line.folder,
+        line.name,
+        line.release,
+        line.version,
+        line.prompts,
+        line.items,
+        line.votes,
+        line.run,
+        line.state,
+    )

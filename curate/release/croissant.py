@@ -1,0 +1,151 @@
+"""croissant.json: the release in the Croissant format of MLCommons (1.0), as ``mlcroissant`` validates it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from curate.release.columns import MEDIA, PROMPTS, schema_of
+from curate.release.loading import loader_of, loader_version
+from schemas.release import Release, ReleaseConfig
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The standard JSON-LD context of Croissant 1.0."""
+FORMATS = {
+    ".parquet": "application/x-parquet",
+    ".jsonl": "application/jsonlines",
+    ".tar": "application/x-tar",
+    ".mp4": "video/mp4",
+}
+
+
+def croissant(release: Release, config: ReleaseConfig, configs: Sequence[str]) -> str:
+    """The JSON-LD document. release: without the files that state its version. Its version is the digest as three
+    numbers, since Croissant asks for such a one; alternateName holds name and digest."""
+    document: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": release.name,
+        "alternateName": f"{release.name}-{release.version}",
+        "description": config.description or "Ranked responses to questions about videos: training data and benchmark.",
+        "version": loader_version(release.version),
+        **({"license": config.licence} if config.licence else {}),
+        **({"url": config.url} if config.url else {}),
+        **({"citeAs": config.citation} if config.citation else {}),
+        **({"datePublished": config.date} if config.date else {}),
+        **({"creator": [{"@type": "sc:Person", "name": name} for name in config.creators]} if config.creators else {}),
+        "distribution": [*_files(release), *(_file_set(name) for name in configs)],
+        "recordSet": _record_sets(release, configs),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _files(release: Release) -> list[dict[str, Any]]:
+    """Every file with its digest; the shards of configs are also a set each."""
+    return [
+        {
+            "@type": "cr:FileObject",
+            "@id": file.path,
+            "name": file.path,
+            "contentUrl": file.path,
+            "contentSize": f"{file.bytes} B",
+            "encodingFormat": FORMATS.get("." + file.path.rpartition(".")[2].lower(), "application/octet-stream"),
+            "sha256": file.sha256,
+        }
+        for file in release.files
+    ]
+
+
+def _file_set(config: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{config}-shards",
+        "name": f"{config}-shards",
+        "encodingFormat": FORMATS[".parquet"],
+        "includes": f"{config}-*.parquet",
+    }
+
+
+def _record_sets(release: Release, configs: Sequence[str]) -> list[dict[str, Any]]:
+    paths = {file.path for file in release.files}
+    loader = loader_of(sorted(paths), release.media_as)
+    tables = [name for name in (PROMPTS, MEDIA) if f"{name}.parquet" in paths]
+    sources = {config: {"fileSet": {"@id": f"{config}-shards"}} for config in configs}
+    sources |= {table: {"fileObject": {"@id": f"{table}.parquet"}} for table in tables}
+    return [
+        {
+            "@type": "cr:RecordSet",
+            "@id": name,
+            "name": name,
+            "field": [
+                _field(name, column, source)
+                for column in schema_of(name, release.media_as, loader)
+                if _plain(column.type)
+            ],
+        }
+        for name, source in sources.items()
+    ]
+
+
+def _plain(kind: pa.DataType) -> bool:
+    """Croissant 1.0 has no words for lists of structures and no reader for structures: conversations and media inside
+    are left to datasets."""
+    return not (pa.types.is_struct(kind) or (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)))
+
+
+def _field(record_set: str, column: pa.Field, source: dict[str, Any]) -> dict[str, Any]:
+    inner = column.type.value_type if pa.types.is_list(column.type) else column.type
+    kind = "sc:Text"
+    if pa.types.is_integer(inner):
+        kind = "sc:Integer"
+    elif pa.types.is_floating(inner):
+        kind = "sc:Float"
+    return {
+        "@type": "cr:Field",
+        "@id": f"{record_set}/{column.name}",
+        "name": column.name,
+        "dataType": kind,
+        **({"repeated": True} if pa.types.is_list(column.type) else {}),
+        "source": {**source, "extract": {"column": column.name}},
+    }

@@ -1,0 +1,161 @@
+"""``diff``: what changed from one release to another, prompt by prompt and item by item, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.release.columns import FULL, ITEM_CONFIGS, PROMPTS, TRAIN_FULL
+from curate.release.loading import tables_of
+from curate.release.sealing import read_release
+from schemas.errors import CurateError
+from schemas.release import ConfigChange, DiffReport, PromptChange, Release
+
+COMPARED = ("prompt", "response_ids", "responses", "ranks", "best")
+"""Columns by which an item that both releases have is the same. Scores move with every vote, and are not told."""
+
+
+def diff(one: Path, two: Path) -> DiffReport:
+    """From release ``one`` to release ``two``. Raises CurateError where either cannot be read."""
+    before, after = read_release(one), read_release(two)
+    old, new = _prompts(one), _prompts(two)
+    ranks = _ranks(one, before), _ranks(two, after)
+    config = _config_changes(before, after)
+    batches = [{batch.batch for batch in release.batches} for release in (before, after)]
+    code = (before.run.code_version, after.run.code_version)
+    wide = (["config"] if config else []) + (["code"] if code[0] != code[1] else [])
+    changes = [
+        change
+        for prompt in sorted(old.keys() & new.keys())
+        if (change := _change(prompt, old[prompt], new[prompt], ranks, wide))
+    ]
+    told = {reason for change in changes for reason in change.why}
+    causes = (["new votes"] if batches[0] != batches[1] or "new votes" in told else []) + wide
+    return DiffReport(
+        before=f"{before.label} ({before.version})",
+        after=f"{after.label} ({after.version})",
+        same=before.version == after.version,
+        causes=tuple(causes + [cause for cause in ("media", "words") if cause in told]),
+        votes=(before.counts["votes"], after.counts["votes"]),
+        batches={
+            "added": tuple(sorted(batches[1] - batches[0])),
+            "removed": tuple(sorted(batches[0] - batches[1])),
+        },
+        config=config,
+        code=code,
+        prompts_added=tuple(sorted(new.keys() - old.keys())),
+        prompts_removed=tuple(sorted(old.keys() - new.keys())),
+        prompts=tuple(changes),
+        items={
+            name: moved
+            for name in ITEM_CONFIGS
+            if (moved := _item_change(_items(one, before, name), _items(two, after, name)))
+        },
+    )
+
+
+def _change(
+    prompt: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    ranks: tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]],
+    wide: list[str],
+) -> PromptChange | None:
+    """None where the prompt is the same in both."""
+    was, now = (side.get(prompt, {}) for side in ranks)
+    moved = {
+        response: (was.get(response), now.get(response))
+        for response in sorted(was.keys() | now.keys())
+        if was.get(response) != now.get(response)
+    }
+    why = [
+        cause
+        for cause, columns in (
+            ("new votes", ("votes", "annotators")),
+            ("words", ("question",)),
+            ("media", ("media_name", "media_sha256")),
+            ("side", ("split",)),
+        )
+        if any(old[column] != new[column] for column in columns)
+    ]
+    if not why and not moved:
+        return None
+    if moved and "new votes" not in why:
+        # Its own votes are the same: the run was told something else, or models and annotators, which all prompts
+        # share, are seen otherwise.
+        why += wide or ["votes elsewhere"]
+    return PromptChange(
+        prompt_id=prompt,
+        why=tuple(why),
+        side=(old["split"], new["split"]),
+        votes=(old["votes"], new["votes"]),
+        ranks=moved,
+    )
+
+
+def _item_change(old: pl.DataFrame, new: pl.DataFrame) -> ConfigChange | None:
+    """None where the items are the same, in whatever order."""
+    was, now = (
+        {row[0]: row[1:] for row in frame.select("item_id", *COMPARED).iter_rows()} if len(frame) else {}
+        for frame in (old, new)
+    )
+    added, removed = sorted(now.keys() - was.keys()), sorted(was.keys() - now.keys())
+    changed = sorted(item for item in was.keys() & now.keys() if was[item] != now[item])
+    if not (added or removed or changed):
+        return None
+    return ConfigChange(
+        before=len(was), after=len(now), added=tuple(added), removed=tuple(removed), changed=tuple(changed)
+    )
+
+
+def _config_changes(before: Release, after: Release) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys of the release's own config and of the denoise run's; which run it is, is told by its config."""
+    old, new = (
+        _flat({"release": release.run.config, "denoise": release.upstream[0].config}) for release in (before, after)
+    )
+    skipped = {"release.run", "release.version"}
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key not in skipped
+    }
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _prompts(folder: Path) -> dict[str, dict[str, Any]]:
+    return {row["prompt_id"]: row for row in _read([folder / f"{PROMPTS}.parquet"]).iter_rows(named=True)}
+
+
+def _ranks(folder: Path, release: Release) -> dict[str, dict[str, int]]:
+    """prompt -> response -> rank in the full ranking."""
+    found: dict[str, dict[str, int]] = {}
+    for name in (TRAIN_FULL, FULL):
+        rows = _items(folder, release, name)
+        if len(rows):
+            for prompt, ids, ranks in rows.select("prompt_id", "response_ids", "ranks").iter_rows():
+                found[prompt] = dict(zip(ids, ranks, strict=True))
+    return found
+
+
+def _items(folder: Path, release: Release, name: str) -> pl.DataFrame:
+    """Empty where the release has no such items."""
+    return _read([folder / path for path in tables_of(name, [file.path for file in release.files])])
+
+
+def _read(paths: list[Path]) -> pl.DataFrame:
+    try:
+        return pl.concat([pl.read_parquet(path) for path in paths]) if paths else pl.DataFrame()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise CurateError(f"{paths[0]}: cannot be read: {error}", hint="curate release verify says more") from error

@@ -1,0 +1,59 @@
+"""What a release reads of the store, and the ledger of benchmark prompts that were published from it."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from curate.store.database import Store
+from schemas.manifest import ManifestRun
+
+
+def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
+    """Every prompt of the store, sorted by id, with what a denoise run found on it (null where it says nothing).
+
+    prompt_id, question (null where not known), video, status, votes (that the run used), annotators (behind them;
+    those without a name count once), responses, pairs_covered, pairs_possible, agreement, expected_tau.
+    """
+    return store.frame(
+        """
+        WITH voters AS (
+            SELECT prompt_id, count(DISTINCT coalesce(annotator_id, '')) AS annotators
+            FROM votes JOIN files USING (file_id)
+            WHERE $batches IS NULL OR list_contains($batches, batch_id) GROUP BY prompt_id)
+        SELECT prompt_id, p.question, p.video, s.status, coalesce(s.votes, 0) AS votes,
+            coalesce(v.annotators, 0) AS annotators, s.responses, s.pairs_covered, s.pairs_possible, s.agreement,
+            s.expected_tau
+        FROM prompts p LEFT JOIN (SELECT * FROM prompt_stats WHERE run_id = $run) s USING (prompt_id)
+        LEFT JOIN voters v USING (prompt_id) ORDER BY prompt_id""",
+        {"run": run.run, "batches": run.inputs.get("batches")},
+    )
+
+
+def annotators_of(store: Store, prompts: list[str], run: ManifestRun) -> int:
+    """Distinct annotators (by name) of the votes on these prompts that the run could see."""
+    return int(
+        store.value(
+            """SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
+            WHERE prompt_id IN (SELECT unnest($prompts)) AND ($batches IS NULL OR list_contains($batches, batch_id))""",
+            {"prompts": prompts, "batches": run.inputs.get("batches")},
+        )
+    )
+
+
+def split_sides(store: Store) -> dict[str, str]:
+    """prompt -> train or benchmark, of those that have a side."""
+    return dict(store.frame("SELECT prompt_id, split FROM splits ORDER BY prompt_id").iter_rows())
+
+
+def published(store: Store) -> pl.DataFrame:
+    """The ledger: release, prompt_id, question, video, sha256, phash of every benchmark prompt that was published."""
+    return store.frame("SELECT * FROM published ORDER BY release, prompt_id")
+
+
+def publish(store: Store, rows: pl.DataFrame) -> None:
+    """Write benchmark prompts into the ledger, for good; those of a release that is in it already stay as they are."""
+    with store.views(new_published=rows):
+        store.execute(
+            "INSERT INTO published BY NAME SELECT * FROM new_published "
+            "ANTI JOIN published USING (release, prompt_id) ORDER BY release, prompt_id"
+        )

@@ -1,0 +1,461 @@
+"""Building a release: what is in it, that it is whole, the same each time, and that a leak stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from curate.publish import files_of
+from curate.release.media import facts_of, hashed, public_name
+from curate.release.sealing import read_release
+from curate.reward.foreign import registry
+from curate.reward.reading import read_examples
+from curate.store import Store
+from curate.store.releases import published
+from pipelines.exporting import export
+from pipelines.releasing import LeakError, build
+from schemas.errors import CurateError
+from schemas.items import JSONL_KEYS
+from schemas.leakage import LeakConfig
+from schemas.release import Filters, MediaAs
+from tests.releases import CONFIG, alike, folder_of, make_clips, make_world, on_side, prompts, sides
+from tests.stores import RUN, Ranked, add_prompts, make_store
+
+ITEMS = ("train", "train_pairwise", "train_full", "benchmark", "benchmark_pairwise", "benchmark_full")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> tuple[Path, Path]:
+    return make_world(tmp_path)
+
+
+def table(folder: Path, config: str) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(path) for path in sorted(folder.glob(f"{config}-*.parquet"))])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_of(folder)}
+
+
+def built(world: tuple[Path, Path], out: Path, media_as: MediaAs | None = None) -> Path:
+    config = CONFIG.model_copy(update={"media_as": media_as})
+    return folder_of(build(world[0], out=out, config=config, media=world[1]))
+
+
+# What is in it.
+
+
+def test_every_side_has_its_configs_and_each_prompt_is_on_one(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    side = sides(world[0])
+    assert set(side.values()) == {"train", "benchmark"}
+    for config in ITEMS:
+        rows = table(folder, config)
+        own = "train" if config.startswith("train") else "benchmark"
+        assert {side[prompt] for prompt in rows["prompt_id"]} == {own}
+    assert {len(ids) for ids in table(folder, "benchmark")["response_ids"]} == {4}
+    assert {len(ids) for ids in table(folder, "benchmark_full")["response_ids"]} == {6}
+    assert set(pl.read_parquet(folder / "prompts.parquet")["prompt_id"]) == set(side)
+
+
+@pytest.mark.parametrize("config", ITEMS)
+def test_each_row_names_a_file_beside_it_by_a_relative_path_and_its_digest(
+    world: tuple[Path, Path], tmp_path: Path, config: str
+) -> None:
+    folder = built(world, tmp_path / "out")
+    facts = {fact.sha256: fact for fact in hashed(world[1], [f"videos/{i}.mp4" for i in range(4)]).values()}
+    for row in table(folder, config).iter_rows(named=True):
+        if row["prompt_id"] == "p007":
+            assert (row["video"], row["media_sha256"]) == (None, None)
+            continue
+        assert re.fullmatch(r"media/[0-9a-f]{32}\.mp4", row["video"])
+        assert (folder / row["video"]).read_bytes() == facts[row["media_sha256"]].path.read_bytes()
+
+
+def test_the_trainers_jsonl_says_what_the_parquet_says(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    for config in ITEMS:
+        lines = [json.loads(line) for line in (folder / f"{config}.jsonl").read_text().splitlines()]
+        for told, row in zip(lines, table(folder, config).iter_rows(named=True), strict=True):
+            assert tuple(told) == JSONL_KEYS
+            assert (told["prompt"], told["responses"], told["rankings"]) == (
+                row["prompt"],
+                row["responses"],
+                row["ranks"],
+            )
+            assert (told["image"], told["video"]) == (None, row["video"])
+
+
+def test_preference_pairs_are_conversations_whose_chosen_ranks_higher(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    pairs, items = table(folder, "train_preferences"), table(folder, "train_pairwise")
+    for pair, item in zip(pairs.iter_rows(named=True), items.iter_rows(named=True), strict=True):
+        assert pair["prompt"] == [{"role": "user", "content": item["prompt"]}]
+        best = item["ranks"].index(1)
+        assert pair["chosen"] == [{"role": "assistant", "content": item["responses"][best]}]
+        assert pair["rejected"] == [{"role": "assistant", "content": item["responses"][1 - best]}]
+        assert (pair["chosen_model"], pair["rejected_model"]) == (item["models"][best], item["models"][1 - best])
+
+
+def test_the_best_of_four_is_read_as_reward_bench_2(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    (path,) = folder.glob("benchmark_best_of_4-*.parquet")
+    rows, items = pl.read_parquet(path), table(folder, "benchmark")
+    assert rows["id"].to_list() == items["item_id"].to_list()
+    assert rows.select("num_correct", "num_incorrect", "total_completions").unique().rows() == [(1, 3, 4)]
+    for row, item in zip(rows.iter_rows(named=True), items.iter_rows(named=True), strict=True):
+        shown = [*row["chosen"], *row["rejected"]]
+        assert row["chosen"] == [item["responses"][item["best"]]]
+        assert sorted(shown) == sorted(item["responses"])
+        assert row["models"][0] == item["models"][item["best"]]
+    rows.drop("video", "video_file_name", "image", "media_sha256").write_parquet(tmp_path / "text.parquet")
+    benchmark, examples = registry.read(tmp_path / "text.parquet")
+    assert benchmark.name == "reward-bench-2"
+    best = [example.responses[example.ranks.index(1)] for example in examples]
+    assert best == [row["chosen"][0] for row in rows.iter_rows(named=True)]
+
+
+def test_the_reward_model_reads_a_release_as_it_reads_an_export(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    examples = read_examples(folder, config="benchmark")
+    assert len(examples) == len(table(folder, "benchmark"))
+    assert all(example.video is None or example.video.is_file() for example in examples)
+
+
+def test_the_funnel_loses_nothing_and_filters_say_what_they_dropped(tmp_path: Path) -> None:
+    many = [*prompts(), Ranked("thin", (), status="thin"), Ranked("apart", (1, 1, 2), components=(0, 1, 1))]
+    store = make_store(tmp_path / "curate.duckdb", many)
+    config = CONFIG.model_copy(update={"filters": Filters(min_responses=3)})
+    report = build(store, out=tmp_path / "out", config=config)
+    stages = {stage.stage: stage for stage in report.funnel.stages}
+    assert (stages["ranking"].came, stages["ranking"].kept, stages["ranking"].dropped) == (10, 9, {"thin": 1})
+    assert stages["filters"].dropped == {"fewer connected responses than min_responses": 1}
+    sets = sum(stage.kept for name, stage in stages.items() if name.startswith("items: "))
+    assert sets == sum(report.items[config] for config in ITEMS)
+    with pytest.raises(CurateError, match="nothing to release") as refused:
+        build(store, out=tmp_path / "none", config=CONFIG.model_copy(update={"filters": Filters(min_votes=1)}))
+    assert "filters: 0 of 9 prompts kept" in refused.value.hint
+
+
+# Its media.
+
+
+def test_tar_shards_hold_each_video_once_with_its_items_and_are_of_no_time(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = built(world, tmp_path / "out", "webdataset")
+    names = []
+    for path in sorted((folder / "media").iterdir()):
+        with tarfile.open(path) as tar:
+            members = tar.getmembers()
+            assert {(m.mtime, m.mode, m.uid, m.gid, m.uname) for m in members} == {(0, 0o644, 0, 0, "")}
+            videos = [m.name for m in members if m.name.endswith(".mp4")]
+            for name in videos:
+                file = tar.extractfile(name.replace(".mp4", ".json"))
+                assert file is not None
+                items = json.load(file)["items"]
+                assert {item["video"] for item in items} == {f"media/{name}"}
+                assert {item["config"].split("_")[0] for item in items} == {path.name.split("-")[0]}
+            names += videos
+    assert sorted(f"media/{name}" for name in names) == sorted(pl.read_parquet(folder / "metadata.parquet")["video"])
+
+
+def test_media_inside_are_the_bytes_of_each_row(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out", "inside")
+    assert not (folder / "media").exists()
+    sizes = {path.stat().st_size for path in (world[1] / "videos").iterdir()}
+    rows = table(folder, "benchmark")
+    assert {len(row["bytes"]) for row in rows["video"] if row} <= sizes
+
+
+def test_without_media_videos_are_listed_by_name_and_never_by_an_absolute_path(tmp_path: Path) -> None:
+    many = [replace(prompt, video=prompt.video and f"/home/someone/{prompt.video}") for prompt in prompts()]
+    folder = folder_of(build(make_store(tmp_path / "s.duckdb", many), out=tmp_path / "out", config=CONFIG))
+    assert set(table(folder, "train")["video"].drop_nulls()) <= {f"{i}.mp4" for i in range(4)}
+    assert not [name for name, data in contents(folder).items() if b"/home/" in data]
+
+
+def test_names_lose_only_what_makes_them_absolute() -> None:
+    assert [public_name(name) for name in ("videos/a.mp4", "/x/a.mp4", r"C:\x\a.mp4")] == [
+        "videos/a.mp4",
+        "a.mp4",
+        "a.mp4",
+    ]
+
+
+def test_a_missing_video_stops_the_build_and_is_named_or_dropped_and_counted(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (world[1] / "videos" / "1.mp4").unlink()
+    with pytest.raises(CurateError, match=r"2 prompts cannot be released \(2 missing\).*videos/1\.mp4: no such file"):
+        build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    config = CONFIG.model_copy(update={"bad_media": "drop"})
+    report = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    (stage,) = [stage for stage in report.funnel.stages if stage.stage == "media"]
+    assert (stage.kept, stage.dropped) == (6, {"missing": 2})
+
+
+def test_facts_of_probed_media_go_into_the_release(world: tuple[Path, Path], tmp_path: Path) -> None:
+    plain = hashed(world[1], [f"videos/{i}.mp4" for i in range(4)])
+    probed = pl.DataFrame(
+        [
+            {
+                "video": name, "path": name, "status": "ok", "reason": "", "kind": "video", "bytes": fact.bytes,
+                "duration": 0.2, "fps": 25.0, "width": 64, "height": 64, "frames": 5, "codec": "h264",
+                "sha256": fact.sha256, "phash": [i, 2**63],
+            }
+            for i, (name, fact) in enumerate(plain.items())
+        ]
+    )  # fmt: skip
+    report = build(world[0], out=tmp_path / "out", config=CONFIG, facts=facts_of(probed, world[1]))
+    media = pl.read_parquet(folder_of(report) / "metadata.parquet").sort("media_name")
+    assert media.select("duration", "width", "codec").unique().rows() == [(0.2, 64, "h264")]
+    assert media["phash"].to_list() == [[i, 2**63] for i in range(4)]
+
+
+# Opening it.
+
+LOAD = """
+import io, sys
+import av, decord
+from datasets import get_dataset_config_names, load_dataset
+for config in get_dataset_config_names(sys.argv[1]):
+    [(split, rows)] = load_dataset(sys.argv[1], config).items()
+    video = next(row["video"] for row in rows if row["video"] is not None)
+    if isinstance(video, dict):
+        source = video["path"] if video["bytes"] is None else io.BytesIO(video["bytes"])
+        video = decord.VideoReader(source)[0].shape
+    print(config, split, len(rows), video)
+"""
+
+
+@pytest.mark.parametrize("media_as", ["files", "inside", "none"])
+def test_datasets_opens_every_config_offline_and_each_video_opens(
+    world: tuple[Path, Path], tmp_path: Path, media_as: MediaAs
+) -> None:
+    folder = built(world, tmp_path / "out", media_as)
+    cache = str(tmp_path / "hf")
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": cache, "HF_DATASETS_CACHE": cache},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = {line.split(" ")[0]: line.split(" ", 3)[1:] for line in done.stdout.splitlines()}
+    release = read_release(folder)
+    for config, count in release.counts["items"].items():
+        split, rows, video = told.pop(config)
+        assert (split, int(rows)) == ("train" if config.startswith("train") else "test", count)
+        assert media_as == "none" or video == "(64, 64, 3)"
+    assert told.keys() == ({"prompts"} if media_as == "none" else {"prompts", "media"})
+
+
+def test_croissant_validates_and_its_records_are_those_of_the_tables(world: tuple[Path, Path], tmp_path: Path) -> None:
+    import mlcroissant
+
+    folder = built(world, tmp_path / "out")
+    dataset = mlcroissant.Dataset(jsonld=folder / "croissant.json")
+    records = list(dataset.records("benchmark"))
+    assert [r["benchmark/item_id"].decode() for r in records] == table(folder, "benchmark")["item_id"].to_list()
+    assert len(list(dataset.records("prompts"))) == 8
+
+
+# Whole, the same, and versioned.
+
+
+def test_the_same_release_again_changes_nothing_and_elsewhere_has_the_same_bytes(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = build(world[0], out=tmp_path / "a", config=CONFIG, media=world[1])
+    assert folder_of(first).name == f"tiny-{first.version}"
+    before = contents(folder_of(first))
+    again = build(world[0], out=tmp_path / "a", config=CONFIG, media=world[1])
+    assert again == first.model_copy(update={"reused": True})
+    other = make_store(tmp_path / "other.duckdb", prompts(), order=3)
+    elsewhere = build(other, out=tmp_path / "b", config=CONFIG, media=world[1])
+    assert contents(folder_of(elsewhere)) == before == contents(folder_of(first))
+
+
+def test_the_version_moves_with_the_data_and_the_loaders_version_with_it(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = built(world, tmp_path / "out")
+    with Store.open(world[0]) as opened:
+        opened.execute("UPDATE responses SET text = 'mended' WHERE response_id = 'p000-a'")
+    second = built(world, tmp_path / "out")
+    numbers = [set(re.findall(r'version: "(0\.0\.\d+)"', (f / "README.md").read_text())) for f in (first, second)]
+    assert [len(found) for found in numbers] == [1, 1]
+    assert numbers[0] != numbers[1]
+    assert read_release(first).version != read_release(second).version
+
+
+def test_a_version_for_people_is_given_once(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"version": "1.0.0"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    assert folder_of(first).name == "tiny-1.0.0"
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(CurateError, match=r"tiny 1\.0\.0 exists and holds other data"):
+        build(world[0], out=tmp_path / "out", config=other, media=world[1])
+    with pytest.raises(CurateError, match=r"tiny 1\.0\.0 exists and holds other data"):
+        build(world[0], out=tmp_path / "else", config=other, media=world[1], previous=[folder_of(first)])
+    assert not (tmp_path / "else").exists() or not list((tmp_path / "else").iterdir())
+
+
+def test_a_folder_may_be_named_and_is_refused_where_it_holds_something_else(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    report = build(world[0], out=out, config=CONFIG, exact=True)
+    assert (folder_of(report), build(world[0], out=out, config=CONFIG, exact=True).reused) == (out, True)
+    with pytest.raises(CurateError, match="holds another release"):
+        build(world[0], out=out, config=CONFIG.model_copy(update={"seed": 1}), exact=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CurateError, match="not a folder"):
+        build(world[0], out=tmp_path / "file", config=CONFIG, exact=True)
+
+
+def test_a_damaged_release_is_not_taken_for_done(world: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = built(world, tmp_path / "out")
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(CurateError, match=r"train\.jsonl is missing"):
+        built(world, tmp_path / "out")
+
+
+def test_a_failure_in_the_middle_leaves_no_folder_and_no_record(
+    world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("curate.release.writing.croissant", broken)
+        with pytest.raises(OSError, match="no space"):
+            built(world, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    with Store.open(world[0], read_only=True) as opened:
+        assert (opened.runs()["step"].to_list(), len(published(opened))) == (["denoise"], 0)
+
+
+# Leaks.
+
+
+def test_what_resembles_each_other_is_split_to_one_side(tmp_path: Path) -> None:
+    media = make_clips(tmp_path / "media", count=8)
+    store = make_store(tmp_path / "s.duckdb", [Ranked(f"p{i}", (1, 2, 3, 4), f"videos/{i}.mp4") for i in range(8)])
+    wave = 0b1111_0000_1111_0000_1111_0000_1111_0000
+    names = [f"videos/{i}.mp4" for i in range(8)]
+    facts = alike(media, names, dict.fromkeys(names[:7], (wave, wave, wave)))
+    build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+    assert len({side for prompt, side in sides(store).items() if prompt != "p7"}) == 1
+
+
+def test_a_copy_of_a_video_on_the_other_side_fails_the_build_with_its_evidence(tmp_path: Path) -> None:
+    store, media = make_world(tmp_path)
+    export(store, "train", out=tmp_path / "first", config=CONFIG.export("train", min_confidence=0))
+    train, benchmark = (next(p for p in on_side(store, side) if p != "p007") for side in ("train", "benchmark"))
+    files = [media / "videos" / f"{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
+    files[0].write_bytes(files[1].read_bytes())
+    with pytest.raises(LeakError, match=f"same video: training '{train}', benchmark '{benchmark}'") as found:
+        build(store, out=tmp_path / "out", config=CONFIG, media=media)
+    assert "on_leak" in found.value.hint
+    assert not list((tmp_path / "out").glob("*"))
+    config = CONFIG.model_copy(update={"leakage": LeakConfig(on_leak="drop")})
+    report = build(store, out=tmp_path / "out", config=config, media=media)
+    (stage,) = [stage for stage in report.funnel.stages if stage.stage == "leakage"]
+    assert stage.dropped == {"leaks: same video": 2}
+
+
+def test_a_video_encoded_anew_under_another_name_fails_the_build(tmp_path: Path) -> None:
+    store, media = make_world(tmp_path)
+    export(store, "train", out=tmp_path / "first", config=CONFIG.export("train", min_confidence=0))
+    train, benchmark = (next(p for p in on_side(store, side) if p != "p007") for side in ("train", "benchmark"))
+    names = [f"videos/{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
+    wave = 0x0F0F_0F0F_0F0F_0F0F
+    facts = alike(media, [f"videos/{i}.mp4" for i in range(4)], {names[0]: (wave,), names[1]: (wave ^ 1,)})
+    with pytest.raises(
+        LeakError, match=r"same near video: .* \(videos 'videos/\d\.mp4' and 'videos/\d\.mp4', 0\.03 apart"
+    ):
+        build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+
+
+def test_a_question_in_other_case_on_the_other_side_fails_the_build(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.duckdb", [Ranked(f"p{i}", (1, 2, 3, 4)) for i in range(8)])
+    config = CONFIG.export("train", min_confidence=0)
+    export(store, "train", out=tmp_path / "first", config=config)
+    train, benchmark = (on_side(store, side)[0] for side in ("train", "benchmark"))
+    with Store.open(store) as opened:
+        for prompt, question in ((train, "How tall is it?"), (benchmark, "HOW TALL is it")):
+            opened.execute("UPDATE prompts SET question = ? WHERE prompt_id = ?", [question, prompt])
+    with pytest.raises(LeakError, match=r"same question: .*'How tall is it\?' and 'HOW TALL is it' share 100%"):
+        build(store, out=tmp_path / "out", config=CONFIG)
+
+
+def test_a_generic_question_about_other_videos_does_not_stop_a_build(world: tuple[Path, Path], tmp_path: Path) -> None:
+    with Store.open(world[0]) as opened:
+        opened.execute("UPDATE prompts SET question = 'What happens in the video?' WHERE video IS NOT NULL")
+    report = build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    assert min(report.prompts.values()) > 0
+
+
+def test_what_was_in_a_published_benchmark_never_trains_later(world: tuple[Path, Path], tmp_path: Path) -> None:
+    old = build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    benchmark = set(on_side(world[0], "benchmark"))
+    other = make_store(tmp_path / "later.duckdb", prompts())
+    split = CONFIG.split.model_copy(update={"seed": 2})
+    later = CONFIG.model_copy(update={"split": split, "name": "later"})
+    export(other, "train", out=tmp_path / "e", config=later.export("train", min_confidence=0))
+    assert benchmark & set(on_side(other, "train"))
+    with pytest.raises(LeakError, match=rf"same prompt: training 'p\d+', benchmark 'p\d+' of tiny-{old.version}"):
+        build(other, out=tmp_path / "out", config=later, media=world[1], previous=[folder_of(old)])
+    fresh = make_store(tmp_path / "fresh.duckdb", prompts())
+    report = build(fresh, out=tmp_path / "out", config=later, media=world[1], previous=[folder_of(old)])
+    assert benchmark <= set(on_side(fresh, "benchmark"))
+    assert report.previous == (f"tiny-{old.version}",)
+
+
+def test_the_store_keeps_a_ledger_of_what_was_published(world: tuple[Path, Path], tmp_path: Path) -> None:
+    report = build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    with Store.open(world[0]) as opened:
+        ledger = published(opened)
+        assert set(ledger["prompt_id"]) == set(on_side_of(opened))
+        assert ledger["release"].unique().to_list() == [f"tiny-{report.version}"]
+        assert ledger.filter(pl.col("video").is_not_null())["sha256"].null_count() == 0
+        # A new prompt on a published video: it has no side yet, and goes where the video is.
+        add_prompts(opened, [Ranked("copy", (1, 2, 3, 4), "elsewhere.mp4")])
+    name = ledger["video"].drop_nulls()[0]
+    (world[1] / "elsewhere.mp4").write_bytes((world[1] / name).read_bytes())
+    build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    assert sides(world[0])["copy"] == "benchmark"
+
+
+def on_side_of(store: Store) -> list[str]:
+    return store.frame("SELECT prompt_id FROM splits WHERE split = 'benchmark'")["prompt_id"].to_list()
+
+
+def test_the_build_is_recorded_as_a_run_with_all_it_read(world: tuple[Path, Path], tmp_path: Path) -> None:
+    report = build(world[0], out=tmp_path / "out", config=CONFIG, media=world[1])
+    with Store.open(world[0], read_only=True) as opened:
+        run = opened.run(report.run)
+    assert run is not None
+    assert (run["step"], run["inputs"]["denoise"], run["report"]["version"]) == ("release", RUN, report.version)
+    manifest = read_release(folder_of(report))
+    assert manifest.run.inputs.keys() == {"denoise", "prompts", "media", "chosen", "previous"}
+    assert {file.rows for file in manifest.files if file.path == "prompts.parquet"} == {8}
+    assert all(
+        file.rows == pq.read_metadata(folder_of(report) / file.path).num_rows
+        for file in manifest.files
+        if file.path.endswith(".parquet")
+    )

@@ -1,0 +1,244 @@
+"""Verifying a release: a sound one has no finding, and each planted corruption has its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cli.main import run
+from curate.publish import MANIFEST, describe
+from curate.release.sealing import data_version, read_release, releases_in, sealed
+from curate.release.verify import verify
+from pipelines.releasing import build
+from schemas.errors import CurateError
+from schemas.release import MediaAs
+from tests.releases import CONFIG, folder_of, make_world
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A release for each way of giving the media; copy before you touch it."""
+    home = tmp_path_factory.mktemp("releases")
+    store, media = make_world(home)
+    ways: tuple[MediaAs, ...] = ("files", "webdataset", "inside", "none")
+    return {
+        way: folder_of(build(store, out=home / way, config=CONFIG.model_copy(update={"media_as": way}), media=media))
+        for way in ways
+    }
+
+
+@pytest.fixture
+def release(made: dict[str, Path], tmp_path: Path) -> Path:
+    folder = tmp_path / made["files"].name
+    shutil.copytree(made["files"], folder)
+    return folder
+
+
+def found(folder: Path) -> set[tuple[str, str]]:
+    return {(finding.check, finding.where) for finding in verify(folder).findings}
+
+
+def flip(path: Path, at: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def rewrite(folder: Path, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Change a table and write it with the schema that it had."""
+    (path,) = folder.glob(f"{name}*.parquet") if name == "prompts" else folder.glob(f"{name}-*.parquet")
+    table = pq.read_table(path)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    pq.write_table(change(frame).to_arrow().cast(table.schema), path)
+
+
+def forge(folder: Path, *, version: bool = True) -> None:
+    """Make the manifest agree with the files as they are now, and seal it anew; with the version or without."""
+    release = read_release(folder)
+    files = tuple(describe(folder / file.path, file.rows, root=folder) for file in release.files)
+    update = {"files": files} | ({"version": data_version(files)} if version else {})
+    forged = sealed(release.model_copy(update=update))
+    (folder / MANIFEST).write_text(forged.model_dump_json(indent=2) + "\n")
+
+
+@pytest.mark.parametrize("way", ["files", "webdataset", "inside", "none"])
+def test_a_sound_release_has_no_finding_and_all_of_it_was_looked_at(made: dict[str, Path], way: str) -> None:
+    report = verify(made[way])
+    assert report.findings == ()
+    release = read_release(made[way])
+    assert report.checks["files"] == len(release.files)
+    assert report.checks["labels"] == sum(release.counts["items"][name] for name in release.counts["candidates"])
+    assert (report.checks["media"] > 0) == (way not in ("none",))
+
+
+@pytest.mark.parametrize(
+    "path", ["train-00000-of-00001.parquet", "benchmark.jsonl", "README.md", "croissant.json", "metadata.parquet"]
+)
+def test_a_flipped_byte_is_found_in_any_file(release: Path, path: str) -> None:
+    flip(release / path)
+    assert ("files", path) in found(release)
+
+
+def test_a_flipped_byte_of_a_video_is_found_twice(release: Path) -> None:
+    path = sorted((release / "media").iterdir())[0]
+    flip(path)
+    assert found(release) == {("files", f"media/{path.name}"), ("media", f"media/{path.name}")}
+
+
+def test_a_missing_and_an_added_file_are_found_hidden_ones_too(release: Path) -> None:
+    (release / "train.jsonl").unlink()
+    (release / "media" / ".more").write_text("x")
+    assert found(release) == {("files", "train.jsonl"), ("files", "media/.more")}
+
+
+def test_an_edited_manifest_is_found_though_every_file_agrees(release: Path) -> None:
+    text = (release / MANIFEST).read_text()
+    (release / MANIFEST).write_text(text.replace('"media_as": "files"', '"media_as":   "files"'))
+    assert found(release) == set()  # other white space says the same
+    document = json.loads(text)
+    document["counts"]["annotators"] += 1
+    (release / MANIFEST).write_text(json.dumps(document))
+    assert found(release) == {("manifest", MANIFEST)}
+
+
+def swap(rows: pl.DataFrame) -> pl.DataFrame:
+    """The ranks of all items turned round."""
+    return rows.with_columns(
+        ranks=pl.col("ranks").list.eval(pl.element().max() + 1 - pl.element()).cast(pl.List(pl.Int32))
+    )
+
+
+def test_swapped_labels_are_found_though_the_file_was_hashed_anew(release: Path) -> None:
+    rewrite(release, "benchmark_pairwise", swap)
+    forge(release, version=False)
+    assert ("manifest", MANIFEST) in found(release)
+
+
+def test_swapped_labels_are_found_though_the_whole_manifest_was_forged(release: Path) -> None:
+    rewrite(release, "benchmark_pairwise", swap)
+    forge(release)
+    findings = verify(release).findings
+    assert {"manifest", "card", "croissant", "labels", "formats"} <= {finding.check for finding in findings}
+    assert any("contradict the prompt's full ranking" in finding.what for finding in findings)
+    assert any("best is" in finding.what for finding in findings)
+
+
+def test_labels_swapped_with_their_best_still_contradict_the_full_ranking(release: Path) -> None:
+    rewrite(release, "train_pairwise", lambda rows: swap(rows).with_columns(best=1 - pl.col("best")))
+    forge(release)
+    checks = {finding.check for finding in verify(release).findings if "train_pairwise" in finding.where}
+    assert checks == {"labels", "formats"}
+
+
+def test_a_preference_pair_turned_round_is_found(release: Path) -> None:
+    rewrite(release, "train_preferences", lambda rows: rows.with_columns(chosen="rejected", rejected="chosen"))
+    forge(release)
+    findings = [finding for finding in verify(release).findings if finding.check == "formats"]
+    assert len(findings) == read_release(release).counts["items"]["train_preferences"]
+
+
+def test_a_line_of_jsonl_that_says_something_else_is_found(release: Path) -> None:
+    lines = (release / "train.jsonl").read_text().splitlines()
+    changed = json.loads(lines[2])
+    changed["rankings"] = changed["rankings"][::-1]
+    lines[2] = json.dumps(changed)
+    (release / "train.jsonl").write_text("\n".join(lines) + "\n")
+    forge(release)
+    assert ("formats", "train.jsonl:3") in found(release)
+
+
+def test_a_row_too_few_and_a_column_too_many_are_found(release: Path) -> None:
+    rewrite(release, "train", lambda rows: rows[1:])
+    assert ("tables", "train-00000-of-00001.parquet") in found(release)
+    (path,) = release.glob("benchmark-*.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("answer", pa.array(["x"] * len(table))), path)
+    (finding,) = [f for f in verify(release).findings if f.check == "tables" and f.where == path.name]
+    assert finding.what == "has other columns: has answer (string)"
+
+
+def test_an_item_on_the_wrong_side_is_found(release: Path) -> None:
+    rewrite(
+        release,
+        "prompts",
+        lambda rows: rows.with_columns(split=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("?")).otherwise("split")),
+    )
+    assert "split" in {check for check, _ in found(release)}
+
+
+def test_a_leak_planted_into_the_tables_is_found(release: Path) -> None:
+    rewrite(
+        release,
+        "prompts",
+        lambda rows: rows.with_columns(media_sha256=pl.col("media_sha256").drop_nulls().first()),
+    )
+    assert "leakage" in {check for check, _ in found(release)}
+
+
+def test_a_release_under_another_ones_name_is_found(release: Path) -> None:
+    other = release.with_name("tiny-000000000000")
+    release.rename(other)
+    assert found(other) == {("manifest", "tiny-000000000000")}
+
+
+def test_a_broken_tar_and_other_bytes_inside_are_found(made: dict[str, Path], tmp_path: Path) -> None:
+    tarred, inside = (tmp_path / made[way].name for way in ("webdataset", "inside"))
+    shutil.copytree(made["webdataset"], tarred)
+    (path,) = (tarred / "media").glob("train-*.tar")
+    flip(path, at=600)
+    assert ("media", "media") in {(check, where.split("/")[0]) for check, where in found(tarred)}
+    shutil.copytree(made["inside"], inside, dirs_exist_ok=True)
+    (first,) = inside.glob("train-*.parquet")
+    table = pq.read_table(first)
+    videos = [dict(v, bytes=b"other") if v else v for v in table["video"].to_pylist()]
+    place = table.schema.get_field_index("video")
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), pa.array(videos, table.schema.field(place).type)), first
+    )
+    assert ("media", "train, row 1") in found(inside)
+
+
+def test_not_a_release_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CurateError, match=r"manifest\.json"):
+        verify(tmp_path)
+
+
+def test_the_command_lists_all_findings_and_exits_with_1(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "verify", str(release)]) == 0
+    flip(release / "train.jsonl")
+    (release / "more").write_text("x")
+    capsys.readouterr()
+    assert run(["release", "verify", str(release)]) == 1
+    assert [
+        line.split(":")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("files")
+    ] == [
+        "train.jsonl",
+        "more",
+    ]
+    assert run(["release", "verify", str(release), "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["findings"]) >= 2
+
+
+def test_ls_tells_whole_damaged_and_unfinished_releases_apart(made: dict[str, Path], tmp_path: Path) -> None:
+    whole, damaged = tmp_path / made["files"].name, tmp_path / "damaged"
+    for folder in (whole, damaged):
+        shutil.copytree(made["files"], folder)
+    (damaged / "train.jsonl").unlink()
+    (tmp_path / ".tiny.123.partial").mkdir()
+    (tmp_path / "somebody's").mkdir()
+    lines = {line.folder: line for line in releases_in(tmp_path)}
+    assert {name: line.state for name, line in lines.items()} == {
+        ".tiny.123.partial": "unfinished",
+        "damaged": "damaged",
+        whole.name: "whole",
+    }
+    line = lines[whole.name]
+    assert (line.name, line.version, line.prompts) == ("tiny", read_release(whole).version, 8)
