@@ -38,6 +38,9 @@ def denoise(
         Disconnected | None,
         typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
     ] = None,
+    keep_choice: Annotated[
+        bool, typer.Option("--keep-choice", help="Auto: keep the method of the last such run; hold nothing out anew.")
+    ] = False,
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,7 +70,7 @@ def denoise(
     }
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
-        report = job(store or base.store, config=config, progress=progress)
+        report = job(store or base.store, config=config, keep_choice=keep_choice, progress=progress)
     put_json(report) if as_json else tell_denoise(report)
 
 
@@ -113,7 +116,7 @@ def tell_denoise(report: DenoiseReport) -> None:
 def _tell_auto(auto: AutoReport) -> None:
     """What the held-out votes said, as a table on stderr."""
     where = f"{plural(auto.votes, 'held-out vote')} on {plural(auto.prompts, 'prompt')}"
-    say(f"  {where}, {auto.folds} folds by {auto.by}:")
+    say(f"  {where}, {auto.folds} folds by {auto.by}" + (", in an earlier run:" if auto.kept else ":"))
     say(f"    {'method':<27}log-loss  accuracy  weight in stack")
     for score in auto.methods:
         weight = f"{auto.weights[score.method]:.2f}" if score.method in auto.weights else ""

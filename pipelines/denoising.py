@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from curate.certainty import expected_tau
 from curate.denoise import Coverage, Denoised, cover, intervals, rank_all, without_spammers
 from curate.design import design_of
 from curate.rankers import Ranking, ranks
+from curate.rankers.stack import Stack
 from curate.stacking import Choice, choose
 from curate.store import Store
 from curate.store.rankings import load_votes, save_rankings
@@ -32,20 +34,27 @@ def denoise(
     store: str | Path = "curate.duckdb",
     *,
     config: DenoiseConfig = DenoiseConfig(),
+    keep_choice: bool = False,
     progress: Progress = silent,
 ) -> DenoiseReport:
     """Rank every prompt by all rankers; write the chosen one's order, and each ranker's beside it.
 
-    A run with equal config, votes and code is recognised and not repeated. Raises CurateError without votes.
+    A run with equal config, votes and code is recognised and not repeated. keep_choice: where the ranker is "auto" and
+    a run with this config is in the store, take the method (and the stack) that the latest one chose, and hold nothing
+    out anew: everything else is computed as ever, from all votes. Raises CurateError without votes.
     """
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
         loaded = load_votes(opened, prompts=config.prompts, both_bad=config.both_bad)
-        document, inputs = config.model_dump(mode="json"), {"votes": loaded.digest}
+        document = config.model_dump(mode="json")
+        inputs: dict[str, Any] = {"votes": loaded.digest}
         judged = loaded
         if config.prompts and config.max_spammer < 1:
             judged = load_votes(opened, both_bad=config.both_bad)
             inputs["judged"] = judged.digest
+        kept = _kept(opened, document) if keep_choice and config.ranker == "auto" else None
+        if kept is not None:
+            inputs["choice"] = _told(kept)
         # The batches are written down but make no other run: it is the votes that count, not how they came.
         batches = opened.batches()["batch_id"].to_list()
         run = Run(
@@ -61,11 +70,13 @@ def denoise(
             return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})
         votes, spammers = without_spammers(loaded.votes, judged.votes, config)
         coverage = cover(votes, config)
-        choice = choose(votes.of_prompts(coverage.used), config, progress=progress) if config.ranker == "auto" else None
+        choice = kept
+        if config.ranker == "auto" and choice is None:
+            choice = choose(votes.of_prompts(coverage.used), config, progress=progress)
         method = choice.method if choice else cast("MethodName", config.ranker)
         stack = choice.stack if choice else None
         denoised = rank_all(votes, coverage, config, method=method, stack=stack, progress=progress)
-        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice, method)
+        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice, kept is not None, method)
         progress("writing", 0, 0)
         report = _report(run.run_id, str(store), result)
         with opened.transaction():
@@ -93,12 +104,38 @@ class _Result:
     coverage: Coverage
     denoised: Denoised
     choice: Choice | None
+    kept: bool
+    """Whether the choice is an earlier run's."""
     method: MethodName
     """Whose order the ranking is."""
 
     @property
     def final(self) -> Ranking:
         return self.denoised.rankings[self.method]
+
+
+def _kept(store: Store, config: dict[str, Any]) -> Choice | None:
+    """The choice of the latest run with this config; None where there is none that held votes out."""
+    for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
+        report = DenoiseReport.model_validate_json(run["report"])
+        if json.loads(run["config"]) == config and report.auto is not None and report.auto.slopes:
+            auto = report.auto
+            weights, slopes = (cast("dict[RankerName, float]", values) for values in (auto.weights, auto.slopes))
+            return Choice(
+                cast("MethodName", report.method),
+                Stack(weights, slopes),
+                auto.by,
+                auto.prompts,
+                auto.votes,
+                auto.methods,
+            )
+    return None
+
+
+def _told(choice: Choice) -> dict[str, Any]:
+    """What of a choice makes the ranking, as JSON."""
+    stack = choice.stack if choice.method == "stack" else None
+    return {"method": choice.method, **({"weights": stack.weights, "slopes": stack.slopes} if stack else {})}
 
 
 def _ids(votes: VoteArrays) -> list[pl.Series]:
@@ -256,6 +293,8 @@ def _auto(result: _Result) -> AutoReport | None:
         votes=choice.votes,
         methods=choice.methods,
         weights={name: weight for name, weight in choice.stack.weights.items() if weight > 0},
+        slopes={name: choice.stack.slopes[name] for name, weight in choice.stack.weights.items() if weight > 0},
+        kept=result.kept,
     )
 
 

@@ -72,6 +72,10 @@ class AutoReport(Document):
     """Best first: lowest log-loss. stack is the sum of log odds with the weights below, cross-fitted."""
     weights: dict[str, float]
     """The stack's weights of each ranker's log odds; those of 0 are left out."""
+    slopes: dict[str, float] = {}
+    """Log odds by unit of the score of each of these rankers."""
+    kept: bool = False
+    """The choice is that of an earlier run with the same config: nothing was held out anew."""
 
 
 class DesignReport(Document):
