@@ -103,7 +103,9 @@ class _Page:
             self.y += height + 34
 
     def _paste(self, image: Any, x: int, y: int) -> None:
+        edge = (x, y, x + image.width - 1, y + image.height - 1)
         self.strokes.append(lambda picture, _draw: picture.paste(image, (x, y)))
+        self.strokes.append(lambda _picture, draw: draw.rectangle(edge, outline=RULE))  # a white picture has an edge
 
     def drawn(self) -> Any:
         from PIL import Image, ImageDraw

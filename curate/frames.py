@@ -76,7 +76,8 @@ def decode(path: Path, count: int) -> tuple[Frames, Float]:
 
     Only these frames, and what they need to be decoded, are decoded, in this process. While it runs, lines that FFmpeg
     writes to stderr are kept from it. A file that makes the decoder hang or die does so to this process
-    (curate.media.MediaReader survives it). Raises MediaError where the file is missing, empty, no video, cut off or damaged.
+    (curate.media.MediaReader survives it). Raises MediaError where the file is missing, empty, no video, cut off or
+    damaged.
     """
     decord = import_decord()
     check_file(path)

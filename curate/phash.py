@@ -38,7 +38,7 @@ def frame_hashes(images: Images) -> Hashes:
     waves = dctn(planes, axes=(2, 3), norm="ortho") / SIDE  # grey levels, root mean square
     chosen = np.concatenate([waves[:, i][:, *_lowest(n)] for i, n in enumerate(WAVES)], axis=1)  # (T, 32)
     bits = np.concatenate([chosen > FLOOR, chosen < -FLOOR], axis=1)
-    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+    return np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8")[:, 0].astype(np.uint64)
 
 
 def _small(image: Images) -> Float:

@@ -74,7 +74,13 @@ def probe_media(
         while batch := list(islice(rows, SAVED)):
             save_media(opened, pl.DataFrame(batch, schema=COLUMNS))
         files = [_file(row) for row in media_of(opened).iter_rows(named=True)]
-        return _report(files, str(store), str(folder), probed=len(stale), without=prompts_without_video(opened))
+        return _report(
+            files,
+            str(store),
+            str(folder),
+            probed=sum(one.path is not None for one in stale),
+            without=prompts_without_video(opened),
+        )
 
 
 def probe_files(
