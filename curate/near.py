@@ -13,7 +13,7 @@ Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 NEAR = 0.2
-"""Distance up to which two are near. In benchmarks/near.py it holds every copy that was encoded anew, scaled, lit anew or
+"""Distance up to which two are near. In benchmarks/near.py these are all copies encoded anew, scaled, lit anew or
 at half the frame rate, 95% or more of those cropped by 3% on each side and a third of those cropped by 6%; no pair of
 different textures, and one in 5,000 of the simulated clips, which do look alike. Real videos leave room for more."""
 LEAST_BITS = 24
