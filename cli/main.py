@@ -18,7 +18,21 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, evaluate, export, ingest, plan, release, serve, simulate, status, train, validate
+from cli import (
+    annotators,
+    denoise,
+    evaluate,
+    export,
+    ingest,
+    media,
+    plan,
+    release,
+    serve,
+    simulate,
+    status,
+    train,
+    validate,
+)
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -52,6 +66,15 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+
+GROUPS = {"media": (media.check, media.probe, media.frames)}
+"""name -> commands below it: curate media check, …"""
+ABOUT = {"media": "Videos and images: are they sound, what are they, what do they show."}
+for group, members in GROUPS.items():
+    below = typer.Typer(help=ABOUT[group], no_args_is_help=True, rich_markup_mode=None)
+    for member in members:
+        below.command()(member)
+    app.add_typer(below, name=group)
 app.add_typer(release.app)
 
 EXTRAS = {

@@ -13,7 +13,7 @@ def reference() -> str:
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
     from typer.testing import CliRunner
 
-    from cli.main import COMMANDS, app
+    from cli.main import COMMANDS, GROUPS, app
 
     runner = CliRunner()
     parts = [
@@ -22,10 +22,11 @@ def reference() -> str:
         "usage. Data goes to stdout, narration and progress to stderr; `--json` gives every command's report.\n",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
-    for command in COMMANDS:
-        name = command.__name__
+    names = [command.__name__ for command in COMMANDS]
+    names += [f"{group} {command.__name__}" for group, members in GROUPS.items() for command in members]
+    for name in names:
         parts.append(f"\n## curate {name}\n")
-        parts.append(_block(f"curate {name}", runner.invoke(app, [name, "--help"], prog_name="curate").output))
+        parts.append(_block(f"curate {name}", runner.invoke(app, [*name.split(), "--help"], prog_name="curate").output))
     return "\n".join(parts) + "\n"
 
 

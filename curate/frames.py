@@ -44,7 +44,14 @@ HINT = "fetch or encode the file again, or leave out what needs it"
 
 
 class MediaError(CurateError):
-    """A video or an image that does not come out. The message names the file and what is wrong with it."""
+    """A video or an image that does not come out. The message names the file and what is wrong with it.
+
+    ``code`` is one of schemas.media.MEDIA_REJECTS.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "unreadable") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -60,14 +67,20 @@ class Frames:
 
 
 def read_video(path: Path, count: int) -> Frames:
-    """``count`` frames of a video, those shown in the middle of ``count`` equal slices of its time, in this process.
+    """``count`` frames of a video, those shown in the middle of ``count`` equal slices of its time: see decode."""
+    return decode(path, count)[0]
 
-    Only these frames, and what they need to be decoded, are decoded. While it runs, lines that FFmpeg writes to
-    stderr are kept from it. A file that makes the decoder hang or die does so to this process (curate.media.MediaReader
-    survives it). Raises MediaError where the file is missing, empty, no video, cut off or damaged.
+
+def decode(path: Path, count: int) -> tuple[Frames, Float]:
+    """What read_video returns, and (n,) seconds since the first: when each of the video's n frames begins.
+
+    Only these frames, and what they need to be decoded, are decoded, in this process. While it runs, lines that FFmpeg
+    writes to stderr are kept from it. A file that makes the decoder hang or die does so to this process
+    (curate.media.MediaReader survives it). Raises MediaError where the file is missing, empty, no video, cut off or
+    damaged.
     """
     decord = import_decord()
-    _check_file(path)
+    check_file(path)
     with _decoder_log() as log:
         try:
             reader = decord.VideoReader(os.fspath(path), num_threads=1)
@@ -76,11 +89,12 @@ def read_video(path: Path, count: int) -> Frames:
             chosen = shown_at(begin, slice_centres(duration, count))
             images = reader.get_batch(chosen).asnumpy()
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
-            raise MediaError(f"{path}: {_reason(log.lines(), error)}", hint=HINT) from error
+            code, reason = _reason(log.lines(), error)
+            raise MediaError(f"{path}: {reason}", hint=HINT, code=code) from error
         damage = [line for line in log.lines() if any(word in line for word in DAMAGE)]
     if damage:
-        raise MediaError(f"{path}: is cut off or damaged ({damage[0]})", hint=HINT)
-    return Frames(images=images, times=begin[chosen], duration=duration)
+        raise MediaError(f"{path}: is cut off or damaged ({damage[0]})", hint=HINT, code="damaged")
+    return Frames(images=images, times=begin[chosen], duration=duration), begin
 
 
 def slice_centres(duration: float, count: int) -> Float:
@@ -110,7 +124,7 @@ def _timeline(path: Path, spans: Float) -> tuple[Float, float]:
     begin = spans[:, 0] - spans[0, 0]
     duration = float(spans.max() - spans[0, 0])
     if not (np.isfinite(spans).all() and (np.diff(begin) >= 0).all()):
-        raise MediaError(f"{path}: its frames have no usable timestamps", hint="encode the file again")
+        raise MediaError(f"{path}: its frames have no usable timestamps", hint="encode the file again", code="no-times")
     return begin, duration
 
 
@@ -118,16 +132,21 @@ def read_image(path: Path) -> Images:
     """(H, W, 3) RGB, turned as its EXIF orientation says, what is transparent on white. Raises MediaError."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    _check_file(path)
+    check_file(path)
     broken = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
     except broken as error:
-        reason = "is no image" if isinstance(error, UnidentifiedImageError) else f"cannot be decoded: {error}"
-        raise MediaError(f"{path}: {reason}", hint=HINT) from error
+        if isinstance(error, UnidentifiedImageError):
+            raise MediaError(f"{path}: is no image", hint=HINT, code="not-media") from error
+        raise MediaError(f"{path}: cannot be decoded: {error}", hint=HINT) from error
     if image.mode.startswith(("I", "F")):
-        raise MediaError(f"{path}: has more than 8 bits a channel (mode {image.mode})", hint="save it as 8-bit RGB")
+        raise MediaError(
+            f"{path}: has more than 8 bits a channel (mode {image.mode})",
+            hint="save it as 8-bit RGB",
+            code="unsupported",
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -162,28 +181,33 @@ def import_decord() -> Any:
     return decord
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Raise MediaError where there is no file with bytes: a pipe or a device may block a decoder for ever."""
     if not path.exists():
-        raise MediaError(f"{path}: no such file", hint="check the path, and the folder that it starts from")
+        raise MediaError(
+            f"{path}: no such file", hint="check the path, and the folder that it starts from", code="missing"
+        )
     if not path.is_file():
-        raise MediaError(f"{path}: is not a regular file", hint="give the path of a video or an image")
+        raise MediaError(
+            f"{path}: is not a regular file", hint="give the path of a video or an image", code="not-a-file"
+        )
     if path.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes)", hint=HINT)
+        raise MediaError(f"{path}: is empty (0 bytes)", hint=HINT, code="empty")
 
 
-def _reason(log: list[str], error: Exception) -> str:
-    """Why it cannot be decoded: FFmpeg's words where they say it, else decord's, without the place in its source."""
+def _reason(log: list[str], error: Exception) -> tuple[str, str]:
+    """Why it cannot be decoded, as a code of MEDIA_REJECTS and in words: FFmpeg's where they say it, else decord's,
+    without the place in its source."""
     first = (str(error) or repr(error)).splitlines()[0]
     said = re.sub(r"\[[\d:]+\] \S+\.cc:\d+: |\[[^]]*\] ?", "", first)
     if "cannot find video stream" in said:
-        return "has no video stream, or is cut off"
+        return "no-video", "has no video stream, or is cut off"
     if isinstance(error, AssertionError):
-        return "has no frames"
+        return "no-frames", "has no frames"
     if log and "ERROR opening" in log[-1]:
-        return f"is no video, or is cut off ({log[0].rsplit(', ', 1)[-1]})"
+        return "not-media", f"is no video, or is cut off ({log[0].rsplit(', ', 1)[-1]})"
     damage = [line for line in log if any(word in line for word in DAMAGE)]
-    return f"cannot be decoded ({damage[0] if damage else said})"
+    return ("damaged", f"cannot be decoded ({damage[0]})") if damage else ("unreadable", f"cannot be decoded ({said})")
 
 
 # FFmpeg tells of damage that it conceals only by lines on the process's stderr, file descriptor 2.

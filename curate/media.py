@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Literal, cast
 
 from curate.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image, read_video
+from curate.probe import Probe, probe
 from schemas.errors import CurateError
 
-Task = tuple[Literal["videos", "check"], str, int]
+Task = tuple[Literal["videos", "check", "probe"], str, int]
 """What is wanted of a file, its path, and the number of frames."""
+Answer = Frames | Probe | MediaError | None
 
 AHEAD = 2
 """Files that are read ahead of the one that is waited for, for each process."""
@@ -45,12 +47,12 @@ class _Worker:
 
 @dataclass
 class _Round:
-    """One call of videos or check: what was asked, and the answers that are not handed out yet."""
+    """One call of videos, check or probe: what was asked, and the answers that are not handed out yet."""
 
     tasks: list[Task]
     given: int = 0
     """Tasks that were given to a process."""
-    answers: dict[int, Frames | MediaError | None] = field(default_factory=dict)
+    answers: dict[int, Answer] = field(default_factory=dict)
     """By place in the tasks."""
 
 
@@ -58,7 +60,8 @@ class MediaReader:
     """Reads videos and images in ``workers`` processes, with a time limit for each file.
 
     A process that hangs past the limit, or dies, is replaced; its file becomes a MediaError; the other files are read.
-    Use it as a context manager. One call of ``videos`` or ``check`` at a time: a new one ends the one before it.
+    Use it as a context manager. One call of ``videos``, ``check`` or ``probe`` at a time: a new one ends the one
+    before it.
     """
 
     def __init__(self, *, workers: int, timeout: float = 30.0) -> None:
@@ -96,7 +99,11 @@ class MediaReader:
         """
         return cast("Iterator[MediaError | None]", self._answers([("check", str(path), count) for path in paths]))
 
-    def _answers(self, tasks: list[Task]) -> Iterator[Frames | MediaError | None]:
+    def probe(self, paths: Sequence[Path]) -> Iterator[Probe | MediaError]:
+        """What each file is (curate.probe), or what is wrong with it, in the order of paths."""
+        return cast("Iterator[Probe | MediaError]", self._answers([("probe", str(path), 0) for path in paths]))
+
+    def _answers(self, tasks: list[Task]) -> Iterator[Answer]:
         """The answer to each task, in their order. Raises RuntimeError where another call has begun meanwhile."""
         mine = self._round = _Round(tasks)
         for worker in [worker for worker in self._workers if worker.place is not None]:
@@ -133,13 +140,13 @@ class MediaReader:
             if worker.pipe in ready:
                 self._take(worker)
             elif worker.deadline <= time.monotonic():
-                self._lose(worker, f"is not decoded after {self.timeout:g} seconds")
+                self._lose(worker, f"is not decoded after {self.timeout:g} seconds", "timeout")
 
     def _take(self, worker: _Worker) -> None:
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
-            self._lose(worker, f"the process that decoded it died (exit code {worker.process.wait()})")
+            self._lose(worker, f"the process that decoded it died (exit code {worker.process.wait()})", "crashed")
             return
         if worker.place is None:
             self._stillborn = 0
@@ -147,7 +154,7 @@ class MediaReader:
             self._round.answers[worker.place] = answer
         worker.begun, worker.place = True, None
 
-    def _lose(self, worker: _Worker, reason: str) -> None:
+    def _lose(self, worker: _Worker, reason: str, code: str) -> None:
         """Replace a process; the file that it was reading, if it was, becomes an error."""
         if not worker.begun:
             self._stillborn += 1
@@ -161,7 +168,7 @@ class MediaReader:
             )
         place = cast("int", worker.place)
         path = self._round.tasks[place][1]
-        self._round.answers[place] = MediaError(f"{path}: {reason}", hint=HINT)
+        self._round.answers[place] = MediaError(f"{path}: {reason}", hint=HINT, code=code)
         self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
@@ -202,9 +209,11 @@ def serve(descriptor: int) -> None:
             pipe.send(_answer(task))
 
 
-def _answer(task: Task) -> Frames | MediaError | None:
+def _answer(task: Task) -> Answer:
     job, path, count = task[0], Path(task[1]), task[2]
     try:
+        if job == "probe":
+            return probe(path)
         if job == "check" and path.suffix.lower() in IMAGE_SUFFIXES:
             read_image(path)
             return None

@@ -5,6 +5,7 @@ from pipelines.comparison import compare
 from pipelines.denoising import denoise
 from pipelines.exporting import export
 from pipelines.ingestion import ingest
+from pipelines.media import probe_files, probe_media
 from pipelines.recipe import load_recipe, run
 from pipelines.simulation import simulate
 from pipelines.status import status
@@ -16,6 +17,8 @@ __all__ = [
     "export",
     "ingest",
     "load_recipe",
+    "probe_files",
+    "probe_media",
     "run",
     "simulate",
     "status",

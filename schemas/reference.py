@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from schemas.items import ITEM_COLUMNS, JSONL_KEYS
+from schemas.media import MEDIA_REJECTS
 from schemas.tables import TABLES
 from schemas.votes import (
     BOTH_BAD_WORDS,
@@ -37,6 +38,9 @@ def reference() -> str:
         "\n## Why a row is rejected\n",
         "| reason | meaning |\n|---|---|",
         *(f"| `{reason}` | {meaning} |" for reason, meaning in REJECT_REASONS.items()),
+        "\n## Why a video or an image is refused\n",
+        "| status | meaning |\n|---|---|",
+        *(f"| `{code}` | {meaning} |" for code, meaning in MEDIA_REJECTS.items()),
         "\n## Tables of a store\n",
     ]
     for table, columns in TABLES.items():

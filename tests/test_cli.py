@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, PACKAGES, run
+from cli.main import COMMANDS, GROUPS, PACKAGES, run
 from cli.reference import reference
 from schemas.reference import reference as data_reference
 
@@ -42,9 +42,10 @@ def test_the_data_reference_is_that_of_the_contracts() -> None:
 
 
 def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in COMMANDS:
-        assert run([command.__name__, "--help"]) == 0
-        assert f"curate {command.__name__}" in capsys.readouterr().out.split("Example:")[1]
+    names = [command.__name__ for command in COMMANDS]
+    for name in names + [f"{group} {command.__name__}" for group, members in GROUPS.items() for command in members]:
+        assert run([*name.split(), "--help"]) == 0
+        assert f"curate {name}" in capsys.readouterr().out.split("Example:")[1]
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -10,17 +10,13 @@ from schemas.tables import TABLES
 
 
 def _create_tables(con: duckdb.DuckDBPyConnection) -> None:
-    for table, columns in TABLES.items():
-        con.execute(f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
-
-
-def _create_new_tables(con: duckdb.DuckDBPyConnection) -> None:
-    """Those that a store made by an earlier curate lacks: published."""
+    """Every table that the store lacks: all of them in a new one, in an older one those that came since."""
     for table, columns in TABLES.items():
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_new_tables)
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_tables)
+"""1: all tables; 2: media, published."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

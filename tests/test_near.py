@@ -1,0 +1,154 @@
+"""Perceptual hashes and near-duplicates: a copy is near, another video is not, and black frames say nothing."""
+
+from __future__ import annotations
+
+import io
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.clips import draw_clip, write_clip
+from curate.near import NEAR, distance, near_videos
+from curate.phash import frame_hashes
+from curate.probe import probe
+from curate.scenes import draw_scenes
+
+Images = npt.NDArray[np.uint8]
+
+
+def texture(seed: int, height: int = 90, width: int = 120) -> Images:
+    """(1, H, W, 3) a picture of large waves of all colours."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))[None]
+
+
+def hashed(images: Images) -> list[int]:
+    return frame_hashes(images).tolist()
+
+
+def jpeg(images: Images, quality: int) -> Images:
+    memory = io.BytesIO()
+    Image.fromarray(images[0]).save(memory, "JPEG", quality=quality)
+    return np.asarray(Image.open(memory))[None]
+
+
+# The hash
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 90)])
+def test_a_flat_frame_has_no_bits(colour: tuple[int, int, int]) -> None:
+    assert hashed(np.full((1, 72, 128, 3), colour, dtype=np.uint8)) == [0]
+
+
+def test_no_wave_is_both_above_and_below_zero() -> None:
+    for hash_ in hashed(np.concatenate([texture(seed) for seed in range(20)])):
+        assert hash_ >> 32 & hash_ & 0xFFFFFFFF == 0
+        assert hash_.bit_count() > 16
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_picture_encoded_scaled_or_lit_anew_stays_near(seed: int) -> None:
+    images = texture(seed)
+    copies = {
+        "jpeg": jpeg(images, 30),
+        "large": np.asarray(Image.fromarray(images[0]).resize((640, 480)))[None],
+        "small": np.asarray(Image.fromarray(images[0]).resize((48, 36)))[None],
+        "bright": (images * 0.8 + 40).astype(np.uint8),
+        "cropped": images[:, 2:-2, 2:-2],
+    }
+    apart = {name: distance(hashed(images), hashed(copy)) for name, copy in copies.items()}
+    assert max(apart.values()) <= NEAR, apart
+    assert min(distance(hashed(images), hashed(texture(other))) for other in range(50, 80)) > NEAR
+
+
+def test_pictures_that_differ_in_colour_alone_are_apart() -> None:
+    left_red, left_blue = np.full((2, 1, 64, 64, 3), 20, dtype=np.uint8)
+    left_red[:, 8:56, 4:28], left_red[:, 8:56, 36:60] = (250, 0, 0), (0, 128, 0)  # equally bright, almost
+    left_blue[:, 8:56, 4:28], left_blue[:, 8:56, 36:60] = (0, 128, 0), (250, 0, 0)
+    assert distance(hashed(left_red), hashed(left_blue)) > NEAR
+
+
+def test_video_files_encoded_twice_are_near_and_others_are_not(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("clips")
+    scenes = draw_scenes(np.random.default_rng(3), 6)
+    phashes = []
+    for video in range(6):
+        frames = draw_clip(scenes, video)
+        write_clip(folder / f"{video}.mp4", frames)
+        dim = np.asarray([Image.fromarray(x).resize((96, 96)) for x in (frames * 0.8).astype(np.uint8)])
+        write_clip(folder / f"{video}-copy.mp4", dim)
+        phashes += [probe(folder / f"{video}.mp4").phash, probe(folder / f"{video}-copy.mp4").phash]
+    found = near_videos(phashes)
+    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(2 * v, 2 * v + 1) for v in range(6)]
+
+
+# The pairs
+
+BLACK = 0
+PICTURES = [int(x) for x in frame_hashes(np.concatenate([texture(seed) for seed in range(8)]))]
+
+
+def test_videos_that_share_only_black_frames_are_apart() -> None:
+    one, other = [BLACK] * 6 + PICTURES[0:2], [BLACK] * 6 + PICTURES[2:4]
+    assert near_videos([one, other, [BLACK] * 8, [BLACK] * 8]).left.size == 0
+    assert near_videos([one, list(one)]).distance.tolist() == [0.0]
+
+
+def test_a_black_frame_beside_a_picture_speaks_against() -> None:
+    whole = PICTURES
+    assert distance(whole, [BLACK] * 4 + whole[4:]) > NEAR
+
+
+def test_few_bits_are_no_evidence() -> None:
+    assert near_videos([[0b111], [0b111]]).left.size == 0
+    assert near_videos([[0b111], [0b111]], least_bits=3).left.size == 1
+
+
+def test_videos_images_and_what_has_no_hashes_are_not_compared_with_each_other() -> None:
+    found = near_videos([PICTURES, PICTURES[:1], [], PICTURES, PICTURES[:1], []], least_bits=1)
+    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(0, 3), (1, 4)]
+
+
+def test_others_are_compared_with_all() -> None:
+    found = near_videos([PICTURES[:4], PICTURES[4:]], [PICTURES[4:], PICTURES[:4], PICTURES[4:]])
+    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(0, 1), (1, 0), (1, 2)]
+
+
+def test_nothing_has_no_pairs() -> None:
+    assert near_videos([]).distance.size == 0
+    assert near_videos([PICTURES], []).distance.size == 0
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 40),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]),
+)
+def test_the_pairs_are_those_of_the_plain_loop(seed: int, count: int, frames: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    few = rng.integers(0, 2**64, (4, frames), dtype=np.uint64, endpoint=False)  # a few videos, and noisy copies
+    noise = np.bitwise_and.reduce(rng.integers(0, 2**64, (4, count, frames), dtype=np.uint64, endpoint=False))
+    phashes = (few[rng.integers(0, 4, count)] ^ noise * rng.integers(0, 2, (count, 1), dtype=np.uint64)).tolist()
+    slow = [(i, j) for i, j in combinations(range(count), 2) if distance(phashes[i], phashes[j]) <= threshold + 1e-12]
+    found = near_videos(phashes, threshold=threshold, least_bits=1)
+    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == slow
+    exact = [distance(phashes[i], phashes[j]) for i, j in slow]
+    assert found.distance == pytest.approx(exact)
+
+
+def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    hashes = rng.integers(0, 2**64, (50, 8), dtype=np.uint64)
+    phashes = np.concatenate([hashes, hashes[::-1]]).tolist()
+    whole = near_videos(phashes)
+    monkeypatch.setattr("curate.near.BLOCK", 7)
+    parts = near_videos(phashes)
+    assert whole.left.tolist() == parts.left.tolist() == list(range(50))
+    assert whole.right.tolist() == parts.right.tolist() == list(range(99, 49, -1))
