@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from cli import annotators, denoise, evaluate, export, ingest, plan, serve, simulate, status, train, validate
+from cli import annotators, denoise, evaluate, export, ingest, plan, report, serve, simulate, status, train, validate
 from schemas.errors import CurateError, UsageError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ COMMANDS = (
     annotators.annotators,
     plan.plan,
     export.export,
+    report.report,
     simulate.simulate,
     simulate.compare,
     validate.validate,
