@@ -148,7 +148,7 @@ def _funnel(
     return (
         votes_block(sums, reasons, counts["votes"], told),
         prompts_block(counts["prompts"], status, prompts_outside(store, run_id)),
-        *(export_block(run["step"], run["run_id"], run["report"]) for run in exports),
+        *(export_block(run["step"], run["run_id"], run["report"], len(facts)) for run in exports),
     )
 
 

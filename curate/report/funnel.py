@@ -23,20 +23,22 @@ class Stage:
     count: int
     left_out: tuple[tuple[str, int], ...] = ()
     """(why, how many), those of none left away."""
+    whole: int = 0
+    """What the stage is a share of; 0: of the first stage of its block."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Stages of one kind of thing, counted from the first; bars are shares of the largest."""
+    """The stages of one step, in order."""
 
     title: str
-    unit: str
     stages: tuple[Stage, ...]
     note: str = ""
 
-    @property
-    def most(self) -> int:
-        return max((stage.count for stage in self.stages), default=0)
+    def share(self, stage: Stage) -> float:
+        """What is left of what the stage is a share of, 0 to 1; more pairs than rows count as 1."""
+        whole = stage.whole or self.stages[0].count
+        return min(stage.count / whole, 1.0) if whole else 0.0
 
 
 def votes_block(ingested: Mapping[str, int], reasons: Mapping[str, int], now: int, run: Mapping[str, Any]) -> Block:
@@ -58,7 +60,7 @@ def votes_block(ingested: Mapping[str, int], reasons: Mapping[str, int], now: in
         why = [("of likely spammers", spam), ("came after this run, or both_bad that it dropped", rest)]
         stages.append(Stage("votes that the run read", used, _some(why)))
     note = "A ranking of K responses is one row and K (K − 1) / 2 pairwise votes." if wise else ""
-    return Block("Votes", "rows and votes", tuple(stages), note)
+    return Block("Votes", tuple(stages), note)
 
 
 def prompts_block(stored: int, status: Mapping[str, int], outside: int) -> Block:
@@ -67,7 +69,6 @@ def prompts_block(stored: int, status: Mapping[str, int], outside: int) -> Block
     drops = [(STATUS.get(name, name), count) for name, count in sorted(status.items()) if name != "ranked"]
     return Block(
         "Prompts",
-        "prompts",
         (
             Stage("in the store", stored),
             Stage("looked at by the run", looked, _some([("not in the run", outside)])),
@@ -76,21 +77,24 @@ def prompts_block(stored: int, status: Mapping[str, int], outside: int) -> Block
     )
 
 
-def export_block(step: str, run_id: str, report: Mapping[str, Any]) -> Block:
-    """One export: candidates, eligible sets and items of each config, and all that was left out."""
+def export_block(step: str, run_id: str, report: Mapping[str, Any], prompts: int) -> Block:
+    """One export: prompts of the run, prompts with an item, and sets, eligible ones and items of each config.
+
+    prompts: those that the run looked at.
+    """
     kind = report.get("kind", step)
-    stages = []
+    left_out = _some(sorted(report.get("left_out", {}).items()))
+    stages = [Stage("prompts of the run", prompts), Stage("prompts with an item", report.get("prompts", 0), left_out)]
     for name, items in report.get("items", {}).items():
         candidates, eligible = (report.get(key, {}).get(name) for key in ("candidates", "eligible"))
         if candidates is not None:
-            stages.append(Stage(f"{name}: sets considered", candidates))
+            stages.append(Stage(f"{name}: sets considered", candidates, whole=candidates))
         if eligible is not None:
             below = (candidates or eligible) - eligible
-            stages.append(Stage(f"{name}: certain enough", eligible, _some([("below min_confidence", below)])))
-        stages.append(Stage(f"{name}: items", items))
-    left_out = _some(sorted(report.get("left_out", {}).items()))
-    stages.append(Stage("prompts with an item", report.get("prompts", 0), left_out))
-    return Block(f"Export: {kind}", "sets, items and prompts", tuple(stages), f"Run {run_id}.")
+            drops = _some([("below min_confidence", below)])
+            stages.append(Stage(f"{name}: certain enough", eligible, drops, whole=candidates or 0))
+        stages.append(Stage(f"{name}: items drawn", items, whole=candidates or 0))
+    return Block(f"Export: {kind}", tuple(stages), f"Run {run_id}.")
 
 
 def _some(drops: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

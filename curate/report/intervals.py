@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from curate.report.svg import element
 
-WIDTH, MARGIN = 190.0, 8.0
+WIDTH, MARGIN = 150.0, 10.0
 """Of a line, in its own units; all lines of a column share their scale."""
 
 

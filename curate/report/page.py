@@ -24,8 +24,8 @@ from curate.report.view import ReportView
 
 GENERATOR = "curate report"
 """What the page says it was made by; by this a report may be replaced by a newer one."""
-PEOPLE = 200
-"""Annotators that the table holds at most, the worst first."""
+FIRST, PEOPLE = 20, 200
+"""Annotators that are seen at once, the worst first, and those that the page holds at most."""
 SECTIONS = (
     ("funnel", "Funnel"),
     ("models", "Models"),
@@ -93,7 +93,9 @@ def render(
         "strengths": board.strengths,
         "model_ranks": board.ranks,
         **(maps(view.models) if view.models else {}),
-        "shown_people": view.people.annotators[:PEOPLE],
+        "first_people": view.people.annotators[:FIRST],
+        "more_people": view.people.annotators[FIRST:PEOPLE],
+        "known": {name for row in view.people.annotators for name, value in row if value is not None},
         "left_people": max(len(view.people.annotators) - PEOPLE, 0),
         "recommended": _recommended(view),
         **side_part(view.sides),

@@ -11,6 +11,8 @@ from curate.report.svg import element, picture
 
 WIDTHS = 4
 """Widths that an arc may have; those of one width are one path, which keeps a page small."""
+DENSE = 80
+"""Arcs from which all are drawn thinner."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def preference_graph(nodes: Sequence[Node], arcs: Sequence[Arc], *, label: str) 
     radius = min(12.0, step / 2 - 2)
     width = max(step * count + 20, 220.0)
     left = (width - step * (count - 1)) / 2
-    height = 40 + min(130.0, 9.0 * count)
+    height = 40 + min(150.0, 9.0 * count)
     line = height + 4
     most = max((arc.weight for arc in arcs), default=1.0)
     paths: dict[tuple[str, int], list[str]] = {}
@@ -72,7 +74,9 @@ def preference_graph(nodes: Sequence[Node], arcs: Sequence[Arc], *, label: str) 
         circle = element("circle", cx=x, cy=line, r=radius, class_="node")
         number = element("text", str(node.rank), x=x, y=line + 3.8, text_anchor="middle", class_="t")
         parts.append(element("g", element("title", f"rank {node.rank}: {node.name}"), circle, number))
-    return picture(width, 2 * line, *parts, label=label)
+    parts.append(element("text", "against the order", x=4, y=12, class_="label"))
+    parts.append(element("text", "with the order", x=4, y=2 * line - 4, class_="label"))
+    return picture(width, 2 * line, *parts, label=label, class_="chart dense" if len(arcs) > DENSE else "chart")
 
 
 def _kind(nodes: Sequence[Node], arc: Arc) -> str:
