@@ -24,7 +24,10 @@ def report(
     show: Annotated[
         int,
         typer.Option(
-            "--show", min=0, help="Without --prompts: how many, the doubtful, the certain and some by chance.", metavar="N"
+            "--show",
+            min=0,
+            help="Without --prompts: how many, the doubtful, the certain and some by chance.",
+            metavar="N",
         ),
     ] = 12,
     seed: Annotated[int, typer.Option("--seed", help="Of those by chance.", metavar="N")] = 0,

@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all: made under a hidden name, a manifest written last, then renamed."""
+"""Folders and files that appear whole or not at all: made under a hidden name, then renamed; a manifest comes last."""
 
 from __future__ import annotations
 

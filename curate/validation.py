@@ -194,7 +194,7 @@ def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Int) -> tu
     """The reliability diagram: votes sorted by the chance given to the likelier response, in BINS of equal weight.
 
     Each vote is seen from the side of the response held to be better, so that chances are 0.5 and above; where neither
-    is, half of it was chosen. cluster: (S,) votes of one are not independent. Bins that nothing falls into are left out.
+    is, half of it was chosen. cluster: (S,) votes of one are not independent. Empty bins are left out.
     """
     chance = expit(np.abs(odds))
     chosen = np.where(odds == 0, 0.5, (odds > 0) == left)

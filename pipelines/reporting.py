@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.publish import publish_file
-from curate.report.choosing import Chosen, choose_prompts, given_prompts
+from curate.report.choosing import choose_prompts, given_prompts
 from curate.report.contradiction import by_prompt, judged_pairs
 from curate.report.funnel import KEPT, Block, export_block, prompts_block, votes_block
 from curate.report.models import Models, models_of

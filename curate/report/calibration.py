@@ -41,9 +41,7 @@ def reliability_diagram(bins: Sequence[CalibrationBin], *, errors: float, label:
         parts.append(element("line", x1=at, x2=at, y1=top, y2=bottom, class_="whisker"))
         parts.append(element("circle", element("title", said), cx=at, cy=y(bin_.share), r=4, class_="dot"))
     parts.append(
-        element(
-            "text", "chance given to the likelier response", x=LEFT + SIZE / 2, y=TOP + SIZE + 35, **_MIDDLE
-        )
+        element("text", "chance given to the likelier response", x=LEFT + SIZE / 2, y=TOP + SIZE + 35, **_MIDDLE)
     )
     turned = f"translate(11 {TOP + SIZE / 2:g}) rotate(-90)"
     parts.append(element("text", "share of votes for it", transform=turned, **_MIDDLE))

@@ -32,8 +32,8 @@ class Leaderboard:
     """The drawn columns of the leaderboard, a chart for each model."""
 
     by_strength: bool = False
-    strength_axis: Markup = Markup()
-    rank_axis: Markup = Markup()
+    strength_axis: Markup | None = None
+    rank_axis: Markup | None = None
     strengths: tuple[Markup, ...] = ()
     ranks: tuple[Markup, ...] = ()
 

@@ -36,7 +36,8 @@ def judged_pairs(pairs: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_prompt(judged: pl.DataFrame) -> pl.DataFrame:
-    """prompt_id, against, compared (weight on pairs that the run compares) and contradicted, their ratio; ranked ones."""
+    """Of ranked prompts: prompt_id, against, compared (weight on pairs that the run compares) and contradicted, their
+    ratio."""
     compared = judged.filter(pl.col("against").is_not_null())
     return (
         compared.group_by("prompt_id")

@@ -49,16 +49,17 @@ def heatmap(
         parts.append(element("text", _full(names[i]), name, transform=turned, class_="label"))
     steps = _steps(values, scale)
     for i, j in np.ndindex(values.shape):
+        value = float(values[i, j])
         x, y = left + j * width, top + i * height
         size: dict[str, Any] = {"x": x, "y": y, "width": width - 1, "height": height - 1}
-        if np.isnan(values[i, j]):
+        if np.isnan(value):
             parts.append(element("rect", **size, class_="na"))
             continue
         colour = f"{scale[0]}{steps[i, j]}"
         parts.append(element("rect", element("title", title(i, j)), **size, class_=colour))
         if len(names) <= WITH_TEXT:
             at = {"x": x + (width - 1) / 2, "y": y + height / 2 + 3.5}
-            parts.append(element("text", cell(values[i, j]), **at, text_anchor="middle", class_=f"t {colour}t"))
+            parts.append(element("text", cell(value), **at, text_anchor="middle", class_=f"t {colour}t"))
     right = 8 + 0.5 * top  # the last column's label leans over
     return picture(left + len(names) * width + right, top + len(names) * height + 4, *parts, label=label)
 

@@ -124,7 +124,7 @@ def _table(full: pl.DataFrame, number: pl.DataFrame, column: str) -> Float:
 
 
 def _against(placed: pl.DataFrame, pairs: pl.DataFrame, number: pl.DataFrame) -> tuple[Float, Float, Float]:
-    """(P, M) weight that each model won in each prompt, (P, M) weight of its pairs, (M, M) weight won by row of column."""
+    """(P, M) weight that each model won in each prompt, (P, M) weight of its pairs, (M, M) what row won from column."""
     model = placed.join(number, on="model").select("prompt_id", "response_id", "number")
     prompts = pairs["prompt_id"].unique().sort()
     found = pairs
@@ -155,7 +155,7 @@ def _mean(values: Float, variance: Float) -> Estimate | None:
     if count < 2:
         return Estimate(mean, mean, mean, known=False)
     spread = float(values[known].var(ddof=1))
-    return _around(mean, _widening(spread, variance[known]) * np.sqrt(spread / count), count)
+    return _around(mean, _widening(spread, variance[known]) * float(np.sqrt(spread / count)), count)
 
 
 def _widening(spread: float, variance: Float) -> float:
@@ -173,14 +173,15 @@ def _ratio(won: Float, weight: Float) -> Estimate | None:
     if count < 2:
         return Estimate(rate, rate, rate, known=False)
     deviation = won[voted] - rate * weight[voted]
-    estimate = _around(rate, np.sqrt(count / (count - 1) * (deviation @ deviation)) / total, count)
+    error = float(np.sqrt(count / (count - 1) * (deviation @ deviation))) / total
+    estimate = _around(rate, error, count)
     return Estimate(rate, max(estimate.low, 0.0), min(estimate.high, 1.0))
 
 
 def _around(value: float, error: float, count: int) -> Estimate:
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * float(error)
+    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
     return Estimate(value, value - reach, value + reach)
 
 

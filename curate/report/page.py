@@ -47,6 +47,8 @@ class DrawnPrompt:
     """Of the ranks; None where nothing is ranked."""
     intervals: tuple[Markup, ...]
     """One for each response; empty for those that are not ranked."""
+    answers: bool
+    """Whether any response's text is known."""
     parts: int
     """Components, where there are several; else 0."""
     picture: str | None
@@ -81,7 +83,7 @@ def render(
         "view": view,
         "title": title,
         "generator": GENERATOR,
-        "css": Markup(css),  # noqa: S704 (a file of ours)
+        "css": Markup(css),
         "sections": SECTIONS,
         "figures": _figures(view),
         "notes": _notes(view),
@@ -162,7 +164,8 @@ def _drawn(view: ReportView, k: int, picture: bytes | None) -> DrawnPrompt:
     axis, intervals = rank_column(prompt.responses)
     parts = {response.component for response in prompt.ranked}
     graph = preference_graph(prompt.nodes(), arcs, label=_graph_label(prompt)) if len(prompt.ranked) > 1 else None
-    return DrawnPrompt(graph, axis, intervals, len(parts) if len(parts) > 1 else 0, _uri(picture))
+    answers = any(response.text for response in prompt.responses)
+    return DrawnPrompt(graph, axis, intervals, answers, len(parts) if len(parts) > 1 else 0, _uri(picture))
 
 
 def _graph_label(prompt: ShownPrompt) -> str:

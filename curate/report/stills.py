@@ -56,7 +56,7 @@ def strip(images: Images) -> bytes:
     room = (WIDEST - (count - 1) * GAP) / count
     scale = min(HEIGHT / height if count > 1 else 2 * HEIGHT / height, room / width, 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new("RGB", (count * size[0] + (count - 1) * GAP, size[1]), "white")
+    canvas = Image.new("RGB", (count * size[0] + (count - 1) * GAP, size[1]), "#808890")
     for k, frame in enumerate(images):
         canvas.paste(Image.fromarray(np.ascontiguousarray(frame)).resize(size), (k * (size[0] + GAP), 0))
     with io.BytesIO() as file:

@@ -17,7 +17,7 @@ def element(name: str, *children: str | Markup, **attributes: str | float) -> Ma
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _plain(value)) for key, value in attributes.items()
     )
     inside = Markup("").join(escape(child) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), pairs, inside)  # noqa: S704 (name is ours)
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), pairs, inside)
 
 
 def picture(width: float, height: float, *children: Markup, label: str, class_: str = "chart") -> Markup:
@@ -44,7 +44,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.75)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(k * step, 12) + 0.0 for k in range(first, last + 1)]
 

@@ -87,8 +87,10 @@ def ingested(store: Store) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """step, run_id and report of the runs that read a denoise run (exports, releases), in the order asked for."""
-    rows = store.frame("SELECT step, run_id, inputs::VARCHAR AS inputs, report::VARCHAR AS report FROM runs ORDER BY seq")
+    """The runs that read a denoise run (exports, releases) in the order asked for: step, run_id and report."""
+    rows = store.frame(
+        "SELECT step, run_id, inputs::VARCHAR AS inputs, report::VARCHAR AS report FROM runs ORDER BY seq"
+    )
     return [
         {"step": row["step"], "run_id": row["run_id"], "report": json.loads(row["report"])}
         for row in rows.to_dicts()
