@@ -17,7 +17,7 @@ STEP = 0.02
 def histogram(shares: Sequence[float], *, axis: str, label: str) -> Markup:
     """Bars of how many of the shares, 0 to 1, lie in each step of two in a hundred. axis: what is shared."""
     values = np.asarray(shares, dtype=np.float64)
-    bins = max(10, int(np.ceil((values.max(initial=0) + 1e-9) / STEP)))
+    bins = max(10, int(np.ceil(values.max(initial=0) / STEP - 1e-9)))
     counts = np.bincount(np.minimum((values / STEP + 1e-9).astype(np.int64), bins - 1), minlength=bins)
     most, bar = max(int(counts.max()), 1), WIDTH / bins
     parts = []

@@ -75,7 +75,7 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(n=_whole, pct=_percent, num=_number, weight=_weight, short=_short)
+    environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number, weight=_weight, short=_short)
     assert environment.loader is not None
     css, _, _ = environment.loader.get_source(environment, "page.css")
     board = leaderboard(view.models) if view.models else Leaderboard()
@@ -138,12 +138,12 @@ def _notes(view: ReportView) -> list[str]:
     notes = []
     if view.source.newer_votes:
         notes.append(
-            f"{_whole(view.source.newer_votes)} votes came after this run and are not in its rankings: curate denoise "
-            "takes them in. Only the figures on annotators and sides count them."
+            f"{_many(view.source.newer_votes, 'vote')} came after this run and {'is' if view.source.newer_votes == 1 else 'are'} "
+            "not in its rankings: curate denoise takes newer votes in. The figures on annotators and sides count them."
         )
     if view.run and view.run.left_out:
         notes.append(
-            f"The run left out {_whole(view.run.left_out)} votes of {_whole(view.run.spammers)} likely spammers; what "
+            f"The run left out {_many(view.run.left_out, 'vote')} of {_many(view.run.spammers, 'likely spammer')}; what "
             "this page counts pair by pair has them all."
         )
     if view.run is None:
@@ -182,6 +182,11 @@ def _uri(picture: bytes | None) -> str | None:
 
 def _whole(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def _many(count: int, noun: str) -> str:
+    """ "1 vote", "1,234 votes"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
