@@ -6,6 +6,7 @@ from pipelines.denoising import denoise
 from pipelines.exporting import export
 from pipelines.ingestion import ingest
 from pipelines.recipe import load_recipe, run
+from pipelines.reporting import report
 from pipelines.simulation import simulate
 from pipelines.status import status
 
@@ -16,6 +17,7 @@ __all__ = [
     "export",
     "ingest",
     "load_recipe",
+    "report",
     "run",
     "simulate",
     "status",

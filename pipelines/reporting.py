@@ -235,10 +235,10 @@ def _validation(path: Path) -> ValidationReport:
     try:
         return ValidationReport.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise CurateError(f"{path}: no such file", hint="make it: curate validate --json > " + str(path)) from error
+        raise CurateError(f"{path}: no such file", hint="make one: curate validate --json > validation.json") from error
     except ValidationError as error:
         raise CurateError(
-            f"{path}: not what curate validate says", hint="make it: curate validate --json > " + str(path)
+            f"{path}: not what curate validate says", hint="make one: curate validate --json > validation.json"
         ) from error
 
 

@@ -123,7 +123,7 @@ def side_part(sides: Sides) -> dict[str, Any]:
         words = "That does not tell it from one half."
     return {
         "side_words": words,
-        "side_axis": axis([(value, f"{value:.0%}") for value in ticks(*domain, 4)], domain=domain),
+        "side_axis": axis([(value, f"{value:.0%}") for value in ticks(*domain, 2)], domain=domain),
         "side_interval": interval(share.value, share.low, share.high, domain=domain, mark=0.5),
     }
 

@@ -138,13 +138,13 @@ def _notes(view: ReportView) -> list[str]:
     notes = []
     if view.source.newer_votes:
         notes.append(
-            f"{_many(view.source.newer_votes, 'vote')} came after this run and {'is' if view.source.newer_votes == 1 else 'are'} "
-            "not in its rankings: curate denoise takes newer votes in. The figures on annotators and sides count them."
+            f"{_many(view.source.newer_votes, 'vote')} came after this run, which ranks without: curate denoise takes "
+            "newer votes in. The figures on annotators and sides count them."
         )
     if view.run and view.run.left_out:
         notes.append(
-            f"The run left out {_many(view.run.left_out, 'vote')} of {_many(view.run.spammers, 'likely spammer')}; what "
-            "this page counts pair by pair has them all."
+            f"The run left out {_many(view.run.left_out, 'vote')} of {_many(view.run.spammers, 'likely spammer')}; "
+            "what this page counts pair by pair has them all."
         )
     if view.run is None:
         notes.append("What the run wrote down is not readable by this version; rank anew for all figures.")
