@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: built under a hidden name, its manifest written last, then renamed."""
+"""Folders and files that appear whole or not at all: made under a hidden name, then renamed; a manifest comes last."""
 
 from __future__ import annotations
 
@@ -47,6 +47,23 @@ def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[
         _sync(out.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def publish_file(out: Path, content: bytes) -> None:
+    """Write one file, which appears whole or not at all, and replaces what was there. Raises CurateError."""
+    out = out.resolve()
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.write_bytes(content)
+            _sync(fresh)
+            fresh.replace(out)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise CurateError(f"{out}: {error.strerror}", hint="choose another --out") from error
+    _sync(out.parent)
 
 
 def finished(out: Path) -> Manifest | None:

@@ -25,10 +25,10 @@ from curate.rankers.joint_columns import group_share
 from curate.rankers.result import TIE_DECIMALS
 from curate.votes import LEFT, RIGHT, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
-from schemas.validation import HoldOut, MethodScore
+from schemas.validation import CalibrationBin, HoldOut, MethodScore
 
 BINS = 10
-"""Of the calibration error."""
+"""Of the calibration error, and of the reliability diagram."""
 LEVEL = 0.05
 """Two methods are told apart where a difference as large has less than this chance between equals."""
 
@@ -155,6 +155,7 @@ def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
             behind=behind,
             behind_se=behind_se,
             told_apart=None if name == order[0] else apart,
+            calibration=calibration_bins(held.odds[name], held.left, held.weight, cluster),
         )
 
     return tuple(score(name) for name in order)
@@ -187,6 +188,27 @@ def calibration_error(odds: Float, left: Bool, weight: Float) -> float:
     place = (np.cumsum(w) - w / 2) / w.sum()  # in (0, 1)
     surplus = np.bincount((place * BINS).astype(np.int64), weights=w * (expit(odds[order]) - left[order]))
     return float(np.abs(surplus).sum() / w.sum())
+
+
+def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Int) -> tuple[CalibrationBin, ...]:
+    """The reliability diagram: votes sorted by the chance given to the likelier response, in BINS of equal weight.
+
+    Each vote is seen from the side of the response held to be better, so that chances are 0.5 and above; where neither
+    is, half of it was chosen. cluster: (S,) votes of one are not independent. Empty bins are left out.
+    """
+    chance = expit(np.abs(odds))
+    chosen = np.where(odds == 0, 0.5, (odds > 0) == left)
+    order = np.argsort(chance, kind="stable")
+    place = np.empty(len(odds))
+    place[order] = (np.cumsum(weight[order]) - weight[order] / 2) / weight.sum()  # in (0, 1)
+    bins = (place * BINS).astype(np.int64)
+    found = []
+    for number in np.unique(bins):
+        mine = bins == number
+        share, error = mean_and_error(chosen[mine], weight[mine], cluster[mine])
+        mean = float(np.average(chance[mine], weights=weight[mine]))
+        found.append(CalibrationBin(chance=mean, share=share, share_se=error, votes=int(mine.sum())))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pipelines.exporting import export
 from pipelines.ingestion import ingest
 from pipelines.media import probe_files, probe_media
 from pipelines.recipe import load_recipe, run
+from pipelines.reporting import report
 from pipelines.simulation import simulate
 from pipelines.status import status
 
@@ -19,6 +20,7 @@ __all__ = [
     "load_recipe",
     "probe_files",
     "probe_media",
+    "report",
     "run",
     "simulate",
     "status",

@@ -178,6 +178,22 @@ class ExportReport(Document):
     """Votes in the store that came after the denoise run and are not in what was exported."""
 
 
+class PageReport(Document):
+    """One HTML report on a denoise run."""
+
+    out: str
+    run: str
+    bytes: int
+    shown: tuple[tuple[str, str], ...]
+    """(prompt, why it is shown), in the order of the page."""
+    pictures: int
+    """Prompts that are shown with a picture."""
+    no_picture: dict[str, str]
+    """Video -> why no frames of it are shown."""
+    missing: tuple[str, ...]
+    """What the page could not say, each with what would let it."""
+
+
 class SimulateReport(Document):
     """One simulated world."""
 

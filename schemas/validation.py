@@ -14,6 +14,18 @@ SplitBy = Literal["annotator", "vote"]
 """What no half shares with the other: annotators, or only votes."""
 
 
+class CalibrationBin(Document):
+    """Held-out votes to which a method gave about the same chance; every bin holds about as many."""
+
+    chance: float
+    """Mean chance given to the response that the method holds to be better, 0.5 to 1."""
+    share: float
+    """Share of the votes that chose it; where both are held equal, half a vote."""
+    share_se: float | None
+    """Its standard error; None where there is only one cluster."""
+    votes: int
+
+
 class MethodScore(Document):
     """One method on the held-out votes. Standard errors are None where there is only one cluster."""
 
@@ -35,6 +47,8 @@ class MethodScore(Document):
     told_apart: bool | None
     """Whether the difference to the best is significant at 5% (t-test, clusters − 1 degrees of freedom); None for the
     best itself and where there is only one cluster."""
+    calibration: tuple[CalibrationBin, ...] = ()
+    """The reliability diagram, the least certain votes first; empty in reports of versions that did not draw it up."""
 
 
 class MethodReliability(Document):

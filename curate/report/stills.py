@@ -1,0 +1,64 @@
+"""A few frames of each video side by side, as one small JPEG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from curate.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
+from curate.media import MediaReader
+
+COUNT, HEIGHT, GAP, QUALITY = 4, 150, 4, 78
+"""Frames of a video; their height and what is between them, pixels; of the JPEG."""
+WIDEST = 1280
+"""Pixels of a whole strip: the frames of a very wide video become lower."""
+
+
+def stills(
+    videos: Mapping[str, str], media: Path, *, workers: int = 2, timeout: float = 30.0
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """key -> a JPEG of COUNT frames by time (of an image: itself), and key -> why there is none, without any folder.
+
+    videos: key -> path, relative ones from ``media``. Videos are read in processes of their own, each within timeout
+    seconds.
+    """
+    paths = {key: media / video for key, video in videos.items()}
+    moving = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
+    found: dict[str, bytes] = {}
+    failed: dict[str, str] = {}
+
+    def take(key: str, images: Images | MediaError) -> None:
+        if isinstance(images, MediaError):
+            failed[key] = str(images).removeprefix(f"{paths[key]}: ")
+        else:
+            found[key] = strip(images)
+
+    if moving:
+        with MediaReader(workers=workers, timeout=timeout) as reader:
+            for key, answer in zip(moving, reader.videos([paths[key] for key in moving], COUNT), strict=True):
+                take(key, answer.images if isinstance(answer, Frames) else answer)
+    for key in paths.keys() - set(moving):
+        try:
+            take(key, read_image(paths[key])[None])
+        except MediaError as error:
+            take(key, error)
+    return found, failed
+
+
+def strip(images: Images) -> bytes:
+    """The JPEG of frames side by side. images: (T, H, W, 3) RGB."""
+    from PIL import Image
+
+    count, height, width = images.shape[:3]
+    room = (WIDEST - (count - 1) * GAP) / count
+    scale = min(HEIGHT / height if count > 1 else 2 * HEIGHT / height, room / width, 1.0)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = Image.new("RGB", (count * size[0] + (count - 1) * GAP, size[1]), "#808890")
+    for k, frame in enumerate(images):
+        canvas.paste(Image.fromarray(np.ascontiguousarray(frame)).resize(size), (k * (size[0] + GAP), 0))
+    with io.BytesIO() as file:
+        canvas.save(file, "JPEG", quality=QUALITY)
+        return file.getvalue()

@@ -1,0 +1,108 @@
+"""What a report on a run reads of the store: votes counted by pair and by side, prompts, and what ingests counted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from curate.store.database import RESPONSES, Store
+
+_SEEN = """(SELECT file_id FROM files WHERE $batches IS NULL OR batch_id IN (SELECT unnest($batches::VARCHAR[])))"""
+"""The files of the ingests that the run had seen; all where it does not say which these were."""
+
+
+def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
+    """The vote weight on every pair of responses that a run counted, one row a pair, in the order of ids.
+
+    prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is tied
+    unless the run dropped it), votes (how many). Votes of ingests after the run are not in it; those of annotators
+    whom the run left out are.
+    """
+    return store.frame(
+        f"""
+        SELECT prompt_id, least(response_left, response_right) AS first,
+            greatest(response_left, response_right) AS second,
+            coalesce(sum(weight) FILTER ((outcome = 'left') = (response_left < response_right)
+                AND outcome IN ('left', 'right')), 0) AS for_first,
+            coalesce(sum(weight) FILTER ((outcome = 'right') = (response_left < response_right)
+                AND outcome IN ('left', 'right')), 0) AS for_second,
+            coalesce(sum(weight) FILTER (outcome NOT IN ('left', 'right')), 0) AS tied, count(*) AS votes
+        FROM votes WHERE file_id IN {_SEEN} AND (NOT $drop OR outcome <> 'both_bad')
+        GROUP BY ALL ORDER BY ALL
+        """,
+        {"batches": _batches(store, run_id), "drop": _config(store, run_id).get("both_bad") == "drop"},
+    )
+
+
+def votes_by_side(store: Store) -> pl.DataFrame:
+    """annotator_id (null: anonymous), left, right, undecided: votes of which it is known who was shown where."""
+    return store.frame(
+        """SELECT annotator_id, count(*) FILTER (outcome = 'left') AS "left",
+            count(*) FILTER (outcome = 'right') AS "right",
+            count(*) FILTER (outcome NOT IN ('left', 'right')) AS undecided
+        FROM votes WHERE sides_known GROUP BY annotator_id ORDER BY annotator_id NULLS LAST"""
+    )
+
+
+def prompt_facts(store: Store, run_id: str) -> pl.DataFrame:
+    """The prompt_stats of a run with question, video and split (null where there is none), by prompt_id."""
+    return store.frame(
+        """SELECT s.* EXCLUDE (run_id), p.question, p.video, d.split
+        FROM prompt_stats s JOIN prompts p USING (prompt_id) LEFT JOIN splits d USING (prompt_id)
+        WHERE s.run_id = ? ORDER BY s.prompt_id""",
+        [run_id],
+    )
+
+
+def placed_responses(store: Store, run_id: str) -> pl.DataFrame:
+    """Every response to the prompts of a run: prompt_id, response_id, model, text, and its place in the ranking.
+
+    component, rank, best_rank, worst_rank, score, strength, strength_se: null where the run did not rank it.
+    """
+    return store.frame(
+        f"""SELECT r.prompt_id, r.response_id, r.model, r.text, k.component, k.rank, k.best_rank, k.worst_rank,
+            k.score, k.strength, k.strength_se
+        FROM ({RESPONSES}) r JOIN prompt_stats s ON s.run_id = $run AND s.prompt_id = r.prompt_id
+        LEFT JOIN rankings k ON k.run_id = $run AND k.prompt_id = r.prompt_id AND k.response_id = r.response_id
+        ORDER BY r.prompt_id, k.component NULLS LAST, k.rank, r.response_id""",
+        {"run": run_id},
+    )
+
+
+def ingested(store: Store) -> tuple[dict[str, int], dict[str, int]]:
+    """Sums over all ingests: rows, votes, duplicates, rejects, pairs; and rejects by reason, the most frequent first.
+
+    What an ingest did not count is absent.
+    """
+    total: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for text in store.batches()["counts"]:
+        counts: dict[str, Any] = json.loads(text)
+        reasons.update(counts.pop("reasons", {}))
+        total.update({name: value for name, value in counts.items() if isinstance(value, int)})
+    return dict(total), dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """The runs that read a denoise run (exports, releases) in the order asked for: step, run_id and report."""
+    rows = store.frame(
+        "SELECT step, run_id, inputs::VARCHAR AS inputs, report::VARCHAR AS report FROM runs ORDER BY seq"
+    )
+    return [
+        {"step": row["step"], "run_id": row["run_id"], "report": json.loads(row["report"])}
+        for row in rows.to_dicts()
+        if json.loads(row["inputs"]).get("denoise") == run_id
+    ]
+
+
+def _batches(store: Store, run_id: str) -> list[str] | None:
+    found = store.run(run_id)
+    return found["inputs"].get("batches") if found else None
+
+
+def _config(store: Store, run_id: str) -> dict[str, Any]:
+    found = store.run(run_id)
+    return found["config"] if found else {}

@@ -1,0 +1,483 @@
+"""The report page: its figures are the store's, what people wrote stays text, and it needs nothing but itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cli.main import run as curate
+from curate.report.contradiction import by_prompt, judged_pairs
+from curate.store import Store
+from curate.store.reporting import pair_votes, placed_responses
+from pipelines import denoise, export, ingest, simulate
+from pipelines.reporting import report
+from pipelines.validation import validate
+from schemas.config import AutoConfig, DenoiseConfig, ExportConfig, Mapping, SimulateConfig
+from schemas.errors import CurateError, UsageError
+from tests.video_files import encode
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+INLINE = {"a", "b", "code", "em", "span", "strong"}
+
+
+@dataclass
+class Element:
+    """An element of the page, its attributes, and the text inside it."""
+
+    name: str
+    attributes: dict[str, str]
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """A parsed page: its elements in their order, each with all text inside."""
+
+    html: str
+    elements: list[Element] = field(default_factory=list)
+    stack: list[Element] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.feed(self.html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, {key: value or "" for key, value in attrs})
+        self.elements.append(element)
+        if tag not in INLINE:
+            self.handle_data(" ")
+        if tag not in VOID:
+            self.stack.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.stack and self.stack.pop().name != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for element in self.stack:
+            element.text += data
+
+    def named(self, *names: str) -> list[Element]:
+        return [element for element in self.elements if element.name in names]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.named("body")[0].text.split())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world with a rejected row and a duplicate, ranked by held-out votes and exported."""
+    folder = tmp_path_factory.mktemp("report")
+    world = SimulateConfig(prompts=14, models=6, annotators=12, votes_per_pair=2.0, spammers=0.1, seed=3)
+    simulate(folder / "world", config=world)
+    with (folder / "world" / "votes.csv").open("a") as file:
+        file.write("p0001,p0001-r01,p0001-r01,left,a001,2026-01-09T00:00:00.000Z,5\n")
+    path = folder / "curate.duckdb"
+    files = {name: folder / "world" / f"{name}.csv" for name in ("prompts", "responses")}
+    ingest(folder / "world" / "votes.csv", path, **files)
+    denoise(path, config=DenoiseConfig(auto=AutoConfig(folds=2)))
+    export(path, "benchmark", out=folder / "benchmark", config=ExportConfig(responses=4))
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    report(store, out, show=4)
+    return Page(out.read_text())
+
+
+def votes_store(folder: Path, rows: str, header: str = "prompt_id,left,right,winner,annotator_id") -> Path:
+    """A ranked store of a few votes as they are."""
+    (folder / "votes.csv").write_text(f"{header}\n{rows}")
+    ingest(folder / "votes.csv", folder / "curate.duckdb")
+    denoise(folder / "curate.duckdb", config=DenoiseConfig(ranker="bradley-terry", min_votes=1))
+    return folder / "curate.duckdb"
+
+
+def page_of(store: Path, **options: object) -> Page:
+    out = store.parent / "page.html"
+    report(store, out, **options)  # type: ignore[arg-type]
+    return Page(out.read_text())
+
+
+# What it says.
+
+
+def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
+    with Store.open(store, read_only=True) as opened:
+        counts, run = opened.counts(), opened.run(opened.denoise_run())
+        ranking = opened.rankings()
+    assert run is not None
+    told = run["report"]
+    assert f"pairwise votes in the store {counts['votes']:,} " in page.text
+    assert f"{100 * told['contradicted']:.1f}% of the vote weight goes against the final orders" in page.text
+    assert f"tau of {told['expected_tau']:.3f}" in page.text
+    assert "1 × rejected: self-comparison" in page.text
+    means = ranking.group_by("model").agg(pl.col("strength").mean()).sort("strength", descending=True)
+    [leaderboard] = [t for t in page.named("table") if "Leaderboard" in t.text]
+    places = [leaderboard.text.index(model) for model in means["model"]]
+    assert places == sorted(places)
+    for model, strength in means.iter_rows():
+        assert f"{strength:.2f}".replace("-", "−") in leaderboard.text.split(model)[1][:400]
+
+
+def test_what_goes_against_the_order_is_the_cost_of_the_ranking(store: Path) -> None:
+    with Store.open(store, read_only=True) as opened:
+        run = opened.denoise_run()
+        cost = opened.prompt_stats(run).select("prompt_id", "cost")
+        found = by_prompt(judged_pairs(pair_votes(opened, run), placed_responses(opened, run)))
+    both = found.join(cost, on="prompt_id")
+    assert len(both) == 14
+    assert both["against"].to_list() == pytest.approx(both["cost"].to_list())
+
+
+def test_every_method_and_the_reliability_diagram_are_there(store: Path, page: Page) -> None:
+    with Store.open(store, read_only=True) as opened:
+        told = json.loads(opened.runs()["report"][0])
+    names = [score["method"] for score in told["auto"]["methods"]]
+    [methods] = [t for t in page.named("table") if "Methods on held-out votes" in t.text]
+    assert [name for name in names if name not in methods.text] == []
+    [drawn] = [e for e in page.named("svg") if e.attributes.get("aria-label", "").startswith("Reliability diagram")]
+    bins = next(s for s in told["auto"]["methods"] if s["method"] == told["method"])["calibration"]
+    assert drawn.text.count("chance ") == len(bins) + 1  # a title each, and the axis
+
+
+def test_the_ceiling_is_what_the_export_says(store: Path, page: Page) -> None:
+    with Store.open(store, read_only=True) as opened:
+        [told] = [json.loads(r) for s, r in opened.runs().select("step", "report").iter_rows() if s != "denoise"]
+    [ceilings] = [t for t in page.named("table") if "ceiling" in t.text]
+    for name, ceiling in told["ceiling"].items():
+        assert f"{100 * ceiling['mean']:.1f}%" in ceilings.text.split(name)[1]
+
+
+def test_figures_that_nobody_computed_say_which_command_does(page: Page) -> None:
+    todo = [element.text for element in page.elements if element.attributes.get("class") == "todo"]
+    assert len(todo) == 2
+    assert "curate report --gold FILE" in todo[0]
+    assert "curate validate --json > validation.json" in todo[1]
+
+
+def test_a_validation_fills_in_the_reliability(store: Path, tmp_path: Path) -> None:
+    found = validate(store, folds=2, splits=1, config=DenoiseConfig(ranker="joint"))
+    (tmp_path / "validation.json").write_text(found.model_dump_json())
+    out = tmp_path / "report.html"
+    done = report(store, out, validation=tmp_path / "validation.json", show=0)
+    text = Page(out.read_text()).text
+    assert "Split-half reliability was not computed" not in text
+    assert found.reliability is not None
+    assert f"{found.reliability.methods[0].against_bt:.3f}" in text
+    assert [what for what in done.missing if "reliability:" in what] == []
+    (tmp_path / "validation.json").write_text("{}")
+    with pytest.raises(CurateError, match="not what curate validate says"):
+        report(store, out, validation=tmp_path / "validation.json")
+
+
+def test_gold_pairs_fill_in_the_accuracy(store: Path, tmp_path: Path) -> None:
+    votes = (store.parent / "world" / "votes.csv").read_text().splitlines()
+    (tmp_path / "gold.csv").write_text("\n".join([votes[0], *votes[1:30]]) + "\n")
+    out = tmp_path / "report.html"
+    report(store, out, gold=tmp_path / "gold.csv", show=0, mapping=Mapping())
+    assert "right;" in Page(out.read_text()).text
+
+
+# Single prompts.
+
+
+def test_shown_are_the_most_contradictory_the_most_and_least_certain_and_some_by_chance(
+    store: Path, tmp_path: Path
+) -> None:
+    done = report(store, tmp_path / "a.html", show=8)
+    assert [reason for _, reason in done.shown] == [
+        *["most contradictory"] * 2,
+        *["most certain"] * 2,
+        *["least certain"] * 2,
+        *["drawn by chance"] * 2,
+    ]
+    assert len({prompt for prompt, _ in done.shown}) == 8
+    with Store.open(store, read_only=True) as opened:
+        tau = opened.prompt_stats().sort("expected_tau", "prompt_id")["prompt_id"]
+    assert done.shown[2][0] == tau[-1] or done.shown[0][0] == tau[-1]
+    other = report(store, tmp_path / "b.html", show=8, seed=5)
+    assert other.shown[:6] == done.shown[:6]
+
+
+def test_prompts_asked_for_come_in_that_order(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    report(store, out, prompts=["p0009", "p0002", "p0009"])
+    titles = [h.text.split()[0] for h in Page(out.read_text()).named("h3") if h.attributes.get("id")]
+    assert titles == ["p0009", "p0002"]
+    with pytest.raises(CurateError, match="says nothing of a prompt 'nobody'"):
+        report(store, out, prompts=["nobody"])
+
+
+def test_a_prompt_shows_ranks_intervals_and_the_votes_by_pair(tmp_path: Path) -> None:
+    rows = "p,x,y,left,a1\np,x,y,left,a2\np,x,y,right,a3\np,y,z,left,a1\np,y,z,tie,a2\np,x,z,left,a3\n"
+    shown = page_of(votes_store(tmp_path, rows), prompts=["p"])
+    [article] = shown.named("article")
+    [responses, pairs] = [t for t in shown.named("table") if t.text in article.text]
+    order = [responses.text.index(name) for name in "xyz"]
+    assert order == sorted(order)
+    lines = [" ".join(line.split()) for line in pairs.text.strip().splitlines() if line.strip()]
+    cells = [re.sub(r"\s+", "", line) for line in lines]
+    assert "1.x2012.y" in cells  # x over y: two for it, none tied, one for y
+    assert "2.y1103.z" in cells
+    [graph] = [e for e in shown.named("svg") if e.attributes.get("aria-label", "").startswith("Preference graph")]
+    against = [e.text.strip() for e in shown.named("path") if e.attributes.get("class", "").startswith("arc against")]
+    assert sorted(against) == ["y (rank 2) over x (rank 1): 1", "z (rank 3) over y (rank 2): 0.5"]
+    assert "25.0% of the vote weight against it" in graph.attributes["aria-label"]  # 1 and half a tie of 6
+
+
+def test_a_prompt_without_a_ranking_shows_its_votes_only(tmp_path: Path) -> None:
+    rows = "p,x,y,left,a1\np,y,x,right,a2\nthin,x,y,tie,a1\n"
+    shown = page_of(votes_store(tmp_path, rows), prompts=["thin"])
+    [article] = shown.named("article")
+    assert "status thin" in " ".join(article.text.split())
+    assert "Preference graph" not in article.text
+    assert "Votes by pair (1 pair)" in article.text
+
+
+def test_parts_that_no_vote_connects_are_told_apart(tmp_path: Path) -> None:
+    rows = "p,x,y,left,a1\np,x,y,left,a2\np,u,v,left,a1\n"
+    text = page_of(votes_store(tmp_path, rows), prompts=["p"]).text
+    assert "in 2 parts; ranks are counted within each" in text
+
+
+# What people wrote.
+
+
+EVIL = '<script>alert("1")</script><img src=x onerror=alert(1)>\'&amp;'
+
+
+def test_markup_in_ids_questions_answers_models_and_names_stays_text(tmp_path: Path) -> None:
+    quoted = '"' + EVIL.replace('"', '""') + '"'
+    people = [f'"{who}{EVIL}"'.replace('"1"', '""1""') for who in "abc"]
+    votes = "".join(f"{quoted},x{k},y{k},left,{who}\n" for who in people for k in range(2))
+    (tmp_path / "votes.csv").write_text(f"prompt_id,left,right,winner,annotator_id\n{votes}")
+    (tmp_path / "prompts.csv").write_text(f"prompt_id,question,video\n{quoted},{quoted},{quoted}\n")
+    answers = "".join(f"{quoted},{name}{k},{quoted},{quoted}\n" for name in "xy" for k in range(2))
+    (tmp_path / "responses.csv").write_text(f"prompt_id,response_id,model,text\n{answers}")
+    path = tmp_path / "curate.duckdb"
+    ingest(tmp_path / "votes.csv", path, prompts=tmp_path / "prompts.csv", responses=tmp_path / "responses.csv")
+    denoise(path, config=DenoiseConfig(ranker="joint", min_votes=1))
+    shown = page_of(path, prompts=[EVIL])
+    assert shown.named("script", "img", "iframe", "object", "link", "base", "form") == []
+    assert [e for e in shown.elements if any(key.startswith("on") for key in e.attributes)] == []
+    for part in ("h3", "td", "th", "code", "svg", "a"):
+        assert any("<script>" in element.text for element in shown.named(part)), part
+    assert f"Video: {EVIL}" in shown.text
+    labels = [
+        e.attributes["aria-label"] for e in shown.named("div") if "<script>" in e.attributes.get("aria-label", "")
+    ]
+    assert labels
+
+
+def test_a_long_answer_is_folded_but_whole(tmp_path: Path) -> None:
+    rows = "p,x,y,left,a1\np,x,y,left,a2\n"
+    path = votes_store(tmp_path, rows)
+    long = "word " * 200
+    (tmp_path / "responses.csv").write_text(f"prompt_id,response_id,text\np,x,{long}\n")
+    ingest(tmp_path / "votes.csv", path, responses=tmp_path / "responses.csv")
+    shown = page_of(path, prompts=["p"])
+    assert any(element.text.count("word") > 200 for element in shown.named("details"))
+
+
+# What it is made of.
+
+
+def test_equal_stores_and_options_give_equal_bytes_and_no_path(store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / store.name
+    copy.parent.mkdir()
+    shutil.copy(store, copy)
+    report(store, tmp_path / "a.html", show=4, seed=1)
+    report(copy, tmp_path / "b.html", show=4, seed=1)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert str(store.parent) not in (tmp_path / "a.html").read_text()
+    assert str(tmp_path) not in (tmp_path / "a.html").read_text()
+
+
+def test_nothing_is_asked_of_anywhere_else(page: Page) -> None:
+    for element in page.elements:
+        for key, value in element.attributes.items():
+            if key in {"src", "srcset", "data", "action", "poster", "xlink:href"}:
+                assert value.startswith("data:image/")
+            if key == "href":
+                assert value.startswith("#")
+            assert "url(" not in value
+    assert "://" not in page.html
+    [css] = page.named("style")
+    assert "url(" not in css.text
+    assert "@import" not in css.text
+    assert page.named("script", "link") == []
+
+
+def test_headings_go_down_one_level_at_a_time_and_links_lead_somewhere(page: Page) -> None:
+    levels = [int(h.name[1]) for h in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+    assert [a.attributes["href"] for a in page.named("a") if a.attributes["href"][1:] not in ids] == []
+    named = [e.attributes["aria-labelledby"] for e in page.elements if "aria-labelledby" in e.attributes]
+    assert set(named) <= set(ids)
+
+
+def test_charts_have_names_and_tables_have_headers(page: Page) -> None:
+    for svg in page.named("svg"):
+        assert svg.attributes.get("aria-label") or svg.attributes.get("aria-hidden") == "true"
+    assert [th.text for th in page.named("th") if th.attributes.get("scope") not in {"col", "row"}] == []
+    assert len(page.named("table")) > 5
+
+
+def test_text_is_legible_on_every_colour_in_light_and_dark(page: Page) -> None:
+    [css] = page.named("style")
+    light, dark = css.text.split("prefers-color-scheme: dark", 1)
+    for mode in (light, dark.split("* {", 1)[0]):
+        colour = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", mode))
+        pairs = [(f"{k}t", k) for k in colour if re.fullmatch(r"[ds]\d+", k)]
+        assert len(pairs) == 20
+        pairs += [(text, on) for text in ("ink", "faint", "accent", "against") for on in ("ground", "surface")]
+        worst = min((_contrast(colour[a], colour[b]), a, b) for a, b in pairs)
+        assert worst[0] >= 4.5, worst
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+# Stores that know less.
+
+
+def test_without_models_and_sides_it_says_what_is_missing(tmp_path: Path) -> None:
+    rows = "p,x,y,a,k\np,y,z,a,k\nq,u,v,b,\n"
+    path = votes_store(tmp_path, rows, "prompt_id,response_a,response_b,winner,annotator_id")
+    done = report(path, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "there is no leaderboard" in text
+    assert "No decisive vote says which response was shown left" in text
+    assert "no leaderboard: no response names its model" in done.missing
+
+
+def test_votes_that_came_after_the_run_are_not_counted_pair_by_pair(tmp_path: Path) -> None:
+    path = votes_store(tmp_path, "p,x,y,left,a1\np,x,y,left,a2\n")
+    (tmp_path / "late.csv").write_text("prompt_id,left,right,winner,annotator_id\np,y,x,left,a3\n")
+    ingest(tmp_path / "late.csv", path)
+    shown = page_of(path, prompts=["p"])
+    assert "1 vote came after this run" in shown.text
+    assert "0.0% of the vote weight goes against the final orders" in shown.text
+
+
+# The file.
+
+
+def test_a_report_replaces_a_report_and_nothing_else(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "report.html"
+    report(store, out, show=0)
+    before = out.read_bytes()
+    report(store, out, show=1)
+    assert out.read_bytes() != before
+    (tmp_path / "notes.html").write_text("<p>mine</p>")
+    with pytest.raises(CurateError, match="exists, and is no report of curate"):
+        report(store, tmp_path / "notes.html")
+    assert (tmp_path / "notes.html").read_text() == "<p>mine</p>"
+    with pytest.raises(CurateError, match="is a folder"):
+        report(store, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "notes.html"]
+
+
+def test_bad_input_is_named(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(CurateError, match="no such store"):
+        report(tmp_path / "none.duckdb", tmp_path / "r.html")
+    with pytest.raises(CurateError, match="no denoise run 'feed'"):
+        report(store, tmp_path / "r.html", run="feed")
+    with pytest.raises(CurateError, match="no such folder"):
+        report(store, tmp_path / "r.html", media=tmp_path / "none")
+    with pytest.raises(UsageError, match="below 0"):
+        report(store, tmp_path / "r.html", show=-1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_what_it_wrote(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report.html"
+    assert curate(["report", "--store", str(store), "--out", str(out), "--prompts", "p0003, p0001", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["shown"] == [["p0003", "asked for"], ["p0001", "asked for"]]
+    assert done["bytes"] == out.stat().st_size
+    assert curate(["report", "--store", str(store), "--out", str(out), "--show", "1"]) == 0
+    shown, said = capsys.readouterr()
+    assert shown == ""
+    assert "most contradictory" in said
+    assert "no gold accuracy: --gold FILE" in said
+
+
+# Pictures.
+
+
+def test_frames_are_shown_and_a_video_that_fails_says_why(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    with Store.open(store, read_only=True) as opened:
+        videos = dict(opened.prompts().select("prompt_id", "video").iter_rows())
+    encode(tmp_path / videos["p0001"], range(0, 1000, 40))
+    (tmp_path / videos["p0002"]).write_bytes(b"no video")
+    out = tmp_path / "report.html"
+    done = report(store, out, prompts=["p0001", "p0002", "p0003"], media=tmp_path)
+    assert done.pictures == 1
+    assert set(done.no_picture) == {videos["p0002"], videos["p0003"]}
+    page = Page(out.read_text())
+    [picture] = page.named("img")
+    assert picture.attributes["src"].startswith("data:image/jpeg;base64,/9j/")
+    assert "p0001" in picture.attributes["alt"]
+    assert f"Video: {videos['p0003']}: no such file" in page.text
+    assert str(tmp_path) not in page.html
+
+
+def test_other_pictures_may_be_drawn_instead(store: Path, tmp_path: Path) -> None:
+    png = b"\x89PNG\r\n\x1a\nsheet"
+    report(store, tmp_path / "r.html", prompts=["p0001"], pictures=lambda videos: (dict.fromkeys(videos, png), {}))
+    [picture] = Page((tmp_path / "r.html").read_text()).named("img")
+    assert picture.attributes["src"] == "data:image/png;base64,iVBORw0KGgpzaGVldA=="
+
+
+# In a browser.
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+@pytest.mark.parametrize("width", [360, 1440])
+def test_no_width_makes_the_page_scroll_sideways(page: Page, tmp_path: Path, width: int) -> None:
+    (tmp_path / "report.html").write_text(page.html)
+    (tmp_path / "frame.html").write_text(
+        f"""<body><iframe src="report.html" width="{width}" height="900" style="border:0"></iframe><script>
+        onload = () => {{
+            const page = document.querySelector("iframe").contentDocument.documentElement
+            document.body.textContent = `wide ${{page.scrollWidth}} high ${{page.scrollHeight}}`
+        }}</script>"""
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [str(CHROMIUM), *options, profile, "--window-size=1600,1000", (tmp_path / "frame.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found = re.search(r"wide (\d+) high (\d+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert int(found[1]) <= width
+    assert int(found[2]) > 2000

@@ -1,0 +1,326 @@
+"""The parts of a report: charts that say what they are given, and figures worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup
+
+from curate.report.calibration import reliability_diagram
+from curate.report.charts import calibration_part, side_part
+from curate.report.choosing import choose_prompts, given_prompts
+from curate.report.contradiction import by_prompt, judged_pairs
+from curate.report.funnel import export_block, prompts_block, votes_block
+from curate.report.heatmap import heatmap
+from curate.report.histogram import histogram
+from curate.report.intervals import interval
+from curate.report.models import models_of
+from curate.report.preference_graph import Arc, Node, preference_graph
+from curate.report.sides import sides_of
+from curate.report.stills import strip
+from curate.report.svg import element, signed, ticks
+from curate.validation import calibration_bins
+from schemas.validation import CalibrationBin
+
+# Elements.
+
+
+def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:
+    made = element("text", "a<b", Markup("<title>t</title>"), fill='"><script>', class_="x")
+    assert made == '<text fill="&#34;&gt;&lt;script&gt;" class="x">a&lt;b<title>t</title></text>'
+
+
+@given(low=st.floats(-1e3, 1e3), width=st.floats(1e-3, 1e3))
+def test_ticks_are_few_round_and_inside(low: float, width: float) -> None:
+    found = ticks(low, low + width)
+    assert 2 <= len(found) <= 9
+    assert all(low - 1e-6 <= mark <= low + width + 1e-6 for mark in found)
+
+
+def test_numbers_have_a_true_minus_and_zero_has_none() -> None:
+    assert [signed(x, 1) for x in (-0.04, -1.25, 3.0)] == ["0.0", "−1.2", "3.0"]
+
+
+# Charts.
+
+
+def _heat(values: list[list[float]], **more: object) -> str:
+    names = [f"m{i}" for i in range(len(values))]
+    settings: dict[str, object] = {"scale": "diverging", "cell": lambda v: f"{100 * v:.0f}", "label": "map"}
+    return str(heatmap(names, np.array(values), title=lambda i, j: f"{i}>{j}", **{**settings, **more}))  # type: ignore[arg-type]
+
+
+def test_a_share_of_one_half_has_the_middle_colour_and_ends_have_the_ends() -> None:
+    drawn = _heat([[math.nan, 0.5, 1.0], [0.5, math.nan, 0.0], [0.0, 1.0, math.nan]])
+    colours = re.findall(r'<rect[^>]*class="(\w+)"><title>(\d&gt;\d)', drawn)
+    assert {cell: colour for colour, cell in colours} == {
+        "0&gt;1": "d5",
+        "0&gt;2": "d10",
+        "1&gt;0": "d5",
+        "1&gt;2": "d0",
+        "2&gt;0": "d0",
+        "2&gt;1": "d10",
+    }
+    assert drawn.count('class="na"') == 3
+
+
+def test_counts_go_from_none_to_the_most() -> None:
+    drawn = _heat([[math.nan, 8.0], [0.0, math.nan]], scale="sequential", cell=lambda v: f"{v:.0f}")
+    assert re.findall(r'class="(s\d)"', drawn) == ["s8", "s0"]
+    assert ">8</text>" in drawn
+
+
+def test_many_models_have_cells_without_text_but_with_titles() -> None:
+    drawn = _heat(np.full((40, 40), 0.3).tolist())
+    assert drawn.count("<title>") == 1600
+    assert 'class="t ' not in drawn
+
+
+def test_an_interval_stays_on_its_line() -> None:
+    drawn = str(interval(5.0, -99.0, 99.0, domain=(0.0, 10.0)))
+    xs = [float(x) for x in re.findall(r'(?:x1|x2|cx)="([\d.]+)"', drawn)]
+    assert min(xs) >= 0
+    assert max(xs) <= 150
+    assert 'cx="75"' in drawn
+
+
+def test_arcs_against_the_order_are_above_and_the_others_below() -> None:
+    nodes = [Node(1, "a"), Node(2, "b"), Node(2, "c")]
+    drawn = str(preference_graph(nodes, [Arc(0, 1, 2.0), Arc(1, 0, 1.0), Arc(1, 2, 1.0)], label="g"))
+    line = float(re.findall(r'cy="([\d.]+)"', drawn)[0])
+    start = {kind: float(y) for y, kind in re.findall(r'd="M[\d.]+ ([\d.]+)A[^"]*" class="arc (\w+)', drawn)}
+    assert start["agree"] > line
+    assert start["equal"] > line
+    assert start["against"] < line
+    assert "b (rank 2) over a (rank 1): 1" in drawn
+    assert 'class="arc agree w4"' in drawn
+    assert 'class="arc against w2"' in drawn
+
+
+def test_an_arc_above_bends_upward() -> None:
+    """From the right to the left over the top is against the clock: sweep 0; from the left, below, as well."""
+    nodes = [Node(1, "a"), Node(2, "b")]
+    drawn = str(preference_graph(nodes, [Arc(1, 0, 1.0), Arc(0, 1, 1.0)], label="g"))
+    paths = re.findall(r'd="M([\d.]+) [\d.]+A[\d.]+ [\d.]+ 0 0 (\d) ([\d.]+)', drawn)
+    assert {(float(a) < float(b), sweep) for a, sweep, b in paths} == {(True, "0"), (False, "0")}
+
+
+def test_a_histogram_counts_every_share() -> None:
+    drawn = str(histogram([0.0, 0.019, 0.02, 0.31, 1.0], axis="share", label="h"))
+    said = re.findall(r"<title>(\d+%) to \d+%: (\d+)</title>", drawn)
+    assert said == [("0%", "2"), ("2%", "1"), ("30%", "1"), ("98%", "1")]
+
+
+def test_no_share_is_no_bar() -> None:
+    assert "<title>" not in str(histogram([], axis="share", label="h"))
+
+
+def test_the_diagram_puts_calibrated_bins_on_its_diagonal() -> None:
+    bins = [CalibrationBin(chance=p, share=p, share_se=0.01, votes=10) for p in (0.55, 0.75, 0.95)]
+    drawn = str(reliability_diagram(bins, errors=1.0, label="r"))
+    points = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    assert len({round(x + y, 1) for x, y in points}) == 1
+    assert "chance 75.0%, chosen 75.0% of 10 votes" in drawn
+
+
+def test_bins_of_held_out_votes_hold_about_as_many_each_and_see_the_likelier_side() -> None:
+    odds = np.array([-2.0, 2.0] * 10 + [0.0] * 20)
+    left = np.array([False, True] * 10 + [True] * 20)  # always as said; where nothing is said, half counts
+    bins = calibration_bins(odds, left, np.ones(40), np.arange(40))
+    assert [b.votes for b in bins] == [4] * 10
+    assert [b.share for b in bins] == [0.5] * 5 + [1.0] * 5
+    assert [round(b.chance, 3) for b in bins] == [0.5] * 5 + [0.881] * 5
+
+
+def test_without_held_out_votes_there_is_no_diagram() -> None:
+    part = calibration_part(None, None)
+    assert part["diagram"] is None
+    assert part["methods"] == ()
+
+
+def test_frames_stand_side_by_side() -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    with Image.open(BytesIO(strip(np.zeros((4, 300, 400, 3), dtype=np.uint8)))) as drawn:
+        assert (drawn.format, drawn.size) == ("JPEG", (4 * 200 + 3 * 4, 150))
+
+
+# Figures.
+
+
+def placed(*rows: tuple[str, str, str | None, int | None, float]) -> pl.DataFrame:
+    """(prompt, response, model, rank, strength) rows as ``placed_responses`` gives them."""
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "model": pl.String,
+            "rank": pl.Int32,
+            "strength": float,
+        },
+        orient="row",
+    )
+    return frame.with_columns(strength_se=pl.lit(0.0), component=pl.when(pl.col("rank").is_not_null()).then(0))
+
+
+def votes_on(*rows: tuple[str, str, str, float, float, float]) -> pl.DataFrame:
+    """(prompt, first, second, for_first, for_second, tied) rows as ``pair_votes`` gives them."""
+    names = ["prompt_id", "first", "second", "for_first", "for_second", "tied"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(votes=pl.lit(1))
+
+
+TWO = placed(("p", "a", "A", 1, 1.0), ("p", "b", "B", 2, -1.0), ("q", "c", "A", 2, -0.5), ("q", "d", "B", 1, 0.5))
+
+
+def test_the_leaderboard_worked_out_by_hand() -> None:
+    pairs = votes_on(("p", "a", "b", 3, 0, 1), ("q", "c", "d", 0, 2, 0))
+    found = models_of(TWO, pairs, pl.Series(["p", "q"]))
+    first, second = found.rows
+    assert (first.model, second.model) == ("A", "B")
+    assert first.strength is not None
+    assert first.win_rate is not None
+    assert first.mean_rank is not None
+    assert first.strength.value == pytest.approx(0.25)
+    assert first.win_rate.value == pytest.approx(3.5 / 6)
+    assert first.mean_rank.value == pytest.approx(1.5)
+    assert (first.prompts, first.comparisons) == (2, 6)
+    # one freedom: t = 6.314; standard error 1.5 / √2 / √2 = 0.75
+    assert first.strength.high == pytest.approx(0.25 + 6.314 * 0.75, abs=1e-3)
+    # deviations 3.5 − 4 · 7/12 and 0 − 2 · 7/12, ± 7/6: √(2 · 2 · (7/6)²) / 6
+    assert first.win_rate.high == 1.0
+    assert found.win_rate[0, 1] == pytest.approx(3.5 / 6)
+    assert found.win_rate[1, 0] == pytest.approx(2.5 / 6)
+    assert found.comparisons[0, 1] == 6
+    assert np.isnan(np.diag(found.comparisons)).all()
+
+
+def test_intervals_of_drawn_together_strengths_hold_the_truth_as_often_as_they_say() -> None:
+    """Strengths 𝒩(μ, 1) seen with error 𝒩(0, 2), shrunk: without widening far fewer than 90% would."""
+    from curate.report.models import _mean
+
+    rng = np.random.default_rng(0)
+    prompts, noise = 60, 2.0
+    shrink = 1 / (1 + noise)
+    held, plain = 0, 0
+    for _ in range(400):
+        seen = rng.normal(0.3, np.sqrt(1 + noise), prompts)
+        means = seen.mean() + shrink * (seen - seen.mean())
+        wide, narrow = (_mean(means, np.full(prompts, v)) for v in (noise * shrink, 0.0))
+        assert wide is not None
+        assert narrow is not None
+        held += wide.low <= 0.3 <= wide.high
+        plain += narrow.low <= 0.3 <= narrow.high
+    assert 0.86 <= held / 400 <= 0.94
+    assert plain / 400 < 0.6
+
+
+def test_a_model_on_one_prompt_has_no_interval() -> None:
+    found = models_of(TWO.filter(pl.col("prompt_id") == "p"), votes_on(("p", "a", "b", 1, 0, 0)), pl.Series(["p"]))
+    assert found.rows[0].strength is not None
+    assert not found.rows[0].strength.known
+    assert found.rows[0].best_rank is None
+
+
+def test_without_a_prompt_ranked_in_full_win_rates_order_the_models() -> None:
+    found = models_of(TWO, votes_on(("p", "a", "b", 0, 3, 0)), pl.Series([], dtype=pl.String))
+    assert [row.model for row in found.rows] == ["B", "A"]
+    assert found.rows[0].strength is None
+
+
+def test_two_responses_of_one_model_are_no_comparison() -> None:
+    same = placed(("p", "a", "A", 1, 1.0), ("p", "b", "A", 2, 0.0), ("p", "c", None, 3, -1.0))
+    found = models_of(same, votes_on(("p", "a", "b", 1, 0, 0), ("p", "a", "c", 1, 0, 0)), pl.Series(["p"]))
+    assert [(row.model, row.comparisons) for row in found.rows] == [("A", 0)]
+    assert found.rows[0].mean_rank is not None
+    assert found.rows[0].mean_rank.value == 1.5
+
+
+def test_what_is_against_an_order_counts_ties_and_equals_half() -> None:
+    three = placed(
+        ("p", "a", "A", 1, 0.0), ("p", "b", "B", 2, 0.0), ("p", "c", "C", 2, 0.0), ("p", "d", "D", None, 0.0)
+    )
+    pairs = votes_on(("p", "a", "b", 3, 1, 2), ("p", "b", "c", 3, 1, 0), ("p", "a", "d", 1, 0, 0))
+    judged = judged_pairs(pairs, three)
+    assert judged["against"].to_list() == [2.0, 2.0, None]
+    assert by_prompt(judged).row(0) == ("p", 4.0, 10.0, 0.4)
+
+
+def test_the_share_of_left_with_its_interval_over_people() -> None:
+    counts = pl.DataFrame(
+        {"annotator_id": ["a", "b", None], "left": [3, 1, 1], "right": [1, 3, 1], "undecided": [0, 1, 0]}
+    )
+    found = sides_of(counts)
+    assert (found.left, found.right, found.undecided, found.people) == (5, 5, 1, 4)
+    assert found.share is not None
+    assert found.share.value == 0.5
+    # deviations 1, −1, ½, −½; error √(4/3 · 2.5) / 10; t of 3 freedoms 2.353
+    assert found.share.high == pytest.approx(0.5 + 2.353 * math.sqrt(4 / 3 * 2.5) / 10, abs=1e-3)
+    assert "does not tell it from one half" in side_part(found)["side_words"]
+    assert sides_of(counts.clear()).share is None
+
+
+FACTS = pl.DataFrame(
+    {
+        "prompt_id": ["a", "b", "c", "d", "e"],
+        "status": ["ranked", "ranked", "disconnected", "thin", "ranked"],
+        "contradicted": [0.1, 0.4, 0.4, None, 0.2],
+        "expected_tau": [0.9, 0.5, None, None, 0.6],
+    }
+)
+
+
+def test_prompts_are_chosen_once_each_and_only_ranked_ones() -> None:
+    chosen = choose_prompts(FACTS, show=9, seed=0)
+    assert sorted(c.prompt_id for c in chosen) == ["a", "b", "c", "e"]
+    assert [(c.prompt_id, c.reason) for c in chosen[:3]] == [
+        ("b", "most contradictory"),
+        ("a", "most certain"),
+        ("e", "least certain"),
+    ]
+    assert choose_prompts(FACTS.reverse(), show=2, seed=0) == choose_prompts(FACTS, show=2, seed=0)
+    assert [c.prompt_id for c in given_prompts(["z", "a", "z"])] == ["z", "a"]
+
+
+def test_the_funnel_adds_up() -> None:
+    sums = {"rows": 10, "votes": 6, "duplicates": 1, "rejects": 3, "pairs": 9}
+    votes = votes_block(sums, {"bad-time": 2, "self-comparison": 1}, 8, {"votes": 5, "left_out": 2})
+    assert [(stage.name, stage.count) for stage in votes.stages] == [
+        ("rows read", 10),
+        ("votes taken in", 6),
+        ("pairwise votes in the store", 8),
+        ("votes that the run read", 5),
+    ]
+    assert [sum(n for _, n in stage.left_out) for stage in votes.stages] == [0, 4, 1, 3]
+    assert votes.share(votes.stages[2]) == 0.8
+    prompts = prompts_block(10, {"ranked": 5, "thin": 3}, 2)
+    assert [stage.count for stage in prompts.stages] == [10, 8, 5]
+    assert prompts.stages[2].left_out == (("too few votes, or none that prefers a response", 3),)
+
+
+def test_an_export_says_what_became_of_its_sets() -> None:
+    told = {
+        "kind": "benchmark",
+        "items": {"4way": 3},
+        "candidates": {"4way": 20},
+        "eligible": {"4way": 12},
+        "prompts": 2,
+        "left_out": {"prompt: in the other split": 6},
+    }
+    block = export_block("export-benchmark", "abc", told, 8)
+    assert [(stage.count, stage.left_out) for stage in block.stages] == [
+        (8, ()),
+        (2, (("prompt: in the other split", 6),)),
+        (20, ()),
+        (12, (("below min_confidence", 8),)),
+        (3, ()),
+    ]
+    assert block.share(block.stages[4]) == 0.15
