@@ -26,6 +26,7 @@ from cli import (
     ingest,
     media,
     plan,
+    refresh,
     release,
     report,
     serve,
@@ -65,6 +66,7 @@ COMMANDS = (
     serve.serve,
     status.status,
     status.run,
+    refresh.refresh,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -79,6 +79,7 @@ def build(
             media=media,
             previous=previous or (),
             exact=exact,
+            probe=True,
             progress=progress,
         )
     put_json(report) if as_json else tell_build(report)

@@ -9,6 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,21 +48,36 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe of ours.", metavar="RECIPE")],
     folder: Annotated[Path, typer.Option("--dir", help="Where its relative paths begin.", metavar="DIR")] = Path(),
+    votes: Annotated[
+        list[Path] | None,
+        typer.Option("--votes", help="Your votes in place of a simulated world; may be repeated.", metavar="PATH"),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="Their prompts.", metavar="FILE")] = None,
+    responses: Annotated[Path | None, typer.Option("--responses", help="Their responses.", metavar="FILE")] = None,
+    videos: Annotated[
+        Path | None, typer.Option("--videos", help="The folder that the names of videos start from.", metavar="DIR")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the jobs of a recipe: simulate, ingest, denoise, export, compare, train.
+    """Run the jobs of a recipe: simulate, ingest, denoise, export, release, compare, report, train.
 
     Finished work is recognised: a recipe can be run again after a change or a failure.
 
     \b
     Example:
       curate run mr2bench-video --dir demo
+      curate run mr2bench-video --dir build --votes v.csv --prompts p.csv --responses r.csv --videos clips
     """
     from pipelines import load_recipe
     from pipelines import run as job
+    from pipelines.recipe import on_own_files
 
     loaded = load_recipe(recipe)
-    tell = _tellers()
+    if votes:
+        loaded = on_own_files(loaded, votes=votes, prompts=prompts, responses=responses, videos=videos)
+    elif prompts or responses or videos:
+        raise UsageError("--prompts, --responses and --videos belong to --votes", hint="give your votes: --votes PATH")
+    tell = tellers()
 
     def done(step: str, report: Document) -> None:
         if not as_json:
@@ -80,11 +96,13 @@ def run(
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
 
 
-def _tellers() -> dict[str, Callable[[Any], None]]:
+def tellers() -> dict[str, Callable[[Any], None]]:
     """step -> how its report is told."""
     from cli.denoise import tell_denoise
     from cli.export import tell_export
     from cli.ingest import tell_ingest
+    from cli.release import tell_build, tell_verify
+    from cli.report import tell_report
     from cli.simulate import tell_compare, tell_simulate
     from cli.train import tell_train
 
@@ -93,6 +111,9 @@ def _tellers() -> dict[str, Callable[[Any], None]]:
         "ingest": tell_ingest,
         "denoise": tell_denoise,
         "export": tell_export,
+        "release": tell_build,
+        "verify": tell_verify,
         "compare": tell_compare,
+        "report": tell_report,
         "train": tell_train,
     }

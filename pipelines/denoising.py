@@ -52,7 +52,9 @@ def denoise(
         if config.prompts and config.max_spammer < 1:
             judged = load_votes(opened, both_bad=config.both_bad)
             inputs["judged"] = judged.digest
-        kept = _kept(opened, document) if keep_choice and config.ranker == "auto" else None
+        kept = None
+        if keep_choice and config.ranker == "auto" and opened.run(run_id("denoise", document, inputs)) is None:
+            kept = _kept(opened, document)
         if kept is not None:
             inputs["choice"] = _told(kept)
         # The batches are written down but make no other run: it is the votes that count, not how they came.

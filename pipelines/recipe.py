@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.comparison import compare
@@ -10,12 +10,15 @@ from pipelines.denoising import denoise
 from pipelines.exporting import export
 from pipelines.ingestion import ingest
 from pipelines.progress import Progress, silent
+from pipelines.releasing import build, verify
+from pipelines.reporting import report
 from pipelines.settings import load_toml
 from pipelines.simulation import simulate
 from pipelines.training import train
 from schemas.base import Document
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
+from schemas.release import VerifyReport
 from schemas.training import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -31,6 +34,33 @@ def load_recipe(name: str | Path) -> Recipe:
             raise CurateError(f"{name}: no such recipe", hint=f"give a TOML file, or one of: {known}")
         return load_toml(name, Recipe)
     return load_toml(own, Recipe)
+
+
+def on_own_files(
+    recipe: Recipe,
+    *,
+    votes: Sequence[Path],
+    prompts: Path | None = None,
+    responses: Path | None = None,
+    videos: Path | None = None,
+) -> Recipe:
+    """The recipe on your own votes in place of a simulated world: without the steps simulate and compare.
+
+    videos: the folder that the names of videos start from; without it a release names them only. Paths count from the
+    working directory. Raises CurateError where the recipe ingests nothing.
+    """
+    if recipe.ingest is None:
+        raise CurateError(f"{recipe.title}: this recipe reads no votes", hint="give one with a step [ingest]")
+    ingested = recipe.ingest.model_copy(
+        update={
+            "paths": tuple(str(path.absolute()) for path in votes),
+            "prompts": prompts.absolute() if prompts else None,
+            "responses": responses.absolute() if responses else None,
+        }
+    )
+    media = {"media": videos.absolute() if videos else None}
+    release = recipe.release.model_copy(update=media) if recipe.release else None
+    return recipe.model_copy(update={"simulate": None, "compare": None, "ingest": ingested, "release": release})
 
 
 def run(
@@ -80,13 +110,41 @@ def run(
             finish("export train", export(store, "train", out=folder / recipe.export.train, config=own))
         if recipe.export.benchmark:
             finish("export benchmark", export(store, "benchmark", out=folder / recipe.export.benchmark, config=config))
+    if recipe.release:
+        built = build(
+            store,
+            out=folder / recipe.release.out,
+            config=recipe.release.config,
+            media=folder / recipe.release.media if recipe.release.media else None,
+            previous=[folder / path for path in recipe.release.previous],
+            probe=True,
+            progress=progress,
+        )
+        finish("release", built)
+        finish("verify", sound(Path(built.out)))
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
+    if recipe.report:
+        media = recipe.release.media if recipe.release else None
+        page = report(store, folder / recipe.report.out, media=folder / media if media else None, progress=progress)
+        finish("report", page)
     if recipe.train:
-        report = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
-        if report is not None:
-            finish("train", report)
+        trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
+        if trained is not None:
+            finish("train", trained)
     return reports
+
+
+def sound(release: Path) -> VerifyReport:
+    """What ``verify`` says of a release. Raises CurateError where anything does not hold."""
+    found = verify(release)
+    if found.findings:
+        first = found.findings[0]
+        raise CurateError(
+            f"{release}: {len(found.findings)} findings, the first: {first.check}: {first.where}: {first.what}",
+            hint=f"curate release verify {release} lists all",
+        )
+    return found
 
 
 def inside(config: TrainConfig, folder: Path) -> TrainConfig:

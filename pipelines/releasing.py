@@ -24,17 +24,19 @@ from curate.release.columns import (
 from curate.release.diff import diff
 from curate.release.figures import balance
 from curate.release.funnel import denoise_stage, dropping_stage, filtered, ingest_stage, item_stages, ranking_stage
-from curate.release.media import MediaFacts, hashed
-from curate.release.sealing import check_free_version, read_release, siblings
+from curate.release.media import MediaFacts, facts_of, hashed
+from curate.release.sealing import check_free_version, next_version, read_release, siblings
 from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, ledger_subjects, read_subjects, subjects_of
 from curate.release.verify import verify
 from curate.release.writing import Contents, write_release
 from curate.store import Store
 from curate.store.exports import assign_splits, manifest_batches, manifest_run, ranked_responses
+from curate.store.media import media_of
 from curate.store.releases import annotators_of, prompt_facts, publish, published
 from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw
+from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.errors import CurateError
@@ -73,13 +75,15 @@ def build(
     facts: Mapping[str, MediaFacts] | None = None,
     previous: Sequence[Path] = (),
     exact: bool = False,
+    probe: bool = False,
     progress: Progress = silent,
 ) -> ReleaseReport:
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears whole or not at all.
 
     media: the folder that the names of videos start from. facts: name -> what is known of each video, where somebody
     has looked already; else their bytes are digested here. previous: folders of earlier releases, from which this one
-    is kept apart, as from the store's ledger of what was published. exact: ``out`` is the release's own folder.
+    is kept apart, as from the store's ledger of what was published. exact: ``out`` is the release's own folder. probe:
+    look at the media first (``probe_media``), so that what does not decode is refused and near-duplicates are known.
     Equal rankings, config, media and earlier releases give equal bytes; a release that is there already is left as it
     is. The first build or export of a store fixes its split, by groups of what is alike.
     Raises LeakError where training and benchmark are not apart, and CurateError where there is nothing to release,
@@ -87,6 +91,10 @@ def build(
     """
     out = Path(out)
     media_as = _media_as(config, media, facts)
+    if probe and media is not None and facts is None:
+        probe_media(store_path, media=media, progress=progress)
+        with Store.open(store_path, read_only=True) as store:
+            facts = facts_of(media_of(store), media)
     with Store.open(store_path) as store:
         with store.transaction():
             config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
@@ -387,9 +395,14 @@ def _publish(
     written: list[Release] = []
     others = [*beside, *((path, read_release(path)) for path in previous)]
     target = out if exact else parent / release.name
+
+    def number(digest: str) -> str:
+        known = [other for _, other in others]
+        return next_version(config.name, digest, known) if config.version == "next" else config.version
+
     try:
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
-            written.append(write_release(folder, release, contents, config))
+            written.append(write_release(folder, release, contents, config, number))
             check_free_version(written[0], others)
             there = parent / written[0].label
             if not exact and finished(there) is not None:

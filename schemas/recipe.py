@@ -6,6 +6,7 @@ from pathlib import Path
 
 from schemas.base import Document
 from schemas.config import DenoiseConfig, ExportConfig, IngestConfig, SimulateConfig
+from schemas.release import ReleaseConfig
 from schemas.training import TrainConfig
 
 
@@ -34,6 +35,20 @@ class ExportStep(Document):
     """Of the training shards, where theirs is another; the split must be the same."""
 
 
+class ReleaseStep(Document):
+    out: Path = Path("releases")
+    """Folder in which NAME-VERSION appears; what is there already is kept apart from."""
+    media: Path | None = None
+    """Folder that the names of videos start from."""
+    previous: tuple[Path, ...] = ()
+    """Earlier releases elsewhere to keep apart from."""
+    config: ReleaseConfig = ReleaseConfig()
+
+
+class ReportStep(Document):
+    out: Path = Path("report.html")
+
+
 class CompareStep(Document):
     truth: Path
 
@@ -44,8 +59,8 @@ class TrainStep(Document):
 
 
 class Recipe(Document):
-    """What ``curate run`` does: simulate, ingest, denoise, export, compare, train, in this order, leaving out absent
-    steps."""
+    """What ``curate run`` does: simulate, ingest, denoise, export, release (built, then verified), compare, report,
+    train, in this order, leaving out absent steps. ``curate refresh`` does ingest, denoise and release of what is new."""
 
     title: str
     store: Path = Path("curate.duckdb")
@@ -53,5 +68,7 @@ class Recipe(Document):
     ingest: IngestStep | None = None
     denoise: DenoiseStep | None = None
     export: ExportStep | None = None
+    release: ReleaseStep | None = None
     compare: CompareStep | None = None
+    report: ReportStep | None = None
     train: TrainStep | None = None

@@ -40,8 +40,9 @@ class ReleaseConfig(Document):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")] = "release"
     """What it is called: lower case, digits, dot, dash, underscore."""
-    version: Annotated[str, Field(pattern=r"^(\d+\.\d+\.\d+)?$")] = ""
-    """The version for people, such as 1.0.0; when empty, the digest of the content stands for it."""
+    version: Annotated[str, Field(pattern=r"^(\d+\.\d+\.\d+|next)?$")] = ""
+    """The version for people, such as 1.0.0; when empty, the digest of the content stands for it. next: 1.0.0, or the
+    last one's beside it with the middle number raised, where the content is not the same."""
     run: str = ""
     """The denoise run (its id or a prefix of it); the latest when empty."""
     split: SplitConfig = SplitConfig()

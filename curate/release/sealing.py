@@ -94,6 +94,28 @@ def check_free_version(release: Release, others: Sequence[tuple[Path, Release]])
             )
 
 
+def next_version(name: str, digest: str, others: Iterable[Release]) -> str:
+    """The version for people of new data: 1.0.0, else the last one's with the middle number raised; of data that
+    another release of that name holds, that one's."""
+    numbered = [other for other in others if other.name == name and other.release]
+    for other in numbered:
+        if other.version == digest:
+            return other.release
+    last = max((order_of(other) for other in numbered), default=None)
+    return f"{last[0]}.{last[1] + 1}.0" if last else "1.0.0"
+
+
+def latest(name: str, folder: Path) -> tuple[Path, Release] | None:
+    """The release of that name with the highest version for people in a folder; None where there is none."""
+    numbered = [(path, other) for path, other in siblings(folder) if other.name == name and other.release]
+    return max(numbered, key=lambda found: order_of(found[1]), default=None)
+
+
+def order_of(release: Release) -> tuple[int, ...]:
+    """1.10.0 comes after 1.9.0."""
+    return tuple(map(int, release.release.split(".")))
+
+
 def siblings(folder: Path) -> list[tuple[Path, Release]]:
     """The finished releases of a folder; none where there is no such folder."""
     found = []

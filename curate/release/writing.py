@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,12 @@ class Contents:
         return {prompt: side_of(name) for name, frame in self.items.items() for prompt in frame["prompt_id"]}
 
 
-def write_release(folder: Path, release: Release, contents: Contents, config: ReleaseConfig) -> Release:
-    """Write the release into the empty folder; its manifest as written, with its files, version and seal.
+def write_release(
+    folder: Path, release: Release, contents: Contents, config: ReleaseConfig, number: Callable[[str], str]
+) -> Release:
+    """Write the release into the empty folder; its manifest as written, with its files, versions and seal.
 
-    A config without items gets no files: datasets cannot open a shard without rows.
+    number: from the version that moves with the data to the one for people. A config without items gets no files: datasets cannot open a shard without rows.
     """
     media_as = release.media_as
     sides = contents.sides
@@ -86,10 +88,12 @@ def write_release(folder: Path, release: Release, contents: Contents, config: Re
     if facts:
         files.append(_write_table(folder, MEDIA, media_table(places, facts, named), release, loader))
     files += media
+    digest = data_version(files)
     release = release.model_copy(
         update={
             "files": tuple(sorted(files, key=lambda file: file.path)),
-            "version": data_version(files),
+            "version": digest,
+            "release": number(digest),
             "counts": release.counts | {"items": counts},
         }
     )

@@ -143,6 +143,10 @@ class Store:
         """Every ingest, the latest last: batch_id, config, counts (JSON as text)."""
         return self.frame("SELECT * EXCLUDE (seq) FROM batches ORDER BY seq")
 
+    def file_digests(self) -> list[str]:
+        """SHA-256 of every file that was ingested."""
+        return self.frame("SELECT DISTINCT sha256 FROM files ORDER BY sha256")["sha256"].to_list()
+
     def counts(self) -> dict[str, Any]:
         """How much of everything there is, and votes by outcome, rejects by reason, prompts by split."""
         [row] = self.frame(f"""

@@ -1,0 +1,174 @@
+"""The job ``refresh``: what is new in the watched files goes through ingest and denoise into the next release.
+
+It may be run twice, killed anywhere and run by cron: each step is whole or not done, and recognises its own finished
+work. The rankings are those of a full run, to the bit: the joint model couples all prompts, so that they are ranked
+from all votes again, which takes seconds. What is saved is reading known files, holding votes out anew to choose the
+method (``denoise(keep_choice=True)``), and everything where nothing is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from annotations.files import VoteFile, find_files
+from curate.publish import publish_file
+from curate.release.sealing import latest
+from curate.release.summary import summary_page
+from curate.store import Store
+from pipelines.denoising import denoise
+from pipelines.ingestion import ingest
+from pipelines.lock import locked
+from pipelines.progress import Progress, silent
+from pipelines.recipe import sound
+from pipelines.releasing import build, diff
+from schemas.base import Document
+from schemas.errors import CurateError
+from schemas.recipe import IngestStep, Recipe, ReleaseStep
+from schemas.refresh import RefreshPlan, RefreshReport
+from schemas.release import DiffReport, ReleaseReport
+from schemas.reports import DenoiseReport, IngestReport
+
+LOCK = ".refresh.lock"
+SUMMARIES = "refreshes"
+"""Folder of the pages on what moved, one a release, beside the store."""
+PENDING = ".pending"
+"""File in it that is there while a release is being made: the folder name of the one before."""
+
+Tell = Callable[[str, Document], None]
+
+
+def refresh(
+    recipe: Recipe,
+    folder: str | Path = ".",
+    *,
+    dry_run: bool = False,
+    progress: Progress = silent,
+    done: Tell = lambda _step, _report: None,
+) -> RefreshReport:
+    """Bring the store and the releases of a recipe up to date with the files that its step [ingest] names.
+
+    The recipe needs the steps ingest, denoise and release; the version for people is the next one, whatever it says.
+    dry_run: say what would be done and change nothing. Raises CurateError where another refresh is at work in the
+    folder, naming it, and from the step that failed; what earlier steps did stays and is taken up by the next refresh.
+    """
+    folder = Path(folder)
+    if not recipe.ingest or not recipe.denoise or not recipe.release:
+        raise CurateError(
+            f"{recipe.title}: a refresh needs the steps ingest, denoise and release",
+            hint="give a recipe that has them, such as mr2bench-video",
+        )
+    if not folder.is_dir():
+        raise CurateError(f"{folder}: no such folder", hint="curate run makes the first release")
+    store = folder / recipe.store
+    with locked(folder / LOCK):
+        files = find_files([folder / path for path in recipe.ingest.paths])
+        new = _unread(store, files)
+        came = _ingest(recipe.ingest, folder, store, new, dry_run=dry_run, progress=progress)
+        plan = _plan(files, new, came, unfinished=(folder / SUMMARIES / PENDING).exists())
+        if dry_run:
+            return RefreshReport(plan=plan, dry_run=True, run="", release="", moved=False, summary="", changes=None)
+        if came:
+            done("ingest", came)
+        ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, progress=progress)
+        done("denoise", ranked)
+        return _release(recipe.release, folder, store, plan, ranked, progress, done)
+
+
+def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
+    """The files whose bytes the store has not read."""
+    if not store.exists():
+        return list(files)
+    with Store.open(store, read_only=True) as opened:
+        known = set(opened.file_digests())
+    return [file for file in files if file.sha256 not in known]
+
+
+def _ingest(
+    step: IngestStep, folder: Path, store: Path, new: Sequence[VoteFile], *, dry_run: bool, progress: Progress
+) -> IngestReport | None:
+    if not new:
+        return None
+    return ingest(
+        [file.path for file in new],
+        store,
+        config=step.config,
+        prompts=folder / step.prompts if step.prompts else None,
+        responses=folder / step.responses if step.responses else None,
+        dry_run=dry_run,
+        progress=progress,
+    )
+
+
+def _plan(
+    files: Sequence[VoteFile], new: Sequence[VoteFile], came: IngestReport | None, *, unfinished: bool
+) -> RefreshPlan:
+    steps = []
+    if came:
+        steps += [f"ingest {len(new)} new of {len(files)} watched files"]
+    if came and (came.votes or came.updated or came.mended or came.superseded):
+        steps += [f"denoise with {came.votes:,} new votes, by the method chosen before", "build the next release"]
+    elif unfinished:
+        steps += ["finish the release that an earlier refresh began"]
+    return RefreshPlan(
+        new_files=tuple(file.path.name for file in new),
+        known_files=len(files) - len(new),
+        votes=came.votes if came else 0,
+        duplicates=came.duplicates if came else 0,
+        rejects=came.rejects if came else 0,
+        steps=tuple(steps),
+    )
+
+
+def _release(
+    step: ReleaseStep,
+    folder: Path,
+    store: Path,
+    plan: RefreshPlan,
+    ranked: DenoiseReport,
+    progress: Progress,
+    done: Tell,
+) -> RefreshReport:
+    """Build the next release and the page on it, unless what stands is the same."""
+    out, pending = folder / step.out, folder / SUMMARIES / PENDING
+    newest = latest(step.config.name, out)
+    before = newest[0].name if newest else ""
+    if unfinished := pending.exists():
+        before = pending.read_text(encoding="utf-8")
+    publish_file(pending, before.encode())
+    built = build(
+        store,
+        out=out,
+        config=step.config.model_copy(update={"version": "next"}),
+        media=folder / step.media if step.media else None,
+        previous=[folder / path for path in step.previous],
+        probe=True,
+        progress=progress,
+    )
+    release = Path(built.out)
+    moved = not built.reused or (unfinished and release.name != before)
+    summary, changes = "", None
+    if moved:
+        done("release", built)
+        done("verify", sound(release))
+        changes = diff(out / before, release) if before else None
+        summary = str(_write_summary(folder, built, changes, plan, ranked))
+    pending.unlink()
+    return RefreshReport(
+        plan=plan, dry_run=False, run=ranked.run, release=built.out, moved=moved, summary=summary, changes=changes
+    )
+
+
+def _write_summary(
+    folder: Path, built: ReleaseReport, changes: DiffReport | None, plan: RefreshPlan, ranked: DenoiseReport
+) -> Path:
+    came = {
+        "new files": len(plan.new_files),
+        "new votes": plan.votes,
+        "duplicates": plan.duplicates,
+        "rejected rows": plan.rejects,
+    }
+    page = summary_page(built, changes, method=ranked.method, came=came, ranked=(ranked.ranked, ranked.prompts))
+    path = folder / SUMMARIES / f"{Path(built.out).name}.md"
+    publish_file(path, page.encode())
+    return path
