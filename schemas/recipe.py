@@ -60,7 +60,8 @@ class TrainStep(Document):
 
 class Recipe(Document):
     """What ``curate run`` does: simulate, ingest, denoise, export, release (built, then verified), compare, report,
-    train, in this order, leaving out absent steps. ``curate refresh`` does ingest, denoise and release of what is new."""
+    train, in this order, leaving out absent steps. ``curate refresh`` does ingest, denoise and release for what is new.
+    """
 
     title: str
     store: Path = Path("curate.duckdb")

@@ -57,7 +57,8 @@ def write_release(
 ) -> Release:
     """Write the release into the empty folder; its manifest as written, with its files, versions and seal.
 
-    number: from the version that moves with the data to the one for people. A config without items gets no files: datasets cannot open a shard without rows.
+    number: from the version that moves with the data to the one for people. A config without items gets no files:
+    datasets cannot open a shard without rows.
     """
     media_as = release.media_as
     sides = contents.sides
