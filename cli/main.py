@@ -65,6 +65,7 @@ for group, members in GROUPS.items():
 EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
     **dict.fromkeys(("torch", "transformers"), "train"),
+    **dict.fromkeys(("PIL", "av", "decord"), "video"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
 """Package -> the extra that brings it."""
