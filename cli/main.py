@@ -84,6 +84,7 @@ app.add_typer(release.app)
 EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
     **dict.fromkeys(("torch", "transformers"), "train"),
+    **dict.fromkeys(("PIL", "av", "decord"), "video"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
 """Package -> the extra that brings it."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from schemas.media import MediaFile, MediaReport
 
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(help="Files or folders to look at, instead of a store's.", metavar="[FILE]...")
+    list[Path] | None, typer.Argument(help="Files or folders to look at, instead of a store's.", metavar="FILE")
 ]
 MediaOption = Annotated[
     Path | None,
@@ -90,9 +90,11 @@ def probe(
 def frames(
     what: Annotated[str, typer.Argument(help="A prompt's id, or a file.", metavar="PROMPT|FILE")],
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
-    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="Frames, spread evenly over the time.")] = 8,
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=1000, help="Frames, spread evenly over the time.", metavar="N")
+    ] = 8,
     form: Annotated[Literal["jpeg", "npy"], typer.Option("--format", help="JPEG files, or one array.")] = "jpeg",
-    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.")] = 90,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", metavar="N")] = 90,
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Draw one picture: frames, question, responses by rank.")
     ] = False,

@@ -204,6 +204,8 @@ def _reason(log: list[str], error: Exception) -> tuple[str, str]:
         return "no-video", "has no video stream, or is cut off"
     if isinstance(error, AssertionError):
         return "no-frames", "has no frames"
+    if "Cannot create buffer source" in said:  # no frame has told their size and colours
+        return "no-frames", "has a video stream, but no frames in it, or is cut off before them"
     if log and "ERROR opening" in log[-1]:
         return "not-media", f"is no video, or is cut off ({log[0].rsplit(', ', 1)[-1]})"
     damage = [line for line in log if any(word in line for word in DAMAGE)]

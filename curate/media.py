@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -100,7 +101,12 @@ class MediaReader:
         return cast("Iterator[MediaError | None]", self._answers([("check", str(path), count) for path in paths]))
 
     def probe(self, paths: Sequence[Path]) -> Iterator[Probe | MediaError]:
-        """What each file is (curate.probe), or what is wrong with it, in the order of paths."""
+        """What each file is (curate.probe), or what is wrong with it, in the order of paths.
+
+        Raises CurateError where pillow is not installed.
+        """
+        if find_spec("PIL") is None:
+            raise CurateError("frames cannot be hashed without pillow", hint="pip install 'mr2-curate[video]'")
         return cast("Iterator[Probe | MediaError]", self._answers([("probe", str(path), 0) for path in paths]))
 
     def _answers(self, tasks: list[Task]) -> Iterator[Answer]:

@@ -118,6 +118,8 @@ def test_a_process_that_dies_at_work_is_replaced_and_its_file_named(videos: list
         os.kill(_pids(reader)[0], signal.SIGSEGV)
         died, after = answers
     assert "long.mkv: the process that decoded it died (exit code -11)" in str(died)
+    assert isinstance(died, MediaError)
+    assert died.code == "crashed"
     assert isinstance(after, Frames)
 
 
