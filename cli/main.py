@@ -52,7 +52,11 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
-app.add_typer(release.app)
+
+GROUPS = (release.app,)
+"""Commands with commands of their own."""
+for group in GROUPS:
+    app.add_typer(group)
 
 EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),

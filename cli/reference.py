@@ -13,7 +13,7 @@ def reference() -> str:
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
     from typer.testing import CliRunner
 
-    from cli.main import COMMANDS, app
+    from cli.main import COMMANDS, GROUPS, app
 
     runner = CliRunner()
     parts = [
@@ -22,10 +22,14 @@ def reference() -> str:
         "usage. Data goes to stdout, narration and progress to stderr; `--json` gives every command's report.\n",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
-    for command in COMMANDS:
-        name = command.__name__
-        parts.append(f"\n## curate {name}\n")
-        parts.append(_block(f"curate {name}", runner.invoke(app, [name, "--help"], prog_name="curate").output))
+    names = [[command.__name__] for command in COMMANDS]
+    for group in GROUPS:
+        own = [command.name or command.callback.__name__ for command in group.registered_commands if command.callback]
+        names += [[str(group.info.name), name] for name in own]
+    for name in names:
+        full = " ".join(["curate", *name])
+        parts.append(f"\n## {full}\n")
+        parts.append(_block(full, runner.invoke(app, [*name, "--help"], prog_name="curate").output))
     return "\n".join(parts) + "\n"
 
 

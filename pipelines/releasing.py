@@ -114,7 +114,7 @@ def build(
             if not any(counts["items"].values()):
                 raise CurateError(
                     f"{store.path}: nothing to release",
-                    hint="; ".join(f"{s.stage}: {s.kept:,} of {s.came:,} {s.unit} kept" for s in stages),
+                    hint="; ".join(_stage_words(stage) for stage in stages),
                 )
             counts |= _figures(store, upstream, items, counts, sound, prompts)
             sides = {side: _side_of(ranked, side) for side in SIDES}
@@ -162,6 +162,11 @@ def words(leak: Leak) -> str:
     if leak.similarity > 0:
         evidence.append(f"questions {leak.questions[0]!r} and {leak.questions[1]!r} share {leak.similarity:.0%}")
     return f"same {leak.rule}: training {train}, benchmark {benchmark} ({', '.join(evidence)})"
+
+
+def _stage_words(stage: FunnelStage) -> str:
+    why = "".join(f", {number:,} {reason}" for reason, number in stage.dropped.items())
+    return f"{stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit} kept{why}"
 
 
 def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, MediaFacts] | None) -> MediaAs:
