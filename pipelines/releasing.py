@@ -56,7 +56,7 @@ class LeakError(CurateError):
         told = "".join(f"\n  {words(leak)}" for leak in leaks[:SHOWN])
         more = f"\n  … and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""
         super().__init__(
-            f"{store}: {len(leaks)} training prompts are too close to a benchmark prompt:{told}{more}",
+            f"{store}: training and benchmark are not apart, in {len(leaks)} pairs of prompts:{told}{more}",
             hint="mend the data, in a new store (a first build keeps what is alike on one side); or leave such prompts "
             "out: leakage.on_leak = 'drop'; or, where you looked at a pair and it is no leak, name it in "
             "leakage.cleared",
