@@ -1,6 +1,6 @@
 """The command ``curate``: its commands, its exit codes, and a look at which installation it runs from.
 
-Exit codes: 0 done, 1 a handled error (with a hint on stderr), 2 wrong usage.
+Exit codes: 0 done, 1 a handled error (with a hint on stderr), 2 wrong usage, 3 a refresh that found nothing new.
 """
 
 from __future__ import annotations
@@ -71,15 +71,10 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 
-GROUPS = {"media": (media.check, media.probe, media.frames)}
-"""name -> commands below it: curate media check, …"""
-ABOUT = {"media": "Videos and images: are they sound, what are they, what do they show."}
-for group, members in GROUPS.items():
-    below = typer.Typer(help=ABOUT[group], no_args_is_help=True, rich_markup_mode=None)
-    for member in members:
-        below.command()(member)
-    app.add_typer(below, name=group)
-app.add_typer(release.app)
+GROUPS = (media.app, release.app)
+"""Commands with commands of their own."""
+for group in GROUPS:
+    app.add_typer(group)
 
 EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),

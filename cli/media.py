@@ -13,6 +13,13 @@ from cli.output import listed, plural, progress_bar, put, put_json, put_table, s
 if TYPE_CHECKING:
     from schemas.media import MediaFile, MediaReport
 
+app = typer.Typer(
+    name="media",
+    help="Videos and images: are they sound, what are they, what do they show.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
 FilesArgument = Annotated[
     list[Path] | None, typer.Argument(help="Files or folders to look at, instead of a store's.", metavar="FILE")
 ]
@@ -29,6 +36,7 @@ RehashOption = Annotated[
 ]
 
 
+@app.command()
 def check(
     files: FilesArgument = None,
     store: StoreOption = None,
@@ -59,6 +67,7 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
 def probe(
     files: FilesArgument = None,
     store: StoreOption = None,
@@ -87,6 +96,7 @@ def probe(
     tell_media(report)
 
 
+@app.command()
 def frames(
     what: Annotated[str, typer.Argument(help="A prompt's id, or a file.", metavar="PROMPT|FILE")],
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],

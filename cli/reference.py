@@ -13,21 +13,32 @@ def reference() -> str:
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
     from typer.testing import CliRunner
 
-    from cli.main import COMMANDS, GROUPS, app
+    from cli.main import app
 
     runner = CliRunner()
     parts = [
         "# Command line reference",
         "Generated from `--help` by `make docs`. Exit codes: 0 done, 1 a handled error (its hint on stderr), 2 wrong",
-        "usage. Data goes to stdout, narration and progress to stderr; `--json` gives every command's report.\n",
+        "usage, 3 a refresh after which all is as it was. Data goes to stdout, narration and progress to stderr; `--json` gives every command's report.\n",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
-    names = [command.__name__ for command in COMMANDS]
-    names += [f"{group} {command.__name__}" for group, members in GROUPS.items() for command in members]
-    for name in names:
+    for name in names():
         parts.append(f"\n## curate {name}\n")
         parts.append(_block(f"curate {name}", runner.invoke(app, [*name.split(), "--help"], prog_name="curate").output))
     return "\n".join(parts) + "\n"
+
+
+def names() -> list[str]:
+    """Every command, with the word before it where it has one: ingest, media check, …"""
+    from cli.main import COMMANDS, GROUPS
+
+    below = [
+        f"{group.info.name} {command.name or command.callback.__name__}"
+        for group in GROUPS
+        for command in group.registered_commands
+        if command.callback
+    ]
+    return [command.__name__ for command in COMMANDS] + below
 
 
 def _block(command: str, text: str) -> str:

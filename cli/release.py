@@ -63,6 +63,7 @@ def build(
     Example:
       curate release build --out releases --name mr2bench-video --version 1.0.0 --media world
     """
+    from pipelines.releasing import LeakError
     from pipelines.releasing import build as job
     from pipelines.settings import load_toml, updated
     from schemas.release import ReleaseConfig
@@ -71,17 +72,24 @@ def build(
     chosen = load_toml(config, ReleaseConfig) if config else ReleaseConfig(split=base.export.split)
     changes = {"name": name, "version": version, "run": run, "media_as": media_as}
     chosen = updated(chosen, changes, where="curate release build")
-    with progress_bar() as progress:
-        report = job(
-            store or base.store,
-            out=out,
-            config=chosen,
-            media=media,
-            previous=previous or (),
-            exact=exact,
-            probe=True,
-            progress=progress,
-        )
+    try:
+        with progress_bar() as progress:
+            report = job(
+                store or base.store,
+                out=out,
+                config=chosen,
+                media=media,
+                previous=previous or (),
+                exact=exact,
+                probe=True,
+                progress=progress,
+            )
+    except LeakError as error:
+        if not as_json:
+            raise
+        leaks = [leak.model_dump(mode="json") for leak in error.leaks]
+        put_json({"error": str(error), "hint": error.hint, "leaks": leaks})
+        raise typer.Exit(1) from error
     put_json(report) if as_json else tell_build(report)
 
 

@@ -58,7 +58,7 @@ class LeakError(CurateError):
         told = "".join(f"\n  {words(leak)}" for leak in leaks[:SHOWN])
         more = f"\n  … and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""
         super().__init__(
-            f"{store}: {len(leaks)} training prompts are too close to a benchmark prompt:{told}{more}",
+            f"{store}: training and benchmark are not apart, in {len(leaks)} pairs of prompts:{told}{more}",
             hint="mend the data, in a new store (a first build keeps what is alike on one side); or leave such prompts "
             "out: leakage.on_leak = 'drop'; or, where you looked at a pair and it is no leak, name it in "
             "leakage.cleared",
@@ -122,7 +122,7 @@ def build(
             if not any(counts["items"].values()):
                 raise CurateError(
                     f"{store.path}: nothing to release",
-                    hint="; ".join(f"{s.stage}: {s.kept:,} of {s.came:,} {s.unit} kept" for s in stages),
+                    hint="; ".join(_stage_words(stage) for stage in stages),
                 )
             counts |= _figures(store, upstream, items, counts, sound, prompts)
             sides = {side: _side_of(ranked, side) for side in SIDES}
@@ -170,6 +170,11 @@ def words(leak: Leak) -> str:
     if leak.similarity > 0:
         evidence.append(f"questions {leak.questions[0]!r} and {leak.questions[1]!r} share {leak.similarity:.0%}")
     return f"same {leak.rule}: training {train}, benchmark {benchmark} ({', '.join(evidence)})"
+
+
+def _stage_words(stage: FunnelStage) -> str:
+    why = "".join(f", {number:,} {reason}" for reason, number in stage.dropped.items())
+    return f"{stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit} kept{why}"
 
 
 def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, MediaFacts] | None) -> MediaAs:

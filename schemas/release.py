@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import Document
 from schemas.config import ExportConfig, SplitConfig
-from schemas.leakage import Leak, LeakConfig
+from schemas.leakage import LeakConfig
 from schemas.manifest import Ceiling, Manifest
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -248,9 +248,3 @@ class ReleaseLine(Document):
     items: int = 0
     """Of all configs of items; other formats hold some of them again."""
     votes: int = 0
-
-
-class LeakReport(Document):
-    """Why a build was refused, for programs."""
-
-    leaks: tuple[Leak, ...]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, GROUPS, PACKAGES, run
-from cli.reference import reference
+from cli.main import PACKAGES, run
+from cli.reference import names, reference
 from schemas.reference import reference as data_reference
 
 VOTES = """prompt_id,left,right,winner,annotator_id
@@ -42,8 +42,7 @@ def test_the_data_reference_is_that_of_the_contracts() -> None:
 
 
 def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [command.__name__ for command in COMMANDS]
-    for name in names + [f"{group} {command.__name__}" for group, members in GROUPS.items() for command in members]:
+    for name in names():
         assert run([*name.split(), "--help"]) == 0
         assert f"curate {name}" in capsys.readouterr().out.split("Example:")[1]
 

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from cli.main import run
 from curate.publish import files_of
 from curate.release.media import facts_of, hashed, public_name
 from curate.release.sealing import read_release
@@ -459,3 +460,22 @@ def test_the_build_is_recorded_as_a_run_with_all_it_read(world: tuple[Path, Path
         for file in manifest.files
         if file.path.endswith(".parquet")
     )
+
+
+def test_the_command_prints_the_folder_and_gives_the_evidence_of_a_leak_as_json(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "release.toml"
+    config.write_text('name = "cinema"\n[split]\nbenchmark_fraction = 0.5\nseed = 1\n')
+    arguments = ["release", "build", "--store", str(world[0]), "--out", str(tmp_path / "out"), "--config", str(config)]
+    assert run([*arguments, "--media", str(world[1]), "--version", "2.0.0"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out' / 'cinema-2.0.0'}\n"
+    assert "ranking: 8 of 8 prompts" in told.err
+    train, benchmark = (next(p for p in on_side(world[0], side) if p != "p007") for side in ("train", "benchmark"))
+    files = [world[1] / "videos" / f"{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
+    files[0].write_bytes(files[1].read_bytes())
+    assert run([*arguments, "--media", str(world[1]), "--json"]) == 1
+    evidence = json.loads(capsys.readouterr().out)
+    assert {(leak["rule"], leak["train"]) for leak in evidence["leaks"]} >= {("video", train)}
+    assert "on_leak" in evidence["hint"]
