@@ -19,8 +19,8 @@ def reference() -> str:
     parts = [
         "# Command line reference",
         "Generated from `--help` by `make docs`. Exit codes: 0 done, 1 a handled error (its hint on stderr), 2 wrong",
-        "usage, 3 a refresh after which all is as it was. Data goes to stdout, narration and progress to stderr; `--json`",
-        "gives every command's report.\n",
+        "usage, 3 a refresh after which all is as it was. Data goes to stdout, narration and progress to stderr;",
+        "`--json` gives every command's report.\n",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
     for name in names():
