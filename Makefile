@@ -6,11 +6,12 @@ DATA ?=
 
 .PHONY: demo demo-reward test lint bench docs clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
 	@echo
 	@echo "Look around:  $(BIN)/curate status --store demo/curate.duckdb"
 	@echo "              $(BIN)/curate rankings p0001 --store demo/curate.duckdb"
+	@echo "              demo/report.html in a browser;  $(BIN)/curate release ls demo/releases"
 
 # A reward model on simulated clips, on a CPU: adds torch and transformers.
 demo-reward: $(VENV)/installed-train
@@ -33,6 +34,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
 	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.near
+	$(BIN)/python -m benchmarks.media
+	$(BIN)/python -m benchmarks.release
+	$(BIN)/python -m benchmarks.refresh
 	$(BIN)/python -m benchmarks.reward
 	$(BIN)/python -m benchmarks.reward_video
 	$(BIN)/python -m benchmarks.grpo
@@ -50,17 +55,21 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+$(VENV)/installed-video: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[video]'
+	@touch $@ $(VENV)/installed
+
 $(VENV)/installed-train: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
-	@touch $@ $(VENV)/installed
+	@touch $@ $(VENV)/installed $(VENV)/installed-video
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@ $(VENV)/installed $(VENV)/installed-train
+	@touch $@ $(VENV)/installed $(VENV)/installed-video $(VENV)/installed-train
 
 $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
-	@touch $@ $(VENV)/installed $(VENV)/installed-train $(VENV)/installed-dev
+	@touch $@ $(VENV)/installed $(VENV)/installed-video $(VENV)/installed-train $(VENV)/installed-dev
 
 clean:
 	rm -rf $(VENV) curate/__pycache__ demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ from pipelines.exporting import export
 from pipelines.ingestion import ingest
 from pipelines.media import probe_files, probe_media
 from pipelines.recipe import load_recipe, run
+from pipelines.refreshing import refresh
 from pipelines.reporting import report
 from pipelines.simulation import simulate
 from pipelines.status import status
@@ -20,6 +21,7 @@ __all__ = [
     "load_recipe",
     "probe_files",
     "probe_media",
+    "refresh",
     "report",
     "run",
     "simulate",

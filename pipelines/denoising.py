@@ -254,6 +254,7 @@ def _report(run: str, store: str, result: _Result) -> DenoiseReport:
         auto=_auto(result),
         design=_design(votes),
         spammers=int(result.spammers.sum()),
+        spammer_ids=tuple(np.array(result.given.annotators, dtype=object)[result.spammers].tolist()),
         left_out=len(result.given.left) - len(result.votes.left),
         votes=len(votes.left),
         prompts=len(coverage.status),

@@ -358,7 +358,7 @@ def _figures(
     report = denoised["report"] if denoised else {}
     return {
         "votes": int(own["votes"].sum()),
-        "annotators": annotators_of(store, used, run),
+        "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
         "models": models.n_unique(),
         "videos": len(named),
         "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),

@@ -112,6 +112,7 @@ class DenoiseReport(Document):
     design: DesignReport
     spammers: int
     """Annotators whose votes were left out (max_spammer)."""
+    spammer_ids: tuple[str, ...] = ()
     left_out: int
     """Votes of theirs."""
     votes: int

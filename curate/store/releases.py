@@ -29,13 +29,13 @@ def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
     )
 
 
-def annotators_of(store: Store, prompts: list[str], run: ManifestRun) -> int:
-    """Distinct annotators (by name) of the votes on these prompts that the run could see."""
+def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without: list[str]) -> int:
+    """Distinct annotators (by name) of the votes on these prompts that the run used. without: whose it left out."""
     return int(
         store.value(
             """SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
-            WHERE prompt_id IN (SELECT unnest($prompts)) AND ($batches IS NULL OR list_contains($batches, batch_id))""",
-            {"prompts": prompts, "batches": run.inputs.get("batches")},
+            WHERE prompt_id IN (SELECT unnest($prompts)) AND annotator_id NOT IN (SELECT unnest($without::VARCHAR[])) AND ($batches IS NULL OR list_contains($batches, batch_id))""",
+            {"prompts": prompts, "batches": run.inputs.get("batches"), "without": without},
         )
     )
 
