@@ -116,39 +116,44 @@ def build(
             ranked = ranked_responses(store, config.run)
             chosen, stages = _choose(store, prompts, ranked, subjects, facts, earlier, config)
             run = _run(config, ranked, chosen, sound, previous)
-            progress("drawing items", 0, 0)
-            ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
-            items, counts, rules = _draw(ranked, config)
-            if not any(counts["items"].values()):
-                raise CurateError(
-                    f"{store.path}: nothing to release",
-                    hint="; ".join(_stage_words(stage) for stage in stages),
-                )
-            counts |= _figures(store, upstream, items, counts, sound, prompts)
-            sides = {side: _side_of(ranked, side) for side in SIDES}
-            stages += item_stages(counts, {side: len(sides[side]) for side in SIDES})
-        release = Release(
-            kind="release",
-            schema_version=SCHEMA_VERSION,
-            version="",
-            run=ManifestRun(
-                run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
-            ),
-            upstream=(upstream,),
-            batches=manifest_batches(store, upstream),
-            counts=counts,
-            files=(),
-            name=config.name,
-            release=config.version,
-            seal="",
-            media_as=media_as,
-            previous=tuple(run.inputs["previous"]),
-            funnel=Funnel(stages=tuple(stages)),
-        )
-        contents = Contents(items, rules, prompts, sound if media_as != "none" else {})
-        progress("writing", 0, 0)
-        folder, release, reused = _publish(out, release, contents, config, previous, exact=exact)
-        benchmark = set(pl.concat(items[name]["prompt_id"] for name in (BENCHMARK, PAIRWISE, FULL)))
+            there = _standing(out, run, exact=exact)
+            if there is None:
+                progress("drawing items", 0, 0)
+                ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
+                items, counts, rules = _draw(ranked, config)
+                if not any(counts["items"].values()):
+                    raise CurateError(
+                        f"{store.path}: nothing to release",
+                        hint="; ".join(f"{s.stage}: {s.kept:,} of {s.came:,} {s.unit} kept" for s in stages),
+                    )
+                counts |= _figures(store, upstream, items, counts, sound, prompts)
+                sides = {side: _side_of(ranked, side) for side in SIDES}
+                stages += item_stages(counts, {side: len(sides[side]) for side in SIDES})
+        if there is None:
+            release = Release(
+                kind="release",
+                schema_version=SCHEMA_VERSION,
+                version="",
+                run=ManifestRun(
+                    run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
+                ),
+                upstream=(upstream,),
+                batches=manifest_batches(store, upstream),
+                counts=counts,
+                files=(),
+                name=config.name,
+                release=config.version,
+                seal="",
+                media_as=media_as,
+                previous=tuple(run.inputs["previous"]),
+                funnel=Funnel(stages=tuple(stages)),
+            )
+            contents = Contents(items, rules, prompts, sound if media_as != "none" else {})
+            progress("writing", 0, 0)
+            folder, release, reused = _publish(out, release, contents, config, previous, exact=exact)
+        else:
+            folder, release, reused = *there, True
+        benchmark = {subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"]}
         rows = ledger_rows(release.label, [subjects[prompt] for prompt in sorted(benchmark)])
         report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(config.run))
         with store.transaction():
@@ -376,6 +381,15 @@ def _side_of(ranked: pl.DataFrame, side: Side) -> set[str]:
     return set(ranked.filter(pl.col("split") == side)["prompt_id"])
 
 
+def _standing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:
+    """The release that this run built already, as it was built. Raises CurateError where it is no longer that."""
+    for path, other in siblings(out.parent if exact else out):
+        if other.run.run == run.run_id and path.name == (out.name if exact else other.label):
+            finished(path)
+            return path, other
+    return None
+
+
 def _publish(
     out: Path,
     release: Release,
@@ -389,14 +403,7 @@ def _publish(
     parent = out.parent if exact else out
     beside = siblings(parent)
     if exact and finished(out) is not None:
-        present = read_release(out)
-        if present.run.run != release.run.run:
-            raise CurateError(f"{out}: holds another release ({present.label})", hint="choose another --out")
-        return out, present, True
-    for path, other in beside:
-        if not exact and other.run.run == release.run.run and path.name == other.label:
-            finished(path)  # raises where it is not as it was built
-            return path, other, True
+        raise CurateError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
     written: list[Release] = []
     others = [*beside, *((path, read_release(path)) for path in previous)]
     target = out if exact else parent / release.name

@@ -34,7 +34,8 @@ def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without
     return int(
         store.value(
             """SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
-            WHERE prompt_id IN (SELECT unnest($prompts)) AND annotator_id NOT IN (SELECT unnest($without::VARCHAR[])) AND ($batches IS NULL OR list_contains($batches, batch_id))""",
+            WHERE prompt_id IN (SELECT unnest($prompts)) AND annotator_id NOT IN (SELECT unnest($without::VARCHAR[]))
+                AND ($batches IS NULL OR list_contains($batches, batch_id))""",
             {"prompts": prompts, "batches": run.inputs.get("batches"), "without": without},
         )
     )
