@@ -35,7 +35,7 @@ WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whos
 
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
-HOPELESS = 1e-4
+HOPELESS = 1e-3
 """A response that beats the leader of its set with less than this probability counts as never the best."""
 DRAWS = 2000
 """Draws of the true strengths behind the scores of a perfect judge."""
