@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("curate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("curate")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
 
 

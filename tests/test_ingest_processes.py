@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -73,13 +73,24 @@ def test_killed_at_any_moment_a_store_opens_and_takes_exactly_what_it_lacks(tmp_
     with running(INGESTER) as process:
         assert process.stdin
         assert process.stdout
-        for kill in range(KILLS):
+        process.stdin.write(json.dumps([files, str(tmp_path / "undisturbed.duckdb")]) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        begin = time.monotonic()
+        assert process.stdout.readline() == "gone\n"
+        lasts = time.monotonic() - begin
+        for kill in range(4 * KILLS):
+            if kill >= KILLS and whole:
+                break
             store = tmp_path / f"{kill}.duckdb"
             process.stdin.write(json.dumps([files, str(store)]) + "\n")
             process.stdin.flush()
             pid = int(process.stdout.readline())
-            time.sleep(0.7 * (kill + dice.random()) / KILLS)  # an even spread, from the making of the store on
-            os.kill(pid, signal.SIGKILL)
+            time.sleep(
+                lasts * (kill % KILLS + dice.random()) / KILLS
+            )  # an even spread, from the making of the store on
+            with suppress(ProcessLookupError):  # it may be done already
+                os.kill(pid, signal.SIGKILL)
             assert process.stdout.readline() == "gone\n"
             done = 0
             if store.exists():
