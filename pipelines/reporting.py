@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from curate.publish import publish_file
 from curate.report.choosing import choose_prompts, given_prompts
 from curate.report.contradiction import by_prompt, judged_pairs
-from curate.report.funnel import KEPT, Block, export_block, prompts_block, votes_block
+from curate.report.funnel import KEPT, Block, export_block, prompts_block, release_block, votes_block
 from curate.report.models import Models, models_of
 from curate.report.page import GENERATOR, render
 from curate.report.prompts import shown_prompts
@@ -145,10 +145,12 @@ def _funnel(
     sums, reasons = ingested(store)
     status = dict(facts["status"].value_counts().sort("status").iter_rows())
     exports = [run for run in later if run["step"].startswith("export-")]
+    releases = [run for run in later if run["step"] == "release"][-1:]
     return (
         votes_block(sums, reasons, counts["votes"], told),
         prompts_block(counts["prompts"], status, prompts_outside(store, run_id)),
         *(export_block(run["step"], run["run_id"], run["report"], len(facts)) for run in exports),
+        *(release_block(run["run_id"], run["report"]) for run in releases),
     )
 
 
@@ -179,7 +181,7 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
     ceilings = export.get("ceiling", {})
     return [
         LabelCeiling(
-            kind=export.get("kind", ""),
+            kind=export.get("kind") or export.get("name", ""),
             config=name,
             items=items,
             ceiling=Ceiling.model_validate(ceilings[name]) if ceilings.get(name) else None,

@@ -481,3 +481,19 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, tmp_path: Path, wid
     assert found is not None, done.stdout + done.stderr
     assert int(found[1]) <= width
     assert int(found[2]) > 2000
+
+
+def test_votes_of_annotators_whom_the_run_left_out_are_not_counted_against_its_orders(tmp_path: Path) -> None:
+    config = SimulateConfig(prompts=20, models=6, annotators=20, votes_per_pair=4.0, spammers=0.3)
+    simulate(tmp_path / "world", config=config)
+    ingest(
+        tmp_path / "world" / "votes.csv",
+        tmp_path / "s.duckdb",
+        prompts=tmp_path / "world" / "prompts.csv",
+        responses=tmp_path / "world" / "responses.csv",
+    )
+    ranked = denoise(tmp_path / "s.duckdb", config=DenoiseConfig(ranker="joint", max_spammer=0.9))
+    assert ranked.spammers > 0
+    with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
+        pairs = pair_votes(store, ranked.run)
+    assert pairs["votes"].sum() == ranked.votes

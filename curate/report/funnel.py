@@ -77,6 +77,22 @@ def prompts_block(stored: int, status: Mapping[str, int], outside: int) -> Block
     )
 
 
+def release_block(run_id: str, report: Mapping[str, Any]) -> Block:
+    """The stages of a release after the denoise run: prompts, then the sets of each config. report: of its build."""
+    stages = tuple(
+        Stage(
+            f"{found['unit']}: {found['stage'].removeprefix('items: ')}",
+            found["kept"],
+            _some(sorted(found["dropped"].items())),
+            whole=found["came"],
+        )
+        for found in report["funnel"]["stages"]
+        if found["stage"] not in ("ingest", "denoise")
+    )
+    label = f"{report['name']} {report['release'] or report['version']}"
+    return Block(f"Release {label}", stages, f"Run {run_id}. Each stage as a share of what came to it.")
+
+
 def export_block(step: str, run_id: str, report: Mapping[str, Any], prompts: int) -> Block:
     """One export: prompts of the run, prompts with an item, and sets, eligible ones and items of each config.
 

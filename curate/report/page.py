@@ -87,7 +87,7 @@ def render(
         "sections": SECTIONS,
         "figures": _figures(view),
         "notes": _notes(view),
-        "exported": any(block.title.startswith("Export") for block in view.funnel),
+        "exported": any(block.title.startswith(("Export", "Release")) for block in view.funnel),
         "draws": DRAWS,
         "by_strength": board.by_strength,
         "strength_axis": board.strength_axis,
@@ -142,10 +142,9 @@ def _notes(view: ReportView) -> list[str]:
             "newer votes in. The figures on annotators and sides count them."
         )
     if view.run and view.run.left_out:
-        notes.append(
-            f"The run left out {_many(view.run.left_out, 'vote')} of {_many(view.run.spammers, 'likely spammer')}; "
-            "what this page counts pair by pair has them all."
-        )
+        told = "The figures on annotators and sides count them." if view.run.spammer_ids else "This page counts them."
+        spammers = _many(view.run.spammers, "likely spammer")
+        notes.append(f"The run left out {_many(view.run.left_out, 'vote')} of {spammers}. {told}")
     if view.run is None:
         notes.append("What the run wrote down is not readable by this version; rank anew for all figures.")
     return notes

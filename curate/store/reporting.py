@@ -18,9 +18,11 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
     """The vote weight on every pair of responses that a run counted, one row a pair, in the order of ids.
 
     prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is tied
-    unless the run dropped it), votes (how many). Votes of ingests after the run are not in it; those of annotators
-    whom the run left out are.
+    unless the run dropped it), votes (how many). Votes of ingests after the run are not in it, nor those of annotators
+    whom it left out, where it says who they are.
     """
+    found = store.run(run_id)
+    without = found["report"].get("spammer_ids", []) if found else []
     return store.frame(
         f"""
         SELECT prompt_id, least(response_left, response_right) AS first,
@@ -31,9 +33,14 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
                 AND outcome IN ('left', 'right')), 0) AS for_second,
             coalesce(sum(weight) FILTER (outcome NOT IN ('left', 'right')), 0) AS tied, count(*) AS votes
         FROM votes WHERE file_id IN {_SEEN} AND (NOT $drop OR outcome <> 'both_bad')
+            AND (annotator_id IS NULL OR annotator_id NOT IN (SELECT unnest($without::VARCHAR[])))
         GROUP BY ALL ORDER BY ALL
         """,
-        {"batches": _batches(store, run_id), "drop": _config(store, run_id).get("both_bad") == "drop"},
+        {
+            "batches": _batches(store, run_id),
+            "drop": _config(store, run_id).get("both_bad") == "drop",
+            "without": without,
+        },
     )
 
 
