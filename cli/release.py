@@ -104,7 +104,7 @@ def tell_build(report: ReleaseReport) -> None:
         say(f"  {config}: {plural(items, 'item')}{best}")
     say(f"  {plural(report.votes, 'vote')} of {plural(report.annotators, 'annotator')} behind them")
     how = {"none": "by name only", "inside": "in the rows", "files": "as files", "webdataset": "in tar shards"}
-    say(f"  {plural(report.videos, 'video')} {how[report.media_as]}")
+    say(f"  {plural(report.videos, 'video or image', 'videos or images')} {how[report.media_as]}")
     say(f"  {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
     if report.previous:
         say(f"  kept apart from {', '.join(report.previous)}")

@@ -11,6 +11,7 @@ from pipelines.refreshing import refresh
 from pipelines.reporting import report
 from pipelines.simulation import simulate
 from pipelines.status import status
+from pipelines.validation import validate
 
 __all__ = [
     "annotators",

@@ -271,7 +271,8 @@ def _check_media(
     if bad and config.bad_media == "stop":
         prompt = next(iter(bad))
         name = video[prompt] or ""
-        reason = facts[name].reason if name in facts else f"{name}: not among the media"
+        reason = facts[name].reason if name in facts else "not among the media"
+        reason = reason if name in reason else f"{name}: {reason}"
         count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
         raise CurateError(
             f"{store.path}: the media of {len(bad)} prompts cannot be released ({count}); the first: {reason}",
