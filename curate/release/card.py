@@ -218,7 +218,7 @@ def _limits(release: Release) -> list[str]:
         "* Labels come of people's votes and are wrong at times: the ceilings above say how often, as far as the joint",
         "  model of the votes is right. Labels of one prompt err together.",
         "* That model takes strengths for normally spread. Where answers fall into two heaps, right and wrong, it is",
-        "  too sure of the best among the right ones: in one simulated world of that kind it stated .85 where .76 held.",
+        "  too sure of the best among the right ones: in a simulated world of that kind it stated .85 where .76 held.",
         "* A benchmark item's best is likely the best; the order of the others is less certain.",
     ]
     if release.media_as == "none":
