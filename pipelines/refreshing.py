@@ -8,6 +8,7 @@ method (``denoise(keep_choice=True)``), and everything where nothing is new.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,18 +21,21 @@ from pipelines.denoising import denoise
 from pipelines.ingestion import ingest
 from pipelines.lock import locked
 from pipelines.progress import Progress, silent
+from pipelines.provenance import code_version
 from pipelines.recipe import sound
 from pipelines.releasing import build, diff
 from schemas.base import Document
 from schemas.errors import CurateError
-from schemas.recipe import IngestStep, Recipe, ReleaseStep
+from schemas.recipe import DenoiseStep, IngestStep, Recipe, ReleaseStep
 from schemas.refresh import RefreshPlan, RefreshReport
-from schemas.release import DiffReport, ReleaseReport
+from schemas.release import DiffReport, Release, ReleaseReport
 from schemas.reports import DenoiseReport, IngestReport
 
 LOCK = ".refresh.lock"
 SUMMARIES = "refreshes"
 """Folder of the pages on what moved, one a release, beside the store."""
+SUBJECTS = ".subjects"
+"""File in it with digests of the files of prompts and responses that were read last."""
 PENDING = ".pending"
 """File in it that is there while a release is being made: the folder name of the one before."""
 
@@ -63,13 +67,17 @@ def refresh(
     store = folder / recipe.store
     with locked(folder / LOCK):
         files = find_files([folder / path for path in recipe.ingest.paths])
-        new = _unread(store, files)
-        came = _ingest(recipe.ingest, folder, store, new, dry_run=dry_run, progress=progress)
-        plan = _plan(files, new, came, unfinished=(folder / SUMMARIES / PENDING).exists())
+        new, subjects = _unread(store, files), folder / SUMMARIES / SUBJECTS
+        told = _subjects(recipe.ingest, folder)
+        # What was said of prompts and responses decides what becomes of votes, of those rejected before too.
+        changed = bool(told) and not (subjects.exists() and subjects.read_text(encoding="utf-8") == told)
+        came = _ingest(recipe.ingest, folder, store, files if changed else new, dry_run=dry_run, progress=progress)
+        plan = _plan(recipe, folder, files, new, came)
         if dry_run:
             return RefreshReport(plan=plan, dry_run=True, run="", release="", moved=False, summary="", changes=None)
         if came:
             done("ingest", came)
+        publish_file(subjects, told.encode())
         ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, progress=progress)
         done("denoise", ranked)
         return _release(recipe.release, folder, store, plan, ranked, progress, done)
@@ -84,13 +92,22 @@ def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
     return [file for file in files if file.sha256 not in known]
 
 
+def _subjects(step: IngestStep, folder: Path) -> str:
+    """Digests of the files of prompts and responses; empty where the recipe names none."""
+    paths = [folder / path for path in (step.prompts, step.responses) if path]
+    for path in paths:
+        if not path.is_file():
+            raise CurateError(f"{path}: no such file", hint="the recipe's step [ingest] names it")
+    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+
+
 def _ingest(
-    step: IngestStep, folder: Path, store: Path, new: Sequence[VoteFile], *, dry_run: bool, progress: Progress
+    step: IngestStep, folder: Path, store: Path, files: Sequence[VoteFile], *, dry_run: bool, progress: Progress
 ) -> IngestReport | None:
-    if not new:
+    if not files:
         return None
     return ingest(
-        [file.path for file in new],
+        [file.path for file in files],
         store,
         config=step.config,
         prompts=folder / step.prompts if step.prompts else None,
@@ -101,15 +118,25 @@ def _ingest(
 
 
 def _plan(
-    files: Sequence[VoteFile], new: Sequence[VoteFile], came: IngestReport | None, *, unfinished: bool
+    recipe: Recipe, folder: Path, files: Sequence[VoteFile], new: Sequence[VoteFile], came: IngestReport | None
 ) -> RefreshPlan:
-    steps = []
-    if came:
-        steps += [f"ingest {len(new)} new of {len(files)} watched files"]
-    if came and (came.votes or came.updated or came.mended or came.superseded):
-        steps += [f"denoise with {came.votes:,} new votes, by the method chosen before", "build the next release"]
-    elif unfinished:
+    """What follows from what came in, and from a config or code other than the newest release's. Media are looked at
+    when the release is built, and not before."""
+    assert recipe.release
+    assert recipe.denoise
+    steps = [f"ingest {len(new)} new of {len(files)} watched files"] if new else []
+    subjects = came.prompts + came.responses + came.updated if came else 0
+    if subjects:
+        steps += [f"take in {subjects:,} new or changed prompts and responses"]
+    newest = latest(recipe.release.config.name, folder / recipe.release.out)
+    if came and (came.votes or came.mended or came.superseded):
+        steps += [f"denoise with {came.votes + came.mended:,} new votes, by the method chosen before"]
+    if (folder / SUMMARIES / PENDING).exists():
         steps += ["finish the release that an earlier refresh began"]
+    elif steps or newest is None:
+        steps += ["build the next release"]
+    elif why := _outdated(newest[1], recipe.release, recipe.denoise):
+        steps += [f"build the next release: another {why} than that of {newest[0].name}"]
     return RefreshPlan(
         new_files=tuple(file.path.name for file in new),
         known_files=len(files) - len(new),
@@ -118,6 +145,17 @@ def _plan(
         rejects=came.rejects if came else 0,
         steps=tuple(steps),
     )
+
+
+def _outdated(release: Release, step: ReleaseStep, ranking: DenoiseStep) -> str:
+    """Whether it is the code or the config that differs from what a release was made by; empty where neither does."""
+    if release.run.code_version != code_version():
+        return "code"
+    own = {"version", "run", "media_as"}  # of one build
+    ours = step.config.model_dump(mode="json", exclude=own)
+    theirs = {key: value for key, value in release.run.config.items() if key not in own}
+    same = ours == theirs and ranking.config.model_dump(mode="json") == release.upstream[0].config
+    return "" if same else "config"
 
 
 def _release(
@@ -139,7 +177,7 @@ def _release(
     built = build(
         store,
         out=out,
-        config=step.config.model_copy(update={"version": "next"}),
+        config=step.config.model_copy(update={"version": "next", "run": ranked.run}),
         media=folder / step.media if step.media else None,
         previous=[folder / path for path in step.previous],
         probe=True,

@@ -107,7 +107,7 @@ def build(
                 facts = {name: fact for name, fact in facts.items() if fact.status == "ok"}
             sound = {name: fact for name, fact in facts.items() if fact.status == "ok"}
             subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, sound)}
-            earlier = _earlier(store, previous)
+            earlier = _earlier(store, previous, siblings(out.parent if exact else out))
             progress("comparing prompts", 0, 0)
             alike = units(list(subjects.values()), config.leakage)
             assign_splits(
@@ -193,10 +193,17 @@ def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, Med
     return config.media_as
 
 
-def _earlier(store: Store, previous: Sequence[Path]) -> dict[Side, list[Subject]]:
-    """The prompts of earlier releases: of the folders given, and of the benchmarks in the store's ledger."""
+def _earlier(
+    store: Store, previous: Sequence[Path], beside: Sequence[tuple[Path, Release]]
+) -> dict[Side, list[Subject]]:
+    """The prompts of earlier releases: of the folders given, of the benchmarks in the store's ledger, and of those that
+    lie where this one will (another store may have made them)."""
     found: dict[Side, list[Subject]] = {"train": [], "benchmark": ledger_subjects(published(store))}
     known = {(subject.release, subject.prompt_id) for subject in found["benchmark"]}
+    for folder, release in beside:
+        own = read_subjects(folder, release.label)["benchmark"]
+        found["benchmark"] += [subject for subject in own if (subject.release, subject.prompt_id) not in known]
+    known |= {(subject.release, subject.prompt_id) for subject in found["benchmark"]}
     for folder in previous:
         label = read_release(folder).label
         for side, subjects in read_subjects(folder, label).items():
@@ -276,7 +283,8 @@ def _check_media(
         count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
         raise CurateError(
             f"{store.path}: the media of {len(bad)} prompts cannot be released ({count}); the first: {reason}",
-            hint="fetch them; or leave these prompts out, and have them counted: bad_media = 'drop'",
+            hint="fetch them (curate media check lists all); or leave these prompts out, and have them counted: "
+            "bad_media = 'drop' in the config of the release",
         )
 
 

@@ -219,7 +219,7 @@ class DiffReport(Document):
     same: bool
     """Both hold the same data."""
     causes: tuple[str, ...]
-    """new votes | config | code | media | words: what differs between the two builds."""
+    """new votes | config | code | media | words | side: what differs between the two builds."""
     votes: tuple[int, int]
     batches: dict[str, tuple[str, ...]]
     """added, removed -> ingests behind only one of them."""

@@ -202,3 +202,39 @@ def test_the_next_version_follows_the_highest_and_equal_data_keep_theirs(here: P
     more_votes(here)
     assert Path(refresh(recipe, here).release).name == "small-2.10.0"
     assert ReleaseConfig(version="next").version == "next"
+
+
+def test_votes_that_came_before_their_prompts_are_taken_when_these_come(here: Path) -> None:
+    refresh(recipe_of(here), here)
+    prompts, responses = (here / "prompts.csv").read_text(), (here / "responses.csv").read_text()
+    votes = [f"late,late-{a},late-{b},left,w{n}" for n in range(8) for a, b in (("a", "b"), ("b", "c"), ("c", "d"))]
+    (here / "votes-2.csv").write_text("prompt_id,left,right,winner,annotator_id\n" + "\n".join(votes) + "\n")
+    early = refresh(recipe_of(here), here)
+    assert (early.moved, early.plan.rejects) == (False, 24)
+    (here / "prompts.csv").write_text(prompts + "late,What came late?,\n")
+    rows = "".join(f"late,late-{name},model-0{i + 1},It is {name}.\n" for i, name in enumerate("abcd"))
+    (here / "responses.csv").write_text(responses + rows)
+    planned = refresh(recipe_of(here), here, dry_run=True).plan
+    assert [step.split()[0] for step in planned.steps] == ["take", "denoise", "build"]
+    report = refresh(recipe_of(here), here)
+    assert report.moved
+    assert report.changes is not None
+    assert report.changes.prompts_added == ("late",)
+
+
+def test_a_corrected_question_makes_a_release(here: Path) -> None:
+    refresh(recipe_of(here), here)
+    text = (here / "prompts.csv").read_text()
+    (here / "prompts.csv").write_text(text.replace("?", " at last?", 1))
+    assert refresh(recipe_of(here), here, dry_run=True).plan.steps
+    report = refresh(recipe_of(here), here)
+    assert report.moved
+    assert report.changes is not None
+    assert report.changes.causes == ("words",)
+
+
+def test_a_dry_run_says_that_another_config_makes_a_release(here: Path) -> None:
+    refresh(recipe_of(here), here)
+    (here / "recipe.toml").write_text(RECIPE.replace('name = "small"', 'name = "small", licence = "cc0-1.0"'))
+    plan = refresh(recipe_of(here), here, dry_run=True).plan
+    assert plan.steps == ("build the next release: another config than that of small-1.0.0",)

@@ -479,3 +479,18 @@ def test_the_command_prints_the_folder_and_gives_the_evidence_of_a_leak_as_json(
     evidence = json.loads(capsys.readouterr().out)
     assert {(leak["rule"], leak["train"]) for leak in evidence["leaks"]} >= {("video", train)}
     assert "on_leak" in evidence["hint"]
+
+
+def test_a_benchmark_that_lies_beside_is_kept_out_of_training_whatever_store_made_it(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"version": "next"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    old = set(table(folder_of(first), "benchmark_full")["prompt_id"])
+    fresh = make_store(tmp_path / "fresh.duckdb", prompts())
+    other = config.model_copy(update={"split": CONFIG.split.model_copy(update={"seed": 5})})
+    build(fresh, out=tmp_path / "alone", config=other, media=world[1])
+    assert old & set(on_side(fresh, "train")), "the other split would train on some"
+    again = make_store(tmp_path / "again.duckdb", prompts())
+    build(again, out=tmp_path / "out", config=other, media=world[1])
+    assert old <= set(on_side(again, "benchmark"))

@@ -242,3 +242,53 @@ def test_ls_tells_whole_damaged_and_unfinished_releases_apart(made: dict[str, Pa
     }
     line = lines[whole.name]
     assert (line.name, line.version, line.prompts) == ("tiny", read_release(whole).version, 8)
+
+
+def resealed(folder: Path, change: dict[str, pl.DataFrame]) -> Path:
+    """The release with tables of other content, the manifest made to fit: what a careful hand could do."""
+    release = read_release(folder)
+    files = {file.path: file for file in release.files}
+    for path, frame in change.items():
+        pq.write_table(frame.to_arrow().cast(pq.read_schema(folder / path)), folder / path)
+        files[path] = describe(folder / path, rows=len(frame))
+    changed = release.model_copy(update={"files": tuple(files.values())})
+    changed = changed.model_copy(update={"version": data_version(changed.files)})
+    (folder / "manifest.json").write_text(sealed(changed).model_dump_json(indent=2) + "\n")
+    return folder
+
+
+def flipped(lists: pl.Expr) -> pl.Expr:
+    return lists.list.reverse()
+
+
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [
+        ({"media_sha256": pl.lit("f" * 64)}, "media_sha256 is not that of the prompt"),
+        ({"prompt": pl.lit("Hm?")}, "prompt is not that of the prompt"),
+        ({"responses": flipped(pl.col("responses"))}, "another model, text or score"),
+        ({"models": flipped(pl.col("models"))}, "another model, text or score"),
+        ({"scores": pl.col("scores").list.eval(-pl.element())}, "scores contradict its ranks"),
+    ],
+)
+def test_items_that_disagree_with_the_rest_are_found_though_the_manifest_fits(
+    tmp_path: Path, columns: dict[str, pl.Expr], what: str
+) -> None:
+    store, media = make_world(tmp_path)
+    folder = folder_of(build(store, out=tmp_path / "out", config=CONFIG, media=media))
+    path = "benchmark-00000-of-00001.parquet"
+    frame = pl.read_parquet(folder / path).with_columns(**columns)
+    found = verify(resealed(folder, {path: frame})).findings
+    assert any(what in finding.what for finding in found)
+
+
+def test_links_and_empty_folders_are_found(tmp_path: Path) -> None:
+    store, media = make_world(tmp_path)
+    folder = folder_of(build(store, out=tmp_path / "out", config=CONFIG, media=media))
+    (tmp_path / "train.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
+    (folder / "train.jsonl").unlink()
+    (folder / "train.jsonl").symlink_to(tmp_path / "train.jsonl")
+    (folder / "empty").mkdir()
+    (folder / "beside").symlink_to(tmp_path)
+    where = {finding.where for finding in verify(folder).findings if finding.check == "files"}
+    assert where == {"train.jsonl", "empty", "beside"}

@@ -33,12 +33,13 @@ def diff(one: Path, two: Path) -> DiffReport:
         if (change := _change(prompt, old[prompt], new[prompt], ranks, wide))
     ]
     told = {reason for change in changes for reason in change.why}
-    causes = (["new votes"] if batches[0] != batches[1] or "new votes" in told else []) + wide
+    more = before.counts["votes"] != after.counts["votes"]
+    causes = (["new votes"] if more or "new votes" in told else []) + wide
     return DiffReport(
         before=f"{before.label} ({before.version})",
         after=f"{after.label} ({after.version})",
         same=before.version == after.version,
-        causes=tuple(causes + [cause for cause in ("media", "words") if cause in told]),
+        causes=tuple(causes + [cause for cause in ("media", "words", "side") if cause in told]),
         votes=(before.counts["votes"], after.counts["votes"]),
         batches={
             "added": tuple(sorted(batches[1] - batches[0])),

@@ -15,7 +15,7 @@ def summary_page(
     prompts ranked in full, and prompts."""
     label = f"{built.name} {built.release}".rstrip()
     lines = [f"# {label}", "", f"Version {built.version}, run {built.run}."]
-    lines += ["", "## What came in", ""]
+    lines += ["", "## What this refresh read", ""]
     lines += [f"- {what}: {number:,}" for what, number in came.items()]
     lines += ["", "## The rankings", "", f"Method {method}; {ranked[0]:,} of {ranked[1]:,} prompts ranked in full."]
     lines += ["", "| config | items | a perfect judge scores |", "|---|---:|---:|"]

@@ -77,9 +77,10 @@ def label_findings(tables: Tables) -> Iterator[Finding]:
 
     The order of an item's ranks must be that of its prompt's full ranking, whose ranks each config holds again.
     """
-    sides = _sides(tables)
+    sides, asked = _sides(tables), _asked(tables)
     for name in (name for name in ITEM_CONFIGS if name in tables):
-        full = _full_ranks(tables.get(TRAIN_FULL if side_of(name) == "train" else FULL))
+        whole_table = tables.get(TRAIN_FULL if side_of(name) == "train" else FULL)
+        full, said = _full_ranks(whole_table), _said(whole_table)
         seen: set[str] = set()
         for number, row in enumerate(tables[name].iter_rows(named=True), start=1):
             where = f"{name}, row {number} ({row['prompt_id']})"
@@ -88,6 +89,17 @@ def label_findings(tables: Tables) -> Iterator[Finding]:
             if row["item_id"] in seen:
                 yield _finding("labels", where, f"item_id {row['item_id']} occurs twice")
             seen.add(row["item_id"])
+            for column, told in asked.get(row["prompt_id"], {}).items():
+                if row[column] != told:
+                    yield _finding("labels", where, f"its {column} is not that of the prompt in prompts.parquet")
+            known = said.get(row["prompt_id"], {})
+            for response, model, text, score in zip(
+                row["response_ids"], row["models"], row["responses"], row["scores"], strict=False
+            ):
+                if known and known.get(response) != (model, text, score):
+                    yield _finding(
+                        "labels", where, f"{response} has another model, text or score than in the full ranking"
+                    )
             whole = full.get(row["prompt_id"])
             if full and whole is None:
                 yield _finding("labels", where, "its prompt has no full ranking")
@@ -112,9 +124,33 @@ def _row_faults(row: Mapping[str, object]) -> Iterator[str]:
         yield f"item_id {row['item_id']} is not that of its prompt and responses ({digest})"
     if ranks != [1 + sum(other < rank for other in ranks) for rank in ranks]:
         yield f"ranks {ranks} are no ranks from 1, equals sharing one"
+    scores = row["scores"]
+    assert isinstance(scores, list)
+    placed = list(zip(scores, ranks, strict=True))
+    if any(a < b and i < j for a, i in placed for b, j in placed):
+        yield "its scores contradict its ranks"
     alone = ranks.index(1) if ranks.count(1) == 1 else None
     if best != alone:
         yield f"best is {best}, its ranks say {alone}"
+
+
+def _asked(tables: Tables) -> dict[str, dict[str, object]]:
+    """prompt -> the question and the digest of the video that every item of it has, as prompts.parquet says."""
+    if PROMPTS not in tables:
+        return {}
+    rows = tables[PROMPTS].select("prompt_id", "question", "media_sha256").iter_rows()
+    return {
+        prompt: {"media_sha256": sha256, **({"prompt": question} if question is not None else {})}
+        for prompt, question, sha256 in rows
+    }
+
+
+def _said(full: pl.DataFrame | None) -> dict[str, dict[str, tuple[object, ...]]]:
+    """prompt -> response -> its model, text and score, by the full ranking."""
+    if full is None:
+        return {}
+    rows = full.select("prompt_id", "response_ids", "models", "responses", "scores").iter_rows()
+    return {prompt: {r[0]: r[1:] for r in zip(*lists, strict=False)} for prompt, *lists in rows}
 
 
 def _full_ranks(frame: pl.DataFrame | None) -> dict[str, dict[str, int]]:

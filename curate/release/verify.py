@@ -18,7 +18,7 @@ from curate.leakage import Subject, find_leaks
 from curate.publish import MANIFEST, describe, files_of
 from curate.release.columns import ITEM_CONFIGS, MEDIA, PROMPTS
 from curate.release.loading import loader_version
-from curate.release.sealing import CARD, CROISSANT, data_version, read_release, seal
+from curate.release.sealing import CARD, CROISSANT, data_version, order_of, read_release, seal, siblings
 from curate.release.subjects import read_subjects
 from curate.release.tables import (
     Tables,
@@ -75,6 +75,12 @@ def verify(folder: Path, *, previous: Sequence[Path] = ()) -> VerifyReport:
 def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
     """Files that are missing, differ from the manifest, or are not in it; hidden ones too."""
     present = set(files_of(folder)) - {MANIFEST}
+    for entry in sorted(folder.rglob("*")):
+        where = entry.relative_to(folder).as_posix()
+        if entry.is_symlink():
+            yield Finding(check="files", where=where, what="is a link: what it leads to is not part of the release")
+        elif entry.is_dir() and not any(name.startswith(f"{where}/") for name in present):
+            yield Finding(check="files", where=where, what="is a folder without a file")
     for file in release.files:
         if file.path not in present:
             yield Finding(check="files", where=file.path, what="is missing")
@@ -224,6 +230,9 @@ def leak_findings(
         for path in previous:
             for side, subjects in read_subjects(path, read_release(path).label).items():
                 earlier[side] += subjects
+        for path, other in siblings(folder.resolve().parent):
+            if other.name == release.name and other.release and release.release and order_of(other) < order_of(release):
+                earlier["benchmark"] += read_subjects(path, other.label)["benchmark"]
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
     try:
@@ -249,10 +258,6 @@ def leak_findings(
         for leak in leaks
     ]
     return len(sides["train"]) + len(sides["benchmark"]), findings
-
-
-def _of(prompt: str, label: str) -> str:
-    return f"{prompt} of {label}" if label else prompt
 
 
 def _text(path: Path) -> str | None:
