@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.confidence import Posterior, beats, best_probability, draw_strengths
+from curate.confidence import Posterior, best_probability, draw_strengths
 from curate.drawing import band_sets, choose, deal
 from schemas.items import DIFFICULTIES
 
@@ -35,8 +35,6 @@ WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whos
 
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
-HOPELESS = 1e-3
-"""A response that beats the leader of its set with less than this probability counts as never the best."""
 DRAWS = 2000
 """Draws of the true strengths behind the scores of a perfect judge."""
 
@@ -176,12 +174,8 @@ class _World:
         for size in np.unique(sizes):
             at = np.flatnonzero(sizes == size)
             mean, covariance = self.posterior.of(np.stack([sets[i] for i in at]))
-            share = np.zeros(mean.shape)
-            leader = mean.argmax(axis=1)
-            hope = beats(mean, covariance)[np.arange(len(at)), :, leader]  # no one is best more often than that
-            for k in range(size):
-                able = np.flatnonzero((hope[:, k] >= HOPELESS) | (leader == k))
-                share[able, k] = best_probability(mean[able], covariance[able], np.full(len(able), k))
+            each = [best_probability(mean, covariance, np.full(len(at), k)) for k in range(size)]
+            share = np.stack(each, axis=1)
             for i, row in zip(at, share / share.sum(axis=1, keepdims=True), strict=True):
                 chances[i] = row.tolist()
         return chances

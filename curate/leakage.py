@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.near import near_videos
 from schemas.leakage import Leak, LeakConfig, LeakRule
 
 Float = npt.NDArray[np.float64]
@@ -110,29 +111,6 @@ def normalised(question: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def video_distances(a: Sequence[tuple[int, ...]], b: Sequence[tuple[int, ...]], *, least_bits: int = 0) -> Float:
-    """(A, B) how far apart two videos are by the hashes of their frames, 0 (the same) to 1.
-
-    Σ|a xor b| / Σ|a or b| over frames. inf where they have not as many frames, none, or fewer bits than ``least_bits``.
-
-    >>> video_distances([(0b0111, 0)], [(0b0110, 0), (0,)])
-    array([[0.33333333,        inf]])
-    """
-    distances = np.full((len(a), len(b)), np.inf)
-    for count in {len(hashes) for hashes in a} & {len(hashes) for hashes in b} - {0}:
-        rows, columns = (np.flatnonzero([len(hashes) == count for hashes in side]) for side in (a, b))
-        left, right = (
-            np.array([side[i] for i in chosen.tolist()], dtype=np.uint64) for side, chosen in ((a, rows), (b, columns))
-        )
-        apart, either = np.zeros((2, len(rows), len(columns)))
-        for one, other in zip(left.T, right.T, strict=True):
-            apart += np.bitwise_count(one[:, None] ^ other)
-            either += np.bitwise_count(one[:, None] | other)
-        far = np.where(either >= max(1, least_bits), apart / np.maximum(either, 1), np.inf)
-        distances[np.ix_(rows, columns)] = far
-    return distances
-
-
 def _alike(
     one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
 ) -> Iterator[tuple[Subject, Subject, LeakRule, float, float]]:
@@ -207,7 +185,7 @@ class _Side:
 
 def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tuple[npt.NDArray[np.int8], Float, Float]:
     """(A, B) place of the first rule that holds, −1 for none; and the distances of videos and of questions."""
-    distance = video_distances(left.phash, right.phash, least_bits=config.least_bits)
+    distance = _video_distances(left.phash, right.phash, config)
     similarity = words.similarity(left.words, right.words)
     seen = (left.sha256 != "")[:, None] & (right.sha256 != "")[None, :]
     filmed = (left.video != "")[:, None] & (right.video != "")[None, :]
@@ -227,3 +205,12 @@ def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tu
     for place in reversed(range(len(holds))):
         rule[holds[place]] = place
     return rule, distance, similarity
+
+
+def _video_distances(left: Sequence[tuple[int, ...]], right: Sequence[tuple[int, ...]], config: LeakConfig) -> Float:
+    """(A, B) distances of those that are near enough for any rule; inf elsewhere."""
+    threshold = max(config.near_video, config.near_video_with_question)
+    near = near_videos(left, right, threshold=threshold, least_bits=max(1, config.least_bits))
+    distances = np.full((len(left), len(right)), np.inf)
+    distances[near.left, near.right] = near.distance
+    return distances

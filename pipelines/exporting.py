@@ -16,13 +16,20 @@ from curate.items import Drawn, Rule, draw_items
 from curate.publish import describe, finished, publishing, version, write_manifest
 from curate.shards import write_jsonl, write_shards
 from curate.store import Store
-from curate.store.exports import assign_splits, manifest_batches, manifest_run, prompts_outside, ranked_responses
+from curate.store.exports import (
+    as_manifest_run,
+    assign_splits,
+    manifest_batches,
+    manifest_run,
+    prompts_outside,
+    ranked_responses,
+)
 from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
 from schemas.errors import CurateError
 from schemas.items import DIFFICULTIES
-from schemas.manifest import Ceiling, Manifest, ManifestFile, ManifestRun
+from schemas.manifest import Ceiling, Manifest, ManifestFile
 from schemas.reports import ExportReport
 from schemas.tables import SCHEMA_VERSION
 
@@ -167,9 +174,7 @@ def _manifest(store: Store, kind: Kind, run: Run, counts: dict[str, Any]) -> Man
         kind=kind,
         schema_version=SCHEMA_VERSION,
         version="",
-        run=ManifestRun(
-            run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
-        ),
+        run=as_manifest_run(run),
         upstream=(upstream,),
         batches=manifest_batches(store, upstream),
         counts=counts,

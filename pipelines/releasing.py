@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from curate.items import Rule
-from curate.leakage import Subject, find_leaks, units
 from curate.publish import finished, publishing
 from curate.release.columns import (
     BENCHMARK,
@@ -23,47 +20,28 @@ from curate.release.columns import (
 )
 from curate.release.diff import diff
 from curate.release.figures import balance
-from curate.release.funnel import denoise_stage, dropping_stage, filtered, ingest_stage, item_stages, ranking_stage
-from curate.release.media import MediaFacts, facts_of, hashed
+from curate.release.funnel import item_stages
+from curate.release.media import MediaFacts, facts_of
 from curate.release.sealing import check_free_version, next_version, read_release, siblings
 from curate.release.sealing import releases_in as releases
-from curate.release.subjects import ledger_rows, ledger_subjects, read_subjects, subjects_of
+from curate.release.subjects import ledger_rows, read_subjects
 from curate.release.verify import verify
 from curate.release.writing import Contents, write_release
 from curate.store import Store
-from curate.store.exports import assign_splits, manifest_batches, manifest_run, ranked_responses
+from curate.store.exports import as_manifest_run, manifest_batches
 from curate.store.media import media_of
-from curate.store.releases import annotators_of, prompt_facts, publish, published
+from curate.store.releases import annotators_of, publish
 from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
-from pipelines.provenance import code_version, run_id
+from pipelines.release_basis import Basis, LeakError, basis_of, words
 from schemas.errors import CurateError
-from schemas.leakage import Leak, LeakConfig
 from schemas.manifest import ManifestRun
 from schemas.release import SIDES, Funnel, FunnelStage, MediaAs, Release, ReleaseConfig, ReleaseReport, Side
 from schemas.tables import SCHEMA_VERSION
 
 __all__ = ["LeakError", "build", "diff", "releases", "verify", "words"]
-
-SHOWN = 8
-"""Leaks that an error tells in full; it counts the rest."""
-
-
-class LeakError(CurateError):
-    """A build that was refused because training and benchmark are not apart; ``leaks`` is the evidence."""
-
-    def __init__(self, leaks: Sequence[Leak], store: Path) -> None:
-        told = "".join(f"\n  {words(leak)}" for leak in leaks[:SHOWN])
-        more = f"\n  … and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""
-        super().__init__(
-            f"{store}: training and benchmark are not apart, in {len(leaks)} pairs of prompts:{told}{more}",
-            hint="mend the data, in a new store (a first build keeps what is alike on one side); or leave such prompts "
-            "out: leakage.on_leak = 'drop'; or, where you looked at a pair and it is no leak, name it in "
-            "leakage.cleared",
-        )
-        self.leaks = tuple(leaks)
 
 
 def build(
@@ -97,84 +75,53 @@ def build(
             facts = facts_of(media_of(store), media)
     with Store.open(store_path) as store:
         with store.transaction():
-            config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
-            upstream = manifest_run(store, config.run)
-            prompts = prompt_facts(store, upstream)
-            if facts is None:
-                progress("reading media", 0, 0)
-                facts = hashed(media, prompts["video"].drop_nulls().unique()) if media else {}
-            if media_as == "none":
-                facts = {name: fact for name, fact in facts.items() if fact.status == "ok"}
-            sound = {name: fact for name, fact in facts.items() if fact.status == "ok"}
-            subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, sound)}
-            earlier = _earlier(store, previous, siblings(out.parent if exact else out))
-            progress("comparing prompts", 0, 0)
-            alike = units(list(subjects.values()), config.leakage)
-            assign_splits(
-                store, config.split, units=alike, reserved=_reserved(subjects, earlier["benchmark"], config.leakage)
-            )
-            ranked = ranked_responses(store, config.run)
-            chosen, stages = _choose(store, prompts, ranked, subjects, facts, earlier, config)
-            run = _run(config, ranked, chosen, sound, previous)
-            there = _standing(out, run, exact=exact)
-            if there is None:
-                progress("drawing items", 0, 0)
-                ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
-                items, counts, rules = _draw(ranked, config)
-                if not any(counts["items"].values()):
-                    raise CurateError(
-                        f"{store.path}: nothing to release",
-                        hint="; ".join(f"{s.stage}: {s.kept:,} of {s.came:,} {s.unit} kept" for s in stages),
-                    )
-                counts |= _figures(store, upstream, items, counts, sound, prompts)
-                sides = {side: _side_of(ranked, side) for side in SIDES}
-                stages += item_stages(counts, {side: len(sides[side]) for side in SIDES})
-        if there is None:
-            release = Release(
-                kind="release",
-                schema_version=SCHEMA_VERSION,
-                version="",
-                run=ManifestRun(
-                    run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
-                ),
-                upstream=(upstream,),
-                batches=manifest_batches(store, upstream),
-                counts=counts,
-                files=(),
-                name=config.name,
-                release=config.version,
-                seal="",
-                media_as=media_as,
-                previous=tuple(run.inputs["previous"]),
-                funnel=Funnel(stages=tuple(stages)),
-            )
-            contents = Contents(items, rules, prompts, sound if media_as != "none" else {})
-            progress("writing", 0, 0)
-            folder, release, reused = _publish(out, release, contents, config, previous, exact=exact)
-        else:
+            basis = basis_of(store, out.parent if exact else out, config, media_as, media, facts, previous, progress)
+            there = _standing(out, basis.run, exact=exact)
+            drawn = None if there else _drawn(store, basis, progress)  # inside: a release of nothing fixes no split
+        if there:
             folder, release, reused = *there, True
-        benchmark = {subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"]}
-        rows = ledger_rows(release.label, [subjects[prompt] for prompt in sorted(benchmark)])
-        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(config.run))
+        else:
+            assert drawn is not None
+            progress("writing", 0, 0)
+            folder, release, reused = _publish(out, *drawn, basis.config, previous, exact=exact)
+        benchmark = sorted(subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"])
+        rows = ledger_rows(release.label, [basis.subjects[prompt] for prompt in benchmark])
+        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(basis.config.run))
         with store.transaction():
             publish(store, rows)
-            if recall(store, run.run_id) is None:
-                record(store, run, report.model_dump(mode="json"))
+            if recall(store, basis.run.run_id) is None:
+                record(store, basis.run, report.model_dump(mode="json"))
     return report
 
 
-def words(leak: Leak) -> str:
-    """The leak in a line: which prompts, by which rule, and the evidence."""
-    train = f"{leak.train!r}" + (f" of {leak.train_release}" if leak.train_release else "")
-    benchmark = f"{leak.benchmark!r}" + (f" of {leak.benchmark_release}" if leak.benchmark_release else "")
-    evidence = []
-    if leak.rule != "question":
-        evidence += [f"videos {leak.videos[0]!r} and {leak.videos[1]!r}"] if any(leak.videos) else []
-    if leak.distance is not None:
-        evidence.append(f"{leak.distance:.2f} apart")
-    if leak.similarity > 0:
-        evidence.append(f"questions {leak.questions[0]!r} and {leak.questions[1]!r} share {leak.similarity:.0%}")
-    return f"same {leak.rule}: training {train}, benchmark {benchmark} ({', '.join(evidence)})"
+def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Contents]:
+    """The manifest, still without files, and the items. Raises CurateError where there are none."""
+    config, run = basis.config, basis.run
+    assert config.media_as is not None
+    progress("drawing items", 0, 0)
+    items, counts, rules = _draw(basis.ranked, config)
+    if not any(counts["items"].values()):
+        why = "; ".join(_stage_words(stage) for stage in basis.stages)
+        raise CurateError(f"{store.path}: nothing to release", hint=why)
+    counts |= _figures(store, basis.upstream, items, counts, basis.sound, basis.prompts)
+    own: dict[str, int] = {side: _prompts_of(basis.ranked, side) for side in SIDES}
+    release = Release(
+        kind="release",
+        schema_version=SCHEMA_VERSION,
+        version="",
+        run=as_manifest_run(run),
+        upstream=(basis.upstream,),
+        batches=manifest_batches(store, basis.upstream),
+        counts=counts,
+        files=(),
+        name=config.name,
+        release=config.version,
+        seal="",
+        media_as=config.media_as,
+        previous=tuple(run.inputs["previous"]),
+        funnel=Funnel(stages=(*basis.stages, *item_stages(counts, own))),
+    )
+    return release, Contents(items, rules, basis.prompts, basis.sound if config.media_as != "none" else {})
 
 
 def _stage_words(stage: FunnelStage) -> str:
@@ -191,130 +138,6 @@ def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, Med
     if config.media_as != "none" and not given:
         raise CurateError(f"media as {config.media_as} need the media", hint="give their folder: --media DIR")
     return config.media_as
-
-
-def _earlier(
-    store: Store, previous: Sequence[Path], beside: Sequence[tuple[Path, Release]]
-) -> dict[Side, list[Subject]]:
-    """The prompts of earlier releases: of the folders given, of the benchmarks in the store's ledger, and of those that
-    lie where this one will (another store may have made them)."""
-    found: dict[Side, list[Subject]] = {"train": [], "benchmark": ledger_subjects(published(store))}
-    known = {(subject.release, subject.prompt_id) for subject in found["benchmark"]}
-    for folder, release in beside:
-        own = read_subjects(folder, release.label)["benchmark"]
-        found["benchmark"] += [subject for subject in own if (subject.release, subject.prompt_id) not in known]
-    known |= {(subject.release, subject.prompt_id) for subject in found["benchmark"]}
-    for folder in previous:
-        label = read_release(folder).label
-        for side, subjects in read_subjects(folder, label).items():
-            found[side] += [s for s in subjects if (s.release, s.prompt_id) not in known or side == "train"]
-    return found
-
-
-def _labels(previous: Sequence[Path]) -> list[str]:
-    return sorted({read_release(folder).label for folder in previous})
-
-
-def _reserved(subjects: Mapping[str, Subject], benchmark: Sequence[Subject], config: LeakConfig) -> set[str]:
-    """Prompts that are, or are too close to, a published benchmark's: where they have no side yet, they keep to it."""
-    return {leak.train for leak in find_leaks(list(subjects.values()), benchmark, config)}
-
-
-def _choose(
-    store: Store,
-    prompts: pl.DataFrame,
-    ranked: pl.DataFrame,
-    subjects: Mapping[str, Subject],
-    facts: Mapping[str, MediaFacts],
-    earlier: Mapping[Side, Sequence[Subject]],
-    config: ReleaseConfig,
-) -> tuple[set[str], list[FunnelStage]]:
-    """The prompts that a release may hold, and the stages up to them. Raises where media or leaks stop the build."""
-    run = manifest_run(store, config.run)
-    denoised = store.run(config.run)
-    stages = [
-        ingest_stage(manifest_batches(store, run)),
-        denoise_stage(prompts, denoised["report"] if denoised else {}),
-        ranking_stage(prompts),
-    ]
-    connected = ranked.filter(pl.col("component") == 0)
-    sizes = dict(connected["prompt_id"].value_counts().iter_rows())
-    chosen, stage = filtered(
-        prompts.filter(pl.col("prompt_id").is_in(ranked.filter(pl.col("rank").is_not_null())["prompt_id"].to_list())),
-        sizes,
-        config.filters,
-    )
-    stages.append(stage)
-    video = dict(prompts.select("prompt_id", "video").iter_rows())
-    if config.media_as != "none":
-        bad = {
-            prompt: facts[name].status if name in facts else "missing"
-            for prompt in sorted(chosen)
-            if (name := video[prompt]) and (name not in facts or facts[name].status != "ok")
-        }
-        _check_media(store, bad, video, facts, config)
-        chosen, stage = dropping_stage("media", chosen, bad)
-        stages.append(stage)
-    side = dict(ranked.select("prompt_id", "split").unique().iter_rows())
-    sides = {name: [subjects[p] for p in sorted(chosen) if side[p] == name] for name in SIDES}
-    leaks = (
-        *find_leaks(sides["train"], [*sides["benchmark"], *earlier["benchmark"]], config.leakage),
-        *find_leaks(earlier["train"], sides["benchmark"], config.leakage),
-    )
-    if leaks and config.leakage.on_leak == "stop":
-        raise LeakError(leaks, store.path)
-    dropped = {leak.benchmark if leak.train_release else leak.train: f"leaks: same {leak.rule}" for leak in leaks}
-    chosen, stage = dropping_stage("leakage", chosen, dropped)
-    return chosen, [*stages, stage]
-
-
-def _check_media(
-    store: Store,
-    bad: Mapping[str, str],
-    video: Mapping[str, str | None],
-    facts: Mapping[str, MediaFacts],
-    config: ReleaseConfig,
-) -> None:
-    if bad and config.bad_media == "stop":
-        prompt = next(iter(bad))
-        name = video[prompt] or ""
-        reason = facts[name].reason if name in facts else "not among the media"
-        reason = reason if name in reason else f"{name}: {reason}"
-        count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
-        raise CurateError(
-            f"{store.path}: the media of {len(bad)} prompts cannot be released ({count}); the first: {reason}",
-            hint="fetch them (curate media check lists all); or leave these prompts out, and have them counted: "
-            "bad_media = 'drop' in the config of the release",
-        )
-
-
-def _run(
-    config: ReleaseConfig,
-    ranked: pl.DataFrame,
-    chosen: Set[str],
-    facts: Mapping[str, MediaFacts],
-    previous: Sequence[Path],
-) -> Run:
-    """The run that this build is: words, sides, media and earlier releases are in its digests.
-
-    The ledger is not, which holds the release itself once it is there; what it keeps out is not among the chosen.
-    """
-    words = ranked.select("prompt_id", "split", "prompt", "video", "response_id", "model", "response")
-    digest = hashlib.sha256()
-    for part in words.iter_slices(100_000):
-        digest.update(part.write_ndjson().encode())
-    media = hashlib.sha256(
-        "".join(f"{name}\0{facts[name].sha256}\0{facts[name].phash}\n" for name in sorted(facts)).encode()
-    )
-    document = config.model_dump(mode="json")
-    inputs = {
-        "denoise": config.run,
-        "prompts": digest.hexdigest(),
-        "media": media.hexdigest(),
-        "chosen": hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest(),
-        "previous": _labels(previous),
-    }
-    return Run(run_id("release", document, inputs), "release", document, inputs, code_version(), config.seed)
 
 
 def _draw(
@@ -386,8 +209,8 @@ def _figures(
     }
 
 
-def _side_of(ranked: pl.DataFrame, side: Side) -> set[str]:
-    return set(ranked.filter(pl.col("split") == side)["prompt_id"])
+def _prompts_of(ranked: pl.DataFrame, side: Side) -> int:
+    return ranked.filter(pl.col("split") == side)["prompt_id"].n_unique()
 
 
 def _standing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:

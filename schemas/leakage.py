@@ -47,7 +47,7 @@ class Leak(Document):
     benchmark_release: str
     """The release whose benchmark holds the other; empty: the one being built or verified."""
     distance: float | None
-    """Of their videos' perceptual hashes, 0 (the same) to 1; null where not known."""
+    """Of their videos' perceptual hashes, 0 (the same) to 1; null where not known, or too far to count."""
     similarity: float
     """Share of their questions' word triples in common, 0 to 1; 1: the same but for case, punctuation and spaces."""
     videos: tuple[str | None, str | None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.leakage import Subject, find_leaks, normalised, units, video_distances
+from curate.leakage import Subject, find_leaks, normalised, units
 from schemas.leakage import LeakConfig
 
 RULES = LeakConfig(least_bits=0)
@@ -119,20 +119,6 @@ def test_no_leak_crosses_the_units() -> None:
     train = [subject for subject in subjects if side[unit[subject.prompt_id]]]
     benchmark = [subject for subject in subjects if not side[unit[subject.prompt_id]]]
     assert find_leaks(train, benchmark, RULES) == ()
-
-
-HASHES = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=3).map(tuple), max_size=4)
-
-
-@given(HASHES, HASHES)
-def test_distances_are_those_of_a_slow_count(a: list[tuple[int, ...]], b: list[tuple[int, ...]]) -> None:
-    found = video_distances(a, b)
-    for i, one in enumerate(a):
-        for j, other in enumerate(b):
-            either = sum((x | y).bit_count() for x, y in zip(one, other, strict=False))
-            apart = sum((x ^ y).bit_count() for x, y in zip(one, other, strict=False))
-            comparable = len(one) == len(other) and either > 0
-            assert found[i, j] == (apart / either if comparable else np.inf)
 
 
 @given(st.text())

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from curate.store.database import RESPONSES, Store
+from curate.store.runs import Run
 from schemas.config import SplitConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestBatch, ManifestRun
@@ -116,6 +117,13 @@ def prompts_outside(store: Store, run_id: str) -> int:
     """Prompts of the store that a denoise run says nothing of."""
     said = "(SELECT prompt_id FROM prompt_stats WHERE run_id = ?)"
     return int(store.value(f"SELECT count(*) FROM prompts ANTI JOIN {said} USING (prompt_id)", [run_id]))
+
+
+def as_manifest_run(run: Run) -> ManifestRun:
+    """A run as a manifest tells it."""
+    return ManifestRun(
+        run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
+    )
 
 
 def manifest_run(store: Store, run_id: str) -> ManifestRun:

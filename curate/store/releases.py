@@ -41,11 +41,6 @@ def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without
     )
 
 
-def split_sides(store: Store) -> dict[str, str]:
-    """prompt -> train or benchmark, of those that have a side."""
-    return dict(store.frame("SELECT prompt_id, split FROM splits ORDER BY prompt_id").iter_rows())
-
-
 def published(store: Store) -> pl.DataFrame:
     """The ledger: release, prompt_id, question, video, sha256, phash of every benchmark prompt that was published."""
     return store.frame("SELECT * FROM published ORDER BY release, prompt_id")
