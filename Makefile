@@ -38,6 +38,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.media
 	$(BIN)/python -m benchmarks.release
 	$(BIN)/python -m benchmarks.refresh
+	$(BIN)/curate run mr2bench-video --dir demo && $(BIN)/python -m benchmarks.ceiling --dir demo
 	$(BIN)/python -m benchmarks.reward
 	$(BIN)/python -m benchmarks.reward_video
 	$(BIN)/python -m benchmarks.grpo
