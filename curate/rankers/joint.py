@@ -19,7 +19,7 @@ abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -29,8 +29,10 @@ from curate.rankers import joint_annotators, joint_prior, joint_structure
 from curate.rankers.base import Float, Ranking
 from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE, Annotators
 from curate.rankers.joint_columns import Columns, columns_of
+from curate.rankers.joint_mixture import Mixture
 from curate.rankers.joint_posterior import Likelihood, Posterior, newton_step
 from curate.rankers.joint_prior import Prior
+from curate.rankers.joint_propagation import Belief, Found, Quadratic, look, quadratic, settle, with_shifts
 from curate.rankers.joint_state import Mixing, State, first_state
 from curate.rankers.joint_ties import improve_ties
 from curate.rankers.joint_votes import TieModel, tie_share
@@ -62,6 +64,8 @@ class JointFit:
     model_deviation: Float
     """(M,) its posterior standard deviation."""
     prior: Prior
+    mixture: Mixture | None
+    """What stands in for that prior where strengths fall into heaps or have heavy tails; None where they do not."""
     annotators: Annotators
     """A + 1 rows, the last for all anonymous votes."""
     discrimination: Float
@@ -108,7 +112,34 @@ class Joint:
         columns = columns_of(votes)
         state, spent, rested = self._rest(columns, self._start(votes, columns))
         posterior, steps = self._settle(columns, state)
-        return self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
+        fit = self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
+        normal = Belief(posterior.strength, posterior.covariance)
+        mixed = self._mixed(columns, state, normal, posterior.means)
+        return self._with_mixture(columns, fit, mixed) if mixed and mixed.rested else fit
+
+    def _mixed(self, columns: Columns, state: State, normal: Belief, means: Float) -> Found | None:
+        """The posterior under a prior of two normals, where the votes show one; annotators stay as they are."""
+
+        def seen(belief: Belief) -> Quadratic:
+            return quadratic(belief.strength, self._votes(columns, state._replace(covariance=belief.covariance)))
+
+        found = look(columns, state.prior, means, normal, seen(normal))
+        return None if found is None else settle(found, columns, seen, self.max_iterations, EXACT)
+
+    @staticmethod
+    def _with_mixture(columns: Columns, fit: JointFit, found: Found) -> JointFit:
+        covariance = with_shifts(found, columns)
+        moved = np.zeros(columns.prompts)
+        np.maximum.at(moved, columns.prompt, found.moved)
+        return replace(
+            fit,
+            strength=found.belief.strength,
+            deviation=np.sqrt(columns.diagonal_of(covariance)),
+            covariance=columns.by_batch(covariance),
+            mixture=found.mixture,
+            iterations=fit.iterations + found.passes,
+            solved=fit.solved & (moved <= EXACT),
+        )
 
     def _settle(self, columns: Columns, state: State) -> tuple[Posterior, int]:
         """The posterior that belongs to the annotators and priors of a state, and the Newton steps that it took."""
@@ -169,18 +200,15 @@ class Joint:
     def _fit(
         self, columns: Columns, state: State, posterior: Posterior, iterations: int, solved: npt.NDArray[np.bool_]
     ) -> JointFit:
-        deviation = np.zeros(columns.responses)
-        covariance = tuple(posterior.covariance[batch.cells].reshape(batch.shape) for batch in columns.batches)
-        for batch, matrices in zip(columns.batches, covariance, strict=True):
-            deviation[batch.responses] = np.sqrt(np.einsum("bii->bi", matrices))
         value = state.annotators.value[:-1]
         return JointFit(
             strength=posterior.strength,
-            deviation=deviation,
-            covariance=covariance,
+            deviation=np.sqrt(columns.diagonal_of(posterior.covariance)),
+            covariance=columns.by_batch(posterior.covariance),
             model_mean=posterior.means,
             model_deviation=np.sqrt(np.diagonal(posterior.means_covariance)),
             prior=state.prior,
+            mixture=None,
             annotators=state.annotators,
             discrimination=value[:, DISCRIMINATION],
             left_bias=value[:, BIAS],

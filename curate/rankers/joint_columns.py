@@ -87,6 +87,17 @@ class Columns:
             flat[batch.cells].reshape(batch.shape)[:, np.eye(batch.shape[1], dtype=np.bool_)] = 1.0
         return flat
 
+    def by_batch(self, flat: Float) -> tuple[Float, ...]:
+        """(B, N, N) of each batch, views of a flat column."""
+        return tuple(flat[batch.cells].reshape(batch.shape) for batch in self.batches)
+
+    def diagonal_of(self, flat: Float) -> Float:
+        """(R,) the diagonals of the matrices in a flat column."""
+        diagonal = np.empty(self.responses)
+        for batch in self.batches:
+            diagonal[batch.responses] = np.einsum("bii->bi", flat[batch.cells].reshape(batch.shape))
+        return diagonal
+
     def per_prompt(self, of_response: Float) -> Float:
         """(P,) sums over each prompt's responses. of_response: (R,)."""
         return sums(self.prompt, of_response, self.prompts)
