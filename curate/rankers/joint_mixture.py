@@ -45,9 +45,9 @@ class Mixture:
 
         Heaps have a gap and a share for each model beyond a normal prior, tails a variance and a share.
         """
-        seen = np.bincount(columns.model, minlength=len(self.share))
-        shared = [columns.responses, *seen[seen > 0]] if self.kind == "heaps" else [columns.responses] * 2
-        return float(np.log(shared).sum()) / 2
+        of_models = np.bincount(columns.model, minlength=len(self.share))
+        of_all = [columns.responses]
+        return float(np.log1p([*of_all, *(of_models if self.kind == "heaps" else of_all)]).sum()) / 2
 
     def of(self, columns: Columns) -> tuple[Float, Float]:
         """(R, 2) means and (R, 2) shares of the two normals of each response."""

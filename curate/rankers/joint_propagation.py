@@ -4,7 +4,7 @@ Expectation propagation (Minka, "Expectation propagation for approximate Bayesia
 prior is stood in for by a normal site, such that the response's posterior has the true one's mean and variance. The
 mixture takes one step in each pass, and the votes' log-likelihood is made quadratic anew around each posterior. A shape
 is taken where its evidence, as the sites estimate it, is above the normal prior's by more than its numbers cost
-(Schwarz, "Estimating the dimension of a model", 1978).
+(Schwarz, "Estimating the dimension of a model", 1978), and strongly so.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LEAST_SITE = 0.2
 """A site's precision is at least this part of the prior's own: a response between the heaps would have less than 0."""
 LEAST_KNOWN = 1e-6
 """What all but a response's own prior says of it is at least this part of all that is known."""
+STRONG = 3.0
+"""Nats of evidence that are called strong (Kass and Raftery, "Bayes factors", 1995): odds of twenty to one."""
 LOOKS = 40
 """Passes at most by which a shape is judged."""
 AT_REST = 1e-3
@@ -98,11 +100,11 @@ def quadratic(strength: Float, votes: Likelihood) -> Quadratic:
 
 
 def look(columns: Columns, prior: Prior, means: Float, normal: Belief, votes: Quadratic) -> Found | None:
-    """The shape of most evidence, where that is above the normal prior's by more than its numbers cost.
+    """The shape of most evidence, where that is strongly above the normal prior's after what its numbers cost.
 
     means: (M,) of the models. normal: the posterior under that prior. votes: as seen around it.
     """
-    plain, best, most = _normal_evidence(columns, prior, means, votes), None, 0.0
+    plain, best, most = _normal_evidence(columns, prior, means, votes), None, STRONG
     for kind in get_args(Kind):
         mixture = first_mixture(kind, prior, means)
         found = Found(mixture, first_sites(mixture, columns), normal, 0, np.full(columns.responses, np.inf))
