@@ -12,7 +12,7 @@ from curate.confidence import best_probability
 from curate.rankers import Joint
 from curate.rankers.joint_columns import Columns, columns_of
 from curate.rankers.joint_mixture import Kind, Mixture
-from curate.rankers.joint_propagation import Belief, Found, Quadratic, _evidence, first_sites, one_pass, settle
+from curate.rankers.joint_propagation import Belief, Found, Quadratic, _evidence, first_sites, one_pass
 from curate.simulate import World, simulate_world
 from curate.votes import LEFT, RIGHT, VoteArrays
 from schemas.config import SimulateConfig
@@ -181,10 +181,3 @@ def test_reversed_votes_reverse_the_strengths_in_heaps() -> None:
     assert turned.mixture is not None
     np.testing.assert_allclose(turned.mixture.center[::-1], -fit.mixture.center, atol=1e-3)
     np.testing.assert_allclose(turned.strength, -fit.strength, atol=5e-3)
-
-
-def test_what_has_not_come_to_rest_says_so() -> None:
-    columns, votes = small()
-    start = Found(HEAPS, first_sites(HEAPS, columns), Belief(np.zeros(7), columns.diagonal()), 0, np.full(7, np.inf))
-    assert not settle(start, columns, lambda _: votes, 1, 1e-6).rested
-    assert settle(start, columns, lambda _: votes, 500, 1e-6).rested

@@ -115,7 +115,7 @@ class Joint:
         fit = self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
         normal = Belief(posterior.strength, posterior.covariance)
         mixed = self._mixed(columns, state, normal, posterior.means)
-        return self._with_mixture(columns, fit, mixed) if mixed and mixed.rested else fit
+        return self._with_mixture(columns, fit, mixed) if mixed else fit
 
     def _mixed(self, columns: Columns, state: State, normal: Belief, means: Float) -> Found | None:
         """The posterior under a prior of two normals, where the votes show one; annotators stay as they are."""

@@ -112,7 +112,7 @@ def improve(old: Mixture, tilted: Tilted, columns: Columns) -> Mixture:
 
     away = tilted.mean - shift[model, None] - center
     squares = (weight * (tilted.variance + away**2)).sum(axis=0)
-    learned = (weight * (1 - tilted.variance / old.variance)).sum(axis=0)
+    learned = (weight * (1 - tilted.variance / old.variance) ** 2).sum(axis=0)
     if old.kind == "heaps":  # one variance
         squares, learned, count = (np.full(2, of.sum()) for of in (squares, learned, count))
     each = zip(old.variance, squares, count, learned, strict=True)

@@ -2,7 +2,7 @@
 
 Expectation propagation (Minka, "Expectation propagation for approximate Bayesian inference", 2001): each response's
 prior is stood in for by a normal site, such that the response's posterior has the true one's mean and variance. The
-mixture takes one step in each pass, and the votes' log-likelihood is made quadratic anew around each posterior. A shape
+mixture is fitted to the votes as they look from the normal prior's posterior, one step in each pass. A shape
 is taken where its evidence, as the sites estimate it, is above the normal prior's by more than its numbers cost
 (Schwarz, "Estimating the dimension of a model", 1978), and strongly so.
 """
@@ -29,10 +29,10 @@ LEAST_KNOWN = 1e-6
 """What all but a response's own prior says of it is at least this part of all that is known."""
 STRONG = 3.0
 """Nats of evidence that are called strong (Kass and Raftery, "Bayes factors", 1995): odds of twenty to one."""
-LOOKS = 40
-"""Passes at most by which a shape is judged."""
-AT_REST = 1e-3
-"""At rest is what a pass moves by no more: strengths, centers, shifts (logits) and logarithms of variances."""
+LOOKS = 300
+"""Passes at most in which a shape comes to rest, or is not taken."""
+AT_REST = 3e-3
+"""A mixture is at rest when a pass moves no center, no shift (logits) and no logarithm of a variance by more."""
 
 
 class Sites(NamedTuple):
@@ -82,9 +82,7 @@ class Found(NamedTuple):
     moved: Float
     """(R,) how far the last pass moved each strength, logits."""
     change: float = np.inf
-    """The most that it moved a strength or a number of the mixture."""
-    rested: bool = False
-    """Whether the mixture came to rest."""
+    """The most that it moved a center, a shift or the logarithm of a variance."""
 
 
 def first_sites(mixture: Mixture, columns: Columns) -> Sites:
@@ -110,28 +108,26 @@ def look(columns: Columns, prior: Prior, means: Float, normal: Belief, votes: Qu
         found = Found(mixture, first_sites(mixture, columns), normal, 0, np.full(columns.responses, np.inf))
         for _ in range(LOOKS):
             found = one_pass(found, columns, votes)
-            if found.change <= AT_REST:
+            if rested := found.change <= AT_REST:
                 break
         gain = _evidence(found, columns, votes) - plain - found.mixture.cost(columns)
-        if gain > most:
+        if rested and gain > most:
             best, most = found, gain
     return best
 
 
 def settle(found: Found, columns: Columns, votes: Callable[[Belief], Quadratic], passes: int, exact: float) -> Found:
-    """Passes until all is at rest; then with the mixture held, until none moves a strength by more than ``exact``.
+    """The mixture's posterior by passes, at most so many, until none moves a strength by more than ``exact``.
 
-    votes: as seen around a belief. passes: at most so many of either kind.
+    votes: as seen around a belief. The mixture is held: fitted to votes seen around its own posterior, where that is
+    far from what votes alone would say, its variances would come out too small (Breslow and Clayton, "Approximate
+    inference in generalized linear mixed models", 1993).
     """
-    for _ in range(passes):
-        found = one_pass(found, columns, votes(found.belief))
-        if rested := found.change <= AT_REST:
-            break
     for _ in range(passes):
         found = one_pass(found, columns, votes(found.belief), learn=False)
         if found.moved.max(initial=0.0) <= exact:
             break
-    return found._replace(rested=rested)
+    return found
 
 
 def one_pass(found: Found, columns: Columns, votes: Quadratic, *, learn: bool = True) -> Found:
@@ -142,8 +138,8 @@ def one_pass(found: Found, columns: Columns, votes: Quadratic, *, learn: bool = 
     tilted = tilt(mixture, cavity, columns)
     new = improve(mixture, tilted, columns) if learn else mixture
     moved = np.abs(belief.strength - before.strength)
-    change = max(mixture.change_to(new), float(moved.max(initial=0.0)))
-    return Found(new, improve_sites(sites, tilted, cavity, mixture, columns), belief, passes + 1, moved, change)
+    sites = improve_sites(sites, tilted, cavity, mixture, columns)
+    return Found(new, sites, belief, passes + 1, moved, mixture.change_to(new))
 
 
 def believe(columns: Columns, sites: Sites, before: Belief, votes: Quadratic) -> Belief:
