@@ -2,8 +2,10 @@
 
     python -m benchmarks.calibration --prompts 450 --seeds 5
     python -m benchmarks.calibration --prompts 450 --seeds 20 --svg docs/calibration.svg
+    python -m benchmarks.calibration --prompts 450 --seeds 5 --world video
 
-Worlds are those of curate.simulate: 19 models, 120 annotators, one vote a pair. Also: what is gained by keeping only
+Worlds are those of curate.simulate: 19 models, 120 annotators, one vote a pair. --world video: answers are right or
+wrong; heavy: strengths have heavy tails. Also: what is gained by keeping only
 what is certain, and whether the predicted score of a perfect judge holds. Exits with 1 when a goal is missed.
 """
 
@@ -40,7 +42,18 @@ MAX_ERROR = 0.03
 MIN_PRECISION = 0.95
 """Goal: share of right labels where the joint ranker's chance is above .9."""
 
-ALL, ALONE, PLAIN, MARGIN = "joint", "joint, no covariances", "bradley-terry", "ensemble's margin"
+ALL, NORMAL, ALONE, PLAIN, MARGIN = (
+    "joint",
+    "joint, one normal prior",
+    "joint, no covariances",
+    "bradley-terry",
+    "ensemble's margin",
+)
+WORLDS: dict[str, dict[str, object]] = {
+    "normal": {},
+    "video": {"video": True, "prompts_per_video": 3},
+    "heavy": {"tails": "heavy"},
+}
 
 
 class Claims(NamedTuple):
@@ -71,12 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=450)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--svg", type=Path, help="where to draw the reliability diagram")
+    parser.add_argument("--world", choices=WORLDS, default="normal")
     options = parser.parse_args(arguments)
     sets: dict[str, list[Claims]] = defaultdict(list)
     pairs: dict[str, list[Claims]] = defaultdict(list)
     labels: dict[float, list[Labels]] = defaultdict(list)
     for seed in range(options.seeds):
-        world = simulate_world(SimulateConfig(prompts=options.prompts, seed=seed))
+        config = {"prompts": options.prompts, "seed": seed, **WORLDS[options.world]}
+        world = simulate_world(SimulateConfig.model_validate(config))
         posteriors = posteriors_of(world)
         for name, of_four in claims_on_sets(world, posteriors, seed).items():
             sets[name].append(of_four)
@@ -85,10 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frame = ranked(world, *posteriors[ALL])
         for bar in (0.0, *BARS):
             labels[bar].append(labels_of(world, frame, bar))
-    print(f"{options.prompts} prompts, {options.seeds} seeds")
+    print(f"{options.prompts} prompts, {options.seeds} seeds, {options.world} world")
     fours = {name: joined(claims) for name, claims in sets.items()}
     print("\nBest of four random responses")
-    for name in (ALL, ALONE, PLAIN):
+    for name in (ALL, NORMAL, ALONE, PLAIN):
         show(name, fours[name])
     print("\nStronger of two, all pairs")
     for name, of_two in pairs.items():
@@ -104,7 +119,7 @@ def posteriors_of(world: World) -> dict[str, tuple[Float, Float]]:
     """Method -> (P, N) means and (P, N, N) covariances of strength."""
     votes = world.votes
     (graphs,), shape = votes.graphs, world.responses.strength.shape
-    fit = Joint().fit(votes)
+    fit, normal = Joint().fit(votes), Joint(mixtures=False).fit(votes)
     mean, covariance = fit.strength.reshape(shape), fit.covariance[0]
     alone = covariance * np.eye(shape[1])
     plain = BradleyTerry()
@@ -112,7 +127,12 @@ def posteriors_of(world: World) -> dict[str, tuple[Float, Float]]:
     chance = 1 / (1 + np.exp(strength[:, None, :] - strength[:, :, None]))
     information = (graphs.wins + graphs.wins.swapaxes(1, 2)) * chance * (1 - chance)
     precision = np.eye(shape[1]) * (information.sum(axis=2) + plain.ridge)[:, :, None] - information
-    return {ALL: (mean, covariance), ALONE: (mean, alone), PLAIN: (strength, np.linalg.inv(precision))}
+    return {
+        ALL: (mean, covariance),
+        NORMAL: (normal.strength.reshape(shape), normal.covariance[0]),
+        ALONE: (mean, alone),
+        PLAIN: (strength, np.linalg.inv(precision)),
+    }
 
 
 def claims_on_sets(world: World, posteriors: dict[str, tuple[Float, Float]], seed: int) -> dict[str, Claims]:
@@ -256,7 +276,7 @@ def draw(fours: dict[str, Claims], path: Path) -> None:
     mpl.use("svg")
     import matplotlib.pyplot as plt
 
-    colors = {ALL: "#0b6e4f", ALONE: "#e09f3e", PLAIN: "#9e2a2b", MARGIN: "#5c677d"}
+    colors = {ALL: "#0b6e4f", NORMAL: "#7a8b2b", ALONE: "#e09f3e", PLAIN: "#9e2a2b", MARGIN: "#5c677d"}
     style = {"svg.hashsalt": "curate", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.7), layout="constrained")

@@ -99,6 +99,8 @@ def tell_denoise(report: DenoiseReport) -> None:
         triads = plural(report.cyclic_triads, "cyclic triad")
         say(f"  {report.contradicted:.1%} of the vote weight goes against the orders; {triads}")
         say(f"  feedback arc set proved optimal for {report.proved:,} of {ranked:,} prompts (gap {report.gap:g})")
+    if report.strengths and report.strengths.shape != "normal":
+        say(f"  {report.strengths.words}")
     if report.expected_tau is not None:
         say(f"  expected Kendall tau to the truth {report.expected_tau:.3f}, by the joint model")
     members = set(report.weights)

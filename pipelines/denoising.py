@@ -16,6 +16,7 @@ from curate.certainty import expected_tau
 from curate.denoise import Coverage, Denoised, cover, intervals, rank_all, without_spammers
 from curate.design import design_of
 from curate.rankers import Ranking, ranks
+from curate.rankers.joint_mixture import Mixture
 from curate.rankers.stack import Stack
 from curate.stacking import Choice, choose
 from curate.store import Store
@@ -25,7 +26,7 @@ from curate.votes import VoteArrays
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import DenoiseConfig, MethodName, RankerName
-from schemas.reports import AutoReport, DenoiseReport, DesignReport
+from schemas.reports import AutoReport, DenoiseReport, DesignReport, StrengthsReport
 
 Float = npt.NDArray[np.float64]
 
@@ -261,6 +262,7 @@ def _report(run: str, store: str, result: _Result) -> DenoiseReport:
         ranked=int(denoised.connected.sum()),
         status=dict(zip(status.tolist(), count.tolist(), strict=True)),
         responses=len(votes.responses),
+        strengths=_strengths(denoised.joint.mixture),
         expected_tau=_mean(_expected_tau(result)),
         proved=int(fas.solved.sum()),
         gap=float((fas.cost - fas.bound).clip(0).sum()),
@@ -283,6 +285,18 @@ def _design(votes: VoteArrays) -> DesignReport:
         association_p=found.association_p,
         words=found.words,
     )
+
+
+def _strengths(mixture: Mixture | None) -> StrengthsReport:
+    if mixture is None:
+        return StrengthsReport(shape="normal", gap=None, upper=None, words="strengths are spread normally")
+    if mixture.kind == "tails":
+        words = "strengths have heavy tails: some responses are much better or worse than their models' others"
+        return StrengthsReport(shape="tails", gap=None, upper=None, words=words)
+    gap = float(np.ptp(mixture.center))
+    upper = mixture.common if mixture.center[1] > mixture.center[0] else 1 - mixture.common
+    words = f"responses fall into two heaps, {gap:.1f} logits apart, {upper:.0%} of them in the better one"
+    return StrengthsReport(shape="heaps", gap=gap, upper=upper, words=words)
 
 
 def _auto(result: _Result) -> AutoReport | None:

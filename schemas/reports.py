@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from schemas.base import Document
 from schemas.manifest import Ceiling
 from schemas.validation import HoldOut, MethodScore
@@ -96,6 +98,18 @@ class DesignReport(Document):
     """What it means for the rankers."""
 
 
+class StrengthsReport(Document):
+    """How the joint model found strengths to be spread around their models' means."""
+
+    shape: Literal["normal", "heaps", "tails"]
+    """heaps: two, as of right and wrong answers. tails: normal but for some responses that are far off."""
+    gap: float | None
+    """Between the two heaps, logits."""
+    upper: float | None
+    """Share of responses in the better one."""
+    words: str
+
+
 class DenoiseReport(Document):
     """One denoise run."""
 
@@ -123,6 +137,8 @@ class DenoiseReport(Document):
     """Prompts by status: ranked, disconnected, thin, skipped."""
     responses: int
     """Responses ranked."""
+    strengths: StrengthsReport | None = None
+    """None in runs of an earlier version."""
     expected_tau: float | None
     """Expected Kendall tau of the rankings to the truth, by the joint model's posterior; mean over full rankings."""
     proved: int

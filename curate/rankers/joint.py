@@ -97,6 +97,8 @@ class Joint:
     tolerance: float = 1e-3
     """Annotators and priors are at rest when a round moves no strength by more, logits (State.change_from)."""
     max_iterations: int = 200
+    mixtures: bool = True
+    """Whether heaps and heavy tails are looked for."""
 
     def __post_init__(self) -> None:
         if self.ties not in get_args(TieModel):
@@ -114,7 +116,7 @@ class Joint:
         posterior, steps = self._settle(columns, state)
         fit = self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
         normal = Belief(posterior.strength, posterior.covariance)
-        mixed = self._mixed(columns, state, normal, posterior.means)
+        mixed = self._mixed(columns, state, normal, posterior.means) if self.mixtures else None
         return self._with_mixture(columns, fit, mixed) if mixed else fit
 
     def _mixed(self, columns: Columns, state: State, normal: Belief, means: Float) -> Found | None:

@@ -33,6 +33,8 @@ class Mixture:
     """(2,) logits²."""
     share: Float
     """(M + 1,) of each model's responses that are of the second heap."""
+    common: float
+    """Of all responses."""
     shift: Float
     """(M + 1,) of each model, logits; the last is 0."""
     shift_variance: float
@@ -88,18 +90,18 @@ def first_mixture(kind: Kind, prior: Prior, means: Float) -> Mixture:
     variance = prior.variance + (0.0 if count else prior.mean_variance)
     if kind == "tails":
         spread = variance * np.array([0.5, 3.0])
-        return Mixture(kind, np.zeros(2), spread, np.full(count + 1, 0.2), means, prior.mean_variance, left)
+        return Mixture(kind, np.zeros(2), spread, np.full(count + 1, 0.2), 0.2, means, prior.mean_variance, left)
     half = 0.8 * np.sqrt(variance)
     share = np.clip(0.5 + means / (2 * half), 0.1, 0.9)
     spread = np.full(2, 0.36 * variance)
-    return Mixture(kind, np.array([-half, half]), spread, share, np.zeros(count + 1), prior.mean_variance, left)
+    return Mixture(kind, np.array([-half, half]), spread, share, 0.5, np.zeros(count + 1), prior.mean_variance, left)
 
 
 def improve(old: Mixture, tilted: Tilted, columns: Columns) -> Mixture:
     """One step each for shares, centers, shifts and variances: of expectation and maximisation, or a little longer."""
     model, rows, weight = columns.model, columns.models + 1, tilted.weight
     count = weight.sum(axis=0) + TINY
-    common = count[1] / count.sum()
+    common = float(count[1] / count.sum())
     share = np.full(rows, common)
     if old.kind == "heaps":  # as if two more responses of each model had been seen, alike for all
         share = (sums(model, weight[:, 1], rows) + 2 * common) / (np.bincount(model, minlength=rows) + 2)
@@ -117,7 +119,7 @@ def improve(old: Mixture, tilted: Tilted, columns: Columns) -> Mixture:
         squares, learned, count = (np.full(2, of.sum()) for of in (squares, learned, count))
     each = zip(old.variance, squares, count, learned, strict=True)
     variance = np.array([scored(*of, LIKELY_VARIANCE, WEIGHT_OF_LIKELY, 1.0) for of in each])
-    return Mixture(old.kind, center, variance, share, shift, shift_variance, shift_left)
+    return Mixture(old.kind, center, variance, share, common, shift, shift_variance, shift_left)
 
 
 def _improve_shifts(old: Mixture, tilted: Tilted, center: Float, columns: Columns) -> tuple[Float, float, Float]:
