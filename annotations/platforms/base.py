@@ -6,7 +6,7 @@ seconds, question, video, text_a, text_b, model_a, model_b, responses, rankings)
 
 * ``model_left``, ``model_right``: the models of left and right;
 * ``control``: the known outcome (left, right, tie or both_bad) of a control question; such a row is no vote;
-* ``fault``, ``fault_text``: a code of REJECT_REASONS and its words, for a row that is no judgment (cancelled, empty);
+* ``reject``, ``reject_text``: a code of REJECT_REASONS and its words, for a row that is no judgment (cancelled, empty);
 * whatever else the export says: it goes to the vote's ``meta``.
 
 Columns that the platform passes through as they were given to it (its "data") keep their names, so that well-known
@@ -16,20 +16,24 @@ names and ``--map`` work on them as on any file.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
 from annotations.chunks import Broken, Chunk, read_chunks
 from annotations.files import VoteFile
+from annotations.participants import Participants
 from annotations.platforms.heads import Head
 
 Record = dict[str, Any]
 """One record of an export; lists and objects are JSON text (see ``nested``)."""
 Row = Mapping[str, Any]
 """One judgment: column -> value of any kind; None is absent."""
+SKIPPED = "skipped"
+"""The one key of a row that is nothing to judge at all (a chat, a task nobody took): its value is counted."""
 Reader = Callable[[VoteFile], Iterator[Chunk]]
 
 
@@ -43,12 +47,14 @@ class Platform:
     """One line: which of its files."""
     told_by: str
     """How it is recognised."""
-    sides: Literal["shown", "not said", "if the columns say so"]
-    """Whether its votes say what was shown left."""
+    sides: str
+    """Whether its votes say what was shown left, in words."""
     dropped: str
     """What of the export is not kept."""
     recognises: Callable[[Head], bool]
     read: Reader
+    joins: Callable[[VoteFile], Participants] | None = None
+    """Reads what it says of people, where it holds no votes."""
     people: bool = True
     """Whether its annotator ids name people on a platform: then only keyed pseudonyms are stored."""
 
@@ -64,15 +70,19 @@ def by_record(rows_of: Callable[[Record], Iterable[Row]], *, many: bool = False)
         for lines, records, broken in records_of(file):
             rows: list[Row] = []
             own: list[int] = []
+            skipped: Counter[str] = Counter()
             for line, record in zip(lines, records, strict=True):
                 for row in rows_of(record):
+                    if SKIPPED in row:
+                        skipped[row[SKIPPED]] += 1
+                        continue
                     number += 1
                     rows.append(row)
                     own.append(number if many else line)
             if many:
                 broken = renumbered(broken, number)
                 number += len(broken)
-            yield chunk_of(rows, own, broken)
+            yield replace(chunk_of(rows, own, broken), skipped=dict(skipped))
 
     return read
 
@@ -117,6 +127,6 @@ def nested(value: Any) -> Any:
     return value
 
 
-def fault(reason: str, words: str) -> dict[str, str]:
+def reject(reason: str, words: str) -> dict[str, str]:
     """The columns of a row that is no judgment. ``reason``: a code of REJECT_REASONS."""
-    return {"fault": reason, "fault_text": words}
+    return {"reject": reason, "reject_text": words}

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from annotations.files import VoteFile
+from annotations.platforms import (
+    arena,
+    argilla,
+    genai_bench,
+    k_wise,
+    label_studio,
+    mturk,
+    potato,
+    prodigy,
+    prolific,
+    toloka,
+    wildvision,
+)
 from annotations.platforms.base import Platform
 from annotations.platforms.heads import head_of
 from schemas.errors import UsageError
 
-PLATFORMS: tuple[Platform, ...] = ()
+PLATFORMS: tuple[Platform, ...] = tuple(
+    module.PLATFORM
+    for module in (
+        label_studio,
+        argilla,
+        prodigy,
+        arena,
+        wildvision,
+        genai_bench,
+        toloka,
+        mturk,
+        prolific,
+        potato,
+        k_wise,
+    )
+)
 AUTO = "auto"
+PROLIFIC = "prolific"
 GENERIC = "generic"
 """A table of votes that no platform claims: its columns speak for themselves, or the mapping does."""
 
