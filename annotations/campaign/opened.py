@@ -124,6 +124,8 @@ class OpenCampaign:
             person = self._state.person(annotator)
             self._hand_out(person, now)
             desk = self._desks.desk(self._state, person, now, goal=self._goal())
+            if self._refill is not None:
+                self._refill.look(self._state, self._voters())
             done = self._flush()
         try:
             self._log.wait(done)
