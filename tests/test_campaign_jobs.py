@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import time
@@ -326,6 +327,30 @@ def test_frames_of_unequal_times_keep_them(tmp_path: Path) -> None:
     (before, began), (after, begins) = decode(path, 6), decode(tmp_path / "out.mp4", 6)
     assert begins.tolist() == pytest.approx(began.tolist(), abs=0.002)
     assert after.duration == pytest.approx(before.duration, abs=0.1)  # how long the last is shown, mp4 guesses
+
+
+@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
+def test_a_video_that_is_turned_by_its_display_matrix_is_turned(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    path, out = tmp_path / "a.mp4", tmp_path / "out.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        image = np.zeros((64, 64, 3), dtype=np.uint8)
+        image[:32, :32], image[32:, :32] = 250, 120  # each corner another
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    encode(path, out)
+    before, after = read_video(path, 2).images.astype(int), read_video(out, 2).images.astype(int)
+    assert np.abs(before[0] - image).mean() > 20
+    assert np.abs(after - before).mean() < 3
 
 
 def test_what_does_not_decode_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
