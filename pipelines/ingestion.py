@@ -78,8 +78,9 @@ def ingest(
 
     prompts, responses: files of what was judged; once prompts are given, a vote on any other is rejected.
     prolific: an export of Prolific, joined to the votes by participant id (one among ``paths`` is recognised as well).
-    pseudonym_key: a file that holds a secret, or the secret: every annotator's id becomes a pseudonym under it. Without
-    one, platforms' people get pseudonyms under the store's own key, which is kept beside it.
+    pseudonym_key: a file that holds a secret, or the secret (default: CURATE_PSEUDONYM_KEY): every annotator's id
+    becomes a pseudonym under it. Without one, platforms' people get pseudonyms under the store's own key, which is kept
+    beside it.
     dry_run: report what would happen and change nothing. now: naive UTC; votes dated later are rejected.
     Raises CurateError for a file that cannot be read without guessing, or that is damaged (see config.on_error);
     the store is then as it was.
@@ -88,7 +89,7 @@ def ingest(
     sources = [(file, platform_of(file, config.format)) for file in files]
     if prolific:
         sources += [(file, platform_of(file, PROLIFIC)) for file in find_files([prolific])]
-    key = given_key(pseudonym_key) if pseudonym_key else None
+    key = given_key(pseudonym_key)
     now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
     keys: KeyRing | None = None
@@ -121,13 +122,7 @@ def _intakes(sources: list[tuple[VoteFile, Platform | None]], keys: KeyRing) -> 
     participants = merged([platform.joins(file) for file, platform in sources if platform and platform.joins])
     private = participants is not None or keys.given is not None
     return [
-        Intake(
-            file,
-            platform,
-            keys if platform or private else None,
-            everybody=private,
-            participants=participants,
-        )
+        Intake(file, platform, keys if platform or private else None, everybody=private, participants=participants)
         for file, platform in sources
     ]
 

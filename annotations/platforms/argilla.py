@@ -91,7 +91,6 @@ def _rows(record: dict[str, Any], said: Said, outcome: str | None) -> Iterator[R
         row: dict[str, Any] = {
             "outcome": None,
             "annotator_id": user,
-            "vote_id": f"argilla-{record['id']}-{user}" if record.get("id") else None,
             "argilla.id": record.get("id"),
             "argilla.status": status,
             **{question: answer for question, (answer, _) in own.items()},

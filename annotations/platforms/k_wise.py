@@ -32,7 +32,7 @@ def _recognises(head: Head) -> bool:
 
 
 def _rows(record: Record) -> Iterator[Row]:
-    read = ["models", "tstamp", "states", "ip", *LISTS, *PROMPTS]
+    read = ["models", "tstamp", "states", *LISTS, *PROMPTS]
     names, ranks = nested(record.get("models")), next((nested(record[n]) for n in LISTS if record.get(n)), None)
     if not isinstance(names, list):
         slots = _slots(record)
@@ -51,10 +51,10 @@ def _rows(record: Record) -> Iterator[Row]:
         "rankings": ranks,
         "annotator_id": record.get("annotator_id") or record.get("user_id") or record.get("ip"),
         "voted_at": record.get("tstamp") or record.get("timestamp"),
-        "k_wise.ip": record.get("ip"),
     }
     if any(rank is None for rank in ranks if isinstance(ranks, list)):
         row |= reject("no-answer", "a response has no rank")
+    read += [] if record.get("annotator_id") or record.get("user_id") else ["ip"]
     own = (*row, *read, "question_id", "user_id", "timestamp")
     yield {**row, **{f"k_wise.{name}": value for name, value in record.items() if name not in own}}
 

@@ -23,7 +23,18 @@ from annotations.platforms.questions import beside, is_undecided, outcome_of
 
 NAME = "label-studio"
 COMMON = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")
-KNOWN = {"id", "result", "completed_by", "created_at", "updated_at", "lead_time", "was_cancelled", "result_count"}
+KNOWN = {
+    "id",
+    "task",
+    "project",
+    "result",
+    "completed_by",
+    "created_at",
+    "updated_at",
+    "lead_time",
+    "was_cancelled",
+    "result_count",
+}
 """Keys of an annotation that are read, or say what is known otherwise."""
 SELECTED = re.compile(r"""['"]selected['"]\s*:\s*['"](\w+)['"]""")
 
@@ -119,7 +130,7 @@ def _row(
         "seconds": annotation.get("lead_time"),
         **person,
         **{f"annotation.{name}": value for name, value in annotation.items() if name not in KNOWN and value},
-        **{f"task.{name}": record.get(name) for name in ("id", "project", "meta")},
+        **{f"task.{name}": nested(record.get(name)) or None for name in ("id", "project", "meta")},
     }
     said = pairs.get(pairwise or "", [])
     name = pairwise

@@ -6,7 +6,8 @@ behavioral_data}, label_annotations {scheme: {label: value}}; pairwise gives {"s
 {"scale_value": "-2"}, below 0 for A; radio gives {label: value}. The table has user, instance_id and scheme:::label.
 
 A is left. What was compared is not in the export: ``curate plan --format potato`` puts it into the instance's id.
-The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state.
+The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state; the store keeps the
+path of the file, and with it that folder's name.
 """
 
 from __future__ import annotations

@@ -62,7 +62,6 @@ def _row(record: dict[str, Any], prefix: str) -> Row:
     row: dict[str, Any] = {
         "outcome": None,
         "annotator_id": _who(record).removeprefix(prefix),
-        "vote_id": _vote_id(record),
         "voted_at": record.get("_timestamp"),
         **_responses(record, options),
     }
@@ -75,12 +74,6 @@ def _row(record: dict[str, Any], prefix: str) -> Row:
         row["outcome"] = _outcome(options, chosen[0])
     data = {name: value for name, value in record.items() if name not in KNOWN}
     return beside(row, data, "data.")
-
-
-def _vote_id(record: dict[str, Any]) -> str | None:
-    """One answer of one session to one task, given once: a task asked again has another time."""
-    parts = [record.get("_task_hash"), record.get("_session_id"), record.get("_timestamp")]
-    return None if None in parts else f"prodigy-{parts[0]}-{parts[2]}"
 
 
 def _plain(options: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,7 +49,6 @@ def _rows(record: Record) -> Iterator[Row]:
         "outcome": OUTCOMES[kind],
         "voted_at": record.get("tstamp"),
         "annotator_id": record.get("ip"),
-        "log.ip": record.get("ip"),
     }
     for i, side in enumerate(SIDES):
         state = states[i] if i < len(states) else {}
