@@ -39,6 +39,8 @@ def rendered(tasks: pl.DataFrame, file_format: TaskFormat) -> bytes:
     if file_format == "toloka":
         return _csv(asked.rename(lambda name: f"INPUT:{name}"), "\t")
     if file_format == "label-studio":
+        if asked["video"].is_not_null().any():  # a task without the key of the config would not be imported
+            asked = asked.with_columns(pl.col("video").fill_null(""))
         listed = ",\n".join(json.dumps({"data": _worded(row)}, ensure_ascii=False) for row in _rows(asked))
         return f"[\n{listed}\n]\n".encode()
     return _lines(RECORDS[file_format](row) for row in _rows(asked))

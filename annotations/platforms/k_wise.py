@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, nested, reject
+from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping, nested, reject
 from annotations.platforms.heads import Head
 
 NAMES, RANKS = ("model", "response", "candidate"), ("rank", "ranking")
@@ -41,8 +41,8 @@ def _rows(record: Record) -> Iterator[Row]:
     elif ranks is None:
         yield {SKIPPED: str(record.get("type") or "lines without ranks")}
         return
-    states = nested(record.get("states"))
-    first = states[0] if isinstance(states, list) and states and isinstance(states[0], dict) else {}
+    states = listing(record.get("states"))
+    first = mapping(states[0] if states else None)
     question = next((record[name] for name in PROMPTS if record.get(name)), first.get("prompt"))
     row: dict[str, Any] = {
         "prompt_id": record.get("prompt_id") or record.get("question_id") or first.get("conv_id") or question,

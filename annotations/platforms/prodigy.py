@@ -16,7 +16,7 @@ from typing import Any
 
 from annotations.chunks import Chunk
 from annotations.files import VoteFile
-from annotations.platforms.base import Platform, Row, chunk_of, nested, records_of, reject
+from annotations.platforms.base import Platform, Row, chunk_of, listing, nested, records_of, reject
 from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, is_undecided
 
@@ -56,7 +56,7 @@ def _who(record: dict[str, Any]) -> str:
 
 
 def _row(record: dict[str, Any], prefix: str) -> Row:
-    options = [o for o in nested(record.get("options")) or [] if isinstance(o, dict)]
+    options = [o for o in listing(record.get("options")) if isinstance(o, dict)]
     accepted = nested(record.get("accept"))
     chosen = list(accepted) if isinstance(accepted, list) else [] if accepted is None else [accepted]
     row: dict[str, Any] = {
