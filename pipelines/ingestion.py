@@ -119,10 +119,18 @@ def ingest(
 
 def _intakes(sources: list[tuple[VoteFile, Platform | None]], keys: KeyRing) -> list[Intake]:
     """The files, in order, with whom they are joined to and how their people are named."""
-    participants = merged([platform.joins(file) for file, platform in sources if platform and platform.joins])
+    panels = {file: platform.joins(file) for file, platform in sources if platform and platform.joins}
+    participants = merged(list(panels.values()))
     private = participants is not None or keys.given is not None
     return [
-        Intake(file, platform, keys if platform or private else None, everybody=private, participants=participants)
+        Intake(
+            file,
+            platform,
+            keys if platform or private else None,
+            everybody=private,
+            participants=None if file in panels else participants,
+            skipped=Counter({"participants": len(panels[file].facts)} if file in panels else {}),
+        )
         for file, platform in sources
     ]
 
@@ -302,7 +310,7 @@ def _of_people(readings: list[Reading]) -> list[str]:
             f"{addressed} annotator ids hold an e-mail or IP address and were kept as they are; --pseudonym-key gives "
             "people pseudonyms"
         )
-    joined = readings[0].intake.participants if readings else None
+    joined = next((reading.intake.participants for reading in readings if reading.intake.participants), None)
     if joined and (absent := len(joined.facts) - len(joined.met)):
         warnings.append(f"{joined.path}: {absent} of its {len(joined.facts)} participants have no vote here")
     if joined and joined.strangers:

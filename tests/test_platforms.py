@@ -433,3 +433,9 @@ def test_an_export_in_parquet_keeps_its_conversations(tmp_path: Path) -> None:
     assert (report.files[0].platform, report.votes) == ("arena", 4)
     with Store.open(tmp_path / "s.duckdb") as store:
         assert store.prompts()["question"][0] == "Hi\n\nMore"
+
+
+def test_the_page_on_platforms_says_what_their_readers_say() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8")
+    for one in PLATFORMS:
+        assert f"| `{one.name}` | {one.about} | {one.told_by} | {one.sides} | {one.dropped} |" in page
