@@ -17,7 +17,7 @@ from annotations.meta import meta_of
 from annotations.participants import COLUMN, Participants
 from annotations.platforms.base import Platform
 from annotations.platforms.layouts import layout_of
-from annotations.privacy import EMAIL, IP, Pseudonyms, addresses, scrubbed
+from annotations.privacy import EMAIL, IP, Pseudonyms, addresses, found_in, scrubbed
 from schemas.config import Mapping
 
 CONTENT = ("first", "second", "prompt_id", "question", "video", "text_a", "text_b", "responses", "rankings", "voted_at")
@@ -68,7 +68,7 @@ class Intake:
         if self.platform:
             chunk = _unanswered(chunk, layout)
         if self.participants:
-            chunk = self.participants.joined(chunk, who)
+            chunk = self.participants.joined(chunk, who, told=self.platform is not None)
         if self.pseudonyms is None:
             if not self.platform and who in chunk.frame.columns:
                 self.addressed += addresses(chunk.frame[who])
@@ -90,6 +90,7 @@ class Intake:
                 named &= people.str.contains(f"{EMAIL}|{IP}")  # what a release calls its annotators is no secret
             if named.any():
                 given = pseudonyms().mapped(people.filter(named))
+                self.dropped += found_in(people)
                 self.people.update(given.drop_nulls())
                 frame = frame.with_columns(scattered(given, named, people).alias(who))
         frame, gone = scrubbed(frame, content | {who} if who else content)

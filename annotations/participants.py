@@ -9,7 +9,7 @@ import polars as pl
 
 from annotations.chunks import Chunk
 
-COLUMN = "participant"
+COLUMN = "prolific.export"
 """The column that a vote's meta keeps it under."""
 
 
@@ -27,10 +27,11 @@ class Participants:
     strangers: set[str] = field(default_factory=set)
     """Annotators who are none of them."""
 
-    def joined(self, chunk: Chunk, who: str | None) -> Chunk:
+    def joined(self, chunk: Chunk, who: str | None, *, told: bool) -> Chunk:
         """The chunk with what is known of each row's annotator (column ``who``) in COLUMN.
 
-        The rows of those whose work does not count get a reject's reason.
+        The rows of those whose work does not count get a reject's reason. told: the chunk's own columns of reasons are
+        a reader's, and stand; else a table may call anything so.
         """
         frame = chunk.frame
         if who not in frame.columns:
@@ -44,7 +45,7 @@ class Participants:
         reason = pl.select(pl.when(why.is_not_null()).then(pl.lit("refused-work"))).to_series()
         for name, added in (("reject", reason), ("reject_text", why)):
             added = added.alias(name)
-            frame = frame.with_columns(frame[name].fill_null(added) if name in frame.columns else added)
+            frame = frame.with_columns(frame[name].fill_null(added) if told and name in frame.columns else added)
         return replace(chunk, frame=frame.with_columns(facts))
 
 

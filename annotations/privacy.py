@@ -82,6 +82,11 @@ def scrubbed(frame: pl.DataFrame, content: Iterable[str]) -> tuple[pl.DataFrame,
     return frame, +gone
 
 
+def found_in(column: pl.Series) -> Counter[str]:
+    """How many addresses of each kind stand in a column."""
+    return +Counter({kind: int(column.str.count_matches(pattern).sum()) for kind, (pattern, _) in VALUES.items()})
+
+
 def personal_kind(column: str) -> str:
     """What a column of this name holds of a person; empty for nothing."""
     last = re.split(r"[.:/ ]", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column))[-1].lower().replace("-", "_")

@@ -78,8 +78,9 @@ def ingest(
 
     prompts, responses: files of what was judged; once prompts are given, a vote on any other is rejected.
     prolific: an export of Prolific, joined to the votes by participant id (one among ``paths`` is recognised as well).
-    pseudonym_key: a file that holds a secret, or the secret: every annotator's id becomes a pseudonym under it. Without
-    one, platforms' people get pseudonyms under the store's own key, which is kept beside it.
+    pseudonym_key: a file that holds a secret, or the secret (default: CURATE_PSEUDONYM_KEY): every annotator's id
+    becomes a pseudonym under it. Without one, platforms' people get pseudonyms under the store's own key, which is kept
+    beside it.
     dry_run: report what would happen and change nothing. now: naive UTC; votes dated later are rejected.
     Raises CurateError for a file that cannot be read without guessing, or that is damaged (see config.on_error);
     the store is then as it was.
@@ -88,7 +89,7 @@ def ingest(
     sources = [(file, platform_of(file, config.format)) for file in files]
     if prolific:
         sources += [(file, platform_of(file, PROLIFIC)) for file in find_files([prolific])]
-    key = given_key(pseudonym_key) if pseudonym_key else None
+    key = given_key(pseudonym_key)
     now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
     keys: KeyRing | None = None
@@ -118,7 +119,8 @@ def ingest(
 
 def _intakes(sources: list[tuple[VoteFile, Platform | None]], keys: KeyRing) -> list[Intake]:
     """The files, in order, with whom they are joined to and how their people are named."""
-    participants = merged([platform.joins(file) for file, platform in sources if platform and platform.joins])
+    panels = {file: platform.joins(file) for file, platform in sources if platform and platform.joins}
+    participants = merged(list(panels.values()))
     private = participants is not None or keys.given is not None
     return [
         Intake(
@@ -126,7 +128,8 @@ def _intakes(sources: list[tuple[VoteFile, Platform | None]], keys: KeyRing) -> 
             platform,
             keys if platform or private else None,
             everybody=private,
-            participants=participants,
+            participants=None if file in panels else participants,
+            skipped=Counter({"participants": len(panels[file].facts)} if file in panels else {}),
         )
         for file, platform in sources
     ]
@@ -307,7 +310,7 @@ def _of_people(readings: list[Reading]) -> list[str]:
             f"{addressed} annotator ids hold an e-mail or IP address and were kept as they are; --pseudonym-key gives "
             "people pseudonyms"
         )
-    joined = readings[0].intake.participants if readings else None
+    joined = next((reading.intake.participants for reading in readings if reading.intake.participants), None)
     if joined and (absent := len(joined.facts) - len(joined.met)):
         warnings.append(f"{joined.path}: {absent} of its {len(joined.facts)} participants have no vote here")
     if joined and joined.strangers:

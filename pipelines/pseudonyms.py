@@ -10,16 +10,21 @@ from pathlib import Path
 from annotations.privacy import Pseudonyms
 from schemas.errors import CurateError, UsageError
 
+VARIABLE = "CURATE_PSEUDONYM_KEY"
+"""The environment variable that gives the key where no argument does."""
 LEAST = 16
 """Characters of a key: shorter ones can be found by trying."""
 SUFFIX = ".pseudonym-key"
 
 
-def given_key(key: str) -> bytes:
-    """The bytes of ``--pseudonym-key``: of the file of that name, else the text itself.
+def given_key(key: str | None) -> bytes | None:
+    """The bytes of ``--pseudonym-key``, else of VARIABLE: of the file of that name, or the text itself; else None.
 
     Raises UsageError for a text that looks like the path of a missing file, and for a key that is too short.
     """
+    key = key or os.environ.get(VARIABLE)
+    if not key:
+        return None
     path = Path(key).expanduser()
     if path.is_file():
         secret, where = path.read_bytes().strip(), str(path)

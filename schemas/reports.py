@@ -255,6 +255,8 @@ class StatusReport(Document):
     sides_known: int
     groups: int
     """K-wise rankings among the votes."""
+    controls: int
+    """Answers to control questions: they are no votes."""
     rejects: dict[str, int]
     batches: int
     runs: tuple[dict[str, str], ...]

@@ -15,7 +15,7 @@ from typing import Any
 
 from annotations.chunks import Chunk
 from annotations.files import VoteFile
-from annotations.platforms.base import Platform, Row, chunk_of, nested, records_of, reject, renumbered
+from annotations.platforms.base import Platform, Row, chunk_of, listing, mapping, nested, records_of, reject, renumbered
 from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, outcome_of
 
@@ -58,7 +58,7 @@ def _said(record: dict[str, Any]) -> Said | None:
     responses = nested(record.get("responses"))
     if isinstance(responses, dict) and "fields" in record:
         for question, answers in responses.items():
-            for answer in answers or []:
+            for answer in filter(None, map(mapping, listing(answers))):
                 status = answer.get("status") or record.get("status") or "submitted"
                 found[str(answer.get("user_id")), question] = nested(answer.get("value")), str(status)
         return found
@@ -66,8 +66,8 @@ def _said(record: dict[str, Any]) -> Said | None:
         if not name.endswith(END):
             continue
         question = name.removesuffix(END)
-        values, users = nested(record[name]) or [], nested(record.get(question + USERS)) or []
-        states = nested(record.get(question + STATUS)) or ["submitted"] * len(users)
+        values, users = listing(record[name]), listing(record.get(question + USERS))
+        states = listing(record.get(question + STATUS)) or ["submitted"] * len(users)
         if not len(values) == len(users) == len(states):
             return None
         for value, user, status in zip(values, users, states, strict=True):
@@ -78,7 +78,7 @@ def _said(record: dict[str, Any]) -> Said | None:
 def _data(record: dict[str, Any]) -> dict[str, Any]:
     """Fields and metadata of a record under their own names."""
     if "fields" in record and isinstance(nested(record.get("responses")), dict):
-        return {**(nested(record["fields"]) or {}), **(nested(record.get("metadata")) or {})}
+        return mapping(record["fields"]) | mapping(record.get("metadata"))
     ours = ("id", "status", "_server_id", "vectors", "metadata", "fields", "responses", "suggestions")
     return {n: v for n, v in record.items() if n not in ours and END not in n and ".suggestion" not in n}
 
@@ -91,7 +91,6 @@ def _rows(record: dict[str, Any], said: Said, outcome: str | None) -> Iterator[R
         row: dict[str, Any] = {
             "outcome": None,
             "annotator_id": user,
-            "vote_id": f"argilla-{record['id']}-{user}" if record.get("id") else None,
             "argilla.id": record.get("id"),
             "argilla.status": status,
             **{question: answer for question, (answer, _) in own.items()},

@@ -130,6 +130,18 @@ def nested(value: Any) -> Any:
     return value
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """The object that a value is or its JSON text holds; empty where it is none."""
+    found = nested(value)
+    return found if isinstance(found, dict) else {}
+
+
+def listing(value: Any) -> list[Any]:
+    """The list that a value is or its JSON text holds; empty where it is none."""
+    found = nested(value)
+    return found if isinstance(found, list) else []
+
+
 def reject(reason: str, words: str) -> dict[str, str]:
     """The columns of a row that is no judgment. ``reason``: a code of REJECT_REASONS."""
     return {"reject": reason, "reject_text": words}

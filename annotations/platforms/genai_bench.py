@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import Platform, Record, Row, by_record, nested
+from annotations.platforms.base import Platform, Record, Row, by_record, mapping
 from annotations.platforms.heads import Head
 from annotations.platforms.wildvision import OUTCOMES
 
@@ -23,8 +23,7 @@ def _recognises(head: Head) -> bool:
 
 
 def _rows(record: Record) -> Iterator[Row]:
-    inputs = nested(record.get("inputs"))
-    told = {**(inputs if isinstance(inputs, dict) else {}), **record}
+    told = mapping(record.get("inputs")) | record
     question = next((told[name] for name in PROMPTS if told.get(name)), None)
     left = record.get("left_model") or record.get("model_a")
     right = record.get("right_model") or record.get("model_b")

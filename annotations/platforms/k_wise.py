@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, nested, reject
+from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping, nested, reject
 from annotations.platforms.heads import Head
 
 NAMES, RANKS = ("model", "response", "candidate"), ("rank", "ranking")
@@ -32,7 +32,7 @@ def _recognises(head: Head) -> bool:
 
 
 def _rows(record: Record) -> Iterator[Row]:
-    read = ["models", "tstamp", "states", "ip", *LISTS, *PROMPTS]
+    read = ["models", "tstamp", "states", *LISTS, *PROMPTS]
     names, ranks = nested(record.get("models")), next((nested(record[n]) for n in LISTS if record.get(n)), None)
     if not isinstance(names, list):
         slots = _slots(record)
@@ -41,8 +41,8 @@ def _rows(record: Record) -> Iterator[Row]:
     elif ranks is None:
         yield {SKIPPED: str(record.get("type") or "lines without ranks")}
         return
-    states = nested(record.get("states"))
-    first = states[0] if isinstance(states, list) and states and isinstance(states[0], dict) else {}
+    states = listing(record.get("states"))
+    first = mapping(states[0] if states else None)
     question = next((record[name] for name in PROMPTS if record.get(name)), first.get("prompt"))
     row: dict[str, Any] = {
         "prompt_id": record.get("prompt_id") or record.get("question_id") or first.get("conv_id") or question,
@@ -51,10 +51,10 @@ def _rows(record: Record) -> Iterator[Row]:
         "rankings": ranks,
         "annotator_id": record.get("annotator_id") or record.get("user_id") or record.get("ip"),
         "voted_at": record.get("tstamp") or record.get("timestamp"),
-        "k_wise.ip": record.get("ip"),
     }
     if any(rank is None for rank in ranks if isinstance(ranks, list)):
         row |= reject("no-answer", "a response has no rank")
+    read += [] if record.get("annotator_id") or record.get("user_id") else ["ip"]
     own = (*row, *read, "question_id", "user_id", "timestamp")
     yield {**row, **{f"k_wise.{name}": value for name, value in record.items() if name not in own}}
 

@@ -17,13 +17,35 @@ from typing import Any
 
 from annotations.chunks import Chunk
 from annotations.files import VoteFile
-from annotations.platforms.base import Platform, Row, by_record, chunk_of, nested, records_of, reject, renumbered
+from annotations.platforms.base import (
+    Platform,
+    Row,
+    by_record,
+    chunk_of,
+    listing,
+    mapping,
+    nested,
+    records_of,
+    reject,
+    renumbered,
+)
 from annotations.platforms.heads import Head, head_of
 from annotations.platforms.questions import beside, is_undecided, outcome_of
 
 NAME = "label-studio"
 COMMON = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")
-KNOWN = {"id", "result", "completed_by", "created_at", "updated_at", "lead_time", "was_cancelled", "result_count"}
+KNOWN = {
+    "id",
+    "task",
+    "project",
+    "result",
+    "completed_by",
+    "created_at",
+    "updated_at",
+    "lead_time",
+    "was_cancelled",
+    "result_count",
+}
 """Keys of an annotation that are read, or say what is known otherwise."""
 SELECTED = re.compile(r"""['"]selected['"]\s*:\s*['"](\w+)['"]""")
 
@@ -55,7 +77,7 @@ def _tasks(file: VoteFile) -> Iterator[Chunk]:
         _row(record, annotation, *own, pairwise, choices)
         for (record, annotation), own in zip(found, answers, strict=True)
     ]
-    rows += [NO_TASK for record in records if not isinstance(nested(record.get("data")), dict)]
+    rows += [NO_TASK for record in records if not mapping(record.get("data"))]
     empty = sum(not _annotations(record) for record in records) - rows.count(NO_TASK)
     broken = renumbered([b for _, _, own in blocks for b in own], len(rows))
     chunk = chunk_of(rows, range(1, len(rows) + 1), broken)
@@ -67,8 +89,8 @@ NO_TASK = reject("broken-record", "an item that is no task: it has no data")
 
 def _annotations(record: dict[str, Any]) -> list[dict[str, Any]]:
     """A task's annotations, each once: an export may list one twice."""
-    listed = nested(record.get("annotations") or record.get("completions")) or []
-    own = [a for a in listed if isinstance(a, dict)] if isinstance(nested(record.get("data")), dict) else []
+    listed = listing(record.get("annotations") or record.get("completions")) if mapping(record.get("data")) else []
+    own = [a for a in listed if isinstance(a, dict)]
     return list({str(a["id"]) if a.get("id") is not None else f"#{i}": a for i, a in enumerate(own)}.values())
 
 
@@ -109,7 +131,7 @@ def _row(
     pairwise: str | None,
     choices: str | None,
 ) -> Row:
-    data = nested(record.get("data"))
+    data = mapping(record.get("data"))
     who, person = _person(annotation.get("completed_by"))
     row: dict[str, Any] = {
         "outcome": None,
@@ -119,7 +141,7 @@ def _row(
         "seconds": annotation.get("lead_time"),
         **person,
         **{f"annotation.{name}": value for name, value in annotation.items() if name not in KNOWN and value},
-        **{f"task.{name}": record.get(name) for name in ("id", "project", "meta")},
+        **{f"task.{name}": nested(record.get(name)) or None for name in ("id", "project", "meta")},
     }
     said = pairs.get(pairwise or "", [])
     name = pairwise
@@ -133,7 +155,7 @@ def _row(
         row |= reject("ambiguous-outcome", f"the annotation says {' and '.join(map(str, said))}")
     elif said:
         row["outcome"] = said[0]
-    return beside(row, data if isinstance(data, dict) else {}, "data.")
+    return beside(row, data, "data.")
 
 
 def _person(completed_by: Any) -> tuple[str | None, dict[str, Any]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from annotations.platforms.base import Platform, Record, Row, by_record, nested, reject
+from annotations.platforms.base import Platform, Record, Row, by_record, listing, mapping, reject
 from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, outcome_of
 
@@ -63,8 +63,8 @@ def _answers(record: Record) -> dict[str, list[Any]]:
             said += [option] if str(value).lower() == "true" else []
         elif value is not None:
             said.append(value)
-    told = nested(record.get(JSON_ANSWERS))
-    for question, value in (told[0] if isinstance(told, list) and told and isinstance(told[0], dict) else {}).items():
+    told = listing(record.get(JSON_ANSWERS))
+    for question, value in mapping(told[0] if told else None).items():
         if found.get(question):
             continue
         on = [option for option, chosen in value.items() if chosen is True] if isinstance(value, dict) else [value]

@@ -6,7 +6,8 @@ behavioral_data}, label_annotations {scheme: {label: value}}; pairwise gives {"s
 {"scale_value": "-2"}, below 0 for A; radio gives {label: value}. The table has user, instance_id and scheme:::label.
 
 A is left. What was compared is not in the export: ``curate plan --format potato`` puts it into the instance's id.
-The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state.
+The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state; the store keeps the
+path of the file, and with it that folder's name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 
 from annotations.chunks import Chunk
 from annotations.files import VoteFile
-from annotations.platforms.base import Platform, Row, chunk_of, nested, records_of, reject
+from annotations.platforms.base import Platform, Row, chunk_of, mapping, nested, records_of, reject
 from annotations.platforms.heads import Head
 from annotations.platforms.questions import outcome_of
 
@@ -52,7 +53,7 @@ def _row(record: dict[str, Any], owner: str | None) -> Row:
         **known,
         "outcome": None,
         "annotator_id": record.get("user") or record.get("user_id") or owner,
-        "seconds": _seconds(nested(record.get("behavioral_data"))),
+        "seconds": _seconds(mapping(record.get("behavioral_data"))),
         "potato.displayed_text": record.get("displayed_text"),
         **{f"potato.{name}": answers for name, answers in said.items()},
     }
@@ -91,10 +92,8 @@ def _chosen(values: dict[str, Any]) -> list[str]:
     return [SIDES.get(str(word).strip().lower(), str(word)) for word in words if word not in (None, "")]
 
 
-def _seconds(behaviour: Any) -> Any:
+def _seconds(behaviour: dict[str, Any]) -> Any:
     """Time on the instance, from "Time spent: 0d 0h 0m 12s " or total_time_ms."""
-    if not isinstance(behaviour, dict):
-        return None
     if isinstance(ms := behaviour.get("total_time_ms"), int | float):
         return ms / 1000
     found = SPENT.search(str(behaviour.get("time_string", "")))

@@ -16,7 +16,7 @@ from typing import Any
 
 from annotations.chunks import Chunk
 from annotations.files import VoteFile
-from annotations.platforms.base import Platform, Row, chunk_of, nested, records_of, reject
+from annotations.platforms.base import Platform, Row, chunk_of, listing, nested, records_of, reject
 from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, is_undecided
 
@@ -56,13 +56,12 @@ def _who(record: dict[str, Any]) -> str:
 
 
 def _row(record: dict[str, Any], prefix: str) -> Row:
-    options = [o for o in nested(record.get("options")) or [] if isinstance(o, dict)]
+    options = [o for o in listing(record.get("options")) if isinstance(o, dict)]
     accepted = nested(record.get("accept"))
     chosen = list(accepted) if isinstance(accepted, list) else [] if accepted is None else [accepted]
     row: dict[str, Any] = {
         "outcome": None,
         "annotator_id": _who(record).removeprefix(prefix),
-        "vote_id": _vote_id(record),
         "voted_at": record.get("_timestamp"),
         **_responses(record, options),
     }
@@ -75,12 +74,6 @@ def _row(record: dict[str, Any], prefix: str) -> Row:
         row["outcome"] = _outcome(options, chosen[0])
     data = {name: value for name, value in record.items() if name not in KNOWN}
     return beside(row, data, "data.")
-
-
-def _vote_id(record: dict[str, Any]) -> str | None:
-    """One answer of one session to one task, given once: a task asked again has another time."""
-    parts = [record.get("_task_hash"), record.get("_session_id"), record.get("_timestamp")]
-    return None if None in parts else f"prodigy-{parts[0]}-{parts[2]}"
 
 
 def _plain(options: list[dict[str, Any]]) -> list[dict[str, Any]]:

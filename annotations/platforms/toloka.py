@@ -35,7 +35,7 @@ def _rows(record: Record) -> Iterator[Row]:
     if all(value is None or not str(value).strip() for value in record.values()):
         yield {SKIPPED: "blank rows between task suites"}
         return
-    answer = outcome_of(name.removeprefix(OUTPUT) for name in record if name.startswith(OUTPUT))
+    answer = _outcome(record)
     ids = [record.get(OWN + name) for name in ("assignment_id", "task_id")]
     status = str(record.get(OWN + "status") or "").upper()
     row: dict[str, Any] = {
@@ -53,6 +53,13 @@ def _rows(record: Record) -> Iterator[Row]:
     # A second answer that is well known for something else keeps its prefix: it is no field of the vote.
     data = {name.removeprefix(INPUT): value for name, value in record.items() if name.startswith(INPUT)}
     yield beside(row, data, INPUT)
+
+
+def _outcome(record: Record) -> str | None:
+    """The answer that says who won: by its name, else the one that control tasks know, else Toloka's usual result."""
+    answers = [name.removeprefix(OUTPUT) for name in record if name.startswith(OUTPUT)]
+    known = [name for name in answers if GOLDEN + name in record]
+    return outcome_of(answers) or outcome_of(known) or ("result" if "result" in answers else None)
 
 
 PLATFORM = Platform(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, nested
+from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping
 from annotations.platforms.heads import Head
 
 OUTCOMES = {
@@ -43,20 +43,19 @@ def _rows(record: Record) -> Iterator[Row]:
     if kind not in OUTCOMES:
         yield {SKIPPED: kind}
         return
-    states = [state if isinstance(state, dict) else {} for state in nested(record.get("states")) or []]
-    models = [_name(model) for model in nested(record.get("models")) or []]
+    states = [mapping(state) for state in listing(record.get("states"))]
+    models = [_name(model) for model in listing(record.get("models"))]
     row: dict[str, Any] = {
         "outcome": OUTCOMES[kind],
         "voted_at": record.get("tstamp"),
         "annotator_id": record.get("ip"),
-        "log.ip": record.get("ip"),
     }
     for i, side in enumerate(SIDES):
         state = states[i] if i < len(states) else {}
         hidden = state.get("model_name") or None
         model = (models[i] if i < len(models) else "") or hidden
-        said = state.get("messages") or []
-        said = said[int(state.get("offset") or 0) :]
+        offset = state.get("offset")
+        said = listing(state.get("messages"))[offset if isinstance(offset, int) else 0 :]
         row |= {side: model, f"model_{side}": model, f"text_{'ab'[i]}": _texts(said[1::2])}
         if i == 0:
             row |= {"prompt_id": state.get("conv_id"), "question": _texts(said[0::2])}
