@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from annotations.task_formats import labelling_config, rendered
 from schemas.errors import CurateError
 from schemas.plan import TaskFormat
 
@@ -61,27 +61,40 @@ def lay_out(
     return tasks.select(COLUMNS)
 
 
-def write_tasks(tasks: pl.DataFrame, out: Path, file_format: TaskFormat) -> bool:
-    """Write the tasks as the file ``out``, whole or not at all; False where they stand there already.
+def write_tasks(tasks: pl.DataFrame, out: Path, file_format: TaskFormat) -> tuple[bool, Path | None]:
+    """Write the tasks as the file ``out``, and what belongs beside it, each whole or not at all.
 
-    Raises CurateError where something else does, which may be half filled in.
+    Returns whether anything was written (not where the very same stands there already), and the file beside it.
+    Raises CurateError where something else stands there, which may be half filled in.
     """
-    buffer = BytesIO()
-    tasks.write_csv(buffer) if file_format == "csv" else tasks.write_ndjson(buffer)
-    content = buffer.getvalue()
-    if out.exists() or out.is_symlink():
-        if out.is_file() and out.read_bytes() == content:
-            return False
-        what = "exists, and holds something else" if out.is_file() else "exists, and is no file"
-        raise CurateError(f"{out}: {what}", hint="give another --out, or remove it if nobody has filled it in")
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    contents = {out: rendered(tasks, file_format)}
+    beside = out.with_name(f"{out.stem}-config.xml") if file_format == "label-studio" else None
+    if beside:
+        contents = {beside: labelling_config(tasks), **contents}
+    missing = [path for path, content in contents.items() if not _stands(path, content)]
+    for path in missing:
+        _write(path, contents[path])
+    return bool(missing), beside
+
+
+def _stands(path: Path, content: bytes) -> bool:
+    """Whether the file holds just this. Raises CurateError where it holds something else."""
+    if not path.exists() and not path.is_symlink():
+        return False
+    if path.is_file() and path.read_bytes() == content:
+        return True
+    what = "exists, and holds something else" if path.is_file() else "exists, and is no file"
+    raise CurateError(f"{path}: {what}", hint="give another --out, or remove it if nobody has filled it in")
+
+
+def _write(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with fresh.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        fresh.rename(out)
+        fresh.rename(path)
     finally:
         fresh.unlink(missing_ok=True)
-    return True

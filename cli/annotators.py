@@ -116,7 +116,8 @@ def _with_error(value: float | None, error: float | None) -> str | None:
 
 def _of_gold(gold: GoldReport) -> str:
     met = "" if gold.accuracy is None else f": {gold.accuracy:.1%} right ({gold.chance:.1%} by chance)"
-    return f"{plural(gold.votes, 'vote')} on {plural(gold.pairs, 'gold pair')}{met}"
+    controls = f" and {plural(gold.controls, 'answer')} to control questions" if gold.controls else ""
+    return f"{plural(gold.votes - gold.controls, 'vote')} on {plural(gold.pairs, 'gold pair')}{controls}{met}"
 
 
 def _recommended(report: AnnotatorsReport) -> str:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import JsonOption, StoreOption, pairs, settings, store_path
-from cli.output import listed, plural, progress_bar, put_frame, put_json, say
+from cli.output import listed, plural, progress_bar, put_frame, put_json, put_table, say
 from schemas.config import OnError, Repeats, Sides
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from schemas.reports import IngestReport
+    from schemas.reports import FileReport, IngestReport
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(help="Files, globs or folders of votes.", metavar="PATH...")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, globs or folders of votes.", metavar="PATH...")
+    ] = None,
     store: StoreOption = None,
     columns: Annotated[
         list[str] | None,
@@ -39,6 +42,23 @@ def ingest(
     responses: Annotated[
         Path | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
     ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", help="What wrote the files (see --formats). Default: by content.", metavar="NAME"),
+    ] = None,
+    formats: Annotated[bool, typer.Option("--formats", help="List the platforms whose exports are known.")] = False,
+    prolific: Annotated[
+        Path | None,
+        typer.Option("--prolific", help="Prolific's export, joined to the votes by participant id.", metavar="FILE"),
+    ] = None,
+    pseudonym_key: Annotated[
+        str | None,
+        typer.Option(
+            "--pseudonym-key",
+            help="A secret, or its file: all annotators get pseudonyms under it. Also: CURATE_PSEUDONYM_KEY.",
+            metavar="FILE_OR_TEXT",
+        ),
+    ] = None,
     repeats: Annotated[
         Repeats | None,
         typer.Option("--repeats", help="Of an annotator's votes on one pair keep the last, all, or reject the later."),
@@ -51,12 +71,20 @@ def ingest(
 ) -> None:
     """Read votes into the store: CSV, TSV, JSON, JSONL (also .gz) and Parquet.
 
-    Every row becomes a vote, a duplicate or a reject with its reason; reading a file again changes nothing.
+    Exports of annotation platforms are told by their content; --formats lists them. Every row becomes a vote, the
+    answer to a control question, a duplicate or a reject with its reason; reading a file again changes nothing. The
+    people of platforms are stored under pseudonyms: by --pseudonym-key, else by a key that is kept beside the store.
 
     \b
     Example:
       curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
+      curate ingest label-studio.json toloka.tsv --pseudonym-key keys/people.key
     """
+    if formats:
+        put_formats(as_json=as_json)
+        return
+    if not paths:
+        raise UsageError("no files to read", hint="give files, globs or folders: curate ingest PATH...")
     from pipelines import ingest as job
     from pipelines.settings import load_toml, updated
     from schemas.config import Mapping
@@ -67,6 +95,7 @@ def ingest(
         "mapping.columns": {**read.columns, **pairs(columns, "--map")},
         "mapping.outcomes": {**read.outcomes, **pairs(outcomes, "--outcome")},
         "mapping.sides": sides,
+        "format": file_format,
         "repeats": repeats,
         "on_error": on_error,
     }
@@ -78,23 +107,43 @@ def ingest(
             config=config,
             prompts=prompts,
             responses=responses,
+            prolific=prolific,
+            pseudonym_key=pseudonym_key,
             dry_run=dry_run,
             progress=progress,
         )
     put_json(report) if as_json else tell_ingest(report)
 
 
+def put_formats(*, as_json: bool) -> None:
+    """The platforms whose exports are known, as a table."""
+    from annotations.platforms.registry import PLATFORMS
+
+    fields = ("name", "about", "told_by", "sides", "dropped")
+    rows = [{field: getattr(platform, field) for field in fields} for platform in PLATFORMS]
+    if as_json:
+        put_json(rows)
+    else:
+        put_table(("format", "files", "sides"), [(row["name"], row["about"], row["sides"]) for row in rows])
+        say("any other table of votes is read by the names of its columns, or by --map; docs/platforms.md says more")
+
+
 def tell_ingest(report: IngestReport) -> None:
     """The report in words."""
     for file in report.files:
-        say(f"{file.path} ({file.format})")
-        say("  read as  " + ", ".join(f"{field} ← {column}" for field, column in file.detected.items()))
-        say("  sides    " + ("left and right as they were shown" if "left" in file.detected else "not known"))
+        say(f"{file.path} ({file.format}{', ' + file.platform if file.platform else ''})")
+        if file.detected:
+            say("  read as  " + ", ".join(f"{field} ← {column}" for field, column in file.detected.items()))
+            say("  sides    " + ("left and right as they were shown" if "left" in file.detected else "not known"))
+        if file.meta:
+            say("  meta     " + ", ".join(file.meta))
         if file.unused:
             say("  unused   " + ", ".join(file.unused))
-        say(f"  {_rows(file.rows, file.votes, file.duplicates, file.rejects)}")
+        if file.skipped:
+            say("  beside   " + listed(file.skipped))
+        say(f"  {_rows(file)}")
     if len(report.files) > 1:
-        say(f"in all: {_rows(report.rows, report.votes, report.duplicates, report.rejects)}")
+        say(f"in all: {_rows(report)}")
     if report.reasons:
         say(f"rejected: {listed(report.reasons)}   (see: curate rejects --store {report.store})")
     if report.superseded:
@@ -103,6 +152,15 @@ def tell_ingest(report: IngestReport) -> None:
         say(f"mended: {plural(report.mended, 'row')} that an earlier ingest had rejected")
     if report.updated:
         say(f"updated: {plural(report.updated, 'prompt or response', 'prompts and responses')}")
+    if report.dropped:
+        say(f"dropped: {listed(report.dropped)}")
+    if report.pseudonyms:
+        key = (
+            "the key given"
+            if report.pseudonym_key == "given"
+            else f"the key in {report.pseudonym_key} (keep it secret)"
+        )
+        say(f"people: {plural(report.pseudonyms, 'pseudonym')} by {key}")
     for warning in report.warnings:
         say(f"note: {warning}")
     if report.dry_run:
@@ -115,9 +173,11 @@ def tell_ingest(report: IngestReport) -> None:
         say(f"stored: {plural(report.pairs, 'pairwise vote')} ({new}; {who}) in {report.store}, batch {report.batch}")
 
 
-def _rows(rows: int, votes: int, duplicates: int, rejects: int) -> str:
-    parts = (plural(votes, "vote"), plural(duplicates, "duplicate"), plural(rejects, "reject"))
-    return f"{plural(rows, 'row')} = {' + '.join(parts)}"
+def _rows(counts: FileReport | IngestReport) -> str:
+    parts = [plural(counts.votes, "vote"), plural(counts.duplicates, "duplicate"), plural(counts.rejects, "reject")]
+    if counts.controls:
+        parts.insert(1, plural(counts.controls, "control answer"))
+    return f"{plural(counts.rows, 'row')} = {' + '.join(parts)}"
 
 
 def rejects(
@@ -135,7 +195,6 @@ def rejects(
       curate rejects --csv > rejects.csv
     """
     import curate
-    from schemas.errors import UsageError
     from schemas.votes import REJECT_REASONS
 
     if reason and reason not in REJECT_REASONS:

@@ -20,6 +20,7 @@ import typer
 
 from cli import (
     annotators,
+    campaign,
     denoise,
     evaluate,
     export,
@@ -71,7 +72,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 
-GROUPS = (media.app, release.app)
+GROUPS = (media.app, release.app, campaign.app)
 """Commands with commands of their own."""
 for group in GROUPS:
     app.add_typer(group)

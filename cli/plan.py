@@ -20,7 +20,8 @@ def plan(
     out: Annotated[Path, typer.Option("--out", help="The task file to write.", metavar="FILE")],
     store: StoreOption = None,
     file_format: Annotated[
-        TaskFormat | None, typer.Option("--format", help="Of the file. Default: by its name, else CSV.")
+        TaskFormat | None,
+        typer.Option("--format", help="Of the file: a table to fill in, or a platform's input. Default: by its name."),
     ] = None,
     focus: Annotated[
         Focus, typer.Option("--focus", help="What to settle: the whole order of a prompt, or who is its best.")
@@ -44,11 +45,13 @@ def plan(
     """Choose the votes that are expected to settle most, write them as tasks, and foretell the accuracy they bring.
 
     One row a vote: show the two texts, fill in outcome (left, right, tie, both_bad) and annotator_id, and give the file
-    to curate ingest. The store is only read.
+    to curate ingest. For Label Studio, Toloka, MTurk, Prodigy, Argilla and Potato it is what they import, and their
+    export comes back through curate ingest as it is. The store is only read.
 
     \b
     Example:
       curate plan --votes 5000 --out tasks.csv
+      curate plan --votes 5000 --format label-studio --out tasks.json
     """
     from pipelines.planning import plan as job
 
@@ -82,7 +85,10 @@ def tell_plan(report: PlanReport) -> None:
     say(f"{report.out}: {plural(report.votes, 'vote')} to ask on {on}" + ("" if report.written else ", as it was"))
     for warning in report.warnings:
         say(f"note: {warning}")
-    say(f"filled in, they are read by: curate ingest {report.out} --store {report.store}")
+    if report.beside:
+        say(f"{report.beside}: the labelling config to set up the project with")
+    file = report.out if report.format in ("csv", "jsonl") else "EXPORT"
+    say(f"filled in, they are read by: curate ingest {file} --store {report.store}")
 
 
 def _figure(value: float | None) -> str:

@@ -39,6 +39,8 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
     put(f"prompts      {report.prompts:,}" + (f"  ({listed(report.splits)})" if report.splits else ""))
     put(f"responses    {report.responses:,}  of {plural(report.models, 'model')}")
     put(f"annotators   {report.annotators:,}")
+    if report.controls:
+        put(f"controls     {report.controls:,} answers to control questions")
     put(f"rejects      {sum(report.rejects.values()):,}" + (f"  ({listed(report.rejects)})" if report.rejects else ""))
     if report.runs:
         put("")

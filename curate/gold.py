@@ -1,4 +1,4 @@
-"""How annotators do on gold: pairs whose outcome is known."""
+"""How annotators do on gold: pairs whose outcome is known, and control questions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,23 @@ WILSON = 1.96
 
 
 @dataclass(frozen=True)
+class Answers:
+    """C answers to control questions: they are no votes, and each carries what is right."""
+
+    who: Index
+    """(C,) annotators' numbers."""
+    said: npt.NDArray[np.int8]
+    """(C,) codes of curate.votes."""
+    truth: npt.NDArray[np.int8]
+    """(C,) the same."""
+
+
+@dataclass(frozen=True)
 class Gold:
     """How A annotators voted on pairs whose outcome is known; NaN where they did not. both_bad counts as a tie."""
 
     votes: Index
-    """(A,) their votes on such pairs."""
+    """(A,) their votes on such pairs, and their answers to control questions."""
     accuracy: Float
     """(A,) share of these, by weight, with the very outcome of the gold."""
     low: Float
@@ -50,8 +62,10 @@ class Gold:
         return self.chance + share * seen if seen > 0 else np.full_like(self.chance, np.nan)
 
 
-def against_gold(votes: VoteArrays, left: Number, right: Number, outcome: npt.NDArray[np.int8]) -> Gold:
-    """The annotators of the votes on the pairs whose outcomes are given.
+def against_gold(
+    votes: VoteArrays, left: Number, right: Number, outcome: npt.NDArray[np.int8], *, answers: Answers | None = None
+) -> Gold:
+    """The annotators of the votes on the pairs whose outcomes are given, and on the control questions they answered.
 
     left, right: (G,) response numbers; outcome: (G,) codes of curate.votes. A pair may come more than once.
     """
@@ -69,8 +83,13 @@ def against_gold(votes: VoteArrays, left: Number, right: Number, outcome: npt.ND
     asked = named[np.isin(voted[named], gold)]
     true = truth[np.searchsorted(gold, voted[asked])]
     who, weight = votes.annotator[asked], share[asked]
-    luck = np.where(true == TIE, own_ties[who], (1 - own_ties[who]) / 2)
     right_answer = said[asked] == true
+    if answers is not None:
+        known = np.minimum(answers.truth, TIE)
+        who, weight = np.concatenate([who, answers.who]), np.concatenate([weight, np.ones(len(answers.who))])
+        true = np.concatenate([true, known])
+        right_answer = np.concatenate([right_answer, np.minimum(answers.said, TIE) == known])
+    luck = np.where(true == TIE, own_ties[who], (1 - own_ties[who]) / 2)
     accuracy, size = _share(who, weight, right_answer, people), _sums(who, weight, people)
     low, high = wilson(accuracy, size)
     total = float(weight.sum())

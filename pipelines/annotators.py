@@ -8,13 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from curate.annotators import alpha, profiles
-from curate.gold import Gold, against_gold
+from curate.gold import Answers, Gold, Number, against_gold
 from curate.rankers.joint import Joint
 from curate.recommendations import recommend
 from curate.store import Store
+from curate.store.controls import control_answers
 from curate.store.people import people
 from curate.store.rankings import load_votes
 from curate.votes import VoteArrays
@@ -31,14 +33,17 @@ def annotators(
     """Every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
     gold: a file of pairs whose outcome is known, in any format of votes that ingest reads (by the mapping; who voted in
-    it does not matter). The joint model is fitted anew to all votes, both_bad as a tie. Nothing is written.
+    it does not matter). Answers to control questions count beside it. The joint model is fitted anew to all votes,
+    both_bad as a tie. Nothing is written.
     Raises CurateError where there is no store, or no vote in it, and for a gold file that cannot be read or holds no
     pair of the store.
     """
     with Store.open(store_path, read_only=True) as store:
         votes = load_votes(store).votes
         known = people(store)
-    told, report = _gold(gold, mapping, votes, str(store_path)) if gold else (_no_gold(votes), None)
+        controls = control_answers(store)
+    answers, absent = _answers(controls, votes)
+    told, report = _gold(gold, mapping, votes, str(store_path), answers)
     rows, warnings = _rows(votes, told, known)
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
     overall = alpha(votes)
@@ -50,7 +55,7 @@ def annotators(
         gold=report,
         dropped_share=dropped / len(votes.left),
         annotators=tuple(rows),
-        warnings=(*warnings, *_doubts(told, report)),
+        warnings=(*warnings, *_doubts(told, report), *_absent(absent)),
     )
 
 
@@ -90,13 +95,52 @@ def _rows(votes: VoteArrays, gold: Gold, known: pl.DataFrame) -> tuple[list[Anno
     return [AnnotatorRow(**row) for row in frame.iter_rows(named=True)], warnings
 
 
-def _no_gold(votes: VoteArrays) -> Gold:
-    nothing = np.zeros(0, dtype=np.int64)
-    return against_gold(votes, nothing, nothing, nothing.astype(np.int8))
+def _answers(controls: pl.DataFrame, votes: VoteArrays) -> tuple[Answers, int]:
+    """(the answers to control questions of those who voted, how many people answered and did not vote)."""
+    numbers = {person: i for i, person in enumerate(votes.annotators)}
+    codes = {name: i for i, name in enumerate(OUTCOMES)}
+    who = controls["annotator_id"].replace_strict(numbers, default=None, return_dtype=pl.Int64)
+    own = controls.filter(who.is_not_null())
+    said, truth = (
+        own[name].replace_strict(codes, return_dtype=pl.Int8).to_numpy().astype(np.int8)
+        for name in ("outcome", "answer")
+    )
+    return Answers(who.drop_nulls().to_numpy(), said, truth), controls.filter(who.is_null())["annotator_id"].n_unique()
 
 
-def _gold(path: str | Path, mapping: Mapping, votes: VoteArrays, store: str) -> tuple[Gold, GoldReport]:
-    """How the annotators voted on the pairs of a gold file, and what became of its rows."""
+def _absent(count: int) -> list[str]:
+    return [f"people who answered control questions and have no vote: {count:,}"] if count else []
+
+
+def _gold(
+    path: str | Path | None, mapping: Mapping, votes: VoteArrays, store: str, answers: Answers
+) -> tuple[Gold, GoldReport | None]:
+    """How the annotators did on the pairs of a gold file and on control questions; and what became of its rows."""
+    left: Number = np.zeros(0, dtype=np.int64)
+    right, outcome, unknown, rejected = left, left.astype(np.int8), 0, 0
+    if path:
+        left, right, outcome, unknown, rejected = _pairs(path, mapping, votes, store)
+    gold = against_gold(votes, left, right, outcome, answers=answers)
+    if not path and not len(answers.who):
+        return gold, None
+    return gold, GoldReport(
+        file=str(path or ""),
+        pairs=gold.pairs,
+        unvoted=gold.unvoted,
+        contradicted=gold.contradicted,
+        unknown=unknown,
+        rejected=rejected,
+        controls=len(answers.who),
+        votes=int(gold.votes.sum()),
+        accuracy=None if math.isnan(gold.mean) else gold.mean,
+        chance=None if math.isnan(gold.mean) else gold.mean_chance,
+    )
+
+
+def _pairs(
+    path: str | Path, mapping: Mapping, votes: VoteArrays, store: str
+) -> tuple[Number, Number, npt.NDArray[np.int8], int, int]:
+    """(left, right, outcome) of the pairs of a gold file, its rows on what the store does not know, and its rejects."""
     with TemporaryDirectory() as folder:
         read = ingest(path, Path(folder) / "gold.duckdb", config=IngestConfig(mapping=mapping, repeats="all"))
         with Store.open(Path(folder) / "gold.duckdb", read_only=True) as opened:
@@ -118,18 +162,8 @@ def _gold(path: str | Path, mapping: Mapping, votes: VoteArrays, store: str) -> 
             hint="use the ids of the votes: curate ingest reads prompt_id, left, right and outcome of both alike",
         )
     outcome = pairs["outcome"].replace_strict({name: i for i, name in enumerate(OUTCOMES)}, return_dtype=pl.Int8)
-    gold = against_gold(votes, pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy())
-    return gold, GoldReport(
-        file=str(path),
-        pairs=gold.pairs,
-        unvoted=gold.unvoted,
-        contradicted=gold.contradicted,
-        unknown=len(rows) - len(pairs),
-        rejected=read.rejects,
-        votes=int(gold.votes.sum()),
-        accuracy=None if math.isnan(gold.mean) else gold.mean,
-        chance=None if math.isnan(gold.mean) else gold.mean_chance,
-    )
+    unknown = len(rows) - len(pairs)
+    return pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy(), unknown, read.rejects
 
 
 def _doubts(gold: Gold, report: GoldReport | None) -> list[str]:

@@ -43,10 +43,10 @@ def plan(
 ) -> PlanReport:
     """Write the ``votes`` votes to ask next as the task file ``out``, and say what they are expected to gain.
 
-    file_format: by default JSONL where ``out`` ends so, else CSV. focus: the whole order, or who is best.
-    prompts: ask about these only (all when empty). max_per_pair: votes on one pair, at most. min_per_prompt: votes on
-    every prompt, as far as its order is in doubt. annotators: how many there will be, nobody being asked twice about a
-    pair; by default those of the store, without a limit where its votes are anonymous.
+    file_format: by default JSONL where ``out`` ends so, else CSV; or the input of a platform. focus: the whole order,
+    or who is best. prompts: ask about these only (all when empty). max_per_pair: votes on one pair, at most.
+    min_per_prompt: votes on every prompt, as far as its order is in doubt. annotators: how many there will be, nobody
+    being asked twice about a pair; by default those of the store, without a limit where its votes are anonymous.
 
     The joint model is fitted anew to all votes of the store, which is only read; the same store, arguments and seed
     give the same bytes. Raises CurateError where there is no store, no vote in it, no such prompt or nothing to ask,
@@ -78,10 +78,12 @@ def plan(
     name = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:8]
     tasks = lay_out(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
     by_suffix: TaskFormat = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "csv"
-    written = write_tasks(tasks, out, file_format or by_suffix)
+    written, beside = write_tasks(tasks, out, file_format or by_suffix)
     return PlanReport(
         store=str(store_path),
         out=str(out),
+        format=file_format or by_suffix,
+        beside=str(beside or ""),
         written=written,
         focus=focus,
         seed=seed,

@@ -36,7 +36,7 @@ class AnnotatorRow(Document):
     fast_share: float | None
     """Share of their tasks, of those with a time, that took less than a third of the store's median."""
     gold_votes: int
-    """Votes on pairs of the gold file."""
+    """Votes on pairs of the gold file, and answers to control questions."""
     gold_accuracy: float | None
     """Share of them with the very outcome of the gold; both_bad counts as a tie."""
     gold_low: float | None
@@ -48,9 +48,10 @@ class AnnotatorRow(Document):
 
 
 class GoldReport(Document):
-    """The file of gold: pairs whose outcome is known."""
+    """What is known to be right: pairs of a file, and control questions that were answered."""
 
     file: str
+    """Empty where only control questions say what is right."""
     pairs: int
     """Pairs of the store with one known outcome."""
     unvoted: int
@@ -61,8 +62,10 @@ class GoldReport(Document):
     """Rows left out because the store does not know their prompt or responses."""
     rejected: int
     """Rows left out because they cannot be read."""
+    controls: int
+    """Answers of annotators with votes to control questions."""
     votes: int
-    """Votes of annotators on gold pairs."""
+    """Votes of annotators on gold pairs, and these answers."""
     accuracy: float | None
     """Share of these with the outcome of the gold; None where there are none."""
     chance: float | None
@@ -80,7 +83,7 @@ class AnnotatorsReport(Document):
     alpha: float | None
     """Krippendorff's alpha of the outcomes, nominal, K-wise rankings left out; None where it is not defined."""
     gold: GoldReport | None
-    """None where no gold was given."""
+    """None where no gold was given and no control question answered."""
     dropped_share: float
     """Share of all votes that dropping whom it is recommended to drop would leave out."""
     annotators: tuple[AnnotatorRow, ...]

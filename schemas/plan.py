@@ -8,7 +8,8 @@ from schemas.base import Document
 
 Focus = Literal["order", "best"]
 """What votes are to settle: the whole order of every prompt, or who is its best."""
-TaskFormat = Literal["csv", "jsonl"]
+TaskFormat = Literal["csv", "jsonl", "label-studio", "toloka", "mturk", "prodigy", "argilla", "potato"]
+"""A table to fill in (csv, jsonl), or the input that a platform takes."""
 
 
 class ExpectedAccuracy(Document):
@@ -29,6 +30,9 @@ class PlanReport(Document):
 
     store: str
     out: str
+    format: TaskFormat
+    beside: str
+    """What was written beside it: the labelling config of Label Studio; empty for other formats."""
     written: bool
     """False where the file was there already, the same to the byte."""
     focus: Focus

@@ -152,6 +152,7 @@ class Store:
         [row] = self.frame(f"""
             SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM responses) AS responses,
                 (SELECT count(DISTINCT model) FROM ({RESPONSES})) AS models, (SELECT count(*) FROM batches) AS batches,
+                (SELECT count(*) FROM controls) AS controls,
                 count(DISTINCT annotator_id) AS annotators, count(*) AS votes,
                 count(*) FILTER (sides_known) AS sides_known, count(DISTINCT group_id) AS groups
             FROM votes
