@@ -1,0 +1,394 @@
+"""The page over HTTP: without a link nothing is read, changes come from the page itself, and nothing leaks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from annotations.page.headers import POLICY
+from annotations.page.limits import Buckets, Denied, Limits
+from annotations.page.markdown import rendered
+from annotations.page.sessions import HEADER
+from schemas.campaign import Question, Refusal
+from tests.page_service import ANN, MAX, Memory, Visit, questions, served
+
+VIDEO = bytes(range(256)) * 40
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@dataclass
+class Here:
+    service: Memory
+    url: str
+
+    def visit(self, token: str = "") -> Visit:
+        return Visit(self.url, token)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Here]:
+    """A running page of three questions on one video."""
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "clip.mp4").write_bytes(VIDEO)
+    (tmp_path / "secret.txt").write_text("the people of the campaign")
+    service = Memory([("clip.mp4", questions(3))], media, instructions=f"# Be fair\n\n{SCRIPT}")
+    with served(service) as url:
+        yield Here(service, url)
+
+
+READS = ["/api/desk", "/api/status", "/media/clip.mp4"]
+CHANGES = ["/api/vote", "/api/undo", "/api/skip", "/api/leave"]
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("token", ["", "guessed", "a" * 42])
+def test_without_a_valid_link_nothing_is_read(here: Here, path: str, token: str) -> None:
+    visit = here.visit()
+    assert visit.client.get(f"/a/{token}").status_code in (403, 404)
+    answer = visit.get(path)
+    assert answer.status_code == 401
+    assert b"Question" not in answer.content
+    assert VIDEO[:64] not in answer.content
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_without_a_valid_link_nothing_is_changed(here: Here, path: str) -> None:
+    assert here.visit().post(path, {}).status_code == 401
+    assert not here.service.ballots
+
+
+def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
+    answer = here.visit().get("/")
+    assert answer.status_code == 401
+    assert "Use the link that you were sent" in answer.text
+    assert "Kitchen" not in answer.text
+
+
+def test_the_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(here: Here) -> None:
+    answer = httpx.get(f"{here.url}/a/{ANN}", trust_env=False)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert "Secure" not in cookie  # http on loopback
+    assert ANN not in answer.text
+
+
+def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(tmp_path: Path) -> None:
+    with served(Memory([]), url="https://votes.example.org") as url:
+        cookie = httpx.get(f"{url}/a/{ANN}", trust_env=False).headers["set-cookie"]
+    assert cookie.startswith("__Host-")
+    assert "Secure" in cookie
+    assert "Path=/" in cookie
+
+
+def test_revoking_a_link_works_at_once(here: Here) -> None:
+    visit = here.visit(ANN)
+    assert visit.get("/api/desk").status_code == 200
+    del here.service.people[ANN]
+    assert [visit.get(path).status_code for path in ("/", *READS)] == [401] * 4
+    assert visit.vote("q1").status_code == 401
+
+
+def test_each_role_has_its_own_page(here: Here) -> None:
+    ann, boss = here.visit(ANN), here.visit(MAX)
+    assert "data-outcome" in ann.get("/").text
+    assert "Annotators" in boss.get("/").text
+    assert ann.get("/api/status").status_code == 403
+    assert boss.get("/api/desk").status_code == 403
+    assert boss.get("/api/status").json()["wanted"] == 20
+
+
+def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> None:
+    visit = here.visit(ANN)
+    first = visit.vote("q1").json()
+    assert [question["question_id"] for question in first["sheet"]["questions"]] == ["q2", "q3"]
+    assert visit.vote("q1").json() == first
+    assert len(here.service.ballots) == 1
+    assert "instructions" not in first
+
+
+def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
+    visit = here.visit(ANN)
+    visit.vote("q1")
+    assert visit.post("/api/undo", {}).json()["sheet"]["questions"][0]["question_id"] == "q1"
+    assert visit.post("/api/skip", {"question_id": "q1", "reason": "too dark"}).json()["votes"] == 0
+    assert here.service.skipped == [("q1", "too dark")]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("unwatched", 409), ("expired", 409), ("stopped", 403), ("closed", 410), ("disk-full", 507)]
+)
+def test_a_refusal_says_why(here: Here, code: str, status: int) -> None:
+    here.service.refuse = Refusal(code=code, message="because")  # type: ignore[arg-type]
+    answer = here.visit(ANN).vote("q1")
+    assert (answer.status_code, answer.json()) == (status, {"code": code, "message": "because"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({HEADER: ""}, 403),
+        ({HEADER: "f" * 32}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(here: Here, headers: dict[str, str], status: int) -> None:
+    visit = here.visit(ANN)
+    assert visit.post("/api/undo", {}, **headers).status_code == status
+    assert visit.vote("q1", **{}).status_code == 200
+    good = {"origin": here.url, "sec-fetch-site": "same-origin"}
+    assert visit.post("/api/undo", {}, **good).status_code == 200
+
+
+def test_behind_a_proxy_the_public_address_is_an_origin_of_ours() -> None:
+    with served(Memory([("", questions(1))]), url="https://votes.example.org") as url:
+        visit = Visit(url)
+        cookie = visit.client.get(f"/a/{ANN}").headers["set-cookie"].partition(";")[0]
+        token = visit.get("/api/desk", cookie=cookie).headers[HEADER]
+        ours, other = ({"origin": f"https://{host}.example.org"} for host in ("votes", "other"))
+        body = {"question_id": "q1", "vote_id": "12345678", "outcome": "tie", "seconds": 1}
+        assert visit.post("/api/vote", body, cookie=cookie, **{HEADER: token}, **other).status_code == 403
+        assert visit.post("/api/vote", body, cookie=cookie, **{HEADER: token}, **ours).status_code == 200
+
+
+def test_a_get_changes_nothing(here: Here) -> None:
+    visit = here.visit(ANN)
+    assert [visit.get(path).status_code for path in CHANGES] == [405] * 4
+
+
+@pytest.mark.parametrize("token", [ANN, MAX])
+def test_every_answer_carries_the_strict_headers(here: Here, token: str) -> None:
+    visit = here.visit(token)
+    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/app.js", *READS)]
+    answers += [visit.vote("q1"), visit.post("/api/vote", {})]
+    for answer in answers:
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    assert visit.get("/").headers["cache-control"] == "no-store"
+    assert visit.get("/api/desk").headers["cache-control"] == "no-store"
+    assert "unsafe" not in POLICY
+    assert "default-src 'none'" in POLICY
+
+
+TRAVERSALS = [
+    "../secret.txt",
+    "..%2Fsecret.txt",
+    "..%5csecret.txt",
+    "%2e%2e%2fsecret.txt",
+    "....//secret.txt",
+    "/etc/passwd",
+    "%2Fetc%2Fpasswd",
+    "clip.mp4%00.txt",
+    "clip.mp4/../../secret.txt",
+    "%252e%252e%252fsecret.txt",
+    "",
+    ".",
+    "..",
+    "C:%5Cwindows%5Cwin.ini",
+    "CLIP.MP4",
+]
+
+
+@pytest.mark.parametrize("name", TRAVERSALS)
+@pytest.mark.parametrize("folder", ["media", "static"])
+def test_no_name_reaches_a_file_that_is_not_given_out(here: Here, folder: str, name: str) -> None:
+    import socket
+
+    visit = here.visit(ANN)
+    cookie = "; ".join(f"{one.name}={one.value}" for one in visit.client.cookies.jar)
+    host, port = here.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as raw:  # a client library would tidy the path up
+        raw.sendall(f"GET /{folder}/{name} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.split(b" ")[1] in (b"404", b"400")
+    for secret in (b"the people", b"root:", b"[fonts]"):
+        assert secret not in answer
+
+
+def test_static_files_are_scripts_styles_and_pictures_only(here: Here) -> None:
+    visit = here.visit()
+    assert visit.get("/static/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    assert visit.get("/static/annotator.html").status_code == 404
+    etag = visit.get("/static/style.css").headers["etag"]
+    assert visit.get("/static/style.css", **{"if-none-match": etag}).status_code == 304
+
+
+RANGES = [
+    ("bytes=0-99", 206, VIDEO[:100], "bytes 0-99/10240"),
+    ("bytes=100-", 206, VIDEO[100:], "bytes 100-10239/10240"),
+    ("bytes=-50", 206, VIDEO[-50:], "bytes 10190-10239/10240"),
+    ("bytes=0-", 206, VIDEO, "bytes 0-10239/10240"),
+    ("bytes=10000-99999", 206, VIDEO[10000:], "bytes 10000-10239/10240"),
+    ("bytes=10239-10239", 206, VIDEO[-1:], "bytes 10239-10239/10240"),
+    ("bytes=10240-", 416, b"", "bytes */10240"),
+    ("bytes=-0", 416, b"", "bytes */10240"),
+]
+
+
+@pytest.mark.parametrize(("asked", "status", "body", "told"), RANGES)
+def test_a_video_is_sent_by_ranges(here: Here, asked: str, status: int, body: bytes, told: str) -> None:
+    answer = here.visit(ANN).get("/media/clip.mp4", range=asked)
+    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (status, body, told)
+
+
+def test_a_whole_video_says_that_it_can_be_sought_in(here: Here) -> None:
+    visit = here.visit(ANN)
+    answer = visit.get("/media/clip.mp4")
+    assert (answer.status_code, answer.content) == (200, VIDEO)
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-type"] == "video/mp4"
+    tag = answer.headers["etag"]
+    assert visit.get("/media/clip.mp4", **{"if-none-match": tag}).status_code == 304
+    assert visit.get("/media/clip.mp4", **{"if-range": tag, "range": "bytes=0-9"}).content == VIDEO[:10]
+    assert visit.get("/media/clip.mp4", **{"if-range": '"other"', "range": "bytes=0-9"}).content == VIDEO
+
+
+@pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=x-y", "lines=1-2", "bytes"])
+def test_a_range_that_means_nothing_is_refused_without_the_file(here: Here, asked: str) -> None:
+    answer = here.visit(ANN).get("/media/clip.mp4", range=asked)
+    assert answer.status_code == 400
+    assert len(answer.content) < 100
+
+
+def test_many_ranges_at_once_are_answered_with_the_file_itself(here: Here) -> None:
+    many = "bytes=" + ",".join(f"{start}-" for start in range(50))
+    assert here.visit(ANN).get("/media/clip.mp4", range=many).content == VIDEO
+
+
+def test_html_in_instructions_stays_text(here: Here) -> None:
+    text = here.visit(ANN).get("/").text
+    assert "<h1>Be fair</h1>" in text
+    assert "&lt;script&gt;" in text
+    assert "<script>" not in text
+    assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize("text", ["[x](javascript:alert(1))", "[x](data:text/html,hi)", "![x](https://a.example/b.png)"])
+def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text: str) -> None:
+    html = rendered(text)
+    assert 'href="javascript' not in html
+    assert 'href="data' not in html
+    assert "<img" not in html
+
+
+def test_an_answer_with_html_is_sent_as_the_text_it_is(here: Here) -> None:
+    here.service.sheets = [("", [Question(question_id="q", question=SCRIPT, left_text=SCRIPT, right_text="b")])]
+    answer = here.visit(ANN).get("/api/desk")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
+
+
+def test_no_script_of_ours_writes_html() -> None:
+    folder = Path(__file__).parent.parent / "annotations" / "page" / "static"
+    scripts = sorted(folder.glob("*.js"))
+    assert len(scripts) > 5
+    for path in scripts:
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+            assert way not in path.read_text(), f"{path.name} has {way}"
+    for path in folder.glob("*.html"):
+        text = path.read_text()
+        assert " style=" not in text
+        assert "<style" not in text
+        assert " on" not in [part[:3] for part in text.split('"')]
+        assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], {"question_id": "q1"}, {"question_id": "q1", "vote_id": "12345678", "outcome": "best", "seconds": 1}]
+)
+def test_what_is_no_ballot_is_refused_with_a_short_reason(here: Here, body: object) -> None:
+    answer = here.visit(ANN).post("/api/vote", body)
+    assert answer.status_code == 422
+    assert len(answer.json()["message"]) < 200
+    assert not here.service.ballots
+
+
+@pytest.mark.parametrize(
+    "other", [{"seconds": -1}, {"watched": 2}, {"vote_id": "short"}, {"reason": "x" * 2001}, {"more": 1}, {"confidence": 4}]
+)
+def test_a_ballot_out_of_bounds_is_refused(here: Here, other: dict[str, object]) -> None:
+    assert here.visit(ANN).vote("q1", **other).status_code == 422
+    assert not here.service.ballots
+
+
+def test_a_body_that_is_too_large_is_refused(here: Here) -> None:
+    answer = here.visit(ANN).vote("q1", reason="x" * 20_000)
+    assert answer.status_code == 413
+    assert "at most 16,384 bytes" in answer.json()["message"]
+
+
+def test_a_body_that_does_not_come_is_refused(here: Here) -> None:
+    with served(here.service, limits=Limits(body_seconds=0.2)) as url:
+        visit = Visit(url, ANN)
+
+        def slow() -> Iterator[bytes]:
+            import time
+
+            yield b"{"
+            time.sleep(1)
+            yield b"}"
+
+        headers = {**visit.headers, "content-type": "application/json"}
+        assert visit.client.post("/api/undo", content=slow(), headers=headers).status_code == 408
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(here: Here) -> None:
+    with served(here.service, limits=Limits(session_rate=0.1, session_burst=5)) as url:
+        visit = Visit(url, ANN)  # two requests
+        codes = [visit.get("/api/desk").status_code for _ in range(5)]
+        late = visit.get("/api/desk")
+        assert codes == [200, 200, 200, 429, 429]
+        assert int(late.headers["retry-after"]) > 1
+        assert late.headers["content-type"].startswith("text/plain")
+        assert Visit(url, MAX).get("/api/status").status_code == 200  # another link has its own measure
+
+
+def test_who_tries_links_is_slowed_by_address(here: Here) -> None:
+    with served(here.service, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as url:
+        visit = Visit(url)
+        assert [visit.get(f"/a/guess{number}").status_code for number in range(4)] == [403, 403, 403, 429]
+        assert Visit(url, ANN).get("/api/desk").status_code == 200
+
+
+def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
+    now = [0.0]
+    buckets = Buckets(2.0, 2, remembered=2, clock=lambda: now[0])
+    buckets.take("a")
+    buckets.take("a")
+    with pytest.raises(Denied, match="wait 1 s"):
+        buckets.take("a")
+    now[0] = 0.5
+    buckets.take("a")
+    for key in ("b", "c"):
+        buckets.take(key)
+    buckets.take("a")  # forgotten, so whole again
+    buckets.take("a")
+
+
+def test_a_defect_shows_no_trace_to_the_browser(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    visit = here.visit(ANN)
+    here.service.failure = RuntimeError("/srv/campaign/people.jsonl is broken")
+    for path in ("/", "/api/desk"):
+        answer = visit.get(path)
+        assert answer.status_code == 500
+        assert "people.jsonl" not in answer.text
+        assert "Traceback" not in answer.text
+        assert answer.headers["content-security-policy"] == POLICY
+    assert "people.jsonl is broken" in caplog.text
+
+
+def test_leaving_forgets_the_link(here: Here) -> None:
+    visit = here.visit(ANN)
+    assert visit.post("/api/leave", {}).status_code == 204
+    assert visit.get("/api/desk").status_code == 401
