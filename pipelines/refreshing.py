@@ -19,7 +19,7 @@ from curate.release.summary import summary_page
 from curate.store import Store
 from pipelines.denoising import denoise
 from pipelines.ingestion import ingest
-from pipelines.lock import locked
+from annotations.lock import locked
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
 from pipelines.recipe import sound

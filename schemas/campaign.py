@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import Document
 from schemas.plan import Focus
+from schemas.release import Funnel
 from schemas.votes import Outcome
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +40,7 @@ class QualityBars(Document):
 class CampaignConfig(Document):
     """What a campaign asks, of how many, and under which rules."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     title: str = ""
     instructions: str = ""
     """Markdown, shown before the first question and at any time after."""
@@ -233,4 +234,60 @@ class CampaignStatus(Document):
     median_seconds: float | None
     gold_right: float | None
     annotators: tuple[AnnotatorStatus, ...]
+    warnings: tuple[str, ...]
+
+
+class CampaignFile(Document):
+    """campaign.json: what a campaign is, for good. Written once."""
+
+    format: Literal[1] = 1
+    campaign_id: str
+    """8 hex digits of its config and of what it asks first: what the ids of its votes begin with."""
+    config: CampaignConfig
+    store: str
+    """Of the votes that the planner chooses by; a path from the campaign's folder."""
+
+
+class MediaLine(Document):
+    """One line of media.jsonl: a video or image of the store's, and the file that a browser is given."""
+
+    video: str
+    """As the prompts name it."""
+    file: str
+    """Below media/; empty where it is refused."""
+    kind: Literal["video", "image", "none"]
+    seconds: float | None
+    how: Literal["copied", "transcoded", "refused"]
+    reason: str = ""
+    """Why it is refused."""
+
+
+class Invitation(Document):
+    """A secret link, told once."""
+
+    name: str
+    role: Role
+    link: str
+
+
+class CampaignReport(Document):
+    """A campaign that was made."""
+
+    folder: str
+    campaign: str
+    campaign_id: str
+    store: str
+    funnel: Funnel
+    """Videos to files that a browser plays, prompts to those that can be asked."""
+    refused: dict[str, str]
+    """Video -> why it is not shown; its prompts are not asked."""
+    wanted: int
+    batch_votes: int
+    """Votes that the first batch asks for."""
+    batch_pairs: int
+    gold: int
+    """Questions whose answer is known."""
+    gold_from: str
+    """Where these come from, in words."""
+    attention: int
     warnings: tuple[str, ...]

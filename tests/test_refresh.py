@@ -14,7 +14,7 @@ import pytest
 import curate
 from cli.main import run as command
 from pipelines import denoise, ingest, load_recipe, refresh, run, simulate
-from pipelines.lock import locked
+from annotations.lock import locked
 from pipelines.refreshing import LOCK
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError

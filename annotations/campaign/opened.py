@@ -1,0 +1,424 @@
+"""A campaign that is open: takes votes, hands out questions, and writes down each before it says so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from annotations.campaign.assigning import draw, first_left, next_sheet
+from annotations.campaign.desks import Desks
+from annotations.campaign.folder import CLOSING, LOCK, LOG, MEDIA, PEOPLE, batches_on_disk, read_campaign
+from annotations.campaign.log import LogWriter, cut_torn, encode
+from annotations.campaign.people import Guest, digest_of, read_people
+from annotations.campaign.quality import verdict
+from annotations.campaign.refill import More, Refill
+from annotations.campaign.replay import replay, take_batch
+from annotations.campaign.service import Visitor
+from annotations.campaign.state import SKIPPED, Item, Person
+from annotations.campaign.status import status_of
+from annotations.lock import locked
+from schemas.campaign import Ballot, CampaignStatus, Desk, Refusal
+from schemas.errors import CurateError
+
+Clock = Callable[[], datetime]
+PLAYED = 0.005
+"""Share by which a page may round what was played."""
+PROBED = 1.0
+"""Seconds between two looks whether a full disk has room again."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class OpenCampaign:
+    """The one writer of a campaign's log; a ``Service``. Every method may be called from any thread.
+
+    State changes first, under one lock, then the event goes to the log; nothing that rests on an event is answered
+    before the disk holds it. Where the disk takes no more, the state is replayed from what it holds.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock, more: More | None) -> None:
+        """Use ``OpenCampaign.open``: it holds the folder's lock."""
+        self.folder, self._clock = folder, clock
+        self.campaign = read_campaign(folder)
+        self.config = self.campaign.config
+        self._lock = RLock()
+        self._lines: list[bytes] = []
+        """Events that happened, and are not sent to the log yet."""
+        self._ended = False
+        torn = cut_torn(folder / LOG)
+        self._state = replay(folder)
+        self._desks = Desks(self.config)
+        self._people_seen: tuple[int, int, int] | None = None
+        self._guests: tuple[Guest, ...] = ()
+        self._revoked: tuple[Guest, ...] = ()
+        """Those whose questions are to be given to others."""
+        self._by_digest: dict[str, Visitor] = {}
+        self._by_name: dict[str, Guest] = {}
+        self._media = frozenset(path.name for path in (folder / MEDIA).glob("*") if path.is_file())
+        self._probed = 0.0
+        self._read_people()
+        self._log = LogWriter(folder / LOG, self._lock, self._lost)
+        self._refill = Refill(more, self._take_batches) if more else None
+        with self._lock:
+            if not self._state.seq:
+                self._note("begin", campaign=self.config.name, campaign_id=self.campaign.campaign_id)
+            self._note("start", torn=torn)
+            self._new_batches()
+            self._look_for_closing()
+            done = self._flush()
+        try:
+            done.result()
+        except OSError as error:
+            self._log.close()
+            raise CurateError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: str | Path, *, clock: Clock = utc_now, more: More | None = None) -> Iterator[OpenCampaign]:
+        """The campaign of the folder, for the block. Raises CurateError, naming the holder, where it is open already.
+
+        clock: tells the time, with its zone. more: makes the next batch; without it, what is there is asked.
+        """
+        folder = Path(folder)
+        read_campaign(folder)
+        with locked(folder / LOCK):
+            opened = cls(folder, clock=clock, more=more)
+            try:
+                yield opened
+            finally:
+                opened._end()
+
+    def _end(self) -> None:
+        if self._refill is not None:
+            self._refill.wait(5.0)
+        with self._lock:
+            self._ended = True
+        self._log.close()
+        self._desks.close()
+
+    # What a page asks
+
+    def visitor(self, token: str) -> Visitor | None:
+        """Whose secret link this is; None where it is nobody's, or revoked."""
+        self._read_people()
+        return self._by_digest.get(digest_of(token))
+
+    def desk(self, annotator: str) -> Desk:
+        """What they hold; a new sheet where they hold nothing and something is left to ask."""
+        with self._lock:
+            now = self._begin()
+            person = self._state.person(annotator)
+            self._hand_out(person, now)
+            desk = self._desks.desk(self._state, person, now, goal=self._goal())
+            done = self._flush()
+        try:
+            done.result()
+        except OSError:
+            return desk.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
+        return desk
+
+    def vote(self, annotator: str, ballot: Ballot) -> Desk | Refusal:
+        """Take an answer. Once this returns a Desk, the vote is flushed to the disk."""
+        return self._act(annotator, lambda person, _: self._vote(person, ballot))
+
+    def undo(self, annotator: str) -> Desk | Refusal:
+        """Take back their last vote; its question is open again."""
+        return self._act(annotator, self._undo)
+
+    def skip(self, annotator: str, question_id: str, reason: str) -> Desk | Refusal:
+        """Give a question back; it goes to someone else, and never to them again."""
+        return self._act(annotator, lambda person, _: self._skip(person, question_id, reason))
+
+    def status(self) -> CampaignStatus:
+        """Everything a manager may know, now."""
+        self._read_people()
+        with self._lock:
+            now = self._begin()
+            trouble = [self._refill.trouble] if self._refill and self._refill.trouble else []
+            if self._log.full:
+                trouble.append("the disk is full: votes are refused until there is room")
+            found = status_of(self._state, self.folder, self._guests, now, trouble)
+            done = self._flush()
+        done.exception()  # what is told of a lost event is told by the next status
+        return found
+
+    def media(self, name: str) -> Path | None:
+        """The file of that name below the campaign's own media/, None where there is none; whatever the name says."""
+        return self.folder / MEDIA / name if name in self._media else None
+
+    def close(self) -> None:
+        """Take no more votes, for good."""
+        with self._lock:
+            self._begin()
+            if not self._state.closed:
+                self._note("close")
+            done = self._flush()
+        done.result()
+
+    # What happens with it, the lock being held
+
+    def _act(self, annotator: str, act: Callable[[Person, datetime], Refusal | None]) -> Desk | Refusal:
+        """Do something for an annotator, and answer with their desk once the disk holds it."""
+        with self._lock:
+            now = self._begin()
+            if self._log.full and not self._room():
+                return Refusal(code="disk-full", message=FULL)
+            if (guest := self._by_name.get(annotator)) is None or guest.role != "annotator":
+                return Refusal(code="unknown", message="You are not one of this campaign's annotators.")
+            person = self._state.person(annotator)
+            refusal = act(person, now)
+            if refusal is None:
+                self._hand_out(person, now)
+                desk = self._desks.desk(self._state, person, now, goal=self._goal())
+            if self._refill is not None:
+                self._refill.look(self._state)
+            done = self._flush()
+        try:
+            done.result()
+        except OSError:
+            return Refusal(code="disk-full", message=FULL)
+        return refusal or desk
+
+    def _vote(self, person: Person, ballot: Ballot) -> Refusal | None:
+        state = self._state
+        past = person.past.get(ballot.question_id)
+        if any(known.vote == ballot.vote_id for known in person.past.values()):
+            return None  # it is there: a page that heard no answer sends it again
+        if past is not None and past.vote is not None:
+            return Refusal(code="unknown", message="This question was answered already. Reload the page to go on.")
+        if refusal := self._shut(person):
+            return refusal
+        lease = next((lease for lease in person.leases if lease.question == ballot.question_id), None)
+        held = lease or past
+        if held is None:
+            return Refusal(code="unknown", message="This question is not yours. Reload the page to go on.")
+        item, left_first = state.items[held.item], held.first_left
+        again = [lease.question for lease in person.leases if lease.item == held.item]
+        if lease is None and not again and (refusal := _too_late(item, person)):
+            return refusal
+        if item.video_seconds is not None and ballot.watched + PLAYED < self.config.min_watched:
+            return Refusal(
+                code="unwatched",
+                message=f"Watch at least {self.config.min_watched:.0%} of the video before you vote; "
+                f"so far it is {ballot.watched:.0%}.",
+            )
+        left, right = (item.first, item.second) if left_first else (item.second, item.first)
+        extra: dict[str, Any] = {}
+        if lease is None:  # its time was over; maybe they hold the same pair anew
+            self._free(person, again, "answered")
+            extra["late"] = True
+        if ballot.reason:
+            extra["reason"] = ballot.reason
+        if ballot.confidence is not None:
+            extra["confidence"] = ballot.confidence
+        if item.answer is not None:
+            sides = {"first": "left" if left_first else "right", "second": "right" if left_first else "left"}
+            extra["control"] = sides.get(item.answer, item.answer)
+        self._note(
+            "vote",
+            annotator=person.name,
+            question=ballot.question_id,
+            vote=ballot.vote_id,
+            task=item.task_id,
+            kind=item.kind,
+            prompt_id=item.prompt_id,
+            left=left,
+            right=right,
+            outcome=ballot.outcome,
+            seconds=ballot.seconds,
+            watched=ballot.watched,
+            **extra,
+        )
+        found = verdict(state, person)
+        if found is not None:
+            self._note(found.event, annotator=person.name, reasons=list(found.reasons))
+            if found.event == "stop":
+                self._free(person, [lease.question for lease in person.leases], "stopped")
+        return None
+
+    def _undo(self, person: Person, now: datetime) -> Refusal | None:
+        if refusal := self._shut(person):
+            return refusal
+        last = person.last
+        if last is None or now.timestamp() > last.at + 60 * self.config.undo_minutes:
+            return Refusal(code="nothing-to-undo", message="There is no vote that could be taken back.")
+        self._note("undo", annotator=person.name, vote=last.vote)
+        item = self._state.items[last.item]
+        ahead = person.leases[0] if person.leases else None
+        same = ahead is not None and self._state.items[ahead.item].group == item.group
+        sheet = ahead.sheet if ahead is not None and same else self._id("sheet", person.name, self._state.seq)
+        self._lease(person, sheet, [(item, last.first_left)], now, again=True)
+        return None
+
+    def _skip(self, person: Person, question: str, reason: str) -> Refusal | None:
+        past = person.past.get(question)
+        if past is not None and past.vote == SKIPPED:
+            return None
+        if refusal := self._shut(person):
+            return refusal
+        lease = next((lease for lease in person.leases if lease.question == question), None)
+        if lease is None:
+            return Refusal(code="unknown", message="This question is not open. Reload the page to go on.")
+        task = self._state.items[lease.item].task_id
+        self._note("skip", annotator=person.name, question=question, task=task, reason=reason[:2_000])
+        return None
+
+    def _shut(self, person: Person) -> Refusal | None:
+        """Why nothing is taken from them any more."""
+        if self._state.closed:
+            return Refusal(code="closed", message="This campaign is closed. Thank you for your votes.")
+        if person.standing == "stopped":
+            return Refusal(code="stopped", message=f"You are asked nothing more: {'; '.join(person.reasons)}.")
+        return None
+
+    def _hand_out(self, person: Person, now: datetime) -> None:
+        """A new sheet, where they hold nothing."""
+        guest = self._by_name.get(person.name)
+        barred = guest is None or guest.revoked is not None or guest.role != "annotator"
+        if person.leases or self._state.closed or person.standing == "stopped" or barred:
+            return
+        if self._log.full and not self._room():
+            return
+        chosen = [(item, first_left(self._state, person, item)) for item in next_sheet(self._state, person)]
+        if chosen:
+            self._lease(person, self._id("sheet", person.name, self._state.seq), chosen, now)
+
+    def _lease(
+        self, person: Person, sheet: str, chosen: list[tuple[Item, bool]], now: datetime, *, again: bool = False
+    ) -> None:
+        until = now + timedelta(minutes=self.config.lease_minutes)
+        questions = [
+            {
+                "question": self._id("question", person.name, item.task_id, self._state.seq),
+                "task": item.task_id,
+                "left": "first" if left_first else "second",
+            }
+            for item, left_first in chosen
+        ]
+        extra = {"again": True} if again else {}
+        self._note("lease", annotator=person.name, sheet=sheet, until=_iso(until), questions=questions, **extra)
+
+    def _id(self, *what: object) -> str:
+        return f"{draw(self.campaign.campaign_id, self.config.seed, *what):016x}"
+
+    def _free(self, person: Person, questions: list[str], why: str) -> None:
+        if questions:
+            self._note("free", annotator=person.name, questions=questions, why=why)
+
+    def _begin(self) -> datetime:
+        """The time, once all that it brings about is noted."""
+        self._read_people()
+        now = self._clock()
+        if self._log.full and not self._room():
+            return now
+        self._look_for_closing()
+        for guest in self._revoked:
+            person = self._state.person(guest.name)
+            self._free(person, [lease.question for lease in person.leases], "revoked")
+        self._revoked = ()
+        expiring, over = self._state.expiring, now.timestamp()
+        while expiring and expiring[0][0] <= over:
+            _, name, question = expiring.popleft()
+            person = self._state.person(name)
+            if any(lease.question == question for lease in person.leases):
+                self._free(person, [question], "expired")
+        return now
+
+    def _look_for_closing(self) -> None:
+        if not self._state.closed and (self.folder / CLOSING).exists():
+            self._note("close")
+
+    def _goal(self) -> int:
+        if self.config.max_votes:
+            return self.config.max_votes
+        people = sum(guest.revoked is None and guest.role == "annotator" for guest in self._guests)
+        asked = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
+        return round(asked / people + 0.5) if people else 0
+
+    # Log, disk, people, batches
+
+    def _note(self, event: str, **fields: Any) -> None:
+        """Let something happen: to the state now, to the log with the next flush."""
+        noted = {"seq": self._state.seq + 1, "at": _iso(self._clock()), "event": event, **fields}
+        self._state.apply(noted)
+        self._lines.append(encode(noted))
+
+    def _flush(self) -> Future[None]:
+        """Send to the log what was noted. The future is done when the disk holds it, and all that came before."""
+        lines = b"".join(self._lines)
+        self._lines.clear()
+        return self._log.submit(lines)
+
+    def _lost(self, _: OSError) -> None:
+        """Go back to what the disk holds."""
+        self._lines.clear()
+        self._state = replay(self.folder)
+
+    def _room(self) -> bool:
+        """Whether a disk that was full has room again."""
+        if time.monotonic() < self._probed + PROBED:
+            return False
+        self._probed = time.monotonic()
+        return self._log.has_room()
+
+    def _read_people(self) -> None:
+        """Look whether someone was invited or revoked."""
+        try:
+            state = os.stat(self.folder / PEOPLE)  # noqa: PTH116 (at every request)
+        except FileNotFoundError:
+            return
+        seen = (state.st_mtime_ns, state.st_size, state.st_ino)
+        if seen == self._people_seen:
+            return
+        guests = read_people(self.folder)
+        with self._lock:
+            self._guests = guests
+            self._by_name = {guest.name: guest for guest in guests}
+            self._by_digest = {g.token_sha256: Visitor(g.name, g.role) for g in guests if g.revoked is None}
+            self._revoked = tuple(guest for guest in guests if guest.revoked is not None)
+            self._people_seen = seen
+
+    def _new_batches(self) -> None:
+        for number in range(self._state.batches + 1, batches_on_disk(self.folder) + 1):
+            before = self._state.planned
+            take_batch(self._state, self.folder, number)
+            self._note("batch", number=number, votes=self._state.planned - before)
+
+    def _take_batches(self) -> bool:
+        """Take in what was planned meanwhile; whether there was anything."""
+        with self._lock:
+            if self._ended:
+                return True
+            self._begin()
+            before = self._state.batches
+            self._new_batches()
+            taken = self._state.batches > before
+            done = self._flush()
+        done.result()
+        return taken
+
+
+def _too_late(item: Item, person: Person) -> Refusal | None:
+    """Why a question whose time was over is taken no more."""
+    seen = item.seen >> person.number & 1
+    if not seen and (item.kind != "vote" or item.room > 0):
+        return None
+    if item.kind == "vote" and item.votes >= item.quota:
+        return Refusal(code="full", message="This question has all its votes by now. Reload the page to go on.")
+    return Refusal(code="expired", message="This question went to someone else meanwhile. Reload the page to go on.")
+
+
+FULL = "Votes cannot be stored right now: the disk is full. Your last answer was not taken; tell the manager."
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,107 @@
+"""How well an annotator does, by the bars of the campaign: figures, what they are below, and what follows."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from annotations.campaign.state import Person, State
+
+CHANCE = 0.01
+"""A share of one side is held against someone only where a fair coin would show it less often than this."""
+
+
+class Figures(NamedTuple):
+    """Of one annotator; None where there is nothing to tell them by."""
+
+    gold_right: float | None
+    seconds: float | None
+    """Median."""
+    left: float | None
+    agreement: float | None
+    """Share of their decided votes that others' majority on the pair agrees with."""
+    agreement_on: int
+    watched: float | None
+
+
+def figures(state: State, person: Person) -> Figures:
+    """Theirs now."""
+    agreed, compared = agreement(state, person)
+    return Figures(
+        gold_right=person.gold_right / person.gold if person.gold else None,
+        seconds=float(np.median(np.frombuffer(person.seconds.tobytes(), np.float32))) if person.votes else None,
+        left=person.left / person.decided if person.decided else None,
+        agreement=agreed / compared if compared else None,
+        agreement_on=compared,
+        watched=person.watched / person.votes if person.votes else None,
+    )
+
+
+def agreement(state: State, person: Person) -> tuple[int, int]:
+    """(votes that agree, votes compared): decided votes on pairs where the others' decided votes have a majority."""
+    agreed = compared = 0
+    for number, code in zip(person.items, person.outcomes, strict=True):
+        item = state.items[number]
+        if code > 1 or item.kind != "vote" or item.wins[0] + item.wins[1] < 2:
+            continue
+        mine, other = item.wins[code] - 1, item.wins[1 - code]
+        compared += mine != other
+        agreed += mine > other
+    return agreed, compared
+
+
+def below(state: State, person: Person) -> tuple[str, ...]:
+    """The bars that they are below, in words."""
+    bars, found = state.config.bars, []
+    if person.gold >= bars.least and person.gold_right / person.gold < bars.gold_accuracy:
+        found.append(f"{person.gold_right} of {person.gold} known answers met; expected {bars.gold_accuracy:.0%}")
+    if person.votes >= bars.least:
+        median = float(np.median(np.frombuffer(person.seconds.tobytes(), np.float32)))
+        if median < bars.seconds:
+            found.append(f"{median:.1f} seconds on a question; expected {bars.seconds:g} or more")
+    if bars.agreement:
+        agreed, compared = agreement(state, person)
+        if compared >= bars.least and agreed / compared < bars.agreement:
+            found.append(f"{agreed} of {compared} votes agree with others'; expected {bars.agreement:.0%}")
+    most = max(person.left, person.decided - person.left)
+    if person.decided >= bars.least and most / person.decided > bars.side_bias and _odd(most, person.decided):
+        side = "left" if most == person.left else "right"
+        found.append(f"{most} of {person.decided} decided votes are for the {side} side")
+    return tuple(found)
+
+
+def _odd(most: int, count: int) -> bool:
+    """Whether so many of one side come rarely of a fair coin. Past 200 a share above the bar always does."""
+    if count > 200:
+        return True
+    chance: float = 2 * sum(comb(count, k) for k in range(most, count + 1)) / 2**count
+    return chance < CHANCE
+
+
+class Verdict(NamedTuple):
+    """What follows from where someone stands: an event of the log."""
+
+    event: Literal["warn", "stop", "clear"]
+    reasons: tuple[str, ...]
+
+
+def verdict(state: State, person: Person) -> Verdict | None:
+    """What follows after a vote; None where everything stays as it is.
+
+    Below a bar: a warning. Still below after ``patience`` more votes, with a known answer among them where that is the
+    only bar: a stop. Above all bars again: the warning is lifted.
+    """
+    if person.standing == "stopped":
+        return None
+    reasons = below(state, person)
+    if person.standing == "ok":
+        return Verdict("warn", reasons) if reasons else None
+    if not reasons:
+        return Verdict("clear", ())
+    votes, gold = person.warned_at
+    by_gold_alone = len(reasons) == 1 and "known answers" in reasons[0]
+    if person.votes - votes >= state.config.bars.patience and not (by_gold_alone and person.gold == gold):
+        return Verdict("stop", reasons)
+    return None

@@ -1,0 +1,405 @@
+"""Where a campaign stands: a replay of its log, with room for each pair and each person, none for each vote.
+
+(Each vote leaves 13 bytes: pair, outcome, seconds; they make the figures of quality.)
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from annotations.campaign.folder import Place
+from annotations.campaign.log import Event
+from schemas.campaign import CampaignConfig, Kind, Standing, Task
+
+REMEMBERED = 64
+"""Answered or expired questions of one person that are known by their ids: what a page may still send again."""
+SKIPPED = "-"
+"""In place of the id of a vote, which is longer."""
+FIRST, SECOND = 0, 1
+CODES = {"first": FIRST, "second": SECOND, "tie": 2, "both_bad": 3}
+
+
+@dataclass(slots=True)
+class Item:
+    """A pair that is asked, or a question whose answer is known."""
+
+    number: int
+    task_id: str
+    kind: Kind
+    prompt_id: str
+    first: str
+    second: str
+    answer: str | None
+    video: str
+    video_seconds: float | None
+    group: str
+    """What is asked in one viewing: the video, or the prompt where there is none."""
+    place: Place
+    quota: int = 0
+    votes: int = 0
+    held: int = 0
+    """By so many people now."""
+    seen: int = 0
+    """Bit n: person n voted on it, or skipped it."""
+    lean: int = 0
+    """How much more often the first stands left than the second, over votes and what is held."""
+    wins: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    """Votes for the first, for the second, tie, both bad."""
+
+    @property
+    def room(self) -> int:
+        """Votes that may still be handed out."""
+        return self.quota - self.votes - self.held
+
+
+class Lease(NamedTuple):
+    """A question that someone holds."""
+
+    question: str
+    sheet: str
+    item: int
+    first_left: bool
+    until: float
+    """Seconds since 1970."""
+
+
+@dataclass(slots=True)
+class Past:
+    """A question that someone held: answered (then it has a vote), or given back when its time was over."""
+
+    item: int
+    first_left: bool
+    vote: str | None
+
+
+class Last(NamedTuple):
+    """Someone's last vote, which they may take back."""
+
+    question: str
+    vote: str
+    item: int
+    first_left: bool
+    at: float
+    watched: float
+    left: int | None
+    """1 for the left side, 0 for the right, None for neither."""
+    right: int | None
+    """1 where it met the known answer, 0 where not, None where none is known."""
+
+
+@dataclass(slots=True)
+class Person:
+    """What one annotator did."""
+
+    number: int
+    name: str
+    standing: Standing = "ok"
+    reasons: tuple[str, ...] = ()
+    warned_at: tuple[int, int] = (0, 0)
+    """Votes, and known answers, at their warning."""
+    votes: int = 0
+    skips: int = 0
+    undone: int = 0
+    gold: int = 0
+    gold_right: int = 0
+    decided: int = 0
+    left: int = 0
+    watched: float = 0.0
+    """Sum over votes."""
+    asked: Counter[str] = field(default_factory=Counter)
+    """Questions that they were given, by kind."""
+    sheets: int = 0
+    group: str = ""
+    """Of the last sheet."""
+    last: Last | None = None
+    last_at: str | None = None
+    leases: list[Lease] = field(default_factory=list)
+    past: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+    items: array[int] = field(default_factory=lambda: array("i"))
+    """Of each vote, in order."""
+    outcomes: array[int] = field(default_factory=lambda: array("b"))
+    """Of each vote: 0 the first, 1 the second, 2 tie, 3 both bad."""
+    seconds: array[float] = field(default_factory=lambda: array("f"))
+    """Of each vote."""
+
+
+class State:
+    """All that the log says. ``add`` takes a batch of tasks, ``apply`` one event; nothing else changes it."""
+
+    def __init__(self, config: CampaignConfig) -> None:
+        self.config = config
+        self.seq = 0
+        self.closed = False
+        self.batches = 0
+        self.torn = 0
+        """Bytes that were cut off half-written lines, over all starts."""
+        self.items: list[Item] = []
+        self.by_task: dict[str, int] = {}
+        self.people: dict[str, Person] = {}
+        self.controls: dict[Kind, list[int]] = {"gold": [], "attention": []}
+        self.open: dict[str, list[int]] = {}
+        """Group -> its pairs with room."""
+        self.groups: list[str] = []
+        """Those of ``open``, in any order, to be entered anywhere."""
+        self._spot: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        """Prompts and groups, each held once."""
+        self.expiring: deque[tuple[float, str, str]] = deque()
+        """(until, annotator, question) of every lease, in the order of time."""
+        self.votes = self.planned = self.held = self.skips = self.decided = self.left = 0
+        """On pairs, without known answers."""
+        self.unmet = 0
+        """Votes that the batches so far ask for and that are not in: quota less votes, where that is above 0."""
+        self.outcomes: Counter[str] = Counter()
+
+    def add(self, tasks: Iterable[tuple[Task, Place]]) -> None:
+        """Take in pairs, and questions with known answers. A pair that is there already is asked so much more often."""
+        for task, place in tasks:
+            number = self.by_task.get(task.task_id)
+            if number is None:
+                number = self._new(task, place)
+            item = self.items[number]
+            if item.kind == "vote":
+                self._count(item, quota=task.quota)
+                self.planned += task.quota
+
+    def _new(self, task: Task, place: Place) -> int:
+        number = self.by_task[task.task_id] = len(self.items)
+        prompt = self._names.setdefault(task.prompt_id, task.prompt_id)
+        group = task.video or f"\0{prompt}"
+        group = self._names.setdefault(group, group)
+        self.items.append(
+            Item(
+                number=number,
+                task_id=task.task_id,
+                kind=task.kind,
+                prompt_id=prompt,
+                first=task.first,
+                second=task.second,
+                answer=task.answer,
+                video=group if task.video else "",
+                video_seconds=task.video_seconds,
+                group=group,
+                place=place,
+            )
+        )
+        if task.kind != "vote":
+            self.controls[task.kind].append(number)
+        return number
+
+    def person(self, name: str) -> Person:
+        """Whoever is so called; they have done nothing where nobody was so far."""
+        found = self.people.get(name)
+        if found is None:
+            found = self.people[name] = Person(len(self.people), name)
+        return found
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event of the log."""
+        self.seq = event["seq"]
+        act = self.ACTS.get(event["event"])
+        if act is not None:
+            act(self, event)
+        if "annotator" in event and event["event"] not in BY_ITSELF:
+            self.person(event["annotator"]).last_at = event["at"]
+
+    # One method an event.
+
+    def _start(self, event: Event) -> None:
+        self.torn += event.get("torn", 0)
+
+    def _lease(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        until = seconds_of(event["until"])
+        again = event.get("again", False)
+        fresh = []
+        for asked in event["questions"]:
+            item = self.items[self.by_task[asked["task"]]]
+            first_left = asked["left"] == "first"
+            fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, until))
+            self._count(item, held=1, lean=1 if first_left else -1)
+            self.expiring.append((until, person.name, asked["question"]))
+            if not again:
+                person.asked[item.kind] += 1
+        person.leases = [*fresh, *person.leases] if again else [*person.leases, *fresh]
+        if not again:
+            person.sheets += 1
+            person.group = self.items[fresh[0].item].group
+
+    def _vote(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        lease = self._released(person, event["question"])
+        if lease is None:  # it came late, and there was room
+            late = person.past[event["question"]]
+            item, first_left = self.items[late.item], late.first_left
+            self._count(item, lean=1 if first_left else -1)
+        else:
+            item, first_left = self.items[lease.item], lease.first_left
+        outcome = event["outcome"]
+        code = oriented(outcome, first_left)
+        left = None if outcome in ("tie", "both_bad") else int(outcome == "left")
+        right = None if item.answer is None else int(CODES[item.answer] == code)
+        person.last = Last(
+            question=event["question"],
+            vote=event["vote"],
+            item=item.number,
+            first_left=first_left,
+            at=seconds_of(event["at"]),
+            watched=event["watched"],
+            left=left,
+            right=right,
+        )
+        person.items.append(item.number)
+        person.outcomes.append(code)
+        person.seconds.append(event["seconds"])
+        item.seen |= 1 << person.number
+        self._tally(person, person.last, code, outcome, 1)
+        self._remember(person, event["question"], Past(item.number, first_left, event["vote"]))
+
+    def _undo(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        last = person.last
+        if last is None or last.vote != event["vote"]:
+            raise ValueError(f"event {event['seq']} takes back a vote that is not the last")
+        item = self.items[last.item]
+        person.items.pop()
+        code = person.outcomes.pop()
+        person.seconds.pop()
+        item.seen &= ~(1 << person.number)
+        outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
+        self._count(item, lean=-1 if last.first_left else 1)
+        self._tally(person, last, code, outcome, -1)
+        person.undone += 1
+        person.last = None
+
+    def _tally(self, person: Person, vote: Last, code: int, outcome: str, by: int) -> None:
+        """Count a vote (by = 1), or take it out of all counts (−1)."""
+        item = self.items[vote.item]
+        person.votes += by
+        person.watched += by * vote.watched
+        if vote.right is not None:
+            person.gold += by
+            person.gold_right += by * vote.right
+        if vote.left is not None:
+            person.decided += by
+            person.left += by * vote.left
+        item.wins[code] += by
+        if item.kind != "vote":
+            return
+        self._count(item, votes=by)
+        self.votes += by
+        self.outcomes[outcome] += by
+        if vote.left is not None:
+            self.decided += by
+            self.left += by * vote.left
+
+    def _skip(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        lease = self._released(person, event["question"])
+        if lease is not None:
+            item = self.items[lease.item]
+            item.seen |= 1 << person.number
+            self._count(item, lean=-1 if lease.first_left else 1)
+            self._remember(person, event["question"], Past(item.number, lease.first_left, SKIPPED))
+        person.skips += 1
+        person.last = None
+        self.skips += 1
+
+    def _free(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        for question in event["questions"]:
+            lease = self._released(person, question)
+            if lease is not None:
+                self._count(self.items[lease.item], lean=-1 if lease.first_left else 1)
+                self._remember(person, question, Past(lease.item, lease.first_left, None))
+
+    def _judge(self, event: Event) -> None:
+        person = self.person(event["annotator"])
+        person.standing = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
+        person.reasons = tuple(event["reasons"])
+        person.warned_at = (person.votes, person.gold)
+
+    def _close(self, _: Event) -> None:
+        self.closed = True
+
+    ACTS = {
+        "start": _start,
+        "lease": _lease,
+        "vote": _vote,
+        "undo": _undo,
+        "skip": _skip,
+        "free": _free,
+        "warn": _judge,
+        "stop": _judge,
+        "clear": _judge,
+        "close": _close,
+    }
+
+    def _released(self, person: Person, question: str) -> Lease | None:
+        """Take the question out of their hands; None where they do not hold it."""
+        for spot, lease in enumerate(person.leases):
+            if lease.question == question:
+                del person.leases[spot]
+                self._count(self.items[lease.item], held=-1)
+                return lease
+        return None
+
+    def _remember(self, person: Person, question: str, past: Past) -> None:
+        person.past[question] = past
+        person.past.move_to_end(question)
+        if len(person.past) > REMEMBERED:
+            person.past.popitem(last=False)
+
+    def _count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
+        """Change the counts of an item, and keep in step what is open."""
+        if item.kind != "vote":
+            item.held += held
+            item.lean += lean
+            return
+        before, unmet = item.room, max(0, item.quota - item.votes)
+        item.quota += quota
+        item.votes += votes
+        item.held += held
+        item.lean += lean
+        self.held += held
+        self.unmet += max(0, item.quota - item.votes) - unmet
+        if (before > 0) != (item.room > 0):
+            self._open(item) if item.room > 0 else self._shut(item)
+
+    def _open(self, item: Item) -> None:
+        pairs = self.open.get(item.group)
+        if pairs is None:
+            pairs = self.open[item.group] = []
+            self._spot[item.group] = len(self.groups)
+            self.groups.append(item.group)
+        pairs.append(item.number)
+
+    def _shut(self, item: Item) -> None:
+        pairs = self.open[item.group]
+        pairs.remove(item.number)
+        if not pairs:
+            del self.open[item.group]
+            spot, last = self._spot.pop(item.group), self.groups.pop()
+            if last != item.group:
+                self.groups[spot], self._spot[last] = last, spot
+
+
+BY_ITSELF = ("free", "warn", "stop", "clear")
+"""Events that are about someone, but that they did not bring about."""
+
+
+def oriented(outcome: str, first_left: bool) -> int:
+    """The code of CODES of what was said of left and right."""
+    if outcome in ("tie", "both_bad"):
+        return CODES[outcome]
+    return FIRST if (outcome == "left") == first_left else SECOND
+
+
+def seconds_of(time: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time."""
+    return datetime.fromisoformat(time).timestamp()

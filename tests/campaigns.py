@@ -1,0 +1,93 @@
+"""Small campaigns for tests: a folder written straight from tasks, people invited, and a clock that is moved by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from annotations.campaign.folder import CAMPAIGN, GOLD, MEDIA, TASKS, appear, batch_path, write_lines
+from annotations.campaign.people import read_people, with_invited, write_people
+from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Question, Refusal, Role, Task
+
+BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def later(self, **how: float) -> None:
+        self.now += timedelta(**how)
+
+
+def pair(number: int, *, video: str = "", quota: int = 1, **more: Any) -> Task:
+    """Pair t000, t001, … of a prompt and two responses of its own."""
+    return Task(
+        task_id=f"t{number:03}",
+        prompt_id=f"p{number:03}",
+        question=f"What happens in {number}?",
+        video=video,
+        video_seconds=10.0 if video else None,
+        first=f"r{number:03}a",
+        second=f"r{number:03}b",
+        first_text=f"first answer {number}",
+        second_text=f"second answer {number}",
+        quota=quota,
+        **more,
+    )
+
+
+def known(number: int, *, answer: str = "first", kind: str = "gold", video: str = "") -> Task:
+    """A question whose answer is known; its text says which one is right."""
+    return pair(number, video=video, kind=kind, answer=answer)
+
+
+def make_campaign(
+    folder: Path, tasks: list[Task], *, gold: list[Task] | None = None, people: tuple[str, ...] = (), **config: Any
+) -> Path:
+    """A campaign of one batch; without known answers none are due."""
+    settings = {"gold_share": 0.1 if gold else 0.0, "attention_share": 0.0, **config}
+    wanted = sum(task.quota for task in tasks)
+    document = CampaignFile(
+        campaign_id="c0ffee00",
+        config=CampaignConfig(**{"name": "test", "votes": wanted, **settings}),
+        store="../curate.duckdb",
+    )
+    for below in (folder, folder / TASKS, folder / MEDIA):
+        below.mkdir(exist_ok=True)
+    write_lines(batch_path(folder, 1), tasks)
+    if gold:
+        write_lines(folder / GOLD, gold)
+    for task in [*tasks, *(gold or [])]:
+        if task.video:
+            (folder / MEDIA / task.video).write_bytes(b"not a true video")
+    appear(folder / CAMPAIGN, document.model_dump_json().encode())
+    if people:
+        invite(folder, *people)
+    return folder
+
+
+def invite(folder: Path, *names: str, role: Role = "annotator") -> dict[str, str]:
+    """name -> token."""
+    people, tokens = with_invited(read_people(folder), names, role, BEGIN)
+    write_people(folder, people)
+    return tokens
+
+
+def ballot(question: Question | str, outcome: str = "left", *, vote: str = "", **more: Any) -> Ballot:
+    """A considered answer; its vote_id is made of the question's unless one is given."""
+    question_id = question if isinstance(question, str) else question.question_id
+    said = {"seconds": 9.0, "watched": 1.0, **more}
+    return Ballot(question_id=question_id, vote_id=vote or f"vote-{question_id}", outcome=outcome, **said)
+
+
+def held(desk: Desk | Refusal) -> tuple[Question, ...]:
+    """The open questions of a desk."""
+    assert isinstance(desk, Desk), desk
+    return desk.sheet.questions if desk.sheet else ()

@@ -1,0 +1,275 @@
+"""An open campaign as a page uses it: sheets, votes, undo, skips, leases, links, and what is left after a restart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.people import read_people, with_revoked, write_people
+from annotations.campaign.replay import replay
+from schemas.campaign import Desk, Refusal
+from schemas.errors import CurateError
+from tests.campaigns import BEGIN, Clock, ballot, held, invite, known, make_campaign, pair
+
+
+def events(folder: Path, *kinds: str) -> list[dict]:
+    found = [json.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
+    return [event for event in found if not kinds or event["event"] in kinds]
+
+
+def code(answer: Desk | Refusal) -> str:
+    return answer.code if isinstance(answer, Refusal) else ""
+
+
+def test_a_sheet_holds_pairs_of_one_video_and_the_next_another(tmp_path: Path) -> None:
+    tasks = [pair(n, video="a.mp4" if n < 3 else "b.mp4") for n in range(6)]
+    folder = make_campaign(tmp_path / "c", tasks, people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        desk = campaign.desk("ann")
+        first = desk.sheet
+        assert first is not None
+        assert (first.kind, len(first.questions)) == ("video", 3)
+        for question in first.questions:
+            desk = campaign.vote("ann", ballot(question))
+        assert isinstance(desk, Desk)
+        assert desk.sheet is not None
+        assert desk.votes == 3
+        assert {first.video, desk.sheet.video} == {"a.mp4", "b.mp4"}
+
+
+def test_what_is_shown_does_not_tell_a_vote_from_a_known_answer(tmp_path: Path) -> None:
+    gold = [known(n, video="a.mp4") for n in range(50, 60)]
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], gold=gold, gold_share=0.5, people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        shown = campaign.desk("ann").model_dump_json()
+    assert "gold" not in shown
+    assert "answer" not in shown.replace("first answer", "").replace("second answer", "")
+    assert len(events(folder, "lease")[0]["questions"]) > 1
+
+
+def test_a_reload_shows_the_same_sheet_and_so_does_a_restart(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
+    clock = Clock()
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        first = campaign.desk("ann")
+        assert campaign.desk("ann") == first
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        assert campaign.desk("ann") == first
+
+
+def test_the_same_ballot_sent_twice_counts_once(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0), pair(1)], people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        mine = ballot(held(campaign.desk("ann"))[0])
+        once, twice = campaign.vote("ann", mine), campaign.vote("ann", mine)
+        assert isinstance(once, Desk)
+        assert once == twice
+        assert once.votes == 1
+        other = campaign.vote("ann", ballot(mine.question_id, "right", vote="another-vote"))
+        assert code(other) == "unknown"
+    with OpenCampaign.open(folder) as campaign:
+        again = campaign.vote("ann", mine)
+        assert isinstance(again, Desk)
+        assert again.votes == 1
+    assert len(events(folder, "vote")) == 1
+
+
+def test_the_last_vote_can_be_taken_back_until_the_next_or_the_time_is_over(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann",), undo_minutes=10)
+    clock = Clock()
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        assert code(campaign.undo("ann")) == "nothing-to-undo"
+        asked = held(campaign.desk("ann"))[0]
+        campaign.vote("ann", ballot(asked))
+        desk = campaign.undo("ann")
+        assert isinstance(desk, Desk)
+        assert (desk.votes, desk.can_undo) == (0, False)
+        back = held(desk)[0]
+        assert back.question_id != asked.question_id
+        assert (back.question, back.left_text) == (asked.question, asked.left_text)
+        assert code(campaign.undo("ann")) == "nothing-to-undo"
+        desk = campaign.vote("ann", ballot(back, "right"))
+        assert isinstance(desk, Desk)
+        assert desk.can_undo
+        clock.later(minutes=11)
+        assert code(campaign.undo("ann")) == "nothing-to-undo"
+        assert campaign.status().votes == 1
+    assert replay(folder).outcomes == {"right": 1, "left": 0}
+
+
+def test_an_undo_after_the_last_of_a_sheet_shows_its_video_again_and_then_the_next_sheet(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4"), pair(1, video="b.mp4")], people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        first = campaign.desk("ann").sheet
+        assert first is not None
+        second = campaign.vote("ann", ballot(first.questions[0]))
+        undone = campaign.undo("ann")
+        assert isinstance(second, Desk)
+        assert isinstance(undone, Desk)
+        assert undone.sheet is not None
+        assert undone.sheet.video == first.video
+        after = campaign.vote("ann", ballot(undone.sheet.questions[0]))
+        assert isinstance(after, Desk)
+        assert after.sheet == second.sheet
+
+
+def test_a_skipped_pair_goes_to_someone_else_and_not_to_them_again(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
+    with OpenCampaign.open(folder) as campaign:
+        question = held(campaign.desk("ann"))[0].question_id
+        assert held(campaign.desk("ben")) == ()
+        assert held(campaign.skip("ann", question, "the video does not play")) == ()
+        assert isinstance(campaign.skip("ann", question, "sent again"), Desk)
+        assert code(campaign.skip("ann", "no-such-question", "")) == "unknown"
+        assert len(held(campaign.desk("ben"))) == 1
+        assert campaign.status().skips == 1
+    assert [event["reason"] for event in events(folder, "skip")] == ["the video does not play"]
+
+
+def test_a_lease_that_is_over_goes_to_someone_else_and_a_late_ballot_counts_only_where_there_is_room(
+    tmp_path: Path,
+) -> None:
+    tasks = [pair(n) for n in range(2)]
+    folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"), lease_minutes=30)
+    clock = Clock()
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        first = held(campaign.desk("ann"))[0]
+        clock.later(minutes=31)
+        (taken,) = held(campaign.desk("ben"))
+        assert taken.question in ("What happens in 0?", "What happens in 1?")
+        if taken.question == first.question:
+            assert code(campaign.vote("ann", ballot(first))) == "expired"
+            campaign.vote("ben", ballot(taken))
+            assert code(campaign.vote("ann", ballot(first))) == "full"
+        else:
+            assert isinstance(campaign.vote("ann", ballot(first)), Desk)
+    state = replay(folder)
+    assert all(item.votes + item.held <= item.quota for item in state.items)
+
+
+def test_a_late_ballot_counts_where_nobody_took_the_pair(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",), lease_minutes=30)
+    clock = Clock()
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        question = held(campaign.desk("ann"))[0]
+        clock.later(minutes=31)
+        renewed = held(campaign.desk("ann"))[0]
+        assert renewed.question_id != question.question_id
+        desk = campaign.vote("ann", ballot(question))
+        assert isinstance(desk, Desk)
+        assert (desk.votes, desk.sheet) == (1, None)
+        assert code(campaign.vote("ann", ballot(renewed))) == "full"
+    (vote,) = events(folder, "vote")
+    assert vote["late"] is True
+    assert replay(folder).votes == 1
+
+
+def test_a_vote_without_the_share_watched_is_not_taken(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], people=("ann",), min_watched=0.8)
+    with OpenCampaign.open(folder) as campaign:
+        question = held(campaign.desk("ann"))[0]
+        refusal = campaign.vote("ann", ballot(question, watched=0.5))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "unwatched"
+        assert "80%" in refusal.message
+        assert isinstance(campaign.vote("ann", ballot(question, watched=0.8)), Desk)
+
+
+def test_a_vote_on_what_one_does_not_hold_is_not_taken(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
+    with OpenCampaign.open(folder) as campaign:
+        question = held(campaign.desk("ann"))[0]
+        assert code(campaign.vote("ben", ballot(question))) == "unknown"
+        assert code(campaign.vote("stranger", ballot(question))) == "unknown"
+    assert events(folder, "vote") == []
+
+
+def test_links_open_the_door_until_they_are_revoked_and_are_not_stored(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)])
+    token = invite(folder, "ann")["ann"]
+    with OpenCampaign.open(folder) as campaign:
+        boss = invite(folder, "boss", role="manager")["boss"]
+        assert campaign.visitor(token) == ("ann", "annotator")
+        assert campaign.visitor(boss) == ("boss", "manager")
+        assert campaign.visitor(token + "x") is None
+        assert campaign.visitor("\ud800") is None
+        assert held(campaign.desk("boss")) == ()
+        assert len(held(campaign.desk("ann"))) == 1
+        write_people(folder, with_revoked(read_people(folder), ["ann"], BEGIN))
+        assert campaign.visitor(token) is None
+        invite(folder, "ben")
+        assert len(held(campaign.desk("ben"))) == 1  # what ann held is free at once
+    everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert token.encode() not in everything
+    assert (folder / "people.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (folder / "log.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_media_are_those_of_the_folder_whatever_the_name_says(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")])
+    with OpenCampaign.open(folder) as campaign:
+        assert campaign.media("a.mp4") == folder / "media" / "a.mp4"
+        for name in ("../people.jsonl", "/etc/passwd", "..", "", "a.mp4/", "%2e%2e", "a.mp4\0"):
+            assert campaign.media(name) is None
+
+
+def test_one_campaign_is_open_once(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)])
+    with (
+        OpenCampaign.open(folder),
+        pytest.raises(CurateError, match="is held by process"),
+        OpenCampaign.open(folder),
+    ):
+        pass
+
+
+def test_closing_ends_voting_for_good(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0), pair(1)], people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        question = held(campaign.desk("ann"))[0]
+        (folder / "close").touch()
+        assert code(campaign.vote("ann", ballot(question))) == "closed"
+        desk = campaign.desk("ann")
+        assert (desk.closed, desk.sheet) == (True, None)
+    with OpenCampaign.open(folder) as campaign:
+        assert campaign.status().closed
+    assert len(events(folder, "close")) == 1
+
+
+def test_max_votes_bounds_what_one_annotator_is_asked(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",), max_votes=3)
+    with OpenCampaign.open(folder) as campaign:
+        desk = campaign.desk("ann")
+        assert desk.goal == 3
+        while questions := held(desk):
+            answered = campaign.vote("ann", ballot(questions[0]))
+            assert isinstance(answered, Desk)
+            desk = answered
+        assert desk.votes == 3
+
+
+def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
+    log = folder / "log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'{"seq":99,"at":"20')
+    assert replay(folder).votes == 1  # a reader leaves it out
+    with OpenCampaign.open(folder) as campaign:
+        assert campaign.status().votes == 1
+        assert any("18 bytes" in warning for warning in campaign.status().warnings)
+    assert log.read_bytes().startswith(whole)
+
+
+def test_a_log_that_was_edited_is_refused_by_its_line(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
+    with OpenCampaign.open(folder) as campaign:
+        campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "log.jsonl").write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.raises(CurateError, match=r"log\.jsonl:3: its seq is 4, not 3"), OpenCampaign.open(folder):
+        pass
