@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -13,32 +14,29 @@ from annotations.page.headers import POLICY
 from annotations.page.limits import Buckets, Denied, Limits
 from annotations.page.markdown import rendered
 from annotations.page.sessions import HEADER
-from schemas.campaign import Question, Refusal
-from tests.page_service import ANN, MAX, Memory, Visit, questions, served
+from schemas.campaign import Refusal
+from tests.campaigns import make_campaign, pair
+from tests.pages import Here, Instead, page_of
 
 VIDEO = bytes(range(256)) * 40
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
-@dataclass
-class Here:
-    service: Memory
-    url: str
-
-    def visit(self, token: str = "") -> Visit:
-        return Visit(self.url, token)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A campaign of three questions on one video."""
+    tasks = [pair(number, video="clip.mp4") for number in range(3)]
+    made = make_campaign(tmp_path / "campaign", tasks, title="Kitchen clips", instructions=f"# Be fair\n\n{SCRIPT}")
+    (made / "media" / "clip.mp4").write_bytes(VIDEO)
+    (made / "secret.txt").write_text("the people of the campaign")
+    return made
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Here]:
-    """A running page of three questions on one video."""
-    media = tmp_path / "media"
-    media.mkdir()
-    (media / "clip.mp4").write_bytes(VIDEO)
-    (tmp_path / "secret.txt").write_text("the people of the campaign")
-    service = Memory([("clip.mp4", questions(3))], media, instructions=f"# Be fair\n\n{SCRIPT}")
-    with served(service) as url:
-        yield Here(service, url)
+def here(folder: Path) -> Iterator[Here]:
+    """Its page."""
+    with page_of(folder) as running:
+        yield running
 
 
 READS = ["/api/desk", "/api/status", "/media/clip.mp4"]
@@ -46,20 +44,20 @@ CHANGES = ["/api/vote", "/api/undo", "/api/skip", "/api/leave"]
 
 
 @pytest.mark.parametrize("path", READS)
-@pytest.mark.parametrize("token", ["", "guessed", "a" * 42])
+@pytest.mark.parametrize("token", ["", "guessed", "a" * 32, "%00", "é" * 32])
 def test_without_a_valid_link_nothing_is_read(here: Here, path: str, token: str) -> None:
     visit = here.visit()
     assert visit.client.get(f"/a/{token}").status_code in (403, 404)
     answer = visit.get(path)
     assert answer.status_code == 401
-    assert b"Question" not in answer.content
+    assert b"What happens" not in answer.content
     assert VIDEO[:64] not in answer.content
 
 
 @pytest.mark.parametrize("path", CHANGES)
 def test_without_a_valid_link_nothing_is_changed(here: Here, path: str) -> None:
     assert here.visit().post(path, {}).status_code == 401
-    assert not here.service.ballots
+    assert not here.votes()
 
 
 def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
@@ -70,63 +68,79 @@ def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
 
 
 def test_the_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(here: Here) -> None:
-    answer = httpx.get(f"{here.url}/a/{ANN}", trust_env=False)
+    answer = httpx.get(f"{here.url}/a/{here.tokens['ann']}", trust_env=False)
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
     assert "Secure" not in cookie  # http on loopback
-    assert ANN not in answer.text
+    assert here.tokens["ann"] not in answer.text
 
 
-def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(tmp_path: Path) -> None:
-    with served(Memory([]), url="https://votes.example.org") as url:
-        cookie = httpx.get(f"{url}/a/{ANN}", trust_env=False).headers["set-cookie"]
+def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(folder: Path) -> None:
+    with page_of(folder, url="https://votes.example.org") as here:
+        cookie = httpx.get(f"{here.url}/a/{here.tokens['ann']}", trust_env=False).headers["set-cookie"]
     assert cookie.startswith("__Host-")
     assert "Secure" in cookie
     assert "Path=/" in cookie
 
 
 def test_revoking_a_link_works_at_once(here: Here) -> None:
-    visit = here.visit(ANN)
+    visit = here.visit("ann")
     assert visit.get("/api/desk").status_code == 200
-    del here.service.people[ANN]
+    question = visit.open()[0]
+    here.revoke("ann")
     assert [visit.get(path).status_code for path in ("/", *READS)] == [401] * 4
-    assert visit.vote("q1").status_code == 401
+    assert visit.vote(question).status_code == 401
 
 
 def test_each_role_has_its_own_page(here: Here) -> None:
-    ann, boss = here.visit(ANN), here.visit(MAX)
+    ann, boss = here.visit("ann"), here.visit("max")
     assert "data-outcome" in ann.get("/").text
     assert "Annotators" in boss.get("/").text
     assert ann.get("/api/status").status_code == 403
     assert boss.get("/api/desk").status_code == 403
-    assert boss.get("/api/status").json()["wanted"] == 20
+    assert boss.get("/api/status").json()["wanted"] == 3
 
 
 def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> None:
-    visit = here.visit(ANN)
-    first = visit.vote("q1").json()
-    assert [question["question_id"] for question in first["sheet"]["questions"]] == ["q2", "q3"]
-    assert visit.vote("q1").json() == first
-    assert len(here.service.ballots) == 1
-    assert "instructions" not in first
+    visit = here.visit("ann")
+    first, *others = visit.open()
+    desk = visit.vote(first).json()
+    assert [question["question_id"] for question in desk["sheet"]["questions"]] == others
+    assert visit.vote(first).json() == desk
+    assert desk["votes"] == here.votes() == 1
+    assert "instructions" not in desk
 
 
 def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
-    visit = here.visit(ANN)
-    visit.vote("q1")
-    assert visit.post("/api/undo", {}).json()["sheet"]["questions"][0]["question_id"] == "q1"
-    assert visit.post("/api/skip", {"question_id": "q1", "reason": "too dark"}).json()["votes"] == 0
-    assert here.service.skipped == [("q1", "too dark")]
+    visit = here.visit("ann")
+    visit.vote(visit.open()[0])
+    undone = visit.post("/api/undo", {}).json()
+    assert (undone["votes"], len(undone["sheet"]["questions"])) == (0, 3)
+    question = visit.open()[0]
+    skipped = visit.post("/api/skip", {"question_id": question, "reason": "too dark"}).json()
+    assert question not in [one["question_id"] for one in skipped["sheet"]["questions"]]
+    assert '"too dark"' in (here.folder / "log.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
     ("code", "status"), [("unwatched", 409), ("expired", 409), ("stopped", 403), ("closed", 410), ("disk-full", 507)]
 )
-def test_a_refusal_says_why(here: Here, code: str, status: int) -> None:
-    here.service.refuse = Refusal(code=code, message="because")  # type: ignore[arg-type]
-    answer = here.visit(ANN).vote("q1")
+def test_a_refusal_says_why(folder: Path, code: str, status: int) -> None:
+    refusal = Refusal(code=code, message="because")  # type: ignore[arg-type]
+    with page_of(folder, wrap=lambda campaign: Instead(campaign, vote=lambda *_: refusal)) as here:
+        answer = here.visit("ann").vote("some-question")
     assert (answer.status_code, answer.json()) == (status, {"code": code, "message": "because"})
+
+
+def test_an_unwatched_vote_is_refused_by_the_server_too(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], min_watched=0.8)
+    with page_of(folder) as here:
+        visit = here.visit("ann")
+        question = visit.open()[0]
+        refused = visit.vote(question, watched=0.79)
+        assert (refused.status_code, refused.json()["code"]) == (409, "unwatched")
+        assert visit.vote(question, watched=0.8).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -143,34 +157,37 @@ def test_a_refusal_says_why(here: Here, code: str, status: int) -> None:
     ],
 )
 def test_a_change_from_elsewhere_is_refused(here: Here, headers: dict[str, str], status: int) -> None:
-    visit = here.visit(ANN)
+    visit = here.visit("ann")
     assert visit.post("/api/undo", {}, **headers).status_code == status
-    assert visit.vote("q1", **{}).status_code == 200
+    assert visit.vote(visit.open()[0]).status_code == 200
     good = {"origin": here.url, "sec-fetch-site": "same-origin"}
     assert visit.post("/api/undo", {}, **good).status_code == 200
 
 
-def test_behind_a_proxy_the_public_address_is_an_origin_of_ours() -> None:
-    with served(Memory([("", questions(1))]), url="https://votes.example.org") as url:
-        visit = Visit(url)
-        cookie = visit.client.get(f"/a/{ANN}").headers["set-cookie"].partition(";")[0]
+def test_behind_a_proxy_the_public_address_is_an_origin_of_ours(folder: Path) -> None:
+    with page_of(folder, url="https://votes.example.org") as here:
+        visit = here.visit()
+        cookie = visit.client.get(f"/a/{here.tokens['ann']}").headers["set-cookie"].partition(";")[0]
         token = visit.get("/api/desk", cookie=cookie).headers[HEADER]
-        ours, other = ({"origin": f"https://{host}.example.org"} for host in ("votes", "other"))
-        body = {"question_id": "q1", "vote_id": "12345678", "outcome": "tie", "seconds": 1}
-        assert visit.post("/api/vote", body, cookie=cookie, **{HEADER: token}, **other).status_code == 403
-        assert visit.post("/api/vote", body, cookie=cookie, **{HEADER: token}, **ours).status_code == 200
+        codes = [
+            visit.post(
+                "/api/skip", {"question_id": "x", "reason": "y"}, cookie=cookie, origin=origin, **{HEADER: token}
+            )
+            for origin in ("https://other.example.org", "http://votes.example.org", "https://votes.example.org")
+        ]
+    assert [answer.json()["code"] for answer in codes] == ["other-origin", "other-origin", "unknown"]
 
 
 def test_a_get_changes_nothing(here: Here) -> None:
-    visit = here.visit(ANN)
+    visit = here.visit("ann")
     assert [visit.get(path).status_code for path in CHANGES] == [405] * 4
 
 
-@pytest.mark.parametrize("token", [ANN, MAX])
-def test_every_answer_carries_the_strict_headers(here: Here, token: str) -> None:
-    visit = here.visit(token)
+@pytest.mark.parametrize("who", ["ann", "max"])
+def test_every_answer_carries_the_strict_headers(here: Here, who: str) -> None:
+    visit = here.visit(who)
     answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/app.js", *READS)]
-    answers += [visit.vote("q1"), visit.post("/api/vote", {})]
+    answers += [visit.vote("x"), visit.post("/api/vote", {})]
     for answer in answers:
         assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -201,15 +218,14 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
-@pytest.mark.parametrize("folder", ["media", "static"])
-def test_no_name_reaches_a_file_that_is_not_given_out(here: Here, folder: str, name: str) -> None:
-    import socket
-
-    visit = here.visit(ANN)
+@pytest.mark.parametrize("below", ["media", "static"])
+def test_no_name_reaches_a_file_that_is_not_given_out(here: Here, below: str, name: str) -> None:
+    visit = here.visit("ann")
     cookie = "; ".join(f"{one.name}={one.value}" for one in visit.client.cookies.jar)
     host, port = here.url.removeprefix("http://").split(":")
+    request = f"GET /{below}/{name} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
     with socket.create_connection((host, int(port))) as raw:  # a client library would tidy the path up
-        raw.sendall(f"GET /{folder}/{name} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode())
+        raw.sendall(request.encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert answer.split(b" ")[1] in (b"404", b"400")
     for secret in (b"the people", b"root:", b"[fonts]"):
@@ -238,12 +254,12 @@ RANGES = [
 
 @pytest.mark.parametrize(("asked", "status", "body", "told"), RANGES)
 def test_a_video_is_sent_by_ranges(here: Here, asked: str, status: int, body: bytes, told: str) -> None:
-    answer = here.visit(ANN).get("/media/clip.mp4", range=asked)
+    answer = here.visit("ann").get("/media/clip.mp4", range=asked)
     assert (answer.status_code, answer.content, answer.headers["content-range"]) == (status, body, told)
 
 
 def test_a_whole_video_says_that_it_can_be_sought_in(here: Here) -> None:
-    visit = here.visit(ANN)
+    visit = here.visit("ann")
     answer = visit.get("/media/clip.mp4")
     assert (answer.status_code, answer.content) == (200, VIDEO)
     assert answer.headers["accept-ranges"] == "bytes"
@@ -256,25 +272,27 @@ def test_a_whole_video_says_that_it_can_be_sought_in(here: Here) -> None:
 
 @pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=x-y", "lines=1-2", "bytes"])
 def test_a_range_that_means_nothing_is_refused_without_the_file(here: Here, asked: str) -> None:
-    answer = here.visit(ANN).get("/media/clip.mp4", range=asked)
+    answer = here.visit("ann").get("/media/clip.mp4", range=asked)
     assert answer.status_code == 400
     assert len(answer.content) < 100
 
 
 def test_many_ranges_at_once_are_answered_with_the_file_itself(here: Here) -> None:
     many = "bytes=" + ",".join(f"{start}-" for start in range(50))
-    assert here.visit(ANN).get("/media/clip.mp4", range=many).content == VIDEO
+    assert here.visit("ann").get("/media/clip.mp4", range=many).content == VIDEO
 
 
 def test_html_in_instructions_stays_text(here: Here) -> None:
-    text = here.visit(ANN).get("/").text
+    text = here.visit("ann").get("/").text
     assert "<h1>Be fair</h1>" in text
     assert "&lt;script&gt;" in text
     assert "<script>" not in text
     assert "<img src=x" not in text
 
 
-@pytest.mark.parametrize("text", ["[x](javascript:alert(1))", "[x](data:text/html,hi)", "![x](https://a.example/b.png)"])
+@pytest.mark.parametrize(
+    "text", ["[x](javascript:alert(1))", "[x](data:text/html,hi)", "![x](https://a.example/b.png)"]
+)
 def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text: str) -> None:
     html = rendered(text)
     assert 'href="javascript' not in html
@@ -282,9 +300,10 @@ def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text:
     assert "<img" not in html
 
 
-def test_an_answer_with_html_is_sent_as_the_text_it_is(here: Here) -> None:
-    here.service.sheets = [("", [Question(question_id="q", question=SCRIPT, left_text=SCRIPT, right_text="b")])]
-    answer = here.visit(ANN).get("/api/desk")
+def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
+    task = pair(0).model_copy(update={"first_text": SCRIPT, "second_text": SCRIPT, "question": SCRIPT})
+    with page_of(make_campaign(tmp_path / "c", [task])) as here:
+        answer = here.visit("ann").get("/api/desk")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
 
@@ -305,36 +324,36 @@ def test_no_script_of_ours_writes_html() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], {"question_id": "q1"}, {"question_id": "q1", "vote_id": "12345678", "outcome": "best", "seconds": 1}]
+    "body",
+    [{}, [], {"question_id": "x"}, {"question_id": "x", "vote_id": "12345678", "outcome": "best", "seconds": 1}],
 )
 def test_what_is_no_ballot_is_refused_with_a_short_reason(here: Here, body: object) -> None:
-    answer = here.visit(ANN).post("/api/vote", body)
+    answer = here.visit("ann").post("/api/vote", body)
     assert answer.status_code == 422
     assert len(answer.json()["message"]) < 200
-    assert not here.service.ballots
+    assert not here.votes()
 
 
 @pytest.mark.parametrize(
-    "other", [{"seconds": -1}, {"watched": 2}, {"vote_id": "short"}, {"reason": "x" * 2001}, {"more": 1}, {"confidence": 4}]
+    "other",
+    [{"seconds": -1}, {"watched": 2}, {"vote_id": "short"}, {"reason": "x" * 2001}, {"more": 1}, {"confidence": 4}],
 )
 def test_a_ballot_out_of_bounds_is_refused(here: Here, other: dict[str, object]) -> None:
-    assert here.visit(ANN).vote("q1", **other).status_code == 422
-    assert not here.service.ballots
+    assert here.visit("ann").vote("x", **other).status_code == 422
+    assert not here.votes()
 
 
 def test_a_body_that_is_too_large_is_refused(here: Here) -> None:
-    answer = here.visit(ANN).vote("q1", reason="x" * 20_000)
+    answer = here.visit("ann").vote("x", reason="x" * 20_000)
     assert answer.status_code == 413
     assert "at most 16,384 bytes" in answer.json()["message"]
 
 
-def test_a_body_that_does_not_come_is_refused(here: Here) -> None:
-    with served(here.service, limits=Limits(body_seconds=0.2)) as url:
-        visit = Visit(url, ANN)
+def test_a_body_that_does_not_come_is_refused(folder: Path) -> None:
+    with page_of(folder, limits=Limits(body_seconds=0.2)) as here:
+        visit = here.visit("ann")
 
         def slow() -> Iterator[bytes]:
-            import time
-
             yield b"{"
             time.sleep(1)
             yield b"}"
@@ -343,22 +362,22 @@ def test_a_body_that_does_not_come_is_refused(here: Here) -> None:
         assert visit.client.post("/api/undo", content=slow(), headers=headers).status_code == 408
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(here: Here) -> None:
-    with served(here.service, limits=Limits(session_rate=0.1, session_burst=5)) as url:
-        visit = Visit(url, ANN)  # two requests
+def test_who_asks_too_often_is_told_when_to_come_back(folder: Path) -> None:
+    with page_of(folder, limits=Limits(session_rate=0.1, session_burst=5)) as here:
+        visit = here.visit("ann")  # two requests
         codes = [visit.get("/api/desk").status_code for _ in range(5)]
         late = visit.get("/api/desk")
         assert codes == [200, 200, 200, 429, 429]
         assert int(late.headers["retry-after"]) > 1
         assert late.headers["content-type"].startswith("text/plain")
-        assert Visit(url, MAX).get("/api/status").status_code == 200  # another link has its own measure
+        assert here.visit("max").get("/api/status").status_code == 200  # another link has its own measure
 
 
-def test_who_tries_links_is_slowed_by_address(here: Here) -> None:
-    with served(here.service, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as url:
-        visit = Visit(url)
+def test_who_tries_links_is_slowed_by_address(folder: Path) -> None:
+    with page_of(folder, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as here:
+        visit = here.visit()
         assert [visit.get(f"/a/guess{number}").status_code for number in range(4)] == [403, 403, 403, 429]
-        assert Visit(url, ANN).get("/api/desk").status_code == 200
+        assert here.visit("ann").get("/api/desk").status_code == 200
 
 
 def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
@@ -376,19 +395,22 @@ def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
     buckets.take("a")
 
 
-def test_a_defect_shows_no_trace_to_the_browser(here: Here, caplog: pytest.LogCaptureFixture) -> None:
-    visit = here.visit(ANN)
-    here.service.failure = RuntimeError("/srv/campaign/people.jsonl is broken")
-    for path in ("/", "/api/desk"):
-        answer = visit.get(path)
-        assert answer.status_code == 500
-        assert "people.jsonl" not in answer.text
-        assert "Traceback" not in answer.text
-        assert answer.headers["content-security-policy"] == POLICY
+def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("/srv/campaign/people.jsonl is broken")
+
+    with page_of(folder, wrap=lambda campaign: Instead(campaign, desk=fails)) as here:
+        visit = here.visit("ann")
+        for path in ("/", "/api/desk"):
+            answer = visit.get(path)
+            assert answer.status_code == 500
+            assert "people.jsonl" not in answer.text
+            assert "Traceback" not in answer.text
+            assert answer.headers["content-security-policy"] == POLICY
     assert "people.jsonl is broken" in caplog.text
 
 
 def test_leaving_forgets_the_link(here: Here) -> None:
-    visit = here.visit(ANN)
+    visit = here.visit("ann")
     assert visit.post("/api/leave", {}).status_code == 204
     assert visit.get("/api/desk").status_code == 401

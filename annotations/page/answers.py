@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
 
 
 class Denied(Exception):
@@ -34,6 +39,25 @@ async def http_error(request: Request, error: Exception) -> Response:
     return await denied(request, Denied(status, "not-served", text))
 
 
-async def defect(request: Request, _error: Exception) -> Response:
-    """A defect of ours: Starlette raises it again behind this answer, so that its traceback is in the server's log."""
-    return await denied(request, Denied(500, "failed", "the server failed on this; nothing was lost, try again"))
+class Defects:
+    """ASGI middleware: a defect of ours is told in the server's log with its traceback, and to the browser without."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or begun:
+                raise  # half an answer is out: the connection must be cut
+            log.exception("the page failed on a request")
+            refusal = Denied(500, "failed", "the server failed on this; nothing was lost, try again")
+            await (await denied(Request(scope), refusal))(scope, receive, send)

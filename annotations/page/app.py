@@ -1,15 +1,15 @@
 """The page over HTTP: its routes, and who may ask each.
 
-    GET  /a/{token}        the secret link: sets the cookie, goes on to /
-    GET  /                 the annotator's page or the manager's; without a link, how to get in
-    GET  /api/desk         what the annotator holds; its header carries the token that changes need
-    POST /api/vote         a ballot → the next desk, once the vote is on the disk; 409 with the reason where refused
-    POST /api/undo         {} → the desk with the last question open again
-    POST /api/skip         {question_id, reason} → the next desk
-    POST /api/leave        {} → the cookie is gone
-    GET  /api/status       the campaign, live (managers)
-    GET  /media/{name}     a file of the campaign, whole or by ranges
-    GET  /static/{name}    scripts and styles: nothing of the campaign
+GET  /a/{token}        the secret link: sets the cookie, goes on to /
+GET  /                 the annotator's page or the manager's; without a link, how to get in
+GET  /api/desk         what the annotator holds; its header carries the token that changes need
+POST /api/vote         a ballot → the next desk, once the vote is on the disk; 409 with the reason where refused
+POST /api/undo         {} → the desk with the last question open again
+POST /api/skip         {question_id, reason} → the next desk
+POST /api/leave        {} → the cookie is gone
+GET  /api/status       the campaign, live (managers)
+GET  /media/{name}     a file of the campaign, whole or by ranges
+GET  /static/{name}    scripts and styles: nothing of the campaign
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ import anyio.to_thread
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from annotations.campaign.service import Service, Visitor
-from annotations.page.answers import Denied, defect, denied, http_error
+from annotations.page.answers import Defects, Denied, denied, http_error
 from annotations.page.headers import SafeHeaders
-from annotations.page.limits import Buckets, Limits, read_body
+from annotations.page.limits import STANDARD, Buckets, Limits, read_body
 from annotations.page.markdown import rendered
 from annotations.page.media import media_response
 from annotations.page.requests import Nothing, Skip
@@ -50,7 +51,7 @@ THREADS = 256
 class Page:
     """One campaign behind the routes."""
 
-    def __init__(self, service: Service, sessions: Sessions, limits: Limits = Limits()) -> None:
+    def __init__(self, service: Service, sessions: Sessions, limits: Limits = STANDARD) -> None:
         self.service, self.sessions, self.limits = service, sessions, limits
         self._threads = anyio.CapacityLimiter(THREADS)
         bucket = partial(Buckets, remembered=limits.remembered)
@@ -72,7 +73,8 @@ class Page:
                 Route("/media/{name}", self._media),
                 Route("/static/{name}", self._static),
             ],
-            exception_handlers={Denied: denied, HTTPException: http_error, Exception: defect},
+            middleware=[Middleware(Defects)],
+            exception_handlers={Denied: denied, HTTPException: http_error},
         )
         return SafeHeaders(routed)
 

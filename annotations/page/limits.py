@@ -33,6 +33,9 @@ class Limits:
     """Visitors whose rates are kept, at most; the ones seen longest ago are forgotten."""
 
 
+STANDARD = Limits()
+
+
 class Buckets:
     """A token bucket for each key: ``burst`` requests at once, ``rate`` a second in the long run."""
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from annotations.campaign.service import Service
 from annotations.page.app import Page
-from annotations.page.limits import Limits
+from annotations.page.limits import STANDARD, Limits
 from annotations.page.sessions import Sessions
 from schemas.errors import CurateError
 
@@ -43,7 +43,7 @@ def only_here(host: str) -> bool:
         return host == "localhost"
 
 
-def server(service: Service, campaign: str, *, url: str = "", limits: Limits = Limits()) -> uvicorn.Server:
+def server(service: Service, campaign: str, *, url: str = "", limits: Limits = STANDARD) -> uvicorn.Server:
     """A server of the page that nobody runs yet. No request is logged: its path may be a secret link."""
     app = Page(service, Sessions(campaign, url), limits).app()
     config = uvicorn.Config(
