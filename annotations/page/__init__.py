@@ -1,1 +1,1 @@
-"""The voting page: one screen for an annotator, one for a manager, over HTTP; all that it shows comes from a Service."""
+"""The voting page: a screen for annotators and one for managers, over HTTP; all that it shows comes from a Service."""

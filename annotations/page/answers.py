@@ -1,4 +1,4 @@
-"""How requests are refused: a status and a short text for a person; what went wrong inside stays in the server's log."""
+"""How requests are refused: a status and a short text for a person; what went wrong inside stays in the log."""
 
 from __future__ import annotations
 

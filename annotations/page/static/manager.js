@@ -72,8 +72,10 @@ function show(status) {
     ["known answers right", percent(status.gold_right)],
     ["for the left side", percent(status.left)],
     ["pairs handed out now", whole.format(status.open)],
-    ["planned so far", `${whole.format(status.planned)} votes, ${whole.format(status.pairs)} pairs`],
-    ["prompts, batches", `${whole.format(status.prompts)}, ${whole.format(status.batches)}`],
+    ["votes planned so far", whole.format(status.planned)],
+    ["pairs", whole.format(status.pairs)],
+    ["prompts", whole.format(status.prompts)],
+    ["batches", whole.format(status.batches)],
     ["skips", whole.format(status.skips)],
   ];
   byId("figures").replaceChildren(
