@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    annotate,
     annotators,
     denoise,
     evaluate,
@@ -54,6 +55,7 @@ COMMANDS = (
     denoise.rankings,
     annotators.annotators,
     plan.plan,
+    annotate.annotate,
     export.export,
     report.report,
     simulate.simulate,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
 
 import uvicorn
 
@@ -58,11 +57,8 @@ def server(service: Service, campaign: str, *, url: str = "", limits: Limits = S
     return uvicorn.Server(config)
 
 
-def serve(
-    service: Service, campaign: str, listener: socket.socket, *, url: str = "", stopping: Callable[[], None]
-) -> None:
+def serve(service: Service, campaign: str, listener: socket.socket, *, url: str = "") -> None:
     """Serve until SIGINT or SIGTERM. What was accepted is answered first, downloads of videos for 5 seconds at most."""
     running = server(service, campaign, url=url)
     with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn after it has stopped in order
         running.run(sockets=[listener])
-    stopping()
