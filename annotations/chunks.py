@@ -47,6 +47,8 @@ class Chunk:
     line: pl.Series
     """(n,) Int64: the line of each row; its ordinal in JSON arrays and Parquet."""
     broken: tuple[Broken, ...] = field(default=())
+    skipped: dict[str, int] = field(default_factory=dict)
+    """What the file holds beside judgments, counted by kind: they are no rows."""
 
 
 def read_chunks(file: VoteFile) -> Iterator[Chunk]:

@@ -79,6 +79,8 @@ def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
+        if (path / "campaign.json").is_file() and (path / "log.jsonl").is_file():
+            return [path / "log.jsonl"]  # a campaign: of its files only the log holds votes
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.removesuffix(".gz").endswith(SUFFIXES))
         if not files:
             raise CurateError(f"{path}: no vote files here", hint=f"looked for {', '.join(SUFFIXES)} (also .gz)")

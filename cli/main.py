@@ -21,6 +21,7 @@ import typer
 from cli import (
     annotate,
     annotators,
+    campaign,
     denoise,
     evaluate,
     export,
@@ -73,7 +74,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 
-GROUPS = (media.app, release.app)
+GROUPS = (media.app, release.app, campaign.app)
 """Commands with commands of their own."""
 for group in GROUPS:
     app.add_typer(group)

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Mapping as Counts
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from annotations.chunks import Chunk, read_chunks
-from annotations.cleaning import clean
-from annotations.detect import Layout, detect, find_columns
+from annotations.chunks import Chunk
+from annotations.cleaning import BESIDE
+from annotations.detect import Layout, find_columns
 from annotations.files import VoteFile, find_files
+from annotations.intake import Intake
+from annotations.participants import merged
+from annotations.platforms.base import Platform
+from annotations.platforms.registry import PROLIFIC, platform_of
 from annotations.subjects import read_prompts, read_responses
 from curate.store import Store
+from curate.store.controls import judge_controls
 from curate.store.ingestion import (
     accept,
     doubtful_repeats,
     file_counts,
     next_batch,
+    pseudonym_keys,
     record_batch,
     reject_reasons,
     remapped_rows,
     vote_facts,
 )
-from curate.store.staging import close_staging, open_staging, stage_file, stage_rows
+from curate.store.staging import close_staging, open_staging, stage_controls, stage_file, stage_rows
 from curate.store.subjects import Told, give_prompts, give_responses
 from curate.store.verdicts import judge
 from pipelines.progress import Progress, silent
+from pipelines.pseudonyms import KeyRing, given_key
 from schemas.config import IngestConfig, Mapping
 from schemas.errors import CurateError
 from schemas.reports import FileReport, IngestReport
@@ -40,10 +49,14 @@ from schemas.votes import VOTE_FIELDS
 class Reading:
     """How one file was read."""
 
-    file: VoteFile
+    intake: Intake
     layout: Layout | None
     """None where not one record could be read."""
     columns: tuple[str, ...]
+
+    @property
+    def file(self) -> VoteFile:
+        return self.intake.file
 
 
 def ingest(
@@ -53,35 +66,70 @@ def ingest(
     config: IngestConfig = IngestConfig(),
     prompts: str | Path | None = None,
     responses: str | Path | None = None,
+    prolific: str | Path | None = None,
+    pseudonym_key: str | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
     progress: Progress = silent,
 ) -> IngestReport:
     """Read votes from files, globs and directories into the store, in one transaction.
 
+    Exports of platforms are told by their content (annotations.platforms); their people get pseudonyms.
+
     prompts, responses: files of what was judged; once prompts are given, a vote on any other is rejected.
+    prolific: an export of Prolific, joined to the votes by participant id (one among ``paths`` is recognised as well).
+    pseudonym_key: a file that holds a secret, or the secret: every annotator's id becomes a pseudonym under it. Without
+    one, platforms' people get pseudonyms under the store's own key, which is kept beside it.
     dry_run: report what would happen and change nothing. now: naive UTC; votes dated later are rejected.
     Raises CurateError for a file that cannot be read without guessing, or that is damaged (see config.on_error);
     the store is then as it was.
     """
     files = find_files([paths] if isinstance(paths, str | Path) else paths)
+    sources = [(file, platform_of(file, config.format)) for file in files]
+    if prolific:
+        sources += [(file, platform_of(file, PROLIFIC)) for file in find_files([prolific])]
+    key = given_key(pseudonym_key) if pseudonym_key else None
     now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
+    keys: KeyRing | None = None
     with Store.in_memory() if dry_run and missing else Store.open(store, create=True) as opened:
         try:
             with opened.transaction(keep=not dry_run):
                 given = _give(opened, prompts, responses, config.mapping)
                 open_staging(opened)
-                readings = [_read(opened, n, file, config, now, progress) for n, file in enumerate(files, start=1)]
+                keys = KeyRing(Path(store), key, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
+                intakes = _intakes(sources, keys)
+                readings = [
+                    _read(opened, n, intake, config, now, progress) for n, intake in enumerate(intakes, start=1)
+                ]
                 progress("settling", 0, 0)
                 judge(opened, repeats=config.repeats)
-                report = _settle(opened, str(store), readings, config, given)
+                judge_controls(opened)
+                report = _settle(opened, str(store), readings, config, given, keys)
                 close_staging(opened)
         except BaseException:
+            if keys:
+                keys.take_back()
             if missing:
                 opened.discard()
             raise
         return report.model_copy(update={"dry_run": True, "batch": ""}) if dry_run else report
+
+
+def _intakes(sources: list[tuple[VoteFile, Platform | None]], keys: KeyRing) -> list[Intake]:
+    """The files, in order, with whom they are joined to and how their people are named."""
+    participants = merged([platform.joins(file) for file, platform in sources if platform and platform.joins])
+    private = participants is not None or keys.given is not None
+    return [
+        Intake(
+            file,
+            platform,
+            keys if platform or private else None,
+            everybody=private,
+            participants=participants,
+        )
+        for file, platform in sources
+    ]
 
 
 def _give(store: Store, prompts: str | Path | None, responses: str | Path | None, mapping: Mapping) -> Told:
@@ -95,34 +143,39 @@ def _give(store: Store, prompts: str | Path | None, responses: str | Path | None
 
 
 def _read(
-    store: Store, file_no: int, file: VoteFile, config: IngestConfig, now: datetime, progress: Progress
+    store: Store, file_no: int, intake: Intake, config: IngestConfig, now: datetime, progress: Progress
 ) -> Reading:
     """Stage one file, chunk by chunk."""
+    file = intake.file
     layout: Layout | None = None
     columns: dict[str, None] = {}
     rows = 0
     # While the store takes in one chunk the next is read: both let go of the interpreter.
     with ThreadPoolExecutor(max_workers=1) as pool:
         staging: Future[None] | None = None
-        for chunk in read_chunks(file):
+        for chunk in intake.chunks():
             _stop_at_damage(file, chunk, config)
             if layout is None and chunk.frame.width:
-                layout = detect(str(file.path), chunk.frame, config.mapping)
+                layout = intake.layout(chunk.frame, config.mapping)
             elif layout is not None:
                 _no_late_fields(file, chunk, columns, config.mapping)
             columns |= dict.fromkeys(chunk.frame.columns)
-            cleaned = clean(chunk, layout or NO_LAYOUT, now)
+            cleaned = intake.clean(chunk, layout or NO_LAYOUT, now)
             if staging:
                 staging.result()
+            if cleaned.controls.height:
+                stage_controls(store, file_no, cleaned.controls)
             staging = pool.submit(stage_rows, store, file_no, cleaned.rows, cleaned.pairs, cleaned.rejects)
             rows += chunk.frame.height
             progress(file.path.name, rows, 0)
         if staging:
             staging.result()
     stage_file(store, file_no, str(file.path), file.sha256, layout.columns if layout else {})
-    return Reading(file, layout, tuple(columns))
+    return Reading(intake, layout, tuple(columns))
 
 
+COUNTS = ("rows", "votes", "controls", "duplicates", "rejects")
+"""What is counted of a file; rows is the sum of the others."""
 NO_LAYOUT = Layout("pair", {}, {}, sides_known=False)
 """For a chunk without a readable record: there is nothing to lay out."""
 
@@ -149,7 +202,9 @@ def _no_late_fields(file: VoteFile, chunk: Chunk, columns: dict[str, None], mapp
         )
 
 
-def _settle(store: Store, path: str, readings: list[Reading], config: IngestConfig, given: Told) -> IngestReport:
+def _settle(
+    store: Store, path: str, readings: list[Reading], config: IngestConfig, given: Told, keys: KeyRing
+) -> IngestReport:
     """Write the judged batch and say what it brought."""
     remapped = remapped_rows(store)
     if remapped:
@@ -162,13 +217,14 @@ def _settle(store: Store, path: str, readings: list[Reading], config: IngestConf
     batch_id = _batch_id(store, readings, config)
     taken = accept(store, batch_id)
     files = tuple(_file_report(reading, counts[n]) for n, reading in enumerate(readings, start=1))
-    total = {key: sum(count[key] for count in counts.values()) for key in ("rows", "votes", "duplicates", "rejects")}
+    total = {key: sum(count[key] for count in counts.values()) for key in COUNTS}
     told = taken.told + given
     brought = (
         taken.pairs,
         taken.superseded,
         taken.mended,
         taken.new_rejects,
+        taken.controls,
         told.prompts,
         told.responses,
         told.updated,
@@ -186,14 +242,16 @@ def _settle(store: Store, path: str, readings: list[Reading], config: IngestConf
         prompts=told.prompts,
         responses=told.responses,
         updated=told.updated,
+        dropped=_added(reading.intake.dropped for reading in readings),
+        pseudonyms=len({person for reading in readings for person in reading.intake.people}),
+        pseudonym_key="" if keys.used is None else "given" if keys.given else str(keys.own),
         warnings=tuple(_warnings(told, readings, total, doubtful)),
         **total,
         **facts,
     )
     if changed:
-        record_batch(
-            store, batch_id, config.model_dump(mode="json"), {**total, "pairs": taken.pairs, "reasons": reasons}
-        )
+        how = config.model_dump(mode="json") | ({"pseudonyms": keys.used.fingerprint} if keys.used else {})
+        record_batch(store, batch_id, how, {**total, "pairs": taken.pairs, "reasons": reasons})
     return report
 
 
@@ -203,14 +261,18 @@ def _batch_id(store: Store, readings: list[Reading], config: IngestConfig) -> st
 
 
 def _file_report(reading: Reading, counts: dict[str, int]) -> FileReport:
-    layout = reading.layout
-    used = set(layout.columns.values()) if layout else set()
+    layout, intake = reading.layout, reading.intake
+    used = {*intake.kept, *BESIDE, *(layout.columns.values() if layout else ())}
     return FileReport(
         path=str(reading.file.path),
         sha256=reading.file.sha256,
         format=reading.file.format + (".gz" if reading.file.gzipped else ""),
-        detected=layout.described() if layout else {},
+        platform=intake.platform.name if intake.platform else "",
+        detected={name: column for name, column in layout.described().items() if name not in BESIDE} if layout else {},
         unused=tuple(name for name in reading.columns if name not in used),
+        meta=tuple(intake.kept),
+        skipped=dict(sorted(intake.skipped.items())),
+        dropped=dict(sorted(intake.dropped.items())),
         **counts,
     )
 
@@ -234,4 +296,28 @@ def _warnings(told: Told, readings: list[Reading], total: dict[str, int], doubtf
         warnings.append(f"{told.conflicts} prompts or responses have more than one text, model or video; one was taken")
     if any(reading.layout and "annotator_id" not in reading.layout.columns for reading in readings):
         warnings.append("no column says who voted: annotators cannot be told apart")
+    return [*warnings, *_of_people(readings)]
+
+
+def _of_people(readings: list[Reading]) -> list[str]:
+    """What is to be said of the people behind the votes."""
+    warnings = []
+    if addressed := sum(reading.intake.addressed for reading in readings):
+        warnings.append(
+            f"{addressed} annotator ids hold an e-mail or IP address and were kept as they are; --pseudonym-key gives "
+            "people pseudonyms"
+        )
+    joined = readings[0].intake.participants if readings else None
+    if joined and (absent := len(joined.facts) - len(joined.met)):
+        warnings.append(f"{joined.path}: {absent} of its {len(joined.facts)} participants have no vote here")
+    if joined and joined.strangers:
+        warnings.append(f"{joined.path}: {len(joined.strangers)} annotators are none of its participants")
     return warnings
+
+
+def _added(counts: Iterable[Counts[str, int]]) -> dict[str, int]:
+    """The sum of counts by kind."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))

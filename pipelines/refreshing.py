@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from annotations.files import VoteFile, find_files
+from annotations.lock import locked
 from curate.publish import publish_file
 from curate.release.sealing import latest
 from curate.release.summary import summary_page
 from curate.store import Store
 from pipelines.denoising import denoise
 from pipelines.ingestion import ingest
-from annotations.lock import locked
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
 from pipelines.recipe import sound

@@ -23,14 +23,14 @@ def load_settings(folder: str | Path = ".") -> Settings:
     if own.exists():
         return load_toml(own, Settings)
     if project.exists():
-        table = _parse(project).get("tool", {}).get("curate", {})
+        table = read_toml(project).get("tool", {}).get("curate", {})
         return validated(table, Settings, where=f"{project} [tool.curate]")
     return Settings()
 
 
 def load_toml(path: str | Path, kind: type[D]) -> D:
     """The document that a TOML file holds. Raises CurateError naming the file and the key at fault."""
-    return validated(_parse(Path(path)), kind, where=str(path))
+    return validated(read_toml(Path(path)), kind, where=str(path))
 
 
 def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
@@ -66,7 +66,8 @@ def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
         raise UsageError(str(error), hint=f"see: {where} --help") from error
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises CurateError naming the file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -54,6 +54,9 @@ class IngestConfig(Document):
     """How vote files become votes in the store."""
 
     mapping: Mapping = Mapping()
+    format: str = "auto"
+    """The platform that wrote the files, by its name in ``curate ingest --formats``; "generic" for a plain table of
+    votes; "auto": by their content."""
     on_error: OnError = "stop"
     """A file that breaks in the middle: "stop" leaves the store as it was; "reject" rejects only what is not whole."""
     repeats: Repeats = "last"

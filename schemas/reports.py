@@ -8,23 +8,33 @@ from schemas.validation import HoldOut, MethodScore
 
 
 class FileReport(Document):
-    """One file of an ingest. rows = votes + duplicates + rejects."""
+    """One file of an ingest. rows = votes + controls + duplicates + rejects."""
 
     path: str
     sha256: str
     format: str
+    platform: str
+    """What wrote it, by its name in ``curate ingest --formats``; empty for a plain table of votes."""
     detected: dict[str, str]
     """field -> column as read, and "outcome" values and sides in words."""
     unused: tuple[str, ...]
-    """Columns that no field took."""
+    """Columns that no field took and that are not kept."""
+    meta: tuple[str, ...]
+    """Columns that are kept in the votes' meta."""
+    skipped: dict[str, int]
+    """What the file holds beside judgments, by kind: it is no row."""
+    dropped: dict[str, int]
+    """Personal data that was not kept: values by kind."""
     rows: int
     votes: int
+    controls: int
+    """Answers to control questions: their outcome was known, so that they are no votes."""
     duplicates: int
     rejects: int
 
 
 class IngestReport(Document):
-    """One ingest. Every row read is exactly one of a vote, a duplicate or a reject."""
+    """One ingest. Every row read is exactly one of a vote, a control, a duplicate or a reject."""
 
     store: str
     batch: str
@@ -33,6 +43,7 @@ class IngestReport(Document):
     files: tuple[FileReport, ...]
     rows: int
     votes: int
+    controls: int
     duplicates: int
     rejects: int
     pairs: int
@@ -55,6 +66,12 @@ class IngestReport(Document):
     """New votes without an annotator."""
     sides_known: int
     """New votes that say which response was shown left."""
+    dropped: dict[str, int]
+    """Personal data that was not kept: values by kind."""
+    pseudonyms: int
+    """People whose ids became pseudonyms."""
+    pseudonym_key: str
+    """Where the key of these pseudonyms is: the file of the store's own, or "given"; empty where there are none."""
     warnings: tuple[str, ...]
 
 

@@ -125,5 +125,8 @@ REJECT_REASONS: dict[str, str] = {
     "unknown-prompt": "the prompt is not among those given",
     "vote-id-conflict": "another vote has this vote id",
     "repeated-vote": "the annotator voted on this pair again",
+    "cancelled": "the annotator cancelled, skipped or discarded it",
+    "no-answer": "nothing was answered, or not yet",
+    "refused-work": "the platform or its requester refused this work, or the participant took it back",
 }
 """Why a row can be rejected: code -> meaning."""

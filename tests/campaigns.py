@@ -1,4 +1,4 @@
-"""Small campaigns for tests: a folder written straight from tasks, people invited, and a clock that is moved by hand."""
+"""Small campaigns for tests: a folder written straight from tasks, people, and a clock that is moved by hand."""
 
 from __future__ import annotations
 

@@ -53,16 +53,15 @@ def due(state: State, person: Person, kind: Kind, ahead: int) -> int:
     if not share:
         return 0
     until = sum(person.asked.values()) + ahead
-    period = max(1, round(1 / share))
     early = state.config.bars.least if kind == "gold" else 0
-    count, begin = 0, 0
+    count, begin = 0, 0.0
     while begin < until:
-        length = max(2, period // 2) if count < early else period
-        if begin + draw(state.config.seed, person.name, kind, count) % length >= until:
+        length = max(2.0, 0.5 / share) if count < early else 1 / share
+        if int(begin) + draw(state.config.seed, person.name, kind, count) % int(length) >= until:
             break
         count, begin = count + 1, begin + length
     if kind == "gold" and person.standing == "warned":
-        count += (person.votes - person.warned_at[0] + ahead) // max(2, period // 2)
+        count += (person.votes - person.warned_at[0] + ahead) // max(2, round(0.5 / share))
     return count
 
 

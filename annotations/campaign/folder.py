@@ -6,15 +6,18 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from schemas.base import Document
 from schemas.campaign import CampaignFile, MediaLine, Task
 from schemas.errors import CurateError
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
 GOLD, TASKS, MEDIA, MEDIA_LIST = "gold.jsonl", "tasks", "media", "media.jsonl"
+
+D = TypeVar("D", bound=Document)
 
 
 class Place(NamedTuple):
@@ -73,6 +76,17 @@ def appear(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         os.fsync(handle)  # a rename must not outlive what it names
     finally:
         os.close(handle)
+
+
+def read_lines(path: Path, kind: type[D]) -> list[D]:
+    """The documents of a file of lines. Raises CurateError naming the line that is none."""
+    found = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            found.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise CurateError(f"{path}:{number}: {error.errors()[0]['msg']}", hint="take back the true file") from error
+    return found
 
 
 def read_tasks(path: Path) -> Iterator[tuple[Task, Place]]:

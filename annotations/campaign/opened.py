@@ -70,7 +70,12 @@ class OpenCampaign:
         self._refill = Refill(more, self._take_batches) if more else None
         with self._lock:
             if not self._state.seq:
-                self._note("begin", campaign=self.config.name, campaign_id=self.campaign.campaign_id)
+                self._note(
+                    "begin",
+                    campaign=self.config.name,
+                    campaign_id=self.campaign.campaign_id,
+                    undo_minutes=self.config.undo_minutes,
+                )
             self._note("start", torn=torn)
             self._new_batches()
             self._look_for_closing()

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from curate.store.controls import write_controls
 from curate.store.database import Store
 from curate.store.rejecting import supersede, write_rejects
 from curate.store.subjects import TAKEN, Told, add_mentioned
@@ -22,19 +23,24 @@ class Taken:
     mended: int
     """Rows that were rejects before and are votes or duplicates now."""
     new_rejects: int
+    controls: int
+    """Answers to control questions written."""
     told: Told
     """What its votes told of prompts and responses."""
 
 
 def file_counts(store: Store) -> dict[int, dict[str, int]]:
-    """file_no -> rows, votes, duplicates and rejects of the judged batch. rows is the sum of the others."""
+    """file_no -> rows, votes, controls, duplicates and rejects of the judged batch. rows is the sum of the others."""
     rows = store.frame("""
         WITH outcome AS (
             SELECT file_no, coalesce(v.status, 'vote') AS status FROM staged LEFT JOIN verdicts v USING (file_no, line)
             UNION ALL
             SELECT file_no, 'reject' FROM staged_rejects ANTI JOIN verdicts USING (file_no, line)
+            UNION ALL
+            SELECT file_no, status FROM staged_controls
         )
         SELECT f.file_no, count(status) AS rows, count(status) FILTER (status = 'vote') AS votes,
+            count(status) FILTER (status = 'control') AS controls,
             count(status) FILTER (status = 'duplicate') AS duplicates,
             count(status) FILTER (status = 'reject') AS rejects
         FROM staged_files f LEFT JOIN outcome USING (file_no) GROUP BY f.file_no ORDER BY f.file_no
@@ -94,6 +100,14 @@ def doubtful_repeats(store: Store) -> tuple[int, int]:
     return int(store.value(repeats)) + int(store.value(equal)), int(store.value(anonymous))
 
 
+def pseudonym_keys(store: Store) -> set[str]:
+    """Fingerprints of the keys under which earlier ingests gave people their pseudonyms."""
+    found = store.frame(
+        "SELECT DISTINCT config ->> 'pseudonyms' AS key FROM batches WHERE config ->> 'pseudonyms' <> ''"
+    )
+    return set(found["key"])
+
+
 def next_batch(store: Store) -> int:
     """The number of the next batch: 1, 2, …"""
     return int(store.value("SELECT coalesce(max(seq), 0) + 1 FROM batches"))
@@ -106,7 +120,7 @@ def accept(store: Store, batch_id: str) -> Taken:
     superseded = supersede(store, batch_id)
     mended, new_rejects = write_rejects(store, batch_id, base)
     pairs = _write_votes(store, base)
-    return Taken(pairs, superseded, mended, new_rejects, told)
+    return Taken(pairs, superseded, mended, new_rejects, write_controls(store, base), told)
 
 
 def record_batch(store: Store, batch_id: str, config: dict[str, Any], counts: dict[str, Any]) -> None:
@@ -130,7 +144,8 @@ def _write_votes(store: Store, base: int) -> int:
     store.execute(
         f"""
         INSERT INTO votes
-        SELECT vote_key, prompt_id, response_left, response_right, outcome, {common}, NULL, vote_id, ? + file_no, line
+        SELECT vote_key, prompt_id, response_left, response_right, outcome, {common}, NULL, vote_id,
+            ? + file_no, line, meta
         FROM {TAKEN} WHERE ranking IS NULL
         """,
         [base],
@@ -139,7 +154,7 @@ def _write_votes(store: Store, base: int) -> int:
         f"""
         INSERT INTO votes
         SELECT vote_key, prompt_id, p.response_left, p.response_right, p.outcome, {common},
-            lower(to_hex(vote_key)), vote_id, ? + file_no, line
+            lower(to_hex(vote_key)), vote_id, ? + file_no, line, meta
         FROM (SELECT * EXCLUDE (response_left, response_right, outcome) FROM {TAKEN} WHERE ranking IS NOT NULL)
         JOIN staged_pairs p USING (file_no, line)
         """,

@@ -15,8 +15,14 @@ def _create_tables(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})")
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_tables)
-"""1: all tables; 2: media, published."""
+def _add_meta(con: duckdb.DuckDBPyConnection) -> None:
+    """The votes' meta, and the tables that came with it."""
+    con.execute("ALTER TABLE votes ADD COLUMN IF NOT EXISTS meta JSON")
+    _create_tables(con)
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_tables, _add_meta)
+"""1: all tables; 2: media, published; 3: controls, votes.meta."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

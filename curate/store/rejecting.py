@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from curate.store.database import Store
 
-# Staged rows that are votes or duplicates now.
-_SETTLED = "(SELECT file_no, line, vote_key FROM staged ANTI JOIN staged_rejects USING (file_no, line))"
+# Staged rows that are votes, answers to control questions or duplicates now.
+_SETTLED = """(SELECT file_no, line, vote_key FROM staged ANTI JOIN staged_rejects USING (file_no, line)
+    UNION ALL SELECT file_no, line, control_key FROM staged_controls)"""
 
 _MENDED = f"""
     SELECT r.rowid AS old FROM rejects r

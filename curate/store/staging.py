@@ -12,6 +12,10 @@ _JUDGED = "coalesce(ranking, response_left || chr(30) || response_right || chr(3
 _CONTENT = f"""concat_ws(chr(31), prompt_id, {_JUDGED}, sides_known::VARCHAR, coalesce(annotator_id, chr(29)),
     coalesce(epoch_us(voted_at)::VARCHAR, chr(29)))"""
 _KEY = f"md5_number(CASE WHEN vote_id IS NULL THEN {_CONTENT} ELSE 'id' || chr(31) || vote_id END)"
+# An answer to a control question is told by all that it says: an id that comes twice may be two answers.
+_CONTROL_KEY = """md5_number(concat_ws(chr(31), coalesce(vote_id, chr(29)), prompt_id, response_left, response_right,
+    outcome, answer, sides_known::VARCHAR, coalesce(annotator_id, chr(29)),
+    coalesce(epoch_us(voted_at)::VARCHAR, chr(29))))"""
 
 _TABLES = """
 CREATE TEMP TABLE staged_files (
@@ -20,7 +24,11 @@ CREATE TEMP TABLE staged (
     file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR, response_right VARCHAR,
     outcome VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR, voted_at TIMESTAMP, seconds DOUBLE, weight DOUBLE,
     ranking VARCHAR, question VARCHAR, video VARCHAR, model_left VARCHAR, model_right VARCHAR, text_left VARCHAR,
-    text_right VARCHAR, vote_key UHUGEINT, occurrence INTEGER);
+    text_right VARCHAR, meta VARCHAR, vote_key UHUGEINT, occurrence INTEGER);
+CREATE TEMP TABLE staged_controls (
+    file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR, response_right VARCHAR,
+    outcome VARCHAR, answer VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR, voted_at TIMESTAMP, seconds DOUBLE,
+    meta VARCHAR, control_key UHUGEINT, status VARCHAR);
 CREATE TEMP TABLE staged_pairs (
     file_no INTEGER, line BIGINT, response_left VARCHAR, response_right VARCHAR, outcome VARCHAR);
 CREATE TEMP TABLE staged_rejects (
@@ -44,6 +52,14 @@ def stage_file(store: Store, file_no: int, path: str, sha256: str, columns: dict
     store.execute("INSERT INTO staged_files VALUES (?, ?, ?, ?, ?, ?)", [file_no, path, sha256, *named])
 
 
+def stage_controls(store: Store, file_no: int, controls: pl.DataFrame) -> None:
+    """Add one chunk's answers to control questions."""
+    with store.views(chunk_controls=controls):
+        store.execute(
+            f"INSERT INTO staged_controls SELECT ?, *, {_CONTROL_KEY}, 'control' FROM chunk_controls", [file_no]
+        )
+
+
 def stage_rows(store: Store, file_no: int, rows: pl.DataFrame, pairs: pl.DataFrame, rejects: pl.DataFrame) -> None:
     """Add one chunk: clean rows, the pairs of its K-wise rows, and what the rules rejected."""
     with store.views(chunk_rows=rows, chunk_pairs=pairs, chunk_rejects=rejects):
@@ -56,5 +72,13 @@ def stage_rows(store: Store, file_no: int, rows: pl.DataFrame, pairs: pl.DataFra
 
 def close_staging(store: Store) -> None:
     """Leave nothing behind."""
-    for table in ("staged_files", "staged", "staged_pairs", "staged_rejects", "verdicts", "superseded"):
+    for table in (
+        "staged_files",
+        "staged",
+        "staged_controls",
+        "staged_pairs",
+        "staged_rejects",
+        "verdicts",
+        "superseded",
+    ):
         store.execute(f"DROP TABLE IF EXISTS temp.{table}")

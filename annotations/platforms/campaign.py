@@ -1,0 +1,97 @@
+"""Our own campaigns: the log that the voting page writes, which may be open meanwhile.
+
+Shape: docs/campaign.md; one event a line. Read are the votes that can no longer be taken back; the others are left for
+the next reading, and a last line that is not whole is not there yet. Answers to known questions, and checks of
+attention, are control questions. What was shown left is what the event says. Names are the campaign's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from annotations.campaign.log import Event
+from annotations.campaign.reading import Reading, Standing
+from annotations.chunks import Broken, Chunk
+from annotations.files import VoteFile
+from annotations.platforms.base import Platform, Row, chunk_of
+from annotations.platforms.heads import Head
+
+ROWS = 100_000
+"""Rows of a chunk."""
+
+
+def _recognises(head: Head) -> bool:
+    return head.format == "jsonl" and head.has("seq", "at", "event", "campaign_id")
+
+
+def read_log(file: VoteFile, now: datetime) -> Iterator[Chunk]:
+    """The votes that stand at the time ``now``, with its zone."""
+    reading = Reading(now.timestamp())
+    broken: list[Broken] = []
+    rows: list[Standing] = []
+    for vote in reading.votes(_events(file, broken)):
+        rows.append(vote)
+        if len(rows) == ROWS:
+            yield _chunk(rows, reading, broken)
+            rows, broken[:] = [], []
+    if rows or broken:
+        yield _chunk(rows, reading, broken)
+
+
+def _events(file: VoteFile, broken: list[Broken]) -> Iterator[tuple[int, Event]]:
+    rest, line = b"", 0
+    for block in file.blocks():
+        *whole, rest = (rest + block).split(b"\n")
+        for text in whole:
+            line += 1
+            try:
+                event = json.loads(text)
+                kind = event["event"]
+            except (ValueError, KeyError, TypeError):
+                message = "not an event of a campaign's log"
+                broken.append(Broken(line, "broken-record", message, text.decode("utf-8", "replace"), True))
+                continue
+            if kind:
+                yield line, event
+
+
+def _chunk(votes: list[Standing], reading: Reading, broken: list[Broken]) -> Chunk:
+    votes = sorted(votes, key=lambda vote: vote.line)
+    rows = [_row(vote.event, reading.campaign_id) for vote in votes]
+    return chunk_of(rows, [vote.line for vote in votes], tuple(broken))
+
+
+def _row(event: Event, campaign: str) -> Row:
+    row: dict[str, Any] = {
+        "vote_id": f"{campaign}-{event['seq']:07d}",
+        "prompt_id": event["prompt_id"],
+        "left": event["left"],
+        "right": event["right"],
+        "outcome": event["outcome"],
+        "annotator_id": event["annotator"],
+        "voted_at": event["at"],
+        "seconds": event["seconds"],
+        "control": event.get("control"),
+        "watched": event["watched"],
+        "campaign": campaign,
+    }
+    return row | {name: event[name] for name in ("reason", "confidence", "late") if name in event}
+
+
+def _read(file: VoteFile) -> Iterator[Chunk]:
+    return read_log(file, datetime.now(UTC))
+
+
+PLATFORM = Platform(
+    name="campaign",
+    about="the log of a campaign of ours, also while its page runs",
+    told_by="events with seq, at, event and campaign_id",
+    sides="shown",
+    dropped="votes that were taken back; skips, leases and what else happened",
+    recognises=_recognises,
+    read=_read,
+    people=False,
+)

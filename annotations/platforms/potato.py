@@ -1,0 +1,115 @@
+"""Potato: annotated_instances.jsonl (one annotator's, or all together) and the CSV or TSV of all.
+
+Shape: save_user_state and save_all_annotations in potato/flask_server.py of davidjurgens/potato and
+docs/annotation-types/comparison/pairwise_annotation.md: {id, displayed_text, label_annotations, span_annotations,
+behavioral_data}, label_annotations {scheme: {label: value}}; pairwise gives {"selection": "A" | "B" | "tie"} or
+{"scale_value": "-2"}, below 0 for A; radio gives {label: value}. The table has user, instance_id and scheme:::label.
+
+A is left. What was compared is not in the export: ``curate plan --format potato`` puts it into the instance's id.
+The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from annotations.chunks import Chunk
+from annotations.files import VoteFile
+from annotations.platforms.base import Platform, Row, chunk_of, nested, records_of, reject
+from annotations.platforms.heads import Head
+from annotations.platforms.questions import outcome_of
+
+STATE_FILES = ("user_state.json", "annotation_order.txt", "assigned_user_data.json")
+"""What lies beside the annotations of one annotator."""
+SIDES = {"a": "left", "b": "right", "no preference": "tie", "equal": "tie"}
+SPENT = re.compile(r"(?:(\d+)d )?(?:(\d+)h )?(?:(\d+)m )?(\d+)s")
+ID_FIELDS = ("task_id", "prompt_id", "left", "right")
+
+
+def _recognises(head: Head) -> bool:
+    table = head.has("user", "instance_id") and any(":::" in name for name in head.columns)
+    return table or (head.has("id", "label_annotations") and head.format in ("json", "jsonl"))
+
+
+def _read(file: VoteFile) -> Iterator[Chunk]:
+    folder = file.path.resolve().parent
+    owner = folder.name if any((folder / name).exists() for name in STATE_FILES) else None
+    for lines, records, broken in records_of(file):
+        yield chunk_of([_row(record, owner) for record in records], lines, broken)
+
+
+def _row(record: dict[str, Any], owner: str | None) -> Row:
+    said = {name: answers for name, answers in _answers(record).items() if answers}
+    which = outcome_of(said)
+    values = said.pop(which) if which else {}
+    instance = str(record.get("instance_id") or record.get("id") or "")
+    parts = [unquote(part) for part in instance.split("~")]
+    known = dict(zip(ID_FIELDS, parts, strict=True)) if len(parts) == len(ID_FIELDS) else {"prompt_id": instance}
+    row: dict[str, Any] = {
+        **known,
+        "outcome": None,
+        "annotator_id": record.get("user") or record.get("user_id") or owner,
+        "seconds": _seconds(nested(record.get("behavioral_data"))),
+        "potato.displayed_text": record.get("displayed_text"),
+        **{f"potato.{name}": answers for name, answers in said.items()},
+    }
+    chosen = _chosen(values)
+    if len(chosen) > 1:
+        return row | reject("ambiguous-outcome", f"the annotator chose {' and '.join(chosen)}")
+    if "scale_value" in values:
+        row["potato.scale_value"] = values["scale_value"]
+    return row | {"outcome": chosen[0] if chosen else None}
+
+
+def _answers(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Scheme -> {label: value}."""
+    labels = nested(record.get("label_annotations"))
+    if isinstance(labels, dict):
+        return {name: answers for name, answers in labels.items() if isinstance(answers, dict)}
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in record.items():
+        scheme, parted, label = name.partition(":::")
+        if parted and scheme != "span_annotation":
+            own = found.setdefault(scheme, {})
+            if value is not None:
+                own[label] = value
+    return found
+
+
+def _chosen(values: dict[str, Any]) -> list[str]:
+    """What was chosen, in our words where they are plain: the selection, the sign of the scale, or the labels."""
+    if "scale_value" in values:
+        try:
+            scale = float(values["scale_value"])
+        except (TypeError, ValueError):
+            return [str(values["scale_value"])]
+        return ["left" if scale < 0 else "right" if scale > 0 else "tie"]
+    words = [values["selection"]] if "selection" in values else list(values)
+    return [SIDES.get(str(word).strip().lower(), str(word)) for word in words if word not in (None, "")]
+
+
+def _seconds(behaviour: Any) -> Any:
+    """Time on the instance, from "Time spent: 0d 0h 0m 12s " or total_time_ms."""
+    if not isinstance(behaviour, dict):
+        return None
+    if isinstance(ms := behaviour.get("total_time_ms"), int | float):
+        return ms / 1000
+    found = SPENT.search(str(behaviour.get("time_string", "")))
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+PLATFORM = Platform(
+    name="potato",
+    about="annotated_instances as JSONL, CSV or TSV, with the pairwise or the radio scheme",
+    told_by="id and label_annotations; or user, instance_id and columns scheme:::label",
+    sides="shown: A is left",
+    dropped="interaction events, but for the time spent; spans",
+    recognises=_recognises,
+    read=_read,
+)

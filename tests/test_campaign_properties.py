@@ -1,0 +1,167 @@
+"""A campaign under whatever people do: quotas, repeats, balance, and a state that its log alone gives."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotations.campaign.assigning import due
+from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.replay import replay
+from annotations.campaign.state import Person, State
+from schemas.campaign import CampaignConfig, Desk
+from tests.campaigns import Clock, ballot, held, known, make_campaign, pair
+
+PEOPLE = ("ann", "ben", "cem", "dora")
+ACTS = st.tuples(
+    st.sampled_from(["vote", "vote", "vote", "skip", "undo", "reload", "late", "wait", "restart"]),
+    st.sampled_from(PEOPLE),
+    st.sampled_from(["left", "right", "tie", "both_bad"]),
+    st.integers(0, 3),
+)
+
+
+def same(one: State, other: State) -> bool:
+    """Whether two states say the same; people are numbered by who came first, which a reload without an event hides."""
+    names = [{p.number: p.name for p in state.people.values()} for state in (one, other)]
+
+    def told(state: State, named: dict[int, str]) -> list[object]:
+        seen = [{named[bit] for bit in named if item.seen >> bit & 1} for item in state.items]
+        counts = [(item.quota, item.votes, item.held, item.lean, item.wins) for item in state.items]
+        people = {
+            p.name: (p.votes, p.skips, p.undone, p.gold, p.gold_right, p.decided, p.left, p.leases, p.past, p.last,
+                     p.items, p.outcomes, p.seconds, p.standing, p.reasons, p.asked)
+            for p in state.people.values() if p.last_at
+        }  # fmt: skip
+        groups = {group: sorted(pairs) for group, pairs in state.open.items()}
+        return [seen, counts, people, groups, state.votes, state.held, state.unmet, +state.outcomes, state.skips]
+
+    return told(one, names[0]) == told(other, names[1])
+
+
+def check(folder: Path, quota: int) -> State:
+    """What must hold at any time, by the log alone."""
+    state = replay(folder)
+    for item in state.items:
+        if item.kind == "vote":
+            assert 0 <= item.votes + item.held <= item.quota
+            assert item.held == sum(lease.item == item.number for p in state.people.values() for lease in p.leases)
+            assert item.seen.bit_count() >= item.votes
+    for person in state.people.values():
+        assert max(Counter(person.items).values(), default=0) <= 1
+        held_items = [lease.item for lease in person.leases]
+        assert len(set(held_items)) == len(held_items)
+        assert not set(held_items) & set(person.items)
+    assert state.unmet == sum(max(0, i.quota - i.votes) for i in state.items if i.kind == "vote")
+    assert state.votes == sum(item.votes for item in state.items)
+    return state
+
+
+@settings(max_examples=40)
+@given(acts=st.lists(ACTS, max_size=40), quota=st.integers(1, 3), videos=st.integers(0, 3), seed=st.integers(0, 9))
+def test_no_pair_gets_more_than_its_quota_nobody_gets_one_twice_and_all_quotas_are_met_in_the_end(
+    acts: list[tuple[str, str, str, int]], quota: int, videos: int, seed: int
+) -> None:
+    tasks = [pair(n, quota=quota, video=f"v{n % videos}.mp4" if videos else "") for n in range(7)]
+    gold = [known(n, video=f"v{n % videos}.mp4" if videos else "") for n in range(50, 56)]
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as home:
+        folder = make_campaign(
+            Path(home) / "c", tasks, gold=gold, people=PEOPLE, seed=seed, lease_minutes=30, pairs_per_video=3,
+            bars={"least": 1000},
+        )  # fmt: skip
+        opening = OpenCampaign.open(folder, clock=clock)
+        campaign = opening.__enter__()
+        given_out: dict[str, list[str]] = {name: [] for name in PEOPLE}
+        skipped: Counter[str] = Counter()
+        for act, name, outcome, place in acts:
+            questions = held(campaign.desk(name)) if act != "late" else ()
+            given_out[name] += [question.question_id for question in questions]
+            if act == "vote" and questions:
+                campaign.vote(name, ballot(questions[place % len(questions)], outcome))
+            elif act == "skip" and questions and skipped["all"] < 2 and quota < 3:
+                campaign.skip(name, questions[place % len(questions)].question_id, "")
+                skipped["all"] += 1
+            elif act == "undo":
+                campaign.undo(name)
+            elif act == "late" and given_out[name]:
+                campaign.vote(name, ballot(given_out[name][place % len(given_out[name])], outcome))
+            elif act == "wait":
+                clock.later(minutes=16)
+            elif act == "restart":
+                opening.__exit__(None, None, None)
+                opening = OpenCampaign.open(folder, clock=clock)
+                campaign = opening.__enter__()
+            assert same(check(folder, quota), campaign._state)
+        for _ in range(3):  # whoever holds a question may wait until it is over; then the others get it
+            for name in PEOPLE:
+                desk = campaign.desk(name)
+                while questions := held(desk):
+                    desk = campaign.vote(name, ballot(questions[0], "tie"))
+                    assert isinstance(desk, Desk)
+            clock.later(minutes=31)
+        opening.__exit__(None, None, None)
+        state = check(folder, quota)
+        open_to_all = [item for item in state.items if item.kind == "vote" and not skipped["all"]]
+        assert all(item.votes == item.quota for item in open_to_all)
+        assert skipped["all"] or (state.unmet, state.open) == (0, {})
+
+
+@given(seed=st.integers(0, 99), asked=st.integers(0, 300), share=st.sampled_from([0.05, 0.1, 0.25, 0.4]))
+def test_known_answers_come_by_their_share_and_early_enough_to_judge(seed: int, asked: int, share: float) -> None:
+    state = State(CampaignConfig(name="x", votes=9, seed=seed, gold_share=share))
+    person = Person(0, "ann")
+    person.asked["vote"] = asked
+    least, early = state.config.bars.least, max(2.0, 0.5 / share)
+    expected = max(0.0, asked - least * early) * share + min(least, asked / early)
+    assert abs(due(state, person, "gold", 0) - expected) <= 2
+    person.asked["vote"] = round(least * early)
+    assert due(state, person, "gold", 0) == least
+
+
+def test_each_response_of_a_pair_stands_left_as_often_as_right_and_again_alike(tmp_path: Path) -> None:
+    people = tuple(f"a{n:02}" for n in range(10))
+    shown = []
+    for home in ("one", "two"):
+        folder = make_campaign(tmp_path / home, [pair(n, quota=10) for n in range(8)], people=people, seed=3)
+        with OpenCampaign.open(folder, clock=Clock()) as campaign:
+            lefts = {(name, q.question): q.left_text for name in people for q in held(campaign.desk(name))}
+            for name in people:
+                desk = campaign.desk(name)
+                while questions := held(desk):
+                    lefts |= {(name, q.question): q.left_text for q in questions}
+                    desk = campaign.vote(name, ballot(questions[0]))
+        shown.append(lefts)
+    assert shown[0] == shown[1]
+    for n in range(8):
+        first = sum(
+            text == f"first answer {n}" for (_, question), text in shown[0].items() if question.endswith(f"{n}?")
+        )
+        assert first == 5
+
+
+def test_nobody_gets_a_known_answer_twice_and_its_share_is_near_what_was_asked_for(tmp_path: Path) -> None:
+    gold = [known(n) for n in range(300, 340)]
+    checks = [known(n, kind="attention") for n in range(400, 410)]
+    folder = make_campaign(
+        tmp_path / "c", [pair(n) for n in range(200)], gold=[*gold, *checks], people=("ann",),
+        gold_share=0.1, attention_share=0.04,
+    )  # fmt: skip
+    with OpenCampaign.open(folder) as campaign:
+        desk = campaign.desk("ann")
+        while questions := held(desk):
+            desk = campaign.vote("ann", ballot(questions[0], "left" if "first" in questions[0].left_text else "right"))
+    state = replay(folder)
+    person = state.people["ann"]
+    asked = Counter(state.items[number].kind for number in person.items)
+    assert len(set(person.items)) == len(person.items)
+    assert asked["vote"] == 200
+    assert 22 <= asked["gold"] <= 28  # one in ten, and the first five twice as often
+    assert 7 <= asked["attention"] <= 10
+    assert person.gold_right == asked["gold"] + asked["attention"]
+    early = [state.items[number].kind for number in person.items[:30]]
+    assert early.count("gold") >= 5

@@ -1,0 +1,144 @@
+"""Live quality: who is warned and who is stopped, by which bar, and that a restart agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.replay import replay
+from schemas.campaign import AnnotatorStatus, Desk, Question, Refusal
+from tests.campaigns import ballot, held, known, make_campaign, pair
+
+Answer = Callable[[Question, int], dict[str, Any]]
+
+
+def right(question: Question, _: int) -> dict[str, Any]:
+    """Knows every known answer: the first one."""
+    return {"outcome": "left" if question.left_text.startswith("first") else "right"}
+
+
+def wrong(question: Question, _: int) -> dict[str, Any]:
+    return {"outcome": "right" if question.left_text.startswith("first") else "left"}
+
+
+def vote(campaign: OpenCampaign, name: str, how: Answer, count: int = 1000) -> Desk | Refusal:
+    """Answers until nothing is asked any more, or so many votes are given."""
+    desk: Desk | Refusal = campaign.desk(name)
+    while isinstance(desk, Desk) and held(desk) and desk.votes < count:
+        question = held(desk)[0]
+        desk = campaign.vote(name, ballot(question, **how(question, desk.votes)))
+    return desk
+
+
+def standing(campaign: OpenCampaign, name: str) -> AnnotatorStatus:
+    return next(row for row in campaign.status().annotators if row.annotator == name)
+
+
+def make(folder: Path, people: tuple[str, ...] = ("ann",), *, pairs: int = 60, quota: int = 1, **bars: Any) -> Path:
+    gold = [known(n) for n in range(500, 540)]
+    bars = {"side_bias": 1.0, "seconds": 0.0, "least": 5, "patience": 6, **bars}
+    tasks = [pair(n, quota=quota) for n in range(pairs)]
+    return make_campaign(folder, tasks, gold=gold, people=people, gold_share=0.2, bars=bars)
+
+
+def test_who_misses_known_answers_is_warned_then_stopped_and_asked_nothing_more(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", ("ann", "ben"))
+    with OpenCampaign.open(folder) as campaign:
+        desk: Desk | Refusal = campaign.desk("ann")
+        while isinstance(desk, Desk) and desk.standing == "ok":
+            question = held(desk)[0]
+            desk = campaign.vote("ann", ballot(question, **wrong(question, 0)))
+        assert isinstance(desk, Desk)
+        assert desk.standing == "warned"
+        assert "0 of 5 known answers" in desk.message
+        at = desk.votes
+        desk = vote(campaign, "ann", wrong)
+        assert isinstance(desk, Desk)
+        assert (desk.standing, desk.sheet, desk.can_undo) == ("stopped", None, False)
+        assert at + 6 <= desk.votes <= at + 12
+        assert campaign.status().open == 0  # what ann held is free
+        refusal = campaign.vote("ann", ballot("some-question", vote="some-vote"))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "stopped"
+        done = vote(campaign, "ben", right)
+        assert isinstance(done, Desk)
+        assert (done.standing, done.message) == ("ok", "")
+        told = standing(campaign, "ann")
+    assert told.gold_right == 0.0
+    again = replay(folder).people["ann"]
+    assert (again.standing, again.reasons) == (told.standing, told.reasons)
+
+
+def test_who_does_better_after_a_warning_is_well_again(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", pairs=100, patience=40)
+    with OpenCampaign.open(folder) as campaign:
+        desk: Desk | Refusal = campaign.desk("ann")
+        course = []
+        while isinstance(desk, Desk) and held(desk):
+            question = held(desk)[0]
+            desk = campaign.vote("ann", ballot(question, **(right if "warned" in course else wrong)(question, 0)))
+            assert isinstance(desk, Desk)
+            course.append(desk.standing)
+    assert list(dict.fromkeys(course)) == ["ok", "warned"]
+    assert course[-1] == "ok"
+
+
+def test_who_answers_faster_than_one_can_read_is_warned(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seconds=2.0)
+    with OpenCampaign.open(folder) as campaign:
+        desk = vote(campaign, "ann", lambda q, n: {**right(q, n), "seconds": 0.4}, count=5)
+        assert isinstance(desk, Desk)
+        assert desk.standing == "warned"
+        assert "0.4 seconds on a question; expected 2 or more" in desk.message
+
+
+def test_one_side_all_the_time_is_held_against_someone_only_where_chance_does_not_do_it(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", side_bias=0.9, gold_accuracy=0.0)
+    with OpenCampaign.open(folder) as campaign:
+        desk = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=7)
+        assert isinstance(desk, Desk)
+        assert desk.standing == "ok"
+        desk = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=8)
+        assert isinstance(desk, Desk)
+        assert desk.standing == "warned"
+        assert "8 of 8 decided votes are for the left side" in desk.message
+
+
+def test_ties_are_no_side(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", side_bias=0.9, gold_accuracy=0.0)
+    with OpenCampaign.open(folder) as campaign:
+        vote(campaign, "ann", lambda *_: {"outcome": "tie"})
+        row = standing(campaign, "ann")
+        assert (row.standing, row.left, row.agreement) == ("ok", None, None)
+
+
+def test_who_disagrees_with_everyone_is_warned_where_a_bar_of_agreement_is_set(tmp_path: Path) -> None:
+    people = ("ann", "ben", "cem")
+    folder = make(tmp_path / "c", people, pairs=20, quota=3, agreement=0.5, gold_accuracy=0.0)
+    with OpenCampaign.open(folder) as campaign:
+        vote(campaign, "ann", right)
+        vote(campaign, "ben", right)
+        desk = vote(campaign, "cem", wrong)
+        assert isinstance(desk, Desk)
+        assert desk.standing == "stopped"
+        assert "votes agree with others'" in desk.message
+        rows = {name: standing(campaign, name) for name in people}
+    assert rows["cem"].agreement == 0.0
+    assert rows["ann"].agreement == 1.0
+    assert rows["ann"].agreement_on >= 10
+    assert rows["ann"].standing == "ok"
+
+
+def test_an_undone_vote_is_in_no_figure(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c")
+    with OpenCampaign.open(folder) as campaign:
+        vote(campaign, "ann", right, count=10)
+        before = standing(campaign, "ann")
+        question = held(campaign.desk("ann"))[0]
+        campaign.vote("ann", ballot(question, "both_bad", seconds=500, watched=0.0))
+        campaign.undo("ann")
+        after = standing(campaign, "ann")
+    ignored = {"undone": 0, "last": None, "open": 0}  # a sheet that was handed out meanwhile stays
+    assert after.model_copy(update=ignored) == before.model_copy(update=ignored)
