@@ -145,7 +145,9 @@ def main() -> None:
     codes = sum((annotator.codes for annotator in annotators), Counter[int]())
     cuts = statistics.quantiles(waits, n=100)
     print(f"{len(tokens)} annotators, no pause between votes, {took:.1f} s over HTTP on loopback")
-    print(f"  {len(acknowledged):,} votes acknowledged: {len(acknowledged) / took:,.0f} a second; answers {dict(codes)}")
+    print(
+        f"  {len(acknowledged):,} votes acknowledged: {len(acknowledged) / took:,.0f} a second; answers {dict(codes)}"
+    )
     print(f"  to an answer: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms")
     print(f"  acknowledged and not in the log: {sum(vote not in logged for vote in acknowledged)}")
     print(f"  in the log twice: {sum(count > 1 for count in logged.values())}")

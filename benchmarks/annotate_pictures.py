@@ -64,7 +64,11 @@ def answer(question: Question, number: int, careless: bool) -> Ballot:
     seconds = 1.2 if careless else 9 + number % 11
     share = 0.55 if careless else 0.9 + number % 3 / 20
     return Ballot(
-        question_id=question.question_id, vote_id=f"{question.question_id}-v", outcome=said, seconds=seconds, watched=share
+        question_id=question.question_id,
+        vote_id=f"{question.question_id}-v",
+        outcome=said,
+        seconds=seconds,
+        watched=share,
     )
 
 

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import curate
+from annotations.lock import locked
 from cli.main import run as command
 from pipelines import denoise, ingest, load_recipe, refresh, run, simulate
-from annotations.lock import locked
 from pipelines.refreshing import LOCK
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError
