@@ -47,8 +47,10 @@ class Intake:
     addressed: int = 0
     """Annotators of a table whose ids, kept as they are, hold an address."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The file's rows, as ``read_chunks`` gives them."""
+    def chunks(self, now: datetime) -> Iterator[Chunk]:
+        """The file's rows, as ``read_chunks`` gives them. now: naive UTC."""
+        if self.platform and self.platform.read_at:
+            return self.platform.read_at(self.file, now)
         return self.platform.read(self.file) if self.platform else read_chunks(self.file)
 
     def layout(self, sample: pl.DataFrame, mapping: Mapping) -> Layout:

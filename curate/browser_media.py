@@ -20,7 +20,8 @@ SOUND = {"mp4": ("aac", "mp3"), "webm": ("vorbis", "opus")}
 PICTURES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp"}
 LONGEST = 1920
 """Pixels of the longer side of what is encoded, at most."""
-ENCODER = {"preset": "veryfast", "crf": "20", "threads": "1"}
+ENCODER = {"preset": "veryfast", "crf": "20", "threads": "1", "bf": "0"}
+"""Without frames out of order: mp4 would tell wrong how long frames of unequal times are shown."""
 RATE = 48_000
 """Samples a second of encoded sound."""
 

@@ -328,6 +328,8 @@ def batches_by_planner(folder: Path, store: Path) -> More:
 
     def more(need: Need) -> int:
         config = read_campaign(folder).config
+        with Store.open(store, read_only=True):
+            pass  # ingest would make one where there is none
         ingest(folder / LOG, store)
         with Store.open(store, read_only=True) as opened:
             prompts, responses = opened.prompts(), opened.responses()
@@ -335,7 +337,7 @@ def batches_by_planner(folder: Path, store: Path) -> More:
             prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
         can = askable(prompts, responses, read_lines(folder / MEDIA_LIST, MediaLine))
         known = [task for task, _ in read_tasks(folder / GOLD) if task.kind == "gold"]
-        closed = _closed(known) | need.pending
+        closed = _closed(known) | need.closed
         chosen = choose_pairs(store, config, can, need.votes, closed, seed=config.seed + need.number)
         if chosen:
             write_lines(batch_path(folder, need.number), [can.task(pair, quota=quota) for pair, quota in chosen])

@@ -153,7 +153,7 @@ def _read(
     # While the store takes in one chunk the next is read: both let go of the interpreter.
     with ThreadPoolExecutor(max_workers=1) as pool:
         staging: Future[None] | None = None
-        for chunk in intake.chunks():
+        for chunk in intake.chunks(now):
             _stop_at_damage(file, chunk, config)
             if layout is None and chunk.frame.width:
                 layout = intake.layout(chunk.frame, config.mapping)
@@ -290,7 +290,7 @@ def _warnings(told: Told, readings: list[Reading], total: dict[str, int], doubtf
             f"{anonymous} anonymous rows equal rows of another file and count as the same votes; if they are other "
             "people's, say who voted or give the votes ids"
         )
-    if total["rows"] == 0:
+    if total["rows"] == 0 and not any(reading.intake.skipped for reading in readings):
         warnings.append("no rows: the files hold nothing but a header")
     if told.conflicts:
         warnings.append(f"{told.conflicts} prompts or responses have more than one text, model or video; one was taken")

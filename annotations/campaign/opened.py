@@ -185,7 +185,7 @@ class OpenCampaign:
                 self._hand_out(person, now)
                 desk = self._desks.desk(self._state, person, now, goal=self._goal())
             if self._refill is not None:
-                self._refill.look(self._state)
+                self._refill.look(self._state, self._voters())
             done = self._flush()
         try:
             done.result()
@@ -345,9 +345,13 @@ class OpenCampaign:
     def _goal(self) -> int:
         if self.config.max_votes:
             return self.config.max_votes
-        people = sum(guest.revoked is None and guest.role == "annotator" for guest in self._guests)
+        people = len(self._voters())
         asked = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
         return round(asked / people + 0.5) if people else 0
+
+    def _voters(self) -> list[str]:
+        """The annotators whose links work."""
+        return [guest.name for guest in self._guests if guest.revoked is None and guest.role == "annotator"]
 
     # Log, disk, people, batches
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Thread
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ class Need(NamedTuple):
     """Which batch: it becomes tasks/NNNN.jsonl."""
     votes: int
     """That it asks for, at most."""
-    pending: frozenset[str]
-    """Ids of pairs that lack votes as it is: they are not asked again now."""
+    closed: frozenset[str]
+    """Ids of pairs that are not to be asked now: they lack votes as it is, or too few people are left to judge them."""
 
 
 More = Callable[[Need], int]
@@ -42,15 +42,17 @@ class Refill:
         self._thread: Thread | None = None
         self._next = 0.0
 
-    def look(self, state: State) -> None:
-        """Start a call where less than half a batch is open and more is wanted. The caller keeps others from state."""
+    def look(self, state: State, people: Collection[str]) -> None:
+        """Start a call where less than half a batch is open and more is wanted. The caller keeps others from state.
+
+        people: the annotators whose links work.
+        """
         config = state.config
         wanted = config.votes - state.planned
         busy = self._thread is not None and self._thread.is_alive()
         if state.closed or wanted <= 0 or busy or 2 * state.unmet >= config.batch or time.monotonic() < self._next:
             return
-        pending = frozenset(item.task_id for item in state.items if item.kind == "vote" and item.votes < item.quota)
-        need = Need(state.batches + 1, min(config.batch, wanted), pending)
+        need = Need(state.batches + 1, min(config.batch, wanted), _closed(state, people))
         self._thread = Thread(target=self._call, args=(need,), name="campaign-batch", daemon=True)
         self._thread.start()
 
@@ -70,3 +72,15 @@ class Refill:
             self.trouble = f"no fresh batch, tried again in {RETRY:.0f} seconds: {error}"
         except Exception as error:  # whatever goes wrong there must not stop votes, nor be kept from the manager
             self.trouble = f"no fresh batch, tried again in {RETRY:.0f} seconds: {type(error).__name__}: {error}"
+
+
+def _closed(state: State, people: Collection[str]) -> frozenset[str]:
+    """Ids of the pairs that lack votes, or that fewer of these people than a pair takes have not judged or skipped."""
+    known = [state.people[name] for name in people if name in state.people]
+    able = sum(1 << person.number for person in known if person.standing != "stopped")
+    fresh, least = len(people) - len(known), state.config.votes_per_pair
+    return frozenset(
+        item.task_id
+        for item in state.items
+        if item.kind == "vote" and (item.votes < item.quota or fresh + (able & ~item.seen).bit_count() < least)
+    )

@@ -19,6 +19,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -53,6 +54,8 @@ class Platform:
     """What of the export is not kept."""
     recognises: Callable[[Head], bool]
     read: Reader
+    read_at: Callable[[VoteFile, datetime], Iterator[Chunk]] | None = None
+    """In place of ``read``, where it depends on the time (naive UTC) what is read."""
     joins: Callable[[VoteFile], Participants] | None = None
     """Reads what it says of people, where it holds no votes."""
     people: bool = True

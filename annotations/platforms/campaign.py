@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,8 +29,8 @@ def _recognises(head: Head) -> bool:
 
 
 def read_log(file: VoteFile, now: datetime) -> Iterator[Chunk]:
-    """The votes that stand at the time ``now``, with its zone."""
-    reading = Reading(now.timestamp())
+    """The votes that stand at the time ``now``, naive UTC."""
+    reading = Reading(now.replace(tzinfo=UTC).timestamp())
     broken: list[Broken] = []
     rows: list[Standing] = []
     for vote in reading.votes(_events(file, broken)):
@@ -37,8 +38,9 @@ def read_log(file: VoteFile, now: datetime) -> Iterator[Chunk]:
         if len(rows) == ROWS:
             yield _chunk(rows, reading, broken)
             rows, broken[:] = [], []
-    if rows or broken:
-        yield _chunk(rows, reading, broken)
+    beside = {"votes that were taken back": reading.undone, "votes that may still be taken back": reading.pending}
+    skipped = {what: count for what, count in beside.items() if count}
+    yield replace(_chunk(rows, reading, broken), skipped=skipped)
 
 
 def _events(file: VoteFile, broken: list[Broken]) -> Iterator[tuple[int, Event]]:
@@ -82,7 +84,7 @@ def _row(event: Event, campaign: str) -> Row:
 
 
 def _read(file: VoteFile) -> Iterator[Chunk]:
-    return read_log(file, datetime.now(UTC))
+    return read_log(file, datetime.now(UTC).replace(tzinfo=None))
 
 
 PLATFORM = Platform(
@@ -93,5 +95,6 @@ PLATFORM = Platform(
     dropped="votes that were taken back; skips, leases and what else happened",
     recognises=_recognises,
     read=_read,
+    read_at=read_log,
     people=False,
 )

@@ -6,6 +6,7 @@ from annotations.files import VoteFile
 from annotations.platforms import (
     arena,
     argilla,
+    campaign,
     genai_bench,
     k_wise,
     label_studio,
@@ -23,6 +24,7 @@ from schemas.errors import UsageError
 PLATFORMS: tuple[Platform, ...] = tuple(
     module.PLATFORM
     for module in (
+        campaign,
         label_studio,
         argilla,
         prodigy,
