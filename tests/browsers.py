@@ -87,7 +87,7 @@ class Screen:
         """What axe finds serious or critical."""
         from axe_playwright_python.sync_playwright import Axe
 
-        violations = Axe().run(self.page).response["violations"]
+        violations = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
         return [
             f"{one['id']} ({one['impact']}): {node['html'][:150]} {node.get('failureSummary', '')}"
             for one in violations

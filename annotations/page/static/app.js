@@ -206,7 +206,10 @@ function vote(outcome) {
 
 /* The server's word on a vote, an undo or a skip. */
 async function answered({ status, ok, answer }) {
-  if (ok) return show(answer);
+  if (ok) {
+    byId("notice").hidden = true;
+    return show(answer);
+  }
   if (status === 0) return complain("No connection: try again in a moment.");
   if (status === 401) return complain("Your link is not valid any more. Open the link that you were sent.");
   complain(answer.message || "That did not work.");
@@ -215,8 +218,8 @@ async function answered({ status, ok, answer }) {
 }
 
 function complain(text) {
-  byId("warning").hidden = false;
-  byId("warning").textContent = text;
+  byId("notice").hidden = false;
+  byId("notice").textContent = text;
 }
 
 async function undo() {
@@ -281,6 +284,7 @@ function remind(minutes) {
 async function look() {
   const result = await ask("/api/desk");
   if (result.ok) {
+    byId("notice").hidden = true;
     if (desk === null) begin(result.answer);
     else show(result.answer);
   } else if (desk === null) {
