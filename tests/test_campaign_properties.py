@@ -31,14 +31,25 @@ def same(one: State, other: State) -> bool:
 
     def told(state: State, named: dict[int, str]) -> list[object]:
         seen = [{named[bit] for bit in named if item.seen >> bit & 1} for item in state.items]
-        counts = [(item.quota, item.votes, item.held, item.lean, item.wins) for item in state.items]
+        counts = [(item.quota, item.votes, item.held, item.lean) for item in state.items]
         people = {
             p.name: (p.votes, p.skips, p.undone, p.gold, p.gold_right, p.decided, p.left, p.leases, p.past, p.last,
                      p.items, p.outcomes, p.seconds, p.standing, p.reasons, p.asked)
             for p in state.people.values() if p.last_at
         }  # fmt: skip
         groups = {group: sorted(pairs) for group, pairs in state.open.items()}
-        return [seen, counts, people, groups, state.votes, state.held, state.unmet, +state.outcomes, state.skips]
+        return [
+            seen,
+            counts,
+            people,
+            groups,
+            state.wins,
+            state.votes,
+            state.held,
+            state.unmet,
+            +state.outcomes,
+            state.skips,
+        ]
 
     return told(one, names[0]) == told(other, names[1])
 

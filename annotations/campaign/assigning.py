@@ -54,12 +54,14 @@ def due(state: State, person: Person, kind: Kind, ahead: int) -> int:
         return 0
     until = sum(person.asked.values()) + ahead
     early = state.config.bars.least if kind == "gold" else 0
-    count, begin = 0, 0.0
+    count, begin = person.due.get(kind, (0, 0.0))
+    if begin > until:
+        count, begin = 0, 0.0
     while begin < until:
         length = max(2.0, 0.5 / share) if count < early else 1 / share
         if int(begin) + draw(state.config.seed, person.name, kind, count) % int(length) >= until:
             break
-        count, begin = count + 1, begin + length
+        count, begin = person.due[kind] = count + 1, begin + length
     if kind == "gold" and person.standing == "warned":
         count += (person.votes - person.warned_at[0] + ahead) // max(2, round(0.5 / share))
     return count

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import RLock, Thread
+from threading import Lock, RLock
 from typing import Any
 
 from schemas.errors import CurateError
@@ -81,10 +79,11 @@ def _event(line: bytes) -> Event | None:
 
 
 class LogWriter:
-    """Appends lines to a log from one thread of its own: whatever waits by then goes to the disk with one flush.
+    """Appends lines to a log: whoever waits first writes what all have submitted by then, with one flush of the disk.
 
-    lock: held by whoever submits, so that lines stand in the order in which they were thought of. on_failure: called
-    with that lock held where lines could not be written: none of them is there, nor any that was submitted after.
+    lock: held by whoever submits, and never while waiting, so that lines stand in the order in which they were thought
+    of. on_failure: called with that lock held where lines could not be written: none of them is there, nor any that
+    was submitted after.
     """
 
     def __init__(self, path: Path, lock: RLock, on_failure: Callable[[OSError], None]) -> None:
@@ -92,20 +91,51 @@ class LogWriter:
         self.full = False
         """Lines could not be written, and nobody has found room since."""
         self._lock, self._on_failure = lock, on_failure
+        self._writing = Lock()
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._good = os.fstat(self._file).st_size
-        self._queue: SimpleQueue[tuple[bytes, Future[None]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name="campaign-log", daemon=True)
-        self._thread.start()
+        self._waiting: list[bytes] = []
+        self._submitted = self._settled = 0
+        """How many submissions there were, and of how many it is known whether the disk holds them."""
+        self._failed: list[tuple[int, int, OSError]] = []
+        """(after, to, why) of submissions that were lost."""
 
-    def submit(self, lines: bytes) -> Future[None]:
-        """Have the lines written after all that was submitted before. The future is done when the disk holds them.
+    def submit(self, lines: bytes) -> int:
+        """Have the lines written after all that was submitted before; what to ``wait`` for.
 
-        Without lines it says when the disk holds what was submitted before. It fails with OSError.
+        Without lines: what to wait for until the disk holds what was submitted before.
         """
-        done: Future[None] = Future()
-        self._queue.put((lines, done))
-        return done
+        if lines:
+            self._waiting.append(lines)
+            self._submitted += 1
+        return self._submitted
+
+    def wait(self, submission: int) -> None:
+        """Return once the disk holds it, and all before it. Raises OSError where it is lost."""
+        if submission > self._settled:
+            with self._writing:
+                if submission > self._settled:
+                    self._settle()
+        for after, to, error in self._failed:
+            if after < submission <= to:
+                raise error
+
+    def _settle(self) -> None:
+        with self._lock:
+            lines, upto = b"".join(self._waiting), self._submitted
+            self._waiting = []
+        try:
+            self._write(lines)
+        except OSError as error:
+            with self._lock:
+                self.full = True
+                with suppress(OSError):
+                    os.ftruncate(self._file, self._good)
+                    os.fsync(self._file)
+                upto, self._waiting = self._submitted, []
+                self._failed.append((self._settled, upto, error))
+                self._on_failure(error)
+        self._settled = upto
 
     def has_room(self) -> bool:
         """Try whether the disk takes something again; whether it does."""
@@ -125,36 +155,12 @@ class LogWriter:
 
     def close(self) -> None:
         """Write what is waiting, and end."""
-        self._queue.put(None)
-        self._thread.join()
-        os.close(self._file)
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            waiting = [first, *self._drained()]
-            last = waiting[-1] is None
-            parts = [part for part in waiting if part is not None]
-            try:
-                self._write(b"".join(lines for lines, _ in parts))
-            except OSError as error:
-                self._fail(error, [done for _, done in parts])
-            else:
-                for _, done in parts:
-                    done.set_result(None)
-            if last:
-                return
-
-    def _drained(self) -> Iterator[tuple[bytes, Future[None]] | None]:
-        with suppress(Empty):
-            while True:
-                part = self._queue.get_nowait()
-                yield part
-                if part is None:
-                    return
+        with suppress(OSError):
+            self.wait(self._submitted)
+        with self._writing:
+            os.close(self._file)
 
     def _write(self, lines: bytes) -> None:
-        if not lines:
-            return
         if os.fstat(self._file).st_size != self._good:  # a failure that could not be cleared away when it happened
             os.ftruncate(self._file, self._good)
         left = memoryview(lines)
@@ -162,17 +168,3 @@ class LogWriter:
             left = left[os.write(self._file, left) :]
         os.fsync(self._file)
         self._good += len(lines)
-
-    def _fail(self, error: OSError, waiting: list[Future[None]]) -> None:
-        with self._lock:
-            self.full = True
-            with suppress(OSError):
-                os.ftruncate(self._file, self._good)
-                os.fsync(self._file)
-            parts = list(self._drained())
-            if parts and parts[-1] is None:
-                self._queue.put(None)
-            waiting += [part[1] for part in parts if part is not None]
-            self._on_failure(error)
-        for done in waiting:
-            done.set_exception(error)

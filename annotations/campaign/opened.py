@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import RLock
@@ -57,6 +56,7 @@ class OpenCampaign:
         torn = cut_torn(folder / LOG)
         self._state = replay(folder)
         self._desks = Desks(self.config)
+        self._people_path, self._closing_path = str(folder / PEOPLE), str(folder / CLOSING)
         self._people_seen: tuple[int, int, int] | None = None
         self._guests: tuple[Guest, ...] = ()
         self._revoked: tuple[Guest, ...] = ()
@@ -81,7 +81,7 @@ class OpenCampaign:
             self._look_for_closing()
             done = self._flush()
         try:
-            done.result()
+            self._log.wait(done)
         except OSError as error:
             self._log.close()
             raise CurateError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
@@ -124,9 +124,11 @@ class OpenCampaign:
             person = self._state.person(annotator)
             self._hand_out(person, now)
             desk = self._desks.desk(self._state, person, now, goal=self._goal())
+            if self._refill is not None:
+                self._refill.look(self._state, self._voters())
             done = self._flush()
         try:
-            done.result()
+            self._log.wait(done)
         except OSError:
             return desk.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
         return desk
@@ -153,7 +155,8 @@ class OpenCampaign:
                 trouble.append("the disk is full: votes are refused until there is room")
             found = status_of(self._state, self.folder, self._guests, now, trouble)
             done = self._flush()
-        done.exception()  # what is told of a lost event is told by the next status
+        with suppress(OSError):  # what is told of a lost event is told by the next status
+            self._log.wait(done)
         return found
 
     def media(self, name: str) -> Path | None:
@@ -167,7 +170,7 @@ class OpenCampaign:
             if not self._state.closed:
                 self._note("close")
             done = self._flush()
-        done.result()
+        self._log.wait(done)
 
     # What happens with it, the lock being held
 
@@ -188,7 +191,7 @@ class OpenCampaign:
                 self._refill.look(self._state, self._voters())
             done = self._flush()
         try:
-            done.result()
+            self._log.wait(done)
         except OSError:
             return Refusal(code="disk-full", message=FULL)
         return refusal or desk
@@ -196,7 +199,7 @@ class OpenCampaign:
     def _vote(self, person: Person, ballot: Ballot) -> Refusal | None:
         state = self._state
         past = person.past.get(ballot.question_id)
-        if any(known.vote == ballot.vote_id for known in person.past.values()):
+        if ballot.vote_id in person.sent:
             return None  # it is there: a page that heard no answer sends it again
         if past is not None and past.vote is not None:
             return Refusal(code="unknown", message="This question was answered already. Reload the page to go on.")
@@ -339,7 +342,7 @@ class OpenCampaign:
         return now
 
     def _look_for_closing(self) -> None:
-        if not self._state.closed and (self.folder / CLOSING).exists():
+        if not self._state.closed and os.path.exists(self._closing_path):  # noqa: PTH110 (at every request)
             self._note("close")
 
     def _goal(self) -> int:
@@ -361,8 +364,8 @@ class OpenCampaign:
         self._state.apply(noted)
         self._lines.append(encode(noted))
 
-    def _flush(self) -> Future[None]:
-        """Send to the log what was noted. The future is done when the disk holds it, and all that came before."""
+    def _flush(self) -> int:
+        """Send to the log what was noted; what to wait for until the disk holds it, and all that came before."""
         lines = b"".join(self._lines)
         self._lines.clear()
         return self._log.submit(lines)
@@ -382,7 +385,7 @@ class OpenCampaign:
     def _read_people(self) -> None:
         """Look whether someone was invited or revoked."""
         try:
-            state = os.stat(self.folder / PEOPLE)  # noqa: PTH116 (at every request)
+            state = os.stat(self._people_path)  # noqa: PTH116 (at every request)
         except FileNotFoundError:
             return
         seen = (state.st_mtime_ns, state.st_size, state.st_ino)
@@ -412,7 +415,7 @@ class OpenCampaign:
             self._new_batches()
             taken = self._state.batches > before
             done = self._flush()
-        done.result()
+        self._log.wait(done)
         return taken
 
 

@@ -1,6 +1,6 @@
 """Where a campaign stands: a replay of its log, with room for each pair and each person, none for each vote.
 
-(Each vote leaves 13 bytes: pair, outcome, seconds; they make the figures of quality.)
+(Each vote leaves 13 bytes, its pair, outcome and seconds; they make the figures of quality.)
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ class Item:
     """Bit n: person n voted on it, or skipped it."""
     lean: int = 0
     """How much more often the first stands left than the second, over votes and what is held."""
-    wins: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
-    """Votes for the first, for the second, tie, both bad."""
 
     @property
     def room(self) -> int:
@@ -120,11 +118,17 @@ class Person:
     last_at: str | None = None
     leases: list[Lease] = field(default_factory=list)
     past: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+    sent: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Ids of their last votes, taken back or not."""
+    fast: int = 0
+    """Votes in less time than the bar."""
+    due: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How far the schedule of known answers was worked out: see annotations.campaign.assigning."""
     items: array[int] = field(default_factory=lambda: array("i"))
     """Of each vote, in order."""
     outcomes: array[int] = field(default_factory=lambda: array("b"))
     """Of each vote: 0 the first, 1 the second, 2 tie, 3 both bad."""
-    seconds: array[float] = field(default_factory=lambda: array("f"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
     """Of each vote."""
 
 
@@ -139,6 +143,10 @@ class State:
         self.torn = 0
         """Bytes that were cut off half-written lines, over all starts."""
         self.items: list[Item] = []
+        self.wins = array("i")
+        """Four numbers an item: votes for the first, for the second, tie, both bad."""
+        self.is_vote = bytearray()
+        """One byte an item: 1 for a pair, 0 for a question whose answer is known."""
         self.by_task: dict[str, int] = {}
         self.people: dict[str, Person] = {}
         self.controls: dict[Kind, list[int]] = {"gold": [], "attention": []}
@@ -188,6 +196,8 @@ class State:
                 place=place,
             )
         )
+        self.wins.extend((0, 0, 0, 0))
+        self.is_vote.append(task.kind == "vote")
         if task.kind != "vote":
             self.controls[task.kind].append(number)
         return number
@@ -257,6 +267,10 @@ class State:
         person.items.append(item.number)
         person.outcomes.append(code)
         person.seconds.append(event["seconds"])
+        person.fast += event["seconds"] < self.config.bars.seconds
+        person.sent[event["vote"]] = None
+        if len(person.sent) > REMEMBERED:
+            person.sent.popitem(last=False)
         item.seen |= 1 << person.number
         self._tally(person, person.last, code, outcome, 1)
         self._remember(person, event["question"], Past(item.number, first_left, event["vote"]))
@@ -269,7 +283,7 @@ class State:
         item = self.items[last.item]
         person.items.pop()
         code = person.outcomes.pop()
-        person.seconds.pop()
+        person.fast -= person.seconds.pop() < self.config.bars.seconds
         item.seen &= ~(1 << person.number)
         outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
         self._count(item, lean=-1 if last.first_left else 1)
@@ -288,7 +302,7 @@ class State:
         if vote.left is not None:
             person.decided += by
             person.left += by * vote.left
-        item.wins[code] += by
+        self.wins[4 * item.number + code] += by
         if item.kind != "vote":
             return
         self._count(item, votes=by)

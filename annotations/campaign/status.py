@@ -22,7 +22,7 @@ def status_of(
     config = state.config
     guests = [guest for guest in people if guest.role == "annotator"]
     rows = tuple(_annotator(state, guest, now) for guest in guests)
-    seconds = np.frombuffer(b"".join(person.seconds.tobytes() for person in state.people.values()), np.float32)
+    seconds = np.frombuffer(b"".join(person.seconds.tobytes() for person in state.people.values()), np.float64)
     gold = sum(person.gold for person in state.people.values())
     pairs = [item for item in state.items if item.kind == "vote"]
     return CampaignStatus(

@@ -1,0 +1,222 @@
+"""A campaign under 200 annotators without think times, without HTTP: votes a second, delays, memory, quotas, kills.
+
+    python -m benchmarks.annotate [--votes 100000] [--annotators 200] [--kills 50] [--folder DIR]
+
+Each annotator is a thread of one process that answers whatever it is asked at once; each answer is confirmed only when
+the disk holds it. Then, in a process that is killed with SIGKILL again and again, every confirmed vote is looked for in
+the log. benchmarks.annotate_http does the same over the page. DIR is where the log is written: the disk counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Lock, Thread
+
+import numpy as np
+
+from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, appear, batch_path, write_lines
+from annotations.campaign.log import read_events
+from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.people import read_people, with_invited, write_people
+from annotations.campaign.replay import replay
+from annotations.campaign.state import State
+from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Refusal, Task
+
+QUOTA = 40
+"""Votes on a pair."""
+KNOWN = 400
+FINISHED = Event()
+"""Every quota is met."""
+WORDS = "the person in front turns to the door and then waits until the light changes "
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--votes", type=int, default=100_000)
+    parser.add_argument("--annotators", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(Path(options.child[0]), options.child[1:])
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as home:
+        load(Path(home) / "load", options.votes, options.annotators)
+        if options.kills:
+            sweep(Path(home) / "kills", options.kills)
+
+
+def load(folder: Path, votes: int, annotators: int) -> None:
+    """All annotators at once until every quota is met."""
+    people = make(folder, votes // QUOTA, annotators)
+    print(f"{annotators} annotators, {votes // QUOTA:,} pairs × {QUOTA} votes, {KNOWN} known answers")
+    delays: list[list[float]] = [[] for _ in people]
+    at: list[tuple[int, float]] = []
+    done = [0] * len(people)
+    with OpenCampaign.open(folder) as campaign:
+        before = memory()
+        threads = [Thread(target=annotate, args=(campaign, name, delays[i], done, i)) for i, name in enumerate(people)]
+        begin = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        while (told := campaign.status()).votes < told.wanted:
+            at.append((sum(done), memory()))
+            time.sleep(1.0)
+        took = time.perf_counter() - begin
+        at.append((sum(done), memory()))
+        FINISHED.set()
+        for thread in threads:
+            thread.join()
+        own = sum(len(part) for part in delays) * 8 / 2**20  # what this script itself keeps
+    every = np.concatenate([np.array(part) for part in delays]) * 1000
+    answers = len(every)
+    print(f"{answers:,} answers confirmed in {took:.1f} s: {answers / took:,.0f} a second")
+    print(f"delay of one: p50 {np.percentile(every, 50):.1f} ms, p99 {np.percentile(every, 99):.1f} ms")
+    flushes = (folder / LOG).stat().st_size / 2**20
+    print(f"log: {flushes:.1f} MiB")
+    for share in (0.1, 0.5, 1.0):
+        count, used = next(pair for pair in at if pair[0] >= share * at[-1][0])
+        print(
+            f"memory after {count:,} answers: {used:.0f} MiB (at the start {before:.0f}; this script's own {own:.0f})"
+        )
+    begin = time.perf_counter()
+    state = replay(folder)
+    print(f"replay of {state.seq:,} events: {time.perf_counter() - begin:.1f} s")
+    pairs = [item for item in state.items if item.kind == "vote"]
+    over = sum(item.votes > item.quota for item in pairs)
+    unmet = sum(item.votes < item.quota for item in pairs)
+    print(f"pairs with more votes than asked: {over}; with fewer: {unmet}; votes {told.votes:,} of {told.wanted:,}")
+    twice = sum(len(set(person.items)) != len(person.items) for person in state.people.values())
+    print(f"annotators who got a pair twice: {twice}")
+    print(f"known answers: {share_of(state):.3f} of questions (asked for: 0.12, more at first)")
+
+
+def share_of(state: State) -> float:
+    """Share of answers on questions whose answer is known."""
+    kinds = np.array([item.kind != "vote" for item in state.items])
+    given = np.concatenate([np.frombuffer(person.items, np.int32) for person in state.people.values()])
+    return float(kinds[given].mean())
+
+
+def annotate(campaign: OpenCampaign, name: str, delays: list[float], done: list[int], me: int) -> None:
+    """Answers at once whatever is asked."""
+    rng = random.Random(name)
+    desk: Desk | Refusal = campaign.desk(name)
+    while isinstance(desk, Desk):
+        if desk.sheet is None:
+            if FINISHED.wait(0.2):  # others hold what is left
+                return
+            desk = campaign.desk(name)
+            continue
+        question = desk.sheet.questions[0]
+        ballot = Ballot(
+            question_id=question.question_id,
+            vote_id=f"v-{question.question_id}",
+            outcome=rng.choice(("left", "right", "tie")),
+            seconds=8.0,
+            watched=1.0,
+        )
+        begin = time.perf_counter()
+        desk = campaign.vote(name, ballot)
+        delays.append(time.perf_counter() - begin)
+        done[me] += 1
+    raise RuntimeError(desk)
+
+
+def sweep(folder: Path, kills: int) -> None:
+    """Kill a process that takes votes, again and again, and look for every vote that it had confirmed."""
+    people = make(folder, 4000, 20)
+    rng = random.Random(0)
+    confirmed: list[str] = []
+    for _ in range(kills):
+        arguments = [sys.executable, "-m", "benchmarks.annotate", "--child", str(folder), *people]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        confirmed.append(process.stdout.readline().strip())
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        confirmed += [line.strip() for line in process.stdout if line.endswith("\n")]
+        process.wait()
+    stored = [event["question"] for event in read_events(folder / LOG) if event["event"] == "vote"]
+    state = replay(folder)
+    lost = len(set(confirmed) - set(stored))
+    twice = len(stored) - len(set(stored))
+    print(f"{kills} kills: {len(confirmed):,} votes confirmed, {lost} of them lost, {twice} stored twice")
+    torn = sum(event.get("torn", 0) > 0 for event in read_events(folder / LOG))
+    over = sum(item.votes + item.held > item.quota for item in state.items if item.kind == "vote")
+    print(f"half-written lines cut off: {torn}; pairs beyond their quota: {over}")
+
+
+def child(folder: Path, people: list[str]) -> None:
+    """Vote until killed, and print what was confirmed."""
+    lock = Lock()
+
+    def work(name: str) -> None:
+        desk: Desk | Refusal = campaign.desk(name)
+        while isinstance(desk, Desk) and desk.sheet is not None:
+            question = desk.sheet.questions[0].question_id
+            ballot = Ballot(question_id=question, vote_id=f"v-{question}", outcome="tie", seconds=8.0, watched=1.0)
+            desk = campaign.vote(name, ballot)
+            if isinstance(desk, Desk):
+                with lock:
+                    print(question, flush=True)
+
+    with OpenCampaign.open(folder) as campaign:
+        threads = [Thread(target=work, args=(name,)) for name in people]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def make(folder: Path, pairs: int, annotators: int) -> list[str]:
+    """A campaign without bars, and its annotators."""
+    bars = {"gold_accuracy": 0, "seconds": 0, "side_bias": 1}
+    config = CampaignConfig.model_validate({"name": "bench", "votes": pairs * QUOTA, "bars": bars})
+    for below in (folder, folder / TASKS, folder / MEDIA):
+        below.mkdir(parents=True, exist_ok=True)
+    write_lines(batch_path(folder, 1), [task(n, n % (pairs // 8 or 1)) for n in range(pairs)])
+    known = [task(pairs + n, n, kind="attention" if n % 5 == 0 else "gold", answer="first") for n in range(KNOWN)]
+    write_lines(folder / GOLD, known)
+    made = CampaignFile(campaign_id="bench000", config=config, store="none.duckdb")
+    appear(folder / CAMPAIGN, made.model_dump_json().encode())
+    names = [f"a{n:03}" for n in range(annotators)]
+    people, _ = with_invited(read_people(folder), names, "annotator", datetime.now(UTC))
+    write_people(folder, people)
+    return names
+
+
+def task(number: int, video: int, **more: object) -> Task:
+    fields = {
+        "task_id": f"t{number:06}",
+        "prompt_id": f"p{number // 4:05}",
+        "question": f"What happens in {number}?",
+        "video": f"v{video:05}.mp4",
+        "video_seconds": 20.0,
+        "first": f"r{number:06}a",
+        "second": f"r{number:06}b",
+        "first_text": WORDS * 6,
+        "second_text": WORDS * 4,
+        "quota": QUOTA,
+    }
+    return Task.model_validate(fields | more)
+
+
+def memory() -> float:
+    """MiB that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()
