@@ -18,6 +18,8 @@ from tests.video_files import encode
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
+GLANCE = 350
+"""Milliseconds after which a question can be answered."""
 SERIOUS = ("serious", "critical")
 
 
@@ -64,6 +66,11 @@ class Screen:
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
+
+    def vote(self, key: str) -> None:
+        """Press it once the question has been there for a moment."""
+        self.page.wait_for_timeout(GLANCE)
+        self.press(key)
 
     def question(self) -> str:
         return str(self.page.locator("#question").inner_text())

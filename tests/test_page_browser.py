@@ -10,7 +10,7 @@ import pytest
 
 from annotations.campaign.opened import OpenCampaign
 from schemas.campaign import Refusal
-from tests.browsers import Screen, chromium, clip_campaign, logged, needs_chromium
+from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, needs_chromium
 from tests.campaigns import known, make_campaign, pair
 from tests.pages import Instead, page_of
 
@@ -32,7 +32,7 @@ def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp
         screen = Screen(browser, reduced_motion="reduce").enter(here)  # so that it does not play by itself
         fetched: list[str] = []
         screen.page.on("request", lambda request: fetched.append(request.url))
-        screen.press("a")
+        screen.vote("a")
         screen.text("#why-not", "Watch at least 80% of the video, then vote: 0% so far.")
         screen.text("#said", "Watch at least 80%")
         assert not logged(folder)
@@ -42,7 +42,7 @@ def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp
         screen.text("#said", "You can vote now.")
         media = len(fetched)
         for count, key in enumerate(["1", "t", "n"], start=1):
-            screen.press(key)
+            screen.vote(key)
             screen.votes(count)
         screen.text("#rest-title", "You are done")
         assert not [url for url in fetched[media:] if "/media/" in url]  # the video stayed from question to question
@@ -57,8 +57,10 @@ def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
     with page_of(folder) as here:
         screen = Screen(browser, width=360, height=740, touch=True).enter(here)
         screen.page.get_by_role("button", name="I have read this").tap()
+        screen.page.wait_for_timeout(GLANCE)
         screen.page.get_by_role("button", name="B is better").tap()
         screen.votes(1)
+        screen.page.wait_for_timeout(GLANCE)
         screen.page.get_by_role("button", name="Both bad").tap()
         screen.votes(2)
         sizes = screen.page.evaluate(
@@ -77,13 +79,13 @@ def test_a_reload_goes_on_where_it_was(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", min_watched=0.5)) as here:
         screen = Screen(browser).enter(here)
         screen.watch()
-        screen.press("2")
+        screen.vote("2")
         screen.votes(1)
         before = screen.question()
         screen.page.reload()
         screen.text("#question", before)
         screen.text("#watched", "100% watched")
-        screen.press("b")
+        screen.vote("b")
         screen.votes(2)
     assert len(logged(here.folder)) == 2
 
@@ -94,7 +96,7 @@ def test_a_clip_plays_by_itself_after_the_first_touch_and_speed_is_remembered(br
         for _ in range(2):
             screen.press("]")
         first = screen.page.evaluate("() => document.querySelector('video').src")
-        screen.press("a")
+        screen.vote("a")
         screen.votes(1)
         screen.page.wait_for_function("() => document.querySelector('video').played.length > 0")
         playing = screen.page.evaluate(
@@ -110,13 +112,13 @@ def test_the_last_vote_is_taken_back(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         first = screen.question()
-        screen.press("a")
+        screen.vote("a")
         screen.votes(1)
         assert screen.question() != first
         screen.press("u")
         screen.text("#question", first)
         screen.text("#said", "Your last vote was taken back.")
-        screen.press("b")
+        screen.vote("b")
         screen.votes(1)
         assert here.votes() == 1
     assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"]
@@ -145,13 +147,13 @@ def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(bro
         votes = 0
         while not screen.page.locator("#warning").is_visible():
             votes += 1
-            screen.press("a")
+            screen.vote("a")
             screen.votes(votes)
         screen.text("#warning", "known answers met; expected 60%")
         manager.text("#annotators tr", "warned")
         while screen.page.locator("#work").is_visible():
             votes += 1
-            screen.press("a")
+            screen.vote("a")
             screen.page.wait_for_function("() => !/Saving/.test(document.body.innerText)")
         screen.text("#rest-title", "You are asked no more questions")
         screen.text("#rest-text", "known answers met")
@@ -168,14 +170,47 @@ def test_votes_without_a_connection_are_kept_and_sent_again_once(browser: Any, t
     with page_of(folder) as here:
         screen = Screen(browser).enter(here)
         screen.context.set_offline(True)
-        screen.press("a")
-        screen.press("b")
+        screen.vote("a")
+        screen.vote("b")
         screen.text("#state", "2 votes not saved yet, kept here and sent again: no connection.")
         screen.text("#progress-text", "2 of")
         assert here.votes() == 0
         screen.context.set_offline(False)
         screen.votes(2)
     assert [vote["outcome"] for vote in logged(folder)] == ["left", "right"]
+
+
+def test_a_second_press_on_the_same_button_is_no_vote_on_the_next_question(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.wait_for_timeout(GLANCE)
+        screen.page.get_by_role("button", name="A is better").dblclick()
+        screen.votes(1)
+        assert here.votes() == 1
+
+
+def test_two_windows_keep_their_votes_apart(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        one = Screen(browser).enter(here)
+        one.vote("a")
+        one.votes(1)
+        two = one.context.new_page()
+        two.goto(here.url)
+        two.locator("#work:not([hidden])").wait_for()
+        two.wait_for_timeout(GLANCE)
+        one.context.set_offline(True)
+        one.vote("a")
+        one.text("#state", "1 vote not saved yet")
+        two.keyboard.press("a")  # on the same question: the server takes one, and says so of the other
+        two.locator("#state").filter(has_text="1 vote not saved yet").wait_for()
+        one.page.close()
+        two.close()
+        one.context.set_offline(False)
+        one.page = one.context.new_page()
+        one.page.goto(here.url)
+        one.votes(2)
+        assert here.votes() == 2
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "left"]
 
 
 def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) -> None:
@@ -191,7 +226,7 @@ def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) 
                 route.abort()  # the page does not hear of it
 
         screen.page.route("**/api/vote", lose)
-        screen.press("a")
+        screen.vote("a")
         screen.votes(1)
         assert lost == [200]
         assert here.votes() == 1
@@ -203,7 +238,7 @@ def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any,
     with page_of(folder) as here:
         screen = Screen(browser).enter(here)
     port = int(here.url.rpartition(":")[2])
-    screen.press("a")
+    screen.vote("a")
     screen.text("#state", "1 vote not saved yet")
     screen.page.close()
     with page_of(folder, port=port, tokens=here.tokens) as again:
@@ -221,7 +256,7 @@ def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: A
 
     with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
         screen = Screen(browser).enter(here)
-        screen.press("a")
+        screen.vote("a")
         screen.text("#state", "1 vote not saved yet, kept here: The disk is full: tell the manager.")
         screen.votes(1)
         assert here.votes() == 1
@@ -235,9 +270,9 @@ def test_a_vote_that_is_refused_for_good_is_told_and_the_page_goes_on(browser: A
 
     with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
         screen = Screen(browser).enter(here)
-        screen.press("a")
+        screen.vote("a")
         screen.text("#notice", "This question went to someone else meanwhile.")
-        screen.press("b")
+        screen.vote("b")
         screen.votes(1)
         assert not screen.page.locator("#notice").is_visible()
         assert here.votes() == 1
@@ -299,8 +334,8 @@ def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
         screen.text("#keys-said", "Tie: X.")
         screen.press("Escape")
         assert screen.page.locator(".choice kbd[data-action=tie]").inner_text() == "X"
-        screen.press("t")  # no longer
-        screen.press("x")
+        screen.vote("t")  # no longer
+        screen.vote("x")
         screen.votes(1)
         assert screen.page.evaluate(f"() => {focus}.id") == "question"
         screen.press("u")
@@ -312,7 +347,7 @@ def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
         screen.page.reload()
         screen.text("#question", "What happens")
         assert not screen.page.locator("#instructions[open]").count()  # read once
-        screen.press("x")
+        screen.vote("x")
         screen.votes(1)
     assert {vote["outcome"] for vote in logged(here.folder)} == {"tie"}
 
@@ -321,7 +356,7 @@ def test_a_withdrawn_link_is_told_and_the_vote_is_kept(browser: Any, tmp_path: P
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         here.revoke("ann")
-        screen.press("a")
+        screen.vote("a")
         screen.text("#state", "your link is not valid any more")
         assert here.campaign.status().votes == 0
 

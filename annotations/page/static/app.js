@@ -8,6 +8,7 @@ import { Player } from "./player.js";
 import { recall, remember } from "./store.js";
 
 const LOOK_AGAIN = 30_000; // milliseconds, where nothing is left to ask
+const GLANCE = 300; // milliseconds: what comes sooner after a new question is a second press on the last one
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
@@ -16,6 +17,8 @@ let desk = null;
 let current = null; // the question before the annotator
 let lastAsked = ""; // the question that was answered last: shown again first when it is undone
 let mayVote = false;
+let shownAt = 0; // milliseconds: when the question before the annotator came
+let acting = false; // an undo or a skip is on its way: a vote would overtake it
 let player, outbox, clock, breaks, keys;
 
 /* What is said to a screen reader, and seen by nobody. */
@@ -106,6 +109,7 @@ function showQuestion(question, more) {
   if (current?.question_id !== question.question_id) {
     const first = current === null;
     current = question;
+    shownAt = performance.now();
     byId("question").textContent = question.question;
     byId("left").textContent = question.left_text;
     byId("right").textContent = question.right_text;
@@ -182,7 +186,7 @@ function tellState() {
 /* ---- what the annotator does ---- */
 
 function vote(outcome) {
-  if (!current) return;
+  if (!current || acting || performance.now() - shownAt < GLANCE) return;
   if (!mayVote) return say(byId("why-not").textContent);
   const sure = document.querySelector("input[name=confidence]:checked");
   const ballot = {
@@ -222,11 +226,23 @@ function complain(text) {
   byId("notice").textContent = text;
 }
 
+/* An undo or a skip, and what came of it. */
+async function act(path, body) {
+  acting = true;
+  try {
+    const result = await ask(path, body);
+    await answered(result);
+    return result;
+  } finally {
+    acting = false;
+  }
+}
+
 async function undo() {
+  if (acting) return;
   if (!desk.can_undo || outbox.size) return say(outbox.size ? "Your vote is being saved." : "There is nothing to undo.");
   clock.pause();
-  const result = await ask("/api/undo", {});
-  await answered(result);
+  const result = await act("/api/undo", {});
   if (result.ok) say(`Your last vote was taken back. ${current ? current.question : ""}`);
 }
 
@@ -270,8 +286,7 @@ async function sendSkip() {
   const questionId = current?.question_id;
   byId("skipping").close();
   if (!questionId) return;
-  const result = await ask("/api/skip", { question_id: questionId, reason });
-  await answered(result);
+  const result = await act("/api/skip", { question_id: questionId, reason });
   if (result.ok) say(`Skipped. ${current ? current.question : ""}`);
 }
 

@@ -11,7 +11,7 @@ export class TaskClock {
     this.id = "";
     this.total = 0;
     this.since = null;
-    for (const event of ["visibilitychange", "pagehide"]) document.addEventListener(event, () => this.check());
+    document.addEventListener("visibilitychange", () => this.check());
     window.addEventListener("pagehide", () => this.pause());
   }
 

@@ -1,7 +1,9 @@
-/* Votes on their way: kept until the server has answered, sent again under the same id, in order, one at a time. */
+/* Votes on their way: kept until the server has answered, sent again under the same id, in order, one at a time.
+
+   Each is kept under a key of its own, so that two windows of one annotator do not overwrite each other's. */
 
 import { ask } from "./api.js";
-import { recall, remember } from "./store.js";
+import { forget, keysFrom, recall, remember } from "./store.js";
 
 const LONGEST = 15_000; // milliseconds between two tries
 const KEEP = new Set([0, 401, 408, 429, 500, 502, 503, 504, 507]); // the vote may still be taken later
@@ -12,7 +14,11 @@ export class Outbox {
     this.key = key;
     this.answered = answered;
     this.changed = changed;
-    this.ballots = recall(key, []);
+    this.ballots = keysFrom(`${key}:`)
+      .map((one) => recall(one, null))
+      .filter((kept) => kept?.ballot)
+      .sort((a, b) => a.at - b.at)
+      .map((kept) => kept.ballot);
     this.trouble = null; // the last answer that was not final
     this.busy = false;
     this.wait = 1000;
@@ -30,7 +36,7 @@ export class Outbox {
 
   put(ballot) {
     this.ballots.push(ballot);
-    remember(this.key, this.ballots);
+    remember(`${this.key}:${ballot.vote_id}`, { at: Date.now(), ballot });
     this.changed();
     this.send();
   }
@@ -39,6 +45,15 @@ export class Outbox {
     if (this.busy) return;
     this.busy = true;
     clearTimeout(this.timer);
+    try {
+      await this.sendAll();
+    } finally {
+      this.busy = false;
+      this.changed();
+    }
+  }
+
+  async sendAll() {
     while (this.ballots.length) {
       this.changed();
       const result = await ask("/api/vote", this.ballots[0]);
@@ -46,16 +61,13 @@ export class Outbox {
         this.trouble = result;
         this.timer = setTimeout(() => this.send(), this.wait);
         this.wait = Math.min(LONGEST, this.wait * 2);
-        break;
+        return;
       }
       this.trouble = null;
       this.wait = 1000;
-      this.ballots.shift();
-      remember(this.key, this.ballots);
+      forget(`${this.key}:${this.ballots.shift().vote_id}`);
       await this.answered(result);
     }
-    this.busy = false;
-    this.changed();
   }
 }
 

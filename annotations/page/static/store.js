@@ -12,6 +12,26 @@ export function remember(key, value) {
   }
 }
 
+export function forget(key) {
+  fallback.delete(key);
+  try {
+    localStorage.removeItem(key);
+  } catch {
+    // It was not there.
+  }
+}
+
+/** All keys that begin so. */
+export function keysFrom(prefix) {
+  const keys = new Set(fallback.keys());
+  try {
+    for (let i = 0; i < localStorage.length; i++) keys.add(localStorage.key(i));
+  } catch {
+    // Only what this page remembers.
+  }
+  return [...keys].filter((key) => key.startsWith(prefix));
+}
+
 export function recall(key, otherwise) {
   let text = null;
   try {
