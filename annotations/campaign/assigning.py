@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from annotations.campaign.state import Item, Person, State
+from annotations.campaign.records import Item, Person
+from annotations.campaign.state import State
 from schemas.campaign import Kind
 
 

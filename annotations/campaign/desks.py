@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from annotations.campaign.folder import Texts
-from annotations.campaign.state import Lease, Person, State
+from annotations.campaign.records import Lease, Person
+from annotations.campaign.state import State
 from schemas.campaign import CampaignConfig, Desk, Question, Sheet
 
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")

@@ -159,6 +159,7 @@ class LogWriter:
             self.wait(self._submitted)
         with self._writing:
             os.close(self._file)
+            self._file = -1  # who comes too late must not write to what has this number next
 
     def _write(self, lines: bytes) -> None:
         if os.fstat(self._file).st_size != self._good:  # a failure that could not be cleared away when it happened

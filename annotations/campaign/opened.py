@@ -12,23 +12,22 @@ from threading import RLock
 from typing import Any
 
 from annotations.campaign.assigning import draw, first_left, next_sheet
+from annotations.campaign.ballots import shut, take
 from annotations.campaign.desks import Desks
-from annotations.campaign.folder import CLOSING, LOCK, LOG, MEDIA, PEOPLE, batches_on_disk, read_campaign
+from annotations.campaign.folder import CLOSING, LOCK, LOG, MEDIA, batches_on_disk, read_campaign
+from annotations.campaign.guests import Guests
 from annotations.campaign.log import LogWriter, cut_torn, encode
-from annotations.campaign.people import Guest, digest_of, read_people
 from annotations.campaign.quality import verdict
+from annotations.campaign.records import SKIPPED, Item, Person
 from annotations.campaign.refill import More, Refill
 from annotations.campaign.replay import replay, take_batch
 from annotations.campaign.service import Visitor
-from annotations.campaign.state import SKIPPED, Item, Person
 from annotations.campaign.status import status_of
 from annotations.lock import locked
 from schemas.campaign import Ballot, CampaignStatus, Desk, Refusal
 from schemas.errors import CurateError
 
 Clock = Callable[[], datetime]
-PLAYED = 0.005
-"""Share by which a page may round what was played."""
 PROBED = 1.0
 """Seconds between two looks whether a full disk has room again."""
 
@@ -56,16 +55,11 @@ class OpenCampaign:
         torn = cut_torn(folder / LOG)
         self._state = replay(folder)
         self._desks = Desks(self.config)
-        self._people_path, self._closing_path = str(folder / PEOPLE), str(folder / CLOSING)
-        self._people_seen: tuple[int, int, int] | None = None
-        self._guests: tuple[Guest, ...] = ()
-        self._revoked: tuple[Guest, ...] = ()
-        """Those whose questions are to be given to others."""
-        self._by_digest: dict[str, Visitor] = {}
-        self._by_name: dict[str, Guest] = {}
+        self._closing_path = str(folder / CLOSING)
+        self._guests = Guests(folder)
+        self._guests.refresh()
         self._media = frozenset(path.name for path in (folder / MEDIA).glob("*") if path.is_file())
         self._probed = 0.0
-        self._read_people()
         self._log = LogWriter(folder / LOG, self._lock, self._lost)
         self._refill = Refill(more, self._take_batches) if more else None
         with self._lock:
@@ -114,8 +108,8 @@ class OpenCampaign:
 
     def visitor(self, token: str) -> Visitor | None:
         """Whose secret link this is; None where it is nobody's, or revoked."""
-        self._read_people()
-        return self._by_digest.get(digest_of(token))
+        self._guests.refresh()
+        return self._guests.visitor(token)
 
     def desk(self, annotator: str) -> Desk:
         """What they hold; a new sheet where they hold nothing and something is left to ask."""
@@ -125,7 +119,7 @@ class OpenCampaign:
             self._hand_out(person, now)
             desk = self._desks.desk(self._state, person, now, goal=self._goal())
             if self._refill is not None:
-                self._refill.look(self._state, self._voters())
+                self._refill.look(self._state, self._guests.voters())
             done = self._flush()
         try:
             self._log.wait(done)
@@ -147,13 +141,12 @@ class OpenCampaign:
 
     def status(self) -> CampaignStatus:
         """Everything a manager may know, now."""
-        self._read_people()
         with self._lock:
             now = self._begin()
             trouble = [self._refill.trouble] if self._refill and self._refill.trouble else []
             if self._log.full:
                 trouble.append("the disk is full: votes are refused until there is room")
-            found = status_of(self._state, self.folder, self._guests, now, trouble)
+            found = status_of(self._state, self.folder, self._guests.all, now, trouble)
             done = self._flush()
         with suppress(OSError):  # what is told of a lost event is told by the next status
             self._log.wait(done)
@@ -180,7 +173,7 @@ class OpenCampaign:
             now = self._begin()
             if self._log.full and not self._room():
                 return Refusal(code="disk-full", message=FULL)
-            if (guest := self._by_name.get(annotator)) is None or guest.role != "annotator":
+            if not self._guests.is_annotator(annotator):
                 return Refusal(code="unknown", message="You are not one of this campaign's annotators.")
             person = self._state.person(annotator)
             refusal = act(person, now)
@@ -188,7 +181,7 @@ class OpenCampaign:
                 self._hand_out(person, now)
                 desk = self._desks.desk(self._state, person, now, goal=self._goal())
             if self._refill is not None:
-                self._refill.look(self._state, self._voters())
+                self._refill.look(self._state, self._guests.voters())
             done = self._flush()
         try:
             self._log.wait(done)
@@ -197,56 +190,12 @@ class OpenCampaign:
         return refusal or desk
 
     def _vote(self, person: Person, ballot: Ballot) -> Refusal | None:
-        state = self._state
-        past = person.past.get(ballot.question_id)
-        if ballot.vote_id in person.sent:
-            return None  # it is there: a page that heard no answer sends it again
-        if past is not None and past.vote is not None:
-            return Refusal(code="unknown", message="This question was answered already. Reload the page to go on.")
-        if refusal := self._shut(person):
-            return refusal
-        lease = next((lease for lease in person.leases if lease.question == ballot.question_id), None)
-        held = lease or past
-        if held is None:
-            return Refusal(code="unknown", message="This question is not yours. Reload the page to go on.")
-        item, left_first = state.items[held.item], held.first_left
-        again = [lease.question for lease in person.leases if lease.item == held.item]
-        if lease is None and not again and (refusal := _too_late(item, person)):
-            return refusal
-        if item.video_seconds is not None and ballot.watched + PLAYED < self.config.min_watched:
-            return Refusal(
-                code="unwatched",
-                message=f"Watch at least {self.config.min_watched:.0%} of the video before you vote; "
-                f"so far it is {ballot.watched:.0%}.",
-            )
-        left, right = (item.first, item.second) if left_first else (item.second, item.first)
-        extra: dict[str, Any] = {}
-        if lease is None:  # its time was over; maybe they hold the same pair anew
-            self._free(person, again, "answered")
-            extra["late"] = True
-        if ballot.reason:
-            extra["reason"] = ballot.reason
-        if ballot.confidence is not None:
-            extra["confidence"] = ballot.confidence
-        if item.answer is not None:
-            sides = {"first": "left" if left_first else "right", "second": "right" if left_first else "left"}
-            extra["control"] = sides.get(item.answer, item.answer)
-        self._note(
-            "vote",
-            annotator=person.name,
-            question=ballot.question_id,
-            vote=ballot.vote_id,
-            task=item.task_id,
-            kind=item.kind,
-            prompt_id=item.prompt_id,
-            left=left,
-            right=right,
-            outcome=ballot.outcome,
-            seconds=ballot.seconds,
-            watched=ballot.watched,
-            **extra,
-        )
-        found = verdict(state, person)
+        taken = take(self._state, person, ballot)
+        if taken is None or isinstance(taken, Refusal):
+            return taken
+        self._free(person, taken.freed, "answered")
+        self._note("vote", annotator=person.name, **taken.fields)
+        found = verdict(self._state, person)
         if found is not None:
             self._note(found.event, annotator=person.name, reasons=list(found.reasons))
             if found.event == "stop":
@@ -254,7 +203,7 @@ class OpenCampaign:
         return None
 
     def _undo(self, person: Person, now: datetime) -> Refusal | None:
-        if refusal := self._shut(person):
+        if refusal := shut(self._state, person):
             return refusal
         last = person.last
         if last is None or now.timestamp() > last.at + 60 * self.config.undo_minutes:
@@ -271,7 +220,7 @@ class OpenCampaign:
         past = person.past.get(question)
         if past is not None and past.vote == SKIPPED:
             return None
-        if refusal := self._shut(person):
+        if refusal := shut(self._state, person):
             return refusal
         lease = next((lease for lease in person.leases if lease.question == question), None)
         if lease is None:
@@ -280,19 +229,10 @@ class OpenCampaign:
         self._note("skip", annotator=person.name, question=question, task=task, reason=reason[:2_000])
         return None
 
-    def _shut(self, person: Person) -> Refusal | None:
-        """Why nothing is taken from them any more."""
-        if self._state.closed:
-            return Refusal(code="closed", message="This campaign is closed. Thank you for your votes.")
-        if person.standing == "stopped":
-            return Refusal(code="stopped", message=f"You are asked nothing more: {'; '.join(person.reasons)}.")
-        return None
-
     def _hand_out(self, person: Person, now: datetime) -> None:
         """A new sheet, where they hold nothing."""
-        guest = self._by_name.get(person.name)
-        barred = guest is None or guest.revoked is not None or guest.role != "annotator"
-        if person.leases or self._state.closed or person.standing == "stopped" or barred:
+        free = not person.leases and person.standing != "stopped" and self._guests.may_vote(person.name)
+        if not free or self._state.closed:
             return
         if self._log.full and not self._room():
             return
@@ -324,21 +264,20 @@ class OpenCampaign:
 
     def _begin(self) -> datetime:
         """The time, once all that it brings about is noted."""
-        self._read_people()
+        self._guests.refresh()
         now = self._clock()
         if self._log.full and not self._room():
             return now
         self._look_for_closing()
-        for guest in self._revoked:
-            person = self._state.person(guest.name)
-            self._free(person, [lease.question for lease in person.leases], "revoked")
-        self._revoked = ()
-        expiring, over = self._state.expiring, now.timestamp()
-        while expiring and expiring[0][0] <= over:
-            _, name, question = expiring.popleft()
+        for name in self._guests.revoked():
             person = self._state.person(name)
-            if any(lease.question == question for lease in person.leases):
-                self._free(person, [question], "expired")
+            self._free(person, [lease.question for lease in person.leases], "revoked")
+        expiring = self._state.expiring
+        while expiring:
+            question, (until, name) = next(iter(expiring.items()))
+            if until > now.timestamp():
+                break
+            self._free(self._state.person(name), [question], "expired")
         return now
 
     def _look_for_closing(self) -> None:
@@ -348,15 +287,11 @@ class OpenCampaign:
     def _goal(self) -> int:
         if self.config.max_votes:
             return self.config.max_votes
-        people = len(self._voters())
+        people = len(self._guests.voters())
         asked = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
         return round(asked / people + 0.5) if people else 0
 
-    def _voters(self) -> list[str]:
-        """The annotators whose links work."""
-        return [guest.name for guest in self._guests if guest.revoked is None and guest.role == "annotator"]
-
-    # Log, disk, people, batches
+    # Log, disk, batches
 
     def _note(self, event: str, **fields: Any) -> None:
         """Let something happen: to the state now, to the log with the next flush."""
@@ -382,23 +317,6 @@ class OpenCampaign:
         self._probed = time.monotonic()
         return self._log.has_room()
 
-    def _read_people(self) -> None:
-        """Look whether someone was invited or revoked."""
-        try:
-            state = os.stat(self._people_path)  # noqa: PTH116 (at every request)
-        except FileNotFoundError:
-            return
-        seen = (state.st_mtime_ns, state.st_size, state.st_ino)
-        if seen == self._people_seen:
-            return
-        guests = read_people(self.folder)
-        with self._lock:
-            self._guests = guests
-            self._by_name = {guest.name: guest for guest in guests}
-            self._by_digest = {g.token_sha256: Visitor(g.name, g.role) for g in guests if g.revoked is None}
-            self._revoked = tuple(guest for guest in guests if guest.revoked is not None)
-            self._people_seen = seen
-
     def _new_batches(self) -> None:
         for number in range(self._state.batches + 1, batches_on_disk(self.folder) + 1):
             before = self._state.planned
@@ -417,16 +335,6 @@ class OpenCampaign:
             done = self._flush()
         self._log.wait(done)
         return taken
-
-
-def _too_late(item: Item, person: Person) -> Refusal | None:
-    """Why a question whose time was over is taken no more."""
-    seen = item.seen >> person.number & 1
-    if not seen and (item.kind != "vote" or item.room > 0):
-        return None
-    if item.kind == "vote" and item.votes >= item.quota:
-        return Refusal(code="full", message="This question has all its votes by now. Reload the page to go on.")
-    return Refusal(code="expired", message="This question went to someone else meanwhile. Reload the page to go on.")
 
 
 FULL = "Votes cannot be stored right now: the disk is full. Your last answer was not taken; tell the manager."

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from annotations.campaign.state import Person, State
+from annotations.campaign.records import Person
+from annotations.campaign.state import State
 
 CHANCE = 0.01
 """A share of one side is held against someone only where a fair coin would show it less often than this."""

@@ -6,130 +6,19 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from annotations.campaign.folder import Place
 from annotations.campaign.log import Event
-from schemas.campaign import CampaignConfig, Kind, Standing, Task
+from annotations.campaign.records import SKIPPED, Item, Last, Lease, Past, Person
+from schemas.campaign import CampaignConfig, Kind, Task
 
 REMEMBERED = 64
 """Answered or expired questions of one person that are known by their ids: what a page may still send again."""
-SKIPPED = "-"
-"""In place of the id of a vote, which is longer."""
 FIRST, SECOND = 0, 1
 CODES = {"first": FIRST, "second": SECOND, "tie": 2, "both_bad": 3}
-
-
-@dataclass(slots=True)
-class Item:
-    """A pair that is asked, or a question whose answer is known."""
-
-    number: int
-    task_id: str
-    kind: Kind
-    prompt_id: str
-    first: str
-    second: str
-    answer: str | None
-    video: str
-    video_seconds: float | None
-    group: str
-    """What is asked in one viewing: the video, or the prompt where there is none."""
-    place: Place
-    quota: int = 0
-    votes: int = 0
-    held: int = 0
-    """By so many people now."""
-    seen: int = 0
-    """Bit n: person n voted on it, or skipped it."""
-    lean: int = 0
-    """How much more often the first stands left than the second, over votes and what is held."""
-
-    @property
-    def room(self) -> int:
-        """Votes that may still be handed out."""
-        return self.quota - self.votes - self.held
-
-
-class Lease(NamedTuple):
-    """A question that someone holds."""
-
-    question: str
-    sheet: str
-    item: int
-    first_left: bool
-    until: float
-    """Seconds since 1970."""
-
-
-@dataclass(slots=True)
-class Past:
-    """A question that someone held: answered (then it has a vote), or given back when its time was over."""
-
-    item: int
-    first_left: bool
-    vote: str | None
-
-
-class Last(NamedTuple):
-    """Someone's last vote, which they may take back."""
-
-    question: str
-    vote: str
-    item: int
-    first_left: bool
-    at: float
-    watched: float
-    left: int | None
-    """1 for the left side, 0 for the right, None for neither."""
-    right: int | None
-    """1 where it met the known answer, 0 where not, None where none is known."""
-
-
-@dataclass(slots=True)
-class Person:
-    """What one annotator did."""
-
-    number: int
-    name: str
-    standing: Standing = "ok"
-    reasons: tuple[str, ...] = ()
-    warned_at: tuple[int, int] = (0, 0)
-    """Votes, and known answers, at their warning."""
-    votes: int = 0
-    skips: int = 0
-    undone: int = 0
-    gold: int = 0
-    gold_right: int = 0
-    decided: int = 0
-    left: int = 0
-    watched: float = 0.0
-    """Sum over votes."""
-    asked: Counter[str] = field(default_factory=Counter)
-    """Questions that they were given, by kind."""
-    sheets: int = 0
-    group: str = ""
-    """Of the last sheet."""
-    last: Last | None = None
-    last_at: str | None = None
-    leases: list[Lease] = field(default_factory=list)
-    past: OrderedDict[str, Past] = field(default_factory=OrderedDict)
-    sent: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Ids of their last votes, taken back or not."""
-    fast: int = 0
-    """Votes in less time than the bar."""
-    due: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """How far the schedule of known answers was worked out: see annotations.campaign.assigning."""
-    items: array[int] = field(default_factory=lambda: array("i"))
-    """Of each vote, in order."""
-    outcomes: array[int] = field(default_factory=lambda: array("b"))
-    """Of each vote: 0 the first, 1 the second, 2 tie, 3 both bad."""
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    """Of each vote."""
 
 
 class State:
@@ -157,8 +46,8 @@ class State:
         self._spot: dict[str, int] = {}
         self._names: dict[str, str] = {}
         """Prompts and groups, each held once."""
-        self.expiring: deque[tuple[float, str, str]] = deque()
-        """(until, annotator, question) of every lease, in the order of time."""
+        self.expiring: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        """Question -> (until, annotator) of every lease, in the order of time."""
         self.votes = self.planned = self.held = self.skips = self.decided = self.left = 0
         """On pairs, without known answers."""
         self.unmet = 0
@@ -233,7 +122,7 @@ class State:
             first_left = asked["left"] == "first"
             fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, until))
             self._count(item, held=1, lean=1 if first_left else -1)
-            self.expiring.append((until, person.name, asked["question"]))
+            self.expiring[asked["question"]] = until, person.name
             if not again:
                 person.asked[item.kind] += 1
         person.leases = [*fresh, *person.leases] if again else [*person.leases, *fresh]
@@ -356,6 +245,7 @@ class State:
 
     def _released(self, person: Person, question: str) -> Lease | None:
         """Take the question out of their hands; None where they do not hold it."""
+        self.expiring.pop(question, None)
         for spot, lease in enumerate(person.leases):
             if lease.question == question:
                 del person.leases[spot]

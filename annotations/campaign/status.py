@@ -10,7 +10,8 @@ import numpy as np
 
 from annotations.campaign.people import Guest
 from annotations.campaign.quality import figures
-from annotations.campaign.state import Person, State
+from annotations.campaign.records import Person
+from annotations.campaign.state import State
 from schemas.campaign import AnnotatorStatus, CampaignStatus
 from schemas.votes import OUTCOMES
 
