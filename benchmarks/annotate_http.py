@@ -29,7 +29,7 @@ from typing import Any
 from annotations.campaign.folder import CAMPAIGN, LOG, MEDIA, TASKS, appear, batch_path, write_lines
 from annotations.campaign.people import with_invited, write_people
 from annotations.page.sessions import HEADER
-from schemas.campaign import CampaignConfig, CampaignFile, Task
+from schemas.campaign import CampaignConfig, CampaignFile, QualityBars, Task
 
 TEXT = "The person picks up the cup, turns round, and puts it down on the shelf beside the window. " * 3
 
@@ -52,7 +52,13 @@ def make(folder: Path, pairs: int, annotators: int) -> list[str]:
         )
         for number in range(pairs)
     ]
-    config = CampaignConfig(name="bench", votes=pairs, gold_share=0, attention_share=0)
+    config = CampaignConfig(
+        name="bench",
+        votes=pairs,
+        gold_share=0,
+        attention_share=0,
+        bars=QualityBars(side_bias=1.0),  # all vote left
+    )
     file = CampaignFile(campaign_id="00000000", config=config, store="none.duckdb")
     write_lines(batch_path(folder, 1), tasks)
     appear(folder / CAMPAIGN, file.model_dump_json().encode())

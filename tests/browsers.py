@@ -42,7 +42,7 @@ class Screen:
     def __init__(self, browser: Any, *, width: int = 1440, height: int = 900, touch: bool = False, **more: Any) -> None:
         shape = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
         self.context = browser.new_context(**shape, **more)
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         """Errors of scripts, and what the content security policy refused."""
