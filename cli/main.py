@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    annotate,
     annotators,
     campaign,
     denoise,
@@ -55,6 +56,7 @@ COMMANDS = (
     denoise.rankings,
     annotators.annotators,
     plan.plan,
+    annotate.annotate,
     export.export,
     report.report,
     simulate.simulate,

@@ -1,0 +1,164 @@
+/* The manager's page: the campaign's status, asked again every few seconds while the page is in view. */
+
+import { ask } from "./api.js";
+
+const EVERY = 4_000; // milliseconds
+const PACE = 10 * 60_000; // milliseconds: the pace is that of the last ten minutes that this page saw
+const ORDER = { stopped: 0, warned: 1, ok: 2 };
+const NAMES = { left: "Left (A)", right: "Right (B)", tie: "Tie", both_bad: "Both bad" };
+const byId = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat("en");
+const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)}%`);
+const seconds = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} s`);
+
+let seen = []; // [when, votes], oldest first
+let standing = null; // annotator → standing at the last look
+
+const COLUMNS = [
+  ["Annotator", (one) => one.annotator],
+  ["Standing", (one) => (one.revoked ? "revoked" : one.standing)],
+  ["Votes", (one) => whole.format(one.votes), "n"],
+  ["Known answers", (one) => (one.gold ? `${percent(one.gold_right)} of ${one.gold}` : "–"), "n"],
+  ["Agreement", (one) => (one.agreement_on ? `${percent(one.agreement)} of ${one.agreement_on}` : "–"), "n"],
+  ["Seconds", (one) => seconds(one.seconds), "n"],
+  ["Left", (one) => percent(one.left), "n"],
+  ["Watched", (one) => percent(one.watched), "n"],
+  ["Skips", (one) => whole.format(one.skips), "n"],
+  ["Undone", (one) => whole.format(one.undone), "n"],
+  ["Open", (one) => whole.format(one.open), "n"],
+  ["Last seen", (one) => ago(one.last)],
+];
+
+function ago(when) {
+  if (!when) return "never";
+  const minutes = Math.max(0, (Date.now() - Date.parse(when)) / 60_000);
+  if (minutes < 1) return "just now";
+  if (minutes < 90) return `${Math.round(minutes)} min ago`;
+  if (minutes < 48 * 60) return `${Math.round(minutes / 60)} h ago`;
+  return `${Math.round(minutes / 1440)} days ago`;
+}
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+/* Votes an hour over what this page has seen of the last ten minutes; null before it has seen half a minute. */
+function pace(votes) {
+  const now = Date.now();
+  seen = [...seen.filter(([when]) => now - when < PACE), [now, votes]];
+  const [when, then] = seen[0];
+  return now - when < 30_000 ? null : ((votes - then) / (now - when)) * 3_600_000;
+}
+
+function show(status) {
+  document.title = `${status.campaign}: ${whole.format(status.votes)} of ${whole.format(status.wanted)}`;
+  byId("title").textContent = status.campaign;
+  byId("progress").max = Math.max(1, status.wanted);
+  byId("progress").value = Math.min(status.votes, status.wanted);
+  const share = status.wanted ? Math.floor((100 * status.votes) / status.wanted) : 0;
+  const closed = status.closed ? ". Closed" : "";
+  byId("progress-text").textContent = `${whole.format(status.votes)} of ${whole.format(status.wanted)} votes (${share}%)${closed}`;
+  const hourly = pace(status.votes);
+  const left = Math.max(0, status.wanted - status.votes);
+  const active = status.annotators.filter((one) => one.last && Date.now() - Date.parse(one.last) < PACE).length;
+  const figures = [
+    ["votes an hour", hourly === null ? "–" : whole.format(Math.round(hourly))],
+    ["hours to go at this pace", hourly ? (left / hourly).toFixed(1) : "–"],
+    ["active in the last 10 min", `${active} of ${status.annotators.length}`],
+    ["median time on a question", seconds(status.median_seconds)],
+    ["known answers right", percent(status.gold_right)],
+    ["for the left side", percent(status.left)],
+    ["pairs handed out now", whole.format(status.open)],
+    ["votes planned so far", whole.format(status.planned)],
+    ["pairs", whole.format(status.pairs)],
+    ["prompts", whole.format(status.prompts)],
+    ["batches", whole.format(status.batches)],
+    ["skips", whole.format(status.skips)],
+  ];
+  byId("figures").replaceChildren(
+    ...figures.map(([name, value]) => {
+      const box = document.createElement("div");
+      box.append(element("dt", name), element("dd", value));
+      return box;
+    }),
+  );
+  byId("warnings").hidden = status.warnings.length === 0;
+  byId("warnings").replaceChildren(...status.warnings.map((text) => element("li", text)));
+  showOutcomes(status.outcomes);
+  showPeople(status.annotators);
+}
+
+function showOutcomes(outcomes) {
+  const total = Object.values(outcomes).reduce((sum, votes) => sum + votes, 0);
+  const rows = Object.keys(NAMES).map((outcome) => {
+    const votes = outcomes[outcome] ?? 0;
+    const row = document.createElement("tr");
+    const name = element("th", NAMES[outcome]);
+    name.scope = "row";
+    const bar = document.createElement("td");
+    const meter = document.createElement("progress");
+    meter.max = Math.max(1, total);
+    meter.value = votes;
+    meter.setAttribute("aria-hidden", "true"); // the numbers beside it say the same
+    bar.append(meter);
+    const part = total ? percent(votes / total) : "–";
+    row.append(name, element("td", whole.format(votes), "n"), element("td", part, "n"), bar);
+    return row;
+  });
+  byId("outcomes").replaceChildren(...rows);
+}
+
+function showPeople(annotators) {
+  const sorted = annotators.slice().sort((a, b) => ORDER[a.standing] - ORDER[b.standing] || b.votes - a.votes);
+  byId("nobody").hidden = sorted.length > 0;
+  byId("annotators").replaceChildren(
+    ...sorted.map((one) => {
+      const row = document.createElement("tr");
+      COLUMNS.forEach(([, value, className], index) => {
+        const cell = element(index ? "td" : "th", value(one), className);
+        if (!index) cell.scope = "row";
+        if (index === 1) {
+          const chip = element("span", cell.textContent, `chip ${one.revoked ? "revoked" : one.standing}`);
+          cell.replaceChildren(chip);
+          if (one.reasons.length) cell.append(element("span", one.reasons.join("; "), "faint why"));
+        }
+        row.append(cell);
+      });
+      return row;
+    }),
+  );
+  const now = new Map(sorted.map((one) => [one.annotator, one.standing]));
+  const worse = standing ? [...now].filter(([name, is]) => is !== "ok" && standing.get(name) !== is) : [];
+  if (worse.length) byId("said").textContent = worse.map(([name, is]) => `${name} is ${is}.`).join(" ");
+  standing = now;
+}
+
+async function look() {
+  if (document.visibilityState !== "visible") return;
+  const { ok, status, answer } = await ask("/api/status");
+  if (ok) {
+    show(answer);
+    byId("fresh").textContent = "Live";
+  } else {
+    const why = status === 0 ? "no connection" : answer.message;
+    byId("fresh").textContent = `Not up to date: ${why}`;
+  }
+}
+
+byId("columns").replaceChildren(
+  ...COLUMNS.map(([name, , className]) => {
+    const cell = element("th", name, className);
+    cell.scope = "col";
+    return cell;
+  }),
+);
+byId("leave").addEventListener("click", async () => {
+  await ask("/api/leave", {});
+  window.location.assign("/");
+});
+document.addEventListener("visibilitychange", look);
+setInterval(look, EVERY);
+look();

@@ -1,0 +1,118 @@
+"""Debian's Chromium, driven by Playwright: contexts as a desktop or a phone has them, and what they complained of."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from tests.campaigns import make_campaign, pair
+from tests.pages import Here
+from tests.video_files import encode
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+
+GLANCE = 350
+"""Milliseconds after which a question can be answered."""
+SERIOUS = ("serious", "critical")
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser for the block."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Screen:
+    """One person's window."""
+
+    def __init__(self, browser: Any, *, width: int = 1440, height: int = 900, touch: bool = False, **more: Any) -> None:
+        shape = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
+        self.context = browser.new_context(**shape, **more)
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        """Errors of scripts, and what the content security policy refused."""
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._heard)
+        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.accept()))
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def enter(self, here: Here, name: str = "ann") -> Screen:
+        """Open the secret link; past the instructions where there are any."""
+        self.page.goto(f"{here.url}/a/{here.tokens[name]}")
+        self.page.wait_for_url(f"{here.url}/")
+        if name == "max":
+            self.page.locator("#annotators tr").first.wait_for()
+        else:
+            self.page.locator("#work:not([hidden]), #rest:not([hidden])").wait_for()
+        return self
+
+    def press(self, key: str) -> None:
+        self.page.keyboard.press(key)
+
+    def vote(self, key: str) -> None:
+        """Press it once the question has been there for a moment."""
+        self.page.wait_for_timeout(GLANCE)
+        self.press(key)
+
+    def question(self) -> str:
+        return str(self.page.locator("#question").inner_text())
+
+    def text(self, selector: str, wanted: str) -> None:
+        """Wait until the element says so."""
+        self.page.locator(selector).filter(has_text=wanted).first.wait_for()
+
+    def votes(self, count: int) -> None:
+        """Wait until the page says that so many votes are saved."""
+        self.text("#progress-text", f"{count} ")
+        self.page.wait_for_function("() => /saved/.test(document.querySelector('#state, #rest-state').textContent)")
+        self.page.wait_for_function("() => !/Saving|not saved/.test(document.body.innerText)")
+
+    def watch(self) -> None:
+        """Play the video to its end."""
+        self.page.evaluate("() => { const v = document.querySelector('video'); v.muted = true; return v.play(); }")
+        self.page.wait_for_function("() => document.querySelector('video').ended")
+
+    def axe(self) -> list[str]:
+        """What axe finds serious or critical."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        violations = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+        return [
+            f"{one['id']} ({one['impact']}): {node['html'][:150]} {node.get('failureSummary', '')}"
+            for one in violations
+            if one["impact"] in SERIOUS
+            for node in one["nodes"]
+        ]
+
+
+def clip_campaign(folder: Path, *, videos: int = 1, pairs: int = 3, **config: Any) -> Path:
+    """Pairs on real clips of a second and a half."""
+    tasks = [pair(number, video=f"clip{number // pairs}.mp4") for number in range(videos * pairs)]
+    made = make_campaign(folder, [task.model_copy(update={"video_seconds": 1.5}) for task in tasks], **config)
+    for number in range(videos):
+        encode(made / "media" / f"clip{number}.mp4", range(0, 1500, 50), size=128)
+    return made
+
+
+def logged(folder: Path, event: Literal["vote", "undo", "skip"] = "vote") -> list[dict[str, Any]]:
+    """The events of a kind in the campaign's log."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
+    return [line for line in lines if line["event"] == event]

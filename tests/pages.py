@@ -1,0 +1,106 @@
+"""The page for tests: a real campaign behind a real server on loopback, and a client with its cookie."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.people import read_people, with_revoked, write_people
+from annotations.campaign.service import Service
+from annotations.page.limits import STANDARD, Limits
+from annotations.page.serving import address, listen, server
+from annotations.page.sessions import HEADER
+from schemas.campaign import Desk
+from tests.campaigns import BEGIN, invite
+
+
+class Visit:
+    """A browser without a screen: a client with its cookie and the page's token."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.client = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)  # no TLS here
+        self.headers: dict[str, str] = {}
+        if token:
+            assert self.client.get(f"/a/{token}").status_code == 200
+            self.headers = {HEADER: self.client.get("/api/desk").headers.get(HEADER, "")}
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.client.get(path, headers=headers)
+
+    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        return self.client.post(path, json=body, headers={**self.headers, **headers})
+
+    def open(self) -> list[str]:
+        """The ids of the questions that are open."""
+        return [question["question_id"] for question in self.get("/api/desk").json()["sheet"]["questions"]]
+
+    def vote(self, question: str, **other: object) -> httpx.Response:
+        ballot = {"question_id": question, "vote_id": f"vote-{question}"[:64], "outcome": "left", "seconds": 9}
+        return self.post("/api/vote", ballot | other)
+
+
+@dataclass
+class Here:
+    """A page that runs."""
+
+    folder: Path
+    campaign: OpenCampaign
+    url: str
+    tokens: dict[str, str]
+    """Of ann, an annotator, and of max, a manager."""
+
+    def visit(self, name: str = "") -> Visit:
+        return Visit(self.url, self.tokens[name] if name else "")
+
+    def revoke(self, name: str) -> None:
+        write_people(self.folder, with_revoked(read_people(self.folder), (name,), BEGIN))
+
+    def votes(self) -> int:
+        """Of ann, known answers too."""
+        desk = self.campaign.desk("ann")
+        assert isinstance(desk, Desk)
+        return desk.votes
+
+
+@contextlib.contextmanager
+def page_of(
+    folder: Path,
+    *,
+    url: str = "",
+    limits: Limits = STANDARD,
+    port: int = 0,
+    tokens: dict[str, str] | None = None,
+    wrap: Callable[[OpenCampaign], Service] = lambda campaign: campaign,
+) -> Iterator[Here]:
+    """The campaign of a folder and its page, which runs in a thread for the block."""
+    if tokens is None:
+        tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
+    with OpenCampaign.open(folder) as campaign:
+        listener = listen("127.0.0.1", port)
+        running = server(wrap(campaign), "test", url=url, limits=limits)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield Here(folder, campaign, address(listener), tokens)
+        finally:
+            running.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+class Instead:
+    """A campaign of which some methods do something else."""
+
+    def __init__(self, campaign: OpenCampaign, **methods: Callable[..., Any]) -> None:
+        self.campaign = campaign
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.campaign, name)

@@ -1,0 +1,331 @@
+"""The page over HTTP: without a link nothing is read, changes come from the page itself, and nothing leaks out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from annotations.page.headers import POLICY
+from annotations.page.limits import Buckets, Denied, Limits
+from annotations.page.markdown import rendered
+from annotations.page.sessions import HEADER
+from schemas.campaign import Refusal
+from tests.campaigns import make_campaign, pair
+from tests.pages import Here, Instead, page_of
+
+VIDEO = bytes(range(256)) * 40
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A campaign of three questions on one video."""
+    tasks = [pair(number, video="clip.mp4") for number in range(3)]
+    made = make_campaign(tmp_path / "campaign", tasks, title="Kitchen clips", instructions=f"# Be fair\n\n{SCRIPT}")
+    (made / "media" / "clip.mp4").write_bytes(VIDEO)
+    (made / "secret.txt").write_text("the people of the campaign")
+    return made
+
+
+@pytest.fixture
+def here(folder: Path) -> Iterator[Here]:
+    """Its page."""
+    with page_of(folder) as running:
+        yield running
+
+
+READS = ["/api/desk", "/api/status", "/media/clip.mp4"]
+CHANGES = ["/api/vote", "/api/undo", "/api/skip", "/api/leave"]
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("token", ["", "guessed", "a" * 32, "%00", "é" * 32])
+def test_without_a_valid_link_nothing_is_read(here: Here, path: str, token: str) -> None:
+    visit = here.visit()
+    assert visit.client.get(f"/a/{token}").status_code in (403, 404)
+    answer = visit.get(path)
+    assert answer.status_code == 401
+    assert b"What happens" not in answer.content
+    assert VIDEO[:64] not in answer.content
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_without_a_valid_link_nothing_is_changed(here: Here, path: str) -> None:
+    assert here.visit().post(path, {}).status_code == 401
+    assert not here.votes()
+
+
+def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
+    answer = here.visit().get("/")
+    assert answer.status_code == 401
+    assert "Use the link that you were sent" in answer.text
+    assert "Kitchen" not in answer.text
+
+
+def test_the_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(here: Here) -> None:
+    answer = httpx.get(f"{here.url}/a/{here.tokens['ann']}", trust_env=False)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert "Secure" not in cookie  # http on loopback
+    assert here.tokens["ann"] not in answer.text
+
+
+def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(folder: Path) -> None:
+    with page_of(folder, url="https://votes.example.org") as here:
+        cookie = httpx.get(f"{here.url}/a/{here.tokens['ann']}", trust_env=False).headers["set-cookie"]
+    assert cookie.startswith("__Host-")
+    assert "Secure" in cookie
+    assert "Path=/" in cookie
+
+
+def test_revoking_a_link_works_at_once(here: Here) -> None:
+    visit = here.visit("ann")
+    assert visit.get("/api/desk").status_code == 200
+    question = visit.open()[0]
+    here.revoke("ann")
+    assert [visit.get(path).status_code for path in ("/", *READS)] == [401] * 4
+    assert visit.vote(question).status_code == 401
+
+
+def test_each_role_has_its_own_page(here: Here) -> None:
+    ann, boss = here.visit("ann"), here.visit("max")
+    assert "data-outcome" in ann.get("/").text
+    assert "Annotators" in boss.get("/").text
+    assert ann.get("/api/status").status_code == 403
+    assert boss.get("/api/desk").status_code == 403
+    assert boss.get("/api/status").json()["wanted"] == 3
+
+
+def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> None:
+    visit = here.visit("ann")
+    first, *others = visit.open()
+    desk = visit.vote(first).json()
+    assert [question["question_id"] for question in desk["sheet"]["questions"]] == others
+    assert visit.vote(first).json() == desk
+    assert desk["votes"] == here.votes() == 1
+    assert "instructions" not in desk
+
+
+def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
+    visit = here.visit("ann")
+    visit.vote(visit.open()[0])
+    undone = visit.post("/api/undo", {}).json()
+    assert (undone["votes"], len(undone["sheet"]["questions"])) == (0, 3)
+    question = visit.open()[0]
+    skipped = visit.post("/api/skip", {"question_id": question, "reason": "too dark"}).json()
+    assert question not in [one["question_id"] for one in skipped["sheet"]["questions"]]
+    assert '"too dark"' in (here.folder / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("unwatched", 409), ("expired", 409), ("stopped", 403), ("closed", 410), ("disk-full", 507)]
+)
+def test_a_refusal_says_why(folder: Path, code: str, status: int) -> None:
+    refusal = Refusal(code=code, message="because")  # type: ignore[arg-type]
+    with page_of(folder, wrap=lambda campaign: Instead(campaign, vote=lambda *_: refusal)) as here:
+        answer = here.visit("ann").vote("some-question")
+    assert (answer.status_code, answer.json()) == (status, {"code": code, "message": "because"})
+
+
+def test_an_unwatched_vote_is_refused_by_the_server_too(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], min_watched=0.8)
+    with page_of(folder) as here:
+        visit = here.visit("ann")
+        question = visit.open()[0]
+        refused = visit.vote(question, watched=0.79)
+        assert (refused.status_code, refused.json()["code"]) == (409, "unwatched")
+        assert visit.vote(question, watched=0.8).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({HEADER: ""}, 403),
+        ({HEADER: "f" * 32}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(here: Here, headers: dict[str, str], status: int) -> None:
+    visit = here.visit("ann")
+    assert visit.post("/api/undo", {}, **headers).status_code == status
+    assert visit.vote(visit.open()[0]).status_code == 200
+    good = {"origin": here.url, "sec-fetch-site": "same-origin"}
+    assert visit.post("/api/undo", {}, **good).status_code == 200
+
+
+def test_behind_a_proxy_the_public_address_is_an_origin_of_ours(folder: Path) -> None:
+    with page_of(folder, url="https://votes.example.org") as here:
+        visit = here.visit()
+        cookie = visit.client.get(f"/a/{here.tokens['ann']}").headers["set-cookie"].partition(";")[0]
+        token = visit.get("/api/desk", cookie=cookie).headers[HEADER]
+        codes = [
+            visit.post(
+                "/api/skip", {"question_id": "x", "reason": "y"}, cookie=cookie, origin=origin, **{HEADER: token}
+            )
+            for origin in ("https://other.example.org", "http://votes.example.org", "https://votes.example.org")
+        ]
+    assert [answer.json()["code"] for answer in codes] == ["other-origin", "other-origin", "unknown"]
+
+
+def test_a_get_changes_nothing(here: Here) -> None:
+    visit = here.visit("ann")
+    assert [visit.get(path).status_code for path in CHANGES] == [405] * 4
+
+
+@pytest.mark.parametrize("who", ["ann", "max"])
+def test_every_answer_carries_the_strict_headers(here: Here, who: str) -> None:
+    visit = here.visit(who)
+    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/app.js", *READS)]
+    answers += [visit.vote("x"), visit.post("/api/vote", {})]
+    for answer in answers:
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    assert visit.get("/").headers["cache-control"] == "no-store"
+    assert visit.get("/api/desk").headers["cache-control"] == "no-store"
+    assert "unsafe" not in POLICY
+    assert "default-src 'none'" in POLICY
+
+
+def test_html_in_instructions_stays_text(here: Here) -> None:
+    text = here.visit("ann").get("/").text
+    assert "<h1>Be fair</h1>" in text
+    assert "&lt;script&gt;" in text
+    assert "<script>" not in text
+    assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["[x](javascript:alert(1))", "[x](data:text/html,hi)", "![x](https://a.example/b.png)"]
+)
+def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text: str) -> None:
+    html = rendered(text)
+    assert 'href="javascript' not in html
+    assert 'href="data' not in html
+    assert "<img" not in html
+
+
+def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
+    task = pair(0).model_copy(update={"first_text": SCRIPT, "second_text": SCRIPT, "question": SCRIPT})
+    with page_of(make_campaign(tmp_path / "c", [task])) as here:
+        answer = here.visit("ann").get("/api/desk")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
+
+
+def test_no_script_of_ours_writes_html() -> None:
+    folder = Path(__file__).parent.parent / "annotations" / "page" / "static"
+    scripts = sorted(folder.glob("*.js"))
+    assert len(scripts) > 5
+    for path in scripts:
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+            assert way not in path.read_text(), f"{path.name} has {way}"
+    for path in folder.glob("*.html"):
+        text = path.read_text()
+        assert " style=" not in text
+        assert "<style" not in text
+        assert " on" not in [part[:3] for part in text.split('"')]
+        assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, [], {"question_id": "x"}, {"question_id": "x", "vote_id": "12345678", "outcome": "best", "seconds": 1}],
+)
+def test_what_is_no_ballot_is_refused_with_a_short_reason(here: Here, body: object) -> None:
+    answer = here.visit("ann").post("/api/vote", body)
+    assert answer.status_code == 422
+    assert len(answer.json()["message"]) < 200
+    assert not here.votes()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seconds": -1}, {"watched": 2}, {"vote_id": "short"}, {"reason": "x" * 2001}, {"more": 1}, {"confidence": 4}],
+)
+def test_a_ballot_out_of_bounds_is_refused(here: Here, other: dict[str, object]) -> None:
+    assert here.visit("ann").vote("x", **other).status_code == 422
+    assert not here.votes()
+
+
+def test_a_body_that_is_too_large_is_refused(here: Here) -> None:
+    answer = here.visit("ann").vote("x", reason="x" * 20_000)
+    assert answer.status_code == 413
+    assert "at most 16,384 bytes" in answer.json()["message"]
+
+
+def test_a_body_that_does_not_come_is_refused(folder: Path) -> None:
+    with page_of(folder, limits=Limits(body_seconds=0.2)) as here:
+        visit = here.visit("ann")
+
+        def slow() -> Iterator[bytes]:
+            yield b"{"
+            time.sleep(1)
+            yield b"}"
+
+        headers = {**visit.headers, "content-type": "application/json"}
+        assert visit.client.post("/api/undo", content=slow(), headers=headers).status_code == 408
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(folder: Path) -> None:
+    with page_of(folder, limits=Limits(session_rate=0.1, session_burst=5)) as here:
+        visit = here.visit("ann")  # two requests
+        codes = [visit.get("/api/desk").status_code for _ in range(5)]
+        late = visit.get("/api/desk")
+        assert codes == [200, 200, 200, 429, 429]
+        assert int(late.headers["retry-after"]) > 1
+        assert late.headers["content-type"].startswith("text/plain")
+        assert here.visit("max").get("/api/status").status_code == 200  # another link has its own measure
+
+
+def test_who_tries_links_is_slowed_by_address(folder: Path) -> None:
+    with page_of(folder, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as here:
+        visit = here.visit()
+        assert [visit.get(f"/a/guess{number}").status_code for number in range(4)] == [403, 403, 403, 429]
+        assert here.visit("ann").get("/api/desk").status_code == 200
+
+
+def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
+    now = [0.0]
+    buckets = Buckets(2.0, 2, remembered=2, clock=lambda: now[0])
+    buckets.take("a")
+    buckets.take("a")
+    with pytest.raises(Denied, match="wait 1 s"):
+        buckets.take("a")
+    now[0] = 0.5
+    buckets.take("a")
+    for key in ("b", "c"):
+        buckets.take(key)
+    buckets.take("a")  # forgotten, so whole again
+    buckets.take("a")
+
+
+def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("/srv/campaign/people.jsonl is broken")
+
+    with page_of(folder, wrap=lambda campaign: Instead(campaign, desk=fails)) as here:
+        visit = here.visit("ann")
+        for path in ("/", "/api/desk"):
+            answer = visit.get(path)
+            assert answer.status_code == 500
+            assert "people.jsonl" not in answer.text
+            assert "Traceback" not in answer.text
+            assert answer.headers["content-security-policy"] == POLICY
+    assert "people.jsonl is broken" in caplog.text
+
+
+def test_leaving_forgets_the_link(here: Here) -> None:
+    visit = here.visit("ann")
+    assert visit.post("/api/leave", {}).status_code == 204
+    assert visit.get("/api/desk").status_code == 401

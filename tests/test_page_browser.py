@@ -1,0 +1,391 @@
+"""The page in a real browser: keys, touch, reloads, lost connections, warnings, and what a screen reader needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotations.campaign.opened import OpenCampaign
+from schemas.campaign import Refusal
+from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, needs_chromium
+from tests.campaigns import known, make_campaign, pair
+from tests.pages import Instead, page_of
+
+pytestmark = needs_chromium
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><b>bold</b>"
+RULES = "# What to look for\n\nWatch the video, then say which answer is **right**.\n\n1. Facts first.\n2. Then style."
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c", min_watched=0.8, max_votes=3)
+    with page_of(folder) as here:
+        screen = Screen(browser, reduced_motion="reduce").enter(here)  # so that it does not play by itself
+        fetched: list[str] = []
+        screen.page.on("request", lambda request: fetched.append(request.url))
+        screen.vote("a")
+        screen.text("#why-not", "Watch at least 80% of the video, then vote: 0% so far.")
+        screen.text("#said", "Watch at least 80%")
+        assert not logged(folder)
+        screen.page.evaluate("() => { document.querySelector('video').muted = true; }")
+        screen.press("k")
+        screen.page.wait_for_function("() => document.querySelector('video').ended")
+        screen.text("#said", "You can vote now.")
+        media = len(fetched)
+        for count, key in enumerate(["1", "t", "n"], start=1):
+            screen.vote(key)
+            screen.votes(count)
+        screen.text("#rest-title", "You are done")
+        assert not [url for url in fetched[media:] if "/media/" in url]  # the video stayed from question to question
+    votes = logged(folder)
+    assert [vote["outcome"] for vote in votes] == ["left", "tie", "both_bad"]
+    assert all(vote["watched"] > 0.95 and 0 <= vote["seconds"] < 60 for vote in votes)
+    assert not screen.complaints
+
+
+def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c", instructions=RULES)
+    with page_of(folder) as here:
+        screen = Screen(browser, width=360, height=740, touch=True).enter(here)
+        screen.page.get_by_role("button", name="I have read this").tap()
+        screen.page.wait_for_timeout(GLANCE)
+        screen.page.get_by_role("button", name="B is better").tap()
+        screen.votes(1)
+        screen.page.wait_for_timeout(GLANCE)
+        screen.page.get_by_role("button", name="Both bad").tap()
+        screen.votes(2)
+        sizes = screen.page.evaluate(
+            "() => [...document.querySelectorAll('button')].filter((b) => b.offsetParent)"
+            ".map((b) => b.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"
+        )
+        assert min(sizes) >= 44
+        assert screen.page.evaluate("() => document.documentElement.scrollWidth") == 360
+        left, right = (screen.page.locator(f"#{side}").bounding_box() for side in ("left", "right"))
+        assert right["y"] > left["y"] + left["height"]  # one below the other
+    assert [vote["outcome"] for vote in logged(folder)] == ["right", "both_bad"]
+    assert not screen.complaints
+
+
+def test_a_reload_goes_on_where_it_was(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", min_watched=0.5)) as here:
+        screen = Screen(browser).enter(here)
+        screen.watch()
+        screen.vote("2")
+        screen.votes(1)
+        before = screen.question()
+        screen.page.reload()
+        screen.text("#question", before)
+        screen.text("#watched", "100% watched")
+        screen.vote("b")
+        screen.votes(2)
+    assert len(logged(here.folder)) == 2
+
+
+def test_a_clip_plays_by_itself_after_the_first_touch_and_speed_is_remembered(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", videos=2, pairs=1)) as here:
+        screen = Screen(browser).enter(here)
+        for _ in range(2):
+            screen.press("]")
+        first = screen.page.evaluate("() => document.querySelector('video').src")
+        screen.vote("a")
+        screen.votes(1)
+        screen.page.wait_for_function("() => document.querySelector('video').played.length > 0")
+        playing = screen.page.evaluate(
+            "() => { const v = document.querySelector('video'); return [v.src, v.playbackRate]; }"
+        )
+        assert playing[0] != first
+        assert playing[1] == 1.5
+        screen.page.reload()
+        screen.page.wait_for_function("() => document.querySelector('video').playbackRate === 1.5")
+
+
+def test_the_last_vote_is_taken_back(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        first = screen.question()
+        screen.vote("a")
+        screen.votes(1)
+        assert screen.question() != first
+        screen.press("u")
+        screen.text("#question", first)
+        screen.text("#said", "Your last vote was taken back.")
+        screen.vote("b")
+        screen.votes(1)
+        assert here.votes() == 1
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"]
+    assert len(logged(here.folder, "undo")) == 1
+
+
+def test_a_question_is_skipped_with_a_reason(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        first = screen.question()
+        screen.press("s")
+        screen.page.locator("#skip-send").click()
+        screen.text("#skip-said", "Choose a reason")
+        screen.page.get_by_role("radio", name="Something else").check()
+        screen.page.get_by_label("In your words").fill("a black screen")
+        screen.page.locator("#skip-send").click()
+        screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=first)
+    assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["a black screen"]
+
+
+def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(browser: Any, tmp_path: Path) -> None:
+    bars = {"least": 3, "patience": 2, "seconds": 0}
+    tasks, gold = [pair(n) for n in range(20)], [known(n, answer="tie") for n in range(50, 70)]
+    with page_of(make_campaign(tmp_path / "c", tasks, gold=gold, gold_share=0.5, bars=bars)) as here:
+        manager, screen = Screen(browser).enter(here, "max"), Screen(browser).enter(here)
+        votes = 0
+        while not screen.page.locator("#warning").is_visible():
+            votes += 1
+            screen.vote("a")
+            screen.votes(votes)
+        screen.text("#warning", "known answers met; expected 60%")
+        manager.text("#annotators tr", "warned")
+        while screen.page.locator("#work").is_visible():
+            votes += 1
+            screen.vote("a")
+            screen.page.wait_for_function("() => !/Saving/.test(document.body.innerText)")
+        screen.text("#rest-title", "You are asked no more questions")
+        screen.text("#rest-text", "known answers met")
+        manager.text("#annotators tr", "stopped")
+        row = manager.page.locator("#annotators tr").inner_text()
+        manager.text("#said", "ann is stopped.")
+        assert f"{here.votes()}" in row.split()
+        assert 5 <= here.votes() <= 15
+    assert not screen.complaints + manager.complaints
+
+
+def test_votes_without_a_connection_are_kept_and_sent_again_once(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c")
+    with page_of(folder) as here:
+        screen = Screen(browser).enter(here)
+        screen.context.set_offline(True)
+        screen.vote("a")
+        screen.vote("b")
+        screen.text("#state", "2 votes not saved yet, kept here and sent again: no connection.")
+        screen.text("#progress-text", "2 of")
+        assert here.votes() == 0
+        screen.context.set_offline(False)
+        screen.votes(2)
+    assert [vote["outcome"] for vote in logged(folder)] == ["left", "right"]
+
+
+def test_a_second_press_on_the_same_button_is_no_vote_on_the_next_question(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.wait_for_timeout(GLANCE)
+        screen.page.get_by_role("button", name="A is better").dblclick()
+        screen.votes(1)
+        assert here.votes() == 1
+
+
+def test_two_windows_keep_their_votes_apart(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        one = Screen(browser).enter(here)
+        one.vote("a")
+        one.votes(1)
+        two = one.context.new_page()
+        two.goto(here.url)
+        two.locator("#work:not([hidden])").wait_for()
+        two.wait_for_timeout(GLANCE)
+        one.context.set_offline(True)
+        one.vote("a")
+        one.text("#state", "1 vote not saved yet")
+        two.keyboard.press("a")  # on the same question: the server takes one, and says so of the other
+        two.locator("#state").filter(has_text="1 vote not saved yet").wait_for()
+        one.page.close()
+        two.close()
+        one.context.set_offline(False)
+        one.page = one.context.new_page()
+        one.page.goto(here.url)
+        one.votes(2)
+        assert here.votes() == 2
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "left"]
+
+
+def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        lost = []
+
+        def lose(route: Any) -> None:
+            if lost:
+                route.continue_()
+            else:
+                lost.append(route.fetch().status)  # the server has it
+                route.abort()  # the page does not hear of it
+
+        screen.page.route("**/api/vote", lose)
+        screen.vote("a")
+        screen.votes(1)
+        assert lost == [200]
+        assert here.votes() == 1
+    assert len(logged(here.folder)) == 1
+
+
+def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c")
+    with page_of(folder) as here:
+        screen = Screen(browser).enter(here)
+    port = int(here.url.rpartition(":")[2])
+    screen.vote("a")
+    screen.text("#state", "1 vote not saved yet")
+    screen.page.close()
+    with page_of(folder, port=port, tokens=here.tokens) as again:
+        screen.page = screen.context.new_page()
+        screen.page.goto(again.url)
+        screen.votes(1)
+        assert again.votes() == 1
+
+
+def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: Any, tmp_path: Path) -> None:
+    full = [Refusal(code="disk-full", message="The disk is full: tell the manager.")]
+
+    def wrap(campaign: OpenCampaign) -> Instead:
+        return Instead(campaign, vote=lambda *ballot: full.pop() if full else campaign.vote(*ballot))
+
+    with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
+        screen = Screen(browser).enter(here)
+        screen.vote("a")
+        screen.text("#state", "1 vote not saved yet, kept here: The disk is full: tell the manager.")
+        screen.votes(1)
+        assert here.votes() == 1
+
+
+def test_a_vote_that_is_refused_for_good_is_told_and_the_page_goes_on(browser: Any, tmp_path: Path) -> None:
+    gone = [Refusal(code="expired", message="This question went to someone else meanwhile.")]
+
+    def wrap(campaign: OpenCampaign) -> Instead:
+        return Instead(campaign, vote=lambda *ballot: gone.pop() if gone else campaign.vote(*ballot))
+
+    with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
+        screen = Screen(browser).enter(here)
+        screen.vote("a")
+        screen.text("#notice", "This question went to someone else meanwhile.")
+        screen.vote("b")
+        screen.votes(1)
+        assert not screen.page.locator("#notice").is_visible()
+        assert here.votes() == 1
+
+
+def test_html_in_answers_and_questions_stays_text(browser: Any, tmp_path: Path) -> None:
+    task = pair(0).model_copy(update={"question": SCRIPT, "first_text": SCRIPT, "second_text": SCRIPT})
+    with page_of(make_campaign(tmp_path / "c", [task], instructions=SCRIPT)) as here:
+        screen = Screen(browser).enter(here)
+        for place in ("#question", "#left", "#right", "#instructions .prose"):
+            assert SCRIPT in screen.page.locator(place).text_content()
+            assert screen.page.locator(f"{place} :is(script, img, b)").count() == 0
+    assert not screen.complaints
+
+
+def test_reason_and_confidence_go_along_and_typing_is_not_voting(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", ask_reason=True, ask_confidence=True)) as here:
+        screen = Screen(browser).enter(here)
+        screen.press("9")
+        screen.press("r")
+        screen.page.keyboard.type("a bat, not a ball: 1 2 3 t n u s")
+        screen.press("a")  # still typing
+        assert screen.page.get_by_label("Why?").input_value().endswith("t n u sa")
+        assert screen.page.get_by_label("Sure", exact=False).first.is_visible()
+        screen.page.get_by_role("button", name="Tie").click()
+        screen.votes(1)
+        assert screen.page.get_by_label("Why?").input_value() == ""
+    [vote] = logged(here.folder)
+    assert (vote["outcome"], vote["confidence"]) == ("tie", 3)
+    assert vote["reason"].startswith("a bat, not a ball")
+
+
+def test_a_break_is_suggested_after_long_work(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", break_minutes=0.03)) as here:
+        screen = Screen(browser).enter(here)
+        screen.text("#break", "A short break helps")
+        screen.page.get_by_role("button", name="Go on").click()
+        assert not screen.page.locator("#break").is_visible()
+
+
+def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
+    """Read the instructions, give the tie another key, vote with it, undo, skip: no pointer, focus always seen."""
+    with page_of(clip_campaign(tmp_path / "c", instructions=RULES)) as here:
+        screen = Screen(browser).enter(here)
+        focus = "document.activeElement"
+        assert "I have read this" in screen.page.evaluate(f"() => {focus}.textContent")
+        screen.press("Enter")
+        for _ in range(20):
+            screen.press("Tab")
+            if screen.page.evaluate(f"() => {focus}.id") == "open-settings":
+                break
+        assert screen.page.evaluate(f"() => getComputedStyle({focus}).outlineStyle") == "solid"
+        screen.press("Enter")
+        while screen.page.evaluate(f"() => {focus}.dataset.action") != "tie":
+            screen.press("Tab")
+        screen.press("Enter")
+        screen.text("#keys-said", "Press the key for: Tie.")
+        screen.press("x")
+        screen.text("#keys-said", "Tie: X.")
+        screen.press("Escape")
+        assert screen.page.locator(".choice kbd[data-action=tie]").inner_text() == "X"
+        screen.vote("t")  # no longer
+        screen.vote("x")
+        screen.votes(1)
+        assert screen.page.evaluate(f"() => {focus}.id") == "question"
+        screen.press("u")
+        screen.text("#said", "Your last vote was taken back.")
+        assert here.votes() == 0
+        screen.press("?")
+        screen.page.locator("#instructions[open]").wait_for()
+        screen.press("Escape")
+        screen.page.reload()
+        screen.text("#question", "What happens")
+        assert not screen.page.locator("#instructions[open]").count()  # read once
+        screen.vote("x")
+        screen.votes(1)
+    assert {vote["outcome"] for vote in logged(here.folder)} == {"tie"}
+
+
+def test_a_withdrawn_link_is_told_and_the_vote_is_kept(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        here.revoke("ann")
+        screen.vote("a")
+        screen.text("#state", "your link is not valid any more")
+        assert here.campaign.status().votes == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    folder = clip_campaign(
+        tmp_path / "c", instructions=RULES, ask_reason=True, ask_confidence=True, min_watched=0.9, gold_share=0.0
+    )
+    with page_of(folder) as here:
+        screen = Screen(browser, width=width, color_scheme=scheme, touch=width == 360).enter(here)
+        found = screen.axe() if width == 360 else []
+        screen.press("Escape")
+        found += screen.axe()
+        if width == 360:  # dialogs are the same at any width
+            for opener in ("#open-settings", "#skip"):
+                screen.page.locator(opener).click()
+                found += screen.axe()
+                screen.press("Escape")
+            stranger = Screen(browser, width=width, color_scheme=scheme)
+            stranger.page.goto(here.url)
+            found += stranger.axe()
+        found += Screen(browser, width=width, color_scheme=scheme).enter(here, "max").axe()
+    assert found == []
+
+
+def test_axe_would_find_something(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.evaluate("() => document.querySelector('#skip').replaceChildren()")  # a button without a name
+        assert "button-name" in "".join(screen.axe())

@@ -1,0 +1,98 @@
+"""``curate annotate`` as a process: its address, its end, its lock, and what it says of open doors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotations.page.serving import only_here
+from cli.main import run
+from tests.campaigns import invite, make_campaign, pair
+from tests.pages import Visit
+
+COMMAND = [sys.executable, "-m", "cli.main", "annotate"]
+
+
+@contextlib.contextmanager
+def annotating(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command, and the first thing that it prints."""
+    command = [*COMMAND, str(folder), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            if first.startswith("{"):
+                while not first.rstrip().endswith("}"):
+                    first += process.stdout.readline()
+            yield process, first.strip()
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_campaign(tmp_path / "june", [pair(0), pair(1)])
+
+
+def test_it_prints_its_address_takes_votes_and_ends_in_order(folder: Path) -> None:
+    token = invite(folder, "ann")["ann"]
+    with annotating(folder) as (process, url):
+        assert url.startswith("http://127.0.0.1:")
+        visit = Visit(url, token)
+        assert visit.vote(visit.open()[0]).status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert "stopped: 1 vote of 2" in said
+    assert f"next: curate ingest {folder / 'log.jsonl'}" in said
+    assert "note:" not in said
+    assert token not in said  # no link is logged
+
+
+def test_a_second_one_is_told_who_has_the_campaign_open(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with annotating(folder) as (process, _):
+        assert run(["annotate", str(folder), "--port", "0"]) == 1
+        assert f"is held by process {process.pid}" in capsys.readouterr().err
+
+
+def test_it_warns_where_other_machines_can_reach_it_and_where_nobody_is_invited(folder: Path) -> None:
+    with annotating(folder, "--host", "0.0.0.0", "--json") as (process, told):
+        address = json.loads(told)["address"].replace("0.0.0.0", "127.0.0.1")
+        assert Visit(address).get("/").status_code == 401  # it serves
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert json.loads(told)["campaign"] == "test"
+    assert "other machines reach this page over plain http" in said
+    assert "nobody is invited yet: curate campaign invite" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere"], 1, "no campaign here"),
+        (["{folder}", "--url", "votes.example.org"], 2, "not an address of a site"),
+        (["{folder}", "--url", "https://example.org/votes"], 2, "needs a host of its own"),
+        (["{folder}", "--host", "192.0.2.1", "--port", "0"], 1, "cannot listen on 192.0.2.1:0"),
+        (["{folder}", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host:0"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    folder: Path, arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["annotate", *[argument.format(folder=folder) for argument in arguments]]) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_is_what_only_this_machine_reaches(host: str, here: bool) -> None:
+    assert only_here(host) is here
