@@ -474,6 +474,7 @@ def test_a_gold_file_is_read_as_votes_are_and_what_it_cannot_use_is_counted(
         "contradicted": 1,
         "unknown": 2,
         "rejected": 1,
+        "controls": 0,
         "votes": 3,
     }
     assert report.gold.accuracy == pytest.approx(2 / 3)

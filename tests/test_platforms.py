@@ -129,7 +129,7 @@ def test_label_studio_cancelled_and_empty_results_are_no_ties(tmp_path: Path) ->
     report, votes = read(tmp_path, "label-studio")
     assert outcomes(votes) == ["left", "right", "tie"]
     assert votes["sides_known"].all()
-    assert report.reasons == {"no-answer": 2, "ambiguous-outcome": 1, "cancelled": 1}
+    assert report.reasons == {"ambiguous-outcome": 2, "no-answer": 2, "cancelled": 1}
     assert report.files[0].skipped == {"tasks without an annotation": 1}
     assert votes["seconds"].to_list() == [12.5] * 3
 
@@ -193,7 +193,30 @@ def test_label_studio_items_that_are_no_tasks_are_rejects(tmp_path: Path) -> Non
     tasks = [*files.LABEL_STUDIO, {"id": 3, "annotations": []}]
     report = ingest(files.write(tmp_path, "e.json", tasks), tmp_path / "s.duckdb")
     assert report.reasons["broken-record"] == 1
-    assert report.rows == 8
+    assert report.rows == 9
+
+
+def test_label_studio_annotations_listed_twice_are_duplicates(tmp_path: Path) -> None:
+    once = files.annotation(1, files.pairwise("left"))
+    tasks = [{"id": 1, "data": files.DATA, "annotations": [once, once]}]
+    report = ingest(files.write(tmp_path, "e.json", tasks), tmp_path / "s.duckdb")
+    assert (report.votes, report.duplicates) == (1, 1)
+
+
+@pytest.mark.parametrize("outcome", ["pw1", "pw2"])
+def test_label_studio_of_two_pairwise_controls_asks_which_says_who_won(outcome: str, tmp_path: Path) -> None:
+    results = [files.pairwise("left", "pw1"), files.pairwise("right", "pw2")]
+    tasks = [{"id": 1, "data": files.DATA, "annotations": [files.annotation(1, *results)]}]
+    rows = [{"id": 1, **files.DATA, "pw1": [{"selected": "left"}], "pw2": [{"selected": "right"}], "annotator": 1}]
+    times = {"annotation_id": 1, "created_at": "2025-03-02", "updated_at": "2025-03-02", "lead_time": 1}
+    for name, content in (("e.json", tasks), ("min.json", [rows[0] | times])):
+        path, store = files.write(tmp_path, name, content), tmp_path / f"{name}.duckdb"
+        with pytest.raises(CurateError, match="no column that says who won") as caught:
+            ingest(path, store)
+        assert "--map outcome=COLUMN" in caught.value.hint
+        ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"outcome": outcome})))
+        with Store.open(store) as opened:
+            assert outcomes(opened.votes()) == [{"pw1": "left", "pw2": "right"}[outcome]]
 
 
 # Argilla
@@ -214,6 +237,19 @@ def test_argilla_rankings_become_pairs_of_one_group(tmp_path: Path) -> None:
     assert pairs == [("a", "b", "right"), ("a", "c", "tie"), ("b", "c", "left")]
     assert votes["group_id"].n_unique() == 1
     assert not votes["sides_known"].any()
+
+
+def test_argilla_of_two_questions_asks_which_says_who_won(tmp_path: Path) -> None:
+    lists = {"q1": ["left"], "q2": ["right"]}
+    record = {"id": "r", "status": "completed", "_server_id": "s", **files.DATA}
+    for name, values in lists.items():
+        record |= {f"{name}.responses": values, f"{name}.responses.users": ["u"]}
+        record |= {f"{name}.responses.status": ["submitted"]}
+    path = files.write(tmp_path, "r.json", [record])
+    with pytest.raises(CurateError, match="no column that says who won"):
+        ingest(path, tmp_path / "s.duckdb")
+    told = IngestConfig(mapping=Mapping(columns={"outcome": "q2"}))
+    assert ingest(path, tmp_path / "s.duckdb", config=told).votes == 1
 
 
 # Prodigy
@@ -347,6 +383,21 @@ def test_potato_says_which_side_by_letter_by_scale_or_by_label(tmp_path: Path) -
     assert votes["response_right"].unique().to_list() == ["b~1"]
     assert votes["seconds"].to_list() == [72.0] * 4
     assert report.reasons == {"no-answer": 1}
+
+
+def test_potato_schemes_that_were_left_empty_are_not_mistaken_for_another(tmp_path: Path) -> None:
+    items = [
+        {
+            "id": "t~p~a~b",
+            "displayed_text": "x",
+            "span_annotations": [],
+            "behavioral_data": {},
+            "label_annotations": said,
+        }
+        for said in ({"best": {}, "preference": {"selection": "A"}}, {"best": {"text_box": "hm"}})
+    ]
+    report = ingest(files.write(tmp_path, "annotated_instances.jsonl", files.lines(items)), tmp_path / "s.duckdb")
+    assert (report.votes, report.reasons) == (1, {"no-answer": 1})
 
 
 def test_potato_names_the_annotator_whose_folder_it_is(tmp_path: Path) -> None:

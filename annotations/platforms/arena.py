@@ -70,10 +70,11 @@ def _winner(record: Record) -> str | None:
 def _said(record: Record, turns: int | None) -> dict[str, str | None]:
     """The question and both answers."""
     if "conversation_a" in record:
+        a, b = (nested(record.get(name)) for name in CONVERSATIONS)
         return {
-            "question": spoken(record["conversation_a"], "user", turns),
-            "text_a": spoken(record["conversation_a"], "assistant", turns),
-            "text_b": spoken(record["conversation_b"], "assistant", turns),
+            "question": spoken(a, "user", turns),
+            "text_a": spoken(a, "assistant", turns),
+            "text_b": spoken(b, "assistant", turns),
         }
     return {
         field: _joined(record.get(name))

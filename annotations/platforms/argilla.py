@@ -39,11 +39,14 @@ def _read(file: VoteFile) -> Iterator[Chunk]:
     records = [record for _, block, _ in blocks for record in block]
     said = [_said(record) for record in records]
     outcome = outcome_of(question for own in said if own is not None for _, question in own)
+    unclear = outcome is None and any(said)
     rows: list[Row] = []
     unanswered = 0
     for record, own in zip(records, said, strict=True):
         unanswered += own == {}
         rows += [{**_data(record), **BAD_LISTS}] if own is None else list(_rows(record, own, outcome))
+    if unclear:  # which question says who won is for the mapping to tell
+        rows = [{name: value for name, value in row.items() if name != "outcome"} for row in rows]
     broken = renumbered([b for _, _, own in blocks for b in own], len(rows))
     chunk = chunk_of(rows, range(1, len(rows) + 1), broken)
     yield Chunk(chunk.frame, chunk.line, chunk.broken, {"records without a response": unanswered} if unanswered else {})

@@ -62,14 +62,10 @@ class Platform:
     """Whether its annotator ids name people on a platform: then only keyed pseudonyms are stored."""
 
 
-def by_record(rows_of: Callable[[Record], Iterable[Row]], *, many: bool = False) -> Reader:
-    """A reader that turns each record into its judgments.
-
-    many: a record may hold several or none; then a row's line is its number among all judgments of the file.
-    """
+def by_record(rows_of: Callable[[Record], Iterable[Row]]) -> Reader:
+    """A reader that turns each record into its judgment, or none: a row's line is its record's."""
 
     def read(file: VoteFile) -> Iterator[Chunk]:
-        number = 0
         for lines, records, broken in records_of(file):
             rows: list[Row] = []
             own: list[int] = []
@@ -78,13 +74,9 @@ def by_record(rows_of: Callable[[Record], Iterable[Row]], *, many: bool = False)
                 for row in rows_of(record):
                     if SKIPPED in row:
                         skipped[row[SKIPPED]] += 1
-                        continue
-                    number += 1
-                    rows.append(row)
-                    own.append(number if many else line)
-            if many:
-                broken = renumbered(broken, number)
-                number += len(broken)
+                    else:
+                        rows.append(row)
+                        own.append(line)
             yield replace(chunk_of(rows, own, broken), skipped=dict(skipped))
 
     return read

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from annotations.chunks import Chunk
@@ -20,7 +21,6 @@ from annotations.files import VoteFile
 from annotations.platforms.base import (
     Platform,
     Row,
-    by_record,
     chunk_of,
     listing,
     mapping,
@@ -53,6 +53,20 @@ Answers = dict[str, list[Any]]
 """Name of a control -> its different answers in one annotation."""
 
 
+@dataclass(frozen=True)
+class Results:
+    """What one annotation says, by kind of control."""
+
+    pairwise: Answers
+    choices: Answers
+    others: Answers
+    """Reasons, ratings and the like."""
+
+    @property
+    def named(self) -> Answers:
+        return self.others | self.choices | self.pairwise
+
+
 def _recognises(head: Head) -> bool:
     if head.has(*COMMON):
         return True
@@ -61,24 +75,25 @@ def _recognises(head: Head) -> bool:
 
 
 def _read(file: VoteFile) -> Iterator[Chunk]:
-    """Tasks with annotations, or one row an annotation; a line is the number of the annotation in the file."""
-    flat = head_of(file).has(*COMMON)
-    yield from by_record(_flat)(file) if flat else _tasks(file)
+    """Tasks with annotations, or one row an annotation."""
+    yield from _flat(file) if head_of(file).has(*COMMON) else _tasks(file)
 
 
 def _tasks(file: VoteFile) -> Iterator[Chunk]:
+    """The annotations of all tasks; a line is an annotation's number in the file."""
     blocks = list(records_of(file))
     records = [record for _, block, _ in blocks for record in block]
-    found = [(record, a) for record in records for a in _annotations(record)]
-    answers = [_answers(a.get("result")) for _, a in found]
-    pairwise = outcome_of(name for own, _ in answers for name in own)
-    choices = outcome_of(name for _, own in answers for name in own)
-    rows = [
-        _row(record, annotation, *own, pairwise, choices)
-        for (record, annotation), own in zip(found, answers, strict=True)
-    ]
-    rows += [NO_TASK for record in records if not mapping(record.get("data"))]
-    empty = sum(not _annotations(record) for record in records) - rows.count(NO_TASK)
+    found = [(record, annotation) for record in records for annotation in _annotations(record)]
+    said = [_results(mapping(annotation).get("result")) for _, annotation in found]
+    pairs = {name for own in said for name in own.pairwise}
+    choices = {name for own in said for name in own.choices}
+    which = outcome_of(sorted(pairs or choices))
+    rows = [_row(*one, own, which) for one, own in zip(found, said, strict=True)]
+    if which is None and (pairs or choices):  # which of them says who won is for the mapping to tell
+        rows = [{name: value for name, value in row.items() if name != "outcome"} for row in rows]
+    strays = [NO_TASK for record in records if not mapping(record.get("data"))]
+    empty = sum(not _annotations(record) for record in records) - len(strays)
+    rows += strays
     broken = renumbered([b for _, _, own in blocks for b in own], len(rows))
     chunk = chunk_of(rows, range(1, len(rows) + 1), broken)
     yield Chunk(chunk.frame, chunk.line, chunk.broken, {"tasks without an annotation": empty} if empty else {})
@@ -87,31 +102,24 @@ def _tasks(file: VoteFile) -> Iterator[Chunk]:
 NO_TASK = reject("broken-record", "an item that is no task: it has no data")
 
 
-def _annotations(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A task's annotations, each once: an export may list one twice."""
-    listed = listing(record.get("annotations") or record.get("completions")) if mapping(record.get("data")) else []
-    own = [a for a in listed if isinstance(a, dict)]
-    return list({str(a["id"]) if a.get("id") is not None else f"#{i}": a for i, a in enumerate(own)}.values())
+def _annotations(record: dict[str, Any]) -> list[Any]:
+    return listing(record.get("annotations") or record.get("completions")) if mapping(record.get("data")) else []
 
 
-def _answers(result: Any) -> tuple[Answers, Answers]:
-    """(of Pairwise controls, of all others)."""
-    pairwise: Answers = {}
-    others: Answers = {}
-    for item in result if isinstance(result, list) else []:
-        value = item.get("value") if isinstance(item, dict) else None
-        if not isinstance(value, dict):
-            continue
+def _results(result: Any) -> Results:
+    found = Results({}, {}, {})
+    for item in map(mapping, listing(result)):
+        value = mapping(item.get("value"))
         kind, name = str(item.get("type", "")).lower(), str(item.get("from_name", "result"))
         if kind == "pairwise":
             side = value.get("selected")
-            said, into = (side if side in ("left", "right") else None), pairwise
+            said, into = (side if side in ("left", "right") else None), found.pairwise
         else:
-            said, into = _said(value), others
+            said, into = _said(value), found.choices if kind == "choices" else found.others
         known = into.setdefault(name, [])
-        if said is not None and said not in known:
+        if said is not None and said not in known:  # an answer given twice is one
             known.append(said)
-    return pairwise, others
+    return found
 
 
 def _said(value: dict[str, Any]) -> Any:
@@ -123,16 +131,17 @@ def _said(value: dict[str, Any]) -> Any:
     return value or None
 
 
-def _row(
-    record: dict[str, Any],
-    annotation: dict[str, Any],
-    pairs: Answers,
-    others: Answers,
-    pairwise: str | None,
-    choices: str | None,
-) -> Row:
+def _row(record: dict[str, Any], annotation: Any, said: Results, which: str | None) -> dict[str, Any]:
+    """One annotation. which: the control that says who won."""
     data = mapping(record.get("data"))
+    if not isinstance(annotation, dict):
+        return beside(reject("broken-record", "an annotation that is no object"), data, "data.")
     who, person = _person(annotation.get("completed_by"))
+    name, answers = which, said.named.get(which or "", [])
+    if not answers and which not in said.choices:  # Pairwise is empty: does a Choices control say tie?
+        name, answers = next(
+            ((own, told) for own, told in said.choices.items() if len(told) == 1 and is_undecided(told[0])), (which, [])
+        )
     row: dict[str, Any] = {
         "outcome": None,
         "annotator_id": who,
@@ -140,21 +149,16 @@ def _row(
         "voted_at": annotation.get("updated_at") or annotation.get("created_at"),
         "seconds": annotation.get("lead_time"),
         **person,
-        **{f"annotation.{name}": value for name, value in annotation.items() if name not in KNOWN and value},
-        **{f"task.{name}": nested(record.get(name)) or None for name in ("id", "project", "meta")},
+        **{f"annotation.{key}": value for key, value in annotation.items() if key not in KNOWN and value},
+        **{f"task.{key}": nested(record.get(key)) or None for key in ("id", "project", "meta")},
+        **{own: told[0] if len(told) == 1 else told or None for own, told in said.named.items() if own != name},
     }
-    said = pairs.get(pairwise or "", [])
-    name = pairwise
-    if not said and (pairwise is None or any(is_undecided(x) for x in others.get(choices or "", []))):
-        said, name = others.get(choices or "", []), choices
-    rest = {own: values for own, values in (pairs | others).items() if own != name}
-    row |= {own: values[0] if len(values) == 1 else values or None for own, values in rest.items()}
     if annotation.get("was_cancelled"):
         row |= reject("cancelled", "the annotation was cancelled")
-    elif len(said) > 1 or any(isinstance(x, list) for x in said):
-        row |= reject("ambiguous-outcome", f"the annotation says {' and '.join(map(str, said))}")
-    elif said:
-        row["outcome"] = said[0]
+    elif len(answers) > 1 or any(isinstance(answer, list) for answer in answers):
+        row |= reject("ambiguous-outcome", f"the annotation says {' and '.join(map(str, answers))}")
+    elif answers:
+        row["outcome"] = answers[0]
     return beside(row, data, "data.")
 
 
@@ -167,24 +171,37 @@ def _person(completed_by: Any) -> tuple[str | None, dict[str, Any]]:
     return (None if who is None else str(who)), beside_it
 
 
-def _flat(record: dict[str, Any]) -> Iterator[Row]:
-    """One row of CSV or JSON-MIN."""
+def _flat(file: VoteFile) -> Iterator[Chunk]:
+    """The rows of CSV or JSON-MIN."""
+    blocks = list(records_of(file))
+    pairs = {
+        name
+        for _, records, _ in blocks
+        for record in records
+        for name, value in record.items()
+        if isinstance(value, str) and SELECTED.search(value)
+    }
+    which = outcome_of(sorted(pairs))
+    for lines, records, broken in blocks:
+        yield chunk_of([_flat_row(record, which) for record in records], lines, broken)
+
+
+def _flat_row(record: dict[str, Any], which: str | None) -> Row:
+    """One row. which: the Pairwise control that says who won; None where the columns' names say it."""
+    who = nested(record.get("annotator"))
+    person, more = _person(who)
     row: dict[str, Any] = {
-        "annotator_id": record.get("annotator"),
+        "annotator_id": person,
         "vote_id": f"{NAME}-{record['annotation_id']}" if record.get("annotation_id") is not None else None,
         "voted_at": record.get("updated_at") or record.get("created_at"),
         "seconds": record.get("lead_time"),
         "task.id": record.get("id"),
+        **more,
     }
     data = {name: _unwrapped(value) for name, value in record.items() if name not in (*COMMON, "id")}
-    pairs = [name for name, value in record.items() if isinstance(value, str) and SELECTED.search(value)]
-    if pairs:
-        row["outcome"] = data.pop(pairs[0])
-    person = nested(row["annotator_id"])
-    if isinstance(person, dict):
-        row["annotator_id"], more = _person(person)
-        row |= more
-    yield beside(row, data, "data.")
+    if which:
+        row["outcome"] = data.pop(which, None)
+    return beside(row, data, "data.")
 
 
 def _unwrapped(value: Any) -> Any:

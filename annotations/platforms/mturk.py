@@ -35,7 +35,7 @@ def _rows(record: Record) -> Iterator[Row]:
     which = outcome_of(answers)
     chosen = answers.pop(which) if which else []
     row: dict[str, Any] = {
-        "outcome": chosen[0] if len(chosen) == 1 else None,
+        **({"outcome": chosen[0] if len(chosen) == 1 else None} if which else {}),
         "annotator_id": record.get("WorkerId"),
         "vote_id": f"mturk-{record['AssignmentId']}" if record.get("AssignmentId") else None,
         "voted_at": _time(record.get("SubmitTime")),

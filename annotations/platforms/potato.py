@@ -38,25 +38,29 @@ def _recognises(head: Head) -> bool:
 def _read(file: VoteFile) -> Iterator[Chunk]:
     folder = file.path.resolve().parent
     owner = folder.name if any((folder / name).exists() for name in STATE_FILES) else None
-    for lines, records, broken in records_of(file):
-        yield chunk_of([_row(record, owner) for record in records], lines, broken)
+    blocks = list(records_of(file))
+    which = outcome_of(sorted({name for _, records, _ in blocks for record in records for name in _answers(record)}))
+    for lines, records, broken in blocks:
+        yield chunk_of([_row(record, owner, which) for record in records], lines, broken)
 
 
-def _row(record: dict[str, Any], owner: str | None) -> Row:
+def _row(record: dict[str, Any], owner: str | None, which: str | None) -> Row:
+    """One instance. which: the scheme that says who won; None where that is for the mapping to tell."""
     said = {name: answers for name, answers in _answers(record).items() if answers}
-    which = outcome_of(said)
-    values = said.pop(which) if which else {}
+    values = said.pop(which, {}) if which else {}
     instance = str(record.get("instance_id") or record.get("id") or "")
     parts = [unquote(part) for part in instance.split("~")]
     known = dict(zip(ID_FIELDS, parts, strict=True)) if len(parts) == len(ID_FIELDS) else {"prompt_id": instance}
     row: dict[str, Any] = {
         **known,
-        "outcome": None,
+        **({"outcome": None} if which else {}),
         "annotator_id": record.get("user") or record.get("user_id") or owner,
         "seconds": _seconds(mapping(record.get("behavioral_data"))),
         "potato.displayed_text": record.get("displayed_text"),
         **{f"potato.{name}": answers for name, answers in said.items()},
     }
+    if which is None:
+        return row | {name: next(iter(_chosen(answers)), None) for name, answers in said.items()}
     chosen = _chosen(values)
     if len(chosen) > 1:
         return row | reject("ambiguous-outcome", f"the annotator chose {' and '.join(chosen)}")
