@@ -22,7 +22,7 @@ from curate.release.diff import diff
 from curate.release.figures import balance
 from curate.release.funnel import item_stages
 from curate.release.media import MediaFacts, facts_of
-from curate.release.sealing import check_free_version, next_version, read_release, siblings
+from curate.release.sealing import Numbered, check_free_version, next_version, numbered, read_release, siblings
 from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, read_subjects
 from curate.release.verify import verify
@@ -30,7 +30,7 @@ from curate.release.writing import Contents, write_release
 from curate.store import Store
 from curate.store.exports import as_manifest_run, manifest_batches
 from curate.store.media import media_of
-from curate.store.releases import annotators_of, publish
+from curate.store.releases import annotators_of, numbers_given, publish
 from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw
 from pipelines.media import probe_media
@@ -83,7 +83,7 @@ def build(
         else:
             assert drawn is not None
             progress("writing", 0, 0)
-            folder, release, reused = _publish(out, *drawn, basis.config, previous, exact=exact)
+            folder, release, reused = _publish(store, out, *drawn, basis.config, previous, exact=exact)
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"])
         rows = ledger_rows(release.label, [basis.subjects[prompt] for prompt in benchmark])
         report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(basis.config.run))
@@ -223,6 +223,7 @@ def _standing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | Non
 
 
 def _publish(
+    store: Store,
     out: Path,
     release: Release,
     contents: Contents,
@@ -237,17 +238,18 @@ def _publish(
     if exact and finished(out) is not None:
         raise CurateError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
     written: list[Release] = []
-    others = [*beside, *((path, read_release(path)) for path in previous)]
+    earlier = [(path, read_release(path)) for path in previous]
+    told = [Numbered(**row, where=str(store.path)) for row in numbers_given(store).to_dicts()]
+    given = [*numbered([*beside, *earlier]), *told]
     target = out if exact else parent / release.name
 
     def number(digest: str) -> str:
-        known = [other for _, other in others]
-        return next_version(config.name, digest, known) if config.version == "next" else config.version
+        return next_version(config.name, digest, given) if config.version == "next" else config.version
 
     try:
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
             written.append(write_release(folder, release, contents, config, number))
-            check_free_version(written[0], others)
+            check_free_version(written[0], given)
             there = parent / written[0].label
             if not exact and finished(there) is not None:
                 raise _ThereAlready(there, read_release(there))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -313,6 +314,32 @@ def test_a_version_for_people_is_given_once(world: tuple[Path, Path], tmp_path: 
     with pytest.raises(CurateError, match=r"tiny 1\.0\.0 exists and holds other data"):
         build(world[0], out=tmp_path / "else", config=other, media=world[1], previous=[folder_of(first)])
     assert not (tmp_path / "else").exists() or not list((tmp_path / "else").iterdir())
+
+
+def test_a_version_whose_folder_is_gone_is_not_given_to_other_data(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"version": "next"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    before = contents(folder_of(first))
+    shutil.rmtree(folder_of(first))
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(CurateError, match=r"curate\.duckdb: tiny 1\.0\.0 exists and holds other data") as refused:
+        build(world[0], out=tmp_path / "out", config=other.model_copy(update={"version": "1.0.0"}), media=world[1])
+    assert "even where its folder is gone" in refused.value.hint
+    assert build(world[0], out=tmp_path / "out", config=other, media=world[1]).release == "1.1.0"
+    again = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    assert (again.release, again.reused, contents(folder_of(again))) == ("1.0.0", False, before)
+
+
+def test_a_number_that_only_the_ledger_knows_is_not_given_again(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"version": "1.4.0"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    shutil.rmtree(folder_of(first))
+    with Store.open(world[0]) as opened:
+        opened.execute("DELETE FROM runs WHERE step = 'release'")
+    with pytest.raises(CurateError, match=r"tiny 1\.4\.0 exists .*version not known"):
+        build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    following = config.model_copy(update={"version": "next"})
+    assert build(world[0], out=tmp_path / "out", config=following, media=world[1]).release == "1.5.0"
 
 
 def test_a_folder_may_be_named_and_is_refused_where_it_holds_something_else(

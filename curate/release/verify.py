@@ -231,7 +231,8 @@ def leak_findings(
             for side, subjects in read_subjects(path, read_release(path).label).items():
                 earlier[side] += subjects
         for path, other in siblings(folder.resolve().parent):
-            if other.name == release.name and other.release and release.release and order_of(other) < order_of(release):
+            numbers = other.release, release.release
+            if other.name == release.name and all(numbers) and order_of(numbers[0]) < order_of(numbers[1]):
                 earlier["benchmark"] += read_subjects(path, other.label)["benchmark"]
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
