@@ -81,7 +81,6 @@ def build(
                 media=media,
                 previous=previous or (),
                 exact=exact,
-                probe=True,
                 progress=progress,
             )
     except LeakError as error:

@@ -117,7 +117,6 @@ def run(
             config=recipe.release.config,
             media=folder / recipe.release.media if recipe.release.media else None,
             previous=[folder / path for path in recipe.release.previous],
-            probe=True,
             progress=progress,
         )
         finish("release", built)

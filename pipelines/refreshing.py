@@ -180,7 +180,6 @@ def _release(
         config=step.config.model_copy(update={"version": "next", "run": ranked.run}),
         media=folder / step.media if step.media else None,
         previous=[folder / path for path in step.previous],
-        probe=True,
         progress=progress,
     )
     release = Path(built.out)

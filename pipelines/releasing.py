@@ -50,32 +50,29 @@ def build(
     out: str | Path,
     config: ReleaseConfig = ReleaseConfig(),
     media: Path | None = None,
-    facts: Mapping[str, MediaFacts] | None = None,
     previous: Sequence[Path] = (),
     exact: bool = False,
-    probe: bool = False,
     progress: Progress = silent,
 ) -> ReleaseReport:
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears whole or not at all.
 
-    media: the folder that the names of videos start from. facts: name -> what is known of each video, where somebody
-    has looked already; else their bytes are digested here. previous: folders of earlier releases, from which this one
-    is kept apart, as from the store's ledger of what was published. exact: ``out`` is the release's own folder. probe:
-    look at the media first (``probe_media``), so that what does not decode is refused and near-duplicates are known.
+    media: the folder that the names of videos start from. They are looked at first (``probe_media``: new and changed
+    ones only), so that what does not decode is refused and near-duplicates are known. previous: folders of earlier
+    releases, from which this one is kept apart, as from the store's ledger of what was published. exact: ``out`` is
+    the release's own folder.
     Equal rankings, config, media and earlier releases give equal bytes; a release that is there already is left as it
     is. The first build or export of a store fixes its split, by groups of what is alike.
     Raises LeakError where training and benchmark are not apart, and CurateError where there is nothing to release,
     media are missing, or the version for people was given to other content.
     """
     out = Path(out)
-    media_as = _media_as(config, media, facts)
-    if probe and media is not None and facts is None:
+    media_as = _media_as(config, media)
+    if media is not None:
         probe_media(store_path, media=media, progress=progress)
-        with Store.open(store_path, read_only=True) as store:
-            facts = facts_of(media_of(store), media)
     with Store.open(store_path) as store:
+        facts = facts_of(media_of(store), media) if media is not None else {}
         with store.transaction():
-            basis = basis_of(store, out.parent if exact else out, config, media_as, media, facts, previous, progress)
+            basis = basis_of(store, out.parent if exact else out, config, media_as, facts, previous, progress)
             there = _standing(out, basis.run, exact=exact)
             drawn = None if there else _drawn(store, basis, progress)  # inside: a release of nothing fixes no split
         if there:
@@ -129,13 +126,12 @@ def _stage_words(stage: FunnelStage) -> str:
     return f"{stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit} kept{why}"
 
 
-def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, MediaFacts] | None) -> MediaAs:
-    given = media is not None or facts is not None
+def _media_as(config: ReleaseConfig, media: Path | None) -> MediaAs:
     if media is not None and not media.is_dir():
         raise CurateError(f"{media}: no such folder", hint="give the folder that the names of videos start from")
     if config.media_as is None:
-        return "files" if given else "none"
-    if config.media_as != "none" and not given:
+        return "files" if media is not None else "none"
+    if config.media_as != "none" and media is None:
         raise CurateError(f"media as {config.media_as} need the media", hint="give their folder: --media DIR")
     return config.media_as
 

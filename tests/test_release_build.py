@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 
 from cli.main import run
 from curate.publish import files_of
-from curate.release.media import facts_of, hashed, public_name
+from curate.release.media import public_name
 from curate.release.sealing import read_release
 from curate.reward.foreign import registry
 from curate.reward.reading import read_examples
@@ -30,7 +31,7 @@ from schemas.errors import CurateError
 from schemas.items import JSONL_KEYS
 from schemas.leakage import LeakConfig
 from schemas.release import Filters, MediaAs
-from tests.releases import CONFIG, alike, folder_of, make_clips, make_world, on_side, prompts, sides
+from tests.releases import CONFIG, folder_of, look_like, make_clips, make_world, on_side, prompts, sides
 from tests.stores import RUN, Ranked, add_prompts, make_store
 
 ITEMS = ("train", "train_pairwise", "train_full", "benchmark", "benchmark_pairwise", "benchmark_full")
@@ -75,13 +76,14 @@ def test_each_row_names_a_file_beside_it_by_a_relative_path_and_its_digest(
     world: tuple[Path, Path], tmp_path: Path, config: str
 ) -> None:
     folder = built(world, tmp_path / "out")
-    facts = {fact.sha256: fact for fact in hashed(world[1], [f"videos/{i}.mp4" for i in range(4)]).values()}
+    clips = [path.read_bytes() for path in (world[1] / "videos").iterdir()]
+    clip_of = {hashlib.sha256(clip).hexdigest(): clip for clip in clips}
     for row in table(folder, config).iter_rows(named=True):
         if row["prompt_id"] == "p007":
             assert (row["video"], row["media_sha256"]) == (None, None)
             continue
         assert re.fullmatch(r"media/[0-9a-f]{32}\.mp4", row["video"])
-        assert (folder / row["video"]).read_bytes() == facts[row["media_sha256"]].path.read_bytes()
+        assert (folder / row["video"]).read_bytes() == clip_of[row["media_sha256"]]
 
 
 def test_the_trainers_jsonl_says_what_the_parquet_says(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -207,22 +209,17 @@ def test_a_missing_video_stops_the_build_and_is_named_or_dropped_and_counted(
     assert (stage.kept, stage.dropped) == (6, {"missing": 2})
 
 
-def test_facts_of_probed_media_go_into_the_release(world: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = hashed(world[1], [f"videos/{i}.mp4" for i in range(4)])
-    probed = pl.DataFrame(
-        [
-            {
-                "video": name, "path": name, "status": "ok", "reason": "", "kind": "video", "bytes": fact.bytes,
-                "duration": 0.2, "fps": 25.0, "width": 64, "height": 64, "frames": 5, "codec": "h264",
-                "sha256": fact.sha256, "phash": [i, 2**63],
-            }
-            for i, (name, fact) in enumerate(plain.items())
-        ]
-    )  # fmt: skip
-    report = build(world[0], out=tmp_path / "out", config=CONFIG, facts=facts_of(probed, world[1]))
-    media = pl.read_parquet(folder_of(report) / "metadata.parquet").sort("media_name")
-    assert media.select("duration", "width", "codec").unique().rows() == [(0.2, 64, "h264")]
-    assert media["phash"].to_list() == [[i, 2**63] for i in range(4)]
+def test_what_probing_found_of_the_media_goes_into_the_release(tmp_path: Path) -> None:
+    media = make_clips(tmp_path / "media")
+    store = make_store(tmp_path / "s.duckdb", prompts())  # nobody has looked at them before
+    report = build(store, out=tmp_path / "out", config=CONFIG, media=media)
+    rows = pl.read_parquet(folder_of(report) / "metadata.parquet").sort("media_name")
+    assert rows.select("width", "height", "codec").unique().rows() == [(64, 64, "h264")]
+    assert rows["frames"].to_list() == [5, 6, 7, 8]
+    assert rows["duration"].round(2).to_list() == [0.2, 0.24, 0.28, 0.32]
+    assert {len(hashes) for hashes in rows["phash"]} == {8}
+    with Store.open(store, read_only=True) as opened:
+        assert rows["phash"].to_list() == opened.frame("SELECT phash FROM media ORDER BY video")["phash"].to_list()
 
 
 # Opening it.
@@ -384,9 +381,8 @@ def test_what_resembles_each_other_is_split_to_one_side(tmp_path: Path) -> None:
     media = make_clips(tmp_path / "media", count=8)
     store = make_store(tmp_path / "s.duckdb", [Ranked(f"p{i}", (1, 2, 3, 4), f"videos/{i}.mp4") for i in range(8)])
     wave = 0b1111_0000_1111_0000_1111_0000_1111_0000
-    names = [f"videos/{i}.mp4" for i in range(8)]
-    facts = alike(media, names, dict.fromkeys(names[:7], (wave, wave, wave)))
-    build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+    look_like(store, media, {f"videos/{i}.mp4": (wave, wave, wave) for i in range(7)})
+    build(store, out=tmp_path / "out", config=CONFIG, media=media)
     assert len({side for prompt, side in sides(store).items() if prompt != "p7"}) == 1
 
 
@@ -412,11 +408,11 @@ def test_a_video_encoded_anew_under_another_name_fails_the_build(tmp_path: Path)
     train, benchmark = (next(p for p in on_side(store, side) if p != "p007") for side in ("train", "benchmark"))
     names = [f"videos/{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
     wave = 0x0F0F_0F0F_0F0F_0F0F
-    facts = alike(media, [f"videos/{i}.mp4" for i in range(4)], {names[0]: (wave,), names[1]: (wave ^ 1,)})
+    look_like(store, media, {names[0]: (wave,), names[1]: (wave ^ 1,)})
     with pytest.raises(
         LeakError, match=r"same near video: .* \(videos 'videos/\d\.mp4' and 'videos/\d\.mp4', 0\.03 apart"
     ):
-        build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+        build(store, out=tmp_path / "out", config=CONFIG, media=media)
 
 
 def test_a_question_in_other_case_on_the_other_side_fails_the_build(tmp_path: Path) -> None:

@@ -53,23 +53,6 @@ class MediaFacts:
         return f"{self.sha256[:32]}{self.path.suffix.lower()}"
 
 
-def hashed(folder: Path, names: Iterable[str]) -> dict[str, MediaFacts]:
-    """name -> the facts that reading the bytes gives: size and digest. Nothing is decoded."""
-    return {name: _hashed(folder / name, name) for name in sorted(names)}
-
-
-def _hashed(path: Path, name: str) -> MediaFacts:
-    kind: Literal["video", "image"] = "image" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
-    if not path.is_file():
-        return MediaFacts(name, path, "missing", f"{path}: no such file", kind)
-    size = path.stat().st_size
-    if not size:
-        return MediaFacts(name, path, "empty", f"{path}: is empty (0 bytes)", kind)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return MediaFacts(name, path, kind=kind, bytes=size, sha256=digest)
-
-
 def public_name(name: str) -> str:
     """The name as a release may state it: as ingested, but of an absolute path only its last part."""
     absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
