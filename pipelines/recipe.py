@@ -135,8 +135,9 @@ def run(
 
 
 def sound(release: Path) -> VerifyReport:
-    """What ``verify`` says of a release. Raises CurateError where anything does not hold."""
-    found = verify(release)
+    """What ``verify`` says of a release that was just built, its media decoded by the build. Raises CurateError where
+    anything does not hold."""
+    found = verify(release, media=False)
     if found.findings:
         first = found.findings[0]
         raise CurateError(

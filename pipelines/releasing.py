@@ -10,22 +10,15 @@ import polars as pl
 
 from curate.items import Rule
 from curate.publish import finished, publishing
-from curate.release.columns import (
-    BENCHMARK,
-    FULL,
-    PAIRWISE,
-    TRAIN,
-    TRAIN_FULL,
-    TRAIN_PAIRWISE,
-)
 from curate.release.diff import diff
-from curate.release.figures import balance
+from curate.release.figures import figures
 from curate.release.funnel import item_stages
 from curate.release.media import MediaFacts, facts_of
+from curate.release.rules import rules_of
 from curate.release.sealing import Numbered, check_free_version, next_version, numbered, read_release, siblings
 from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, read_subjects
-from curate.release.verify import verify
+from curate.release.verify import verify as look
 from curate.release.writing import Contents, write_release
 from curate.store import Store
 from curate.store.exports import as_manifest_run, manifest_batches
@@ -35,10 +28,21 @@ from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
+from pipelines.provenance import code_version
 from pipelines.release_basis import Basis, LeakError, basis_of, words
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
-from schemas.release import SIDES, Funnel, FunnelStage, MediaAs, Release, ReleaseConfig, ReleaseReport, Side
+from schemas.release import (
+    SIDES,
+    Funnel,
+    FunnelStage,
+    MediaAs,
+    Release,
+    ReleaseConfig,
+    ReleaseReport,
+    Side,
+    VerifyReport,
+)
 from schemas.tables import SCHEMA_VERSION
 
 __all__ = ["LeakError", "build", "diff", "releases", "verify", "words"]
@@ -91,6 +95,14 @@ def build(
     return report
 
 
+def verify(folder: Path, *, previous: Sequence[Path] = (), media: bool = True) -> VerifyReport:
+    """Look at all of a release again: every byte, row and figure, and what the media show (``media``: decode them).
+
+    previous: earlier releases that it must be apart from. Raises CurateError where there is no release.
+    """
+    return look(folder, previous=previous, decode=media, code=code_version())
+
+
 def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Contents]:
     """The manifest, still without files, and the items. Raises CurateError where there are none."""
     config, run = basis.config, basis.run
@@ -100,7 +112,7 @@ def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Con
     if not any(counts["items"].values()):
         why = "; ".join(_stage_words(stage) for stage in basis.stages)
         raise CurateError(f"{store.path}: nothing to release", hint=why)
-    counts |= _figures(store, basis.upstream, items, counts, basis.sound, basis.prompts)
+    counts |= _figures(store, basis.upstream, items, basis.sound, basis.prompts)
     own: dict[str, int] = {side: _prompts_of(basis.ranked, side) for side in SIDES}
     release = Release(
         kind="release",
@@ -140,30 +152,20 @@ def _draw(
     ranked: pl.DataFrame, config: ReleaseConfig
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any], tuple[Rule, ...]]:
     """The items of all configs, the counts of an export over them (prompts and left_out by side), and the rules."""
-    per = {"train": config.train_items_per_prompt, "benchmark": config.benchmark_items_per_prompt}
     sure = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
-    names: dict[Side, tuple[str, str, str]] = {
-        "train": (TRAIN, TRAIN_PAIRWISE, TRAIN_FULL),
-        "benchmark": (BENCHMARK, PAIRWISE, FULL),
-    }
     items: dict[str, pl.DataFrame] = {}
     counts: dict[str, Any] = {"prompts": {}, "left_out": {}}
     rules: list[Rule] = []
     for side in SIDES:
-        several, pairs, whole = names[side]
-        strict = side == "benchmark"
-        drawn_by = (
-            ((Rule(several, config.responses, per[side], strict), Rule(pairs, 2, per[side], strict)), sure[side]),
-            ((Rule(whole, 0, 1, strict=False),), 0.0),
-        )
+        several, pairs, whole = rules_of(config, side)
         counts["left_out"][side] = {}
         prompts: set[str] = set()
-        for own, least in drawn_by:
+        for own, least in (((several, pairs), sure[side]), ((whole,), 0.0)):
             drawn, found = draw(ranked, side, own, config.export(side, min_confidence=least), unseen=0)
             items |= drawn
             rules += own
             prompts |= {prompt for frame in drawn.values() for prompt in frame["prompt_id"]}
-            suffix = f" ({whole})" if len(own) == 1 else ""
+            suffix = f" ({whole.name})" if own == (whole,) else ""
             for reason, number in found.pop("left_out").items():
                 own_reason = reason.startswith(("item:", "prompt: too", "prompt: every", "prompt: best"))
                 counts["left_out"][side][reason + (suffix if own_reason else "")] = number
@@ -178,30 +180,22 @@ def _figures(
     store: Store,
     run: ManifestRun,
     items: Mapping[str, pl.DataFrame],
-    counts: Mapping[str, Any],
     facts: Mapping[str, MediaFacts],
     prompts: pl.DataFrame,
 ) -> dict[str, Any]:
     """What the card says beyond the counts of an export."""
     used = sorted({prompt for frame in items.values() for prompt in frame["prompt_id"]})
     own = prompts.filter(pl.col("prompt_id").is_in(used))
-    models = pl.concat(frame["models"].explode() for frame in items.values()).drop_nulls()
     named = set(own["video"].drop_nulls())
     denoised = store.run(run.run)
     report = denoised["report"] if denoised else {}
-    return {
-        "votes": int(own["votes"].sum()),
+    found = figures(items, own)
+    found["agreement"]["contradicted"] = report.get("contradicted")
+    return found | {
         "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
-        "models": models.n_unique(),
         "videos": len(named),
         "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),
         "method": report.get("method", run.config.get("ranker", "")),
-        "agreement": {
-            "rankers": own["agreement"].mean(),
-            "expected_tau": own["expected_tau"].mean(),
-            "contradicted": report.get("contradicted"),
-        },
-        "balance": {name: balance(items[name]) for name in counts["items"]},
     }
 
 
