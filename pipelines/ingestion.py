@@ -191,9 +191,8 @@ def _settle(store: Store, path: str, readings: list[Reading], config: IngestConf
         **facts,
     )
     if changed:
-        record_batch(
-            store, batch_id, config.model_dump(mode="json"), {**total, "pairs": taken.pairs, "reasons": reasons}
-        )
+        settled = {"pairs": taken.pairs, "reasons": reasons, "mended": taken.mended, "superseded": taken.superseded}
+        record_batch(store, batch_id, config.model_dump(mode="json"), {**total, **settled})
     return report
 
 

@@ -19,6 +19,7 @@ from schemas.base import Document
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.release import VerifyReport
+from schemas.reports import PageReport
 from schemas.training import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -123,15 +124,28 @@ def run(
         finish("verify", sound(Path(built.out)))
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
-    if recipe.report:
-        media = recipe.release.media if recipe.release else None
-        page = report(store, folder / recipe.report.out, media=folder / media if media else None, progress=progress)
+    page = page_of(recipe, folder, progress=progress)
+    if page:
         finish("report", page)
     if recipe.train:
         trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
         if trained is not None:
             finish("train", trained)
     return reports
+
+
+def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress = silent) -> PageReport | None:
+    """The recipe's HTML report on a denoise run (the latest when empty), written anew; None where it asks for none."""
+    if not recipe.report:
+        return None
+    media = recipe.release.media if recipe.release else None
+    return report(
+        folder / recipe.store,
+        folder / recipe.report.out,
+        run=run,
+        media=folder / media if media else None,
+        progress=progress,
+    )
 
 
 def sound(release: Path) -> VerifyReport:
