@@ -86,6 +86,17 @@ def test_each_row_names_a_file_beside_it_by_a_relative_path_and_its_digest(
         assert (folder / row["video"]).read_bytes() == clip_of[row["media_sha256"]]
 
 
+def test_the_card_tells_of_agreement_between_rankers_only_where_several_are_behind_the_ranking(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    alone = (built(world, tmp_path / "alone") / "README.md").read_text()
+    assert "rankers" not in alone
+    with Store.open(world[0]) as opened:
+        opened.execute("UPDATE prompt_stats SET agreement = 0.75, expected_tau = 0.5")
+    several = (built(world, tmp_path / "several") / "README.md").read_text()
+    assert "| Kendall tau between the rankers behind it | 0.750 |" in several
+
+
 def test_the_trainers_jsonl_says_what_the_parquet_says(world: tuple[Path, Path], tmp_path: Path) -> None:
     folder = built(world, tmp_path / "out")
     for config in ITEMS:
