@@ -273,6 +273,50 @@ def test_datasets_opens_every_config_offline_and_each_video_opens(
     assert told.keys() == ({"prompts"} if media_as == "none" else {"prompts", "media"})
 
 
+DECODE = """
+import sys
+try:
+    import torchcodec
+except (ImportError, OSError, RuntimeError) as error:
+    print("torchcodec does not load here:", " ".join(str(error).split())[:200])
+    sys.exit(77)
+import io
+import av, decord, datasets
+for config in ("benchmark", "train_pairwise", "media"):
+    [rows] = datasets.load_dataset(sys.argv[1], config).values()
+    place = next(i for i, row in enumerate(rows) if row["video"] is not None)
+    if isinstance(rows[place]["video"], str):
+        continue
+    stored = rows[place]["video"]
+    source = stored["path"] if stored["bytes"] is None else io.BytesIO(stored["bytes"])
+    ours = decord.VideoReader(source)[0].asnumpy()
+    theirs = rows.cast_column("video", datasets.Video())[place]["video"][0].permute(1, 2, 0).numpy()
+    print(config, abs(ours.astype(int) - theirs.astype(int)).max())
+"""
+
+
+@pytest.mark.parametrize("media_as", ["files", "inside"])
+def test_datasets_itself_decodes_each_rows_video_where_torchcodec_is_usable(
+    world: tuple[Path, Path], tmp_path: Path, media_as: MediaAs
+) -> None:
+    folder = built(world, tmp_path / "out", media_as)
+    cache = str(tmp_path / "hf")
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE, str(folder)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": cache, "HF_DATASETS_CACHE": cache},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    apart = dict(line.split() for line in done.stdout.splitlines())
+    assert apart.keys() >= {"benchmark", "train_pairwise"}
+    assert all(int(most) <= 2 for most in apart.values()), "the same first frame as decord's"
+
+
 def test_croissant_validates_and_its_records_are_those_of_the_tables(world: tuple[Path, Path], tmp_path: Path) -> None:
     import mlcroissant
 
