@@ -228,7 +228,7 @@ def test_what_probing_found_of_the_media_goes_into_the_release(tmp_path: Path) -
     assert rows.select("width", "height", "codec").unique().rows() == [(64, 64, "h264")]
     assert rows["frames"].to_list() == [5, 6, 7, 8]
     assert rows["duration"].round(2).to_list() == [0.2, 0.24, 0.28, 0.32]
-    assert {len(hashes) for hashes in rows["phash"]} == {8}
+    assert {len(hashes) for hashes in rows["phash"]} == {24}
     with Store.open(store, read_only=True) as opened:
         assert rows["phash"].to_list() == opened.frame("SELECT phash FROM media ORDER BY video")["phash"].to_list()
 

@@ -37,7 +37,7 @@ class MediaFacts:
     bytes: int = 0
     sha256: str = ""
     phash: tuple[int, ...] = ()
-    """One 64-bit perceptual hash for each frame that was sampled; empty where none was taken."""
+    """64-bit perceptual hashes of the frames that were sampled, by view (curate.views); empty where none was taken."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None
