@@ -8,7 +8,8 @@ encoded at low quality, at 60% of the size, brighter, darker, at half the frame 
 side. Every copy is compared with every clip. Recall: copies near to their clip. False: pairs of different clips that
 are near; some simulated clips do show almost the same. Precision: of all pairs of a copy with a clip that are near,
 those of a copy with its clip. Beside it the classical pHash (64 waves of brightness, above the median or not) at its
-usual threshold, 10 of 64 bits on average. ``one frame`` is what images have: the same with one hash each.
+usual threshold, 10 of 64 bits on average, and ours of the whole frames alone. ``one frame`` is what images have: the
+same with the hashes of one frame each.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from scipy.fft import dctn
 
 from curate.clips import draw_clip
 from curate.frames import slice_centres
-from curate.near import NEAR, near_videos
+from curate.near import NEAR
 from curate.phash import frame_hashes
 from curate.scenes import draw_scenes
+from curate.views import SAMPLED, near_views, view_hashes
 
 Images = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
-SAMPLED = 8
 THRESHOLDS = (0.1, 0.15, NEAR, 0.25, 0.3)
 CLASSICAL = 10 / 64
 
@@ -60,8 +61,9 @@ def measure(name: str, draw: Callable[[int], Images], clips: int, copies: int) -
             made.setdefault(kind, []).append(sample(images))
     print(f"\n{name}: {clips} clips, {copies} copies of each kind")
     methods: tuple[tuple[str, Callable[[Images], Hashes], int], ...] = (
-        ("ours", frame_hashes, SAMPLED),
-        ("ours, one frame", frame_hashes, 1),
+        ("ours", view_hashes, SAMPLED),
+        ("whole only", frame_hashes, SAMPLED),
+        ("ours, one frame", view_hashes, 1),
         ("classical", classical, SAMPLED),
     )
     for method, hashes, frames in methods:
@@ -85,10 +87,10 @@ Pairs = Callable[[Hashes, Hashes], tuple[npt.NDArray[np.int64], npt.NDArray[np.i
 
 
 def jaccard(threshold: float) -> Pairs:
-    """Pairs that are near to curate.near."""
+    """Pairs that are near to curate.views."""
 
     def pairs(a: Hashes, b: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        found = near_videos(a.tolist(), b.tolist(), threshold=threshold)
+        found = near_views(a.tolist(), b.tolist(), threshold=threshold)
         return found.left, found.right
 
     return pairs
@@ -189,10 +191,10 @@ def pan(number: int, frames: int = 32, height: int = 144, width: int = 256) -> I
 def speed(count: int) -> None:
     """Print how long it takes to compare so many videos with each other."""
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, (2, count, SAMPLED), dtype=np.uint64, endpoint=False)
+    hashes = rng.integers(0, 2**64, (2, count, 3 * SAMPLED), dtype=np.uint64, endpoint=False)
     phashes = (hashes[0] & hashes[1]).tolist()
     begin = time.perf_counter()
-    near_videos(phashes)
+    near_views(phashes)
     print(f"\n{count:,} videos with each other: {time.perf_counter() - begin:.1f} s")
 
 

@@ -65,10 +65,7 @@ def tell_annotators(report: AnnotatorsReport, *, as_csv: bool = False) -> None:
         put_table(known, [[row[name] for name in known] for row in rows])
     named = plural(len(report.annotators), "annotator")
     say(f"{named}, {plural(report.votes, 'vote')} ({report.anonymous:,} anonymous)")
-    if report.alpha is None:
-        say("Krippendorff's alpha is not defined: no two people judged one pair, or all outcomes are the same")
-    else:
-        say(f"Krippendorff's alpha {report.alpha:.3f} (1 perfect, 0 chance)")
+    say(_agreed(report))
     if report.gold:
         say(_of_gold(report.gold))
     if report.annotators:
@@ -95,7 +92,7 @@ def _cells(row: AnnotatorRow) -> dict[str, str | float | None]:
         "do": row.recommendation,
         "votes": row.votes,
         "p_spammer": round(row.p_spammer, 4),  # nobody compares 1e-20 with 1e-21
-        "agreement": _rounded(row.agreement),
+        "agreement": None if row.agreement is None else f"{row.agreement:.2f} of {row.compared}",
         "discrimination": _with_error(row.discrimination, row.discrimination_se),
         "left_bias": _with_error(row.left_bias, row.left_bias_se),
         "ties": _rounded(row.tie_share),
@@ -112,6 +109,16 @@ def _rounded(value: float | None) -> float | None:
 
 def _with_error(value: float | None, error: float | None) -> str | None:
     return None if value is None or error is None else f"{value:.2f} ± {error:.2f}"
+
+
+def _agreed(report: AnnotatorsReport) -> str:
+    """How far people agree, and on how much that rests."""
+    if not report.judged_twice:
+        return "no pair was judged by two people: how far they agree is not known"
+    basis = f"{plural(report.judged_twice, 'pair')} that {plural(report.judges, 'annotator')} judged twice or more"
+    if report.alpha is None:
+        return f"Krippendorff's alpha is not defined: all outcomes on {basis} are the same"
+    return f"Krippendorff's alpha {report.alpha:.3f} (1 perfect, 0 chance), on {basis}"
 
 
 def _of_gold(gold: GoldReport) -> str:

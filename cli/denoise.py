@@ -80,7 +80,7 @@ def tell_denoise(report: DenoiseReport) -> None:
     asked = "" if report.ranker == report.method else f", chosen by {report.ranker}"
     say(f"run {report.run}: {report.method}{asked}{again}")
     if report.auto is not None:
-        _tell_auto(report.auto)
+        _tell_auto(report.auto, report.votes)
     if report.weights:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     if report.spammers:
@@ -115,10 +115,12 @@ def tell_denoise(report: DenoiseReport) -> None:
         say("next: curate rankings, or curate export train --out DIR")
 
 
-def _tell_auto(auto: AutoReport) -> None:
-    """What the held-out votes said, as a table on stderr."""
+def _tell_auto(auto: AutoReport, votes: int) -> None:
+    """What the held-out votes said, as a table on stderr. votes: that the run used."""
     where = f"{plural(auto.votes, 'held-out vote')} on {plural(auto.prompts, 'prompt')}"
-    say(f"  {where}, {auto.folds} folds by {auto.by}" + (", in an earlier run:" if auto.kept else ":"))
+    say(f"  {where}, {auto.folds} folds by {auto.by}" + (f", in run {auto.chosen_run}:" if auto.kept else ":"))
+    if auto.kept:
+        say(f"    chosen when there were {plural(auto.chosen_on, 'vote')}; {votes:,} now")
     say(f"    {'method':<27}log-loss  accuracy  weight in stack")
     for score in auto.methods:
         weight = f"{auto.weights[score.method]:.2f}" if score.method in auto.weights else ""

@@ -27,8 +27,8 @@ def refresh(
     """Take in what is new in the watched files, rank anew, and make the next release; exit code 3 where nothing moved.
 
     The watched files are those of the recipe's step [ingest]: paths, globs or folders. The method that ranks stays as
-    the first run chose it. A page on what moved is written to refreshes/. Safe to run again, to kill and to run by
-    cron: a second one beside it is told who is at work.
+    the first run chose it. A page on what moved is written to refreshes/, and the recipe's report anew. Safe to run
+    again, to kill and to run by cron: a second one beside it is told who is at work.
 
     \b
     Example:
@@ -66,6 +66,8 @@ def tell_refresh(report: RefreshReport) -> None:
             put("nothing to do")
     elif report.moved:
         say(f"\nwhat moved: {report.summary}")
+        if report.report:
+            say(f"report: {report.report}")
         put(report.release)
     else:
         say("nothing moved")

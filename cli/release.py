@@ -81,7 +81,6 @@ def build(
                 media=media,
                 previous=previous or (),
                 exact=exact,
-                probe=True,
                 progress=progress,
             )
     except LeakError as error:
@@ -124,9 +123,15 @@ def tell_funnel(funnel: Funnel) -> None:
 def verify(
     folder: Annotated[Path, typer.Argument(help="A release.", metavar="DIR")],
     previous: PreviousOption = None,
+    media: Annotated[
+        bool, typer.Option("--media/--no-media", help="Decode the media and compare what they show.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Re-hash and re-validate all of a release; exit code 1 where anything does not hold.
+
+    The figures of the manifest are computed again from the tables, the card is written again and compared, and every
+    video is decoded and its frames hashed (--no-media leaves that out).
 
     \b
     Example:
@@ -134,7 +139,7 @@ def verify(
     """
     from pipelines.releasing import verify as job
 
-    report = job(folder, previous=previous or ())
+    report = job(folder, previous=previous or (), media=media)
     put_json(report) if as_json else tell_verify(report)
     if report.findings:
         raise typer.Exit(1)

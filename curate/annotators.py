@@ -134,6 +134,21 @@ def alpha(votes: VoteArrays) -> float:
     round. Pairs of K-wise rankings are left out: they are not judged one by one. Weights do not count. Who votes on a
     pair again counts once where they repeat themselves, and not at all where they do not.
     """
+    _, pair, value = _judgments(votes)
+    units = int(pair.max(initial=-1)) + 1
+    counts = np.bincount(pair * 4 + value, minlength=4 * units).reshape(units, 4)
+    return krippendorff(np.concatenate([counts, counts[:, [RIGHT, LEFT, TIE, BOTH_BAD]]]))
+
+
+def judged_twice(votes: VoteArrays) -> tuple[int, int]:
+    """What alpha rests on: the pairs that two people or more judged, and the people who did."""
+    person, pair, _ = _judgments(votes)
+    twice = np.bincount(pair, minlength=1)[pair] > 1
+    return len(np.unique(pair[twice])), len(np.unique(person[twice]))
+
+
+def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
+    """(J,) person, pair and category of what each person steadily says of each pair, K-wise rankings left out."""
     pair, category = pairs_of(votes)
     alone = votes.group < 0
     pair, category, annotator = pair[alone], category[alone].astype(np.int64), votes.annotator[alone]
@@ -142,9 +157,8 @@ def alpha(votes: VoteArrays) -> float:
     judged, value = np.divmod(np.unique((person * units + pair) * 4 + category), 4)
     _, place, times = np.unique(judged, return_inverse=True, return_counts=True)
     steady = times[place] == 1
-    cell = judged[steady] % max(units, 1) * 4 + value[steady]
-    counts = np.bincount(cell, minlength=4 * units).reshape(units, 4)
-    return krippendorff(np.concatenate([counts, counts[:, [RIGHT, LEFT, TIE, BOTH_BAD]]]))
+    who, what = np.divmod(judged[steady], max(units, 1))
+    return who, what, value[steady]
 
 
 def krippendorff(counts: Index) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.near import near_videos
+from curate.views import near_views
 from schemas.leakage import Leak, LeakConfig, LeakRule
 
 Float = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ class Subject:
     sha256: str = ""
     """Of the video's bytes; empty where they were not seen."""
     phash: tuple[int, ...] = ()
-    """One 64-bit perceptual hash for each frame that was sampled, in order; empty where not known."""
+    """64-bit perceptual hashes of the frames that were sampled, by view (curate.views); empty where not known."""
     release: str = ""
     """The published release that it is in; empty for what is being built or verified."""
 
@@ -210,7 +210,7 @@ def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tu
 def _video_distances(left: Sequence[tuple[int, ...]], right: Sequence[tuple[int, ...]], config: LeakConfig) -> Float:
     """(A, B) distances of those that are near enough for any rule; inf elsewhere."""
     threshold = max(config.near_video, config.near_video_with_question)
-    near = near_videos(left, right, threshold=threshold, least_bits=max(1, config.least_bits))
+    near = near_views(left, right, threshold=threshold, least_bits=max(1, config.least_bits))
     distances = np.full((len(left), len(right)), np.inf)
     distances[near.left, near.right] = near.distance
     return distances

@@ -32,6 +32,11 @@ PATIENCE = 3
 """Processes in a row that may die before they have begun; then something is wrong with all of them."""
 
 
+def cores() -> int:
+    """Cores that this process may use: as many processes decode side by side."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass
 class _Worker:
     """One process, and what it is doing."""

@@ -10,19 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.frames import IMAGE_SUFFIXES, MediaError, check_file, decode, import_decord, read_image
-from curate.phash import frame_hashes
+from curate.views import SAMPLED, view_hashes
 
-PROBER = 1
+PROBER = 2
 """Version of what is found out here and how; results of another are not trusted."""
-SAMPLED = 8
-"""Frames of a video that are decoded and hashed."""
 UNEVEN = 0.25, 0.002
 """How far a frame's time may be from the median, as a share and in seconds (containers round to 1 ms), the larger."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a sound file is. Fields as in schemas.media.MediaFile; phash: one hash for each frame looked at."""
+    """What a sound file is. Fields as in schemas.media.MediaFile; phash: hashes of the frames looked at, by view
+    (curate.views)."""
 
     kind: str
     bytes: int
@@ -68,7 +67,7 @@ def _video(path: Path, digest: str, size: int) -> Probe:
         height=height,
         codec=_codec(path),
         sha256=digest,
-        phash=tuple(frame_hashes(frames.images).tolist()),
+        phash=tuple(view_hashes(frames.images).tolist()),
     )
 
 
@@ -89,7 +88,7 @@ def _image(path: Path, digest: str, size: int) -> Probe:
         height=pixels.shape[0],
         codec=codec,
         sha256=digest,
-        phash=tuple(frame_hashes(pixels[None]).tolist()),
+        phash=tuple(view_hashes(pixels[None]).tolist()),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.annotators import alpha, profiles
+from curate.annotators import alpha, judged_twice, profiles
 from curate.gold import Answers, Gold, Number, against_gold
 from curate.rankers.joint import Joint
 from curate.recommendations import recommend
@@ -46,12 +46,14 @@ def annotators(
     told, report = _gold(gold, mapping, votes, str(store_path), answers)
     rows, warnings = _rows(votes, told, known)
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
-    overall = alpha(votes)
+    overall, (pairs, judges) = alpha(votes), judged_twice(votes)
     return AnnotatorsReport(
         store=str(store_path),
         votes=len(votes.left),
         anonymous=int((votes.annotator < 0).sum()),
         alpha=None if math.isnan(overall) else overall,
+        judged_twice=pairs,
+        judges=judges,
         gold=report,
         dropped_share=dropped / len(votes.left),
         annotators=tuple(rows),

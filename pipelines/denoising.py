@@ -57,7 +57,7 @@ def denoise(
         if keep_choice and config.ranker == "auto" and opened.run(run_id("denoise", document, inputs)) is None:
             kept = _kept(opened, document)
         if kept is not None:
-            inputs["choice"] = _told(kept)
+            inputs["choice"] = _told(kept.choice)
         # The batches are written down but make no other run: it is the votes that count, not how they came.
         batches = opened.batches()["batch_id"].to_list()
         run = Run(
@@ -73,13 +73,13 @@ def denoise(
             return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})
         votes, spammers = without_spammers(loaded.votes, judged.votes, config)
         coverage = cover(votes, config)
-        choice = kept
+        choice = kept.choice if kept else None
         if config.ranker == "auto" and choice is None:
             choice = choose(votes.of_prompts(coverage.used), config, progress=progress)
         method = choice.method if choice else cast("MethodName", config.ranker)
         stack = choice.stack if choice else None
         denoised = rank_all(votes, coverage, config, method=method, stack=stack, progress=progress)
-        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice, kept is not None, method)
+        result = _Result(config, loaded.votes, votes, spammers, coverage, denoised, choice, kept, method)
         progress("writing", 0, 0)
         report = _report(run.run_id, str(store), result)
         with opened.transaction():
@@ -107,8 +107,8 @@ class _Result:
     coverage: Coverage
     denoised: Denoised
     choice: Choice | None
-    kept: bool
-    """Whether the choice is an earlier run's."""
+    kept: _Kept | None
+    """Where the choice is an earlier run's."""
     method: MethodName
     """Whose order the ranking is."""
 
@@ -117,21 +117,27 @@ class _Result:
         return self.denoised.rankings[self.method]
 
 
-def _kept(store: Store, config: dict[str, Any]) -> Choice | None:
+@dataclass(frozen=True)
+class _Kept:
+    """A choice that an earlier run made."""
+
+    choice: Choice
+    run: str
+    """That run: the one that held votes out, not one that kept its choice."""
+    votes: int
+    """That it had."""
+
+
+def _kept(store: Store, config: dict[str, Any]) -> _Kept | None:
     """The choice of the latest run with this config; None where there is none that held votes out."""
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
         report = DenoiseReport.model_validate_json(run["report"])
         if json.loads(run["config"]) == config and report.auto is not None and report.auto.slopes:
             auto = report.auto
             weights, slopes = (cast("dict[RankerName, float]", values) for values in (auto.weights, auto.slopes))
-            return Choice(
-                cast("MethodName", report.method),
-                Stack(weights, slopes),
-                auto.by,
-                auto.prompts,
-                auto.votes,
-                auto.methods,
-            )
+            method, stack = cast("MethodName", report.method), Stack(weights, slopes)
+            choice = Choice(method, stack, auto.by, auto.prompts, auto.votes, auto.methods)
+            return _Kept(choice, auto.chosen_run or run["run_id"], auto.chosen_on or report.votes)
     return None
 
 
@@ -311,7 +317,9 @@ def _auto(result: _Result) -> AutoReport | None:
         methods=choice.methods,
         weights={name: weight for name, weight in choice.stack.weights.items() if weight > 0},
         slopes={name: choice.stack.slopes[name] for name, weight in choice.stack.weights.items() if weight > 0},
-        kept=result.kept,
+        kept=result.kept is not None,
+        chosen_run=result.kept.run if result.kept else "",
+        chosen_on=result.kept.votes if result.kept else 0,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.card import card
+from curate.item_figures import item_figures
 from curate.items import Drawn, Rule, draw_items
 from curate.publish import describe, finished, publishing, version, write_manifest
 from curate.shards import write_jsonl, write_shards
@@ -28,7 +29,6 @@ from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
 from schemas.errors import CurateError
-from schemas.items import DIFFICULTIES
 from schemas.manifest import Ceiling, Manifest, ManifestFile
 from schemas.reports import ExportReport
 from schemas.tables import SCHEMA_VERSION
@@ -105,22 +105,18 @@ def draw(
         suffix = f" ({name})" if len(rules) > 1 else ""
         left_out.update({reason + suffix: number for reason, number in config_drawn.left_out.items()})
     items = {name: found.items.with_columns(run_id=pl.lit(config.run)) for name, found in drawn.items()}
+    figures = {name: item_figures(found.items) for name, found in drawn.items()}
     return items, {
         "items": {name: len(found.items) for name, found in drawn.items()},
         "candidates": {name: found.candidates for name, found in drawn.items()},
         "eligible": {name: found.eligible for name, found in drawn.items()},
-        "difficulty": {name: _difficulties(found.items) for name, found in drawn.items()},
-        "confidence": {name: found.items["confidence"].mean() for name, found in drawn.items()},
+        "difficulty": {name: found["difficulty"] for name, found in figures.items()},
+        "confidence": {name: found["confidence"] for name, found in figures.items()},
         "ceiling": {name: _ceiling(found) for name, found in drawn.items()},
-        "floor": {name: _floor(found.items) for name, found in drawn.items()},
+        "floor": {name: found["floor"] for name, found in figures.items()},
         "prompts": pl.concat([found["prompt_id"] for found in items.values()]).n_unique(),
         "left_out": dict(sorted((+left_out).items())),
     }
-
-
-def _difficulties(items: pl.DataFrame) -> dict[str, int]:
-    found = dict(items["difficulty"].value_counts().iter_rows())
-    return {name: found.get(name, 0) for name in DIFFICULTIES}
 
 
 def _ceiling(drawn: Drawn) -> dict[str, float] | None:
@@ -130,12 +126,6 @@ def _ceiling(drawn: Drawn) -> dict[str, float] | None:
     low, high = np.quantile(drawn.scores, [0.05, 0.95])
     mean = float(drawn.items.select(pl.col("confidence").mean()).item())
     return Ceiling(mean=mean, low=min(low, mean), high=max(high, mean)).model_dump()
-
-
-def _floor(items: pl.DataFrame) -> float | None:
-    """What a judge who guesses would score; None where no item has a best."""
-    sizes = items.filter(pl.col("best").is_not_null())["response_ids"].list.len().to_numpy()
-    return float((1 / sizes).mean()) if len(sizes) else None
 
 
 def _run(kind: Kind, config: ExportConfig, ranked: pl.DataFrame) -> Run:

@@ -254,7 +254,8 @@ def _settle(
     )
     if changed:
         how = config.model_dump(mode="json") | ({"pseudonyms": keys.used.fingerprint} if keys.used else {})
-        record_batch(store, batch_id, how, {**total, "pairs": taken.pairs, "reasons": reasons})
+        settled = {"pairs": taken.pairs, "reasons": reasons, "mended": taken.mended, "superseded": taken.superseded}
+        record_batch(store, batch_id, how, {**total, **settled})
     return report
 
 

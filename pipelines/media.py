@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -13,7 +12,7 @@ import polars as pl
 
 from curate.frames import MediaError
 from curate.locate import Locator, media_below
-from curate.media import MediaReader
+from curate.media import MediaReader, cores
 from curate.probe import PROBER, Probe
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_video, save_media
@@ -155,8 +154,7 @@ def _rows(
     answers: Iterator[Probe | MediaError] = iter(())
     reader = None
     if there:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        reader = MediaReader(workers=min(workers or cores, len(there)), timeout=timeout)
+        reader = MediaReader(workers=min(workers or cores(), len(there)), timeout=timeout)
         answers = reader.probe(there)
     try:
         for done, one in enumerate(asked):

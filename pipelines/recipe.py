@@ -19,6 +19,7 @@ from schemas.base import Document
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.release import VerifyReport
+from schemas.reports import PageReport
 from schemas.training import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -117,16 +118,14 @@ def run(
             config=recipe.release.config,
             media=folder / recipe.release.media if recipe.release.media else None,
             previous=[folder / path for path in recipe.release.previous],
-            probe=True,
             progress=progress,
         )
         finish("release", built)
         finish("verify", sound(Path(built.out)))
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
-    if recipe.report:
-        media = recipe.release.media if recipe.release else None
-        page = report(store, folder / recipe.report.out, media=folder / media if media else None, progress=progress)
+    page = page_of(recipe, folder, progress=progress)
+    if page:
         finish("report", page)
     if recipe.train:
         trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
@@ -135,9 +134,24 @@ def run(
     return reports
 
 
+def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress = silent) -> PageReport | None:
+    """The recipe's HTML report on a denoise run (the latest when empty), written anew; None where it asks for none."""
+    if not recipe.report:
+        return None
+    media = recipe.release.media if recipe.release else None
+    return report(
+        folder / recipe.store,
+        folder / recipe.report.out,
+        run=run,
+        media=folder / media if media else None,
+        progress=progress,
+    )
+
+
 def sound(release: Path) -> VerifyReport:
-    """What ``verify`` says of a release. Raises CurateError where anything does not hold."""
-    found = verify(release)
+    """What ``verify`` says of a release that was just built, its media decoded by the build. Raises CurateError where
+    anything does not hold."""
+    found = verify(release, media=False)
     if found.findings:
         first = found.findings[0]
         raise CurateError(

@@ -15,14 +15,15 @@ from pathlib import Path
 from annotations.files import VoteFile, find_files
 from annotations.lock import locked
 from curate.publish import publish_file
-from curate.release.sealing import latest
-from curate.release.summary import summary_page
+from curate.release.sealing import latest, read_release
+from curate.release.summary import came_in, summary_page
 from curate.store import Store
+from curate.store.reporting import release_of
 from pipelines.denoising import denoise
 from pipelines.ingestion import ingest
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
-from pipelines.recipe import sound
+from pipelines.recipe import page_of, sound
 from pipelines.releasing import build, diff
 from schemas.base import Document
 from schemas.errors import CurateError
@@ -80,7 +81,7 @@ def refresh(
         publish_file(subjects, told.encode())
         ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, progress=progress)
         done("denoise", ranked)
-        return _release(recipe.release, folder, store, plan, ranked, progress, done)
+        return _release(recipe, folder, plan, ranked, progress, done)
 
 
 def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
@@ -131,12 +132,16 @@ def _plan(
     newest = latest(recipe.release.config.name, folder / recipe.release.out)
     if came and (came.votes or came.mended or came.superseded):
         steps += [f"denoise with {came.votes + came.mended:,} new votes, by the method chosen before"]
+    elif newest and (votes := _unranked(folder / recipe.store, newest[1])):
+        steps += [f"denoise with {votes:,} votes that an earlier refresh took in, by the method chosen before"]
     if (folder / SUMMARIES / PENDING).exists():
         steps += ["finish the release that an earlier refresh began"]
     elif steps or newest is None:
         steps += ["build the next release"]
     elif why := _outdated(newest[1], recipe.release, recipe.denoise):
         steps += [f"build the next release: another {why} than that of {newest[0].name}"]
+    if steps and recipe.report:
+        steps += [f"write {recipe.report.out} anew"]
     return RefreshPlan(
         new_files=tuple(file.path.name for file in new),
         known_files=len(files) - len(new),
@@ -145,6 +150,14 @@ def _plan(
         rejects=came.rejects if came else 0,
         steps=tuple(steps),
     )
+
+
+def _unranked(store: Path, release: Release) -> int:
+    """Votes of ingests that the release does not rest on."""
+    if not store.exists():
+        return 0
+    with Store.open(store, read_only=True) as opened:
+        return opened.newer_votes(release.upstream[0].run)
 
 
 def _outdated(release: Release, step: ReleaseStep, ranking: DenoiseStep) -> str:
@@ -159,15 +172,16 @@ def _outdated(release: Release, step: ReleaseStep, ranking: DenoiseStep) -> str:
 
 
 def _release(
-    step: ReleaseStep,
+    recipe: Recipe,
     folder: Path,
-    store: Path,
     plan: RefreshPlan,
     ranked: DenoiseReport,
     progress: Progress,
     done: Tell,
 ) -> RefreshReport:
-    """Build the next release and the page on it, unless what stands is the same."""
+    """Build the next release, the page on what moved and the recipe's report, unless what stands is the same."""
+    assert recipe.release
+    step, store = recipe.release, folder / recipe.store
     out, pending = folder / step.out, folder / SUMMARIES / PENDING
     newest = latest(step.config.name, out)
     before = newest[0].name if newest else ""
@@ -180,33 +194,48 @@ def _release(
         config=step.config.model_copy(update={"version": "next", "run": ranked.run}),
         media=folder / step.media if step.media else None,
         previous=[folder / path for path in step.previous],
-        probe=True,
         progress=progress,
     )
     release = Path(built.out)
     moved = not built.reused or (unfinished and release.name != before)
-    summary, changes = "", None
+    summary, changes, page = "", None, None
     if moved:
         done("release", built)
         done("verify", sound(release))
         changes = diff(out / before, release) if before else None
-        summary = str(_write_summary(folder, built, changes, plan, ranked))
+        earlier = read_release(out / before) if before else None
+        summary = str(_write_summary(folder, store, built, earlier, changes, ranked))
+        page = page_of(recipe, folder, run=ranked.run, progress=progress)
+        if page:
+            done("report", page)
     pending.unlink()
     return RefreshReport(
-        plan=plan, dry_run=False, run=ranked.run, release=built.out, moved=moved, summary=summary, changes=changes
+        plan=plan,
+        dry_run=False,
+        run=ranked.run,
+        release=built.out,
+        moved=moved,
+        summary=summary,
+        report=page.out if page else "",
+        changes=changes,
     )
 
 
 def _write_summary(
-    folder: Path, built: ReleaseReport, changes: DiffReport | None, plan: RefreshPlan, ranked: DenoiseReport
+    folder: Path,
+    store: Path,
+    built: ReleaseReport,
+    before: Release | None,
+    changes: DiffReport | None,
+    ranked: DenoiseReport,
 ) -> Path:
-    came = {
-        "new files": len(plan.new_files),
-        "new votes": plan.votes,
-        "duplicates": plan.duplicates,
-        "rejected rows": plan.rejects,
-    }
-    page = summary_page(built, changes, method=ranked.method, came=came, ranked=(ranked.ranked, ranked.prompts))
+    """The page on what moved since the release before, however many calls it took."""
+    chosen_in = ""
+    if ranked.auto and ranked.auto.chosen_run:
+        with Store.open(store, read_only=True) as opened:
+            chosen_in = release_of(opened, ranked.auto.chosen_run)
+    came = came_in(read_release(Path(built.out)), before)
+    page = summary_page(built, changes, ranked=ranked, chosen_in=chosen_in, came=came)
     path = folder / SUMMARIES / f"{Path(built.out).name}.md"
     publish_file(path, page.encode())
     return path

@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.leakage import Subject, find_leaks, units
 from curate.release.funnel import denoise_stage, dropping_stage, filtered, ingest_stage, ranking_stage
-from curate.release.media import MediaFacts, hashed
+from curate.release.media import MediaFacts
 from curate.release.sealing import read_release, siblings
 from curate.release.subjects import ledger_subjects, read_subjects, subjects_of
 from curate.store import Store
@@ -67,20 +67,17 @@ def basis_of(
     home: Path,
     config: ReleaseConfig,
     media_as: MediaAs,
-    media: Path | None,
-    facts: Mapping[str, MediaFacts] | None,
+    facts: Mapping[str, MediaFacts],
     previous: Sequence[Path],
     progress: Progress,
 ) -> Basis:
-    """Split the store, where that was not done, and choose its prompts. home: the folder that will hold the release."""
+    """Split the store, where that was not done, and choose its prompts.
+
+    home: the folder that will hold the release. facts: name -> what is known of each video; nothing without media.
+    """
     config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
     upstream = manifest_run(store, config.run)
     prompts = prompt_facts(store, upstream)
-    if facts is None:
-        progress("reading media", 0, 0)
-        facts = hashed(media, prompts["video"].drop_nulls().unique()) if media else {}
-    if media_as == "none":
-        facts = {name: fact for name, fact in facts.items() if fact.status == "ok"}
     sound = {name: fact for name, fact in facts.items() if fact.status == "ok"}
     subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, sound)}
     earlier = _earlier(store, previous, siblings(home))

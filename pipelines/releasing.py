@@ -10,35 +10,39 @@ import polars as pl
 
 from curate.items import Rule
 from curate.publish import finished, publishing
-from curate.release.columns import (
-    BENCHMARK,
-    FULL,
-    PAIRWISE,
-    TRAIN,
-    TRAIN_FULL,
-    TRAIN_PAIRWISE,
-)
 from curate.release.diff import diff
-from curate.release.figures import balance
+from curate.release.figures import figures
 from curate.release.funnel import item_stages
 from curate.release.media import MediaFacts, facts_of
-from curate.release.sealing import check_free_version, next_version, read_release, siblings
+from curate.release.rules import rules_of
+from curate.release.sealing import Numbered, check_free_version, next_version, numbered, read_release, siblings
 from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, read_subjects
-from curate.release.verify import verify
+from curate.release.verify import verify as look
 from curate.release.writing import Contents, write_release
 from curate.store import Store
 from curate.store.exports import as_manifest_run, manifest_batches
 from curate.store.media import media_of
-from curate.store.releases import annotators_of, publish
+from curate.store.releases import annotators_of, numbers_given, publish
 from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
+from pipelines.provenance import code_version
 from pipelines.release_basis import Basis, LeakError, basis_of, words
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
-from schemas.release import SIDES, Funnel, FunnelStage, MediaAs, Release, ReleaseConfig, ReleaseReport, Side
+from schemas.release import (
+    SIDES,
+    Funnel,
+    FunnelStage,
+    MediaAs,
+    Release,
+    ReleaseConfig,
+    ReleaseReport,
+    Side,
+    VerifyReport,
+)
 from schemas.tables import SCHEMA_VERSION
 
 __all__ = ["LeakError", "build", "diff", "releases", "verify", "words"]
@@ -50,32 +54,29 @@ def build(
     out: str | Path,
     config: ReleaseConfig = ReleaseConfig(),
     media: Path | None = None,
-    facts: Mapping[str, MediaFacts] | None = None,
     previous: Sequence[Path] = (),
     exact: bool = False,
-    probe: bool = False,
     progress: Progress = silent,
 ) -> ReleaseReport:
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears whole or not at all.
 
-    media: the folder that the names of videos start from. facts: name -> what is known of each video, where somebody
-    has looked already; else their bytes are digested here. previous: folders of earlier releases, from which this one
-    is kept apart, as from the store's ledger of what was published. exact: ``out`` is the release's own folder. probe:
-    look at the media first (``probe_media``), so that what does not decode is refused and near-duplicates are known.
+    media: the folder that the names of videos start from. They are looked at first (``probe_media``: new and changed
+    ones only), so that what does not decode is refused and near-duplicates are known. previous: folders of earlier
+    releases, from which this one is kept apart, as from the store's ledger of what was published. exact: ``out`` is
+    the release's own folder.
     Equal rankings, config, media and earlier releases give equal bytes; a release that is there already is left as it
     is. The first build or export of a store fixes its split, by groups of what is alike.
     Raises LeakError where training and benchmark are not apart, and CurateError where there is nothing to release,
     media are missing, or the version for people was given to other content.
     """
     out = Path(out)
-    media_as = _media_as(config, media, facts)
-    if probe and media is not None and facts is None:
+    media_as = _media_as(config, media)
+    if media is not None:
         probe_media(store_path, media=media, progress=progress)
-        with Store.open(store_path, read_only=True) as store:
-            facts = facts_of(media_of(store), media)
     with Store.open(store_path) as store:
+        facts = facts_of(media_of(store), media) if media is not None else {}
         with store.transaction():
-            basis = basis_of(store, out.parent if exact else out, config, media_as, media, facts, previous, progress)
+            basis = basis_of(store, out.parent if exact else out, config, media_as, facts, previous, progress)
             there = _standing(out, basis.run, exact=exact)
             drawn = None if there else _drawn(store, basis, progress)  # inside: a release of nothing fixes no split
         if there:
@@ -83,7 +84,7 @@ def build(
         else:
             assert drawn is not None
             progress("writing", 0, 0)
-            folder, release, reused = _publish(out, *drawn, basis.config, previous, exact=exact)
+            folder, release, reused = _publish(store, out, *drawn, basis.config, previous, exact=exact)
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"])
         rows = ledger_rows(release.label, [basis.subjects[prompt] for prompt in benchmark])
         report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(basis.config.run))
@@ -92,6 +93,14 @@ def build(
             if recall(store, basis.run.run_id) is None:
                 record(store, basis.run, report.model_dump(mode="json"))
     return report
+
+
+def verify(folder: Path, *, previous: Sequence[Path] = (), media: bool = True) -> VerifyReport:
+    """Look at all of a release again: every byte, row and figure, and what the media show (``media``: decode them).
+
+    previous: earlier releases that it must be apart from. Raises CurateError where there is no release.
+    """
+    return look(folder, previous=previous, decode=media, code=code_version())
 
 
 def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Contents]:
@@ -103,7 +112,7 @@ def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Con
     if not any(counts["items"].values()):
         why = "; ".join(_stage_words(stage) for stage in basis.stages)
         raise CurateError(f"{store.path}: nothing to release", hint=why)
-    counts |= _figures(store, basis.upstream, items, counts, basis.sound, basis.prompts)
+    counts |= _figures(store, basis.upstream, items, basis.sound, basis.prompts)
     own: dict[str, int] = {side: _prompts_of(basis.ranked, side) for side in SIDES}
     release = Release(
         kind="release",
@@ -129,13 +138,12 @@ def _stage_words(stage: FunnelStage) -> str:
     return f"{stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit} kept{why}"
 
 
-def _media_as(config: ReleaseConfig, media: Path | None, facts: Mapping[str, MediaFacts] | None) -> MediaAs:
-    given = media is not None or facts is not None
+def _media_as(config: ReleaseConfig, media: Path | None) -> MediaAs:
     if media is not None and not media.is_dir():
         raise CurateError(f"{media}: no such folder", hint="give the folder that the names of videos start from")
     if config.media_as is None:
-        return "files" if given else "none"
-    if config.media_as != "none" and not given:
+        return "files" if media is not None else "none"
+    if config.media_as != "none" and media is None:
         raise CurateError(f"media as {config.media_as} need the media", hint="give their folder: --media DIR")
     return config.media_as
 
@@ -144,30 +152,20 @@ def _draw(
     ranked: pl.DataFrame, config: ReleaseConfig
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any], tuple[Rule, ...]]:
     """The items of all configs, the counts of an export over them (prompts and left_out by side), and the rules."""
-    per = {"train": config.train_items_per_prompt, "benchmark": config.benchmark_items_per_prompt}
     sure = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
-    names: dict[Side, tuple[str, str, str]] = {
-        "train": (TRAIN, TRAIN_PAIRWISE, TRAIN_FULL),
-        "benchmark": (BENCHMARK, PAIRWISE, FULL),
-    }
     items: dict[str, pl.DataFrame] = {}
     counts: dict[str, Any] = {"prompts": {}, "left_out": {}}
     rules: list[Rule] = []
     for side in SIDES:
-        several, pairs, whole = names[side]
-        strict = side == "benchmark"
-        drawn_by = (
-            ((Rule(several, config.responses, per[side], strict), Rule(pairs, 2, per[side], strict)), sure[side]),
-            ((Rule(whole, 0, 1, strict=False),), 0.0),
-        )
+        several, pairs, whole = rules_of(config, side)
         counts["left_out"][side] = {}
         prompts: set[str] = set()
-        for own, least in drawn_by:
+        for own, least in (((several, pairs), sure[side]), ((whole,), 0.0)):
             drawn, found = draw(ranked, side, own, config.export(side, min_confidence=least), unseen=0)
             items |= drawn
             rules += own
             prompts |= {prompt for frame in drawn.values() for prompt in frame["prompt_id"]}
-            suffix = f" ({whole})" if len(own) == 1 else ""
+            suffix = f" ({whole.name})" if own == (whole,) else ""
             for reason, number in found.pop("left_out").items():
                 own_reason = reason.startswith(("item:", "prompt: too", "prompt: every", "prompt: best"))
                 counts["left_out"][side][reason + (suffix if own_reason else "")] = number
@@ -182,30 +180,22 @@ def _figures(
     store: Store,
     run: ManifestRun,
     items: Mapping[str, pl.DataFrame],
-    counts: Mapping[str, Any],
     facts: Mapping[str, MediaFacts],
     prompts: pl.DataFrame,
 ) -> dict[str, Any]:
     """What the card says beyond the counts of an export."""
     used = sorted({prompt for frame in items.values() for prompt in frame["prompt_id"]})
     own = prompts.filter(pl.col("prompt_id").is_in(used))
-    models = pl.concat(frame["models"].explode() for frame in items.values()).drop_nulls()
     named = set(own["video"].drop_nulls())
     denoised = store.run(run.run)
     report = denoised["report"] if denoised else {}
-    return {
-        "votes": int(own["votes"].sum()),
+    found = figures(items, own)
+    found["agreement"]["contradicted"] = report.get("contradicted")
+    return found | {
         "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
-        "models": models.n_unique(),
         "videos": len(named),
         "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),
         "method": report.get("method", run.config.get("ranker", "")),
-        "agreement": {
-            "rankers": own["agreement"].mean(),
-            "expected_tau": own["expected_tau"].mean(),
-            "contradicted": report.get("contradicted"),
-        },
-        "balance": {name: balance(items[name]) for name in counts["items"]},
     }
 
 
@@ -223,6 +213,7 @@ def _standing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | Non
 
 
 def _publish(
+    store: Store,
     out: Path,
     release: Release,
     contents: Contents,
@@ -237,17 +228,18 @@ def _publish(
     if exact and finished(out) is not None:
         raise CurateError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
     written: list[Release] = []
-    others = [*beside, *((path, read_release(path)) for path in previous)]
+    earlier = [(path, read_release(path)) for path in previous]
+    told = [Numbered(**row, where=str(store.path)) for row in numbers_given(store).to_dicts()]
+    given = [*numbered([*beside, *earlier]), *told]
     target = out if exact else parent / release.name
 
     def number(digest: str) -> str:
-        known = [other for _, other in others]
-        return next_version(config.name, digest, known) if config.version == "next" else config.version
+        return next_version(config.name, digest, given) if config.version == "next" else config.version
 
     try:
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
             written.append(write_release(folder, release, contents, config, number))
-            check_free_version(written[0], others)
+            check_free_version(written[0], given)
             there = parent / written[0].label
             if not exact and finished(there) is not None:
                 raise _ThereAlready(there, read_release(there))

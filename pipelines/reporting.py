@@ -21,7 +21,15 @@ from curate.report.sides import sides_of
 from curate.report.view import Contradictions, LabelCeiling, PromptRow, ReportView, Source
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
-from curate.store.reporting import ingested, pair_votes, placed_responses, prompt_facts, runs_over, votes_by_side
+from curate.store.reporting import (
+    ingested,
+    pair_votes,
+    placed_responses,
+    prompt_facts,
+    release_of,
+    runs_over,
+    votes_by_side,
+)
 from pipelines.annotators import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
@@ -107,10 +115,13 @@ def _view(
     found = store.run(run_id)
     told: dict[str, Any] = found["report"] if found else {}
     later = runs_over(store, run_id)
+    denoised = _denoise_report(told)
+    chosen_run = denoised.auto.chosen_run if denoised and denoised.auto else ""
     return ReportView(
         source=_source(store, run_id),
         responses=len(placed),
-        run=_denoise_report(told),
+        run=denoised,
+        chosen_in=release_of(store, chosen_run) if chosen_run else "",
         funnel=_funnel(store, run_id, facts, told, later),
         models=_models(facts, placed, pairs),
         people=people,

@@ -82,6 +82,10 @@ class AnnotatorsReport(Document):
     """Those of them without an annotator."""
     alpha: float | None
     """Krippendorff's alpha of the outcomes, nominal, K-wise rankings left out; None where it is not defined."""
+    judged_twice: int
+    """Pairs that two people or more judged: what alpha rests on."""
+    judges: int
+    """People behind these; each anonymous vote counts for one."""
     gold: GoldReport | None
     """None where no gold was given and no control question answered."""
     dropped_share: float

@@ -51,7 +51,8 @@ class MediaFile(Document):
     codec: str | None = None
     sha256: str | None = None
     phash: tuple[str, ...] | None = None
-    """16 hex digits for each of 8 frames (of an image one): its perceptual hash."""
+    """16 hex digits for each of 8 frames (of an image one): its perceptual hash; then the same of each frame without
+    3%, and without 6%, of height and width at each side."""
 
 
 class MediaReport(Document):

@@ -33,5 +33,7 @@ class RefreshReport(Document):
     """Whether there is a new release."""
     summary: str
     """The page on what moved; empty where nothing did."""
+    report: str = ""
+    """The HTML report, where the recipe has one and something moved."""
     changes: DiffReport | None
     """From the release before; None for the first, and where nothing moved."""

@@ -168,7 +168,7 @@ class Finding(Document):
     """One thing that is not as a release promises."""
 
     check: str
-    """files | manifest | tables | labels | formats | media | card | croissant | split | leakage"""
+    """files | manifest | tables | labels | formats | media | decoded | figures | card | croissant | split | leakage"""
     where: str
     """File, row or prompt."""
     what: str

@@ -95,6 +95,10 @@ class AutoReport(Document):
     """Log odds by unit of the score of each of these rankers."""
     kept: bool = False
     """The choice is that of an earlier run with the same config: nothing was held out anew."""
+    chosen_run: str = ""
+    """That run; empty where votes were held out in this one."""
+    chosen_on: int = 0
+    """Votes that it had."""
 
 
 class DesignReport(Document):

@@ -147,7 +147,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("question", "VARCHAR", "what was asked; NULL when not known"),
         Column("video", "VARCHAR", "its video, as ingested"),
         Column("sha256", "VARCHAR", "digest of the video's bytes; NULL where they were not seen"),
-        Column("phash", "UBIGINT[]", "perceptual hash of each sampled frame; NULL where none was taken"),
+        Column("phash", "UBIGINT[]", "perceptual hashes of its frames, as in media; NULL where none were taken"),
     ),
     "media": (
         Column("video", "VARCHAR PRIMARY KEY", "as prompts name it"),
@@ -163,7 +163,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("height", "INTEGER", "the same"),
         Column("codec", "VARCHAR", "of the video stream, or the format of the image"),
         Column("sha256", "VARCHAR", "digest of its bytes"),
-        Column("phash", "UBIGINT[]", "perceptual hash of 8 frames, each in the middle of an eighth; of an image one"),
+        Column("phash", "UBIGINT[]", "perceptual hashes of 8 frames (of an image one): whole, less 3%, less 6% a side"),
         Column("bytes", "BIGINT", "size of the file; NULL where there is none"),
         Column("mtime_ns", "BIGINT", "when the file changed last: with its size the sign that it has not changed"),
         Column("limit_s", "DOUBLE NOT NULL", "seconds that it was given"),

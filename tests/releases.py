@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from curate.release.media import MediaFacts, hashed
 from curate.store import Store
+from pipelines.media import probe_media
 from schemas.config import SplitConfig
 from schemas.release import ReleaseConfig, ReleaseReport
 from tests.stores import Ranked, make_store
@@ -37,8 +39,17 @@ def make_clips(folder: Path, count: int = 4) -> Path:
 
 
 def make_world(folder: Path) -> tuple[Path, Path]:
-    """(store, folder of media)"""
-    return make_store(folder / "curate.duckdb", prompts()), make_clips(folder / "media")
+    """(store, folder of media), which was looked at: a copy of the first one made, with the times of its files."""
+    shutil.copytree(_first_world().name, folder, dirs_exist_ok=True)
+    return folder / "curate.duckdb", folder / "media"
+
+
+@cache
+def _first_world() -> TemporaryDirectory[str]:
+    home = TemporaryDirectory()
+    folder = Path(home.name)
+    probe_media(make_store(folder / "curate.duckdb", prompts()), media=make_clips(folder / "media"))
+    return home
 
 
 def sides(store: Path) -> dict[str, str]:
@@ -50,9 +61,12 @@ def on_side(store: Path, side: str) -> list[str]:
     return [prompt for prompt, found in sides(store).items() if found == side]
 
 
-def alike(media: Path, names: list[str], hashes: dict[str, tuple[int, ...]]) -> dict[str, MediaFacts]:
-    """The facts of files, with the perceptual hashes that a probe would have found."""
-    return {name: replace(fact, phash=hashes.get(name, ())) for name, fact in hashed(media, names).items()}
+def look_like(store: Path, media: Path, hashes: dict[str, tuple[int, ...]]) -> None:
+    """Have the store hold other perceptual hashes of some media than a look at them finds."""
+    probe_media(store, media=media)
+    with Store.open(store) as opened:
+        for name, phash in hashes.items():
+            opened.execute("UPDATE media SET phash = ? WHERE video = ?", [list(phash), name])
 
 
 def folder_of(report: ReleaseReport) -> Path:

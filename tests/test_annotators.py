@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.annotators import annotators as command
-from curate.annotators import Profiles, agreement_with_others, alpha, krippendorff, profiles
+from curate.annotators import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
 from curate.gold import Gold, against_gold, wilson
 from curate.rankers.joint import Joint
 from curate.recommendations import ENOUGH_VOTES, recommend
@@ -165,6 +165,16 @@ def slow_alpha(rows: list[Row]) -> float:
 @given(rows=ROWS)
 def test_alpha_is_that_of_its_definition(rows: list[Row]) -> None:
     np.testing.assert_allclose(alpha(votes_of(rows)), slow_alpha(rows), atol=1e-12)
+
+
+@given(rows=ROWS)
+def test_alpha_rests_on_the_pairs_that_two_people_judged_each_of_one_mind(rows: list[Row]) -> None:
+    said: dict[frozenset[str], dict[object, set[str]]] = {}
+    for i, row in enumerate(rows):
+        said.setdefault(frozenset(row[1:3]), {}).setdefault(row[4] or i, set()).add(preferred(row))
+    steady = [{who for who, what in people.items() if len(what) == 1} for people in said.values()]
+    twice = [people for people in steady if len(people) > 1]
+    assert judged_twice(votes_of(rows)) == (len(twice), len(set().union(*twice)))
 
 
 def test_pairs_of_rankings_do_not_count_for_alpha() -> None:
@@ -552,6 +562,8 @@ def test_the_command_prints_a_table_json_or_csv(tmp_path: Path, capsys: pytest.C
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split()[:4] == ["annotator_id", "do", "votes", "p_spammer"]
     assert len(out.splitlines()) == 4
+    assert "on 1 pair that 2 annotators judged twice or more" in err
+    assert "1.00 of 1" in out
     assert "recommended: too few votes 2; dropping leaves out 0.0% of the votes" in err
     command(store=store, as_csv=True)
     header, *rows = capsys.readouterr().out.splitlines()

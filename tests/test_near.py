@@ -17,6 +17,7 @@ from curate.near import NEAR, distance, near_videos
 from curate.phash import frame_hashes
 from curate.probe import probe
 from curate.scenes import draw_scenes
+from curate.views import near_views, view_hashes, views
 
 Images = npt.NDArray[np.uint8]
 
@@ -67,6 +68,31 @@ def test_a_picture_encoded_scaled_or_lit_anew_stays_near(seed: int) -> None:
     assert min(distance(hashed(images), hashed(texture(other))) for other in range(50, 80)) > NEAR
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("share", [0.03, 0.045, 0.06, 0.07])
+def test_a_picture_whose_border_was_cut_off_is_near_to_the_whole_either_way_round(seed: int, share: float) -> None:
+    images = texture(seed, 360, 480)
+    y, x = round(share * 360), round(share * 480)
+    both = [view_hashes(jpeg(one, 60)).tolist() for one in (images, images[:, y:-y, x:-x])]
+    assert near_views(both).left.tolist() == [0]
+    for one, other in (both, both[::-1]):
+        near = near_views([one], [other])
+        assert (near.left.tolist(), near.right.tolist()) == ([0], [0])
+    others = [view_hashes(texture(other, 360, 480)).tolist() for other in range(50, 70)]
+    assert near_views(both, others).left.size == 0
+
+
+def test_the_first_view_is_the_whole_frame_and_what_was_hashed_without_views_is_compared_by_it() -> None:
+    films = [np.concatenate([texture(8 * film + frame) for frame in range(8)]) for film in range(3)]
+    seen = [view_hashes(film).tolist() for film in films]
+    old = [frame_hashes(film).tolist() for film in films]
+    assert [views(one)[0] for one in seen] == [tuple(one) for one in old]
+    assert [len(views(one)) for one in (*seen, *old)] == [3, 3, 3, 1, 1, 1]
+    near = near_views(seen, old)
+    assert (near.left.tolist(), near.right.tolist(), near.distance.tolist()) == ([0, 1, 2], [0, 1, 2], [0.0] * 3)
+    assert near_views(seen).left.size == 0
+
+
 def test_pictures_that_differ_in_colour_alone_are_apart() -> None:
     left_red, left_blue = np.full((2, 1, 64, 64, 3), 20, dtype=np.uint8)
     left_red[:, 8:56, 4:28], left_red[:, 8:56, 36:60] = (250, 0, 0), (0, 128, 0)  # equally bright, almost
@@ -84,7 +110,7 @@ def test_video_files_encoded_twice_are_near_and_others_are_not(tmp_path_factory:
         dim = np.asarray([Image.fromarray(x).resize((96, 96)) for x in (frames * 0.8).astype(np.uint8)])
         write_clip(folder / f"{video}-copy.mp4", dim)
         phashes += [probe(folder / f"{video}.mp4").phash, probe(folder / f"{video}-copy.mp4").phash]
-    found = near_videos(phashes)
+    found = near_views(phashes)
     assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(2 * v, 2 * v + 1) for v in range(6)]
 
 

@@ -14,7 +14,7 @@ import pytest
 import curate
 from annotations.lock import locked
 from cli.main import run as command
-from pipelines import denoise, ingest, load_recipe, refresh, run, simulate
+from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError
@@ -72,6 +72,47 @@ def test_new_votes_become_the_next_release_and_a_page_says_what_moved(here: Path
     assert "- new votes: 50" in page
     assert "because of new votes" in page
     assert "votes: 250 → 300" in page
+
+
+def test_after_an_interruption_a_dry_run_still_tells_what_is_to_be_done(here: Path) -> None:
+    refresh(recipe_of(here), here)
+    more_votes(here)
+    killed = subprocess.run([sys.executable, "-c", KILLED, here, "ingest"], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    steps = refresh(recipe_of(here), here, dry_run=True).plan.steps
+    assert steps == (
+        "denoise with 50 votes that an earlier refresh took in, by the method chosen before",
+        "build the next release",
+    )
+
+
+def test_the_page_tells_how_old_the_choice_of_the_method_is(here: Path) -> None:
+    first = refresh(recipe_of(here), here)
+    assert "chosen now by held-out votes (250 votes)" in Path(first.summary).read_text()
+    votes = pl.read_csv(here.parent / "later.csv")
+    for number, part in enumerate((votes[:30], votes[30:]), start=2):
+        part.write_csv(here / f"votes-{number}.csv")
+        last = refresh(recipe_of(here), here)
+    told = f"chosen for small-1.0.0, in run {first.run}, on 250 votes (300 now)"
+    assert told in Path(last.summary).read_text()
+    page = report(here / "curate.duckdb", here / "page.html")
+    assert page.run == last.run
+    told = f"in run <code>{first.run}</code> (for small-1.0.0), on 250 votes; 300 now"
+    assert told in (here / "page.html").read_text()
+
+
+def test_the_recipes_report_is_written_anew_where_something_moved(here: Path) -> None:
+    with (here / "recipe.toml").open("a") as recipe:
+        recipe.write('report = { out = "report.html" }\n')
+    first = refresh(recipe_of(here), here)
+    assert (first.report, first.run in (here / "report.html").read_text()) == (str(here / "report.html"), True)
+    assert refresh(recipe_of(here), here).report == ""
+    more_votes(here)
+    assert refresh(recipe_of(here), here, dry_run=True).plan.steps[-1] == "write report.html anew"
+    second = refresh(recipe_of(here), here)
+    assert second.run in (here / "report.html").read_text()
+    again = refresh(recipe_of(here), here)
+    assert (again.moved, again.plan.steps) == (False, ())
 
 
 def test_where_nothing_is_new_nothing_moves(here: Path) -> None:
@@ -172,8 +213,9 @@ def test_killed_after_any_step_the_next_one_ends_where_an_undisturbed_one_would(
     assert report.moved
     assert Path(report.summary).name == "small-1.1.0.md"
     assert releases(here) == releases(tmp_path / "other")
-    if step == "release":  # ingest counts what came in this time: before that, all of it did
-        assert report.changes == undisturbed.changes
+    assert report.changes == undisturbed.changes
+    assert Path(report.summary).read_bytes() == Path(undisturbed.summary).read_bytes()
+    assert "- new files: 1\n- new votes: 50\n" in Path(report.summary).read_text()
     assert not refresh(recipe_of(here), here).moved
 
 

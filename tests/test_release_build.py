@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,7 +19,7 @@ import pytest
 
 from cli.main import run
 from curate.publish import files_of
-from curate.release.media import facts_of, hashed, public_name
+from curate.release.media import public_name
 from curate.release.sealing import read_release
 from curate.reward.foreign import registry
 from curate.reward.reading import read_examples
@@ -29,7 +31,7 @@ from schemas.errors import CurateError
 from schemas.items import JSONL_KEYS
 from schemas.leakage import LeakConfig
 from schemas.release import Filters, MediaAs
-from tests.releases import CONFIG, alike, folder_of, make_clips, make_world, on_side, prompts, sides
+from tests.releases import CONFIG, folder_of, look_like, make_clips, make_world, on_side, prompts, sides
 from tests.stores import RUN, Ranked, add_prompts, make_store
 
 ITEMS = ("train", "train_pairwise", "train_full", "benchmark", "benchmark_pairwise", "benchmark_full")
@@ -74,13 +76,25 @@ def test_each_row_names_a_file_beside_it_by_a_relative_path_and_its_digest(
     world: tuple[Path, Path], tmp_path: Path, config: str
 ) -> None:
     folder = built(world, tmp_path / "out")
-    facts = {fact.sha256: fact for fact in hashed(world[1], [f"videos/{i}.mp4" for i in range(4)]).values()}
+    clips = [path.read_bytes() for path in (world[1] / "videos").iterdir()]
+    clip_of = {hashlib.sha256(clip).hexdigest(): clip for clip in clips}
     for row in table(folder, config).iter_rows(named=True):
         if row["prompt_id"] == "p007":
             assert (row["video"], row["media_sha256"]) == (None, None)
             continue
         assert re.fullmatch(r"media/[0-9a-f]{32}\.mp4", row["video"])
-        assert (folder / row["video"]).read_bytes() == facts[row["media_sha256"]].path.read_bytes()
+        assert (folder / row["video"]).read_bytes() == clip_of[row["media_sha256"]]
+
+
+def test_the_card_tells_of_agreement_between_rankers_only_where_several_are_behind_the_ranking(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    alone = (built(world, tmp_path / "alone") / "README.md").read_text()
+    assert "rankers" not in alone
+    with Store.open(world[0]) as opened:
+        opened.execute("UPDATE prompt_stats SET agreement = 0.75, expected_tau = 0.5")
+    several = (built(world, tmp_path / "several") / "README.md").read_text()
+    assert "| Kendall tau between the rankers behind it | 0.750 |" in several
 
 
 def test_the_trainers_jsonl_says_what_the_parquet_says(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -206,22 +220,17 @@ def test_a_missing_video_stops_the_build_and_is_named_or_dropped_and_counted(
     assert (stage.kept, stage.dropped) == (6, {"missing": 2})
 
 
-def test_facts_of_probed_media_go_into_the_release(world: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = hashed(world[1], [f"videos/{i}.mp4" for i in range(4)])
-    probed = pl.DataFrame(
-        [
-            {
-                "video": name, "path": name, "status": "ok", "reason": "", "kind": "video", "bytes": fact.bytes,
-                "duration": 0.2, "fps": 25.0, "width": 64, "height": 64, "frames": 5, "codec": "h264",
-                "sha256": fact.sha256, "phash": [i, 2**63],
-            }
-            for i, (name, fact) in enumerate(plain.items())
-        ]
-    )  # fmt: skip
-    report = build(world[0], out=tmp_path / "out", config=CONFIG, facts=facts_of(probed, world[1]))
-    media = pl.read_parquet(folder_of(report) / "metadata.parquet").sort("media_name")
-    assert media.select("duration", "width", "codec").unique().rows() == [(0.2, 64, "h264")]
-    assert media["phash"].to_list() == [[i, 2**63] for i in range(4)]
+def test_what_probing_found_of_the_media_goes_into_the_release(tmp_path: Path) -> None:
+    media = make_clips(tmp_path / "media")
+    store = make_store(tmp_path / "s.duckdb", prompts())  # nobody has looked at them before
+    report = build(store, out=tmp_path / "out", config=CONFIG, media=media)
+    rows = pl.read_parquet(folder_of(report) / "metadata.parquet").sort("media_name")
+    assert rows.select("width", "height", "codec").unique().rows() == [(64, 64, "h264")]
+    assert rows["frames"].to_list() == [5, 6, 7, 8]
+    assert rows["duration"].round(2).to_list() == [0.2, 0.24, 0.28, 0.32]
+    assert {len(hashes) for hashes in rows["phash"]} == {24}
+    with Store.open(store, read_only=True) as opened:
+        assert rows["phash"].to_list() == opened.frame("SELECT phash FROM media ORDER BY video")["phash"].to_list()
 
 
 # Opening it.
@@ -262,6 +271,50 @@ def test_datasets_opens_every_config_offline_and_each_video_opens(
         assert (split, int(rows)) == ("train" if config.startswith("train") else "test", count)
         assert media_as == "none" or video == "(64, 64, 3)"
     assert told.keys() == ({"prompts"} if media_as == "none" else {"prompts", "media"})
+
+
+DECODE = """
+import sys
+try:
+    import torchcodec
+except (ImportError, OSError, RuntimeError) as error:
+    print("torchcodec does not load here:", " ".join(str(error).split())[:200])
+    sys.exit(77)
+import io
+import av, decord, datasets
+for config in ("benchmark", "train_pairwise", "media"):
+    [rows] = datasets.load_dataset(sys.argv[1], config).values()
+    place = next(i for i, row in enumerate(rows) if row["video"] is not None)
+    if isinstance(rows[place]["video"], str):
+        continue
+    stored = rows[place]["video"]
+    source = stored["path"] if stored["bytes"] is None else io.BytesIO(stored["bytes"])
+    ours = decord.VideoReader(source)[0].asnumpy()
+    theirs = rows.cast_column("video", datasets.Video())[place]["video"][0].permute(1, 2, 0).numpy()
+    print(config, abs(ours.astype(int) - theirs.astype(int)).max())
+"""
+
+
+@pytest.mark.parametrize("media_as", ["files", "inside"])
+def test_datasets_itself_decodes_each_rows_video_where_torchcodec_is_usable(
+    world: tuple[Path, Path], tmp_path: Path, media_as: MediaAs
+) -> None:
+    folder = built(world, tmp_path / "out", media_as)
+    cache = str(tmp_path / "hf")
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE, str(folder)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": cache, "HF_DATASETS_CACHE": cache},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    apart = dict(line.split() for line in done.stdout.splitlines())
+    assert apart.keys() >= {"benchmark", "train_pairwise"}
+    assert all(int(most) <= 2 for most in apart.values()), "the same first frame as decord's"
 
 
 def test_croissant_validates_and_its_records_are_those_of_the_tables(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -315,6 +368,32 @@ def test_a_version_for_people_is_given_once(world: tuple[Path, Path], tmp_path: 
     assert not (tmp_path / "else").exists() or not list((tmp_path / "else").iterdir())
 
 
+def test_a_version_whose_folder_is_gone_is_not_given_to_other_data(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"version": "next"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    before = contents(folder_of(first))
+    shutil.rmtree(folder_of(first))
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(CurateError, match=r"curate\.duckdb: tiny 1\.0\.0 exists and holds other data") as refused:
+        build(world[0], out=tmp_path / "out", config=other.model_copy(update={"version": "1.0.0"}), media=world[1])
+    assert "even where its folder is gone" in refused.value.hint
+    assert build(world[0], out=tmp_path / "out", config=other, media=world[1]).release == "1.1.0"
+    again = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    assert (again.release, again.reused, contents(folder_of(again))) == ("1.0.0", False, before)
+
+
+def test_a_number_that_only_the_ledger_knows_is_not_given_again(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"version": "1.4.0"})
+    first = build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    shutil.rmtree(folder_of(first))
+    with Store.open(world[0]) as opened:
+        opened.execute("DELETE FROM runs WHERE step = 'release'")
+    with pytest.raises(CurateError, match=r"tiny 1\.4\.0 exists .*version not known"):
+        build(world[0], out=tmp_path / "out", config=config, media=world[1])
+    following = config.model_copy(update={"version": "next"})
+    assert build(world[0], out=tmp_path / "out", config=following, media=world[1]).release == "1.5.0"
+
+
 def test_a_folder_may_be_named_and_is_refused_where_it_holds_something_else(
     world: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -357,9 +436,8 @@ def test_what_resembles_each_other_is_split_to_one_side(tmp_path: Path) -> None:
     media = make_clips(tmp_path / "media", count=8)
     store = make_store(tmp_path / "s.duckdb", [Ranked(f"p{i}", (1, 2, 3, 4), f"videos/{i}.mp4") for i in range(8)])
     wave = 0b1111_0000_1111_0000_1111_0000_1111_0000
-    names = [f"videos/{i}.mp4" for i in range(8)]
-    facts = alike(media, names, dict.fromkeys(names[:7], (wave, wave, wave)))
-    build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+    look_like(store, media, {f"videos/{i}.mp4": (wave, wave, wave) for i in range(7)})
+    build(store, out=tmp_path / "out", config=CONFIG, media=media)
     assert len({side for prompt, side in sides(store).items() if prompt != "p7"}) == 1
 
 
@@ -385,11 +463,11 @@ def test_a_video_encoded_anew_under_another_name_fails_the_build(tmp_path: Path)
     train, benchmark = (next(p for p in on_side(store, side) if p != "p007") for side in ("train", "benchmark"))
     names = [f"videos/{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
     wave = 0x0F0F_0F0F_0F0F_0F0F
-    facts = alike(media, [f"videos/{i}.mp4" for i in range(4)], {names[0]: (wave,), names[1]: (wave ^ 1,)})
+    look_like(store, media, {names[0]: (wave,), names[1]: (wave ^ 1,)})
     with pytest.raises(
         LeakError, match=r"same near video: .* \(videos 'videos/\d\.mp4' and 'videos/\d\.mp4', 0\.03 apart"
     ):
-        build(store, out=tmp_path / "out", config=CONFIG, facts=facts)
+        build(store, out=tmp_path / "out", config=CONFIG, media=media)
 
 
 def test_a_question_in_other_case_on_the_other_side_fails_the_build(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,12 +15,14 @@ import pytest
 
 from cli.main import run
 from curate.publish import MANIFEST, describe
+from curate.release.restating import written_again
 from curate.release.sealing import data_version, read_release, releases_in, sealed
 from curate.release.verify import verify
 from pipelines.releasing import build
 from schemas.errors import CurateError
 from schemas.release import MediaAs
-from tests.releases import CONFIG, folder_of, make_world
+from tests.releases import CONFIG, folder_of, look_like, make_world
+from tests.video_files import encode
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_an_edited_manifest_is_found_though_every_file_agrees(release: Path) -> 
     document = json.loads(text)
     document["counts"]["annotators"] += 1
     (release / MANIFEST).write_text(json.dumps(document))
-    assert found(release) == {("manifest", MANIFEST)}
+    assert found(release) == {("manifest", MANIFEST), ("card", "README.md")}  # which states them
 
 
 def swap(rows: pl.DataFrame) -> pl.DataFrame:
@@ -114,6 +117,119 @@ def swap(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(
         ranks=pl.col("ranks").list.eval(pl.element().max() + 1 - pl.element()).cast(pl.List(pl.Int32))
     )
+
+
+def test_a_changed_figure_of_the_card_is_found_though_its_digest_was_repaired(release: Path) -> None:
+    card = release / "README.md"
+    text = card.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| votes behind them | ")]
+    card.write_text(text.replace(line, "| votes behind them | 12,345 of 99 annotators |"))
+    forge(release)
+    (finding,) = verify(release).findings
+    assert (finding.check, finding.where) == ("card", "README.md")
+    assert repr(line) in finding.what
+    assert "12,345 of 99" in finding.what
+
+
+def test_a_card_of_another_curate_may_have_other_words_and_that_is_noted(release: Path) -> None:
+    card = release / "README.md"
+    card.write_text(card.read_text().replace("## Known limits", "## Limits that are known"))
+    forge(release)
+    report = verify(release, code="another")
+    assert report.findings == ()
+    assert any("README.md was written by another curate" in note and "Limits that are" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "what"),
+    [
+        (("models",), 7, "models is stated as 7, the tables say 5"),
+        (("votes",), 1, "votes is stated as 1, the tables say 0"),
+        (("prompts", "train"), 5, "prompts.train is stated as 5"),
+        (("difficulty", "benchmark", "easy"), 99, "difficulty.benchmark.easy is stated as 99"),
+        (("balance", "benchmark", "positions"), [1, 1, 1, 1], "balance.benchmark.positions is stated as [1, 1, 1, 1]"),
+        (("confidence", "benchmark"), 0.99, "confidence.benchmark is stated as 0.99"),
+        (("ceiling", "benchmark", "mean"), 0.99, "ceiling.benchmark is {'mean': 0.99"),
+        (("candidates", "benchmark"), 10_000, "stage 'items: benchmark' of the funnel"),
+        (("videos",), 9, "videos is stated as 9"),
+    ],
+)
+def test_a_changed_figure_of_the_manifest_is_found_though_it_was_sealed_and_the_card_written_anew(
+    release: Path, keys: tuple[str, ...], value: object, what: str
+) -> None:
+    document = json.loads((release / MANIFEST).read_text())
+    part = document["counts"]
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    (release / MANIFEST).write_text(json.dumps(document))
+    written, _ = written_again(read_release(release))
+    for name, text in written.items():
+        (release / name).write_text(text)
+    forge(release)
+    findings = verify(release).findings
+    assert {finding.check for finding in findings} == {"figures"}
+    assert any(what in finding.what for finding in findings)
+
+
+def look(folder: Path) -> set[tuple[str, str]]:
+    """What verify finds where it decodes the media."""
+    return {(finding.check, finding.where) for finding in verify(folder, decode=True).findings}
+
+
+@pytest.mark.parametrize("way", ["files", "webdataset", "inside"])
+def test_sound_media_are_decoded_and_show_what_the_table_says(made: dict[str, Path], way: str) -> None:
+    report = verify(made[way], decode=True)
+    assert (report.findings, report.checks["decoded"]) == ((), 4)
+
+
+def test_a_video_swapped_for_another_is_found_though_every_digest_was_repaired(release: Path) -> None:
+    """Of the same length, size and rate: it takes a look at what it shows."""
+    row = pl.read_parquet(release / "metadata.parquet").row(0, named=True)
+    path = release / row["video"]
+    encode(path, range(0, 40 * row["frames"], 40), noise=True)
+    digest, size = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
+    for table in release.glob("*.parquet"):
+        frame = pq.read_table(table)
+        own = pl.from_arrow(frame)
+        assert isinstance(own, pl.DataFrame)
+        mine = pl.col("media_sha256") == row["media_sha256"]
+        own = own.with_columns(media_sha256=pl.when(mine).then(pl.lit(digest)).otherwise("media_sha256"))
+        if table.name == "metadata.parquet":
+            own = own.with_columns(bytes=pl.when(pl.col("media_sha256") == digest).then(size).otherwise("bytes"))
+        pq.write_table(own.to_arrow().cast(frame.schema), table)
+    forge(release)
+    written, _ = written_again(read_release(release))
+    for name, text in written.items():
+        (release / name).write_text(text)
+    forge(release)
+    release = release.rename(release.with_name(read_release(release).label))
+    assert look(release) == {("media", row["video"]), ("decoded", row["video"])}
+    assert any("not named after the digest" in finding.what for finding in verify(release).findings)
+
+
+@pytest.mark.parametrize("way", ["files", "webdataset", "inside"])
+def test_a_video_swapped_under_its_own_new_name_is_found_by_what_it_shows(tmp_path: Path, way: MediaAs) -> None:
+    """As if everything, names too, had been made to fit but the hashes of its frames."""
+    store, media = make_world(tmp_path)
+    encode(media / "videos" / "0.mp4", range(0, 200, 40), noise=True)
+    look_like(store, media, {"videos/0.mp4": (0,) * 8})
+    config = CONFIG.model_copy(update={"media_as": way})
+    folder = folder_of(build(store, out=tmp_path / "out", config=config, media=media))
+    digest = hashlib.sha256((media / "videos" / "0.mp4").read_bytes()).hexdigest()
+    assert verify(folder).findings == ()
+    (finding,) = verify(folder, decode=True).findings
+    assert (finding.check, finding.where) == ("decoded", f"media/{digest[:32]}.mp4")
+    assert "shows something else" in finding.what
+
+
+def test_a_video_that_does_not_decode_is_found(release: Path) -> None:
+    path = sorted((release / "media").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:200])
+    findings = [f for f in verify(release, decode=True).findings if f.check == "decoded"]
+    assert [finding.where for finding in findings] == [f"media/{path.name}"]
+    assert findings[0].what.startswith("does not decode: ")
+    assert str(release) not in findings[0].what
 
 
 def test_swapped_labels_are_found_though_the_file_was_hashed_anew(release: Path) -> None:

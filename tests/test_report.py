@@ -253,6 +253,19 @@ def test_parts_that_no_vote_connects_are_told_apart(tmp_path: Path) -> None:
     assert "in 2 parts; ranks are counted within each" in text
 
 
+def test_agreement_is_told_with_what_it_rests_on_and_not_at_all_where_no_pair_was_judged_twice(tmp_path: Path) -> None:
+    for name in ("both", "once"):
+        (tmp_path / name).mkdir()
+    said = "p,a,b,left,ann\np,a,b,left,bob\np,b,c,left,ann\np,b,c,right,bob\np,a,c,left,ann\n"
+    both = page_of(votes_store(tmp_path / "both", said)).text
+    assert "on 2 pairs that two or more of 2 annotators judged" in both
+    assert "Krippendorff's alpha, on 2 pairs" in both
+    assert "50% of 2" in both
+    once = page_of(votes_store(tmp_path / "once", "p,a,b,left,ann\np,b,c,left,bob\n")).text
+    assert "Krippendorff" not in once
+    assert "No pair was judged by two people: how far they agree is not known." in once
+
+
 # What people wrote.
 
 

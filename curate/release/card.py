@@ -95,11 +95,16 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
         ("votes behind them", f"{counts['votes']:,} of {counts['annotators']:,} annotators"),
         ("contradicted votes", _share(counts["agreement"]["contradicted"], "of the vote weight is against the orders")),
         ("expected Kendall tau to the truth", _number(counts["agreement"]["expected_tau"])),
-        ("agreement between rankers", _number(counts["agreement"]["rankers"])),
+        *_between_rankers(counts["agreement"]["rankers"]),
         ("videos and images", f"{counts['videos']:,}" + (" (named only)" if release.media_as == "none" else "")),
         ("licence", config.licence or "none was stated: ask who made it"),
     ]
     return ["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+
+
+def _between_rankers(agreement: float | None) -> list[tuple[str, str]]:
+    """Nothing where a single ranker's order is the ranking: it has nobody to agree with."""
+    return [] if agreement is None else [("Kendall tau between the rankers behind it", _number(agreement))]
 
 
 def _share(value: float | None, what: str) -> str:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
+
+
+def figures(items: Mapping[str, pl.DataFrame], prompts: pl.DataFrame) -> dict[str, Any]:
+    """What the tables of a release say together: votes, models, the means of what the rankings are sure of, balance.
+
+    items: config -> its items. prompts: those with an item (votes, agreement, expected_tau).
+    """
+    models = pl.concat(frame["models"].explode() for frame in items.values()).drop_nulls()
+    return {
+        "votes": int(prompts["votes"].sum()),
+        "models": models.n_unique(),
+        "agreement": {"rankers": prompts["agreement"].mean(), "expected_tau": prompts["expected_tau"].mean()},
+        "balance": {name: balance(frame) for name, frame in items.items()},
+    }
 
 
 def balance(items: pl.DataFrame) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class MediaFacts:
     bytes: int = 0
     sha256: str = ""
     phash: tuple[int, ...] = ()
-    """One 64-bit perceptual hash for each frame that was sampled; empty where none was taken."""
+    """64-bit perceptual hashes of the frames that were sampled, by view (curate.views); empty where none was taken."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None
@@ -51,23 +51,6 @@ class MediaFacts:
     def member(self) -> str:
         """Its file name in a release: by content, so that no name says where it came from and none occurs twice."""
         return f"{self.sha256[:32]}{self.path.suffix.lower()}"
-
-
-def hashed(folder: Path, names: Iterable[str]) -> dict[str, MediaFacts]:
-    """name -> the facts that reading the bytes gives: size and digest. Nothing is decoded."""
-    return {name: _hashed(folder / name, name) for name in sorted(names)}
-
-
-def _hashed(path: Path, name: str) -> MediaFacts:
-    kind: Literal["video", "image"] = "image" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
-    if not path.is_file():
-        return MediaFacts(name, path, "missing", f"{path}: no such file", kind)
-    size = path.stat().st_size
-    if not size:
-        return MediaFacts(name, path, "empty", f"{path}: is empty (0 bytes)", kind)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return MediaFacts(name, path, kind=kind, bytes=size, sha256=digest)
 
 
 def public_name(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from curate.publish import MANIFEST, files_of, read_manifest, version
@@ -82,38 +83,60 @@ def _sizes_hold(folder: Path, release: Release) -> bool:
     return sizes == {name: (folder / name).stat().st_size for name in files_of(folder) if name != MANIFEST}
 
 
-def check_free_version(release: Release, others: Sequence[tuple[Path, Release]]) -> None:
-    """Raise CurateError where another release has the same name and version for people, but other content."""
-    for path, other in others:
-        same = release.release and (other.name, other.release) == (release.name, release.release)
+@dataclass(frozen=True)
+class Numbered:
+    """A version for people that was given to a release, whether its folder is still there or not."""
+
+    name: str
+    release: str
+    """The version for people: 1.0.0."""
+    version: str
+    """Of its data; empty where that is not known any more."""
+    where: str
+    """What says so: a folder, or a store."""
+
+
+def numbered(folders: Iterable[tuple[Path, Release]]) -> list[Numbered]:
+    """The numbers that the releases of these folders have; those without one are left out."""
+    return [Numbered(own.name, own.release, own.version, str(path)) for path, own in folders if own.release]
+
+
+def check_free_version(release: Release, given: Iterable[Numbered]) -> None:
+    """Raise CurateError where the release's version for people was given to other content of the same name."""
+    for other in given:
+        same = (other.name, other.release) == (release.name, release.release)
         if same and other.version != release.version:
             raise CurateError(
-                f"{path}: {other.name} {other.release} exists and holds other data (version {other.version}, "
-                f"not {release.version})",
-                hint="a version is given once: raise it in the config, or by --version",
+                f"{other.where}: {other.name} {other.release} exists and holds other data (version "
+                f"{other.version or 'not known'}, not {release.version})",
+                hint="a version is given once, even where its folder is gone: raise it in the config or by --version, "
+                "or let it be counted: --version next",
             )
 
 
-def next_version(name: str, digest: str, others: Iterable[Release]) -> str:
-    """The version for people of new data: 1.0.0, else the last one's with the middle number raised; of data that
-    another release of that name holds, that one's."""
-    numbered = [other for other in others if other.name == name and other.release]
-    for other in numbered:
-        if other.version == digest:
-            return other.release
-    last = max((order_of(other) for other in numbered), default=None)
+def next_version(name: str, digest: str, given: Iterable[Numbered]) -> str:
+    """The version for people of new data: 1.0.0, else the highest one of that name with the middle number raised; of
+    data that have a number which nothing else has, that one."""
+    versions: dict[str, set[str]] = {}
+    for other in given:
+        if other.name == name:
+            versions.setdefault(other.release, set()).add(other.version)
+    own = [number for number, known in versions.items() if known == {digest}]
+    if own:
+        return max(own, key=order_of)
+    last = max(map(order_of, versions), default=None)
     return f"{last[0]}.{last[1] + 1}.0" if last else "1.0.0"
 
 
 def latest(name: str, folder: Path) -> tuple[Path, Release] | None:
     """The release of that name with the highest version for people in a folder; None where there is none."""
-    numbered = [(path, other) for path, other in siblings(folder) if other.name == name and other.release]
-    return max(numbered, key=lambda found: order_of(found[1]), default=None)
+    own = [(path, other) for path, other in siblings(folder) if other.name == name and other.release]
+    return max(own, key=lambda found: order_of(found[1].release), default=None)
 
 
-def order_of(release: Release) -> tuple[int, ...]:
+def order_of(number: str) -> tuple[int, ...]:
     """1.10.0 comes after 1.9.0."""
-    return tuple(map(int, release.release.split(".")))
+    return tuple(map(int, number.split(".")))
 
 
 def siblings(folder: Path) -> list[tuple[Path, Release]]:

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
-from schemas.release import DiffReport, PromptChange, ReleaseReport
+from schemas.release import DiffReport, PromptChange, Release, ReleaseReport
+from schemas.reports import DenoiseReport
 
 SHOWN = 20
 """Prompts that are listed."""
 
 
+def came_in(release: Release, before: Release | None) -> dict[str, int]:
+    """What -> how many came in by the ingests behind a release that are not behind the one before it."""
+    known = {batch.batch for batch in before.batches} if before else set()
+    seen = {sha256 for batch in before.batches for _, sha256 in batch.files} if before else set()
+    batches = [batch for batch in release.batches if batch.batch not in known]
+
+    def total(key: str) -> int:
+        return sum(int(batch.counts.get(key, 0)) for batch in batches)
+
+    found = {
+        "new files": len({sha256 for batch in batches for _, sha256 in batch.files} - seen),
+        "new votes": total("votes"),
+        "duplicates": total("duplicates"),
+        "rejected rows": total("rejects"),
+    }
+    more = {
+        "votes that were rejected before": total("mended"),
+        "votes that newer ones of the same people replaced": total("superseded"),
+    }
+    return found | {what: number for what, number in more.items() if number}
+
+
 def summary_page(
-    built: ReleaseReport, changes: DiffReport | None, *, method: str, came: dict[str, int], ranked: tuple[int, int]
+    built: ReleaseReport,
+    changes: DiffReport | None,
+    *,
+    ranked: DenoiseReport,
+    chosen_in: str,
+    came: dict[str, int],
 ) -> str:
-    """The page. changes: from the release before, None for the first one. came: what -> how many came in. ranked:
-    prompts ranked in full, and prompts."""
+    """The page. changes: from the release before, None for the first one. chosen_in: the release whose run chose the
+    method, where it is an earlier run's. came: what -> how many came in."""
     label = f"{built.name} {built.release}".rstrip()
     lines = [f"# {label}", "", f"Version {built.version}, run {built.run}."]
-    lines += ["", "## What this refresh read", ""]
+    lines += ["", "## What came in since the release before" if changes else "## What came in", ""]
     lines += [f"- {what}: {number:,}" for what, number in came.items()]
-    lines += ["", "## The rankings", "", f"Method {method}; {ranked[0]:,} of {ranked[1]:,} prompts ranked in full."]
+    method = f"Method {ranked.method}{_chosen(ranked, chosen_in)}"
+    lines += ["", "## The rankings", "", f"{method}; {ranked.ranked:,} of {ranked.prompts:,} prompts ranked in full."]
     lines += ["", "| config | items | a perfect judge scores |", "|---|---:|---:|"]
     for config, items in built.items.items():
         ceiling = built.ceiling.get(config)
         lines.append(f"| {config} | {items:,} | {f'{ceiling.mean:.3f}' if ceiling else ''} |")
     lines += ["", "## What moved", ""]
     return "\n".join([*lines, *(_changes(changes) if changes else ["This is the first release."])]) + "\n"
+
+
+def _chosen(ranked: DenoiseReport, chosen_in: str) -> str:
+    """When the method was chosen, where an earlier run did it."""
+    auto = ranked.auto
+    if auto is None:
+        return ""
+    if not auto.kept:
+        return f", chosen now by held-out votes ({ranked.votes:,} votes)"
+    where = f"for {chosen_in}, " if chosen_in else ""
+    return f", chosen {where}in run {auto.chosen_run}, on {auto.chosen_on:,} votes ({ranked.votes:,} now)"
 
 
 def _changes(found: DiffReport) -> list[str]:

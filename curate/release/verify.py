@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -17,8 +15,9 @@ from pydantic import ValidationError
 from curate.leakage import Subject, find_leaks
 from curate.publish import MANIFEST, describe, files_of
 from curate.release.columns import ITEM_CONFIGS, MEDIA, PROMPTS
-from curate.release.loading import loader_version
-from curate.release.sealing import CARD, CROISSANT, data_version, order_of, read_release, seal, siblings
+from curate.release.decoding import decoded_findings
+from curate.release.restating import figure_findings, statement_findings
+from curate.release.sealing import STATING, data_version, order_of, read_release, seal, siblings
 from curate.release.subjects import read_subjects
 from curate.release.tables import (
     Tables,
@@ -32,9 +31,11 @@ from schemas.leakage import LeakConfig
 from schemas.release import Finding, Release, ReleaseConfig, Side, VerifyReport
 
 
-def verify(folder: Path, *, previous: Sequence[Path] = ()) -> VerifyReport:
+def verify(folder: Path, *, previous: Sequence[Path] = (), decode: bool = False, code: str = "") -> VerifyReport:
     """Look at all of a release again. previous: earlier releases that it must be apart from.
 
+    decode: decode the media too, and compare what they show with what the tables say of them. code: the version of
+    curate that is at work; card and Croissant of another one may have other words, which is noted and no finding.
     Raises CurateError only where there is no manifest of a release to begin with.
     """
     release = read_release(folder)
@@ -57,8 +58,14 @@ def verify(folder: Path, *, previous: Sequence[Path] = ()) -> VerifyReport:
     looked_at, wrong = media_findings(folder, release, tables)
     findings += wrong
     checks["media"] = looked_at
-    findings += statement_findings(folder, release, notes)
-    checks["statements"] = 2
+    if decode:
+        looked_at, wrong = decoded_findings(folder, release, tables, notes)
+        findings += wrong
+        checks["decoded"] = looked_at
+    findings += figure_findings(release, tables)
+    checks["figures"] = len(release.counts)
+    findings += statement_findings(folder, release, notes, code=code)
+    checks["statements"] = len(STATING)
     looked_at, wrong = leak_findings(folder, release, previous, notes)
     findings += wrong
     checks["leakage"] = looked_at
@@ -135,6 +142,8 @@ def _beside(folder: Path, expected: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(check="media", where=path, what="rows name it, but it is missing")
         elif hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
             yield Finding(check="media", where=path, what="is not the file whose digest the rows state")
+        if Path(path).stem != sha256[:32]:
+            yield Finding(check="media", where=path, what="is not named after the digest that the rows state")
 
 
 def _in_tars(folder: Path, release: Release, expected: Mapping[str, str]) -> Iterator[Finding]:
@@ -165,61 +174,6 @@ def _inside(name: str, frame: pl.DataFrame) -> Iterator[Finding]:
             yield Finding(check="media", where=f"{name}, row {number}", what="its bytes are not those of its digest")
 
 
-def statement_findings(folder: Path, release: Release, notes: list[str]) -> Iterator[Finding]:
-    """A card or Croissant metadata that state another version, or that do not validate."""
-    number = loader_version(release.version)
-    card = _text(folder / CARD)
-    if card is not None:
-        versions = set(re.findall(r'^  version: "([^"]*)"$', card, flags=re.MULTILINE))
-        if versions != {number}:
-            yield Finding(
-                check="card", where=CARD, what=f"its configs are of version {', '.join(versions)}, not {number}"
-            )
-        if f"Version `{release.version}`" not in card:
-            yield Finding(check="card", where=CARD, what=f"does not state version {release.version}")
-    text = _text(folder / CROISSANT)
-    if text is None:
-        return
-    try:
-        document = json.loads(text)
-        stated = {key: document.get(key) for key in ("version", "alternateName")}
-    except (ValueError, AttributeError):
-        yield Finding(check="croissant", where=CROISSANT, what="is not a JSON object")
-        return
-    expected = {"version": number, "alternateName": f"{release.name}-{release.version}"}
-    for key, value in expected.items():
-        if stated[key] != value:
-            yield Finding(check="croissant", where=CROISSANT, what=f"{key} is {stated[key]!r}, not {value!r}")
-    digests = {file.path: file.sha256 for file in release.files}
-    for entry in document.get("distribution", []):
-        path = entry.get("contentUrl")
-        if path and entry.get("sha256") != digests.get(path):
-            yield Finding(check="croissant", where=CROISSANT, what=f"states another digest of {path}")
-    if find_spec("mlcroissant") is None:
-        notes.append("croissant.json was not validated: mlcroissant is not installed")
-        return
-    problem = _invalid_croissant(folder / CROISSANT)
-    if problem:
-        yield Finding(check="croissant", where=CROISSANT, what=f"does not validate: {problem}")
-
-
-def _invalid_croissant(path: Path) -> str:
-    """What mlcroissant says against it; empty where it validates."""
-    import logging
-
-    import mlcroissant
-
-    level = logging.getLogger("absl").level
-    logging.getLogger("absl").setLevel(logging.ERROR)  # recommendations are no findings
-    try:
-        mlcroissant.Dataset(jsonld=path)
-    except (mlcroissant.ValidationError, ValueError, KeyError) as error:
-        return " ".join(str(error).split())
-    finally:
-        logging.getLogger("absl").setLevel(level)
-    return ""
-
-
 def leak_findings(
     folder: Path, release: Release, previous: Sequence[Path], notes: list[str]
 ) -> tuple[int, list[Finding]]:
@@ -231,7 +185,8 @@ def leak_findings(
             for side, subjects in read_subjects(path, read_release(path).label).items():
                 earlier[side] += subjects
         for path, other in siblings(folder.resolve().parent):
-            if other.name == release.name and other.release and release.release and order_of(other) < order_of(release):
+            numbers = other.release, release.release
+            if other.name == release.name and all(numbers) and order_of(numbers[0]) < order_of(numbers[1]):
                 earlier["benchmark"] += read_subjects(path, other.label)["benchmark"]
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
@@ -258,11 +213,3 @@ def leak_findings(
         for leak in leaks
     ]
     return len(sides["train"]) + len(sides["benchmark"]), findings
-
-
-def _text(path: Path) -> str | None:
-    """None where the check of files has said enough."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None

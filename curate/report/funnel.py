@@ -81,7 +81,7 @@ def release_block(run_id: str, report: Mapping[str, Any]) -> Block:
     """The stages of a release after the denoise run: prompts, then the sets of each config. report: of its build."""
     stages = tuple(
         Stage(
-            f"{found['unit']}: {found['stage'].removeprefix('items: ')}",
+            f"{found['unit']}: {found['stage'].removeprefix('items: ').removeprefix('prompts ')}",
             found["kept"],
             _some(sorted(found["dropped"].items())),
             whole=found["came"],

@@ -129,7 +129,7 @@ def _figures(view: ReportView) -> list[tuple[str, str]]:
     if run and run.expected_tau is not None:
         found.append(("expected Kendall tau to the truth", _number(run.expected_tau)))
     if people.alpha is not None:
-        found.append(("Krippendorff's alpha", _number(people.alpha)))
+        found.append((f"Krippendorff's alpha, on {_many(people.judged_twice, 'pair')}", _number(people.alpha)))
     return found
 
 

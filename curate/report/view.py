@@ -81,6 +81,8 @@ class ReportView:
     responses: int
     run: DenoiseReport | None
     """None where this version cannot read what the run wrote down."""
+    chosen_in: str
+    """The release of the earlier run that chose the method, as name-version; empty where none did, or has one."""
     funnel: tuple[Block, ...]
     models: Models | None
     """None where no response names its model."""

@@ -46,6 +46,24 @@ def published(store: Store) -> pl.DataFrame:
     return store.frame("SELECT * FROM published ORDER BY release, prompt_id")
 
 
+def numbers_given(store: Store) -> pl.DataFrame:
+    """Every version for people that was given to a release built from the store: name, release (1.0.0) and version
+    (of its data; empty where only the ledger knows of it)."""
+    return store.frame(
+        """
+        WITH built AS (
+            SELECT DISTINCT report->>'name' AS name, report->>'release' AS release, report->>'version' AS version
+            FROM runs WHERE step = 'release' AND report->>'release' <> ''),
+        labels AS (
+            SELECT DISTINCT regexp_extract(release, '^(.+)-([0-9]+[.][0-9]+[.][0-9]+)$', ['name', 'release']) AS label
+            FROM published WHERE regexp_matches(release, '-[0-9]+[.][0-9]+[.][0-9]+$'))
+        SELECT * FROM built UNION ALL
+        SELECT label.name, label.release, '' FROM labels
+        WHERE NOT EXISTS (FROM built b WHERE b.name = label.name AND b.release = label.release)
+        ORDER BY name, release, version"""
+    )
+
+
 def publish(store: Store, rows: pl.DataFrame) -> None:
     """Write benchmark prompts into the ledger, for good; those of a release that is in it already stay as they are."""
     with store.views(new_published=rows):

@@ -105,6 +105,15 @@ def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
     ]
 
 
+def release_of(store: Store, run_id: str) -> str:
+    """The first release that was built from a denoise run, as name-version; empty where there is none."""
+    for run in runs_over(store, run_id):
+        if run["step"] == "release":
+            report = run["report"]
+            return f"{report['name']}-{report['release'] or report['version']}"
+    return ""
+
+
 def _batches(store: Store, run_id: str) -> list[str] | None:
     found = store.run(run_id)
     return found["inputs"].get("batches") if found else None
