@@ -12,6 +12,7 @@ from curate.normal import below, value_below
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
 FLOOR = 1e-9
 """A variance below this part of the item's largest is taken for rounding."""
@@ -101,7 +102,7 @@ def orthants(gap: Float, root: Float, points: Float, weight: Float) -> Float:
 
 
 @compiled
-def count_right(strength: Float, sets: Int, best: Int, right: Int) -> None:
+def count_right(strength: Single, sets: Int, best: Int, right: Int) -> None:
     """Add to ``right``, (S,), for each draw the sets whose response labelled best is its only strongest.
 
     strength: (N, S) draws of strengths; sets: (M, K) of the N; best: (M,) positions.

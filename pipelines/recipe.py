@@ -135,9 +135,9 @@ def run(
     return reports
 
 
-def sound(release: Path) -> VerifyReport:
-    """What ``verify`` says of a release. Raises CurateError where anything does not hold."""
-    found = verify(release)
+def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
+    """What ``verify`` says of a release. validated: see there. Raises CurateError where anything does not hold."""
+    found = verify(release, validated=validated)
     if found.findings:
         first = found.findings[0]
         raise CurateError(

@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.leakage import Subject, find_leaks
-from curate.publish import MANIFEST, describe, files_of
+from curate.publish import MANIFEST, describe, files_of, publish_file
 from curate.release.columns import ITEM_CONFIGS, MEDIA, PROMPTS
+from curate.release.croissant import outline
 from curate.release.loading import loader_version
 from curate.release.sealing import CARD, CROISSANT, data_version, order_of, read_release, seal, siblings
 from curate.release.subjects import read_subjects
@@ -32,9 +34,11 @@ from schemas.leakage import LeakConfig
 from schemas.release import Finding, Release, ReleaseConfig, Side, VerifyReport
 
 
-def verify(folder: Path, *, previous: Sequence[Path] = ()) -> VerifyReport:
+def verify(folder: Path, *, previous: Sequence[Path] = (), validated: Path | None = None) -> VerifyReport:
     """Look at all of a release again. previous: earlier releases that it must be apart from.
 
+    validated: a file that remembers the outline of the Croissant metadata that mlcroissant found valid last; metadata
+    that differ only in the versions, digests and sizes that are compared here are not validated by it again.
     Raises CurateError only where there is no manifest of a release to begin with.
     """
     release = read_release(folder)
@@ -57,7 +61,7 @@ def verify(folder: Path, *, previous: Sequence[Path] = ()) -> VerifyReport:
     looked_at, wrong = media_findings(folder, release, tables)
     findings += wrong
     checks["media"] = looked_at
-    findings += statement_findings(folder, release, notes)
+    findings += statement_findings(folder, release, notes, validated)
     checks["statements"] = 2
     looked_at, wrong = leak_findings(folder, release, previous, notes)
     findings += wrong
@@ -165,7 +169,9 @@ def _inside(name: str, frame: pl.DataFrame) -> Iterator[Finding]:
             yield Finding(check="media", where=f"{name}, row {number}", what="its bytes are not those of its digest")
 
 
-def statement_findings(folder: Path, release: Release, notes: list[str]) -> Iterator[Finding]:
+def statement_findings(
+    folder: Path, release: Release, notes: list[str], validated: Path | None = None
+) -> Iterator[Finding]:
     """A card or Croissant metadata that state another version, or that do not validate."""
     number = loader_version(release.version)
     card = _text(folder / CARD)
@@ -198,9 +204,14 @@ def statement_findings(folder: Path, release: Release, notes: list[str]) -> Iter
     if find_spec("mlcroissant") is None:
         notes.append("croissant.json was not validated: mlcroissant is not installed")
         return
+    known = f"{outline(document)} mlcroissant {metadata.version('mlcroissant')}\n"
+    if validated is not None and validated.is_file() and validated.read_text(encoding="utf-8") == known:
+        return
     problem = _invalid_croissant(folder / CROISSANT)
     if problem:
         yield Finding(check="croissant", where=CROISSANT, what=f"does not validate: {problem}")
+    elif validated is not None:
+        publish_file(validated, known.encode())
 
 
 def _invalid_croissant(path: Path) -> str:
