@@ -37,8 +37,9 @@ WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whos
 
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
-DRAWS = 2000
-"""Draws of the true strengths behind the scores of a perfect judge; half of them mirror the others."""
+DRAWS = 1000
+"""Draws of the true strengths behind the scores of a perfect judge; half of them mirror the others. The ends
+of the scores' interval are good to a fifteenth of its deviation."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,14 @@ class _World:
         confidence[alone] = best_probability(*self.posterior.of(sets[alone]), rank[alone].argmin(axis=1))
         return confidence
 
-    def best_probabilities(self, sets: list[Int]) -> list[list[float]]:
-        """For each set, P(response i is its best) for each of its responses."""
-        chances: list[list[float]] = [[]] * len(sets)
+    def best_probabilities(self, sets: list[Int]) -> Float:
+        """For each response of each set, end to end: P(it is the strongest of its set)."""
+        ends = np.cumsum([len(rows) for rows in sets])
+        chances = np.empty(ends[-1] if sets else 0)
         for at, same in _by_size(sets):
-            for i, row in zip(at.tolist(), best_probabilities(*self.posterior.of(same)).tolist(), strict=True):
-                chances[i] = row
+            size = same.shape[1]
+            places = ends[at][:, None] - size + np.arange(size)
+            chances[places] = best_probabilities(*self.posterior.of(same))
         return chances
 
 
@@ -258,11 +261,13 @@ def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) 
     return _Pool(list(shown), pool.gap[chosen], pool.difficulty[chosen])
 
 
-def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: list[list[float]]) -> pl.DataFrame:
-    """One row an item, in the order of the pool. chances: for each, P(response i is its best) for each response."""
+def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: Float) -> pl.DataFrame:
+    """One row an item, in the order of the pool. chances: of each member of each set to be its best, end to end."""
     sizes = np.array([len(rows) for rows in pool.sets], dtype=np.int64)
     members = np.concatenate(pool.sets) if pool.sets else np.zeros(0, dtype=np.int64)
-    flat = ranked[members].with_columns(item=pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64))
+    item = pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64)
+    words = ranked.select("prompt_id", "prompt", "video", "response_id", "model", "response", "rank", "score")
+    flat = words[members].with_columns(item=item, chance=chances)
     flat = flat.with_columns(rank=pl.col("rank").rank("min").over("item").cast(pl.Int32))
     items = flat.group_by("item", maintain_order=True).agg(
         pl.col("prompt_id", "prompt", "video").first(),
@@ -272,20 +277,15 @@ def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: list[list[float]]) -> 
         pl.col("rank").alias("ranks"),
         pl.col("score").alias("scores"),
         pl.when((pl.col("rank") == 1).sum() == 1).then(pl.col("rank").arg_min()).cast(pl.Int32).alias("best"),
+        (pl.col("chance") / pl.col("chance").sum()).alias("best_probabilities"),
+        pl.col("chance"),
     )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
-        pl.Series("best_probabilities", [_shares(row) for row in chances], dtype=pl.List(pl.Float64)),
-        pl.Series("chances", chances, dtype=pl.List(pl.Float64)).list.get(items["best"]).alias("confidence"),
+        pl.col("chance").list.get(pl.col("best")).alias("confidence"),
         pl.Series("gap", pool.gap, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in pool.difficulty], dtype=pl.String),
-    ).drop("item")
-
-
-def _shares(chances: list[float]) -> list[float]:
-    """The chances, made to sum to 1."""
-    total = sum(chances)
-    return [chance / total for chance in chances]
+    ).drop("item", "chance")
 
 
 def _perfect_scores(world: _World, items: _Pool, rule: Rule, seed: int) -> Float:

@@ -129,11 +129,11 @@ def _alike(
 
 
 @lru_cache(maxsize=1 << 16)
-def _runs(question: str) -> frozenset[tuple[str, ...]]:
+def _runs(question: str) -> frozenset[str]:
     """The runs of words in a question. Kept, since a release compares the same questions several times."""
     words = normalised(question).split()
     padded = ["", "", *words, "", ""] if words else []
-    return frozenset(tuple(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1))
+    return frozenset(" ".join(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Words:
     def of(cls, subjects: Sequence[Subject]) -> _Words:
         from scipy.sparse import csr_array
 
-        number: dict[tuple[str, ...], int] = {}
+        number: dict[str, int] = {}
         columns: list[int] = []
         ends = [0]
         for subject in subjects:
