@@ -16,9 +16,9 @@ Single = npt.NDArray[np.float32]
 SMALL_RULE, MANY_RULE = (144, 89), (1021, 76)
 """Points and multiplier of the lattice: Fibonacci's for two integrals, L'Ecuyer and Lemieux's (2000) for up to MANY."""
 LARGE_RULES = ((0.3, 509, 206), (0.1, 251, 73), (0.03, 61, 6), (0.0, 31, 10))
-"""Those for still more integrals, by the least upper bound of the chance that they are for: a small chance has a small error.
-Multipliers are the best of ten (509), of 40 (251) and of all, on posteriors of 19 strengths and independent ones of 8
-and 40."""
+"""Those for still more integrals, after the least upper bound of the chance that they are for: the error of a small
+chance is small. Multipliers are the best of ten (509), of 40 (251) and of all, on posteriors of 19 strengths and
+independent ones of 8 and 40."""
 MANY, SMOOTH = 8, 3
 """Integrals that count as many; and up to which the lattice is made periodic by a polynomial, whose weights grow too
 uneven beyond."""
@@ -48,7 +48,8 @@ def best_probability(mean: Float, covariance: Float, best: Int) -> Float:
     mean: (I, K); covariance: (I, K, K); best: (I,) positions. The chance that K − 1 differences are all above 0, by
     separation of variables: K − 2 nested integrals over the unit cube (Genz, 1992), on a fixed lattice. Exact for
     K = 2; error about 1e-5 for K ≤ 5, below 1e-3 for larger K and below 3e-3 for K > 10 where strengths hang together
-    closely; up to 1e-2 where the covariance is singular, which puts a step into the integrals. A difference without variance is such a step, ½ where its mean is 0 too.
+    closely; up to 1e-2 where the covariance is singular, which puts a step into the integrals. A difference without
+    variance is such a step, ½ where its mean is 0 too.
     """
     return _chances(mean, covariance, np.arange(len(mean)), best)
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.confidence import Posterior, best_probabilities, best_probability, draw_strengths
-from curate.orthant import count_right
 from curate.drawing import band_sets, choose, deal
+from curate.orthant import count_right
 from schemas.items import DIFFICULTIES
 
 Int = npt.NDArray[np.int64]
@@ -112,7 +112,7 @@ class _Pool(NamedTuple):
     sets: list[Int]
     """Rows of the responses of each, in the order shown."""
     gap: Float
-    """(S,) strength of the labelled best less that of the strongest other, logits; NaN where the best rank is shared."""
+    """(S,) strength of the labelled best less that of the strongest other, logits; NaN where several share its rank."""
     difficulty: Int
     """(S,) place in DIFFICULTIES; −1 likewise."""
 
@@ -157,11 +157,11 @@ class _World:
         return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
 
     def gap(self, sets: Int) -> Float:
-        """(S,) strength of the labelled best of (S, K) sets less that of the strongest other; NaN where it is shared."""
+        """(S,) lead of the labelled best of (S, K) sets over the strongest other, logits; NaN where it is shared."""
         rank, strength = self.rank[sets], self.posterior.strength[sets]
         is_best = rank == rank.min(axis=1, keepdims=True)
         most, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
-        return np.subtract(most, other, out=np.full(len(sets), np.nan), where=is_best.sum(axis=1) == 1)
+        return np.where(is_best.sum(axis=1) == 1, most - other, np.nan)
 
     def confidence(self, sets: Int) -> Float:
         """(S,) chance that the labelled best of (S, K) sets is the strongest; NaN where the best rank is shared."""

@@ -12,7 +12,7 @@ from curate.compiled import compiled
 Float = npt.NDArray[np.float64]
 
 END, PARTS = 9.0, 32
-"""The distribution is kept from −END to END at PARTS values a unit; beyond, chances are 0 and 1, which is so to 1e-19."""
+"""The distribution is kept from −END to END at PARTS values a unit; beyond, chances are 0 and 1, right to 1e-19."""
 _VALUES = np.arange(round(-END * PARTS), round(END * PARTS) + 1) / PARTS
 CHANCE: Float = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in _VALUES])
 SLOPE: Float = np.exp(-(_VALUES**2) / 2) / math.sqrt(2 * math.pi)
@@ -32,7 +32,8 @@ def below(x: float) -> float:
     d, s = a - c, c * c
     rest = (s - 6.0) * s + 3.0 - c * ((s - 10.0) * s + 15.0) * (d * (1 / 6))
     rest = (s - 1.0) + (rest * (d * (1 / 5)) - c * (s - 3.0)) * (d * (1 / 4))
-    return CHANCE[k] + SLOPE[k] * (d * (1.0 + (rest * (d * (1 / 3)) - c) * (d * 0.5)))
+    chance: float = CHANCE[k] + SLOPE[k] * (d * (1.0 + (rest * (d * (1 / 3)) - c) * (d * 0.5)))
+    return chance
 
 
 @compiled

@@ -107,7 +107,10 @@ def test_of_dependent_strengths_it_is_what_scipy_says(size: int, error: float) -
 @given(st.integers(1, 20), st.integers(0, 10_000))
 def test_the_compiled_integral_is_the_plain_one(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    gap, root = rng.normal(size=(3, size)), np.linalg.cholesky(any_covariance(rng, size, size + 2) + 0.05 * np.eye(size))
+    gap, root = (
+        rng.normal(size=(3, size)),
+        np.linalg.cholesky(any_covariance(rng, size, size + 2) + 0.05 * np.eye(size)),
+    )
     points, weight = rng.uniform(1e-4, 1 - 1e-4, (max(size - 1, 0), 50)), rng.dirichlet(np.ones(50))
     plain = [plain_orthant(row, root, points, weight) for row in gap]
     assert orthants(gap, np.stack([root] * 3), points, weight) == pytest.approx(plain, rel=1e-9, abs=1e-15)
