@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.confidence import Posterior, best_probability, draw_strengths
+from curate.confidence import Posterior, best_probabilities, best_probability, draw_strengths
 from curate.drawing import band_sets, choose, deal
+from curate.orthant import count_right
 from schemas.items import DIFFICULTIES
 
 Int = npt.NDArray[np.int64]
@@ -35,8 +37,9 @@ WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whos
 
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
-DRAWS = 2000
-"""Draws of the true strengths behind the scores of a perfect judge."""
+DRAWS = 1000
+"""Draws of the true strengths behind the scores of a perfect judge; half of them mirror the others. The ends
+of the scores' interval are good to a fifteenth of its deviation."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidenc
     pool, considered, left_out = (_candidates if rule.strict else _dealt)(world, rule, seed, min_confidence)
     items = _balanced(world, pool, rule, generator(seed, rule.name)) if rule.strict else pool
     return Drawn(
-        items=_assemble(ranked, world, items),
+        items=_assemble(ranked, items, world.best_probabilities(items.sets)),
         candidates=considered,
         eligible=len(pool.sets),
         left_out=dict(sorted((+left_out).items())),
@@ -108,10 +111,8 @@ class _Pool(NamedTuple):
 
     sets: list[Int]
     """Rows of the responses of each, in the order shown."""
-    confidence: Float
-    """(S,) NaN where the best rank is shared."""
     gap: Float
-    """(S,) strength of the labelled best less that of the strongest other, logits; NaN likewise."""
+    """(S,) strength of the labelled best less that of the strongest other, logits; NaN where several share its rank."""
     difficulty: Int
     """(S,) place in DIFFICULTIES; −1 likewise."""
 
@@ -155,36 +156,44 @@ class _World:
     def rows(self, prompt: int) -> Int:
         return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
 
-    def certainty(self, sets: Int) -> tuple[Float, Float]:
-        """(S,) confidence and (S,) gap of (S, K) sets; NaN where the best rank is shared."""
+    def gap(self, sets: Int) -> Float:
+        """(S,) lead of the labelled best of (S, K) sets over the strongest other, logits; NaN where it is shared."""
+        rank, strength = self.rank[sets], self.posterior.strength[sets]
+        is_best = rank == rank.min(axis=1, keepdims=True)
+        most, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
+        return np.where(is_best.sum(axis=1) == 1, most - other, np.nan)
+
+    def confidence(self, sets: Int) -> Float:
+        """(S,) chance that the labelled best of (S, K) sets is the strongest; NaN where the best rank is shared."""
         rank = self.rank[sets]
         alone = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
-        mean, covariance = self.posterior.of(sets[alone])
-        best = rank[alone].argmin(axis=1)
-        confidence, gap = np.full(len(sets), np.nan), np.full(len(sets), np.nan)
-        confidence[alone] = best_probability(mean, covariance, best)
-        is_best = np.arange(sets.shape[1]) == best[:, None]
-        gap[alone] = mean[is_best] - np.where(is_best, -np.inf, mean).max(axis=1)
-        return confidence, gap
+        confidence = np.full(len(sets), np.nan)
+        confidence[alone] = best_probability(*self.posterior.of(sets[alone]), rank[alone].argmin(axis=1))
+        return confidence
 
-    def best_probabilities(self, sets: list[Int]) -> list[list[float]]:
-        """For each set, P(response i is its best) for each of its responses; sums to 1."""
-        chances: list[list[float]] = [[]] * len(sets)
-        sizes = np.array([len(rows) for rows in sets])
-        for size in np.unique(sizes):
-            at = np.flatnonzero(sizes == size)
-            mean, covariance = self.posterior.of(np.stack([sets[i] for i in at]))
-            each = [best_probability(mean, covariance, np.full(len(at), k)) for k in range(size)]
-            share = np.stack(each, axis=1)
-            for i, row in zip(at, share / share.sum(axis=1, keepdims=True), strict=True):
-                chances[i] = row.tolist()
+    def best_probabilities(self, sets: list[Int]) -> Float:
+        """For each response of each set, end to end: P(it is the strongest of its set)."""
+        ends = np.cumsum([len(rows) for rows in sets])
+        chances = np.empty(ends[-1] if sets else 0)
+        for at, same in _by_size(sets):
+            size = same.shape[1]
+            places = ends[at][:, None] - size + np.arange(size)
+            chances[places] = best_probabilities(*self.posterior.of(same))
         return chances
+
+
+def _by_size(sets: list[Int]) -> Iterator[tuple[Int, Int]]:
+    """Where the sets of each size stand, and they themselves, (S, K)."""
+    sizes = np.array([len(rows) for rows in sets])
+    for size in np.unique(sizes):
+        at = np.flatnonzero(sizes == size)
+        yield at, np.stack([sets[i] for i in at])
 
 
 def _candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
     """The sets of all prompts that are certain enough, the best of each first; of how many; and what was left out."""
     left_out = Counter[str]()
-    kept: list[tuple[Int, Float, Float]] = []
+    kept: list[tuple[Int, Float]] = []
     considered = 0
     for p, prompt in enumerate(world.prompts):
         rows = world.rows(p)
@@ -193,16 +202,16 @@ def _candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> 
             continue
         limit = max(CANDIDATES, 4 * rule.items)
         sets = rows[band_sets(world.rank[rows], rule.responses, limit, generator(seed, rule.name, prompt))]
-        confidence, gap = world.certainty(sets)
-        sure = confidence >= min_confidence
         considered += len(sets)
         left_out["prompt: best rank shared in every set"] += not len(sets)
-        left_out["prompt: every set below min_confidence"] += len(sets) > 0 and not sure.any()
-        kept.append((sets[sure], confidence[sure], gap[sure]))
+        if min_confidence > 0 and len(sets):
+            sets = sets[world.confidence(sets) >= min_confidence]
+            left_out["prompt: every set below min_confidence"] += not len(sets)
+        kept.append((sets, world.gap(sets)))
     if not kept:
-        return _pool([], np.empty(0), np.empty(0)), considered, left_out
-    sets, confidence, gap = (np.concatenate(column) for column in zip(*kept, strict=True))
-    return _pool(list(sets), confidence, gap), considered, left_out
+        return _pool([], np.empty(0)), considered, left_out
+    sets, gap = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return _pool(list(sets), gap), considered, left_out
 
 
 def _dealt(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
@@ -218,24 +227,24 @@ def _dealt(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple
         dealt, equal = deal(world.rank[rows], size, rule.items, generator(seed, rule.name, prompt))
         left_out["item: all ranks equal"] += equal
         groups += [rows[group] for group in dealt]
-    confidence, gap = np.empty(len(groups)), np.empty(len(groups))
-    sizes = np.array([len(group) for group in groups])
-    for size in np.unique(sizes):
-        at = np.flatnonzero(sizes == size)
-        confidence[at], gap[at] = world.certainty(np.stack([groups[i] for i in at]))
-    shared = np.isnan(confidence)
+    confidence, gap = np.full(len(groups), np.nan), np.empty(len(groups))
+    for at, sets in _by_size(groups):
+        gap[at] = world.gap(sets)
+        if min_confidence > 0:
+            confidence[at] = world.confidence(sets)
+    shared = np.isnan(gap)
     sure = confidence >= min_confidence if min_confidence > 0 else np.ones(len(groups), dtype=np.bool_)
     left_out["item: best rank shared"] += int((shared & ~sure).sum())
     left_out["item: below min_confidence"] += int((~shared & ~sure).sum())
     at = np.flatnonzero(sure)
-    return _pool([groups[i] for i in at], confidence[at], gap[at]), len(groups), left_out
+    return _pool([groups[i] for i in at], gap[at]), len(groups), left_out
 
 
-def _pool(sets: list[Int], confidence: Float, gap: Float) -> _Pool:
+def _pool(sets: list[Int], gap: Float) -> _Pool:
     """The sets with their difficulty: terciles of gap over all of them."""
     known = np.isfinite(gap)
     cuts = np.quantile(gap[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
-    return _Pool(sets, confidence, gap, np.where(known, np.searchsorted(cuts, gap, side="right"), -1))
+    return _Pool(sets, gap, np.where(known, np.searchsorted(cuts, gap, side="right"), -1))
 
 
 def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) -> _Pool:
@@ -249,14 +258,16 @@ def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) 
     sets = np.stack(pool.sets)[chosen]
     shown[at_best] = sets[:, 0]
     shown[~at_best] = rng.permuted(sets[:, 1:], axis=1).ravel()
-    return _Pool(list(shown), pool.confidence[chosen], pool.gap[chosen], pool.difficulty[chosen])
+    return _Pool(list(shown), pool.gap[chosen], pool.difficulty[chosen])
 
 
-def _assemble(ranked: pl.DataFrame, world: _World, pool: _Pool) -> pl.DataFrame:
-    """One row an item, in the order of the pool."""
+def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: Float) -> pl.DataFrame:
+    """One row an item, in the order of the pool. chances: of each member of each set to be its best, end to end."""
     sizes = np.array([len(rows) for rows in pool.sets], dtype=np.int64)
     members = np.concatenate(pool.sets) if pool.sets else np.zeros(0, dtype=np.int64)
-    flat = ranked[members].with_columns(item=pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64))
+    item = pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64)
+    words = ranked.select("prompt_id", "prompt", "video", "response_id", "model", "response", "rank", "score")
+    flat = words[members].with_columns(item=item, chance=chances)
     flat = flat.with_columns(rank=pl.col("rank").rank("min").over("item").cast(pl.Int32))
     items = flat.group_by("item", maintain_order=True).agg(
         pl.col("prompt_id", "prompt", "video").first(),
@@ -266,14 +277,15 @@ def _assemble(ranked: pl.DataFrame, world: _World, pool: _Pool) -> pl.DataFrame:
         pl.col("rank").alias("ranks"),
         pl.col("score").alias("scores"),
         pl.when((pl.col("rank") == 1).sum() == 1).then(pl.col("rank").arg_min()).cast(pl.Int32).alias("best"),
+        (pl.col("chance") / pl.col("chance").sum()).alias("best_probabilities"),
+        pl.col("chance"),
     )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
-        pl.Series("best_probabilities", world.best_probabilities(pool.sets), dtype=pl.List(pl.Float64)),
-        pl.Series("confidence", pool.confidence, dtype=pl.Float64, nan_to_null=True),
+        pl.col("chance").list.get(pl.col("best")).alias("confidence"),
         pl.Series("gap", pool.gap, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in pool.difficulty], dtype=pl.String),
-    ).drop("item")
+    ).drop("item", "chance")
 
 
 def _perfect_scores(world: _World, items: _Pool, rule: Rule, seed: int) -> Float:
@@ -282,20 +294,18 @@ def _perfect_scores(world: _World, items: _Pool, rule: Rule, seed: int) -> Float
     The items of a prompt are judged by the same draws, since their labels are right or wrong together.
     """
     of_prompt: dict[int, list[Int]] = {}
-    for rows, confidence in zip(items.sets, items.confidence, strict=True):
-        if not np.isnan(confidence):
+    for rows, gap in zip(items.sets, items.gap, strict=True):
+        if not np.isnan(gap):
             of_prompt.setdefault(int(world.prompt[rows[0]]), []).append(rows)
     if not of_prompt:
         return np.empty(0)
     right = np.zeros(DRAWS, dtype=np.int64)
-    for p, sets in of_prompt.items():
-        rows = np.unique(np.concatenate(sets))
-        strength = draw_strengths(
-            *world.posterior.of(rows), DRAWS, generator(seed, rule.name, world.prompts[p], "judge")
-        )
-        for members in sets:
-            best = world.rank[members].argmin()
-            right += strength[:, np.searchsorted(rows, members)].argmax(axis=1) == best
+    for p, groups in of_prompt.items():
+        rows = np.unique(np.concatenate(groups))
+        rng = generator(seed, rule.name, world.prompts[p], "judge")
+        strength = draw_strengths(*world.posterior.of(rows), DRAWS, rng)
+        for _, sets in _by_size(groups):
+            count_right(strength, np.searchsorted(rows, sets), world.rank[sets].argmin(axis=1), right)
     return right / sum(map(len, of_prompt.values()))
 
 

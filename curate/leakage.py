@@ -17,6 +17,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,14 @@ def _alike(
             yield part[i], other[j], RULES[rule[i, j]], float(distance[i, j]), float(similarity[i, j])
 
 
+@lru_cache(maxsize=1 << 16)
+def _runs(question: str) -> frozenset[str]:
+    """The runs of words in a question. Kept, since a release compares the same questions several times."""
+    words = normalised(question).split()
+    padded = ["", "", *words, "", ""] if words else []
+    return frozenset(" ".join(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1))
+
+
 @dataclass(frozen=True)
 class _Words:
     """The questions of some prompts as sets of runs of words."""
@@ -140,14 +149,11 @@ class _Words:
     def of(cls, subjects: Sequence[Subject]) -> _Words:
         from scipy.sparse import csr_array
 
-        number: dict[tuple[str, ...], int] = {}
+        number: dict[str, int] = {}
         columns: list[int] = []
         ends = [0]
         for subject in subjects:
-            words = normalised(subject.question).split()
-            padded = ["", "", *words, "", ""] if words else []
-            runs = {tuple(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1)}
-            columns += sorted(number.setdefault(run, len(number)) for run in runs)
+            columns += sorted(number.setdefault(run, len(number)) for run in _runs(subject.question))
             ends.append(len(columns))
         shape = (len(subjects), max(1, len(number)))
         grams = csr_array((np.ones(len(columns), dtype=np.int32), columns, ends), shape=shape)

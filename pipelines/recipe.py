@@ -148,10 +148,10 @@ def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress =
     )
 
 
-def sound(release: Path) -> VerifyReport:
-    """What ``verify`` says of a release that was just built, its media decoded by the build. Raises CurateError where
-    anything does not hold."""
-    found = verify(release, media=False)
+def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
+    """What ``verify`` says of a release that was just built, its media decoded by the build. validated: see there.
+    Raises CurateError where anything does not hold."""
+    found = verify(release, media=False, validated=validated)
     if found.findings:
         first = found.findings[0]
         raise CurateError(

@@ -37,6 +37,8 @@ SUMMARIES = "refreshes"
 """Folder of the pages on what moved, one a release, beside the store."""
 SUBJECTS = ".subjects"
 """File in it with digests of the files of prompts and responses that were read last."""
+VALIDATED = ".validated"
+"""File in it with the outline of the Croissant metadata that mlcroissant found valid last."""
 PENDING = ".pending"
 """File in it that is there while a release is being made: the folder name of the one before."""
 
@@ -201,7 +203,7 @@ def _release(
     summary, changes, page = "", None, None
     if moved:
         done("release", built)
-        done("verify", sound(release))
+        done("verify", sound(release, validated=folder / SUMMARIES / VALIDATED))
         changes = diff(out / before, release) if before else None
         earlier = read_release(out / before) if before else None
         summary = str(_write_summary(folder, store, built, earlier, changes, ranked))

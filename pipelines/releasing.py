@@ -95,12 +95,15 @@ def build(
     return report
 
 
-def verify(folder: Path, *, previous: Sequence[Path] = (), media: bool = True) -> VerifyReport:
+def verify(
+    folder: Path, *, previous: Sequence[Path] = (), media: bool = True, validated: Path | None = None
+) -> VerifyReport:
     """Look at all of a release again: every byte, row and figure, and what the media show (``media``: decode them).
 
-    previous: earlier releases that it must be apart from. Raises CurateError where there is no release.
+    previous: earlier releases that it must be apart from. validated: see curate.release.verify. Raises CurateError
+    where there is no release.
     """
-    return look(folder, previous=previous, decode=media, code=code_version())
+    return look(folder, previous=previous, decode=media, code=code_version(), validated=validated)
 
 
 def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Contents]:

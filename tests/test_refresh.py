@@ -16,6 +16,7 @@ from annotations.lock import locked
 from cli.main import run as command
 from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK
+from pipelines.releasing import build
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
@@ -129,10 +130,11 @@ def test_a_file_that_comes_again_under_another_name_moves_nothing(here: Path) ->
     assert not refresh(recipe_of(here), here).moved
 
 
-def test_rankings_are_those_of_a_full_run_by_the_same_method(here: Path, tmp_path: Path) -> None:
+def test_rankings_and_release_are_those_of_a_full_run_by_the_same_method(here: Path, tmp_path: Path) -> None:
     refresh(recipe_of(here), here)
     more_votes(here)
     report = refresh(recipe_of(here), here)
+    release = report.release
     with curate.open(here / "curate.duckdb") as store:
         mine, method = store.rankings(report.run), store.run(report.run)["report"]["method"]
     full = tmp_path / "full.duckdb"
@@ -147,6 +149,11 @@ def test_rankings_are_those_of_a_full_run_by_the_same_method(here: Path, tmp_pat
     with curate.open(full) as store:
         theirs = store.rankings()
     assert mine.equals(theirs)
+    again = build(full, out=tmp_path / "releases", config=recipe_of(here).release.config)
+    for path in sorted(Path(release).glob("*.parquet")):  # to the bit: items name another run, and are the same
+        own, other = (pl.read_parquet(folder / path.name) for folder in (Path(release), Path(again.out)))
+        assert own.drop("run_id", strict=False).equals(other.drop("run_id", strict=False))
+    assert len(list(Path(again.out).glob("*.parquet"))) == len(list(Path(release).glob("*.parquet"))) > 0
 
 
 def test_the_choice_is_kept_and_only_of_the_same_config(here: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from cli.main import run
 from curate.publish import MANIFEST, describe
+from curate.release.croissant import outline
 from curate.release.restating import written_again
 from curate.release.sealing import data_version, read_release, releases_in, sealed
 from curate.release.verify import verify
@@ -320,6 +321,35 @@ def test_a_broken_tar_and_other_bytes_inside_are_found(made: dict[str, Path], tm
         table.set_column(place, table.schema.field(place), pa.array(videos, table.schema.field(place).type)), first
     )
     assert ("media", "train, row 1") in found(inside)
+
+
+def test_croissant_metadata_of_a_known_outline_are_validated_once(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other digests, sizes and versions leave the outline; a field more does not, and is validated anew."""
+    release, other = tmp_path / made["none"].name, tmp_path / "other"
+    shutil.copytree(made["none"], release)
+    asked: list[str] = []
+    monkeypatch.setattr("curate.release.restating._invalid_croissant", lambda path: asked.append(path.name) or "bad")
+    for _ in range(2):
+        assert "does not validate: bad" in {f.what for f in verify(release, validated=other).findings}
+    assert not other.exists()  # what did not validate is not remembered
+    monkeypatch.undo()
+    assert not verify(release, validated=other).findings
+    monkeypatch.setattr("curate.release.restating._invalid_croissant", lambda path: asked.append(path.name) or "bad")
+    assert not verify(release, validated=other).findings
+    document = json.loads((release / "croissant.json").read_text(encoding="utf-8"))
+    document["recordSet"][0]["field"][0]["dataType"] = "sc:Nonsense"
+    (release / "croissant.json").write_text(json.dumps(document), encoding="utf-8")
+    assert "does not validate: bad" in {f.what for f in verify(release, validated=other).findings}
+
+
+def test_the_outline_of_croissant_metadata_is_all_but_versions_digests_and_sizes() -> None:
+    document = {"name": "x", "version": "0.0.1", "distribution": [{"@id": "a", "sha256": "0", "contentSize": "1 B"}]}
+    same = {"name": "x", "version": "0.0.2", "distribution": [{"@id": "a", "sha256": "1", "contentSize": "22 B"}]}
+    assert outline(document) == outline(same)
+    assert outline(document) != outline({**document, "name": "y"})
+    assert outline(document) != outline({**document, "distribution": [{"@id": "a", "contentSize": "much"}]})
 
 
 def test_not_a_release_is_refused(tmp_path: Path) -> None:

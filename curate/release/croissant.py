@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -79,6 +81,20 @@ def croissant(release: Release, config: ReleaseConfig, configs: Sequence[str]) -
         "recordSet": _record_sets(release, configs),
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def outline(document: Mapping[str, Any]) -> str:
+    """Hex digest of a document without what each release states anew: versions, and the digests and sizes of files."""
+    kept = {key: value for key, value in document.items() if key not in ("version", "alternateName")}
+    kept["distribution"] = [
+        {
+            key: value
+            for key, value in entry.items()
+            if key != "sha256" and not (key == "contentSize" and re.fullmatch(r"\d+ B", str(value)))
+        }
+        for entry in document.get("distribution", [])
+    ]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def _files(release: Release) -> list[dict[str, Any]]:

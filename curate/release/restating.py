@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.item_figures import item_figures
-from curate.publish import MANIFEST
+from curate.publish import MANIFEST, publish_file
 from curate.release.card import card
 from curate.release.columns import ITEM_CONFIGS, MEDIA, PROMPTS, side_of
-from curate.release.croissant import croissant
+from curate.release.croissant import croissant, outline
 from curate.release.figures import figures
 from curate.release.funnel import ingest_stage, item_stages
 from curate.release.loading import loader_version
@@ -108,12 +109,14 @@ def _funnel_findings(release: Release) -> Iterator[Finding]:
             yield _finding(MANIFEST, f"{after} prompts came to stage {name!r} of the funnel, {before} were kept before")
 
 
-def statement_findings(folder: Path, release: Release, notes: list[str], *, code: str) -> Iterator[Finding]:
+def statement_findings(
+    folder: Path, release: Release, notes: list[str], *, code: str, validated: Path | None = None
+) -> Iterator[Finding]:
     """A card or Croissant metadata that do not say what the manifest makes them say, or that do not validate.
 
     Both are written again of the manifest and compared. code: the version of curate at work; empty: that of the build.
+    validated: see ``verify``.
     """
-    number = loader_version(release.version)
     written, problem = written_again(release)
     if problem:
         notes.append(problem)
@@ -127,39 +130,52 @@ def statement_findings(folder: Path, release: Release, notes: list[str], *, code
             yield Finding(check=check, where=name, what=f"does not say what the manifest makes it say: {what}")
         else:
             notes.append(f"{name} was written by another curate ({release.run.code_version}): {what}")
-    stated = _text(folder / CARD)
-    if stated is not None:
-        versions = set(re.findall(r'^  version: "([^"]*)"$', stated, flags=re.MULTILINE))
-        if versions != {number}:
-            yield Finding(
-                check="card", where=CARD, what=f"its configs are of version {', '.join(versions)}, not {number}"
-            )
-        if f"Version `{release.version}`" not in stated:
-            yield Finding(check="card", where=CARD, what=f"does not state version {release.version}")
-    text = _text(folder / CROISSANT)
-    if text is None:
-        return
+    if (text := _text(folder / CARD)) is not None:
+        yield from _card_findings(text, release)
+    if (text := _text(folder / CROISSANT)) is not None:
+        yield from _croissant_findings(folder / CROISSANT, text, release, notes, validated)
+
+
+def _card_findings(text: str, release: Release) -> Iterator[Finding]:
+    """Versions that the card states and that are not the release's."""
+    number = loader_version(release.version)
+    versions = set(re.findall(r'^  version: "([^"]*)"$', text, flags=re.MULTILINE))
+    if versions != {number}:
+        yield Finding(check="card", where=CARD, what=f"its configs are of version {', '.join(versions)}, not {number}")
+    if f"Version `{release.version}`" not in text:
+        yield Finding(check="card", where=CARD, what=f"does not state version {release.version}")
+
+
+def _croissant_findings(
+    path: Path, text: str, release: Release, notes: list[str], validated: Path | None
+) -> Iterator[Finding]:
+    """Versions and digests that it states and that are not the release's, and what mlcroissant says against it."""
     try:
         document = json.loads(text)
         told = {key: document.get(key) for key in ("version", "alternateName")}
     except (ValueError, AttributeError):
         yield Finding(check="croissant", where=CROISSANT, what="is not a JSON object")
         return
-    expected = {"version": number, "alternateName": f"{release.name}-{release.version}"}
+    expected = {"version": loader_version(release.version), "alternateName": f"{release.name}-{release.version}"}
     for key, value in expected.items():
         if told[key] != value:
             yield Finding(check="croissant", where=CROISSANT, what=f"{key} is {told[key]!r}, not {value!r}")
     digests = {file.path: file.sha256 for file in release.files}
     for entry in document.get("distribution", []):
-        path = entry.get("contentUrl")
-        if path and entry.get("sha256") != digests.get(path):
-            yield Finding(check="croissant", where=CROISSANT, what=f"states another digest of {path}")
+        name = entry.get("contentUrl")
+        if name and entry.get("sha256") != digests.get(name):
+            yield Finding(check="croissant", where=CROISSANT, what=f"states another digest of {name}")
     if find_spec("mlcroissant") is None:
         notes.append("croissant.json was not validated: mlcroissant is not installed")
         return
-    problem = _invalid_croissant(folder / CROISSANT)
+    known = f"{outline(document)} mlcroissant {metadata.version('mlcroissant')}\n"
+    if validated is not None and validated.is_file() and validated.read_text(encoding="utf-8") == known:
+        return
+    problem = _invalid_croissant(path)
     if problem:
         yield Finding(check="croissant", where=CROISSANT, what=f"does not validate: {problem}")
+    elif validated is not None:
+        publish_file(validated, known.encode())
 
 
 def _invalid_croissant(path: Path) -> str:

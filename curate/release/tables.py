@@ -122,12 +122,13 @@ def _row_faults(row: Mapping[str, object]) -> Iterator[str]:
     digest = hashlib.sha256(json.dumps([row["prompt_id"], sorted(ids)]).encode()).hexdigest()[:16]
     if row["item_id"] != digest:
         yield f"item_id {row['item_id']} is not that of its prompt and responses ({digest})"
-    if ranks != [1 + sum(other < rank for other in ranks) for rank in ranks]:
+    order = sorted(ranks)
+    if ranks != [1 + order.index(rank) for rank in ranks]:
         yield f"ranks {ranks} are no ranks from 1, equals sharing one"
     scores = row["scores"]
     assert isinstance(scores, list)
-    placed = list(zip(scores, ranks, strict=True))
-    if any(a < b and i < j for a, i in placed for b, j in placed):
+    placed = sorted(zip(ranks, scores, strict=True), key=lambda pair: (pair[0], -pair[1]))
+    if any(i < j and a < b for (i, a), (j, b) in pairwise(placed)):
         yield "its scores contradict its ranks"
     alone = ranks.index(1) if ranks.count(1) == 1 else None
     if best != alone:

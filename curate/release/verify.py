@@ -31,11 +31,20 @@ from schemas.leakage import LeakConfig
 from schemas.release import Finding, Release, ReleaseConfig, Side, VerifyReport
 
 
-def verify(folder: Path, *, previous: Sequence[Path] = (), decode: bool = False, code: str = "") -> VerifyReport:
+def verify(
+    folder: Path,
+    *,
+    previous: Sequence[Path] = (),
+    decode: bool = False,
+    code: str = "",
+    validated: Path | None = None,
+) -> VerifyReport:
     """Look at all of a release again. previous: earlier releases that it must be apart from.
 
     decode: decode the media too, and compare what they show with what the tables say of them. code: the version of
     curate that is at work; card and Croissant of another one may have other words, which is noted and no finding.
+    validated: a file that remembers the outline of the Croissant metadata that mlcroissant found valid last; metadata
+    that differ only in the versions, digests and sizes that are compared here are not validated by it again.
     Raises CurateError only where there is no manifest of a release to begin with.
     """
     release = read_release(folder)
@@ -64,7 +73,7 @@ def verify(folder: Path, *, previous: Sequence[Path] = (), decode: bool = False,
         checks["decoded"] = looked_at
     findings += figure_findings(release, tables)
     checks["figures"] = len(release.counts)
-    findings += statement_findings(folder, release, notes, code=code)
+    findings += statement_findings(folder, release, notes, code=code, validated=validated)
     checks["statements"] = len(STATING)
     looked_at, wrong = leak_findings(folder, release, previous, notes)
     findings += wrong
