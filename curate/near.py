@@ -14,8 +14,9 @@ Float = npt.NDArray[np.float64]
 
 NEAR = 0.2
 """Distance up to which two are near. In benchmarks/near.py these are all copies encoded anew, scaled, lit anew or
-at half the frame rate, 95% or more of those cropped by 3% on each side and a third of those cropped by 6%; no pair of
-different textures, and one in 5,000 of the simulated clips, which do look alike. Real videos leave room for more."""
+at half the frame rate, 95% or more of those cropped by 3% on each side and a third of those cropped by 6% (all of
+them, where curate.views compares); no pair of different textures, and one in 4,000 of the simulated clips, which do
+look alike."""
 LEAST_BITS = 24
 """Bits that two must have between them to be called near: fewer may be equal by chance, as of nearly flat pictures."""
 BLOCK = 1024

@@ -139,6 +139,12 @@ def test_a_card_of_another_curate_may_have_other_words_and_that_is_noted(release
     report = verify(release, code="another")
     assert report.findings == ()
     assert any("README.md was written by another curate" in note and "Limits that are" in note for note in report.notes)
+    text = card.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| votes behind them | ")]
+    card.write_text(text.replace(line, "| votes behind them | 12,345 of 99 annotators |"))
+    forge(release)
+    (finding,) = verify(release, code="another").findings  # other figures in the same words are none of its words
+    assert (finding.check, "12,345 of 99" in finding.what, repr(line) in finding.what) == ("card", True, True)
 
 
 @pytest.mark.parametrize(

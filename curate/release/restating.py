@@ -115,6 +115,7 @@ def statement_findings(
     """A card or Croissant metadata that do not say what the manifest makes them say, or that do not validate.
 
     Both are written again of the manifest and compared. code: the version of curate at work; empty: that of the build.
+    Where it is another, other words are noted, and other figures in the same words are still a finding.
     validated: see ``verify``.
     """
     written, problem = written_again(release)
@@ -125,7 +126,9 @@ def statement_findings(
         if is_ is None or name not in written or is_ == written[name]:
             continue
         what = _first_difference(is_, written[name])
-        if code in ("", release.run.code_version):
+        figure = _other_figure(is_, written[name]) if name == CARD else ""
+        if figure or code in ("", release.run.code_version):
+            what = figure or what
             check = {CARD: "card", CROISSANT: "croissant"}[name]
             yield Finding(check=check, where=name, what=f"does not say what the manifest makes it say: {what}")
         else:
@@ -209,6 +212,28 @@ def written_again(release: Release) -> tuple[dict[str, str], str]:
         return {CARD: card(bare, rules, config, configs), CROISSANT: croissant(bare, config, configs)}, ""
     except (KeyError, TypeError, ValueError) as error:  # counts that this card knows no words for
         return {}, f"card and Croissant cannot be written again of this manifest: {error!r}"
+
+
+FIGURE = re.compile(r"\d[\d,]*(?:\.\d+)?")
+"""A number as the card writes it: 67,498 or 0.85."""
+
+
+def _other_figure(is_: str, should: str) -> str:
+    """The first line that differs from one of the same words in its figures alone; empty where there is none."""
+    stated, expected = is_.splitlines(), should.splitlines()
+    lost = {FIGURE.sub("#", line): line for line in reversed(expected) if line not in set(stated)}
+    for line in stated:
+        own = lost.get(FIGURE.sub("#", line)) if line not in set(expected) else None
+        if own and not all(map(_equal_figures, FIGURE.findall(line), FIGURE.findall(own))):
+            return f"has the line {line!r} for {own!r}"
+    return ""
+
+
+def _equal_figures(one: str, other: str) -> bool:
+    """Whether two numbers are the same as far as both are written out."""
+    places = [len(text.partition(".")[2]) for text in (one, other)]
+    apart = abs(float(one.replace(",", "")) - float(other.replace(",", "")))
+    return apart <= (0.5 * 10.0 ** -min(places) if places[0] != places[1] else 0.0)
 
 
 def _first_difference(is_: str, should: str) -> str:
