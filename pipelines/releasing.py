@@ -199,6 +199,7 @@ def _figures(
         "videos": len(named),
         "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),
         "method": report.get("method", run.config.get("ranker", "")),
+        "strengths": (report.get("strengths") or {}).get("words", "how strengths are spread was not looked at"),
     }
 
 

@@ -436,7 +436,7 @@ def test_what_resembles_each_other_is_split_to_one_side(tmp_path: Path) -> None:
     media = make_clips(tmp_path / "media", count=8)
     store = make_store(tmp_path / "s.duckdb", [Ranked(f"p{i}", (1, 2, 3, 4), f"videos/{i}.mp4") for i in range(8)])
     wave = 0b1111_0000_1111_0000_1111_0000_1111_0000
-    look_like(store, media, {f"videos/{i}.mp4": (wave, wave, wave) for i in range(7)})
+    look_like(store, media, {f"videos/{i}.mp4": (wave,) * 24 for i in range(7)})
     build(store, out=tmp_path / "out", config=CONFIG, media=media)
     assert len({side for prompt, side in sides(store).items() if prompt != "p7"}) == 1
 

@@ -145,6 +145,8 @@ def _notes(view: ReportView) -> list[str]:
         told = "The figures on annotators and sides count them." if view.run.spammer_ids else "This page counts them."
         spammers = _many(view.run.spammers, "likely spammer")
         notes.append(f"The run left out {_many(view.run.left_out, 'vote')} of {spammers}. {told}")
+    if view.run and view.run.strengths and view.run.strengths.shape != "normal":
+        notes.append(f"The joint model found that {view.run.strengths.words}.")
     if view.run is None:
         notes.append("What the run wrote down is not readable by this version; rank anew for all figures.")
     return notes
