@@ -5,7 +5,7 @@
 A simulated world with videos → a campaign → five annotators in Chromium, of whom four vote by the truth of the world and
 one presses A without looking → ingest → denoise → ``curate annotators`` → a report. Every command is printed with what
 it says. Then it is checked that each confirmed vote is in the store once, that the careless one and nobody else is named
-to drop, and that the ranking is closer to the truth than chance; exits with 1 where one of these fails. DIR, which must
+to drop or retrain, and that the ranking is closer to the truth than chance; exits with 1 where one of these fails. DIR, which must
 be empty, keeps everything; --pictures adds screenshots. Needs Chromium, and the extras annotate and dev.
 """
 
@@ -43,7 +43,7 @@ attention_share = 0.03
 min_watched = 0.5    # of a clip, before a vote on it is taken
 [bars]
 seconds = 0          # scripts are fast
-patience = 30        # votes after a warning: enough for curate annotators to be sure too
+patience = 30        # votes after a warning: enough for curate annotators to judge by
 """
 
 
@@ -163,13 +163,13 @@ def check(folder: Path, annotators: list[Annotator], named: list[dict[str, Any]]
         stored = Counter([*store.votes()["platform_id"], *controls["platform_id"]])
     confirmed = [vote for annotator in annotators for vote in annotator.acknowledged]
     once = sum(stored[logged.get(vote, "")] == 1 for vote in confirmed)
-    dropped = [row["annotator_id"] for row in named if row["recommendation"] == "drop"]
+    faulty = [row["annotator_id"] for row in named if row["recommendation"] in ("drop", "retrain")]
     stopped = [one.name for one in annotators if one.rest == "You are asked no more questions"]
     report = folder / "report.html"
     checks = {
         f"{once} of {len(confirmed)} confirmed votes are in the store once": once == len(confirmed) == stored.total(),
         f"stopped by the campaign: {', '.join(stopped) or 'nobody'}": stopped == [CARELESS],
-        f"named to drop: {', '.join(dropped) or 'nobody'}": dropped == [CARELESS],
+        f"named to drop or retrain: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
         f"Kendall tau to the truth: {tau:.2f}; chance is 0, at least 0.5 is asked": tau >= 0.5,
         "the report is there": report.is_file() and "</html>" in report.read_text(encoding="utf-8"),
     }
