@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -122,6 +123,12 @@ async def vote(port: int, tokens: list[str], seconds: float) -> tuple[list[Annot
     return annotators, time.monotonic() - begin
 
 
+def processor_seconds(process: int) -> float:
+    """That a process has used so far."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotators", type=int, default=200)
@@ -135,7 +142,9 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             port = int(server.stdout.readline().strip().rpartition(":")[2])
+            before = processor_seconds(server.pid)
             annotators, took = asyncio.run(vote(port, tokens, min(options.seconds, 120)))
+            worked = processor_seconds(server.pid) - before
             memory = next(
                 line.split()[1]
                 for line in Path(f"/proc/{server.pid}/status").read_text().splitlines()
@@ -155,6 +164,7 @@ def main() -> None:
         f"  {len(acknowledged):,} votes acknowledged: {len(acknowledged) / took:,.0f} a second; answers {dict(codes)}"
     )
     print(f"  to an answer: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms")
+    print(f"  processor time of the server: {1000 * worked / len(acknowledged):.2f} ms a vote")
     print(f"  acknowledged and not in the log: {sum(vote not in logged for vote in acknowledged)}")
     print(f"  in the log twice: {sum(count > 1 for count in logged.values())}")
     print(f"  pairs with more votes than asked: {sum(count > 1 for count in asked.values())}")

@@ -6,7 +6,9 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
@@ -43,6 +45,7 @@ class Screen:
         shape = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
         self.context = browser.new_context(**shape, **more)
         self.context.set_default_timeout(20_000)
+        self.context.clock.install()  # it runs; ``vote`` moves it on in place of waiting
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         """Errors of scripts, and what the content security policy refused."""
@@ -69,8 +72,12 @@ class Screen:
 
     def vote(self, key: str) -> None:
         """Press it once the question has been there for a moment."""
-        self.page.wait_for_timeout(GLANCE)
+        self.glance()
         self.press(key)
+
+    def glance(self) -> None:
+        """Let the time pass that a look at a new question takes."""
+        self.page.clock.fast_forward(GLANCE)
 
     def question(self) -> str:
         return str(self.page.locator("#question").inner_text())
@@ -92,9 +99,13 @@ class Screen:
 
     def axe(self) -> list[str]:
         """What axe finds serious or critical."""
-        from axe_playwright_python.sync_playwright import Axe
+        from axe_playwright_python.base import AXE_SCRIPT
 
-        violations = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        self.page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished))")  # of colours too
+        run = "() => axe.run({resultTypes: ['violations']}).then((found) => found.violations)"
+        violations = self.page.evaluate(run)
         return [
             f"{one['id']} ({one['impact']}): {node['html'][:150]} {node.get('failureSummary', '')}"
             for one in violations
@@ -108,8 +119,15 @@ def clip_campaign(folder: Path, *, videos: int = 1, pairs: int = 3, **config: An
     tasks = [pair(number, video=f"clip{number // pairs}.mp4") for number in range(videos * pairs)]
     made = make_campaign(folder, [task.model_copy(update={"video_seconds": 1.5}) for task in tasks], **config)
     for number in range(videos):
-        encode(made / "media" / f"clip{number}.mp4", range(0, 1500, 50), size=128)
+        (made / "media" / f"clip{number}.mp4").write_bytes(_clip())
     return made
+
+
+@cache
+def _clip() -> bytes:
+    """An mp4 file of a second and a half."""
+    with TemporaryDirectory() as folder:
+        return encode(Path(folder) / "clip.mp4", range(0, 1500, 50), size=128).read_bytes()
 
 
 def logged(folder: Path, event: Literal["vote", "undo", "skip"] = "vote") -> list[dict[str, Any]]:

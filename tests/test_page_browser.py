@@ -21,9 +21,17 @@ RULES = "# What to look for\n\nWatch the video, then say which answer is **right
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
+def running() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def browser(running: Any) -> Iterator[Any]:
+    """One browser for all tests; the windows of each are closed after it, so that none goes on asking."""
+    yield running
+    for context in running.contexts:
+        context.close()
 
 
 def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp_path: Path) -> None:
@@ -57,10 +65,10 @@ def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
     with page_of(folder) as here:
         screen = Screen(browser, width=360, height=740, touch=True).enter(here)
         screen.page.get_by_role("button", name="I have read this").tap()
-        screen.page.wait_for_timeout(GLANCE)
+        screen.glance()
         screen.page.get_by_role("button", name="B is better").tap()
         screen.votes(1)
-        screen.page.wait_for_timeout(GLANCE)
+        screen.glance()
         screen.page.get_by_role("button", name="Both bad").tap()
         screen.votes(2)
         sizes = screen.page.evaluate(
@@ -183,7 +191,7 @@ def test_votes_without_a_connection_are_kept_and_sent_again_once(browser: Any, t
 def test_a_second_press_on_the_same_button_is_no_vote_on_the_next_question(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
-        screen.page.wait_for_timeout(GLANCE)
+        screen.glance()
         screen.page.get_by_role("button", name="A is better").dblclick()
         screen.votes(1)
         assert here.votes() == 1
@@ -197,7 +205,7 @@ def test_two_windows_keep_their_votes_apart(browser: Any, tmp_path: Path) -> Non
         two = one.context.new_page()
         two.goto(here.url)
         two.locator("#work:not([hidden])").wait_for()
-        two.wait_for_timeout(GLANCE)
+        two.clock.fast_forward(GLANCE)
         one.context.set_offline(True)
         one.vote("a")
         one.text("#state", "1 vote not saved yet")
@@ -361,26 +369,33 @@ def test_a_withdrawn_link_is_told_and_the_vote_is_kept(browser: Any, tmp_path: P
         assert here.campaign.status().votes == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
-def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> None:
     folder = clip_campaign(
         tmp_path / "c", instructions=RULES, ask_reason=True, ask_confidence=True, min_watched=0.9, gold_share=0.0
     )
+    found: list[str] = []
+
+    def look(screen: Screen) -> None:
+        for scheme in ("light", "dark"):
+            screen.page.emulate_media(color_scheme=scheme)
+            found.extend(screen.axe())
+
     with page_of(folder) as here:
-        screen = Screen(browser, width=width, color_scheme=scheme, touch=width == 360).enter(here)
-        found = screen.axe() if width == 360 else []
+        screen = Screen(browser, width=width, touch=width == 360).enter(here)
+        if width == 360:
+            look(screen)
         screen.press("Escape")
-        found += screen.axe()
+        look(screen)
         if width == 360:  # dialogs are the same at any width
             for opener in ("#open-settings", "#skip"):
                 screen.page.locator(opener).click()
-                found += screen.axe()
+                look(screen)
                 screen.press("Escape")
-            stranger = Screen(browser, width=width, color_scheme=scheme)
+            stranger = Screen(browser, width=width)
             stranger.page.goto(here.url)
-            found += stranger.axe()
-        found += Screen(browser, width=width, color_scheme=scheme).enter(here, "max").axe()
+            look(stranger)
+        look(Screen(browser, width=width).enter(here, "max"))
     assert found == []
 
 

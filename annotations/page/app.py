@@ -161,7 +161,7 @@ class Page:
 
     async def _visitor(self, request: Request, token: str) -> Visitor | None:
         """Whose the token is. A stranger's requests are counted by address, others' by link."""
-        visitor = await self._call(self.service.visitor, token) if token else None
+        visitor = self.service.visitor(token) if token else None  # no thread: it looks at one file's state
         if visitor is None:
             self._strangers.take(request.client.host if request.client else "")
         else:

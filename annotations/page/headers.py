@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "; ".join(
@@ -20,15 +19,16 @@ POLICY = "; ".join(
     )
 )
 FIXED = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-    "x-robots-tag": "noindex, nofollow",
+    b"content-security-policy": POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
+    b"x-robots-tag": b"noindex, nofollow",
 }
+CACHE = b"cache-control"
 
 
 class SafeHeaders:
@@ -40,10 +40,10 @@ class SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in FIXED.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
+                own = [header for header in message.get("headers", ()) if header[0] not in FIXED]
+                if all(name != CACHE for name, _ in own):
+                    own.append((CACHE, b"no-store"))
+                message["headers"] = [*own, *FIXED.items()]
             await send(message)
 
         await self.app(scope, receive, guarded if scope["type"] == "http" else send)

@@ -272,6 +272,10 @@ function openSkip() {
   byId("skip-said").textContent = "";
   byId("skip-text").value = "";
   for (const radio of document.querySelectorAll("input[name=skip]")) radio.checked = false;
+  const label = byId("skip-media");
+  const fault = player.kind === "image" ? "The image does not show" : "The video does not play";
+  label.hidden = player.kind === "none";
+  label.querySelector("input").value = label.querySelector("span").textContent = fault;
   openDialog(byId("skipping"));
 }
 

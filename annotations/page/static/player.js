@@ -41,6 +41,7 @@ export class Player {
     });
     this.video.addEventListener("error", () => this.fail("video"));
     this.image.addEventListener("error", () => this.fail("image"));
+    this.image.addEventListener("load", () => (this.error.hidden = true));
     window.addEventListener("online", () => this.retry());
     const auto = byId("autoplay");
     auto.checked = this.autoplay;
@@ -118,7 +119,9 @@ export class Player {
   }
 
   retry() {
-    if (this.error.hidden || this.kind !== "video") return;
+    if (this.error.hidden) return;
+    if (this.kind === "image") this.image.src = this.image.getAttribute("src");
+    if (this.kind !== "video") return;
     const at = this.video.currentTime;
     this.watched.begin(this.name);
     this.video.load();

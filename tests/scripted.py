@@ -1,0 +1,161 @@
+"""Scripted annotators in a browser: they know the truth of a simulated world and vote by it, or press one key unseen."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.campaign_gold import CHECK
+from tests.browsers import GLANCE
+
+SHARPNESS = 2.0
+"""The odds that a careful one takes the better of two answers, in logits a unit of strength."""
+LEVEL = 0.1
+"""Strengths that are no further apart are a tie to them."""
+LOOK = """() => {
+  const byId = (id) => document.getElementById(id);
+  const text = (id) => byId(id).textContent;
+  const media = document.querySelector('#video:not([hidden]), #image:not([hidden])');
+  return {
+    resting: !byId('rest').hidden,
+    title: text('rest-title'),
+    again: !byId('again').hidden,
+    saving: /Saving|not saved/.test(text('state')),
+    warning: byId('warning').hidden ? '' : text('warning'),
+    media: media ? decodeURIComponent(media.src.split('/media/')[1] ?? '') : '',
+    paused: Boolean(media?.paused && !media.ended),
+    ready: document.querySelector('.choice').getAttribute('aria-disabled') === 'false',
+    question: text('question'), left: text('left'), right: text('right'),
+  };
+}"""
+"""All that a person sees at one look."""
+
+
+class Truth:
+    """How good each answer is: by the file on the screen, the question and the answer's text."""
+
+    def __init__(self, world: Path, campaign: Path) -> None:
+        shown = {line["video"]: line["file"] for line in _lines(campaign / "media.jsonl")}
+        prompts = {row["prompt_id"]: (shown[row["video"]], row["question"]) for row in _rows(world / "prompts.csv")}
+        strengths = {row["response_id"]: float(row["strength"]) for row in _rows(world / "truth.csv")}
+        self._strengths = {
+            (*prompts[row["prompt_id"]], row["text"]): strengths[row["response_id"]]
+            for row in _rows(world / "responses.csv")
+        }
+
+    def gap(self, seen: dict[str, Any]) -> float:
+        """Strength of the left answer above the right one's; infinite where one asks to be chosen."""
+        return self._strength(seen, "left") - self._strength(seen, "right")
+
+    def _strength(self, seen: dict[str, Any], side: str) -> float:
+        asked = seen[side] == CHECK
+        return math.inf if asked else self._strengths[seen["media"], seen["question"], seen[side]]
+
+
+@dataclass
+class Annotator:
+    """One person before one window. They look, wait for what the page wants, and press a key."""
+
+    name: str
+    page: Any
+    truth: Truth | None = None
+    """None: presses A without looking."""
+    acknowledged: list[str] = field(default_factory=list)
+    """Ids of the votes that the server confirmed."""
+    warned: int = 0
+    """After so many votes; 0: never."""
+    rest: str = ""
+    """What the page says where it asks nothing."""
+    _question: tuple[str, ...] = ()
+    _since: float = 0.0
+
+    def enter(self, link: str) -> None:
+        """Open the secret link, read the instructions."""
+        self.page.on("response", self._heard)
+        self.page.goto(link)
+        self.page.wait_for_url(link.partition("/a/")[0] + "/")
+        self.page.locator("#work:not([hidden]), #rest:not([hidden])").wait_for()
+        if self.page.locator("#instructions[open]").count():
+            self.page.get_by_role("button", name="I have read this").click()
+
+    def _heard(self, response: Any) -> None:
+        if response.url.endswith("/api/vote") and response.status == 200:
+            self.acknowledged.append(response.request.post_data_json["vote_id"])
+
+    def act(self) -> bool:
+        """Look once, and do what there is to do; whether there is a question, or an answer on its way."""
+        seen = self.page.evaluate(LOOK)
+        if seen["warning"] and not self.warned:
+            self.warned = len(self.acknowledged)
+        if seen["saving"]:
+            return True
+        self.rest = seen["title"] if seen["resting"] else ""
+        now = time.monotonic()
+        if self.rest:
+            if seen["again"] and now > self._since + 1:
+                self._since = now
+                self.page.locator("#again").click()
+            return False
+        question = (seen["media"], seen["question"], seen["left"], seen["right"])
+        if question != self._question:
+            self._question, self._since = question, now
+        if not seen["ready"]:
+            if seen["paused"]:
+                self.page.keyboard.press("k")
+        elif now - self._since > GLANCE / 1000:
+            self.page.keyboard.press(self.key(seen))
+            self._question = ()
+        return True
+
+    def key(self, seen: dict[str, Any]) -> str:
+        """What they press: the same for the same screen."""
+        if self.truth is None:
+            return "a"
+        gap = self.truth.gap(seen)
+        if abs(gap) <= LEVEL:
+            return "t"
+        slips = 1 / (1 + math.exp(SHARPNESS * min(abs(gap), 20)))
+        right = random.Random(f"{self.name} {seen['question']} {seen['left']} {seen['right']}").random() >= slips
+        return "a" if (gap > 0) == right else "b"
+
+
+def vote_all(annotators: list[Annotator], *, seconds: float, over: Callable[[], bool] = lambda: True) -> None:
+    """Let them vote in turns until nobody is asked anything, and it is over. Raises TimeoutError after so long."""
+    until = time.monotonic() + seconds
+    while any([annotator.act() for annotator in annotators]) or not over():
+        if time.monotonic() > until:
+            raise TimeoutError(f"still voting after {seconds:g} s")
+        annotators[0].page.wait_for_timeout(20)  # lets the browser, and what it tells us, go on
+
+
+def known_answers(world: Path, path: Path) -> int:
+    """Write, of each prompt that has a right and a wrong answer, the best and the worst, as votes whose outcome is
+    known; how many."""
+    prompts: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(world / "truth.csv"):
+        prompts.setdefault(row["prompt_id"], []).append(row)
+    lines = ["prompt_id,left,right,outcome"]
+    for number, (prompt, rows) in enumerate(sorted(prompts.items())):
+        best, *_, worst = sorted(rows, key=lambda row: int(row["rank"]))
+        if best["right"] != worst["right"]:
+            pair = (best["response_id"], worst["response_id"])
+            left, right = pair if number % 2 else pair[::-1]
+            lines.append(f"{prompt},{left},{right},{'left' if number % 2 else 'right'}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines) - 1
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
