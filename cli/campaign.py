@@ -240,7 +240,7 @@ def tell_status(report: CampaignStatus) -> None:
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
     say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} held now")
     if report.set_aside:
-        say(f"  set aside: {plural(report.set_aside, 'vote')} of annotators who were stopped; others are asked for them")
+        say(f"  set aside: {plural(report.set_aside, 'vote')} of annotators who were stopped; others are asked")
     if report.votes:
         say(f"  outcomes: {listed(report.outcomes)}")
     facts = {

@@ -147,7 +147,7 @@ class OpenCampaign:
             now = self._begin()
             trouble = [self._refill.trouble] if self._refill and self._refill.trouble else []
             if self._log.dead:
-                trouble.append("the log could be neither written nor read again: votes are refused; start the page again")
+                trouble.append("the log could be neither written nor read: votes are refused; start the page again")
             elif self._log.full:
                 trouble.append("the disk is full: votes are refused until there is room")
             found = status_of(self._state, self.folder, self._guests.all, now, trouble)
