@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from annotations.files import find_files
 from annotations.platforms.registry import PLATFORMS
 from pipelines import ingest
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from tests import platform_files as files
 from tests.test_platforms import EXPORTS
@@ -88,7 +89,7 @@ def test_no_record_makes_a_reader_fail(what: str, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 3))):
         found = [where for where in places(records) if len(where) > 1]
         if found:
-            spoilt(records, data.draw(st.sampled_from(found)), copy.copy(data.draw(st.sampled_from(ODD))))
+            spoilt(records, data.draw(st.sampled_from(found)), copy.deepcopy(data.draw(st.sampled_from(ODD))))
     [platform] = [platform for platform in PLATFORMS if platform.name == what.partition(" ")[0]]
     mark, ends = data.draw(st.sampled_from(["", "\ufeff"])), data.draw(st.sampled_from(["\n", "\r\n"]))
     with tempfile.TemporaryDirectory() as home:
@@ -106,5 +107,8 @@ def test_events_that_lack_what_is_read_of_them_are_rejects_and_the_others_are_re
     bad: list[dict[str, Any]] = [{k: v for k, v in VOTE.items() if k != lost} for lost in VOTE if lost != "event"]
     bad += [{**VOTE, "at": "yesterday"}, {**VOTE, "annotator": ["ann"]}, {**VOTE, "seconds": "3"}]
     log = [LOG[0], *({"seq": 2 + n, **event} for n, event in enumerate(bad)), *LOG[3:]]
-    report = ingest(files.write(tmp_path, "log.jsonl", files.lines(log)), tmp_path / "s.duckdb")
+    path, store = files.write(tmp_path, "log.jsonl", files.lines(log)), tmp_path / "s.duckdb"
+    with pytest.raises(CurateError, match="log.jsonl:2: not an event"):
+        ingest(path, store)
+    report = ingest(path, store, config=IngestConfig(on_error="reject"))
     assert (report.votes, report.controls, report.reasons) == (0, 1, {"broken-record": len(bad)})
