@@ -10,7 +10,6 @@ import typer
 
 from cli.options import JsonOption
 from cli.output import plural, put, put_json, say
-from schemas.errors import CurateError
 
 if TYPE_CHECKING:
     from pipelines.annotating import Running
@@ -39,13 +38,7 @@ def annotate(
     """
     import logging
 
-    try:
-        from pipelines.annotating import annotate as job
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "anyio"):
-            raise
-        message = f"this command needs {error.name}, which is not installed"
-        raise CurateError(message, hint="pip install 'mr2-curate[annotate]'") from error
+    from pipelines.annotating import annotate as job
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")  # on stderr
     status = job(folder, host=host, port=port, url=url, ready=lambda running: _tell(running, folder, as_json=as_json))

@@ -33,7 +33,8 @@ def annotators(
     """Show how each annotator votes, worst first, and what to do: drop, retrain, watch or pay.
 
     p_spammer is the chance that they see less than a quarter of what the mean annotator sees (discrimination 1);
-    agreement is with the majority of the others. Nobody is judged by fewer than 20 votes.
+    agreement is with the majority of the others. Nobody is judged by fewer than 20 votes, but by known answers (5 or
+    more, --gold and control questions) where their accuracy is surely too low.
 
     \b
     Example:

@@ -239,6 +239,8 @@ def tell_status(report: CampaignStatus) -> None:
     say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}" + " closed" * report.closed)
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
     say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} held now")
+    if report.set_aside:
+        say(f"  set aside: {plural(report.set_aside, 'vote')} of annotators who were stopped; others are asked")
     if report.votes:
         say(f"  outcomes: {listed(report.outcomes)}")
     facts = {

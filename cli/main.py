@@ -83,9 +83,12 @@ EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
     **dict.fromkeys(("torch", "transformers"), "train"),
     **dict.fromkeys(("PIL", "av", "decord"), "video"),
+    **dict.fromkeys(("anyio", "markdown_it"), "annotate"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
-"""Package -> the extra that brings it."""
+"""Package -> the extra that brings it; where the command has an extra of its own, that one brings all it needs."""
+OWN_EXTRAS = ("annotate", "serve")
+"""Commands with extras of their names."""
 PACKAGES = ("schemas", "annotations", "curate", "pipelines", "cli")
 
 
@@ -123,6 +126,7 @@ def run(arguments: list[str]) -> int:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
+        extra = arguments[0] if arguments[0] in OWN_EXTRAS else extra
         message = f"this command needs {error.name}, which is not installed"
         _fail(CurateError(message, hint=f"pip install 'mr2-curate[{extra}]'"), as_json="--json" in arguments)
         return 1

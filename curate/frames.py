@@ -87,7 +87,7 @@ def decode(path: Path, count: int) -> tuple[Frames, Float]:
             spans = reader.get_frame_timestamp(np.arange(len(reader))).astype(np.float64)  # (n, 2) begin and end
             begin, duration = _timeline(path, spans)
             chosen = shown_at(begin, slice_centres(duration, count))
-            images = reader.get_batch(chosen).asnumpy()
+            images = _pixels(decord, reader, chosen)
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
             code, reason = _reason(log.lines(), error)
             raise MediaError(f"{path}: {reason}", hint=HINT, code=code) from error
@@ -95,6 +95,23 @@ def decode(path: Path, count: int) -> tuple[Frames, Float]:
     if damage:
         raise MediaError(f"{path}: is cut off or damaged ({damage[0]})", hint=HINT, code="damaged")
     return Frames(images=images, times=begin[chosen], duration=duration), begin
+
+
+def _pixels(decord: Any, reader: Any, chosen: Index) -> Images:
+    """(T, H, W, 3) the frames of these numbers.
+
+    decord takes the padding of narrow turned frames (less than 64 pixels) for further channels, and makes no batch of
+    them. One by one they come, their rows padded: the first 3·W bytes of each are its pixels.
+    """
+    try:
+        images: Images = reader.get_batch(chosen).asnumpy()
+    except decord.DECORDError as error:
+        if "size must exactly match" not in str(error):
+            raise
+        padded = np.stack([reader[number].asnumpy() for number in chosen.tolist()])
+        count, height, width, _ = padded.shape
+        images = padded.reshape(count, height, -1)[:, :, : 3 * width].reshape(count, height, width, 3)
+    return images
 
 
 def slice_centres(duration: float, count: int) -> Float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from curate.frames import IMAGE_SUFFIXES, MediaError, check_file, decode, import_decord, read_image
 from curate.views import SAMPLED, view_hashes
 
-PROBER = 2
+PROBER = 3
 """Version of what is found out here and how; results of another are not trusted."""
 UNEVEN = 0.25, 0.002
 """How far a frame's time may be from the median, as a share and in seconds (containers round to 1 ms), the larger."""

@@ -22,7 +22,7 @@ STRONG_BIAS = 0.7
 STRANGE_TIES = 1.4
 """Logits: the odds of a tie on equals are four times those of the mean annotator, or a quarter (exp 1.4 = 4)."""
 ENOUGH_VOTES = 20
-"""Below, nobody is judged: to tell agreement of 0.75 from a coin's 0.5 in 8 of 10 cases takes 22 votes (at 5%)."""
+"""Below, nobody is judged by their votes: to tell agreement of 0.75 from a coin's 0.5 in 8 of 10 takes 22 (at 5%)."""
 ENOUGH_GOLD = 5
 """Gold votes below which the gold speaks against nobody: Wilson's interval is an approximation."""
 
@@ -37,10 +37,11 @@ class Verdict(NamedTuple):
 def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
     """What to do about each annotator, and why: the first of these that fits.
 
-    too few votes: fewer than ENOUGH_VOTES, whatever they say.
     drop: P(spammer) at least SPAMMER_FROM, unless they surely meet the gold; or gold accuracy surely below what SPAM of
     everyone's sight gives.
     retrain: discrimination or gold accuracy surely below LOW, or a strong side bias or strange share of ties for sure.
+    too few votes: fewer than ENOUGH_VOTES. Of the above only the gold says something of them: each answer is right or
+    wrong whoever else votes, and its interval is as wide as its answers are few.
     watch: P(spammer) from SUSPECT_FROM, or above SPAMMER_FROM where the gold speaks for them.
     pay: all others.
     """
@@ -51,13 +52,15 @@ def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
     for a, spammer in enumerate(found.spammer):
         on_gold = f"{gold.accuracy[a]:.2f} right on {gold.votes[a]} gold votes, {gold.chance[a]:.2f} by chance"
         suspected = f"a spammer with probability {spammer:.2f}"
-        unseeing = [suspected] if spammer >= SPAMMER_FROM and not meets[a] else []
-        if found.votes[a] < ENOUGH_VOTES:
-            verdict = Verdict("too few votes", f"fewer than {ENOUGH_VOTES} votes say too little")
-        elif why := unseeing + [on_gold] * bool(blind[a]):
+        few = found.votes[a] < ENOUGH_VOTES
+        unseeing = [suspected] if spammer >= SPAMMER_FROM and not meets[a] and not few else []
+        faults = [] if few else _faults(found, a)
+        if why := unseeing + [on_gold] * bool(blind[a]):
             verdict = Verdict("drop", "; ".join(why))
-        elif why := _faults(found, a) + [on_gold] * bool(low[a]):
+        elif why := faults + [on_gold] * bool(low[a]):
             verdict = Verdict("retrain", "; ".join(why))
+        elif few:
+            verdict = Verdict("too few votes", f"fewer than {ENOUGH_VOTES} votes say too little")
         elif spammer >= SUSPECT_FROM:
             verdict = Verdict("watch", suspected + (f", but {on_gold}" if meets[a] else ""))
         else:

@@ -37,6 +37,7 @@ from annotations.campaign.status import status_of
 from annotations.lock import locked
 from curate.publish import publishing
 from curate.store import Store
+from curate.store.people import people as who_voted
 from pipelines.campaign_batches import Askable, askable, choose_pairs, task_id
 from pipelines.campaign_gold import attention_checks, gold_of_file, gold_of_store
 from pipelines.campaign_media import prepare
@@ -104,6 +105,10 @@ def create(
     folder, store = Path(folder), Path(store)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CurateError(f"{folder}: is there already", hint="give another folder, or remove this one first")
+    if videos is not None and not Path(videos).is_dir():
+        raise UsageError(
+            f"--videos {videos}: no such folder", hint="give the folder that the names of videos start from"
+        )
     with Store.open(store, read_only=True) as opened:
         prompts, responses = opened.prompts(), opened.responses()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))
@@ -158,16 +163,23 @@ def _known(
     """Known answers, where they come from, and what is to be said of them."""
     if gold is not None:
         tasks, dropped = gold_of_file(Path(gold), can, mapping)
-        return tasks, str(gold), [f"of {gold} left out: {count:,} {what}" for what, count in dropped.items()]
+        notes = [f"of {gold} left out: {count:,} {what}" for what, count in dropped.items()]
+        return tasks, str(gold), notes + _few(tasks, config)
     if not config.gold_share:
         return [], "none: gold_share is 0", []
     tasks = gold_of_store(store, can)
     if tasks:
-        least = config.bars.least
-        few = f"too few known answers to judge by ({len(tasks)}, and {least} are needed): --gold FILE gives more"
-        return tasks, "pairs that the latest denoise run is certain of", [few] if len(tasks) < least else []
+        return tasks, "pairs that the latest denoise run is certain of", _few(tasks, config)
     note = "no known answers: no denoise run is certain of a clear pair; --gold FILE gives some, else nobody is tested"
     return [], "none", [note]
+
+
+def _few(known: Sequence[Task], config: CampaignConfig) -> list[str]:
+    """What is to be said where nobody can be judged by so few known answers: nobody gets one twice."""
+    least = config.bars.least
+    if not config.gold_share or len(known) >= least:
+        return []
+    return [f"too few known answers to judge by ({len(known)}, and {least} are needed): --gold FILE gives more"]
 
 
 def _closed(known: Sequence[Task]) -> set[str]:
@@ -238,10 +250,12 @@ def invite(
     """Links for these annotators and managers, told this once: only digests of them are kept.
 
     url: where the page is reached, such as http://127.0.0.1:8080. Whoever was revoked gets a new link. Raises
-    CurateError for a name whose link works; then nobody is invited.
+    CurateError for a name whose link works, and where the campaign is closed; then nobody is invited.
     """
     folder = Path(folder)
     read_campaign(folder)
+    if names and (folder / CLOSING).exists():
+        raise UsageError(f"{folder}: is closed, and takes no more votes", hint="make another: curate campaign create")
     found: list[Invitation] = []
     roles: tuple[tuple[Role, Sequence[str]], ...] = (("annotator", names), ("manager", managers))
     with locked(folder / PEOPLE_LOCK):
@@ -255,8 +269,17 @@ def invite(
 
 
 def fresh_names(folder: str | Path, count: int) -> list[str]:
-    """The next names of the row a01, a02, …, that nobody was ever invited by."""
-    taken = {guest.name for guest in read_people(Path(folder))}
+    """The next names of the row a01, a02, …, that nobody was ever invited by, nor voted under in the store.
+
+    One name in two campaigns of a store would be one person to denoise. Raises CurateError where the store, if there
+    is one, cannot be read now.
+    """
+    folder = Path(folder)
+    taken = {guest.name for guest in read_people(folder)}
+    home = folder / read_campaign(folder).store
+    if home.exists():
+        with Store.open(home, read_only=True) as opened:
+            taken |= set(who_voted(opened)["annotator_id"])
     names: list[str] = []
     number = 0
     while len(names) < count:

@@ -74,6 +74,8 @@ class CampaignConfig(Document):
     ask_confidence: bool = False
     """Whether the page asks how sure they are (1 guess, 2 rather, 3 sure)."""
     bars: QualityBars = QualityBars()
+    reopen_stopped: bool = True
+    """Whether pairs are asked again where votes of someone who was stopped were counted; the votes themselves stay."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of sides, order and where known answers stand."""
 
@@ -218,7 +220,9 @@ class CampaignStatus(Document):
     wanted: int
     """Votes wanted in all."""
     votes: int
-    """On pairs, without known answers and attention checks."""
+    """On pairs, without known answers and attention checks, and without those set aside."""
+    set_aside: int = 0
+    """Votes on pairs of annotators who were stopped: others are asked for them. outcomes and left have them too."""
     open: int
     """Pairs handed out and not answered."""
     planned: int

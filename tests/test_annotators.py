@@ -390,9 +390,14 @@ def test_a_recommendation_follows_its_rule_and_says_why(
     assert bool(verdict.reason) == (expected != "pay")
 
 
-def test_nobody_is_judged_by_few_votes() -> None:
+def test_nobody_is_judged_by_few_votes_but_for_what_the_gold_makes_certain() -> None:
     worst = {"spammer": 0.99, "low": 0.99, "left_bias": 5.0, "tie_excess": 5.0}
-    [few] = recommend(profile(votes=ENOUGH_VOTES - 1.0, **worst), gold_at(19, 0.0))
+    few_votes = profile(votes=ENOUGH_VOTES - 1.0, **worst)
+    [dropped] = recommend(few_votes, gold_at(7, 1 / 7))
+    assert dropped == ("drop", "0.14 right on 7 gold votes, 0.45 by chance")
+    assert recommend(few_votes, gold_at(7, 2 / 7))[0].recommendation == "retrain"
+    assert recommend(few_votes, gold_at(7, 3 / 7))[0].recommendation == "too few votes"
+    [few] = recommend(few_votes, gold_at(4, 0.0))
     assert few == ("too few votes", "fewer than 20 votes say too little")
     [enough] = recommend(profile(votes=float(ENOUGH_VOTES), **worst), NO_GOLD)
     assert enough.recommendation == "drop"

@@ -12,10 +12,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from annotations.campaign.log import read_events
 from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.replay import replay
 from schemas.campaign import Desk, Refusal
+from schemas.errors import CurateError
 from tests.campaigns import ballot, held, make_campaign, pair
 
 PEOPLE = tuple(f"a{n}" for n in range(6))
@@ -82,9 +85,36 @@ def test_a_full_disk_refuses_votes_and_goes_on_when_there_is_room(tmp_path: Path
     assert replay(folder).votes == taken + 1
 
 
+def test_where_the_disk_fails_in_reading_too_nothing_is_written_that_would_not_follow(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
+    log, campaign_file = folder / "log.jsonl", folder / "campaign.json"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with OpenCampaign.open(folder) as campaign:
+        question = held(campaign.desk("ann"))[0]
+        kept, config = log.read_bytes(), campaign_file.read_bytes()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept), hard))
+        campaign_file.unlink()  # the state cannot be replayed
+        try:
+            with pytest.raises(CurateError):
+                campaign.vote("ann", ballot(question))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        campaign_file.write_bytes(config)
+        refusal = campaign.vote("ann", ballot(question))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "disk-full"
+        assert any("start the page again" in warning for warning in campaign.status().warnings)
+    assert log.read_bytes() == kept
+    with OpenCampaign.open(folder) as campaign:
+        desk = campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
+        assert isinstance(desk, Desk)
+
+
 def test_many_annotators_at_once_share_flushes_and_meet_every_quota(tmp_path: Path) -> None:
     people = tuple(f"a{n:02}" for n in range(40))
-    folder = make_campaign(tmp_path / "c", [pair(n, quota=3, video=f"v{n % 9}.mp4") for n in range(120)], people=people)
+    tasks = [pair(n, quota=3, video=f"v{n % 9}.mp4") for n in range(120)]
+    folder = make_campaign(tmp_path / "c", tasks, people=people, bars={"side_bias": 1.0})
     refused = []
 
     def annotate(campaign: OpenCampaign, name: str) -> None:

@@ -20,7 +20,7 @@ from curate.browser_media import encode, playable
 from curate.frames import MediaError, decode, read_video
 from curate.store import Store
 from pipelines import ingest, simulate
-from pipelines.campaigns import close, create, invite, open_campaign, revoke, status
+from pipelines.campaigns import close, create, fresh_names, invite, open_campaign, revoke, status
 from schemas.campaign import CampaignConfig, Desk, Refusal, Task
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError, UsageError
@@ -247,6 +247,7 @@ def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) 
         (["create", "world", "--votes", "9"], 1, "is there already"),
         (["create", "june", "--votes", "9", "--gold", "none.csv", "--videos", "world"], 1, "none.csv: no such file"),
         (["create", "june", "--votes", "9", "--instructions", "none.md"], 1, "none.md: cannot be read"),
+        (["create", "june", "--votes", "9", "--videos", "nowhere"], 2, "--videos nowhere: no such folder"),
         (["invite", "world", "--annotators", "2"], 1, "no campaign here"),
         (["invite", "world"], 2, "nobody to invite"),
         (["status", "nowhere"], 1, "no campaign here"),
@@ -274,6 +275,30 @@ def test_names_that_cannot_be_and_links_that_work_already_are_refused(home: Path
         revoke("june", ["ben"])
     revoke("june", ["ann"])
     assert invite("june", ["ann"], url="http://x/")[0].link.startswith("http://x/a/")
+
+
+def test_a_closed_campaign_invites_no_annotator(home: Path) -> None:
+    create("june", "curate.duckdb", config(), videos="world")
+    close("june")
+    with pytest.raises(UsageError, match="is closed, and takes no more votes"):
+        invite("june", ["ann"], url="http://x")
+    assert invite("june", [], managers=["boss"], url="http://x")[0].role == "manager"
+
+
+def test_names_are_new_to_the_campaign_and_to_its_store(home: Path) -> None:
+    create("june", "curate.duckdb", config(), videos="world")
+    votes = pl.read_csv("world/votes.csv").head(1).with_columns(annotator_id=pl.lit("a02"))
+    votes.write_csv("more.csv")
+    assert ingest("more.csv", "curate.duckdb").votes == 1
+    invite("june", ["a01"], url="http://x")
+    assert fresh_names("june", 2) == ["a03", "a04"]
+
+
+def test_too_few_known_answers_are_told(home: Path) -> None:
+    few = Path("gold.csv").read_text().splitlines()[:3]
+    Path("few.csv").write_text("\n".join(few))
+    report = create("june", "curate.duckdb", config(), videos="world", gold="few.csv")
+    assert any("too few known answers to judge by (2, and 5 are needed)" in warning for warning in report.warnings)
 
 
 # Media for browsers

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from annotations.campaign.log import read_events
 from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.replay import replay
 from schemas.campaign import AnnotatorStatus, Desk, Question, Refusal
@@ -142,3 +143,35 @@ def test_an_undone_vote_is_in_no_figure(tmp_path: Path) -> None:
         after = standing(campaign, "ann")
     ignored = {"undone": 0, "last": None, "open": 0}  # a sheet that was handed out meanwhile stays
     assert after.model_copy(update=ignored) == before.model_copy(update=ignored)
+
+
+def test_votes_of_one_who_was_stopped_stay_in_the_log_and_their_pairs_are_asked_again(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", ("ann", "ben"), pairs=30)
+    with OpenCampaign.open(folder) as campaign:
+        stopped = vote(campaign, "ann", wrong)
+        assert isinstance(stopped, Desk)
+        assert stopped.standing == "stopped"
+        aside = stopped.votes - standing(campaign, "ann").gold
+        found = campaign.status()
+        assert (found.votes, found.set_aside) == (0, aside)
+        done = vote(campaign, "ben", right)
+        assert isinstance(done, Desk)
+        assert campaign.status().votes == 30
+        assert done.goal == done.votes  # all that is wanted is there
+    state = replay(folder)
+    assert (state.votes, state.set_aside, state.unmet, state.open) == (30, aside, 0, {})
+    logged = [event for event in read_events(folder / "log.jsonl") if event["event"] == "vote"]
+    assert sum(event["kind"] == "vote" for event in logged) == 30 + aside
+
+
+def test_votes_of_one_who_was_stopped_count_where_the_campaign_says_so(tmp_path: Path) -> None:
+    gold = [known(n) for n in range(500, 540)]
+    folder = make_campaign(
+        tmp_path / "c", [pair(n) for n in range(30)], gold=gold, people=("ann", "ben"), gold_share=0.3,
+        bars={"patience": 1}, reopen_stopped=False,
+    )  # fmt: skip
+    with OpenCampaign.open(folder) as campaign:
+        vote(campaign, "ann", wrong)
+        found = campaign.status()
+    assert found.annotators[0].standing == "stopped"
+    assert (found.votes, found.set_aside) == (found.annotators[0].votes - found.annotators[0].gold, 0)

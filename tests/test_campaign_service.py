@@ -10,7 +10,7 @@ import pytest
 from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.people import read_people, with_revoked, write_people
 from annotations.campaign.replay import replay
-from schemas.campaign import Desk, Refusal
+from schemas.campaign import Desk, Question, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import BEGIN, Clock, ballot, held, invite, known, make_campaign, pair
 
@@ -48,6 +48,17 @@ def test_what_is_shown_does_not_tell_a_vote_from_a_known_answer(tmp_path: Path) 
     assert "gold" not in shown
     assert "answer" not in shown.replace("first answer", "").replace("second answer", "")
     assert len(events(folder, "lease")[0]["questions"]) > 1
+
+
+def _all_of(campaign: OpenCampaign, name: str) -> list[Question]:
+    """Everything that they are asked, answered."""
+    asked, desk = [], campaign.desk(name)
+    while questions := held(desk):
+        asked.append(questions[0])
+        answered = campaign.vote(name, ballot(questions[0]))
+        assert isinstance(answered, Desk)
+        desk = answered
+    return asked
 
 
 def test_a_reload_shows_the_same_sheet_and_so_does_a_restart(tmp_path: Path) -> None:
@@ -249,6 +260,32 @@ def test_max_votes_bounds_what_one_annotator_is_asked(tmp_path: Path) -> None:
             assert isinstance(answered, Desk)
             desk = answered
         assert desk.votes == 3
+
+
+def test_shares_of_the_goal_are_equal_and_whole_and_reached_once_all_votes_are_in(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann", "ben"))
+    with OpenCampaign.open(folder) as campaign:
+        assert campaign.desk("ben").goal == 5  # of 9, half
+        desk: Desk | Refusal = campaign.desk("ann")
+        while questions := held(desk):
+            desk = campaign.vote("ann", ballot(questions[0]))
+        for question in held(campaign.desk("ben")):
+            campaign.vote("ben", ballot(question))
+        assert [(desk.goal, desk.votes) for desk in (campaign.desk("ann"), campaign.desk("ben"))] == [(8, 8), (1, 1)]
+    even = make_campaign(tmp_path / "even", [pair(n) for n in range(8)], people=("ann", "ben"))
+    with OpenCampaign.open(even) as campaign:
+        assert campaign.desk("ann").goal == 4
+
+
+def test_leases_of_a_clock_that_ran_ahead_end_when_it_is_put_right(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann", "ben"), pairs_per_video=4)
+    clock = Clock()
+    with OpenCampaign.open(folder, clock=clock) as campaign:
+        clock.later(days=365)
+        ahead = {question.question for question in held(campaign.desk("ann"))}
+        clock.later(days=-365)
+        assert ahead <= {question.question for question in _all_of(campaign, "ben")}
+        assert {event["why"] for event in events(folder, "free")} == {"expired"}
 
 
 def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:

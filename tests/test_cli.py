@@ -47,6 +47,27 @@ def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"curate {name}" in capsys.readouterr().out.split("Example:")[1]
 
 
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        (["annotate", "june"], "starlette", "annotate"),
+        (["annotate", "june"], "markdown_it", "annotate"),
+        (["serve", "model"], "uvicorn", "serve"),
+        (["simulate", "--video", "--out", "world"], "av", "video"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_the_extra_of_the_command(
+    here: Path, capsys: pytest.CaptureFixture[str], command: list[str], package: str, extra: str
+) -> None:
+    code = "import sys; sys.modules[sys.argv[1]] = None; import cli.main; sys.exit(cli.main.run(sys.argv[2:]))"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code, package, *command], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"hint: pip install 'mr2-curate[{extra}]'\n")
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, cli.main; code = cli.main.run(['--help']); "

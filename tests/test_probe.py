@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.frames import MediaError
+from curate.frames import MediaError, read_video
 from curate.locate import Locator, media_below
 from curate.media import MediaReader
 from curate.probe import Probe, is_variable, probe
@@ -51,21 +51,39 @@ def test_rounded_timestamps_are_no_variable_rate(begin: list[float], variable: b
 
 
 def test_a_turned_video_has_the_size_that_is_shown(tmp_path: Path) -> None:
-    path = tmp_path / "turned.mp4"
-    content = bytearray(_wide(tmp_path / "wide.mp4").read_bytes())
-    matrix = content.find(b"tkhd") + 44
-    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    path.write_bytes(content)
+    path = _turned(_wide(tmp_path / "wide.mp4"))
     assert (probe(tmp_path / "wide.mp4").width, probe(tmp_path / "wide.mp4").height) == (96, 64)
     assert (probe(path).width, probe(path).height) == (64, 96)
 
 
-def _wide(path: Path, **options: str) -> Path:
+def test_a_narrow_turned_video_whose_rows_are_padded_has_its_own_pixels(tmp_path: Path) -> None:
+    path = _turned(_wide(tmp_path / "wide.mp4", height=48))
+    assert (probe(path).width, probe(path).height, probe(path).frames) == (48, 96, 8)
+    images = read_video(path, 4).images
+    assert images.shape == (4, 96, 48, 3)
+    assert (images[:, :, 2:22] < 20).all()  # what was below is left
+    assert (images[:, :, 26:46] > 230).all()
+
+
+def _turned(path: Path) -> Path:
+    """The same, to be shown a quarter of a turn on."""
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    turned = path.with_name(f"turned-{path.name}")
+    turned.write_bytes(content)
+    return turned
+
+
+def _wide(path: Path, *, height: int = 64, **options: str) -> Path:
+    """Dark, but for its upper half where it is not 64 pixels high."""
+    image = np.zeros((height, 96, 3), np.uint8)
+    image[: height // 2] = 0 if height == 64 else 250
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=8, options={"threads": "1"})
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 96, height, "yuv420p"
         for _ in range(8):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -83,13 +84,15 @@ class LogWriter:
 
     lock: held by whoever submits, and never while waiting, so that lines stand in the order in which they were thought
     of. on_failure: called with that lock held where lines could not be written: none of them is there, nor any that
-    was submitted after.
+    was submitted after. If it raises, nothing is written any more: what comes next would not follow what is there.
     """
 
     def __init__(self, path: Path, lock: RLock, on_failure: Callable[[OSError], None]) -> None:
         self.path = path
         self.full = False
         """Lines could not be written, and nobody has found room since."""
+        self.dead = False
+        """Nor did ``on_failure`` come out: nothing is written any more."""
         self._lock, self._on_failure = lock, on_failure
         self._writing = Lock()
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -134,11 +137,15 @@ class LogWriter:
                     os.fsync(self._file)
                 upto, self._waiting = self._submitted, []
                 self._failed.append((self._settled, upto, error))
+                self._settled, self.dead = upto, True
                 self._on_failure(error)
+                self.dead = False
         self._settled = upto
 
     def has_room(self) -> bool:
         """Try whether the disk takes something again; whether it does."""
+        if self.dead:
+            return False
         probe = self.path.with_name(f".{self.path.name}.probe")
         try:
             with probe.open("wb") as file:
@@ -162,6 +169,8 @@ class LogWriter:
             self._file = -1  # who comes too late must not write to what has this number next
 
     def _write(self, lines: bytes) -> None:
+        if self.dead:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self.path))
         if os.fstat(self._file).st_size != self._good:  # a failure that could not be cleared away when it happened
             os.ftruncate(self._file, self._good)
         left = memoryview(lines)

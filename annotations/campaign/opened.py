@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ class OpenCampaign:
         self._state = replay(folder)
         self._desks = Desks(self.config)
         self._closing_path = str(folder / CLOSING)
+        self._longest_lease = 60 * self.config.lease_minutes + 1
         self._guests = Guests(folder)
         self._guests.refresh()
         self._media = frozenset(path.name for path in (folder / MEDIA).glob("*") if path.is_file())
@@ -117,7 +119,7 @@ class OpenCampaign:
             now = self._begin()
             person = self._state.person(annotator)
             self._hand_out(person, now)
-            desk = self._desks.desk(self._state, person, now, goal=self._goal())
+            desk = self._desks.desk(self._state, person, now, goal=self._goal(person))
             if self._refill is not None:
                 self._refill.look(self._state, self._guests.voters())
             done = self._flush()
@@ -144,7 +146,9 @@ class OpenCampaign:
         with self._lock:
             now = self._begin()
             trouble = [self._refill.trouble] if self._refill and self._refill.trouble else []
-            if self._log.full:
+            if self._log.dead:
+                trouble.append("the log could be neither written nor read: votes are refused; start the page again")
+            elif self._log.full:
                 trouble.append("the disk is full: votes are refused until there is room")
             found = status_of(self._state, self.folder, self._guests.all, now, trouble)
             done = self._flush()
@@ -179,7 +183,7 @@ class OpenCampaign:
             refusal = act(person, now)
             if refusal is None:
                 self._hand_out(person, now)
-                desk = self._desks.desk(self._state, person, now, goal=self._goal())
+                desk = self._desks.desk(self._state, person, now, goal=self._goal(person))
             if self._refill is not None:
                 self._refill.look(self._state, self._guests.voters())
             done = self._flush()
@@ -275,7 +279,7 @@ class OpenCampaign:
         expiring = self._state.expiring
         while expiring:
             question, (until, name) = next(iter(expiring.items()))
-            if until > now.timestamp():
+            if 0 < until - now.timestamp() <= self._longest_lease:  # longer: the clock went back since
                 break
             self._free(self._state.person(name), [question], "expired")
         return now
@@ -284,12 +288,14 @@ class OpenCampaign:
         if not self._state.closed and os.path.exists(self._closing_path):  # noqa: PTH110 (at every request)
             self._note("close")
 
-    def _goal(self) -> int:
+    def _goal(self, person: Person) -> int:
+        if self._state.votes >= self.config.votes:
+            return person.votes  # all that is wanted is there, whoever gave it
         if self.config.max_votes:
             return self.config.max_votes
-        people = len(self._guests.voters())
+        people = len(self._state.in_good_standing(self._guests.voters()))
         asked = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
-        return round(asked / people + 0.5) if people else 0
+        return math.ceil(round(asked / people, 6)) if people else 0
 
     # Log, disk, batches
 
@@ -306,7 +312,7 @@ class OpenCampaign:
         return self._log.submit(lines)
 
     def _lost(self, _: OSError) -> None:
-        """Go back to what the disk holds."""
+        """Go back to what the disk holds. Where that cannot be read, the log takes nothing more."""
         self._lines.clear()
         self._state = replay(self.folder)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from annotations.campaign.folder import Place
@@ -50,6 +50,8 @@ class State:
         """Question -> (until, annotator) of every lease, in the order of time."""
         self.votes = self.planned = self.held = self.skips = self.decided = self.left = 0
         """On pairs, without known answers."""
+        self.set_aside = 0
+        """Votes on pairs that are in none of these: those of people who were stopped, which others are asked for."""
         self.unmet = 0
         """Votes that the batches so far ask for and that are not in: quota less votes, where that is above 0."""
         self.outcomes: Counter[str] = Counter()
@@ -97,6 +99,10 @@ class State:
         if found is None:
             found = self.people[name] = Person(len(self.people), name)
         return found
+
+    def in_good_standing(self, names: Collection[str]) -> list[str]:
+        """Those of these people who were not stopped."""
+        return [name for name in names if name not in self.people or self.people[name].standing != "stopped"]
 
     def apply(self, event: Event) -> None:
         """Take in the next event of the log."""
@@ -226,6 +232,16 @@ class State:
         person.standing = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
         person.reasons = tuple(event["reasons"])
         person.warned_at = (person.votes, person.gold)
+        if event["event"] == "stop" and self.config.reopen_stopped:
+            self._set_aside(person)
+
+    def _set_aside(self, person: Person) -> None:
+        """Let the votes of one who is stopped count for no pair: where they were needed, others are asked."""
+        for item in (self.items[number] for number in person.items):
+            if item.kind == "vote":
+                self._count(item, votes=-1)
+                self.votes -= 1
+                self.set_aside += 1
 
     def _close(self, _: Event) -> None:
         self.closed = True

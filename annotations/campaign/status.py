@@ -32,6 +32,7 @@ def status_of(
         closed=state.closed,
         wanted=config.votes,
         votes=state.votes,
+        set_aside=state.set_aside,
         open=0 if state.closed else state.held,
         planned=state.planned,
         pairs=len(pairs),

@@ -15,6 +15,7 @@ from typing import Any
 
 from annotations.campaign.log import Event
 from annotations.campaign.reading import Reading, Standing
+from annotations.campaign.state import seconds_of
 from annotations.chunks import Broken, Chunk
 from annotations.files import VoteFile
 from annotations.platforms.base import Platform, Row, chunk_of
@@ -22,6 +23,15 @@ from annotations.platforms.heads import Head
 
 ROWS = 100_000
 """Rows of a chunk."""
+NUMBER = int | float
+NEEDED: dict[str, dict[str, Any]] = {
+    "begin": {"campaign_id": str, "undo_minutes": NUMBER},
+    "vote": dict.fromkeys(("at", "annotator", "prompt_id", "left", "right", "outcome"), str)
+    | {"seq": int, "seconds": NUMBER, "watched": NUMBER},
+    "skip": {"annotator": str},
+    "undo": {"annotator": str},
+}
+"""What is read of each kind of event."""
 
 
 def _recognises(head: Head) -> bool:
@@ -49,15 +59,25 @@ def _events(file: VoteFile, broken: list[Broken]) -> Iterator[tuple[int, Event]]
         *whole, rest = (rest + block).split(b"\n")
         for text in whole:
             line += 1
-            try:
-                event = json.loads(text)
-                kind = event["event"]
-            except (ValueError, KeyError, TypeError):
+            event = _event(text)
+            if event is None:
                 message = "not an event of a campaign's log"
                 broken.append(Broken(line, "broken-record", message, text.decode("utf-8", "replace"), True))
-                continue
-            if kind:
+            else:
                 yield line, event
+
+
+def _event(text: bytes) -> Event | None:
+    """The event of a line; None where it is none, or lacks what is read of its kind."""
+    try:
+        event = json.loads(text)
+        needed = NEEDED.get(event["event"], {})
+        sound = all(isinstance(event[name], kind) for name, kind in needed.items())
+        if "at" in needed:
+            seconds_of(event["at"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return event if sound else None
 
 
 def _chunk(votes: list[Standing], reading: Reading, broken: list[Broken]) -> Chunk:

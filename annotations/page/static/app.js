@@ -13,6 +13,9 @@ const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
+/* Half of a letter of two units, as cutting a text can leave it, is no JSON that the server takes. */
+const wellFormed = (text) => new TextDecoder().decode(new TextEncoder().encode(text)).trim();
+
 let desk = null;
 let current = null; // the question before the annotator
 let lastAsked = ""; // the question that was answered last: shown again first when it is undone
@@ -195,7 +198,7 @@ function vote(outcome) {
     outcome,
     seconds: Math.min(86_400, Math.round(clock.seconds() * 100) / 100),
     watched: Math.round(player.share() * 1e4) / 1e4,
-    reason: desk.ask_reason ? byId("reason").value.trim() : "",
+    reason: desk.ask_reason ? wellFormed(byId("reason").value) : "",
     confidence: desk.ask_confidence && sure ? Number(sure.value) : null,
   };
   clock.pause();
@@ -281,7 +284,7 @@ function openSkip() {
 
 async function sendSkip() {
   const chosen = document.querySelector("input[name=skip]:checked");
-  const own = byId("skip-text").value.trim();
+  const own = wellFormed(byId("skip-text").value);
   const reason = [chosen?.value, own].filter(Boolean).join(": ");
   if (!reason) {
     byId("skip-said").textContent = "Choose a reason, or write one.";
@@ -332,6 +335,9 @@ byId("undo").addEventListener("click", undo);
 byId("rest-undo").addEventListener("click", undo);
 byId("skip").addEventListener("click", openSkip);
 byId("skip-send").addEventListener("click", sendSkip);
+for (const radio of document.querySelectorAll("input[name=skip]")) {
+  radio.addEventListener("keydown", (event) => event.key === "Enter" && sendSkip());
+}
 byId("open-instructions").addEventListener("click", openInstructions);
 byId("open-settings").addEventListener("click", () => openDialog(byId("settings")));
 byId("leave").addEventListener("click", leave);

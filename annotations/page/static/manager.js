@@ -77,6 +77,7 @@ function show(status) {
     ["prompts", whole.format(status.prompts)],
     ["batches", whole.format(status.batches)],
     ["skips", whole.format(status.skips)],
+    ...(status.set_aside ? [["votes set aside (stopped)", whole.format(status.set_aside)]] : []),
   ];
   byId("figures").replaceChildren(
     ...figures.map(([name, value]) => {
