@@ -34,6 +34,8 @@ ROOT = Path(__file__).parent.parent
 CARELESS, PEOPLE, MANAGER = "a03", ("a01", "a02", "a03", "a04", "a05"), "boss"
 MOST = 240.0
 """Seconds of voting, at most."""
+CHANCE = 0.41
+"""Standard deviation of Kendall's tau of a random order of five."""
 RULES = "# What to look for\n\nWatch the video, then say which answer is **right**. A tie only where both are equal.\n"
 CONFIG = """\
 title = "What happens in the clips"
@@ -164,12 +166,13 @@ def check(folder: Path, annotators: list[Annotator], named: list[dict[str, Any]]
     once = sum(stored[logged.get(vote, "")] == 1 for vote in confirmed)
     faulty = [row["annotator_id"] for row in named if row["recommendation"] in ("drop", "retrain")]
     stopped = [one.name for one in annotators if one.rest == "You are asked no more questions"]
+    least = 3 * CHANCE / len(list((folder / "world" / "videos").iterdir())) ** 0.5
     report = folder / "report.html"
     checks = {
         f"{once} of {len(confirmed)} confirmed votes are in the store once": once == len(confirmed) == stored.total(),
         f"stopped by the campaign: {', '.join(stopped) or 'nobody'}": stopped == [CARELESS],
         f"named to drop or retrain: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
-        f"Kendall tau to the truth: {tau:.2f}; chance is 0, at least 0.5 is asked": tau >= 0.5,
+        f"Kendall tau to the truth: {tau:.2f}; chance is 0, at least {least:.2f} is asked": tau >= least,
         "the report is there": report.is_file() and "</html>" in report.read_text(encoding="utf-8"),
     }
     print()
