@@ -1,4 +1,4 @@
-"""Scripted annotators in a browser: they know the truth of a simulated world and vote by it, or press one key unseen."""
+"""Scripted annotators in a browser: they know the truth of a simulated world and vote by it, or press A unseeing."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Annotator:
 def vote_all(annotators: list[Annotator], *, seconds: float, over: Callable[[], bool] = lambda: True) -> None:
     """Let them vote in turns until nobody is asked anything, and it is over. Raises TimeoutError after so long."""
     until = time.monotonic() + seconds
-    while any([annotator.act() for annotator in annotators]) or not over():
+    while sum(annotator.act() for annotator in annotators) or not over():
         if time.monotonic() > until:
             raise TimeoutError(f"still voting after {seconds:g} s")
         annotators[0].page.wait_for_timeout(20)  # lets the browser, and what it tells us, go on

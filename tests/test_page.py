@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from annotations.page.headers import POLICY
 from annotations.page.limits import Buckets, Denied, Limits
 from annotations.page.markdown import rendered
+from annotations.page.serving import HEAD_BYTES
 from annotations.page.sessions import HEADER
 from schemas.campaign import Refusal
 from tests.campaigns import make_campaign, pair
@@ -180,6 +182,14 @@ def test_behind_a_proxy_the_public_address_is_an_origin_of_ours(folder: Path) ->
 def test_a_get_changes_nothing(here: Here) -> None:
     visit = here.visit("ann")
     assert [visit.get(path).status_code for path in CHANGES] == [405] * 4
+
+
+def test_a_head_without_end_is_cut_off(here: Here) -> None:
+    with socket.create_connection(("127.0.0.1", int(here.url.rpartition(":")[2])), timeout=20) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            stranger.sendall((b"x: " + b"a" * HEAD_BYTES + b"\r\n") * 300)
+    assert here.visit("ann").get("/api/desk").status_code == 200
 
 
 @pytest.mark.parametrize("who", ["ann", "max"])

@@ -14,6 +14,8 @@ from annotations.page.limits import STANDARD, Limits
 from annotations.page.sessions import Sessions
 from schemas.errors import CurateError
 
+HEAD_BYTES = 65_536
+"""Of a request's line and headers; who sends more is cut off."""
 CONNECTIONS = 2_000
 """At once; more are answered with 503."""
 
@@ -47,6 +49,8 @@ def server(service: Service, campaign: str, *, url: str = "", limits: Limits = S
     app = Page(service, Sessions(campaign, url), limits).app()
     config = uvicorn.Config(
         app,
+        http="h11",  # httptools, which uvicorn takes where it is installed, holds heads of any size
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,
