@@ -169,7 +169,8 @@ class Desk(Document):
     votes: int
     """Theirs so far, known answers and attention checks included."""
     goal: int
-    """Theirs at most (max_votes), or an equal share of what the campaign wants; 0: not known."""
+    """Theirs at most (max_votes), or an equal share of what the campaign wants; their votes once all are in; 0: not
+    known."""
     standing: Standing
     message: str
     """A warning, or why they are stopped; empty where they stand well."""

@@ -175,3 +175,15 @@ def test_votes_of_one_who_was_stopped_count_where_the_campaign_says_so(tmp_path:
         found = campaign.status()
     assert found.annotators[0].standing == "stopped"
     assert (found.votes, found.set_aside) == (found.annotators[0].votes - found.annotators[0].gold, 0)
+
+
+def test_who_was_asked_every_known_answer_is_stopped_all_the_same(tmp_path: Path) -> None:
+    gold = [known(n) for n in range(500, 505)]
+    bars = {"side_bias": 1.0, "seconds": 0.0, "least": 5, "patience": 6}
+    folder = make_campaign(
+        tmp_path / "c", [pair(n) for n in range(60)], gold=gold, people=("ann",), gold_share=0.3, bars=bars
+    )
+    with OpenCampaign.open(folder) as campaign:
+        desk = vote(campaign, "ann", wrong)
+        assert isinstance(desk, Desk)
+        assert (desk.standing, standing(campaign, "ann").gold) == ("stopped", 5)

@@ -225,6 +225,11 @@ def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text:
     assert "<img" not in html
 
 
+def test_a_link_in_the_instructions_leaves_the_page_where_it_is() -> None:
+    html = rendered("See [the guide](https://a.example/guide).")
+    assert 'href="https://a.example/guide" target="_blank" rel="noopener noreferrer"' in html
+
+
 def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
     task = pair(0).model_copy(update={"first_text": SCRIPT, "second_text": SCRIPT, "question": SCRIPT})
     with page_of(make_campaign(tmp_path / "c", [task])) as here:

@@ -147,6 +147,17 @@ def test_a_question_is_skipped_with_a_reason(browser: Any, tmp_path: Path) -> No
     assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["a black screen"]
 
 
+def test_a_question_is_skipped_by_keys_alone(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        first = screen.question()
+        for key in ("s", "ArrowDown", "Enter"):
+            screen.press(key)
+        screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=first)
+        assert not screen.page.locator("dialog[open]").count()
+    assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["I do not understand the question or an answer"]
+
+
 def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(browser: Any, tmp_path: Path) -> None:
     bars = {"least": 3, "patience": 2, "seconds": 0}
     tasks, gold = [pair(n) for n in range(20)], [known(n, answer="tie") for n in range(50, 70)]
@@ -311,6 +322,15 @@ def test_reason_and_confidence_go_along_and_typing_is_not_voting(browser: Any, t
     [vote] = logged(here.folder)
     assert (vote["outcome"], vote["confidence"]) == ("tie", 3)
     assert vote["reason"].startswith("a bat, not a ball")
+
+
+def test_a_reason_that_ends_in_half_a_letter_is_no_lost_vote(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", ask_reason=True)) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.evaluate("() => { document.querySelector('#reason').value = 'a bat \\ud83e'; }")
+        screen.vote("t")
+        screen.votes(1)
+    assert [vote["reason"] for vote in logged(here.folder)] == ["a bat \ufffd"]
 
 
 def test_a_break_is_suggested_after_long_work(browser: Any, tmp_path: Path) -> None:

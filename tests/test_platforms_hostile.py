@@ -108,7 +108,7 @@ def test_events_that_lack_what_is_read_of_them_are_rejects_and_the_others_are_re
     bad += [{**VOTE, "at": "yesterday"}, {**VOTE, "annotator": ["ann"]}, {**VOTE, "seconds": "3"}]
     log = [LOG[0], *({"seq": 2 + n, **event} for n, event in enumerate(bad)), *LOG[3:]]
     path, store = files.write(tmp_path, "log.jsonl", files.lines(log)), tmp_path / "s.duckdb"
-    with pytest.raises(CurateError, match="log.jsonl:2: not an event"):
+    with pytest.raises(CurateError, match=r"log\.jsonl:2: not an event"):
         ingest(path, store)
     report = ingest(path, store, config=IngestConfig(on_error="reject"))
     assert (report.votes, report.controls, report.reasons) == (0, 1, {"broken-record": len(bad)})

@@ -9,6 +9,7 @@ import numpy as np
 
 from annotations.campaign.records import Person
 from annotations.campaign.state import State
+from schemas.campaign import Kind
 
 CHANCE = 0.01
 """A share of one side is held against someone only where a fair coin would show it less often than this."""
@@ -94,7 +95,7 @@ def verdict(state: State, person: Person) -> Verdict | None:
     """What follows after a vote; None where everything stays as it is.
 
     Below a bar: a warning. Still below after ``patience`` more votes, with a known answer among them where that is the
-    only bar: a stop. Above all bars again: the warning is lifted.
+    only bar and one is left to ask: a stop. Above all bars again: the warning is lifted.
     """
     if person.standing == "stopped":
         return None
@@ -105,6 +106,13 @@ def verdict(state: State, person: Person) -> Verdict | None:
         return Verdict("clear", ())
     votes, gold = person.warned_at
     by_gold_alone = len(reasons) == 1 and "known answers" in reasons[0]
-    if person.votes - votes >= state.config.bars.patience and not (by_gold_alone and person.gold == gold):
+    untested = by_gold_alone and person.gold == gold and _more_known(state, person)
+    if person.votes - votes >= state.config.bars.patience and not untested:
         return Verdict("stop", reasons)
     return None
+
+
+def _more_known(state: State, person: Person) -> bool:
+    """Whether there is a known answer that they were not asked."""
+    kind: Kind = "gold" if state.config.gold_share else "attention"
+    return any(not state.items[number].seen >> person.number & 1 for number in state.controls[kind])
