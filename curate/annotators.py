@@ -44,6 +44,10 @@ class Profiles:
     left_bias: Float
     """(A,) advantage of the response shown left, logits; NaN where no side is known."""
     left_bias_se: Float
+    sided: Index
+    """(A,) votes for a response where sides are known."""
+    lefts: Index
+    """(A,) of these, votes for the left one."""
     tie_share: Float
     """(A,) share of ties on equals, as fitted; both_bad counts as a tie."""
     tie_excess: Float
@@ -62,6 +66,8 @@ def profiles(votes: VoteArrays, fit: JointFit) -> Profiles:
     error = np.sqrt(people.variance[:-1])
     sided = people.sided[:-1] > 0
     named = votes.annotator >= 0
+    decided = named & votes.sides_known & np.isin(votes.outcome, [LEFT, RIGHT])
+    lefts = decided & (votes.outcome == LEFT)
     return Profiles(
         votes=np.bincount(votes.annotator[named], group_share(votes)[named], len(votes.annotators)).astype(np.float64),
         agreement=agreement,
@@ -70,6 +76,8 @@ def profiles(votes: VoteArrays, fit: JointFit) -> Profiles:
         discrimination_se=error[:, DISCRIMINATION],
         left_bias=np.where(sided, fit.left_bias, np.nan),
         left_bias_se=np.where(sided, error[:, joint_annotators.BIAS], np.nan),
+        sided=np.bincount(votes.annotator[decided], minlength=len(votes.annotators)),
+        lefts=np.bincount(votes.annotator[lefts], minlength=len(votes.annotators)),
         tie_share=fit.tie_share if people.ties else np.zeros_like(fit.tie_share),
         tie_excess=people.value[:-1, joint_annotators.TIE] - mean[joint_annotators.TIE],
         tie_excess_se=error[:, joint_annotators.TIE],

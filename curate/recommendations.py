@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.annotators import LOW, SPAM, Profiles
-from curate.gold import Gold
+from curate.gold import Gold, wilson
 from schemas.annotators import Recommendation
 
 # Each bar is to be passed for sure, so that few votes condemn nobody.
@@ -19,6 +19,10 @@ SURE = 0.95
 """Probability at which a habit counts as theirs and not as chance."""
 STRONG_BIAS = 0.7
 """Logits: of two equals, they choose one side twice as often as the other (exp 0.7 = 2)."""
+ONE_SIDE = 0.9
+"""Share of votes for one side above which they tell next to nothing, the sides being drawn."""
+DRAWN = (0.35, 0.65)
+"""Share of the left side among all people's votes from which sides are taken for drawn."""
 STRANGE_TIES = 1.4
 """Logits: the odds of a tie on equals are four times those of the mean annotator, or a quarter (exp 1.4 = 4)."""
 ENOUGH_VOTES = 20
@@ -37,8 +41,8 @@ class Verdict(NamedTuple):
 def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
     """What to do about each annotator, and why: the first of these that fits.
 
-    drop: P(spammer) at least SPAMMER_FROM, unless they surely meet the gold; or gold accuracy surely below what SPAM of
-    everyone's sight gives.
+    drop: P(spammer) at least SPAMMER_FROM, or surely more than ONE_SIDE of their votes for one side where all people's
+    are not, unless they surely meet the gold; or gold accuracy surely below what SPAM of everyone's sight gives.
     retrain: discrimination or gold accuracy surely below LOW, or a strong side bias or strange share of ties for sure.
     too few votes: fewer than ENOUGH_VOTES. Of the above only the gold says something of them: each answer is right or
     wrong whoever else votes, and its interval is as wide as its answers are few.
@@ -53,7 +57,7 @@ def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
         on_gold = f"{gold.accuracy[a]:.2f} right on {gold.votes[a]} gold votes, {gold.chance[a]:.2f} by chance"
         suspected = f"a spammer with probability {spammer:.2f}"
         few = found.votes[a] < ENOUGH_VOTES
-        unseeing = [suspected] if spammer >= SPAMMER_FROM and not meets[a] and not few else []
+        unseeing = [] if few or meets[a] else [suspected] * bool(spammer >= SPAMMER_FROM) + _one_side(found, a)
         faults = [] if few else _faults(found, a)
         if why := unseeing + [on_gold] * bool(blind[a]):
             verdict = Verdict("drop", "; ".join(why))
@@ -67,6 +71,16 @@ def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
             verdict = Verdict("pay", "")
         verdicts.append(verdict)
     return verdicts
+
+
+def _one_side(found: Profiles, a: int) -> list[str]:
+    """That they choose one side whatever stands there, where it is so. The joint model may take it for a strong bias of
+    one who sees: no number of such votes tells the two apart, nor do they tell anything else."""
+    if not DRAWN[0] <= found.lefts.sum() / max(found.sided.sum(), 1) <= DRAWN[1]:
+        return []
+    side, most = max(("left", found.lefts[a]), ("right", found.sided[a] - found.lefts[a]), key=lambda pair: pair[1])
+    low, _ = wilson(np.array([most / max(found.sided[a], 1)]), np.array([float(found.sided[a])]))
+    return [f"{most} of {found.sided[a]} decided votes for the {side} side"] if low[0] > ONE_SIDE else []
 
 
 def _faults(found: Profiles, a: int) -> list[str]:

@@ -338,6 +338,8 @@ def profile(**changes: float) -> Profiles:
         "discrimination_se": 0.1,
         "left_bias": 0.1,
         "left_bias_se": 0.2,
+        "sided": 100,
+        "lefts": 55,
         "tie_share": 0.15,
         "tie_excess": 0.0,
         "tie_excess_se": 0.3,
@@ -355,6 +357,7 @@ def gold_at(votes: int, accuracy: float) -> Gold:
 
 
 NO_GOLD = gold_at(0, float("nan"))
+PER_PERSON = ("votes", "accuracy", "low", "high", "chance")
 
 
 @pytest.mark.parametrize(
@@ -388,6 +391,19 @@ def test_a_recommendation_follows_its_rule_and_says_why(
     assert verdict.recommendation == expected
     assert word in verdict.reason
     assert bool(verdict.reason) == (expected != "pay")
+
+
+def test_who_always_takes_one_side_is_dropped_where_sides_are_drawn() -> None:
+    two = {"left_bias": np.array([9.0, 0.0]), "sided": np.array([40, 160]), "lefts": np.array([40, 70])}
+    found = replace(profile(), **{name: np.repeat(value, 2) for name, value in vars(profile()).items()} | two)
+    gold = replace(NO_GOLD, **{name: np.repeat(getattr(NO_GOLD, name), 2) for name in PER_PERSON})
+    first, second = recommend(found, gold)
+    assert first == ("drop", "40 of 40 decided votes for the left side")
+    assert second.recommendation == "pay"
+    few = replace(found, sided=np.array([30, 160]), lefts=np.array([30, 70]))
+    assert recommend(few, gold)[0].recommendation == "retrain"  # 30 of 30 may be 89%
+    never_drawn = replace(found, lefts=np.array([40, 150]))
+    assert recommend(never_drawn, gold)[0].recommendation == "retrain"
 
 
 def test_nobody_is_judged_by_few_votes_but_for_what_the_gold_makes_certain() -> None:
