@@ -5,7 +5,7 @@
 A simulated world with videos → a campaign → five annotators in Chromium, of whom four vote by the truth of the world
 and one presses A without looking → ingest → denoise → ``curate annotators`` → a report. Every command is printed with
 what it says. Then it is checked that each confirmed vote is in the store once, that the careless one and nobody else
-is named to drop or retrain, and that the ranking is closer to the truth than chance; exits with 1 where one of these
+is named to drop, and that the ranking is closer to the truth than chance; exits with 1 where one of these
 fails. DIR, which must be empty, keeps everything; --pictures adds screenshots. Needs Chromium, and the extras annotate
 and dev.
 """
@@ -96,8 +96,7 @@ def loop(shell: Shell, folder: Path, prompts: int, *, pictures: bool) -> bool:
     known_answers(folder / "world", folder / "gold.csv")
     (folder / "campaign.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "rules.md").write_text(RULES, encoding="utf-8")
-    (folder / "nobody.csv").write_text("prompt_id,left,right,winner,annotator_id\n", encoding="utf-8")
-    shell.run("ingest nobody.csv --prompts world/prompts.csv --responses world/responses.csv")
+    shell.run("ingest --prompts world/prompts.csv --responses world/responses.csv")
     files = "--config campaign.toml --videos world --gold gold.csv --instructions rules.md"
     shell.run(f"campaign create june --votes {20 * prompts} {files}")
     annotators = vote(shell, folder, pictures=pictures)
@@ -164,14 +163,14 @@ def check(folder: Path, annotators: list[Annotator], named: list[dict[str, Any]]
         stored = Counter([*store.votes()["platform_id"], *controls["platform_id"]])
     confirmed = [vote for annotator in annotators for vote in annotator.acknowledged]
     once = sum(stored[logged.get(vote, "")] == 1 for vote in confirmed)
-    faulty = [row["annotator_id"] for row in named if row["recommendation"] in ("drop", "retrain")]
+    faulty = [row["annotator_id"] for row in named if row["recommendation"] == "drop"]
     stopped = [one.name for one in annotators if one.rest == "You are asked no more questions"]
     least = 3 * CHANCE / len(list((folder / "world" / "videos").iterdir())) ** 0.5
     report = folder / "report.html"
     checks = {
         f"{once} of {len(confirmed)} confirmed votes are in the store once": once == len(confirmed) == stored.total(),
         f"stopped by the campaign: {', '.join(stopped) or 'nobody'}": stopped == [CARELESS],
-        f"named to drop or retrain: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
+        f"named to drop: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
         f"Kendall tau to the truth: {tau:.2f}; chance is 0, at least {least:.2f} is asked": tau >= least,
         "the report is there": report.is_file() and "</html>" in report.read_text(encoding="utf-8"),
     }

@@ -83,7 +83,7 @@ def ingest(
     if formats:
         put_formats(as_json=as_json)
         return
-    if not paths:
+    if not (paths or prompts or responses):
         raise UsageError("no files to read", hint="give files, globs or folders: curate ingest PATH...")
     from pipelines import ingest as job
     from pipelines.settings import load_toml, updated
@@ -102,7 +102,7 @@ def ingest(
     config = updated(base.ingest.model_copy(update={"mapping": read}), changes, where="curate ingest")
     with progress_bar() as progress:
         report = job(
-            paths,
+            paths or [],
             store or base.store,
             config=config,
             prompts=prompts,

@@ -19,7 +19,7 @@ SURE = 0.95
 """Probability at which a habit counts as theirs and not as chance."""
 STRONG_BIAS = 0.7
 """Logits: of two equals, they choose one side twice as often as the other (exp 0.7 = 2)."""
-ONE_SIDE = 0.9
+ONE_SIDE = 0.85
 """Share of votes for one side above which they tell next to nothing, the sides being drawn."""
 DRAWN = (0.35, 0.65)
 """Share of the left side among all people's votes from which sides are taken for drawn."""

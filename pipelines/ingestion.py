@@ -76,7 +76,8 @@ def ingest(
 
     Exports of platforms are told by their content (annotations.platforms); their people get pseudonyms.
 
-    prompts, responses: files of what was judged; once prompts are given, a vote on any other is rejected.
+    prompts, responses: files of what is judged, which a campaign may ask about before there is any vote (no paths);
+    once prompts are given, a vote on any other is rejected.
     prolific: an export of Prolific, joined to the votes by participant id (one among ``paths`` is recognised as well).
     pseudonym_key: a file that holds a secret, or the secret (default: CURATE_PSEUDONYM_KEY): every annotator's id
     becomes a pseudonym under it. Without one, platforms' people get pseudonyms under the store's own key, which is kept
@@ -294,7 +295,7 @@ def _warnings(told: Told, readings: list[Reading], total: dict[str, int], doubtf
             f"{anonymous} anonymous rows equal rows of another file and count as the same votes; if they are other "
             "people's, say who voted or give the votes ids"
         )
-    if total["rows"] == 0 and not any(reading.intake.skipped for reading in readings):
+    if total["rows"] == 0 and readings and not any(reading.intake.skipped for reading in readings):
         warnings.append("no rows: the files hold nothing but a header")
     if told.conflicts:
         warnings.append(f"{told.conflicts} prompts or responses have more than one text, model or video; one was taken")

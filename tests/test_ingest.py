@@ -570,3 +570,13 @@ def test_an_outcome_spread_over_columns_is_named(tmp_path: Path, store: Path) ->
     (tmp_path / "votes.csv").write_text(header + "p,m,n,1,0,0\n")
     with pytest.raises(CurateError, match="spread over winner_model_a, winner_model_b, winner_tie"):
         ingest(tmp_path / "votes.csv", store)
+
+
+def test_prompts_and_responses_can_come_before_any_vote(tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text("prompt_id,question\np,What?\n")
+    (tmp_path / "responses.csv").write_text("prompt_id,response_id,text\np,a,this\np,b,that\n")
+    report = ingest([], tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv", responses=tmp_path / "responses.csv")
+    assert (report.prompts, report.responses, report.votes, report.warnings) == (1, 2, 0, ())
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.prompts()["prompt_id"].to_list() == ["p"]
+        assert store.responses()["response_id"].to_list() == ["a", "b"]

@@ -36,9 +36,8 @@ def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path
             pixels = np.random.default_rng(len(video.name)).integers(0, 255, (90, 160, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(video.with_suffix(".png"))
             video.unlink()
-    (home / "none.csv").write_text("prompt_id,left,right,winner,annotator_id\n")
     store = home / "curate.duckdb"
-    ingest(home / "none.csv", store, prompts=home / "world/prompts.csv", responses=home / "world/responses.csv")
+    ingest([], store, prompts=home / "world/prompts.csv", responses=home / "world/responses.csv")
     known_answers(home / "world", home / "gold.csv")
     return store
 

@@ -29,6 +29,8 @@ from schemas.campaign import Ballot, CampaignStatus, Desk, Refusal
 from schemas.errors import CurateError
 
 Clock = Callable[[], datetime]
+PLANNED = 20.0
+"""Seconds that a batch which is being planned is waited for at the end."""
 PROBED = 1.0
 """Seconds between two looks whether a full disk has room again."""
 
@@ -100,7 +102,7 @@ class OpenCampaign:
 
     def _end(self) -> None:
         if self._refill is not None:
-            self._refill.wait(5.0)
+            self._refill.wait(PLANNED)
         with self._lock:
             self._ended = True
         self._log.close()
