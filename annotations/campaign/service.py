@@ -19,7 +19,7 @@ class Service(Protocol):
     """What a page needs of an open campaign. Every method may be called from any thread."""
 
     def visitor(self, token: str) -> Visitor | None:
-        """Whose secret link this is; None where it is nobody's, or revoked. Asked at every request: it must not wait."""
+        """Whose secret link this is; None where it is nobody's, or revoked. Asked at every request: it never waits."""
         ...
 
     def desk(self, annotator: str) -> Desk:
