@@ -31,6 +31,8 @@ STRONG = 3.0
 """Nats of evidence that are called strong (Kass and Raftery, "Bayes factors", 1995): odds of twenty to one."""
 LOOKS = 300
 """Passes at most in which a shape comes to rest, or is not taken."""
+GLANCE, HOPELESS = 20, 10.0
+"""After so many passes each the evidence is computed; a shape that lacks so many nats of it is given up."""
 AT_REST = 3e-3
 """A mixture is at rest when a pass moves no center, no shift (logits) and no logarithm of a variance by more."""
 
@@ -106,11 +108,13 @@ def look(columns: Columns, prior: Prior, means: Float, normal: Belief, votes: Qu
     for kind in get_args(Kind):
         mixture = first_mixture(kind, prior, means)
         found = Found(mixture, first_sites(mixture, columns), normal, 0, np.full(columns.responses, np.inf))
-        for _ in range(LOOKS):
+        while found.change > AT_REST and found.passes < LOOKS:
             found = one_pass(found, columns, votes)
-            if rested := found.change <= AT_REST:
-                break
-        gain = _evidence(found, columns, votes) - plain - found.mixture.cost(columns)
+            rested = found.change <= AT_REST
+            if rested or found.passes % GLANCE == 0:
+                gain = _evidence(found, columns, votes) - plain - found.mixture.cost(columns)
+                if gain < most - HOPELESS:
+                    break
         if rested and gain > most:
             best, most = found, gain
     return best
