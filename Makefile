@@ -32,13 +32,14 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
-	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.calibration && $(BIN)/python -m benchmarks.calibration --world video && $(BIN)/python -m benchmarks.calibration --world heavy
 	$(BIN)/python -m benchmarks.plan
 	$(BIN)/python -m benchmarks.near
 	$(BIN)/python -m benchmarks.media
 	$(BIN)/python -m benchmarks.release
 	$(BIN)/python -m benchmarks.refresh
 	$(BIN)/curate run mr2bench-video --dir demo && $(BIN)/python -m benchmarks.ceiling --dir demo
+	$(BIN)/python -m benchmarks.annotate && $(BIN)/python -m benchmarks.annotate_http && $(BIN)/python -m benchmarks.annotate_loop
 	$(BIN)/python -m benchmarks.reward
 	$(BIN)/python -m benchmarks.reward_video
 	$(BIN)/python -m benchmarks.grpo
