@@ -5,8 +5,8 @@ bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (196
 annotator and one of the prompt (joint_ties). θ has a normal prior, shared by prompts (curate.rankers.joint_prior);
 annotators have one of their own (joint_annotators). The fit alternates, as expectation and maximisation do, between a
 normal posterior of θ and one step each for annotators and priors, and extrapolates these rounds (joint_state);
-strengths are measured so that the mean discrimination is 1. Where the votes then show that strengths fall into two heaps
-or have heavy tails, a mixture takes the place of θ's normal prior (joint_mixture, joint_propagation).
+strengths are measured so that the mean discrimination is 1. Where the votes then show that strengths fall into two
+heaps or have heavy tails, a mixture takes the place of θ's normal prior (joint_mixture, joint_propagation).
 
 What may be missing, and what is then assumed:
 * annotator ids: all anonymous votes are one annotator's; where there are no others, its discrimination is 1;
