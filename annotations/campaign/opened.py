@@ -119,12 +119,8 @@ class OpenCampaign:
         """What they hold; a new sheet where they hold nothing and something is left to ask."""
         with self._lock:
             now = self._begin()
-            person = self._state.person(annotator)
-            self._hand_out(person, now)
-            desk = self._desks.desk(self._state, person, now, goal=self._goal(person))
-            if self._refill is not None:
-                self._refill.look(self._state, self._guests.voters())
-            done = self._flush()
+            desk = self._shown(self._state.person(annotator), now)
+            done = self._refilled()
         try:
             self._log.wait(done)
         except OSError:
@@ -183,17 +179,24 @@ class OpenCampaign:
                 return Refusal(code="unknown", message="You are not one of this campaign's annotators.")
             person = self._state.person(annotator)
             refusal = act(person, now)
-            if refusal is None:
-                self._hand_out(person, now)
-                desk = self._desks.desk(self._state, person, now, goal=self._goal(person))
-            if self._refill is not None:
-                self._refill.look(self._state, self._guests.voters())
-            done = self._flush()
+            answer = refusal or self._shown(person, now)
+            done = self._refilled()
         try:
             self._log.wait(done)
         except OSError:
             return Refusal(code="disk-full", message=FULL)
-        return refusal or desk
+        return answer
+
+    def _shown(self, person: Person, now: datetime) -> Desk:
+        """Their desk, with a new sheet where they hold nothing."""
+        self._hand_out(person, now)
+        return self._desks.desk(self._state, person, now, goal=self._goal(person))
+
+    def _refilled(self) -> int:
+        """See whether pairs run short, and send what was noted to the log; what to wait for."""
+        if self._refill is not None:
+            self._refill.look(self._state, self._guests.voters())
+        return self._flush()
 
     def _vote(self, person: Person, ballot: Ballot) -> Refusal | None:
         taken = take(self._state, person, ballot)

@@ -51,7 +51,8 @@ class State:
         self.votes = self.planned = self.held = self.skips = self.decided = self.left = 0
         """On pairs, without known answers."""
         self.set_aside = 0
-        """Votes on pairs that are in none of these: those of people who were stopped, which others are asked for."""
+        """Votes of people who were stopped, for which others are asked: ``votes`` and their pairs leave them out, while
+        outcomes, ``decided`` and ``left`` do not."""
         self.unmet = 0
         """Votes that the batches so far ask for and that are not in: quota less votes, where that is above 0."""
         self.outcomes: Counter[str] = Counter()
