@@ -30,12 +30,12 @@ import numpy.typing as npt
 from benchmarks import heldout, worlds
 from benchmarks.oracle import oracle
 from benchmarks.peers import MANY, PEERS, installed
-from curate.agreement import best_of, kendall_tau, top1
-from curate.denoise import cover, rank_all
+from curate.denoising.ranking import cover, rank_all
+from curate.denoising.selection import choose
+from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.rankers import BradleyTerry, build
-from curate.simulate import World
-from curate.stacking import choose
-from curate.votes import VoteArrays
+from curate.simulation.world import World
+from curate.votes.arrays import VoteArrays
 from pipelines.progress import silent
 from schemas.config import DenoiseConfig, RankerName, SimulateConfig
 

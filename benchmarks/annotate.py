@@ -25,9 +25,9 @@ import numpy as np
 
 from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, appear, batch_path, write_lines
 from annotations.campaign.log import read_events
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.people import read_people, with_invited, write_people
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from annotations.campaign.state import State
 from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Refusal, Task
 

@@ -19,7 +19,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Ballot, Desk, Question
 from tests.browsers import Screen, chromium
 from tests.campaigns import invite, known, make_campaign, pair

@@ -4,7 +4,8 @@
     python -m benchmarks.calibration --prompts 450 --seeds 20 --svg docs/calibration.svg
     python -m benchmarks.calibration --prompts 450 --seeds 5 --world video
 
-Worlds are those of curate.simulate: 19 models, 120 annotators, one vote a pair. --world video: answers are right or
+Worlds are those of curate.simulation.world: 19 models, 120 annotators, one vote a pair. --world video: answers are
+right or
 wrong; heavy: strengths have heavy tails. Also: what is gained by keeping only
 what is certain, and whether the predicted score of a perfect judge holds. Exits with 1 when a goal is missed.
 """
@@ -22,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.confidence import beats, best_probability
-from curate.items import Rule, draw_items
 from curate.rankers import BradleyTerry, Joint, build, ranks
-from curate.simulate import World, simulate_world
+from curate.sampling.items import Rule, draw_items
+from curate.simulation.world import World, simulate_world
+from curate.uncertainty.posterior import beats, best_probability
 from schemas.config import DenoiseConfig, SimulateConfig
 
 Float = npt.NDArray[np.float64]

@@ -15,14 +15,14 @@ from typing import NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from curate.denoise import cover
+from curate.denoising.ranking import cover
+from curate.denoising.selection import choose, with_stack
+from curate.evaluation.cross_validation import HeldOut, hold_out, mean_and_error, scores, units
 from curate.rankers import Ranking, build
 from curate.rankers.result import TIE_DECIMALS
-from curate.stacking import choose, with_stack
 from curate.store import Store
 from curate.store.rankings import load_votes
-from curate.validation import HeldOut, hold_out, mean_and_error, scores, units
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from pipelines import ingest
 from pipelines.progress import silent
 from schemas.config import DenoiseConfig, MethodName, RankerName

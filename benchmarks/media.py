@@ -21,9 +21,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from curate.frames import MediaError, import_decord, shown_at, slice_centres
-from curate.media import MediaReader
-from curate.probe import SAMPLED
+from curate.media.frames import MediaError, import_decord, shown_at, slice_centres
+from curate.media.probe import SAMPLED
+from curate.media.workers import MediaReader
 
 HEIGHT, WIDTH, RATE = 720, 1280, 25
 GOAL = 1.3

@@ -26,12 +26,12 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-from curate.clips import draw_clip
-from curate.frames import slice_centres
-from curate.near import NEAR
-from curate.phash import frame_hashes
-from curate.scenes import draw_scenes
-from curate.views import SAMPLED, near_views, view_hashes
+from curate.media.crops import SAMPLED, near_views, view_hashes
+from curate.media.frames import slice_centres
+from curate.media.hashing import frame_hashes
+from curate.media.near_duplicates import NEAR
+from curate.simulation.clips import draw_clip
+from curate.simulation.scenes import draw_scenes
 
 Images = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
@@ -87,7 +87,7 @@ Pairs = Callable[[Hashes, Hashes], tuple[npt.NDArray[np.int64], npt.NDArray[np.i
 
 
 def jaccard(threshold: float) -> Pairs:
-    """Pairs that are near to curate.views."""
+    """Pairs that are near to curate.media.crops."""
 
     def pairs(a: Hashes, b: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         found = near_views(a.tolist(), b.tolist(), threshold=threshold)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.simulate import World
-from curate.votes import LEFT, RIGHT
+from curate.simulation.world import World
+from curate.votes.arrays import LEFT, RIGHT
 from schemas.config import SimulateConfig
 
 Float = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 
 Float = npt.NDArray[np.float64]
 

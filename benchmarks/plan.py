@@ -18,12 +18,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from curate.agreement import best_of, kendall_tau, top1
-from curate.foresight import Beliefs, Plan, foresee
-from curate.planning import beliefs_of, plan_votes, random_votes
+from curate.evaluation.agreement import best_of, kendall_tau, top1
+from curate.planning.information import Beliefs, Plan, foresee
+from curate.planning.planner import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint, JointFit
-from curate.simulate import World, draw_outcomes, simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import World, draw_outcomes, simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 
 Float = npt.NDArray[np.float64]

@@ -36,15 +36,15 @@ import numpy as np
 import pandas as pd
 from crowdkit.aggregation import NoisyBradleyTerry
 
-from curate.denoise import cover, intervals, rank_all
+from curate.denoising.ranking import cover, intervals, rank_all
+from curate.denoising.selection import choose
 from curate.rankers import FeedbackArcSet, build
 from curate.rankers.base import Ranking
 from curate.rankers.fas_integer import order_by_program
-from curate.simulate import simulate_world
-from curate.stacking import choose
+from curate.simulation.world import simulate_world
 from curate.store import Store
 from curate.store.rankings import load_votes
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from pipelines import ingest
 from schemas.config import DenoiseConfig, RankerName, SimulateConfig
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.simulate import World, simulate_world
+from curate.simulation.world import World, simulate_world
 from schemas.config import SimulateConfig
 
 VOTES_PER_PAIR = (0.3, 0.6, 1.1, 3.0)

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.annotators import alpha, judged_twice, profiles
-from curate.gold import Answers, Gold, Number, against_gold
+from curate.annotators.gold import Answers, Gold, Number, against_gold
+from curate.annotators.recommendations import recommend
+from curate.annotators.statistics import alpha, judged_twice, profiles
 from curate.rankers.joint import Joint
-from curate.recommendations import recommend
 from curate.store import Store
 from curate.store.controls import control_answers
 from curate.store.people import people
 from curate.store.rankings import load_votes
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from pipelines.ingestion import ingest
 from schemas.annotators import AnnotatorRow, AnnotatorsReport, GoldReport, Recommendation
 from schemas.config import IngestConfig, Mapping

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curate.foresight import Beliefs
-from curate.planning import beliefs_of, plan_votes
+from curate.planning.information import Beliefs
+from curate.planning.planner import beliefs_of, plan_votes
 from curate.rankers.joint import Joint
 from curate.store import Store
 from curate.store.rankings import load_votes

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.campaign.folder import MEDIA
-from curate.browser_media import encode, playable
-from curate.frames import MediaError
-from curate.locate import Locator
+from curate.media.frames import MediaError
+from curate.media.locate import Locator
+from curate.media.transcode import encode, playable
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
 from schemas.campaign import MediaLine

@@ -28,14 +28,14 @@ from annotations.campaign.folder import (
     read_tasks,
     write_lines,
 )
+from annotations.campaign.lock import locked
 from annotations.campaign.log import read_events
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.people import read_people, with_invited, with_revoked, write_people
 from annotations.campaign.refill import More, Need
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from annotations.campaign.status import status_of
-from annotations.lock import locked
-from curate.publish import publishing
+from curate.shards.atomic import publishing
 from curate.store import Store
 from curate.store.people import people as who_voted
 from pipelines.campaign_batches import Askable, askable, choose_pairs, task_id

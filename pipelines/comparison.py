@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.agreement import best_of, kendall_tau, top1
+from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.store import Store
 from schemas.errors import CurateError
 from schemas.reports import ComparisonReport

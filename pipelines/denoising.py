@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.certainty import expected_tau
-from curate.denoise import Coverage, Denoised, cover, intervals, rank_all, without_spammers
-from curate.design import design_of
+from curate.denoising.ranking import Coverage, Denoised, cover, intervals, rank_all, without_spammers
+from curate.denoising.selection import Choice, choose
+from curate.evaluation.design import design_of
 from curate.rankers import Ranking, ranks
 from curate.rankers.joint_mixture import Mixture
 from curate.rankers.stack import Stack
-from curate.stacking import Choice, choose
 from curate.store import Store
 from curate.store.rankings import load_votes, save_rankings
 from curate.store.runs import Run, recall, record
-from curate.votes import VoteArrays
+from curate.uncertainty.intervals import expected_tau
+from curate.votes.arrays import VoteArrays
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import DenoiseConfig, MethodName, RankerName

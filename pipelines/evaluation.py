@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from curate.publish import publishing
 from curate.reward.examples import Example
 from curate.reward.reading import read_examples, read_manifest
+from curate.shards.atomic import publishing
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from curate.card import card
-from curate.item_figures import item_figures
-from curate.items import Drawn, Rule, draw_items
-from curate.publish import describe, finished, publishing, version, write_manifest
-from curate.shards import write_jsonl, write_shards
+from curate.sampling.items import Drawn, Rule, draw_items
+from curate.sampling.statistics import item_figures
+from curate.shards.atomic import describe, finished, publishing, version, write_manifest
+from curate.shards.card import card
+from curate.shards.tables import write_jsonl, write_shards
 from curate.store import Store
 from curate.store.exports import (
     as_manifest_run,

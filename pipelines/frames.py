@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.contact_sheet import Answer, Sheet, draw_sheet
-from curate.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
-from curate.locate import Locator
-from curate.media import MediaReader
-from curate.publish import publishing
+from curate.media.contact_sheet import Answer, Sheet, draw_sheet
+from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
+from curate.media.locate import Locator
+from curate.media.workers import MediaReader
+from curate.shards.atomic import publishing
 from curate.store import Store
 from schemas.errors import CurateError
 from schemas.media import FramesReport

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from annotations.chunks import Chunk
-from annotations.cleaning import BESIDE
-from annotations.detect import Layout, find_columns
-from annotations.files import VoteFile, find_files
-from annotations.intake import Intake
-from annotations.participants import merged
 from annotations.platforms.base import Platform
 from annotations.platforms.registry import PROLIFIC, platform_of
-from annotations.subjects import read_prompts, read_responses
+from annotations.readers.chunks import Chunk
+from annotations.readers.columns import Layout, find_columns
+from annotations.readers.files import VoteFile, find_files
+from annotations.readers.intake import Intake
+from annotations.readers.participants import merged
+from annotations.readers.rules import BESIDE
+from annotations.readers.subjects import read_prompts, read_responses
 from curate.store import Store
+from curate.store.classification import judge
 from curate.store.controls import judge_controls
 from curate.store.ingestion import (
     accept,
@@ -36,7 +37,6 @@ from curate.store.ingestion import (
 )
 from curate.store.staging import close_staging, open_staging, stage_controls, stage_file, stage_rows
 from curate.store.subjects import Told, give_prompts, give_responses
-from curate.store.verdicts import judge
 from pipelines.progress import Progress, silent
 from pipelines.pseudonyms import KeyRing, given_key
 from schemas.config import IngestConfig, Mapping

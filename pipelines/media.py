@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.frames import MediaError
-from curate.locate import Locator, media_below
-from curate.media import MediaReader, cores
-from curate.probe import PROBER, Probe
+from curate.media.frames import MediaError
+from curate.media.locate import Locator, media_below
+from curate.media.probe import PROBER, Probe
+from curate.media.workers import MediaReader, cores
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_video, save_media
 from pipelines.progress import Progress, silent

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from annotations.tasks import lay_out, write_tasks
-from curate.foresight import Beliefs, Plan, foresee
-from curate.planning import beliefs_of, plan_votes, random_votes
+from annotations.tasks.rows import lay_out, write_tasks
+from curate.planning.information import Beliefs, Plan, foresee
+from curate.planning.planner import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint
 from curate.store import Store
 from curate.store.rankings import load_votes
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError, UsageError
 from schemas.plan import ExpectedAccuracy, Focus, PlanReport, TaskFormat

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotations.privacy import Pseudonyms
+from annotations.readers.privacy import Pseudonyms
 from schemas.errors import CurateError, UsageError
 
 VARIABLE = "CURATE_PSEUDONYM_KEY"

@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from annotations.files import VoteFile, find_files
-from annotations.lock import locked
-from curate.publish import publish_file
+from annotations.campaign.lock import locked
+from annotations.readers.files import VoteFile, find_files
 from curate.release.sealing import latest, read_release
 from curate.release.summary import came_in, summary_page
+from curate.shards.atomic import publish_file
 from curate.store import Store
 from curate.store.reporting import release_of
 from pipelines.denoising import denoise

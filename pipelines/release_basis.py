@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.leakage import Subject, find_leaks, units
+from curate.leakage.detect import Subject, find_leaks, units
 from curate.release.funnel import denoise_stage, dropping_stage, filtered, ingest_stage, ranking_stage
 from curate.release.media import MediaFacts
 from curate.release.sealing import read_release, siblings

@@ -8,8 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from curate.items import Rule
-from curate.publish import finished, publishing
 from curate.release.diff import diff
 from curate.release.figures import figures
 from curate.release.funnel import item_stages
@@ -20,6 +18,8 @@ from curate.release.sealing import releases_in as releases
 from curate.release.subjects import ledger_rows, read_subjects
 from curate.release.verify import verify as look
 from curate.release.writing import Contents, write_release
+from curate.sampling.items import Rule
+from curate.shards.atomic import finished, publishing
 from curate.store import Store
 from curate.store.exports import as_manifest_run, manifest_batches
 from curate.store.media import media_of

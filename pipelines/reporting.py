@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from curate.publish import publish_file
 from curate.report.choosing import choose_prompts, given_prompts
 from curate.report.contradiction import by_prompt, judged_pairs
 from curate.report.funnel import KEPT, Block, export_block, prompts_block, release_block, votes_block
@@ -19,6 +18,7 @@ from curate.report.page import GENERATOR, render
 from curate.report.prompts import shown_prompts
 from curate.report.sides import sides_of
 from curate.report.view import Contradictions, LabelCeiling, PromptRow, ReportView, Source
+from curate.shards.atomic import publish_file
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
 from curate.store.reporting import (

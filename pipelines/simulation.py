@@ -14,10 +14,10 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
-from curate.clips import draw_clip, import_av, write_clip
-from curate.scenes import STYLES, Film, draw_lessons
-from curate.simulate import World, simulate_world
-from curate.votes import TIE
+from curate.simulation.clips import draw_clip, import_av, write_clip
+from curate.simulation.scenes import STYLES, Film, draw_lessons
+from curate.simulation.world import World, simulate_world
+from curate.votes.arrays import TIE
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
 from schemas.reports import SimulateReport

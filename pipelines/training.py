@@ -260,10 +260,10 @@ def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Pa
     """The model, its card and its curves; the model's own config comes last, and says that all is there."""
     import shutil
 
-    from curate.publish import publishing
     from curate.reward import checkpoint
     from curate.reward.curves import draw_curves
     from curate.reward.model_card import model_card
+    from curate.shards.atomic import publishing
 
     origin = _origin(config)
     shutil.rmtree(out / "final", ignore_errors=True)  # of a process that was killed while it moved what follows

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.reliability import Agreement, SplitHalf, split_half, step_up
-from curate.stacking import with_stack
+from curate.denoising.selection import with_stack
+from curate.evaluation.cross_validation import Bool, hold_out, mean_and_error, scores, units
+from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
 from curate.store import Store
 from curate.store.rankings import load_votes
-from curate.validation import Bool, hold_out, mean_and_error, scores, units
-from curate.votes import LEFT, RIGHT
+from curate.votes.arrays import LEFT, RIGHT
 from pipelines.progress import Progress, silent
 from schemas.config import DenoiseConfig, MethodName
 from schemas.errors import CurateError, UsageError

@@ -54,7 +54,7 @@ class MethodScore(Document):
 class MethodReliability(Document):
     """How alike one method orders both halves of the votes, mean over prompts. Standard errors are None for one prompt.
 
-    It says how far the order would come out again, not how true it is (curate.reliability).
+    It says how far the order would come out again, not how true it is (curate.evaluation.reliability).
     """
 
     method: MethodName

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from threading import Lock, Thread
 
-from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk, Refusal
 from tests.campaigns import ballot
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.people import read_people, with_revoked, write_people
 from annotations.campaign.service import Service
+from annotations.campaign.session import OpenCampaign
 from annotations.page.limits import STANDARD, Limits
 from annotations.page.serving import address, listen, server
 from annotations.page.sessions import HEADER

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.reward.examples import Example
 from curate.reward.loading import Loader
 from curate.reward.model import RewardModel, Shape

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 OUTCOMES = {"left": 0, "right": 1, "tie": 2, "both_bad": 3}
 

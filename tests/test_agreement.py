@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from curate.agreement import best_of, components, cyclic_triads, kendall_tau, pairs_covered, top1
-from curate.votes import VoteArrays
+from curate.evaluation.agreement import best_of, components, cyclic_triads, kendall_tau, pairs_covered, top1
+from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, votes_from, votes_from_wins
 
 ONE = np.array([0, 4])

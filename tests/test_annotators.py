@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.annotators import annotators as command
-from curate.annotators import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
-from curate.gold import Gold, against_gold, wilson
+from curate.annotators.gold import Gold, against_gold, wilson
+from curate.annotators.recommendations import ENOUGH_VOTES, recommend
+from curate.annotators.statistics import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
 from curate.rankers.joint import Joint
-from curate.recommendations import ENOUGH_VOTES, recommend
-from curate.simulate import simulate_world
+from curate.simulation.world import simulate_world
 from curate.store import Store
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from pipelines import ingest, simulate
 from pipelines.annotators import annotators
 from schemas.config import SimulateConfig

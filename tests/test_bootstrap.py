@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curate import bootstrap
-from curate.bootstrap import clusters, rank_draws, rank_interval, stacked
 from curate.rankers import RANKERS, BradleyTerry, Ensemble, Joint, WinRate, build, ranks
-from curate.simulate import simulate_world
+from curate.simulation.world import simulate_world
+from curate.uncertainty import bootstrap
+from curate.uncertainty.bootstrap import clusters, rank_draws, rank_interval, stacked
 from schemas.config import DenoiseConfig, RankerName, SimulateConfig
 from tests.strategies import random_wins, votes_from, votes_from_wins
 

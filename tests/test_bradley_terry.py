@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from curate.rankers.bradley_terry import BradleyTerry, covariance, fit
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins, wins_matrices
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from annotations.campaign.log import read_events
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import ballot, held, make_campaign, pair

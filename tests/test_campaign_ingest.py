@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.session import OpenCampaign
 from curate.store import Store
 from pipelines import ingest
 from schemas.campaign import Desk, Refusal

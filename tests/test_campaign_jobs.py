@@ -16,8 +16,8 @@ import pytest
 
 from annotations.campaign.folder import read_tasks
 from cli.main import run
-from curate.browser_media import encode, playable
-from curate.frames import MediaError, decode, read_video
+from curate.media.frames import MediaError, decode, read_video
+from curate.media.transcode import encode, playable
 from curate.store import Store
 from pipelines import ingest, simulate
 from pipelines.campaigns import close, create, fresh_names, invite, open_campaign, revoke, status

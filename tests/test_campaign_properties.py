@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotations.campaign.assigning import due
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.records import Person
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from annotations.campaign.state import State
 from schemas.campaign import CampaignConfig, Desk
 from tests.campaigns import Clock, ballot, held, known, make_campaign, pair

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from annotations.campaign.log import read_events
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import AnnotatorStatus, Desk, Question, Refusal
 from tests.campaigns import ballot, held, known, make_campaign, pair
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from annotations.campaign.opened import OpenCampaign
 from annotations.campaign.people import read_people, with_revoked, write_people
 from annotations.campaign.replay import replay
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk, Question, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import BEGIN, Clock, ballot, held, invite, known, make_campaign, pair

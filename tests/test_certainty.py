@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.certainty import DRAWS, expected_tau, rank_counts, rank_intervals
 from curate.rankers import Joint, ranks
-from curate.simulate import simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.uncertainty.intervals import DRAWS, expected_tau, rank_counts, rank_intervals
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 
 

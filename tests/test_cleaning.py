@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from annotations.chunks import Broken, Chunk
-from annotations.cleaning import Clean, clean
-from annotations.detect import detect
+from annotations.readers.chunks import Broken, Chunk
+from annotations.readers.columns import detect
+from annotations.readers.rules import Clean, clean
 from schemas.config import Mapping
 
 NOW = datetime(2026, 1, 1, 12)

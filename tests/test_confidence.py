@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import multivariate_normal
 
-from curate.confidence import Posterior, beats, best_probabilities, best_probability, cholesky, draw_strengths
-from curate.orthant import count_right, orthants
+from curate.uncertainty.orthant import count_right, orthants
+from curate.uncertainty.posterior import (
+    Posterior,
+    beats,
+    best_probabilities,
+    best_probability,
+    cholesky,
+    draw_strengths,
+)
 
 Float = npt.NDArray[np.float64]
 GRID = np.linspace(-9.0, 9.0, 2001)

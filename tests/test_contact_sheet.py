@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.contact_sheet import LINES, WIDTH, Answer, Sheet, clean, draw_sheet, font_of, lacks, wrap
+from curate.media.contact_sheet import LINES, WIDTH, Answer, Sheet, clean, draw_sheet, font_of, lacks, wrap
 from curate.store import Store
 from pipelines.frames import sheet_of, subject_of, take_frames
 from schemas.errors import CurateError

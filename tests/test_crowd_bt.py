@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from scipy.optimize import minimize
 
-from curate.agreement import kendall_tau
+from curate.evaluation.agreement import kendall_tau
 from curate.rankers import BradleyTerry, CrowdBT
 from curate.rankers.crowd_bt import AGAINST, FOLLOWED
-from curate.simulate import simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 from tests.strategies import prompt_sets, votes_from
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from curate.design import LEVEL, RIDGE, Design, _association, _counts, design_of
+from curate.evaluation.design import LEVEL, RIDGE, Design, _association, _counts, design_of
 from curate.rankers import BradleyTerry
 from curate.rankers.ranks import average_ranks
-from curate.simulate import simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 from tests.strategies import prompt_sets, relabelled, reversed_votes, votes_from
 

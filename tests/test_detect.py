@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from annotations.detect import Layout, detect, find_columns
+from annotations.readers.columns import Layout, detect, find_columns
 from schemas.config import Mapping
 from schemas.errors import CurateError
 from schemas.votes import VOTE_FIELDS

@@ -19,8 +19,8 @@ import pytest
 
 import pipelines.exporting as exporting
 from cli.export import tell_export
-from curate.confidence import best_probability
 from curate.store import Store
+from curate.uncertainty.posterior import best_probability
 from pipelines.exporting import Kind, export
 from schemas.config import ExportConfig, SplitConfig
 from schemas.errors import CurateError

@@ -18,7 +18,7 @@ from curate.rankers.fas_search import against, arrange, improve
 from curate.rankers.fas_subsets import search
 from curate.rankers.fas_weights import Weights, steps_proved, weigh
 from curate.rankers.feedback_arc_set import FeedbackArcSet, conclude
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, relabelled, votes_from, votes_from_wins, wins_matrices
 from tests.twins_fas import (
     exact_bound,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.frames import MediaError, import_decord, read_image, read_video, shown_at, slice_centres
+from curate.media.frames import MediaError, import_decord, read_image, read_video, shown_at, slice_centres
 from schemas.errors import CurateError
 from tests.video_files import encode, numbers, sound_without_video
 
@@ -164,7 +164,7 @@ def test_where_pyav_was_loaded_into_decords_ffmpeg_reading_is_refused(tmp_path: 
 
 
 def test_importing_the_module_imports_no_decoder() -> None:
-    code = "import sys, curate.frames, curate.media; print(*sys.modules)"
+    code = "import sys, curate.media.frames, curate.media.workers; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"decord", "PIL", "av"} & set(done.stdout.split())
 

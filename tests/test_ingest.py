@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import annotations.files
+import annotations.readers.files
 import curate
 from curate.store import Store
 from pipelines.ingestion import ingest
@@ -96,7 +96,7 @@ def test_every_format_gives_the_same_votes_so_that_thirteen_copies_are_there_onc
 def test_small_blocks_change_nothing(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "files").mkdir()
     in_every_format(tmp_path / "files")
-    monkeypatch.setattr(annotations.files, "BLOCK", 30)
+    monkeypatch.setattr(annotations.readers.files, "BLOCK", 30)
     assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
 
 
@@ -228,7 +228,7 @@ def test_a_header_alone_is_no_rows_and_a_warning(tmp_path: Path, store: Path) ->
 def test_a_key_that_appears_too_late_to_be_read_is_refused(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annotations.files, "BLOCK", 100)
+    monkeypatch.setattr(annotations.readers.files, "BLOCK", 100)
     row = {"prompt_id": "p", "left": "m1", "right": "m2", "winner": "left"}
     lines = [json.dumps(row) for _ in range(4)] + [json.dumps({**row, "worker": "w1"})]
     path = write(tmp_path / "v.jsonl", "\n".join(lines))
@@ -420,7 +420,7 @@ def test_every_row_ends_once_and_reading_again_in_any_order_changes_nothing(
     config = IngestConfig.model_validate({"on_error": "reject", "repeats": repeats})
     paths = [write(folder / f"{i}.csv", as_csv(rows)) for i, rows in enumerate(files)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotations.files, "BLOCK", size)
+        patch.setattr(annotations.readers.files, "BLOCK", size)
         reports = [ingest(path, store, config=config, now=NOW) for path in paths]
     for report in reports:
         counts(report)

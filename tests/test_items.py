@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.drawing import band_sets, choose, deal
-from curate.items import CANDIDATES, DRAWS, Rule, draw_items, generator
+from curate.sampling.draw import band_sets, choose, deal
+from curate.sampling.items import CANDIDATES, DRAWS, Rule, draw_items, generator
 from schemas.items import DIFFICULTIES
 
 RANKS = st.lists(st.integers(1, 6), min_size=2, max_size=14).map(np.array)

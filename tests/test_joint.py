@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from curate.agreement import kendall_tau
+from curate.evaluation.agreement import kendall_tau
 from curate.rankers import BradleyTerry, joint
 from curate.rankers.joint import Joint
 from curate.rankers.joint_annotators import BIAS, TIE, Annotators, _sums, first_guess, scored
@@ -23,8 +23,8 @@ from curate.rankers.joint_posterior import Likelihood, newton_step
 from curate.rankers.joint_prior import Prior
 from curate.rankers.joint_state import Mixing, first_state
 from curate.rankers.joint_votes import MODELS, TieModel, quadrature, tie_parameter, tie_share
-from curate.simulate import World, draw_outcomes, simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import World, draw_outcomes, simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 from tests.strategies import prompt_sets, random_wins, relabelled, reversed_votes, votes_from, votes_from_wins
 

@@ -8,13 +8,13 @@ from itertools import product
 import numpy as np
 import pytest
 
-from curate.confidence import best_probability
 from curate.rankers import Joint
 from curate.rankers.joint_columns import Columns, columns_of
 from curate.rankers.joint_mixture import Kind, Mixture
 from curate.rankers.joint_propagation import Belief, Found, Quadratic, _evidence, first_sites, one_pass
-from curate.simulate import World, simulate_world
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.simulation.world import World, simulate_world
+from curate.uncertainty.posterior import best_probability
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from schemas.config import SimulateConfig
 
 HEAPS = Mixture(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.leakage import Subject, find_leaks, normalised, units
+from curate.leakage.detect import Subject, find_leaks, normalised, units
 from schemas.leakage import LeakConfig
 
 RULES = LeakConfig(least_bits=0)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.frames import Frames, MediaError, read_video
-from curate.media import MediaReader
+from curate.media.frames import Frames, MediaError, read_video
+from curate.media.workers import MediaReader
 from tests.video_files import encode, numbers
 
 
@@ -149,7 +149,7 @@ def test_no_process_is_left_behind(videos: list[Path]) -> None:
 
 
 def test_a_plain_script_needs_no_guard(tmp_path: Path, videos: list[Path]) -> None:
-    code = "from pathlib import Path\nfrom curate.media import MediaReader\nprint('begun')\n"
+    code = "from pathlib import Path\nfrom curate.media.workers import MediaReader\nprint('begun')\n"
     code += f"with MediaReader(workers=1) as reader:\n    print(list(reader.check([Path({str(videos[0])!r})], 2)))\n"
     (tmp_path / "script.py").write_text(code)
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.clips import draw_clip, write_clip
-from curate.near import NEAR, distance, near_videos
-from curate.phash import frame_hashes
-from curate.probe import probe
-from curate.scenes import draw_scenes
-from curate.views import near_views, view_hashes, views
+from curate.media.crops import near_views, view_hashes, views
+from curate.media.hashing import frame_hashes
+from curate.media.near_duplicates import NEAR, distance, near_videos
+from curate.media.probe import probe
+from curate.simulation.clips import draw_clip, write_clip
+from curate.simulation.scenes import draw_scenes
 
 Images = npt.NDArray[np.uint8]
 
@@ -174,7 +174,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = rng.integers(0, 2**64, (50, 8), dtype=np.uint64)
     phashes = np.concatenate([hashes, hashes[::-1]]).tolist()
     whole = near_videos(phashes)
-    monkeypatch.setattr("curate.near.BLOCK", 7)
+    monkeypatch.setattr("curate.media.near_duplicates.BLOCK", 7)
     parts = near_videos(phashes)
     assert whole.left.tolist() == parts.left.tolist() == list(range(50))
     assert whole.right.tolist() == parts.right.tolist() == list(range(99, 49, -1))

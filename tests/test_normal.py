@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from curate.compiled import compiled
-from curate.normal import END, below, value_below
+from curate.uncertainty.normal import END, below, value_below
 
 Float = npt.NDArray[np.float64]
 

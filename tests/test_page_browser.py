@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annotations.campaign.opened import OpenCampaign
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Refusal
 from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, needs_chromium
 from tests.campaigns import known, make_campaign, pair

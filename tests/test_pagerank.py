@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curate.rankers.pagerank import PageRank
 from curate.rankers.rate_pagerank import RatePageRank, stationary, win_rates
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from annotations.tasks import COLUMNS, lay_out, write_tasks
+from annotations.tasks.rows import COLUMNS, lay_out, write_tasks
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest, simulate
@@ -183,7 +183,7 @@ def test_a_write_that_fails_leaves_nothing(store: Path, monkeypatch: pytest.Monk
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("annotations.tasks.os.fsync", fail)
+    monkeypatch.setattr("annotations.tasks.rows.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         plan(store, "new/tasks.csv", votes=10)
     assert list(Path("new").iterdir()) == []

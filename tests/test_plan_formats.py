@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from annotations.tasks import COLUMNS
+from annotations.tasks.rows import COLUMNS
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest, simulate

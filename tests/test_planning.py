@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.foresight import (
+from curate.planning.information import (
     Beliefs,
     Plan,
     after_plan,
@@ -20,11 +20,11 @@ from curate.foresight import (
     with_precision,
     with_vote,
 )
-from curate.planning import beliefs_of, plan_votes, random_votes
+from curate.planning.planner import beliefs_of, plan_votes, random_votes
 from curate.rankers.joint import Joint
 from curate.rankers.joint_annotators import Annotators
-from curate.simulate import simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 
 NEVER = -40.0

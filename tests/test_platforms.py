@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from annotations.files import find_files
 from annotations.platforms.registry import PLATFORMS, platform_of
+from annotations.readers.files import find_files
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest

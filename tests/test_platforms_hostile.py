@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotations.files import find_files
 from annotations.platforms.registry import PLATFORMS
+from annotations.readers.files import find_files
 from pipelines import ingest
 from schemas.config import IngestConfig
 from schemas.errors import CurateError

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from annotations.meta import meta_of
-from annotations.privacy import Pseudonyms, personal_kind, scrubbed
+from annotations.readers.meta import meta_of
+from annotations.readers.privacy import Pseudonyms, personal_kind, scrubbed
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.frames import MediaError, read_video
-from curate.locate import Locator, media_below
-from curate.media import MediaReader
-from curate.probe import Probe, is_variable, probe
+from curate.media.frames import MediaError, read_video
+from curate.media.locate import Locator, media_below
+from curate.media.probe import Probe, is_variable, probe
+from curate.media.workers import MediaReader
 from schemas.media import MEDIA_REJECTS
 from tests.video_files import encode, sound_without_video
 

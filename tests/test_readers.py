@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import annotations.files
-from annotations.chunks import Broken, Chunk, delimiter_of, read_chunks
-from annotations.files import find_files
+import annotations.readers.files
+from annotations.readers.chunks import Broken, Chunk, delimiter_of, read_chunks
+from annotations.readers.files import find_files
 from schemas.errors import CurateError
 
 ROWS = [
@@ -93,7 +93,7 @@ def test_it_does_not_matter_where_the_blocks_end(size: int, tmp_path: Path, monk
     for name, text in TEXTS.items():
         (tmp_path / name).write_bytes(text.encode())
     expected = {name: (rows(tmp_path / name), lines(tmp_path / name)) for name in TEXTS}
-    monkeypatch.setattr(annotations.files, "BLOCK", size)
+    monkeypatch.setattr(annotations.readers.files, "BLOCK", size)
     assert {name: (rows(tmp_path / name), lines(tmp_path / name)) for name in TEXTS} == expected
 
 
@@ -303,7 +303,7 @@ def test_a_cut_parquet_file_is_one_broken_record(keep: Callable[[int], int], tmp
 def test_a_parquet_file_with_a_damaged_page_names_the_row_where_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotations.chunks.PARQUET_ROWS", 100)
+    monkeypatch.setattr("annotations.readers.chunks.PARQUET_ROWS", 100)
     frame = pl.DataFrame({"a": [f"value {i * 7919 % 1000}" for i in range(400)]})
     pq.write_table(
         frame.to_arrow(), tmp_path / "v.parquet", row_group_size=100, compression="zstd", use_dictionary=False

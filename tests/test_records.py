@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import annotations.files
-from annotations.chunks import read_chunks
-from annotations.files import find_files
-from annotations.records import count_fields, split_csv, split_lines
+import annotations.readers.files
+from annotations.readers.chunks import read_chunks
+from annotations.readers.files import find_files
+from annotations.readers.records import count_fields, split_csv, split_lines
 
 Split = list[tuple[int, str, bool]]
 
@@ -151,7 +151,7 @@ def test_well_formed_csv_reads_as_python_reads_it(
 ) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"\xef\xbb\xbf" * bom + text.encode())
-    monkeypatch.setattr(annotations.files, "BLOCK", size)
+    monkeypatch.setattr(annotations.readers.files, "BLOCK", size)
     rows, lines = by_the_book(text)
     assert read(path) == (rows, lines, [])
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import curate
-from annotations.lock import locked
+from annotations.campaign.lock import locked
 from cli.main import run as command
 from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import run
-from curate.publish import files_of
 from curate.release.media import public_name
 from curate.release.sealing import read_release
 from curate.reward.foreign import registry
 from curate.reward.reading import read_examples
+from curate.shards.atomic import files_of
 from curate.store import Store
 from curate.store.releases import published
 from pipelines.exporting import export

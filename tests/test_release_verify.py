@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import run
-from curate.publish import MANIFEST, describe
 from curate.release.croissant import outline
-from curate.release.restating import written_again
+from curate.release.metadata_verification import written_again
 from curate.release.sealing import data_version, read_release, releases_in, sealed
 from curate.release.verify import verify
+from curate.shards.atomic import MANIFEST, describe
 from pipelines.releasing import build
 from schemas.errors import CurateError
 from schemas.release import MediaAs
@@ -336,13 +336,17 @@ def test_croissant_metadata_of_a_known_outline_are_validated_once(
     release, other = tmp_path / made["none"].name, tmp_path / "other"
     shutil.copytree(made["none"], release)
     asked: list[str] = []
-    monkeypatch.setattr("curate.release.restating._invalid_croissant", lambda path: asked.append(path.name) or "bad")
+    monkeypatch.setattr(
+        "curate.release.metadata_verification._invalid_croissant", lambda path: asked.append(path.name) or "bad"
+    )
     for _ in range(2):
         assert "does not validate: bad" in {f.what for f in verify(release, validated=other).findings}
     assert not other.exists()  # what did not validate is not remembered
     monkeypatch.undo()
     assert not verify(release, validated=other).findings
-    monkeypatch.setattr("curate.release.restating._invalid_croissant", lambda path: asked.append(path.name) or "bad")
+    monkeypatch.setattr(
+        "curate.release.metadata_verification._invalid_croissant", lambda path: asked.append(path.name) or "bad"
+    )
     assert not verify(release, validated=other).findings
     document = json.loads((release / "croissant.json").read_text(encoding="utf-8"))
     document["recordSet"][0]["field"][0]["dataType"] = "sc:Nonsense"

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from curate.agreement import kendall_tau
+from curate.evaluation.agreement import kendall_tau
+from curate.evaluation.reliability import COSTLY, halve, methods_of, spearman, split_half, split_units, step_up
 from curate.rankers import BradleyTerry
-from curate.reliability import COSTLY, halve, methods_of, spearman, split_half, split_units, step_up
-from curate.simulate import simulate_world
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
 from pipelines.progress import silent
 from pipelines.validation import reliability_of
 from schemas.config import DenoiseConfig, SimulateConfig

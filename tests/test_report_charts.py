@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from curate.evaluation.cross_validation import calibration_bins
 from curate.report.calibration import reliability_diagram
 from curate.report.charts import calibration_part, side_part
 from curate.report.choosing import choose_prompts, given_prompts
@@ -25,7 +26,6 @@ from curate.report.preference_graph import Arc, Node, preference_graph
 from curate.report.sides import sides_of
 from curate.report.stills import strip
 from curate.report.svg import element, signed, ticks
-from curate.validation import calibration_bins
 from schemas.validation import CalibrationBin
 
 # Elements.

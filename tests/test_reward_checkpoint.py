@@ -12,7 +12,7 @@ import pytest
 import torch
 from reward_models import SMALL, example, fitted, frames, model, spelling, tiny
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.reward import checkpoint
 from curate.reward.examples import Example
 from curate.reward.model import RewardModel, Shape

@@ -15,7 +15,7 @@ from reward_models import fitted, spelling, tiny, untrained
 
 import pipelines.training
 from cli.main import run
-from curate.frames import MediaError
+from curate.media.frames import MediaError
 from curate.reward import checkpoint
 from curate.reward.examples import Example
 from curate.reward.judging import judge

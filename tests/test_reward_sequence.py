@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reward_models import example, frames
 from transformers import MistralConfig
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.reward.batch import chunks, collate
 from curate.reward.model import sliding_window
 from curate.reward.quiet import quiet

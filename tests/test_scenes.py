@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from curate.clips import CELL, draw_clip
-from curate.scenes import (
+from curate.simulation.clips import CELL, draw_clip
+from curate.simulation.scenes import (
     ANSWERS,
     COLOURS,
     FRAMES,
@@ -24,7 +24,7 @@ from curate.scenes import (
     draw_scenes,
     lamp_patterns,
 )
-from curate.simulate import simulate_world
+from curate.simulation.world import simulate_world
 from schemas.config import SimulateConfig
 
 

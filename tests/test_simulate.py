@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.simulate import CAMPAIGN_MS, TICKETS, World, draw_others, draw_times, simulate_world
-from curate.votes import LEFT, RIGHT, TIE
+from curate.simulation.world import CAMPAIGN_MS, TICKETS, World, draw_others, draw_times, simulate_world
+from curate.votes.arrays import LEFT, RIGHT, TIE
 from pipelines import simulation
 from pipelines.simulation import simulate
 from schemas.config import SimulateConfig

@@ -13,12 +13,12 @@ import pytest
 from pydantic import ValidationError
 
 from cli.main import run
-from curate import clips
-from curate.clips import CELL, CORNER, PALETTE, RATE, draw_clip, write_clip
-from curate.frames import read_video
-from curate.scenes import ANSWERS, COLOURS, FRAMES, QUESTIONS, STYLES, TIMES, draw_scenes
-from curate.simulate import simulate_world
-from curate.votes import LEFT, TIE
+from curate.media.frames import read_video
+from curate.simulation import clips
+from curate.simulation.clips import CELL, CORNER, PALETTE, RATE, draw_clip, write_clip
+from curate.simulation.scenes import ANSWERS, COLOURS, FRAMES, QUESTIONS, STYLES, TIMES, draw_scenes
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import LEFT, TIE
 from pipelines import denoise, export, ingest, simulation
 from pipelines.simulation import simulate
 from schemas.config import ExportConfig, SimulateConfig

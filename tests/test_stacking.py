@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from curate.denoising.selection import choose, chosen, fit_weights, with_stack
+from curate.evaluation.cross_validation import HeldOut
 from curate.rankers import BradleyTerry, WinRate
 from curate.rankers.stack import Stack
-from curate.simulate import simulate_world
-from curate.stacking import choose, chosen, fit_weights, with_stack
-from curate.validation import HeldOut
-from curate.votes import VoteArrays
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
 from schemas.config import AutoConfig, DenoiseConfig, MethodName, SimulateConfig
 from schemas.validation import MethodScore
 

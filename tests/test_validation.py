@@ -14,13 +14,8 @@ from scipy.special import expit
 
 from cli.validate import tell_validate
 from cli.validate import validate as command
-from curate.denoise import SINGLE_RANKERS
-from curate.odds import fit_slope, joint_odds
-from curate.rankers import BradleyTerry
-from curate.rankers.joint import Joint
-from curate.rankers.joint_votes import TieModel
-from curate.simulate import simulate_world
-from curate.validation import (
+from curate.denoising.ranking import SINGLE_RANKERS
+from curate.evaluation.cross_validation import (
     HeldOut,
     calibration_error,
     deal,
@@ -28,7 +23,12 @@ from curate.validation import (
     mean_and_error,
     units,
 )
-from curate.votes import TIE, VoteArrays
+from curate.evaluation.log_odds import fit_slope, joint_odds
+from curate.rankers import BradleyTerry
+from curate.rankers.joint import Joint
+from curate.rankers.joint_votes import TieModel
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import TIE, VoteArrays
 from pipelines import ingest, simulate
 from pipelines.progress import silent
 from pipelines.validation import validate

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from curate.agreement import kendall_tau
+from curate.evaluation.agreement import kendall_tau
 from curate.rankers import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.annotator_odds import accuracies, chosen_is_better, relative_odds
 from curate.rankers.bradley_terry import fit
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
 
 RIDGE = 0.1

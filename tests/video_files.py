@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from curate.frames import read_video
+from curate.media.frames import read_video
 from schemas.errors import CurateError
 
 STEP = 8

@@ -17,7 +17,7 @@ from typing import Any
 
 from annotations.platforms.base import Platform, Record, Row, by_record, nested, reject
 from annotations.platforms.conversations import spoken
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
 
 SPREAD = ("winner_model_a", "winner_model_b", "winner_tie")
 CONVERSATIONS = ("conversation_a", "conversation_b")

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.chunks import Chunk
-from annotations.files import VoteFile
 from annotations.platforms.base import Platform, Row, chunk_of, listing, mapping, nested, records_of, reject, renumbered
-from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, outcome_of
+from annotations.platforms.sniffing import Head
+from annotations.readers.chunks import Chunk
+from annotations.readers.files import VoteFile
 
 END, USERS, STATUS = ".responses", ".responses.users", ".responses.status"
 OPEN = {"draft": "no-answer", "pending": "no-answer", "discarded": "cancelled"}

@@ -1,6 +1,7 @@
 """What a platform is: how its export is recognised, and how it is read as rows in our own columns.
 
-A reader yields chunks (annotations.chunks.Chunk) whose frames hold, as text, the fields of schemas.votes.VOTE_FIELDS
+A reader yields chunks (annotations.readers.chunks.Chunk) whose frames hold, as text, the fields of
+schemas.votes.VOTE_FIELDS
 under their own names (prompt_id, left and right or response_a and response_b, outcome, annotator_id, vote_id, voted_at,
 seconds, question, video, text_a, text_b, model_a, model_b, responses, rankings), and beside them:
 
@@ -24,10 +25,10 @@ from typing import Any
 
 import polars as pl
 
-from annotations.chunks import Broken, Chunk, read_chunks
-from annotations.files import VoteFile
-from annotations.participants import Participants
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
+from annotations.readers.chunks import Broken, Chunk, read_chunks
+from annotations.readers.files import VoteFile
+from annotations.readers.participants import Participants
 
 Record = dict[str, Any]
 """One record of an export; lists and objects are JSON text (see ``nested``)."""

@@ -16,10 +16,10 @@ from typing import Any
 from annotations.campaign.log import Event
 from annotations.campaign.reading import Reading, Standing
 from annotations.campaign.state import seconds_of
-from annotations.chunks import Broken, Chunk
-from annotations.files import VoteFile
 from annotations.platforms.base import Platform, Row, chunk_of
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
+from annotations.readers.chunks import Broken, Chunk
+from annotations.readers.files import VoteFile
 
 ROWS = 100_000
 """Rows of a chunk."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotations.platforms.base import Platform, Record, Row, by_record, mapping
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
 from annotations.platforms.wildvision import OUTCOMES
 
 PROMPTS = ("prompt", "instruct_prompt", "instruction")

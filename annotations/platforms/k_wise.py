@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping, nested, reject
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
 
 NAMES, RANKS = ("model", "response", "candidate"), ("rank", "ranking")
 SLOT = re.compile(r"(model|response|candidate|rank|ranking)_?([0-9]+|[a-z])")

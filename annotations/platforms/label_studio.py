@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from annotations.chunks import Chunk
-from annotations.files import VoteFile
 from annotations.platforms.base import (
     Platform,
     Row,
@@ -29,8 +27,10 @@ from annotations.platforms.base import (
     reject,
     renumbered,
 )
-from annotations.platforms.heads import Head, head_of
 from annotations.platforms.questions import beside, is_undecided, outcome_of
+from annotations.platforms.sniffing import Head, head_of
+from annotations.readers.chunks import Chunk
+from annotations.readers.files import VoteFile
 
 NAME = "label-studio"
 COMMON = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from annotations.detect import Layout, detect
+from annotations.readers.columns import Layout, detect
 from schemas.config import Mapping
 
 OWN = ("control", "reject", "reject_text")

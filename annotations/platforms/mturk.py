@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from annotations.platforms.base import Platform, Record, Row, by_record, listing, mapping, reject
-from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, outcome_of
+from annotations.platforms.sniffing import Head
 
 INPUT, ANSWER, JSON_ANSWERS = "Input.", "Answer.", "Answer.taskAnswers"
 BATCH = ("Title", "Description", "Keywords", "RequesterAnnotation")

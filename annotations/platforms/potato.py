@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from annotations.chunks import Chunk
-from annotations.files import VoteFile
 from annotations.platforms.base import Platform, Row, chunk_of, mapping, nested, records_of, reject
-from annotations.platforms.heads import Head
 from annotations.platforms.questions import outcome_of
+from annotations.platforms.sniffing import Head
+from annotations.readers.chunks import Chunk
+from annotations.readers.files import VoteFile
 
 STATE_FILES = ("user_state.json", "annotation_order.txt", "assigned_user_data.json")
 """What lies beside the annotations of one annotator."""

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.chunks import Chunk
-from annotations.files import VoteFile
 from annotations.platforms.base import Platform, Row, chunk_of, listing, nested, records_of, reject
-from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, is_undecided
+from annotations.platforms.sniffing import Head
+from annotations.readers.chunks import Chunk
+from annotations.readers.files import VoteFile
 
 KNOWN = ("options", "accept", "answer", "_session_id", "_annotator_id", "_timestamp", "_input_hash", "_task_hash")
 SIDES = ("left", "right")

@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from annotations.files import VoteFile
-from annotations.participants import Participants
 from annotations.platforms.base import Platform, records_of
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
+from annotations.readers.files import VoteFile
+from annotations.readers.participants import Participants
 from schemas.errors import CurateError
 
 ID, STATUS = "Participant id", "Status"

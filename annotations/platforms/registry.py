@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from annotations.files import VoteFile
 from annotations.platforms import (
     arena,
     argilla,
@@ -18,7 +17,8 @@ from annotations.platforms import (
     wildvision,
 )
 from annotations.platforms.base import Platform
-from annotations.platforms.heads import head_of
+from annotations.platforms.sniffing import head_of
+from annotations.readers.files import VoteFile
 from schemas.errors import UsageError
 
 PLATFORMS: tuple[Platform, ...] = tuple(

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, reject
-from annotations.platforms.heads import Head
 from annotations.platforms.questions import beside, outcome_of
+from annotations.platforms.sniffing import Head
 
 INPUT, OUTPUT, GOLDEN, OWN = "INPUT:", "OUTPUT:", "GOLDEN:", "ASSIGNMENT:"
 NOT_DONE = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping
-from annotations.platforms.heads import Head
+from annotations.platforms.sniffing import Head
 
 OUTCOMES = {
     "leftvote": "left",

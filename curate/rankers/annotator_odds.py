@@ -18,7 +18,7 @@ import numpy.typing as npt
 from curate.rankers.base import Float
 from curate.rankers.bradley_terry import fit
 from curate.rankers.joint_columns import group_share
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 
 EM_STEPS = 100
 PRIOR_VOTES = 20.0

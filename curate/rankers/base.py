@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 Float = npt.NDArray[np.float64]
 

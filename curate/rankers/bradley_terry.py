@@ -17,7 +17,7 @@ import numpy.typing as npt
 from curate.compiled import compiled
 from curate.rankers.base import Float, Ranking
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 TOLERANCE = 1e-10
 """Largest gradient entry at which a prompt counts as solved, as a part of ridge + its busiest response's votes."""

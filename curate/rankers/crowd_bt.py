@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.graphs import GraphBatch, build_graphs
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
 from curate.rankers.joint_columns import group_share
 from curate.rankers.result import ranking_of
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
+from curate.votes.graphs import GraphBatch, build_graphs
 
 FOLLOWED, AGAINST = 4.0, 1.0
 """Votes that each annotator is held to have cast before, with the strengths and against them: a beta prior of η."""

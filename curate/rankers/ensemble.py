@@ -12,7 +12,7 @@ import numpy.typing as npt
 from curate.rankers.base import Float, Ranker, Ranking
 from curate.rankers.ranks import average_ranks
 from curate.rankers.result import TIE_DECIMALS, ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 Labels = npt.NDArray[np.integer[Any]]
 

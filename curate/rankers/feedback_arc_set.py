@@ -32,14 +32,14 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.graphs import GraphBatch
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
 from curate.rankers.fas_components import component_order, components, minimum_order
 from curate.rankers.fas_search import Index, against, arrange
 from curate.rankers.fas_weights import Weights, steps_proved, weigh
 from curate.rankers.result import TIE_DECIMALS, ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
+from curate.votes.graphs import GraphBatch
 
 Solver = Literal["search", "integer-program"]
 

@@ -38,7 +38,7 @@ from curate.rankers.joint_state import Mixing, State, first_state
 from curate.rankers.joint_ties import improve_ties
 from curate.rankers.joint_votes import TieModel, tie_share
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 EXACT = 1e-6
 """Largest error of a prompt's strengths (Posterior.error) at which it counts as solved."""

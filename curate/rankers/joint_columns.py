@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.votes import LEFT, RIGHT, VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

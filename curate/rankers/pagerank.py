@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.rankers.base import Float, Ranking
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 
 @dataclass(frozen=True)

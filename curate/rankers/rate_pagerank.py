@@ -20,7 +20,7 @@ import numpy as np
 
 from curate.rankers.base import Float, Ranking
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 SMOOTHING = 1.0
 """Votes added to either side of a pair that has any (Laplace's rule), so that a single one is not certainty."""

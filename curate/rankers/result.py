@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Float, Ranking, order_cost
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 TIE_DECIMALS = 9
 """Scores that agree to this many decimals are a tie, wherever ranks or costs are taken from them."""

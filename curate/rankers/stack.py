@@ -9,13 +9,13 @@ import numpy as np
 
 from curate.rankers.base import Ranking
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from schemas.config import MethodName, RankerName
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Weights of rankers, as ``curate.stacking`` fits them."""
+    """Weights of rankers, as ``curate.denoising.selection`` fits them."""
 
     weights: dict[RankerName, float]
     """At least 0 and not all 0, of each ranker's log odds."""

@@ -18,7 +18,7 @@ from curate.rankers.annotator_odds import accuracies, relative_odds
 from curate.rankers.base import Ranking
 from curate.rankers.feedback_arc_set import FeedbackArcSet
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 STEP = 1 / 20
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.rankers.base import Ranking
 from curate.rankers.result import ranking_of
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.card import ceiling_lines
-from curate.items import Rule
 from curate.release.columns import FULL, MEANINGS, MEDIA, PREFERENCES, PROMPTS, TRAIN_FULL, best_of
 from curate.release.figures import spread
 from curate.release.loading import front_matter, loader_of
+from curate.sampling.items import Rule
+from curate.shards.card import ceiling_lines
 from schemas.items import ITEM_COLUMNS
 from schemas.release import Release, ReleaseConfig
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.shards import SCHEMA
+from curate.shards.tables import SCHEMA
 from schemas.release import MediaAs
 
 TRAIN, TRAIN_PAIRWISE, TRAIN_FULL, PREFERENCES = "train", "train_pairwise", "train_full", "train_preferences"

@@ -13,17 +13,18 @@ from typing import Any
 
 import polars as pl
 
-from curate.frames import MediaError
-from curate.media import MediaReader, cores
-from curate.near import distance
-from curate.probe import Probe
+from curate.media.frames import MediaError
+from curate.media.near_duplicates import distance
+from curate.media.probe import Probe
+from curate.media.workers import MediaReader, cores
 from curate.release.columns import MEDIA, PROMPTS
 from schemas.errors import CurateError
 from schemas.release import Finding, Release
 
 Tables = Mapping[str, pl.DataFrame]
 SAME_LOOK = 0.05
-"""Distance of perceptual hashes up to which two decoders saw the same frames (curate.near calls 0.2 near)."""
+"""Distance of perceptual hashes up to which two decoders saw the same frames (curate.media.near_duplicates calls 0.2
+near)."""
 SAME_TIME = 1e-3
 """How far durations and rates may differ, as a share: FFmpeg's builds round otherwise."""
 TIMEOUT = 60.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from curate.frames import IMAGE_SUFFIXES
+from curate.media.frames import IMAGE_SUFFIXES
 from curate.release.columns import BENCHMARK, MEDIA, PROMPTS, features, schema_of, side_of
 from schemas.manifest import ManifestFile
 from schemas.release import MediaAs

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from curate.frames import IMAGE_SUFFIXES
+from curate.media.frames import IMAGE_SUFFIXES
 from schemas.errors import CurateError
 from schemas.release import MediaAs
 
@@ -37,7 +37,8 @@ class MediaFacts:
     bytes: int = 0
     sha256: str = ""
     phash: tuple[int, ...] = ()
-    """64-bit perceptual hashes of the frames that were sampled, by view (curate.views); empty where none was taken."""
+    """64-bit perceptual hashes of the frames that were sampled, by view (curate.media.crops); empty where none was
+    taken."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from curate.items import Rule
 from curate.release.columns import BENCHMARK, FULL, PAIRWISE, TRAIN, TRAIN_FULL, TRAIN_PAIRWISE
+from curate.sampling.items import Rule
 from schemas.release import ReleaseConfig, Side
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.publish import MANIFEST, files_of, read_manifest, version
+from curate.shards.atomic import MANIFEST, files_of, read_manifest, version
 from schemas.errors import CurateError
 from schemas.manifest import ManifestFile
 from schemas.release import Release, ReleaseLine

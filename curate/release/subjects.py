@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.leakage import Subject
+from curate.leakage.detect import Subject
 from curate.release.columns import MEDIA, PROMPTS
 from curate.release.media import MediaFacts, public_name
 from schemas.errors import CurateError

@@ -27,7 +27,7 @@ from curate.release.columns import (
 )
 from curate.release.loading import loader_of, tables_of
 from curate.release.preferences import best_of_n, preferences
-from curate.shards import official
+from curate.shards.tables import official
 from schemas.items import JSONL_KEYS
 from schemas.release import Finding, Release
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
-from curate.leakage import Subject, find_leaks
-from curate.publish import MANIFEST, describe, files_of
+from curate.leakage.detect import Subject, find_leaks
 from curate.release.columns import ITEM_CONFIGS, MEDIA, PROMPTS
 from curate.release.decoding import decoded_findings
-from curate.release.restating import figure_findings, statement_findings
+from curate.release.metadata_verification import figure_findings, statement_findings
 from curate.release.sealing import STATING, data_version, order_of, read_release, seal, siblings
 from curate.release.subjects import read_subjects
 from curate.release.tables import (
@@ -26,6 +25,7 @@ from curate.release.tables import (
     read_tables,
     split_findings,
 )
+from curate.shards.atomic import MANIFEST, describe, files_of
 from schemas.errors import CurateError
 from schemas.leakage import LeakConfig
 from schemas.release import Finding, Release, ReleaseConfig, Side, VerifyReport

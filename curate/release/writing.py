@@ -10,8 +10,6 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.items import Rule
-from curate.publish import describe, write_manifest
 from curate.release.card import card
 from curate.release.columns import (
     BENCHMARK,
@@ -29,7 +27,9 @@ from curate.release.loading import loader_of
 from curate.release.media import MediaFacts, attach, copy_media, media_table, placed, read_same, write_tars
 from curate.release.preferences import best_of_n, preferences
 from curate.release.sealing import CARD, CROISSANT, data_version, sealed
-from curate.shards import official, write_jsonl, write_shards
+from curate.sampling.items import Rule
+from curate.shards.atomic import describe, write_manifest
+from curate.shards.tables import official, write_jsonl, write_shards
 from schemas.manifest import ManifestFile
 from schemas.release import Release, ReleaseConfig
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from curate.certainty import LEVEL
 from curate.report.calibration import reliability_diagram
 from curate.report.heatmap import heatmap, legend
 from curate.report.intervals import axis, interval
@@ -18,6 +17,7 @@ from curate.report.models import Models
 from curate.report.prompts import ShownResponse
 from curate.report.sides import Sides
 from curate.report.svg import signed, ticks
+from curate.uncertainty.intervals import LEVEL
 from schemas.reports import DenoiseReport
 from schemas.validation import ValidationReport
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.bootstrap import rank_interval
-from curate.certainty import LEVEL
+from curate.uncertainty.bootstrap import rank_interval
+from curate.uncertainty.intervals import LEVEL
 
 DRAWS = 2000
 """Of prompts, for the intervals of the models' ranks."""

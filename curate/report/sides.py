@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.certainty import LEVEL
 from curate.report.models import Estimate
+from curate.uncertainty.intervals import LEVEL
 
 
 @dataclass(frozen=True)

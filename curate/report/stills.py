@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
-from curate.media import MediaReader
+from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
+from curate.media.workers import MediaReader
 
 COUNT, HEIGHT, GAP, QUALITY = 4, 150, 4, 78
 """Frames of a video; their height and what is between them, pixels; of the JPEG."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from curate.frames import Frames, MediaError, read_image
-from curate.media import MediaReader
+from curate.media.frames import Frames, MediaError, read_image
+from curate.media.workers import MediaReader
 from curate.reward.examples import Example
 from curate.reward.sequence import Encoded, Encoder, Shown
 from schemas.errors import CurateError

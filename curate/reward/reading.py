@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from curate import publish
 from curate.reward.examples import Example
+from curate.shards import atomic as publish
 from schemas.errors import CurateError
 from schemas.manifest import Manifest
 

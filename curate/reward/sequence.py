@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from curate.frames import Frames
+    from curate.media.frames import Frames
 
 SEPARATOR = "<|resp_sep|>"
 """Stands between responses in the causal layout; the official code's token."""

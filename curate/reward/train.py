@@ -17,7 +17,6 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, Ini
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from curate.publish import publishing
 from curate.reward import checkpoint
 from curate.reward.batch import chunks, shares_pass
 from curate.reward.examples import Example
@@ -26,6 +25,7 @@ from curate.reward.loss import LOSSES
 from curate.reward.model import RewardModel
 from curate.reward.schedule import rate, share, shuffled, steps_of_epoch
 from curate.reward.sequence import Encoded
+from curate.shards.atomic import publishing
 from schemas.errors import CurateError
 from schemas.training import Targets, TrainConfig
 

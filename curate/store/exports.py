@@ -24,7 +24,7 @@ def assign_splits(
     """Give every prompt that has no side yet its side: train or benchmark. Belongs in a transaction.
 
     What is divided is the unit: a video, or a prompt without one; units: prompt -> another one, where it is known to
-    resemble others (curate.leakage.units). A new unit that holds a prompt of ``reserved`` (it was in a published
+    resemble others (curate.leakage.detect.units). A new unit that holds a prompt of ``reserved`` (it was in a published
     benchmark) goes to the benchmark; any other new unit's side is decided by the digest of seed
     and unit; a prompt of a known unit inherits its side; a side once written never changes.
     Raises CurateError where the store was split by another config, or where a video has prompts on both sides (which

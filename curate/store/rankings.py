@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from curate.store.database import RESPONSES, Store
-from curate.votes import VoteArrays
+from curate.votes.arrays import VoteArrays
 from schemas.errors import CurateError
 from schemas.votes import OUTCOMES
 

@@ -1,0 +1,1 @@
+"""Vote files of any common format to clean rows and named rejects."""

@@ -1,0 +1,1 @@
+"""Task files: one row per vote to collect, in the format of each annotation platform."""

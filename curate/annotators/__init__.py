@@ -1,0 +1,1 @@
+"""How each annotator votes: statistics, results on control questions, recommendations."""

@@ -1,0 +1,1 @@
+"""From votes to rankings: coverage, all rankers, and the choice among them."""

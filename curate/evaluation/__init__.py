@@ -1,0 +1,1 @@
+"""How good rankings are: cross-validation, calibration, agreement, reliability, comparison design."""

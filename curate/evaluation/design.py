@@ -1,0 +1,193 @@
+"""How the pairs to compare were chosen: all alike, at random, or by how promising the responses are.
+
+Two questions are put to the votes, prompt by prompt, and answered over all prompts:
+
+* Are pairs compared equally often? The spread of their counts, and their dispersion against Poisson's (Fisher's index).
+* Are strong responses compared more often than weak ones? The correlation within prompts of the rank of a response's
+  count with its Bradley-Terry strength. A vote adds one to the counts of both its responses and moves their strengths
+  apart by as much, so that it says nothing of its own accord; that the strengths of rarely compared responses are
+  drawn to 0 makes them neither high nor low, as strengths have mean 0 in a prompt (their ranks would not do).
+
+The test of the second: without any tie between the two, responses might be exchanged within their prompts, which
+gives the correlation mean 0 and a known variance (Hoeffding, "A combinatorial central limit theorem", 1951). Where
+models answer several prompts, they bring their strength and perhaps their count along: then models might be exchanged,
+in all prompts at once. The larger of the two variances counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rankers.base import Float
+from curate.rankers.bradley_terry import fit
+from curate.rankers.ranks import average_ranks
+from curate.votes.arrays import VoteArrays
+
+RIDGE = 0.1
+"""Of the strengths, 1 / logits²."""
+LEVEL = 0.01
+"""Of the test: random designs are taken for adaptive this often."""
+ALIKE = 0.5
+"""Counts of pairs whose standard deviation is no more than this part of their mean: all about equally often."""
+NEARLY_EQUAL = 0.1
+"""The same of responses: who is compared more often is then of no consequence, whatever the test says."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How pairs were chosen, and what this judgment rests on. Standard deviations are within prompts."""
+
+    design: Literal["complete", "random", "adaptive"]
+    """complete: every pair about equally often; random: unevenly, but not by strength; adaptive: by strength."""
+    votes_per_pair: float
+    """Mean over all pairs of responses to one prompt."""
+    coverage: float
+    """Share of these pairs with a vote."""
+    pair_spread: float
+    """Standard deviation of votes on a pair, as a part of their mean."""
+    dispersion: float
+    """Variance over mean of votes on a pair: 1 where each vote falls on a random pair, 0 where all have the same;
+    above 1 some are voted on again and again. NaN where no prompt has two pairs."""
+    dispersion_p: float
+    """Chance of a dispersion this high or higher where each vote falls on a random pair; NaN where there is none."""
+    response_spread: float
+    """Standard deviation of comparisons of a response, as a part of their mean."""
+    association: float
+    """Correlation of the rank of a response's comparisons with its strength, −1 … 1: above 0, promising ones are
+    compared more often."""
+    association_p: float
+    """Chance of a correlation this far from 0, either way, where the two have nothing to do with each other."""
+
+    @property
+    def words(self) -> str:
+        """What it means for the rankers, in a sentence or two."""
+        if self.design == "complete":
+            return (
+                "Every pair was compared about equally often: counts say nothing, and win rate, Borda and "
+                "Bradley-Terry see the same."
+            )
+        if self.design == "random":
+            return (
+                "Pairs were compared unevenly, but not by how strong responses are: rankers that know the opponents "
+                "(Bradley-Terry, rate-pagerank) are safer than win rates, and pagerank takes chance counts for merit."
+            )
+        if self.association > 0:
+            return (
+                "Promising responses were compared more often, with each other: win rate and Borda hold that against "
+                "them, pagerank counts it as merit (it repeats what the campaign believed); Bradley-Terry and "
+                "rate-pagerank do neither."
+            )
+        return (
+            "Weak responses were compared more often: pagerank counts that as merit, and may order them worse than "
+            "by chance; use Bradley-Terry or rate-pagerank."
+        )
+
+
+def design_of(votes: VoteArrays) -> Design:
+    """How the pairs of these votes were chosen. Votes count one each, whatever their weight."""
+    from scipy.special import chdtrc, ndtr
+
+    pairs, responses = _counts(votes)
+    size = np.diff(votes.offsets)
+    of_prompt = np.repeat(np.arange(len(size)), size * (size - 1) // 2)  # (pairs,) the prompt of each
+    pair_deviation, pair_mean = _centred(pairs, of_prompt, len(size))
+    response_deviation, response_mean = _centred(responses, votes.response_prompt, len(size))
+    voted = pair_mean > 0
+    squares = float((pair_deviation[voted] ** 2 / pair_mean[voted]).sum())
+    freedom = int(voted.sum()) - len(np.unique(of_prompt[voted]))
+    association, z = _association(votes, responses)
+    found = {
+        "votes_per_pair": float(pairs.mean()) if len(pairs) else 0.0,
+        "coverage": float((pairs > 0).mean()) if len(pairs) else 0.0,
+        "pair_spread": _relative(pair_deviation, pair_mean),
+        "dispersion": squares / freedom if freedom else float("nan"),
+        "dispersion_p": float(chdtrc(freedom, squares)) if freedom else float("nan"),
+        "response_spread": _relative(response_deviation, response_mean),
+        "association": association,
+        "association_p": float(2 * ndtr(-abs(z))),
+    }
+    if found["association_p"] < LEVEL and found["response_spread"] > NEARLY_EQUAL:
+        return Design(design="adaptive", **found)
+    return Design(design="complete" if found["pair_spread"] <= ALIKE else "random", **found)
+
+
+def _counts(votes: VoteArrays) -> tuple[Float, Float]:
+    """Votes on each pair of responses to one prompt, prompt by prompt, and (R,) comparisons of each response."""
+    size = np.diff(votes.offsets)
+    pairs_before = np.r_[0, np.cumsum(size * (size - 1) // 2)]
+    low, high = np.minimum(votes.left, votes.right).astype(np.int64), np.maximum(votes.left, votes.right)
+    prompt = votes.response_prompt[low]
+    i, j = low - votes.offsets[prompt], high - votes.offsets[prompt]
+    pair = pairs_before[prompt] + j * (j - 1) // 2 + i  # (0, 1), (0, 2), (1, 2), (0, 3), …
+    pairs = np.bincount(pair, minlength=int(pairs_before[-1])).astype(np.float64)
+    responses = np.bincount(np.r_[votes.left, votes.right], minlength=len(votes.responses)).astype(np.float64)
+    return pairs, responses
+
+
+def _centred(values: Float, prompt: npt.NDArray[np.integer[Any]], prompts: int) -> tuple[Float, Float]:
+    """Values less the mean of their prompt, and that mean, both of values' shape."""
+    number = np.bincount(prompt, minlength=prompts)
+    mean: Float = (np.bincount(prompt, values, prompts) / np.maximum(number, 1))[prompt]
+    return values - mean, mean
+
+
+def _relative(deviation: Float, mean: Float) -> float:
+    """Root-mean-square deviation over root-mean-square mean; 0 where nothing was counted."""
+    whole = float((mean**2).sum())
+    return float(np.sqrt((deviation**2).sum() / whole)) if whole > 0 else 0.0
+
+
+def _association(votes: VoteArrays, count: Float) -> tuple[float, float]:
+    """The correlation of ranked counts with strengths within prompts, and its distance from 0 in standard deviations.
+
+    count: (R,) comparisons of each response.
+    """
+    prompts, prompt, model = len(votes.prompts), votes.response_prompt, votes.response_model
+    strength = np.zeros(len(count))
+    for graphs in votes.graphs:
+        strength[graphs.slots] = fit(graphs.wins, RIDGE).strength
+    strength = _centred(strength, prompt, prompts)[0]
+    rank = _centred(-average_ranks(count, prompt), prompt, prompts)[0]  # the higher, the more often compared
+    together, size = float(rank @ strength), np.diff(votes.offsets)
+    of_ranks, of_strengths = np.bincount(prompt, rank**2, prompts), np.bincount(prompt, strength**2, prompts)
+    within = float((of_ranks * of_strengths / np.maximum(size - 1, 1)).sum())
+    variance = max(within, _variance_between_models(rank, strength, prompt, model))
+    if not variance > 0:
+        return 0.0, 0.0
+    return together / float(np.sqrt(of_ranks.sum() * of_strengths.sum())), together / float(np.sqrt(variance))
+
+
+def _variance_between_models(
+    rank: Float,
+    strength: Float,
+    prompt: npt.NDArray[np.integer[Any]],
+    model: npt.NDArray[np.integer[Any]],
+) -> float:
+    """Variance of Σ rank · strength when models keep their counts and exchange their strengths, in all prompts at once.
+
+    Of models that answer several prompts; 0 for fewer than two. All four are (R,).
+    """
+    several = np.isin(model, _in_several(prompt, model))
+    known, number = np.unique(model[several], return_inverse=True)
+    models = len(known)
+    if models < 2:
+        return 0.0
+    rows = int(prompt.max()) + 1
+    cell = prompt[several] * models + number
+    counted = np.bincount(cell, rank[several], rows * models).reshape(rows, models)
+    judged = np.bincount(cell, strength[several], rows * models).reshape(rows, models)
+    product = counted.T @ judged  # (M, M) Σ over prompts, of each model's counts with each one's strengths
+    product = product - product.mean(axis=0) - product.mean(axis=1, keepdims=True) + product.mean()
+    return float((product**2).sum() / (models - 1))
+
+
+def _in_several(prompt: npt.NDArray[np.integer[Any]], model: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """The models with responses to two or more prompts."""
+    pairs = np.unique(np.stack([model, prompt]), axis=1)
+    models, prompts = np.unique(pairs[0][pairs[0] >= 0], return_counts=True)
+    several: npt.NDArray[np.int64] = models[prompts > 1].astype(np.int64)
+    return several

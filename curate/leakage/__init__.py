@@ -1,0 +1,1 @@
+"""Leakage: training prompts that are too similar to a benchmark prompt."""

@@ -1,0 +1,1 @@
+"""Videos and images: decoding, probing, perceptual hashing, frames, transcoding."""

@@ -1,0 +1,1 @@
+"""Items as files: Parquet and JSONL shards, dataset card, atomic writes."""

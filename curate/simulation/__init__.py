@@ -1,0 +1,1 @@
+"""Simulated worlds with known strengths: votes, scenes and video clips."""

@@ -1,0 +1,1 @@
+"""How certain a ranking is: posterior probabilities, rank intervals, orthant probabilities, bootstrap."""
