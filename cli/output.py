@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
-    from pydantic import BaseModel
 
     from pipelines.progress import Progress
+    from schemas.base import Document
 
 
 def say(text: str = "") -> None:
@@ -25,9 +25,9 @@ def put(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def put_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
+def put_json(value: Document | dict[str, Any] | list[Any]) -> None:
     """One JSON document on stdout."""
-    document = value if isinstance(value, dict | list) else value.model_dump(mode="json")
+    document = value if isinstance(value, dict | list) else value.with_old_names()
     put(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 

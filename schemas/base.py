@@ -1,11 +1,82 @@
-"""The base of every document we read or write: frozen, and strict about unknown keys."""
+"""The base class of every document we read or write: frozen, strict about unknown keys, tolerant of renamed ones."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import warnings
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+REMOVED_IN = "0.3"
+"""The version that no longer accepts the names in ``Document.renamed``."""
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn that ``old`` is a deprecated name of ``new``."""
+    warnings.warn(
+        f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", FutureWarning, stacklevel=3
+    )
 
 
 class Document(BaseModel):
-    """A frozen pydantic model that refuses unknown keys, so that a misspelt option is an error, not a silence."""
+    """A frozen pydantic model that rejects unknown keys, so that a misspelt option is an error.
+
+    A subclass lists renamed fields in ``renamed`` (old name -> new name). For one version the old name still works: as
+    a key of the input (with a FutureWarning), as an attribute (with a FutureWarning), and as an extra key of the JSON
+    that commands print (``with_old_names``).
+
+    >>> class Report(Document):
+    ...     renamed = {"mended": "recovered"}
+    ...     recovered: int
+    >>> Report(recovered=3).with_old_names()
+    {'recovered': 3, 'mended': 3}
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Old name -> new name of each field that was renamed in this version."""
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {}
+    """Field -> {old value -> new value} of the choices that were renamed in this version."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        found = dict(values)
+        for old, new in cls.renamed.items():
+            if old in found:
+                value = found.pop(old)
+                if new not in found:
+                    warn_renamed(old, new)
+                    found[new] = value
+        for field, choices in cls.renamed_values.items():
+            value = found.get(field)
+            if isinstance(value, str) and value in choices:
+                warn_renamed(value, choices[value])
+                found[field] = choices[value]
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).renamed:
+            warn_renamed(name, type(self).renamed[name])
+            return getattr(self, type(self).renamed[name])
+        return super().__getattr__(name)  # type: ignore[misc]
+
+    def with_old_names(self) -> dict[str, Any]:
+        """The document as JSON values, each renamed field under its old name as well."""
+        plain = self.model_dump(mode="json")
+        nested = {name: _nested(getattr(self, name), plain[name]) for name in plain}
+        return {**nested, **{old: nested[new] for old, new in type(self).renamed.items()}}
+
+
+def _nested(value: Any, plain: Any) -> Any:
+    """``plain``, the JSON of ``value``, in which every document has its old names as well."""
+    if isinstance(value, Document):
+        return value.with_old_names()
+    if isinstance(value, dict):
+        return {key: _nested(item, plain[str(key)]) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_nested(item, one) for item, one in zip(value, plain, strict=True)]
+    return plain

@@ -48,9 +48,9 @@ def near_videos(
 
     Each has the hashes of its frames (curate.media.hashing), in the order of time; only those of equally many frames
     are compared, frame by frame, and those without hashes never. The distance is the share of bits that one of two
-    has, in any of their frames, and the other has not: Σ|a xor b| / Σ|a or b|. A flat frame has no bits: two black frames say
-    nothing, a black one beside a picture speaks against. The distances are exact; those that the numbers of bits alone
-    keep apart are not computed.
+    has, in any of their frames, and the other has not: Σ|a xor b| / Σ|a or b|. A flat frame has no bits: two black
+    frames say nothing, a black one beside a picture speaks against. The distances are exact; those that the numbers of
+    bits alone keep apart are not computed.
     """
     found = []
     for length in sorted({len(one) for one in phashes} - {0}):
