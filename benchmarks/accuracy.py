@@ -175,7 +175,7 @@ def _method(name: str, world: World, config: SimulateConfig) -> Method:
 
 def _by_ranker(name: str, votes: VoteArrays) -> Answer:
     ranking = build(cast("RankerName", name), DenoiseConfig())(votes)
-    return Answer(ranking.scores, "" if ranking.solved.all() else f"{ranking.solved.mean():.1%} solved")
+    return Answer(ranking.scores, "" if ranking.converged.all() else f"{ranking.converged.mean():.1%} converged")
 
 
 def _by_auto(votes: VoteArrays) -> Answer:

@@ -40,7 +40,7 @@ from curate.denoising.ranking import cover, intervals, rank_all
 from curate.denoising.selection import choose
 from curate.rankers import FeedbackArcSet, build
 from curate.rankers.base import Ranking
-from curate.rankers.fas_integer import order_by_program
+from curate.rankers.feedback_arc_set.programs import order_by_program
 from curate.simulation.world import simulate_world
 from curate.store import Store
 from curate.store.rankings import load_votes
@@ -230,10 +230,12 @@ def by_plain_program(wins: np.ndarray) -> object:
 def print_table(
     first: dict[str, float], ours: dict[str, float], rankings: dict[str, Ranking], peers: list[Peer]
 ) -> None:
-    print(f"{'ranker':<27}{'first':>7}{'seconds':>9}{'solved':>8}{'cost':>12}")
+    print(f"{'ranker':<27}{'first':>7}{'seconds':>9}{'converged':>8}{'cost':>12}")
     for name, seconds in ours.items():
         ranking = rankings[name]
-        print(f"{name:<27}{first[name]:>7.2f}{seconds:>9.4f}{ranking.solved.mean():>8.1%}{ranking.cost.sum():>12,.1f}")
+        print(
+            f"{name:<27}{first[name]:>7.2f}{seconds:>9.4f}{ranking.converged.mean():>8.1%}{ranking.cost.sum():>12,.1f}"
+        )
     print(f"{'all, one by one':<34}{sum(ours.values()):>9.4f}\n")
     for peer in peers:
         times = peer.seconds / ours[peer.ranker]
@@ -248,7 +250,7 @@ def print_sizes() -> None:
         ranking, seconds = timed(lambda votes=votes: FeedbackArcSet()(votes))
         print(
             f"feedback arc set, {responses} responses, {density:g} votes a pair: {seconds / prompts:.4f} s a prompt, "
-            f"{ranking.solved.mean():.0%} of {prompts} proved"
+            f"{ranking.converged.mean():.0%} of {prompts} proved"
         )
     print()
 
@@ -259,7 +261,7 @@ def report_goals(ours: dict[str, float], rankings: dict[str, Ranking], peers: li
         f"{name} in {1000 * goal:.0f} ms ({1000 * ours[name]:.1f})": ours[name] <= goal
         for name, goal in SECONDS.items()
     }
-    goals["feedback arc set proved optimal on every prompt"] = bool(rankings["feedback-arc-set"].solved.all())
+    goals["feedback arc set proved optimal on every prompt"] = bool(rankings["feedback-arc-set"].converged.all())
     for peer in peers:
         if peer.goal:
             times = peer.seconds / ours[peer.ranker]

@@ -92,8 +92,8 @@ def _rows(votes: VoteArrays, gold: Gold, known: pl.DataFrame) -> tuple[list[Anno
     frame = frame.sort(
         worst, "p_spammer", "agreement", "annotator_id", descending=[False, True, False, False], nulls_last=True
     )
-    unsolved = int((~fit.solved).sum())
-    warnings = [f"the joint model stopped before its tolerance on {unsolved} prompts"] if unsolved else []
+    not_converged = int((~fit.converged).sum())
+    warnings = [f"the joint model stopped before its tolerance on {not_converged} prompts"] if not_converged else []
     return [AnnotatorRow(**row) for row in frame.iter_rows(named=True)], warnings
 
 

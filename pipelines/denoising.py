@@ -194,10 +194,10 @@ def _prompt_stats(result: _Result) -> pl.DataFrame:
     votes, coverage, denoised = result.votes, result.coverage, result.denoised
     responses = np.diff(votes.offsets)
     fas = denoised.rankings["feedback-arc-set"]
-    solved = np.logical_and.reduce([ranking.solved for ranking in denoised.rankings.values()])
+    converged = np.logical_and.reduce([ranking.converged for ranking in denoised.rankings.values()])
     members = set(_members(result))
     between = [tau for pair, tau in denoised.agreement().items() if members.issuperset(pair)]
-    agreement = np.mean(between, axis=0) if between else np.full(len(solved), np.nan)
+    agreement = np.mean(between, axis=0) if between else np.full(len(converged), np.nan)
     return pl.DataFrame(
         {
             "prompt_id": pl.Series(votes.prompts, dtype=pl.String),
@@ -214,7 +214,7 @@ def _prompt_stats(result: _Result) -> pl.DataFrame:
             "bound": _spread(fas.bound, coverage),
             "agreement": _spread(agreement, coverage),
             "expected_tau": _spread(_expected_tau(result), coverage),
-            "solved": _spread(solved.astype(np.float64), coverage).fill_null(0) == 1,
+            "solved": _spread(converged.astype(np.float64), coverage).fill_null(0) == 1,
         }
     )
 
@@ -250,7 +250,7 @@ def _report(run: str, store: str, result: _Result) -> DenoiseReport:
     rankings, votes = denoised.rankings, denoised.votes
     fas = rankings["feedback-arc-set"]
     status, count = np.unique(coverage.status, return_counts=True)
-    unsolved = {name: int((~ranking.solved).sum()) for name, ranking in rankings.items()}
+    not_converged = {name: int((~ranking.converged).sum()) for name, ranking in rankings.items()}
     weights = _members(result) if result.method == "ensemble" else {}
     return DenoiseReport(
         store=store,
@@ -270,9 +270,9 @@ def _report(run: str, store: str, result: _Result) -> DenoiseReport:
         responses=len(votes.responses),
         strengths=_strengths(denoised.joint.mixture),
         expected_tau=_mean(_expected_tau(result)),
-        proved=int(fas.solved.sum()),
+        proved=int(fas.converged.sum()),
         gap=float((fas.cost - fas.bound).clip(0).sum()),
-        unsolved={name: n for name, n in unsolved.items() if n},
+        unsolved={name: n for name, n in not_converged.items() if n},
         cyclic_triads=int(coverage.triads[coverage.used].sum()),
         contradicted=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else None,
         agreement={f"{a} ~ {b}": _mean(tau) for (a, b), tau in denoised.agreement().items()},
@@ -333,7 +333,7 @@ def _warnings(result: _Result) -> list[str]:
     coverage, denoised = result.coverage, result.denoised
     apart = int((coverage.status == "disconnected").sum())
     dropped = int((~coverage.used).sum())
-    unproved = int((~denoised.rankings["feedback-arc-set"].solved).sum())
+    unproved = int((~denoised.rankings["feedback-arc-set"].converged).sum())
     warnings = []
     if result.choice is not None and result.choice.stack is None:
         warnings.append("no vote could be held out: nothing speaks for one ranker or another; joint is taken")

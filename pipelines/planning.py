@@ -93,7 +93,7 @@ def plan(
         prompts=asked["prompt_id"].n_unique(),
         planned=planned,
         random=by_chance,
-        warnings=tuple(_warnings(votes, tasks, int((~fit.solved).sum()), max_per_pair)),
+        warnings=tuple(_warnings(votes, tasks, int((~fit.converged).sum()), max_per_pair)),
     )
 
 
@@ -142,15 +142,15 @@ def _stages(beliefs: Sequence[Beliefs], found: Plan, seed: int) -> tuple[Expecte
     return tuple(stages)
 
 
-def _warnings(wanted: int, tasks: pl.DataFrame, unsolved: int, max_per_pair: int) -> list[str]:
+def _warnings(wanted: int, tasks: pl.DataFrame, not_converged: int, max_per_pair: int) -> list[str]:
     found = []
     if len(tasks) < wanted:
         found.append(
             f"{len(tasks):,} votes are all there is to ask, of {wanted:,}: {max_per_pair} on a pair at most, and none "
             "where the order is certain or nobody is left to judge"
         )
-    if unsolved:
-        found.append(f"the joint model stopped before its tolerance on {unsolved} prompts")
+    if not_converged:
+        found.append(f"the joint model stopped before its tolerance on {not_converged} prompts")
     wordless = int((tasks["left_text"].is_null() | tasks["right_text"].is_null()).sum())
     if wordless:
         found.append(f"{wordless:,} tasks have a response without text; curate ingest --responses FILE gives texts")

@@ -49,7 +49,7 @@ def test_the_plain_gradient_vanishes_and_the_covariance_inverts_the_plain_hessia
     matrix = np.array(wins)
     answer = fit(matrix[None], ridge)
     theta = answer.strength[0]
-    assert answer.solved.tolist() == [True]
+    assert answer.converged.tolist() == [True]
     busiest = (matrix.sum(axis=0) + matrix.sum(axis=1)).max()
     assert np.abs(plain_gradient(matrix, theta, ridge)).max() <= 2e-10 * (ridge + busiest)
     inverse = covariance(matrix[None], answer.strength, ridge)[0]
@@ -103,7 +103,7 @@ def test_strengths_have_mean_zero_in_each_prompt() -> None:
 def test_an_undefeated_response_stays_finite_and_a_stronger_prior_pulls_it_in() -> None:
     votes = votes_from([("p", "a", "b", "left")] * 50)
     loose, tight = (BradleyTerry(ridge=ridge)(votes) for ridge in (0.01, 1.0))
-    assert loose.solved.all()
+    assert loose.converged.all()
     assert np.isfinite(loose.scores).all()
     assert loose.scores[0] > tight.scores[0] > 0
 
@@ -111,22 +111,22 @@ def test_an_undefeated_response_stays_finite_and_a_stronger_prior_pulls_it_in() 
 def test_weights_of_any_size_converge() -> None:
     votes = votes_from_wins(*([[0, w, 0], [w / 1000, 0, w], [0, 0, 0]] for w in (1e-9, 1.0, 1e9)))
     ranking = BradleyTerry(ridge=1e-3)(votes)
-    assert ranking.solved.all()
-    assert ranking.iterations.max() > 5
+    assert ranking.converged.all()
+    assert ranking.n_iter.max() > 5
 
 
 def test_a_solved_prompt_is_left_alone_while_others_go_on() -> None:
     easy, hard = votes_from_wins([[0, 1], [1, 0]]), [[0, 1000.0], [1.0, 0]]
-    assert BradleyTerry()(easy).iterations.tolist() == [0]
+    assert BradleyTerry()(easy).n_iter.tolist() == [0]
     together = BradleyTerry()(votes_from_wins([[0, 1], [1, 0]], hard))
-    assert together.iterations[0] == 0
-    assert together.iterations[1] > 3
+    assert together.n_iter[0] == 0
+    assert together.n_iter[1] > 3
 
 
 def test_stopping_early_is_reported() -> None:
     answer = fit(np.array([[[0, 9.0], [1.0, 0]]]), 0.1, max_iterations=1)
-    assert answer.solved.tolist() == [False]
-    assert answer.iterations.tolist() == [1]
+    assert answer.converged.tolist() == [False]
+    assert answer.n_iter.tolist() == [1]
 
 
 def test_posterior_deviation_is_that_of_the_hessian() -> None:

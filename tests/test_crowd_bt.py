@@ -86,10 +86,10 @@ def test_with_spammers_it_comes_closer_to_the_truth_than_bradley_terry() -> None
 
 
 def test_too_few_steps_are_reported_as_not_solved() -> None:
-    assert not CrowdBT(max_iterations=2)(SPAMMED.votes).solved.any()
+    assert not CrowdBT(max_iterations=2)(SPAMMED.votes).converged.any()
     ranking = CrowdBT()(SPAMMED.votes)
-    assert ranking.solved.all()
-    assert (ranking.iterations > 2).all()
+    assert ranking.converged.all()
+    assert (ranking.n_iter > 2).all()
 
 
 def test_a_ridge_of_0_is_refused() -> None:

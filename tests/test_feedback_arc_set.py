@@ -10,14 +10,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.rankers.bradley_terry import fit
-from curate.rankers.fas_bounds import Packing, pack
-from curate.rankers.fas_components import components, minimum_order
-from curate.rankers.fas_cover import CoverProgram, Node, short_cycles
-from curate.rankers.fas_program import prove
-from curate.rankers.fas_search import against, arrange, improve
-from curate.rankers.fas_subsets import search
-from curate.rankers.fas_weights import Weights, steps_proved, weigh
-from curate.rankers.feedback_arc_set import FeedbackArcSet, conclude
+from curate.rankers.feedback_arc_set.programs import CoverProgram, Node, prove, short_cycles
+from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet
+from curate.rankers.feedback_arc_set.search import (
+    Packing,
+    Weights,
+    against,
+    arrange,
+    components,
+    conclude,
+    improve,
+    minimum_order,
+    pack,
+    search,
+    steps_proved,
+    weigh,
+)
 from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, relabelled, votes_from, votes_from_wins, wins_matrices
 from tests.twins_fas import (
@@ -55,7 +63,7 @@ def paley(size: int) -> np.ndarray:
 @given(votes=prompt_sets(max_prompts=4, max_size=6))
 def test_the_cost_is_the_least_of_all_permutations_and_proved(votes: VoteArrays) -> None:
     ranking = FeedbackArcSet()(votes)
-    assert ranking.solved.all()
+    assert ranking.converged.all()
     np.testing.assert_array_equal(ranking.cost, ranking.bound)
     for graphs in votes.graphs:
         for p, wins in zip(graphs.prompts, graphs.wins, strict=True):
@@ -79,7 +87,7 @@ def test_weights_of_any_kind_are_solved_within_the_stated_tolerance(kind: str, d
     ranking = FeedbackArcSet()(votes_from_wins(wins))
     least = min(order_costs(np.array(wins)))[0]
     total = np.sum(wins)
-    assert ranking.solved.all()
+    assert ranking.converged.all()
     assert ranking.bound[0] <= least * (1 + 1e-12)
     assert ranking.cost[0] == pytest.approx(least, abs=1e-7 * total)
 
@@ -88,7 +96,7 @@ def test_weights_of_any_kind_are_solved_within_the_stated_tolerance(kind: str, d
 def test_the_cost_is_that_of_the_plain_integer_program(size: int, votes_per_pair: float, seed: int) -> None:
     wins = random_wins(size, votes_per_pair, seed)
     ranking = FeedbackArcSet()(votes_from_wins(wins))
-    assert ranking.solved.all()
+    assert ranking.converged.all()
     assert ranking.cost[0] == pytest.approx(plain_program(np.array(wins)), abs=1e-6)
 
 
@@ -96,7 +104,7 @@ def test_the_cost_is_that_of_the_plain_integer_program(size: int, votes_per_pair
 def test_without_subsets_the_linear_programs_prove_the_same_cost(seed: int) -> None:
     votes = votes_from_wins(random_wins(14, 1.0, seed))
     by_program, by_subsets = FeedbackArcSet(max_states=1)(votes), FeedbackArcSet()(votes)
-    assert by_program.solved.all()
+    assert by_program.converged.all()
     assert by_program.cost.tolist() == by_subsets.cost.tolist()
 
 
@@ -116,7 +124,7 @@ def test_branch_and_bound_branches_where_the_relaxation_has_a_gap() -> None:
 def test_the_integer_program_that_can_be_asked_for_finds_the_same_cost(seed: int) -> None:
     votes = votes_from_wins(random_wins(9, 1.0, seed), random_wins(1, 1.0, seed), random_wins(2, 3.0, seed))
     search, program = FeedbackArcSet()(votes), FeedbackArcSet(solver="integer-program")(votes)
-    assert program.solved.all()
+    assert program.converged.all()
     assert program.cost == pytest.approx(search.cost)
     assert program.bound == pytest.approx(search.bound)
 
@@ -136,14 +144,14 @@ def test_out_of_budget_the_bound_is_below_the_cost_and_it_is_not_solved() -> Non
     votes = votes_from_wins((majority + np.tril(1 - majority.T, -1)).tolist())
     ranking = FeedbackArcSet(max_states=1, max_nodes=1)(votes)
     assert 0 < ranking.bound[0] < ranking.cost[0]
-    assert ranking.solved.tolist() == [False]
+    assert ranking.converged.tolist() == [False]
     assert sorted(ranking.scores) == list(range(26))
 
 
 def test_more_responses_than_a_word_has_bits_are_solved() -> None:
     votes = votes_from_wins(random_wins(70, 0.12, seed=0))
     ranking = FeedbackArcSet()(votes)
-    assert ranking.solved.all()
+    assert ranking.converged.all()
     assert ranking.cost[0] > 0
 
 
@@ -187,7 +195,7 @@ def test_responses_without_votes_stand_together_in_the_middle() -> None:
     votes = votes_from([("p", "a", "b", "left")], silent=[("p", "c"), ("p", "d"), ("q", "only")])
     ranking = FeedbackArcSet()(votes)
     assert ranking.scores.tolist() == [3.0, 0.0, 1.5, 1.5, 0.0]
-    assert ranking.solved.all()
+    assert ranking.converged.all()
 
 
 @settings(max_examples=40, deadline=None)

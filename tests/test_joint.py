@@ -360,7 +360,7 @@ def test_one_prompt_without_annotators_and_ties_is_ridge_bradley_terry(models: t
         sides_known=np.zeros(len(keep), dtype=np.bool_),
     )
     fit = Joint(nodes=1).fit(votes)
-    assert fit.solved.all()
+    assert fit.converged.all()
     ridge = 1 / (fit.prior.variance + fit.prior.mean_variance)
     np.testing.assert_allclose(fit.strength, BradleyTerry(ridge)(votes).scores, atol=1e-4)
     assert kendall_tau(Joint().fit(votes).strength, fit.strength, votes.offsets)[0] > 0.9
@@ -371,7 +371,7 @@ def test_anonymous_votes_have_one_annotator_of_discrimination_1() -> None:
     fit = Joint().fit(votes)
     assert fit.annotators.value[-1, 0] == pytest.approx(1)
     assert len(fit.discrimination) == 0
-    assert fit.solved.all()
+    assert fit.converged.all()
     assert tau(fit.strength, world()) > tau(BradleyTerry()(votes).scores, world())
 
 
@@ -380,7 +380,7 @@ def test_responses_of_no_model_share_one_variance() -> None:
     fit = Joint().fit(votes)
     assert fit.prior.mean_variance == 0
     assert len(fit.model_mean) == 0
-    assert fit.solved.all()
+    assert fit.converged.all()
     assert tau(fit.strength, world()) > tau(BradleyTerry()(votes).scores, world())
 
 
@@ -422,14 +422,14 @@ def test_a_ranking_of_k_counts_as_k_less_1_votes() -> None:
 def test_scores_are_finite_whatever_the_graph(votes: VoteArrays) -> None:
     ranking = Joint()(votes)
     assert np.isfinite(ranking.scores).all()
-    assert ranking.solved.all()
+    assert ranking.converged.all()
 
 
 @pytest.mark.parametrize("ties", TIES)
 def test_voteless_prompts_and_no_prompts_are_answered(ties: TieModel) -> None:
     silent = Joint(ties)(votes_from([], silent=[("p", "a"), ("p", "b"), ("q", "c")]))
     assert silent.scores.tolist() == [0, 0, 0]
-    assert silent.solved.all()
+    assert silent.converged.all()
     assert len(Joint(ties)(votes_from([])).scores) == 0
 
 
@@ -473,7 +473,7 @@ def test_a_vote_of_weight_2_is_two_votes() -> None:
 @pytest.mark.parametrize("ties", TIES)
 def test_it_comes_closer_to_the_truth_than_bradley_terry(ties: TieModel) -> None:
     ranking = Joint(ties)(world().votes)
-    assert ranking.solved.all()
+    assert ranking.converged.all()
     assert tau(ranking.scores, world()) > tau(BradleyTerry()(world().votes).scores, world()) + 0.03
 
 
@@ -519,7 +519,7 @@ def moving_together() -> tuple[VoteArrays, np.ndarray]:
 def test_models_that_move_together_are_found_and_used() -> None:
     votes, truth = moving_together()
     fit = Joint().fit(votes)
-    assert fit.solved.all()
+    assert fit.converged.all()
     assert fit.prior.shrinkage < 0.5
     assert (fit.prior.covariance[:5, :5] > 0).all()
     assert (fit.prior.covariance[:5, 5:] < 0).all()
@@ -537,7 +537,7 @@ def test_a_prompt_on_which_people_often_tie_is_told_from_one_of_close_responses(
     tied = (prompt < 20) & (np.random.default_rng(2).random(len(prompt)) < 0.33)
     votes = replace(made.votes, outcome=np.where(tied, 2, made.outcome).astype(np.int8))
     fit, before = Joint().fit(votes), Joint().fit(made.votes)
-    assert fit.solved.all()
+    assert fit.converged.all()
     assert fit.prompt_tie[:20].min() > fit.prompt_tie[20:].max()
     scale = fit.prior.log_scale
     assert scale[20:].mean() - scale[:20].mean() < 0.2
@@ -583,20 +583,20 @@ def test_many_prompts_start_from_a_part_and_rest_where_all_would(monkeypatch: py
     fit = Joint().fit(world().votes)
     monkeypatch.setattr(joint, "SAMPLE", 10)
     again = Joint().fit(world().votes)
-    assert again.solved.all()
+    assert again.converged.all()
     assert not np.array_equal(again.strength, fit.strength)
     np.testing.assert_allclose(again.strength, fit.strength, atol=0.02)
 
 
 def test_rest_does_not_depend_on_how_it_was_reached() -> None:
     close = Joint(tolerance=1e-6).fit(world().votes)
-    assert close.solved.all()
+    assert close.converged.all()
     np.testing.assert_allclose(Joint().fit(world().votes).strength, close.strength, atol=0.02)
 
 
 def test_a_fit_cut_short_says_so() -> None:
     fit = Joint(max_iterations=2).fit(world().votes)
-    assert not fit.solved.any()
+    assert not fit.converged.any()
 
 
 def test_hyperparameters_that_make_no_sense_are_refused() -> None:

@@ -152,7 +152,7 @@ def test_right_and_wrong_answers_are_found_to_be_two_heaps_and_the_best_is_as_su
     assert fit.mixture is not None
     assert fit.mixture.kind == "heaps"
     assert np.ptp(fit.mixture.center) == pytest.approx(2.8, abs=0.4)  # 3 logits of an annotator of discrimination 1
-    assert fit.solved.all()
+    assert fit.converged.all()
     stated, true = stated_and_true(fit.strength.reshape(truth.shape), fit.covariance[0], truth)
     assert abs(stated - true) < 0.04
     normal = Joint(mixtures=False).fit(HEAPED.votes)

@@ -71,8 +71,8 @@ def test_answers_have_the_promised_shapes_and_end_well(ranker: Ranker) -> None:
     ranking = ranker(NOISY)
     prompts, responses = len(NOISY.prompts), len(NOISY.responses)
     assert ranking.scores.shape == (responses,)
-    assert ranking.solved.shape == ranking.iterations.shape == ranking.cost.shape == ranking.bound.shape == (prompts,)
-    assert ranking.solved.all()
+    assert ranking.converged.shape == ranking.n_iter.shape == ranking.cost.shape == ranking.bound.shape == (prompts,)
+    assert ranking.converged.all()
     assert not (ranking.bound > ranking.cost).any()
 
 
@@ -102,7 +102,7 @@ def test_undefeated_disconnected_and_voteless_responses_have_finite_scores(ranke
     assert a > b
     assert c > d
     assert x == pytest.approx(y)
-    assert ranking.solved.all()
+    assert ranking.converged.all()
 
 
 def test_no_votes_leave_all_equal(ranker: Ranker) -> None:
@@ -153,10 +153,10 @@ def test_win_rate_counts_ties_half_and_borda_counts_pairs_not_votes() -> None:
 def test_the_ensemble_is_the_weighted_mean_of_normalised_places() -> None:
     votes = votes_from([], silent=[("p", "a"), ("p", "b"), ("p", "c"), ("q", "only")])
     first = ranking_of(votes, np.array([3.0, 2.0, 1.0, 0.0]), bound=np.array([2.0, np.nan]))
-    second = ranking_of(votes, np.array([5.0, 9.0, 5.0, 0.0]), solved=np.array([True, False]))
+    second = ranking_of(votes, np.array([5.0, 9.0, 5.0, 0.0]), converged=np.array([True, False]))
     together = combine(votes, [first, second], [1, 3])
     assert together.scores.tolist() == [1 * 0.25 + 0.25 * 0.75, 0.5 * 0.25 + 1 * 0.75, 0.25 * 0.75, 1.0]
-    assert together.solved.tolist() == [True, False]
+    assert together.converged.tolist() == [True, False]
     assert together.bound[0] == 2.0
     assert np.isnan(together.bound[1])
 

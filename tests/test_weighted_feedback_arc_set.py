@@ -50,7 +50,7 @@ def test_without_annotators_it_is_the_feedback_arc_set(votes: VoteArrays) -> Non
     weighted, plain = WeightedFeedbackArcSet()(votes), FeedbackArcSet()(votes)
     np.testing.assert_array_equal(weighted.scores, plain.scores)
     np.testing.assert_array_equal(weighted.cost, plain.cost)
-    np.testing.assert_array_equal(weighted.solved, plain.solved)
+    np.testing.assert_array_equal(weighted.converged, plain.converged)
     assert np.isnan(weighted.bound).all()
 
 

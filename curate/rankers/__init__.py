@@ -9,12 +9,11 @@ from curate.rankers.borda import Borda
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble, combine
-from curate.rankers.feedback_arc_set import FeedbackArcSet
+from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.joint import Joint
 from curate.rankers.pagerank import PageRank
 from curate.rankers.ranks import ranks
 from curate.rankers.rate_pagerank import RatePageRank
-from curate.rankers.weighted_feedback_arc_set import WeightedFeedbackArcSet
 from curate.rankers.win_rate import WinRate
 from schemas.config import DenoiseConfig, RankerName
 

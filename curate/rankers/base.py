@@ -20,10 +20,10 @@ class Ranking:
 
     scores: Float
     """(R,) higher is better; comparable within a prompt only. Equal scores are a tie."""
-    solved: npt.NDArray[np.bool_]
+    converged: npt.NDArray[np.bool_]
     """(P,) the method reached its tolerance (exact methods: cost − bound within tolerance)."""
-    iterations: npt.NDArray[np.int64]
-    """(P,) iterations spent; 0 for a closed form."""
+    n_iter: npt.NDArray[np.int64]
+    """(P,) iterations used; 0 for a closed form."""
     cost: Float
     """(P,) vote weight that goes against the order; a pair ranked equal pays half its weight."""
     bound: Float

@@ -20,7 +20,7 @@ from curate.rankers.result import ranking_of
 from curate.votes.arrays import VoteArrays
 
 TOLERANCE = 1e-10
-"""Largest gradient entry at which a prompt counts as solved, as a part of ridge + its busiest response's votes."""
+"""Largest gradient entry at which a prompt counts as converged, as a part of ridge + its busiest response's votes."""
 MAX_ITERATIONS = 100
 HALVINGS = 40
 """Of a Newton step, at most."""
@@ -33,9 +33,9 @@ class Fit(NamedTuple):
 
     strength: Float
     """(B, N) logits, mean 0."""
-    solved: npt.NDArray[np.bool_]
+    converged: npt.NDArray[np.bool_]
     """(B,) the gradient is within tolerance."""
-    iterations: Index
+    n_iter: Index
     """(B,) Newton steps taken."""
 
 
@@ -52,13 +52,13 @@ class BradleyTerry:
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
         scores = np.zeros(len(votes.responses))
-        solved = np.ones(len(votes.prompts), dtype=np.bool_)
-        iterations = np.zeros(len(votes.prompts), dtype=np.int64)
+        converged = np.ones(len(votes.prompts), dtype=np.bool_)
+        n_iter = np.zeros(len(votes.prompts), dtype=np.int64)
         for graphs in votes.graphs:
             answer = fit(graphs.wins, self.ridge)
             scores[graphs.slots] = answer.strength
-            solved[graphs.prompts], iterations[graphs.prompts] = answer.solved, answer.iterations
-        return ranking_of(votes, scores, solved=solved, iterations=iterations)
+            converged[graphs.prompts], n_iter[graphs.prompts] = answer.converged, answer.n_iter
+        return ranking_of(votes, scores, converged=converged, n_iter=n_iter)
 
     def posterior(self, votes: VoteArrays, /) -> tuple[Float, Float]:
         """(R,) strengths and (R,) their standard deviations, logits: Laplace's normal approximation at the mode.
@@ -95,8 +95,8 @@ def covariance(wins: Float, strength: Float, ridge: float) -> Float:
 def _modes(wins: Float, ridge: float, max_iterations: int, start: Float) -> tuple[Float, npt.NDArray[np.bool_], Index]:
     """What ``Fit`` holds. start: (B, N), or empty."""
     batch, n, _ = wins.shape
-    strength, solved = np.empty((batch, n)), np.zeros(batch, dtype=np.bool_)
-    iterations = np.zeros(batch, dtype=np.int64)
+    strength, converged = np.empty((batch, n)), np.zeros(batch, dtype=np.bool_)
+    n_iter = np.zeros(batch, dtype=np.int64)
     precision = np.empty((n, n))
     gradient, step, trial = np.empty(n), np.empty(n), np.empty(n)
     for b in range(batch):
@@ -109,10 +109,10 @@ def _modes(wins: Float, ridge: float, max_iterations: int, start: Float) -> tupl
                 theta[p] = start[b, p]
         tolerance = TOLERANCE * (ridge + busiest)
         error = _gradient(theta, i, j, won, both, ridge, gradient, information)
-        while error > tolerance and iterations[b] < max_iterations:
+        while error > tolerance and n_iter[b] < max_iterations:
             _precision(i, j, information, ridge, precision)
             _solve(precision, gradient, step)
-            iterations[b] += 1
+            n_iter[b] += 1
             before = error
             for _ in range(HALVINGS):
                 for p in range(n):
@@ -124,9 +124,9 @@ def _modes(wins: Float, ridge: float, max_iterations: int, start: Float) -> tupl
                     step[p] /= 2
             for p in range(n):
                 theta[p] = trial[p]
-        solved[b] = error <= tolerance
+        converged[b] = error <= tolerance
         _centre(theta)
-    return strength, solved, iterations
+    return strength, converged, n_iter
 
 
 @compiled

@@ -36,8 +36,8 @@ class CrowdFit:
     """(R,) logits, mean 0 within a prompt."""
     follows: Float
     """(A,) η of each annotator, 0 … 1: 1 votes as Bradley-Terry, 1/2 blindly, 0 always the other way round."""
-    iterations: int
-    solved: npt.NDArray[np.bool_]
+    n_iter: int
+    converged: npt.NDArray[np.bool_]
     """(P,) annotators came to rest, and the prompt's strengths are exact for them."""
 
 
@@ -57,8 +57,8 @@ class CrowdBT:
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
         found = self.fit(votes)
-        iterations = np.full(len(votes.prompts), found.iterations)
-        return ranking_of(votes, found.strength, solved=found.solved, iterations=iterations)
+        n_iter = np.full(len(votes.prompts), found.n_iter)
+        return ranking_of(votes, found.strength, converged=found.converged, n_iter=n_iter)
 
     def fit(self, votes: VoteArrays, /) -> CrowdFit:
         """Strengths and annotators by EM, from Bradley-Terry and annotators as the prior has them.
@@ -74,7 +74,7 @@ class CrowdBT:
         cast = np.bincount(who, weight, people) + FOLLOWED + AGAINST
         follows = np.full(people, FOLLOWED / (FOLLOWED + AGAINST))
         share = np.array([1.0, 0.0, 0.5, 0.5])[votes.outcome]  # (V,) of each vote that goes to left
-        strength, solved = self._solve(votes, share)
+        strength, converged = self._solve(votes, share)
         spent, rested = 0, not told.any()
         while not rested and spent < self.max_iterations:
             spent += 1
@@ -85,16 +85,16 @@ class CrowdBT:
             strength = self._step(votes, share, strength)
             rested = bool(np.abs(follows - before).max() <= self.tolerance)
         if spent:
-            strength, solved = self._solve(votes, share)
-        return CrowdFit(strength, follows, spent, solved & rested)
+            strength, converged = self._solve(votes, share)
+        return CrowdFit(strength, follows, spent, converged & rested)
 
     def _solve(self, votes: VoteArrays, share: Float) -> tuple[Float, npt.NDArray[np.bool_]]:
         """(R,) Bradley-Terry strengths, and (P,) whether they are exact. share: (V,) of each vote that goes to left."""
-        strength, solved = np.zeros(len(votes.responses)), np.ones(len(votes.prompts), dtype=np.bool_)
+        strength, converged = np.zeros(len(votes.responses)), np.ones(len(votes.prompts), dtype=np.bool_)
         for graphs in _graphs(votes, share):
             found = fit(graphs.wins, self.ridge)
-            strength[graphs.slots], solved[graphs.prompts] = found.strength, found.solved
-        return strength, solved
+            strength[graphs.slots], converged[graphs.prompts] = found.strength, found.converged
+        return strength, converged
 
     def _step(self, votes: VoteArrays, share: Float, strength: Float) -> Float:
         """(R,) strengths after one Newton step towards those of ``_solve``."""

@@ -50,8 +50,8 @@ def combine(
     return ranking_of(
         votes,
         np.round(share @ places, TIE_DECIMALS),
-        solved=np.logical_and.reduce([ranking.solved for ranking in rankings]),
-        iterations=np.maximum.reduce([ranking.iterations for ranking in rankings]),
+        converged=np.logical_and.reduce([ranking.converged for ranking in rankings]),
+        n_iter=np.maximum.reduce([ranking.n_iter for ranking in rankings]),
         bound=np.fmax.reduce([ranking.bound for ranking in rankings]),
     )
 

@@ -41,7 +41,7 @@ from curate.rankers.result import ranking_of
 from curate.votes.arrays import VoteArrays
 
 EXACT = 1e-6
-"""Largest error of a prompt's strengths (Posterior.error) at which it counts as solved."""
+"""Largest error of a prompt's strengths (Posterior.error) at which it counts as converged."""
 LAST_STEPS = 50
 """Newton steps at most, once annotators and priors stand."""
 SAMPLE = 300
@@ -77,15 +77,15 @@ class JointFit:
     """(A,) share of ties on equals, on an average prompt."""
     prompt_tie: Float
     """(P,) what each prompt adds to everyone's tie parameter: Davidson's log ν; 0 with Rao and Kupper's ties."""
-    iterations: int
+    n_iter: int
     """Rounds of posterior, annotators and priors, and Newton steps after them."""
-    solved: npt.NDArray[np.bool_]
+    converged: npt.NDArray[np.bool_]
     """(P,) annotators and priors came to rest, and the prompt's strengths are exact for them."""
 
     def ranking(self, votes: VoteArrays) -> Ranking:
         """The order of the strengths. votes: those of the fit."""
-        iterations = np.full(len(votes.prompts), self.iterations)
-        return ranking_of(votes, self.strength, solved=self.solved, iterations=iterations)
+        n_iter = np.full(len(votes.prompts), self.n_iter)
+        return ranking_of(votes, self.strength, converged=self.converged, n_iter=n_iter)
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class Joint:
             deviation=np.sqrt(columns.diagonal_of(covariance)),
             covariance=columns.by_batch(covariance),
             mixture=found.mixture,
-            iterations=fit.iterations + found.passes,
-            solved=fit.solved & (moved <= EXACT),
+            n_iter=fit.n_iter + found.passes,
+            converged=fit.converged & (moved <= EXACT),
         )
 
     def _settle(self, columns: Columns, state: State) -> tuple[Posterior, int]:
@@ -201,7 +201,7 @@ class Joint:
         return Likelihood(columns, state.annotators, state.ties.value, state.covariance, self.ties, self.nodes)
 
     def _fit(
-        self, columns: Columns, state: State, posterior: Posterior, iterations: int, solved: npt.NDArray[np.bool_]
+        self, columns: Columns, state: State, posterior: Posterior, n_iter: int, converged: npt.NDArray[np.bool_]
     ) -> JointFit:
         value = state.annotators.value[:-1]
         return JointFit(
@@ -217,6 +217,6 @@ class Joint:
             left_bias=value[:, BIAS],
             tie_share=tie_share(self.ties, value[:, TIE], value[:, BIAS]),
             prompt_tie=state.ties.value,
-            iterations=iterations,
-            solved=solved,
+            n_iter=n_iter,
+            converged=converged,
         )

@@ -16,13 +16,13 @@ def ranking_of(
     votes: VoteArrays,
     scores: Float,
     *,
-    solved: npt.NDArray[np.bool_] | None = None,
-    iterations: npt.NDArray[np.int64] | None = None,
+    converged: npt.NDArray[np.bool_] | None = None,
+    n_iter: npt.NDArray[np.int64] | None = None,
     bound: Float | None = None,
 ) -> Ranking:
     """The ranking of (R,) scores, with the (P,) cost of its order.
 
-    What is left out says: solved, in closed form, without a bound.
+    What is left out says: converged, in closed form, without a bound.
     """
     prompts = len(votes.prompts)
     cost = np.zeros(prompts)
@@ -30,8 +30,8 @@ def ranking_of(
         cost[graphs.prompts] = order_cost(graphs.wins, np.round(scores, TIE_DECIMALS)[graphs.slots])
     return Ranking(
         scores=scores,
-        solved=np.ones(prompts, dtype=np.bool_) if solved is None else solved,
-        iterations=np.zeros(prompts, dtype=np.int64) if iterations is None else iterations,
+        converged=np.ones(prompts, dtype=np.bool_) if converged is None else converged,
+        n_iter=np.zeros(prompts, dtype=np.int64) if n_iter is None else n_iter,
         cost=cost,
         bound=np.full(prompts, np.nan) if bound is None else bound,
     )

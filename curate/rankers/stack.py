@@ -36,6 +36,6 @@ class Stack:
         return ranking_of(
             votes,
             scores,
-            solved=np.logical_and.reduce([rankings[name].solved for name in used]),
-            iterations=np.maximum.reduce([rankings[name].iterations for name in used]),
+            converged=np.logical_and.reduce([rankings[name].converged for name in used]),
+            n_iter=np.maximum.reduce([rankings[name].n_iter for name in used]),
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from curate.rankers.annotator_odds import accuracies, relative_odds
 from curate.rankers.base import Ranking
-from curate.rankers.feedback_arc_set import FeedbackArcSet
+from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet
 from curate.rankers.result import ranking_of
 from curate.votes.arrays import VoteArrays
 
@@ -30,8 +30,8 @@ class WeightedFeedbackArcSet:
     inner: FeedbackArcSet = field(default_factory=FeedbackArcSet)
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
-        """Cost is in the votes' own weights, as everybody's; solved: the weighted order is proved best."""
+        """Cost is in the votes' own weights, as everybody's; converged: the weighted order is proved best."""
         odds = relative_odds(accuracies(votes, self.inner.ridge), votes)
         factor = np.maximum(np.round(odds / STEP), 1) * STEP
         found = self.inner(replace(votes, weight=votes.weight * factor))
-        return ranking_of(votes, found.scores, solved=found.solved, iterations=found.iterations)
+        return ranking_of(votes, found.scores, converged=found.converged, n_iter=found.n_iter)

@@ -1,24 +1,30 @@
-"""The feedback arc set as a covering program: linear programs whose multipliers are the best packings of cycles.
-
-z_a = 1 where arc a goes against the order. Every directed cycle has such an arc: Σ z_a ≥ 1 around each, at the least
-weight. Cycles are added only where an answer leaves them short, found as shortest paths. HiGHS only proposes: each
-bound is recomputed from the multipliers y ≥ 0 of the cycles, rounded to whole numbers, as Σ y_c plus the least that
-each arc's weight less the y of its cycles can add. No order undercuts that, whatever y is (Lagrange): a wrong or
-unfinished answer of the solver can cost time, never truth.
-"""
+"""Linear and integer programs for components that the subset search cannot finish."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
 
 import highspy
 import numpy as np
 
 from curate.compiled import compiled
 from curate.rankers.base import Float
-from curate.rankers.fas_bounds import Packing
-from curate.rankers.fas_components import components
-from curate.rankers.fas_search import Index, against, arrange, improve
+from curate.rankers.feedback_arc_set.search import (
+    MOST_RESPONSES,
+    Index,
+    Packing,
+    Weights,
+    against,
+    arrange,
+    components,
+    improve,
+    search,
+    steps_proved,
+)
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 SHORT = 1e-6
 """A cycle is added when its arcs' z sum to less than 1 by this much."""
@@ -171,3 +177,91 @@ def short_cycles(number: Index, tail: Index, head: Index, z: Float) -> tuple[Ind
                 stop = via[stop, tail[a]]
             ends.append(len(arcs))
     return np.array(arcs), np.array(ends)
+
+
+class Proved(NamedTuple):
+    """The best order found and what was proved of it."""
+
+    order: Index
+    """(n,) best first."""
+    steps: float
+    """No order pays fewer steps of vote weight. Those that this order pays, when the budgets sufficed."""
+
+
+def prove(weights: Weights, order: Index, max_states: int, max_programs: int) -> Proved:
+    """Solves one strongly connected component of n ≥ 3 responses.
+
+    weights: of its responses. order: (n,) a good order to start from. max_states: sets that the dynamic program may
+    hold. max_programs: linear programs to solve at most: a count, so that no answer depends on the clock.
+    """
+    program = CoverProgram(weights.net, order, max_programs)
+    root = program.relax(program.all_orders(), program.cost)
+    if root.bound < program.cost and len(order) <= MOST_RESPONSES:
+        found = search(arrange(weights.net, program.order), program.packing(), program.cost, max_states)
+        if found.finished:
+            best = program.order[found.order]
+            return Proved(best, against(weights.whole, best))
+    bound = branch(program, root, weights)
+    return Proved(program.order, min(steps_proved(bound, weights), against(weights.whole, program.order)))
+
+
+def branch(program: CoverProgram, root: Node, weights: Weights) -> float:
+    """A bound on the cost of any order, by branching on arcs: the highest that the program's budget can prove.
+
+    It ends once it proves the steps that the best order pays. The node with the lowest bound is next; it branches on
+    the arc whose z is nearest to 1/2.
+    """
+    queue, born = [root], 0
+    while True:
+        node = heapq.heappop(queue)  # there is one: orders that go against an arc are never ruled out
+        steps = against(weights.whole, program.order)
+        free = node.low < node.high
+        if steps_proved(node.bound, weights) >= steps or program.budget <= 0 or not free.any():
+            return node.bound
+        arc = int(np.where(free, np.abs(node.z - 0.5), np.inf).argmin())
+        enough = (steps - 1) * weights.scale + weights.swing
+        for side in (0.0, 1.0):
+            low, high = node.low.copy(), node.high.copy()
+            low[arc] = high[arc] = side
+            born += 1
+            if side or program.acyclic(np.flatnonzero(high == 0)):
+                heapq.heappush(queue, program.relax(Node(node.bound, born, low, high, node.z), enough))
+
+
+def order_by_program(net: Float) -> tuple[Index, float]:
+    """(N,) an order of least cost, best first, and its cost by HiGHS's own word.
+
+    net: (N, N) antisymmetric, above 0 where i is preferred.
+    """
+    import cvxpy as cp
+
+    n = len(net)
+    i, j = np.triu_indices(n, 1)
+    if not len(i):
+        return np.arange(n), 0.0
+    before = cp.Variable(len(i), boolean=True)
+    # A pair pays net[j, i] where i stands before j against the votes, net[i, j] where it does not.
+    cost = np.maximum(net[j, i], 0) - np.maximum(net[i, j], 0)
+    turns = _turns(n)
+    limits = [turns @ before <= 1, turns @ before >= 0] if turns.shape[0] else []
+    problem = cp.Problem(cp.Minimize(cost @ before + np.maximum(net[i, j], 0).sum()), limits)
+    problem.solve(solver=cp.HIGHS, mip_rel_gap=0, mip_abs_gap=0)  # type: ignore[no-untyped-call]
+    assert before.value is not None
+    ahead = np.zeros((n, n))
+    ahead[i, j] = np.round(before.value)
+    ahead[j, i] = 1 - ahead[i, j]
+    return np.argsort(-ahead.sum(axis=1), kind="stable"), float(problem.value)
+
+
+def _turns(n: int) -> sparse.csr_array:
+    """(triples, pairs) x_ij + x_jk − x_ik of every three: 0 or 1 but for a circle."""
+    from scipy import sparse
+
+    i, j = np.triu_indices(n, 1)
+    number = np.zeros((n, n), dtype=np.int64)
+    number[i, j] = np.arange(len(i))
+    a, b, c = (index.ravel() for index in np.meshgrid(*[np.arange(n)] * 3, indexing="ij"))
+    a, b, c = (index[(a < b) & (b < c)] for index in (a, b, c))
+    columns = np.stack([number[a, b], number[b, c], number[a, c]], axis=1)
+    at = np.repeat(np.arange(len(columns)), 3)
+    return sparse.csr_array((np.tile([1.0, 1.0, -1.0], len(columns)), (at, columns.ravel())), (len(columns), len(i)))

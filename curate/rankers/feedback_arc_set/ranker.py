@@ -3,14 +3,14 @@
 How a prompt's order is found:
 
 1. Only net weights matter: every order pays Σ min(W_ij, W_ji). They become whole numbers that put vote weight first and
-   agreement with Bradley-Terry second (``fas_weights``): of several optimal orders the answer is the one that agrees
+   agreement with Bradley-Terry second: of several optimal orders the answer is the one that agrees
    most with Bradley-Terry, not the one that happens to come first.
 2. Strongly connected components are solved on their own and put one after the other; no arc goes back between them.
-3. Starting from Bradley-Terry's order, blocks are moved until no move helps (``fas_search``): an upper bound.
-4. Short directed cycles are packed (``fas_bounds``): a lower bound. Often it meets the upper one.
-5. Otherwise a dynamic program over subsets, pruned by both bounds, finds the optimum (``fas_subsets``).
-6. Where a small budget of subsets does not do, a linear program finds the best packing of cycles (``fas_cover``). It
-   guides the subsets once more, and what is then still open is left to branch and bound on its arcs (``fas_program``),
+3. Starting from Bradley-Terry's order, blocks are moved until no move helps (``search``): an upper bound.
+4. Short directed cycles are packed: a lower bound. Often it meets the upper one.
+5. Otherwise a dynamic program over subsets, pruned by both bounds, finds the optimum.
+6. Where a small budget of subsets does not do, a linear program finds the best packing of cycles (``programs``). It
+   guides the subsets once more, and what is then still open is left to branch and bound on its arcs,
    until that budget ends too. The order is the best known in any case.
 
 The proof: the bound of every step is a set of weighted cycles, an exhausted search, or multipliers whose value is
@@ -29,14 +29,21 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.compiled import compiled
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
-from curate.rankers.fas_components import component_order, components, minimum_order
-from curate.rankers.fas_search import Index, against, arrange
-from curate.rankers.fas_weights import Weights, steps_proved, weigh
+from curate.rankers.feedback_arc_set.search import (
+    Index,
+    Weights,
+    against,
+    arrange,
+    component_order,
+    components,
+    conclude,
+    solve_easy,
+    steps_proved,
+    weigh,
+)
 from curate.rankers.result import TIE_DECIMALS, ranking_of
 from curate.votes.arrays import VoteArrays
 from curate.votes.graphs import GraphBatch
@@ -73,8 +80,8 @@ class FeedbackArcSet:
             scores[graphs.slots], bound[graphs.prompts] = self._solve(graphs)
             total[graphs.prompts] = graphs.wins.sum(axis=(1, 2))
         ranking = ranking_of(votes, scores)
-        solved = ranking.cost - bound <= TOLERANCE * total
-        return replace(ranking, solved=solved, bound=np.minimum(bound, ranking.cost))
+        converged = ranking.cost - bound <= TOLERANCE * total
+        return replace(ranking, converged=converged, bound=np.minimum(bound, ranking.cost))
 
     def _solve(self, graphs: GraphBatch) -> tuple[Float, Float]:
         """(B, N) scores and a (B,) bound on the cost of any order, vote weight."""
@@ -86,7 +93,7 @@ class FeedbackArcSet:
         if self.solver == "integer-program":
             return self._by_program(wins, strength, start)
         first_try = min(FIRST_TRY, self.max_states)
-        scores, bound, is_open = _solve_easy(wins, strength, start, first_try)
+        scores, bound, is_open = solve_easy(wins, strength, start, first_try)
         for b in np.flatnonzero(is_open):
             arranged, mine = arrange(wins[b], start[b]), strength[b, start[b]]
             weights = weigh(arranged, mine)
@@ -96,7 +103,7 @@ class FeedbackArcSet:
 
     def _by_program(self, wins: Float, strength: Float, start: Index) -> tuple[Float, Float]:
         """The same by the integer program."""
-        from curate.rankers.fas_integer import order_by_program
+        from curate.rankers.feedback_arc_set.programs import order_by_program
 
         scores, bound = np.empty(strength.shape), np.empty(len(wins))
         for b in range(len(wins)):
@@ -108,7 +115,7 @@ class FeedbackArcSet:
 
     def _solve_hard(self, weights: Weights, first_try: int) -> tuple[Index, float]:
         """(N,) an order and the steps of vote weight that every order is proved to pay."""
-        from curate.rankers.fas_program import prove
+        from curate.rankers.feedback_arc_set.programs import prove
 
         order, starts = components(weights.net)
         steps = 0.0
@@ -122,45 +129,3 @@ class FeedbackArcSet:
             order[first:after] = members[found]
             steps += proved
         return order, steps
-
-
-@compiled
-def _solve_easy(
-    wins: Float, strength: Float, start: Index, max_states: int
-) -> tuple[Float, Float, npt.NDArray[np.bool_]]:
-    """(B, N) scores, a (B,) bound on the cost of any order, and (B,) whether the two leave something open.
-
-    start: (B, N) the responses by strength.
-    """
-    scores, bound, is_open = np.empty(strength.shape), np.empty(len(wins)), np.empty(len(wins), dtype=np.bool_)
-    for b in range(len(wins)):
-        arranged, mine = arrange(wins[b], start[b]), np.empty(len(start[b]))
-        for p in range(len(mine)):
-            mine[p] = strength[b, start[b, p]]
-        weights = weigh(arranged, mine)
-        order, proved = minimum_order(weights.net, max_states)
-        is_open[b] = proved < against(weights.net, order)
-        places, bound[b] = conclude(arranged, mine, weights, order, steps_proved(proved, weights))
-        for p in range(len(mine)):
-            scores[b, start[b, p]] = places[p]
-    return scores, bound, is_open
-
-
-@compiled
-def conclude(wins: Float, strength: Float, weights: Weights, order: Index, steps: float) -> tuple[Float, float]:
-    """(N,) scores of an order, and the bound on the cost of any order that so many steps prove, vote weight.
-
-    A score is N − 1 − place, averaged over a run of neighbours that nothing separates; it ends where any two differ.
-    """
-    n = len(order)
-    scores, unavoidable = np.empty(n), 0.0
-    first = 0
-    for p in range(n):
-        for q in range(p):
-            unavoidable += min(wins[p, q], wins[q, p])
-        for q in range(first, p):
-            if weights.whole[order[q], order[p]] != 0 or strength[order[q]] != strength[order[p]]:
-                first = p
-        for q in range(first, p + 1):  # the run so far: places first … p
-            scores[order[q]] = n - 1 - (first + p) / 2
-    return scores, max(steps * weights.step - weights.slack, 0.0) + unavoidable
