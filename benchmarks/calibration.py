@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.rankers import BradleyTerry, Joint, build, ranks
+from curate.rankers import BradleyTerry, Hierarchical, build, ranks
 from curate.sampling.items import Rule, draw_items
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.posterior import beats, best_probability
@@ -120,7 +120,7 @@ def posteriors_of(world: World) -> dict[str, tuple[Float, Float]]:
     """Method -> (P, N) means and (P, N, N) covariances of strength."""
     votes = world.votes
     (graphs,), shape = votes.graphs, world.responses.strength.shape
-    fit, normal = Joint().fit(votes), Joint(mixtures=False).fit(votes)
+    fit, normal = Hierarchical().fit(votes), Hierarchical(mixtures=False).fit(votes)
     mean, covariance = fit.strength.reshape(shape), fit.covariance[0]
     alone = covariance * np.eye(shape[1])
     plain = BradleyTerry()

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.planning.information import Beliefs, Plan, foresee
 from curate.planning.planner import beliefs_of, plan_votes, random_votes
-from curate.rankers.joint import Joint, JointFit
+from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -57,7 +57,7 @@ def campaign(prompts: int, votes_per_pair: float, share: float, seed: int) -> tu
     """(3,) MEASURES before, and (4, 3) what each of the WAYS gained and was foretold to gain."""
     world = simulate_world(SimulateConfig(prompts=prompts, votes_per_pair=votes_per_pair, seed=seed))
     votes = world.votes
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     beliefs = beliefs_of(votes, fit, people=len(votes.annotators))
     number, rng = round(share * len(votes.left)), np.random.default_rng(seed)
     start = time.perf_counter()
@@ -73,12 +73,12 @@ def campaign(prompts: int, votes_per_pair: float, share: float, seed: int) -> tu
     gains = []
     for plan in plans:
         after = answered(world, votes, beliefs, plan, np.random.default_rng(seed))
-        gains.append(quality(world, after, Joint().fit(after)) - before)
+        gains.append(quality(world, after, Hierarchical().fit(after)) - before)
     foretold = [np.array(foresee(beliefs, plan)) - now for plan in plans]
     return before, np.array(gains), np.array(foretold)
 
 
-def quality(world: World, votes: VoteArrays, fit: JointFit) -> Float:
+def quality(world: World, votes: VoteArrays, fit: HierarchicalFit) -> Float:
     """(3,) MEASURES of the fitted order against the truth, means over prompts."""
     truth = world.responses.strength.ravel()
     return np.array([np.nanmean(of(fit.strength, truth, votes.offsets)) for of in (kendall_tau, top1, best_of)])

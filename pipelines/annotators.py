@@ -14,7 +14,7 @@ import polars as pl
 from curate.annotators.gold import Answers, Gold, Number, against_gold
 from curate.annotators.recommendations import recommend
 from curate.annotators.statistics import alpha, judged_twice, profiles
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.controls import control_answers
 from curate.store.people import people
@@ -65,7 +65,7 @@ def _rows(votes: VoteArrays, gold: Gold, known: pl.DataFrame) -> tuple[list[Anno
     """The annotators, worst first, and what is to be said of them. known: ``people`` of the store."""
     if not votes.annotators:
         return [], ["all votes are anonymous: there is nobody to show (--map annotator_id=COLUMN in curate ingest)"]
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     found = profiles(votes, fit)
     verdicts = recommend(found, gold)
     figures = pl.DataFrame(

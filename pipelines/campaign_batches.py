@@ -13,7 +13,7 @@ import polars as pl
 
 from curate.planning.information import Beliefs
 from curate.planning.planner import beliefs_of, plan_votes
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.rankings import load_votes
 from schemas.campaign import CampaignConfig, Kind, MediaLine, Task
@@ -102,7 +102,7 @@ def choose_pairs(
     if known is None:
         chosen = _evenly(pairs, wanted, np.random.default_rng(seed))
     else:
-        fit = Joint().fit(known)
+        fit = Hierarchical().fit(known)
         slots_of = enumerate(zip(known.response_prompt.tolist(), known.responses, strict=True))
         number = {(known.prompts[prompt], response): slot for slot, (prompt, response) in slots_of}
         allowed = {(number[p, a], number[p, b]) for p, a, b in pairs if (p, a) in number and (p, b) in number}

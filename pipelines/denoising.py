@@ -16,7 +16,7 @@ from curate.denoising.ranking import Coverage, Denoised, cover, intervals, rank_
 from curate.denoising.selection import Choice, choose
 from curate.evaluation.design import design_of
 from curate.rankers import Ranking, ranks
-from curate.rankers.joint_mixture import Mixture
+from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.stack import Stack
 from curate.store import Store
 from curate.store.rankings import load_votes, save_rankings

@@ -15,7 +15,7 @@ import polars as pl
 from annotations.tasks.rows import lay_out, write_tasks
 from curate.planning.information import Beliefs, Plan, foresee
 from curate.planning.planner import beliefs_of, plan_votes, random_votes
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
@@ -63,7 +63,7 @@ def plan(
     _check(votes, max_per_pair, annotators, min_per_prompt * int(chosen.sum()))
 
     progress("fitting the joint model", 0, 0)
-    fit = Joint().fit(known)
+    fit = Hierarchical().fit(known)
     beliefs = [part.of_prompts(chosen) for part in beliefs_of(known, fit, most=max_per_pair, people=people)]
     progress("choosing votes", 0, 0)
     found = plan_votes(beliefs, votes, focus=focus, least=min_per_prompt)

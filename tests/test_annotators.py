@@ -16,7 +16,7 @@ from cli.annotators import annotators as command
 from curate.annotators.gold import Gold, against_gold, wilson
 from curate.annotators.recommendations import ENOUGH_VOTES, recommend
 from curate.annotators.statistics import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import simulate_world
 from curate.store import Store
 from curate.votes.arrays import VoteArrays
@@ -192,7 +192,7 @@ PLANTED = SimulateConfig(prompts=60, models=6, annotators=12, votes_per_pair=4, 
 
 def test_planted_spammers_are_told_from_all_others() -> None:
     world = simulate_world(PLANTED)
-    found = profiles(world.votes, Joint().fit(world.votes))
+    found = profiles(world.votes, Hierarchical().fit(world.votes))
     spammer = world.annotators.spammer
     assert spammer.sum() == 3
     assert found.spammer[spammer].min() > 0.5  # the one of 0.69 cast 43 votes that can be compared
@@ -204,7 +204,7 @@ def test_planted_spammers_are_told_from_all_others() -> None:
 def test_nobody_is_a_spammer_where_there_is_none_and_most_are_where_most_are() -> None:
     for share, least, most in ((0.0, 0, 0), (0.7, 5, 7)):
         world = simulate_world(PLANTED.model_copy(update={"spammers": share, "annotators": 10, "seed": 3}))
-        suspected = profiles(world.votes, Joint().fit(world.votes)).spammer > 0.5
+        suspected = profiles(world.votes, Hierarchical().fit(world.votes)).spammer > 0.5
         assert least <= suspected.sum() <= most
         assert world.annotators.spammer[suspected].all()
 
@@ -224,13 +224,13 @@ def test_who_has_hardly_voted_is_neither_cleared_nor_condemned() -> None:
     votes = world.votes
     novice = np.where(np.arange(len(votes.left)) == 0, 10, votes.annotator).astype(np.int32)
     votes = replace(votes, annotator=novice, annotators=(*votes.annotators, "new"))
-    found = profiles(votes, Joint().fit(votes))
+    found = profiles(votes, Hierarchical().fit(votes))
     assert 1e-4 < found.spammer[10] < 0.5
 
 
 def test_standard_errors_shrink_with_votes_and_cover_the_truth() -> None:
     world = simulate_world(PLANTED)
-    found = profiles(world.votes, Joint().fit(world.votes))
+    found = profiles(world.votes, Hierarchical().fit(world.votes))
     order = np.argsort(found.votes)
     assert found.discrimination_se[order[:4]].mean() > 1.5 * found.discrimination_se[order[-4:]].mean()
     assert found.left_bias_se[order[:4]].mean() > 1.5 * found.left_bias_se[order[-4:]].mean()
@@ -426,7 +426,7 @@ def test_gold_that_all_people_together_meet_by_chance_only_decides_nothing() -> 
 
 def test_no_careful_annotator_is_dropped_and_most_spammers_are() -> None:
     world = simulate_world(PLANTED.model_copy(update={"prompts": 120, "annotators": 24, "seed": 7}))
-    found = profiles(world.votes, Joint().fit(world.votes))
+    found = profiles(world.votes, Hierarchical().fit(world.votes))
     nothing = np.zeros(0, dtype=np.int64)
     done = recommend(found, against_gold(world.votes, nothing, nothing, nothing.astype(np.int8)))
     dropped = np.array([verdict.recommendation == "drop" for verdict in done])

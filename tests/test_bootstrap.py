@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curate.rankers import RANKERS, BradleyTerry, Ensemble, Joint, WinRate, build, ranks
+from curate.rankers import RANKERS, BradleyTerry, Ensemble, Hierarchical, WinRate, build, ranks
 from curate.simulation.world import simulate_world
 from curate.uncertainty import bootstrap
 from curate.uncertainty.bootstrap import clusters, rank_draws, rank_interval, stacked
@@ -59,8 +59,8 @@ def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
 
 
 def test_what_pools_prompts_is_not_stacked() -> None:
-    assert bootstrap._pools(Joint())
-    assert bootstrap._pools(Ensemble((("win-rate", WinRate(), 1.0), ("joint", Joint(), 1.0))))
+    assert bootstrap._pools(Hierarchical())
+    assert bootstrap._pools(Ensemble((("win-rate", WinRate(), 1.0), ("joint", Hierarchical(), 1.0))))
     assert not bootstrap._pools(Ensemble((("win-rate", WinRate(), 1.0),)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.rankers import Joint, ranks
+from curate.rankers import Hierarchical, ranks
 from curate.simulation.world import simulate_world
 from curate.uncertainty.intervals import DRAWS, expected_tau, rank_counts, rank_intervals
 from curate.votes.arrays import VoteArrays
@@ -74,7 +74,7 @@ def test_ranks_are_counted_within_components() -> None:
 def test_intervals_hold_the_true_rank_as_often_as_they_say() -> None:
     world = simulate_world(SimulateConfig(prompts=150, models=10, annotators=60, seed=5))
     votes, truth = world.votes, world.responses.rank.ravel()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     low, high = rank_intervals(votes, fit.strength, fit.covariance, np.zeros(len(truth), dtype=np.int64))
     held = ((low <= truth) & (truth <= high)).mean()
     assert 0.88 <= held <= 0.97  # 0.9 and what whole ranks add
@@ -83,7 +83,7 @@ def test_intervals_hold_the_true_rank_as_often_as_they_say() -> None:
 
 def test_expected_tau_is_the_mean_tau_of_draws() -> None:
     votes = world()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     scores = fit.strength + np.random.default_rng(0).normal(0, 0.5, len(fit.strength))
     drawn = []
     rng = np.random.default_rng(1)
@@ -99,7 +99,7 @@ def test_expected_tau_is_the_mean_tau_of_draws() -> None:
 def test_expected_tau_foretells_the_real_one() -> None:
     world = simulate_world(SimulateConfig(prompts=200, models=10, annotators=60, seed=7))
     votes, truth = world.votes, world.responses.strength.ravel()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     foretold = expected_tau(votes, fit.strength, fit.strength, fit.covariance).mean()
     real = expected_tau(votes, fit.strength, truth, tuple(1e-18 * np.ones_like(c) for c in fit.covariance)).mean()
     assert foretold == pytest.approx(real, abs=0.03)
@@ -107,6 +107,6 @@ def test_expected_tau_foretells_the_real_one() -> None:
 
 def test_tied_scores_expect_nothing_and_one_response_has_no_tau() -> None:
     votes = world()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     assert (expected_tau(votes, np.zeros(18), fit.strength, fit.covariance) == 0).all()
     assert DRAWS % 2 == 0  # every normal is drawn with its negative

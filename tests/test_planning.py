@@ -21,8 +21,8 @@ from curate.planning.information import (
     with_vote,
 )
 from curate.planning.planner import beliefs_of, plan_votes, random_votes
-from curate.rankers.joint import Joint
-from curate.rankers.joint_annotators import Annotators
+from curate.rankers.hierarchical import Hierarchical
+from curate.rankers.hierarchical.annotators import Annotators
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -227,7 +227,7 @@ def test_prompts_of_several_sizes_and_of_one_response_are_planned_together() -> 
 
 def test_a_certain_pair_is_never_asked() -> None:
     votes = judged()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     [graphs] = votes.graphs
     strength = fit.strength.copy()
     far = graphs.slots[:, 0]
@@ -241,20 +241,20 @@ def test_a_certain_pair_is_never_asked() -> None:
 
 def test_nothing_is_asked_where_all_is_certain() -> None:
     votes = judged()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     sure = replace(fit, covariance=tuple(matrices * 1e-8 for matrices in fit.covariance))
     assert not len(plan_votes(beliefs_of(votes, sure), 100).row)
 
 
 def test_nobody_is_asked_twice_about_a_pair() -> None:
     votes = judged(annotators=2, votes_per_pair=1.5, spammers=0.0)
-    [belief] = beliefs_of(votes, Joint().fit(votes), most=3, people=2)
+    [belief] = beliefs_of(votes, Hierarchical().fit(votes), most=3, people=2)
     [graphs] = votes.graphs
     had = np.triu(graphs.wins + graphs.wins.swapaxes(1, 2), 1)
     assert set(np.unique(had)) == {0.0, 1.0, 2.0}
     assert (had + belief.room <= 2).all()
     assert (belief.room[had == 1] <= 1).all()
-    [free] = beliefs_of(votes, Joint().fit(votes), most=3)
+    [free] = beliefs_of(votes, Hierarchical().fit(votes), most=3)
     assert free.room.max() == 3
 
 
@@ -267,14 +267,14 @@ def test_for_the_best_only_who_may_be_best_is_asked() -> None:
 def test_prompts_without_a_vote_are_planned_from_what_models_are_known_for() -> None:
     votes = judged(votes_per_pair=2.0)
     rest = votes.of_votes(votes.response_prompt[votes.left] != 0)
-    [belief] = beliefs_of(rest, Joint().fit(rest))
+    [belief] = beliefs_of(rest, Hierarchical().fit(rest))
     plan = plan_votes([belief], 200)
     assert (plan.row == 0).sum() > 200 / 12
 
 
 def test_the_same_plan_comes_out_every_time() -> None:
     votes = judged()
-    one, other = (plan_votes(beliefs_of(votes, Joint().fit(votes)), 60) for _ in range(2))
+    one, other = (plan_votes(beliefs_of(votes, Hierarchical().fit(votes)), 60) for _ in range(2))
     assert one.pair.tobytes() == other.pair.tobytes()
     assert one.row.tobytes() == other.row.tobytes()
 

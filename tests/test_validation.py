@@ -25,8 +25,8 @@ from curate.evaluation.cross_validation import (
 )
 from curate.evaluation.log_odds import fit_slope, joint_odds
 from curate.rankers import BradleyTerry
-from curate.rankers.joint import Joint
-from curate.rankers.joint_votes import TieModel
+from curate.rankers.hierarchical import Hierarchical
+from curate.rankers.hierarchical.votes import TieModel
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import TIE, VoteArrays
 from pipelines import ingest, simulate
@@ -177,7 +177,7 @@ def test_calibration_does_not_ask_which_response_is_named_first() -> None:
 @pytest.mark.parametrize("ties", ["davidson", "rao-kupper"])
 def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel) -> None:
     votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, seed=1)).votes
-    fit = Joint(ties=ties).fit(votes)
+    fit = Hierarchical(ties=ties).fit(votes)
     stranger = votes.annotator == 0
     fit = replace(fit, annotators=replace(fit.annotators, votes=np.where(np.arange(7) == 0, 0, fit.annotators.votes)))
     dice = np.random.default_rng(0)
@@ -202,7 +202,7 @@ def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel
 
 def test_no_side_enters_where_it_is_not_known() -> None:
     votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, left_bias=2)).votes
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     blind = replace(votes, sides_known=np.zeros_like(votes.sides_known))
     turned = replace(blind, left=votes.right, right=votes.left)
     odds = joint_odds(fit, votes, blind, "davidson")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.joint_columns import group_share
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 
 Float = npt.NDArray[np.float64]
@@ -75,7 +74,7 @@ def against_gold(
     pair, first, outcomes = np.unique(pair, return_index=True, return_counts=True)
     gold, truth = pair[outcomes == 1], truth[first[outcomes == 1]]
 
-    share, people = group_share(votes), len(votes.annotators)
+    share, people = votes.group_share, len(votes.annotators)
     voted, said = _facing(votes.left, votes.right, votes.outcome, count)
     named = np.flatnonzero(votes.annotator >= 0)
     who = votes.annotator[named]

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers import joint_annotators
-from curate.rankers.joint import JointFit
-from curate.rankers.joint_annotators import DISCRIMINATION
-from curate.rankers.joint_columns import group_share
+from curate.rankers.hierarchical import HierarchicalFit
+from curate.rankers.hierarchical import annotators as annotator_model
 from curate.votes.arrays import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
 
 Float = npt.NDArray[np.float64]
@@ -59,7 +57,7 @@ class Profiles:
     """(A,) probability that their discrimination is below LOW × the mean one."""
 
 
-def profiles(votes: VoteArrays, fit: JointFit) -> Profiles:
+def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
     """The annotators of the votes. fit: of these votes, with Davidson's ties (their parameter is log odds)."""
     agreement, compared = agreement_with_others(votes)
     people, mean = fit.annotators, fit.annotators.mean
@@ -69,18 +67,18 @@ def profiles(votes: VoteArrays, fit: JointFit) -> Profiles:
     decided = named & votes.sides_known & np.isin(votes.outcome, [LEFT, RIGHT])
     lefts = decided & (votes.outcome == LEFT)
     return Profiles(
-        votes=np.bincount(votes.annotator[named], group_share(votes)[named], len(votes.annotators)).astype(np.float64),
+        votes=np.bincount(votes.annotator[named], votes.group_share[named], len(votes.annotators)).astype(np.float64),
         agreement=agreement,
         compared=compared,
         discrimination=fit.discrimination,
-        discrimination_se=error[:, DISCRIMINATION],
+        discrimination_se=error[:, annotator_model.DISCRIMINATION],
         left_bias=np.where(sided, fit.left_bias, np.nan),
-        left_bias_se=np.where(sided, error[:, joint_annotators.BIAS], np.nan),
+        left_bias_se=np.where(sided, error[:, annotator_model.BIAS], np.nan),
         sided=np.bincount(votes.annotator[decided], minlength=len(votes.annotators)),
         lefts=np.bincount(votes.annotator[lefts], minlength=len(votes.annotators)),
         tie_share=fit.tie_share if people.ties else np.zeros_like(fit.tie_share),
-        tie_excess=people.value[:-1, joint_annotators.TIE] - mean[joint_annotators.TIE],
-        tie_excess_se=error[:, joint_annotators.TIE],
+        tie_excess=people.value[:-1, annotator_model.TIE] - mean[annotator_model.TIE],
+        tie_excess_se=error[:, annotator_model.TIE],
         spammer=spam_probability(fit),
         low=probability_below(fit, LOW),
     )
@@ -94,7 +92,7 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
     """
     people, named = len(votes.annotators), votes.annotator >= 0
     pair, category = pairs_of(votes)
-    weight = votes.weight * group_share(votes)
+    weight = votes.weight * votes.group_share
     side = np.array([1.0, -1.0, 0.0, 0.0])[category]  # 1 for the pair's first response, −1 for its second
     total, margin = np.bincount(pair, weight), np.bincount(pair, weight * side)  # (pairs,)
     person = np.where(named, votes.annotator, people + np.arange(len(pair)))
@@ -109,7 +107,7 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
     return np.where(of > 0, share, np.nan), np.bincount(who, minlength=people)
 
 
-def spam_probability(fit: JointFit) -> Float:
+def spam_probability(fit: HierarchicalFit) -> Float:
     """(A,) P(discrimination < SPAM × the mean one) for each annotator's posterior in the joint fit.
 
     Who has cast few votes stays near the prior. As it is relative to the mean, nobody stands out where all vote alike,
@@ -118,17 +116,17 @@ def spam_probability(fit: JointFit) -> Float:
     return probability_below(fit, SPAM)
 
 
-def probability_below(fit: JointFit, share: float) -> Float:
+def probability_below(fit: HierarchicalFit, share: float) -> Float:
     """(A,) P(discrimination < share × the mean one) for each annotator's posterior in the joint fit.
 
-    The posterior of a discrimination is normal around its mode with Laplace's variance (JointFit.annotators), cut off
+    The posterior of a discrimination is normal around its mode with Laplace's variance (``fit.annotators``), cut off
     below 0; strengths and priors are taken as fitted, and so are bias and ties of those whose mode is 0. The mean
     discrimination is 1 by construction, also where most people are spammers (a median would sink with them).
     """
     from scipy.special import ndtr
 
-    mode = fit.annotators.value[:-1, DISCRIMINATION]
-    deviation = np.sqrt(fit.annotators.variance[:-1, DISCRIMINATION])
+    mode = fit.annotators.value[:-1, annotator_model.DISCRIMINATION]
+    deviation = np.sqrt(fit.annotators.variance[:-1, annotator_model.DISCRIMINATION])
     below_0 = ndtr(-mode / deviation)
     probability: Float = (ndtr((share - mode) / deviation) - below_0) / (1 - below_0)
     return probability

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from curate.annotators.statistics import spam_probability
 from curate.evaluation.agreement import components, cyclic_triads, kendall_tau, pairs_covered
-from curate.rankers import Joint, Ranking, build, combine
-from curate.rankers.joint import JointFit
+from curate.rankers import Hierarchical, Ranking, build, combine
+from curate.rankers.hierarchical import HierarchicalFit
 from curate.rankers.stack import Stack
 from curate.uncertainty.bootstrap import rank_draws, rank_interval
 from curate.uncertainty.intervals import LEVEL, rank_intervals
@@ -65,7 +65,7 @@ class Denoised:
     """(P,) the prompt is one component."""
     rankings: dict[MethodName, Ranking]
     """The single rankers, the ensemble where it has members, and the stack where it is the method."""
-    joint: JointFit
+    joint: HierarchicalFit
     """The posterior of the strengths."""
 
     @property
@@ -116,7 +116,7 @@ def rank_all(
     for i, name in enumerate(names):
         progress(name, i, len(names))
         ranker = build(name, config)
-        if isinstance(ranker, Joint):
+        if isinstance(ranker, Hierarchical):
             joint = ranker.fit(used)
             rankings[name] = joint.ranking(used)
         else:
@@ -158,7 +158,7 @@ def without_spammers(
     """
     if config.max_spammer >= 1 or not judged.annotators:
         return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
-    likely = spam_probability(Joint(ties=config.joint.ties).fit(judged)) > config.max_spammer
+    likely = spam_probability(Hierarchical(ties=config.joint.ties).fit(judged)) > config.max_spammer
     spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
 

@@ -19,9 +19,8 @@ from scipy.special import expit, log_expit, stdtrit
 
 from curate.denoising.ranking import cover, group_of, rankers_of
 from curate.evaluation.log_odds import fit_slope, joint_odds
-from curate.rankers import Joint, Ranking, build, combine
-from curate.rankers.joint import JointFit
-from curate.rankers.joint_columns import group_share
+from curate.rankers import Hierarchical, Ranking, build, combine
+from curate.rankers.hierarchical import HierarchicalFit
 from curate.rankers.result import TIE_DECIMALS
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
@@ -126,7 +125,7 @@ def hold_out(
     return HeldOut(
         vote=vote,
         left=votes.outcome[vote] == LEFT,
-        weight=(votes.weight * group_share(votes))[vote],
+        weight=(votes.weight * votes.group_share)[vote],
         fold=fold[vote],
         odds={name: np.concatenate([answer.odds[name] for answer in answers]) for name in names},
         order={name: np.concatenate([answer.order[name] for answer in answers]) for name in names},
@@ -222,7 +221,7 @@ class _Fitted:
     """(all responses,)"""
     scores: dict[RankerName, Float]
     """(R,) higher is better, of each method that states no chances."""
-    joint: JointFit | None
+    joint: HierarchicalFit | None
 
     def compares(self, votes: VoteArrays) -> Bool:
         """(V,) whether each of these votes is on two responses of one ranking."""
@@ -247,7 +246,7 @@ def _fit(votes: VoteArrays, config: DenoiseConfig, leave_out: Collection[RankerN
         if name in leave_out:
             continue
         ranker = build(name, config)
-        if not isinstance(ranker, Joint):
+        if not isinstance(ranker, Hierarchical):
             rankings[name] = ranker(used)
         elif joint or config.weights.get(name, 0) > 0:
             fit = ranker.fit(used)
@@ -286,7 +285,7 @@ def _answers(
     tuning = train[(part == 0) & np.isin(votes.outcome[train], [LEFT, RIGHT])]
     tuning = tuning[inner.compares(votes.of_votes(tuning))]
     shown = votes.of_votes(tuning).of_prompts(inner.used)
-    weight = (votes.weight * group_share(votes))[tuning]
+    weight = (votes.weight * votes.group_share)[tuning]
 
     gaps = {name: fitted.gap(name, asked) for name in fitted.scores}
     slopes = {name: fit_slope(inner.gap(name, shown), shown.outcome == LEFT, weight) for name in gaps}

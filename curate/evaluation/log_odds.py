@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit, logsumexp
 
-from curate.rankers.joint import JointFit
-from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE
-from curate.rankers.joint_votes import MODELS, TieModel, quadrature
+from curate.rankers.hierarchical import HierarchicalFit
+from curate.rankers.hierarchical.annotators import BIAS, DISCRIMINATION, TIE
+from curate.rankers.hierarchical.votes import MODELS, TieModel, quadrature
 from curate.votes.arrays import VoteArrays
 
 NODES = 5
@@ -42,7 +42,7 @@ def fit_slope(gap: Float, left: Bool, weight: Float) -> float:
     return float(brentq(uphill, 0.0, 1.0 + weight.sum())) / size
 
 
-def joint_odds(fit: JointFit, train: VoteArrays, held: VoteArrays, ties: TieModel) -> Float:
+def joint_odds(fit: HierarchicalFit, train: VoteArrays, held: VoteArrays, ties: TieModel) -> Float:
     """(V,) log odds of left, given a decision: chances averaged over the posterior of each gap.
 
     train: the votes of the fit. held: votes on the same responses. Averaged too is over discrimination and bias of the
@@ -72,7 +72,7 @@ def joint_odds(fit: JointFit, train: VoteArrays, held: VoteArrays, ties: TieMode
     return odds
 
 
-def _gap_variance(fit: JointFit, train: VoteArrays, held: VoteArrays) -> Float:
+def _gap_variance(fit: HierarchicalFit, train: VoteArrays, held: VoteArrays) -> Float:
     """(V,) posterior variance of strength left − strength right."""
     variance = np.zeros(len(held.left))
     place = np.arange(len(train.responses)) - train.offsets[train.response_prompt]  # (R,) within the prompt

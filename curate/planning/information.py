@@ -21,8 +21,8 @@ from scipy.ndimage import map_coordinates
 from scipy.special import ndtr, owens_t
 
 from curate.evaluation.agreement import best_of, top1
-from curate.rankers.joint_annotators import DISCRIMINATION, TIE, Annotators
-from curate.rankers.joint_votes import davidson
+from curate.rankers.hierarchical.annotators import DISCRIMINATION, TIE, Annotators
+from curate.rankers.hierarchical.votes import davidson
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ from curate.planning.information import (
     with_precision,
     with_vote,
 )
-from curate.rankers.joint import JointFit
+from curate.rankers.hierarchical import HierarchicalFit
 from curate.votes.arrays import VoteArrays
 from schemas.plan import Focus
 
@@ -31,7 +31,7 @@ DRAWS = 400
 """Draws of each prompt's strengths that say who may be its best."""
 
 
-def beliefs_of(votes: VoteArrays, fit: JointFit, *, most: int = 3, people: int = 0) -> tuple[Beliefs, ...]:
+def beliefs_of(votes: VoteArrays, fit: HierarchicalFit, *, most: int = 3, people: int = 0) -> tuple[Beliefs, ...]:
     """What the fit says, one for each batch of ``votes.graphs``.
 
     most: votes that may be asked on a pair. people: annotators there will be; nobody is asked twice about a pair

@@ -10,7 +10,7 @@ from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble, combine
 from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.pagerank import PageRank
 from curate.rankers.ranks import ranks
 from curate.rankers.rate_pagerank import RatePageRank
@@ -39,7 +39,7 @@ RANKERS: dict[RankerName, Callable[[DenoiseConfig], Ranker]] = {
     ),
     "win-rate": lambda _: WinRate(),
     "borda": lambda _: Borda(),
-    "joint": lambda config: Joint(ties=config.joint.ties),
+    "joint": lambda config: Hierarchical(ties=config.joint.ties),
 }
 
 
@@ -55,7 +55,7 @@ __all__ = [
     "CrowdBT",
     "Ensemble",
     "FeedbackArcSet",
-    "Joint",
+    "Hierarchical",
     "PageRank",
     "Ranker",
     "Ranking",

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from curate.rankers.base import Float
 from curate.rankers.bradley_terry import fit
-from curate.rankers.joint_columns import group_share
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 
 EM_STEPS = 100
@@ -33,7 +32,7 @@ def accuracies(votes: VoteArrays, ridge: float) -> Float:
     """
     decides = (votes.outcome == LEFT) | (votes.outcome == RIGHT)
     who = np.where(votes.annotator < 0, len(votes.annotators), votes.annotator)[decides]
-    likely, weight = chosen_is_better(votes, ridge)[decides], (votes.weight * group_share(votes))[decides]
+    likely, weight = chosen_is_better(votes, ridge)[decides], (votes.weight * votes.group_share)[decides]
     everyone = _coins(np.zeros_like(who), likely, weight, np.ones(1), np.ones(1))
     before = np.full(len(votes.annotators) + 1, PRIOR_VOTES)
     return _coins(who, likely, weight, before * everyone, before * (1 - everyone))

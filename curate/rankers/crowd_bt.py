@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
-from curate.rankers.joint_columns import group_share
 from curate.rankers.result import ranking_of
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.graphs import GraphBatch, build_graphs
@@ -69,7 +68,7 @@ class CrowdBT:
         from scipy.special import expit
 
         told = ((votes.outcome == LEFT) | (votes.outcome == RIGHT)) & (votes.annotator >= 0)
-        who, weight, people = votes.annotator[told], (votes.weight * group_share(votes))[told], len(votes.annotators)
+        who, weight, people = votes.annotator[told], (votes.weight * votes.group_share)[told], len(votes.annotators)
         side = np.where(votes.outcome[told] == LEFT, 1.0, -1.0)
         cast = np.bincount(who, weight, people) + FOLLOWED + AGAINST
         follows = np.full(people, FOLLOWED / (FOLLOWED + AGAINST))

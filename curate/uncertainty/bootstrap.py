@@ -23,7 +23,7 @@ import numpy.typing as npt
 from curate.rankers.base import Ranker
 from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble
-from curate.rankers.joint import Joint
+from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.ranks import ranks
 from curate.votes.arrays import VoteArrays
 
@@ -124,4 +124,4 @@ def _pools(ranker: Ranker) -> bool:
     """Whether what it learns of a prompt is about others."""
     if isinstance(ranker, Ensemble):
         return any(_pools(member) for _, member, _ in ranker.members)
-    return isinstance(ranker, Joint | CrowdBT)
+    return isinstance(ranker, Hierarchical | CrowdBT)

@@ -70,6 +70,23 @@ class VoteArrays:
             offsets=self.offsets,
         )
 
+    @cached_property
+    def group_share(self) -> Float:
+        """(V,) factor of each vote's weight: 1 for a single vote; the pairs of a K-wise ranking share K − 1.
+
+        A ranking of K responses is K − 1 successive choices (Plackett, 1975), although it decides K(K − 1)/2 pairs.
+        """
+        share = np.ones(len(self.left))
+        of_group = self.group >= 0
+        if not of_group.any():
+            return share
+        group = self.group[of_group].astype(np.int64)
+        pairs = np.bincount(group)
+        members = np.stack([np.tile(group, 2), np.r_[self.left[of_group], self.right[of_group]]])
+        ranked = np.bincount(np.unique(members, axis=1)[0], minlength=len(pairs))
+        share[of_group] = np.minimum(1.0, (ranked - 1) / np.maximum(pairs, 1))[group]
+        return share
+
     def of_votes(self, places: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> VoteArrays:
         """The votes at these places, in this order (or those of a (V,) mask), with all responses and annotators."""
         return replace(

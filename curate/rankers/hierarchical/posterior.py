@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.joint_annotators import Annotators
-from curate.rankers.joint_columns import Columns, Float
-from curate.rankers.joint_kernels import View, expected_log_likelihood, most_moved, strength_slopes
-from curate.rankers.joint_matrices import Shape, condition, log_prior, teach
-from curate.rankers.joint_prior import Moments, Prior
-from curate.rankers.joint_votes import TieModel
+from curate.rankers.hierarchical.annotators import Annotators
+from curate.rankers.hierarchical.columns import Columns, Float
+from curate.rankers.hierarchical.kernels import View, expected_log_likelihood, most_moved, strength_slopes
+from curate.rankers.hierarchical.matrices import Shape, condition, log_prior, teach
+from curate.rankers.hierarchical.prior import Moments, Prior
+from curate.rankers.hierarchical.votes import TieModel
 
 SAFE = 1.5
 """A Newton step that moves every vote's advantage by less, in logits, needs no line search."""

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from curate.rankers.joint_annotators import scored
-from curate.rankers.joint_columns import Columns, Float, sums
-from curate.rankers.joint_prior import Moments, Prior
+from curate.rankers.hierarchical.annotators import scored
+from curate.rankers.hierarchical.columns import Columns, Float, sums
+from curate.rankers.hierarchical.prior import Moments, Prior
 
 LIKELY_SCALE = 0.05
 """Variance of log scales that a lognormal hyperprior holds to be likely, once there is any, …"""

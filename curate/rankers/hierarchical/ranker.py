@@ -2,11 +2,11 @@
 
 A vote of annotator a on responses l (left) and r of a prompt sees the advantage d = discrimination[a] (θₗ − θᵣ) +
 bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (1967) say, with a tie parameter of the
-annotator and one of the prompt (joint_ties). θ has a normal prior, shared by prompts (curate.rankers.joint_prior);
-annotators have one of their own (joint_annotators). The fit alternates, as expectation and maximisation do, between a
-normal posterior of θ and one step each for annotators and priors, and extrapolates these rounds (joint_state);
+annotator and one of the prompt (ties). θ has a normal prior, shared by prompts (prior);
+annotators have one of their own (annotators). The fit alternates, as expectation and maximisation do, between a
+normal posterior of θ and one step each for annotators and priors, and extrapolates these rounds (state);
 strengths are measured so that the mean discrimination is 1. Where the votes then show that strengths fall into two
-heaps or have heavy tails, a mixture takes the place of θ's normal prior (joint_mixture, joint_propagation).
+heaps or have heavy tails, a mixture takes the place of θ's normal prior (mixture, propagation).
 
 What may be missing, and what is then assumed:
 * annotator ids: all anonymous votes are one annotator's; where there are no others, its discrimination is 1;
@@ -15,7 +15,7 @@ What may be missing, and what is then assumed:
   with a ridge that is fitted too;
 * ties: they then never happen, and a vote is Bradley and Terry's.
 both_bad is a tie here (``load_votes`` leaves such votes out where the config says that they say nothing of the order);
-abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes together (joint_columns.group_share).
+abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes together (VoteArrays.group_share).
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers import joint_annotators, joint_prior, joint_structure
 from curate.rankers.base import Float, Ranking
-from curate.rankers.joint_annotators import BIAS, DISCRIMINATION, TIE, Annotators
-from curate.rankers.joint_columns import Columns, columns_of
-from curate.rankers.joint_mixture import Mixture
-from curate.rankers.joint_posterior import Likelihood, Posterior, newton_step
-from curate.rankers.joint_prior import Prior
-from curate.rankers.joint_propagation import Belief, Found, Quadratic, look, quadratic, settle, with_shifts
-from curate.rankers.joint_state import Mixing, State, first_state
-from curate.rankers.joint_ties import improve_ties
-from curate.rankers.joint_votes import TieModel, tie_share
+from curate.rankers.hierarchical import annotators as annotator_model
+from curate.rankers.hierarchical import prior as prior_model
+from curate.rankers.hierarchical import structure
+from curate.rankers.hierarchical.annotators import BIAS, DISCRIMINATION, TIE, Annotators
+from curate.rankers.hierarchical.columns import Columns, columns_of
+from curate.rankers.hierarchical.mixture import Mixture
+from curate.rankers.hierarchical.posterior import Likelihood, Posterior, newton_step
+from curate.rankers.hierarchical.prior import Prior
+from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, look, quadratic, settle, with_shifts
+from curate.rankers.hierarchical.state import Mixing, State, first_state
+from curate.rankers.hierarchical.ties import improve_ties
+from curate.rankers.hierarchical.votes import TieModel, tie_share
 from curate.rankers.result import ranking_of
 from curate.votes.arrays import VoteArrays
 
@@ -51,7 +53,7 @@ EAGER = 30
 
 
 @dataclass(frozen=True)
-class JointFit:
+class HierarchicalFit:
     """The posterior of all that the votes depend on."""
 
     strength: Float
@@ -89,7 +91,7 @@ class JointFit:
 
 
 @dataclass(frozen=True)
-class Joint:
+class Hierarchical:
     """Ranks by posterior mean of strength in the joint model."""
 
     ties: TieModel = "davidson"
@@ -110,7 +112,7 @@ class Joint:
     def __call__(self, votes: VoteArrays, /) -> Ranking:
         return self.fit(votes).ranking(votes)
 
-    def fit(self, votes: VoteArrays, /) -> JointFit:
+    def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
         columns = columns_of(votes)
         state, spent, rested = self._rest(columns, self._start(votes, columns))
@@ -130,7 +132,7 @@ class Joint:
         return None if found is None else settle(found, columns, seen, self.max_iterations, EXACT)
 
     @staticmethod
-    def _with_mixture(columns: Columns, fit: JointFit, found: Found) -> JointFit:
+    def _with_mixture(columns: Columns, fit: HierarchicalFit, found: Found) -> HierarchicalFit:
         covariance = with_shifts(found, columns)
         moved = np.zeros(columns.prompts)
         np.maximum.at(moved, columns.prompt, found.moved)
@@ -172,7 +174,7 @@ class Joint:
             rested = new.change_from(state) <= self.tolerance
             if rested and plain:
                 plain, mixing = False, Mixing()
-                state = new._replace(prior=joint_structure.open_up(new.prior, columns, posterior.moments))
+                state = new._replace(prior=structure.open_up(new.prior, columns, posterior.moments))
                 if state.prior.shrinkage == 1 and state.prior.scale_variance == 0:
                     return state, spent, True
             elif rested:
@@ -189,12 +191,12 @@ class Joint:
         if pace < 1:
             covariance = old.covariance + pace * (covariance - old.covariance)
         view = self._votes(columns, old).view
-        people, of_prompt = joint_annotators.improve(old.annotators, columns, view, strength, covariance)
-        people = joint_annotators.improve_prior(people, pace)
+        people, of_prompt = annotator_model.improve(old.annotators, columns, view, strength, covariance)
+        people = annotator_model.improve_prior(people, pace)
         ties = improve_ties(old.ties, of_prompt[:, 0], of_prompt[:, 1], pace)
         moments = posterior.moments
-        prior = joint_prior.improve_variances(old.prior, columns, moments, means, posterior.means_covariance, pace)
-        prior = joint_structure.improve_structure(prior, old.prior, columns, moments, pace)
+        prior = prior_model.improve_variances(old.prior, columns, moments, means, posterior.means_covariance, pace)
+        prior = structure.improve_structure(prior, old.prior, columns, moments, pace)
         return State(strength, means, covariance, prior, people, ties), posterior
 
     def _votes(self, columns: Columns, state: State) -> Likelihood:
@@ -202,9 +204,9 @@ class Joint:
 
     def _fit(
         self, columns: Columns, state: State, posterior: Posterior, n_iter: int, converged: npt.NDArray[np.bool_]
-    ) -> JointFit:
+    ) -> HierarchicalFit:
         value = state.annotators.value[:-1]
-        return JointFit(
+        return HierarchicalFit(
             strength=posterior.strength,
             deviation=np.sqrt(columns.diagonal_of(posterior.covariance)),
             covariance=columns.by_batch(posterior.covariance),

@@ -3,7 +3,7 @@
 A vote's advantage is normal, with the mean and the deviation that the posterior gives to its gap; all sums average over
 it by the nodes of a quadrature. For all votes of a prompt the chances of left and of right at the nodes come first, in
 loops that compile to vector instructions; slopes follow from these. The tie parameter enters as ν = exp of it
-(Davidson's ν, Rao and Kupper's θ). joint_votes has the same models for arrays of any shape.
+(Davidson's ν, Rao and Kupper's θ). votes has the same models for arrays of any shape.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.compiled import compiled
-from curate.rankers.joint_columns import Ballots, Float, Places
+from curate.rankers.hierarchical.columns import Ballots, Float, Places
 
 WIDEST = 2.0
 """Where strengths are sought, deviations of an advantage beyond this many logits are taken for it: three nodes farther
@@ -82,7 +82,7 @@ def rao_kupper_chances(mean: Float, deviation: Float, nu: Float, point: float, l
 def slopes(
     left: float, right: float, nu: float, side: int, rao_kupper: bool
 ) -> tuple[float, float, float, float, float]:
-    """Slopes d, t, dd, dt, tt of a vote's log-chance (joint_votes.Slopes), from the chances of left and right."""
+    """Slopes d, t, dd, dt, tt of a vote's log-chance (votes.Slopes), from the chances of left and right."""
     if not rao_kupper:
         lean, tie = left - right, 1 - left - right
         tied = 1.0 if side == 0 else 0.0

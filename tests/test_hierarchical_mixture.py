@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from curate.rankers import Joint
-from curate.rankers.joint_columns import Columns, columns_of
-from curate.rankers.joint_mixture import Kind, Mixture
-from curate.rankers.joint_propagation import Belief, Found, Quadratic, _evidence, first_sites, one_pass
+from curate.rankers import Hierarchical
+from curate.rankers.hierarchical.columns import Columns, columns_of
+from curate.rankers.hierarchical.mixture import Kind, Mixture
+from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, _evidence, first_sites, one_pass
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.posterior import best_probability
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
@@ -148,14 +148,14 @@ def stated_and_true(strength: np.ndarray, covariance: np.ndarray, truth: np.ndar
 
 def test_right_and_wrong_answers_are_found_to_be_two_heaps_and_the_best_is_as_sure_as_it_should_be() -> None:
     truth = HEAPED.responses.strength
-    fit = Joint().fit(HEAPED.votes)
+    fit = Hierarchical().fit(HEAPED.votes)
     assert fit.mixture is not None
     assert fit.mixture.kind == "heaps"
     assert np.ptp(fit.mixture.center) == pytest.approx(2.8, abs=0.4)  # 3 logits of an annotator of discrimination 1
     assert fit.converged.all()
     stated, true = stated_and_true(fit.strength.reshape(truth.shape), fit.covariance[0], truth)
     assert abs(stated - true) < 0.04
-    normal = Joint(mixtures=False).fit(HEAPED.votes)
+    normal = Hierarchical(mixtures=False).fit(HEAPED.votes)
     stated, true = stated_and_true(normal.strength.reshape(truth.shape), normal.covariance[0], truth)
     assert stated - true > 0.05
 
@@ -166,7 +166,7 @@ def test_right_and_wrong_answers_are_found_to_be_two_heaps_and_the_best_is_as_su
     ids=["normal", "little of its own", "heavy"],
 )
 def test_a_mixture_is_taken_only_where_there_is_one(config: dict[str, object], kind: Kind | None) -> None:
-    mixture = Joint().fit(world(**config).votes).mixture
+    mixture = Hierarchical().fit(world(**config).votes).mixture
     assert (mixture.kind if mixture else None) == kind
 
 
@@ -174,7 +174,7 @@ def test_reversed_votes_reverse_the_strengths_in_heaps() -> None:
     votes = HEAPED.votes
     outcome = np.where(votes.outcome == LEFT, RIGHT, np.where(votes.outcome == RIGHT, LEFT, votes.outcome))
     unseen = replace(votes, sides_known=np.zeros(len(votes.left), np.bool_))
-    fit, turned = Joint().fit(unseen), Joint().fit(replace(unseen, outcome=outcome))
+    fit, turned = Hierarchical().fit(unseen), Hierarchical().fit(replace(unseen, outcome=outcome))
     assert fit.mixture is not None
     assert turned.mixture is not None
     np.testing.assert_allclose(turned.mixture.center[::-1], -fit.mixture.center, atol=1e-3)

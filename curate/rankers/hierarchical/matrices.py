@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.compiled import compiled
-from curate.rankers.joint_columns import Float, Index, Places
+from curate.rankers.hierarchical.columns import Float, Index, Places
 
 SMALL = 64
 """Matrices up to this size are inverted here, larger ones by LAPACK."""
 
 
 class Shape(NamedTuple):
-    """The prior of strengths around their models' means, in numbers that kernels read (joint_prior.Prior)."""
+    """The prior of strengths around their models' means, in numbers that kernels read (prior.Prior)."""
 
     covariance: Float
     """(M, M) between models, at scale 1."""
@@ -146,7 +146,7 @@ def condition(
 def teach(
     places: Places, shape: Shape, own: Float, means: Float, means_covariance: Float, matrices: Float
 ) -> tuple[Float, Float, Float, Float, Float, Float]:
-    """Each prompt's strengths with the means, and the moments that the prior learns from (joint_prior.Moments).
+    """Each prompt's strengths with the means, and the moments that the prior learns from (prior.Moments).
 
     own: (R,) and matrices: flat, both of ``condition``; matrices is OVERWRITTEN by the covariance of the strengths,
     the uncertainty of the means included. means: (M + 1,), the last 0. means_covariance: (M + 1, M + 1), likewise.

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers import joint_annotators, joint_prior
-from curate.rankers.joint_annotators import DISCRIMINATION, TIE, Annotators
-from curate.rankers.joint_columns import Columns, Float
-from curate.rankers.joint_prior import Prior
-from curate.rankers.joint_structure import function
-from curate.rankers.joint_ties import PromptTies, first_ties
-from curate.rankers.joint_votes import LEAST_TIE, TieModel
+from curate.rankers.hierarchical import annotators as annotator_model
+from curate.rankers.hierarchical import prior as prior_model
+from curate.rankers.hierarchical.annotators import DISCRIMINATION, TIE, Annotators
+from curate.rankers.hierarchical.columns import Columns, Float
+from curate.rankers.hierarchical.prior import Prior
+from curate.rankers.hierarchical.structure import function
+from curate.rankers.hierarchical.ties import PromptTies, first_ties
+from curate.rankers.hierarchical.votes import LEAST_TIE, TieModel
 
 MEMORY = 4
 """Rounds that an extrapolation rests on."""
@@ -86,7 +87,7 @@ class State(NamedTuple):
         )
         variance, mean_variance, scale_variance, tie_variance = np.exp(variances).tolist()
         value = value.reshape(people.value.shape)
-        value[:, DISCRIMINATION] = joint_annotators.of_mean_1(value[:, DISCRIMINATION], people.votes > 0)
+        value[:, DISCRIMINATION] = annotator_model.of_mean_1(value[:, DISCRIMINATION], people.votes > 0)
         value[:, TIE] = np.maximum(value[:, TIE], LEAST_TIE[ties])
         if prior.shrinkage == 1:
             covariance = variance * np.eye(models)
@@ -111,9 +112,9 @@ def first_state(columns: Columns, ties: TieModel) -> State:
     return State(
         strength=np.zeros(columns.responses),
         means=np.zeros(columns.models),
-        covariance=joint_prior.LIKELY_VARIANCE * columns.diagonal(),
-        prior=joint_prior.first_prior(columns),
-        annotators=joint_annotators.first_guess(columns, ties),
+        covariance=prior_model.LIKELY_VARIANCE * columns.diagonal(),
+        prior=prior_model.first_prior(columns),
+        annotators=annotator_model.first_guess(columns, ties),
         ties=first_ties(columns, ties),
     )
 

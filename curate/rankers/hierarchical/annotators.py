@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.joint_columns import Columns, Float, sums
-from curate.rankers.joint_kernels import View, annotator_slopes
-from curate.rankers.joint_votes import LEAST_TIE, TieModel, quadrature, tie_parameter
+from curate.rankers.hierarchical.columns import Columns, Float, sums
+from curate.rankers.hierarchical.kernels import View, annotator_slopes
+from curate.rankers.hierarchical.votes import LEAST_TIE, TieModel, quadrature, tie_parameter
 
 Bool = npt.NDArray[np.bool_]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.joint_annotators import scored
-from curate.rankers.joint_columns import Columns, Float
-from curate.rankers.joint_votes import TieModel
+from curate.rankers.hierarchical.annotators import scored
+from curate.rankers.hierarchical.columns import Columns, Float
+from curate.rankers.hierarchical.votes import TieModel
 
 LIKELY = 0.05
 """The variance that a lognormal hyperprior holds to be likely, …"""

@@ -1,4 +1,4 @@
-"""The posterior where the prior is a mixture (joint_mixture), and whether the votes speak for one.
+"""The posterior where the prior is a mixture (mixture), and whether the votes speak for one.
 
 Expectation propagation (Minka, "Expectation propagation for approximate Bayesian inference", 2001): each response's
 prior is stood in for by a normal site, such that the response's posterior has the true one's mean and variance. The
@@ -15,11 +15,11 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from curate.compiled import compiled
-from curate.rankers.joint_columns import Columns, Float, Places
-from curate.rankers.joint_matrices import Shape, add_shared, inverse, prior_precision
-from curate.rankers.joint_mixture import Kind, Mixture, Tilted, first_mixture, improve
-from curate.rankers.joint_posterior import SAFE, Likelihood
-from curate.rankers.joint_prior import Prior
+from curate.rankers.hierarchical.columns import Columns, Float, Places
+from curate.rankers.hierarchical.matrices import Shape, add_shared, inverse, prior_precision
+from curate.rankers.hierarchical.mixture import Kind, Mixture, Tilted, first_mixture, improve
+from curate.rankers.hierarchical.posterior import SAFE, Likelihood
+from curate.rankers.hierarchical.prior import Prior
 
 DAMPING = 0.7
 """Part of the way that a site takes to its new value in a pass."""

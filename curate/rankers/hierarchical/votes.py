@@ -2,7 +2,7 @@
 
 A vote sees d = the advantage of left in logits (after the annotator's discrimination and bias), and t = the annotator's
 tie parameter. Both models are log-concave in (d, t) together, so that Newton's steps have one answer to go to; the
-slopes are in joint_kernels.
+slopes are in kernels.
 """
 
 from __future__ import annotations

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from curate.evaluation.agreement import kendall_tau
-from curate.rankers import BradleyTerry, joint
-from curate.rankers.joint import Joint
-from curate.rankers.joint_annotators import BIAS, TIE, Annotators, _sums, first_guess, scored
-from curate.rankers.joint_columns import columns_of, group_share, sorted_by
-from curate.rankers.joint_kernels import WIDEST, davidson_chances, fast_exp, rao_kupper_chances, slopes
-from curate.rankers.joint_matrices import SMALL as SMALL_MATRIX
-from curate.rankers.joint_matrices import inverse
-from curate.rankers.joint_posterior import Likelihood, newton_step
-from curate.rankers.joint_prior import Prior
-from curate.rankers.joint_state import Mixing, first_state
-from curate.rankers.joint_votes import MODELS, TieModel, quadrature, tie_parameter, tie_share
+from curate.rankers import BradleyTerry
+from curate.rankers.hierarchical import Hierarchical
+from curate.rankers.hierarchical import ranker as hierarchical_ranker
+from curate.rankers.hierarchical.annotators import BIAS, TIE, Annotators, _sums, first_guess, scored
+from curate.rankers.hierarchical.columns import columns_of, sorted_by
+from curate.rankers.hierarchical.kernels import WIDEST, davidson_chances, fast_exp, rao_kupper_chances, slopes
+from curate.rankers.hierarchical.matrices import SMALL as SMALL_MATRIX
+from curate.rankers.hierarchical.matrices import inverse
+from curate.rankers.hierarchical.posterior import Likelihood, newton_step
+from curate.rankers.hierarchical.prior import Prior
+from curate.rankers.hierarchical.state import Mixing, first_state
+from curate.rankers.hierarchical.votes import MODELS, TieModel, quadrature, tie_parameter, tie_share
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -359,16 +360,16 @@ def test_one_prompt_without_annotators_and_ties_is_ridge_bradley_terry(models: t
         models=models,
         sides_known=np.zeros(len(keep), dtype=np.bool_),
     )
-    fit = Joint(nodes=1).fit(votes)
+    fit = Hierarchical(nodes=1).fit(votes)
     assert fit.converged.all()
     ridge = 1 / (fit.prior.variance + fit.prior.mean_variance)
     np.testing.assert_allclose(fit.strength, BradleyTerry(ridge)(votes).scores, atol=1e-4)
-    assert kendall_tau(Joint().fit(votes).strength, fit.strength, votes.offsets)[0] > 0.9
+    assert kendall_tau(Hierarchical().fit(votes).strength, fit.strength, votes.offsets)[0] > 0.9
 
 
 def test_anonymous_votes_have_one_annotator_of_discrimination_1() -> None:
     votes = replace(world().votes, annotator=np.full_like(world().votes.annotator, -1), annotators=())
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     assert fit.annotators.value[-1, 0] == pytest.approx(1)
     assert len(fit.discrimination) == 0
     assert fit.converged.all()
@@ -377,7 +378,7 @@ def test_anonymous_votes_have_one_annotator_of_discrimination_1() -> None:
 
 def test_responses_of_no_model_share_one_variance() -> None:
     votes = replace(world().votes, response_model=np.full_like(world().votes.response_model, -1), models=())
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     assert fit.prior.mean_variance == 0
     assert len(fit.model_mean) == 0
     assert fit.converged.all()
@@ -385,7 +386,7 @@ def test_responses_of_no_model_share_one_variance() -> None:
 
 
 def test_without_ties_nobody_ties() -> None:
-    fit = Joint().fit(world(ties=0.0).votes)
+    fit = Hierarchical().fit(world(ties=0.0).votes)
     assert fit.tie_share.max() < 1e-12
 
 
@@ -398,46 +399,46 @@ def test_unknown_sides_have_no_bias_and_no_meaning() -> None:
         right=np.where(swap, votes.left, votes.right),
         outcome=np.where(swap, np.array([1, 0, 2, 3], dtype=np.int8)[votes.outcome], votes.outcome),
     )
-    fit = Joint().fit(votes)
-    np.testing.assert_allclose(Joint().fit(swapped).strength, fit.strength, atol=1e-8)
+    fit = Hierarchical().fit(votes)
+    np.testing.assert_allclose(Hierarchical().fit(swapped).strength, fit.strength, atol=1e-8)
     assert np.abs(fit.left_bias).max() < 1e-12
 
 
 def test_both_bad_is_a_tie() -> None:
     votes = world().votes
     same = replace(votes, outcome=np.where(votes.outcome == 2, 3, votes.outcome).astype(np.int8))
-    assert np.array_equal(Joint().fit(same).strength, Joint().fit(votes).strength)
+    assert np.array_equal(Hierarchical().fit(same).strength, Hierarchical().fit(votes).strength)
 
 
 def test_a_ranking_of_k_counts_as_k_less_1_votes() -> None:
     rows = [("p", "a", "b", "left"), ("p", "a", "c", "left"), ("p", "b", "c", "left"), ("p", "a", "b", "right")]
     votes = replace(votes_from(rows), group=np.array([5, 5, 5, -1], dtype=np.int32))
-    assert group_share(votes).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 1])
+    assert votes.group_share.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 1])
     pair = replace(votes, group=np.array([0, 1, 2, 2], dtype=np.int32))
-    assert group_share(pair).tolist() == [1, 1, 1, 1]
+    assert pair.group_share.tolist() == [1, 1, 1, 1]
 
 
 @settings(max_examples=15, deadline=None)
 @given(votes=prompt_sets())
 def test_scores_are_finite_whatever_the_graph(votes: VoteArrays) -> None:
-    ranking = Joint()(votes)
+    ranking = Hierarchical()(votes)
     assert np.isfinite(ranking.scores).all()
     assert ranking.converged.all()
 
 
 @pytest.mark.parametrize("ties", TIES)
 def test_voteless_prompts_and_no_prompts_are_answered(ties: TieModel) -> None:
-    silent = Joint(ties)(votes_from([], silent=[("p", "a"), ("p", "b"), ("q", "c")]))
+    silent = Hierarchical(ties)(votes_from([], silent=[("p", "a"), ("p", "b"), ("q", "c")]))
     assert silent.scores.tolist() == [0, 0, 0]
     assert silent.converged.all()
-    assert len(Joint(ties)(votes_from([])).scores) == 0
+    assert len(Hierarchical(ties)(votes_from([])).scores) == 0
 
 
 # Symmetries.
 
 
 def test_the_same_votes_give_the_same_bytes() -> None:
-    assert Joint().fit(world().votes).strength.tobytes() == Joint().fit(world().votes).strength.tobytes()
+    assert Hierarchical().fit(world().votes).strength.tobytes() == Hierarchical().fit(world().votes).strength.tobytes()
 
 
 def test_renumbering_responses_renumbers_the_ranking() -> None:
@@ -445,14 +446,14 @@ def test_renumbering_responses_renumbers_the_ranking() -> None:
     renumbered, new = relabelled(votes, seed=1)
     model = np.empty_like(votes.response_model)
     model[new] = votes.response_model
-    fit = Joint().fit(replace(renumbered, response_model=model))
-    np.testing.assert_allclose(fit.strength[new], Joint().fit(votes).strength, atol=1e-8)
+    fit = Hierarchical().fit(replace(renumbered, response_model=model))
+    np.testing.assert_allclose(fit.strength[new], Hierarchical().fit(votes).strength, atol=1e-8)
 
 
 def test_exchanging_the_sides_turns_the_biases_and_nothing_else() -> None:
     votes = world().votes
     mirrored = replace(reversed_votes(votes), left=votes.right, right=votes.left)
-    fit, other = Joint().fit(votes), Joint().fit(mirrored)
+    fit, other = Hierarchical().fit(votes), Hierarchical().fit(mirrored)
     np.testing.assert_allclose(other.strength, fit.strength, atol=1e-8)
     np.testing.assert_allclose(other.left_bias, -fit.left_bias, atol=1e-8)
     np.testing.assert_allclose(other.discrimination, fit.discrimination, atol=1e-8)
@@ -463,8 +464,8 @@ def test_a_vote_of_weight_2_is_two_votes() -> None:
     twice = np.repeat(np.arange(len(votes.left)), 2)
     columns = ("left", "right", "outcome", "weight", "sides_known", "annotator", "group")
     repeated = replace(votes, **{name: getattr(votes, name)[twice] for name in columns})
-    heavy = Joint().fit(replace(votes, weight=votes.weight * 2))
-    np.testing.assert_allclose(Joint().fit(repeated).strength, heavy.strength, atol=1e-8)
+    heavy = Hierarchical().fit(replace(votes, weight=votes.weight * 2))
+    np.testing.assert_allclose(Hierarchical().fit(repeated).strength, heavy.strength, atol=1e-8)
 
 
 # What it finds and gains.
@@ -472,14 +473,14 @@ def test_a_vote_of_weight_2_is_two_votes() -> None:
 
 @pytest.mark.parametrize("ties", TIES)
 def test_it_comes_closer_to_the_truth_than_bradley_terry(ties: TieModel) -> None:
-    ranking = Joint(ties)(world().votes)
+    ranking = Hierarchical(ties)(world().votes)
     assert ranking.converged.all()
     assert tau(ranking.scores, world()) > tau(BradleyTerry()(world().votes).scores, world()) + 0.03
 
 
 def test_spammers_have_discrimination_near_0() -> None:
     made = world(votes_per_pair=4.0)
-    fit, spammer = Joint().fit(made.votes), made.annotators.spammer
+    fit, spammer = Hierarchical().fit(made.votes), made.annotators.spammer
     busy = np.bincount(made.annotator, minlength=25) > 100
     assert fit.discrimination[spammer & busy].max() < 0.2
     assert np.median(fit.discrimination[~spammer & busy]) > 0.9
@@ -488,7 +489,7 @@ def test_spammers_have_discrimination_near_0() -> None:
 
 def test_biases_ties_and_variances_are_found() -> None:
     made = world(votes_per_pair=6.0, prompts=60, left_bias=0.6, spammers=0.0, seed=1)
-    fit = Joint().fit(made.votes)
+    fit = Hierarchical().fit(made.votes)
     assert fit.annotators.mean[BIAS] == pytest.approx(0.6, abs=0.15)
     assert fit.annotators.mean[TIE] == pytest.approx(np.log(2 * 0.15 / 0.85 * np.cosh(0.3)), abs=0.15)
     unit = made.annotators.discrimination.mean()  # strengths are told for a mean discrimination of 1
@@ -499,7 +500,7 @@ def test_biases_ties_and_variances_are_found() -> None:
 
 def test_deviations_tell_how_far_the_truth_is() -> None:
     made = world(votes_per_pair=3.0)
-    fit = Joint().fit(made.votes)
+    fit = Hierarchical().fit(made.votes)
     truth = made.responses.strength * made.annotators.discrimination.mean()
     centred = truth - truth.mean(axis=1, keepdims=True)
     found = fit.strength.reshape(truth.shape)
@@ -518,14 +519,14 @@ def moving_together() -> tuple[VoteArrays, np.ndarray]:
 
 def test_models_that_move_together_are_found_and_used() -> None:
     votes, truth = moving_together()
-    fit = Joint().fit(votes)
+    fit = Hierarchical().fit(votes)
     assert fit.converged.all()
     assert fit.prior.shrinkage < 0.5
     assert (fit.prior.covariance[:5, :5] > 0).all()
     assert (fit.prior.covariance[:5, 5:] < 0).all()
     alone = replace(votes, response_model=np.full_like(votes.response_model, -1), models=())
     gain = kendall_tau(fit.strength, truth, votes.offsets) - kendall_tau(
-        Joint().fit(alone).strength, truth, votes.offsets
+        Hierarchical().fit(alone).strength, truth, votes.offsets
     )
     assert np.nanmean(gain) > 0.02
 
@@ -536,7 +537,7 @@ def test_a_prompt_on_which_people_often_tie_is_told_from_one_of_close_responses(
     prompt = made.votes.response_prompt[made.left]
     tied = (prompt < 20) & (np.random.default_rng(2).random(len(prompt)) < 0.33)
     votes = replace(made.votes, outcome=np.where(tied, 2, made.outcome).astype(np.int8))
-    fit, before = Joint().fit(votes), Joint().fit(made.votes)
+    fit, before = Hierarchical().fit(votes), Hierarchical().fit(made.votes)
     assert fit.converged.all()
     assert fit.prompt_tie[:20].min() > fit.prompt_tie[20:].max()
     scale = fit.prior.log_scale
@@ -546,14 +547,14 @@ def test_a_prompt_on_which_people_often_tie_is_told_from_one_of_close_responses(
 
 
 def test_models_that_do_not_move_together_are_left_alone() -> None:
-    fit = Joint().fit(world().votes)
+    fit = Hierarchical().fit(world().votes)
     assert fit.prior.shrinkage == 1
     assert np.array_equal(fit.prior.covariance, fit.prior.variance * np.eye(10))
 
 
 def test_few_prompts_shrink_correlations_hard() -> None:
     votes, _ = moving_together()
-    assert Joint().fit(votes.of_prompts(np.arange(40) < 3)).prior.shrinkage > 0.75
+    assert Hierarchical().fit(votes.of_prompts(np.arange(40) < 3)).prior.shrinkage > 0.75
 
 
 # How it ends.
@@ -580,33 +581,33 @@ def test_a_state_is_its_vector() -> None:
 
 
 def test_many_prompts_start_from_a_part_and_rest_where_all_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = Joint().fit(world().votes)
-    monkeypatch.setattr(joint, "SAMPLE", 10)
-    again = Joint().fit(world().votes)
+    fit = Hierarchical().fit(world().votes)
+    monkeypatch.setattr(hierarchical_ranker, "SAMPLE", 10)
+    again = Hierarchical().fit(world().votes)
     assert again.converged.all()
     assert not np.array_equal(again.strength, fit.strength)
     np.testing.assert_allclose(again.strength, fit.strength, atol=0.02)
 
 
 def test_rest_does_not_depend_on_how_it_was_reached() -> None:
-    close = Joint(tolerance=1e-6).fit(world().votes)
+    close = Hierarchical(tolerance=1e-6).fit(world().votes)
     assert close.converged.all()
-    np.testing.assert_allclose(Joint().fit(world().votes).strength, close.strength, atol=0.02)
+    np.testing.assert_allclose(Hierarchical().fit(world().votes).strength, close.strength, atol=0.02)
 
 
 def test_a_fit_cut_short_says_so() -> None:
-    fit = Joint(max_iterations=2).fit(world().votes)
+    fit = Hierarchical(max_iterations=2).fit(world().votes)
     assert not fit.converged.any()
 
 
 def test_hyperparameters_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="davidson or rao-kupper"):
-        Joint("coin")  # type: ignore[arg-type]
+        Hierarchical("coin")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tolerance above 0"):
-        Joint(tolerance=0.0)
+        Hierarchical(tolerance=0.0)
 
 
 def test_annotators_without_votes_stay_at_the_prior() -> None:
     votes = replace(world().votes, annotators=(*world().votes.annotators, "newcomer"))
-    people: Annotators = Joint().fit(votes).annotators
+    people: Annotators = Hierarchical().fit(votes).annotators
     np.testing.assert_allclose(people.value[-2, 1:], people.mean[1:], atol=1e-3)

@@ -3,7 +3,7 @@
 θ[prompt, i] = μ[model of i] + δ[prompt, i], μ ~ N(0, mean_variance), δ of a prompt ~ N(0, scale² C[its models]). A
 response of no known model is as one of a model of its own: variance mean_variance + scale² · variance, no correlation.
 The variances are fitted by scoring on the marginal likelihood, from the posterior's second moments E[δδᵀ]; what else
-the prior may hold is joint_structure's.
+the prior may hold is structure's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.joint_annotators import scored
-from curate.rankers.joint_columns import Columns, Float
-from curate.rankers.joint_matrices import Shape
+from curate.rankers.hierarchical.annotators import scored
+from curate.rankers.hierarchical.columns import Columns, Float
+from curate.rankers.hierarchical.matrices import Shape
 
 LIKELY_VARIANCE = 1.0
 """Variances of strength, logits², that the lognormal hyperpriors hold to be likely, …"""
@@ -34,7 +34,7 @@ class Prior:
     covariance: Float
     """(M, M) C, between the models' strengths on a prompt around their means, at scale 1."""
     shrinkage: float
-    """How hard C is drawn to one variance and no correlation; 1 = models do not move together (joint_structure)."""
+    """How hard C is drawn to one variance and no correlation; 1 = models do not move together (structure)."""
     log_scale: Float
     """(P,) log scale of each prompt; 0 = as the others."""
     scale_variance: float

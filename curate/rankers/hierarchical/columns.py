@@ -131,7 +131,7 @@ def columns_of(votes: VoteArrays) -> Columns:
         right=votes.right[order],
         side=side[votes.outcome[order]],
         seen=votes.sides_known[order],
-        weight=(votes.weight * group_share(votes))[order],
+        weight=(votes.weight * votes.group_share)[order],
         annotator=np.where(votes.annotator < 0, annotators, votes.annotator).astype(np.int32)[order],
     )
     model = np.where(votes.response_model < 0, models, votes.response_model).astype(np.int64)
@@ -159,20 +159,3 @@ def sorted_by(key: Int, first: Index) -> Int:
         order[to[key[v]]] = v
         to[key[v]] += 1
     return order
-
-
-def group_share(votes: VoteArrays) -> Float:
-    """(V,) what a vote counts: 1 alone; a ranking of K responses counts as K − 1 votes, shared among its pairs.
-
-    A ranking of K is K − 1 choices, one after another (Plackett, 1975), though it decides K(K − 1)/2 pairs.
-    """
-    share = np.ones(len(votes.left))
-    of_group = votes.group >= 0
-    if not of_group.any():
-        return share
-    group = votes.group[of_group].astype(np.int64)
-    pairs = np.bincount(group)
-    named = np.unique(np.stack([np.tile(group, 2), np.r_[votes.left[of_group], votes.right[of_group]]]), axis=1)
-    ranked = np.bincount(named[0], minlength=len(pairs))
-    share[of_group] = np.minimum(1.0, (ranked - 1) / np.maximum(pairs, 1))[group]
-    return share

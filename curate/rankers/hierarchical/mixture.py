@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.joint_annotators import scored
-from curate.rankers.joint_columns import Columns, Float, sums
-from curate.rankers.joint_prior import LIKELY_VARIANCE, WEIGHT_OF_LIKELY, Prior
+from curate.rankers.hierarchical.annotators import scored
+from curate.rankers.hierarchical.columns import Columns, Float, sums
+from curate.rankers.hierarchical.prior import LIKELY_VARIANCE, WEIGHT_OF_LIKELY, Prior
 
 Kind = Literal["heaps", "tails"]
 
