@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
+WORKERS ?= 2
 
-.PHONY: demo demo-reward test lint bench docs clean
+.PHONY: demo demo-reward test test-quick lint format bench docs clean
 
 demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
@@ -19,14 +20,23 @@ demo-reward: $(VENV)/installed-train
 	@echo
 	@echo "Look around:  demo-reward/model/README.md, curves.png;  $(BIN)/curate score demo-reward/model demo-reward/benchmark --media demo-reward/world"
 
+# Everything, in WORKERS processes. Compiled kernels are cached beside the sources, shared by all of them.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+# The inner loop: without browsers, training, crashes and whole jobs.
+test-quick: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
 bench: $(VENV)/installed-bench
