@@ -1,21 +1,57 @@
-"""curate: crowdsourced pairwise votes to rankings one can trust. ``curate.open(path)`` is the store."""
+"""curate: crowdsourced pairwise votes to rankings that one can trust.
+
+`rank` turns a DataFrame of votes into rankings; `open` opens a store that the command line or the jobs in ``pipelines``
+filled.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.api import RankResult, rank
     from curate.store import Store
 
-__all__ = ["open"]
+__all__ = ["RankResult", "Store", "__version__", "open", "rank"]
+
+_LAZY = {"RankResult": "curate.api", "rank": "curate.api", "Store": "curate.store"}
+"""Public name -> the module that defines it, imported at first use."""
 
 
 def open(path: str | Path = "curate.duckdb", *, read_only: bool = True) -> Store:  # noqa: A001
-    """The store at ``path``, for reading unless told otherwise: ``curate.open("curate.duckdb").rankings()``.
+    """Open the store at ``path``.
 
-    Raises CurateError when it is missing, is not a store, or another process is writing to it.
+    Parameters
+    ----------
+    path
+        The DuckDB file.
+    read_only
+        Whether the store is opened for reading only, so that several processes can.
+
+    Raises
+    ------
+    CurateError
+        Where the file is missing or is not a store, or another process is writing to it.
+
+    Examples
+    --------
+    >>> import curate
+    >>> with curate.open("curate.duckdb") as store:  # doctest: +SKIP
+    ...     store.rankings()
     """
     from curate.store import Store
 
     return Store.open(path, read_only=read_only)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mr2-curate")
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'curate' has no attribute {name!r}")

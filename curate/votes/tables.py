@@ -1,0 +1,236 @@
+"""Votes from a DataFrame: columns found by name, outcomes checked, ids numbered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate.votes.arrays import VoteArrays
+from schemas.errors import CurateError
+from schemas.votes import BOTH_BAD_WORDS, LETTER_WORDS, OUTCOMES, TIE_WORDS, VOTE_FIELDS
+
+ALIASES = {field.name: field.aliases for field in VOTE_FIELDS}
+PAIRS = (("left", "right"), ("response_a", "response_b"), ("model_a", "model_b"))
+"""Fields that can hold the two responses; the first pair that the table has is used."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column holds what; None where the table has none."""
+
+    prompt: str | None
+    left: str
+    right: str
+    winner: str
+    annotator: str | None
+    weight: str | None
+    sides_known: bool
+    """Whether left and right are the sides on the screen."""
+
+
+def as_frame(votes: Any) -> pl.DataFrame:
+    """The votes as a polars DataFrame.
+
+    Parameters
+    ----------
+    votes
+        A polars DataFrame or LazyFrame, a pandas DataFrame, a pyarrow Table, any object with the Arrow C stream
+        interface, or a dict of columns.
+
+    Raises
+    ------
+    CurateError
+        Where it is none of these.
+    """
+    if isinstance(votes, pl.LazyFrame):
+        return votes.collect()
+    if isinstance(votes, pl.DataFrame):
+        return votes
+    if isinstance(votes, dict) or hasattr(votes, "__arrow_c_stream__"):
+        return pl.DataFrame(votes)
+    raise CurateError(
+        f"votes is a {type(votes).__name__}, not a table",
+        hint="give a polars or pandas DataFrame, a pyarrow Table, or a dict of columns",
+    )
+
+
+def find_columns(
+    frame: pl.DataFrame,
+    *,
+    prompt: str | None = None,
+    left: str | None = None,
+    right: str | None = None,
+    winner: str | None = None,
+    annotator: str | None = None,
+    weight: str | None = None,
+) -> Columns:
+    """Return the columns of a table of votes: those named, else those with a well-known name (docs/data.md).
+
+    Raises
+    ------
+    CurateError
+        Where a named column is missing, or no column holds the responses or the outcome, or several could.
+    """
+    for name in (prompt, left, right, winner, annotator, weight):
+        if name is not None and name not in frame.columns:
+            raise CurateError(f"no column {name!r}", hint=f"the table has {', '.join(frame.columns)}")
+    if (left is None) != (right is None):
+        raise CurateError("left and right must be given together", hint='for example left="model_a", right="model_b"')
+    if left is None or right is None:
+        left, right = _find_pair(frame)
+    taken = {left, right, *filter(None, (prompt, winner, annotator, weight))}
+    winner = winner or _find(frame, "outcome", taken)
+    if winner is None:
+        raise CurateError("no column holds the outcome", hint=f"give winner=; the table has {', '.join(frame.columns)}")
+    taken.add(winner)
+    return Columns(
+        prompt=prompt or _find(frame, "prompt_id", taken) or _find(frame, "question", taken),
+        left=left,
+        right=right,
+        winner=winner,
+        annotator=annotator or _find(frame, "annotator_id", taken),
+        weight=weight or _find(frame, "weight", taken),
+        sides_known=left.lower() in ALIASES["left"] and right.lower() in ALIASES["right"],
+    )
+
+
+def _find(frame: pl.DataFrame, field: str, taken: set[str]) -> str | None:
+    """The column with a well-known name of the field; None where there is none. Raises CurateError for several."""
+    found = [name for name in frame.columns if name.lower() in ALIASES[field] and name not in taken]
+    if len(found) > 1:
+        argument = {"prompt_id": "prompt", "annotator_id": "annotator", "outcome": "winner", "question": "prompt"}
+        raise CurateError(
+            f"several columns could be the {field}: {', '.join(found)}",
+            hint=f'name one: {argument.get(field, field)}="{found[0]}"',
+        )
+    return found[0] if found else None
+
+
+def _find_pair(frame: pl.DataFrame) -> tuple[str, str]:
+    for first, second in PAIRS:
+        one, other = _find(frame, first, set()), _find(frame, second, set())
+        if one and other:
+            return one, other
+    raise CurateError(
+        "no columns hold the two responses", hint=f"give left= and right=; the table has {', '.join(frame.columns)}"
+    )
+
+
+def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
+    """Return the votes of a table as arrays, in the order of its rows.
+
+    Prompts are ordered by id, responses by prompt and id. A response id that answers several prompts is the name of a
+    model; where no id does, models are unknown.
+
+    Raises
+    ------
+    CurateError
+        Names the first row that is no vote: an empty id, a response compared with itself, an unknown outcome, or a
+        weight that is not positive.
+    """
+    if frame.is_empty():
+        raise CurateError("the table has no votes", hint="give at least one row")
+    text = frame.select(
+        (pl.col(columns.prompt) if columns.prompt else pl.lit("all")).cast(pl.String).alias("prompt"),
+        pl.col(columns.left).cast(pl.String).alias("left"),
+        pl.col(columns.right).cast(pl.String).alias("right"),
+        pl.col(columns.winner).cast(pl.String).str.strip_chars().alias("winner"),
+        (pl.col(columns.annotator) if columns.annotator else pl.lit(None)).cast(pl.String).alias("annotator"),
+        (pl.col(columns.weight) if columns.weight else pl.lit(1.0)).cast(pl.Float64, strict=False).alias("weight"),
+    ).with_columns(_outcome(columns).alias("outcome"))
+    _check(frame, text, columns)
+    responses = (
+        pl.concat([text.select("prompt", response=side) for side in ("left", "right")])
+        .unique()
+        .sort("prompt", "response")
+        .with_row_index("number")
+        .with_columns(model=pl.when(pl.len().over("response") > 1).then("response"))
+    )
+    prompts = responses["prompt"].unique(maintain_order=True)
+    models = responses["model"].drop_nulls().unique().sort()
+    annotators = text["annotator"].drop_nulls().unique().sort()
+    for side in ("left", "right"):
+        own = responses.select("prompt", pl.col("response").alias(side), pl.col("number").alias(f"{side}_number"))
+        text = text.join(own, on=["prompt", side], how="left", maintain_order="left")
+    return VoteArrays(
+        left=text["left_number"].to_numpy().astype(np.int32),
+        right=text["right_number"].to_numpy().astype(np.int32),
+        outcome=text["outcome"].to_numpy().astype(np.int8),
+        weight=text["weight"].to_numpy().astype(np.float64),
+        sides_known=np.full(len(text), columns.sides_known),
+        annotator=_number(text["annotator"], annotators),
+        group=np.full(len(text), -1, dtype=np.int32),
+        response_prompt=_number(responses["prompt"], prompts),
+        response_model=_number(responses["model"], models),
+        prompts=tuple(prompts),
+        responses=tuple(responses["response"]),
+        models=tuple(models),
+        annotators=tuple(annotators),
+    )
+
+
+def _number(values: pl.Series, names: pl.Series) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The place of each value among the names; −1 for null."""
+    places = pl.DataFrame({"name": names, "place": np.arange(len(names), dtype=np.int32)})
+    found = pl.DataFrame({"name": values}).join(places, on="name", how="left", maintain_order="left")["place"]
+    return found.fill_null(-1).to_numpy().astype(np.int32)
+
+
+def _outcome(columns: Columns) -> pl.Expr:
+    """The code of each row's outcome; null where it is unknown, −1 where it has two meanings."""
+    word = pl.col("winner").str.to_lowercase()
+    one, two = LETTER_WORDS.get(columns.left[-1].lower(), ((), ()))
+    first, second = ["left", columns.left.lower(), *one], ["right", columns.right.lower(), *two]
+    by_word = (
+        pl.when(word.is_in(first))
+        .then(OUTCOMES.index("left"))
+        .when(word.is_in(second))
+        .then(OUTCOMES.index("right"))
+        .when(word.is_in(TIE_WORDS))
+        .then(OUTCOMES.index("tie"))
+        .when(word.is_in(BOTH_BAD_WORDS))
+        .then(OUTCOMES.index("both_bad"))
+    )
+    by_name = (
+        pl.when(pl.col("winner") == pl.col("left").str.strip_chars())
+        .then(OUTCOMES.index("left"))
+        .when(pl.col("winner") == pl.col("right").str.strip_chars())
+        .then(OUTCOMES.index("right"))
+    )
+    return (
+        pl.when(by_word.is_not_null() & by_name.is_not_null() & (by_word != by_name))
+        .then(-1)
+        .otherwise(pl.coalesce(by_name, by_word))
+    )
+
+
+def _check(frame: pl.DataFrame, text: pl.DataFrame, columns: Columns) -> None:
+    """Raise CurateError for the first row that is no vote."""
+    names = {"prompt": columns.prompt, "left": columns.left, "right": columns.right}
+    for field, name in names.items():
+        _stop(frame, text[field].is_null() | (text[field] == ""), name or field, "is empty", "drop such rows first")
+    _stop(frame, text["left"] == text["right"], columns.right, "is the same response as on the other side", "drop it")
+    expected = "expected left, right, tie, both_bad, or the name of one of the two responses"
+    _stop(frame, text["outcome"].is_null(), columns.winner, f"is no outcome: {expected}", _counts(frame, columns))
+    clash = "names one response and is a word for the other"
+    _stop(frame, text["outcome"] == -1, columns.winner, clash, "rename the responses, or write left and right")
+    bad_weight = text["weight"].is_null() | ~(text["weight"] > 0) | text["weight"].is_infinite()
+    _stop(frame, bad_weight, columns.weight or "", "is not a positive number", "drop such rows, or correct them")
+
+
+def _stop(frame: pl.DataFrame, bad: pl.Series, column: str, what: str, hint: str) -> None:
+    rows = bad.arg_true()
+    if len(rows):
+        value = frame[column][int(rows[0])] if column in frame.columns else None
+        more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
+        raise CurateError(f"row {rows[0]}: column {column!r} holds {value!r}, which {what}{more}", hint=hint)
+
+
+def _counts(frame: pl.DataFrame, columns: Columns) -> str:
+    """The values of the outcome column with their counts, the most frequent first."""
+    counts = frame[columns.winner].value_counts().sort("count", columns.winner, descending=[True, False])
+    shown = ", ".join(f"{value!r} × {count:,}" for value, count in counts.head(8).iter_rows())
+    return f"the column holds {shown}: map these values first, for example with Series.replace_strict"

@@ -1,0 +1,143 @@
+"""The leaderboard: its estimates, its standard errors, its classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.optimize import minimize
+
+from curate.evaluation.leaderboard import RIDGE, Leaderboard, leaderboard
+from curate.simulation.world import simulate_world
+from curate.votes.arrays import VoteArrays
+from curate.votes.tables import find_columns, vote_arrays
+from schemas.config import SimulateConfig
+from schemas.errors import CurateError
+
+
+def votes_of(rows: list[tuple[str, str, str, str]], **columns: list[str]) -> VoteArrays:
+    frame = pl.DataFrame(rows, schema=["prompt", "left", "right", "winner"], orient="row")
+    frame = frame.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+    return vote_arrays(frame, find_columns(frame))
+
+
+@pytest.fixture(scope="module")
+def world_votes() -> VoteArrays:
+    return simulate_world(SimulateConfig(prompts=30, models=6, annotators=25, votes_per_pair=1.5, seed=3)).votes
+
+
+@pytest.fixture(scope="module")
+def board(world_votes: VoteArrays) -> Leaderboard:
+    return leaderboard(world_votes)
+
+
+def test_strengths_maximise_the_penalised_likelihood(world_votes: VoteArrays, board: Leaderboard) -> None:
+    model, m = world_votes.response_model, len(world_votes.models)
+    i, j = model[world_votes.left], model[world_votes.right]
+    won = np.array([1.0, 0.0, 0.5, 0.5])[world_votes.outcome]
+
+    def loss(theta: np.ndarray) -> float:
+        eta = theta[i] - theta[j] + theta[m] * world_votes.sides_known
+        likelihood = world_votes.weight * (won * eta - np.logaddexp(0, eta))
+        return float(-likelihood.sum() + RIDGE * (theta @ theta) / 2)
+
+    best = minimize(loss, np.zeros(m + 1), tol=1e-12).x
+    names = np.array(world_votes.models)
+    expected = dict(zip(names, best[:m] - best[:m].mean(), strict=True))
+    assert board.converged
+    assert board.side_bias == pytest.approx(best[m], abs=1e-4)
+    for name, strength in board.frame.select("model", "strength").iter_rows():
+        assert strength == pytest.approx(expected[name], abs=1e-4)
+
+
+def test_variance_is_the_jackknife_over_prompts_and_annotators(world_votes: VoteArrays, board: Leaderboard) -> None:
+    """Refitting without each cluster gives about the same variances as the one-step formula."""
+    names = list(board.frame["model"])
+
+    def strengths(votes: VoteArrays) -> np.ndarray:
+        frame = leaderboard(votes).frame
+        return np.array([frame.filter(pl.col("model") == name)["strength"][0] for name in names])
+
+    full = strengths(world_votes)
+    total = np.zeros((len(names), len(names)))
+    for cluster in (world_votes.response_prompt[world_votes.left], world_votes.annotator):
+        moves = np.stack([strengths(world_votes.of_votes(cluster != g)) - full for g in np.unique(cluster)])
+        total += moves.T @ moves * (len(moves) - 1) / len(moves)
+    # What remains is the intersection term, which is smaller than either: V lies between ½ and 1 times the sum.
+    ratio = np.diagonal(board.covariance) / np.diagonal(total)
+    assert (ratio > 0.5).all()
+    assert (ratio < 1.02).all()
+
+
+def test_repeating_every_vote_does_not_narrow_the_intervals(world_votes: VoteArrays, board: Leaderboard) -> None:
+    """Copies of votes by the same annotators on the same prompts carry no information."""
+    twice = world_votes.of_votes(np.tile(np.arange(len(world_votes.left)), 5))
+    again = leaderboard(twice).frame.sort("model")
+    before = board.frame.sort("model")
+    np.testing.assert_allclose(again["strength_se"], before["strength_se"], rtol=0.05)
+
+
+def test_reversing_every_vote_reverses_the_leaderboard(world_votes: VoteArrays, board: Leaderboard) -> None:
+    reverse = leaderboard(replace(world_votes, left=world_votes.right, right=world_votes.left))
+    mirrored = dict(reverse.frame.select("model", "strength").iter_rows())
+    for name, strength in board.frame.select("model", "strength").iter_rows():
+        assert mirrored[name] == pytest.approx(-strength, abs=1e-8)
+    assert reverse.side_bias == pytest.approx(board.side_bias, abs=1e-8)
+
+
+def test_models_share_a_class_exactly_if_they_do_not_differ(board: Leaderboard) -> None:
+    classes = [set(letters) for letters in board.frame["classes"]]
+    assert board.significant.any()
+    for a in range(len(classes)):
+        for b in range(a):
+            assert bool(classes[a] & classes[b]) == (not board.significant[a, b])
+
+
+def test_rank_intervals_count_significant_differences(board: Leaderboard) -> None:
+    frame, n = board.frame, len(board.frame)
+    assert frame["rank"].to_list() == list(range(1, n + 1))
+    for place in range(n):
+        assert frame["best_rank"][place] == 1 + board.significant[place, :place].sum()
+        assert frame["worst_rank"][place] == n - board.significant[place, place + 1 :].sum()
+
+
+def test_equal_inputs_give_equal_bytes(world_votes: VoteArrays, board: Leaderboard) -> None:
+    assert leaderboard(world_votes).frame.write_csv() == board.frame.write_csv()
+
+
+def test_equal_models_are_rarely_called_different() -> None:
+    """Family-wise error 5%: 30 worlds of equal models give at most 5 false alarms (p = .003 if the rate is 5%)."""
+    false = 0
+    for seed in range(30):
+        config = SimulateConfig(prompts=25, models=5, annotators=30, model_spread=0, seed=seed)
+        false += bool(leaderboard(simulate_world(config).votes).significant.any())
+    assert false <= 5
+
+
+def test_components_are_ranked_apart() -> None:
+    rows = [("p", "a", "b", "left"), ("q", "a", "b", "left"), ("p", "c", "d", "right"), ("q", "c", "d", "right")]
+    frame = leaderboard(votes_of([*rows, ("p", "b", "e", "left"), ("q", "b", "e", "tie")])).frame
+    assert frame.select("model", "component", "rank").rows() == [
+        ("a", 0, 1), ("b", 0, 2), ("e", 0, 3), ("d", 1, 1), ("c", 1, 2),
+    ]  # fmt: skip
+
+
+def test_one_prompt_without_models_ranks_its_responses() -> None:
+    votes = votes_of([("p", "a", "b", "left"), ("p", "b", "c", "left"), ("p", "a", "c", "left")])
+    found = leaderboard(votes)
+    assert found.frame["model"].to_list() == ["a", "b", "c"]
+    assert found.clustered_by == ("annotator",)
+
+
+def test_win_rate_counts_ties_as_half() -> None:
+    found = leaderboard(votes_of([("p", "a", "b", "left"), ("q", "a", "b", "tie"), ("p", "b", "a", "left")]))
+    assert dict(found.frame.select("model", "win_rate").iter_rows()) == {"a": 0.5, "b": 0.5}
+
+
+def test_votes_without_known_models_are_counted_or_refused() -> None:
+    mixed = votes_of([("p", "a", "b", "left"), ("q", "a", "b", "left"), ("q", "only-q", "a", "left")])
+    assert (leaderboard(mixed).votes, leaderboard(mixed).excluded_votes) == (2, 1)
+    with pytest.raises(CurateError):
+        leaderboard(votes_of([("p", "a", "b", "left"), ("q", "c", "d", "left")]))
