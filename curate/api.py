@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from curate.rankers import ranks
 from curate.uncertainty.intervals import expected_tau
 from curate.votes.arrays import VoteArrays
 from curate.votes.tables import Columns, as_frame, find_columns, vote_arrays
-from schemas.config import DenoiseConfig
+from schemas.config import DenoiseConfig, MethodName
 from schemas.errors import CurateError
 
 
@@ -29,7 +29,7 @@ class RankResult:
     """One row per response, by prompt and rank: prompt_id, response_id, model, component, rank (1 = best), best_rank
     and worst_rank (its 90% interval), score (higher is better), strength and strength_se (posterior of the
     hierarchical ranker, logits). Ranks are counted within a connected component."""
-    method: str
+    method: MethodName
     """The ranker whose order this is."""
     votes: VoteArrays
     columns: Columns
@@ -205,7 +205,7 @@ def rank(
     choice = None
     if config.ranker == "auto":
         choice = choose(arrays.of_prompts(coverage.used), config, progress=_silent)
-    method = choice.method if choice else config.ranker
+    method = choice.method if choice else cast("MethodName", config.ranker)
     stack = choice.stack if choice else None
     denoised = rank_all(arrays, coverage, config, method=method, stack=stack, progress=_silent)
     return RankResult(
@@ -219,7 +219,7 @@ def rank(
     )
 
 
-def _rankings(denoised: Denoised, method: str, config: DenoiseConfig) -> pl.DataFrame:
+def _rankings(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> pl.DataFrame:
     votes, scores = denoised.votes, denoised.rankings[method].scores
     low, high = intervals(denoised, method, config)
     place = ranks(scores, denoised.group)

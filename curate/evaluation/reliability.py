@@ -146,7 +146,7 @@ def step_up(rho: float) -> float:
     mental abilities", 1910. Exact for scores whose errors are independent and halve in variance with twice the votes;
     close to it for Bradley-Terry's ranks; too high for methods that pool prompts, which know much from elsewhere.
 
-    >>> step_up(0.6)
+    >>> round(step_up(0.6), 6)
     0.75
     """
     return 2 * rho / (1 + rho)

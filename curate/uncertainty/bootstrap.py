@@ -70,7 +70,7 @@ def rank_interval(draws: Int, level: float = 0.9) -> tuple[Int, Int]:
 
     >>> low, high = rank_interval(np.array([[1, 2], [1, 2], [1, 2], [2, 1]]), level=0.5)
     >>> low.tolist(), high.tolist()
-    ([1, 2], [1, 2])
+    ([1, 1], [1, 2])
     """
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method="inverted_cdf").astype(np.int64)
