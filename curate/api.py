@@ -12,7 +12,7 @@ import polars as pl
 from curate.annotators.statistics import profiles
 from curate.denoising.ranking import Denoised, cover, intervals, rank_all
 from curate.denoising.selection import Choice, choose
-from curate.evaluation.leaderboard import leaderboard
+from curate.evaluation.leaderboard import by_group, leaderboard
 from curate.rankers import ranks
 from curate.uncertainty.intervals import expected_tau
 from curate.votes.arrays import VoteArrays
@@ -238,28 +238,6 @@ def _rankings(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> 
             "strength_se": denoised.joint.deviation,
         }
     ).sort("prompt_id", "component", "rank", "response_id")
-
-
-def by_group(votes: VoteArrays, group: pl.Series, *, name: str) -> pl.DataFrame:
-    """Return the leaderboard of each group of votes, under one another.
-
-    Parameters
-    ----------
-    votes
-        V votes.
-    group
-        (V,) the group of each vote; votes without one (null) are left out.
-    name
-        The name of the column that holds the group.
-    """
-    values = group.cast(pl.String)
-    frames = []
-    for value in values.drop_nulls().unique().sort():
-        frame = leaderboard(votes.of_votes((values == value).fill_null(False).to_numpy())).frame
-        frames.append(frame.select(pl.lit(value).alias(name), pl.all()))
-    if not frames:
-        raise CurateError(f"no vote has a {name}", hint="leave out --by, or give another column")
-    return pl.concat(frames)
 
 
 def _silent(doing: str, done: int, total: int) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.optimize import minimize
 
+import curate
+from cli.main import run
 from curate.evaluation.leaderboard import RIDGE, Leaderboard, leaderboard
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
@@ -141,3 +145,47 @@ def test_votes_without_known_models_are_counted_or_refused() -> None:
     assert (leaderboard(mixed).votes, leaderboard(mixed).excluded_votes) == (2, 1)
     with pytest.raises(CurateError):
         leaderboard(votes_of([("p", "a", "b", "left"), ("q", "c", "d", "left")]))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the votes that `test_store_and_command_use_the_same_code` ranks as a table too."""
+    from pipelines import ingest
+
+    folder = tmp_path_factory.mktemp("leaderboard")
+    rows = [("p", "a", "b", "left"), ("q", "b", "a", "tie"), ("p", "a", "b", "left"), ("q", "a", "b", "right")]
+    pl.DataFrame(rows, schema=["prompt_id", "left", "right", "winner"], orient="row").with_columns(
+        annotator_id=pl.Series(["w1", "w2", "w3", "w3"])
+    ).write_csv(folder / "votes.csv")
+    (folder / "prompts.csv").write_text("prompt_id,question,video\np,what?,cat.mp4\nq,why?,dog.mp4\n")
+    ingest(folder / "votes.csv", folder / "s.duckdb", prompts=folder / "prompts.csv")
+    return folder / "s.duckdb"
+
+
+def test_store_and_command_use_the_same_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pl.read_csv(store.parent / "votes.csv")
+    expected = leaderboard(vote_arrays(table, find_columns(table))).frame
+    with curate.open(store) as opened:
+        found = opened.leaderboard()
+    assert found.select("model", "rank", "classes", "votes").equals(
+        expected.select("model", "rank", "classes", "votes")
+    )
+    np.testing.assert_allclose(found["strength"], expected["strength"], atol=1e-9)
+    assert run(["leaderboard", "--store", str(store), "--csv"]) == 0
+    assert capsys.readouterr().out == found.write_csv()
+    assert run(["leaderboard", "--store", str(store), "--json"]) == 0
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == found["model"].to_list()
+
+
+def test_by_groups_votes_by_a_column_of_the_prompts(store: Path) -> None:
+    with curate.open(store) as opened:
+        found = opened.leaderboard(by="video")
+    assert found.select("video", "model", "votes").rows() == [
+        ("cat.mp4", "a", 2), ("cat.mp4", "b", 2), ("dog.mp4", "b", 2), ("dog.mp4", "a", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["nothing", 'a"b', "a'b", "$.x"])
+def test_an_unknown_group_is_refused(store: Path, by: str) -> None:
+    with curate.open(store) as opened, pytest.raises(CurateError):
+        opened.leaderboard(by=by)

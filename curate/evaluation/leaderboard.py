@@ -182,6 +182,28 @@ def _games(votes: VoteArrays, i: Int, j: Int, models: int) -> _Games:
     )
 
 
+def by_group(votes: VoteArrays, group: pl.Series, *, name: str) -> pl.DataFrame:
+    """Return the leaderboard of each group of votes, under one another.
+
+    Parameters
+    ----------
+    votes
+        V votes.
+    group
+        (V,) the group of each vote; votes without one (null) are left out.
+    name
+        The name of the column that holds the group.
+    """
+    values = group.cast(pl.String)
+    frames = []
+    for value in values.drop_nulls().unique().sort():
+        frame = leaderboard(votes.of_votes((values == value).fill_null(False).to_numpy())).frame
+        frames.append(frame.select(pl.lit(value).alias(name), pl.all()))
+    if not frames:
+        raise CurateError(f"no vote has a {name}", hint="leave out --by, or give another column")
+    return pl.concat(frames)
+
+
 def _models(votes: VoteArrays) -> tuple[tuple[str, ...], Int]:
     """Names of the models, and (R,) the model of each response (−1 unknown)."""
     if not votes.models and len(votes.prompts) == 1:

@@ -195,6 +195,31 @@ class Store:
             ranking = ranking.join(own, on=["prompt_id", "response_id"], how="left", maintain_order="left")
         return ranking
 
+    def leaderboard(self, *, by: str | None = None) -> pl.DataFrame:
+        """Return the models over all prompts, best first, computed from all votes of the store.
+
+        Parameters
+        ----------
+        by
+            A column of the table prompts, or a key of the votes' meta (such as ``category``): one leaderboard for each
+            of its values.
+
+        Returns
+        -------
+        polars.DataFrame
+            The columns of ``curate.evaluation.leaderboard.COLUMNS``; with ``by``, its column comes first.
+
+        Raises
+        ------
+        CurateError
+            Where there are no votes, no vote compares two known models, or no vote has a value of ``by``.
+        """
+        from curate.evaluation.leaderboard import by_group, leaderboard
+        from curate.store.rankings import load_votes, vote_groups
+
+        votes = load_votes(self).votes
+        return leaderboard(votes).frame if by is None else by_group(votes, vote_groups(self, by), name=by)
+
     def prompt_stats(self, run: str = "") -> pl.DataFrame:
         """One row a prompt of a denoise run (the latest when empty): status, votes, coverage, cycles, cost, bound, …"""
         return self.frame(

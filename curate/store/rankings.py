@@ -77,6 +77,31 @@ def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "ti
     return Loaded(votes, digest)
 
 
+def vote_groups(store: Store, by: str) -> pl.Series:
+    """(V,) the group of each vote of `load_votes`, in the same order; null where it has none.
+
+    by: a column of the table prompts, or a key of the votes' meta. Raises CurateError where it is neither.
+    """
+    columns = store.frame("SELECT column_name FROM duckdb_columns() WHERE table_name = 'prompts'")["column_name"]
+    value = f'p."{by}"' if by in set(columns) else "v.meta ->> ('$.' || json_quote($by))"
+    groups = store.frame(
+        f"""
+        SELECT {value} AS "group" FROM votes v JOIN prompts p USING (prompt_id)
+        ORDER BY v.vote_key, v.prompt_id, v.response_left, v.response_right
+        """,
+        {} if by in set(columns) else {"by": by},
+    )["group"]
+    if groups.is_null().all():
+        known = [*columns, *_meta_keys(store)]
+        raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
+    return groups.cast(pl.String)
+
+
+def _meta_keys(store: Store) -> list[str]:
+    keys = store.frame("SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key")
+    return keys["key"].to_list()
+
+
 def save_rankings(
     store: Store, run_id: str, *, rankings: pl.DataFrame, ranker_scores: pl.DataFrame, prompt_stats: pl.DataFrame
 ) -> None:
