@@ -22,11 +22,11 @@ demo-reward: $(VENV)/installed-train
 
 # Everything, in WORKERS processes. Compiled kernels are cached beside the sources, shared by all of them.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What several test files need made once."""
+"""Fixtures that several test files share, and how the tests are scheduled."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import os
 import sys
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each for linear algebra
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
+
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says something of the machine, not of the code.
+# The duration of an example depends on the machine, not on the code.
 settings.register_profile("curate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("curate")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no worker is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _own_precision() -> None:
-    """accelerate and TRL give a process one precision for good; each file of tests begins anew."""
+    """Reset the precision that accelerate and TRL fix per process: each test file starts without one."""
     if "accelerate.state" in sys.modules:
         sys.modules["accelerate.state"].AcceleratorState._reset_state()
 
