@@ -19,7 +19,7 @@ from curate.denoising.ranking import cover
 from curate.denoising.selection import choose, with_stack
 from curate.evaluation.cross_validation import HeldOut, hold_out, mean_and_error, scores, units
 from curate.rankers import Ranking, build
-from curate.rankers.result import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays

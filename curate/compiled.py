@@ -1,44 +1,69 @@
-"""Compiled kernels: Numba's compiler behind one typed decorator."""
+"""Numba's compiler behind one decorator. Import a module of kernels only where a kernel is about to run."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
-
-import numba
+from typing import Any, TypeVar
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """The function, compiled at its first call for the types it is given and kept on disk for later processes.
+    """Return the function, compiled at its first call for each argument type and cached on disk.
 
-    One thread, and IEEE arithmetic in the order written: equal inputs give equal bytes. Division by 0 is numpy's, inf
-    or nan: the check that Python makes would keep loops from becoming vector instructions. Each kernel has a plain twin
-    in the tests.
+    One thread and IEEE arithmetic in the order written: equal inputs give equal bytes. Division by 0 gives inf or nan,
+    as in numpy; Python's check would prevent vectorisation. A kernel may call kernels of its own folder only, because
+    the cache is renewed when a kernel file of that folder changes. Each kernel has a plain reference implementation in
+    the tests.
     """
-    fast: Kernel = numba.njit(kernel, cache=True, fastmath=False, nogil=True, error_model="numpy")
+    import numba
+
+    _announce_compilation()
+    folder = Path(kernel.__code__.co_filename).parent  # type: ignore[attr-defined]
+    configured = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = configured or _cache_folder(folder)
+    try:
+        fast: Kernel = numba.njit(kernel, cache=True, fastmath=False, nogil=True, error_model="numpy")
+    finally:
+        numba.config.CACHE_DIR = configured
     return fast
 
 
-def _keep_by_source() -> None:
-    """Keep compiled kernels in a folder named after the sources of all of them.
+@cache
+def _cache_folder(folder: Path) -> str:
+    """The cache folder of one folder of kernels, named after their sources; "" (Numba's default) if not writable.
 
-    Numba looks only at the file of the kernel that is called: one that calls a kernel of another file would be taken
-    for fresh after that file has changed. Where the folder cannot be written, Numba finds a place of its own.
+    Numba itself checks the file of the called kernel only, not the files of the kernels that it calls.
     """
-    home = Path(__file__).parent
+    if not os.access(folder, os.W_OK):
+        return ""
     digest = hashlib.sha256()
-    for path in sorted(home.rglob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         source = path.read_bytes()
-        if b"\n@compiled\n" in source or path == Path(__file__):
-            digest.update(str(path.relative_to(home)).encode() + b"\0" + source)
-    if os.access(home, os.W_OK):
-        folder = home / "__pycache__" / f"kernels-{digest.hexdigest()[:12]}"
-        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+        if b"\n@compiled\n" in source:
+            digest.update(path.name.encode() + b"\0" + source)
+    return str(folder / "__pycache__" / f"kernels-{digest.hexdigest()[:12]}")
 
 
-_keep_by_source()
+@cache
+def _announce_compilation() -> None:
+    """Write one line to stderr when this process compiles its first kernel, which takes seconds."""
+    from numba.core import event
+
+    class Announcement(event.Listener):  # type: ignore[misc]
+        announced = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.announced:
+                self.announced = True
+                sys.stderr.write("Compiling numerical kernels (a few seconds, once per installation) …\n")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Announcement())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from curate.evaluation.design import LEVEL, RIDGE, Design, _association, _counts, design_of
 from curate.rankers import BradleyTerry
-from curate.rankers.ranks import average_ranks
+from curate.rankers.base import average_ranks
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig

@@ -18,7 +18,7 @@ from scipy.special import expit, log_expit
 
 from curate.denoising.ranking import SINGLE_RANKERS, asked_for
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
-from curate.rankers.result import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS
 from curate.rankers.stack import Stack
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName

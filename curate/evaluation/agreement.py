@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Float
-from curate.rankers.result import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS
 from curate.votes.arrays import VoteArrays
 
 Index = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ from curate.denoising.ranking import cover, group_of, rankers_of
 from curate.evaluation.log_odds import fit_slope, joint_odds
 from curate.rankers import Hierarchical, Ranking, build, combine
 from curate.rankers.hierarchical import HierarchicalFit
-from curate.rankers.result import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import CalibrationBin, HoldOut, MethodScore

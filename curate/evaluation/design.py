@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from curate.rankers.base import Float
 from curate.rankers.bradley_terry import fit
-from curate.rankers.ranks import average_ranks
+from curate.rankers.base import average_ranks
 from curate.votes.arrays import VoteArrays
 
 RIDGE = 0.1

@@ -19,7 +19,7 @@ from curate.denoising.ranking import cover, group_of, members_of, rankers_of
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.cross_validation import units
 from curate.rankers import build, combine
-from curate.rankers.ranks import average_ranks
+from curate.rankers.base import average_ranks
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import SplitBy

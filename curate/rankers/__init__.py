@@ -12,7 +12,7 @@ from curate.rankers.ensemble import Ensemble, combine
 from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.pagerank import PageRank
-from curate.rankers.ranks import ranks
+from curate.rankers.base import ranks
 from curate.rankers.rate_pagerank import RatePageRank
 from curate.rankers.win_rate import WinRate
 from schemas.config import DenoiseConfig, RankerName

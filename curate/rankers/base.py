@@ -1,50 +1,122 @@
-"""What a ranker is, what it returns, and how the cost of an order is counted."""
+"""Rankers and rankings: the protocol, the result, and the cost and ranks of an order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.compiled import compiled
 from curate.votes.arrays import VoteArrays
 
 Float = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.integer[Any]]
+
+TIE_DECIMALS = 9
+"""Scores that agree to this many decimals are tied, wherever ranks or costs are computed."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One ranker's answer for all prompts of a VoteArrays."""
+    """The result of one ranker for the P prompts and R responses of a VoteArrays."""
 
     scores: Float
     """(R,) higher is better; comparable within a prompt only. Equal scores are a tie."""
-    converged: npt.NDArray[np.bool_]
-    """(P,) the method reached its tolerance (exact methods: cost − bound within tolerance)."""
-    n_iter: npt.NDArray[np.int64]
+    converged: Bool
+    """(P,) the method reached its tolerance; for an exact method: the optimality gap is within tolerance."""
+    n_iter: Index
     """(P,) iterations used; 0 for a closed form."""
     cost: Float
-    """(P,) vote weight that goes against the order; a pair ranked equal pays half its weight."""
+    """(P,) vote weight that disagrees with the order; a pair ranked equal costs half its weight."""
     bound: Float
-    """(P,) proved lower bound on the cost of any order; NaN where the method proves none."""
+    """(P,) proven lower bound on the cost of any order; NaN if the method proves none."""
 
 
 class Ranker(Protocol):
-    """A frozen dataclass of hyperparameters; calling it ranks every prompt of the votes."""
+    """A frozen dataclass of hyperparameters. Calling it ranks every prompt of the votes."""
 
     def __call__(self, votes: VoteArrays, /) -> Ranking: ...
 
 
-@compiled
+def ranking_of(
+    votes: VoteArrays,
+    scores: Float,
+    *,
+    converged: Bool | None = None,
+    n_iter: Index | None = None,
+    bound: Float | None = None,
+) -> Ranking:
+    """Return the ranking of (R,) scores with the (P,) cost of its order.
+
+    Without converged, n_iter and bound, the method counts as a closed form without a bound.
+    """
+    prompts = len(votes.prompts)
+    cost = np.zeros(prompts)
+    for graphs in votes.graphs:
+        cost[graphs.prompts] = order_cost(graphs.wins, np.round(scores, TIE_DECIMALS)[graphs.slots])
+    return Ranking(
+        scores=scores,
+        converged=np.ones(prompts, dtype=np.bool_) if converged is None else converged,
+        n_iter=np.zeros(prompts, dtype=np.int64) if n_iter is None else n_iter,
+        cost=cost,
+        bound=np.full(prompts, np.nan) if bound is None else bound,
+    )
+
+
 def order_cost(wins: Float, scores: Float) -> Float:
-    """(B,) vote weight against the order of scores. wins: (B, N, N), scores: (B, N), higher is better."""
-    cost = np.zeros(len(wins))
-    for b in range(len(wins)):
-        for i in range(wins.shape[1]):
-            for j in range(wins.shape[1]):
-                if scores[b, i] < scores[b, j]:
-                    cost[b] += wins[b, i, j]
-                elif scores[b, i] == scores[b, j]:
-                    cost[b] += wins[b, i, j] / 2
+    """Return the (B,) vote weight that disagrees with the order of scores; a tied pair costs half its weight.
+
+    wins: (B, N, N) weight of votes that prefer i to j. scores: (B, N), higher is better.
+
+    >>> wins = np.array([[[0.0, 3.0], [1.0, 0.0]]])
+    >>> order_cost(wins, np.array([[1.0, 0.0]])).tolist(), order_cost(wins, np.array([[0.0, 0.0]])).tolist()
+    ([1.0], [2.0])
+    """
+    i, j = scores[:, :, None], scores[:, None, :]
+    disagreement = np.where(i < j, wins, np.where(i == j, wins / 2, 0.0))
+    cost: Float = disagreement.reshape(len(wins), -1).sum(axis=1)
     return cost
+
+
+def ranks(scores: Float, group: Labels) -> Index:
+    """Return the (R,) rank of each score within its group: 1 is the highest, ties share the best of their ranks.
+
+    scores: (R,) higher is better; equal to 9 decimals is a tie. group: (R,) integer labels in any order.
+
+    >>> ranks(np.array([0.5, 0.9, 0.5, 0.1, 7.0]), np.array([0, 0, 0, 0, 1])).tolist()
+    [2, 1, 2, 4, 1]
+    """
+    return _first_and_last_rank(scores, group)[0]
+
+
+def average_ranks(scores: Float, group: Labels) -> Float:
+    """Return (R,) ranks like ``ranks``, but ties share the mean of the ranks that they occupy.
+
+    >>> average_ranks(np.array([0.5, 0.9, 0.5, 0.1, 7.0]), np.array([0, 0, 0, 0, 1])).tolist()
+    [2.5, 1.0, 2.5, 4.0, 1.0]
+    """
+    first, last = _first_and_last_rank(scores, group)
+    mean: Float = (first + last) / 2
+    return mean
+
+
+def _first_and_last_rank(scores: Float, group: Labels) -> tuple[Index, Index]:
+    """Return the (R,) best and worst rank that each response's run of tied scores occupies in its group."""
+    if len(scores) == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    rounded = np.round(scores, TIE_DECIMALS)
+    order = np.lexsort((-rounded, group))
+    place = np.arange(len(order))
+    new_group = np.r_[True, np.diff(group[order]) != 0]
+    new_run = new_group | np.r_[True, np.diff(rounded[order]) != 0]
+    group_start = np.maximum.accumulate(np.where(new_group, place, 0))
+    run = np.cumsum(new_run) - 1
+    run_start = np.flatnonzero(new_run)
+    run_end = np.r_[run_start[1:], len(order)]
+    first, last = np.empty(len(order), dtype=np.int64), np.empty(len(order), dtype=np.int64)
+    first[order] = run_start[run] - group_start + 1
+    last[order] = run_end[run] - group_start
+    return first, last

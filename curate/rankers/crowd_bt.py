@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from curate.rankers.base import Float, Ranking
 from curate.rankers.bradley_terry import fit
-from curate.rankers.result import ranking_of
+from curate.rankers.base import ranking_of
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.graphs import GraphBatch, build_graphs
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Float, Ranker, Ranking
-from curate.rankers.ranks import average_ranks
-from curate.rankers.result import TIE_DECIMALS, ranking_of
+from curate.rankers.base import average_ranks
+from curate.rankers.base import TIE_DECIMALS, ranking_of
 from curate.votes.arrays import VoteArrays
 
 Labels = npt.NDArray[np.integer[Any]]

@@ -24,7 +24,7 @@ from curate.rankers.base import Ranker
 from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble
 from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.ranks import ranks
+from curate.rankers.base import ranks
 from curate.votes.arrays import VoteArrays
 
 Int = npt.NDArray[np.int64]

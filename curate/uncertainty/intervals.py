@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.rankers.result import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS
 from curate.votes.arrays import VoteArrays
 
 LEVEL = 0.9

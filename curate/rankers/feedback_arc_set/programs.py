@@ -1,4 +1,11 @@
-"""Linear and integer programs for components that the subset search cannot finish."""
+"""Linear and integer programs for the components that the subset search cannot finish.
+
+The feedback arc set as a covering program: z_a = 1 if arc a disagrees with the order, and Σ z_a ≥ 1 around every
+directed cycle, at the least weight. Cycles are added only where a solution violates them. HiGHS only proposes: each
+bound is recomputed from the multipliers y ≥ 0 of the cycles, rounded to whole numbers, as Σ y_c plus the least that
+each arc's weight less the y of its cycles can add (Lagrangian duality). The bound holds for any y, so a wrong or
+unfinished answer of the solver costs time but never correctness.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +15,84 @@ from typing import TYPE_CHECKING, NamedTuple
 import highspy
 import numpy as np
 
-from curate.compiled import compiled
-from curate.rankers.base import Float
+from curate.rankers.base import Float, Index
 from curate.rankers.feedback_arc_set.search import (
-    MOST_RESPONSES,
-    Index,
+    MAX_RESPONSES,
     Packing,
-    Weights,
-    against,
+    Solution,
     arrange,
+    component_bounds,
     components,
     improve,
+    order_weight,
     search,
-    steps_proved,
 )
+from curate.rankers.feedback_arc_set.weights import Weights, steps_proven
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-SHORT = 1e-6
-"""A cycle is added when its arcs' z sum to less than 1 by this much."""
+VIOLATION = 1e-6
+"""A cycle is added if its arcs' z sum to less than 1 by this much."""
 HOP = 1e-7
-"""Length added to each arc, so that of equally short cycles the one with the fewest arcs is taken."""
+"""Length added to each arc, so that of equally short cycles the one with the fewest arcs is found."""
 EXACT = 2.0**52
 """Whole numbers whose sums stay below this are added without rounding."""
 
 
 class Node(NamedTuple):
-    """A part of the orders: those that go against some given arcs and follow some others."""
+    """A node of branch and bound: the orders that disagree with some given arcs and agree with some others."""
 
     bound: float
-    """No order of this part costs less."""
+    """No order of this node costs less."""
     born: int
     """Of nodes with equal bounds the oldest comes first."""
     low: Float
-    """(A,) 1 for arcs that its orders go against."""
+    """(A,) 1 for arcs that its orders disagree with."""
     high: Float
-    """(A,) 0 for arcs that its orders follow."""
+    """(A,) 0 for arcs that its orders agree with."""
     z: Float
-    """(A,) the last answer of its linear program."""
+    """(A,) the last solution of its linear program."""
+
+
+def prove(weights: Weights, order: Index, max_states: int, max_programs: int) -> Solution:
+    """Solve one strongly connected component of n ≥ 3 responses; the bound is in steps of vote weight.
+
+    weights: of its responses. order: (n,) a good order to start from. max_states: sets that the dynamic programme may
+    store. max_programs: linear programs to solve, a count so that no result depends on the clock.
+    """
+    program = CoverProgram(weights.net, order, max_programs)
+    root = program.relax(program.all_orders(), program.cost)
+    if root.bound < program.cost and len(order) <= MAX_RESPONSES:
+        found = search(arrange(weights.net, program.order), program.packing(), program.cost, max_states)
+        if found.finished:
+            best = program.order[found.order]
+            return Solution(best, order_weight(weights.whole, best))
+    bound = branch(program, root, weights)
+    return Solution(program.order, min(steps_proven(bound, weights), order_weight(weights.whole, program.order)))
+
+
+def branch(program: CoverProgram, root: Node, weights: Weights) -> float:
+    """Return the highest bound on the cost of any order that branch and bound on arcs proves within the budget.
+
+    It ends when it proves the steps that the best order costs. The node with the lowest bound is next; it branches on
+    the arc whose z is nearest to 1/2.
+    """
+    queue, born = [root], 0
+    while True:
+        node = heapq.heappop(queue)  # never empty: the side that disagrees with an arc is always pushed
+        steps = order_weight(weights.whole, program.order)
+        free = node.low < node.high
+        if steps_proven(node.bound, weights) >= steps or program.budget <= 0 or not free.any():
+            return node.bound
+        arc = int(np.where(free, np.abs(node.z - 0.5), np.inf).argmin())
+        enough = float((steps - 1) * weights.scale + weights.swing)
+        for side in (0.0, 1.0):
+            low, high = node.low.copy(), node.high.copy()
+            low[arc] = high[arc] = side
+            born += 1
+            if side or program.acyclic(np.flatnonzero(high == 0)):
+                heapq.heappush(queue, program.relax(Node(node.bound, born, low, high, node.z), enough))
 
 
 class CoverProgram:
@@ -54,7 +100,7 @@ class CoverProgram:
 
     def __init__(self, net: Float, order: Index, budget: int) -> None:
         """net: (n, n) antisymmetric whole numbers. order: (n,) a good one. budget: linear programs it may solve."""
-        self.net, self.order, self.cost, self.budget = net, order, against(net, order), budget
+        self.net, self.order, self.cost, self.budget = net, order, order_weight(net, order), budget
         self.tail, self.head = np.nonzero(net > 0)
         self.weight = net[self.tail, self.head]  # (A,)
         self.number = np.full(net.shape, -1)
@@ -67,17 +113,18 @@ class CoverProgram:
         self.solver.setOptionValue("threads", 1)
         self.solver.addVars(len(self.weight), np.zeros(len(self.weight)), np.ones(len(self.weight)))
         self.solver.changeColsCost(len(self.weight), self.columns, self.weight / self.weight.mean())
-        self._add_short(np.zeros(len(self.weight)))
+        self._add_violated(np.zeros(len(self.weight)))
 
     def all_orders(self) -> Node:
+        """Return the root of branch and bound."""
         none = np.zeros(len(self.weight))
         return Node(0.0, 0, none, none + 1, none)
 
     def relax(self, node: Node, enough: float) -> Node:
-        """The node with its z and a higher bound: cycles are added until none is short.
+        """Return the node with its z and a higher bound: cycles are added until none is violated.
 
-        It stops early once the bound is above enough or the budget is spent. Without an answer from the solver, the
-        best bound so far stands. Each answer may also lead to a better order.
+        It stops once the bound exceeds ``enough`` or the budget is used up. Without a solution from the solver, the
+        best bound so far stands. Each solution may also lead to a better order.
         """
         bound, z = node.bound, node.z
         self.solver.changeColsBounds(len(z), self.columns, node.low, node.high)
@@ -91,12 +138,12 @@ class CoverProgram:
             self.amount = np.rint(np.maximum(answer.row_dual, 0) * self.weight.mean())
             bound = max(bound, self.certify(node))
             self._round(z)
-            if bound > enough or not self._add_short(z):
+            if bound > enough or not self._add_violated(z):
                 break
         return node._replace(bound=bound, z=z)
 
     def packing(self) -> Packing:
-        """The last multipliers as a packing in the best order known, each cut to what its arcs have left."""
+        """Return the last multipliers as a packing in the best order known, each cut to what its arcs have left."""
         place = np.argsort(self.order)
         left = self.weight.copy()
         places = np.full((len(self.amount), max((len(cycle) for cycle in self.cycles), default=0)), -1)
@@ -109,13 +156,13 @@ class CoverProgram:
         return Packing(float(kept.sum()), places[kept > 0], kept[kept > 0])
 
     def acyclic(self, arcs: Index) -> bool:
-        """Whether some order follows all these arcs."""
+        """Return whether some order agrees with all these arcs."""
         kept = np.zeros_like(self.net)
         kept[self.tail[arcs], self.head[arcs]] = 1.0
-        return len(components(kept)[1]) == len(kept) + 1
+        return len(component_bounds(components(kept[None]).label[0])) == len(kept) + 1
 
     def certify(self, node: Node) -> float:
-        """The lower bound that the multipliers prove for the orders of a node; 0 where it cannot be summed exactly."""
+        """Return the lower bound that the multipliers prove for a node; 0 if it cannot be summed exactly."""
         cycles = self.cycles[: len(self.amount)]
         length = np.array([len(cycle) for cycle in cycles], dtype=np.int64)
         if self.amount @ length > EXACT:
@@ -125,19 +172,19 @@ class CoverProgram:
         return float(self.amount.sum() + np.where(reduced < 0, node.high * reduced, node.low * reduced).sum())
 
     def _round(self, z: Float) -> None:
-        """Takes the order that follows the arcs with low z, improved, where it is better than the best one known."""
+        """Keep the order that agrees with the arcs of low z, improved by local search, if it is the best so far."""
         follow = self.net.copy()
-        against_order = z > 0.5
-        follow[self.tail[against_order], self.head[against_order]] = 0
-        order = improve(self.net, self.order[components(arrange(follow, self.order))[0]])
-        cost = against(self.net, order)
+        disagrees = z > 0.5
+        follow[self.tail[disagrees], self.head[disagrees]] = 0
+        order = improve(self.net, self.order[components(arrange(follow, self.order)[None]).order[0]])
+        cost = order_weight(self.net, order)
         if cost < self.cost:
             self.order, self.cost = order, cost
 
-    def _add_short(self, z: Float) -> bool:
-        """Adds, for each arc, the shortest cycle through it where z leaves it short of 1; false when there is none."""
-        arcs, ends = short_cycles(self.number, self.tail, self.head, z)
-        fresh = list(dict.fromkeys(tuple(np.sort(part).tolist()) for part in np.split(arcs, ends)[:-1]))
+    def _add_violated(self, z: Float) -> bool:
+        """Add the shortest cycle through each arc if z violates it; return whether any was added."""
+        found = [tuple(sorted(cycle)) for cycle in violated_cycles(self.number, self.tail, self.head, z)]
+        fresh = list(dict.fromkeys(found))
         if fresh:
             count = len(fresh)
             starts = np.cumsum([0] + [len(cycle) for cycle in fresh[:-1]], dtype=np.int32)
@@ -148,113 +195,58 @@ class CoverProgram:
         return bool(fresh)
 
 
-@compiled
-def short_cycles(number: Index, tail: Index, head: Index, z: Float) -> tuple[Index, Index]:
-    """The arcs of the shortest cycles through each arc, by z, that are short of 1, and where each cycle's arcs end.
+def violated_cycles(number: Index, tail: Index, head: Index, z: Float) -> list[list[int]]:
+    """Return the arcs of the shortest cycle by z through each arc whose cycle is shorter than 1 (Floyd and Warshall).
 
-    number: (n, n) of each arc, −1 where there is none.
+    number: (n, n) of each arc, −1 where there is none. tail, head, z: (A,).
     """
     n = len(number)
-    length, via = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.int64)  # via: the next stop from row to column
-    for a in range(len(tail)):
-        length[tail[a], head[a]] = z[a] + HOP
-        via[tail[a], head[a]] = head[a]
+    length, following = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.int64)  # following: next on the way i → j
+    length[tail, head], following[tail, head] = z + HOP, head
     for k in range(n):
-        for i in range(n):
-            if length[i, k] < 1:  # nothing longer is part of a short cycle
-                for j in range(n):
-                    through = length[i, k] + length[k, j]
-                    if through < length[i, j]:
-                        length[i, j] = through
-                        via[i, j] = via[i, k]
-    arcs, ends = [0 for _ in range(0)], [0 for _ in range(0)]
-    for a in range(len(tail)):
-        if z[a] + length[head[a], tail[a]] < 1 - SHORT:
-            arcs.append(a)
-            stop = head[a]
-            while stop != tail[a]:
-                arcs.append(number[stop, via[stop, tail[a]]])
-                stop = via[stop, tail[a]]
-            ends.append(len(arcs))
-    return np.array(arcs), np.array(ends)
+        rows = np.flatnonzero(length[:, k] < 1)  # a longer path is part of no violated cycle
+        through = length[rows, k, None] + length[k]
+        shorter = through < length[rows]
+        length[rows] = np.where(shorter, through, length[rows])
+        following[rows] = np.where(shorter, following[rows, k, None], following[rows])
+    step, arc_of, cycles = following.tolist(), number.tolist(), []
+    for a in np.flatnonzero(z + length[head, tail] < 1 - VIOLATION).tolist():
+        cycle, stop, end = [a], int(head[a]), int(tail[a])
+        while stop != end:
+            cycle.append(arc_of[stop][step[stop][end]])
+            stop = step[stop][end]
+        cycles.append(cycle)
+    return cycles
 
 
-class Proved(NamedTuple):
-    """The best order found and what was proved of it."""
+def order_by_program(net: Float) -> Solution:
+    """Return an order of least cost and its cost as HiGHS states it, by the linear ordering problem through cvxpy.
 
-    order: Index
-    """(n,) best first."""
-    steps: float
-    """No order pays fewer steps of vote weight. Those that this order pays, when the budgets sufficed."""
-
-
-def prove(weights: Weights, order: Index, max_states: int, max_programs: int) -> Proved:
-    """Solves one strongly connected component of n ≥ 3 responses.
-
-    weights: of its responses. order: (n,) a good order to start from. max_states: sets that the dynamic program may
-    hold. max_programs: linear programs to solve at most: a count, so that no answer depends on the clock.
-    """
-    program = CoverProgram(weights.net, order, max_programs)
-    root = program.relax(program.all_orders(), program.cost)
-    if root.bound < program.cost and len(order) <= MOST_RESPONSES:
-        found = search(arrange(weights.net, program.order), program.packing(), program.cost, max_states)
-        if found.finished:
-            best = program.order[found.order]
-            return Proved(best, against(weights.whole, best))
-    bound = branch(program, root, weights)
-    return Proved(program.order, min(steps_proved(bound, weights), against(weights.whole, program.order)))
-
-
-def branch(program: CoverProgram, root: Node, weights: Weights) -> float:
-    """A bound on the cost of any order, by branching on arcs: the highest that the program's budget can prove.
-
-    It ends once it proves the steps that the best order pays. The node with the lowest bound is next; it branches on
-    the arc whose z is nearest to 1/2.
-    """
-    queue, born = [root], 0
-    while True:
-        node = heapq.heappop(queue)  # there is one: orders that go against an arc are never ruled out
-        steps = against(weights.whole, program.order)
-        free = node.low < node.high
-        if steps_proved(node.bound, weights) >= steps or program.budget <= 0 or not free.any():
-            return node.bound
-        arc = int(np.where(free, np.abs(node.z - 0.5), np.inf).argmin())
-        enough = (steps - 1) * weights.scale + weights.swing
-        for side in (0.0, 1.0):
-            low, high = node.low.copy(), node.high.copy()
-            low[arc] = high[arc] = side
-            born += 1
-            if side or program.acyclic(np.flatnonzero(high == 0)):
-                heapq.heappush(queue, program.relax(Node(node.bound, born, low, high, node.z), enough))
-
-
-def order_by_program(net: Float) -> tuple[Index, float]:
-    """(N,) an order of least cost, best first, and its cost by HiGHS's own word.
-
-    net: (N, N) antisymmetric, above 0 where i is preferred.
+    x_ij = 1 if i stands before j, one variable per pair; no three responses form a cycle (Grötschel, Jünger and
+    Reinelt, 1984). The general formulation, independent of the search and some hundred times slower. net: (N, N).
     """
     import cvxpy as cp
 
     n = len(net)
     i, j = np.triu_indices(n, 1)
     if not len(i):
-        return np.arange(n), 0.0
+        return Solution(np.arange(n), 0.0)
     before = cp.Variable(len(i), boolean=True)
-    # A pair pays net[j, i] where i stands before j against the votes, net[i, j] where it does not.
+    # A pair costs net[j, i] if i stands before j against the votes, net[i, j] if it does not.
     cost = np.maximum(net[j, i], 0) - np.maximum(net[i, j], 0)
-    turns = _turns(n)
-    limits = [turns @ before <= 1, turns @ before >= 0] if turns.shape[0] else []
+    triples = _triples(n)
+    limits = [triples @ before <= 1, triples @ before >= 0] if triples.shape[0] else []
     problem = cp.Problem(cp.Minimize(cost @ before + np.maximum(net[i, j], 0).sum()), limits)
     problem.solve(solver=cp.HIGHS, mip_rel_gap=0, mip_abs_gap=0)  # type: ignore[no-untyped-call]
     assert before.value is not None
     ahead = np.zeros((n, n))
     ahead[i, j] = np.round(before.value)
     ahead[j, i] = 1 - ahead[i, j]
-    return np.argsort(-ahead.sum(axis=1), kind="stable"), float(problem.value)
+    return Solution(np.argsort(-ahead.sum(axis=1), kind="stable"), float(problem.value))
 
 
-def _turns(n: int) -> sparse.csr_array:
-    """(triples, pairs) x_ij + x_jk − x_ik of every three: 0 or 1 but for a circle."""
+def _triples(n: int) -> sparse.csr_array:
+    """Return the (triples, pairs) matrix of x_ij + x_jk − x_ik, which is 0 or 1 unless the three form a cycle."""
     from scipy import sparse
 
     i, j = np.triu_indices(n, 1)

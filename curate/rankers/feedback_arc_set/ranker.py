@@ -1,75 +1,73 @@
-"""Minimum feedback arc set: the order that the least vote weight goes against (Kemeny's order), proved optimal.
+"""Minimum feedback arc set: the order that the least vote weight disagrees with (Kemeny's order), with a proof.
 
-How a prompt's order is found:
+The steps for each prompt:
 
-1. Only net weights matter: every order pays Σ min(W_ij, W_ji). They become whole numbers that put vote weight first and
-   agreement with Bradley-Terry second: of several optimal orders the answer is the one that agrees
-   most with Bradley-Terry, not the one that happens to come first.
-2. Strongly connected components are solved on their own and put one after the other; no arc goes back between them.
-3. Starting from Bradley-Terry's order, blocks are moved until no move helps (``search``): an upper bound.
-4. Short directed cycles are packed: a lower bound. Often it meets the upper one.
-5. Otherwise a dynamic program over subsets, pruned by both bounds, finds the optimum.
-6. Where a small budget of subsets does not do, a linear program finds the best packing of cycles (``programs``). It
-   guides the subsets once more, and what is then still open is left to branch and bound on its arcs,
-   until that budget ends too. The order is the best known in any case.
+1. Only net weights matter, because every order costs Σ min(W_ij, W_ji). They become whole numbers that put vote weight
+   first and agreement with Bradley-Terry second (``weights``), so that the result does not depend on the numbering.
+2. Strongly connected components are solved separately and concatenated (``search``). Small ones: all permutations.
+   Others: local search from Bradley-Terry's order gives an upper bound, packed cycles give a lower bound, and if they
+   differ, a dynamic programme over subsets that both bounds prune finds the optimum.
+3. If a small budget of subsets does not suffice, a linear program finds the best packing of cycles (``programs``). It
+   prunes the subsets once more; what is still open is left to branch and bound on arcs, within a second budget.
 
 The proof: the bound of every step is a set of weighted cycles, an exhausted search, or multipliers whose value is
-recomputed here, all in whole numbers, without rounding; times the grid's step, less what rounding to the grid can have
-changed, and with Σ min(W_ij, W_ji) added, it bounds the cost of any order on the original weights. The cost is counted
-from the order itself. Solved says that the two meet, to one part in 10⁷ of the prompt's vote weight (weights that are
-multiples of 1/2, 1/120 or 1/2000 are on a grid and meet but for the last bits of a sum). That the order is also the
-best by agreement with Bradley-Terry is the rule, but no promise: where branch and bound was needed, it is only such
-that no move of blocks improves it.
+recomputed here, all in whole numbers without rounding. Multiplied by the grid's step, less the change from rounding to
+the grid, plus Σ min(W_ij, W_ji), it bounds the cost of any order on the original weights. The cost is counted from the
+order itself. Cost and bound meet if they differ by at most one part in 10⁷ of the prompt's vote weight (weights that
+are multiples of 1/2, 1/120 or 1/2000 are on a grid and meet up to the last bits of a sum). After branch and bound, the
+order is optimal by votes, but among optimal orders it is only locally the best by agreement with Bradley-Terry.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float, Ranking
+from curate.rankers.base import TIE_DECIMALS, Float, Index, Ranking, ranking_of
 from curate.rankers.bradley_terry import fit
 from curate.rankers.feedback_arc_set.search import (
-    Index,
-    Weights,
-    against,
-    arrange,
+    Solution,
+    component_bounds,
     component_order,
     components,
-    conclude,
-    solve_easy,
-    steps_proved,
-    weigh,
+    order_weight,
 )
-from curate.rankers.result import TIE_DECIMALS, ranking_of
+from curate.rankers.feedback_arc_set.weights import Weights, steps_proven, weigh
 from curate.votes.arrays import VoteArrays
-from curate.votes.graphs import GraphBatch
 
 Solver = Literal["search", "integer-program"]
 
 TOLERANCE = 1e-7
-"""Cost and bound meet when they differ by no more than this part of the prompt's vote weight."""
+"""Cost and bound meet if they differ by at most this share of the prompt's vote weight."""
 FIRST_TRY = 5_000
-"""Subsets allowed to a component before a linear program is asked for better cycles."""
+"""Subsets per component before a linear program computes better cycles."""
+
+
+class Orders(NamedTuple):
+    """The result for B prompts with N responses each."""
+
+    scores: Float
+    """(B, N) N − 1 − place, averaged over neighbours that nothing separates."""
+    bound: Float
+    """(B,) lower bound on the cost of any order, vote weight."""
 
 
 @dataclass(frozen=True)
 class FeedbackArcSet:
-    """Ranks by place in a minimum feedback arc set's order, N − 1 for the first and 0 for the last.
+    """Rank by place in a minimum feedback arc set's order: N − 1 for the first response and 0 for the last.
 
-    Neighbours that nothing separates, neither a net vote nor Bradley-Terry strength, share their mean place.
+    Neighbours that neither a net vote nor Bradley-Terry strength separates share their mean place.
     """
 
     max_states: int = 200_000
-    """Subsets that the dynamic program may hold for one component of a prompt."""
+    """Subsets that the dynamic programme may store for one component of a prompt."""
     max_nodes: int = 100
-    """Linear programs that may be solved for one component, where the subsets are too many."""
+    """Linear programs that may be solved for one component if the subsets do not suffice."""
     solver: Solver = "search"
-    """integer-program: HiGHS through cvxpy on every prompt instead, bounds by its own word; among optimal orders it
-    takes any."""
+    """integer-program: HiGHS through cvxpy on every prompt, with HiGHS's own bounds; any of several optimal orders."""
     ridge: float = 0.1
     """Precision of the prior of the Bradley-Terry strengths that choose among optimal orders, 1 / logits²."""
 
@@ -77,55 +75,79 @@ class FeedbackArcSet:
         scores = np.zeros(len(votes.responses))
         bound, total = np.zeros(len(votes.prompts)), np.zeros(len(votes.prompts))
         for graphs in votes.graphs:
-            scores[graphs.slots], bound[graphs.prompts] = self._solve(graphs)
+            found = self._solve(graphs.wins)
+            scores[graphs.slots], bound[graphs.prompts] = found.scores, found.bound
             total[graphs.prompts] = graphs.wins.sum(axis=(1, 2))
         ranking = ranking_of(votes, scores)
         converged = ranking.cost - bound <= TOLERANCE * total
         return replace(ranking, converged=converged, bound=np.minimum(bound, ranking.cost))
 
-    def _solve(self, graphs: GraphBatch) -> tuple[Float, Float]:
-        """(B, N) scores and a (B,) bound on the cost of any order, vote weight."""
-        wins = graphs.wins
+    def _solve(self, wins: Float) -> Orders:
+        """Return the result for B prompts of one size. wins: (B, N, N)."""
         strength = np.round(fit(wins, self.ridge).strength, TIE_DECIMALS)
-        # All that follows sees the responses in Bradley-Terry's order, whatever numbers they came with.
+        # The search sees the responses in Bradley-Terry's order, so that their numbering does not matter.
         number = np.broadcast_to(np.arange(wins.shape[1]), strength.shape)
         start = np.lexsort((number, -wins.sum(axis=2), -strength))
-        if self.solver == "integer-program":
-            return self._by_program(wins, strength, start)
-        first_try = min(FIRST_TRY, self.max_states)
-        scores, bound, is_open = solve_easy(wins, strength, start, first_try)
-        for b in np.flatnonzero(is_open):
-            arranged, mine = arrange(wins[b], start[b]), strength[b, start[b]]
-            weights = weigh(arranged, mine)
-            order, steps = self._solve_hard(weights, first_try)
-            scores[b, start[b]], bound[b] = conclude(arranged, mine, weights, order, steps)
-        return scores, bound
+        wins = np.take_along_axis(np.take_along_axis(wins, start[:, :, None], axis=1), start[:, None, :], axis=2)
+        strength = np.take_along_axis(strength, start, axis=1)
+        weights = weigh(wins, strength)
+        order, steps = self._by_program(weights) if self.solver == "integer-program" else self._by_search(weights)
+        found = conclude(wins, strength, weights, order, steps)
+        scores = np.empty_like(strength)
+        np.put_along_axis(scores, start, found.scores, axis=1)
+        return Orders(scores, found.bound)
 
-    def _by_program(self, wins: Float, strength: Float, start: Index) -> tuple[Float, Float]:
-        """The same by the integer program."""
+    def _by_search(self, weights: Weights) -> tuple[Index, Float]:
+        """Return (B, N) orders and the (B,) steps of vote weight that every order costs."""
+        found = components(weights.net)
+        order, steps = found.order, np.zeros(len(order))
+        for b in np.flatnonzero((np.diff(found.label, axis=1) == 0).any(axis=1)):  # others have no cycle and cost 0
+            mine = weights.of(b)
+            for first, after in pairwise(component_bounds(found.label[b])):
+                if after - first > 1:
+                    members = order[b, first:after].copy()
+                    part = self._solve_component(mine.part(members))
+                    order[b, first:after] = members[part.order]
+                    steps[b] += part.bound
+        return order, steps
+
+    def _solve_component(self, weights: Weights) -> Solution:
+        """Return an order of one component, and as its bound the steps of vote weight that every order costs."""
+        first_try = min(FIRST_TRY, self.max_states)
+        found = component_order(weights.net, first_try)
+        if found.bound < order_weight(weights.net, found.order):
+            from curate.rankers.feedback_arc_set.programs import prove
+
+            return prove(weights, found.order, self.max_states, self.max_nodes)
+        return Solution(found.order, steps_proven(found.bound, weights))
+
+    def _by_program(self, weights: Weights) -> tuple[Index, Float]:
+        """Return the same by the integer program."""
         from curate.rankers.feedback_arc_set.programs import order_by_program
 
-        scores, bound = np.empty(strength.shape), np.empty(len(wins))
-        for b in range(len(wins)):
-            arranged, mine = arrange(wins[b], start[b]), strength[b, start[b]]
-            weights = weigh(arranged, mine)
-            order, steps = order_by_program(weights.whole)
-            scores[b, start[b]], bound[b] = conclude(arranged, mine, weights, order, steps)
-        return scores, bound
+        found = [order_by_program(whole) for whole in weights.whole]
+        return np.stack([one.order for one in found]), np.array([one.bound for one in found])
 
-    def _solve_hard(self, weights: Weights, first_try: int) -> tuple[Index, float]:
-        """(N,) an order and the steps of vote weight that every order is proved to pay."""
-        from curate.rankers.feedback_arc_set.programs import prove
 
-        order, starts = components(weights.net)
-        steps = 0.0
-        for first, after in pairwise(starts):
-            members = order[first:after]
-            part = weights._replace(net=arrange(weights.net, members), whole=arrange(weights.whole, members))
-            found, bound = component_order(part.net, first_try)
-            proved = steps_proved(bound, part)
-            if bound < against(part.net, found):
-                found, proved = prove(part, found, self.max_states, self.max_nodes)
-            order[first:after] = members[found]
-            steps += proved
-        return order, steps
+def conclude(wins: Float, strength: Float, weights: Weights, order: Index, steps: Float) -> Orders:
+    """Return the scores of (B, N) orders and the bound on the cost of any order that the (B,) steps prove.
+
+    A score is N − 1 − place, averaged over a run of neighbours that nothing separates. A response that differs from any
+    in the run begins the next run. wins: (B, N, N). strength: (B, N).
+    """
+    batch, n = order.shape
+    row = np.arange(batch)
+    whole = weights.whole[row[:, None, None], order[:, :, None], order[:, None, :]]
+    level = np.take_along_axis(strength, order, axis=1)
+    separated = (whole != 0) | (level[:, :, None] != level[:, None, :])  # (B, N, N) by place
+    first = np.zeros((batch, n), dtype=np.int64)  # where the run of each place begins
+    for p in range(1, n):
+        in_run = np.arange(p) >= first[:, p - 1, None]
+        first[:, p] = np.where((separated[:, :p, p] & in_run).any(axis=1), p, first[:, p - 1])
+    following = np.where(first == np.arange(n), np.arange(n), n)[:, 1:]  # where later runs begin
+    following = np.concatenate([following, np.full((batch, 1), n)], axis=1)
+    last = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1] - 1
+    scores = np.empty((batch, n))
+    np.put_along_axis(scores, order, n - 1 - (first + last) / 2, axis=1)
+    unavoidable = np.minimum(wins, wins.swapaxes(1, 2)).sum(axis=(1, 2)) / 2
+    return Orders(scores, np.maximum(steps * weights.step - weights.slack, 0.0) + unavoidable)

@@ -1,11 +1,16 @@
-"""Feedback arc set on votes weighted by how far their annotators can be believed.
+"""Feedback arc set on votes weighted by each annotator's accuracy, from a one-coin model of annotators.
 
-Where annotator k prefers the better response with chance q_k whatever the gap, the likeliest order is the one that
-the least Σ log(q_k / (1 − q_k)) of votes goes against: a minimum feedback arc set. Accuracies are those of
-``annotator_odds``; the log-odds, of mean 1 over all votes, are rounded to STEP, so that the search has whole numbers
-to work with, and none is below STEP: where nobody else has a say, even a spammer's vote decides.
+Annotator k prefers the better of two responses with probability q_k, the same for every pair (Dawid and Skene, 1979,
+with one parameter each). The most likely order is then a minimum feedback arc set of votes weighted by
+log(q_k / (1 − q_k)). Which response is better is unknown, and the vote in question must not count, or every annotator
+would agree with an order fitted to their own votes: the probability p that the chosen response is the better one comes
+from Bradley-Terry without that vote, by one Newton step from the fit on all votes (Laplace's posterior). Given p, a
+vote has likelihood q p + (1 − q)(1 − p), and EM finds the mode of q. Repeating the fit with the new weights gained
+nothing and exaggerated differences between annotators.
 
-Without annotators, this is the feedback arc set of the votes.
+The log odds, scaled to mean 1 over all votes, are rounded to STEP, so that the search works on whole numbers, and are
+at least STEP, so that even a spammer's vote decides where there is no other. Without annotators this is the feedback
+arc set of the votes.
 """
 
 from __future__ import annotations
@@ -14,24 +19,99 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from curate.rankers.annotator_odds import accuracies, relative_odds
-from curate.rankers.base import Ranking
+from curate.rankers.base import Float, Labels, Ranking, ranking_of
+from curate.rankers.bradley_terry import covariance, fit
 from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet
-from curate.rankers.result import ranking_of
-from curate.votes.arrays import VoteArrays
+from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays
 
 STEP = 1 / 20
+EM_STEPS = 100
+PRIOR_VOTES = 20.0
+"""Each annotator's accuracy is shrunk by this many votes at the average accuracy."""
 
 
 @dataclass(frozen=True)
 class WeightedFeedbackArcSet:
-    """Ranks by place in a minimum feedback arc set's order of the votes, weighted by annotators' log-odds."""
+    """Rank by place in a minimum feedback arc set's order of the votes, weighted by annotators' log odds."""
 
     inner: FeedbackArcSet = field(default_factory=FeedbackArcSet)
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
-        """Cost is in the votes' own weights, as everybody's; converged: the weighted order is proved best."""
+        """Return the ranking; its cost is in the votes' own weights, as for every ranker.
+
+        Converged: the weighted order is proven optimal.
+        """
         odds = relative_odds(accuracies(votes, self.inner.ridge), votes)
         factor = np.maximum(np.round(odds / STEP), 1) * STEP
         found = self.inner(replace(votes, weight=votes.weight * factor))
         return ranking_of(votes, found.scores, converged=found.converged, n_iter=found.n_iter)
+
+
+def accuracies(votes: VoteArrays, ridge: float) -> Float:
+    """Return (A + 1,) the probability that a vote prefers the better response; the last is for all anonymous votes.
+
+    It lies in ½ … 1: a value below ½ would invert votes, and nearly always belongs to an annotator with few votes. An
+    annotator without votes has the average. Ties do not count. ridge: as for Bradley-Terry.
+    """
+    decisive = (votes.outcome == LEFT) | (votes.outcome == RIGHT)
+    annotator = np.where(votes.annotator < 0, len(votes.annotators), votes.annotator)[decisive]
+    better, weight = chosen_is_better(votes, ridge)[decisive], (votes.weight * votes.group_share)[decisive]
+    average = _em_accuracies(np.zeros_like(annotator), better, weight, np.ones(1), np.ones(1))
+    prior = np.full(len(votes.annotators) + 1, PRIOR_VOTES)
+    return _em_accuracies(annotator, better, weight, prior * average, prior * (1 - average))
+
+
+def relative_odds(accuracy: Float, votes: VoteArrays) -> Float:
+    """Return (V,) each vote's log(q / (1 − q)) divided by the weighted mean; all 1 if nobody is above chance level.
+
+    accuracy: (A + 1,) of ``accuracies``.
+    """
+    odds = np.log(accuracy / (1 - accuracy))[votes.annotator]
+    mean = float(np.average(odds, weights=votes.weight)) if len(odds) else 0.0
+    return odds / mean if mean > 0 else np.ones(len(odds))
+
+
+def chosen_is_better(votes: VoteArrays, ridge: float) -> Float:
+    """Return (V,) the probability that the chosen response (left for a tie) is better, given all other votes.
+
+    The difference in strength has posterior mean m and variance h, to which the vote contributed w p (1 − p) of
+    precision and w (y − p) of gradient. Without it: h' = h / (1 − w p (1 − p) h) and m' = m − w (y − p) h'.
+    """
+    from scipy.special import expit, ndtr
+
+    share = SHARE_LEFT[votes.outcome]
+    difference, variance = _differences(votes, ridge)
+    probability = expit(difference)
+    variance = variance / (1 - votes.weight * probability * (1 - probability) * variance)
+    difference = difference - votes.weight * (share - probability) * variance
+    better: Float = ndtr(np.where(votes.outcome == RIGHT, -difference, difference) / np.sqrt(variance))
+    return better
+
+
+def _differences(votes: VoteArrays, ridge: float) -> tuple[Float, Float]:
+    """Return (V,) posterior mean and variance of strength left − right, by Laplace's approximation."""
+    difference, variance = np.zeros(len(votes.left)), np.zeros(len(votes.left))
+    prompt = votes.response_prompt[votes.left]
+    slot = np.arange(len(votes.responses)) - votes.offsets[votes.response_prompt]  # (R,) within the prompt
+    for graphs in votes.graphs:
+        strength = fit(graphs.wins, ridge).strength
+        posterior = covariance(graphs.wins, strength, ridge)
+        row = np.full(len(votes.prompts), -1)
+        row[graphs.prompts] = np.arange(len(graphs.prompts))
+        mine = np.flatnonzero(row[prompt] >= 0)
+        b, i, j = row[prompt[mine]], slot[votes.left[mine]], slot[votes.right[mine]]
+        difference[mine] = strength[b, i] - strength[b, j]
+        variance[mine] = posterior[b, i, i] + posterior[b, j, j] - 2 * posterior[b, i, j]
+    return difference, variance
+
+
+def _em_accuracies(annotator: Labels, better: Float, weight: Float, right: Float, wrong: Float) -> Float:
+    """Return accuracies by EM, at least ½. right, wrong: prior votes of each annotator."""
+    votes = np.bincount(annotator, weight, len(right)) + right + wrong
+    accuracy = right / (right + wrong)
+    for _ in range(EM_STEPS):
+        correct = accuracy[annotator] * better
+        correct /= correct + (1 - accuracy[annotator]) * (1 - better)
+        accuracy = (np.bincount(annotator, weight * correct, len(right)) + right) / votes
+    limited: Float = np.maximum(accuracy, 0.5)
+    return limited

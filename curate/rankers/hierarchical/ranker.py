@@ -39,7 +39,7 @@ from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, lo
 from curate.rankers.hierarchical.state import Mixing, State, first_state
 from curate.rankers.hierarchical.ties import improve_ties
 from curate.rankers.hierarchical.votes import TieModel, tie_share
-from curate.rankers.result import ranking_of
+from curate.rankers.base import ranking_of
 from curate.votes.arrays import VoteArrays
 
 EXACT = 1e-6
