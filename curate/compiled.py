@@ -24,13 +24,14 @@ def compiled(kernel: Kernel) -> Kernel:
     import numba
 
     _announce_compilation()
-    folder = Path(kernel.__code__.co_filename).parent  # type: ignore[attr-defined]
-    configured = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = configured or _cache_folder(folder)
+    folder = Path(kernel.__code__.co_filename).parent
+    settings: Any = numba.config
+    configured = settings.CACHE_DIR  # of NUMBA_CACHE_DIR
+    settings.CACHE_DIR = configured or _cache_folder(folder)
     try:
         fast: Kernel = numba.njit(kernel, cache=True, fastmath=False, nogil=True, error_model="numpy")
     finally:
-        numba.config.CACHE_DIR = configured
+        settings.CACHE_DIR = configured
     return fast
 
 
@@ -55,15 +56,15 @@ def _announce_compilation() -> None:
     """Write one line to stderr when this process compiles its first kernel, which takes seconds."""
     from numba.core import event
 
-    class Announcement(event.Listener):  # type: ignore[misc]
+    class Announcement(event.Listener):
         announced = False
 
-        def on_start(self, event: Any) -> None:
+        def on_start(self, _: Any) -> None:
             if not self.announced:
                 self.announced = True
                 sys.stderr.write("Compiling numerical kernels (a few seconds, once per installation) …\n")
 
-        def on_end(self, event: Any) -> None:
+        def on_end(self, _: Any) -> None:
             pass
 
-    event.register("numba:compile", Announcement())
+    event.register("numba:compile", Announcement())  # type: ignore[no-untyped-call]

@@ -10,22 +10,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.rankers.bradley_terry import fit
-from curate.rankers.feedback_arc_set.programs import CoverProgram, Node, prove, short_cycles
-from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet
+from curate.rankers.feedback_arc_set.programs import CoverProgram, Node, prove, violated_cycles
+from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, conclude
 from curate.rankers.feedback_arc_set.search import (
     Packing,
-    Weights,
-    against,
     arrange,
+    component_bounds,
     components,
-    conclude,
     improve,
     minimum_order,
+    order_weight,
     pack,
     search,
-    steps_proved,
-    weigh,
 )
+from curate.rankers.feedback_arc_set.weights import Weights, steps_proven, weigh
 from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, relabelled, votes_from, votes_from_wins, wins_matrices
 from tests.twins_fas import (
@@ -112,12 +110,12 @@ def test_branch_and_bound_branches_where_the_relaxation_has_a_gap() -> None:
     """The Paley tournament on 11 responses: its relaxation is fractional, its optimum is known by the subsets."""
     net = paley(11)
     order, bound = minimum_order(net, 1_000_000)
-    least = against(net, order)
+    least = order_weight(net, order)
     assert bound == least
     relaxed = CoverProgram(net, np.arange(11), 100)
     assert relaxed.relax(relaxed.all_orders(), np.inf).bound < least - 1
     full = prove(by_votes_alone(net), np.arange(11), 1, 5_000)
-    assert full.steps == against(net, full.order) == least
+    assert full.bound == order_weight(net, full.order) == least
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -135,7 +133,7 @@ def test_branch_and_bound_claims_no_more_than_it_proved(programs: int) -> None:
     net = paley(11)
     least = minimum_order(net, 1_000_000)[1]
     stopped = prove(by_votes_alone(net), np.arange(11), 1, programs)
-    assert stopped.steps < least <= against(net, stopped.order)
+    assert stopped.bound < least <= order_weight(net, stopped.order)
 
 
 def test_out_of_budget_the_bound_is_below_the_cost_and_it_is_not_solved() -> None:
@@ -207,10 +205,11 @@ def test_responses_without_votes_stand_together_in_the_middle() -> None:
 def test_places_are_those_of_the_plain_twin(wins: list[list[float]], levels: list[float], order: list[int]) -> None:
     n = len(wins)
     mine, strength = np.array([v for v in order if v < n]), np.array(levels[:n])
-    weights = weigh(np.array(wins), strength)
-    scores, bound = conclude(np.array(wins), strength, weights, mine, 3.0)
-    assert scores.tolist() == plain_places(weights.whole, levels, mine.tolist())
-    assert bound == 3.0 * weights.step + np.minimum(wins, np.transpose(wins)).sum() / 2
+    batch = np.array([wins, wins])
+    weights = weigh(batch, np.stack([strength, strength]))
+    found = conclude(batch, np.stack([strength, strength]), weights, np.stack([mine, mine]), np.array([0.0, 3.0]))
+    assert found.scores.tolist() == [plain_places(weights.whole[0], levels, mine.tolist())] * 2
+    assert found.bound[1] == 3.0 * weights.step[1] + np.minimum(wins, np.transpose(wins)).sum() / 2
 
 
 @settings(max_examples=60, deadline=None)
@@ -222,7 +221,7 @@ def test_places_are_those_of_the_plain_twin(wins: list[list[float]], levels: lis
 def test_whole_weights_keep_the_order_of_costs(wins: list[list[float]], strength: list[float]) -> None:
     """Fewer steps always win; of equal ones, the better agreement; steps times step is the weight, but for slack."""
     n, matrix = len(wins), np.array(wins)
-    weights = weigh(matrix, np.array(strength[:n]))
+    weights = weigh(matrix[None], np.array([strength[:n]])).of(0)
     assert (weights.net == -weights.net.T).all()
     assert (weights.whole == np.rint(weights.whole)).all()
     assert (weights.net == np.rint(weights.net)).all()
@@ -232,13 +231,13 @@ def test_whole_weights_keep_the_order_of_costs(wins: list[list[float]], strength
     for order in ([*range(n)], [*range(n)][::-1], sorted(range(n), key=strength.__getitem__)):
         steps, both = order_cost(weights.whole, order), order_cost(weights.net, order)
         assert abs(both - weights.scale * steps) <= weights.swing
-        assert steps_proved(both, weights) == steps
+        assert steps_proven(both, weights) == steps
         assert abs(steps * weights.step - order_cost(matrix - matrix.T, order)) <= weights.slack + 1e-12 * matrix.sum()
 
 
 def test_weights_on_a_grid_are_whole_without_slack() -> None:
     for unit, step in ((0.5, 1 / 2), (1 / 3, 1 / 120), (0.001, 1 / 2000)):
-        weights = weigh(np.array([[0.0, 7 * unit], [2 * unit, 0.0]]), np.zeros(2))
+        weights = weigh(np.array([[[0.0, 7 * unit], [2 * unit, 0.0]]]), np.zeros((1, 2))).of(0)
         assert weights.step == step
         assert weights.whole[0, 1] == pytest.approx(5 * unit / step)
         assert weights.slack < 1e-12
@@ -248,8 +247,8 @@ def test_weights_on_a_grid_are_whole_without_slack() -> None:
 @given(wins=wins_matrices(7))
 def test_components_are_those_of_networkx_and_no_arc_goes_back(wins: list[list[float]]) -> None:
     net = net_of(wins)
-    order, starts = components(net)
-    parts = [order[a:b].tolist() for a, b in pairwise(starts)]
+    [order], [label] = components(net[None])
+    parts = [order[a:b].tolist() for a, b in pairwise(component_bounds(label))]
     assert sorted(map(sorted, parts)) == sorted(map(sorted, plain_components(net)))
     for place, part in enumerate(parts):
         assert part == sorted(part)
@@ -262,14 +261,14 @@ def test_local_search_is_that_of_the_plain_twin(wins: list[list[float]], order: 
     net, start = net_of(wins), [v for v in order if v < len(wins)]
     found = improve(net, np.array(start))
     assert found.tolist() == plain_improve(net, start)
-    assert against(net, found) == order_cost(net, found.tolist())
+    assert order_weight(net, found) == order_cost(net, found.tolist())
 
 
 def test_no_exchange_of_blocks_is_left_that_helps() -> None:
     for seed in range(3):
         net = net_of(random_wins(9, 2, seed))
         order = improve(net, np.arange(9))
-        cost = against(net, order)
+        cost = order_weight(net, order)
         assert all(order_cost(net, other) >= cost for other in exchanges(order.tolist()))
 
 
@@ -294,14 +293,14 @@ def test_packed_cycles_fit_into_the_weights_and_bound_the_cost(wins: list[list[f
 def test_pruned_subsets_find_what_all_subsets_find(wins: list[list[float]], with_cycles: bool) -> None:
     net = net_of(wins)
     packing = pack(net) if with_cycles else Packing(0.0, np.zeros((0, 1), dtype=np.int64), np.zeros(0))
-    found = search(net, packing, against(net, np.arange(len(wins))), 1_000)
+    found = search(net, packing, order_weight(net, np.arange(len(wins))), 1_000)
     assert found.finished
-    assert against(net, found.order) == least_by_subsets(net)
+    assert order_weight(net, found.order) == least_by_subsets(net)
 
 
 def test_subsets_stop_at_their_budget_and_find_the_same_within_it() -> None:
     net = net_of(random_wins(16, 1.0, seed=1))
-    packing, cost = pack(net), against(net, np.arange(16))
+    packing, cost = pack(net), order_weight(net, np.arange(16))
     full = search(net, packing, cost, 200_000)
     assert full.finished
     assert search(net, packing, cost, full.states).order.tolist() == full.order.tolist()
@@ -318,7 +317,7 @@ def test_the_widest_set_of_places_is_searched() -> None:
     found = search(net, pack(net), 4.0, 10_000)
     assert found.finished
     assert found.states > 63
-    assert against(net, found.order) == 3.0
+    assert order_weight(net, found.order) == 3.0
 
 
 @settings(max_examples=25, deadline=None)
@@ -329,8 +328,7 @@ def test_short_cycles_are_those_of_networkx(wins: list[list[float]], seed: int) 
     number = np.full(net.shape, -1)
     number[tail, head] = np.arange(len(tail))
     z = np.random.default_rng(seed).choice([0.0, 0.25, 0.5, 1.0], len(tail))
-    arcs, ends = short_cycles(number, tail, head, z)
-    cycles = [part.tolist() for part in np.split(arcs, ends)[:-1]]
+    cycles = violated_cycles(number, tail, head, z)
     lengths = short_cycle_lengths(net, dict(zip(zip(tail, head, strict=True), z, strict=True)))
     short = {(int(i), int(j)): length for (i, j), length in lengths.items() if length < 0.99}
     assert {(int(tail[cycle[0]]), int(head[cycle[0]])) for cycle in cycles} == set(short)
@@ -363,7 +361,7 @@ def test_any_multipliers_prove_no_more_than_is_true(wins: list[list[float]], see
 def test_the_best_packing_bounds_the_cost_and_is_no_worse_than_the_greedy_one(wins: list[list[float]]) -> None:
     net = net_of(wins)
     order = improve(net, np.arange(len(wins)))
-    if against(net, order) == 0:
+    if order_weight(net, order) == 0:
         return
     program = CoverProgram(net, order, 100)
     program.relax(program.all_orders(), np.inf)
@@ -377,7 +375,7 @@ def test_the_best_packing_closes_what_the_greedy_one_leaves_open() -> None:
     """Sparse prompts with 18 responses whose greedy packing ends below the optimum, which the subsets know."""
     closed = 0
     for seed in range(6):
-        weights = weigh(np.array(random_wins(18, 0.8, seed)), np.zeros(18))
+        weights = weigh(np.array([random_wins(18, 0.8, seed)]), np.zeros((1, 18))).of(0)
         net = weights.net
         order, by_subsets = minimum_order(net, 200_000)
         greedy = minimum_order(net, 1)[1]

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from curate.rankers import RANKERS, BradleyTerry, CrowdBT, Ensemble, WinRate, build, combine, ranks
-from curate.rankers.base import Ranker
-from curate.rankers.base import ranking_of
+from curate.rankers.base import Ranker, ranking_of
 from curate.votes.arrays import VoteArrays
 from schemas.config import BradleyTerryConfig, DenoiseConfig, FeedbackArcSetConfig, PageRankConfig, RankerName
 from tests.strategies import prompt_sets, random_wins, relabelled, reversed_votes, votes_from, votes_from_wins

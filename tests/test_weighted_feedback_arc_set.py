@@ -10,9 +10,9 @@ from hypothesis import given, settings
 
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers import FeedbackArcSet, WeightedFeedbackArcSet
-from curate.rankers.annotator_odds import accuracies, chosen_is_better, relative_odds
-from curate.rankers.bradley_terry import fit
 from curate.rankers.base import ranking_of
+from curate.rankers.bradley_terry import fit
+from curate.rankers.feedback_arc_set.weighted import accuracies, chosen_is_better, relative_odds
 from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float
-from curate.rankers.base import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS, Float
 from curate.votes.arrays import VoteArrays
 
 Index = npt.NDArray[np.int64]

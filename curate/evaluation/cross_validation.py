@@ -20,8 +20,8 @@ from scipy.special import expit, log_expit, stdtrit
 from curate.denoising.ranking import cover, group_of, rankers_of
 from curate.evaluation.log_odds import fit_slope, joint_odds
 from curate.rankers import Hierarchical, Ranking, build, combine
-from curate.rankers.hierarchical import HierarchicalFit
 from curate.rankers.base import TIE_DECIMALS
+from curate.rankers.hierarchical import HierarchicalFit
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from schemas.config import DenoiseConfig, MethodName, RankerName
 from schemas.validation import CalibrationBin, HoldOut, MethodScore

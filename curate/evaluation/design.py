@@ -22,9 +22,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float
+from curate.rankers.base import Float, average_ranks
 from curate.rankers.bradley_terry import fit
-from curate.rankers.base import average_ranks
 from curate.votes.arrays import VoteArrays
 
 RIDGE = 0.1

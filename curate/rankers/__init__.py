@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.rankers.base import Ranker, Ranking
+from curate.rankers.base import Ranker, Ranking, ranks
 from curate.rankers.borda import Borda
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.crowd_bt import CrowdBT
@@ -12,7 +12,6 @@ from curate.rankers.ensemble import Ensemble, combine
 from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.pagerank import PageRank
-from curate.rankers.base import ranks
 from curate.rankers.rate_pagerank import RatePageRank
 from curate.rankers.win_rate import WinRate
 from schemas.config import DenoiseConfig, RankerName

@@ -24,7 +24,7 @@ from curate.rankers.base import Bool, Float, Index, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 TOLERANCE = 1e-10
-"""A prompt has converged if no entry of its gradient exceeds this share of ridge + the votes of its busiest response."""
+"""Convergence: no entry of the gradient exceeds this share of ridge + the votes of the prompt's busiest response."""
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 40
 """Halvings of one Newton step."""
@@ -135,15 +135,13 @@ def covariance(wins: Float, strength: Float, ridge: float) -> Float:
     wins: (B, N, N). strength: (B, N), the result of ``fit`` with the same ridge.
     """
     _, information = _derivatives(wins, wins + wins.swapaxes(1, 2), strength, ridge)
-    inverse: Float = np.linalg.inv(_precision(information, ridge))
-    return inverse
+    return np.asarray(np.linalg.inv(_precision(information, ridge)))
 
 
 def _log_odds(wins: Float) -> Float:
     """Return each response's log odds of winning, (B, N) with mean 0."""
     odds = np.log((wins.sum(axis=2) + 0.5) / (wins.sum(axis=1) + 0.5))
-    centred: Float = odds - odds.mean(axis=1, keepdims=True)
-    return centred
+    return np.asarray(odds - odds.mean(axis=1, keepdims=True))
 
 
 def _derivatives(wins: Float, weight: Float, strength: Float, ridge: float) -> tuple[Float, Float]:

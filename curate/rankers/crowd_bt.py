@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Ranking
+from curate.rankers.base import Float, Ranking, ranking_of
 from curate.rankers.bradley_terry import fit
-from curate.rankers.base import ranking_of
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.graphs import GraphBatch, build_graphs
 

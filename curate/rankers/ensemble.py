@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Ranker, Ranking
-from curate.rankers.base import average_ranks
-from curate.rankers.base import TIE_DECIMALS, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Float, Ranker, Ranking, average_ranks, ranking_of
 from curate.votes.arrays import VoteArrays
 
 Labels = npt.NDArray[np.integer[Any]]

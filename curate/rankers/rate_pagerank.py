@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Float, Ranking
-from curate.rankers.base import ranking_of
+from curate.rankers.base import Float, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 SMOOTHING = 1.0

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Ranking
-from curate.rankers.base import ranking_of
+from curate.rankers.base import Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 from schemas.config import MethodName, RankerName
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Ranking
-from curate.rankers.base import ranking_of
+from curate.rankers.base import Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 

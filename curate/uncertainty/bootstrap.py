@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Ranker
+from curate.rankers.base import Ranker, ranks
 from curate.rankers.crowd_bt import CrowdBT
 from curate.rankers.ensemble import Ensemble
 from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.base import ranks
 from curate.votes.arrays import VoteArrays
 
 Int = npt.NDArray[np.int64]

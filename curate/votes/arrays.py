@@ -13,7 +13,9 @@ import numpy.typing as npt
 from curate.votes.graphs import GraphBatch, build_graphs
 
 LEFT, RIGHT, TIE, BOTH_BAD = range(4)
-"""Codes of ``VoteArrays.outcome``; their order is that of ``schemas.votes.OUTCOMES``."""
+"""Codes of ``VoteArrays.outcome``, in the order of ``schemas.votes.OUTCOMES``."""
+SHARE_LEFT = np.array([1.0, 0.0, 0.5, 0.5])
+"""Share of a vote that prefers left, by outcome code."""
 
 Int = npt.NDArray[np.int32]
 Float = npt.NDArray[np.float64]
@@ -65,7 +67,7 @@ class VoteArrays:
         return build_graphs(
             left=self.left,
             right=self.right,
-            share_left=np.array([1.0, 0.0, 0.5, 0.5])[self.outcome],
+            share_left=SHARE_LEFT[self.outcome],
             weight=self.weight,
             offsets=self.offsets,
         )

@@ -100,8 +100,10 @@ class FeedbackArcSet:
     def _by_search(self, weights: Weights) -> tuple[Index, Float]:
         """Return (B, N) orders and the (B,) steps of vote weight that every order costs."""
         found = components(weights.net)
-        order, steps = found.order, np.zeros(len(order))
-        for b in np.flatnonzero((np.diff(found.label, axis=1) == 0).any(axis=1)):  # others have no cycle and cost 0
+        order, steps = found.order, np.zeros(len(found.order))
+        for b in np.flatnonzero(
+            (np.diff(found.label, axis=1) == 0).any(axis=1)
+        ).tolist():  # others have no cycle and cost 0
             mine = weights.of(b)
             for first, after in pairwise(component_bounds(found.label[b])):
                 if after - first > 1:

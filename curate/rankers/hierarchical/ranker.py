@@ -26,7 +26,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Ranking
+from curate.rankers.base import Float, Ranking, ranking_of
 from curate.rankers.hierarchical import annotators as annotator_model
 from curate.rankers.hierarchical import prior as prior_model
 from curate.rankers.hierarchical import structure
@@ -39,7 +39,6 @@ from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, lo
 from curate.rankers.hierarchical.state import Mixing, State, first_state
 from curate.rankers.hierarchical.ties import improve_ties
 from curate.rankers.hierarchical.votes import TieModel, tie_share
-from curate.rankers.base import ranking_of
 from curate.votes.arrays import VoteArrays
 
 EXACT = 1e-6
