@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from curate.sampling.items import Drawn, Rule, draw_items
-from curate.sampling.statistics import item_figures
+from curate.sampling.items import Drawn, Rule, draw_items, item_statistics
 from curate.shards.atomic import describe, finished, publishing, version, write_manifest
 from curate.shards.card import card
 from curate.shards.tables import write_jsonl, write_shards
@@ -103,9 +102,9 @@ def draw(
     }
     for name, config_drawn in drawn.items():
         suffix = f" ({name})" if len(rules) > 1 else ""
-        left_out.update({reason + suffix: number for reason, number in config_drawn.left_out.items()})
+        left_out.update({reason + suffix: number for reason, number in config_drawn.excluded.items()})
     items = {name: found.items.with_columns(run_id=pl.lit(config.run)) for name, found in drawn.items()}
-    figures = {name: item_figures(found.items) for name, found in drawn.items()}
+    figures = {name: item_statistics(found.items) for name, found in drawn.items()}
     return items, {
         "items": {name: len(found.items) for name, found in drawn.items()},
         "candidates": {name: found.candidates for name, found in drawn.items()},

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import multivariate_normal
 
-from curate.uncertainty.orthant import count_right, orthants
 from curate.uncertainty.posterior import (
     Posterior,
     beats,
     best_probabilities,
     best_probability,
     cholesky,
+    count_correct,
     draw_strengths,
+    orthant_probability,
 )
 
 Float = npt.NDArray[np.float64]
@@ -112,7 +113,7 @@ def test_of_dependent_strengths_it_is_what_scipy_says(size: int, error: float) -
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 20), st.integers(0, 10_000))
-def test_the_compiled_integral_is_the_plain_one(size: int, seed: int) -> None:
+def test_the_batched_integral_equals_the_plain_one(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     gap, root = (
         rng.normal(size=(3, size)),
@@ -120,7 +121,7 @@ def test_the_compiled_integral_is_the_plain_one(size: int, seed: int) -> None:
     )
     points, weight = rng.uniform(1e-4, 1 - 1e-4, (max(size - 1, 0), 50)), rng.dirichlet(np.ones(50))
     plain = [plain_orthant(row, root, points, weight) for row in gap]
-    assert orthants(gap, np.stack([root] * 3), points, weight) == pytest.approx(plain, rel=1e-9, abs=1e-15)
+    assert orthant_probability(gap, np.stack([root] * 3), points, weight) == pytest.approx(plain, rel=1e-9, abs=1e-15)
 
 
 def test_of_many_dependent_strengths_it_is_what_a_fine_lattice_says() -> None:
@@ -245,12 +246,11 @@ def test_draws_have_the_mean_and_covariance_asked_for() -> None:
 
 def test_draws_in_which_the_label_is_right_are_counted_set_by_set() -> None:
     strength = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
-    sets, best, right = np.array([[0, 1, 2], [5, 3, 0]]), np.array([2, 0]), np.zeros(40, dtype=np.int64)
-    count_right(strength, sets, best, right)
+    sets, best = np.array([[0, 1, 2], [5, 3, 0]]), np.array([2, 0])
     plain = [strength[rows].argmax(axis=0) == label for rows, label in zip(sets, best, strict=True)]
-    assert right.tolist() == np.sum(plain, axis=0).tolist()
-    count_right(np.zeros((6, 40), dtype=np.float32), sets, best, right)  # equals: nobody is right
-    assert right.tolist() == np.sum(plain, axis=0).tolist()
+    assert count_correct(strength, sets, best).tolist() == np.sum(plain, axis=0).tolist()
+    ties = np.zeros((6, 40), dtype=np.float32)
+    assert not count_correct(ties, sets, best).any()
 
 
 def test_a_posterior_finds_the_covariances_of_its_rows() -> None:

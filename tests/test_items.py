@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.sampling.draw import band_sets, choose, deal
 from curate.sampling.items import CANDIDATES, DRAWS, Rule, draw_items, generator
+from curate.sampling.sets import band_sets, choose, random_groups
 from schemas.items import DIFFICULTIES
 
 RANKS = st.lists(st.integers(1, 6), min_size=2, max_size=14).map(np.array)
@@ -70,7 +70,7 @@ def test_every_strict_pair_of_the_two_bands_is_found(ranks: np.ndarray, seed: in
 @settings(max_examples=60, deadline=None)
 @given(RANKS, st.integers(2, 5), st.integers(1, 30), st.integers(0, 99))
 def test_dealt_groups_are_distinct_and_say_something(ranks: np.ndarray, size: int, items: int, seed: int) -> None:
-    groups, _ = deal(ranks, size, items, generator(seed))
+    groups, _ = random_groups(ranks, size, items, generator(seed))
     assert len(groups) <= items
     assert len({frozenset(group.tolist()) for group in groups}) == len(groups)
     for group in groups:
@@ -79,14 +79,14 @@ def test_dealt_groups_are_distinct_and_say_something(ranks: np.ndarray, size: in
 
 
 def test_a_round_deals_every_response_once() -> None:
-    groups, equal = deal(np.arange(11), 4, 3, generator(1))
+    groups, equal = random_groups(np.arange(11), 4, 3, generator(1))
     assert sorted(np.concatenate(groups).tolist()) == list(range(11))
     assert [len(group) for group in groups] == [4, 4, 3]
     assert equal == 0
 
 
 def test_equal_groups_are_counted_once_each() -> None:
-    groups, equal = deal(np.array([1, 1, 2, 2]), 2, 100, generator(0))
+    groups, equal = random_groups(np.array([1, 1, 2, 2]), 2, 100, generator(0))
     assert {frozenset(group.tolist()) for group in groups} == {
         frozenset(pair) for pair in combinations(range(4), 2) if set(pair) not in ({0, 1}, {2, 3})
     }
@@ -142,16 +142,16 @@ def test_scores_texts_and_best_stand_with_their_responses() -> None:
 
 def test_what_cannot_be_drawn_is_counted() -> None:
     frame = ranked(few=[1, 2, 3], tied=[1, 1, 1, 1], fine=[1, 2, 3, 4])
-    assert draw_items(frame, FOUR).left_out == {
+    assert draw_items(frame, FOUR).excluded == {
         "prompt: best rank shared in every set": 1,
         "prompt: too few responses": 1,
     }
-    assert draw_items(frame, PAIR).left_out == {"prompt: best rank shared in every set": 1}
-    assert draw_items(frame, DEALT).left_out == {"item: all ranks equal": 1}
-    assert draw_items(ranked(one=[1]), DEALT).left_out == {"prompt: too few responses": 1}
+    assert draw_items(frame, PAIR).excluded == {"prompt: best rank shared in every set": 1}
+    assert draw_items(frame, DEALT).excluded == {"item: all ranks equal": 1}
+    assert draw_items(ranked(one=[1]), DEALT).excluded == {"prompt: too few responses": 1}
     sure = draw_items(ranked(fine=[1, 2, 3, 4]), FOUR, min_confidence=0.9999)
     assert (len(sure.items), sure.candidates, sure.eligible) == (0, 1, 0)
-    assert sure.left_out == {"prompt: every set below min_confidence": 1}
+    assert sure.excluded == {"prompt: every set below min_confidence": 1}
 
 
 def test_dealt_items_below_min_confidence_are_left_out_and_counted() -> None:
@@ -161,9 +161,9 @@ def test_dealt_items_below_min_confidence_are_left_out_and_counted() -> None:
     certain = everything.filter(pl.col("confidence") >= 0.9)
     assert kept.items.drop("difficulty").equals(certain.drop("difficulty"))
     assert 0 < len(kept.items) == kept.eligible < len(everything) == kept.candidates
-    shared = kept.left_out["item: best rank shared"]
+    shared = kept.excluded["item: best rank shared"]
     assert shared == everything["best"].null_count() > 0
-    assert kept.left_out["item: below min_confidence"] == len(everything) - len(kept.items) - shared
+    assert kept.excluded["item: below min_confidence"] == len(everything) - len(kept.items) - shared
 
 
 def test_strict_items_are_drawn_from_all_that_is_certain_enough() -> None:
@@ -180,7 +180,7 @@ def test_strict_items_are_drawn_from_all_that_is_certain_enough() -> None:
 def test_nothing_in_nothing_out() -> None:
     for rule in (FOUR, DEALT):
         drawn = draw_items(ranked(p=[1, 2]).clear(), rule)
-        assert (len(drawn.items), drawn.candidates, drawn.left_out, len(drawn.scores)) == (0, 0, {}, 0)
+        assert (len(drawn.items), drawn.candidates, drawn.excluded, len(drawn.scores)) == (0, 0, {}, 0)
 
 
 # Balance.

@@ -153,7 +153,7 @@ def _items(rules: Sequence[Rule], counts: Mapping[str, Any]) -> list[str]:
                 if rule.name not in (TRAIN_FULL, FULL)
                 else [""]
             ),
-            rule.words,
+            rule.description,
             "",
         ]
     return lines

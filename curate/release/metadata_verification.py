@@ -23,7 +23,7 @@ from curate.release.funnel import ingest_stage, item_stages
 from curate.release.loading import loader_version
 from curate.release.rules import rules_of
 from curate.release.sealing import CARD, CROISSANT, STATING
-from curate.sampling.statistics import item_figures
+from curate.sampling.items import item_statistics
 from curate.shards.atomic import MANIFEST, publish_file
 from schemas.release import SIDES, Finding, Release, ReleaseConfig
 
@@ -52,7 +52,7 @@ def figure_findings(release: Release, tables: Tables) -> Iterator[Finding]:
 def _recomputed(tables: Tables) -> dict[str, Any]:
     """The figures of the manifest that the tables tell, under the keys that they have there."""
     items = {name: tables[name] for name in ITEM_CONFIGS if name in tables}
-    own = {name: item_figures(frame) for name, frame in items.items()}
+    own = {name: item_statistics(frame) for name, frame in items.items()}
     of_side = {side: [frame["prompt_id"] for name, frame in items.items() if side_of(name) == side] for side in SIDES}
     found = {
         **{key: {name: values[key] for name, values in own.items()} for key in ("difficulty", "confidence", "floor")},

@@ -1,4 +1,4 @@
-"""Items: which responses of a prompt stand together, and in which order."""
+"""Items: which responses of a prompt form an item, and in which order they are shown."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.sampling.draw import band_sets, choose, deal
-from curate.uncertainty.orthant import count_right
-from curate.uncertainty.posterior import Posterior, best_probabilities, best_probability, draw_strengths
+from curate.sampling.sets import band_sets, choose, random_groups
+from curate.uncertainty.posterior import (
+    Posterior,
+    best_probabilities,
+    best_probability,
+    best_probability_bounds,
+    count_correct,
+    draw_strengths,
+)
 from schemas.items import DIFFICULTIES
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 STRICT_RULE = (
-    "The prompt's ranking is cut into {n} bands of equal size (equals in random order); a candidate takes one response "
-    "from each, so that an item spans the whole ranking, and one whose best rank is shared is none. Of the candidates "
-    "that are certain enough, prompts choose in turn, those with the fewest first: the one whose difficulty, model "
-    "labelled best, models and responses have been chosen least so far. The best stands in each place equally often, "
-    "the others in random order."
+    "The prompt's ranking is divided into {n} bands of equal size (ties in random order). A candidate has one response "
+    "from each band, so that an item covers the whole ranking; candidates whose best rank is shared are excluded. "
+    "Prompts choose in turn among the candidates that reach the minimum confidence, those with the fewest candidates "
+    "first: each takes the candidate whose difficulty, best model, models and responses were chosen least so far. The "
+    "best response has each position equally often; the others are in random order."
 )
-DEAL_RULE = (
-    "The prompt's responses are shuffled and dealt into groups of {n}, each response once a round, what is left "
-    "making a smaller group of two or more; rounds go on until the prompt has its items. Groups are distinct; a group "
-    "whose ranks are all equal says nothing and is left out."
+GROUPS_RULE = (
+    "The prompt's responses are shuffled and divided into groups of {n}, the remainder into a smaller group of two or "
+    "more; rounds continue until the prompt has its items. Groups are distinct; a group whose ranks are all equal is "
+    "excluded."
 )
-WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is left out."
+WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is excluded."
 
 CANDIDATES = 1024
-"""Sets considered for one prompt: all of them up to this many, else this many drawn at random."""
+"""Sets considered for one prompt: all of them up to this number, else this number drawn at random."""
 DRAWS = 1000
-"""Draws of the true strengths behind the scores of a perfect judge; half of them mirror the others. The ends
-of the scores' interval are good to a fifteenth of its deviation."""
+"""Draws of the true strengths for the scores of a perfect judge; half of them mirror the others. The ends of the
+scores' interval have a standard error of a fifteenth of the scores' standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -47,104 +53,136 @@ class Rule:
     """How the items of one config of an export are drawn."""
 
     name: str
-    """The config: train, 4way, pairwise. Part of the seed, so that configs are drawn independently."""
+    """Name of the config: train, 4way, pairwise. Part of the seed, so that configs are drawn independently."""
     responses: int
-    """Responses in an item; 0 takes all that a prompt has."""
+    """Responses of an item; 0 takes all responses of the prompt."""
     items: int
-    """Items of one prompt, at most."""
+    """Largest number of items of one prompt."""
     strict: bool
-    """The best of every item is strictly best (benchmark); else responses are dealt as they come (training)."""
+    """Every item has one strictly best response (benchmark); else items are random groups (training)."""
 
     @property
-    def words(self) -> str:
-        """The rule, for people."""
-        text = STRICT_RULE if self.strict else DEAL_RULE if self.responses else WHOLE_RULE
+    def description(self) -> str:
+        """The rule in English, for dataset cards."""
+        text = STRICT_RULE if self.strict else GROUPS_RULE if self.responses else WHOLE_RULE
         return text.format(n=self.responses)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The items of one config, and what they were drawn from."""
+    """The items of one config and the numbers of candidates."""
 
     items: pl.DataFrame
-    """Ordered by prompt, in the order drawn; the columns of ``schemas.items`` but run_id."""
+    """Sorted by prompt, then in the order drawn; the columns of ``schemas.items`` except run_id."""
     candidates: int
-    """Sets considered (strict), or groups dealt."""
+    """Sets considered (strict) or groups formed."""
     eligible: int
-    """Of them at or above min_confidence."""
-    left_out: dict[str, int]
-    """Reason -> how many."""
+    """Candidates at or above min_confidence."""
+    excluded: dict[str, int]
+    """Reason -> number."""
     scores: Float
-    """(DRAWS,) share of the items with a best that a perfect judge gets right, for each draw of the truth from the
-    posterior; empty where no item has a best."""
+    """(DRAWS,) share of the items with a best response that a perfect judge labels correctly, for each draw of the true
+    strengths from the posterior; empty if no item has a best response."""
 
 
 def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidence: float = 0.0) -> Drawn:
-    """The items that the rule draws from what is at or above min_confidence.
+    """Return the items that the rule draws from candidates at or above min_confidence.
 
-    ranked: one row a response, sorted by prompt_id and response_id, those of one prompt comparable with each other:
-    prompt_id, prompt, video, response_id, model, response, rank (1 = best), score, strength (logits), covariance (of
-    strength with responses of the prompt, logits²) and place (its own position among these).
-    Candidates of a prompt, and items dealt, depend on it and the seed alone; which candidates are chosen depends on
-    all prompts.
+    A prompt's candidates, and the random groups of training, depend on the prompt and the seed only; which candidates
+    are chosen depends on all prompts.
+
+    Parameters
+    ----------
+    ranked
+        One row per response, sorted by prompt_id and response_id; the rows of one prompt are comparable: prompt_id,
+        prompt, video, response_id, model, response, rank (1 = best), score, strength (logits), covariance (list: of
+        strength with the responses of the prompt, logits²) and place (own position in such a list).
+    min_confidence
+        Lowest probability that an item's labelled best response is the best.
     """
     world = _World.of(ranked)
-    pool, considered, left_out = (_candidates if rule.strict else _dealt)(world, rule, seed, min_confidence)
-    items = _balanced(world, pool, rule, generator(seed, rule.name)) if rule.strict else pool
+    pool = (_band_candidates if rule.strict else _group_candidates)(world, rule, seed, min_confidence)
+    items = _balanced(world, pool.sets, rule, generator(seed, rule.name)) if rule.strict else pool.sets
     return Drawn(
-        items=_assemble(ranked, items, world.best_probabilities(items.sets)),
-        candidates=considered,
-        eligible=len(pool.sets),
-        left_out=dict(sorted((+left_out).items())),
+        items=_assemble(ranked, items, world.best_probabilities(items.rows)),
+        candidates=pool.considered,
+        eligible=len(pool.sets.rows),
+        excluded=dict(sorted((+pool.excluded).items())),
         scores=_perfect_scores(world, items, rule, seed),
     )
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """The generator that belongs to a seed and these names, whatever else is drawn."""
+    """Return the generator of a seed and these names; it does not depend on what else is drawn."""
     digest = hashlib.sha256(json.dumps([seed, *names]).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-class _Pool(NamedTuple):
-    """S sets of responses, those of one prompt standing together."""
+def item_statistics(items: pl.DataFrame) -> dict[str, Any]:
+    """Return the statistics of the items of one config.
 
-    sets: list[Int]
-    """Rows of the responses of each, in the order shown."""
-    gap: Float
-    """(S,) strength of the labelled best less that of the strongest other, logits; NaN where several share its rank."""
+    difficulty: level -> number of items. confidence: mean over items, None if no item has one. floor: expected score of
+    a judge that guesses, None if no item has a best response. items: the columns of ``schemas.items``.
+    """
+    levels = dict(items["difficulty"].value_counts().iter_rows())
+    sizes = items.filter(pl.col("best").is_not_null())["response_ids"].list.len().to_numpy()
+    return {
+        "difficulty": {name: levels.get(name, 0) for name in DIFFICULTIES},
+        "confidence": items["confidence"].mean(),
+        "floor": float((1 / sizes).mean()) if len(sizes) else None,
+    }
+
+
+class _Sets(NamedTuple):
+    """S sets of responses, sorted by prompt."""
+
+    rows: list[Int]
+    """Row numbers of each set's responses, in the order shown."""
+    margin: Float
+    """(S,) strength of the labelled best minus that of the strongest other, logits; NaN if the best rank is shared."""
     difficulty: Int
-    """(S,) place in DIFFICULTIES; −1 likewise."""
+    """(S,) index into DIFFICULTIES; −1 if the best rank is shared."""
+
+
+class _Pool(NamedTuple):
+    """The eligible sets of all prompts."""
+
+    sets: _Sets
+    considered: int
+    """Number of sets before exclusions."""
+    excluded: Counter[str]
+    """Reason -> number."""
 
 
 @dataclass(frozen=True)
 class _World:
-    """What the draw reads of the R rows of the frame."""
+    """The columns of the R ranked rows as arrays."""
 
     prompts: list[str]
-    """(P,) their ids."""
+    """(P,) ids."""
     bounds: Int
     """(P + 1,) rows of prompt p are ``bounds[p] … bounds[p + 1] − 1``."""
     prompt: Int
     """(R,)"""
     rank: Int
-    """(R,) 1 = best, equals share a rank."""
+    """(R,) 1 = best, ties share a rank."""
     model: Int
-    """(R,) 0, 1, …; a response whose model is not known is a model of its own."""
+    """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
     posterior: Posterior
-    """Of their strengths."""
+    """Of the strengths."""
 
     @classmethod
     def of(cls, ranked: pl.DataFrame) -> _World:
         starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
-        alone = pl.concat_str("prompt_id", "response_id", separator="\0")
+        own_model = pl.concat_str("prompt_id", "response_id", separator="\0")
         length = ranked["covariance"].list.len().to_numpy().astype(np.int64)
+        models = ranked.select(pl.coalesce("model", own_model).rank("dense")).to_series()
         return cls(
             prompts=ranked["prompt_id"].gather(starts).to_list(),
             bounds=np.append(starts, len(ranked)),
             prompt=np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1,
             rank=ranked["rank"].to_numpy().astype(np.int64),
-            model=ranked.select(pl.coalesce("model", alone).rank("dense")).to_series().to_numpy().astype(np.int64) - 1,
+            model=models.to_numpy().astype(np.int64) - 1,
             posterior=Posterior(
                 strength=ranked["strength"].to_numpy(),
                 covariance=ranked["covariance"].explode().to_numpy().astype(np.float64),
@@ -156,118 +194,126 @@ class _World:
     def rows(self, prompt: int) -> Int:
         return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
 
-    def gap(self, sets: Int) -> Float:
-        """(S,) lead of the labelled best of (S, K) sets over the strongest other, logits; NaN where it is shared."""
+    def margin(self, sets: Int) -> Float:
+        """Return (S,) the margin of (S, K) sets, logits; NaN if the best rank is shared."""
         rank, strength = self.rank[sets], self.posterior.strength[sets]
         is_best = rank == rank.min(axis=1, keepdims=True)
-        most, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
-        return np.where(is_best.sum(axis=1) == 1, most - other, np.nan)
+        best, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
+        return np.where(is_best.sum(axis=1) == 1, best - other, np.nan)
 
-    def confidence(self, sets: Int) -> Float:
-        """(S,) chance that the labelled best of (S, K) sets is the strongest; NaN where the best rank is shared."""
+    def reaches(self, sets: Int, min_confidence: float) -> npt.NDArray[np.bool_]:
+        """Return (S,) whether the labelled best of (S, K) sets is the best with at least this probability.
+
+        False if the best rank is shared. The integral is computed only where simple bounds do not decide.
+        """
         rank = self.rank[sets]
-        alone = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
-        confidence = np.full(len(sets), np.nan)
-        confidence[alone] = best_probability(*self.posterior.of(sets[alone]), rank[alone].argmin(axis=1))
-        return confidence
+        found: npt.NDArray[np.bool_] = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
+        alone = np.flatnonzero(found)
+        best = rank[alone].argmin(axis=1)
+        mean, covariance = self.posterior.of(sets[alone])
+        low, high = best_probability_bounds(mean, covariance, best)
+        found[alone] = low >= min_confidence
+        unclear = np.flatnonzero((low < min_confidence) & (high >= min_confidence))
+        confidence = best_probability(mean[unclear], covariance[unclear], best[unclear])
+        found[alone[unclear]] = confidence >= min_confidence
+        return found
 
     def best_probabilities(self, sets: list[Int]) -> Float:
-        """For each response of each set, end to end: P(it is the strongest of its set)."""
+        """Return the probability of each response of each set to be the strongest of its set, concatenated."""
         ends = np.cumsum([len(rows) for rows in sets])
-        chances = np.empty(ends[-1] if sets else 0)
+        found = np.empty(ends[-1] if sets else 0)
         for at, same in _by_size(sets):
             size = same.shape[1]
             places = ends[at][:, None] - size + np.arange(size)
-            chances[places] = best_probabilities(*self.posterior.of(same))
-        return chances
+            found[places] = best_probabilities(*self.posterior.of(same))
+        return found
 
 
 def _by_size(sets: list[Int]) -> Iterator[tuple[Int, Int]]:
-    """Where the sets of each size stand, and they themselves, (S, K)."""
+    """Yield, for each size, the positions of the sets of that size and the sets as (S, K)."""
     sizes = np.array([len(rows) for rows in sets])
     for size in np.unique(sizes):
         at = np.flatnonzero(sizes == size)
         yield at, np.stack([sets[i] for i in at])
 
 
-def _candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
-    """The sets of all prompts that are certain enough, the best of each first; of how many; and what was left out."""
-    left_out = Counter[str]()
+def _band_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
+    """Return the eligible band sets of all prompts, the best response of each first."""
+    excluded = Counter[str]()
     kept: list[tuple[Int, Float]] = []
     considered = 0
     for p, prompt in enumerate(world.prompts):
         rows = world.rows(p)
         if len(rows) < rule.responses:
-            left_out["prompt: too few responses"] += 1
+            excluded["prompt: too few responses"] += 1
             continue
         limit = max(CANDIDATES, 4 * rule.items)
         sets = rows[band_sets(world.rank[rows], rule.responses, limit, generator(seed, rule.name, prompt))]
         considered += len(sets)
-        left_out["prompt: best rank shared in every set"] += not len(sets)
+        excluded["prompt: best rank shared in every set"] += not len(sets)
         if min_confidence > 0 and len(sets):
-            sets = sets[world.confidence(sets) >= min_confidence]
-            left_out["prompt: every set below min_confidence"] += not len(sets)
-        kept.append((sets, world.gap(sets)))
+            sets = sets[world.reaches(sets, min_confidence)]
+            excluded["prompt: every set below min_confidence"] += not len(sets)
+        kept.append((sets, world.margin(sets)))
     if not kept:
-        return _pool([], np.empty(0)), considered, left_out
-    sets, gap = (np.concatenate(column) for column in zip(*kept, strict=True))
-    return _pool(list(sets), gap), considered, left_out
+        return _Pool(_with_difficulty([], np.empty(0)), considered, excluded)
+    sets, margin = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return _Pool(_with_difficulty(list(sets), margin), considered, excluded)
 
 
-def _dealt(world: _World, rule: Rule, seed: int, min_confidence: float) -> tuple[_Pool, int, Counter[str]]:
-    """The dealt groups of all prompts that are certain enough; of how many; and what was left out."""
-    left_out = Counter[str]()
+def _group_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
+    """Return the eligible random groups of all prompts."""
+    excluded = Counter[str]()
     groups: list[Int] = []
     for p, prompt in enumerate(world.prompts):
         rows = world.rows(p)
         if len(rows) < 2:
-            left_out["prompt: too few responses"] += 1
+            excluded["prompt: too few responses"] += 1
             continue
         size = rule.responses or len(rows)
-        dealt, equal = deal(world.rank[rows], size, rule.items, generator(seed, rule.name, prompt))
-        left_out["item: all ranks equal"] += equal
-        groups += [rows[group] for group in dealt]
-    confidence, gap = np.full(len(groups), np.nan), np.empty(len(groups))
+        found = random_groups(world.rank[rows], size, rule.items, generator(seed, rule.name, prompt))
+        excluded["item: all ranks equal"] += found.equal
+        groups += [rows[group] for group in found.groups]
+    margin, eligible = np.empty(len(groups)), np.ones(len(groups), dtype=np.bool_)
     for at, sets in _by_size(groups):
-        gap[at] = world.gap(sets)
+        margin[at] = world.margin(sets)
         if min_confidence > 0:
-            confidence[at] = world.confidence(sets)
-    shared = np.isnan(gap)
-    sure = confidence >= min_confidence if min_confidence > 0 else np.ones(len(groups), dtype=np.bool_)
-    left_out["item: best rank shared"] += int((shared & ~sure).sum())
-    left_out["item: below min_confidence"] += int((~shared & ~sure).sum())
-    at = np.flatnonzero(sure)
-    return _pool([groups[i] for i in at], gap[at]), len(groups), left_out
+            eligible[at] = world.reaches(sets, min_confidence)
+    shared = np.isnan(margin)
+    excluded["item: best rank shared"] += int((shared & ~eligible).sum())
+    excluded["item: below min_confidence"] += int((~shared & ~eligible).sum())
+    at = np.flatnonzero(eligible)
+    return _Pool(_with_difficulty([groups[i] for i in at], margin[at]), len(groups), excluded)
 
 
-def _pool(sets: list[Int], gap: Float) -> _Pool:
-    """The sets with their difficulty: terciles of gap over all of them."""
-    known = np.isfinite(gap)
-    cuts = np.quantile(gap[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
-    return _Pool(sets, gap, np.where(known, np.searchsorted(cuts, gap, side="right"), -1))
+def _with_difficulty(rows: list[Int], margin: Float) -> _Sets:
+    """Return the sets with their difficulty: terciles of the margin over all of them."""
+    known = np.isfinite(margin)
+    cuts = np.quantile(margin[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
+    return _Sets(rows, margin, np.where(known, np.searchsorted(cuts, margin, side="right"), -1))
 
 
-def _balanced(world: _World, pool: _Pool, rule: Rule, rng: np.random.Generator) -> _Pool:
-    """The items of a benchmark: a balanced choice, the best of an item standing in each place equally often."""
-    if not pool.sets:
+def _balanced(world: _World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
+    """Return the items of a benchmark: a balanced choice in which the best has each position equally often."""
+    if not pool.rows:
         return pool
-    chosen = choose(np.stack(pool.sets), pool.difficulty, world.model, world.prompt, rule.items, rng)
+    chosen = choose(np.stack(pool.rows), pool.difficulty, world.model, world.prompt, rule.items, rng)
     best = rng.permutation(np.arange(len(chosen)) % rule.responses)
     shown = np.empty((len(chosen), rule.responses), dtype=np.int64)
     at_best = np.arange(rule.responses) == best[:, None]
-    sets = np.stack(pool.sets)[chosen]
+    sets = np.stack(pool.rows)[chosen]
     shown[at_best] = sets[:, 0]
     shown[~at_best] = rng.permuted(sets[:, 1:], axis=1).ravel()
-    return _Pool(list(shown), pool.gap[chosen], pool.difficulty[chosen])
+    return _Sets(list(shown), pool.margin[chosen], pool.difficulty[chosen])
 
 
-def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: Float) -> pl.DataFrame:
-    """One row an item, in the order of the pool. chances: of each member of each set to be its best, end to end."""
-    sizes = np.array([len(rows) for rows in pool.sets], dtype=np.int64)
-    members = np.concatenate(pool.sets) if pool.sets else np.zeros(0, dtype=np.int64)
+def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.DataFrame:
+    """Return one row per item. probabilities: of each response of each set to be its best, concatenated."""
+    sizes = np.array([len(rows) for rows in sets.rows], dtype=np.int64)
+    members = np.concatenate(sets.rows) if sets.rows else np.zeros(0, dtype=np.int64)
     item = pl.Series(np.repeat(np.arange(len(sizes)), sizes), dtype=pl.Int64)
-    words = ranked.select("prompt_id", "prompt", "video", "response_id", "model", "response", "rank", "score")
-    flat = words[members].with_columns(item=item, chance=chances)
+    columns = ranked.select("prompt_id", "prompt", "video", "response_id", "model", "response", "rank", "score")
+    flat = columns[members].with_columns(item=item, probability=probabilities)
     flat = flat.with_columns(rank=pl.col("rank").rank("min").over("item").cast(pl.Int32))
     items = flat.group_by("item", maintain_order=True).agg(
         pl.col("prompt_id", "prompt", "video").first(),
@@ -277,40 +323,40 @@ def _assemble(ranked: pl.DataFrame, pool: _Pool, chances: Float) -> pl.DataFrame
         pl.col("rank").alias("ranks"),
         pl.col("score").alias("scores"),
         pl.when((pl.col("rank") == 1).sum() == 1).then(pl.col("rank").arg_min()).cast(pl.Int32).alias("best"),
-        (pl.col("chance") / pl.col("chance").sum()).alias("best_probabilities"),
-        pl.col("chance"),
+        (pl.col("probability") / pl.col("probability").sum()).alias("best_probabilities"),
+        pl.col("probability"),
     )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
-        pl.col("chance").list.get(pl.col("best")).alias("confidence"),
-        pl.Series("gap", pool.gap, dtype=pl.Float64, nan_to_null=True),
-        pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in pool.difficulty], dtype=pl.String),
-    ).drop("item", "chance")
+        pl.col("probability").list.get(pl.col("best")).alias("confidence"),
+        pl.Series("gap", sets.margin, dtype=pl.Float64, nan_to_null=True),
+        pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in sets.difficulty], dtype=pl.String),
+    ).drop("item", "probability")
 
 
-def _perfect_scores(world: _World, items: _Pool, rule: Rule, seed: int) -> Float:
-    """(DRAWS,) share of the items with a best whose best is the strongest, in draws of the true strengths.
+def _perfect_scores(world: _World, items: _Sets, rule: Rule, seed: int) -> Float:
+    """Return (DRAWS,) the share of the items with a best whose best is the strongest, in draws of the true strengths.
 
-    The items of a prompt are judged by the same draws, since their labels are right or wrong together.
+    The items of a prompt share the draws, because their labels are right or wrong together.
     """
     of_prompt: dict[int, list[Int]] = {}
-    for rows, gap in zip(items.sets, items.gap, strict=True):
-        if not np.isnan(gap):
+    for rows, margin in zip(items.rows, items.margin, strict=True):
+        if not np.isnan(margin):
             of_prompt.setdefault(int(world.prompt[rows[0]]), []).append(rows)
     if not of_prompt:
         return np.empty(0)
-    right = np.zeros(DRAWS, dtype=np.int64)
+    correct = np.zeros(DRAWS, dtype=np.int64)
     for p, groups in of_prompt.items():
         rows = np.unique(np.concatenate(groups))
         rng = generator(seed, rule.name, world.prompts[p], "judge")
         strength = draw_strengths(*world.posterior.of(rows), DRAWS, rng)
         for _, sets in _by_size(groups):
-            count_right(strength, np.searchsorted(rows, sets), world.rank[sets].argmin(axis=1), right)
-    return right / sum(map(len, of_prompt.values()))
+            correct += count_correct(strength, np.searchsorted(rows, sets), world.rank[sets].argmin(axis=1))
+    return correct / sum(map(len, of_prompt.values()))
 
 
 def _item_ids(items: pl.DataFrame) -> list[str]:
-    """16 hex digits each: of the prompt and its set of responses, in whatever order they are shown."""
+    """Return 16 hex digits per item: a hash of the prompt and its set of responses, independent of their order."""
     return [
         hashlib.sha256(json.dumps([prompt, sorted(responses)]).encode()).hexdigest()[:16]
         for prompt, responses in zip(items["prompt_id"], items["response_ids"].to_list(), strict=True)

@@ -55,7 +55,7 @@ def _contents(rules: Sequence[Rule], config: ExportConfig, counts: Mapping[str, 
             f" {counts['candidates'][rule.name]} sets considered, {counts['eligible'][rule.name]} of them eligible.",
             "",
             *ceiling_lines(rule.name, counts),
-            rule.words,
+            rule.description,
             "",
         ]
     lines += [f"Drawn from {counts['prompts']} prompts with seed {config.seed}."]

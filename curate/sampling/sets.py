@@ -1,34 +1,45 @@
-"""Sets of responses that become items: one from each band of a ranking or dealt like cards, and a balanced choice."""
+"""Sets of responses that may become items: one response per band of a ranking, or random groups; a balanced choice."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Int = npt.NDArray[np.int64]
 
-PATIENCE = 16
-"""Rounds of dealing without a new group after which a prompt is taken to have no more."""
+MAX_IDLE_ROUNDS = 16
+"""Rounds without a new group after which a prompt counts as having no more."""
+
+
+class Groups(NamedTuple):
+    """Random groups of positions."""
+
+    groups: list[Int]
+    equal: int
+    """Further groups whose ranks are all equal."""
 
 
 def band_sets(ranks: Int, size: int, limit: int, rng: np.random.Generator) -> Int:
-    """(≤ limit, size) distinct sets of positions in random order, one from each of ``size`` equal bands of the ranking.
+    """Return (≤ limit, size) distinct sets of positions in random order, one position per band of the ranking.
 
-    The first of each set is its best, strictly so. ranks: (n,) 1 = best, n ≥ size.
+    The ranking is divided into ``size`` bands of equal size. The first position of each set is strictly its best.
+
+    ranks: (n,) 1 = best, n ≥ size.
     """
     order = np.lexsort((rng.random(len(ranks)), ranks))
     bands = np.array_split(order, size)
     picks = _combinations([len(band) for band in bands], limit, rng)
     sets = np.stack([band[pick] for band, pick in zip(bands, picks.T, strict=True)], axis=1)
-    # Bands never overtake each other, so the first is the best, and strictly so where it beats the second.
+    # Bands are ordered, so the first is the best, and strictly so if it beats the second.
     strict: Int = sets[ranks[sets[:, 0]] < ranks[sets[:, 1]]]
     return strict
 
 
 def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int:
-    """(≤ limit, len(sizes)) distinct rows in random order, column k below sizes[k]; all rows where they are so few."""
+    """Return (≤ limit, len(sizes)) distinct rows in random order, column k below sizes[k]; all rows if they are few."""
     total = math.prod(sizes)
     if total <= limit:
         return np.stack(np.unravel_index(rng.permutation(total), sizes), axis=1).astype(np.int64)
@@ -38,12 +49,13 @@ def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int
 
 
 def choose(sets: Int, difficulty: Int, model: Int, prompt: Int, items: int, rng: np.random.Generator) -> Int:
-    """(I,) which sets become items, up to ``items`` of each prompt, in the order of prompts.
+    """Return (I,) the sets that become items, up to ``items`` of each prompt, in the order of prompts.
 
-    In each of ``items`` rounds every prompt takes one set, prompts with the fewest first: the first of those that add
-    least to the sum of the squares of four counts, over the items taken so far: of each difficulty, of each model as
-    labelled best, of each model, of each response.
-    sets: (S, K) rows, the best first, those of a prompt together; difficulty: (S,); model, prompt: (R,) of each row.
+    In each of ``items`` rounds every prompt takes one set, prompts with the fewest sets first. It takes the first of
+    those that add least to the sum of squares of four counts over the items taken so far: of each difficulty, of each
+    model as labelled best, of each model, of each response.
+
+    sets: (S, K) rows, the best first, sorted by prompt; difficulty: (S,); model, prompt: (R,) of each row.
     """
     starts = np.flatnonzero(np.diff(prompt[sets[:, 0]], prepend=-1))
     stops = np.append(starts[1:], len(sets))
@@ -71,18 +83,18 @@ def choose(sets: Int, difficulty: Int, model: Int, prompt: Int, items: int, rng:
     return np.array([pick for _, pick in sorted(chosen, key=lambda taking: taking[0])], dtype=np.int64)
 
 
-def deal(ranks: Int, size: int, items: int, rng: np.random.Generator) -> tuple[list[Int], int]:
-    """Up to ``items`` distinct groups of ``size`` positions (a round's last may be smaller), and how many were equal.
+def random_groups(ranks: Int, size: int, items: int, rng: np.random.Generator) -> Groups:
+    """Return up to ``items`` distinct groups of ``size`` positions; the last of a round may be smaller.
 
-    Each round deals every response once. ranks: (n,) 1 = best.
+    Each round assigns every response to one group. ranks: (n,) 1 = best.
     """
     groups: list[Int] = []
     seen: set[frozenset[int]] = set()
     equal = idle = 0
-    while len(groups) < items and idle < PATIENCE:
+    while len(groups) < items and idle < MAX_IDLE_ROUNDS:
         idle += 1
         order = rng.permutation(len(ranks))
-        for start in range(0, len(order) - 1, size):  # a single response left over is no group
+        for start in range(0, len(order) - 1, size):  # a single remaining response is no group
             group = order[start : start + size]
             members = frozenset(group.tolist())
             if members in seen:
@@ -93,4 +105,4 @@ def deal(ranks: Int, size: int, items: int, rng: np.random.Generator) -> tuple[l
                 equal += 1
             elif len(groups) < items:
                 groups.append(group)
-    return groups, equal
+    return Groups(groups, equal)
