@@ -72,7 +72,7 @@ def best_probability(mean: Float, covariance: Float, best: Int) -> Float:
     --------
     >>> mean, covariance = np.array([[1.0, 0.0, 0.0]]), 0.5 * np.eye(3)[None]
     >>> best_probability(mean, covariance, np.array([0])).round(3).tolist()
-    [0.739]
+    [0.745]
     """
     return _probabilities(mean, covariance, np.arange(len(mean)), best)
 
