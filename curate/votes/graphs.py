@@ -1,4 +1,4 @@
-"""Preference graphs: per prompt, the weight of votes that prefer one response to another."""
+"""Preference graphs: for each prompt, the weight of votes that prefer one response to another."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Float = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GraphBatch:
-    """B prompts with N responses each. Nothing is padded."""
+    """B prompts with N responses each, without padding."""
 
     prompts: Index
-    """(B,) which prompts."""
+    """(B,) prompt numbers."""
     slots: Index
-    """(B, N) the numbers of their responses."""
+    """(B, N) response numbers."""
     wins: Float
     """(B, N, N) weight of votes that prefer i to j; a tie gives half to each side. The diagonal is 0."""
 
 
 def build_graphs(*, left: Int, right: Int, share_left: Float, weight: Float, offsets: Index) -> tuple[GraphBatch, ...]:
-    """One batch for each number of responses N ≥ 1, smallest first; prompts in order within a batch.
+    """Return one batch for each number of responses N ≥ 1, smallest first; prompts are in order within a batch.
 
-    left, right: (V,) response numbers. share_left: (V,) in [0, 1], the part of the vote that prefers left.
+    left, right: (V,) response numbers. share_left: (V,) in [0, 1], the share of the vote that prefers left.
     weight: (V,). offsets: (P + 1,) the first response of each prompt.
     """
     size = np.diff(offsets)
@@ -48,5 +48,5 @@ def build_graphs(*, left: Int, right: Int, share_left: Float, weight: Float, off
 
 
 def _sum_cells(cell: Index, weight: Float, cells: int) -> Float:
-    """(cells,) sums of the weights that fall on each cell."""
+    """Return (cells,) the sum of the weights of each cell."""
     return np.bincount(cell, weights=weight, minlength=cells).astype(np.float64, copy=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from curate.votes.arrays import VoteArrays
@@ -122,8 +121,7 @@ def _find_pair(frame: pl.DataFrame) -> tuple[str, str]:
 def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
     """Return the votes of a table as arrays, in the order of its rows.
 
-    Prompts are ordered by id, responses by prompt and id. A response id that answers several prompts is the name of a
-    model; where no id does, models are unknown.
+    Ids are numbered by ``VoteArrays.from_columns``.
 
     Raises
     ------
@@ -142,41 +140,15 @@ def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
         (pl.col(columns.weight) if columns.weight else pl.lit(1.0)).cast(pl.Float64, strict=False).alias("weight"),
     ).with_columns(_outcome(columns).alias("outcome"))
     _check(frame, text, columns)
-    responses = (
-        pl.concat([text.select("prompt", response=side) for side in ("left", "right")])
-        .unique()
-        .sort("prompt", "response")
-        .with_row_index("number")
-        .with_columns(model=pl.when(pl.len().over("response") > 1).then("response"))
+    return VoteArrays.from_columns(
+        prompt=text["prompt"],
+        left=text["left"],
+        right=text["right"],
+        outcome=text["outcome"],
+        annotator=text["annotator"],
+        weight=text["weight"],
+        sides_known=columns.sides_known,
     )
-    prompts = responses["prompt"].unique(maintain_order=True)
-    models = responses["model"].drop_nulls().unique().sort()
-    annotators = text["annotator"].drop_nulls().unique().sort()
-    for side in ("left", "right"):
-        own = responses.select("prompt", pl.col("response").alias(side), pl.col("number").alias(f"{side}_number"))
-        text = text.join(own, on=["prompt", side], how="left", maintain_order="left")
-    return VoteArrays(
-        left=text["left_number"].to_numpy().astype(np.int32),
-        right=text["right_number"].to_numpy().astype(np.int32),
-        outcome=text["outcome"].to_numpy().astype(np.int8),
-        weight=text["weight"].to_numpy().astype(np.float64),
-        sides_known=np.full(len(text), columns.sides_known),
-        annotator=_number(text["annotator"], annotators),
-        group=np.full(len(text), -1, dtype=np.int32),
-        response_prompt=_number(responses["prompt"], prompts),
-        response_model=_number(responses["model"], models),
-        prompts=tuple(prompts),
-        responses=tuple(responses["response"]),
-        models=tuple(models),
-        annotators=tuple(annotators),
-    )
-
-
-def _number(values: pl.Series, names: pl.Series) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """The place of each value among the names; −1 for null."""
-    places = pl.DataFrame({"name": names, "place": np.arange(len(names), dtype=np.int32)})
-    found = pl.DataFrame({"name": values}).join(places, on="name", how="left", maintain_order="left")["place"]
-    return found.fill_null(-1).to_numpy().astype(np.int32)
 
 
 def _outcome(columns: Columns) -> pl.Expr:
