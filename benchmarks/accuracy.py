@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,30 +30,29 @@ import numpy.typing as npt
 from benchmarks import heldout, worlds
 from benchmarks.oracle import oracle
 from benchmarks.peers import MANY, PEERS, installed
-from curate.denoising.ranking import cover, rank_all
-from curate.denoising.selection import choose
+from curate.denoising.ranking import rank_votes
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.rankers import BradleyTerry, build
 from curate.simulation.world import World
 from curate.votes.arrays import VoteArrays
-from pipelines.progress import silent
-from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+from schemas.config import DenoiseConfig, SimulateConfig
+from schemas.rankers import BUILT_IN
 
 Float = npt.NDArray[np.float64]
 
-OURS = get_args(RankerName)
+OURS = tuple(BUILT_IN)
 METHODS = (*OURS, "auto", "oracle", *PEERS)
 AUTO = DenoiseConfig()
 SLOWEST = ("crowd-kit noisy bt",)
 """They have the worlds of fewer seeds."""
 
 LOSS = 0.005
-"""The joint ranker's tau may be this much below Bradley-Terry's, and auto's below the joint ranker's, nowhere more."""
+"""Largest deficit in tau of the hierarchical ranker against Bradley-Terry, and of auto against the hierarchical."""
 OF_ORACLE = 0.01
 GAINS = {"bradley-terry": 0.08, "ensemble": 0.10}
-"""What the joint ranker gains over these in the reference's world."""
+"""What the hierarchical ranker gains over these in the reference's world."""
 LEAST = {worlds.CARELESS: 0.70, worlds.SPARSE: 0.58}
-"""Least tau of the joint ranker."""
+"""Least tau of the hierarchical ranker."""
 
 
 class Answer(NamedTuple):
@@ -174,18 +173,16 @@ def _method(name: str, world: World, config: SimulateConfig) -> Method:
 
 
 def _by_ranker(name: str, votes: VoteArrays) -> Answer:
-    ranking = build(cast("RankerName", name), DenoiseConfig())(votes)
+    ranking = build(name, DenoiseConfig())(votes)
     return Answer(ranking.scores, "" if ranking.converged.all() else f"{ranking.converged.mean():.1%} converged")
 
 
 def _by_auto(votes: VoteArrays) -> Answer:
     """As ``denoise`` does it: held-out votes choose the method, and its order is the answer."""
-    coverage = cover(votes, AUTO)
-    choice = choose(votes.of_prompts(coverage.used), AUTO, progress=silent)
-    denoised = rank_all(votes, coverage, AUTO, method=choice.method, stack=choice.stack, progress=silent)
+    denoised = rank_votes(votes, AUTO)
     scores = np.zeros(len(votes.responses))
-    scores[coverage.used[votes.response_prompt]] = denoised.rankings[choice.method].scores
-    return Answer(scores, choice.method)
+    scores[denoised.coverage.used[votes.response_prompt]] = denoised.final.scores
+    return Answer(scores, denoised.method)
 
 
 def _try(method: Method, world: World, baseline: Float) -> tuple[Quality, str]:
@@ -245,15 +242,15 @@ def _goals(scenario: str, tau: dict[str, Float]) -> list[tuple[bool, str]]:
             shared = min(len(tau[name]), len(tau[other]))  # of fewer seeds: the first
             at_least(tau[name][:shared] - tau[other][:shared], least, f"{name} − {other}")
 
-    against("joint", "bradley-terry", -LOSS)
-    if scenario in LEAST and "joint" in tau:
-        at_least(tau["joint"], LEAST[scenario], "joint")
+    against("hierarchical", "bradley-terry", -LOSS)
+    if scenario in LEAST and "hierarchical" in tau:
+        at_least(tau["hierarchical"], LEAST[scenario], "hierarchical")
     if scenario == worlds.REFERENCE:
         for other, gain in GAINS.items():
-            against("joint", other, gain)
+            against("hierarchical", other, gain)
     if scenario in (worlds.CAMPAIGN, worlds.REFERENCE):
-        against("joint", "oracle", -OF_ORACLE)
-    against("auto", "joint", -LOSS)
+        against("hierarchical", "oracle", -OF_ORACLE)
+    against("auto", "hierarchical", -LOSS)
     return goals
 
 

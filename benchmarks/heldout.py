@@ -10,22 +10,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.denoising.ranking import cover
 from curate.denoising.selection import choose, with_stack
 from curate.evaluation.cross_validation import HeldOut, hold_out, mean_and_error, scores, units
 from curate.rankers import Ranking, build
 from curate.rankers.base import TIE_DECIMALS
+from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
+from curate.votes.coverage import cover
 from pipelines import ingest
 from pipelines.progress import silent
-from schemas.config import DenoiseConfig, MethodName, RankerName
+from schemas.config import DenoiseConfig
+from schemas.rankers import BUILT_IN, MethodName
 from schemas.validation import HoldOut
 
 Float = npt.NDArray[np.float64]
@@ -48,7 +50,7 @@ def read(path: Path) -> VoteArrays:
 def report(votes: VoteArrays, *, seeds: int, thin: int | None) -> int:
     """Prints the tables of both designs, or of the thinned votes where ``thin`` says to how many responses a prompt.
 
-    1 where the joint ranker falls behind Bradley-Terry on thinned votes; there are no goals for the others.
+    1 where the hierarchical ranker is worse than Bradley-Terry on thinned votes; there are no goals for the others.
     """
     print(f"{len(votes.left):,} votes, {len(votes.prompts)} prompts, {len(votes.responses):,} responses, ", end="")
     print(f"{len(votes.annotators):,} annotators; {seeds} seeds; ± over prompts\n")
@@ -62,15 +64,18 @@ def report(votes: VoteArrays, *, seeds: int, thin: int | None) -> int:
 def _print_held_out(title: str, votes: VoteArrays, by: HoldOut, seeds: int) -> None:
     """Log-loss and accuracy on decisive held-out votes, every fold held out once with each seed."""
     unit = units(votes, by)
-    held = pooled(
-        [with_stack(hold_out(votes, unit, CONFIG, folds=FOLDS, seed=seed, progress=silent))[0] for seed in range(seeds)]
-    )
+    names = compared_rankers(CONFIG, annotators=bool(votes.annotators))
+    parts = [
+        hold_out(votes, unit, CONFIG, names=names, folds=FOLDS, seed=seed, progress=silent) for seed in range(seeds)
+    ]
+    held = pooled([with_stack(part)[0] for part in parts])
     prompt = votes.response_prompt[votes.left][held.vote].astype(np.int64)
-    print(f"{title:<52}{'log-loss':>9}{'±':>7}{'accuracy':>10}{'±':>7}{'behind':>9}{'±':>7}")
+    print(f"{title:<52}{'log-loss':>9}{'±':>7}{'accuracy':>10}{'±':>7}{'difference':>12}{'±':>7}")
     for score in scores(held, prompt):
         loss = f"{score.log_loss:>9.4f}{_figure(score.log_loss_se)}"
         accuracy = f"{score.accuracy:>10.4f}{_figure(score.accuracy_se)}"
-        print(f"  {score.method:<50}{loss}{accuracy}{score.behind:>9.4f}{_figure(score.behind_se)}")
+        difference = f"{score.log_loss_difference:>12.4f}{_figure(score.log_loss_difference_se)}"
+        print(f"  {score.method:<50}{loss}{accuracy}{difference}")
     print(flush=True)
 
 
@@ -99,9 +104,9 @@ def _report_thinned(votes: VoteArrays, size: int, seeds: int) -> int:
         accuracy, error = mean_and_error(hit, weight, prompt)
         print(f"  {name:<76}{accuracy:>10.4f}{_figure(error)}")
     print(f"  auto took {', '.join(run.chosen for run in runs)}\n")
-    gain, error = mean_and_error(hits["joint"] - hits["bradley-terry"], weight, prompt)
+    gain, error = mean_and_error(hits["hierarchical"] - hits["bradley-terry"], weight, prompt)
     met = gain >= 0
-    print(f"{'PASS' if met else 'FAIL'}  joint − bradley-terry {gain:+.4f} ±{_figure(error)}, at least 0")
+    print(f"{'PASS' if met else 'FAIL'}  hierarchical − bradley-terry {gain:+.4f} ±{_figure(error)}, at least 0")
     return 0 if met else 1
 
 
@@ -152,7 +157,7 @@ def _ranked(train: VoteArrays, test: VoteArrays) -> _Ranked:
     coverage = cover(train, CONFIG)
     used = train.of_prompts(coverage.used)
     choice = choose(used, CONFIG, progress=silent)
-    rankings: dict[MethodName, Ranking] = {name: build(name, CONFIG)(used) for name in get_args(RankerName)}
+    rankings: dict[MethodName, Ranking] = {name: build(name, CONFIG)(used) for name in BUILT_IN}
     if choice.stack is not None:
         rankings["stack"] = choice.stack.combine(used, rankings)
     together = coverage.component[test.left] == coverage.component[test.right]

@@ -42,7 +42,7 @@ def main() -> None:
         world, store = home / "world", home / "curate.duckdb"
         made = simulate(world, config=config)
         ingest([world / "votes.csv"], store, prompts=world / "prompts.csv", responses=world / "responses.csv")
-        denoise(store, config=DenoiseConfig(ranker="joint"))
+        denoise(store, config=DenoiseConfig(ranker="hierarchical"))
         clips = len(list((world / "videos").iterdir()))
         print(f"{made.prompts} prompts × {config.models} models, {made.votes:,} votes, {clips} clips")
         print(f"{'media':12}{'build s':>9}{'verify s':>10}{'MB':>8}{'files':>7}{'items':>8}")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, TypeVar
 
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):  # one core, ours and peers alike
     os.environ.setdefault(threads, "1")
@@ -36,8 +36,7 @@ import numpy as np
 import pandas as pd
 from crowdkit.aggregation import NoisyBradleyTerry
 
-from curate.denoising.ranking import cover, intervals, rank_all
-from curate.denoising.selection import choose
+from curate.denoising.ranking import rank_votes
 from curate.rankers import FeedbackArcSet, build
 from curate.rankers.base import Ranking
 from curate.rankers.feedback_arc_set.programs import order_by_program
@@ -46,7 +45,8 @@ from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines import ingest
-from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+from schemas.config import DenoiseConfig, SimulateConfig
+from schemas.rankers import BUILT_IN
 
 Value = TypeVar("Value")
 
@@ -54,7 +54,7 @@ Value = TypeVar("Value")
 class Peer(NamedTuple):
     """A peer of one ranker."""
 
-    ranker: RankerName
+    ranker: str
     name: str
     seconds: float
     note: str
@@ -62,7 +62,7 @@ class Peer(NamedTuple):
     """Times as fast as the peer that the ranker must be; 0 where no goal is set."""
 
 
-SECONDS = {"bradley-terry": 0.020, "feedback-arc-set": 0.060, "joint": 0.150}
+SECONDS = {"bradley-terry": 0.020, "feedback-arc-set": 0.060, "hierarchical": 0.150}
 """Goals for the default workload."""
 LARGE_SECONDS, LARGE_GIB = 40.0, 4.0
 """Goals for 9.4 million votes through all rankers."""
@@ -138,7 +138,7 @@ def time_rankers(votes: VoteArrays) -> tuple[dict[str, float], dict[str, float],
     """Seconds of the first run on a small world, seconds on the votes, and answer of every ranker."""
     small = simulate(12, 19, 1.0, 0)
     first, seconds, rankings = {}, {}, {}
-    for name in get_args(RankerName):
+    for name in BUILT_IN:
         ranker = build(name, DenoiseConfig())
         start = time.perf_counter()
         ranker(small)
@@ -151,7 +151,7 @@ def time_peers(votes: VoteArrays, wins: list[np.ndarray], options: argparse.Name
     few, all_of_them = options.program_prompts, options.peer_prompts
     prompts = prompt_votes(votes)
 
-    def peer(ranker: RankerName, name: str, goal: float, of: list, work: Callable, count: int) -> Peer:
+    def peer(ranker: str, name: str, goal: float, of: list, work: Callable, count: int) -> Peer:
         sample = of if not count or count >= len(of) else of[:: len(of) // count][:count]
         work(of[0])
         _, seconds = timed(lambda: [work(one) for one in sample])
@@ -317,16 +317,9 @@ def large_child(path: Path) -> None:
             models=tuple(map(str, range(19))),
             annotators=tuple(map(str, range(120))),
         )
-    config = DenoiseConfig()
+    config = DenoiseConfig(compare=True)
     small = simulate(12, 19, 1.0, 0)
-    choice = choose(small, config, progress=lambda *_: None)
-    intervals(
-        rank_all(
-            small, cover(small, config), config, method=choice.method, stack=choice.stack, progress=lambda *_: None
-        ),
-        "joint",
-        config,
-    )
+    rank_votes(small, config)
     print(f"{count:,} votes, {prompts:,} prompts")
     marks: list[tuple[str, float]] = []
 
@@ -334,12 +327,7 @@ def large_child(path: Path) -> None:
         marks.append((what, time.perf_counter()))
 
     mark("graphs and coverage")
-    coverage = cover(votes, config)
-    mark("auto")
-    choice = choose(votes, config, progress=lambda *_: None)
-    denoised = rank_all(votes, coverage, config, method=choice.method, stack=choice.stack, progress=mark)
-    mark("rank intervals")
-    intervals(denoised, "joint", config)
+    rank_votes(votes, config, progress=mark)
     mark("end")
     for (what, start), (_, end) in pairwise(marks):
         print(f"  {what:<30}{end - start:>7.2f} s")

@@ -8,28 +8,37 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, numbers, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
-from schemas.config import BothBad, Disconnected, RankerChoice
+from schemas.config import BothBad, Disconnected
+from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:
     from schemas.reports import AutoReport, DenoiseReport
 
 
+RANKERS = "|".join((AUTO, *ranker_names()))
+
+
 def denoise(
     store: StoreOption = None,
     ranker: Annotated[
-        RankerChoice | None,
-        typer.Option("--ranker", help="Whose order becomes the ranking."),
+        str | None,
+        typer.Option("--ranker", help="The ranker whose order becomes the ranking.", metavar=RANKERS),
+    ] = None,
+    compare: Annotated[
+        bool | None, typer.Option("--compare", help="Run all other rankers too, and store their scores.")
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option("--weight", help="A member of the ensemble, and its weight in it.", metavar="RANKER=NUMBER"),
     ] = None,
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Only this prompt (may be given again).", metavar="ID")
+        list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
     ] = None,
     max_spammer: Annotated[
         float | None,
-        typer.Option("--max-spammer", help="Leave out annotators likelier to be spammers than this.", metavar="P"),
+        typer.Option(
+            "--max-spammer", help="Exclude annotators who are spammers with a higher probability.", metavar="P"
+        ),
     ] = None,
     min_votes: Annotated[
         int | None, typer.Option("--min-votes", help="Do not rank prompts with fewer votes.", metavar="N")
@@ -39,20 +48,21 @@ def denoise(
         typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
     ] = None,
     keep_choice: Annotated[
-        bool, typer.Option("--keep-choice", help="Auto: keep the method of the last such run; hold nothing out anew.")
+        bool, typer.Option("--keep-choice", help="Auto: reuse the choice of the last such run; hold no votes out.")
     ] = False,
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank each prompt's responses from its votes, by every ranker, and say how certain the order is.
+    """Rank the responses to each prompt from its votes, with intervals.
 
-    With --ranker auto, the default, votes are held out, every ranker is asked about them, and the one that they speak
-    for (or a weighted sum of several) makes the ranking. The same votes, config and code are recognised: the finished
-    run is used again.
+    With --ranker auto, the default, all rankers are compared on held-out votes, and the best one (or a weighted sum of
+    several) makes the ranking. Only the rankers that this needs are run on all votes; --compare runs the others too.
+    A run with the same votes, config and code is found in the store and not repeated.
 
     \b
     Example:
       curate denoise
+      curate denoise --ranker bradley-terry --compare
       curate denoise --ranker ensemble --weight bradley-terry=2 --weight pagerank=1
     """
     from pipelines import denoise as job
@@ -61,6 +71,7 @@ def denoise(
     base = settings()
     changes = {
         "ranker": ranker or ("ensemble" if weights else None),
+        "compare": compare,
         "weights": numbers(weights, "--weight"),
         "max_spammer": max_spammer,
         "prompts": tuple(prompts) if prompts else None,
@@ -71,56 +82,57 @@ def denoise(
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
         report = job(store or base.store, config=config, keep_choice=keep_choice, progress=progress)
-    put_json(report) if as_json else tell_denoise(report)
+    put_json(report) if as_json else print_denoise(report)
 
 
-def tell_denoise(report: DenoiseReport) -> None:
-    """The report in words."""
-    again = " (done before: nothing was computed)" if report.reused else ""
-    asked = "" if report.ranker == report.method else f", chosen by {report.ranker}"
-    say(f"run {report.run}: {report.method}{asked}{again}")
+def print_denoise(report: DenoiseReport) -> None:
+    """Print the report as text on stderr."""
+    reused = " (found in the store: nothing was computed)" if report.reused else ""
+    chosen = "" if report.ranker == report.method else f", chosen by {report.ranker}"
+    say(f"run {report.run}: {report.method}{chosen}{reused}")
     if report.auto is not None:
-        _tell_auto(report.auto, report.votes)
+        _print_auto(report.auto, report.votes)
     if report.weights:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     if report.spammers:
-        who = plural(report.spammers, "likely spammer")
-        say(f"  {plural(report.left_out, 'vote')} of {who} left out")
+        say(f"  {plural(report.excluded_votes, 'vote')} of {plural(report.spammers, 'likely spammer')} excluded")
     design = report.design
     if report.votes:
-        counts = f"counts and strength {design.association:+.2f}"
-        say(f"  votes: {design.design}, {design.coverage:.0%} of the pairs; {counts}")
+        association = f"association of counts and strength {design.association:+.2f}"
+        say(f"  comparison design: {design.design}, {design.coverage:.0%} of the pairs have a vote; {association}")
     if design.design == "adaptive":
-        say(f"  note: {design.words}")
+        say(f"  note: {design.summary}")
     say(f"  {plural(report.prompts, 'prompt')}: {listed(report.status)}")
     say(f"  {plural(report.responses, 'response')} ranked from {plural(report.votes, 'vote')}")
     ranked = sum(report.status.get(name, 0) for name in ("ranked", "disconnected"))
-    if report.contradicted is not None:
+    if report.disagreement is not None:
         triads = plural(report.cyclic_triads, "cyclic triad")
-        say(f"  {report.contradicted:.1%} of the vote weight goes against the orders; {triads}")
-        say(f"  feedback arc set proved optimal for {report.proved:,} of {ranked:,} prompts (gap {report.gap:g})")
+        say(f"  disagreement {report.disagreement:.1%} of the vote weight; {triads}")
+    if report.proven_optimal is not None and report.votes:
+        gap = f"optimality gap {report.optimality_gap:g}"
+        say(f"  feedback arc set proven optimal for {report.proven_optimal:,} of {plural(ranked, 'prompt')} ({gap})")
     if report.strengths and report.strengths.shape != "normal":
-        say(f"  {report.strengths.words}")
+        say(f"  {report.strengths.summary}")
     if report.expected_tau is not None:
-        say(f"  expected Kendall tau to the truth {report.expected_tau:.3f}, by the joint model")
+        say(f"  expected Kendall tau to the true order {report.expected_tau:.3f}, by the hierarchical ranker")
     members = set(report.weights)
     for pair, tau in report.agreement.items():
         if tau is not None and members.issuperset(pair.split(" ~ ")):
             say(f"  Kendall tau {pair}: {tau:.3f}")
-    for name, count in report.unsolved.items():
-        say(f"  note: {name} stopped before its tolerance on {plural(count, 'prompt')}")
+    for name, count in report.not_converged.items():
+        say(f"  note: {name} did not converge on {plural(count, 'prompt')}")
     for warning in report.warnings:
         say(f"  note: {warning}")
     if ranked:
         say("next: curate rankings, or curate export train --out DIR")
 
 
-def _tell_auto(auto: AutoReport, votes: int) -> None:
-    """What the held-out votes said, as a table on stderr. votes: that the run used."""
+def _print_auto(auto: AutoReport, votes: int) -> None:
+    """Print the scores on held-out votes as a table on stderr. votes: those that the run used."""
     where = f"{plural(auto.votes, 'held-out vote')} on {plural(auto.prompts, 'prompt')}"
     say(f"  {where}, {auto.folds} folds by {auto.by}" + (f", in run {auto.chosen_run}:" if auto.kept else ":"))
     if auto.kept:
-        say(f"    chosen when there were {plural(auto.chosen_on, 'vote')}; {votes:,} now")
+        say(f"    chosen with {plural(auto.chosen_on, 'vote')}; now {votes:,}")
     say(f"    {'method':<27}log-loss  accuracy  weight in stack")
     for score in auto.methods:
         weight = f"{auto.weights[score.method]:.2f}" if score.method in auto.weights else ""
@@ -136,7 +148,8 @@ def rankings(
 ) -> None:
     """Show the rankings: 1 is best; ranks are counted within each connected component of a prompt.
 
-    best_rank and worst_rank are the ends of a rank's 90% interval. --csv and --json have every ranker's ranks too.
+    best_rank and worst_rank are the ends of a rank's 90% interval. --csv and --json have the ranks of every ranker that
+    the run used.
 
     \b
     Example:
@@ -150,7 +163,7 @@ def rankings(
         run_id = opened.denoise_run(run)
         frame, newer = opened.rankings(run_id), opened.newer_votes(run_id)
     if newer:
-        say(f"note: {plural(newer, 'vote')} came after run {run_id}: curate denoise takes them in")
+        say(f"note: {plural(newer, 'vote')} came after run {run_id}: curate denoise includes them")
     if prompt is not None:
         frame = frame.filter(frame["prompt_id"] == prompt)
         if frame.is_empty():

@@ -100,7 +100,7 @@ def run(
 
 def tellers() -> dict[str, Callable[[Any], None]]:
     """step -> how its report is told."""
-    from cli.denoise import tell_denoise
+    from cli.denoise import print_denoise
     from cli.export import tell_export
     from cli.ingest import tell_ingest
     from cli.release import tell_build, tell_verify
@@ -111,7 +111,7 @@ def tellers() -> dict[str, Callable[[Any], None]]:
     return {
         "simulate": tell_simulate,
         "ingest": tell_ingest,
-        "denoise": tell_denoise,
+        "denoise": print_denoise,
         "export": tell_export,
         "release": tell_build,
         "verify": tell_verify,

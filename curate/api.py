@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from curate.annotators.statistics import profiles
-from curate.denoising.ranking import Denoised, cover, intervals, rank_all
-from curate.denoising.selection import Choice, choose
+from curate.denoising.ranking import Denoised, rank_votes
+from curate.denoising.selection import Choice
 from curate.evaluation.leaderboard import by_group, leaderboard
-from curate.rankers import ranks
-from curate.uncertainty.intervals import expected_tau
 from curate.votes.arrays import VoteArrays
 from curate.votes.tables import Columns, as_frame, find_columns, vote_arrays
-from schemas.config import DenoiseConfig, MethodName
+from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
+from schemas.rankers import MethodName
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +75,7 @@ class RankResult:
         if self._denoised is None or not self.votes.annotators:
             raise CurateError("all votes are anonymous", hint='name the column of annotators: annotator="worker"')
         used = self._denoised.votes
-        found = profiles(used, self._denoised.joint)
+        found = profiles(used, self._denoised.posterior)
         return (
             pl.DataFrame(
                 {
@@ -98,9 +97,8 @@ class RankResult:
         """Mean over connected prompts of the expected Kendall tau to the true order; None where there is none."""
         if self._denoised is None:
             return None
-        found, fit = self._denoised, self._denoised.joint
-        tau = expected_tau(found.votes, found.rankings[self.method].scores, fit.strength, fit.covariance)
-        known = tau[np.isfinite(tau) & found.connected]
+        tau = self._denoised.expected_tau
+        known = tau[np.isfinite(tau)]
         return float(known.mean()) if len(known) else None
 
     def summary(self) -> str:
@@ -199,30 +197,22 @@ def rank(
     )
     arrays = vote_arrays(frame, columns)
     config = DenoiseConfig.model_validate({**(config or DenoiseConfig()).model_dump(), "ranker": ranker})
-    coverage = cover(arrays, config)
-    if not coverage.used.any():
+    denoised = rank_votes(arrays, config)
+    if not len(denoised.votes.prompts):
         raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
-    choice = None
-    if config.ranker == "auto":
-        choice = choose(arrays.of_prompts(coverage.used), config, progress=_silent)
-    method = choice.method if choice else cast("MethodName", config.ranker)
-    stack = choice.stack if choice else None
-    denoised = rank_all(arrays, coverage, config, method=method, stack=stack, progress=_silent)
     return RankResult(
-        rankings=_rankings(denoised, method, config),
-        method=method,
+        rankings=_rankings(denoised),
+        method=denoised.method,
         votes=arrays,
         columns=columns,
-        choice=choice,
+        choice=denoised.choice,
         _denoised=denoised,
         _frame=frame,
     )
 
 
-def _rankings(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> pl.DataFrame:
-    votes, scores = denoised.votes, denoised.rankings[method].scores
-    low, high = intervals(denoised, method, config)
-    place = ranks(scores, denoised.group)
+def _rankings(denoised: Denoised) -> pl.DataFrame:
+    votes = denoised.votes
     names = np.array([*votes.models, None], dtype=object)
     return pl.DataFrame(
         {
@@ -230,15 +220,11 @@ def _rankings(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> 
             "response_id": list(votes.responses),
             "model": pl.Series(names[votes.response_model].tolist(), dtype=pl.String),
             "component": denoised.component,
-            "rank": place,
-            "best_rank": np.minimum(low, place),
-            "worst_rank": np.maximum(high, place),
-            "score": scores,
-            "strength": denoised.joint.strength,
-            "strength_se": denoised.joint.deviation,
+            "rank": denoised.rank,
+            "best_rank": denoised.best_rank,
+            "worst_rank": denoised.worst_rank,
+            "score": denoised.final.scores,
+            "strength": denoised.posterior.strength,
+            "strength_se": denoised.posterior.deviation,
         }
     ).sort("prompt_id", "component", "rank", "response_id")
-
-
-def _silent(doing: str, done: int, total: int) -> None:
-    del doing, done, total

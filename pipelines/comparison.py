@@ -1,4 +1,4 @@
-"""How close a denoise run came to a known truth, ranker by ranker."""
+"""The job ``compare``: agreement of a denoise run with a known true order, ranker by ranker."""
 
 from __future__ import annotations
 
@@ -21,13 +21,26 @@ TRUTH_HINT = "a truth has the columns prompt_id, response_id, and strength (high
 
 
 def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> ComparisonReport:
-    """Kendall's tau-b, top-1 and best-of-4 of a denoise run's rankers and of its own order ("final") to a truth.
+    """Return Kendall's tau-b, top-1 and best-of-4 of each ranker of a denoise run, and of its ranking ("final").
 
-    truth_csv: prompt_id, response_id, and strength (higher is better) or, where that is absent, rank (1 = best).
-    run: the run's id or a prefix of it; the latest when empty. A prompt counts when the run put all its responses of
-    the truth into one order; responses the truth does not know are passed over. A figure that no prompt can have
-    (best-of-4 below four responses) is left out; a ranker that holds all responses of a prompt equal has tau 0 there.
-    Raises CurateError where a file or a run is missing, the truth cannot be read, or the two have nothing in common.
+    A prompt counts if one connected component of the run contains all its responses of the truth; responses that are
+    not in the truth are ignored. A ranker that ranks all responses of a prompt equal has tau 0 there. A figure that is
+    defined for no prompt (best-of-4 below four responses) is omitted.
+
+    Parameters
+    ----------
+    store_path
+        The DuckDB file.
+    truth_csv
+        Columns prompt_id, response_id, and strength (higher is better) or, where that is absent, rank (1 = best).
+    run
+        The run's id or a prefix of it; the latest when empty. Rankers other than the method are in it after
+        ``curate denoise --compare``.
+
+    Raises
+    ------
+    CurateError
+        Where a file or a run is missing, the truth cannot be read, or the two have no prompt in common.
     """
     truth = _read_truth(Path(truth_csv))
     with Store.open(store_path, read_only=True) as store:
@@ -37,7 +50,7 @@ def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> 
         common = truth["prompt_id"].unique().is_in(ranking["prompt_id"].unique().to_list()).sum()
         raise CurateError(
             f"{truth_csv}: none of its prompts is ranked in full in {store_path} ({common} are in the run at all)",
-            hint="is it the truth of these votes? Are the votes of a prompt connected (curate status)?",
+            hint="does the truth belong to these votes? Are the votes of a prompt connected (curate status)?",
         )
 
     size = both["prompt_id"].rle().struct.field("len").to_numpy()
@@ -54,7 +67,7 @@ def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> 
 
 
 def _ranked_in_full(truth: pl.DataFrame, ranking: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The truth's rows of the prompts that one order ranks whole, prompt by prompt; ranker -> column of its rank."""
+    """The truth's rows of the prompts that are ranked in full, prompt by prompt; ranker -> column of its rank."""
     own = [column for column in ranking.columns if column.startswith("rank_")]
     rankers = {"final": "rank"} | {column.removeprefix("rank_").replace("_", "-"): column for column in own}
     ranking = ranking.with_columns(components=pl.col("component").n_unique().over("prompt_id"))
@@ -64,7 +77,7 @@ def _ranked_in_full(truth: pl.DataFrame, ranking: pl.DataFrame) -> tuple[pl.Data
 
 
 def _tau(scores: Float, truth: Float, offsets: Index) -> Float:
-    """(P,) tau-b; NaN only where the truth itself holds all equal: all rankers are judged on the same prompts."""
+    """(P,) tau-b; NaN only where the truth ranks all equal, so that all rankers are scored on the same prompts."""
     tau = kendall_tau(scores, truth, offsets)
     has_order = ~np.isnan(kendall_tau(truth, truth, offsets))
     return np.where(has_order & np.isnan(tau), 0.0, tau)
@@ -75,7 +88,7 @@ def _means(figures: dict[str, Float]) -> dict[str, float]:
 
 
 def _read_truth(path: Path) -> pl.DataFrame:
-    """prompt_id, response_id, truth (place within the prompt from the worst, 1, up; equals share a place)."""
+    """prompt_id, response_id, truth (dense rank within the prompt, 1 = worst)."""
     if not path.is_file():
         raise CurateError(f"{path}: no such file", hint="curate simulate writes a truth.csv")
     try:
@@ -89,12 +102,12 @@ def _read_truth(path: Path) -> pl.DataFrame:
     number = pl.col(value).str.strip_chars().cast(pl.Float64, strict=False)
     frame = frame.select(*KEYS, number=number).with_row_index()
     faults = {
-        "the prompt and response are named twice": pl.struct(KEYS).is_duplicated(),
+        "the prompt and response occur twice": pl.struct(KEYS).is_duplicated(),
         "the prompt or response is empty": pl.any_horizontal(pl.col(KEYS).is_null()),
         f"{value} is not a number": pl.col("number").is_nan().fill_null(True),
     }
-    for what, at_fault in faults.items():
-        if not (rows := frame.filter(at_fault)).is_empty():
+    for what, faulty in faults.items():
+        if not (rows := frame.filter(faulty)).is_empty():
             where = f"row {rows['index'][0] + 1} after the header"
             raise CurateError(f"{path}: {where}: {what} ({len(rows)} such rows)", hint=TRUTH_HINT)
     sign = 1 if value == "strength" else -1

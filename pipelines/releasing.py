@@ -193,13 +193,13 @@ def _figures(
     denoised = store.run(run.run)
     report = denoised["report"] if denoised else {}
     found = figures(items, own)
-    found["agreement"]["contradicted"] = report.get("contradicted")
+    found["agreement"]["contradicted"] = report.get("disagreement")
     return found | {
         "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
         "videos": len(named),
         "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),
         "method": report.get("method", run.config.get("ranker", "")),
-        "strengths": (report.get("strengths") or {}).get("words", "how strengths are spread was not looked at"),
+        "strengths": (report.get("strengths") or {}).get("summary", "how strengths are spread was not looked at"),
     }
 
 

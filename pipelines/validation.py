@@ -1,4 +1,4 @@
-"""The job ``validate``: which method foretells best what annotators say, and how far its orders come out again."""
+"""The job ``validate``: scores of every method on held-out votes, and split-half reliability of its orders."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from curate.denoising.selection import with_stack
 from curate.evaluation.cross_validation import Bool, hold_out, mean_and_error, scores, units
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
+from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT
 from pipelines.progress import Progress, silent
-from schemas.config import DenoiseConfig, MethodName
+from schemas.config import DenoiseConfig
 from schemas.errors import CurateError, UsageError
+from schemas.rankers import MethodName
 from schemas.validation import HoldOut, MethodReliability, Reliability, ValidationReport
 
 
@@ -29,16 +31,37 @@ def validate(
     seed: int = 0,
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Log-loss, accuracy and calibration of every method on decisive votes of each fold, fitted on the other folds.
+    """Score every method on the decisive votes of each fold, fitted to the other folds. The store is only read.
 
-    Standard errors take prompts for independent; where by is "annotator", annotators instead (each anonymous vote or
-    ranking is then one of its own). With few of them (a dozen prompts) they are rough. The store is only read.
-    splits: random halvings of the votes for the reliability of the orders; 0 leaves it out.
-    Raises UsageError for fewer than two folds or splits below 0, CurateError where votes cannot be dealt or no held-out
-    vote can be scored.
+    Standard errors treat prompts as independent; with ``by="annotator"``, annotators instead (each anonymous vote or
+    ranking is then one of its own). With few of them (a dozen prompts) they are rough.
+
+    Parameters
+    ----------
+    store_path
+        The DuckDB file.
+    config
+        Hyperparameters of the rankers, members of the ensemble, and the prompts to use.
+    folds
+        Number of parts, 2 or more.
+    by
+        The unit that is held out whole.
+    splits
+        Random splits of the votes for the reliability of the orders; 0: none.
+    seed
+        Of the folds and splits.
+    progress
+        Called with (what is done, steps done, steps in total).
+
+    Raises
+    ------
+    UsageError
+        For fewer than two folds, or splits below 0.
+    CurateError
+        Where there are fewer units than folds, or no held-out vote can be scored.
     """
     if folds < 2:
-        raise UsageError(f"{folds} folds: nothing would be left to fit", hint="give at least 2 folds")
+        raise UsageError(f"{folds} folds: no votes would be left to fit", hint="give at least 2 folds")
     if splits < 0:
         raise UsageError(f"{splits} splits: a number below 0", hint="give 0 for no reliability")
     with Store.open(store_path, read_only=True) as store:
@@ -48,14 +71,15 @@ def validate(
     number = int(unit.max()) + 1
     if number < folds:
         raise CurateError(
-            f"{store_path}: too few votes for {folds} folds: by {by} they are {number} to hold out whole",
-            hint="ask for fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
+            f"{store_path}: too few votes for {folds} folds: by {by}, there are {number} units to hold out",
+            hint="give fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
         )
-    held = hold_out(votes, unit, config, folds=folds, seed=seed, progress=progress)
+    names = compared_rankers(config, annotators=bool(votes.annotators))
+    held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress)
     if not len(held.vote):
         raise CurateError(
-            f"{store_path}: too few votes: no decisive one is on two responses that the votes of other folds connect",
-            hint="collect more votes on each prompt, or ask for more folds",
+            f"{store_path}: too few votes: no decisive vote is on two responses that the votes of other folds connect",
+            hint="collect more votes on each prompt, or give more folds",
         )
     cluster = unit if by == "annotator" else votes.response_prompt[votes.left].astype(np.int64)
     decisive = int(np.isin(votes.outcome, [LEFT, RIGHT]).sum())
@@ -81,7 +105,7 @@ def validate(
 
 
 def reliability_of(found: SplitHalf, order: Sequence[MethodName], *, splits: int) -> Reliability:
-    """What split halves say, in figures. order: of the methods."""
+    """Return means over prompts with their standard errors. order: of the methods."""
     compared = ~np.isnan(next(iter(found.methods.values())).tau)  # the same prompts for all methods
     names = sorted(found.methods, key=order.index) if compared.any() else []
     return Reliability(
@@ -93,7 +117,7 @@ def reliability_of(found: SplitHalf, order: Sequence[MethodName], *, splits: int
 
 
 def _method(name: MethodName, agreement: Agreement, compared: Bool) -> MethodReliability:
-    """Means over the compared prompts, which count alike. compared: (P,)."""
+    """Means over the compared prompts, with equal weights. compared: (P,)."""
     ones, each = np.ones(int(compared.sum())), np.arange(int(compared.sum()))
     tau, tau_se = mean_and_error(agreement.tau[compared], ones, each)
     rho, rho_se = mean_and_error(agreement.rho[compared], ones, each)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.base import Document
+from schemas.rankers import BUILT_IN, RankerChoice, RankerName
 
 Sides = Literal["auto", "shown", "unknown"]
 Repeats = Literal["last", "all", "reject"]
@@ -17,22 +18,6 @@ BothBad = Literal["tie", "drop"]
 Link = Literal["logistic", "fixed-error"]
 Tails = Literal["normal", "heavy"]
 Design = Literal["balanced", "adaptive"]
-RankerName = Literal[
-    "bradley-terry",
-    "pagerank",
-    "rate-pagerank",
-    "feedback-arc-set",
-    "weighted-feedback-arc-set",
-    "crowd-bt",
-    "win-rate",
-    "borda",
-    "joint",
-    "ensemble",
-]
-RankerChoice = Literal["auto", RankerName]
-"""auto: the method that held-out votes of this store speak for."""
-MethodName = Literal["stack", RankerName]
-"""stack: the sum of the rankers' log odds, with weights fitted to held-out votes."""
 
 
 class Mapping(Document):
@@ -87,8 +72,8 @@ class FeedbackArcSetConfig(Document):
     """Linear programs for one component, where the subsets are too many: a count, so that no result depends on time."""
 
 
-class JointConfig(Document):
-    """Hyperparameters of the joint ranker of prompts, models and annotators; its priors are fitted to the votes."""
+class HierarchicalConfig(Document):
+    """Hyperparameters of the hierarchical ranker; its priors are fitted to the votes."""
 
     ties: Literal["davidson", "rao-kupper"] = "davidson"
     """The model of ties."""
@@ -106,10 +91,14 @@ class AutoConfig(Document):
 
 
 class DenoiseConfig(Document):
-    """How votes become one ranking a prompt."""
+    """How votes become one ranking per prompt."""
+
+    renamed: ClassVar[dict[str, str]] = {"joint": "hierarchical"}
 
     ranker: RankerChoice = "auto"
-    """Whose order becomes the ranking."""
+    """The ranker whose order becomes the ranking."""
+    compare: bool = False
+    """Run all other rankers as well, and store their scores beside those of the chosen one."""
     weights: dict[RankerName, Annotated[float, Field(ge=0, le=1e6)]] = {
         "bradley-terry": 1.0,
         "pagerank": 1.0,
@@ -118,26 +107,42 @@ class DenoiseConfig(Document):
     """Members of the ensemble and their weights."""
     auto: AutoConfig = AutoConfig()
     max_spammer: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Leave out the votes of annotators who are spammers with a higher probability than this (curate annotators)."""
+    """Exclude the votes of annotators who are spammers with a higher probability than this (curate annotators)."""
     prompts: tuple[str, ...] = ()
     """Only these prompts (all when empty)."""
     min_votes: Annotated[int, Field(ge=1)] = 1
-    """A prompt with fewer votes is reported as thin and not ranked."""
+    """A prompt with fewer votes is reported as too_few_votes and not ranked."""
     disconnected: Disconnected = "components"
     """Responses that no chain of votes connects: rank each connected component on its own, or skip the prompt."""
     both_bad: BothBad = "tie"
-    """What a both_bad vote says about the order of the two: that they are equal, or nothing."""
+    """A both_bad vote counts as a tie, or is dropped."""
     bradley_terry: BradleyTerryConfig = BradleyTerryConfig()
     pagerank: PageRankConfig = PageRankConfig()
     feedback_arc_set: FeedbackArcSetConfig = FeedbackArcSetConfig()
-    joint: JointConfig = JointConfig()
+    hierarchical: HierarchicalConfig = HierarchicalConfig()
+    options: dict[RankerName, dict[str, Any]] = {}
+    """Third-party ranker -> its options, handed to it as they are."""
+
+    @property
+    def members(self) -> dict[str, float]:
+        """The members of the ensemble with a weight above 0."""
+        return {name: weight for name, weight in self.weights.items() if weight > 0}
 
     @model_validator(mode="after")
-    def _weights_name_members(self) -> DenoiseConfig:
+    def _ensemble_has_members(self) -> DenoiseConfig:
         if "ensemble" in self.weights:
             raise ValueError("the ensemble cannot be a member of itself")
-        if self.ranker == "ensemble" and not sum(self.weights.values()) > 0:
+        if self.ranker == "ensemble" and not self.members:
             raise ValueError("the ensemble needs at least one member with a weight above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _options_are_of_third_parties(self) -> DenoiseConfig:
+        for name in self.options:
+            if name in BUILT_IN:
+                raise ValueError(
+                    f"options.{name}: built-in rankers have sections of their own, such as [denoise.pagerank]"
+                )
         return self
 
 

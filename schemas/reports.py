@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
 from schemas.base import Document
 from schemas.manifest import Ceiling
@@ -78,104 +79,148 @@ class IngestReport(Document):
 
 
 class AutoReport(Document):
-    """What held-out votes said of every method."""
+    """The comparison of all methods on held-out votes."""
 
     by: HoldOut
-    """What was held out whole."""
+    """The unit that was held out whole."""
     folds: int
     prompts: int
-    """Prompts whose votes were asked."""
+    """Prompts whose votes were held out."""
     votes: int
-    """Held-out votes that the methods are measured by."""
+    """Held-out votes that the methods are scored on."""
     methods: tuple[MethodScore, ...]
     """Best first: lowest log-loss. stack is the sum of log odds with the weights below, cross-fitted."""
     weights: dict[str, float]
-    """The stack's weights of each ranker's log odds; those of 0 are left out."""
+    """The stack's weights of each ranker's log odds, without those of 0."""
     slopes: dict[str, float] = {}
-    """Log odds by unit of the score of each of these rankers."""
+    """Log odds per unit of the score of each of these rankers."""
     kept: bool = False
-    """The choice is that of an earlier run with the same config: nothing was held out anew."""
+    """The choice is that of an earlier run with the same config; no votes were held out in this one."""
     chosen_run: str = ""
     """That run; empty where votes were held out in this one."""
     chosen_on: int = 0
     """Votes that it had."""
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "votes", self.votes
+        yield "methods", {score.method: round(score.log_loss, 4) for score in self.methods}
+
 
 class DesignReport(Document):
-    """How the pairs to compare were chosen."""
+    """The comparison design: how the compared pairs were chosen."""
 
-    design: str
-    """complete (every pair about equally often), random (unevenly, but not by strength), or adaptive (how often a
-    response was compared follows how strong it is)."""
+    renamed: ClassVar[dict[str, str]] = {"words": "summary"}
+
+    design: Literal["complete", "random", "adaptive"]
+    """complete: every pair about equally often; random: unevenly, but not by strength; adaptive: by strength."""
     coverage: float
     """Share of all pairs with a vote."""
     dispersion: float | None
-    """Variance over mean of votes on a pair; 1 where each vote falls on a random pair, 0 where all have the same."""
+    """Variance over mean of votes per pair; 1 for independent random pairs, 0 where all pairs have the same number."""
     association: float
-    """Correlation within prompts of a response's comparisons with its strength; above 0, promising ones have more."""
+    """Correlation within prompts of a response's comparisons with its strength; above 0, strong ones have more."""
     association_p: float
-    """Chance of one this far from 0 where the two have nothing to do with each other."""
-    words: str
-    """What it means for the rankers."""
+    """p-value of the association (two-sided)."""
+    summary: str
+    """The consequence for the rankers, in a sentence."""
 
 
 class StrengthsReport(Document):
-    """How the joint model found strengths to be spread around their models' means."""
+    """The distribution of strengths around their models' means, by the hierarchical ranker."""
 
-    shape: Literal["normal", "heaps", "tails"]
-    """heaps: two, as of right and wrong answers. tails: normal but for some responses that are far off."""
-    gap: float | None
-    """Between the two heaps, logits."""
-    upper: float | None
-    """Share of responses in the better one."""
-    words: str
+    renamed: ClassVar[dict[str, str]] = {"gap": "separation", "upper": "upper_weight", "words": "summary"}
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {"shape": {"heaps": "mixture", "tails": "heavy-tailed"}}
+
+    shape: Literal["normal", "mixture", "heavy-tailed"]
+    """mixture: of two components, as for correct and wrong answers. heavy-tailed: normal with outliers."""
+    separation: float | None
+    """Distance between the means of the two components, logits."""
+    upper_weight: float | None
+    """Weight of the component with the higher mean."""
+    summary: str
+    """That in a sentence."""
+
+
+WARNINGS: dict[str, str] = {
+    "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
+    "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
+    "the model alone",
+    "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
+    "not_ranked": "not ranked: {count} prompts (too few votes, no decisive vote, or not connected)",
+    "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts (see the optimality gap)",
+}
+"""Code of a warning of ``curate denoise`` -> its text."""
 
 
 class DenoiseReport(Document):
     """One denoise run."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "left_out": "excluded_votes",
+        "proved": "proven_optimal",
+        "gap": "optimality_gap",
+        "unsolved": "not_converged",
+        "contradicted": "disagreement",
+    }
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {
+        "ranker": {"joint": "hierarchical"},
+        "method": {"joint": "hierarchical"},
+    }
 
     store: str
     run: str
     reused: bool
     """True when the same run was already in the store and nothing was computed."""
     ranker: str
-    """As it was asked for."""
+    """The ranker of the config."""
     method: str
-    """Whose order the ranking is: the ranker, or what auto chose."""
+    """The ranker whose order is the ranking: that of the config, or the choice of auto."""
     auto: AutoReport | None
-    """None where a ranker was asked for, or no vote could be held out."""
+    """None where the config names a ranker, or no vote could be held out."""
     design: DesignReport
     spammers: int
-    """Annotators whose votes were left out (max_spammer)."""
+    """Annotators whose votes were excluded (max_spammer)."""
     spammer_ids: tuple[str, ...] = ()
-    left_out: int
-    """Votes of theirs."""
+    excluded_votes: int
+    """Their votes."""
     votes: int
     prompts: int
     ranked: int
     """Prompts with one full ranking."""
     status: dict[str, int]
-    """Prompts by status: ranked, disconnected, thin, skipped."""
+    """Prompts by status: ranked, disconnected, too_few_votes, skipped."""
     responses: int
     """Responses ranked."""
     strengths: StrengthsReport | None = None
     """None in runs of an earlier version."""
     expected_tau: float | None
-    """Expected Kendall tau of the rankings to the truth, by the joint model's posterior; mean over full rankings."""
-    proved: int
-    """Prompts whose feedback-arc-set order is proved optimal."""
-    gap: float
-    """Vote weight by which the other orders may still be improved, at most."""
-    unsolved: dict[str, int]
-    """Ranker -> prompts on which it stopped before its tolerance; rankers that always finished are left out."""
+    """Expected Kendall tau of the rankings to the true order, by the hierarchical ranker's posterior; mean over full
+    rankings."""
+    proven_optimal: int | None
+    """Prompts whose feedback-arc-set order is proven optimal; None where no ranker with a bound was run."""
+    optimality_gap: float | None
+    """Sum over prompts of cost minus lower bound of that order, in vote weight."""
+    not_converged: dict[str, int]
+    """Ranker -> prompts on which it did not converge, without those of 0."""
     cyclic_triads: int
-    contradicted: float | None
-    """Share of the vote weight that goes against the final orders."""
+    disagreement: float | None
+    """Share of the vote weight that disagrees with the final orders."""
     agreement: dict[str, float | None]
-    """"a ~ b" -> mean Kendall tau-b between two rankers over connected prompts; None where it is not defined."""
+    """"a ~ b" -> mean Kendall tau-b between two rankers over connected prompts; None where it is not defined. Only of
+    rankers that were run: all of them with ``compare``."""
     weights: dict[str, float]
     """The ensemble's weights, summing to 1; empty where it is not the method."""
+    warning_counts: dict[str, int] = {}
+    """Code of each warning -> prompts concerned (0: the whole run)."""
     warnings: tuple[str, ...]
+    """The warnings in sentences."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "run", self.run
+        yield "method", self.method
+        yield "prompts", self.prompts
+        yield "ranked", self.ranked
+        yield "votes", self.votes
 
 
 class ExportReport(Document):
@@ -247,17 +292,17 @@ class SimulateReport(Document):
 
 
 class ComparisonReport(Document):
-    """How close a ranking came to a known truth. Means over prompts."""
+    """Agreement of a run's rankings with a known true order. Means over prompts."""
 
     prompts: int
     missing: int
     """Prompts of the truth that the run did not rank in full."""
     kendall_tau: dict[str, float]
-    """ranker -> Kendall tau-b to the truth; "final" is the run's own order."""
+    """ranker -> Kendall tau-b to the truth; "final" is the run's ranking."""
     top1: dict[str, float]
     """ranker -> share of prompts whose first response is truly the best (a shared first rank counts its share)."""
     best_of_4: dict[str, float]
-    """ranker -> chance that its best of four random responses of a prompt is truly their best."""
+    """ranker -> probability that its best of four random responses of a prompt is truly their best."""
 
 
 class StatusReport(Document):

@@ -1,27 +1,30 @@
-"""What ``curate validate`` says: how well each method foretold votes that it had not seen."""
+"""The report of ``curate validate``: how well each method predicts held-out votes, and how reliable its orders are."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
 from schemas.base import Document
-from schemas.config import MethodName
+from schemas.rankers import MethodName
 
 HoldOut = Literal["vote", "pair", "annotator"]
-"""What is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
+"""The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
 
 SplitBy = Literal["annotator", "vote"]
-"""What no half shares with the other: annotators, or only votes."""
+"""The unit that the two halves do not share: annotators, or only votes."""
 
 
 class CalibrationBin(Document):
-    """Held-out votes to which a method gave about the same chance; every bin holds about as many."""
+    """Held-out votes with a similar predicted probability; all bins hold about the same number of votes."""
 
-    chance: float
-    """Mean chance given to the response that the method holds to be better, 0.5 to 1."""
-    share: float
-    """Share of the votes that chose it; where both are held equal, half a vote."""
-    share_se: float | None
+    renamed: ClassVar[dict[str, str]] = {"chance": "probability", "share": "observed", "share_se": "observed_se"}
+
+    probability: float
+    """Mean predicted probability of the response that the method ranks higher, 0.5 to 1."""
+    observed: float
+    """Share of the votes that chose it; where both are ranked equal, half a vote."""
+    observed_se: float | None
     """Its standard error; None where there is only one cluster."""
     votes: int
 
@@ -29,33 +32,47 @@ class CalibrationBin(Document):
 class MethodScore(Document):
     """One method on the held-out votes. Standard errors are None where there is only one cluster."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "behind": "log_loss_difference",
+        "behind_se": "log_loss_difference_se",
+        "told_apart": "significant",
+    }
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {"method": {"joint": "hierarchical"}}
+
     method: MethodName
     log_loss: float
-    """Mean −log of the chance given to what was chosen, nats; lower is better. log 2 = 0.693 knows nothing, or orders
-    other held-out votes wrongly more often than not (accuracy tells which)."""
+    """Mean negative log probability of the chosen response, nats; lower is better. log 2 = 0.693: no information, or
+    the method orders other held-out votes wrongly more often than not (accuracy distinguishes the two)."""
     log_loss_se: float | None
     accuracy: float
-    """Share of votes for the response that the method's order (for joint: its chance) holds to be better; where both
-    are held equal, half a vote."""
+    """Share of votes for the response that the method ranks higher (with a posterior: that it holds more probable);
+    where both are ranked equal, half a vote."""
     accuracy_se: float | None
     calibration_error: float
-    """ECE: mean distance between chance and share of votes over ten bins of equal count; 0 is best."""
-    behind: float
-    """Log-loss above that of the best method; 0 for the best itself."""
-    behind_se: float | None
-    """Standard error of that difference, vote by vote on the same votes."""
-    told_apart: bool | None
-    """Whether the difference to the best is significant at 5% (t-test, clusters − 1 degrees of freedom); None for the
-    best itself and where there is only one cluster."""
+    """ECE: mean distance between probability and observed frequency over ten bins of equal count; 0 is best."""
+    log_loss_difference: float
+    """Log-loss minus that of the best method; 0 for the best itself."""
+    log_loss_difference_se: float | None
+    """Standard error of that difference, paired by vote."""
+    significant: bool | None
+    """The difference to the best is significant at 5% (t-test, clusters − 1 degrees of freedom); None for the best
+    itself and where there is only one cluster."""
     calibration: tuple[CalibrationBin, ...] = ()
-    """The reliability diagram, the least certain votes first; empty in reports of versions that did not draw it up."""
+    """The reliability diagram, the least certain votes first; empty in reports of versions that did not compute it."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield None, self.method
+        yield "log_loss", round(self.log_loss, 4)
+        yield "accuracy", round(self.accuracy, 4)
 
 
 class MethodReliability(Document):
-    """How alike one method orders both halves of the votes, mean over prompts. Standard errors are None for one prompt.
+    """Agreement of one method's orders of both halves, mean over prompts. Standard errors are None for one prompt.
 
-    It says how far the order would come out again, not how true it is (curate.evaluation.reliability).
+    It measures how far the order would be reproduced, not how true it is (curate.evaluation.reliability).
     """
+
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {"method": {"joint": "hierarchical"}}
 
     method: MethodName
     tau: float
@@ -66,17 +83,17 @@ class MethodReliability(Document):
     rho_se: float | None
     full_rho: float | None
     """Reliability of the order of all votes, 2 rho / (1 + rho) (Spearman-Brown); None where rho is not above 0. It is
-    too high for methods that pool prompts: to them twice the votes are less than twice the information."""
+    too high for methods that pool prompts: for them twice the votes are less than twice the information."""
     full_rho_se: float | None
     against_bt: float
-    """tau between this method on one half and Bradley-Terry on the other: what to compare methods by, since no pooling
-    agrees with itself in it."""
+    """tau between this method on one half and Bradley-Terry on the other: use it to compare methods, since pooling
+    does not inflate it."""
     against_bt_se: float | None
 
 
 class Reliability(Document):
-    """Split-half reliability of the rankings. Standard errors take prompts, each at its mean over the splits, for
-    independent; methods that pool them make them a little less so."""
+    """Split-half reliability of the rankings. Standard errors treat prompts, each at its mean over the splits, as
+    independent; methods that pool prompts violate that slightly."""
 
     by: SplitBy
     splits: int
@@ -94,17 +111,23 @@ class ValidationReport(Document):
     folds: int
     seed: int
     votes: int
-    """Votes of the store that were dealt to the folds. votes = scored + ties + not_ranked."""
+    """Votes of the store that were assigned to folds. votes = scored + ties + not_ranked."""
     scored: int
-    """Held-out votes that the methods are measured by: decisive, on two responses that the training votes rank."""
+    """Held-out votes that the methods are scored on: decisive, on two responses that the training votes rank."""
     ties: int
-    """Held-out votes without a decision."""
+    """Held-out votes that are not decisive."""
     not_ranked: int
     """Decisive held-out votes on responses that no chain of training votes connects, or in prompts not ranked."""
     clustered_by: Literal["prompt", "annotator"]
-    """What the standard errors take to be independent."""
+    """The unit that the standard errors treat as independent."""
     clusters: int
     methods: tuple[MethodScore, ...]
     """Best first: lowest log-loss."""
     reliability: Reliability | None
-    """None where no split was asked for."""
+    """None where no splits were requested."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "scored", self.scored
+        yield "by", self.by
+        yield "folds", self.folds
+        yield "methods", {score.method: round(score.log_loss, 4) for score in self.methods}

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from curate.evaluation.agreement import best_of, components, cyclic_triads, kendall_tau, pairs_covered, top1
+from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.votes.arrays import VoteArrays
+from curate.votes.coverage import components, cyclic_triads, pairs_covered
 from tests.strategies import prompt_sets, votes_from, votes_from_wins
 
 ONE = np.array([0, 4])

@@ -7,18 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curate.rankers import RANKERS, BradleyTerry, Ensemble, Hierarchical, WinRate, build, ranks
+from curate.rankers import BradleyTerry, WinRate, build, ranks
+from curate.rankers.registry import spec_of
 from curate.simulation.world import simulate_world
 from curate.uncertainty import bootstrap
 from curate.uncertainty.bootstrap import clusters, rank_draws, rank_interval, stacked
-from schemas.config import DenoiseConfig, RankerName, SimulateConfig
+from schemas.config import DenoiseConfig, SimulateConfig
+from schemas.rankers import BUILT_IN
 from tests.strategies import random_wins, votes_from, votes_from_wins
 
 WORLD = simulate_world(SimulateConfig(prompts=4, models=6, annotators=12, votes_per_pair=3, seed=1))
 VOTES = WORLD.votes
 
 
-def one_by_one(name: RankerName, draws: int, seed: int) -> np.ndarray:
+def one_by_one(name: str, draws: int, seed: int) -> np.ndarray:
     """The slow twin: every draw a VoteArrays of its own."""
     rng, cluster = np.random.default_rng(seed), clusters(VOTES)
     number = cluster.max() + 1
@@ -30,38 +32,40 @@ def one_by_one(name: RankerName, draws: int, seed: int) -> np.ndarray:
     return np.stack(found)
 
 
-@pytest.mark.parametrize("name", [name for name in RANKERS if name != "weighted-feedback-arc-set"])
-def test_a_stack_of_draws_is_ranked_as_each_alone(name: RankerName) -> None:
+def win_rate_draws(draws: int, *, seed: int) -> np.ndarray:
+    return rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=draws, seed=seed)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "weighted-feedback-arc-set"])
+def test_a_stack_of_draws_is_ranked_as_each_alone(name: str) -> None:
     ranker = build(name, DenoiseConfig())
-    found = rank_draws(VOTES, ranker, group=VOTES.response_prompt, draws=4, seed=3)
+    pools = spec_of(name).pools_prompts
+    found = rank_draws(VOTES, ranker, group=VOTES.response_prompt, pools=pools, draws=4, seed=3)
     np.testing.assert_array_equal(found, one_by_one(name, 4, 3))
 
 
 def test_draws_that_judge_annotators_do_not_share_them() -> None:
     """But a prior: a response in a hundred may stand elsewhere."""
-    name: RankerName = "weighted-feedback-arc-set"
-    found = rank_draws(VOTES, build(name, DenoiseConfig()), group=VOTES.response_prompt, draws=8, seed=3)
+    name: str = "weighted-feedback-arc-set"
+    found = rank_draws(VOTES, build(name, DenoiseConfig()), group=VOTES.response_prompt, pools=False, draws=8, seed=3)
     assert (found == one_by_one(name, 8, 3)).mean() > 0.95
 
 
 def test_draws_do_not_depend_on_how_many_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, draws=7, seed=0)
+    whole = rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0)
     monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(VOTES.left))
-    np.testing.assert_array_equal(rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, draws=7, seed=0), whole)
+    np.testing.assert_array_equal(
+        rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0), whole
+    )
 
 
 def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
     one, two, three = (
-        rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, draws=20, seed=seed) for seed in (0, 0, 1)
+        rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=20, seed=seed)
+        for seed in (0, 0, 1)
     )
     assert (one == two).all()
     assert (one != three).any()
-
-
-def test_what_pools_prompts_is_not_stacked() -> None:
-    assert bootstrap._pools(Hierarchical())
-    assert bootstrap._pools(Ensemble((("win-rate", WinRate(), 1.0), ("joint", Hierarchical(), 1.0))))
-    assert not bootstrap._pools(Ensemble((("win-rate", WinRate(), 1.0),)))
 
 
 def test_annotators_are_drawn_whole() -> None:

@@ -168,9 +168,10 @@ def test_rejects_are_shown_and_exported(here: Path, capsys: pytest.CaptureFixtur
 
 def test_rankings_come_as_table_json_and_csv(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["ingest", "votes.csv"])
-    assert run(["denoise", "--json"]) == 0
+    assert run(["denoise", "--compare", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["ranked"], report["proved"], report["contradicted"]) == (1, 1, 0.0)
+    assert (report["ranked"], report["proven_optimal"], report["disagreement"]) == (1, 1, 0.0)
+    assert (report["proved"], report["contradicted"]) == (1, 0.0)  # renamed
     assert run(["rankings", "p1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["response_id"], row["rank"]) for row in rows] == [("x", 1), ("y", 2), ("z", 3)]

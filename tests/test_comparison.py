@@ -162,7 +162,7 @@ def test_the_run_can_be_chosen_and_is_the_latest_otherwise(tmp_path: Path, truth
         ("prompt_id,response_id,strength\np1,a,1\np1,b,strong\n", "row 2 after the header: strength is not a number"),
         ("prompt_id,response_id,strength\np1,a,nan\n", "strength is not a number"),
         ("prompt_id,response_id,strength\np1,a,\n", "strength is not a number"),
-        ("prompt_id,response_id,rank\np1,a,1\np1,a,2\n", "named twice"),
+        ("prompt_id,response_id,rank\np1,a,1\np1,a,2\n", "occur twice"),
         ("prompt_id,response_id,rank\np1,,1\n", "prompt or response is empty"),
         ("prompt_id,response_id,rank\nother,a,1\n", r"none of its prompts is ranked in full .*\(0 are in the run"),
     ],

@@ -132,7 +132,7 @@ def store(tmp_path: Path) -> Path:
     prompts = [
         Ranked("p0", (2, 1, 3), "clip.mp4"),
         Ranked("p2", (1, 1, 2, 1), "clip", components=(0, 0, 0, 1)),
-        Ranked("p3", (1, 2), "clip.mp4", status="thin"),
+        Ranked("p3", (1, 2), "clip.mp4", status="too_few_votes"),
     ]
     return make_store(tmp_path / "curate.duckdb", prompts)
 

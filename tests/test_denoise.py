@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 import curate
 from pipelines import denoise, ingest
-from schemas.config import DenoiseConfig, RankerName
+from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 
 HEADER = "prompt_id,left,right,winner,annotator_id\n"
@@ -40,13 +40,14 @@ def stats(path: Path) -> dict[str, dict[str, object]]:
 
 def test_consistent_votes_give_their_order_by_every_ranker(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
-    report = denoise(path)
+    report = denoise(path, config=DenoiseConfig(compare=True))
     frame = rankings(path)
+    assert {"rank_borda", "rank_crowd_bt", "rank_ensemble", "rank_hierarchical"} <= set(frame.columns)
     assert frame["response_id"].to_list() == ["a", "b", "c", "d"]
     for name in frame.columns:
         if name == "rank" or name.startswith("rank_"):
             assert frame[name].to_list() == [1, 2, 3, 4], name
-    assert (report.ranked, report.proved, report.contradicted, report.cyclic_triads) == (1, 1, 0.0, 0)
+    assert (report.ranked, report.proven_optimal, report.disagreement, report.cyclic_triads) == (1, 1, 0.0, 0)
     assert frame["score"].is_sorted(descending=True)
     assert frame["strength"].sum() == pytest.approx(0, abs=1e-9)
 
@@ -120,16 +121,16 @@ def test_disconnected_prompts_can_be_skipped(tmp_path: Path) -> None:
 def test_thin_prompts_are_reported_and_not_ranked(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN, "q a b left u")
     report = denoise(path, config=DenoiseConfig(min_votes=2))
-    assert report.status == {"ranked": 1, "thin": 1}
-    assert (stats(path)["q"]["status"], stats(path)["q"]["votes"]) == ("thin", 1)
-    assert any("not ranked" in warning for warning in report.warnings)
+    assert report.status == {"ranked": 1, "too_few_votes": 1}
+    assert (stats(path)["q"]["status"], stats(path)["q"]["votes"]) == ("too_few_votes", 1)
+    assert report.warning_counts == {"not_ranked": 1}
 
 
 def test_a_prompt_without_votes_is_thin(tmp_path: Path) -> None:
     (tmp_path / "prompts.csv").write_text("prompt_id,question\np,why?\nempty,what?\n")
     (tmp_path / "votes.csv").write_text(HEADER + "p,a,b,left,u\n")
     ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv")
-    assert denoise(tmp_path / "s.duckdb").status == {"ranked": 1, "thin": 1}
+    assert denoise(tmp_path / "s.duckdb").status == {"ranked": 1, "too_few_votes": 1}
 
 
 def test_a_response_without_votes_stands_alone(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_cost_bound_and_cycles_are_those_of_the_votes(tmp_path: Path) -> None:
     report = denoise(path, config=DenoiseConfig(ranker="feedback-arc-set"))
     row = stats(path)["p"]
     assert (row["cost"], row["bound"], row["cyclic_triads"]) == (1, 1, 1)
-    assert (report.proved, report.gap, report.contradicted) == (1, 0, 0.25)
+    assert (report.proven_optimal, report.optimality_gap, report.disagreement) == (1, 0, 0.25)
 
 
 def test_k_wise_pairs_carry_their_group(tmp_path: Path) -> None:
@@ -192,8 +193,8 @@ def test_a_named_model_is_known_by_answering_several_prompts(tmp_path: Path) -> 
 def test_votes_that_prefer_nothing_rank_nothing(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p a b tie u", "p b c both_bad u")
     report = denoise(path)
-    assert (report.status, report.contradicted) == ({"thin": 1}, None)
-    assert set(report.agreement.values()) == {None}
+    assert (report.status, report.disagreement) == ({"too_few_votes": 1}, None)
+    assert report.agreement == {}
     assert rankings(path).is_empty()
 
 
@@ -243,18 +244,20 @@ def test_the_joint_ranker_learns_who_votes_without_looking(tmp_path: Path) -> No
             rows += [f"p{prompt:02} {shown} {other} {careful} ann", f"p{prompt:02} {shown} {other} {careful} bob"]
             rows += [f"p{prompt:02} {shown} {other} left lefty{n}" for n in range(3)]
     path = store_of(tmp_path, *rows)
-    report = denoise(path, config=DenoiseConfig(ranker="joint"))
-    assert (report.ranker, report.unsolved) == ("joint", {})
+    report = denoise(path, config=DenoiseConfig(ranker="hierarchical"))
+    assert (report.ranker, report.not_converged) == ("hierarchical", {})
     frame = rankings(path)
     orders = frame.group_by("prompt_id", maintain_order=True).agg("response_id")["response_id"].to_list()
     assert orders == [["a", "b", "c", "d", "e"]] * 12
-    assert "rank_joint" in frame.columns
+    assert "rank_hierarchical" in frame.columns
 
 
 def test_the_joint_model_can_be_a_member_of_the_ensemble(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
-    weighed = denoise(path, config=DenoiseConfig(ranker="ensemble", weights={"bradley-terry": 1.0, "joint": 3.0}))
-    assert weighed.weights == {"bradley-terry": 0.25, "joint": 0.75}
+    weighed = denoise(
+        path, config=DenoiseConfig(ranker="ensemble", weights={"bradley-terry": 1.0, "hierarchical": 3.0})
+    )
+    assert weighed.weights == {"bradley-terry": 0.25, "hierarchical": 0.75}
 
 
 def crowd(folder: Path, *, people: int = 12, spammers: int = 0) -> Path:
@@ -276,16 +279,16 @@ def crowd(folder: Path, *, people: int = 12, spammers: int = 0) -> Path:
 def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_speak_for(tmp_path: Path) -> None:
     path = crowd(tmp_path)
     report = denoise(path)
-    assert (report.ranker, report.method) == ("auto", "joint")
+    assert (report.ranker, report.method) == ("auto", "hierarchical")
     assert report.auto is not None
     assert (report.auto.by, report.auto.folds, report.auto.prompts) == ("annotator", 5, 12)
     assert {score.method for score in report.auto.methods} == {
         *("bradley-terry", "pagerank", "rate-pagerank", "feedback-arc-set", "weighted-feedback-arc-set"),
-        *("win-rate", "borda", "joint", "ensemble", "stack"),
+        *("win-rate", "borda", "hierarchical", "ensemble", "stack"),
     }
     assert all(weight > 0 for weight in report.auto.weights.values())
     frame = rankings(path)
-    assert frame["rank"].equals(frame["rank_joint"])
+    assert frame["rank"].equals(frame["rank_hierarchical"])
     with curate.open(path) as store:
         found = store.run(report.run)
         assert found is not None
@@ -294,20 +297,20 @@ def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_spe
 
 def test_a_store_too_small_to_hold_anything_out_is_ranked_by_the_joint_model_and_says_so(tmp_path: Path) -> None:
     report = denoise(store_of(tmp_path, "p a b left u", "p b c left v"))
-    assert (report.method, report.auto) == ("joint", None)
-    assert any("no vote could be held out" in warning for warning in report.warnings)
+    assert (report.method, report.auto) == ("hierarchical", None)
+    assert "no_held_out_votes" in report.warning_counts
 
 
 def test_likely_spammers_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     path = crowd(tmp_path, spammers=4)
     everyone = denoise(path)
     careful = denoise(path, config=DenoiseConfig(max_spammer=0.5))
-    assert (everyone.spammers, everyone.left_out) == (0, 0)
-    assert (careful.spammers, careful.left_out) == (4, 480)
+    assert (everyone.spammers, everyone.excluded_votes) == (0, 0)
+    assert (careful.spammers, careful.excluded_votes) == (4, 480)
     assert careful.votes == everyone.votes - 480
-    assert careful.contradicted is not None
-    assert everyone.contradicted is not None
-    assert careful.contradicted < 0.2 < everyone.contradicted
+    assert careful.disagreement is not None
+    assert everyone.disagreement is not None
+    assert careful.disagreement < 0.2 < everyone.disagreement
 
 
 def test_the_ranking_says_how_certain_it_is(tmp_path: Path) -> None:
@@ -341,11 +344,13 @@ def test_covariances_stand_in_the_order_of_response_ids_and_have_the_standard_er
 def test_people_are_judged_by_all_their_votes_whatever_prompts_are_asked_for(tmp_path: Path) -> None:
     path = crowd(tmp_path, spammers=4)
     report = denoise(path, config=DenoiseConfig(max_spammer=0.5, prompts=("p00",)))
-    assert (report.spammers, report.left_out) == (4, 40)
+    assert (report.spammers, report.excluded_votes) == (4, 40)
 
 
-@pytest.mark.parametrize("weights", [{"pagerank": 1.0, "joint": 0.01}, {"feedback-arc-set": 1.0}, {"win-rate": 1.0}])
-def test_an_interval_holds_its_rank(tmp_path: Path, weights: dict[RankerName, float]) -> None:
+@pytest.mark.parametrize(
+    "weights", [{"pagerank": 1.0, "hierarchical": 0.01}, {"feedback-arc-set": 1.0}, {"win-rate": 1.0}]
+)
+def test_an_interval_holds_its_rank(tmp_path: Path, weights: dict[str, float]) -> None:
     path = crowd(tmp_path, people=4)
     denoise(path, config=DenoiseConfig(ranker="ensemble", weights=weights))
     frame = rankings(path)
@@ -359,7 +364,7 @@ def test_votes_that_nothing_foretells_are_called_so(tmp_path: Path) -> None:
         f"p{p} {a} {b} {dice.choice(['left', 'right'])} u{n}" for p in range(6) for a, b in pairs for n in range(12)
     ]
     report = denoise(store_of(tmp_path, *rows))
-    assert any("better than a coin" in warning for warning in report.warnings)
+    assert "no_better_than_chance" in report.warning_counts
 
 
 def test_an_infinite_weight_is_refused() -> None:

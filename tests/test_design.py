@@ -74,7 +74,6 @@ def test_a_random_design_is_random() -> None:
     assert design.design == "random"
     assert design.coverage == pytest.approx(0.3)
     assert design.votes_per_pair == pytest.approx(0.3)
-    assert "pagerank" in design.words
 
 
 @pytest.mark.parametrize("votes_per_pair", [1.0, 1.1, 4.5])
@@ -82,7 +81,6 @@ def test_a_balanced_campaign_is_complete(votes_per_pair: float) -> None:
     design = design_of(simulate_world(SimulateConfig(prompts=40, votes_per_pair=votes_per_pair)).votes)
     assert design.design == "complete"
     assert design.dispersion < 0.1
-    assert "equally often" in design.words
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -93,7 +91,6 @@ def test_an_adaptive_campaign_is_seen(seed: int) -> None:
     assert design.association_p < 1e-4
     assert design.dispersion > 1.2
     assert design.dispersion_p < LEVEL
-    assert design.words.startswith("Promising")
 
 
 def test_when_weak_responses_are_compared_more_often_the_sign_is_negative() -> None:
@@ -102,7 +99,6 @@ def test_when_weak_responses_are_compared_more_often_the_sign_is_negative() -> N
     assert backward.association == pytest.approx(-forward.association)
     assert backward.association_p == pytest.approx(forward.association_p)
     assert backward.design == "adaptive"
-    assert backward.words.startswith("Weak")
 
 
 def test_a_difference_of_a_few_votes_is_of_no_consequence() -> None:

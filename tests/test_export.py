@@ -85,7 +85,7 @@ def test_only_connected_responses_stand_together_and_the_rest_is_counted(tmp_pat
     prompts = [
         Ranked("apart", (1, 2, 3, 4, 1, 2, 1), components=(0, 0, 0, 0, 1, 1, 2), status="disconnected"),
         Ranked("few", (1, 2, 3)),
-        Ranked("thin", (), status="thin"),
+        Ranked("thin", (), status="too_few_votes"),
         Ranked("skipped", (), status="skipped"),
     ]
     path = make_store(tmp_path / "curate.duckdb", prompts)
@@ -93,7 +93,7 @@ def test_only_connected_responses_stand_together_and_the_rest_is_counted(tmp_pat
     report = export(path, "benchmark", out=tmp_path / "out", config=config)
     assert report.left_out == {
         "prompt: skipped": 1,
-        "prompt: thin": 1,
+        "prompt: too_few_votes": 1,
         "prompt: too few responses (4way)": 1,
         "response: not connected to the others": 3,
     }

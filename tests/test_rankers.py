@@ -1,21 +1,21 @@
-"""What every ranker owes: one contract test over all of RANKERS, and the ensemble's own arithmetic."""
+"""The contract of rankers, tested for every built-in one, and the arithmetic of the ensemble."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from curate.rankers import RANKERS, BradleyTerry, CrowdBT, Ensemble, WinRate, build, combine, ranks
+from curate.rankers import BradleyTerry, CrowdBT, Ensemble, WinRate, build, combine, ranks
 from curate.rankers.base import Ranker, ranking_of
 from curate.votes.arrays import VoteArrays
-from schemas.config import BradleyTerryConfig, DenoiseConfig, FeedbackArcSetConfig, PageRankConfig, RankerName
+from schemas.config import BradleyTerryConfig, DenoiseConfig, FeedbackArcSetConfig, PageRankConfig
+from schemas.rankers import BUILT_IN
 from tests.strategies import prompt_sets, random_wins, relabelled, reversed_votes, votes_from, votes_from_wins
 
-NAMES = list(RANKERS)
+NAMES = list(BUILT_IN)
 CLEAR = votes_from(
     [("p", "best", "middle", "left"), ("p", "middle", "worst", "left"), ("p", "best", "worst", "left")] * 3
 )
@@ -25,10 +25,6 @@ NOISY = votes_from_wins(*(random_wins(size, 1.5, seed) for seed, size in enumera
 @pytest.fixture(params=NAMES)
 def ranker(request: pytest.FixtureRequest) -> Ranker:
     return build(request.param, DenoiseConfig())
-
-
-def test_every_name_of_the_config_has_a_ranker() -> None:
-    assert set(RANKERS) == set(get_args(RankerName))
 
 
 def test_build_hands_on_the_hyperparameters() -> None:
@@ -76,7 +72,7 @@ def test_answers_have_the_promised_shapes_and_end_well(ranker: Ranker) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_names_of_annotators_are_without_meaning(name: RankerName) -> None:
+def test_the_names_of_annotators_are_without_meaning(name: str) -> None:
     ranker, people = build(name, DenoiseConfig()), 6
     annotator = np.random.default_rng(0).integers(-1, people, len(NOISY.left)).astype(np.int32)
     other = np.append(np.random.default_rng(1).permutation(people), -1).astype(np.int32)
@@ -88,7 +84,7 @@ def test_the_names_of_annotators_are_without_meaning(name: RankerName) -> None:
 @settings(max_examples=15, deadline=None)
 @given(votes=prompt_sets())
 @pytest.mark.parametrize("name", NAMES)
-def test_scores_are_finite_whatever_the_graph(name: RankerName, votes: VoteArrays) -> None:
+def test_scores_are_finite_whatever_the_graph(name: str, votes: VoteArrays) -> None:
     assert np.isfinite(build(name, DenoiseConfig())(votes).scores).all()
 
 
@@ -120,7 +116,7 @@ def test_renumbering_responses_renumbers_the_ranking(ranker: Ranker) -> None:
     np.testing.assert_allclose(ranker(renumbered).scores[new], ranker(NOISY).scores, atol=1e-8)
 
 
-@pytest.mark.parametrize("ranker", [name for name in NAMES if name != "joint"], indirect=True)
+@pytest.mark.parametrize("ranker", [name for name in NAMES if name != "hierarchical"], indirect=True)
 def test_a_prompt_is_ranked_the_same_alone_and_among_others(ranker: Ranker) -> None:
     """Except by the joint ranker, whose point is to learn from the others. No vote here has an annotator."""
     alone = ranker(votes_from_wins(random_wins(8, 1.5, seed=2)))
@@ -129,7 +125,7 @@ def test_a_prompt_is_ranked_the_same_alone_and_among_others(ranker: Ranker) -> N
 
 
 @pytest.mark.parametrize("name", ["bradley-terry", "crowd-bt", "rate-pagerank", "win-rate", "borda"])
-def test_reversing_all_votes_reverses_the_order(name: RankerName) -> None:
+def test_reversing_all_votes_reverses_the_order(name: str) -> None:
     ranker = build(name, DenoiseConfig())
     scores, opposite = ranker(NOISY).scores, ranker(reversed_votes(NOISY)).scores
     np.testing.assert_allclose(opposite - opposite.mean(), scores.mean() - scores, atol=1e-8)

@@ -18,7 +18,7 @@ SMALL = """
 title = "a small world"
 simulate = { out = "world", config = { prompts = 12, models = 8, annotators = 20, votes_per_pair = 3.0 } }
 ingest = { paths = ["world/votes.csv"], prompts = "world/prompts.csv", responses = "world/responses.csv" }
-denoise = { config = { ranker = "bradley-terry" } }
+denoise = { config = { ranker = "bradley-terry", compare = true } }
 export = { train = "train", benchmark = "bench", config = { split = { benchmark_fraction = 0.5 } } }
 compare = { truth = "world/truth.csv" }
 """
@@ -42,7 +42,7 @@ def test_a_recipe_goes_from_votes_to_shards(recipe: Recipe, tmp_path: Path) -> N
     assert isinstance(ingested, IngestReport)
     assert (ingested.rows, ingested.votes) == (12 * 28 * 3, 12 * 28 * 3)
     assert isinstance(denoised, DenoiseReport)
-    assert (denoised.ranked, denoised.proved) == (12, 12)
+    assert (denoised.ranked, denoised.proven_optimal) == (12, 12)
     assert isinstance(compared, ComparisonReport)
     assert compared.kendall_tau["final"] > 0.6
     with curate.open(tmp_path / "out" / "curate.duckdb") as store:

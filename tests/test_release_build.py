@@ -148,12 +148,12 @@ def test_the_reward_model_reads_a_release_as_it_reads_an_export(world: tuple[Pat
 
 
 def test_the_funnel_loses_nothing_and_filters_say_what_they_dropped(tmp_path: Path) -> None:
-    many = [*prompts(), Ranked("thin", (), status="thin"), Ranked("apart", (1, 1, 2), components=(0, 1, 1))]
+    many = [*prompts(), Ranked("thin", (), status="too_few_votes"), Ranked("apart", (1, 1, 2), components=(0, 1, 1))]
     store = make_store(tmp_path / "curate.duckdb", many)
     config = CONFIG.model_copy(update={"filters": Filters(min_responses=3)})
     report = build(store, out=tmp_path / "out", config=config)
     stages = {stage.stage: stage for stage in report.funnel.stages}
-    assert (stages["ranking"].came, stages["ranking"].kept, stages["ranking"].dropped) == (10, 9, {"thin": 1})
+    assert (stages["ranking"].came, stages["ranking"].kept, stages["ranking"].dropped) == (10, 9, {"too_few_votes": 1})
     assert stages["filters"].dropped == {"fewer connected responses than min_responses": 1}
     sets = sum(stage.kept for name, stage in stages.items() if name.startswith("items: "))
     assert sets == sum(report.items[config] for config in ITEMS)

@@ -121,7 +121,7 @@ def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
     assert run is not None
     told = run["report"]
     assert f"pairwise votes in the store {counts['votes']:,} " in page.text
-    assert f"{100 * told['contradicted']:.1f}% of the vote weight goes against the final orders" in page.text
+    assert f"{100 * told['disagreement']:.1f}% of the vote weight goes against the final orders" in page.text
     assert f"tau of {told['expected_tau']:.3f}" in page.text
     assert "1 × rejected: self-comparison" in page.text
     means = ranking.group_by("model").agg(pl.col("strength").mean()).sort("strength", descending=True)
@@ -169,7 +169,7 @@ def test_figures_that_nobody_computed_say_which_command_does(page: Page) -> None
 
 
 def test_a_validation_fills_in_the_reliability(store: Path, tmp_path: Path) -> None:
-    found = validate(store, folds=2, splits=1, config=DenoiseConfig(ranker="joint"))
+    found = validate(store, folds=2, splits=1, config=DenoiseConfig(ranker="hierarchical"))
     (tmp_path / "validation.json").write_text(found.model_dump_json())
     out = tmp_path / "report.html"
     done = report(store, out, validation=tmp_path / "validation.json", show=0)
@@ -242,7 +242,7 @@ def test_a_prompt_without_a_ranking_shows_its_votes_only(tmp_path: Path) -> None
     rows = "p,x,y,left,a1\np,y,x,right,a2\nthin,x,y,tie,a1\n"
     shown = page_of(votes_store(tmp_path, rows), prompts=["thin"])
     [article] = shown.named("article")
-    assert "status thin" in " ".join(article.text.split())
+    assert "status too_few_votes" in " ".join(article.text.split())
     assert "Preference graph" not in article.text
     assert "Votes by pair (1 pair)" in article.text
 
@@ -282,7 +282,7 @@ def test_markup_in_ids_questions_answers_models_and_names_stays_text(tmp_path: P
     (tmp_path / "responses.csv").write_text(f"prompt_id,response_id,model,text\n{answers}")
     path = tmp_path / "curate.duckdb"
     ingest(tmp_path / "votes.csv", path, prompts=tmp_path / "prompts.csv", responses=tmp_path / "responses.csv")
-    denoise(path, config=DenoiseConfig(ranker="joint", min_votes=1))
+    denoise(path, config=DenoiseConfig(ranker="hierarchical", min_votes=1))
     shown = page_of(path, prompts=[EVIL])
     assert shown.named("script", "img", "iframe", "object", "link", "base", "form") == []
     assert [e for e in shown.elements if any(key.startswith("on") for key in e.attributes)] == []
@@ -505,7 +505,7 @@ def test_votes_of_annotators_whom_the_run_left_out_are_not_counted_against_its_o
         prompts=tmp_path / "world" / "prompts.csv",
         responses=tmp_path / "world" / "responses.csv",
     )
-    ranked = denoise(tmp_path / "s.duckdb", config=DenoiseConfig(ranker="joint", max_spammer=0.9))
+    ranked = denoise(tmp_path / "s.duckdb", config=DenoiseConfig(ranker="hierarchical", max_spammer=0.9))
     assert ranked.spammers > 0
     with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
         pairs = pair_votes(store, ranked.run)

@@ -122,7 +122,7 @@ def test_no_share_is_no_bar() -> None:
 
 
 def test_the_diagram_puts_calibrated_bins_on_its_diagonal() -> None:
-    bins = [CalibrationBin(chance=p, share=p, share_se=0.01, votes=10) for p in (0.55, 0.75, 0.95)]
+    bins = [CalibrationBin(probability=p, observed=p, observed_se=0.01, votes=10) for p in (0.55, 0.75, 0.95)]
     drawn = str(reliability_diagram(bins, errors=1.0, label="r"))
     points = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
     assert len({round(x + y, 1) for x, y in points}) == 1
@@ -134,8 +134,8 @@ def test_bins_of_held_out_votes_hold_about_as_many_each_and_see_the_likelier_sid
     left = np.array([False, True] * 10 + [True] * 20)  # always as said; where nothing is said, half counts
     bins = calibration_bins(odds, left, np.ones(40), np.arange(40))
     assert [b.votes for b in bins] == [4] * 10
-    assert [b.share for b in bins] == [0.5] * 5 + [1.0] * 5
-    assert [round(b.chance, 3) for b in bins] == [0.5] * 5 + [0.881] * 5
+    assert [b.observed for b in bins] == [0.5] * 5 + [1.0] * 5
+    assert [round(b.probability, 3) for b in bins] == [0.5] * 5 + [0.881] * 5
 
 
 def test_without_held_out_votes_there_is_no_diagram() -> None:
@@ -271,7 +271,7 @@ def test_the_share_of_left_with_its_interval_over_people() -> None:
 FACTS = pl.DataFrame(
     {
         "prompt_id": ["a", "b", "c", "d", "e"],
-        "status": ["ranked", "ranked", "disconnected", "thin", "ranked"],
+        "status": ["ranked", "ranked", "disconnected", "too_few_votes", "ranked"],
         "contradicted": [0.1, 0.4, 0.4, None, 0.2],
         "expected_tau": [0.9, 0.5, None, None, 0.6],
     }
@@ -301,7 +301,7 @@ def test_the_funnel_adds_up() -> None:
     ]
     assert [sum(n for _, n in stage.left_out) for stage in votes.stages] == [0, 4, 1, 3]
     assert votes.share(votes.stages[2]) == 0.8
-    prompts = prompts_block(10, {"ranked": 5, "thin": 3}, 2)
+    prompts = prompts_block(10, {"ranked": 5, "too_few_votes": 3}, 2)
     assert [stage.count for stage in prompts.stages] == [10, 8, 5]
     assert prompts.stages[2].left_out == (("too few votes, or none that prefers a response", 3),)
 

@@ -14,7 +14,8 @@ from curate.rankers import BradleyTerry, WinRate
 from curate.rankers.stack import Stack
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
-from schemas.config import AutoConfig, DenoiseConfig, MethodName, SimulateConfig
+from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
+from schemas.rankers import MethodName
 from schemas.validation import MethodScore
 
 
@@ -76,7 +77,7 @@ def test_rankers_against_the_votes_get_no_negative_weight() -> None:
 def test_the_stack_is_measured_by_weights_of_other_folds() -> None:
     """Changing how the votes of one fold fell changes no odds of that fold, and those of the others."""
     rng = np.random.default_rng(6)
-    held = held_out(joint=rng.normal(0, 1, 400), win_rate=rng.normal(0, 1, 400))
+    held = held_out(hierarchical=rng.normal(0, 1, 400), win_rate=rng.normal(0, 1, 400))
     flipped = replace(held, left=np.where(held.fold == 2, ~held.left, held.left))
     before, after = with_stack(held)[0].odds["stack"], with_stack(flipped)[0].odds["stack"]
     own = held.fold == 2
@@ -92,43 +93,39 @@ def score(method: MethodName, behind: float, *, error: float | None = 0.01) -> M
         accuracy=0.7,
         accuracy_se=0.01,
         calibration_error=0.02,
-        behind=behind,
-        behind_se=error,
-        told_apart=None,
+        log_loss_difference=behind,
+        log_loss_difference_se=error,
+        significant=None,
     )
 
 
 def test_the_simplest_method_within_a_standard_error_of_the_best_is_chosen() -> None:
     stack = score("stack", 0)
-    assert chosen([stack, score("win-rate", 0.005), score("joint", 0.008)]) == "joint"
-    assert chosen([stack, score("win-rate", 0.005), score("joint", 0.02)]) == "win-rate"
-    assert chosen([stack, score("win-rate", 0.02), score("joint", 0.03)]) == "stack"
-    assert chosen([score("pagerank", 0), score("joint", 0.02)]) == "pagerank"
-    assert chosen([score("pagerank", 0, error=None), score("joint", 0.02, error=None)]) == "joint"
+    assert chosen([stack, score("win-rate", 0.005), score("hierarchical", 0.008)]) == "hierarchical"
+    assert chosen([stack, score("win-rate", 0.005), score("hierarchical", 0.02)]) == "win-rate"
+    assert chosen([stack, score("win-rate", 0.02), score("hierarchical", 0.03)]) == "stack"
+    assert chosen([score("pagerank", 0), score("hierarchical", 0.02)]) == "pagerank"
+    assert chosen([score("pagerank", 0, error=None), score("hierarchical", 0.02, error=None)]) == "hierarchical"
 
 
 def world(prompts: int = 40, **shape: float) -> VoteArrays:
     return simulate_world(SimulateConfig(prompts=prompts, models=8, annotators=30, **shape)).votes  # type: ignore[arg-type]
 
 
-def quiet(_doing: str, _done: int, _total: int) -> None:
-    pass
-
-
 def test_choosing_holds_out_whole_annotators_and_looks_at_no_more_prompts_than_told() -> None:
     config = DenoiseConfig(auto=AutoConfig(prompts=15))
-    choice = choose(world(), config, progress=quiet)
+    choice = choose(world(), config)
     assert (choice.by, choice.prompts) == ("annotator", 15)
-    assert {"stack", "ensemble", "joint", "pagerank"} <= {score.method for score in choice.methods}
+    assert {"stack", "ensemble", "hierarchical", "pagerank"} <= {score.method for score in choice.methods}
     assert [score.log_loss for score in choice.methods] == sorted(score.log_loss for score in choice.methods)
     assert choice.votes <= 15 * 28
-    assert choose(world(), config, progress=quiet) == choice
+    assert choose(world(), config) == choice
 
 
 def test_anonymous_votes_are_held_out_one_by_one() -> None:
     votes = world(20)
     anonymous = replace(votes, annotator=np.full_like(votes.annotator, -1), annotators=())
-    choice = choose(anonymous, DenoiseConfig(), progress=quiet)
+    choice = choose(anonymous, DenoiseConfig())
     assert choice.by == "vote"
     assert "weighted-feedback-arc-set" not in {score.method for score in choice.methods}
 
@@ -136,8 +133,8 @@ def test_anonymous_votes_are_held_out_one_by_one() -> None:
 def test_with_nothing_to_hold_out_the_joint_model_is_taken() -> None:
     votes = world(1)
     few = votes.of_votes(np.arange(3))
-    choice = choose(few, DenoiseConfig(), progress=quiet)
-    assert (choice.method, choice.stack, choice.methods) == ("joint", None, ())
+    choice = choose(few, DenoiseConfig())
+    assert (choice.method, choice.stack, choice.methods) == ("hierarchical", None, ())
 
 
 def test_a_stack_of_one_ranker_has_its_order_and_logits() -> None:

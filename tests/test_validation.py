@@ -12,34 +12,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from cli.validate import tell_validate
+from cli.validate import print_validation
 from cli.validate import validate as command
-from curate.denoising.ranking import SINGLE_RANKERS
 from curate.evaluation.cross_validation import (
     HeldOut,
+    assign_folds,
     calibration_error,
-    deal,
+    fit_slope,
     hold_out,
     mean_and_error,
     units,
 )
-from curate.evaluation.log_odds import fit_slope, joint_odds
 from curate.rankers import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.hierarchical.votes import TieModel
+from curate.rankers.registry import compared_rankers, single_rankers
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import TIE, VoteArrays
 from pipelines import ingest, simulate
 from pipelines.progress import silent
 from pipelines.validation import validate
-from schemas.config import DenoiseConfig, MethodName, SimulateConfig
+from schemas.config import DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError, UsageError
+from schemas.rankers import MethodName
 from schemas.validation import HoldOut, ValidationReport
 from tests.strategies import votes_from
 
 KINDS: tuple[HoldOut, ...] = ("vote", "pair", "annotator")
 CIRCLE = votes_from([("p", a, b, "left") for a, b in ("ab", "bc", "cd", "de", "ea", "ba", "cb", "dc")])
 ONES = np.ones(4)
+SINGLE = [spec.name for spec in single_rankers()]
+ALL = compared_rankers(DenoiseConfig(), annotators=True)
 FOUR = np.array([True, True, False, False])
 
 
@@ -84,7 +87,7 @@ def test_every_vote_is_in_one_fold_and_no_unit_in_two(data: st.DataObject, by: H
     group = data.draw(st.lists(st.integers(-1, 3), min_size=8, max_size=8))
     votes = with_ids(CIRCLE, who, group)
     unit = units(votes, by)
-    fold = deal(unit, folds, np.random.default_rng(seed))
+    fold = assign_folds(unit, folds, np.random.default_rng(seed))
     assert fold.shape == (8,)
     assert set(fold) == set(range(min(folds, len(np.unique(unit)))))
     cell = np.sort(np.stack([votes.left, votes.right]), axis=0)
@@ -99,7 +102,7 @@ def test_every_vote_is_in_one_fold_and_no_unit_in_two(data: st.DataObject, by: H
 
 def test_folds_are_the_seeds() -> None:
     def folds(seed: int) -> list[int]:
-        found: list[int] = deal(np.arange(40), 5, np.random.default_rng(seed)).tolist()
+        found: list[int] = assign_folds(np.arange(40), 5, np.random.default_rng(seed)).tolist()
         return found
 
     assert folds(1) == folds(1) != folds(2)
@@ -136,13 +139,13 @@ def test_a_slope_is_finite_without_a_vote_against_and_0_where_scores_say_nothing
 
 def test_who_knows_all_loses_nothing_and_who_knows_nothing_loses_log_2() -> None:
     sure, blank = np.where(FOUR, 50.0, -50.0), np.zeros(4)
-    odds: dict[MethodName, np.ndarray] = {"joint": sure, "borda": blank, "pagerank": -sure}
+    odds: dict[MethodName, np.ndarray] = {"hierarchical": sure, "borda": blank, "pagerank": -sure}
     order = {name: np.sign(value) for name, value in odds.items()}
     held = HeldOut(np.arange(4), FOUR, ONES, np.zeros(4, dtype=np.int64), odds, order, {})
-    assert held.loss("joint") == pytest.approx(np.zeros(4), abs=1e-12)
+    assert held.loss("hierarchical") == pytest.approx(np.zeros(4), abs=1e-12)
     assert held.loss("borda") == pytest.approx(np.full(4, np.log(2)))
     assert held.loss("pagerank") == pytest.approx(np.full(4, 50.0))
-    assert [held.hit(name).mean() for name in ("joint", "borda", "pagerank")] == [1, 0.5, 0]
+    assert [held.correct(name).mean() for name in ("hierarchical", "borda", "pagerank")] == [1, 0.5, 0]
 
 
 def test_the_error_of_a_mean_counts_clusters_not_votes() -> None:
@@ -197,7 +200,7 @@ def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel
     else:
         of = [expit(s * d - t) for s in (1, -1)]
     left, right = (chance.mean(axis=1) for chance in of)
-    np.testing.assert_allclose(joint_odds(fit, votes, votes, ties), np.log(left / right), atol=0.05)
+    np.testing.assert_allclose(fit.log_odds(votes), np.log(left / right), atol=0.05)
 
 
 def test_no_side_enters_where_it_is_not_known() -> None:
@@ -205,9 +208,9 @@ def test_no_side_enters_where_it_is_not_known() -> None:
     fit = Hierarchical().fit(votes)
     blind = replace(votes, sides_known=np.zeros_like(votes.sides_known))
     turned = replace(blind, left=votes.right, right=votes.left)
-    odds = joint_odds(fit, votes, blind, "davidson")
-    np.testing.assert_allclose(odds, -joint_odds(fit, votes, turned, "davidson"), atol=1e-12)
-    assert (joint_odds(fit, votes, votes, "davidson") - odds).mean() > 0.2
+    odds = fit.log_odds(blind)
+    np.testing.assert_allclose(odds, -fit.log_odds(turned), atol=1e-12)
+    assert (fit.log_odds(votes) - odds).mean() > 0.2
 
 
 # All of it.
@@ -216,8 +219,8 @@ def test_no_side_enters_where_it_is_not_known() -> None:
 def test_the_joint_model_foretells_better_than_bradley_terry_where_some_vote_without_looking() -> None:
     shape = SimulateConfig(prompts=30, models=8, annotators=20, votes_per_pair=2, spammers=0.3, seed=3)
     votes = simulate_world(shape).votes
-    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), folds=3, seed=0, progress=silent)
-    gain = held.loss("bradley-terry") - held.loss("joint")
+    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), names=ALL, folds=3, seed=0, progress=silent)
+    gain = held.loss("bradley-terry") - held.loss("hierarchical")
     mean, error = mean_and_error(gain, held.weight, votes.response_prompt[votes.left[held.vote]].astype(np.int64))
     assert error is not None
     assert mean > 3 * error
@@ -228,27 +231,29 @@ def test_no_method_sees_what_it_is_asked() -> None:
     """Turning the votes of one fold round leaves every method's odds for that fold as they were."""
     votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
     unit = units(votes, "vote")
-    first = deal(unit, 3, np.random.default_rng(4)) == 0
+    first = assign_folds(unit, 3, np.random.default_rng(4)) == 0
     turned = replace(votes, outcome=np.where(first & (votes.outcome < TIE), 1 - votes.outcome, votes.outcome))
-    one, two = (hold_out(v, unit, DenoiseConfig(), folds=3, seed=4, progress=silent) for v in (votes, turned))
+    one, two = (
+        hold_out(v, unit, DenoiseConfig(), names=ALL, folds=3, seed=4, progress=silent) for v in (votes, turned)
+    )
     asked = first[one.vote]
     assert asked.any()
-    assert set(one.odds) == {*SINGLE_RANKERS, "ensemble"}
+    assert set(one.odds) == {*SINGLE, "ensemble"}
     for name, odds in one.odds.items():
         np.testing.assert_array_equal(odds[asked], two.odds[name][first[two.vote]])
-    assert not np.allclose(one.odds["joint"][~asked], two.odds["joint"][~asked])
+    assert not np.allclose(one.odds["hierarchical"][~asked], two.odds["hierarchical"][~asked])
 
 
 def test_only_what_the_training_votes_connect_is_asked() -> None:
     apart = votes_from([("p", "a", "b", "left")] * 6 + [("p", "c", "d", "left")] * 6 + [("p", "a", "c", "left")])
-    held = hold_out(apart, units(apart, "vote"), DenoiseConfig(), folds=3, seed=0, progress=silent)
+    held = hold_out(apart, units(apart, "vote"), DenoiseConfig(), names=ALL, folds=3, seed=0, progress=silent)
     assert sorted(held.vote) == list(range(12))  # without it, nothing connects a with c
 
 
 def test_bradley_terry_odds_are_its_gap_times_one_slope() -> None:
     votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
-    fold = deal(units(votes, "vote"), 2, np.random.default_rng(0))
-    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), folds=2, seed=0, progress=silent)
+    fold = assign_folds(units(votes, "vote"), 2, np.random.default_rng(0))
+    held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), names=ALL, folds=2, seed=0, progress=silent)
     strength = BradleyTerry(0.1)(votes.of_votes(np.flatnonzero(fold != 0))).scores
     mine = held.vote[fold[held.vote] == 0]
     gap = strength[votes.left[mine]] - strength[votes.right[mine]]
@@ -273,13 +278,13 @@ def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
     assert report == validate(store, folds=3, by=by)
     assert report.votes == 160 == report.scored + report.ties + report.not_ranked
     assert (report.clustered_by, report.clusters) == (("annotator", 10) if by == "annotator" else ("prompt", 8))
-    assert {score.method for score in report.methods} == {*SINGLE_RANKERS, "ensemble", "stack"}
+    assert {score.method for score in report.methods} == {*SINGLE, "ensemble", "stack"}
     assert [score.log_loss for score in report.methods] == sorted(score.log_loss for score in report.methods)
     best = report.methods[0]
-    assert (best.behind, best.behind_se, best.told_apart) == (0, 0, None)
+    assert (best.log_loss_difference, best.log_loss_difference_se, best.significant) == (0, 0, None)
     for score in report.methods[1:]:
-        assert score.behind == pytest.approx(score.log_loss - best.log_loss)
-        assert score.told_apart in (True, False)
+        assert score.log_loss_difference == pytest.approx(score.log_loss - best.log_loss)
+        assert score.significant in (True, False)
         assert 0 <= score.accuracy <= 1
         assert 0 <= score.calibration_error <= 1
 
@@ -288,7 +293,7 @@ def test_the_command_prints_best_first_or_json(store: Path, capsys: pytest.Captu
     command(store=store, folds=2, by="vote", splits=2, seed=1, as_json=True)
     report = ValidationReport(**json.loads(capsys.readouterr().out))
     assert report == validate(store, folds=2, splits=2, seed=1)
-    tell_validate(report)
+    print_validation(report)
     out, err = capsys.readouterr()
     foretold, alike = out.split("\n\n")
     assert [line.split()[0] for line in foretold.splitlines()[2:]] == [score.method for score in report.methods]
@@ -296,14 +301,14 @@ def test_the_command_prints_best_first_or_json(store: Path, capsys: pytest.Captu
     assert [line.split()[0] for line in alike.splitlines()[2:]] == [
         score.method for score in report.reliability.methods
     ]
-    assert f"these votes speak for {report.methods[0].method}" in err
+    assert f"best by held-out log-loss: {report.methods[0].method}" in err
     assert "over 8 prompts" in err
 
 
 def test_without_splits_there_is_no_second_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = validate(store, folds=2, splits=0)
     assert report.reliability is None
-    tell_validate(report)
+    print_validation(report)
     out, err = capsys.readouterr()
     assert "\n\n" not in out
     assert "halves" not in err
@@ -315,17 +320,17 @@ def test_halves_that_rank_no_prompt_are_said(store: Path, capsys: pytest.Capture
     )  # a half has about 10 votes a prompt
     assert report.reliability is not None
     assert report.reliability.methods == ()
-    tell_validate(report)
+    print_validation(report)
     assert "no reliability" in capsys.readouterr().err
 
 
 def test_too_few_votes_are_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("prompt_id,left,right,winner\np1,a,b,left\np2,a,b,left\np3,a,b,tie\n")
     ingest([tmp_path / "v.csv"], store=tmp_path / "s.duckdb")
-    with pytest.raises(CurateError, match="too few votes for 5 folds: by vote they are 3") as refusal:
+    with pytest.raises(CurateError, match="too few votes for 5 folds: by vote, there are 3") as refusal:
         validate(tmp_path / "s.duckdb")
     assert refusal.value.hint
-    with pytest.raises(CurateError, match="too few votes: no decisive one"):
+    with pytest.raises(CurateError, match="too few votes: no decisive vote"):
         validate(tmp_path / "s.duckdb", folds=2)
     with pytest.raises(UsageError, match="1 folds"):
         validate(tmp_path / "s.duckdb", folds=1)

@@ -1,1 +1,1 @@
-"""From votes to rankings: coverage, all rankers, and the choice among them."""
+"""From votes to rankings: the choice of a ranker by held-out votes, and ``ranking.rank_votes``."""

@@ -1,185 +1,245 @@
-"""Votes to rankings, as pure functions of arrays: what the votes cover, and every ranker's answer."""
+"""Votes to rankings, as one pure function of arrays: ``rank_votes``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
-from typing import get_args
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.annotators.statistics import spam_probability
-from curate.evaluation.agreement import components, cyclic_triads, kendall_tau, pairs_covered
-from curate.rankers import Hierarchical, Ranking, build, combine
+from curate.denoising.selection import Choice, choose, silent
+from curate.evaluation.agreement import kendall_tau
+from curate.rankers.base import Fit, PosteriorRanker, Ranking, ranks
+from curate.rankers.ensemble import combine
 from curate.rankers.hierarchical import HierarchicalFit
-from curate.rankers.stack import Stack
+from curate.rankers.registry import POSTERIOR, build, compared_rankers, spec_of
 from curate.uncertainty.bootstrap import rank_draws, rank_interval
-from curate.uncertainty.intervals import LEVEL, rank_intervals
-from curate.votes.arrays import BOTH_BAD, TIE, VoteArrays
-from schemas.config import DenoiseConfig, MethodName, RankerName
+from curate.uncertainty.intervals import LEVEL, expected_tau, rank_intervals
+from curate.votes.arrays import VoteArrays
+from curate.votes.coverage import Coverage, component_labels, cover
+from schemas.config import DenoiseConfig
+from schemas.errors import CurateError
+from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
 
-SINGLE_RANKERS: tuple[RankerName, ...] = tuple(name for name in get_args(RankerName) if name != "ensemble")
-"""The rankers that an ensemble may have as members."""
-OF_ANNOTATORS: tuple[RankerName, ...] = ("weighted-feedback-arc-set", "crowd-bt")
-"""Those that without annotators are feedback-arc-set and bradley-terry once more, and that cost the most."""
-
+Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How the votes cover P prompts and their R responses."""
-
-    votes: Int
-    """(P,) votes on each prompt."""
-    ties: Int
-    """(P,) of them tie or both_bad."""
-    pairs: Int
-    """(P,) pairs with a vote."""
-    triads: Int
-    """(P,) triples whose majorities run in a circle."""
-    component: Int
-    """(R,) the connected component of each response within its prompt; 0 is the largest."""
-    components: Int
-    """(P,) how many there are."""
-    status: npt.NDArray[np.str_]
-    """(P,) ranked | disconnected | thin (too few votes, or none that prefers a response) | skipped."""
-
-    @property
-    def used(self) -> npt.NDArray[np.bool_]:
-        """(P,) whether the prompt is ranked, in full or by component."""
-        return np.isin(self.status, ["ranked", "disconnected"])
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Denoised:
-    """All rankers' answers on the prompts that could be ranked: below, P and R count these only."""
+    """The rankings of all prompts that the votes cover well enough: below, P and R count only these."""
 
     votes: VoteArrays
+    """On the ranked prompts, without those of excluded annotators."""
+    coverage: Coverage
+    """Of all prompts."""
     component: Int
     """(R,) responses with different numbers in one prompt cannot be compared."""
-    connected: npt.NDArray[np.bool_]
-    """(P,) the prompt is one component."""
+    spammers: Bool
+    """(A,) annotators whose votes are excluded."""
+    excluded_votes: int
+    choice: Choice | None
+    """The comparison on held-out votes; None where the config names a ranker."""
+    method: MethodName
+    """The ranker whose order is the ranking; "stack" for the weighted sum of several."""
+    members: dict[str, float]
+    """The rankers that the method combines, with their weights; empty for a single ranker."""
     rankings: dict[MethodName, Ranking]
-    """The single rankers, the ensemble where it has members, and the stack where it is the method."""
-    joint: HierarchicalFit
-    """The posterior of the strengths."""
+    """The method and every other ranker that was run."""
+    posterior: HierarchicalFit
+    """The posterior of the strengths, always fitted."""
+    best_rank: Int
+    """(R,) best rank of each response's 90% interval, counted within components."""
+    worst_rank: Int
+    """(R,) worst rank of it."""
+
+    @property
+    def final(self) -> Ranking:
+        """The method's ranking."""
+        return self.rankings[self.method]
+
+    @property
+    def connected(self) -> Bool:
+        """(P,) whether the prompt is one component."""
+        connected: Bool = (self.coverage.status == "ranked")[self.coverage.used]
+        return connected
 
     @property
     def group(self) -> Int:
         """(R,) a label that no two components share: ranks are counted within it."""
-        return group_of(self.votes, self.component)
+        return component_labels(self.votes, self.component)
 
+    @cached_property
+    def rank(self) -> Int:
+        """(R,) rank by the method, 1 = best within the component; equals share the best of their ranks."""
+        return ranks(self.final.scores, self.group)
+
+    @cached_property
+    def expected_tau(self) -> Float:
+        """(P,) expected Kendall tau of the ranking to the true order; NaN where the prompt is not connected."""
+        tau = expected_tau(self.votes, self.final.scores, self.posterior.strength, self.posterior.covariance)
+        return np.where(self.connected, tau, np.nan)
+
+    @cached_property
     def agreement(self) -> dict[tuple[MethodName, MethodName], Float]:
-        """(P,) Kendall tau-b between every two rankers; NaN where the prompt is not connected."""
-        offsets = self.votes.offsets
+        """(P,) Kendall tau-b between every two rankers that were run; NaN where the prompt is not connected."""
+        offsets, rankings = self.votes.offsets, self.rankings
         return {
-            (a, b): np.where(
-                self.connected, kendall_tau(self.rankings[a].scores, self.rankings[b].scores, offsets), np.nan
-            )
-            for a, b in combinations(self.rankings, 2)
+            (a, b): np.where(self.connected, kendall_tau(rankings[a].scores, rankings[b].scores, offsets), np.nan)
+            for a, b in combinations(rankings, 2)
         }
 
-
-def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
-    """What the votes cover, and which prompts can be ranked."""
-    prompt = votes.response_prompt[votes.left]
-    count = np.bincount(prompt, minlength=len(votes.prompts))
-    tied = np.bincount(prompt[np.isin(votes.outcome, [TIE, BOTH_BAD])], minlength=len(votes.prompts))
-    component, number = components(votes)
-    apart = "disconnected" if config.disconnected == "components" else "skipped"
-    thin = (count < config.min_votes) | (count == tied)  # votes that prefer nothing rank nothing
-    status = np.where(thin, "thin", np.where(number > 1, apart, "ranked"))
-    return Coverage(count, tied, pairs_covered(votes), cyclic_triads(votes), component, number, status)
+    def __repr__(self) -> str:
+        ranked = f"{len(self.votes.prompts):,} of {len(self.coverage.status):,} prompts"
+        return f"<Denoised: {ranked}, {len(self.votes.left):,} votes, by {self.method}>"
 
 
-def rank_all(
+def rank_votes(
     votes: VoteArrays,
-    coverage: Coverage,
-    config: DenoiseConfig,
+    config: DenoiseConfig = DenoiseConfig(),
     *,
-    method: MethodName,
-    stack: Stack | None = None,
-    progress: Callable[[str, int, int], None],
+    judged: VoteArrays | None = None,
+    choice: Choice | None = None,
+    progress: Progress = silent,
 ) -> Denoised:
-    """The rankers on the prompts that the votes cover well enough: the usual ones, and those that the method needs."""
-    used = votes.of_prompts(coverage.used)
-    component = coverage.component[coverage.used[votes.response_prompt]]
-    rankings: dict[MethodName, Ranking] = {}
-    needed = stack.members if stack is not None and method == "stack" else {method}
-    names = [
-        name for name in SINGLE_RANKERS if name in needed or name in asked_for(config) or name not in OF_ANNOTATORS
-    ]
-    for i, name in enumerate(names):
-        progress(name, i, len(names))
-        ranker = build(name, config)
-        if isinstance(ranker, Hierarchical):
-            joint = ranker.fit(used)
-            rankings[name] = joint.ranking(used)
-        else:
-            rankings[name] = ranker(used)
-    if members := members_of(config, names):
-        weights = [config.weights[name] for name in members]
-        group = group_of(used, component)
-        rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
-    if stack is not None and method == "stack":
-        rankings["stack"] = stack.combine(used, rankings)
+    """Rank the responses of every prompt that the votes cover well enough.
+
+    Only the config's ranker is run (with ``compare`` all of them), besides the hierarchical ranker, whose posterior
+    gives strengths and expected tau.
+
+    Parameters
+    ----------
+    votes
+        V votes on R responses to P prompts.
+    config
+        The ranker and its hyperparameters; which prompts are ranked; which annotators are excluded.
+    judged
+        The votes by which annotators are judged, where ``votes`` are a part of them (see ``max_spammer``).
+    choice
+        The choice of an earlier run: nothing is held out then.
+    progress
+        Called with (what is done, steps done, steps in total).
+
+    Returns
+    -------
+    Denoised
+        Rankings, intervals, the choice of the ranker, and the posterior of the strengths.
+
+    Raises
+    ------
+    CurateError
+        Where a ranker is unknown, or a third-party ranker returns scores that are not finite.
+    """
+    kept, spammers = exclude_spammers(votes, judged or votes, config)
+    coverage = cover(kept, config)
+    used = kept.of_prompts(coverage.used)
+    if config.ranker == AUTO and choice is None:
+        choice = choose(used, config, progress=progress)
+    method = choice.method if choice else config.ranker
+    members = _members(method, choice, config)
+    component = coverage.component[coverage.used[kept.response_prompt]]
+    group = component_labels(used, component)
+    rankings, fits = _run(used, _needed(used, method, members, config), config, progress)
+    if members if method == "ensemble" else config.compare and config.members:
+        weights = config.members
+        rankings["ensemble"] = combine(used, [rankings[name] for name in weights], list(weights.values()), group=group)
+    if method == STACK:
+        assert choice is not None
+        assert choice.stack is not None
+        rankings[STACK] = choice.stack.combine(used, rankings)
+    low, high = _intervals(used, method, members, fits, group, config)
+    rank = ranks(rankings[method].scores, group)
     return Denoised(
         votes=used,
+        coverage=coverage,
         component=component,
-        connected=(coverage.status == "ranked")[coverage.used],
+        spammers=spammers,
+        excluded_votes=len(votes.left) - len(kept.left),
+        choice=choice,
+        method=method,
+        members=members,
         rankings=rankings,
-        joint=joint,
+        posterior=cast("HierarchicalFit", fits[POSTERIOR]),
+        best_rank=np.minimum(low, rank),  # an interval contains the rank that it belongs to
+        worst_rank=np.maximum(high, rank),
     )
 
 
-def intervals(denoised: Denoised, method: MethodName, config: DenoiseConfig) -> tuple[Int, Int]:
-    """(R,) best and (R,) worst rank of each response's 90% interval, counted within components.
+def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, Bool]:
+    """Return the votes without those of likely spammers (above ``config.max_spammer``), and (A,) who these are.
 
-    Of the stack, and of an ensemble with the joint model among its members, these are the joint posterior's, as of the
-    joint model itself; else people are drawn again and the method ranks anew (curate.uncertainty.bootstrap).
-    """
-    votes, joint = denoised.votes, denoised.joint
-    if method == "joint" or method == "stack" or (method == "ensemble" and config.weights.get("joint", 0) > 0):
-        return rank_intervals(votes, joint.strength, joint.covariance, denoised.component)
-    group = np.unique(denoised.group, return_inverse=True)[1]
-    return rank_interval(rank_draws(votes, build(method, config), group=group, seed=0), LEVEL)
-
-
-def without_spammers(
-    votes: VoteArrays, judged: VoteArrays, config: DenoiseConfig
-) -> tuple[VoteArrays, npt.NDArray[np.bool_]]:
-    """The votes but for those of likely spammers (above ``config.max_spammer``), and (A,) who these are.
-
-    judged: the votes by which people are judged, those of all prompts.
+    judged: the votes by which annotators are judged, those of all prompts.
     """
     if config.max_spammer >= 1 or not judged.annotators:
         return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
-    likely = spam_probability(Hierarchical(ties=config.joint.ties).fit(judged)) > config.max_spammer
+    fit = cast("HierarchicalFit", cast("PosteriorRanker", build(POSTERIOR, config)).fit(judged))
+    likely = spam_probability(fit) > config.max_spammer
     spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
 
 
-def group_of(votes: VoteArrays, component: Int) -> Int:
-    """(R,) a label that no two components of any prompt share."""
-    label: Int = votes.response_prompt * (int(component.max(initial=0)) + 1) + component
-    return label
+def _members(method: MethodName, choice: Choice | None, config: DenoiseConfig) -> dict[str, float]:
+    if method == STACK and choice is not None and choice.stack is not None:
+        return {name: weight for name, weight in choice.stack.weights.items() if weight > 0}
+    return config.members if spec_of(method).combines else {}
 
 
-def rankers_of(votes: VoteArrays, config: DenoiseConfig) -> list[RankerName]:
-    """The single rankers to compare, in their own order: those that these votes tell apart, and those asked for."""
-    asked = asked_for(config)
-    return [name for name in SINGLE_RANKERS if votes.annotators or name not in OF_ANNOTATORS or name in asked]
+def _needed(votes: VoteArrays, method: MethodName, members: dict[str, float], config: DenoiseConfig) -> list[str]:
+    """The rankers to run, in a fixed order."""
+    needed = [*members] if members else [method]
+    if config.compare:
+        needed += compared_rankers(config, annotators=bool(votes.annotators))
+    order = {name: i for i, name in enumerate(BUILT_IN)}
+    return sorted({*needed, POSTERIOR}, key=lambda name: (order.get(name, len(order)), name))
 
 
-def asked_for(config: DenoiseConfig) -> set[str]:
-    """The rankers that the config names."""
-    return {config.ranker, *(name for name, weight in config.weights.items() if weight > 0)}
+def _run(
+    votes: VoteArrays, names: list[str], config: DenoiseConfig, progress: Progress
+) -> tuple[dict[MethodName, Ranking], dict[str, Fit]]:
+    """The ranking of each ranker, and the posterior of each that has one."""
+    rankings: dict[MethodName, Ranking] = {}
+    fits: dict[str, Fit] = {}
+    for i, name in enumerate(names):
+        progress(name, i, len(names))
+        ranker = build(name, config)
+        if spec_of(name).has_posterior:
+            fits[name] = cast("PosteriorRanker", ranker).fit(votes)
+            rankings[name] = fits[name].ranking(votes)
+        else:
+            rankings[name] = ranker(votes)
+        scores = rankings[name].scores
+        if scores.shape != (len(votes.responses),) or not np.isfinite(scores).all():
+            raise CurateError(
+                f"ranker {name!r} did not return one finite score per response", hint="report it to its authors"
+            )
+    return rankings, fits
 
 
-def members_of(config: DenoiseConfig, names: Sequence[RankerName]) -> list[RankerName]:
-    """The ensemble's members among these rankers."""
-    return [name for name in names if config.weights.get(name, 0) > 0]
+def _intervals(
+    votes: VoteArrays,
+    method: MethodName,
+    members: dict[str, float],
+    fits: dict[str, Fit],
+    group: Int,
+    config: DenoiseConfig,
+) -> tuple[Int, Int]:
+    """(R,) best and (R,) worst rank of each response's 90% interval.
+
+    From the method's own posterior; from the hierarchical one for the stack and for an ensemble with a member that has
+    a posterior; else from the bootstrap over annotators.
+    """
+    group = np.unique(group, return_inverse=True)[1]
+    fit = fits.get(method)
+    if fit is None and (method == STACK or any(name in fits for name in members)):
+        fit = fits[POSTERIOR]
+    if fit is not None:
+        return rank_intervals(votes, fit.strength, fit.covariance, group)
+    pools = any(spec_of(name).pools_prompts for name in members or (method,))
+    return rank_interval(rank_draws(votes, build(method, config), group=group, pools=pools, seed=0), LEVEL)

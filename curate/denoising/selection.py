@@ -1,9 +1,9 @@
-"""Which ranker a store's votes speak for, and how much of each one's log odds foretells held-out votes best.
+"""The choice of a ranker by held-out votes, and the weights of a stack of several.
 
 The stack's log odds of a vote are Σ wₖ · odds of ranker k with weights of at least 0 (a logarithmic opinion pool;
-Genest and Zidek, 1986), fitted by maximum likelihood to votes that no ranker had seen (Wolpert, "Stacked
-generalization", 1992; Breiman, "Stacked regressions", 1996). As a ranker's odds are a slope times a gap in its scores,
-the stack is itself a score of each response (curate.rankers.stack).
+Genest and Zidek, 1986), fitted by maximum likelihood to held-out votes (Wolpert, "Stacked generalization", 1992;
+Breiman, "Stacked regressions", 1996). As a ranker's odds are a slope times a difference of its scores, the stack is
+itself a score of each response (curate.rankers.stack).
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from curate.denoising.ranking import SINGLE_RANKERS, asked_for
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
 from curate.rankers.base import TIE_DECIMALS
+from curate.rankers.registry import POSTERIOR, compared_rankers, spec_of
 from curate.rankers.stack import Stack
 from curate.votes.arrays import VoteArrays
-from schemas.config import DenoiseConfig, MethodName, RankerName
+from schemas.config import DenoiseConfig
+from schemas.rankers import STACK, MethodName
 from schemas.validation import HoldOut, MethodScore
 
-PULL = 1.0
-"""Precision of the normal prior of the weights around an equal share of 1, in votes' information: it decides only where
-rankers agree so closely, or votes are so few, that the votes do not."""
-FOR_REFERENCE: frozenset[RankerName] = frozenset({"crowd-bt"})
-"""Not asked unless the config names it: it costs more than all others, and the joint model sees what it sees."""
-LEAST = 0.01
+PRIOR_PRECISION = 1.0
+"""Of the normal prior of the weights, whose mean is an equal share of 1, in votes' information. It matters only where
+rankers agree closely, or votes are few."""
+SMALLEST_WEIGHT = 0.01
 """Weights below this are 0."""
 
 Bool = npt.NDArray[np.bool_]
@@ -38,25 +37,29 @@ Float = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Choice:
-    """The method that held-out votes speak for, and what they said of each."""
+    """The method chosen by held-out votes, and the scores of all."""
 
     method: MethodName
     stack: Stack | None
-    """None where no vote could be held out; the method is then the joint model."""
+    """None where no vote could be held out; the method is then the hierarchical ranker."""
     by: HoldOut
-    """What was held out whole."""
+    """The unit that was held out whole."""
     prompts: int
-    """Prompts whose votes were asked."""
+    """Prompts whose votes were held out."""
     votes: int
-    """Held-out votes that the methods are measured by."""
+    """Held-out votes that the methods are scored on."""
     methods: tuple[MethodScore, ...]
     """Best first."""
 
 
-def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str, int, int], None]) -> Choice:
-    """The choice by cross-validation, on at most ``config.auto.prompts`` prompts of the votes.
+def silent(_doing: str, _done: int, _total: int) -> None:
+    """Report no progress."""
 
-    Held out are whole annotators where there are at least two for each fold, since a ranking is to hold for people who
+
+def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str, int, int], None] = silent) -> Choice:
+    """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts of the votes.
+
+    Whole annotators are held out where there are at least two for each fold, since a ranking should hold for people who
     did not vote on it; else single votes. The votes of a K-wise ranking stay together.
     """
     auto = config.auto
@@ -67,36 +70,45 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
     by: HoldOut = "annotator" if people >= 2 * auto.folds else "vote"
     unit = units(sample, by)
     if int(unit.max(initial=-1)) + 1 >= auto.folds:
-        leave_out = FOR_REFERENCE - asked_for(config)
-        held = hold_out(sample, unit, config, folds=auto.folds, seed=auto.seed, leave_out=leave_out, progress=progress)
+        names = compared_rankers(config, annotators=bool(sample.annotators), held_out=True)
+        held = hold_out(sample, unit, config, names=names, folds=auto.folds, seed=auto.seed, progress=progress)
         if len(held.vote):
             held, stack = with_stack(held)
             cluster = unit if by == "annotator" else sample.response_prompt[sample.left].astype(np.int64)
             methods = scores(held, cluster[held.vote])
             method = chosen(methods)
-            if method == "stack" and len(stack.members) == 1:
-                (method,) = stack.members  # it has that ranker's order
+            if method == STACK and len(stack.members) == 1:
+                (method,) = stack.members  # the stack has the order of its only member
             return Choice(method, stack, by, len(sample.prompts), len(held.vote), methods)
-    return Choice("joint", None, by, len(sample.prompts), 0, ())
+    return Choice(POSTERIOR, None, by, len(sample.prompts), 0, ())
 
 
 def chosen(methods: Sequence[MethodScore]) -> MethodName:
-    """The simplest method within one standard error of the best: the joint model, else one ranker before several.
+    """Return the simplest method within one standard error of the best: hierarchical, then any single ranker.
 
     The one-standard-error rule (Breiman, Friedman, Olshen and Stone, 1984, section 3.4.3), on paired differences.
     methods: best first, as ``scores`` gives them.
     """
-    eligible = [score.method for score in methods if score.behind_se is None or score.behind <= score.behind_se]
-    single = [name for name in eligible if name in SINGLE_RANKERS]
-    return "joint" if "joint" in eligible else (single or eligible)[0]
+    eligible = [
+        score.method
+        for score in methods
+        if score.log_loss_difference_se is None or score.log_loss_difference <= score.log_loss_difference_se
+    ]
+    single = [name for name in eligible if is_single(name)]
+    return POSTERIOR if POSTERIOR in eligible else (single or eligible)[0]
+
+
+def is_single(name: MethodName) -> bool:
+    """Return whether the method is one ranker, neither the ensemble nor the stack."""
+    return name != STACK and not spec_of(name).combines
 
 
 def with_stack(held: HeldOut) -> tuple[HeldOut, Stack]:
-    """The held-out votes with the stack of all single rankers as one more method, and that stack.
+    """Return the held-out votes with the stack of all single rankers as one more method, and that stack.
 
-    Its odds are cross-fitted: those of a fold's votes come of weights fitted to the votes of the other folds.
+    Its odds are cross-fitted: the weights for a fold's votes are fitted to the votes of the other folds.
     """
-    names = [name for name in SINGLE_RANKERS if name in held.odds]
+    names = [name for name in held.odds if is_single(name)]
     odds = np.stack([held.odds[name] for name in names], axis=1)  # (S, K)
     crossed = np.zeros(len(held.vote))
     for fold in np.unique(held.fold):
@@ -104,19 +116,19 @@ def with_stack(held: HeldOut) -> tuple[HeldOut, Stack]:
         crossed[own] = odds[own] @ fit_weights(odds[~own], held.left[~own], held.weight[~own])
     weights = fit_weights(odds, held.left, held.weight)
     order = np.sign(np.round(crossed, TIE_DECIMALS))
-    more = replace(held, odds={**held.odds, "stack": crossed}, order={**held.order, "stack": order})
+    more = replace(held, odds={**held.odds, STACK: crossed}, order={**held.order, STACK: order})
     return more, Stack(dict(zip(names, weights.tolist(), strict=True)), {name: held.slopes[name] for name in names})
 
 
 def fit_weights(odds: Float, left: Bool, weight: Float) -> Float:
-    """(K,) weights of at least 0 whose sum of odds makes the choices likeliest; 0 for a ranker whose odds are all 0.
+    """Return the (K,) maximum-likelihood weights, at least 0, of the rankers' odds; 0 where the odds are all 0.
 
     odds: (S, K) log odds of left; left: (S,) whether it was chosen; weight: (S,).
     """
-    speaks: Bool = np.any(odds, axis=0)  # (K,)
-    if not speaks.all() and speaks.any():
-        fitted = np.zeros(len(speaks))
-        fitted[speaks] = fit_weights(odds[:, speaks], left, weight)
+    informative: Bool = np.any(odds, axis=0)  # (K,)
+    if not informative.all() and informative.any():
+        fitted = np.zeros(len(informative))
+        fitted[informative] = fit_weights(odds[:, informative], left, weight)
         return fitted
     count = odds.shape[1]
     share = np.full(count, 1 / count)
@@ -125,9 +137,9 @@ def fit_weights(odds: Float, left: Bool, weight: Float) -> Float:
     def loss(w: Float) -> tuple[float, Float]:
         agreement = toward @ w
         away = w - share
-        value = PULL / 2 * float(away @ away) - float(weight @ log_expit(agreement))
-        return value, PULL * away - (weight * expit(-agreement)) @ toward
+        value = PRIOR_PRECISION / 2 * float(away @ away) - float(weight @ log_expit(agreement))
+        return value, PRIOR_PRECISION * away - (weight * expit(-agreement)) @ toward
 
     found = minimize(loss, share, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
-    kept: Float = np.where(found.x < LEAST, 0.0, found.x)
+    kept: Float = np.where(found.x < SMALLEST_WEIGHT, 0.0, found.x)
     return kept if kept.any() else share

@@ -1,4 +1,4 @@
-"""How far orders agree: with each other, with the votes, and with a known truth. All prompts at once."""
+"""Agreement of two orders, and of an order with a known truth, for all prompts at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import TIE_DECIMALS, Float
-from curate.votes.arrays import VoteArrays
 
 Index = npt.NDArray[np.int64]
 
@@ -61,46 +60,6 @@ def best_of(scores: Float, truth: Float, offsets: Index, *, k: int = 4) -> Float
     return chance
 
 
-def cyclic_triads(votes: VoteArrays) -> Index:
-    """(P,) triples of responses whose strict majorities run in a circle."""
-    count = np.zeros(len(votes.prompts), dtype=np.int64)
-    for graphs in votes.graphs:
-        beats = (graphs.wins > graphs.wins.swapaxes(1, 2)).astype(np.float64)
-        circles = np.einsum("bij,bji->b", beats @ beats, beats)  # each counted from its three corners
-        count[graphs.prompts] = np.round(circles / 3)
-    return count
-
-
-def pairs_covered(votes: VoteArrays) -> Index:
-    """(P,) pairs of responses with a vote."""
-    count = np.zeros(len(votes.prompts), dtype=np.int64)
-    for graphs in votes.graphs:
-        count[graphs.prompts] = (graphs.wins + graphs.wins.swapaxes(1, 2) > 0).sum(axis=(1, 2)) // 2
-    return count
-
-
-def components(votes: VoteArrays) -> tuple[Index, Index]:
-    """(R,) the connected component of each response within its prompt, and (P,) how many each prompt has.
-
-    Responses that a chain of votes connects share a number. 0 is the largest; of equals the one with more vote weight,
-    then the one whose first response stands earlier.
-    """
-    label = np.zeros(len(votes.responses), dtype=np.int64)
-    count = np.zeros(len(votes.prompts), dtype=np.int64)
-    for graphs in votes.graphs:
-        both = graphs.wins + graphs.wins.swapaxes(1, 2)
-        leader = _leaders(both > 0)
-        batch, n = leader.shape
-        flat = (np.arange(batch)[:, None] * n + leader).ravel()
-        size = np.bincount(flat, minlength=batch * n).reshape(batch, n)  # at each leader; 0 elsewhere
-        weight = np.bincount(flat, weights=both.sum(axis=2).ravel(), minlength=batch * n).reshape(batch, n)
-        order = np.lexsort((np.broadcast_to(np.arange(n), size.shape), -np.round(weight, TIE_DECIMALS), -size))
-        number = np.argsort(order, axis=1)  # (B, N) the place of each leader among the leaders
-        label[graphs.slots] = np.take_along_axis(number, leader, axis=1)
-        count[graphs.prompts] = (size > 0).sum(axis=1)
-    return label, count
-
-
 def by_size(offsets: Index) -> Iterator[tuple[Index, Index]]:
     """(B,) prompts and (B, N) their responses, for each number of responses N ≥ 1, smallest first."""
     size = np.diff(offsets)
@@ -130,13 +89,3 @@ def _binomials(n: int, k: int) -> Float:
     for row in range(1, n + 1):
         ways[row, 1:] = ways[row - 1, 1:] + ways[row - 1, :-1]
     return ways
-
-
-def _leaders(linked: npt.NDArray[np.bool_]) -> Index:
-    """(B, N) the first response that each one is connected to. linked: (B, N, N) symmetric."""
-    n = linked.shape[1]
-    reach = (linked | np.eye(n, dtype=np.bool_)).astype(np.float32)
-    for _ in range(max(n - 1, 1).bit_length()):
-        reach = (reach @ reach > 0).astype(np.float32)
-    leader: Index = reach.argmax(axis=2)
-    return leader

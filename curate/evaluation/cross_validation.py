@@ -1,35 +1,36 @@
-"""Cross-validation of rankers: votes held out in whole units, and the log odds that each method gives to them.
+"""Cross-validation of rankers: the log odds that each method assigns to held-out votes, and their scores.
 
-The joint model states its own chances. All other methods state only scores: a gap in score becomes log odds by one
-slope, fitted by maximum likelihood to votes that the scores had not seen (a part of the training votes, held out once
-more), since scores always agree too well with the votes they were made from. No method sees a held-out vote.
+Votes are held out in whole units. A ranker with a posterior states its own probabilities. All other methods state only
+scores: a difference in score becomes log odds by one slope, fitted by maximum likelihood to votes that the scores were
+not made from (a part of the training votes, held out once more). No method sees a held-out vote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, log_expit, stdtrit
 
-from curate.denoising.ranking import cover, group_of, rankers_of
-from curate.evaluation.log_odds import fit_slope, joint_odds
-from curate.rankers import Hierarchical, Ranking, build, combine
-from curate.rankers.base import TIE_DECIMALS
-from curate.rankers.hierarchical import HierarchicalFit
+from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
+from curate.rankers.ensemble import combine
+from curate.rankers.registry import build, spec_of
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
-from schemas.config import DenoiseConfig, MethodName, RankerName
+from curate.votes.coverage import component_labels, cover
+from schemas.config import DenoiseConfig
+from schemas.rankers import MethodName
 from schemas.validation import CalibrationBin, HoldOut, MethodScore
 
 BINS = 10
 """Of the calibration error, and of the reliability diagram."""
 LEVEL = 0.05
-"""Two methods are told apart where a difference as large has less than this chance between equals."""
+"""Significance level of the difference between two methods."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -38,10 +39,10 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """S decisive held-out votes on which every method was asked."""
+    """S decisive held-out votes, and the log odds of every method for them."""
 
     vote: Int
-    """(S,) their places among all votes."""
+    """(S,) their positions among all votes."""
     left: Bool
     """(S,) whether left was chosen."""
     weight: Float
@@ -49,25 +50,25 @@ class HeldOut:
     fold: Int
     """(S,) the fold that each was held out with."""
     odds: dict[MethodName, Float]
-    """(S,) log odds of left, given that the vote is decisive, as each method says without having seen the vote."""
+    """(S,) log odds of left, given a decisive outcome, by each method fitted without the vote."""
     order: dict[MethodName, Float]
-    """(S,) 1 where the method holds left to be better, −1 right, 0 equal: of its scores, also where these speak so
-    wrongly of other votes that its odds are 0; of the odds for the joint model, which knows the annotator."""
-    slopes: dict[RankerName, float]
-    """Log odds by unit of score, mean over folds; 1 for the joint model, whose strengths are logits."""
+    """(S,) 1 where the method ranks left higher, −1 right, 0 equal: by its scores, also where these predict so badly
+    that the odds are 0; by the odds for a ranker with a posterior, which may know the annotator."""
+    slopes: dict[MethodName, float]
+    """Log odds per unit of score, mean over folds; 1 for a ranker with a posterior, whose strengths are logits."""
 
     def loss(self, method: MethodName) -> Float:
-        """(S,) −log of the chance given to what was chosen, nats; lower is better."""
+        """Return the (S,) negative log probability of the chosen response, nats; lower is better."""
         loss: Float = -log_expit(np.where(self.left, 1, -1) * self.odds[method])
         return loss
 
-    def hit(self, method: MethodName) -> Float:
-        """(S,) 1 where the choice was held to be better, 0.5 where both were held equal, else 0."""
+    def correct(self, method: MethodName) -> Float:
+        """Return (S,) 1 where the chosen response was ranked higher, 0.5 where both were ranked equal, else 0."""
         return (1 + np.where(self.left, 1, -1) * self.order[method]) / 2
 
 
 def units(votes: VoteArrays, by: HoldOut) -> Int:
-    """(V,) 0 … U − 1: votes with the same number are held out together.
+    """Return (V,) numbers 0 … U − 1: votes with the same number are held out together.
 
     by: "vote" each alone; "pair" all votes on the same two responses; "annotator" all votes of one annotator, anonymous
     ones each alone. The votes of a K-wise ranking always stay together, and so do units that share one.
@@ -83,17 +84,17 @@ def units(votes: VoteArrays, by: HoldOut) -> Int:
     group = np.where(votes.group >= 0, votes.group, int(votes.group.max(initial=-1)) + 1 + alone)
     _, key = np.unique(key, return_inverse=True)
     _, group = np.unique(group, return_inverse=True)
-    nodes = count + int(key.max(initial=-1)) + 1  # groups first, then keys: a vote ties its group to its key
+    nodes = count + int(key.max(initial=-1)) + 1  # groups first, then keys: a vote links its group to its key
     number = connected_components(coo_array((np.ones(count), (group, count + key)), shape=(nodes, nodes)))[1]
     found: Int = np.unique(number[group], return_inverse=True)[1]
     return found
 
 
-def deal(unit: Int, folds: int, rng: np.random.Generator) -> Int:
-    """(V,) the fold, 0 … folds − 1, of each vote: units shuffled and dealt like cards. unit: (V,)."""
+def assign_folds(unit: Int, folds: int, rng: np.random.Generator) -> Int:
+    """Return the (V,) fold, 0 … folds − 1, of each vote: a random balanced assignment of units. unit: (V,)."""
     _, unit = np.unique(unit, return_inverse=True)
-    hand = rng.permutation(int(unit.max(initial=-1)) + 1) % folds
-    return hand[unit]
+    fold = rng.permutation(int(unit.max(initial=-1)) + 1) % folds
+    return fold[unit]
 
 
 def hold_out(
@@ -101,49 +102,53 @@ def hold_out(
     unit: Int,
     config: DenoiseConfig,
     *,
+    names: Sequence[str],
     folds: int,
     seed: int,
-    leave_out: Collection[RankerName] = (),
     progress: Callable[[str, int, int], None],
 ) -> HeldOut:
-    """Every method's log odds for each decisive vote, from the votes of the other folds; but for those to leave out.
+    """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
-    unit: (V,) as of ``units``, at least as many as folds. A vote is left out where its training votes do not rank its
-    prompt, or do not connect its two responses.
+    names: the single rankers to compare; the ensemble is added where it has members among them. unit: (V,) as of
+    ``units``, at least as many as folds. A vote is excluded where its training votes do not rank its prompt, or do not
+    connect its two responses.
     """
     rng = np.random.default_rng(seed)
-    fold = deal(unit, folds, rng)
+    fold = assign_folds(unit, folds, rng)
     decisive = np.isin(votes.outcome, [LEFT, RIGHT])
-    answers = []
+    found = []
     for k in range(folds):
         progress(f"fold {k + 1}", k, folds)
         train = np.flatnonzero(fold != k)
-        part = deal(unit[train], folds, rng)
-        answers.append(_answers(votes, train, np.flatnonzero((fold == k) & decisive), part, config, leave_out))
-    vote = np.concatenate([answer.vote for answer in answers])
-    names = list(answers[0].odds)
+        part = assign_folds(unit[train], folds, rng)
+        found.append(_predict(votes, train, np.flatnonzero((fold == k) & decisive), part, config, names))
+    vote = np.concatenate([one.vote for one in found])
+    methods = list(found[0].odds)
     return HeldOut(
         vote=vote,
         left=votes.outcome[vote] == LEFT,
         weight=(votes.weight * votes.group_share)[vote],
         fold=fold[vote],
-        odds={name: np.concatenate([answer.odds[name] for answer in answers]) for name in names},
-        order={name: np.concatenate([answer.order[name] for answer in answers]) for name in names},
-        slopes={name: float(np.mean([answer.slopes[name] for answer in answers])) for name in answers[0].slopes},
+        odds={name: np.concatenate([one.odds[name] for one in found]) for name in methods},
+        order={name: np.concatenate([one.order[name] for one in found]) for name in methods},
+        slopes={name: float(np.mean([one.slopes[name] for one in found])) for name in found[0].slopes},
     )
 
 
 def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
-    """Every method on the held-out votes, lowest log-loss first. cluster: (S,) votes of one are not independent."""
+    """Return every method's scores on the held-out votes, lowest log-loss first.
+
+    cluster: (S,) votes with the same number are not independent.
+    """
     losses = {name: held.loss(name) for name in held.odds}
     order = sorted(losses, key=lambda name: mean_and_error(losses[name], held.weight, cluster)[0])
     freedom = len(np.unique(cluster)) - 1
 
     def score(name: MethodName) -> MethodScore:
         loss, loss_se = mean_and_error(losses[name], held.weight, cluster)
-        accuracy, accuracy_se = mean_and_error(held.hit(name), held.weight, cluster)
-        behind, behind_se = mean_and_error(losses[name] - losses[order[0]], held.weight, cluster)
-        apart = None if behind_se is None else behind > behind_se * float(stdtrit(freedom, 1 - LEVEL / 2))
+        accuracy, accuracy_se = mean_and_error(held.correct(name), held.weight, cluster)
+        difference, error = mean_and_error(losses[name] - losses[order[0]], held.weight, cluster)
+        significant = None if error is None else difference > error * float(stdtrit(freedom, 1 - LEVEL / 2))
         return MethodScore(
             method=name,
             log_loss=loss,
@@ -151,9 +156,9 @@ def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
             accuracy=accuracy,
             accuracy_se=accuracy_se,
             calibration_error=calibration_error(held.odds[name], held.left, held.weight),
-            behind=behind,
-            behind_se=behind_se,
-            told_apart=None if name == order[0] else apart,
+            log_loss_difference=difference,
+            log_loss_difference_se=error,
+            significant=None if name == order[0] else significant,
             calibration=calibration_bins(held.odds[name], held.left, held.weight, cluster),
         )
 
@@ -161,7 +166,7 @@ def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
 
 
 def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, float | None]:
-    """The weighted mean and its standard error, which holds clusters to be independent, not the votes within one.
+    """Return the weighted mean and its standard error, for independent clusters of dependent votes.
 
     The linearised variance of a ratio (Cochran, "Sampling Techniques", 1977, §11.8), C / (C − 1) · Σ (sum of a
     cluster's weighted deviations)² over the squared total weight; None for one cluster. All three are (S,).
@@ -176,121 +181,142 @@ def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, fl
 
 
 def calibration_error(odds: Float, left: Bool, weight: Float) -> float:
-    """ECE: the mean distance between chance and share of left over BINS bins of equal weight, sorted by chance.
+    """Return the ECE: the mean distance between probability and observed frequency of left over BINS bins.
 
-    Naeini, Cooper and Hauskrecht, 2015, with equal-count bins. Above 0 by chance alone, the more the fewer votes. Every
-    vote enters both ways round: which response is named first must not count (a ranking's winners always are).
+    Bins have equal weight, sorted by probability (Naeini, Cooper and Hauskrecht, 2015). Sampling noise alone makes the
+    value positive, the more the fewer votes. Every vote enters in both directions, so that it does not matter which
+    response is named first (a ranking's winners always are).
     """
     odds, left, weight = np.r_[odds, -odds], np.r_[left, ~left], np.r_[weight, weight]
     order = np.argsort(odds, kind="stable")
     w = weight[order]
-    place = (np.cumsum(w) - w / 2) / w.sum()  # in (0, 1)
-    surplus = np.bincount((place * BINS).astype(np.int64), weights=w * (expit(odds[order]) - left[order]))
+    quantile = (np.cumsum(w) - w / 2) / w.sum()  # in (0, 1)
+    surplus = np.bincount((quantile * BINS).astype(np.int64), weights=w * (expit(odds[order]) - left[order]))
     return float(np.abs(surplus).sum() / w.sum())
 
 
 def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Int) -> tuple[CalibrationBin, ...]:
-    """The reliability diagram: votes sorted by the chance given to the likelier response, in BINS of equal weight.
+    """Return the reliability diagram: votes sorted by probability of the likelier response, in BINS of equal weight.
 
-    Each vote is seen from the side of the response held to be better, so that chances are 0.5 and above; where neither
-    is, half of it was chosen. cluster: (S,) votes of one are not independent. Empty bins are left out.
+    Probabilities are those of the response ranked higher, 0.5 and above; where both are equal, half of it was chosen.
+    cluster: (S,) votes with the same number are not independent. Empty bins are omitted.
     """
-    chance = expit(np.abs(odds))
+    probability = expit(np.abs(odds))
     chosen = np.where(odds == 0, 0.5, (odds > 0) == left)
-    order = np.argsort(chance, kind="stable")
-    place = np.empty(len(odds))
-    place[order] = (np.cumsum(weight[order]) - weight[order] / 2) / weight.sum()  # in (0, 1)
-    bins = (place * BINS).astype(np.int64)
+    order = np.argsort(probability, kind="stable")
+    quantile = np.empty(len(odds))
+    quantile[order] = (np.cumsum(weight[order]) - weight[order] / 2) / weight.sum()  # in (0, 1)
+    bins = (quantile * BINS).astype(np.int64)
     found = []
     for number in np.unique(bins):
         mine = bins == number
-        share, error = mean_and_error(chosen[mine], weight[mine], cluster[mine])
-        mean = float(np.average(chance[mine], weights=weight[mine]))
-        found.append(CalibrationBin(chance=mean, share=share, share_se=error, votes=int(mine.sum())))
+        observed, error = mean_and_error(chosen[mine], weight[mine], cluster[mine])
+        mean = float(np.average(probability[mine], weights=weight[mine]))
+        found.append(CalibrationBin(probability=mean, observed=observed, observed_se=error, votes=int(mine.sum())))
     return tuple(found)
+
+
+def fit_slope(gap: Float, left: Bool, weight: Float) -> float:
+    """Return the maximum-likelihood slope, at least 0, of log odds of left on the difference in score.
+
+    One vote each way on a pair with the root-mean-square difference is added, so that the slope is finite where all
+    votes agree with the scores. gap: (V,) score left − score right; left: (V,) whether left was chosen; weight: (V,).
+    """
+    size = float(np.sqrt(np.mean(gap**2))) if len(gap) else 0.0
+    if size == 0:
+        return 0.0
+    agreeing = np.append(np.where(left, gap, -gap) / size, [1.0, -1.0])
+    weight = np.append(weight, [1.0, 1.0])
+
+    def gradient(slope: float) -> float:
+        return float((weight * agreeing * expit(-slope * agreeing)).sum())
+
+    if gradient(0.0) <= 0:
+        return 0.0
+    # x σ(−sx) < 0.28 / s for x > 0, and the two added votes contribute −tanh(s / 2): negative at any s above the sum
+    return float(brentq(gradient, 0.0, 1.0 + weight.sum())) / size
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What the methods make of some votes. R counts the responses of the prompts that these votes rank."""
+    """All methods fitted to some votes. R counts the responses of the prompts that these votes rank."""
 
     votes: VoteArrays
     used: Bool
     """(P,) of all prompts, those ranked."""
     component: Int
     """(all responses,)"""
-    scores: dict[RankerName, Float]
-    """(R,) higher is better, of each method that states no chances."""
-    joint: HierarchicalFit | None
+    scores: dict[MethodName, Float]
+    """(R,) higher is better, of each method without a posterior."""
+    fits: dict[MethodName, Fit]
 
     def compares(self, votes: VoteArrays) -> Bool:
-        """(V,) whether each of these votes is on two responses of one ranking."""
+        """Return (V,) whether each of these votes is on two responses of one ranking."""
         together = self.component[votes.left] == self.component[votes.right]
         answer: Bool = self.used[votes.response_prompt[votes.left]] & together
         return answer
 
-    def gap(self, name: RankerName, held: VoteArrays) -> Float:
-        """(V,) score left − score right, exactly 0 where ranks are equal. held: numbered as ``votes``."""
-        scores = np.round(self.scores[name], TIE_DECIMALS)
-        gap: Float = scores[held.left] - scores[held.right]
+    def gap(self, name: MethodName, held: VoteArrays) -> Float:
+        """Return (V,) score left − score right, exactly 0 where ranks are equal. held: numbered as ``votes``."""
+        rounded = np.round(self.scores[name], TIE_DECIMALS)
+        gap: Float = rounded[held.left] - rounded[held.right]
         return gap
 
 
-def _fit(votes: VoteArrays, config: DenoiseConfig, leave_out: Collection[RankerName], *, joint: bool) -> _Fitted:
-    """All methods on these votes; the joint model, which costs most, where asked for or a member of the ensemble."""
+def _fit(votes: VoteArrays, config: DenoiseConfig, names: Sequence[str], *, posteriors: bool) -> _Fitted:
+    """Fit all methods to these votes; with a posterior only if ``posteriors``, or as members of the ensemble."""
     coverage = cover(votes, config)
     used = votes.of_prompts(coverage.used)
-    rankings: dict[RankerName, Ranking] = {}
-    fit = None
-    for name in rankers_of(votes, config):
-        if name in leave_out:
-            continue
+    rankings: dict[MethodName, Ranking] = {}
+    fits: dict[MethodName, Fit] = {}
+    for name in names:
         ranker = build(name, config)
-        if not isinstance(ranker, Hierarchical):
+        if not spec_of(name).has_posterior:
             rankings[name] = ranker(used)
-        elif joint or config.weights.get(name, 0) > 0:
-            fit = ranker.fit(used)
-            rankings[name] = fit.ranking(used)
-    if members := [name for name in rankings if config.weights.get(name, 0) > 0]:
-        group = group_of(used, coverage.component[coverage.used[votes.response_prompt]])
+        elif posteriors or name in config.members:
+            fits[name] = cast("PosteriorRanker", ranker).fit(used)
+            rankings[name] = fits[name].ranking(used)
+    if members := [name for name in rankings if name in config.members]:
+        group = component_labels(used, coverage.component[coverage.used[votes.response_prompt]])
         weights = [config.weights[name] for name in members]
         rankings["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group)
-    stated: dict[RankerName, Float] = {name: found.scores for name, found in rankings.items() if name != "joint"}
-    return _Fitted(used, coverage.used, coverage.component, stated, fit)
+    stated = {name: found.scores for name, found in rankings.items() if name not in fits}
+    return _Fitted(used, coverage.used, coverage.component, stated, fits)
 
 
-class _Answers(NamedTuple):
+class _Predicted(NamedTuple):
     """One fold of a HeldOut."""
 
     vote: Int
     odds: dict[MethodName, Float]
     order: dict[MethodName, Float]
-    slopes: dict[RankerName, float]
+    slopes: dict[MethodName, float]
 
 
-def _answers(
-    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig, leave_out: Collection[RankerName]
-) -> _Answers:
-    """The held votes that the training votes compare, and each method's log odds and order for them.
+def _predict(
+    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig, names: Sequence[str]
+) -> _Predicted:
+    """Return the held votes that the training votes compare, and each method's log odds and order for them.
 
-    train, held: places of votes. part: (train,) those of part 0 are for the slopes, which are fitted to them by the
-    scores of the others.
+    train, held: positions of votes. part: (train,) the slopes are fitted to the votes of part 0, by scores made from
+    the other parts.
     """
-    fitted = _fit(votes.of_votes(train), config, leave_out, joint=True)
-    assert fitted.joint is not None
+    fitted = _fit(votes.of_votes(train), config, names, posteriors=True)
     held = held[fitted.compares(votes.of_votes(held))]
-    asked = votes.of_votes(held).of_prompts(fitted.used)
+    held_votes = votes.of_votes(held).of_prompts(fitted.used)
 
-    inner = _fit(votes.of_votes(train[part != 0]), config, leave_out, joint=False)
+    inner = _fit(votes.of_votes(train[part != 0]), config, names, posteriors=False)
     tuning = train[(part == 0) & np.isin(votes.outcome[train], [LEFT, RIGHT])]
     tuning = tuning[inner.compares(votes.of_votes(tuning))]
-    shown = votes.of_votes(tuning).of_prompts(inner.used)
+    tuning_votes = votes.of_votes(tuning).of_prompts(inner.used)
     weight = (votes.weight * votes.group_share)[tuning]
 
-    gaps = {name: fitted.gap(name, asked) for name in fitted.scores}
-    slopes = {name: fit_slope(inner.gap(name, shown), shown.outcome == LEFT, weight) for name in gaps}
-    odds: dict[MethodName, Float] = {name: slopes[name] * gap for name, gap in gaps.items()}
-    odds["joint"] = joint_odds(fitted.joint, fitted.votes, asked, config.joint.ties)
+    gaps = {name: fitted.gap(name, held_votes) for name in fitted.scores}
+    slopes = {name: fit_slope(inner.gap(name, tuning_votes), tuning_votes.outcome == LEFT, weight) for name in gaps}
+    odds = {name: slopes[name] * gap for name, gap in gaps.items()}
     order: dict[MethodName, Float] = {name: np.sign(gap) for name, gap in gaps.items()}
-    order["joint"] = np.sign(np.round(odds["joint"], TIE_DECIMALS))
-    return _Answers(held, odds, order, {**slopes, "joint": 1.0})
+    for name, fit in fitted.fits.items():
+        odds[name] = fit.log_odds(held_votes)
+        order[name] = np.sign(np.round(odds[name], TIE_DECIMALS))
+        slopes[name] = 1.0
+    return _Predicted(held, odds, order, slopes)

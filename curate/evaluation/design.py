@@ -1,17 +1,18 @@
-"""How the pairs to compare were chosen: all alike, at random, or by how promising the responses are.
+"""The comparison design: how the compared pairs were chosen: completely, at random, or by strength.
 
-Two questions are put to the votes, prompt by prompt, and answered over all prompts:
+Two questions, answered prompt by prompt and pooled over all prompts:
 
-* Are pairs compared equally often? The spread of their counts, and their dispersion against Poisson's (Fisher's index).
+* Are pairs compared equally often? The relative standard deviation of their counts, and their dispersion against
+  Poisson's (Fisher's index).
 * Are strong responses compared more often than weak ones? The correlation within prompts of the rank of a response's
   count with its Bradley-Terry strength. A vote adds one to the counts of both its responses and moves their strengths
-  apart by as much, so that it says nothing of its own accord; that the strengths of rarely compared responses are
-  drawn to 0 makes them neither high nor low, as strengths have mean 0 in a prompt (their ranks would not do).
+  in opposite directions, so that it creates no correlation by itself; the shrinkage of rarely compared responses
+  towards 0 makes them neither strong nor weak, as strengths have mean 0 in a prompt (their ranks would not do).
 
-The test of the second: without any tie between the two, responses might be exchanged within their prompts, which
-gives the correlation mean 0 and a known variance (Hoeffding, "A combinatorial central limit theorem", 1951). Where
-models answer several prompts, they bring their strength and perhaps their count along: then models might be exchanged,
-in all prompts at once. The larger of the two variances counts.
+The test of the second: without an association, responses are exchangeable within their prompts, which gives the
+correlation mean 0 and a known variance (Hoeffding, "A combinatorial central limit theorem", 1951). Where models answer
+several prompts, strengths and counts may both depend on the model: then models are exchangeable, in all prompts at
+once. The larger of the two variances is used.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from curate.votes.arrays import VoteArrays
 RIDGE = 0.1
 """Of the strengths, 1 / logits²."""
 LEVEL = 0.01
-"""Of the test: random designs are taken for adaptive this often."""
-ALIKE = 0.5
-"""Counts of pairs whose standard deviation is no more than this part of their mean: all about equally often."""
-NEARLY_EQUAL = 0.1
-"""The same of responses: who is compared more often is then of no consequence, whatever the test says."""
+"""Significance level of the test: the share of random designs classified as adaptive."""
+COMPLETE_SPREAD = 0.5
+"""Largest relative standard deviation of the counts of pairs in a complete design."""
+NEGLIGIBLE_SPREAD = 0.1
+"""Relative standard deviation of the counts of responses below which a design is never adaptive."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """How pairs were chosen, and what this judgment rests on. Standard deviations are within prompts."""
+    """The classification of the design, and the statistics behind it. Standard deviations are within prompts."""
 
     design: Literal["complete", "random", "adaptive"]
     """complete: every pair about equally often; random: unevenly, but not by strength; adaptive: by strength."""
@@ -47,47 +48,42 @@ class Design:
     coverage: float
     """Share of these pairs with a vote."""
     pair_spread: float
-    """Standard deviation of votes on a pair, as a part of their mean."""
+    """Relative standard deviation of votes per pair."""
     dispersion: float
-    """Variance over mean of votes on a pair: 1 where each vote falls on a random pair, 0 where all have the same;
-    above 1 some are voted on again and again. NaN where no prompt has two pairs."""
+    """Variance over mean of votes per pair: 1 for independent random pairs, 0 where all pairs have the same number;
+    above 1 votes concentrate on some pairs. NaN where no prompt has two pairs."""
     dispersion_p: float
-    """Chance of a dispersion this high or higher where each vote falls on a random pair; NaN where there is none."""
+    """p-value of a dispersion this high under independent random pairs; NaN where there is none."""
     response_spread: float
-    """Standard deviation of comparisons of a response, as a part of their mean."""
+    """Relative standard deviation of comparisons per response."""
     association: float
-    """Correlation of the rank of a response's comparisons with its strength, −1 … 1: above 0, promising ones are
+    """Correlation of the rank of a response's comparisons with its strength, −1 … 1: above 0, strong responses are
     compared more often."""
     association_p: float
-    """Chance of a correlation this far from 0, either way, where the two have nothing to do with each other."""
+    """p-value of the association (two-sided)."""
 
     @property
-    def words(self) -> str:
-        """What it means for the rankers, in a sentence or two."""
-        if self.design == "complete":
-            return (
-                "Every pair was compared about equally often: counts say nothing, and win rate, Borda and "
-                "Bradley-Terry see the same."
-            )
-        if self.design == "random":
-            return (
-                "Pairs were compared unevenly, but not by how strong responses are: rankers that know the opponents "
-                "(Bradley-Terry, rate-pagerank) are safer than win rates, and pagerank takes chance counts for merit."
-            )
-        if self.association > 0:
-            return (
-                "Promising responses were compared more often, with each other: win rate and Borda hold that against "
-                "them, pagerank counts it as merit (it repeats what the campaign believed); Bradley-Terry and "
-                "rate-pagerank do neither."
-            )
-        return (
-            "Weak responses were compared more often: pagerank counts that as merit, and may order them worse than "
-            "by chance; use Bradley-Terry or rate-pagerank."
-        )
+    def summary(self) -> str:
+        """The consequence for the rankers, in a sentence."""
+        if self.design == "adaptive":
+            return SUMMARIES["adaptive, strong" if self.association > 0 else "adaptive, weak"]
+        return SUMMARIES[self.design]
+
+
+SUMMARIES = {
+    "complete": "Every pair was compared about equally often: win rate, Borda and Bradley-Terry are equivalent.",
+    "random": "Pairs were compared unevenly, but not by strength: rankers that account for the opponents "
+    "(Bradley-Terry, rate-pagerank) are more accurate than win rates, and pagerank depends on the counts.",
+    "adaptive, strong": "Strong responses were compared more often, with each other: win rate and Borda underrate "
+    "them, pagerank overrates them; Bradley-Terry and rate-pagerank do neither.",
+    "adaptive, weak": "Weak responses were compared more often: pagerank overrates them, and may order worse than "
+    "random; use Bradley-Terry or rate-pagerank.",
+}
+"""Design -> the consequence for the rankers."""
 
 
 def design_of(votes: VoteArrays) -> Design:
-    """How the pairs of these votes were chosen. Votes count one each, whatever their weight."""
+    """Return the comparison design of the votes. Votes count one each, whatever their weight."""
     from scipy.special import chdtrc, ndtr
 
     pairs, responses = _counts(votes)
@@ -109,9 +105,9 @@ def design_of(votes: VoteArrays) -> Design:
         "association": association,
         "association_p": float(2 * ndtr(-abs(z))),
     }
-    if found["association_p"] < LEVEL and found["response_spread"] > NEARLY_EQUAL:
+    if found["association_p"] < LEVEL and found["response_spread"] > NEGLIGIBLE_SPREAD:
         return Design(design="adaptive", **found)
-    return Design(design="complete" if found["pair_spread"] <= ALIKE else "random", **found)
+    return Design(design="complete" if found["pair_spread"] <= COMPLETE_SPREAD else "random", **found)
 
 
 def _counts(votes: VoteArrays) -> tuple[Float, Float]:

@@ -1,10 +1,10 @@
-"""Split-half reliability: how alike the orders are that two halves of the votes give, by each method.
+"""Split-half reliability: the agreement of the orders that two halves of the votes give, by each method.
 
-It says how far an order would come out again with other voters, not how true it is: a method that always answers the
-same is perfectly reliable. Nothing is shared between the halves, which each method sees apart; yet a method that pools
-prompts (the joint model) draws both orders of a prompt towards the same means of models, and so agrees with itself more
-than with the prompt's truth. What compares methods is their agreement with Bradley-Terry of the *other* half
-(``Agreement.against_bt``): that reference knows only the other half's votes on the very prompt.
+It measures how far an order would be reproduced with other annotators, not how true it is: a method that always returns
+the same order is perfectly reliable. The halves share no votes, and each method is fitted to each half alone; yet a
+method that pools prompts (the hierarchical ranker) shrinks both orders of a prompt towards the same model means, and so
+agrees with itself more than with the prompt's true order. To compare methods, use their agreement with Bradley-Terry of
+the *other* half (``Agreement.against_bt``): that reference knows only the other half's votes on the same prompt.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.denoising.ranking import cover, group_of, members_of, rankers_of
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.cross_validation import units
-from curate.rankers import build, combine
 from curate.rankers.base import average_ranks
+from curate.rankers.ensemble import combine
+from curate.rankers.registry import REFERENCE, build, compared_rankers
 from curate.votes.arrays import VoteArrays
-from schemas.config import DenoiseConfig, MethodName, RankerName
+from curate.votes.coverage import component_labels, cover
+from schemas.config import DenoiseConfig
+from schemas.rankers import MethodName
 from schemas.validation import SplitBy
 
-COSTLY: tuple[RankerName, ...] = ("feedback-arc-set", "weighted-feedback-arc-set", "crowd-bt")
-"""They take longer than all others together, and are run (twice a split) only where the config ranks by them."""
-REFERENCE: RankerName = "bradley-terry"
-"""It pools neither prompts nor annotators, and is always at hand."""
-LARGEST = 2 / 3
-"""Share of a prompt's votes that one annotator may have cast, where annotators are to be kept whole."""
+MAX_COST = 10.0
+"""Rankers with a higher ``relative_cost`` are run (twice per split) only where the config ranks by them."""
+LARGEST_SHARE = 2 / 3
+"""Of a prompt's votes that one annotator may have cast, where annotators are kept whole."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -43,17 +43,17 @@ class Agreement:
     tau: Float
     """(P,) Kendall's tau-b."""
     rho: Float
-    """(P,) Spearman's rank correlation."""
+    """Return (P,) Spearman's rank correlation."""
     against_bt: Float
-    """(P,) Kendall's tau-b to Bradley-Terry of the other half, mean of both ways round."""
+    """(P,) Kendall's tau-b to Bradley-Terry of the other half, mean of both directions."""
 
 
 @dataclass(frozen=True)
 class SplitHalf:
-    """What S random splits say of P prompts."""
+    """The agreement of halves over S random splits of the votes on P prompts."""
 
     by: SplitBy
-    """What no split divides."""
+    """The unit that no split divides."""
     methods: dict[MethodName, Agreement]
     """All on the same prompts, splits and pairs."""
 
@@ -61,10 +61,10 @@ class SplitHalf:
 def split_half(
     votes: VoteArrays, config: DenoiseConfig, *, splits: int, seed: int, progress: Callable[[str, int, int], None]
 ) -> SplitHalf:
-    """The agreement of every method's two orders: all but the COSTLY ones that the config does not rank by.
+    """Return the agreement of every method's two orders, except costly ones that the config does not rank by.
 
-    Compared are responses that the votes of each half connect; a prompt in several such components counts by their
-    mean, weighted by pairs. A component where any method holds all responses equal in a half is left out.
+    Responses are compared where the votes of each half connect them; a prompt in several such components counts by
+    their mean, weighted by pairs. A component where any method ranks all responses equal in a half is excluded.
     """
     names = methods_of(votes, config)
     unit, by = split_units(votes)
@@ -84,37 +84,36 @@ def split_half(
     return SplitHalf(by, {name: Agreement(*values) for name, values in mean.items()})
 
 
-def methods_of(votes: VoteArrays, config: DenoiseConfig) -> list[RankerName]:
-    """The single rankers to ask."""
-    asked = {config.ranker}
-    if config.ranker == "ensemble":
-        asked |= {name for name, weight in config.weights.items() if weight > 0}
-    return [name for name in rankers_of(votes, config) if name not in COSTLY or name in asked]
+def methods_of(votes: VoteArrays, config: DenoiseConfig) -> list[str]:
+    """Return the single rankers to compare."""
+    if config.ranker != "ensemble":
+        config = config.model_copy(update={"weights": {}})
+    return compared_rankers(config, annotators=bool(votes.annotators), max_cost=MAX_COST)
 
 
 def split_units(votes: VoteArrays) -> tuple[Int, SplitBy]:
-    """(V,) 0 … U − 1: votes with the same number go into the same half; and what they share.
+    """Return (V,) numbers 0 … U − 1: votes with the same number go into the same half; and the unit that they share.
 
-    All votes of an annotator, so that no habit is in both halves; anonymous ones alone. Where in most prompts one
-    annotator cast more than two thirds of the votes, so that the other half would hardly rank them, each vote alone
-    instead. The votes of a K-wise ranking always stay together.
+    All votes of an annotator stay together, so that no annotator is in both halves; anonymous votes are alone. Where in
+    most prompts one annotator cast more than two thirds of the votes, so that the other half would hardly rank them,
+    each vote is alone instead. The votes of a K-wise ranking always stay together.
     """
     unit = units(votes, "annotator")
     prompt = votes.response_prompt[votes.left].astype(np.int64)
     cell, count = np.unique(prompt * len(unit) + unit, return_counts=True)
-    share = np.zeros(len(votes.prompts))  # of the votes on a prompt, those of its busiest annotator
+    share = np.zeros(len(votes.prompts))  # of the votes on a prompt, those of its most active annotator
     np.maximum.at(share, cell // len(unit), count / np.bincount(prompt)[cell // len(unit)])
-    divided = float(np.median(share[np.unique(prompt)])) <= LARGEST
+    divided = float(np.median(share[np.unique(prompt)])) <= LARGEST_SHARE
     if divided and (votes.annotator >= 0).any():
         return unit, "annotator"
     return units(votes, "vote"), "vote"
 
 
 def halve(unit: Int, prompt: npt.NDArray[np.int32], rng: np.random.Generator) -> Bool:
-    """(V,) whether each vote is in the second half.
+    """Return (V,) whether each vote is in the second half.
 
-    Units of like size, of one prompt as far as possible, stand in pairs, and a coin says which of the two goes where:
-    so the halves differ by no more votes than the largest unit has. unit: (V,) 0 … U − 1. prompt: (V,).
+    Units of similar size, of one prompt as far as possible, form pairs, and one random unit of each pair goes to the
+    second half: so the halves differ by no more votes than the largest unit has. unit: (V,) 0 … U − 1. prompt: (V,).
     """
     _, first, size = np.unique(unit, return_index=True, return_counts=True)
     order = np.lexsort((rng.random(len(size)), prompt[first], -size))
@@ -126,7 +125,7 @@ def halve(unit: Int, prompt: npt.NDArray[np.int32], rng: np.random.Generator) ->
 
 
 def spearman(a: Float, b: Float, offsets: Int) -> Float:
-    """(P,) Spearman's rank correlation of two scores, equals at their mean rank; NaN where either ranks all equal.
+    """Return (P,) Spearman's rank correlation of two scores, ties at their mean rank; NaN where either ranks all equal.
 
     a, b: (R,) scores; equal to 9 decimals is a tie. offsets: (P + 1,) the first response of each prompt.
     """
@@ -140,11 +139,11 @@ def spearman(a: Float, b: Float, offsets: Int) -> Float:
 
 
 def step_up(rho: float) -> float:
-    """Reliability of the whole from the correlation of its halves, 2ρ / (1 + ρ); meant for ρ from 0 to 1.
+    """Return the reliability of the whole from the correlation of its halves, 2ρ / (1 + ρ); for ρ from 0 to 1.
 
     Spearman, "Correlation calculated from faulty data", 1910; Brown, "Some experimental results in the correlation of
     mental abilities", 1910. Exact for scores whose errors are independent and halve in variance with twice the votes;
-    close to it for Bradley-Terry's ranks; too high for methods that pool prompts, which know much from elsewhere.
+    close to it for Bradley-Terry's ranks; too high for methods that pool prompts.
 
     >>> round(step_up(0.6), 6)
     0.75
@@ -154,27 +153,27 @@ def step_up(rho: float) -> float:
 
 @dataclass(frozen=True)
 class _Half:
-    """What the methods make of half of the votes."""
+    """All methods fitted to half of the votes."""
 
     used: Bool
-    """(P,) prompts that they rank."""
+    """(P,) prompts that are ranked."""
     component: Int
     """(R,)"""
     scores: dict[MethodName, Float]
     """(R,) higher is better; 0 on prompts that are not ranked."""
 
 
-def _rank(votes: VoteArrays, config: DenoiseConfig, names: list[RankerName]) -> _Half:
+def _rank(votes: VoteArrays, config: DenoiseConfig, names: list[str]) -> _Half:
     coverage = cover(votes, config)
     used = votes.of_prompts(coverage.used)
     ranked = coverage.used[votes.response_prompt]
     rankings = {name: build(name, config)(used) for name in names}
     scores: dict[MethodName, Float] = {name: ranking.scores for name, ranking in rankings.items()}
-    members = members_of(config, names)
-    if members and len(members) == sum(weight > 0 for weight in config.weights.values()):
-        group = group_of(used, coverage.component[ranked])
-        weights = [config.weights[name] for name in members]
-        scores["ensemble"] = combine(used, [rankings[name] for name in members], weights, group=group).scores
+    members = config.members
+    if members and set(members) <= set(names):
+        group = component_labels(used, coverage.component[ranked])
+        combined = combine(used, [rankings[name] for name in members], list(members.values()), group=group)
+        scores["ensemble"] = combined.scores
     everywhere = {name: np.zeros(len(votes.responses)) for name in scores}
     for name, of_used in scores.items():
         everywhere[name][ranked] = of_used
@@ -182,12 +181,12 @@ def _rank(votes: VoteArrays, config: DenoiseConfig, names: list[RankerName]) -> 
 
 
 def _compare(votes: VoteArrays, one: _Half, two: _Half) -> tuple[Bool, dict[MethodName, Float]]:
-    """(P,) prompts on which all methods can be compared, and (3, P) tau, rho and against_bt of each; 0 elsewhere."""
+    """Return (P,) whether all methods can be compared, and (3, P) tau, rho and against_bt of each; 0 elsewhere."""
     prompt = votes.response_prompt.astype(np.int64)
     member = np.flatnonzero((one.used & two.used)[prompt])
     wide = int(max(one.component.max(initial=0), two.component.max(initial=0))) + 1
     label = (prompt[member] * wide + one.component[member]) * wide + two.component[member]
-    order = member[np.argsort(label, kind="stable")]  # responses that both halves connect stand together: C blocks
+    order = member[np.argsort(label, kind="stable")]  # responses that both halves connect form C blocks
     _, first, size = np.unique(np.sort(label), return_index=True, return_counts=True)
     offsets = np.append(first, len(order))
     home, pairs = prompt[order][first], size * (size - 1) / 2

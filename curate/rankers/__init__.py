@@ -1,67 +1,63 @@
-"""Rankers by name: a new one is a frozen dataclass in its own file, a line here, and a name in RankerName."""
+"""Rankers turn votes into one score for each response. ``registry`` finds them by name; each has a file of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from curate.rankers.base import Ranker, Ranking, ranks
-from curate.rankers.borda import Borda
-from curate.rankers.bradley_terry import BradleyTerry
-from curate.rankers.crowd_bt import CrowdBT
-from curate.rankers.ensemble import Ensemble, combine
-from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
-from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.pagerank import PageRank
-from curate.rankers.rate_pagerank import RatePageRank
-from curate.rankers.win_rate import WinRate
-from schemas.config import DenoiseConfig, RankerName
-
-
-def _feedback_arc_set(config: DenoiseConfig) -> FeedbackArcSet:
-    return FeedbackArcSet(
-        max_states=config.feedback_arc_set.max_states,
-        max_nodes=config.feedback_arc_set.max_nodes,
-        solver=config.feedback_arc_set.solver,
-        ridge=config.bradley_terry.ridge,
-    )
-
-
-RANKERS: dict[RankerName, Callable[[DenoiseConfig], Ranker]] = {
-    "bradley-terry": lambda config: BradleyTerry(ridge=config.bradley_terry.ridge),
-    "pagerank": lambda config: PageRank(damping=config.pagerank.damping),
-    "rate-pagerank": lambda config: RatePageRank(damping=config.pagerank.damping),
-    "feedback-arc-set": _feedback_arc_set,
-    "weighted-feedback-arc-set": lambda config: WeightedFeedbackArcSet(_feedback_arc_set(config)),
-    "crowd-bt": lambda config: CrowdBT(ridge=config.bradley_terry.ridge),
-    "ensemble": lambda config: Ensemble(
-        tuple((name, build(name, config), weight) for name, weight in config.weights.items() if weight > 0)
-    ),
-    "win-rate": lambda _: WinRate(),
-    "borda": lambda _: Borda(),
-    "joint": lambda config: Hierarchical(ties=config.joint.ties),
-}
-
-
-def build(name: RankerName, config: DenoiseConfig) -> Ranker:
-    """The ranker of that name, with the hyperparameters that the config gives it."""
-    return RANKERS[name](config)
-
+if TYPE_CHECKING:
+    from curate.rankers.base import Fit, PosteriorRanker, Ranker, RankerSpec, Ranking, ranking_of, ranks
+    from curate.rankers.borda import Borda
+    from curate.rankers.bradley_terry import BradleyTerry
+    from curate.rankers.crowd_bt import CrowdBT
+    from curate.rankers.ensemble import Ensemble, combine
+    from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
+    from curate.rankers.hierarchical import Hierarchical
+    from curate.rankers.pagerank import PageRank
+    from curate.rankers.rate_pagerank import RatePageRank
+    from curate.rankers.registry import build
+    from curate.rankers.win_rate import WinRate
 
 __all__ = [
-    "RANKERS",
     "Borda",
     "BradleyTerry",
     "CrowdBT",
     "Ensemble",
     "FeedbackArcSet",
+    "Fit",
     "Hierarchical",
     "PageRank",
+    "PosteriorRanker",
     "Ranker",
+    "RankerSpec",
     "Ranking",
     "RatePageRank",
     "WeightedFeedbackArcSet",
     "WinRate",
     "build",
     "combine",
+    "ranking_of",
     "ranks",
 ]
+
+_MODULES = {
+    "base": ("Fit", "PosteriorRanker", "Ranker", "RankerSpec", "Ranking", "ranking_of", "ranks"),
+    "borda": ("Borda",),
+    "bradley_terry": ("BradleyTerry",),
+    "crowd_bt": ("CrowdBT",),
+    "ensemble": ("Ensemble", "combine"),
+    "feedback_arc_set": ("FeedbackArcSet", "WeightedFeedbackArcSet"),
+    "hierarchical": ("Hierarchical",),
+    "pagerank": ("PageRank",),
+    "rate_pagerank": ("RatePageRank",),
+    "registry": ("build",),
+    "win_rate": ("WinRate",),
+}
+"""Module -> the names it exports. They are imported on first use: a ranker's compiled kernels cost start-up time."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, exported in _MODULES.items():
+        if name in exported:
+            return getattr(import_module(f"curate.rankers.{module}"), name)
+    raise AttributeError(f"module 'curate.rankers' has no attribute {name!r}")

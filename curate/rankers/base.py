@@ -1,14 +1,18 @@
-"""Rankers and rankings: the protocol, the result, and the cost and ranks of an order."""
+"""Rankers and rankings: the protocols, the declaration, the result, and the cost and ranks of an order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.votes.arrays import VoteArrays
+
+if TYPE_CHECKING:
+    from schemas.config import DenoiseConfig
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -39,6 +43,61 @@ class Ranker(Protocol):
     """A frozen dataclass of hyperparameters. Calling it ranks every prompt of the votes."""
 
     def __call__(self, votes: VoteArrays, /) -> Ranking: ...
+
+
+class Fit(Protocol):
+    """The posterior distribution of the strengths, as ``PosteriorRanker.fit`` returns it."""
+
+    @property
+    def strength(self) -> Float:
+        """(R,) posterior means, logits; higher is better."""
+
+    @property
+    def covariance(self) -> tuple[Float, ...]:
+        """(B, N, N) posterior covariances for each batch of ``votes.graphs``, logits²."""
+
+    def ranking(self, votes: VoteArrays, /) -> Ranking:
+        """Return the ranking by posterior mean. votes: those of the fit."""
+
+    def log_odds(self, votes: VoteArrays, /) -> Float:
+        """Return the (V,) log odds of left, given a decisive outcome, of new votes on the responses of the fit."""
+
+
+class PosteriorRanker(Ranker, Protocol):
+    """A ranker with ``has_posterior``: it states probabilities, so that its intervals need no bootstrap."""
+
+    def fit(self, votes: VoteArrays, /) -> Fit: ...
+
+
+@dataclass(frozen=True)
+class RankerSpec:
+    """The declaration of a ranker: how it is built, and what it can do.
+
+    A third-party package declares one under the entry point group ``curate.rankers``.
+
+    >>> from curate.rankers.borda import Borda
+    >>> spec = RankerSpec("my-borda", build=lambda config: Borda(**config.options.get("my-borda", {})))
+    """
+
+    name: str
+    build: Callable[[DenoiseConfig], Ranker]
+    """Makes the ranker with the hyperparameters of a config; third parties read ``config.options[name]``."""
+    relative_cost: float = 1.0
+    """CPU time as a multiple of Bradley-Terry's on the same votes, roughly."""
+    needs_annotators: bool = False
+    """It differs from ``without_annotators`` only where annotators are known."""
+    without_annotators: str = ""
+    """The ranker that it equals where all votes are anonymous."""
+    has_posterior: bool = False
+    """It is a ``PosteriorRanker``."""
+    has_bound: bool = False
+    """It proves a lower bound on the cost of any order."""
+    pools_prompts: bool = True
+    """The ranking of a prompt depends on votes on other prompts. False lets the bootstrap rank many draws at a time."""
+    held_out: bool = True
+    """``ranker = "auto"`` compares it on held-out votes; False: only where the config names it."""
+    combines: bool = False
+    """It combines other rankers, and cannot be a member of an ensemble or a stack."""
 
 
 def ranking_of(

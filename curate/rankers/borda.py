@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Ranking, ranking_of
+from curate.rankers.base import RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 
@@ -26,3 +26,6 @@ class Borda:
             if n > 1:
                 scores[graphs.slots] = (share.sum(axis=2) - 0.5) / (n - 1)
         return ranking_of(votes, scores)
+
+
+RANKER = RankerSpec("borda", build=lambda _: Borda(), pools_prompts=False)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, Index, Ranking, ranking_of
+from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 TOLERANCE = 1e-10
@@ -159,3 +159,6 @@ def _precision(information: Float, ridge: float) -> Float:
     n = information.shape[1]
     hessian[:, np.arange(n), np.arange(n)] += information.sum(axis=2) + ridge
     return hessian
+
+
+RANKER = RankerSpec("bradley-terry", build=lambda config: BradleyTerry(config.bradley_terry.ridge), pools_prompts=False)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Ranking, ranking_of
+from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
 from curate.rankers.bradley_terry import fit
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.graphs import GraphBatch, build_graphs
@@ -108,3 +108,13 @@ def _graphs(votes: VoteArrays, share: Float) -> tuple[GraphBatch, ...]:
     return build_graphs(
         left=votes.left, right=votes.right, share_left=share, weight=votes.weight, offsets=votes.offsets
     )
+
+
+RANKER = RankerSpec(
+    "crowd-bt",
+    build=lambda config: CrowdBT(config.bradley_terry.ridge),
+    relative_cost=50.0,
+    needs_annotators=True,
+    without_annotators="bradley-terry",
+    held_out=False,  # it costs more than all others together, and the hierarchical ranker covers what it models
+)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import TIE_DECIMALS, Float, Ranker, Ranking, average_ranks, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Float, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
 from curate.votes.arrays import VoteArrays
+from schemas.config import DenoiseConfig
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -66,3 +67,12 @@ def places_of(scores: Float, group: Labels) -> Float:
 def _check_weights(weights: Sequence[float]) -> None:
     if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise ValueError(f"the ensemble's weights are {list(weights)}; they must be at least 0 and not all 0")
+
+
+def _ensemble(config: DenoiseConfig) -> Ensemble:
+    from curate.rankers.registry import build
+
+    return Ensemble(tuple((name, build(name, config), weight) for name, weight in config.members.items()))
+
+
+RANKER = RankerSpec("ensemble", build=_ensemble, combines=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Float, Ranking, ranking_of
+from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 
@@ -44,3 +44,6 @@ def stationary(wins: Float, damping: float) -> Float:
     start = np.full((len(wins), n, 1), (1 - damping) / n)
     chance: Float = np.linalg.solve(np.eye(n) - damping * walk, start)[..., 0]
     return chance
+
+
+RANKER = RankerSpec("pagerank", build=lambda config: PageRank(config.pagerank.damping), pools_prompts=False)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Float, Ranking, ranking_of
+from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 SMOOTHING = 1.0
@@ -66,3 +66,6 @@ def stationary(rates: Float, damping: float) -> Float:
     flow[:, np.arange(n), np.arange(n)] += leaving + start
     chance: Float = np.linalg.solve(flow, np.broadcast_to(start / n, (batch, n))[..., None])[..., 0]
     return chance
+
+
+RANKER = RankerSpec("rate-pagerank", build=lambda config: RatePageRank(config.pagerank.damping), pools_prompts=False)

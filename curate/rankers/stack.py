@@ -9,20 +9,20 @@ import numpy as np
 
 from curate.rankers.base import Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
-from schemas.config import MethodName, RankerName
+from schemas.rankers import MethodName
 
 
 @dataclass(frozen=True)
 class Stack:
     """Weights of rankers, as ``curate.denoising.selection`` fits them."""
 
-    weights: dict[RankerName, float]
+    weights: dict[str, float]
     """At least 0 and not all 0, of each ranker's log odds."""
-    slopes: dict[RankerName, float]
+    slopes: dict[str, float]
     """Log odds by unit of the ranker's score."""
 
     @property
-    def members(self) -> set[RankerName]:
+    def members(self) -> set[str]:
         """The rankers with a weight."""
         return {name for name, weight in self.weights.items() if weight > 0}
 

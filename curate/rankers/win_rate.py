@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Ranking, ranking_of
+from curate.rankers.base import RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 
@@ -21,3 +21,6 @@ class WinRate:
             voted = won + lost > 0
             scores[graphs.slots] = np.where(voted, won / np.where(voted, won + lost, 1), 0.5)
         return ranking_of(votes, scores)
+
+
+RANKER = RankerSpec("win-rate", build=lambda _: WinRate(), pools_prompts=False)

@@ -29,7 +29,7 @@ def ingest_stage(batches: Sequence[ManifestBatch]) -> FunnelStage:
 
 def denoise_stage(facts: pl.DataFrame, report: Mapping[str, Any]) -> FunnelStage:
     """Votes that the denoise run used. facts: of all prompts (``curate.store.releases.prompt_facts``)."""
-    left_out = int(report.get("left_out", 0))
+    left_out = int(report.get("excluded_votes", 0))
     used = int(report.get("votes", facts["votes"].sum()))
     dropped = {"of annotators taken for spammers": left_out} if left_out else {}
     return FunnelStage(stage="denoise", unit="votes", came=used + left_out, kept=used, dropped=dropped)

@@ -18,7 +18,7 @@ def reliability_diagram(bins: Sequence[CalibrationBin], *, errors: float, label:
 
     errors: standard errors that a whisker reaches either way.
     """
-    ends = [bin_.share - errors * (bin_.share_se or 0) for bin_ in bins]
+    ends = [bin_.observed - errors * (bin_.observed_se or 0) for bin_ in bins]
     low = min(0.5, *(max(0.0, end) for end in ends)) if ends else 0.5
     low = int(low * 10 + 1e-9) / 10
 
@@ -35,11 +35,11 @@ def reliability_diagram(bins: Sequence[CalibrationBin], *, errors: float, label:
         parts.append(element("text", f"{mark:.0%}", x=x(mark), y=TOP + SIZE + 16, text_anchor="middle", class_="label"))
     parts.append(element("line", x1=x(low), y1=y(low), x2=x(1), y2=y(1), class_="mark"))
     for bin_ in bins:
-        at, error = x(bin_.chance), errors * (bin_.share_se or 0)
-        said = f"chance {bin_.chance:.1%}, chosen {bin_.share:.1%} of {bin_.votes:,} votes"
-        top, bottom = y(bin_.share + error), y(bin_.share - error)
+        at, error = x(bin_.probability), errors * (bin_.observed_se or 0)
+        said = f"chance {bin_.probability:.1%}, chosen {bin_.observed:.1%} of {bin_.votes:,} votes"
+        top, bottom = y(bin_.observed + error), y(bin_.observed - error)
         parts.append(element("line", x1=at, x2=at, y1=top, y2=bottom, class_="whisker"))
-        parts.append(element("circle", element("title", said), cx=at, cy=y(bin_.share), r=4, class_="dot"))
+        parts.append(element("circle", element("title", said), cx=at, cy=y(bin_.observed), r=4, class_="dot"))
     parts.append(
         element("text", "chance given to the likelier response", x=LEFT + SIZE / 2, y=TOP + SIZE + 35, **_MIDDLE)
     )

@@ -10,7 +10,7 @@ KEPT = ("ranked", "disconnected")
 """Status of prompts that have a ranking."""
 STATUS = {
     "disconnected": "ranked in parts only: no chain of votes connects all responses",
-    "thin": "too few votes, or none that prefers a response",
+    "too_few_votes": "too few votes, or none that prefers a response",
     "skipped": "no chain of votes connects all responses",
 }
 
@@ -51,7 +51,7 @@ def votes_block(ingested: Mapping[str, int], reasons: Mapping[str, int], now: in
     drops.append(("rejected", ingested.get("rejects", 0) - sum(reasons.values())))
     stages = [Stage("rows read", ingested.get("rows", 0))]
     stages.append(Stage("votes taken in", ingested.get("votes", 0), _some(drops)))
-    pairs, used, spam = ingested.get("pairs", 0), run.get("votes"), run.get("left_out", 0)
+    pairs, used, spam = ingested.get("pairs", 0), run.get("votes"), run.get("excluded_votes", 0)
     wise = pairs > ingested.get("votes", 0)
     replaced = (("replaced by newer votes of the same people", pairs - now),)
     stages.append(Stage("pairwise votes in the store", now, _some(replaced)))

@@ -141,12 +141,12 @@ def _notes(view: ReportView) -> list[str]:
             f"{_many(view.source.newer_votes, 'vote')} came after this run, which ranks without: curate denoise takes "
             "newer votes in. The figures on annotators and sides count them."
         )
-    if view.run and view.run.left_out:
+    if view.run and view.run.excluded_votes:
         told = "The figures on annotators and sides count them." if view.run.spammer_ids else "This page counts them."
         spammers = _many(view.run.spammers, "likely spammer")
-        notes.append(f"The run left out {_many(view.run.left_out, 'vote')} of {spammers}. {told}")
+        notes.append(f"The run left out {_many(view.run.excluded_votes, 'vote')} of {spammers}. {told}")
     if view.run and view.run.strengths and view.run.strengths.shape != "normal":
-        notes.append(f"The joint model found that {view.run.strengths.words}.")
+        notes.append(f"The joint model found that {view.run.strengths.summary}.")
     if view.run is None:
         notes.append("What the run wrote down is not readable by this version; rank anew for all figures.")
     return notes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import duckdb
 
@@ -21,8 +23,72 @@ def _add_meta(con: duckdb.DuckDBPyConnection) -> None:
     _create_tables(con)
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (_create_tables, _create_tables, _add_meta)
-"""1: all tables; 2: media, published; 3: controls, votes.meta."""
+def _rename_ranker_and_status(con: duckdb.DuckDBPyConnection) -> None:
+    """Ranker joint -> hierarchical, status thin -> too_few_votes, solved -> converged, and fields of denoise reports
+    (renamed in 0.2)."""
+    columns = {name for (name,) in con.execute("SELECT name FROM pragma_table_info('prompt_stats')").fetchall()}
+    if "solved" in columns:
+        con.execute("ALTER TABLE prompt_stats RENAME COLUMN solved TO converged")
+    con.execute("UPDATE prompt_stats SET status = 'too_few_votes' WHERE status = 'thin'")
+    con.execute("UPDATE ranker_scores SET ranker = 'hierarchical' WHERE ranker = 'joint'")
+    for run_id, config, report in con.execute(
+        "SELECT run_id, config::VARCHAR, report::VARCHAR FROM runs WHERE step = 'denoise'"
+    ).fetchall():
+        con.execute(
+            "UPDATE runs SET config = ?, report = ? WHERE run_id = ?",
+            [_renamed_json(config), _renamed_json(report), run_id],
+        )
+
+
+def _renamed_json(text: str) -> str:
+    """The JSON of a denoise run with the keys and ranker names of 0.2."""
+
+    def key(name: str) -> str:
+        first, between, second = name.partition(" ~ ")
+        return KEYS_OF_0_2.get(first, first) + between + KEYS_OF_0_2.get(second, second)
+
+    def renamed(value: Any, under: str = "") -> Any:
+        if isinstance(value, dict):
+            found = {key(name): renamed(item, name) for name, item in value.items()}
+            if found.get("shape") in SHAPES_OF_0_2:  # of strengths, whose gap is not the optimality gap
+                found |= {"shape": SHAPES_OF_0_2[found["shape"]], "separation": found.pop("optimality_gap", None)}
+            return found
+        if isinstance(value, list):
+            return [renamed(item) for item in value]
+        return "hierarchical" if value == "joint" and under in ("ranker", "method") else value
+
+    return json.dumps(renamed(json.loads(text)), ensure_ascii=False)
+
+
+KEYS_OF_0_2 = {
+    "joint": "hierarchical",
+    "thin": "too_few_votes",
+    "left_out": "excluded_votes",
+    "proved": "proven_optimal",
+    "gap": "optimality_gap",
+    "unsolved": "not_converged",
+    "contradicted": "disagreement",
+    "behind": "log_loss_difference",
+    "behind_se": "log_loss_difference_se",
+    "told_apart": "significant",
+    "chance": "probability",
+    "share": "observed",
+    "share_se": "observed_se",
+    "upper": "upper_weight",
+    "words": "summary",
+}
+"""Key of a denoise run's config or report before 0.2 -> its name since then (renamed)."""
+SHAPES_OF_0_2 = {"normal": "normal", "heaps": "mixture", "tails": "heavy-tailed"}
+"""The same for values of strengths.shape (renamed)."""
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
+    _create_tables,
+    _create_tables,
+    _add_meta,
+    _rename_ranker_and_status,
+)
+"""1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

@@ -1,4 +1,4 @@
-"""Votes out of the store as arrays, rankings back in as frames: one Arrow crossing each way."""
+"""Votes read from the store as arrays, and rankings written to it as frames."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from schemas.votes import OUTCOMES
 
 @dataclass(frozen=True)
 class Loaded:
-    """Votes as arrays, and a digest of all that a ranker may see of them."""
+    """Votes as arrays, and a digest of everything in them that a ranker may use."""
 
     votes: VoteArrays
     digest: str
 
 
 def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "tie") -> Loaded:
-    """The votes on the given prompts (all when empty), with every response of theirs. both_bad: tie | drop.
+    """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
-    Ordered by content, so that equal votes give equal arrays whatever the order of their ingest.
-    Raises CurateError where there are no votes, and for a prompt that the store does not know.
+    Sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
+    Raises CurateError where there are no votes, and for an unknown prompt.
     """
-    _choose(store, prompts)
+    _choose_prompts(store, prompts)
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
     models = responses["model"].drop_nulls().unique().sort()
     store.execute("""
@@ -105,7 +105,7 @@ def _meta_keys(store: Store) -> list[str]:
 def save_rankings(
     store: Store, run_id: str, *, rankings: pl.DataFrame, ranker_scores: pl.DataFrame, prompt_stats: pl.DataFrame
 ) -> None:
-    """Write one run's results; the frames hold the tables' columns but run_id. Belongs in the run's transaction."""
+    """Write one run's results, in the transaction that records the run. The frames lack the tables' column run_id."""
     with store.views(new_rankings=rankings, new_scores=ranker_scores, new_stats=prompt_stats):
         for table, view in (
             ("rankings", "new_rankings"),
@@ -115,8 +115,9 @@ def save_rankings(
             store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM {view}", [run_id])
 
 
-def _choose(store: Store, prompts: Sequence[str]) -> None:
-    """chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt, number)."""
+def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
+    """Create the tables chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt,
+    number)."""
     if prompts:
         known = set(
             store.frame("SELECT prompt_id FROM prompts WHERE prompt_id IN (SELECT unnest(?))", [list(prompts)])[
@@ -143,7 +144,7 @@ def _choose(store: Store, prompts: Sequence[str]) -> None:
 
 
 def _digest(store: Store) -> str:
-    """Hex digest of the chosen votes and responses; the order of rows does not matter."""
+    """Return a hex digest of the chosen votes and responses, independent of the order of rows."""
     votes = store.value("""
         SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), to_hex(vote_key), prompt_id, response_left,
             response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR))), 0))

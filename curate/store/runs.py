@@ -1,4 +1,4 @@
-"""The record of runs: finding one that was already done, and writing one down."""
+"""The record of runs: finding a finished one, and recording a new one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Run:
 
 
 def recall(store: Store, run_id: str) -> dict[str, Any] | None:
-    """The report of a run that is in the store, which now counts as the latest; None where it is not."""
+    """Return the report of a run in the store and make it the latest; None where there is no such run."""
     found = store.run(run_id)
     if found is None:
         return None
@@ -32,7 +32,7 @@ def recall(store: Store, run_id: str) -> dict[str, Any] | None:
 
 
 def record(store: Store, run: Run, report: dict[str, Any]) -> None:
-    """Write a run down as the latest. Belongs in the transaction that writes its results."""
+    """Record a run as the latest, in the transaction that writes its results."""
     store.execute(
         "INSERT INTO runs SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ?, ? FROM runs",
         [

@@ -1,15 +1,14 @@
-"""Rank intervals of any ranker: people are drawn again, with replacement, and everything is ranked anew.
+"""Bootstrap rank intervals of any ranker: annotators are resampled with replacement, and every sample is ranked.
 
-What is drawn is annotators, as the votes of one are alike; the votes of anonymous people are drawn by K-wise ranking
-or one by one, and so are those of a prompt that fewer than FEW annotators judged (of one annotator, every draw would be
-the same). Who is drawn twice has votes of twice the weight (Efron and Tibshirani, "An introduction to the bootstrap",
-1993, chapter 8). A response that loses all its votes stands where the ranker puts one without votes.
+Annotators are resampled because the votes of one are dependent; the votes of anonymous people are resampled by K-wise
+ranking or one by one, and so are those of a prompt with fewer than FEW annotators (with one annotator, all samples
+would be equal). An annotator drawn twice has votes of twice the weight (Efron and Tibshirani, "An introduction to the
+bootstrap", 1993, chapter 8). A response that loses all its votes gets the rank of a response without votes.
 
-The draws are not ranked one after another: they are stacked as prompts of their own into one VoteArrays, each with
-annotators of its own, and the ranker runs once for many of them. That is right for every ranker that learns about
-prompts one by one, and for ``weighted-feedback-arc-set``, but that its prior, the accuracy of all votes together, is
-that of all draws in a stack. The joint ranker's priors and models are those of a world, and CrowdBT's steps go on until
-the slowest annotator of all rests: these two run once a draw.
+Samples are not ranked one after another: they are stacked as further prompts of one VoteArrays, each with its own
+annotators, and the ranker runs once for many of them. That is valid for every ranker that treats prompts independently,
+and for ``weighted-feedback-arc-set`` but for its prior, the accuracy of all votes together, which is then that of all
+samples in a stack. Rankers that pool prompts (``RankerSpec.pools_prompts``) run once per sample.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Ranker, ranks
-from curate.rankers.crowd_bt import CrowdBT
-from curate.rankers.ensemble import Ensemble
-from curate.rankers.hierarchical import Hierarchical
 from curate.votes.arrays import VoteArrays
 
 Int = npt.NDArray[np.int64]
@@ -39,17 +35,19 @@ def rank_draws(
     ranker: Ranker,
     *,
     group: npt.NDArray[np.integer[Any]],
+    pools: bool = True,
     draws: int = 100,
     seed: int,
 ) -> Int:
     """(draws, R) rank of each response in each draw, 1 = best, equals share the best of their ranks.
 
-    group: (R,) labels from 0; ranks are counted within them.
+    group: (R,) labels from 0; ranks are counted within them. pools: the ranker learns about a prompt from others
+    (``RankerSpec.pools_prompts``), so that each draw is ranked alone.
     """
     cluster = clusters(votes)
     number = int(cluster.max(initial=-1)) + 1
     cells = int((np.diff(votes.offsets) ** 2).sum())
-    at_once = 1 if _pools(ranker) else max(1, CHUNK // max(len(votes.left), cells, 1))
+    at_once = 1 if pools else max(1, CHUNK // max(len(votes.left), cells, 1))
     rng = np.random.default_rng(seed)
     labels = int(group.max(initial=-1)) + 1
     found = []
@@ -117,10 +115,3 @@ def stacked(votes: VoteArrays, times: Int) -> VoteArrays:
         responses=votes.responses * rows,
         annotators=votes.annotators * rows,
     )
-
-
-def _pools(ranker: Ranker) -> bool:
-    """Whether what it learns of a prompt is about others."""
-    if isinstance(ranker, Ensemble):
-        return any(_pools(member) for _, member, _ in ranker.members)
-    return isinstance(ranker, Hierarchical | CrowdBT)

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Float, Index, Ranking, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Float, Index, RankerSpec, Ranking, ranking_of
 from curate.rankers.bradley_terry import fit
 from curate.rankers.feedback_arc_set.search import (
     Solution,
@@ -37,6 +37,7 @@ from curate.rankers.feedback_arc_set.search import (
 )
 from curate.rankers.feedback_arc_set.weights import Weights, steps_proven, weigh
 from curate.votes.arrays import VoteArrays
+from schemas.config import DenoiseConfig
 
 Solver = Literal["search", "integer-program"]
 
@@ -153,3 +154,14 @@ def conclude(wins: Float, strength: Float, weights: Weights, order: Index, steps
     np.put_along_axis(scores, order, n - 1 - (first + last) / 2, axis=1)
     unavoidable = np.minimum(wins, wins.swapaxes(1, 2)).sum(axis=(1, 2)) / 2
     return Orders(scores, np.maximum(steps * weights.step - weights.slack, 0.0) + unavoidable)
+
+
+def feedback_arc_set(config: DenoiseConfig) -> FeedbackArcSet:
+    """Return the ranker with the hyperparameters of the config."""
+    own = config.feedback_arc_set
+    return FeedbackArcSet(
+        max_states=own.max_states, max_nodes=own.max_nodes, solver=own.solver, ridge=config.bradley_terry.ridge
+    )
+
+
+RANKER = RankerSpec("feedback-arc-set", build=feedback_arc_set, relative_cost=20.0, has_bound=True, pools_prompts=False)

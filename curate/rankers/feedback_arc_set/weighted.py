@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from curate.rankers.base import Float, Labels, Ranking, ranking_of
+from curate.rankers.base import Float, Labels, RankerSpec, Ranking, ranking_of
 from curate.rankers.bradley_terry import covariance, fit
-from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet
+from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, feedback_arc_set
 from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays
 
 STEP = 1 / 20
@@ -115,3 +115,13 @@ def _em_accuracies(annotator: Labels, better: Float, weight: Float, right: Float
         accuracy = (np.bincount(annotator, weight * correct, len(right)) + right) / votes
     limited: Float = np.maximum(accuracy, 0.5)
     return limited
+
+
+RANKER = RankerSpec(
+    "weighted-feedback-arc-set",
+    build=lambda config: WeightedFeedbackArcSet(feedback_arc_set(config)),
+    relative_cost=20.0,
+    needs_annotators=True,
+    without_annotators="feedback-arc-set",
+    pools_prompts=False,  # it shares accuracies between prompts by annotator, and the bootstrap gives each draw its own
+)

@@ -20,13 +20,13 @@ abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Ranking, ranking_of
+from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
 from curate.rankers.hierarchical import annotators as annotator_model
 from curate.rankers.hierarchical import prior as prior_model
 from curate.rankers.hierarchical import structure
@@ -34,6 +34,7 @@ from curate.rankers.hierarchical.annotators import BIAS, DISCRIMINATION, TIE, An
 from curate.rankers.hierarchical.columns import Columns, columns_of
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.posterior import Likelihood, Posterior, newton_step
+from curate.rankers.hierarchical.prediction import log_odds
 from curate.rankers.hierarchical.prior import Prior
 from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, look, quadratic, settle, with_shifts
 from curate.rankers.hierarchical.state import Mixing, State, first_state
@@ -82,8 +83,15 @@ class HierarchicalFit:
     """Rounds of posterior, annotators and priors, and Newton steps after them."""
     converged: npt.NDArray[np.bool_]
     """(P,) annotators and priors came to rest, and the prompt's strengths are exact for them."""
+    ties: TieModel
+    votes: VoteArrays = field(repr=False)
+    """Those of the fit."""
 
-    def ranking(self, votes: VoteArrays) -> Ranking:
+    def log_odds(self, votes: VoteArrays, /) -> Float:
+        """Return the (V,) log odds of left, given a decisive outcome. votes: on the responses of the fit."""
+        return log_odds(self, votes)
+
+    def ranking(self, votes: VoteArrays, /) -> Ranking:
         """The order of the strengths. votes: those of the fit."""
         n_iter = np.full(len(votes.prompts), self.n_iter)
         return ranking_of(votes, self.strength, converged=self.converged, n_iter=n_iter)
@@ -116,7 +124,7 @@ class Hierarchical:
         columns = columns_of(votes)
         state, spent, rested = self._rest(columns, self._start(votes, columns))
         posterior, steps = self._settle(columns, state)
-        fit = self._fit(columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
+        fit = self._fit(votes, columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
         normal = Belief(posterior.strength, posterior.covariance)
         mixed = self._mixed(columns, state, normal, posterior.means) if self.mixtures else None
         return self._with_mixture(columns, fit, mixed) if mixed else fit
@@ -202,7 +210,13 @@ class Hierarchical:
         return Likelihood(columns, state.annotators, state.ties.value, state.covariance, self.ties, self.nodes)
 
     def _fit(
-        self, columns: Columns, state: State, posterior: Posterior, n_iter: int, converged: npt.NDArray[np.bool_]
+        self,
+        votes: VoteArrays,
+        columns: Columns,
+        state: State,
+        posterior: Posterior,
+        n_iter: int,
+        converged: npt.NDArray[np.bool_],
     ) -> HierarchicalFit:
         value = state.annotators.value[:-1]
         return HierarchicalFit(
@@ -220,4 +234,14 @@ class Hierarchical:
             prompt_tie=state.ties.value,
             n_iter=n_iter,
             converged=converged,
+            ties=self.ties,
+            votes=votes,
         )
+
+
+RANKER = RankerSpec(
+    "hierarchical",
+    build=lambda config: Hierarchical(ties=config.hierarchical.ties),
+    relative_cost=8.0,
+    has_posterior=True,
+)

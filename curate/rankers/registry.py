@@ -1,0 +1,106 @@
+"""The registry of rankers: a ranker by its name, its declared capabilities, and the rankers that a config needs.
+
+Names come from ``schemas.rankers``: built-in rankers and those that installed packages declare under the entry point
+group ``curate.rankers``. A ranker's module is imported only when the ranker is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+from curate.rankers.base import Ranker, RankerSpec
+from schemas.config import DenoiseConfig
+from schemas.errors import CurateError
+from schemas.rankers import BUILT_IN, entry_point, ranker_names, third_party
+
+POSTERIOR = "hierarchical"
+"""The ranker whose posterior of the strengths every run stores; the choice where no vote can be held out."""
+REFERENCE = "bradley-terry"
+"""The ranker that pools neither prompts nor annotators: the yardstick of split-half reliability."""
+
+
+def spec_of(name: str) -> RankerSpec:
+    """Return the declaration of a ranker.
+
+    Raises CurateError for an unknown name, and where an installed package's ranker cannot be imported.
+    """
+    point = entry_point(name)
+    if point is None:
+        raise CurateError(f"unknown ranker {name!r}", hint=f"known rankers: {', '.join(ranker_names())}")
+    if name in BUILT_IN:
+        found = point.load()
+    else:
+        try:
+            found = point.load()
+        except Exception as error:  # anything may be raised by an import of foreign code
+            hint = f"repair or uninstall {_distribution(name)}"
+            raise CurateError(f"ranker {name!r} ({point.value}) cannot be imported: {error}", hint=hint) from error
+    if not isinstance(found, RankerSpec) or found.name != name:
+        raise CurateError(
+            f"ranker {name!r}: {point.value} is not a RankerSpec of that name",
+            hint=f"report it to the authors of {_distribution(name)}",
+        )
+    return found
+
+
+def build(name: str, config: DenoiseConfig) -> Ranker:
+    """Return the ranker of that name with the hyperparameters of the config.
+
+    Raises CurateError where a third-party ranker rejects its options.
+    """
+    spec = spec_of(name)
+    if name in BUILT_IN:
+        return spec.build(config)
+    try:
+        return spec.build(config)
+    except (TypeError, ValueError) as error:
+        options = config.options.get(name, {})
+        raise CurateError(
+            f"ranker {name!r} rejects its options {options}: {error}",
+            hint=f"they are [denoise.options.{name}]",
+        ) from error
+
+
+def single_rankers() -> tuple[RankerSpec, ...]:
+    """Return all rankers but those that combine others."""
+    specs = (spec_of(name) for name in ranker_names())
+    return tuple(spec for spec in specs if not spec.combines)
+
+
+def named_rankers(config: DenoiseConfig) -> set[str]:
+    """Return the rankers that the config names: its ranker, and the members of its ensemble."""
+    return {config.ranker, *config.members}
+
+
+def compared_rankers(
+    config: DenoiseConfig, *, annotators: bool, held_out: bool = False, max_cost: float = inf
+) -> list[str]:
+    """Return the single rankers to compare, in a fixed order: those that qualify, and those that the config names.
+
+    annotators: whether any annotator is known; without, rankers that equal another one do not qualify. held_out: only
+    rankers with ``held_out`` qualify. max_cost: only rankers up to this ``relative_cost`` qualify.
+    """
+    named = named_rankers(config)
+    return [
+        spec.name
+        for spec in single_rankers()
+        if spec.name in named
+        or (
+            (annotators or not spec.needs_annotators)
+            and (spec.held_out or not held_out)
+            and spec.relative_cost <= max_cost
+        )
+    ]
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the package and version of each third-party ranker among the names: part of a run's identity."""
+    points = third_party()
+    return {name: _distribution(name) for name in sorted(names) if name in points}
+
+
+def _distribution(name: str) -> str:
+    point = third_party().get(name)
+    found = point.dist if point else None
+    return f"{found.name} {found.version}" if found else "its package"
