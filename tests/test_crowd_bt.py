@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers import BradleyTerry, CrowdBT
-from curate.rankers.crowd_bt import AGAINST, FOLLOWED
+from curate.rankers.crowd_bt import PRIOR_AGREE, PRIOR_DISAGREE
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -37,7 +37,7 @@ def crowd(seed: int, votes: int = 60) -> VoteArrays:
 def log_posterior(parameters: np.ndarray, votes: VoteArrays, ridge: float) -> float:
     """Written out vote by vote. parameters: strengths, then logits of each annotator's η."""
     strength, eta = parameters[: len(votes.responses)], 1 / (1 + np.exp(-parameters[len(votes.responses) :]))
-    total = -ridge / 2 * (strength**2).sum() + (FOLLOWED * np.log(eta) + AGAINST * np.log(1 - eta)).sum()
+    total = -ridge / 2 * (strength**2).sum() + (PRIOR_AGREE * np.log(eta) + PRIOR_DISAGREE * np.log(1 - eta)).sum()
     for left, right, outcome, who in zip(votes.left, votes.right, votes.outcome, votes.annotator, strict=True):
         chance = 1 / (1 + np.exp(strength[right] - strength[left]))
         if outcome >= 2:
@@ -53,7 +53,7 @@ def log_posterior(parameters: np.ndarray, votes: VoteArrays, ridge: float) -> fl
 def test_it_ends_at_a_mode_of_the_posterior(seed: int) -> None:
     votes = crowd(seed)
     fit = CrowdBT(tolerance=1e-9).fit(votes)
-    start = np.concatenate([fit.strength, np.log(fit.follows / (1 - fit.follows))])
+    start = np.concatenate([fit.strength, np.log(fit.quality / (1 - fit.quality))])
     better = minimize(lambda x: -log_posterior(x, votes, 0.1), start, tol=1e-10)
     np.testing.assert_allclose(better.x, start, atol=1e-4)
 
@@ -69,14 +69,14 @@ def test_without_annotators_it_is_bradley_terry(votes: VoteArrays) -> None:
 def test_spammers_are_near_one_half_and_others_near_one() -> None:
     fit = CrowdBT().fit(SPAMMED.votes)
     spammer = SPAMMED.annotators.spammer
-    assert fit.follows[spammer].max() < 0.75 < 0.85 < fit.follows[~spammer].min()
+    assert fit.quality[spammer].max() < 0.75 < 0.85 < fit.quality[~spammer].min()
 
 
 def test_a_contrary_annotator_is_read_the_other_way_round() -> None:
     honest = SPAMMED.votes.annotator != int(np.flatnonzero(~SPAMMED.annotators.spammer)[0])
     turned = np.where(honest, SPAMMED.votes.outcome, 1 - SPAMMED.votes.outcome).astype(np.int8)
     fit = CrowdBT().fit(replace(SPAMMED.votes, outcome=turned))
-    assert fit.follows[SPAMMED.votes.annotator[~honest][0]] < 0.1
+    assert fit.quality[SPAMMED.votes.annotator[~honest][0]] < 0.1
 
 
 def test_with_spammers_it_comes_closer_to_the_truth_than_bradley_terry() -> None:

@@ -1,4 +1,4 @@
-"""Borda: the mean, over the other responses, of the share of votes that prefer this one."""
+"""Borda: the mean over the other responses of the share of votes that prefer this one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from curate.votes.arrays import VoteArrays
 
 @dataclass(frozen=True)
 class Borda:
-    """Ranks by expected share of a vote against a random other response, in [0, 1]; a pair without votes counts 1/2.
+    """Rank by the expected share of a vote against a random other response, in [0, 1].
 
-    Unlike the win rate, a pair that was voted on often weighs no more than another.
+    All pairs have equal weight, unlike in the win rate; a pair without votes counts 1/2.
     """
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:

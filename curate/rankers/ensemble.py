@@ -1,4 +1,4 @@
-"""Ensemble: the weighted mean of the places that several rankers give."""
+"""Ensemble: the weighted mean of several rankers' normalised ranks, at weights given in the config."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import TIE_DECIMALS, Float, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Float, Labels, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig
-
-Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Ranks by ``combine`` of its members' rankings."""
+    """Rank by ``combine`` of the members' rankings."""
 
     members: tuple[tuple[str, Ranker, float], ...]
-    """(name, ranker, weight); weights at least 0 and not all 0. They need not sum to 1."""
+    """(name, ranker, weight); weights are at least 0, not all 0, and need not sum to 1."""
 
     def __post_init__(self) -> None:
         _check_weights([weight for _, _, weight in self.members])
@@ -34,34 +32,34 @@ class Ensemble:
 def combine(
     votes: VoteArrays, rankings: Sequence[Ranking], weights: Sequence[float], *, group: Labels | None = None
 ) -> Ranking:
-    """The ranking by weighted mean of normalised places (N − average rank) / (N − 1): 1 = first for all, 0 = last.
+    """Return the ranking by weighted mean of normalised ranks (N − average rank) / (N − 1), 1 = best.
 
-    Solved where all rankings are. The bound is the best of theirs, since each bounds the cost of any order at all.
-    A group's only response scores 1. group: (R,) places are counted within it (a connected component of a prompt,
-    where others cannot be compared); the whole prompt when None.
+    It has converged where all rankings have. Its bound is the highest of theirs, because each bounds the cost of any
+    order. The only response of a group scores 1. group: (R,) ranks are counted within it (a connected component); by
+    default within the prompt.
     """
     if len(rankings) != len(weights):
         raise ValueError(f"{len(rankings)} rankings with {len(weights)} weights; each ranking needs one weight")
     _check_weights(weights)
     share = np.asarray(weights, dtype=np.float64) / sum(weights)
     group = votes.response_prompt if group is None else group
-    places = np.stack([places_of(ranking.scores, group) for ranking in rankings])
+    normalised = np.stack([normalised_ranks(ranking.scores, group) for ranking in rankings])
     return ranking_of(
         votes,
-        np.round(share @ places, TIE_DECIMALS),
+        np.round(share @ normalised, TIE_DECIMALS),
         converged=np.logical_and.reduce([ranking.converged for ranking in rankings]),
         n_iter=np.maximum.reduce([ranking.n_iter for ranking in rankings]),
         bound=np.fmax.reduce([ranking.bound for ranking in rankings]),
     )
 
 
-def places_of(scores: Float, group: Labels) -> Float:
-    """(R,) place within the group, from 1 for its best response to 0 for its worst; equals share their mean."""
+def normalised_ranks(scores: Float, group: Labels) -> Float:
+    """Return (R,) ranks within the group from 1 for its best response to 0 for its worst; ties share their mean."""
     _, number, count = np.unique(group, return_inverse=True, return_counts=True)
     size = count[number]
     rank = average_ranks(scores, group)
-    place: Float = np.where(size > 1, (size - rank) / np.maximum(size - 1, 1), 1.0)
-    return place
+    normalised: Float = np.where(size > 1, (size - rank) / np.maximum(size - 1, 1), 1.0)
+    return normalised
 
 
 def _check_weights(weights: Sequence[float]) -> None:

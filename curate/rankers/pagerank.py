@@ -1,8 +1,10 @@
-"""PageRank of all prompts at once: a random reader walks from losers to winners.
+"""PageRank of all prompts at once: the stationary distribution of a random walk from losers to winners.
 
-From response j the walk goes to i with chance proportional to the weight of votes that prefer i to j; a response that
-never lost any sends it anywhere; with chance 1 − damping it starts afresh (Page, Brin, Motwani and Winograd, 1999).
-With few responses a prompt the stationary chances are one linear system, solved directly: there is nothing to iterate.
+From response j the walk goes to i with probability proportional to the weight of votes that prefer i to j; from a
+response that never lost it goes to any response; with probability 1 − damping it restarts (Page, Brin, Motwani and
+Winograd, 1999). The stationary distribution r solves one linear system per prompt,
+
+    (I − damping · M) r = (1 − damping) / N   with   M[:, j] = W[:, j] / Σ_i W[i, j], or 1/N if j never lost.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from curate.votes.arrays import VoteArrays
 
 @dataclass(frozen=True)
 class PageRank:
-    """Ranks by the share of time that the walk spends on a response; shares of a prompt sum to 1."""
+    """Rank by the share of time that the walk spends on a response; the shares of a prompt sum to 1."""
 
     damping: float = 0.85
-    """Chance of following a vote rather than starting afresh."""
+    """Probability of following a vote instead of restarting."""
 
     def __post_init__(self) -> None:
         if not 0 < self.damping < 1:
@@ -34,16 +36,13 @@ class PageRank:
 
 
 def stationary(wins: Float, damping: float) -> Float:
-    """(B, N) the solution of r = damping · M r + (1 − damping) / N, which sums to 1 in each prompt.
-
-    wins: (B, N, N) weight that prefers i to j. M's column j is wins' column j as shares, or 1/N where it is empty.
-    """
+    """Return the (B, N) stationary distribution. wins: (B, N, N) vote weight that prefers i to j."""
     n = wins.shape[1]
     lost = wins.sum(axis=1, keepdims=True)  # (B, 1, N)
-    walk = np.where(lost > 0, wins / np.where(lost > 0, lost, 1), 1 / n)
-    start = np.full((len(wins), n, 1), (1 - damping) / n)
-    chance: Float = np.linalg.solve(np.eye(n) - damping * walk, start)[..., 0]
-    return chance
+    transition = np.where(lost > 0, wins / np.where(lost > 0, lost, 1), 1 / n)
+    restart = np.full((len(wins), n, 1), (1 - damping) / n)
+    probability: Float = np.linalg.solve(np.eye(n) - damping * transition, restart)[..., 0]
+    return probability
 
 
 RANKER = RankerSpec("pagerank", build=lambda config: PageRank(config.pagerank.damping), pools_prompts=False)

@@ -1,4 +1,4 @@
-"""Stack: the order of a weighted sum of several rankers' log odds, the weights fitted to held-out votes."""
+"""Stack: the weighted sum of several rankers' log odds, with weights fitted to held-out votes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from schemas.rankers import MethodName
 
 @dataclass(frozen=True)
 class Stack:
-    """Weights of rankers, as ``curate.denoising.selection`` fits them."""
+    """Weights of rankers, fitted by ``curate.denoising.selection``."""
 
     weights: dict[str, float]
-    """At least 0 and not all 0, of each ranker's log odds."""
+    """Weight of each ranker's log odds; at least 0 and not all 0."""
     slopes: dict[str, float]
-    """Log odds by unit of the ranker's score."""
+    """Log odds per unit of the ranker's score."""
 
     @property
     def members(self) -> set[str]:
-        """The rankers with a weight."""
+        """The rankers with a weight above 0."""
         return {name for name, weight in self.weights.items() if weight > 0}
 
     def combine(self, votes: VoteArrays, rankings: Mapping[MethodName, Ranking]) -> Ranking:
-        """The order of Σ weight · slope · score, logits. Solved where all rankings with a weight are."""
+        """Return the ranking by Σ weight · slope · score, logits; converged where all members are."""
         used = sorted(self.members)
         scores = np.zeros(len(votes.responses))
         for name in used:

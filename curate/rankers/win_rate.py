@@ -1,4 +1,4 @@
-"""Win rate: the share of its votes that a response won, a tie counting half."""
+"""Win rate: the share of its votes that a response won; a tie counts half."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curate.votes.arrays import VoteArrays
 
 @dataclass(frozen=True)
 class WinRate:
-    """Ranks by weighted share of votes won, in [0, 1]; a response without votes has 1/2."""
+    """Rank by the weighted share of votes won, in [0, 1]; a response without votes has 1/2."""
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
         scores = np.full(len(votes.responses), 0.5)
