@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.rankers.base import TIE_DECIMALS, Float, Labels, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
 from curate.votes.arrays import VoteArrays
