@@ -1,24 +1,29 @@
-"""The job ``denoise`` on real stores: what is ranked, what is not, and what is written down."""
+"""The job ``denoise`` on small stores: which prompts are ranked, by which rankers, and what is stored."""
 
 from __future__ import annotations
 
+import json
 import random
+import warnings
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from pydantic import ValidationError
 
 import curate
+from curate.store import Store
 from pipelines import denoise, ingest
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
+from schemas.rankers import BUILT_IN
 
 HEADER = "prompt_id,left,right,winner,annotator_id\n"
 
 
 def store_of(folder: Path, *rows: str, name: str = "votes") -> Path:
-    """A store that holds the votes "prompt left right winner annotator", and those it held before."""
+    """Ingest votes "prompt left right winner annotator" into the store of the folder; return its path."""
     votes = folder / f"{name}.csv"
     votes.write_text(HEADER + "".join(row.replace(" ", ",") + "\n" for row in rows))
     ingest([votes], folder / "s.duckdb")
@@ -38,7 +43,7 @@ def stats(path: Path) -> dict[str, dict[str, object]]:
         return {row["prompt_id"]: row for row in store.prompt_stats().to_dicts()}
 
 
-def test_consistent_votes_give_their_order_by_every_ranker(tmp_path: Path) -> None:
+def test_every_ranker_gives_the_order_of_consistent_votes(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     report = denoise(path, config=DenoiseConfig(compare=True))
     frame = rankings(path)
@@ -52,7 +57,32 @@ def test_consistent_votes_give_their_order_by_every_ranker(tmp_path: Path) -> No
     assert frame["strength"].sum() == pytest.approx(0, abs=1e-9)
 
 
-def test_a_second_identical_run_is_recognised(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "stored"),
+    [
+        (DenoiseConfig(ranker="borda"), {"borda"}),
+        (DenoiseConfig(ranker="hierarchical"), set()),
+        (DenoiseConfig(ranker="ensemble", weights={"borda": 1.0, "win-rate": 2.0}), {"ensemble", "borda", "win-rate"}),
+        (DenoiseConfig(ranker="borda", compare=True), {*BUILT_IN}),
+    ],
+)
+def test_only_the_rankers_that_are_needed_are_run(tmp_path: Path, config: DenoiseConfig, stored: set[str]) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    report = denoise(path, config=config)
+    with curate.open(path) as store:
+        assert set(store.frame("SELECT DISTINCT ranker FROM ranker_scores")["ranker"]) == stored | {"hierarchical"}
+    assert (report.proven_optimal is None) == ("feedback-arc-set" not in stored)
+    assert stats(path)["p"]["bound"] == (None if report.proven_optimal is None else 0)
+    assert (stats(path)["p"]["agreement"] is None) == (config.ranker != "ensemble")
+
+
+def test_reports_have_short_reprs(tmp_path: Path) -> None:
+    report = denoise(crowd(tmp_path))
+    assert report.run in repr(report)
+    assert max(len(repr(report)), len(str(report)), len(repr(report.auto))) < 500
+
+
+def test_an_identical_run_is_reused(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     first, second = denoise(path), denoise(path)
     assert (first.reused, second.reused) == (False, True)
@@ -61,7 +91,7 @@ def test_a_second_identical_run_is_recognised(tmp_path: Path) -> None:
         assert store.runs().height == 1
 
 
-def test_new_votes_or_another_config_make_another_run(tmp_path: Path) -> None:
+def test_new_votes_or_another_config_make_a_new_run(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     first = denoise(path)
     other = denoise(path, config=DenoiseConfig(ranker="borda"))
@@ -71,8 +101,7 @@ def test_new_votes_or_another_config_make_another_run(tmp_path: Path) -> None:
     assert not third.reused
 
 
-def test_the_latest_run_is_the_one_last_asked_for(tmp_path: Path) -> None:
-    """A recognised run counts as the latest again, as its user expects of `rankings`."""
+def test_a_reused_run_becomes_the_latest(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     first = denoise(path, config=DenoiseConfig(ranker="borda"))
     second = denoise(path, config=DenoiseConfig(ranker="win-rate"))
@@ -83,7 +112,7 @@ def test_the_latest_run_is_the_one_last_asked_for(tmp_path: Path) -> None:
         assert store.denoise_run() == first.run
 
 
-def test_the_order_of_ingest_changes_nothing(tmp_path: Path) -> None:
+def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
@@ -98,7 +127,7 @@ def test_the_order_of_ingest_changes_nothing(tmp_path: Path) -> None:
         assert store.denoise_run() == report.run
 
 
-def test_components_are_ranked_apart(tmp_path: Path) -> None:
+def test_each_component_has_its_own_ranking(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p a b left u", "p b c left u", "p y z right u")
     report = denoise(path)
     assert report.status == {"disconnected": 1}
@@ -118,7 +147,7 @@ def test_disconnected_prompts_can_be_skipped(tmp_path: Path) -> None:
     assert stats(path)["p"]["cost"] is None
 
 
-def test_thin_prompts_are_reported_and_not_ranked(tmp_path: Path) -> None:
+def test_prompts_with_too_few_votes_are_reported_and_not_ranked(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN, "q a b left u")
     report = denoise(path, config=DenoiseConfig(min_votes=2))
     assert report.status == {"ranked": 1, "too_few_votes": 1}
@@ -126,14 +155,14 @@ def test_thin_prompts_are_reported_and_not_ranked(tmp_path: Path) -> None:
     assert report.warning_counts == {"not_ranked": 1}
 
 
-def test_a_prompt_without_votes_is_thin(tmp_path: Path) -> None:
+def test_a_prompt_without_votes_has_too_few(tmp_path: Path) -> None:
     (tmp_path / "prompts.csv").write_text("prompt_id,question\np,why?\nempty,what?\n")
     (tmp_path / "votes.csv").write_text(HEADER + "p,a,b,left,u\n")
     ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb", prompts=tmp_path / "prompts.csv")
     assert denoise(tmp_path / "s.duckdb").status == {"ranked": 1, "too_few_votes": 1}
 
 
-def test_a_response_without_votes_stands_alone(tmp_path: Path) -> None:
+def test_a_response_without_votes_is_a_component(tmp_path: Path) -> None:
     (tmp_path / "responses.csv").write_text("prompt_id,response_id,text\np,a,A\np,b,B\np,ghost,G\n")
     (tmp_path / "votes.csv").write_text(HEADER + "p,a,b,left,u\n")
     ingest([tmp_path / "votes.csv"], tmp_path / "s.duckdb", responses=tmp_path / "responses.csv")
@@ -142,7 +171,7 @@ def test_a_response_without_votes_stands_alone(tmp_path: Path) -> None:
     assert got == [(0, 1, "a"), (0, 2, "b"), (1, 1, "ghost")]
 
 
-def test_one_prompt_can_be_asked_for(tmp_path: Path) -> None:
+def test_a_run_can_be_limited_to_some_prompts(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN, "q a b left u")
     assert denoise(path, config=DenoiseConfig(prompts=("q",))).prompts == 1
     assert rankings(path)["prompt_id"].unique().to_list() == ["q"]
@@ -150,7 +179,7 @@ def test_one_prompt_can_be_asked_for(tmp_path: Path) -> None:
         denoise(path, config=DenoiseConfig(prompts=("q", "nobody")))
 
 
-def test_both_bad_is_a_tie_or_nothing(tmp_path: Path) -> None:
+def test_both_bad_is_a_tie_or_dropped(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p a b left u", "p b c left u", "p a c both_bad u")
     denoise(path)
     assert (stats(path)["p"]["votes"], stats(path)["p"]["ties"]) == (3, 1)
@@ -160,7 +189,7 @@ def test_both_bad_is_a_tie_or_nothing(tmp_path: Path) -> None:
 
 
 def test_cost_bound_and_cycles_are_those_of_the_votes(tmp_path: Path) -> None:
-    """a > b > c > a, twice a > b: one vote must be gone against, and one triad is a circle."""
+    """a > b > c > a, twice a > b: every order disagrees with one vote, and one triad is cyclic."""
     path = store_of(tmp_path, "p a b left u", "p a b left v", "p b c left u", "p c a left u")
     report = denoise(path, config=DenoiseConfig(ranker="feedback-arc-set"))
     row = stats(path)["p"]
@@ -182,7 +211,7 @@ def test_an_empty_store_is_an_error(tmp_path: Path) -> None:
         denoise(tmp_path / "s.duckdb")
 
 
-def test_a_named_model_is_known_by_answering_several_prompts(tmp_path: Path) -> None:
+def test_a_response_id_that_answers_several_prompts_is_a_model(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p gpt llama left u", "q gpt own left u")
     denoise(path)
     models = {(row["prompt_id"], row["response_id"]): row["model"] for row in rankings(path).to_dicts()}
@@ -190,7 +219,7 @@ def test_a_named_model_is_known_by_answering_several_prompts(tmp_path: Path) -> 
     assert models[("q", "own")] is None
 
 
-def test_votes_that_prefer_nothing_rank_nothing(tmp_path: Path) -> None:
+def test_prompts_without_decisive_votes_are_not_ranked(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p a b tie u", "p b c both_bad u")
     report = denoise(path)
     assert (report.status, report.disagreement) == ({"too_few_votes": 1}, None)
@@ -198,8 +227,8 @@ def test_votes_that_prefer_nothing_rank_nothing(tmp_path: Path) -> None:
     assert rankings(path).is_empty()
 
 
-def test_the_ensemble_places_a_response_among_those_it_can_be_compared_with(tmp_path: Path) -> None:
-    """Adding an unconnected pair to a prompt moves no score in the component that was there."""
+def test_the_ensemble_ranks_within_components(tmp_path: Path) -> None:
+    """A further, unconnected pair changes no score in the other component."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
@@ -213,7 +242,7 @@ def test_the_ensemble_places_a_response_among_those_it_can_be_compared_with(tmp_
     )
 
 
-def test_a_run_over_chosen_prompts_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+def test_a_run_over_some_prompts_is_not_the_latest_of_the_store(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN, "q a b left u")
     whole = denoise(path)
     part = denoise(path, config=DenoiseConfig(prompts=("q",)))
@@ -222,7 +251,7 @@ def test_a_run_over_chosen_prompts_is_not_taken_for_the_whole(tmp_path: Path) ->
         assert store.rankings(part.run)["prompt_id"].unique().to_list() == ["q"]
 
 
-def test_votes_that_came_after_a_run_are_counted(tmp_path: Path) -> None:
+def test_votes_ingested_after_a_run_are_counted(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     report = denoise(path)
     store_of(tmp_path, "p b a left x", "p c a left x", name="more")
@@ -233,8 +262,8 @@ def test_votes_that_came_after_a_run_are_counted(tmp_path: Path) -> None:
         assert store.newer_votes(again.run) == 0
 
 
-def test_the_joint_ranker_learns_who_votes_without_looking(tmp_path: Path) -> None:
-    """Two careful annotators agree on every prompt; a third, busier one always says left. The joint order is theirs."""
+def test_the_hierarchical_ranker_discounts_spammers(tmp_path: Path) -> None:
+    """Two careful annotators agree on every prompt; three others always choose left. The order is that of the two."""
     pairs = [(a, b) for i, a in enumerate("abcde") for b in "abcde"[i + 1 :]]
     rows = []
     for prompt in range(12):
@@ -252,7 +281,7 @@ def test_the_joint_ranker_learns_who_votes_without_looking(tmp_path: Path) -> No
     assert "rank_hierarchical" in frame.columns
 
 
-def test_the_joint_model_can_be_a_member_of_the_ensemble(tmp_path: Path) -> None:
+def test_the_hierarchical_ranker_can_be_a_member_of_the_ensemble(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     weighed = denoise(
         path, config=DenoiseConfig(ranker="ensemble", weights={"bradley-terry": 1.0, "hierarchical": 3.0})
@@ -261,8 +290,8 @@ def test_the_joint_model_can_be_a_member_of_the_ensemble(tmp_path: Path) -> None
 
 
 def crowd(folder: Path, *, people: int = 12, spammers: int = 0) -> Path:
-    """Twelve prompts with five responses in the order a … e; a careful person votes on a third of the pairs, and errs
-    in one of six votes."""
+    """Twelve prompts with five responses in the order a … e. Each of ``people`` votes on a third of the pairs, and is
+    wrong in one of six votes; each spammer votes at random on all."""
     dice = random.Random(0)
     pairs = [(a, b) for i, a in enumerate("abcde") for b in "abcde"[i + 1 :]]
     rows = []
@@ -276,7 +305,7 @@ def crowd(folder: Path, *, people: int = 12, spammers: int = 0) -> Path:
     return store_of(folder, *rows)
 
 
-def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_speak_for(tmp_path: Path) -> None:
+def test_auto_compares_the_rankers_on_held_out_votes_and_uses_the_best(tmp_path: Path) -> None:
     path = crowd(tmp_path)
     report = denoise(path)
     assert (report.ranker, report.method) == ("auto", "hierarchical")
@@ -295,13 +324,13 @@ def test_auto_measures_every_ranker_on_held_out_votes_and_takes_the_one_they_spe
         assert found["report"]["auto"]["methods"][0]["log_loss"] == report.auto.methods[0].log_loss
 
 
-def test_a_store_too_small_to_hold_anything_out_is_ranked_by_the_joint_model_and_says_so(tmp_path: Path) -> None:
+def test_where_no_vote_can_be_held_out_auto_uses_the_hierarchical_ranker_and_warns(tmp_path: Path) -> None:
     report = denoise(store_of(tmp_path, "p a b left u", "p b c left v"))
     assert (report.method, report.auto) == ("hierarchical", None)
     assert "no_held_out_votes" in report.warning_counts
 
 
-def test_likely_spammers_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
+def test_likely_spammers_can_be_excluded(tmp_path: Path) -> None:
     path = crowd(tmp_path, spammers=4)
     everyone = denoise(path)
     careful = denoise(path, config=DenoiseConfig(max_spammer=0.5))
@@ -313,7 +342,7 @@ def test_likely_spammers_can_be_left_out_and_are_counted(tmp_path: Path) -> None
     assert careful.disagreement < 0.2 < everyone.disagreement
 
 
-def test_the_ranking_says_how_certain_it_is(tmp_path: Path) -> None:
+def test_more_votes_make_expected_tau_higher_and_intervals_narrower(tmp_path: Path) -> None:
     few, many = tmp_path / "few", tmp_path / "many"
     few.mkdir()
     many.mkdir()
@@ -327,7 +356,7 @@ def test_the_ranking_says_how_certain_it_is(tmp_path: Path) -> None:
     assert width[0] > width[1]
 
 
-def test_covariances_stand_in_the_order_of_response_ids_and_have_the_standard_errors(tmp_path: Path) -> None:
+def test_covariances_are_in_the_order_of_response_ids(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN, "q a b left u", "q b c left v")
     denoise(path)
     with curate.open(path) as store:
@@ -341,7 +370,7 @@ def test_covariances_stand_in_the_order_of_response_ids_and_have_the_standard_er
             assert row == pytest.approx([other[i] for other in square])
 
 
-def test_people_are_judged_by_all_their_votes_whatever_prompts_are_asked_for(tmp_path: Path) -> None:
+def test_annotators_are_judged_by_their_votes_on_all_prompts(tmp_path: Path) -> None:
     path = crowd(tmp_path, spammers=4)
     report = denoise(path, config=DenoiseConfig(max_spammer=0.5, prompts=("p00",)))
     assert (report.spammers, report.excluded_votes) == (4, 40)
@@ -350,14 +379,14 @@ def test_people_are_judged_by_all_their_votes_whatever_prompts_are_asked_for(tmp
 @pytest.mark.parametrize(
     "weights", [{"pagerank": 1.0, "hierarchical": 0.01}, {"feedback-arc-set": 1.0}, {"win-rate": 1.0}]
 )
-def test_an_interval_holds_its_rank(tmp_path: Path, weights: dict[str, float]) -> None:
+def test_an_interval_contains_its_rank(tmp_path: Path, weights: dict[str, float]) -> None:
     path = crowd(tmp_path, people=4)
     denoise(path, config=DenoiseConfig(ranker="ensemble", weights=weights))
     frame = rankings(path)
     assert frame.filter((pl.col("best_rank") > pl.col("rank")) | (pl.col("worst_rank") < pl.col("rank"))).is_empty()
 
 
-def test_votes_that_nothing_foretells_are_called_so(tmp_path: Path) -> None:
+def test_random_votes_give_a_warning(tmp_path: Path) -> None:
     dice = random.Random(1)
     pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[i + 1 :]]
     rows = [
@@ -367,6 +396,48 @@ def test_votes_that_nothing_foretells_are_called_so(tmp_path: Path) -> None:
     assert "no_better_than_chance" in report.warning_counts
 
 
-def test_an_infinite_weight_is_refused() -> None:
+def test_an_infinite_weight_is_rejected() -> None:
     with pytest.raises(ValidationError):
         DenoiseConfig(ranker="ensemble", weights={"bradley-terry": float("inf")})
+
+
+def test_runs_of_an_older_store_get_the_current_names(tmp_path: Path) -> None:
+    """The store as step 3 of the migrations left it: columns, values and JSON keys that were renamed since."""
+    path = crowd(tmp_path)
+    report = denoise(path)
+    old = json.loads(json.dumps(report.model_dump(mode="json")).replace("hierarchical", "joint"))
+    for before, after in type(report).renamed.items():
+        old[before] = old.pop(after)
+    for score in old["auto"]["methods"]:
+        score |= {"behind": score.pop("log_loss_difference"), "told_apart": score.pop("significant")}  # renamed
+        score["behind_se"] = score.pop("log_loss_difference_se")
+        for bin_ in score["calibration"]:
+            bin_ |= {"chance": bin_.pop("probability"), "share": bin_.pop("observed")}
+            bin_["share_se"] = bin_.pop("observed_se")
+    old["status"] = {"ranked": 11, "thin": 1}
+    old["strengths"] = {"shape": "heaps", "gap": 2.9, "upper": 0.48, "words": "two"}  # renamed
+    old["spammer_ids"] = ["joint"]
+    config = DenoiseConfig().model_dump(mode="json")
+    config |= {"joint": config.pop("hierarchical"), "ranker": "joint", "prompts": ["joint"]}
+    with duckdb.connect(str(path)) as store:
+        store.execute("ALTER TABLE prompt_stats RENAME COLUMN converged TO solved")
+        store.execute("UPDATE prompt_stats SET status = 'thin' WHERE prompt_id = 'p00'")
+        store.execute("UPDATE ranker_scores SET ranker = 'joint' WHERE ranker = 'hierarchical'")
+        store.execute("UPDATE runs SET report = ?, config = ?", [json.dumps(old), json.dumps(config)])
+        store.execute("DELETE FROM migrations WHERE step > 3")
+    with Store.open(path) as opened, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [run] = opened.runs().to_dicts()
+        migrated = type(report).model_validate_json(run["report"])
+        migrated_config = DenoiseConfig.model_validate_json(run["config"])
+        assert "rank_hierarchical" in opened.rankings(run["run_id"]).columns
+        found = opened.prompt_stats(run["run_id"])
+    assert (found["status"][0], found["converged"].all()) == ("too_few_votes", True)
+    assert (migrated_config.ranker, migrated_config.prompts) == ("hierarchical", ("joint",))
+    assert (migrated.method, migrated.spammer_ids) == ("hierarchical", ("joint",))
+    assert migrated.auto == report.auto
+    assert migrated.disagreement == report.disagreement
+    assert migrated.status == {"ranked": 11, "too_few_votes": 1}
+    assert migrated.strengths is not None
+    assert (migrated.strengths.shape, migrated.strengths.separation) == ("mixture", 2.9)
+    assert (migrated.strengths.upper_weight, migrated.strengths.summary) == (0.48, "two")
