@@ -11,7 +11,9 @@ from curate.rankers import BradleyTerry, WinRate, build, ranks
 from curate.rankers.registry import spec_of
 from curate.simulation.world import simulate_world
 from curate.uncertainty import bootstrap
-from curate.uncertainty.bootstrap import clusters, rank_draws, rank_interval, stacked
+from curate.uncertainty.bootstrap import bootstrap_ranks, resampling_units, stack_samples
+from curate.uncertainty.intervals import RankIntervals, percentile_intervals
+from curate.votes import VoteArrays
 from schemas.config import DenoiseConfig, SimulateConfig
 from schemas.rankers import BUILT_IN
 from tests.strategies import random_wins, votes_from, votes_from_wins
@@ -22,7 +24,7 @@ VOTES = WORLD.votes
 
 def one_by_one(name: str, draws: int, seed: int) -> np.ndarray:
     """The slow twin: every draw a VoteArrays of its own."""
-    rng, cluster = np.random.default_rng(seed), clusters(VOTES)
+    rng, cluster = np.random.default_rng(seed), resampling_units(VOTES)
     number = cluster.max() + 1
     found = []
     for _ in range(draws):
@@ -33,35 +35,42 @@ def one_by_one(name: str, draws: int, seed: int) -> np.ndarray:
 
 
 def win_rate_draws(draws: int, *, seed: int) -> np.ndarray:
-    return rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=draws, seed=seed)
+    return bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=draws, seed=seed)
+
+
+def bradley_terry_intervals(votes: VoteArrays, draws: int = 50) -> RankIntervals:
+    ranker, group = BradleyTerry(), votes.response_prompt
+    return percentile_intervals(bootstrap_ranks(votes, ranker, group=group, pools=False, draws=draws, seed=0))
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "weighted-feedback-arc-set"])
 def test_a_stack_of_draws_is_ranked_as_each_alone(name: str) -> None:
     ranker = build(name, DenoiseConfig())
     pools = spec_of(name).pools_prompts
-    found = rank_draws(VOTES, ranker, group=VOTES.response_prompt, pools=pools, draws=4, seed=3)
+    found = bootstrap_ranks(VOTES, ranker, group=VOTES.response_prompt, pools=pools, draws=4, seed=3)
     np.testing.assert_array_equal(found, one_by_one(name, 4, 3))
 
 
 def test_draws_that_judge_annotators_do_not_share_them() -> None:
     """But a prior: a response in a hundred may stand elsewhere."""
     name: str = "weighted-feedback-arc-set"
-    found = rank_draws(VOTES, build(name, DenoiseConfig()), group=VOTES.response_prompt, pools=False, draws=8, seed=3)
+    found = bootstrap_ranks(
+        VOTES, build(name, DenoiseConfig()), group=VOTES.response_prompt, pools=False, draws=8, seed=3
+    )
     assert (found == one_by_one(name, 8, 3)).mean() > 0.95
 
 
 def test_draws_do_not_depend_on_how_many_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0)
+    whole = bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0)
     monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(VOTES.left))
     np.testing.assert_array_equal(
-        rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0), whole
+        bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0), whole
     )
 
 
 def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
     one, two, three = (
-        rank_draws(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=20, seed=seed)
+        bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=20, seed=seed)
         for seed in (0, 0, 1)
     )
     assert (one == two).all()
@@ -69,7 +78,7 @@ def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
 
 
 def test_annotators_are_drawn_whole() -> None:
-    cluster = clusters(VOTES)
+    cluster = resampling_units(VOTES)
     people = len(np.unique(VOTES.annotator))
     assert np.unique(np.stack([cluster, VOTES.annotator]), axis=1).shape[1] == cluster.max() + 1 == people
 
@@ -77,7 +86,7 @@ def test_annotators_are_drawn_whole() -> None:
 def test_anonymous_votes_are_drawn_by_ranking_or_one_by_one() -> None:
     votes = votes_from([("p", "a", "b", "left")] * 5)
     votes = replace(votes, group=np.array([2, -1, 2, -1, 0], dtype=np.int32))
-    cluster = clusters(votes)
+    cluster = resampling_units(votes)
     assert cluster[0] == cluster[2]
     assert len(set(cluster)) == cluster.max() + 1 == 4
 
@@ -88,7 +97,7 @@ def test_votes_of_few_annotators_are_drawn_one_by_one() -> None:
     votes = replace(
         votes_from(rows), annotator=np.array([0] * 4 + [0, 0, 1, 2, 3, 4], dtype=np.int32), annotators=tuple("vwxyz")
     )
-    cluster = clusters(votes)
+    cluster = resampling_units(votes)
     assert len(set(cluster[:4])) == 4
     assert len(set(cluster[4:])) == 5
     assert cluster[4] == cluster[5]
@@ -99,7 +108,7 @@ def test_a_stack_keeps_draws_apart() -> None:
     votes = replace(VOTES, group=np.where(np.arange(len(VOTES.left)) < 3, 0, -1).astype(np.int32))
     times = np.ones((2, len(votes.left)), dtype=np.int64)
     times[1, 0], times[1, 1] = 0, 3
-    stack = stacked(votes, times)
+    stack = stack_samples(votes, times)
     half = len(votes.left)
     assert len(stack.left) == 2 * half - 1
     assert stack.weight[half] == 3.0
@@ -114,26 +123,29 @@ def test_a_stack_keeps_draws_apart() -> None:
 
 def test_an_interval_is_of_ranks_that_occurred() -> None:
     draws = np.array([[1, 2, 3]] * 90 + [[2, 1, 3]] * 8 + [[3, 1, 2]] * 2)
-    low, high = rank_interval(draws)
+    low, high = percentile_intervals(draws)
     assert low.tolist() == [1, 1, 3]
     assert high.tolist() == [2, 2, 3]
-    low, high = rank_interval(draws, level=0.5)
+    low, high = percentile_intervals(draws, level=0.5)
     assert low.tolist() == high.tolist() == [1, 2, 3]
 
 
 def test_clear_votes_leave_no_doubt_and_a_coin_much() -> None:
     clear = votes_from([("p", "a", "b", "left")] * 30 + [("p", "b", "c", "left")] * 30)
-    low, high = rank_interval(rank_draws(clear, BradleyTerry(), group=clear.response_prompt, draws=50, seed=0))
+    low, high = percentile_intervals(
+        bootstrap_ranks(clear, BradleyTerry(), group=clear.response_prompt, draws=50, seed=0)
+    )
     assert low.tolist() == high.tolist() == [1, 2, 3]
     even = votes_from([("p", "a", "b", "left"), ("p", "a", "b", "right")] * 15)
-    low, high = rank_interval(rank_draws(even, BradleyTerry(), group=even.response_prompt, draws=50, seed=0))
+    low, high = percentile_intervals(
+        bootstrap_ranks(even, BradleyTerry(), group=even.response_prompt, draws=50, seed=0)
+    )
     assert (low.tolist(), high.tolist()) == ([1, 1], [2, 2])
 
 
 def test_intervals_hold_the_true_rank_about_as_often_as_they_say() -> None:
     world = simulate_world(SimulateConfig(prompts=40, models=8, annotators=40, votes_per_pair=3, seed=2))
-    drawn = rank_draws(world.votes, BradleyTerry(), group=world.votes.response_prompt, draws=100, seed=0)
-    low, high = rank_interval(drawn)
+    low, high = bradley_terry_intervals(world.votes, draws=100)
     truth = world.responses.rank.ravel()
     assert 0.84 < ((low <= truth) & (truth <= high)).mean() < 0.97
     assert (high - low).mean() < 5
@@ -142,13 +154,13 @@ def test_intervals_hold_the_true_rank_about_as_often_as_they_say() -> None:
 def test_ranks_are_counted_within_groups() -> None:
     votes = votes_from_wins(random_wins(6, 2.0, seed=0))
     group = np.array([0, 0, 1, 1, 1, 2])
-    drawn = rank_draws(votes, WinRate(), group=group, draws=10, seed=0)
+    drawn = bootstrap_ranks(votes, WinRate(), group=group, draws=10, seed=0)
     assert drawn.max(axis=0).max() <= 3
     assert (drawn[:, 5] == 1).all()
 
 
 def test_no_votes_and_no_responses_have_an_answer() -> None:
     silent = votes_from([], silent=[("p", "a"), ("p", "b")])
-    assert (rank_draws(silent, WinRate(), group=silent.response_prompt, draws=3, seed=0) == 1).all()
+    assert (bootstrap_ranks(silent, WinRate(), group=silent.response_prompt, draws=3, seed=0) == 1).all()
     empty = votes_from([])
-    assert rank_draws(empty, WinRate(), group=empty.response_prompt, draws=3, seed=0).shape == (3, 0)
+    assert bootstrap_ranks(empty, WinRate(), group=empty.response_prompt, draws=3, seed=0).shape == (3, 0)

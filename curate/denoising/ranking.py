@@ -18,8 +18,8 @@ from curate.rankers.base import Fit, PosteriorRanker, Ranking, ranks
 from curate.rankers.ensemble import combine
 from curate.rankers.hierarchical import HierarchicalFit
 from curate.rankers.registry import POSTERIOR, build, compared_rankers, spec_of
-from curate.uncertainty.bootstrap import rank_draws, rank_interval
-from curate.uncertainty.intervals import LEVEL, expected_tau, rank_intervals
+from curate.uncertainty.bootstrap import bootstrap_ranks
+from curate.uncertainty.intervals import LEVEL, expected_tau, percentile_intervals, rank_intervals
 from curate.votes.arrays import VoteArrays
 from curate.votes.coverage import Coverage, component_labels, cover
 from schemas.config import DenoiseConfig
@@ -242,4 +242,4 @@ def _intervals(
     if fit is not None:
         return rank_intervals(votes, fit.strength, fit.covariance, group)
     pools = any(spec_of(name).pools_prompts for name in members or (method,))
-    return rank_interval(rank_draws(votes, build(method, config), group=group, pools=pools, seed=0), LEVEL)
+    return percentile_intervals(bootstrap_ranks(votes, build(method, config), group=group, pools=pools, seed=0), LEVEL)

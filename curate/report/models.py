@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.uncertainty.bootstrap import rank_interval
-from curate.uncertainty.intervals import LEVEL
+from curate.uncertainty.intervals import LEVEL, percentile_intervals
 
 DRAWS = 2000
 """Of prompts, for the intervals of the models' ranks."""
@@ -207,5 +206,5 @@ def _ranks(strength: Float, variance: Float) -> tuple[Int, Int]:
     value = mean + np.array(wide) * (np.where(drawn > 0, sums / np.maximum(drawn, 1), mean) - mean)
     value[:, seen == 0] = -np.inf
     ranks = 1 + np.argsort(np.argsort(-value, axis=1, kind="stable"), axis=1)
-    low, high = rank_interval(ranks.astype(np.int64), LEVEL)
+    low, high = percentile_intervals(ranks.astype(np.int64), LEVEL)
     return np.where(seen > 0, low, 0), np.where(seen > 0, high, 0)

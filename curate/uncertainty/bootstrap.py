@@ -25,12 +25,12 @@ from curate.votes.arrays import VoteArrays
 Int = npt.NDArray[np.int64]
 
 FEW = 5
-"""Annotators of a prompt below which its votes are drawn instead of them."""
+"""Annotators of a prompt below which its votes are resampled instead of them."""
 CHUNK = 2_000_000
-"""Votes, or pairs of responses where they are more, that are ranked at a time."""
+"""Votes, or pairs of responses if they are more, that are ranked at a time."""
 
 
-def rank_draws(
+def bootstrap_ranks(
     votes: VoteArrays,
     ranker: Ranker,
     *,
@@ -39,13 +39,13 @@ def rank_draws(
     draws: int = 100,
     seed: int,
 ) -> Int:
-    """(draws, R) rank of each response in each draw, 1 = best, equals share the best of their ranks.
+    """Return (draws, R) the rank of each response in each sample, 1 = best; ties share the best of their ranks.
 
-    group: (R,) labels from 0; ranks are counted within them. pools: the ranker learns about a prompt from others
-    (``RankerSpec.pools_prompts``), so that each draw is ranked alone.
+    group: (R,) labels from 0 within which ranks are counted. pools: ``RankerSpec.pools_prompts``; each sample is then
+    ranked separately.
     """
-    cluster = clusters(votes)
-    number = int(cluster.max(initial=-1)) + 1
+    unit = resampling_units(votes)
+    units = int(unit.max(initial=-1)) + 1
     cells = int((np.diff(votes.offsets) ** 2).sum())
     at_once = 1 if pools else max(1, CHUNK // max(len(votes.left), cells, 1))
     rng = np.random.default_rng(seed)
@@ -53,63 +53,52 @@ def rank_draws(
     found = []
     for start in range(0, draws, at_once):
         rows = min(at_once, draws - start)
-        times = np.stack([np.bincount(rng.integers(0, max(number, 1), number), minlength=number) for _ in range(rows)])
-        scores = ranker(stacked(votes, times[:, cluster])).scores
-        of_draw = (np.arange(rows)[:, None] * labels + group).ravel()
-        found.append(ranks(scores, of_draw).reshape(rows, -1))
+        times = np.stack([np.bincount(rng.integers(0, max(units, 1), units), minlength=units) for _ in range(rows)])
+        scores = ranker(stack_samples(votes, times[:, unit])).scores
+        of_sample = (np.arange(rows)[:, None] * labels + group).ravel()
+        found.append(ranks(scores, of_sample).reshape(rows, -1))
     return np.concatenate(found) if found else np.zeros((0, len(votes.responses)), dtype=np.int64)
 
 
-def rank_interval(draws: Int, level: float = 0.9) -> tuple[Int, Int]:
-    """(R,) the best and (R,) the worst rank of an interval that holds at least this share of the draws.
-
-    draws: (draws, R) ranks. As much is left out at either end, so that the interval is that of the percentiles.
-
-    >>> low, high = rank_interval(np.array([[1, 2], [1, 2], [1, 2], [2, 1]]), level=0.5)
-    >>> low.tolist(), high.tolist()
-    ([1, 1], [1, 2])
-    """
-    tail = (1 - level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method="inverted_cdf").astype(np.int64)
-    return low, high
-
-
-def clusters(votes: VoteArrays) -> Int:
-    """(V,) 0 … C − 1: votes with the same number are drawn together."""
+def resampling_units(votes: VoteArrays) -> Int:
+    """Return (V,) 0 … C − 1: votes with the same number are resampled together."""
     people, count = len(votes.annotators), len(votes.left)
+    named = votes.annotator >= 0
     prompt = votes.response_prompt[votes.left].astype(np.int64)
-    judged = np.unique(prompt[votes.annotator >= 0] * max(people, 1) + votes.annotator[votes.annotator >= 0])
-    judges = np.bincount(judged // max(people, 1), minlength=len(votes.prompts))
-    named = (votes.annotator >= 0) & (judges[prompt] >= FEW)
-    alone = people + np.where(votes.group >= 0, votes.group, int(votes.group.max(initial=-1)) + 1 + np.arange(count))
-    number: Int = np.unique(np.where(named, votes.annotator, alone), return_inverse=True)[1].astype(np.int64)
-    return number
+    pairs = np.unique(prompt[named] * max(people, 1) + votes.annotator[named])  # distinct (prompt, annotator)
+    annotators = np.bincount(pairs // max(people, 1), minlength=len(votes.prompts))  # (P,)
+    by_annotator = named & (annotators[prompt] >= FEW)
+    single = int(votes.group.max(initial=-1)) + 1 + np.arange(count)
+    otherwise = people + np.where(votes.group >= 0, votes.group, single)
+    unit: Int = np.unique(np.where(by_annotator, votes.annotator, otherwise), return_inverse=True)[1].astype(np.int64)
+    return unit
 
 
-def stacked(votes: VoteArrays, times: Int) -> VoteArrays:
-    """B draws as one: prompts, responses, K-wise rankings and annotators of draw b stand b times their number later.
+def stack_samples(votes: VoteArrays, times: Int) -> VoteArrays:
+    """Return B samples as one: prompts, responses, K-wise rankings and annotators are renumbered per sample.
 
-    times: (B, V) how often each vote was drawn; 0 leaves it out. Models are those of all draws, names are repeated.
+    Numbers of sample b are shifted by b times their count. Models are shared by all samples; names are repeated. times:
+    (B, V) how often each vote was drawn.
     """
     rows = len(times)
-    draw, vote = np.nonzero(times)
+    sample, vote = np.nonzero(times)
     responses, prompts, people = len(votes.responses), len(votes.prompts), len(votes.annotators)
     groups = int(votes.group.max(initial=-1)) + 1
 
-    def moved(number: npt.NDArray[np.int32], by: int) -> npt.NDArray[np.int32]:
-        return np.where(number[vote] < 0, -1, number[vote] + draw * by).astype(np.int32)
+    def shifted(number: npt.NDArray[np.int32], by: int) -> npt.NDArray[np.int32]:
+        return np.where(number[vote] < 0, -1, number[vote] + sample * by).astype(np.int32)
 
-    of_prompt = np.arange(rows)[:, None] * prompts + votes.response_prompt
+    response_prompt = np.arange(rows)[:, None] * prompts + votes.response_prompt
     return replace(
         votes,
-        left=moved(votes.left, responses),
-        right=moved(votes.right, responses),
+        left=shifted(votes.left, responses),
+        right=shifted(votes.right, responses),
         outcome=votes.outcome[vote],
-        weight=votes.weight[vote] * times[draw, vote],
+        weight=votes.weight[vote] * times[sample, vote],
         sides_known=votes.sides_known[vote],
-        annotator=moved(votes.annotator, people),
-        group=moved(votes.group, groups),
-        response_prompt=of_prompt.ravel().astype(np.int32),
+        annotator=shifted(votes.annotator, people),
+        group=shifted(votes.group, groups),
+        response_prompt=response_prompt.ravel().astype(np.int32),
         response_model=np.tile(votes.response_model, rows),
         prompts=votes.prompts * rows,
         responses=votes.responses * rows,

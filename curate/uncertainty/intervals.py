@@ -1,4 +1,4 @@
-"""Rank intervals and the expected Kendall tau from the normal posterior of strengths."""
+"""Rank intervals from the normal posterior of strengths or from draws of ranks, and the expected Kendall tau."""
 
 from __future__ import annotations
 
@@ -54,6 +54,20 @@ def rank_intervals(
             below = np.cumsum(counts, axis=2)  # (b, N, N) draws at this rank or better
             best[slots] = 1 + (below <= tail).sum(axis=2)
             worst[slots] = 1 + (below < DRAWS - tail).sum(axis=2)
+    return RankIntervals(best, worst)
+
+
+def percentile_intervals(draws: Int, level: float = LEVEL) -> RankIntervals:
+    """Return the percentile interval of each response's rank: it holds at least ``level`` of the draws.
+
+    draws: (draws, R) ranks. The two tails that are excluded have equal shares.
+
+    >>> intervals = percentile_intervals(np.array([[1, 2], [1, 2], [1, 2], [2, 1]]), level=0.5)
+    >>> intervals.best.tolist(), intervals.worst.tolist()
+    ([1, 1], [1, 2])
+    """
+    tail = (1 - level) / 2
+    best, worst = np.quantile(draws, [tail, 1 - tail], axis=0, method="inverted_cdf").astype(np.int64)
     return RankIntervals(best, worst)
 
 
