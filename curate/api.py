@@ -15,9 +15,12 @@ from curate.denoising.selection import Choice
 from curate.evaluation.leaderboard import by_group, leaderboard
 from curate.votes.arrays import VoteArrays
 from curate.votes.tables import Columns, as_frame, find_columns, vote_arrays
-from schemas.config import DenoiseConfig
+from schemas.config import AutoConfig, DenoiseConfig
 from schemas.errors import CurateError
 from schemas.rankers import MethodName
+
+COMPARED_PROMPTS = 40
+"""Prompts on which ``auto`` compares the rankers unless a config says otherwise: a notebook should not wait."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,7 +167,8 @@ def rank(
     ranker
         A registered ranker, or ``auto``: the one that predicts held-out votes best.
     config
-        Hyperparameters; its ``ranker`` is replaced by the argument above.
+        Hyperparameters; its ``ranker`` is replaced by the argument above. By default ``auto`` compares the rankers on
+        at most 40 prompts, and ``curate denoise`` on 500: ``DenoiseConfig(auto=AutoConfig(prompts=500))`` is the same.
 
     Returns
     -------
@@ -196,7 +200,8 @@ def rank(
         frame, prompt=prompt, left=left, right=right, winner=winner, annotator=annotator, weight=weight
     )
     arrays = vote_arrays(frame, columns)
-    config = DenoiseConfig.model_validate({**(config or DenoiseConfig()).model_dump(), "ranker": ranker})
+    config = config or DenoiseConfig(auto=AutoConfig(prompts=COMPARED_PROMPTS))
+    config = DenoiseConfig.model_validate({**config.model_dump(), "ranker": ranker})
     denoised = rank_votes(arrays, config)
     if not len(denoised.votes.prompts):
         raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
