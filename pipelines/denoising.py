@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.denoising.frames import bounded_ranking, prompt_stats_frame, ranker_scores_frame, rankings_frame
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
 from curate.evaluation.design import design_of
@@ -99,13 +98,7 @@ def denoise(
         progress("writing", 0, 0)
         report = _report(run.run_id, str(store), config, loaded.votes, denoised, kept)
         with opened.transaction():
-            save_rankings(
-                opened,
-                run.run_id,
-                rankings=rankings_frame(denoised),
-                ranker_scores=ranker_scores_frame(denoised),
-                prompt_stats=prompt_stats_frame(denoised, loaded.votes),
-            )
+            save_rankings(opened, run.run_id, denoised, loaded.votes)
             record(opened, run, report.model_dump(mode="json"))
         return report
 
@@ -155,7 +148,7 @@ def _report(
 ) -> DenoiseReport:
     coverage, votes, final = denoised.coverage, denoised.votes, denoised.final
     status, count = np.unique(coverage.status, return_counts=True)
-    bounded = bounded_ranking(denoised)
+    bounded = denoised.bounded
     not_converged = {name: int((~ranking.converged).sum()) for name, ranking in denoised.rankings.items()}
     weights = denoised.members if denoised.method == "ensemble" else {}
     warnings = _warnings(denoised)
@@ -239,7 +232,7 @@ def _strengths(mixture: Mixture | None) -> StrengthsReport:
 def _warnings(denoised: Denoised) -> dict[str, int]:
     """Code -> prompts concerned (0: the whole run), in the order in which they are printed."""
     coverage, choice = denoised.coverage, denoised.choice
-    bounded = bounded_ranking(denoised)
+    bounded = denoised.bounded
     counts = {
         "disconnected": int((coverage.status == "disconnected").sum()),
         "not_ranked": int((~coverage.used).sum()),

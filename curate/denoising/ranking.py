@@ -66,6 +66,12 @@ class Denoised:
         return self.rankings[self.method]
 
     @property
+    def bounded(self) -> Ranking | None:
+        """The ranking of the ranker that proves a lower bound on the cost; None where none was run."""
+        names = (name for name in self.rankings if name != STACK and spec_of(name).has_bound)
+        return self.rankings.get(next(names, ""))
+
+    @property
     def connected(self) -> Bool:
         """(P,) whether the prompt is one component."""
         connected: Bool = (self.coverage.status == "ranked")[self.coverage.used]

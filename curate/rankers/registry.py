@@ -28,14 +28,13 @@ def spec_of(name: str) -> RankerSpec:
     point = entry_point(name)
     if point is None:
         raise CurateError(f"unknown ranker {name!r}", hint=f"known rankers: {', '.join(ranker_names())}")
-    if name in BUILT_IN:
+    try:
         found = point.load()
-    else:
-        try:
-            found = point.load()
-        except Exception as error:  # anything may be raised by an import of foreign code
-            hint = f"repair or uninstall {_distribution(name)}"
-            raise CurateError(f"ranker {name!r} ({point.value}) cannot be imported: {error}", hint=hint) from error
+    except Exception as error:  # anything may be raised by an import of foreign code
+        if name in BUILT_IN:
+            raise
+        hint = f"repair or uninstall {_distribution(name)}"
+        raise CurateError(f"ranker {name!r} ({point.value}) cannot be imported: {error}", hint=hint) from error
     if not isinstance(found, RankerSpec) or found.name != name:
         raise CurateError(
             f"ranker {name!r}: {point.value} is not a RankerSpec of that name",
@@ -50,15 +49,14 @@ def build(name: str, config: DenoiseConfig) -> Ranker:
     Raises CurateError where a third-party ranker rejects its options.
     """
     spec = spec_of(name)
-    if name in BUILT_IN:
-        return spec.build(config)
     try:
         return spec.build(config)
     except (TypeError, ValueError) as error:
+        if name in BUILT_IN:
+            raise
         options = config.options.get(name, {})
         raise CurateError(
-            f"ranker {name!r} rejects its options {options}: {error}",
-            hint=f"they are [denoise.options.{name}]",
+            f"ranker {name!r} rejects its options {options}: {error}", hint=f"they are [denoise.options.{name}]"
         ) from error
 
 

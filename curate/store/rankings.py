@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from curate.rankers.base import ranks
 from curate.store.database import RESPONSES, Store
 from curate.votes.arrays import VoteArrays
 from schemas.errors import CurateError
 from schemas.votes import OUTCOMES
+
+if TYPE_CHECKING:
+    from curate.denoising.ranking import Denoised
+
+Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -102,17 +110,16 @@ def _meta_keys(store: Store) -> list[str]:
     return keys["key"].to_list()
 
 
-def save_rankings(
-    store: Store, run_id: str, *, rankings: pl.DataFrame, ranker_scores: pl.DataFrame, prompt_stats: pl.DataFrame
-) -> None:
-    """Write one run's results, in the transaction that records the run. The frames lack the tables' column run_id."""
-    with store.views(new_rankings=rankings, new_scores=ranker_scores, new_stats=prompt_stats):
-        for table, view in (
-            ("rankings", "new_rankings"),
-            ("ranker_scores", "new_scores"),
-            ("prompt_stats", "new_stats"),
-        ):
-            store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM {view}", [run_id])
+def save_rankings(store: Store, run_id: str, denoised: Denoised, votes: VoteArrays) -> None:
+    """Write the results of a run, in the transaction that records it. votes: those of all prompts."""
+    tables = {
+        "rankings": _rankings_frame(denoised),
+        "ranker_scores": _ranker_scores_frame(denoised),
+        "prompt_stats": _prompt_stats_frame(denoised, votes),
+    }
+    for table, frame in tables.items():
+        with store.views(new_rows=frame):
+            store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM new_rows", [run_id])
 
 
 def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
@@ -156,3 +163,76 @@ def _digest(store: Store) -> str:
         FROM chosen_responses
     """)
     return f"{votes}-{responses}".lower()
+
+
+def _rankings_frame(denoised: Denoised) -> pl.DataFrame:
+    """Return the table ``rankings``: one row per response of a ranked prompt."""
+    return _ids(denoised.votes).with_columns(
+        component=denoised.component.astype(np.int32),
+        rank=denoised.rank.astype(np.int32),
+        score=denoised.final.scores,
+        strength=denoised.posterior.strength,
+        strength_se=denoised.posterior.deviation,
+        covariance=_covariance_rows(denoised),
+        best_rank=denoised.best_rank.astype(np.int32),
+        worst_rank=denoised.worst_rank.astype(np.int32),
+    )
+
+
+def _ranker_scores_frame(denoised: Denoised) -> pl.DataFrame:
+    """Return the table ``ranker_scores``: one row per response and ranker that was run."""
+    ids, group = _ids(denoised.votes), denoised.group
+    return pl.concat(
+        ids.with_columns(ranker=pl.lit(name), rank=ranks(ranking.scores, group).astype(np.int32), score=ranking.scores)
+        for name, ranking in denoised.rankings.items()
+    )
+
+
+def _prompt_stats_frame(denoised: Denoised, votes: VoteArrays) -> pl.DataFrame:
+    """Return the table ``prompt_stats``: one row per prompt, ranked or not. votes: those of all prompts."""
+    coverage, bounded = denoised.coverage, denoised.bounded
+    responses = np.diff(votes.offsets)
+    unknown = np.full(len(denoised.votes.prompts), np.nan)
+    converged = np.logical_and.reduce([ranking.converged for ranking in denoised.rankings.values()])
+    between = [tau for pair, tau in denoised.agreement.items() if set(pair) <= set(denoised.members)]
+
+    def of_all(values: Float) -> pl.Series:
+        """Values of the ranked prompts among all; null for the others and for NaN."""
+        every = np.full(len(coverage.status), np.nan)
+        every[coverage.used] = values
+        return pl.Series(every, nan_to_null=True)
+
+    return pl.DataFrame(
+        {
+            "prompt_id": pl.Series(votes.prompts, dtype=pl.String),
+            "status": coverage.status.tolist(),
+            "votes": coverage.votes,
+            "ties": coverage.ties,
+            "responses": responses.astype(np.int32),
+            "pairs_covered": coverage.pairs.astype(np.int32),
+            "pairs_possible": (responses * (responses - 1) // 2).astype(np.int32),
+            "components": coverage.components.astype(np.int32),
+            "cyclic_triads": coverage.triads,
+            "cost": of_all(denoised.final.cost),
+            "fas_cost": of_all(bounded.cost if bounded else unknown),
+            "bound": of_all(bounded.bound if bounded else unknown),
+            "agreement": of_all(np.mean(between, axis=0) if between else unknown),
+            "expected_tau": of_all(denoised.expected_tau),
+            "converged": of_all(converged.astype(np.float64)).fill_null(0) == 1,
+        }
+    )
+
+
+def _ids(votes: VoteArrays) -> pl.DataFrame:
+    prompts = pl.Series("prompt_id", votes.prompts, pl.String)
+    return pl.DataFrame([prompts.gather(votes.response_prompt), pl.Series("response_id", votes.responses, pl.String)])
+
+
+def _covariance_rows(denoised: Denoised) -> pl.Series:
+    """(R,) lists: a response's covariances with those of its prompt, in their order."""
+    rows = pl.Series(dtype=pl.List(pl.Float32))
+    numbers = np.zeros(0, dtype=np.int64)
+    for graphs, matrices in zip(denoised.votes.graphs, denoised.posterior.covariance, strict=True):
+        lists = pl.Series(matrices.reshape(-1, matrices.shape[2]).astype(np.float32)).cast(pl.List(pl.Float32))
+        rows, numbers = rows.append(lists), np.append(numbers, graphs.slots.ravel())
+    return rows.gather(np.argsort(numbers, kind="stable"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ class Coverage:
     status: npt.NDArray[np.str_]
     """(P,) ranked | disconnected | too_few_votes (or no decisive vote) | skipped."""
 
-    @property
+    @cached_property
     def used(self) -> npt.NDArray[np.bool_]:
         """(P,) whether the prompt is ranked, in full or by component."""
         return np.isin(self.status, ["ranked", "disconnected"])
