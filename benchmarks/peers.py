@@ -1,4 +1,4 @@
-"""Independent packages that rank by the same votes, each given what it can read. They come with the extra `bench`."""
+"""Independent packages as rankers of the same votes, each with the input that it can read (extra ``bench``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Float = npt.NDArray[np.float64]
 
 
 def by_choix(votes: VoteArrays) -> Float:
-    """choix.ilsr_pairwise, prompt by prompt: Bradley-Terry. One tuple a half vote, ties one to each side."""
+    """Return the scores of choix.ilsr_pairwise (Bradley-Terry) per prompt. Input: one tuple per half vote."""
     import choix
 
     def scores(wins: Float) -> Float:
@@ -29,9 +29,9 @@ def by_choix(votes: VoteArrays) -> Float:
 
 
 def by_igraph(votes: VoteArrays) -> Float:
-    """An exact minimum feedback arc set by igraph's integer program, prompt by prompt, on the majorities' margins.
+    """Return the scores of igraph's exact minimum feedback arc set per prompt, on net weights.
 
-    Its order is one topological order of what is left; pairs without a majority are free in it.
+    The order is a topological order of the remaining arcs; pairs without a majority are in any order.
     """
     import igraph
 
@@ -48,10 +48,10 @@ def by_igraph(votes: VoteArrays) -> Float:
 
 
 def by_evalica(method: str) -> Callable[[VoteArrays], Float]:
-    """One of evalica's methods, prompt by prompt; ties are half a win, and a method's own where it models them.
+    """Return a ranker that applies one of evalica's methods per prompt.
 
-    Its scores are positive and of any size (nothing holds a winner of all votes back), so that the places are taken; a
-    prompt whose scores are not all numbers is all equal.
+    Ties are half a win unless the method models them. Scores are unbounded (there is no prior), so ranks are used; in a
+    prompt with undefined scores all responses are equal.
     """
 
     def scores(votes: VoteArrays) -> Float:
@@ -74,7 +74,7 @@ def by_evalica(method: str) -> Callable[[VoteArrays], Float]:
 
 
 def by_crowdkit(votes: VoteArrays) -> Float:
-    """crowd-kit's NoisyBradleyTerry, all prompts at once: it knows who voted. It knows no ties; they are left out."""
+    """Return the scores of crowd-kit's NoisyBradleyTerry for all prompts at once; it uses annotators but no ties."""
     import pandas as pd
     from crowdkit.aggregation import NoisyBradleyTerry
 
@@ -88,7 +88,7 @@ def by_crowdkit(votes: VoteArrays) -> Float:
 
 
 def _by_graph(votes: VoteArrays, scores: Callable[[Float], Float]) -> Float:
-    """(R,) the scores that each prompt's wins (N, N) get."""
+    """Return (R,) the scores of each prompt's wins, (N, N)."""
     found = np.zeros(len(votes.responses))
     for graphs in votes.graphs:
         for slots, wins in zip(graphs.slots, graphs.wins, strict=True):
@@ -105,9 +105,9 @@ PEERS: dict[str, tuple[str, Callable[[VoteArrays], Float], int]] = {
     "igraph feedback arcs": ("igraph", by_igraph, 10),
     "crowd-kit noisy bt": ("crowdkit", by_crowdkit, 10),
 }
-"""name -> (module, scores (R,) of votes, how many prompts it gets at most, since some are slow)."""
+"""Name -> (module, ranker, largest number of prompts for it, because some are slow)."""
 
 
 def installed(name: str) -> bool:
-    """Whether the package of that peer is there."""
+    """Return whether the package of that peer is installed."""
     return find_spec(PEERS[name][0]) is not None

@@ -69,7 +69,7 @@ class Components(NamedTuple):
 
 def arrange(matrix: Float, order: Index) -> Float:
     """Return the (m, m) rows and columns of a matrix in the order of m responses."""
-    return matrix[np.ix_(order, order)]
+    return matrix[order[:, None], order]
 
 
 def order_weight(net: Float, order: Index) -> float:
