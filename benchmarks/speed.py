@@ -136,7 +136,7 @@ def timed(work: Callable[[], Value]) -> tuple[Value, float]:
 
 
 def time_rankers(votes: VoteArrays) -> tuple[dict[str, float], dict[str, float], dict[str, Ranking]]:
-    """Return the seconds of the first run on a small world, the seconds on the votes, and the ranking of each ranker."""
+    """Return per ranker the seconds of the first run on a small world, the seconds on the votes, and the ranking."""
     small = simulate(12, 19, 1.0, 0)
     first, seconds, rankings = {}, {}, {}
     for name in BUILT_IN:
@@ -250,8 +250,8 @@ def print_sizes() -> None:
         votes = simulate(prompts, responses, density, 0)
         ranking, seconds = timed(lambda votes=votes: FeedbackArcSet()(votes))
         print(
-            f"feedback arc set, {responses} responses, {density:g} votes per pair: {seconds / prompts:.4f} s per prompt, "
-            f"{ranking.converged.mean():.0%} of {prompts} proven optimal"
+            f"feedback arc set, {responses} responses, {density:g} votes per pair: "
+            f"{seconds / prompts:.4f} s per prompt, {ranking.converged.mean():.0%} of {prompts} proven optimal"
         )
     print()
 

@@ -1,4 +1,4 @@
-"""Votes for tests: written out by hand, or drawn by Hypothesis."""
+"""Votes for tests: literal ones and Hypothesis strategies."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def votes_from_wins(*wins: Sequence[Sequence[float]]) -> VoteArrays:
 
 def random_wins(size: int, votes_per_pair: float, seed: int) -> list[list[float]]:
     """A noisy prompt: votes between responses of random strength, a sixth of them ties."""
-    dice = np.random.default_rng(seed)
-    strength = dice.normal(0, 1, size)
+    rng = np.random.default_rng(seed)
+    strength = rng.normal(0, 1, size)
     wins = np.zeros((size, size))
     for i in range(size):
         for j in range(i):
-            for _ in range(dice.poisson(votes_per_pair)):
-                won = dice.choice([0.5, dice.random() < 1 / (1 + np.exp(strength[j] - strength[i]))], p=[1 / 6, 5 / 6])
+            for _ in range(rng.poisson(votes_per_pair)):
+                won = rng.choice([0.5, rng.random() < 1 / (1 + np.exp(strength[j] - strength[i]))], p=[1 / 6, 5 / 6])
                 wins[i, j] += won
                 wins[j, i] += 1 - won
     matrix: list[list[float]] = wins.tolist()
@@ -68,21 +68,21 @@ def random_wins(size: int, votes_per_pair: float, seed: int) -> list[list[float]
 
 
 def reversed_votes(votes: VoteArrays) -> VoteArrays:
-    """Every vote for the other side."""
+    """Return every vote for the other side."""
     return replace(votes, outcome=np.array([1, 0, 2, 3], dtype=np.int8)[votes.outcome])
 
 
 def relabelled(votes: VoteArrays, seed: int) -> tuple[VoteArrays, np.ndarray]:
     """The same votes with responses renumbered within their prompts, and (R,) the new number of each."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     new = np.concatenate(
-        [a + dice.permutation(b - a) for a, b in zip(votes.offsets[:-1], votes.offsets[1:], strict=True)] or [[]]
+        [a + rng.permutation(b - a) for a, b in zip(votes.offsets[:-1], votes.offsets[1:], strict=True)] or [[]]
     ).astype(np.int64)
     return replace(votes, left=new[votes.left].astype(np.int32), right=new[votes.right].astype(np.int32)), new
 
 
 def wins_matrices(max_size: int = 6, weights: st.SearchStrategy[float] | None = None) -> st.SearchStrategy:
-    """Square matrices of vote weights with an empty diagonal; most entries are 0, so that graphs may fall apart."""
+    """Square matrices of vote weights with an empty diagonal; most are 0, so that graphs may be disconnected."""
     entry = st.one_of(st.just(0.0), st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]) if weights is None else weights)
 
     def matrix(n: int) -> st.SearchStrategy:

@@ -1,4 +1,4 @@
-"""The bootstrap: stacked draws are ranked as each alone, people are drawn whole, and intervals hold what they say."""
+"""The bootstrap: stacked samples equal separate ones, annotators are resampled whole, intervals cover the truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOTES = WORLD.votes
 
 
 def one_by_one(name: str, draws: int, seed: int) -> np.ndarray:
-    """The slow twin: every draw a VoteArrays of its own."""
+    """The reference: every sample is a separate VoteArrays."""
     rng, cluster = np.random.default_rng(seed), resampling_units(VOTES)
     number = cluster.max() + 1
     found = []
@@ -44,14 +44,14 @@ def bradley_terry_intervals(votes: VoteArrays, draws: int = 50) -> RankIntervals
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "weighted-feedback-arc-set"])
-def test_a_stack_of_draws_is_ranked_as_each_alone(name: str) -> None:
+def test_stacked_samples_rank_as_separate_ones(name: str) -> None:
     ranker = build(name, DenoiseConfig())
     pools = spec_of(name).pools_prompts
     found = bootstrap_ranks(VOTES, ranker, group=VOTES.response_prompt, pools=pools, draws=4, seed=3)
     np.testing.assert_array_equal(found, one_by_one(name, 4, 3))
 
 
-def test_draws_that_judge_annotators_do_not_share_them() -> None:
+def test_stacked_samples_have_separate_annotators() -> None:
     """But a prior: a response in a hundred may stand elsewhere."""
     name: str = "weighted-feedback-arc-set"
     found = bootstrap_ranks(
@@ -60,7 +60,7 @@ def test_draws_that_judge_annotators_do_not_share_them() -> None:
     assert (found == one_by_one(name, 8, 3)).mean() > 0.95
 
 
-def test_draws_do_not_depend_on_how_many_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_do_not_depend_on_the_stack_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=7, seed=0)
     monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(VOTES.left))
     np.testing.assert_array_equal(
@@ -68,7 +68,7 @@ def test_draws_do_not_depend_on_how_many_are_stacked(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
+def test_the_seed_determines_the_samples() -> None:
     one, two, three = (
         bootstrap_ranks(VOTES, WinRate(), group=VOTES.response_prompt, pools=False, draws=20, seed=seed)
         for seed in (0, 0, 1)
@@ -77,13 +77,13 @@ def test_a_seed_gives_the_same_draws_and_another_gives_others() -> None:
     assert (one != three).any()
 
 
-def test_annotators_are_drawn_whole() -> None:
+def test_annotators_are_resampled_whole() -> None:
     cluster = resampling_units(VOTES)
     people = len(np.unique(VOTES.annotator))
     assert np.unique(np.stack([cluster, VOTES.annotator]), axis=1).shape[1] == cluster.max() + 1 == people
 
 
-def test_anonymous_votes_are_drawn_by_ranking_or_one_by_one() -> None:
+def test_anonymous_votes_are_resampled_by_ranking_or_singly() -> None:
     votes = votes_from([("p", "a", "b", "left")] * 5)
     votes = replace(votes, group=np.array([2, -1, 2, -1, 0], dtype=np.int32))
     cluster = resampling_units(votes)
@@ -91,7 +91,7 @@ def test_anonymous_votes_are_drawn_by_ranking_or_one_by_one() -> None:
     assert len(set(cluster)) == cluster.max() + 1 == 4
 
 
-def test_votes_of_few_annotators_are_drawn_one_by_one() -> None:
+def test_votes_of_few_annotators_are_resampled_singly() -> None:
     """Prompt p has one annotator, q has five (the same one among them)."""
     rows = [("p", "a", "b", "left")] * 4 + [("q", "a", "b", "left")] * 6
     votes = replace(
@@ -104,7 +104,7 @@ def test_votes_of_few_annotators_are_drawn_one_by_one() -> None:
     assert not set(cluster[:4]) & set(cluster[4:])
 
 
-def test_a_stack_keeps_draws_apart() -> None:
+def test_a_stack_renumbers_each_sample() -> None:
     votes = replace(VOTES, group=np.where(np.arange(len(VOTES.left)) < 3, 0, -1).astype(np.int32))
     times = np.ones((2, len(votes.left)), dtype=np.int64)
     times[1, 0], times[1, 1] = 0, 3
@@ -121,7 +121,7 @@ def test_a_stack_keeps_draws_apart() -> None:
     assert len(stack.responses) == len(stack.response_model) == 2 * len(votes.responses)
 
 
-def test_an_interval_is_of_ranks_that_occurred() -> None:
+def test_interval_ends_are_drawn_ranks() -> None:
     draws = np.array([[1, 2, 3]] * 90 + [[2, 1, 3]] * 8 + [[3, 1, 2]] * 2)
     low, high = percentile_intervals(draws)
     assert low.tolist() == [1, 1, 3]
@@ -130,7 +130,7 @@ def test_an_interval_is_of_ranks_that_occurred() -> None:
     assert low.tolist() == high.tolist() == [1, 2, 3]
 
 
-def test_clear_votes_leave_no_doubt_and_a_coin_much() -> None:
+def test_interval_is_narrow_for_clear_votes_and_wide_for_even_ones() -> None:
     clear = votes_from([("p", "a", "b", "left")] * 30 + [("p", "b", "c", "left")] * 30)
     low, high = percentile_intervals(
         bootstrap_ranks(clear, BradleyTerry(), group=clear.response_prompt, draws=50, seed=0)
@@ -143,7 +143,7 @@ def test_clear_votes_leave_no_doubt_and_a_coin_much() -> None:
     assert (low.tolist(), high.tolist()) == ([1, 1], [2, 2])
 
 
-def test_intervals_hold_the_true_rank_about_as_often_as_they_say() -> None:
+def test_intervals_cover_the_true_rank_at_the_stated_rate() -> None:
     world = simulate_world(SimulateConfig(prompts=40, models=8, annotators=40, votes_per_pair=3, seed=2))
     low, high = bradley_terry_intervals(world.votes, draws=100)
     truth = world.responses.rank.ravel()
@@ -159,7 +159,7 @@ def test_ranks_are_counted_within_groups() -> None:
     assert (drawn[:, 5] == 1).all()
 
 
-def test_no_votes_and_no_responses_have_an_answer() -> None:
+def test_no_votes_and_no_responses() -> None:
     silent = votes_from([], silent=[("p", "a"), ("p", "b")])
     assert (bootstrap_ranks(silent, WinRate(), group=silent.response_prompt, draws=3, seed=0) == 1).all()
     empty = votes_from([])

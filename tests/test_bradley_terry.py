@@ -14,27 +14,27 @@ from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins, wins_matrices
 
 
-def slow_twin(wins: np.ndarray, ridge: float) -> np.ndarray:
+def reference_mode(wins: np.ndarray, ridge: float) -> np.ndarray:
     """(N,) the mode, by scipy's BFGS on the log-posterior written out."""
 
     def loss(theta: np.ndarray) -> float:
-        gap = theta[:, None] - theta[None, :]
-        return float((wins * np.logaddexp(0, -gap)).sum() + ridge / 2 * (theta**2).sum())
+        difference = theta[:, None] - theta[None, :]
+        return float((wins * np.logaddexp(0, -difference)).sum() + ridge / 2 * (theta**2).sum())
 
     return np.asarray(minimize(loss, np.zeros(len(wins)), method="BFGS", options={"gtol": 1e-8}).x)
 
 
 def plain_gradient(wins: np.ndarray, theta: np.ndarray, ridge: float) -> np.ndarray:
-    """(N,) of the log-posterior, as it is written in books."""
-    chance = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
-    surplus = wins - (wins + wins.T) * chance
+    """(N,) gradient of the log-posterior."""
+    probability = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    surplus = wins - (wins + wins.T) * probability
     return np.asarray(surplus.sum(axis=1) - ridge * theta)
 
 
 def plain_precision(wins: np.ndarray, theta: np.ndarray, ridge: float) -> np.ndarray:
     """(N, N) negative Hessian of the log-posterior."""
-    chance = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
-    information = (wins + wins.T) * chance * (1 - chance)
+    probability = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    information = (wins + wins.T) * probability * (1 - probability)
     return np.asarray(np.diag(information.sum(axis=1) + ridge) - information)
 
 
@@ -43,9 +43,7 @@ def plain_precision(wins: np.ndarray, theta: np.ndarray, ridge: float) -> np.nda
     wins=wins_matrices(7, st.one_of(st.sampled_from([0.5, 1.0, 3.0]), st.floats(1e-6, 1e6))),
     ridge=st.sampled_from([1e-3, 0.1, 2.0]),
 )
-def test_the_plain_gradient_vanishes_and_the_covariance_inverts_the_plain_hessian(
-    wins: list[list[float]], ridge: float
-) -> None:
+def test_gradient_vanishes_and_covariance_inverts_the_hessian(wins: list[list[float]], ridge: float) -> None:
     matrix = np.array(wins)
     answer = fit(matrix[None], ridge)
     theta = answer.strength[0]
@@ -63,7 +61,7 @@ def test_strengths_maximise_the_posterior(votes: VoteArrays) -> None:
     scores = BradleyTerry(ridge=0.3)(votes).scores
     for graphs in votes.graphs:
         for slots, wins in zip(graphs.slots, graphs.wins, strict=True):
-            np.testing.assert_allclose(scores[slots], slow_twin(wins, 0.3), atol=1e-4)
+            np.testing.assert_allclose(scores[slots], reference_mode(wins, 0.3), atol=1e-4)
 
 
 def test_with_a_vanishing_prior_it_is_choix_maximum_likelihood() -> None:
@@ -100,7 +98,7 @@ def test_strengths_have_mean_zero_in_each_prompt() -> None:
     assert scores[6:].mean() == pytest.approx(0, abs=1e-12)
 
 
-def test_an_undefeated_response_stays_finite_and_a_stronger_prior_pulls_it_in() -> None:
+def test_an_undefeated_response_is_finite_and_shrinks_with_the_prior() -> None:
     votes = votes_from([("p", "a", "b", "left")] * 50)
     loose, tight = (BradleyTerry(ridge=ridge)(votes) for ridge in (0.01, 1.0))
     assert loose.converged.all()
@@ -115,7 +113,7 @@ def test_weights_of_any_size_converge() -> None:
     assert ranking.n_iter.max() > 5
 
 
-def test_a_solved_prompt_is_left_alone_while_others_go_on() -> None:
+def test_a_converged_prompt_does_not_iterate_with_others() -> None:
     easy, hard = votes_from_wins([[0, 1], [1, 0]]), [[0, 1000.0], [1.0, 0]]
     assert BradleyTerry()(easy).n_iter.tolist() == [0]
     together = BradleyTerry()(votes_from_wins([[0, 1], [1, 0]], hard))
@@ -123,14 +121,14 @@ def test_a_solved_prompt_is_left_alone_while_others_go_on() -> None:
     assert together.n_iter[1] > 3
 
 
-def test_stopping_early_is_reported() -> None:
+def test_reaching_max_iterations_is_reported() -> None:
     answer = fit(np.array([[[0, 9.0], [1.0, 0]]]), 0.1, max_iterations=1)
     assert answer.converged.tolist() == [False]
     assert answer.n_iter.tolist() == [1]
 
 
-def test_posterior_deviation_is_that_of_the_hessian() -> None:
-    """Two responses, k votes each way: the mode is 0 and the curvature of the gap is known in closed form."""
+def test_posterior_deviation_equals_the_closed_form() -> None:
+    """Two responses with equally many votes each: the mode is 0 and the curvature has a closed form."""
     strength, deviation = BradleyTerry(ridge=0.5).posterior(votes_from_wins([[0, 8], [8, 0]]))
     information = 16 / 4
     variance = (1 / 0.5 + 1 / (0.5 + 2 * information)) / 2  # along (1, 1) and along (1, −1), each at unit length
@@ -147,6 +145,6 @@ def test_a_response_without_votes_keeps_its_prior() -> None:
     assert deviation[0] < 2.0
 
 
-def test_a_ridge_of_zero_is_refused() -> None:
+def test_a_ridge_of_zero_is_rejected() -> None:
     with pytest.raises(ValueError, match="above 0"):
         BradleyTerry(ridge=0)

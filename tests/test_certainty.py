@@ -1,4 +1,4 @@
-"""Certainty: intervals of ranks and the expected tau, against draws made one by one."""
+"""Rank intervals and the expected tau against single draws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def world(prompts: int = 3, models: int = 6, **shape: float) -> VoteArrays:
 
 
 def plain_counts(mean: np.ndarray, root: np.ndarray, normal: np.ndarray, component: np.ndarray) -> np.ndarray:
-    """The kernel's twin: each draw ranked by itself."""
+    """The reference: each draw is ranked separately."""
     batch, n = mean.shape
     counts = np.zeros((batch, n, n), dtype=np.int32)
     for b in range(batch):
@@ -27,7 +27,7 @@ def plain_counts(mean: np.ndarray, root: np.ndarray, normal: np.ndarray, compone
     return counts
 
 
-def test_counts_of_ranks_are_those_of_the_draws() -> None:
+def test_rank_counts_equal_the_reference() -> None:
     rng = np.random.default_rng(0)
     square = rng.normal(0, 1, (4, 5, 5))
     root = np.linalg.cholesky(square @ square.swapaxes(1, 2))
@@ -45,7 +45,7 @@ def test_certain_strengths_have_intervals_of_one_rank() -> None:
     assert (low == ranks(strength, votes.response_prompt)).all()
 
 
-def test_equal_strengths_can_be_anywhere() -> None:
+def test_equal_strengths_can_have_any_rank() -> None:
     votes = world()
     covariance = tuple(np.broadcast_to(np.eye(6), (3, 6, 6)) for _ in votes.graphs)
     low, high = rank_intervals(votes, np.zeros(18), covariance, np.zeros(18, dtype=np.int64))
@@ -53,8 +53,8 @@ def test_equal_strengths_can_be_anywhere() -> None:
     assert (high == 6).all()
 
 
-def test_what_moves_together_keeps_its_order() -> None:
-    """One shared shift, however uncertain, changes no rank."""
+def test_a_common_shift_keeps_the_order() -> None:
+    """An uncertain shift of all responses changes no rank."""
     votes = world()
     shift = tuple(np.broadcast_to(100 * np.ones((6, 6)) + 1e-6 * np.eye(6), (3, 6, 6)) for _ in votes.graphs)
     strength = np.tile(np.arange(6.0), 3)
@@ -71,7 +71,7 @@ def test_ranks_are_counted_within_components() -> None:
     assert high.tolist() == [3, 3, 3, 2, 2, 1] * 3
 
 
-def test_intervals_hold_the_true_rank_as_often_as_they_say() -> None:
+def test_intervals_cover_the_true_rank_at_the_stated_rate() -> None:
     world = simulate_world(SimulateConfig(prompts=150, models=10, annotators=60, seed=5))
     votes, truth = world.votes, world.responses.rank.ravel()
     fit = Hierarchical().fit(votes)
@@ -91,21 +91,21 @@ def test_expected_tau_is_the_mean_tau_of_draws() -> None:
         matrices = zip(votes.graphs[0].slots, fit.covariance[0], strict=True)
         theta = np.concatenate([rng.multivariate_normal(fit.strength[slots], matrix) for slots, matrix in matrices])
         i, j = np.triu_indices(6, 1)
-        gaps = [np.sign(x.reshape(3, 6)[:, i] - x.reshape(3, 6)[:, j]) for x in (theta, scores)]
-        drawn.append((gaps[0] * gaps[1]).mean(axis=1))
+        signs = [np.sign(x.reshape(3, 6)[:, i] - x.reshape(3, 6)[:, j]) for x in (theta, scores)]
+        drawn.append((signs[0] * signs[1]).mean(axis=1))
     assert expected_tau(votes, scores, fit.strength, fit.covariance) == pytest.approx(np.mean(drawn, axis=0), abs=0.03)
 
 
-def test_expected_tau_foretells_the_real_one() -> None:
+def test_expected_tau_predicts_the_real_one() -> None:
     world = simulate_world(SimulateConfig(prompts=200, models=10, annotators=60, seed=7))
     votes, truth = world.votes, world.responses.strength.ravel()
     fit = Hierarchical().fit(votes)
-    foretold = expected_tau(votes, fit.strength, fit.strength, fit.covariance).mean()
+    predicted = expected_tau(votes, fit.strength, fit.strength, fit.covariance).mean()
     real = expected_tau(votes, fit.strength, truth, tuple(1e-18 * np.ones_like(c) for c in fit.covariance)).mean()
-    assert foretold == pytest.approx(real, abs=0.03)
+    assert predicted == pytest.approx(real, abs=0.03)
 
 
-def test_tied_scores_expect_nothing_and_one_response_has_no_tau() -> None:
+def test_tied_scores_have_expected_tau_zero() -> None:
     votes = world()
     fit = Hierarchical().fit(votes)
     assert (expected_tau(votes, np.zeros(18), fit.strength, fit.covariance) == 0).all()

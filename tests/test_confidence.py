@@ -1,4 +1,4 @@
-"""Chances under normal posteriors, against closed forms, quadrature, scipy's integrals and draws."""
+"""Probabilities under normal posteriors against closed forms, quadrature, scipy and draws."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def independent(mean: Float, deviation: Float, best: int) -> float:
     return float(np.prod(others, axis=0) @ weight / weight.sum())
 
 
-def of_scipy(mean: Float, covariance: Float, best: int) -> float:
+def by_scipy(mean: Float, covariance: Float, best: int) -> float:
     difference = np.delete(-np.eye(len(mean)), best, axis=0)
     difference[:, best] = 1
     return float(
@@ -43,25 +43,25 @@ def of_scipy(mean: Float, covariance: Float, best: int) -> float:
     )
 
 
-def plain_orthant(gap: Float, root: Float, points: Float, weight: Float) -> float:
-    """P(root z + gap > 0 in all places) by Genz's separation of variables, a line of numpy a step."""
+def plain_orthant(difference: Float, root: Float, points: Float, weight: Float) -> float:
+    """P(root z + difference > 0 in all places) by Genz's separation of variables."""
     product, drawn = np.ones(len(weight)), np.empty((0, len(weight)))
-    for k in range(len(gap)):
-        chance = ndtr((gap[k] + root[k, :k] @ drawn) / root[k, k])
-        product = product * chance
+    for k in range(len(difference)):
+        probability = ndtr((difference[k] + root[k, :k] @ drawn) / root[k, k])
+        product = product * probability
         if k < len(points):
-            drawn = np.vstack([drawn, -ndtri(points[k] * chance)])
+            drawn = np.vstack([drawn, -ndtri(points[k] * probability)])
     return float(product @ weight)
 
 
 def plain_best(mean: Float, covariance: Float, best: int, points: Float) -> float:
-    """``best_probability`` of one item by the plain integral, equal weights, the tightest gap first."""
+    """``best_probability`` of one item by the plain integral, equal weights, the tightest difference first."""
     contrast = np.delete(-np.eye(len(mean)), best, axis=0)
     contrast[:, best] = 1
     contrast = contrast[np.argsort(contrast @ mean / np.sqrt(np.diag(contrast @ covariance @ contrast.T)))]
-    gap, spread = contrast @ mean, contrast @ covariance @ contrast.T
+    difference, spread = contrast @ mean, contrast @ covariance @ contrast.T
     weight = np.full(points.shape[1], 1 / points.shape[1])
-    return plain_orthant(gap, np.linalg.cholesky(spread), points[: len(gap) - 1], weight)
+    return plain_orthant(difference, np.linalg.cholesky(spread), points[: len(difference) - 1], weight)
 
 
 def diagonal(deviation: Float) -> Float:
@@ -73,7 +73,7 @@ def any_covariance(rng: np.random.Generator, size: int, rank: int) -> Float:
     return loads @ loads.T
 
 
-def test_of_two_it_is_the_normal_of_the_gap() -> None:
+def test_of_two_it_is_the_normal_cdf_of_the_difference() -> None:
     """P(X > Y) = Φ((μ_x − μ_y) / √(σ_x² + σ_y² − 2 c))."""
     mean, covariance = np.array([[1.0, 0.3]]), np.array([[[0.25, 0.2], [0.2, 1.44]]])
     assert best_probability(mean, covariance, np.array([0])) == pytest.approx(
@@ -81,7 +81,7 @@ def test_of_two_it_is_the_normal_of_the_gap() -> None:
     )
 
 
-def test_of_three_with_equal_means_it_is_an_angle() -> None:
+def test_of_three_with_equal_means_it_is_sheppards_formula() -> None:
     """P(both differences above 0) = ¼ + arcsin(ρ) / 2π, ρ their correlation (Sheppard, 1899)."""
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -93,7 +93,7 @@ def test_of_three_with_equal_means_it_is_an_angle() -> None:
 
 
 @pytest.mark.parametrize(("size", "error"), [(3, 1e-5), (4, 1e-5), (5, 2e-5), (8, 2e-3), (19, 2e-3), (40, 2e-3)])
-def test_of_independent_strengths_it_is_an_integral_in_one_dimension(size: int, error: float) -> None:
+def test_of_independent_strengths_it_equals_quadrature(size: int, error: float) -> None:
     rng = np.random.default_rng(size)
     mean, deviation = rng.normal(0, 1.5, (50, size)), rng.uniform(0.2, 1.5, (50, size))
     for best in (rng.integers(0, size, 50), mean.argmax(axis=1)):
@@ -102,12 +102,12 @@ def test_of_independent_strengths_it_is_an_integral_in_one_dimension(size: int, 
 
 
 @pytest.mark.parametrize(("size", "error"), [(3, 2e-5), (4, 1e-4), (5, 2e-4), (8, 2e-3)])
-def test_of_dependent_strengths_it_is_what_scipy_says(size: int, error: float) -> None:
+def test_of_dependent_strengths_it_equals_scipy(size: int, error: float) -> None:
     rng = np.random.default_rng(size)
     mean = rng.normal(size=(12, size))
     covariance = np.stack([any_covariance(rng, size, size + 2) + 0.02 * np.eye(size) for _ in mean])
     best = mean.argmax(axis=1)
-    exact = [of_scipy(*row) for row in zip(mean, covariance, best, strict=True)]
+    exact = [by_scipy(*row) for row in zip(mean, covariance, best, strict=True)]
     assert best_probability(mean, covariance, best) == pytest.approx(exact, abs=error)
 
 
@@ -115,28 +115,30 @@ def test_of_dependent_strengths_it_is_what_scipy_says(size: int, error: float) -
 @given(st.integers(1, 20), st.integers(0, 10_000))
 def test_the_batched_integral_equals_the_plain_one(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    gap, root = (
+    difference, root = (
         rng.normal(size=(3, size)),
         np.linalg.cholesky(any_covariance(rng, size, size + 2) + 0.05 * np.eye(size)),
     )
     points, weight = rng.uniform(1e-4, 1 - 1e-4, (max(size - 1, 0), 50)), rng.dirichlet(np.ones(50))
-    plain = [plain_orthant(row, root, points, weight) for row in gap]
-    assert orthant_probability(gap, np.stack([root] * 3), points, weight) == pytest.approx(plain, rel=1e-9, abs=1e-15)
+    plain = [plain_orthant(row, root, points, weight) for row in difference]
+    assert orthant_probability(difference, np.stack([root] * 3), points, weight) == pytest.approx(
+        plain, rel=1e-9, abs=1e-15
+    )
 
 
-def test_of_many_dependent_strengths_it_is_what_a_fine_lattice_says() -> None:
-    """Few points serve a small chance: its error stays below 3e-3 as that of a large one does."""
+def test_of_many_dependent_strengths_it_equals_a_fine_lattice() -> None:
+    """Small probabilities use fewer points; their error stays below 3e-3."""
     rng = np.random.default_rng(19)
     lattice = np.outer([pow(1714, k, 8191) for k in range(18)], np.arange(8191)) % 8191
     points = 1 - np.abs(2 * (lattice + 0.5) / 8191 - 1)
     for _ in range(3):
         mean, covariance = rng.normal(size=19), any_covariance(rng, 19, 22) / 8 + 0.1 * np.eye(19)
-        chances = best_probabilities(mean[None], covariance[None])[0]
+        probabilities = best_probabilities(mean[None], covariance[None])[0]
         fine = [plain_best(mean, covariance, best, points) for best in range(19)]
-        assert chances == pytest.approx(fine, abs=3e-3)
+        assert probabilities == pytest.approx(fine, abs=3e-3)
 
 
-def test_the_chances_of_each_are_those_of_all() -> None:
+def test_one_and_all_probabilities_are_equal() -> None:
     rng = np.random.default_rng(3)
     for size in (1, 2, 4, 19):
         mean = rng.normal(size=(5, size))
@@ -147,17 +149,17 @@ def test_the_chances_of_each_are_those_of_all() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 7), st.integers(0, 10_000))
-def test_the_chances_of_all_responses_sum_to_one(size: int, seed: int) -> None:
+def test_probabilities_of_all_responses_sum_to_one(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mean, covariance = rng.normal(size=size), any_covariance(rng, size, size + 1) + 0.01 * np.eye(size)
-    chances = best_probability(np.tile(mean, (size, 1)), np.tile(covariance, (size, 1, 1)), np.arange(size))
-    assert np.all((chances >= 0) & (chances <= 1))
-    assert chances.sum() == pytest.approx(1, abs=1e-3 if size < 6 else 4e-3)
+    probabilities = best_probability(np.tile(mean, (size, 1)), np.tile(covariance, (size, 1, 1)), np.arange(size))
+    assert np.all((probabilities >= 0) & (probabilities <= 1))
+    assert probabilities.sum() == pytest.approx(1, abs=1e-3 if size < 6 else 4e-3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 6), st.integers(0, 10_000), st.floats(-5, 5), st.floats(0, 30))
-def test_what_all_share_does_not_count(size: int, seed: int, shift: float, common: float) -> None:
+def test_a_common_shift_has_no_effect(size: int, seed: int, shift: float, common: float) -> None:
     rng = np.random.default_rng(seed)
     mean, covariance = rng.normal(size=(1, size)), (any_covariance(rng, size, size + 1) + 0.1 * np.eye(size))[None]
     best = rng.integers(0, size, 1)
@@ -172,11 +174,11 @@ def test_singular_covariances_agree_with_draws(size: int) -> None:
         mean, covariance = rng.normal(size=size), any_covariance(rng, size, rank)
         drawn = draw_strengths(mean, covariance, 200_000, rng).argmax(axis=0)
         for best in range(size):
-            chance = best_probability(mean[None], covariance[None], np.array([best]))[0]
-            assert chance == pytest.approx((drawn == best).mean(), abs=1e-2)
+            probability = best_probability(mean[None], covariance[None], np.array([best]))[0]
+            assert probability == pytest.approx((drawn == best).mean(), abs=1e-2)
 
 
-def test_certain_strengths_leave_no_doubt() -> None:
+def test_certain_strengths_give_zero_or_one() -> None:
     for size in (2, 3, 5):
         mean, best = np.arange(size, dtype=np.float64)[None], np.array([size - 1])
         for covariance in (np.zeros((1, size, size)), np.ones((1, size, size))):
@@ -187,21 +189,21 @@ def test_certain_strengths_leave_no_doubt() -> None:
     assert len(best_probability(np.zeros((0, 4)), np.zeros((0, 4, 4)), np.zeros(0, dtype=np.int64))) == 0
 
 
-def test_extreme_gaps_stay_chances() -> None:
+def test_extreme_differences_stay_probabilities() -> None:
     mean = np.array([[0.0, 80.0, 81.0, -80.0], [90.0, 0.0, 0.0, 0.0]])
-    chances = best_probability(mean, np.tile(np.eye(4), (2, 1, 1)), np.array([0, 0]))
-    assert chances == pytest.approx([0, 1], abs=1e-12)
+    probabilities = best_probability(mean, np.tile(np.eye(4), (2, 1, 1)), np.array([0, 0]))
+    assert probabilities == pytest.approx([0, 1], abs=1e-12)
 
 
-def test_a_twin_counts_once() -> None:
-    """Two responses whose strengths are the same with certainty are one to beat."""
+def test_two_identical_responses_count_once() -> None:
+    """Two responses with identical strengths count as one opponent."""
     mean, covariance = np.array([[0.3, 0.0, 0.1]]), np.eye(3)[None]
     at = [0, 1, 1, 2]
-    twins = best_probability(mean[:, at], covariance[:, at][:, :, at], np.array([0]))
-    assert twins == pytest.approx(best_probability(mean, covariance, np.array([0])), abs=1e-4)
+    doubled = best_probability(mean[:, at], covariance[:, at][:, :, at], np.array([0]))
+    assert doubled == pytest.approx(best_probability(mean, covariance, np.array([0])), abs=1e-4)
 
 
-def test_an_items_chance_does_not_depend_on_the_others() -> None:
+def test_an_item_does_not_depend_on_the_others() -> None:
     rng = np.random.default_rng(5)
     mean, covariance = rng.normal(size=(1500, 4)), np.tile(np.eye(4), (1500, 1, 1))
     best = rng.integers(0, 4, 1500)
@@ -211,16 +213,16 @@ def test_an_items_chance_does_not_depend_on_the_others() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 10_000))
-def test_beats_is_best_of_two(size: int, seed: int) -> None:
+def test_beats_equals_best_of_two(size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mean, covariance = rng.normal(size=(3, size)), np.stack([any_covariance(rng, size, size + 1) for _ in range(3)])
-    chances = beats(mean, covariance)
-    assert chances + chances.swapaxes(1, 2) == pytest.approx(np.ones_like(chances))
+    probabilities = beats(mean, covariance)
+    assert probabilities + probabilities.swapaxes(1, 2) == pytest.approx(np.ones_like(probabilities))
     for i in range(size):
         for j in set(range(size)) - {i}:
             pair = np.array([i, j])
             exact = best_probability(mean[:, pair], covariance[:, pair][:, :, pair], np.zeros(3, dtype=np.int64))
-            assert chances[:, i, j] == pytest.approx(exact, abs=1e-12)
+            assert probabilities[:, i, j] == pytest.approx(exact, abs=1e-12)
 
 
 def test_beats_of_one_prompt_and_of_certain_strengths() -> None:
@@ -229,7 +231,7 @@ def test_beats_of_one_prompt_and_of_certain_strengths() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 10), st.integers(0, 10_000))
-def test_the_root_gives_the_covariance_back(size: int, rank: int, seed: int) -> None:
+def test_cholesky_factor_reproduces_the_covariance(size: int, rank: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     covariance = any_covariance(rng, size, rank)
     root = cholesky(covariance[None])[0]
@@ -237,14 +239,14 @@ def test_the_root_gives_the_covariance_back(size: int, rank: int, seed: int) -> 
     assert root @ root.T == pytest.approx(covariance, abs=1e-4 * covariance.max() + 1e-12)
 
 
-def test_draws_have_the_mean_and_covariance_asked_for() -> None:
+def test_draws_have_the_given_mean_and_covariance() -> None:
     mean, covariance = np.array([1.0, -2.0, 0.5]), any_covariance(np.random.default_rng(1), 3, 4)
     drawn = draw_strengths(mean, covariance, 200_000, np.random.default_rng(2))
     assert drawn.mean(axis=1) == pytest.approx(mean, abs=1e-6)
     assert np.cov(drawn) == pytest.approx(covariance, abs=0.03)
 
 
-def test_draws_in_which_the_label_is_right_are_counted_set_by_set() -> None:
+def test_correct_labels_are_counted_per_draw() -> None:
     strength = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
     sets, best = np.array([[0, 1, 2], [5, 3, 0]]), np.array([2, 0])
     plain = [strength[rows].argmax(axis=0) == label for rows, label in zip(sets, best, strict=True)]
@@ -253,7 +255,7 @@ def test_draws_in_which_the_label_is_right_are_counted_set_by_set() -> None:
     assert not count_correct(ties, sets, best).any()
 
 
-def test_a_posterior_finds_the_covariances_of_its_rows() -> None:
+def test_posterior_looks_up_the_covariances_of_its_rows() -> None:
     """Two prompts: rows 0 to 1 are responses 0 and 2 of three, rows 2 to 3 both of two."""
     first, second = np.arange(9.0).reshape(3, 3), 10 + np.arange(4.0).reshape(2, 2)
     lists = [first[0], first[2], second[0], second[1]]

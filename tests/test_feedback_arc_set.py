@@ -1,8 +1,11 @@
-"""Feedback arc set: proved costs against all permutations, against the plain integer program, and out of budget."""
+"""Feedback arc set: proven costs against all permutations and an integer program, and its budgets."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +28,7 @@ from curate.rankers.feedback_arc_set.search import (
 )
 from curate.rankers.feedback_arc_set.weights import Weights, steps_proven, weigh
 from curate.votes.arrays import VoteArrays
-from tests.strategies import prompt_sets, random_wins, relabelled, votes_from, votes_from_wins, wins_matrices
-from tests.twins_fas import (
+from tests.feedback_arc_set_reference import (
     exact_bound,
     exchanges,
     least_by_subsets,
@@ -39,6 +41,7 @@ from tests.twins_fas import (
     plain_program,
     short_cycle_lengths,
 )
+from tests.strategies import prompt_sets, random_wins, relabelled, votes_from, votes_from_wins, wins_matrices
 
 
 def net_of(wins: object) -> np.ndarray:
@@ -52,14 +55,14 @@ def by_votes_alone(net: np.ndarray) -> Weights:
 
 
 def paley(size: int) -> np.ndarray:
-    """The tournament in which i beats j where j − i is a square: no order is much better than any other."""
+    """The tournament in which i beats j if j − i is a square: all orders have similar costs."""
     squares = {i * i % size for i in range(1, size)}
     return np.array([[1.0 if (j - i) % size in squares else -1.0 * (i != j) for j in range(size)] for i in range(size)])
 
 
 @settings(max_examples=60, deadline=None)
 @given(votes=prompt_sets(max_prompts=4, max_size=6))
-def test_the_cost_is_the_least_of_all_permutations_and_proved(votes: VoteArrays) -> None:
+def test_cost_is_the_minimum_over_permutations_and_proven(votes: VoteArrays) -> None:
     ranking = FeedbackArcSet()(votes)
     assert ranking.converged.all()
     np.testing.assert_array_equal(ranking.cost, ranking.bound)
@@ -80,7 +83,7 @@ WEIGHTS = {
 @pytest.mark.parametrize("kind", WEIGHTS)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_weights_of_any_kind_are_solved_within_the_stated_tolerance(kind: str, data: st.DataObject) -> None:
+def test_any_weights_are_solved_within_the_tolerance(kind: str, data: st.DataObject) -> None:
     wins = data.draw(wins_matrices(5, WEIGHTS[kind]))
     ranking = FeedbackArcSet()(votes_from_wins(wins))
     least = min(order_costs(np.array(wins)))[0]
@@ -91,7 +94,7 @@ def test_weights_of_any_kind_are_solved_within_the_stated_tolerance(kind: str, d
 
 
 @pytest.mark.parametrize(("size", "votes_per_pair", "seed"), [(7, 1.0, 0), (12, 1.0, 1), (14, 0.6, 2), (16, 3.0, 3)])
-def test_the_cost_is_that_of_the_plain_integer_program(size: int, votes_per_pair: float, seed: int) -> None:
+def test_cost_equals_that_of_the_plain_integer_program(size: int, votes_per_pair: float, seed: int) -> None:
     wins = random_wins(size, votes_per_pair, seed)
     ranking = FeedbackArcSet()(votes_from_wins(wins))
     assert ranking.converged.all()
@@ -99,15 +102,15 @@ def test_the_cost_is_that_of_the_plain_integer_program(size: int, votes_per_pair
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_without_subsets_the_linear_programs_prove_the_same_cost(seed: int) -> None:
+def test_linear_programs_alone_prove_the_same_cost(seed: int) -> None:
     votes = votes_from_wins(random_wins(14, 1.0, seed))
     by_program, by_subsets = FeedbackArcSet(max_states=1)(votes), FeedbackArcSet()(votes)
     assert by_program.converged.all()
     assert by_program.cost.tolist() == by_subsets.cost.tolist()
 
 
-def test_branch_and_bound_branches_where_the_relaxation_has_a_gap() -> None:
-    """The Paley tournament on 11 responses: its relaxation is fractional, its optimum is known by the subsets."""
+def test_branch_and_bound_closes_the_gap_of_the_relaxation() -> None:
+    """The Paley tournament on 11 responses: its relaxation is fractional; the subset search gives its optimum."""
     net = paley(11)
     order, bound = minimum_order(net, 1_000_000)
     least = order_weight(net, order)
@@ -119,7 +122,7 @@ def test_branch_and_bound_branches_where_the_relaxation_has_a_gap() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_integer_program_that_can_be_asked_for_finds_the_same_cost(seed: int) -> None:
+def test_solver_integer_program_finds_the_same_cost(seed: int) -> None:
     votes = votes_from_wins(random_wins(9, 1.0, seed), random_wins(1, 1.0, seed), random_wins(2, 3.0, seed))
     search, program = FeedbackArcSet()(votes), FeedbackArcSet(solver="integer-program")(votes)
     assert program.converged.all()
@@ -128,17 +131,17 @@ def test_the_integer_program_that_can_be_asked_for_finds_the_same_cost(seed: int
 
 
 @pytest.mark.parametrize("programs", [1, 3, 10, 30])
-def test_branch_and_bound_claims_no_more_than_it_proved(programs: int) -> None:
-    """Its budget ends on the way: the bound stays below the optimum, which the subsets know."""
+def test_branch_and_bound_out_of_budget_stays_below_the_optimum(programs: int) -> None:
+    """The budget ends before the proof."""
     net = paley(11)
     least = minimum_order(net, 1_000_000)[1]
     stopped = prove(by_votes_alone(net), np.arange(11), 1, programs)
     assert stopped.bound < least <= order_weight(net, stopped.order)
 
 
-def test_out_of_budget_the_bound_is_below_the_cost_and_it_is_not_solved() -> None:
-    dice = np.random.default_rng(0)
-    majority = np.triu(dice.integers(0, 2, (26, 26)), 1)
+def test_out_of_budget_the_bound_is_below_the_cost_and_not_converged() -> None:
+    rng = np.random.default_rng(0)
+    majority = np.triu(rng.integers(0, 2, (26, 26)), 1)
     votes = votes_from_wins((majority + np.tril(1 - majority.T, -1)).tolist())
     ranking = FeedbackArcSet(max_states=1, max_nodes=1)(votes)
     assert 0 < ranking.bound[0] < ranking.cost[0]
@@ -146,7 +149,7 @@ def test_out_of_budget_the_bound_is_below_the_cost_and_it_is_not_solved() -> Non
     assert sorted(ranking.scores) == list(range(26))
 
 
-def test_more_responses_than_a_word_has_bits_are_solved() -> None:
+def test_more_than_64_responses_are_solved() -> None:
     votes = votes_from_wins(random_wins(70, 0.12, seed=0))
     ranking = FeedbackArcSet()(votes)
     assert ranking.converged.all()
@@ -155,41 +158,39 @@ def test_more_responses_than_a_word_has_bits_are_solved() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(wins=wins_matrices(6), max_states=st.sampled_from([1, 200_000]))
-def test_of_several_optima_it_is_the_one_that_agrees_most_with_bradley_terry(
-    wins: list[list[float]], max_states: int
-) -> None:
-    """The subsets say so by their weights, and so does a linear program whose answer is an order."""
+def test_among_optima_it_agrees_most_with_bradley_terry(wins: list[list[float]], max_states: int) -> None:
+    """Both by the subset search and by linear programs."""
     votes = votes_from_wins(wins)
     strength = np.round(fit(np.array([wins]), 0.1).strength[0], 9)
-    gap = strength[:, None] - strength[None, :]
+    difference = strength[:, None] - strength[None, :]
     costs = order_costs(np.array(wins))
     least = min(costs)[0]
-    expected = min(order_cost(gap, order) for cost, order in costs if cost == least)
+    expected = min(order_cost(difference, order) for cost, order in costs if cost == least)
     found = np.argsort(-FeedbackArcSet(max_states=max_states)(votes).scores, kind="stable").tolist()
-    assert order_cost(gap, found) == pytest.approx(expected, abs=1e-6)
+    assert order_cost(difference, found) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("settings_", [{}, {"max_states": 1}])
-def test_renumbering_responses_renumbers_the_ranking_by_every_means(settings_: dict[str, int]) -> None:
+def test_renumbering_responses_renumbers_the_ranking(settings_: dict[str, int]) -> None:
     votes = votes_from_wins(*(random_wins(15, 0.9, seed) for seed in range(3)))
     renumbered, new = relabelled(votes, seed=4)
     ranker = FeedbackArcSet(**settings_)
     assert ranker(renumbered).scores[new].tolist() == ranker(votes).scores.tolist()
 
 
-def test_a_circle_starts_at_the_strongest_whatever_the_names() -> None:
-    """a, b, c run in a circle, three optima; b also beat d, so Bradley-Terry calls b the strongest."""
+def test_a_cycle_starts_at_the_strongest_response() -> None:
+    """a, b, c form a cycle with three optima; b also beats d, so b is the strongest for Bradley-Terry."""
     rows = [("p", "a", "b", "left"), ("p", "b", "c", "left"), ("p", "c", "a", "left"), ("p", "b", "d", "left")]
     scores = dict(zip("abcd", FeedbackArcSet()(votes_from(rows)).scores, strict=True))
     assert max(scores, key=lambda name: scores[name]) == "b"
 
 
-def test_neighbours_that_nothing_separates_share_their_place() -> None:
+def test_neighbours_that_nothing_separates_are_tied() -> None:
     votes = votes_from([("p", "a", "b", "left"), ("p", "a", "c", "left"), ("p", "b", "c", "tie")])
     assert FeedbackArcSet()(votes).scores.tolist() == [2.0, 0.5, 0.5]
 
 
-def test_responses_without_votes_stand_together_in_the_middle() -> None:
+def test_responses_without_votes_are_tied_in_the_middle() -> None:
     votes = votes_from([("p", "a", "b", "left")], silent=[("p", "c"), ("p", "d"), ("q", "only")])
     ranking = FeedbackArcSet()(votes)
     assert ranking.scores.tolist() == [3.0, 0.0, 1.5, 1.5, 0.0]
@@ -202,7 +203,7 @@ def test_responses_without_votes_stand_together_in_the_middle() -> None:
     levels=st.lists(st.sampled_from([0.0, 1.0]), min_size=6, max_size=6),
     order=st.permutations(range(6)),
 )
-def test_places_are_those_of_the_plain_twin(wins: list[list[float]], levels: list[float], order: list[int]) -> None:
+def test_scores_equal_the_reference(wins: list[list[float]], levels: list[float], order: list[int]) -> None:
     n = len(wins)
     mine, strength = np.array([v for v in order if v < n]), np.array(levels[:n])
     batch = np.array([wins, wins])
@@ -218,8 +219,8 @@ def test_places_are_those_of_the_plain_twin(wins: list[list[float]], levels: lis
     strength=st.lists(st.floats(-5, 5), min_size=6, max_size=6),
 )
 @example(wins=[[0.0] * 3] * 3, strength=[0.0, 0.0, 2.2250738585e-313, 0.0, 0.0, 0.0])
-def test_whole_weights_keep_the_order_of_costs(wins: list[list[float]], strength: list[float]) -> None:
-    """Fewer steps always win; of equal ones, the better agreement; steps times step is the weight, but for slack."""
+def test_whole_weights_preserve_the_order_of_costs(wins: list[list[float]], strength: list[float]) -> None:
+    """Fewer steps cost less; then better agreement; steps × step equals the weight up to the slack."""
     n, matrix = len(wins), np.array(wins)
     weights = weigh(matrix[None], np.array([strength[:n]])).of(0)
     assert (weights.net == -weights.net.T).all()
@@ -235,7 +236,7 @@ def test_whole_weights_keep_the_order_of_costs(wins: list[list[float]], strength
         assert abs(steps * weights.step - order_cost(matrix - matrix.T, order)) <= weights.slack + 1e-12 * matrix.sum()
 
 
-def test_weights_on_a_grid_are_whole_without_slack() -> None:
+def test_weights_on_a_grid_have_no_slack() -> None:
     for unit, step in ((0.5, 1 / 2), (1 / 3, 1 / 120), (0.001, 1 / 2000)):
         weights = weigh(np.array([[[0.0, 7 * unit], [2 * unit, 0.0]]]), np.zeros((1, 2))).of(0)
         assert weights.step == step
@@ -245,7 +246,7 @@ def test_weights_on_a_grid_are_whole_without_slack() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(wins=wins_matrices(7))
-def test_components_are_those_of_networkx_and_no_arc_goes_back(wins: list[list[float]]) -> None:
+def test_components_equal_networkx_in_topological_order(wins: list[list[float]]) -> None:
     net = net_of(wins)
     [order], [label] = components(net[None])
     parts = [order[a:b].tolist() for a, b in pairwise(component_bounds(label))]
@@ -256,15 +257,38 @@ def test_components_are_those_of_networkx_and_no_arc_goes_back(wins: list[list[f
 
 
 @settings(max_examples=30, deadline=None)
+@given(wins=wins_matrices(6))
+def test_permutations_and_kernels_find_the_same_cost(wins: list[list[float]]) -> None:
+    net = net_of(wins)
+    by_permutations = minimum_order(net, 10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.rankers.feedback_arc_set.search.MAX_PERMUTED", 2)
+        by_kernels = minimum_order(net, 10_000)
+    assert by_kernels.bound == by_permutations.bound == order_weight(net, by_kernels.order)
+    assert order_weight(net, by_permutations.order) == by_permutations.bound
+
+
+def test_small_problems_need_no_compiler() -> None:
+    code = (
+        "import sys; from tests.strategies import random_wins, votes_from_wins\n"
+        "from curate.rankers import FeedbackArcSet\n"
+        "assert FeedbackArcSet()(votes_from_wins(random_wins(6, 2.0, seed=0))).cost[0] > 0\n"
+        "assert FeedbackArcSet()(votes_from_wins([[j > i for j in range(9)] for i in range(9)])).cost[0] == 0\n"
+        "assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+@settings(max_examples=30, deadline=None)
 @given(wins=wins_matrices(6), order=st.permutations(range(6)))
-def test_local_search_is_that_of_the_plain_twin(wins: list[list[float]], order: list[int]) -> None:
+def test_local_search_equals_the_reference(wins: list[list[float]], order: list[int]) -> None:
     net, start = net_of(wins), [v for v in order if v < len(wins)]
     found = improve(net, np.array(start))
     assert found.tolist() == plain_improve(net, start)
     assert order_weight(net, found) == order_cost(net, found.tolist())
 
 
-def test_no_exchange_of_blocks_is_left_that_helps() -> None:
+def test_local_search_ends_in_a_local_optimum() -> None:
     for seed in range(3):
         net = net_of(random_wins(9, 2, seed))
         order = improve(net, np.arange(9))
@@ -274,7 +298,7 @@ def test_no_exchange_of_blocks_is_left_that_helps() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(wins=wins_matrices(7))
-def test_packed_cycles_fit_into_the_weights_and_bound_the_cost(wins: list[list[float]]) -> None:
+def test_packed_cycles_respect_the_weights_and_bound_the_cost(wins: list[list[float]]) -> None:
     net = net_of(wins)
     arranged = arrange(net, improve(net, np.arange(len(wins))))
     packing = pack(arranged)
@@ -290,7 +314,7 @@ def test_packed_cycles_fit_into_the_weights_and_bound_the_cost(wins: list[list[f
 
 @settings(max_examples=30, deadline=None)
 @given(wins=wins_matrices(7), with_cycles=st.booleans())
-def test_pruned_subsets_find_what_all_subsets_find(wins: list[list[float]], with_cycles: bool) -> None:
+def test_pruned_subsets_find_the_optimum(wins: list[list[float]], with_cycles: bool) -> None:
     net = net_of(wins)
     packing = pack(net) if with_cycles else Packing(0.0, np.zeros((0, 1), dtype=np.int64), np.zeros(0))
     found = search(net, packing, order_weight(net, np.arange(len(wins))), 1_000)
@@ -298,7 +322,7 @@ def test_pruned_subsets_find_what_all_subsets_find(wins: list[list[float]], with
     assert order_weight(net, found.order) == least_by_subsets(net)
 
 
-def test_subsets_stop_at_their_budget_and_find_the_same_within_it() -> None:
+def test_subset_search_stops_at_its_budget() -> None:
     net = net_of(random_wins(16, 1.0, seed=1))
     packing, cost = pack(net), order_weight(net, np.arange(16))
     full = search(net, packing, cost, 200_000)
@@ -309,8 +333,8 @@ def test_subsets_stop_at_their_budget_and_find_the_same_within_it() -> None:
     assert stopped.order.tolist() == list(range(16))
 
 
-def test_the_widest_set_of_places_is_searched() -> None:
-    """63 responses, all bits of a word but one; the last beats the first, all others win down the line."""
+def test_subset_search_of_63_responses() -> None:
+    """The last response beats the first; otherwise lower numbers win."""
     net = np.triu(np.full((63, 63), 2.0), 1)
     net[0, 62] = -3.0
     net -= np.tril(net.T, -1)
@@ -322,7 +346,7 @@ def test_the_widest_set_of_places_is_searched() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(wins=wins_matrices(7), seed=st.integers(0, 9))
-def test_short_cycles_are_those_of_networkx(wins: list[list[float]], seed: int) -> None:
+def test_violated_cycles_are_shortest_cycles_of_networkx(wins: list[list[float]], seed: int) -> None:
     net = net_of(wins)
     tail, head = np.nonzero(net > 0)
     number = np.full(net.shape, -1)
@@ -339,15 +363,15 @@ def test_short_cycles_are_those_of_networkx(wins: list[list[float]], seed: int) 
 
 @settings(max_examples=25, deadline=None)
 @given(wins=wins_matrices(6), seed=st.integers(0, 9))
-def test_any_multipliers_prove_no_more_than_is_true(wins: list[list[float]], seed: int) -> None:
-    """Whatever the solver says: the bound is that of exact arithmetic, and below every order of the node."""
+def test_any_multipliers_give_a_valid_bound(wins: list[list[float]], seed: int) -> None:
+    """The bound equals exact arithmetic and is at most the cost of every order of the node."""
     net = net_of(wins)
     if not (net > 0).any() or not (program := CoverProgram(net, np.arange(len(wins)), 1)).cycles:
         return
-    dice = np.random.default_rng(seed)
-    program.amount = dice.integers(0, 4, len(program.cycles)).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    program.amount = rng.integers(0, 4, len(program.cycles)).astype(np.float64)
     low, high = np.zeros(len(program.weight)), np.ones(len(program.weight))
-    fixed = dice.choice(len(low), min(2, len(low)), replace=False)
+    fixed = rng.choice(len(low), min(2, len(low)), replace=False)
     low[fixed[:1]], high[fixed[1:]] = 1, 0
     bound = program.certify(Node(0.0, 0, low, high, low))
     arcs = list(zip(program.tail.tolist(), program.head.tolist(), strict=True))
@@ -358,7 +382,7 @@ def test_any_multipliers_prove_no_more_than_is_true(wins: list[list[float]], see
 
 @settings(max_examples=12, deadline=None)
 @given(wins=wins_matrices(7))
-def test_the_best_packing_bounds_the_cost_and_is_no_worse_than_the_greedy_one(wins: list[list[float]]) -> None:
+def test_the_best_packing_bounds_the_cost_and_beats_the_greedy_one(wins: list[list[float]]) -> None:
     net = net_of(wins)
     order = improve(net, np.arange(len(wins)))
     if order_weight(net, order) == 0:
@@ -371,8 +395,8 @@ def test_the_best_packing_bounds_the_cost_and_is_no_worse_than_the_greedy_one(wi
     assert best.bound >= greedy.bound - len(program.cycles) / 2
 
 
-def test_the_best_packing_closes_what_the_greedy_one_leaves_open() -> None:
-    """Sparse prompts with 18 responses whose greedy packing ends below the optimum, which the subsets know."""
+def test_the_best_packing_proves_what_the_greedy_one_does_not() -> None:
+    """Sparse prompts with 18 responses whose greedy packing ends below the optimum."""
     closed = 0
     for seed in range(6):
         weights = weigh(np.array([random_wins(18, 0.8, seed)]), np.zeros((1, 18))).of(0)

@@ -1,4 +1,4 @@
-"""Drawing items: what every item promises, whatever the ranking."""
+"""Drawing items: properties of every item for any ranking."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANKS = st.lists(st.integers(1, 6), min_size=2, max_size=14).map(np.array)
 
 
 def ranked(**prompts: list[int]) -> pl.DataFrame:
-    """What draw_items reads: prompt -> ranks of its responses."""
+    """Return the input of draw_items from prompt -> ranks of its responses."""
     rows = [
         {
             "prompt_id": prompt,
@@ -41,7 +41,7 @@ def ranked(**prompts: list[int]) -> pl.DataFrame:
 
 FOUR = Rule("4way", 4, 5, strict=True)
 PAIR = Rule("pairwise", 2, 5, strict=True)
-DEALT = Rule("train", 4, 5, strict=False)
+GROUPS = Rule("train", 4, 5, strict=False)
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,8 +59,8 @@ def test_strict_sets_are_distinct_and_have_one_best(ranks: np.ndarray, size: int
 
 @settings(max_examples=60, deadline=None)
 @given(RANKS, st.integers(0, 99))
-def test_every_strict_pair_of_the_two_bands_is_found(ranks: np.ndarray, seed: int) -> None:
-    """All sets are candidates where they are few: a prompt comes out empty only if its best half is one tie."""
+def test_every_strict_pair_of_two_bands_is_a_candidate(ranks: np.ndarray, seed: int) -> None:
+    """All sets are candidates if they are few: a prompt has none only if its best half is tied."""
     sets = band_sets(ranks, 2, 10_000, generator(seed))
     ordered = np.sort(ranks)
     half = -(-len(ranks) // 2)
@@ -69,7 +69,7 @@ def test_every_strict_pair_of_the_two_bands_is_found(ranks: np.ndarray, seed: in
 
 @settings(max_examples=60, deadline=None)
 @given(RANKS, st.integers(2, 5), st.integers(1, 30), st.integers(0, 99))
-def test_dealt_groups_are_distinct_and_say_something(ranks: np.ndarray, size: int, items: int, seed: int) -> None:
+def test_random_groups_are_distinct_and_not_all_equal(ranks: np.ndarray, size: int, items: int, seed: int) -> None:
     groups, _ = random_groups(ranks, size, items, generator(seed))
     assert len(groups) <= items
     assert len({frozenset(group.tolist()) for group in groups}) == len(groups)
@@ -78,14 +78,14 @@ def test_dealt_groups_are_distinct_and_say_something(ranks: np.ndarray, size: in
         assert len(np.unique(ranks[group])) > 1
 
 
-def test_a_round_deals_every_response_once() -> None:
+def test_a_round_uses_every_response_once() -> None:
     groups, equal = random_groups(np.arange(11), 4, 3, generator(1))
     assert sorted(np.concatenate(groups).tolist()) == list(range(11))
     assert [len(group) for group in groups] == [4, 4, 3]
     assert equal == 0
 
 
-def test_equal_groups_are_counted_once_each() -> None:
+def test_equal_groups_are_counted_once() -> None:
     groups, equal = random_groups(np.array([1, 1, 2, 2]), 2, 100, generator(0))
     assert {frozenset(group.tolist()) for group in groups} == {
         frozenset(pair) for pair in combinations(range(4), 2) if set(pair) not in ({0, 1}, {2, 3})
@@ -93,13 +93,13 @@ def test_equal_groups_are_counted_once_each() -> None:
     assert equal == 2
 
 
-def test_a_set_spans_the_ranking() -> None:
+def test_a_set_has_one_response_per_band() -> None:
     sets = band_sets(np.arange(1, 17), 4, 300, generator(0))
     assert len(sets) == 4**4
     assert np.array_equal(np.sort(sets // 4, axis=1), np.tile(np.arange(4), (len(sets), 1)))
 
 
-def test_large_prompts_are_drawn_without_listing_all_sets() -> None:
+def test_large_prompts_are_sampled() -> None:
     sets = band_sets(np.arange(1000), 10, CANDIDATES, generator(0))
     assert len({frozenset(row.tolist()) for row in sets}) == len(sets) == CANDIDATES
 
@@ -108,9 +108,9 @@ def items_of(frame: pl.DataFrame, rule: Rule, **options: float) -> pl.DataFrame:
     return draw_items(frame, rule, **options).items
 
 
-def test_dealt_items_of_a_prompt_do_not_depend_on_other_prompts() -> None:
-    both = items_of(ranked(p=[1, 2, 3, 4, 5, 6], q=[2, 1, 3, 4, 5]), DEALT)
-    alone = items_of(ranked(q=[2, 1, 3, 4, 5]), DEALT)
+def test_training_items_of_a_prompt_do_not_depend_on_other_prompts() -> None:
+    both = items_of(ranked(p=[1, 2, 3, 4, 5, 6], q=[2, 1, 3, 4, 5]), GROUPS)
+    alone = items_of(ranked(q=[2, 1, 3, 4, 5]), GROUPS)
     assert both.filter(pl.col("prompt_id") == "q").drop("difficulty").equals(alone.drop("difficulty"))
 
 
@@ -130,7 +130,7 @@ def test_ranks_within_an_item_agree_with_the_ranking_and_ties_are_kept() -> None
     assert items.select("confidence", "gap", "difficulty").row(0) == (None, None, None)
 
 
-def test_scores_texts_and_best_stand_with_their_responses() -> None:
+def test_scores_texts_and_best_match_their_responses() -> None:
     items = items_of(ranked(p=[5, 4, 3, 2, 1]), FOUR)
     for row in items.to_dicts():
         ids = row["response_ids"]
@@ -140,21 +140,21 @@ def test_scores_texts_and_best_stand_with_their_responses() -> None:
         assert sorted(row["ranks"]) == [1, 2, 3, 4]
 
 
-def test_what_cannot_be_drawn_is_counted() -> None:
+def test_exclusions_are_counted() -> None:
     frame = ranked(few=[1, 2, 3], tied=[1, 1, 1, 1], fine=[1, 2, 3, 4])
     assert draw_items(frame, FOUR).excluded == {
         "prompt: best rank shared in every set": 1,
         "prompt: too few responses": 1,
     }
     assert draw_items(frame, PAIR).excluded == {"prompt: best rank shared in every set": 1}
-    assert draw_items(frame, DEALT).excluded == {"item: all ranks equal": 1}
-    assert draw_items(ranked(one=[1]), DEALT).excluded == {"prompt: too few responses": 1}
+    assert draw_items(frame, GROUPS).excluded == {"item: all ranks equal": 1}
+    assert draw_items(ranked(one=[1]), GROUPS).excluded == {"prompt: too few responses": 1}
     sure = draw_items(ranked(fine=[1, 2, 3, 4]), FOUR, min_confidence=0.9999)
     assert (len(sure.items), sure.candidates, sure.eligible) == (0, 1, 0)
     assert sure.excluded == {"prompt: every set below min_confidence": 1}
 
 
-def test_dealt_items_below_min_confidence_are_left_out_and_counted() -> None:
+def test_training_items_below_min_confidence_are_excluded_and_counted() -> None:
     frame, rule = ranked(p=[1, 1, 3, 4, 5, 6, 7, 8]), Rule("train", 3, 40, strict=False)
     everything = items_of(frame, rule)
     kept = draw_items(frame, rule, min_confidence=0.9)
@@ -166,8 +166,8 @@ def test_dealt_items_below_min_confidence_are_left_out_and_counted() -> None:
     assert kept.excluded["item: below min_confidence"] == len(everything) - len(kept.items) - shared
 
 
-def test_strict_items_are_drawn_from_all_that_is_certain_enough() -> None:
-    """Not the certain ones among those drawn: the prompt gets its items as long as it has the sets."""
+def test_strict_items_are_drawn_from_all_eligible_sets() -> None:
+    """Eligibility is checked before the draw: a prompt gets its items if it has the sets."""
     frame = ranked(p=list(range(1, 17)))
     some, all_sets = draw_items(frame, FOUR, min_confidence=0.97), items_of(frame, Rule("4way", 4, 256, strict=True))
     assert (some.candidates, some.eligible) == (256, (all_sets["confidence"] >= 0.97).sum())
@@ -177,8 +177,8 @@ def test_strict_items_are_drawn_from_all_that_is_certain_enough() -> None:
     assert set(some.items["item_id"]) <= set(all_sets["item_id"])
 
 
-def test_nothing_in_nothing_out() -> None:
-    for rule in (FOUR, DEALT):
+def test_no_prompts_give_no_items() -> None:
+    for rule in (FOUR, GROUPS):
         drawn = draw_items(ranked(p=[1, 2]).clear(), rule)
         assert (len(drawn.items), drawn.candidates, drawn.excluded, len(drawn.scores)) == (0, 0, {}, 0)
 
@@ -187,7 +187,7 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def campaign(prompts: int = 30, models: int = 12, *, known: bool = True, seed: int = 0) -> pl.DataFrame:
-    """Prompts that each rank all models, in an order and with strengths of their own."""
+    """Return prompts that each rank all models, with different orders and strengths."""
     rng = np.random.default_rng(seed)
     frame = ranked(**{f"p{i:03d}": (1 + rng.permutation(models)).tolist() for i in range(prompts)})
     model = [f"m{i % models:02d}" if known else None for i in range(len(frame))]
@@ -200,13 +200,13 @@ def spread(values: pl.Series) -> int:
     return int(counts.max() - counts.min())
 
 
-def test_the_best_stands_in_each_place_equally_often() -> None:
+def test_the_best_has_each_position_equally_often() -> None:
     for prompts in (9, 10, 11):
         items = items_of(campaign(prompts), Rule("4way", 4, 3, strict=True))
         assert (len(items), spread(items["best"])) == (prompts * 3, (prompts * 3) % 4 > 0)
 
 
-def test_places_of_the_others_are_random() -> None:
+def test_positions_of_the_others_are_random() -> None:
     items = items_of(campaign(200), FOUR)
     second = np.array([ranks.index(2) for ranks in items["ranks"].to_list()])
     counts = np.bincount(second, minlength=4)
@@ -222,7 +222,7 @@ def test_difficulties_and_models_are_balanced() -> None:
     assert spread(best) <= 5  # at random: 17
 
 
-def test_difficulty_goes_by_the_gap_to_the_strongest_other() -> None:
+def test_difficulty_depends_on_the_margin_to_the_strongest_other() -> None:
     frame = campaign()
     items = items_of(frame, FOUR)
     strength = {(p, r): s for p, r, s in frame.select("prompt_id", "response_id", "strength").iter_rows()}
@@ -242,14 +242,14 @@ def test_difficulties_are_terciles_of_all_eligible_sets() -> None:
 
 
 def test_without_models_the_responses_of_a_prompt_are_balanced() -> None:
-    """A response whose model is not known stands for itself: three items of four use twelve responses once each."""
+    """A response of an unknown model counts as its own model: three items of four use twelve responses once."""
     items = items_of(campaign(known=False), Rule("4way", 4, 3, strict=True))
     per_prompt = items.group_by("prompt_id").agg(pl.col("response_ids").explode().n_unique().alias("distinct"))
     assert per_prompt["distinct"].mean() > 11
 
 
-def test_the_choice_is_that_of_the_plain_rule() -> None:
-    """Against the rule written out: each taking adds least to the sum of squares of all counts."""
+def test_the_choice_equals_the_reference() -> None:
+    """The reference: each choice adds least to the sum of squares of all counts."""
     rng = np.random.default_rng(3)
     sets = np.concatenate([np.stack([rng.permutation(6)[:3] for _ in range(7)]) + 6 * p for p in range(5)])
     difficulty, prompt = rng.integers(0, 3, len(sets)), np.repeat(np.arange(5), 6)
@@ -271,10 +271,10 @@ def test_the_choice_is_that_of_the_plain_rule() -> None:
     assert [c // 7 for c in chosen] == sorted(c // 7 for c in plain)
 
 
-# What a perfect judge would score.
+# Scores of a perfect judge.
 
 
-def test_the_perfect_judges_scores_average_to_the_mean_confidence() -> None:
+def test_mean_score_of_a_perfect_judge_is_the_mean_confidence() -> None:
     drawn = draw_items(campaign(20), FOUR)
     assert len(drawn.scores) == DRAWS
     assert drawn.scores.mean() == pytest.approx(
@@ -282,8 +282,8 @@ def test_the_perfect_judges_scores_average_to_the_mean_confidence() -> None:
     )
 
 
-def test_labels_of_one_prompt_err_together() -> None:
-    """Where all others are equally strong with certainty, the best beats all of them or none."""
+def test_labels_of_one_prompt_are_wrong_together() -> None:
+    """If all others are equally strong with certainty, the best beats all of them or none."""
     covariance = [[float(i == j or min(i, j) > 0) for j in range(5)] for i in range(5)]
     frame = ranked(p=[1, 2, 2, 2, 2]).with_columns(
         strength=pl.Series([0.0] + [-0.2] * 4), covariance=pl.Series(covariance)
@@ -293,14 +293,14 @@ def test_labels_of_one_prompt_err_together() -> None:
     assert set(drawn.scores) == {0.0, 1.0}
 
 
-def test_correlated_strengths_count() -> None:
-    """What all responses of a prompt share says nothing of their order: the confidence must not fall for it."""
+def test_a_common_uncertainty_does_not_lower_the_confidence() -> None:
+    """A shift shared by all responses of a prompt does not change their order."""
     frame = ranked(p=[1, 2, 3, 4])
     shifted = frame.with_columns(covariance=frame["covariance"].list.eval(pl.element() + 25.0))
     assert items_of(shifted, FOUR)["confidence"][0] == pytest.approx(items_of(frame, FOUR)["confidence"][0], abs=1e-6)
 
 
-def test_rows_that_were_left_out_keep_their_place_in_the_covariances() -> None:
+def test_excluded_rows_keep_their_place_in_the_covariances() -> None:
     frame = ranked(p=[1, 2, 3, 4, 5])
     wide = frame.with_columns(
         covariance=pl.Series([[9.0, *row[:2], 9.0, *row[2:]] for row in frame["covariance"].to_list()]),
@@ -321,8 +321,8 @@ def correlated(size: int, seed: int) -> pl.DataFrame:
     )
 
 
-def test_chances_to_be_best_are_those_of_draws_from_the_posterior() -> None:
-    """Of each response, whatever order the item is shown in."""
+def test_best_probabilities_equal_draws_from_the_posterior() -> None:
+    """For each response, in any order of the item."""
     frame = correlated(7, 0)
     mean, covariance = frame["strength"].to_numpy(), np.array(frame["covariance"].to_list())
     drawn = np.random.default_rng(1).multivariate_normal(mean, covariance, 200_000)
@@ -335,8 +335,8 @@ def test_chances_to_be_best_are_those_of_draws_from_the_posterior() -> None:
         assert max(share) - min(share) > 0.1, "else nothing could be wrong"
 
 
-@pytest.mark.parametrize("rule", [FOUR, PAIR, DEALT, Rule("all", 0, 1, strict=False)], ids=lambda rule: rule.name)
-def test_chances_to_be_best_sum_to_one_and_agree_with_the_confidence(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [FOUR, PAIR, GROUPS, Rule("all", 0, 1, strict=False)], ids=lambda rule: rule.name)
+def test_best_probabilities_sum_to_one_and_match_the_confidence(rule: Rule) -> None:
     frame = pl.concat([correlated(size, size).with_columns(prompt_id=pl.lit(f"p{size}")) for size in (4, 6, 9)])
     items = draw_items(frame, rule).items
     assert len(items) >= 3
@@ -347,9 +347,9 @@ def test_chances_to_be_best_sum_to_one_and_agree_with_the_confidence(rule: Rule)
         assert row["best_probabilities"][row["best"]] == pytest.approx(row["confidence"], abs=5e-3)
 
 
-def test_an_item_whose_best_is_shared_has_chances_too() -> None:
+def test_an_item_with_a_shared_best_has_probabilities_too() -> None:
     items = draw_items(ranked(p=[1, 1, 2]), Rule("all", 0, 1, strict=False)).items
     assert items["best"].to_list() == [None]
-    (chances,) = items["best_probabilities"].to_list()
-    assert sorted(chances)[1] == pytest.approx(sorted(chances)[2])
-    assert sum(chances) == pytest.approx(1)
+    (probabilities,) = items["best_probabilities"].to_list()
+    assert sorted(probabilities)[1] == pytest.approx(sorted(probabilities)[2])
+    assert sum(probabilities) == pytest.approx(1)

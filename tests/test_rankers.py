@@ -27,7 +27,7 @@ def ranker(request: pytest.FixtureRequest) -> Ranker:
     return build(request.param, DenoiseConfig())
 
 
-def test_build_hands_on_the_hyperparameters() -> None:
+def test_build_passes_the_hyperparameters() -> None:
     config = DenoiseConfig(
         bradley_terry=BradleyTerryConfig(ridge=0.7),
         pagerank=PageRankConfig(damping=0.6),
@@ -49,20 +49,20 @@ def test_clear_votes_rank_clearly(ranker: Ranker) -> None:
     assert best > middle > worst
 
 
-def test_the_cost_is_the_weight_of_votes_against_the_order(ranker: Ranker) -> None:
-    """Vote by vote: a vote against the order costs its weight; a tie, and any vote on equals, half of it."""
+def test_cost_is_the_weight_of_disagreeing_votes(ranker: Ranker) -> None:
+    """A vote against the order costs its weight; a tie, or a vote on tied responses, half of it."""
     ranking = ranker(NOISY)
     expected = np.zeros(len(NOISY.prompts))
     for left, right, outcome, weight in zip(NOISY.left, NOISY.right, NOISY.outcome, NOISY.weight, strict=True):
-        gap = round(ranking.scores[left], 9) - round(ranking.scores[right], 9)
-        against = {0: gap < 0, 1: gap > 0}.get(outcome, True) if gap else True
-        half = outcome > 1 or gap == 0
+        difference = round(ranking.scores[left], 9) - round(ranking.scores[right], 9)
+        against = {0: difference < 0, 1: difference > 0}.get(outcome, True) if difference else True
+        half = outcome > 1 or difference == 0
         expected[NOISY.response_prompt[left]] += weight * against * (0.5 if half else 1.0)
     np.testing.assert_allclose(ranking.cost, expected)
     assert ranker(CLEAR).cost.tolist() == [0.0]
 
 
-def test_answers_have_the_promised_shapes_and_end_well(ranker: Ranker) -> None:
+def test_rankings_have_the_documented_shapes_and_converge(ranker: Ranker) -> None:
     ranking = ranker(NOISY)
     prompts, responses = len(NOISY.prompts), len(NOISY.responses)
     assert ranking.scores.shape == (responses,)
@@ -72,19 +72,19 @@ def test_answers_have_the_promised_shapes_and_end_well(ranker: Ranker) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_names_of_annotators_are_without_meaning(name: str) -> None:
+def test_renaming_annotators_has_no_effect(name: str) -> None:
     ranker, people = build(name, DenoiseConfig()), 6
     annotator = np.random.default_rng(0).integers(-1, people, len(NOISY.left)).astype(np.int32)
     other = np.append(np.random.default_rng(1).permutation(people), -1).astype(np.int32)
-    told = replace(NOISY, annotator=annotator, annotators=tuple("abcdef"))
-    renamed = replace(told, annotator=other[annotator])
-    np.testing.assert_allclose(ranker(renamed).scores, ranker(told).scores, atol=1e-6)
+    named = replace(NOISY, annotator=annotator, annotators=tuple("abcdef"))
+    renamed = replace(named, annotator=other[annotator])
+    np.testing.assert_allclose(ranker(renamed).scores, ranker(named).scores, atol=1e-6)
 
 
 @settings(max_examples=15, deadline=None)
 @given(votes=prompt_sets())
 @pytest.mark.parametrize("name", NAMES)
-def test_scores_are_finite_whatever_the_graph(name: str, votes: VoteArrays) -> None:
+def test_scores_are_finite_for_any_graph(name: str, votes: VoteArrays) -> None:
     assert np.isfinite(build(name, DenoiseConfig())(votes).scores).all()
 
 
@@ -100,7 +100,7 @@ def test_undefeated_disconnected_and_voteless_responses_have_finite_scores(ranke
     assert ranking.converged.all()
 
 
-def test_no_votes_leave_all_equal(ranker: Ranker) -> None:
+def test_without_votes_all_responses_are_tied(ranker: Ranker) -> None:
     ranking = ranker(votes_from([], silent=[("p", "a"), ("p", "b"), ("q", "c")]))
     assert ranking.scores[0] == ranking.scores[1]
     assert ranking.cost.tolist() == [0.0, 0.0]
@@ -117,8 +117,8 @@ def test_renumbering_responses_renumbers_the_ranking(ranker: Ranker) -> None:
 
 
 @pytest.mark.parametrize("ranker", [name for name in NAMES if name != "hierarchical"], indirect=True)
-def test_a_prompt_is_ranked_the_same_alone_and_among_others(ranker: Ranker) -> None:
-    """Except by the joint ranker, whose point is to learn from the others. No vote here has an annotator."""
+def test_a_prompt_has_the_same_ranking_alone_and_among_others(ranker: Ranker) -> None:
+    """For rankers that do not pool prompts; no vote here has an annotator."""
     alone = ranker(votes_from_wins(random_wins(8, 1.5, seed=2)))
     start, end = NOISY.offsets[2:4]
     np.testing.assert_allclose(ranker(NOISY).scores[start:end], alone.scores, atol=1e-12)
@@ -138,14 +138,14 @@ def test_doubling_all_votes_doubles_the_feedback_arc_cost() -> None:
     np.testing.assert_allclose(twice.bound, 2 * once.bound)
 
 
-def test_win_rate_counts_ties_half_and_borda_counts_pairs_not_votes() -> None:
+def test_win_rate_counts_votes_and_borda_counts_pairs() -> None:
     votes = votes_from([("p", "a", "b", "left")] * 3 + [("p", "a", "c", "right"), ("p", "a", "c", "tie")])
     assert WinRate()(votes).scores.tolist() == pytest.approx([3.5 / 5, 0.0, 1.5 / 2])
     borda = build("borda", DenoiseConfig())(votes).scores.tolist()
     assert borda == pytest.approx([(1 + 0.25) / 2, (0 + 0.5) / 2, (0.75 + 0.5) / 2])
 
 
-def test_the_ensemble_is_the_weighted_mean_of_normalised_places() -> None:
+def test_the_ensemble_is_the_weighted_mean_of_normalised_ranks() -> None:
     votes = votes_from([], silent=[("p", "a"), ("p", "b"), ("p", "c"), ("q", "only")])
     first = ranking_of(votes, np.array([3.0, 2.0, 1.0, 0.0]), bound=np.array([2.0, np.nan]))
     second = ranking_of(votes, np.array([5.0, 9.0, 5.0, 0.0]), converged=np.array([True, False]))
@@ -163,11 +163,11 @@ def test_an_ensemble_of_one_ranks_as_its_member() -> None:
     assert same.all()
 
 
-def test_an_ensemble_without_weight_is_refused() -> None:
+def test_an_ensemble_without_weight_is_rejected() -> None:
     with pytest.raises(ValueError, match="not all 0"):
         Ensemble((("win-rate", WinRate(), 0.0),))
 
 
-def test_ranks_are_taken_within_groups_and_ties_share_the_best() -> None:
+def test_ranks_are_counted_within_groups_and_ties_share_the_best() -> None:
     scores = np.array([0.2, 0.9, 0.9 + 1e-12, 0.1, 0.5, 0.6])
     assert ranks(scores, np.array([7, 7, 7, 7, 3, 3])).tolist() == [3, 1, 1, 4, 2, 1]

@@ -1,4 +1,4 @@
-"""The weighted feedback arc set: it is the plain one without annotators, and knows whom to believe with them."""
+"""The weighted feedback arc set: equal to the plain one without annotators, better with spammers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ RIDGE = 0.1
 
 
 def fixed_errors(error: list[float], votes_per_pair: int, seed: int) -> tuple[VoteArrays, np.ndarray]:
-    """Votes on 12 prompts of 8 by annotators who err this often, whatever the gap; (R,) the truth, no two alike."""
-    dice = np.random.default_rng(seed)
+    """Return votes on 12 prompts of 8 responses with these error rates, and (R,) the true strengths."""
+    rng = np.random.default_rng(seed)
     prompts, size, people = 12, 8, len(error)
     i, j = np.triu_indices(size, 1)
     first = np.repeat(np.arange(prompts) * size, len(i) * votes_per_pair)
     pair = np.tile(np.repeat(np.arange(len(i)), votes_per_pair), prompts)
     left, right = (first + i[pair]).astype(np.int32), (first + j[pair]).astype(np.int32)
-    truth = np.concatenate([dice.permutation(size) for _ in range(prompts)]).astype(np.float64)
-    who = dice.integers(0, people, len(left)).astype(np.int32)
-    wrong = dice.random(len(left)) < np.array(error)[who]
+    truth = np.concatenate([rng.permutation(size) for _ in range(prompts)]).astype(np.float64)
+    who = rng.integers(0, people, len(left)).astype(np.int32)
+    wrong = rng.random(len(left)) < np.array(error)[who]
     votes = votes_from([], silent=[(f"p{p:02}", f"r{r}") for p in range(prompts) for r in range(size)])
     return replace(
         votes,
@@ -46,7 +46,7 @@ def fixed_errors(error: list[float], votes_per_pair: int, seed: int) -> tuple[Vo
 
 @settings(max_examples=15, deadline=None)
 @given(votes=prompt_sets())
-def test_without_annotators_it_is_the_feedback_arc_set(votes: VoteArrays) -> None:
+def test_without_annotators_it_equals_the_feedback_arc_set(votes: VoteArrays) -> None:
     weighted, plain = WeightedFeedbackArcSet()(votes), FeedbackArcSet()(votes)
     np.testing.assert_array_equal(weighted.scores, plain.scores)
     np.testing.assert_array_equal(weighted.cost, plain.cost)
@@ -54,14 +54,14 @@ def test_without_annotators_it_is_the_feedback_arc_set(votes: VoteArrays) -> Non
     assert np.isnan(weighted.bound).all()
 
 
-def test_accuracies_are_found() -> None:
+def test_accuracies_are_recovered() -> None:
     error = [0.05] * 4 + [0.25] * 4 + [0.5] * 4
     votes, _ = fixed_errors(error, 12, seed=0)
     found = accuracies(votes, RIDGE)[:-1].reshape(3, 4).mean(axis=1)
     np.testing.assert_allclose(found, [0.95, 0.75, 0.5], atol=0.06)
 
 
-def test_spammers_have_less_say_and_the_order_is_better_for_it() -> None:
+def test_with_spammers_the_order_is_closer_to_the_truth() -> None:
     votes, truth = fixed_errors([0.15] * 6 + [0.5] * 6, 4, seed=1)
     tau = [
         kendall_tau(ranker(votes).scores, truth, votes.offsets).mean()
@@ -70,19 +70,19 @@ def test_spammers_have_less_say_and_the_order_is_better_for_it() -> None:
     assert tau[0] > tau[1] + 0.02
 
 
-def test_the_vote_itself_does_not_say_that_it_is_right() -> None:
-    """Blind voters' votes agree with an order fitted to them, but with the others' no more often than by chance."""
+def test_a_vote_does_not_count_as_evidence_for_itself() -> None:
+    """Random votes agree with an order fitted to them, but with that of the other votes only at chance level."""
     votes, _ = fixed_errors([0.5] * 20, 1, seed=2)
-    gap = FeedbackArcSet()(votes).scores
-    assert np.mean((gap[votes.left] > gap[votes.right]) == (votes.outcome == 0)) > 0.65
+    difference = FeedbackArcSet()(votes).scores
+    assert np.mean((difference[votes.left] > difference[votes.right]) == (votes.outcome == 0)) > 0.65
     assert chosen_is_better(votes, RIDGE).mean() == pytest.approx(0.5, abs=0.06)
     assert accuracies(votes, RIDGE).mean() < 0.58
 
 
-def test_leaving_a_vote_out_by_one_step_is_about_fitting_without_it() -> None:
+def test_one_newton_step_without_a_vote_approximates_the_fit_without_it() -> None:
     votes = votes_from_wins(random_wins(6, 3.0, seed=3))
     votes = replace(votes, weight=np.where(votes.weight > 1, 1.0, votes.weight))
-    chance = chosen_is_better(votes, RIDGE)
+    probability = chosen_is_better(votes, RIDGE)
     for v in range(len(votes.left)):
         others = np.arange(len(votes.left)) != v
         rest = replace(votes, weight=votes.weight * others)
@@ -93,11 +93,11 @@ def test_leaving_a_vote_out_by_one_step_is_about_fitting_without_it() -> None:
         spread = np.linalg.inv(np.diag(flow.sum(axis=1)) - flow + RIDGE * np.eye(6))
         i, j = votes.left[v], votes.right[v]
         z = (strength[i] - strength[j]) / np.sqrt(spread[i, i] + spread[j, j] - 2 * spread[i, j])
-        direct = 0.5 * (1 + np.tanh(z * 0.7978845608 * (1 + 0.044715 * z * z)))  # Φ, to a thousandth
-        assert chance[v] == pytest.approx(direct, abs=0.03)
+        direct = 0.5 * (1 + np.tanh(z * 0.7978845608 * (1 + 0.044715 * z * z)))  # Φ within .001
+        assert probability[v] == pytest.approx(direct, abs=0.03)
 
 
-def test_few_votes_stay_near_the_average() -> None:
+def test_annotators_with_few_votes_stay_near_the_average() -> None:
     votes, _ = fixed_errors([0.1] * 10, 4, seed=4)
     error = [0.1] * 10
     stranger = replace(votes, annotators=(*votes.annotators, "stranger"), annotator=votes.annotator.copy())
@@ -107,7 +107,7 @@ def test_few_votes_stay_near_the_average() -> None:
     assert 0.75 < found[len(error)] < found[: len(error)].min()
 
 
-def test_nobodys_votes_are_turned_round_or_lost() -> None:
+def test_no_vote_is_inverted_or_ignored() -> None:
     votes, _ = fixed_errors([0.1] * 6 + [0.9], 4, seed=5)
     assert accuracies(votes, RIDGE)[6] == 0.5
     assert relative_odds(accuracies(votes, RIDGE), votes).min() == 0
@@ -121,7 +121,7 @@ def test_odds_have_mean_one_over_weight() -> None:
     assert np.average(relative_odds(accuracies(weighted, RIDGE), weighted), weights=weighted.weight) == pytest.approx(1)
 
 
-def test_the_cost_is_in_the_votes_own_weights() -> None:
+def test_cost_is_in_the_weights_of_the_votes() -> None:
     votes, _ = fixed_errors([0.1] * 6 + [0.5] * 6, 2, seed=7)
     ranking = WeightedFeedbackArcSet()(votes)
     np.testing.assert_array_equal(ranking.cost, ranking_of(votes, ranking.scores).cost)

@@ -1,4 +1,4 @@
-"""Slow plain twins of the feedback-arc-set kernels: all permutations, all subsets, networkx, cvxpy, and plain sums."""
+"""Reference implementations for the feedback arc set: permutations, subsets, networkx, cvxpy and plain sums."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 
 def order_costs(wins: np.ndarray) -> list[tuple[float, tuple[int, ...]]]:
-    """Every order's cost, in plain Python."""
+    """Return the cost of every order."""
     return [(order_cost(wins, order), order) for order in permutations(range(len(wins)))]
 
 
 def order_cost(wins: np.ndarray, order: Sequence[int]) -> float:
-    """What stands below the diagonal when rows and columns stand in this order, where above 0."""
+    """Return the sum of the positive entries below the diagonal, rows and columns in this order."""
     return sum(max(0.0, wins[b][a]) for place, a in enumerate(order) for b in order[place + 1 :])
 
 
@@ -35,14 +35,14 @@ def least_by_subsets(net: np.ndarray) -> float:
 
 
 def exchanges(order: Sequence[int]) -> Iterator[list[int]]:
-    """Every order that the exchange of two adjacent blocks makes of this one."""
+    """Yield every order that results from exchanging two adjacent blocks."""
     order = list(order)
     for a, b, c in combinations(range(len(order) + 1), 3):
         yield order[:a] + order[b:c] + order[a:b] + order[c:]
 
 
 def plain_improve(net: np.ndarray, order: Sequence[int]) -> list[int]:
-    """Local search that counts the cost of each neighbour from scratch and goes to the first of the best."""
+    """Local search that computes the cost of each neighbour from scratch and moves to the first of the best."""
     best = list(order)
     while True:
         cost = order_cost(net, best)
@@ -59,7 +59,7 @@ def plain_components(net: np.ndarray) -> list[set[int]]:
 
 
 def short_cycle_lengths(net: np.ndarray, z: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    """For each arc that lies on a cycle the length by z of the shortest, by networkx."""
+    """Return, for each arc on a cycle, the length by z of its shortest cycle, by networkx."""
     graph = nx.DiGraph()
     graph.add_nodes_from(range(len(net)))
     graph.add_weighted_edges_from((i, j, length) for (i, j), length in z.items())
@@ -71,7 +71,7 @@ def short_cycle_lengths(net: np.ndarray, z: dict[tuple[int, int], float]) -> dic
 
 
 def least_of_part(net: np.ndarray, against: set[tuple[int, int]], along: set[tuple[int, int]]) -> float:
-    """The least cost of an order that goes against some arcs and follows others; infinity where there is none."""
+    """Return the least cost of an order that disagrees with some arcs and agrees with others; infinity if none."""
     place = {order: {v: p for p, v in enumerate(order)} for order in permutations(range(len(net)))}
     return min(
         (
@@ -84,7 +84,7 @@ def least_of_part(net: np.ndarray, against: set[tuple[int, int]], along: set[tup
 
 
 def plain_places(whole: np.ndarray, strength: Sequence[float], order: Sequence[int]) -> list[float]:
-    """N − 1 − place of each response, averaged over greedy runs of which no two are separated."""
+    """Return N − 1 − place of each response, averaged over greedy runs without a separated pair."""
     runs: list[list[int]] = []
     for v in order:
         together = runs and all(whole[u][v] == 0 and strength[u] == strength[v] for u in runs[-1])
@@ -99,7 +99,7 @@ def plain_places(whole: np.ndarray, strength: Sequence[float], order: Sequence[i
 
 
 def exact_bound(weight: Sequence[float], cycles: Sequence[Sequence[int]], amount: Sequence[float], low, high) -> float:
-    """Lagrange's bound in fractions: Σ amount + the least of each arc's reduced weight times its z."""
+    """Return the Lagrangian bound in fractions: Σ amount + the minimum of each arc's reduced weight times its z."""
     reduced = [Fraction(w) for w in weight]
     for cycle, y in zip(cycles, amount, strict=True):
         for arc in cycle:
@@ -109,7 +109,7 @@ def exact_bound(weight: Sequence[float], cycles: Sequence[Sequence[int]], amount
 
 
 def plain_program(wins: np.ndarray) -> float:
-    """The optimum of the linear ordering problem with all rows written out, by cvxpy and HiGHS."""
+    """Return the optimum of the linear ordering problem with all constraints, by cvxpy and HiGHS."""
     import cvxpy as cp
 
     n = len(wins)
