@@ -1,11 +1,11 @@
-"""Does a reward model raise the truth of a policy, by GRPO? Multi-response rewards beside single-response ones.
+"""Does GRPO with a reward model make a policy more truthful? Multi-response against single-response rewards.
 
     python -m benchmarks.grpo --steps 150 --seed 0 --out grpo
 
-A tiny policy first imitates good and bad answers alike. Then TRL's GRPOTrainer rewards it, once by a model that scores
-all completions of a prompt in one pass and once by one that scores each alone, both trained on the same ranked answers.
-Every few steps it answers held-out questions. Reward is how far its answers are scored above those that it gave at the
-start, in one pass with them; wins, how often; truth is checked by a rule that no model sees.
+A tiny policy first imitates good and bad answers. Then TRL's GRPOTrainer rewards it, once with a model that scores all
+completions of a prompt in one pass and once with a model that scores each alone, both trained on the same ranked
+answers. It answers held-out questions every few steps. Reward is the score of its answers minus that of the answers
+before training, in one pass with them; wins is how often it is positive; truth is checked by a rule.
 Exits with 1 when the multi-response rewards do not raise wins and truth by what GOALS says.
 """
 
@@ -28,37 +28,37 @@ from transformers import TrainerCallback
 
 from benchmarks.grpo_policy import LONGEST, new_policy, sampled, warmed_policy, word_tokenizer
 from benchmarks.grpo_task import Question, examples, questions, truth
-from curate.reward.batching import Scorer
-from curate.reward.examples import Example
+from curate.reward.data import Example
 from curate.reward.grpo import GroupReward
-from curate.reward.loading import Loader
-from curate.reward.model import RewardModel, Shape
+from curate.reward.loader import Loader
+from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.scoring import Scorer as Trained
 from curate.reward.scratch import build_backbone
+from curate.reward.serving.batching import Scorer
 from curate.reward.train import fit
-from schemas.training import Layout, LossName, TrainConfig
+from schemas.reward import Layout, LossName, TrainConfig
 
 MODES: dict[str, tuple[Layout, LossName]] = {"multi": ("set", "top1"), "single": ("tree", "bradley-terry")}
-"""Kind of rewards -> the layout and the loss of its model. A tree scores as single passes do, and trains faster."""
+"""Kind of rewards -> layout and loss of its model. A tree scores as single passes do and trains faster."""
 EPOCHS = 2
 VOCABULARY = 280
-"""Tokens of the reward models: words of the question are some, and each digit is one."""
+"""Tokens of the reward models: some are words of the question, each digit is one."""
 GENERATIONS = 8
 GOALS = {"wins": 0.6, "truth": 0.1}
-"""Wins at the end, and the gain of truth, by multi-response rewards."""
+"""Least wins at the end and least gain of truth, with multi-response rewards."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """How the policy answers held-out questions after some steps."""
+    """Metrics of the policy on held-out questions after some steps."""
 
     step: int
     reward: float
-    """How far its answers are scored above those of the start, in one pass with them."""
+    """Mean score of its answers minus that of its answers before training, in one pass with them."""
     wins: float
-    """Share of pairs in which its answer is scored above one of the start's; ties count half."""
+    """Share of pairs in which its answer is scored above one from before training; ties count half."""
     truth: float
-    """Share of its answers that are right."""
+    """Share of its answers that are correct."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--warmup", type=int, default=700, help="steps of imitation before")
     parser.add_argument("--examples", type=int, default=4000, help="ranked examples for the reward models")
     parser.add_argument("--responses", type=int, default=4, help="answers in each")
-    parser.add_argument("--held-out", type=int, default=100, help="questions that nothing is trained on")
-    parser.add_argument("--every", type=int, default=25, help="steps between two looks at the held-out questions")
+    parser.add_argument("--held-out", type=int, default=100, help="questions excluded from training")
+    parser.add_argument("--every", type=int, default=25, help="steps between two evaluations on held-out questions")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("grpo"), help="folder for models, figures and the curve")
     options = parser.parse_args(arguments)
@@ -91,19 +91,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         policy = new_policy(tokenizer)
         policy.load_state_dict(start)
-        watch = Watch(policy, tokenizer, held_out, scorer, single=mode == "single", every=options.every)
-        reinforce(policy, tokenizer, asked, scorer, watch, options)
-        curves[mode] = watch.points
+        evaluation = PolicyEvaluation(policy, tokenizer, held_out, scorer, single=mode == "single", every=options.every)
+        reinforce(policy, tokenizer, asked, scorer, evaluation, options)
+        curves[mode] = evaluation.points
         print(f"{mode}: {options.steps} steps in {time.monotonic() - began:.0f} s", file=sys.stderr)
     return report(curves, options.out)
 
 
 def train_reward(ranked: list[Example], mode: str, seed: int, out: Path) -> Scorer:
-    """A reward model of some million weights, trained on the ranked examples in the manner of MODES[mode]."""
+    """A reward model of about a million weights, trained on the ranked examples with the settings MODES[mode]."""
     layout, loss = MODES[mode]
     texts = [text for example in ranked for text in (example.prompt, *example.responses)]
     backbone = build_backbone(out / "backbone", texts, seed=seed, vocabulary=VOCABULARY, layers=3)
-    model = RewardModel.from_backbone(backbone, Shape(layout=layout, head=256), seed=seed)
+    model = RewardModel.from_backbone(backbone, ModelConfig(layout=layout, head=256), seed=seed)
     config = TrainConfig(
         layout=layout,
         loss=loss,
@@ -114,12 +114,12 @@ def train_reward(ranked: list[Example], mode: str, seed: int, out: Path) -> Scor
         head_learning_rate=1e-3,
         seed=seed,
     )
-    with Loader(model.encoder, frames=model.shape.frames) as loader:
+    with Loader(model.encoder, frames=model.config.frames) as loader:
         return Trained(fit(model, loader, ranked, config, out, accelerator=Accelerator(cpu=True)))
 
 
-class Watch(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Looks at the policy's answers to held-out questions before the first step and after every so many."""
+class PolicyEvaluation(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Evaluates the policy on held-out questions before the first step and after every ``every`` steps."""
 
     def __init__(
         self, policy: Any, tokenizer: Any, held_out: list[Question], scorer: Scorer, *, single: bool, every: int
@@ -130,14 +130,14 @@ class Watch(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.before: list[list[str]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        self.look(0)
+        self.evaluate(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
-            self.look(state.global_step)
+            self.evaluate(state.global_step)
 
-    def look(self, step: int, answers: int = 4) -> None:
-        """Add a point: some sampled answers to each question."""
+    def evaluate(self, step: int, answers: int = 4) -> None:
+        """Sample answers to each question and append a point."""
         now = sampled(self.policy, self.tokenizer, self.held_out, answers)
         self.before = self.before or now
         prompts = [question.prompt for question in self.held_out for _ in range(2 * answers)]
@@ -152,7 +152,12 @@ class Watch(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 def reinforce(
-    policy: Any, tokenizer: Any, asked: Sequence[Question], scorer: Scorer, watch: Watch, options: argparse.Namespace
+    policy: Any,
+    tokenizer: Any,
+    asked: Sequence[Question],
+    scorer: Scorer,
+    evaluation: PolicyEvaluation,
+    options: argparse.Namespace,
 ) -> None:
     """GRPO on the policy, in place: eight questions a step, GENERATIONS answers to each."""
     library: Any = trl
@@ -172,16 +177,16 @@ def reinforce(
         disable_tqdm=True,
         seed=options.seed,
     )
-    rewards: Any = GroupReward(scorer, num_generations=GENERATIONS, single=watch.single)
+    rewards: Any = GroupReward(scorer, num_generations=GENERATIONS, single=evaluation.single)
     data = datasets.Dataset.from_dict({"prompt": [question.prompt for question in asked]})
     trainer = library.GRPOTrainer(
-        policy, rewards, config, train_dataset=data, processing_class=tokenizer, callbacks=[watch]
+        policy, rewards, config, train_dataset=data, processing_class=tokenizer, callbacks=[evaluation]
     )
     trainer.train()
 
 
 def report(curves: dict[str, list[Point]], out: Path) -> int:
-    """Prints before and after, writes grpo.json and grpo.png; returns 1 when a goal is missed."""
+    """Print metrics before and after, write grpo.json and grpo.png; return 1 when a goal is missed."""
     (out / "grpo.json").write_text(json.dumps({mode: [asdict(p) for p in ps] for mode, ps in curves.items()}, indent=1))
     draw(curves, out / "grpo.png")
     print("| rewards | steps | reward | wins over the start | truth |\n|---|---|---|---|---|")
@@ -196,7 +201,7 @@ def report(curves: dict[str, list[Point]], out: Path) -> int:
 
 
 def draw(curves: dict[str, list[Point]], path: Path) -> None:
-    """Reward, wins and truth over steps, a line for each kind of rewards."""
+    """Plot reward, wins and truth over steps, a line per kind of rewards."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""The policy of the GRPO benchmark: a tiny Llama that reads words, warmed on a mixture of good and bad answers."""
+"""The policy of the GRPO benchmark: a tiny Llama with a word tokenizer, trained on good and bad answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from benchmarks.grpo_task import WORDS, Question, imitated
 
 LONGEST = 6
-"""Words of a completion; the longest answer of the mixture has four, and then comes the end."""
+"""Most words of a completion; the longest answer of the mixture has four and an end token."""
 
 
 def word_tokenizer() -> Any:
-    """One token a word, with the space before it."""
+    """One token per word, including the space before it."""
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *WORDS])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|[,.?]"), "isolated")
@@ -27,7 +27,7 @@ def word_tokenizer() -> Any:
 
 
 def new_policy(tokenizer: Any) -> Any:
-    """A Llama of 0.4 million random weights."""
+    """A Llama with 0.4 million random weights."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=96,
@@ -55,8 +55,8 @@ def warmed_policy(
         drawn = [asked[i] for i in generator.integers(len(asked), size=batch)]
         texts = [question.prompt + imitated(question, generator) + "<eos>" for question in drawn]
         tokens = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
-        asks = len(tokenizer.tokenize(drawn[0].prompt))  # the same for every question
-        answer = tokens.attention_mask.bool() & (torch.arange(tokens.input_ids.shape[1]) >= asks)
+        prompt_length = len(tokenizer.tokenize(drawn[0].prompt))  # the same for every question
+        answer = tokens.attention_mask.bool() & (torch.arange(tokens.input_ids.shape[1]) >= prompt_length)
         labels = tokens.input_ids.masked_fill(~answer, -100)
         loss = policy(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, labels=labels).loss
         optimizer.zero_grad()
@@ -67,7 +67,7 @@ def warmed_policy(
 
 
 def sampled(policy: Any, tokenizer: Any, asked: list[Question], answers: int) -> list[list[str]]:
-    """That many answers to each question, drawn at temperature 1 by a generator of their own: training is not moved."""
+    """Answers to each question, sampled at temperature 1 with a separate random state."""
     tokens = tokenizer([q.prompt for q in asked for _ in range(answers)], return_tensors="pt", padding=True)
     training = policy.training
     policy.eval()

@@ -1,4 +1,4 @@
-"""A small task for GRPO whose answers can be checked: which of two numbers is larger? Its prompts, answers and rule."""
+"""A small task for GRPO whose answers a rule can check: which of two numbers is larger?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.reward.examples import Example
+from curate.reward.data import Example
 
 WORDS = ("Which", " is", " larger", ",", " or", "?", " It", ".", *(f" {number}" for number in range(10, 100)))
-"""What prompts and answers are made of: each number is one word."""
+"""The words of prompts and answers; each number is one word."""
 
 PLACE = {"right": 1, "right, in words": 2, "wrong": 3, "wrong, in words": 4, "hedged": 5, "neither": 6, "blank": 7}
-"""Kind of answer -> its place: truth first, style second, and last what answers nothing. 1 is best."""
+"""Kind of answer -> its rank, 1 is best: by truth, then by style; answers without content are last."""
 
 MIXTURE = {
     "right": 0.24,
@@ -25,12 +25,12 @@ MIXTURE = {
     "neither": 0.1,
     "blank": 0.04,
 }
-"""How often each kind is in what the policy imitates before it is rewarded."""
+"""Share of each kind in the answers that the policy imitates first."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which of two different numbers of two digits is larger?"""
+    """Which of two different two-digit numbers is larger?"""
 
     first: int
     second: int
@@ -40,7 +40,7 @@ class Question:
         return f"Which is larger, {self.first} or {self.second}?"
 
     def answer(self, kind: str, generator: np.random.Generator) -> str:
-        """An answer of that kind."""
+        """An answer of the given kind."""
         right, wrong = max(self.first, self.second), min(self.first, self.second)
         if kind == "blank":
             return ""
@@ -53,13 +53,13 @@ class Question:
 
 
 def questions(count: int, generator: np.random.Generator) -> list[Question]:
-    """That many different ones; at most 8,010 exist."""
+    """``count`` different questions; 8,010 exist."""
     pairs = [(a, b) for a in range(10, 100) for b in range(10, 100) if a != b]
     return [Question(*pairs[i]) for i in generator.permutation(len(pairs))[:count]]
 
 
 def examples(asked: Sequence[Question], responses: int, generator: np.random.Generator) -> list[Example]:
-    """For each question that many answers of different kinds in random order, with their ranks."""
+    """For each question, ``responses`` answers of different kinds in random order, with their ranks."""
     found = []
     for i, question in enumerate(asked):
         kinds = generator.permutation(list(PLACE))[:responses]
@@ -71,10 +71,10 @@ def examples(asked: Sequence[Question], responses: int, generator: np.random.Gen
 
 
 def imitated(question: Question, generator: np.random.Generator) -> str:
-    """An answer drawn from the mixture."""
+    """An answer sampled from the mixture."""
     return question.answer(str(generator.choice(list(MIXTURE), p=list(MIXTURE.values()))), generator)
 
 
 def truth(question: Question, completion: str) -> float:
-    """1 where the completion names one number and it is the larger one, else 0; style does not count."""
+    """1 where the completion contains one number and it is the larger one, else 0; style does not matter."""
     return float(re.findall(r"\d+", completion) == [str(max(question.first, question.second))])

@@ -1,11 +1,11 @@
-"""How much one pass over N responses saves beside N passes and a shared prefix cache; a step beside the official loop.
+"""Speed of one pass over N responses, compared with N passes; of a training step, compared with the official loop.
 
     python -m benchmarks.reward [--quick] [--layers 8] [--repeats 3]
 
-A language model of SmolLM2-135M's shape with random weights; on an accelerator where there is one. Competitors take
-turns, and the least of their times counts. FLOPs are those of torch's counter, to which the attention kernel of CPUs is
-added; causal attention without a mask is counted at half, as the kernels do it. Steps of training are timed by
-``benchmarks.reward_step`` in processes of their own. Exits with 1 when a goal is missed.
+A language model of SmolLM2-135M's shape with random weights, on an accelerator where there is one. Methods are timed in
+turn; the least time counts. FLOPs are those of torch's counter, extended by the attention kernels of CPUs; causal
+attention without a mask counts half. Training steps are timed by ``benchmarks.reward_step`` in separate processes.
+Exits with 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformers import DynamicCache
 
 from benchmarks.reward_step import DEVICE, PAD, make_example, random_backbone, timed
-from curate.reward.batch import Batch, collate
-from curate.reward.model import RewardModel, Shape
+from curate.reward.layout import Batch, collate
+from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.sequence import Encoded
 
 PROMPT, RESPONSE = 1000, 100
-TIMES = {4: 3.0, 16: 5.5}
-"""Goals: times as fast as N passes that causal must be, by N."""
-LONGER = 1.15
-"""Goal: times as long as causal that tree may take."""
+SPEEDUP = {4: 3.0, 16: 5.5}
+"""Goals: least speedup of causal over N passes, by N."""
+SLOWDOWN = 1.15
+"""Goal: most time of tree relative to causal."""
 Pass = Callable[[], Tensor]
 
 
@@ -58,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @torch.inference_mode()
 def inference(options: argparse.Namespace) -> dict[str, bool]:
-    """Prints a table for each N; the goals, and whether they are met."""
+    """Print a table for each N; return the goals and whether they are met."""
     backbone = random_backbone(options.layers, options.width, options.seed)
-    # The tree's attention is a setting of the backbone: each has its own.
+    # Tree attention is a setting of the backbone, so each layout has a copy.
     plain, tree = (make_model(deepcopy(backbone), layout, options.seed) for layout in ("causal", "tree"))
     goals = {}
     for responses in (2, 4) if options.quick else (2, 4, 8, 16):
@@ -74,36 +74,38 @@ def inference(options: argparse.Namespace) -> dict[str, bool]:
                 seconds[name] = min(seconds[name], timed(run))
         print_passes(responses, seconds, {name: flops for name, (_, flops) in counted.items()})
         passes = min(seconds[name] for name in work if name.startswith("N passes"))
-        if responses in TIMES:
-            times, goal = passes / seconds["causal"], TIMES[responses]
-            goals[f"N = {responses}: causal {goal:g} times as fast as N passes ({times:.2f})"] = times >= goal
+        if responses in SPEEDUP:
+            times, goal = passes / seconds["causal"], SPEEDUP[responses]
+            goals[f"N = {responses}: causal at least {goal:g} times as fast as N passes ({times:.2f})"] = times >= goal
         longer = seconds["tree"] / seconds["causal"]
-        goals[f"N = {responses}: tree at most {LONGER:g} times as long as causal ({longer:.2f})"] = longer <= LONGER
+        goals[f"N = {responses}: tree at most {SLOWDOWN:g} times as long as causal ({longer:.2f})"] = longer <= SLOWDOWN
         tree_scores = counted["tree"][0]
         alone = [scores for name, (scores, _) in counted.items() if name != "causal"]
-        gap = max(float((scores - tree_scores).abs().max() / tree_scores.std()) for scores in alone)
+        difference = max(float((scores - tree_scores).abs().max() / tree_scores.std()) for scores in alone)
         limit = 0.1 if DEVICE.type == "cuda" else 1e-3
-        goals[f"N = {responses}: all but causal score alike (apart by {gap:.0e} deviations)"] = gap <= limit
+        goals[f"N = {responses}: equal scores except causal (differences {difference:.0e} deviations)"] = (
+            difference <= limit
+        )
     return goals
 
 
 def make_model(backbone: Any, layout: Any, seed: int) -> RewardModel:
-    """A model whose head is not at zero: its scores differ. It is given sequences, and asks no encoder."""
+    """A model whose head is not zero, so that scores differ. It gets sequences and needs no encoder."""
     torch.manual_seed(seed)
-    model = RewardModel(backbone, None, Shape(layout))  # type: ignore[arg-type]
+    model = RewardModel(backbone, None, ModelConfig(layout))  # type: ignore[arg-type]
     torch.nn.init.normal_(model.head[2].weight)
     return model.to(DEVICE).eval()
 
 
 def competitors(plain: RewardModel, tree: RewardModel, example: Encoded) -> dict[str, Pass]:
-    """What comes to (1, N) scores of the example, by name."""
+    """Methods to compute the (1, N) scores of the example, by name."""
     causal, branched, rows = (collate([example], layout, PAD).to(DEVICE) for layout in ("causal", "tree", "single"))
     parts = torch.arange(len(example.ends))[:, None]
     one = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
     alone = [
         replace(
             rows,
-            **{name: getattr(rows, name)[part] for name in ("input_ids", "attention_mask", "types", "offsets")},
+            **{name: getattr(rows, name)[part] for name in ("input_ids", "attention_mask", "token_types", "offsets")},
             row=one,
             end=rows.end[:, part],
             present=one == 0,
@@ -121,12 +123,12 @@ def competitors(plain: RewardModel, tree: RewardModel, example: Encoded) -> dict
 
 
 def by_dense_mask(model: RewardModel, batch: Batch) -> Tensor:
-    """The tree as a (1, 1, L, L) mask."""
+    """The tree as a dense (1, 1, L, L) mask."""
     owner = (batch.offsets == 0).cumsum(dim=1)  # 0: the prompt
-    seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
+    allowed = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
     out = model.backbone.model(
         input_ids=batch.input_ids,
-        attention_mask=seen.tril()[:, None],
+        attention_mask=allowed.tril()[:, None],
         position_ids=model.positions(batch),
         use_cache=False,
     )
@@ -134,7 +136,7 @@ def by_dense_mask(model: RewardModel, batch: Batch) -> Tensor:
 
 
 def by_cache(model: RewardModel, rows: Batch) -> Tensor:
-    """The prompt once, then N responses beside each other after copies of its keys and values."""
+    """The prompt once, then N responses in a batch after copies of its keys and values."""
     cache = DynamicCache(config=model.backbone.config)
     model.backbone.model(input_ids=rows.input_ids[:1, :PROMPT], past_key_values=cache, use_cache=True)
     cache.batch_repeat_interleave(len(rows.input_ids))
@@ -143,14 +145,14 @@ def by_cache(model: RewardModel, rows: Batch) -> Tensor:
 
 
 def count_flops(run: Pass) -> tuple[Tensor, int]:
-    """What run returns, and the FLOPs that it took."""
+    """The result of run, and its FLOPs."""
     with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
         scores = run()
     return scores, counter.get_total_flops()
 
 
 def _attention(causal: int) -> Callable[..., int]:
-    """FLOPs of an attention kernel. causal: the place among its arguments that says whether half is skipped."""
+    """FLOPs of an attention kernel. causal: position of the argument that says whether half is skipped."""
 
     def count(*arguments: Any, out_shape: Any = None, **options: Any) -> int:  # noqa: ARG001
         half = arguments[causal] if causal < len(arguments) else options.get("is_causal", False)
@@ -180,10 +182,10 @@ def print_passes(responses: int, seconds: dict[str, float], flops: dict[str, int
 
 
 def training(options: argparse.Namespace) -> dict[str, bool]:
-    """Prints a step's seconds and memory by loop; the goals, and whether they are met."""
+    """Print seconds and memory of a step by loop; return the goals and whether they are met."""
     seconds = dict.fromkeys(("official", "causal", "tree"), math.inf)
     memory = dict.fromkeys(seconds, 0.0)
-    for _ in range(options.repeats):  # in turns; each process has a step to warm up
+    for _ in range(options.repeats):  # in turn
         for loop in seconds:
             settings = [f"--{name}={getattr(options, name)}" for name in ("layers", "width", "seed")]
             command = [sys.executable, "-m", "benchmarks.reward_step", loop, "--repeats=2", *settings]

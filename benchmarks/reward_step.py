@@ -1,11 +1,11 @@
-"""Seconds and peak memory of a step of reward training, ours or in the shape of the official loop, one a process.
+"""Seconds and peak memory of a training step of the reward model, ours or the official loop's, one per process.
 
     python -m benchmarks.reward_step {official,causal,tree} [--layers 8] [--repeats 3]
 
-All see equal weights, examples, adapters and settings of AdamW. The official loop (arXiv 2604.10966) asks the whole
-model with its language-model head for the states of all layers; ours asks the model below the head for the last one.
-Prints the least seconds a step, and the most MB that it took beyond the model as loaded. Few layers make the unused
-logits weigh more than they do in a whole model: SmolLM2-135M has 30.
+All have equal weights, examples, adapters and settings of AdamW. The official loop (arXiv 2604.10966) evaluates the
+whole model with its language-model head and returns the states of all layers; ours evaluates the model below the head
+and returns the last one. Prints the least seconds per step, and the most MB beyond the loaded model. With few layers
+the unused logits weigh more than in a whole model: SmolLM2-135M has 30.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from curate.reward.batch import collate
-from curate.reward.head import ValueHead
+from curate.reward.layout import collate
 from curate.reward.loss import top1
-from curate.reward.model import RewardModel, Shape, adapted
+from curate.reward.model import ModelConfig, RewardModel, ValueHead, with_lora
 from curate.reward.quiet import quiet
 from curate.reward.sequence import Encoded
 from curate.reward.train import make_optimizer
-from schemas.training import PRESETS, TrainConfig
+from schemas.reward import PRESETS, TrainConfig
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
 VOCABULARY, PAD = 49_152, 0
 EXAMPLES, RESPONSES, PROMPT, RESPONSE = 4, 4, (200, 400), (40, 120)
-"""A step: examples, responses of each, and the least and most tokens of prompts and of responses."""
+"""A step: examples, responses per example, and least and most tokens of prompts and of responses."""
 CONFIG = TrainConfig(**PRESETS["paper"])
 
 
@@ -49,8 +48,8 @@ def main() -> None:
     generator = torch.Generator().manual_seed(options.seed)
     examples = [random_example(generator) for _ in range(EXAMPLES)]
     ranks = torch.stack([torch.randperm(RESPONSES, generator=generator) + 1 for _ in examples]).to(DEVICE)
-    with quiet(), warnings.catch_warnings(action="ignore"):  # that these weights are from nowhere
-        backbone = adapted(random_backbone(options.layers, options.width, options.seed), CONFIG.lora, "")
+    with quiet(), warnings.catch_warnings(action="ignore"):  # about random weights
+        backbone = with_lora(random_backbone(options.layers, options.width, options.seed), CONFIG.lora, "")
     step = (official if options.loop == "official" else ours)(backbone, options.loop, examples, ranks)
     loaded, _ = memory()
     seconds = min(timed(step) for _ in range(options.repeats))
@@ -59,7 +58,7 @@ def main() -> None:
 
 
 def random_backbone(layers: int, width: int, seed: int) -> PreTrainedModel:
-    """So many layers of the shape of SmolLM2-135M (of width 576) or 360M (960), with random weights."""
+    """A language model of the shape of SmolLM2-135M (width 576) or 360M (960), with random weights."""
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,
@@ -75,7 +74,7 @@ def random_backbone(layers: int, width: int, seed: int) -> PreTrainedModel:
 
 
 def make_example(prompt: int, responses: Iterable[int], generator: torch.Generator) -> Encoded:
-    """A prompt and responses of so many random tokens."""
+    """A prompt and responses of random tokens with these lengths."""
     bounds = list(accumulate(responses, initial=prompt))
     ids = torch.randint(1, VOCABULARY, (bounds[-1],), generator=generator)
     starts, ends = tuple(bounds[:-1]), tuple(end - 1 for end in bounds[1:])
@@ -88,8 +87,8 @@ def random_example(generator: torch.Generator) -> Encoded:
 
 
 def ours(backbone: PreTrainedModel, layout: str, examples: list[Encoded], ranks: Tensor) -> Callable[[], None]:
-    """A step as curate.reward.train does it."""
-    model = RewardModel(backbone, None, Shape(layout)).to(DEVICE).train()
+    """A step of curate.reward.train."""
+    model = RewardModel(backbone, None, ModelConfig(layout)).to(DEVICE).train()
     optimizer = make_optimizer(model, CONFIG)
 
     def step() -> None:
@@ -101,7 +100,7 @@ def ours(backbone: PreTrainedModel, layout: str, examples: list[Encoded], ranks:
 
 
 class Official(nn.Module):
-    """Scores (B, N) as the official code comes by them: all of the model is run, all of its states are handed out."""
+    """(B, N) scores as in the official code: the whole model is evaluated and all its states are returned."""
 
     def __init__(self, backbone: PreTrainedModel) -> None:
         super().__init__()
@@ -114,7 +113,7 @@ class Official(nn.Module):
 
 
 def official(backbone: PreTrainedModel, _: str, examples: list[Encoded], ranks: Tensor) -> Callable[[], None]:
-    """A step in the shape of the official loop, on the sequences of the layout causal."""
+    """A step of the official loop, on the sequences of the layout causal."""
     model = Official(backbone).to(DEVICE).train()
     optimizer = torch.optim.AdamW(
         [weights for weights in model.parameters() if weights.requires_grad],
@@ -138,7 +137,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that work takes, on whichever device."""
+    """Seconds that work takes, on any device."""
     begin = time.perf_counter()
     work()
     if DEVICE.type == "cuda":
@@ -147,10 +146,10 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def memory() -> tuple[float, float]:
-    """MB now, and at the most so far: of the accelerator, or of this process (on Linux)."""
+    """MB now, and the peak so far: of the accelerator, or of this process (on Linux)."""
     if DEVICE.type == "cuda":
         return torch.cuda.memory_allocated() / 1e6, torch.cuda.max_memory_allocated() / 1e6
-    # Not ru_maxrss: that of a child begins at its parent's.
+    # Not ru_maxrss, which starts at the value of the parent process.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     now, most = (int(status[name].removesuffix("kB")) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
     return now, most

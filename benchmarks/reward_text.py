@@ -1,12 +1,12 @@
-"""Reward models on real votes: arguments of held-out topics, by layout, seed, and the labels that they learnt from.
+"""Reward models on real votes: arguments of held-out topics, by layout, seed and training labels.
 
     python -m benchmarks.reward_text VOTES.csv ITEMS.csv --backbone FOLDER
 
-The data of Habernal and Gurevych (ACL 2016, ukpconvarg1): votes on pairs of arguments to a topic, four or five on each
-pair. Training topics keep a few votes a pair, which are denoised (joint), or counted (win-rate: the majority); test
-topics keep all, and are labelled by the joint ranker. Each seed holds out topics of its own. Figures are top-1 of 4 and
-pairs, ± one standard error over the prompts of the test topics; of several seeds, their mean and the standard error
-over all of their test prompts, also of the difference to the first condition on the same prompts.
+Data of Habernal and Gurevych (ACL 2016, ukpconvarg1): four or five votes on each pair of arguments on a topic. Training
+topics keep a few votes per pair, which are denoised (hierarchical) or counted (win-rate: the majority); test topics
+keep all and are labelled by the hierarchical ranker. Each seed holds out other topics. Metrics are top-1 of 4 and
+pairs, ± one standard error over the prompts of the test topics; for several seeds, the mean and the standard error over
+all test prompts, also of the difference from the first condition on the same prompts.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.reward import metrics
+from curate.reward.data import read_examples
 from curate.reward.quiet import quiet
-from curate.reward.reading import read_examples
 from curate.reward.scoring import Scorer
 from pipelines import denoise, export, ingest
 from pipelines.training import train
 from schemas.config import DenoiseConfig, ExportConfig, Mapping, SplitConfig
 from schemas.config import IngestConfig as Reading
-from schemas.training import LoraSettings, TrainConfig
+from schemas.reward import LoraSettings, TrainConfig
 
 QUESTION = "Which argument for this stance is the more convincing? "
-Labels = Literal["joint", "win-rate"]
+Labels = Literal["hierarchical", "win-rate"]
 
 
 def shards(votes: pl.DataFrame, items: pl.DataFrame, folder: Path, labels: Labels, items_per_prompt: int) -> Path:
-    """Votes to training shards of four, through the jobs that a user runs."""
+    """Votes to training shards of four, with the jobs of the CLI."""
     folder.mkdir(parents=True)
     votes.write_csv(folder / "votes.csv")
     prompts = items.select("prompt_id", question=QUESTION + pl.col("prompt_text")).unique(maintain_order=True)
@@ -61,22 +61,22 @@ def shards(votes: pl.DataFrame, items: pl.DataFrame, folder: Path, labels: Label
     return folder / "shards"
 
 
-def thinned(votes: pl.DataFrame, per_pair: float, seed: int) -> pl.DataFrame:
-    """So many votes a pair on average, drawn at random."""
+def sampled(votes: pl.DataFrame, per_pair: float, seed: int) -> pl.DataFrame:
+    """A random sample with ``per_pair`` votes per pair on average."""
     low, high = pl.min_horizontal("response_a", "response_b"), pl.max_horizontal("response_a", "response_b")
     pairs = votes.select(pl.struct("prompt_id", low.alias("low"), high.alias("high")).n_unique()).item()
     return votes.sample(min(len(votes), round(per_pair * pairs)), seed=seed)
 
 
 def topics(votes: pl.DataFrame, held_out: int, seed: int) -> tuple[list[str], list[str]]:
-    """(training, test) topics: both stances of a topic are on one side; seeds hold out topics in turn."""
+    """(training, test) topics: both stances of a topic are on one side; seeds hold out other topics."""
     names = votes["prompt_id"].str.split("_").list.first().unique().sort().to_list()
     order = np.roll(np.random.default_rng(0).permutation(len(names)), -held_out * seed)
     return [names[i] for i in order[held_out:]], [names[i] for i in order[:held_out]]
 
 
 def run(folder: Path, options: argparse.Namespace, condition: str, seed: int, data: dict[str, Path]) -> dict[str, Any]:
-    """Train one model; its figures and those of the baselines on the test topics."""
+    """Train one model; return its metrics and those of the baselines on the test topics."""
     layout, loss, targets, labels = condition.split("/")
     config = TrainConfig(
         shards=(data[labels],),
@@ -115,13 +115,16 @@ def main() -> None:
     parser.add_argument("votes", type=Path)
     parser.add_argument("items", type=Path)
     parser.add_argument("--backbone", type=Path, required=True)
-    parser.add_argument("--conditions", default="tree/top1/labels/joint,set/top1/labels/joint,causal/top1/labels/joint")
+    parser.add_argument(
+        "--conditions",
+        default="tree/top1/labels/hierarchical,set/top1/labels/hierarchical,causal/top1/labels/hierarchical",
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--held-out", type=int, default=5, help="topics")
     parser.add_argument("--votes-per-pair", type=float, default=0.5)
     parser.add_argument("--items-per-prompt", type=int, default=8)
-    parser.add_argument("--out", type=Path, help="a JSON line a run is added here")
+    parser.add_argument("--out", type=Path, help="append a JSON line per run to this file")
     options = parser.parse_args()
     votes, items = pl.read_csv(options.votes), pl.read_csv(options.items)
     runs = []
@@ -141,15 +144,15 @@ def main() -> None:
 def prepare(
     votes: pl.DataFrame, items: pl.DataFrame, folder: Path, options: argparse.Namespace, seed: int
 ) -> dict[str, Path]:
-    """Shards of the training topics by their labels, and of the test topics."""
+    """Shards of the training topics by kind of labels, and of the test topics."""
     training, test = topics(votes, options.held_out, seed)
     topic = pl.col("prompt_id").str.split("_").list.first()
-    few = thinned(votes.filter(topic.is_in(training)), options.votes_per_pair, seed)
+    few = sampled(votes.filter(topic.is_in(training)), options.votes_per_pair, seed)
     mine, theirs = items.filter(topic.is_in(training)), items.filter(topic.is_in(test))
     data = {
-        "joint": shards(few, mine, folder / "joint", "joint", options.items_per_prompt),
+        "hierarchical": shards(few, mine, folder / "hierarchical", "hierarchical", options.items_per_prompt),
         "win-rate": shards(few, mine, folder / "win-rate", "win-rate", options.items_per_prompt),
-        "test": shards(votes.filter(topic.is_in(test)), theirs, folder / "test", "joint", 8),
+        "test": shards(votes.filter(topic.is_in(test)), theirs, folder / "test", "hierarchical", 8),
     }
     sizes = {name: len(read_examples(path)) for name, path in data.items()}
     print(f"seed {seed}: {len(few):,} votes on {len(training)} training topics, items {sizes}; test: {', '.join(test)}")
@@ -157,21 +160,21 @@ def prepare(
 
 
 def _line(condition: str, seed: int, found: dict[str, Any]) -> None:
-    model, blind = found["model"], found["blind to the prompt"]
+    model, control = found["model"], found["shuffled-text control"]
     figures = (
         f"top-1 {model['top1']:.3f} ± {model['top1_se']:.3f}",
         f"pairs {model['pairwise']:.3f} ± {model['pairwise_se']:.3f}",
         f"tau {model['tau']:.3f}",
         f"order {model['order_sensitivity']:.2f}",
-        f"blind {blind['top1']:.3f}",
+        f"shuffled-text {control['top1']:.3f}",
         f"{found['seconds']:.0f} s",
     )
     print(f"{condition:32} seed {seed}  " + "  ".join(figures), flush=True)
 
 
 def _summary(runs: list[dict[str, Any]]) -> None:
-    """Means over seeds, and the difference to the first condition; then the baselines."""
-    print(f"\n{'mean over seeds':32}  top-1      ±   pairs   less the first      ±")
+    """Print means over seeds, and the difference from the first condition; then the controls and baselines."""
+    print(f"\n{'mean over seeds':32}  top-1      ±   pairs   minus the first     ±")
     by_prompt: dict[str, dict[tuple[int, str], float]] = {}
     for found in runs:
         own = by_prompt.setdefault(found["condition"], {})
@@ -183,7 +186,7 @@ def _summary(runs: list[dict[str, Any]]) -> None:
         pairs = np.mean([found["model"]["pairwise"] for found in runs if found["condition"] == condition])
         figures = f"{hits.mean():.3f}  {_error(hits):.3f}   {pairs:.3f}"
         print(f"{condition:32}  {figures}           {gains.mean():+.3f}  {_error(gains):.3f}")
-    for name in ("blind to the prompt", "coin", "longest", "shortest", "overlap", "similarity"):
+    for name in ("shuffled-text control", "random", "longest", "shortest", "overlap", "similarity"):
         rows = [found[name] for found in runs if name in found]
         if rows:
             top1, pairs = (np.mean([row[figure] for row in rows]) for figure in ("top1", "pairwise"))

@@ -1,9 +1,9 @@
-"""Reward models that must watch: simulated clips, votes, shards, and a tiny Qwen3-VL from scratch, by layout and seed.
+"""Reward models on video: simulated clips, votes, shards, and a tiny Qwen3-VL from scratch, by layout and seed.
 
     python -m benchmarks.reward_video [--layouts tree,set,causal] [--seeds 1] [--out FILE.jsonl]
 
-The world, shards and choices are those of the recipe reward-video; all that changes is the layout and the seed of the
-training. The same model blind to the clips, and the baselines, stand beside it.
+World, shards and settings are those of the recipe reward-video; only layout, loss and seed of the training vary. The
+shuffled controls and the baselines are printed too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pipelines import load_recipe, run
 from pipelines.recipe import inside
 from pipelines.training import train
 
-BESIDE = ("blind to the prompt", "blind to the media", "coin", "longest", "shortest", "overlap", "similarity")
+CONTROLS = ("shuffled-text control", "shuffled-video control")
+BASELINES = ("random", "longest", "shortest", "overlap", "similarity")
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--layouts", default="tree,set,causal")
     parser.add_argument("--losses", default="")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="a JSON line a run is added here")
+    parser.add_argument("--out", type=Path, help="append a JSON line per run to this file")
     options = parser.parse_args()
     recipe = load_recipe("reward-video")
     assert recipe.train is not None
@@ -57,22 +58,24 @@ def main() -> None:
                     ceiling = report.ceiling
     _print(runs)
     if ceiling:
-        print(f"\na judge who knows the true order: {ceiling.mean:.3f} ({ceiling.low:.3f} to {ceiling.high:.3f})")
+        print(f"\njudge that knows the true order: {ceiling.mean:.3f} ({ceiling.low:.3f} to {ceiling.high:.3f})")
     best = max(
         np.mean([r["model"]["top1"] for r in runs if r["layout"] == layout]) for layout in {r["layout"] for r in runs}
     )
-    blind = np.mean([r["blind to the media"]["top1"] for r in runs])
-    print(f"{'PASS' if best > blind + 0.2 else 'FAIL'}  sighted {best:.3f}, blind {blind:.3f}: at least .2 above")
+    control = np.mean([r["shuffled-video control"]["top1"] for r in runs])
+    print(
+        f"{'PASS' if best > control + 0.2 else 'FAIL'}  {best:.3f}, at least .2 above shuffled videos ({control:.3f})"
+    )
 
 
 def _print(runs: list[dict[str, Any]]) -> None:
-    """A line a run, then what they stand beside."""
+    """Print a line per run with its controls, then the baselines."""
     print(f"\n{'':34} top-1      ±   pairs      ±     tau     ECE   order")
     for found in runs:
         _line(f"{found['layout']}, {found['loss']}, seed {found['seed']}", found["model"])
-        for name in ("blind to the prompt", "blind to the media"):
+        for name in CONTROLS:
             _line(f"  {name}", found[name])
-    for name in BESIDE[2:]:
+    for name in BASELINES:
         if name in runs[0]:
             _line(name, runs[0][name])
 

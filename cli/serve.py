@@ -11,46 +11,48 @@ from cli.output import say
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.reward.serve import Served
+    from curate.reward.serving.server import LoadedModel
 
 
 def serve(
     model: Annotated[Path, typer.Argument(help="The folder of a trained model.", metavar="MODEL_DIR")],
     host: Annotated[
-        str, typer.Option("--host", help="Listen here. Who can reach it can ask: no password.")
+        str, typer.Option("--host", help="Address to listen on. There is no authentication.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 8000,
     media: Annotated[
         Path | None,
-        typer.Option("--media", help="The only folder that media are read from. Default: none are.", metavar="DIR"),
+        typer.Option("--media", help="The only folder that media are read from. Default: no media.", metavar="DIR"),
     ] = None,
     window: Annotated[
-        float, typer.Option("--window", min=0, help="Milliseconds that a response waits for others to its prompt.")
+        float, typer.Option("--window", min=0, help="Milliseconds that a response waits for others to the same prompt.")
     ] = 20.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Prompts that are scored at a time.")] = 16,
-    queue: Annotated[int, typer.Option("--queue", min=1, help="Responses that may wait; then 429.")] = 1024,
-    max_responses: Annotated[int, typer.Option("--max-responses", min=1, help="Responses in one pass.")] = 16,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Most prompts scored at a time.")] = 16,
+    queue: Annotated[
+        int, typer.Option("--queue", min=1, help="Most waiting responses; more are answered with 429.")
+    ] = 1024,
+    max_responses: Annotated[int, typer.Option("--max-responses", min=1, help="Most responses in one pass.")] = 16,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that a request may wait.")] = 60.0,
     stop: Annotated[
         list[str] | None,
-        typer.Option("--stop", help="Remove this end marker from OpenRLHF's queries (may be given again)."),
+        typer.Option("--stop", help="End marker to remove from OpenRLHF's queries; may be repeated."),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; the best there is when absent.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.")] = None,
 ) -> None:
-    """Answer requests for scores: POST /score, /get_reward (OpenRLHF), /compute_score (verl); GET /health.
+    """Serve scores over HTTP: POST /score, /get_reward (OpenRLHF), /compute_score (verl); GET /health.
 
-    Responses to one prompt that arrive within the window are scored in one pass. Ctrl-C answers what was accepted,
-    then stops.
+    Responses to one prompt that arrive within the window are scored in one pass. Ctrl-C answers accepted requests,
+    then stops the server.
 
     \b
     Example:
       curate serve model --media videos --port 8000
     """
-    from curate.reward.requests import ServeConfig
-    from curate.reward.serve import serve as run
+    from curate.reward.serving.protocols import ServeConfig
+    from curate.reward.serving.server import serve as run
 
     if media is not None and not media.is_dir():
-        raise UsageError(f"--media {media}: not a folder", hint="give the folder that videos and images lie in")
+        raise UsageError(f"--media {media}: not a folder", hint="give the folder of the videos and images")
     config = ServeConfig(
         media=media,
         window_ms=window,
@@ -61,16 +63,20 @@ def serve(
         stop=tuple(stop or ()),
     )
     run(
-        lambda: _load(model, device), config, host=host, port=port, ready=lambda url: say(f"{model}: loading, on {url}")
+        lambda: _load(model, device),
+        config,
+        host=host,
+        port=port,
+        on_listening=lambda url: say(f"{model}: loading; listening on {url}"),
     )
 
 
-def _load(folder: Path, device: str | None) -> Served:
+def _load(folder: Path, device: str | None) -> LoadedModel:
     """The model of a folder, ready to score."""
     from curate.reward.scoring import Scorer
-    from curate.reward.serve import Served
+    from curate.reward.serving.server import LoadedModel
 
     scorer = Scorer.from_pretrained(folder, device=device)
-    name, layout = folder.resolve().name, scorer.model.shape.layout
+    name, layout = folder.resolve().name, scorer.model.config.layout
     say(f"{name} ({layout}) is ready")
-    return Served(scorer, name, layout, close=lambda: scorer.__exit__(None, None, None))
+    return LoadedModel(scorer, name, layout, close=lambda: scorer.__exit__(None, None, None))

@@ -106,7 +106,7 @@ def tellers() -> dict[str, Callable[[Any], None]]:
     from cli.release import tell_build, tell_verify
     from cli.report import tell_report
     from cli.simulate import tell_compare, tell_simulate
-    from cli.train import tell_train
+    from cli.train import print_train
 
     return {
         "simulate": tell_simulate,
@@ -117,5 +117,5 @@ def tellers() -> dict[str, Callable[[Any], None]]:
         "verify": tell_verify,
         "compare": tell_compare,
         "report": tell_report,
-        "train": tell_train,
+        "train": print_train,
     }

@@ -1,4 +1,4 @@
-"""The jobs ``evaluate``, ``score`` and ``merge``: what a trained reward model is used for."""
+"""The jobs ``evaluate``, ``score`` and ``merge``, which use a trained reward model."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from curate.reward.examples import Example
-from curate.reward.reading import read_examples, read_manifest
+from curate.reward.data import read_examples, read_manifest
 from curate.shards.atomic import publishing
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
-from schemas.training import EvaluateReport
+from schemas.reward import EvaluateReport
 
 WINDOW = 256
-"""Examples that are scored between two looks at the progress bar."""
+"""Examples scored between two updates of the progress bar."""
 
 
 def evaluate(
@@ -31,14 +30,36 @@ def evaluate(
     device: str | None = None,
     seed: int = 0,
 ) -> EvaluateReport:
-    """Judge a model, or none but the baselines, on our own shards or on a foreign benchmark.
+    """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
 
-    benchmark: the foreign benchmark that the file is; "auto" finds out by its columns; None: our own shards. config: of
-    our own. rename: column of a foreign file -> column of the benchmark. orders: under which the winner is asked for,
-    and over which the scores of the layout causal are averaged. Raises CurateError where the data are not so.
+    Parameters
+    ----------
+    data : str or Path
+        A folder of shards, or a file.
+    model : str or Path, optional
+        A model folder; without it only the baselines are evaluated.
+    benchmark : str, optional
+        The foreign benchmark of the file, or "auto" to detect it by its columns; None: shards of curate.
+    config : str
+        Config of the shards (``4way``, ``pairwise``); default: the first one.
+    media, cache : Path, optional
+        Folder that relative media paths start from, and folder for embedded images.
+    rename : dict, optional
+        Column of a foreign file -> column of the benchmark.
+    orders : int
+        Orders of the responses in which order sensitivity is measured, and over which scores of the layout ``causal``
+        are averaged.
+    device : str, optional
+    seed : int
+        Of the shuffled controls.
+
+    Raises
+    ------
+    CurateError
+        Where the data cannot be read or have no ranks.
     """
-    from curate.reward.foreign.registry import read
-    from curate.reward.judging import judge, without_model
+    from curate.reward.evaluation import evaluate_baselines, evaluate_model
+    from curate.reward.foreign import read
     from curate.reward.scoring import Scorer
 
     data = Path(data)
@@ -47,22 +68,20 @@ def evaluate(
         examples = [example for example in read_examples(data, media=media, config=config) if example.ranks]
         name = data.name
     else:
-        named = None if benchmark == "auto" else benchmark
-        foreign, examples = read(data, name=named, media=media, cache=cache or data.parent / "media", rename=rename)
+        known = None if benchmark == "auto" else benchmark
+        foreign, examples = read(data, name=known, media=media, cache=cache or data.parent / "media", rename=rename)
         name, metric = foreign.name, foreign.metric
     if not examples:
-        raise CurateError(f"{data}: holds no ranked examples", hint="evaluation needs ranks; curate score does not")
+        raise CurateError(f"{data}: contains no ranked examples", hint="evaluation needs ranks; curate score does not")
+    official: dict[str, float] = {}
     if model is None:
-        return EvaluateReport(
-            data=name,
-            official={},
-            evaluations=tuple(without_model(examples, data=name)),
-            ceiling=_ceiling(data, config),
-        )
-    with Scorer.from_pretrained(model, device=device, orders=orders) as scorer:
-        evaluations = tuple(judge(scorer, examples, data=name, orders=orders, seed=seed))
-        official = metric(examples, scorer.score_examples(examples)) if metric else {}
-    return EvaluateReport(data=name, official=official, evaluations=evaluations, ceiling=_ceiling(data, config))
+        evaluations = evaluate_baselines(examples, data=name)
+    else:
+        with Scorer.from_pretrained(model, device=device, orders=orders) as scorer:
+            evaluations = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
+            official = metric(examples, scorer.score_examples(examples)) if metric else {}
+    ceiling = _ceiling(data, config)
+    return EvaluateReport(data=name, official=official, evaluations=tuple(evaluations), ceiling=ceiling)
 
 
 def score(
@@ -74,20 +93,20 @@ def score(
     device: str | None = None,
     progress: Progress = silent,
 ) -> Iterator[dict[str, object]]:
-    """For each example of a shard or JSONL file, in its order: item_id and its N scores, higher is better."""
+    """Yield item_id and the N scores of each example of a shard or JSONL file, in its order; higher is better."""
     from curate.reward.scoring import Scorer
 
     examples = read_examples(data, media=media)
     with Scorer.from_pretrained(model, device=device, orders=orders) as scorer:
-        for begin in range(0, len(examples), WINDOW):
-            part: list[Example] = examples[begin : begin + WINDOW]
+        for start in range(0, len(examples), WINDOW):
+            part = examples[start : start + WINDOW]
             for example, scores in zip(part, scorer.score_examples(part), strict=True):
                 yield {"item_id": example.item_id, "scores": scores}
-            progress("scoring", begin + len(part), len(examples))
+            progress("scoring", start + len(part), len(examples))
 
 
 def merge(model: str | Path, out: str | Path) -> Path:
-    """Write the model with its adapters folded into the backbone into the folder ``out``, whole or not at all."""
+    """Write the model with its adapters merged into the backbone into the folder ``out``, completely or not at all."""
     from curate.reward import checkpoint
 
     out = Path(out)
@@ -102,7 +121,7 @@ def merge(model: str | Path, out: str | Path) -> Path:
 
 
 def write_scores(rows: Iterator[dict[str, object]], out: Path) -> int:
-    """Write the rows as JSONL into a file that appears when it is whole; how many they are."""
+    """Write the rows as JSONL, completely or not at all; return their number."""
     fresh = out.with_name(f".{out.name}.partial")
     count = 0
     try:
@@ -117,6 +136,7 @@ def write_scores(rows: Iterator[dict[str, object]], out: Path) -> int:
 
 
 def _ceiling(data: Path, config: str) -> Ceiling | None:
+    """The expected score of a judge that knows the true order, from the manifest of a benchmark folder."""
     manifest = read_manifest(data) if data.is_dir() else None
     if manifest is None:
         return None

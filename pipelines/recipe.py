@@ -20,7 +20,7 @@ from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.release import VerifyReport
 from schemas.reports import PageReport
-from schemas.training import TrainConfig
+from schemas.reward import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 """The recipes that come with curate; each is known by its file's name, with - or _."""
@@ -128,7 +128,7 @@ def run(
     if page:
         finish("report", page)
     if recipe.train:
-        trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, tell=tell)
+        trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, say=tell)
         if trained is not None:
             finish("train", trained)
     return reports
@@ -168,6 +168,6 @@ def inside(config: TrainConfig, folder: Path) -> TrainConfig:
             "shards": tuple(folder / path for path in config.shards),
             "validation": tuple(folder / path for path in config.validation),
             "media": folder / config.media if config.media else None,
-            "lessons": folder / config.lessons if config.lessons else None,
+            "pretraining": folder / config.pretraining if config.pretraining else None,
         }
     )

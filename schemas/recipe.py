@@ -7,7 +7,7 @@ from pathlib import Path
 from schemas.base import Document
 from schemas.config import DenoiseConfig, ExportConfig, IngestConfig, SimulateConfig
 from schemas.release import ReleaseConfig
-from schemas.training import TrainConfig
+from schemas.reward import TrainConfig
 
 
 class SimulateStep(Document):

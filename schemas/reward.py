@@ -1,66 +1,232 @@
-"""What one scorer scored on one data set: the report that `evaluate` writes, a row for the whole and for each part."""
+"""Settings and reports of the reward model: training, evaluation."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Document
+from schemas.manifest import Ceiling
+
+Layout = Literal["causal", "tree", "set", "single"]
+"""Which tokens a response attends to: causal, the responses before it too (the paper's); tree, only the prompt and
+itself; set, a tree whose responses are then compared without order; single, one pass per response."""
+LossName = Literal["top1", "plackett-luce", "bradley-terry"]
+Targets = Literal["labels", "confidence"]
+Schedule = Literal["cosine", "linear", "constant"]
+Precision = Literal["float32", "bfloat16"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class LoraSettings(Document):
+    """Low-rank adapters on every linear layer of the language model; the vision tower is frozen."""
+
+    r: Count = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.05
+
+
+class TrainConfig(Document):
+    """How a reward model is trained on shards."""
+
+    renamed = {"lessons": "pretraining", "lesson_epochs": "pretraining_epochs"}
+
+    shards: tuple[Path, ...] = ()
+    """Training data: folders written by ``curate export``, Parquet or JSONL files."""
+    validation: tuple[Path, ...] = ()
+    """Held-out data in the same formats. Empty: a share of the shards' prompts."""
+    validation_fraction: Share = 0.1
+    """Share of the prompts that is held out where no validation is given; 0: none."""
+    media: Path | None = None
+    """Folder that relative paths of videos and images start from; default: the shards' folder."""
+    backbone: str = ""
+    """A vision-language or causal language model of transformers: a folder or a hub id. "scratch": a tiny Qwen3-VL
+    with random weights, created by the training."""
+    layout: Layout = "tree"
+    loss: LossName = "top1"
+    targets: Targets = "labels"
+    """confidence: train toward the denoiser's P(i is the best) instead of the label."""
+    lora: LoraSettings | Literal[False] = LoraSettings()
+    """false: train all weights except those of the vision tower. "scratch" has nothing to adapt: it trains all."""
+    pretraining: Path | None = None
+    """JSONL of videos with questions, responses and the correct answer, on which a backbone from scratch is trained
+    first (``curate simulate --video`` can write it)."""
+    pretraining_epochs: Count = 3
+    head: Count = 1024
+    """Hidden units of the value head."""
+    epochs: Count = 3
+    batch: Count = 64
+    """Examples per step, over all processes."""
+    pass_tokens: Count = 16_384
+    """Most tokens in one forward pass, padding included; a longer example gets a pass to itself."""
+    max_length: Count = 8192
+    """Most tokens of an example; a longer one is refused, never truncated."""
+    frames: Count = 8
+    """Frames per video, evenly spaced in time."""
+    learning_rate: Positive = 2e-4
+    head_learning_rate: Positive = 1e-3
+    """For the value head and the comparison, which have no pretrained weights."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises from 0."""
+    schedule: Schedule = "cosine"
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
+    precision: Precision = "float32"
+    activation_checkpointing: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between evaluations on the held-out examples; 0: after every epoch."""
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between checkpoints; 0: after every epoch."""
+    keep: Count = 2
+    """Checkpoints kept."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Processes that decode media."""
+    media_timeout: Positive = 30.0
+    """Seconds per media file."""
+    media_memory: Annotated[int, Field(ge=0)] = 1024
+    """MiB of decoded videos that are kept for the next epoch."""
+    allow_skips: bool = False
+    """Skip and count examples that cannot train; otherwise one of them stops the training before its first step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scratch_trains_all_weights(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("backbone") == "scratch":
+            return {**values, "lora": False}
+        return values
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {
+        "layout": "causal",
+        "lora": {"r": 128, "alpha": 16.0, "dropout": 0.05},
+        "learning_rate": 1e-4,
+        "head_learning_rate": 1e-4,
+        "epochs": 3,
+        "batch": 64,
+        "max_length": 24_576,
+        "schedule": "linear",
+        "warmup": 0.03,
+        "weight_decay": 0.0,
+        "precision": "bfloat16",
+        "activation_checkpointing": True,
+    },
+}
+"""Named settings: small has the defaults; paper has those of arXiv 2604.10966 and its code."""
 
 
 class EvaluationRow(Document):
-    """Figures over the items of one part. Shares are 0 to 1; a figure that has nothing to rest on is null."""
+    """Metrics over the items of one part. Shares are 0 to 1; a metric that is undefined is null."""
+
+    renamed = {"chance": "chance_level"}
 
     part: Literal["all", "size", "source"]
-    """The whole, the items with N responses, or the items of one source."""
+    """All items, the items with N responses, or the items of one source."""
     name: str
     """all, N as digits, or the source."""
     items: int
     clusters: int
-    """What standard errors count as independent: items of one video (images, prompt) err together."""
+    """Independent units behind the standard errors: items of one video (images, prompt) form a cluster."""
     top1: float | None
-    """Share of items whose highest score is among the best-ranked; higher is better."""
+    """Share of items whose highest-scored response has the best rank; higher is better."""
     top1_se: float | None
-    chance: float | None
-    """What a coin scores in top1: mean of (responses that share the best rank) / N."""
+    chance_level: float | None
+    """Expected top1 of random guessing: mean of (responses with the best rank) / N."""
     pairwise: float | None
-    """Share of pairs with different ranks that the scores order alike, over all pairs; a tie of scores counts half."""
+    """Share of all pairs with different ranks that the scores order correctly; a tie of scores counts half."""
     pairwise_se: float | None
     pairwise_by_item: float | None
-    """The same, a mean over items: long items weigh no more than short ones."""
+    """The same as a mean over items, so that items with many responses do not weigh more."""
     tau: float | None
-    """Mean Kendall tau-b of scores and ranks, −1 to 1; over items where it is defined."""
+    """Mean Kendall's tau-b of scores and ranks, −1 to 1, over the items where it is defined."""
     ece: float | None
     """Expected calibration error of the highest softmax probability; lower is better."""
     ece_bins: int | None
-    """Bins of equal mass behind ece. With few items a bin, ece is above 0 by chance alone."""
+    """Bins of equal mass behind ece. With few items per bin, ece is above 0 even for a calibrated model."""
     nll: float | None
-    """Mean −log softmax probability of the best, nats; lower is better, log N for a coin."""
+    """Mean negative log softmax probability of the best response, nats; lower is better, log N for random guessing."""
     brier: float | None
-    """Mean squared distance of the softmax probabilities from the best one, 0 to 2; lower is better."""
+    """Mean squared distance of the softmax probabilities from the best response, 0 to 2; lower is better."""
     shared_best: int
-    """Items without a single best: left out of ece, nll and brier."""
+    """Items without a single best response: excluded from ece, nll and brier."""
     order_sensitivity: float | None = None
     """Share of items whose winner changes with the order of the responses; null when not measured."""
     order_score_difference: float | None = None
-    """Mean |difference| of a response's scores between two orders; null when not measured."""
+    """Mean absolute difference of a response's scores between two orders; null when not measured."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _nothing_known(cls, value: Any) -> Any:
+    def _undefined_is_null(cls, value: Any) -> Any:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class EvaluationReport(Document):
-    """One scorer on one data set. Holds no time and no path: equal inputs give equal reports."""
+    """One scorer on one data set. Contains no time and no path: equal inputs give equal reports."""
+
+    renamed_values = {
+        "scorer": {
+            "blind to the prompt": "shuffled-text control",  # renamed
+            "blind to the media": "shuffled-video control",  # renamed
+            "coin": "random",
+        }
+    }
 
     scorer: str
     data: str
     rows: tuple[EvaluationRow, ...]
-    """The whole first, then by N ascending, then by source in the order of the alphabet."""
+    """All items first, then by N ascending, then by source in alphabetical order."""
 
     @property
     def overall(self) -> EvaluationRow:
         return self.rows[0]
+
+
+class Skip(Document):
+    """An example that cannot train, and the reason."""
+
+    item_id: str
+    reason: str
+
+
+class TrainReport(Document):
+    """A finished training."""
+
+    out: str
+    backbone: str
+    layout: Layout
+    loss: LossName
+    parameters: int
+    """All weights of the model."""
+    trained: int
+    """The weights that were trained."""
+    examples: int
+    held_out: int
+    skipped: tuple[Skip, ...]
+    steps: int
+    resumed: int
+    """Steps that were done before this run."""
+    evaluations: tuple[EvaluationReport, ...]
+    """On the held-out examples: the model, its shuffled controls, then the baselines."""
+    ceiling: Ceiling | None
+    """Expected score of a judge that knows the true order of the held-out examples, where their manifest has it."""
+    reused: bool = False
+    """The model existed already: nothing was done."""
+
+
+class EvaluateReport(Document):
+    """One model (or none: only the baselines) on one data set."""
+
+    data: str
+    official: dict[str, float]
+    """The benchmark's own metrics by name; empty for shards of curate."""
+    evaluations: tuple[EvaluationReport, ...]
+    ceiling: Ceiling | None

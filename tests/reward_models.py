@@ -1,4 +1,4 @@
-"""What the tests of the reward model share: examples with and without a clip, tiny models, tiny trainings."""
+"""Shared by the tests of the reward model: examples with and without a clip, tiny models, tiny trainings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from curate.media.frames import Frames
-from curate.reward.examples import Example
-from curate.reward.loading import Loader
-from curate.reward.model import RewardModel, Shape
+from curate.reward.data import Example
+from curate.reward.loader import Loader
+from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
 from curate.reward.train import fit, make_accelerator
-from schemas.training import Layout, LoraSettings, TrainConfig
+from schemas.reward import Layout, LoraSettings, TrainConfig
 
-torch.set_num_threads(1)  # for models this small, threads only wait for each other
+torch.set_num_threads(1)  # models this small do not profit from threads
 
 TEXTS = ("What colour is the shape that moves?", "The red circle moves left.", "blue", "I cannot say.", "0.5 seconds")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -37,7 +37,7 @@ def example(name: str, *responses: str, prompt: str = "What colour moves?", **mo
 
 
 def spelling(count: int, seed: int) -> list[Example]:
-    """A task that can be learnt in a few steps: which of four words spells the number."""
+    """A task that a model learns in a few steps: which of four words spells the number."""
     rng = np.random.default_rng(seed)
     found = []
     for i in range(count):
@@ -51,7 +51,7 @@ def spelling(count: int, seed: int) -> list[Example]:
 
 
 def uneven(count: int) -> list[Example]:
-    """Examples of 2 to 4 responses, of very different lengths."""
+    """Examples of 2 to 4 responses with very different lengths."""
     found = []
     for i, example in enumerate(spelling(count, 0)):
         keep = 2 + i % 3
@@ -61,8 +61,8 @@ def uneven(count: int) -> list[Example]:
 
 
 def model(backbone: object, layout: Layout, *, seed: int = 0, lora: LoraSettings | None = None) -> RewardModel:
-    """A model that was never trained, but whose head is not at zero: its scores differ."""
-    made = RewardModel.from_backbone(backbone, Shape(layout, head=16, frames=4), seed=seed, lora=lora)  # type: ignore[arg-type]
+    """An untrained model whose head is not zero, so that its scores differ."""
+    made = RewardModel.from_backbone(backbone, ModelConfig(layout, head=16, frames=4), seed=seed, lora=lora)  # type: ignore[arg-type]
     torch.manual_seed(seed)
     torch.nn.init.normal_(made.head[2].weight)  # type: ignore[arg-type]
     if made.comparison is not None:
@@ -74,7 +74,7 @@ SMALL = LoraSettings(r=4, alpha=8.0, dropout=0.0)
 
 
 def tiny(**changes: Any) -> TrainConfig:
-    """The config of a training of seconds."""
+    """The config of a training that takes seconds."""
     base: dict[str, Any] = {
         "lora": SMALL,
         "head": 16,
@@ -88,20 +88,20 @@ def tiny(**changes: Any) -> TrainConfig:
 
 
 def untrained(backbone: Path, config: TrainConfig) -> RewardModel:
-    """The model that a training of the config begins with."""
+    """The model with which a training of the config starts."""
     with quiet():
         return RewardModel.from_backbone(
             backbone,
-            Shape(config.layout, config.head, config.frames, config.max_length),
+            ModelConfig(config.layout, config.head, config.frames, config.max_length),
             lora=config.lora or None,
             seed=config.seed,
         )
 
 
 def fitted(
-    begin: RewardModel | Path, out: Path, examples: Sequence[Example], config: TrainConfig, **options: Any
+    start: RewardModel | Path, out: Path, examples: Sequence[Example], config: TrainConfig, **options: Any
 ) -> RewardModel:
-    """The model after ``fit``. begin: a model, or the backbone of a new one."""
-    own = untrained(begin, config) if isinstance(begin, Path) else begin
+    """The model after ``fit``. start: a model, or the backbone of a new one."""
+    own = untrained(start, config) if isinstance(start, Path) else start
     with quiet(), Loader(own.encoder, frames=config.frames) as loader:
         return fit(own, loader, examples, config, out, accelerator=make_accelerator(config), **options)

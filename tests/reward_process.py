@@ -1,37 +1,42 @@
-"""A training in a process of its own, to be killed, or to be one of several: ``reward_process.py JOBS.json``."""
+"""Trainings in separate processes, to kill them or to run several of one training: ``reward_process.py JOBS.json``.
+
+Prints a JSON list with the exit statuses of each job's processes. The trainings are forked, so that torch and
+transformers are imported only once; processes of one job find each other as those that torchrun starts do.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from reward_models import fitted, uneven
 
-from curate.reward import train
-from curate.reward.train import Look
-from schemas.training import TrainConfig
+from curate.reward import checkpoint
+from curate.reward.train import StepReport
+from schemas.reward import TrainConfig
 
 
 def run(job: dict[str, Any]) -> None:
     """Train on examples of ``uneven``.
 
-    kill_at: the step after which the process kills itself. kill_in: the number of the checkpoint between whose writing
-    and whose renaming it does.
+    kill_at: the step after which the process kills itself. kill_in: the number of the checkpoint after whose writing,
+    but before whose renaming, it does.
     """
 
-    def tell(look: Look) -> None:
-        if look.step == job.get("kill_at"):
+    def on_step(report: StepReport) -> None:
+        if report.step == job.get("kill_at"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     if "kill_in" in job:
         _die_before_rename(job["kill_in"])
     config = TrainConfig.model_validate(job["config"])
-    resume = job.get("resume", False)
-    fitted(Path(job["backbone"]), Path(job["out"]), uneven(job["count"]), config, tell=tell, resume=resume)
+    fitted(Path(job["backbone"]), Path(job["out"]), uneven(job["count"]), config, on_step=on_step)
 
 
 def _die_before_rename(number: int) -> None:
@@ -39,7 +44,7 @@ def _die_before_rename(number: int) -> None:
 
     def renamed(path: Path, target: Path) -> Path:
         nonlocal checkpoints
-        checkpoints += target.parent.name == train.CHECKPOINTS
+        checkpoints += target.parent.name == checkpoint.CHECKPOINTS
         if checkpoints == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(path, target)
@@ -47,6 +52,32 @@ def _die_before_rename(number: int) -> None:
     Path.rename = renamed  # type: ignore[method-assign,assignment]
 
 
+def forked(job: dict[str, Any], rank: int, processes: int, port: int) -> int:
+    """The id of a new process that runs the job as one of several."""
+    child = os.fork()
+    if child:
+        return child
+    if processes > 1:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
+    try:
+        run(job)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def statuses(job: dict[str, Any]) -> list[int]:
+    """Exit codes of the job's processes; negative: the signal that killed one."""
+    processes = job.get("processes", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [forked(job, rank, processes, port) for rank in range(processes)]
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
 if __name__ == "__main__":
-    for each in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
-        run(each)
+    found = [statuses(job) for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    sys.stdout.write(json.dumps(found) + "\n")

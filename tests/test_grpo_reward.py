@@ -1,4 +1,4 @@
-"""Rewards for GRPO: flat lists are regrouped by prompt, scored in one pass each, and returned in their order."""
+"""Rewards for GRPO: flat lists are grouped by prompt, scored in one pass each, and returned in order."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.reward.examples import Example
+from curate.reward.data import Example
 from curate.reward.grpo import GroupReward, completion_text, groups, prompt_text
 from schemas.errors import CurateError
 
 
 class Places:
-    """A toy scorer: 10 × length + the response's place in its pass; remembers the passes and the calls."""
+    """A toy scorer: 10 × length + position in the pass; records passes and calls."""
 
     def __init__(self) -> None:
         self.passes: list[Example] = []
@@ -27,7 +27,7 @@ class Places:
         self.passes.extend(examples)
         return [[10.0 * len(text) + i for i, text in enumerate(example.responses)] for example in examples]
 
-    def shown(self) -> list[tuple[str, tuple[str, ...]]]:
+    def inputs(self) -> list[tuple[str, tuple[str, ...]]]:
         return [(example.prompt, example.responses) for example in self.passes]
 
 
@@ -35,41 +35,41 @@ def test_each_prompt_is_one_pass_and_all_passes_are_one_call() -> None:
     scorer = Places()
     rewards = GroupReward(scorer)(prompts=["p", "p", "q", "q"], completions=["a", "bb", "ccc", "d"], completion_ids=[])
     assert rewards == [10, 21, 30, 11]
-    assert scorer.shown() == [("p", ("a", "bb")), ("q", ("ccc", "d"))]
+    assert scorer.inputs() == [("p", ("a", "bb")), ("q", ("ccc", "d"))]
     assert scorer.calls == 1
 
 
-def test_a_prompt_that_comes_again_later_is_another_group() -> None:
+def test_a_prompt_that_recurs_later_is_another_group() -> None:
     scorer = Places()
     assert GroupReward(scorer)(["p", "q", "p"], ["a", "b", "c"]) == [10, 10, 10]
-    assert scorer.shown() == [("p", ("a",)), ("q", ("b",)), ("p", ("c",))]
+    assert scorer.inputs() == [("p", ("a",)), ("q", ("b",)), ("p", ("c",))]
 
 
-def test_two_rows_with_one_prompt_are_two_groups_of_num_generations() -> None:
+def test_num_generations_splits_two_rows_with_one_prompt() -> None:
     scorer = Places()
     assert GroupReward(scorer, num_generations=2)(["p"] * 4, ["a", "bb", "c", "dd"]) == [10, 21, 10, 21]
-    assert scorer.shown() == [("p", ("a", "bb")), ("p", ("c", "dd"))]
+    assert scorer.inputs() == [("p", ("a", "bb")), ("p", ("c", "dd"))]
 
 
 def test_equal_completions_of_a_group_get_equal_rewards() -> None:
     scorer = Places()
     assert GroupReward(scorer)(["p"] * 4, ["bb", "a", "bb", "a"]) == [20, 11, 20, 11]
-    assert scorer.shown() == [("p", ("bb", "a"))]
+    assert scorer.inputs() == [("p", ("bb", "a"))]
 
 
-def test_single_scores_each_completion_by_itself() -> None:
+def test_single_scores_each_completion_alone() -> None:
     scorer = Places()
     assert GroupReward(scorer, single=True)(["p", "p", "p", "q"], ["a", "bb", "a", "a"]) == [10, 20, 10, 10]
-    assert scorer.shown() == [("p", ("a",)), ("p", ("bb",)), ("q", ("a",))]
+    assert scorer.inputs() == [("p", ("a",)), ("p", ("bb",)), ("q", ("a",))]
 
 
-def test_an_empty_completion_is_shown_as_empty_or_gets_the_floor() -> None:
+def test_an_empty_completion_is_scored_as_empty_or_gets_the_floor() -> None:
     scorer = Places()
     assert GroupReward(scorer)(["p", "p"], ["", "a"]) == [0, 11]
-    assert scorer.shown() == [("p", ("", "a"))]
+    assert scorer.inputs() == [("p", ("", "a"))]
     floored = Places()
     assert GroupReward(floored, floor=-5.0)(["p", "p", "q"], [" \n", "a", ""]) == [-5, 10, -5]
-    assert floored.shown() == [("p", ("a",))]
+    assert floored.inputs() == [("p", ("a",))]
 
 
 def test_conversations_are_read_as_text() -> None:
@@ -77,10 +77,10 @@ def test_conversations_are_read_as_text() -> None:
     prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
     answers = [[{"role": "assistant", "content": text}] for text in ("a", "bb")]
     assert GroupReward(scorer)([prompt, prompt], answers) == [10, 21]
-    assert scorer.shown() == [("Why?", ("a", "bb"))]
+    assert scorer.inputs() == [("Why?", ("a", "bb"))]
 
 
-def test_of_many_messages_the_roles_are_told_and_tools_are_not_the_completion() -> None:
+def test_prompts_keep_roles_and_completions_exclude_tool_messages() -> None:
     turns = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Yes?"},
@@ -95,7 +95,7 @@ def test_of_many_messages_the_roles_are_told_and_tools_are_not_the_completion() 
     assert completion_text(calls) == "It is 4."
 
 
-def test_media_columns_reach_the_scorer_and_part_groups() -> None:
+def test_media_columns_reach_the_scorer_and_separate_groups() -> None:
     scorer = Places()
     reward = GroupReward(scorer, video="clip", images="frames")
     reward(["p"] * 3, ["a", "b", "c"], clip=["x.mp4", "x.mp4", None], frames=[None, None, ["1.png", "2.png"]])
@@ -108,7 +108,7 @@ def test_media_columns_reach_the_scorer_and_part_groups() -> None:
 
 
 @pytest.mark.parametrize("rows", [[[1.0]], [[1.0, float("nan")]], []])
-def test_a_scorer_that_does_not_score_is_an_error(rows: list[list[float]]) -> None:
+def test_missing_or_non_finite_scores_are_an_error(rows: list[list[float]]) -> None:
     class Broken:
         def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
             assert len(examples) == 1
@@ -121,7 +121,7 @@ def test_a_scorer_that_does_not_score_is_an_error(rows: list[list[float]]) -> No
 @given(
     st.lists(st.tuples(st.sampled_from("pq"), st.sampled_from(["", "a", "bb", "ccc"])), max_size=12), st.integers(1, 4)
 )
-def test_groups_part_the_rows_in_order_and_every_reward_is_its_own(rows: list[tuple[str, str]], size: int) -> None:
+def test_groups_partition_the_rows_and_rewards_keep_their_order(rows: list[tuple[str, str]], size: int) -> None:
     prompts, texts = [row[0] for row in rows], [row[1] for row in rows]
     found = groups(prompts, size)
     assert [i for group in found for i in group] == list(range(len(rows)))
@@ -132,7 +132,7 @@ def test_groups_part_the_rows_in_order_and_every_reward_is_its_own(rows: list[tu
 
 @pytest.mark.parametrize("conversational", [False, True])
 def test_trl_trains_with_it(tmp_path: Path, conversational: bool) -> None:
-    """Two steps of a real GRPOTrainer: groups arrive whole, under our name, and the policy moves."""
+    """Two steps of a real GRPOTrainer: groups arrive complete, the reward is logged by name, the policy changes."""
     trl: Any = pytest.importorskip("trl")
     import torch
 
@@ -174,7 +174,7 @@ def test_trl_trains_with_it(tmp_path: Path, conversational: bool) -> None:
 
 
 def tiny_policy() -> tuple[Any, Any]:
-    """A Llama of some 20 thousand random weights that reads characters."""
+    """A Llama with about 20 thousand random weights and a character tokenizer."""
     import torch
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -20,8 +20,8 @@ import pytest
 from cli.main import run
 from curate.release.media import public_name
 from curate.release.sealing import read_release
+from curate.reward.data import read_examples
 from curate.reward.foreign import registry
-from curate.reward.reading import read_examples
 from curate.shards.atomic import files_of
 from curate.store import Store
 from curate.store.releases import published

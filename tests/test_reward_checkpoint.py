@@ -1,4 +1,4 @@
-"""Models as files: what is loaded scores as what was saved, by our code and by the official code's rules, both ways."""
+"""Models as files: a loaded model scores as the saved one, also across our code and the official code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reward_models import SMALL, example, fitted, frames, model, spelling, tiny
 
 from curate.media.frames import Frames
 from curate.reward import checkpoint
-from curate.reward.examples import Example
-from curate.reward.model import RewardModel, Shape
+from curate.reward.data import Example
+from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
+from curate.reward.qwen3_vl import PillowProcessor
 from curate.reward.sequence import SEPARATOR
-from curate.reward.video_patches import PillowProcessor
 from pipelines.evaluation import merge
 from schemas.errors import CurateError
-from schemas.training import Layout, LoraSettings
+from schemas.reward import Layout, LoraSettings
 
 TEXT = example("text", "the red one", "blue, I would say", "green green green", "no", prompt="What colour is it?")
 CLIP = example("clip", "a circle", "a square", "nothing at all", prompt="What moves?", video=Path("clip.mp4"))
@@ -41,7 +41,7 @@ def scores(own: RewardModel, shown: Example) -> torch.Tensor:
 
 
 def stirred(own: RewardModel) -> RewardModel:
-    """The model with adapters that do something."""
+    """The model with adapters that are not zero."""
     torch.manual_seed(1)
     for name, weights in own.named_parameters():
         if "lora_B" in name:
@@ -60,28 +60,28 @@ def saved(own: RewardModel, folder: Path) -> Path:
 
 @pytest.mark.parametrize("lora", [SMALL, None], ids=["lora", "full"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_is_loaded_scores_as_what_was_saved(
+def test_a_loaded_model_scores_as_the_saved_one(
     backbone: Path, tmp_path: Path, layout: Layout, lora: LoraSettings | None
 ) -> None:
     own = stirred(model(backbone, layout, lora=lora))
-    if lora is None:  # weights that no other folder holds
+    if lora is None:  # weights that are in no other folder
         torch.nn.init.normal_(own.backbone.model.language_model.layers[0].mlp.down_proj.weight)
     loaded = checkpoint.load(saved(own, tmp_path / "model"), device="cpu")
-    assert loaded.shape == own.shape
+    assert loaded.config == own.config
     assert not loaded.training
     for shown in (TEXT, CLIP):
         assert scores(own, shown).std() > 1e-3
         torch.testing.assert_close(scores(loaded, shown), scores(own, shown), atol=1e-6, rtol=1e-6)
 
 
-def test_a_trained_model_is_loaded_as_it_was(backbone: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_training_loads(backbone: Path, tmp_path: Path) -> None:
     own = fitted(backbone, tmp_path, spelling(24, 0), tiny(layout="set")).eval()
     loaded = checkpoint.load(tmp_path / "checkpoints" / "step-000003", device="cpu")
     torch.testing.assert_close(scores(loaded, TEXT), scores(own, TEXT), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_merged_it_scores_alike_and_needs_no_backbone(backbone: Path, tmp_path: Path, layout: Layout) -> None:
+def test_a_merged_model_scores_equally_without_its_backbone(backbone: Path, tmp_path: Path, layout: Layout) -> None:
     base = tmp_path / "base"
     shutil.copytree(backbone, base)
     own = stirred(model(base, layout, lora=SMALL))
@@ -104,7 +104,34 @@ def test_only_adapters_can_be_merged(backbone: Path, tmp_path: Path) -> None:
         merge(folder, folder)
 
 
-# What is no model of ours.
+@pytest.mark.parametrize("layout", ["causal", "set"])
+def test_a_model_of_the_previous_version_loads(backbone: Path, tmp_path: Path, layout: Layout) -> None:
+    """Its reward_model_config.json has the key ``form``, which is called ``template`` now."""
+    own = stirred(model(backbone, layout, lora=SMALL))
+    folder = saved(own, tmp_path / "model")
+    config = json.loads((folder / checkpoint.CONFIG).read_text())
+    config["curate"] = {"layout": layout, "frames": 4, "max_length": 8192, "form": "curate"}
+    (folder / checkpoint.CONFIG).write_text(json.dumps(config))
+    loaded = checkpoint.load(folder, device="cpu")
+    assert loaded.config == own.config
+    torch.testing.assert_close(scores(loaded, TEXT), scores(own, TEXT), atol=1e-6, rtol=1e-6)
+
+
+def test_a_training_of_the_previous_version_resumes(backbone: Path, tmp_path: Path) -> None:
+    """Its training_state.json has the keys ``lessons`` and ``lesson_epochs``, which are called ``pretraining`` now."""
+    config, examples = tiny(checkpoint_every=1), spelling(16, 0)
+    fitted(backbone, tmp_path, examples, config)
+    path = tmp_path / checkpoint.CHECKPOINTS / "step-000002" / checkpoint.STATE
+    state = json.loads(path.read_text())
+    state["config"] |= {"lessons": state["config"].pop("pretraining")}
+    state["config"] |= {"lesson_epochs": state["config"].pop("pretraining_epochs")}
+    path.write_text(json.dumps(state))
+    steps: list[int] = []
+    fitted(backbone, tmp_path, examples, config, resume=True, on_step=lambda report: steps.append(report.step))
+    assert steps == []
+
+
+# Invalid folders.
 
 
 def broken(folder: Path, config: object) -> Path:
@@ -119,53 +146,53 @@ def broken(folder: Path, config: object) -> Path:
         ("{", "not JSON"),
         ([], "expected an object"),
         ({}, "value_head_hidden_dim"),
-        ({"value_head_type": "linear", "value_head_hidden_dim": 8}, "a value head other than MLP-SiLU"),
-        ({"value_head_activation": "gelu", "value_head_hidden_dim": 8}, "a value head other than MLP-SiLU"),
+        ({"value_head_type": "linear", "value_head_hidden_dim": 8}, "only MLP-SiLU value heads"),
+        ({"value_head_activation": "gelu", "value_head_hidden_dim": 8}, "only MLP-SiLU value heads"),
         ({"resp_repr_mode": "mean", "value_head_hidden_dim": 8}, "resp_repr_mode 'mean'"),
         ({"value_head_hidden_dim": 8, "curate": {"layout": "ring"}}, "curate"),
     ],
 )
-def test_what_cannot_be_read_is_said(tmp_path: Path, config: object, message: str) -> None:
+def test_an_invalid_config_is_an_error_naming_the_file(tmp_path: Path, config: object, message: str) -> None:
     with pytest.raises(CurateError, match=f"{checkpoint.CONFIG}.*{message}"):
         checkpoint.load(broken(tmp_path / "model", config))
 
 
-def test_a_folder_that_is_no_model_is_refused(backbone: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(backbone: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", backbone):
         with pytest.raises(CurateError, match=r"no reward_model_config\.json there"):
             checkpoint.load(folder)
 
 
-def test_a_backbone_that_is_gone_is_named(backbone: Path, tmp_path: Path) -> None:
+def test_a_missing_backbone_is_named(backbone: Path, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(backbone, base)
     folder = saved(model(base, "tree", lora=SMALL), tmp_path / "model")
     shutil.rmtree(base)
-    with pytest.raises(CurateError, match=f"{base}: no backbone can be read there"):
+    with pytest.raises(CurateError, match=f"{base}: cannot read a backbone there"):
         checkpoint.load(folder)
-    with pytest.raises(CurateError, match=f"{base}: no backbone can be read there"):
-        RewardModel.from_backbone(base, Shape("tree"))
+    with pytest.raises(CurateError, match=f"{base}: cannot read a backbone there"):
+        RewardModel.from_backbone(base, ModelConfig("tree"))
 
 
-def test_a_head_that_is_missing_or_of_another_size_is_named(backbone: Path, tmp_path: Path) -> None:
+def test_a_missing_or_mismatched_head_is_an_error(backbone: Path, tmp_path: Path) -> None:
     folder = saved(model(backbone, "tree", lora=SMALL), tmp_path / "model")
     config = json.loads((folder / checkpoint.CONFIG).read_text())
     (folder / checkpoint.CONFIG).write_text(json.dumps({**config, "value_head_hidden_dim": 8}))
-    with pytest.raises(CurateError, match="model: its value head is not that of its config"):
+    with pytest.raises(CurateError, match="model: the value head does not match"):
         checkpoint.load(folder)
     (folder / checkpoint.CONFIG).write_text(json.dumps(config))
     (folder / checkpoint.HEAD).unlink()
-    checkpoint.load(folder)  # value_head.pt says the same
+    checkpoint.load(folder)  # value_head.pt has the same weights
     (folder / "value_head.pt").unlink()
-    with pytest.raises(CurateError, match=r"holds no value_head\.pt"):
+    with pytest.raises(CurateError, match=r"contains no value_head\.pt"):
         checkpoint.load(folder)
 
 
-# The official code's, written anew from what arXiv 2604.10966 and its checkpoints say.
+# The official code, reimplemented from arXiv 2604.10966 and its checkpoints.
 
 
 class Official:
-    """Reads a checkpoint, and scores, as the official code does: one text, states before separators and at the end."""
+    """Loads a checkpoint and scores as the official code does: one text, states before separators and at the end."""
 
     def __init__(self, folder: Path) -> None:
         from peft import PeftModel
@@ -211,7 +238,7 @@ class Official:
 
 
 def official_resize(backbone: Any, processor: Any) -> None:
-    """A row of embeddings for each token; the new one is about the mean of the others, as transformers makes it."""
+    """An embedding row for each token; transformers draws the new one around the mean of the others."""
     torch.manual_seed(0)
     backbone.resize_token_embeddings(len(processor.tokenizer))
 
@@ -224,21 +251,23 @@ ORDINARY: Sequence[Example] = (
 )
 
 
-def test_the_official_code_reads_what_we_write(backbone: Path, tmp_path: Path) -> None:
+def test_the_official_code_reads_our_checkpoint(backbone: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    own = RewardModel.from_backbone(backbone, Shape("causal", head=16, frames=4, form="official"), lora=SMALL, seed=0)
+    own = RewardModel.from_backbone(
+        backbone, ModelConfig("causal", head=16, frames=4, template="official"), lora=SMALL, seed=0
+    )
     torch.nn.init.normal_(own.head[2].weight)  # type: ignore[arg-type]
     own = stirred(own).eval()
     official = Official(saved(own, tmp_path / "model"))
     for shown in ORDINARY:
         theirs = official.score(shown, frames() if shown.video else None)
         assert theirs.std() > 1e-3
-        # Not to the last digit: its row for the separator is drawn about the mean of the others, ours is the mean.
+        # Not exactly: its row for the separator is drawn around the mean of the others, ours is the mean.
         torch.testing.assert_close(theirs, scores(own, shown), atol=1e-4, rtol=1e-4)
 
 
 def official_folder(backbone: Path, folder: Path) -> Path:
-    """A checkpoint as the official code writes it: its own keys, its own adapters, no safetensors of the head."""
+    """A checkpoint as the official code writes it: its keys and adapters, no safetensors of the head."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText
 
@@ -269,10 +298,10 @@ def official_folder(backbone: Path, folder: Path) -> Path:
     return folder
 
 
-def test_we_read_what_the_official_code_writes(backbone: Path, tmp_path: Path) -> None:
+def test_an_official_checkpoint_is_scored_as_the_official_code_scores_it(backbone: Path, tmp_path: Path) -> None:
     folder = official_folder(backbone, tmp_path / "official")
     official, own = Official(folder), checkpoint.load(folder, device="cpu")
-    assert own.shape == Shape("causal", head=32, max_length=24_576, form="official")
+    assert own.config == ModelConfig("causal", head=32, max_length=24_576, template="official")
     for shown in ORDINARY:
         theirs = official.score(shown, frames() if shown.video else None)
         assert theirs.std() > 1e-3

@@ -1,4 +1,4 @@
-"""Foreign benchmarks: small files of each schema, their official figures by hand, and rows that cannot be read."""
+"""Foreign benchmarks: small files of each schema, official metrics worked by hand, invalid rows and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.reward.examples import Example
+from curate.reward.data import Example
 from curate.reward.foreign import BENCHMARKS, read
 from curate.reward.foreign.benchmark import preferred
 from curate.reward.foreign.reward_bench_2 import ties_score
@@ -73,7 +73,7 @@ FILES: dict[str, list[dict[str, Any]]] = {
 
 
 def png(shade: int) -> bytes:
-    """A true PNG of one grey pixel."""
+    """A valid PNG of one grey pixel."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -95,13 +95,13 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def by_text(examples: Sequence[Example], scores: dict[str, float]) -> list[list[float]]:
-    """Scores of responses by what they say, wherever they stand."""
+    """Scores of responses by their text, in any position."""
     return [[scores[text] for text in example.responses] for example in examples]
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
-def test_a_file_is_told_by_its_columns_in_every_format(tmp_path: Path, name: str, suffix: str) -> None:
+def test_a_benchmark_is_detected_by_its_columns_in_every_format(tmp_path: Path, name: str, suffix: str) -> None:
     benchmark, examples = read(write(tmp_path / f"file.{suffix}", FILES[name]))
     assert benchmark.name == name
     assert len(examples) == len(FILES[name])
@@ -109,13 +109,13 @@ def test_a_file_is_told_by_its_columns_in_every_format(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_fits_two_benchmarks(tmp_path: Path, name: str) -> None:
+def test_no_file_matches_two_benchmarks(tmp_path: Path, name: str) -> None:
     columns = {column for row in FILES[name] for column, value in row.items() if value is not None}
-    assert [other for other, benchmark in BENCHMARKS.items() if not benchmark.detect(columns)] == [name]
+    assert [other for other, benchmark in BENCHMARKS.items() if not benchmark.mismatches(columns)] == [name]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_judge_that_knows_the_ranks_scores_all_and_a_contrary_one_little(tmp_path: Path, name: str) -> None:
+def test_metrics_are_maximal_for_the_true_ranks_and_lower_for_reversed_ranks(tmp_path: Path, name: str) -> None:
     benchmark, examples = read(write(tmp_path / "file.jsonl", FILES[name]))
     right = benchmark.metric(examples, [[-float(rank) for rank in example.ranks] for example in examples])
     wrong = benchmark.metric(examples, [[float(rank) for rank in example.ranks] for example in examples])
@@ -156,7 +156,7 @@ def test_multimodal_rewardbench_splits_safety_and_reasoning_by_id(tmp_path: Path
     )
 
 
-def test_mm_rlhf_acc_plus_asks_for_all_pairs_of_a_prompt(tmp_path: Path) -> None:
+def test_mm_rlhf_acc_plus_requires_all_pairs_of_a_prompt(tmp_path: Path) -> None:
     """Prompt 7 has one pair right and one tied, which is wrong; 8 and 9 are right."""
     benchmark, examples = read(write(tmp_path / "mm_reward_bench.jsonl", MMRLHF))
     assert [example.item_id for example in examples] == ["7#1", "7#2", "8#3", "9#4"]
@@ -181,7 +181,7 @@ def test_reward_bench_2_averages_subsets(tmp_path: Path) -> None:
     benchmark, examples = read(write(tmp_path / "rb2.jsonl", RB2))
     scores = by_text(examples, {"7": 5, "1": 0, "2": 0, "3": 0, "red": 4, "blue": 3, "cat": 1, "dog": 2})
     scores[1] = [5.0 if text in ("7", "1") else 0.0 for text in examples[1].responses]
-    # Gap of ref 4 − 2, gap of tied 3 − 2, spread 4 − 3: right both, but the gap is not above the spread.
+    # Margin of ref 4 − 2, margin of tied 3 − 2, range 4 − 3: both right, but the margin does not exceed the range.
     ties = 0.3 + 0.3 + 0 + 0 + 0.01 * math.tanh(1 / 1 - 1)
     assert benchmark.metric(examples, scores) == pytest.approx(
         {"overall": (3 / 4 + ties) / 2, "Math": 3 / 4, "Ties": ties}
@@ -198,14 +198,14 @@ def test_reward_bench_2_averages_subsets(tmp_path: Path) -> None:
         ([0, 1], [5, 5, 1], 0.3 + 0.0 + 0.2 + 0.0 - 0.01),
         ([1, 1], [1, 1, 1], 0.0),
     ],
-    ids=["clear", "ref near", "ref wrong", "no spread", "no spread, ref wrong", "all equal"],
+    ids=["clear", "ref near", "ref wrong", "no range", "no range, ref wrong", "all equal"],
 )
-def test_ties_follow_the_weighted_rule(ref: list[float], tied: list[float], score: float) -> None:
+def test_ties_score_worked_by_hand(ref: list[float], tied: list[float], score: float) -> None:
     examples = [Example("ref:3", "q", ("a", "x"), (1, 2)), Example("tied:3", "q", ("a", "b", "x"), (1, 1, 3))]
     assert ties_score(examples, [ref, tied]) == pytest.approx(score)
 
 
-def test_ties_without_a_pair_of_halves_have_no_score() -> None:
+def test_ties_without_a_prompt_in_both_halves_have_no_score() -> None:
     assert math.isnan(ties_score([Example("ref:3", "q", ("a", "x"), (1, 2))], [[1, 0]]))
 
 
@@ -227,13 +227,13 @@ def test_embedded_images_are_written_once_under_their_digest(tmp_path: Path) -> 
     assert examples[0].images[0].read_bytes() == png(1)
 
 
-def test_embedded_images_need_a_folder(tmp_path: Path) -> None:
+def test_embedded_images_need_a_cache_folder(tmp_path: Path) -> None:
     path = write(tmp_path / "vl.parquet", [{**VL[0], "image": {"bytes": png(1), "path": None}}])
     with pytest.raises(CurateError, match="embedded in column 'image'"):
         read(path)
 
 
-def test_bytes_that_are_no_image_are_a_bad_row(tmp_path: Path) -> None:
+def test_bytes_that_are_not_an_image_are_a_bad_row(tmp_path: Path) -> None:
     path = write(tmp_path / "vl.parquet", [{**VL[0], "image": {"bytes": b"<html>", "path": None}}])
     with pytest.raises(CurateError, match="expected the bytes of a PNG"):
         read(path, cache=tmp_path)
@@ -245,13 +245,13 @@ def test_several_images_of_a_row_keep_their_order(tmp_path: Path) -> None:
     assert examples[0].images == (tmp_path / "b.png", Path("/abs/a.png"))
 
 
-def test_chosen_first_in_the_file_is_not_always_first_in_the_example() -> None:
+def test_chosen_responses_are_not_always_first() -> None:
     places = [preferred(str(i), "q", ["good"], ["bad"], source="").best[0] for i in range(200)]
     assert 70 < sum(places) < 130
 
 
 @given(st.lists(st.text(max_size=3), min_size=1, max_size=4), st.lists(st.text(max_size=3), min_size=1, max_size=4))
-def test_preferred_keeps_every_response_and_its_side(chosen: list[str], rejected: list[str]) -> None:
+def test_preferred_keeps_every_response_with_its_rank(chosen: list[str], rejected: list[str]) -> None:
     example = preferred("x", "q", chosen, rejected, source="")
     sides = sorted(zip(example.responses, example.ranks, strict=True))
     assert sides == sorted([(text, 1) for text in chosen] + [(text, 1 + len(chosen)) for text in rejected])
@@ -259,7 +259,7 @@ def test_preferred_keeps_every_response_and_its_side(chosen: list[str], rejected
 
 @pytest.mark.parametrize("name", FILES)
 @given(seed=st.integers(0, 999))
-def test_the_order_of_responses_moves_no_official_figure(
+def test_official_metrics_do_not_depend_on_the_order_of_responses(
     tmp_path_factory: pytest.TempPathFactory, name: str, seed: int
 ) -> None:
     benchmark, examples = read(write(tmp_path_factory.mktemp("order") / "file.jsonl", FILES[name]))
@@ -295,13 +295,13 @@ def test_the_order_of_responses_moves_no_official_figure(
         (MMRB[0], {"Better": "output1"}, "'Better' holds 'output1'; expected Output1 or Output2"),
         (MMRLHF[0], {"id": None}, "'id' holds None; expected the id of its prompt"),
         (MMRLHF[0], {"chosen": None}, "'chosen' holds None; expected a text"),
-        (VRB[0], {"video": None}, "'video' holds None; expected the path of its video"),
+        (VRB[0], {"video": None}, "'video' holds None; expected the path of a video"),
         (RB2[0], {"chosen": ["7", "8"], "num_correct": 2}, "'chosen' holds ['7', '8']; expected one text"),
-        (RB2[0], {"num_correct": 2}, "'num_correct' holds 2; expected 1, the responses of column 'chosen'"),
+        (RB2[0], {"num_correct": 2}, "'num_correct' holds 2; expected 1, the number of responses"),
         (RB2[0], {"rejected": []}, "'rejected' holds []; expected a list of texts"),
         (RB2[3], {"id": "tied-0"}, "'id' holds 'tied-0'; expected ref:N or tied:N"),
-        (MR2[0], {"rankings": [3, 1, 2]}, "'rankings' holds [3, 1, 2]; expected 4 whole numbers, one a response"),
-        (MR2[0], {"rankings": [2, 0, 1, 3]}, "'rankings' holds [2, 0, 1, 3]; expected ranks, the best of which is 1"),
+        (MR2[0], {"rankings": [3, 1, 2]}, "'rankings' holds [3, 1, 2]; expected 4 whole numbers, one per response"),
+        (MR2[0], {"rankings": [2, 0, 1, 3]}, "'rankings' holds [2, 0, 1, 3]; expected ranks whose best is 1"),
         (MR2[0], {"video": None}, "'image or video' holds None; expected a path"),
     ],
 )
@@ -324,20 +324,20 @@ def test_many_bad_rows_are_counted_and_the_first_are_listed(tmp_path: Path) -> N
     assert lines[-1] == "… and 2 more"
 
 
-def test_lines_that_are_no_objects_are_named_by_their_line(tmp_path: Path) -> None:
+def test_lines_that_are_not_objects_are_named_by_number(tmp_path: Path) -> None:
     path = tmp_path / "vl.jsonl"
     path.write_text(json.dumps(VL[0]) + "\n\n{oops\n[1]\n", encoding="utf-8")
     with pytest.raises(CurateError) as caught:
         read(path)
     assert f"{path}:3: not JSON" in str(caught.value)
-    assert f"{path}:4: holds a JSON list; expected an object" in str(caught.value)
+    assert f"{path}:4: contains a JSON list; expected an object" in str(caught.value)
 
 
-def test_a_file_that_is_no_benchmark_is_told_what_each_lacks(tmp_path: Path) -> None:
+def test_a_file_without_a_match_lists_the_differences(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"prompt": "q", "responses": ["a"], "rank": [1]}])
     with pytest.raises(CurateError) as caught:
         read(path)
-    assert "it has prompt, rank, responses" in str(caught.value)
+    assert "columns: prompt, rank, responses" in str(caught.value)
     assert "not mr2bench-video: no column rankings; no column video" in str(caught.value)
     assert (
         "not mm-rlhf-rewardbench: no column chosen; no column id; no column rejected; no column image or video"
@@ -345,35 +345,35 @@ def test_a_file_that_is_no_benchmark_is_told_what_each_lacks(tmp_path: Path) -> 
     )
 
 
-def test_a_file_with_images_and_videos_is_neither_mr2bench(tmp_path: Path) -> None:
+def test_a_file_with_images_and_videos_matches_neither_mr2bench(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [MR2[0], {**MR2[1], "image": "i.png"}])
-    with pytest.raises(CurateError, match="not mr2bench-video: a column image, which it does not have"):
+    with pytest.raises(CurateError, match="not mr2bench-video: unexpected column image"):
         read(path)
 
 
-def test_a_named_benchmark_says_what_the_file_lacks(tmp_path: Path) -> None:
+def test_a_named_benchmark_lists_missing_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"query": "q"}])
     with pytest.raises(CurateError, match="not VL-RewardBench: no column human_ranking; no column query_source"):
         read(path, name="vl-rewardbench")
 
 
-def test_columns_of_other_names_are_renamed(tmp_path: Path) -> None:
+def test_columns_can_be_renamed(tmp_path: Path) -> None:
     rows = [{("question" if name == "prompt" else name): value for name, value in row.items()} for row in VRB]
     benchmark, examples = read(write(tmp_path / "x.jsonl", rows), rename={"question": "prompt"})
     assert (benchmark.name, examples[0].prompt) == ("videorewardbench", "q")
 
 
 @pytest.mark.parametrize("empty_first", [True, False])
-def test_an_empty_column_gives_its_name_away(tmp_path: Path, empty_first: bool) -> None:
+def test_an_empty_column_does_not_block_a_renaming(tmp_path: Path, empty_first: bool) -> None:
     first, last = ({"prompt": None}, {}) if empty_first else ({}, {"prompt": None})
     rows = [{**first, "question": "q", **{k: v for k, v in row.items() if k != "prompt"}, **last} for row in VRB]
     _, examples = read(write(tmp_path / "x.jsonl", rows), rename={"question": "prompt"})
     assert [example.prompt for example in examples] == ["q"] * 3
 
 
-def test_a_file_that_fits_two_benchmarks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_matches_two_benchmarks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BENCHMARKS, "twin", BENCHMARKS["vl-rewardbench"])
-    with pytest.raises(CurateError, match="may be vl-rewardbench or twin"):
+    with pytest.raises(CurateError, match="matches vl-rewardbench and twin"):
         read(write(tmp_path / "x.jsonl", VL))
 
 
@@ -382,15 +382,15 @@ def test_a_file_that_fits_two_benchmarks_is_refused(tmp_path: Path, monkeypatch:
     [
         ({"question": "prompt"}, "no column 'question'"),
         ({"category": "prompt"}, "a column 'prompt' already"),
-        ({"category": "x", "video": "x"}, "two columns cannot both be read as 'x'"),
+        ({"category": "x", "video": "x"}, "two columns cannot both be renamed to 'x'"),
     ],
 )
-def test_a_renaming_that_cannot_be_meant_is_refused(tmp_path: Path, rename: dict[str, str], said: str) -> None:
+def test_an_ambiguous_renaming_is_refused(tmp_path: Path, rename: dict[str, str], said: str) -> None:
     with pytest.raises(CurateError, match=said):
         read(write(tmp_path / "x.jsonl", VRB), rename=rename)
 
 
-def test_ids_that_rows_share_get_the_number_of_the_row(tmp_path: Path) -> None:
+def test_shared_ids_get_the_row_number(tmp_path: Path) -> None:
     _, examples = read(write(tmp_path / "vl.jsonl", [VL[0], VL[1], VL[0]]))
     assert [example.item_id for example in examples] == ["wild-1#1", "RLHF-1", "wild-1#3"]
 
@@ -399,14 +399,14 @@ def test_ids_that_rows_share_get_the_number_of_the_row(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("none.jsonl", None, "no such file"),
-        ("x.csv", b"a,b\n", "of kind '.csv'"),
-        ("x.jsonl", b"\n", "holds no rows"),
-        ("x.json", b'{"data": []}', "holds a JSON dict; expected a list of objects"),
+        ("x.csv", b"a,b\n", "file type '.csv'"),
+        ("x.jsonl", b"\n", "contains no rows"),
+        ("x.json", b'{"data": []}', "contains a JSON dict; expected a list of objects"),
         ("x.json", b"\xff\xfe", "not JSON"),
         ("x.parquet", b"PAR1", "not Parquet"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CurateError) as caught:

@@ -17,15 +17,14 @@ import pipelines.training
 from cli.main import run
 from curate.media.frames import MediaError
 from curate.reward import checkpoint
-from curate.reward.examples import Example
-from curate.reward.judging import judge
-from curate.reward.reading import read_examples
+from curate.reward.data import Example, read_examples
+from curate.reward.evaluation import evaluate_model
 from curate.reward.scoring import Scorer
 from curate.reward.train import METRICS
 from pipelines.exporting import export
 from schemas.config import ExportConfig, SplitConfig
 from schemas.manifest import Ceiling
-from schemas.training import EvaluateReport, TrainReport
+from schemas.reward import EvaluateReport, TrainConfig, TrainReport
 from tests.stores import make_store, plenty
 from tests.video_files import encode
 
@@ -56,7 +55,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def rows(count: int, clips: int = 3) -> list[dict[str, Any]]:
-    """Three of four with a clip, three or four responses."""
+    """Three of four rows have a clip; three or four responses."""
     found = []
     for i, example in enumerate(spelling(count, 0)):
         n = 3 + i % 2
@@ -67,7 +66,7 @@ def rows(count: int, clips: int = 3) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with clips, and with rows to train on and to hold out."""
+    """A folder with clips, training rows and held-out rows."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "clips").mkdir()
     for i in range(3):
@@ -79,9 +78,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(folder: Path, backbone: Path, **changes: Any) -> Path:
-    """A config file of a training of seconds."""
+    """A config file of a training that takes seconds."""
     chosen = {"epochs": 2, "batch": 4, "workers": 1, "pass_tokens": 500, "checkpoint_every": 2, "head": 64}
-    rates = {"learning_rate": 2e-2, "head_learning_rate": 1e-1}  # scores must differ by far more than rounding errors
+    rates = {"learning_rate": 2e-2, "head_learning_rate": 1e-1}  # scores must differ by much more than rounding errors
     values = tiny(**{**chosen, **rates, **changes}).model_dump(mode="json")
     lora = values.pop("lora")
     values["backbone"] = str(backbone)
@@ -109,15 +108,15 @@ def trained(data: Path, backbone: Path, tmp_path_factory: pytest.TempPathFactory
 # train
 
 
-def test_what_a_training_leaves_is_all_there(trained: Path) -> None:
+def test_a_training_writes_model_card_report_and_curves(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} >= OUTPUTS
     assert not [path.name for path in trained.iterdir() if path.name.startswith(".") or path.name == "final"]
     report = TrainReport.model_validate_json((trained / "report.json").read_bytes())
     assert (report.examples, report.held_out, report.steps, report.resumed, report.skipped) == (16, 8, 8, 0, ())
     assert 0 < report.trained < report.parameters
     names = [evaluation.scorer for evaluation in report.evaluations]
-    assert names[:3] == ["model", "blind to the prompt", "blind to the media"]
-    assert {"coin", "overlap", "similarity"} <= set(names[3:])
+    assert names[:3] == ["model", "shuffled-text control", "shuffled-video control"]
+    assert {"random", "overlap", "similarity"} <= set(names[3:])
     assert all(evaluation.overall.items == 8 for evaluation in report.evaluations)
     lines = [json.loads(line) for line in (trained / METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
@@ -125,7 +124,7 @@ def test_what_a_training_leaves_is_all_there(trained: Path) -> None:
     assert "| model | 8 |" in (trained / "README.md").read_text()
 
 
-def test_the_report_is_json_on_stdout_and_the_model_is_not_trained_again(
+def test_a_finished_model_is_reused(
     trained: Path, data: Path, backbone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (trained / "value_head.pt").stat().st_mtime_ns
@@ -136,11 +135,11 @@ def test_the_report_is_json_on_stdout_and_the_model_is_not_trained_again(
     assert (trained / "value_head.pt").stat().st_mtime_ns == before
 
 
-def test_another_config_into_the_same_folder_is_refused(
+def test_a_folder_of_another_config_or_with_other_files_is_refused(
     trained: Path, data: Path, backbone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(data, backbone, trained, "--seed", "7") == 1
-    assert "holds a model of another config or other shards" in capsys.readouterr().err
+    assert "a model of another config" in capsys.readouterr().err
     (folder := trained.parent / "foreign").mkdir()
     (folder / "notes.txt").write_text("mine")
     assert train(data, backbone, folder) == 1
@@ -148,22 +147,22 @@ def test_another_config_into_the_same_folder_is_refused(
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-def test_interrupted_it_is_resumed_to_the_same_bytes(
+def test_an_interrupted_training_resumes_to_the_same_bytes(
     trained: Path, data: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stopped in a step, then before the model is written, then while its files are moved into place."""
-    out, tell, write_all = trained.parent / "again", pipelines.training._Watch.__call__, pipelines.training._write
+    """Interrupted in a step, before the model is written, and while its files are moved into place."""
+    out, show, write_all = trained.parent / "again", pipelines.training._Display.show, pipelines.training._write
 
-    def stop(watch: Any, look: Any) -> None:
-        tell(watch, look)
-        if look.step == 3:
+    def stop(display: Any, report: Any) -> None:
+        show(display, report)
+        if report.step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipelines.training._Watch, "__call__", stop)
+    monkeypatch.setattr(pipelines.training._Display, "show", stop)
     assert train(data, backbone, out) == 130
     monkeypatch.undo()
     assert train(data, backbone, out) == 1
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "with --resume" in capsys.readouterr().err
 
     def interrupted(*given: Any) -> None:
         raise KeyboardInterrupt
@@ -182,7 +181,7 @@ def test_interrupted_it_is_resumed_to_the_same_bytes(
     assert train(data, backbone, out, "--resume") == 1
     monkeypatch.undo()
     assert write_all is pipelines.training._write
-    assert not (out / checkpoint.CONFIG).exists(), "what is not whole does not look like a model"
+    assert not (out / checkpoint.CONFIG).exists(), "an incomplete folder is not a model"
     capsys.readouterr()
     assert train(data, backbone, out, "--resume", "--json") == 0
     report = TrainReport.model_validate_json(capsys.readouterr().out)
@@ -194,30 +193,30 @@ def test_interrupted_it_is_resumed_to_the_same_bytes(
 
 
 @pytest.fixture(scope="session")
-def spoilt(data: Path) -> Path:
-    """The rows with a missing, a cut and an empty clip, one that is too long, and one that says nothing."""
-    (data / "clips" / "cut.mp4").write_bytes((data / "clips" / "0.mp4").read_bytes()[:600])
+def invalid(data: Path) -> Path:
+    """The rows with a missing, a truncated and an empty clip, a too long response, and equal ranks."""
+    (data / "clips" / "truncated.mp4").write_bytes((data / "clips" / "0.mp4").read_bytes()[:600])
     (data / "clips" / "empty.mp4").touch()
     good = rows(16)
-    bad = [{**good[1], "video": f"clips/{name}.mp4"} for name in ("missing", "cut", "empty")]
+    bad = [{**good[1], "video": f"clips/{name}.mp4"} for name in ("missing", "truncated", "empty")]
     bad.append({**good[0], "responses": ["word " * 500, "b", "c"]})
     bad.append({**good[0], "rankings": [1, 1, 1]})
-    return write(data / "spoilt.jsonl", [*good[:5], *bad, *good[5:]])
+    return write(data / "invalid.jsonl", [*good[:5], *bad, *good[5:]])
 
 
 REASONS = {
-    "spoilt:6": "missing.mp4: no such file",
-    "spoilt:7": "cut.mp4: ",
-    "spoilt:8": "empty.mp4: is empty",
-    "spoilt:9": "tokens, more than max_length 400",
-    "spoilt:10": "all its ranks are equal",
+    "invalid:6": "missing.mp4: no such file",
+    "invalid:7": "truncated.mp4: ",
+    "invalid:8": "empty.mp4: is empty",
+    "invalid:9": "tokens, more than max_length 400",
+    "invalid:10": "all its ranks are equal",
 }
 
 
-def test_what_cannot_train_stops_it_by_name_before_the_first_step(
-    data: Path, spoilt: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_examples_that_cannot_train_stop_the_training_before_its_first_step(
+    data: Path, invalid: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(data, backbone, tmp_path / "out", rows="spoilt", max_length=400) == 1
+    assert train(data, backbone, tmp_path / "out", rows="invalid", max_length=400) == 1
     said = capsys.readouterr().err
     assert "5 of 29 examples cannot train:" in said
     for name, reason in REASONS.items():
@@ -227,19 +226,19 @@ def test_what_cannot_train_stops_it_by_name_before_the_first_step(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_what_may_be_left_out_is_counted(
-    data: Path, spoilt: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_skipped_examples_are_counted(
+    data: Path, invalid: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert train(data, backbone, out, "--allow-skips", "--json", rows="spoilt", max_length=400) == 0
+    assert train(data, backbone, out, "--allow-skips", "--json", rows="invalid", max_length=400) == 0
     report = TrainReport.model_validate_json(capsys.readouterr().out)
     assert {skip.item_id for skip in report.skipped} == REASONS.keys()
     assert all(REASONS[skip.item_id] in skip.reason for skip in report.skipped)
     assert report.examples == 16
-    assert "16 examples, 8 held out, 5 left out" in (out / "README.md").read_text()
+    assert "16 examples, 8 held out, 5 skipped" in (out / "README.md").read_text()
 
 
-def test_a_video_that_goes_missing_later_is_never_trained_without(data: Path, backbone: Path, tmp_path: Path) -> None:
+def test_a_video_that_disappears_during_training_is_an_error(data: Path, backbone: Path, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     shutil.copytree(data / "clips", clips)
     examples = read_examples(data / "train.jsonl", media=tmp_path)
@@ -250,15 +249,17 @@ def test_a_video_that_goes_missing_later_is_never_trained_without(data: Path, ba
     assert (tmp_path / "out" / METRICS).read_text() == ""
 
 
-def test_looks_in_between_do_not_disturb_the_reading(data: Path, backbone: Path, tmp_path: Path) -> None:
-    """Held-out clips are read while those of the next steps are: nothing is kept in memory here."""
+def test_evaluations_during_training_do_not_disturb_reading(data: Path, backbone: Path, tmp_path: Path) -> None:
+    """Held-out clips are read while those of the next steps are; nothing is kept in memory here."""
     assert train(data, backbone, tmp_path / "out", media_memory=0, evaluate_every=1) == 0
     lines = [json.loads(line) for line in (tmp_path / "out" / METRICS).read_text().splitlines()]
     assert len([line for line in lines if "top1" in line]) == len([line for line in lines if "loss" in line]) == 8
 
 
-def test_a_scratch_model_needs_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No config; a part of the prompts is held out."""
+def test_a_model_from_scratch_trains_without_a_config_file(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a config file; some of the prompts are held out."""
     arguments = ["--shards", str(data / "words.jsonl"), "--out", str(tmp_path / "out"), "--epochs", "1", "--json"]
     assert run(["train", "--backbone", "scratch", *arguments]) == 0
     report = TrainReport.model_validate_json(capsys.readouterr().out)
@@ -274,11 +275,11 @@ def test_a_scratch_model_needs_nothing(data: Path, tmp_path: Path, capsys: pytes
         (["--shards", "x.jsonl"], "no backbone"),
         (["--backbone", "scratch"], "no shards to train on"),
         (["--backbone", "scratch", "--shards", "x.jsonl"], "x.jsonl: no such file or folder"),
-        (["c.toml", "--preset", "paper"], "a config and a preset both say what to do"),
+        (["c.toml", "--preset", "paper"], "give a config or a preset, not both"),
         (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
     ],
 )
-def test_what_is_missing_is_said(
+def test_a_missing_setting_is_an_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -290,10 +291,26 @@ def test_what_is_missing_is_said(
     assert f"error: {'' if 'epochs' not in message else 'curate train: '}{message}" in capsys.readouterr().err
 
 
+def test_settings_and_reports_of_the_previous_version_are_read(trained: Path) -> None:
+    with pytest.warns(FutureWarning, match="pretraining"):
+        old = TrainConfig.model_validate({"lessons": "videos.jsonl", "lesson_epochs": 2})
+    assert (old.pretraining, old.pretraining_epochs) == (Path("videos.jsonl"), 2)
+    document = json.loads((trained / "report.json").read_text())
+    names = {"shuffled-text control": "blind to the prompt", "shuffled-video control": "blind to the media"}
+    for evaluation in document["evaluations"]:
+        evaluation["scorer"] = {**names, "random": "coin"}.get(evaluation["scorer"], evaluation["scorer"])
+        for row in evaluation["rows"]:
+            row["chance"] = row.pop("chance_level")
+    with pytest.warns(FutureWarning):
+        report = TrainReport.model_validate(document)
+    assert report == TrainReport.model_validate_json((trained / "report.json").read_bytes())
+    assert report.evaluations[0].overall.with_old_names()["chance"] == report.evaluations[0].overall.chance_level
+
+
 # evaluate
 
 
-def test_a_foreign_benchmark_has_its_own_metric(
+def test_a_foreign_benchmark_is_scored_by_its_own_metric(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "vl.jsonl", VL)
@@ -308,39 +325,39 @@ def test_a_foreign_benchmark_has_its_own_metric(
     assert report.evaluations[0].overall.top1 == pytest.approx(np.mean(right))
     assert run(["evaluate", str(path), "--benchmark", "auto", "--model", str(trained)]) == 0
     out, err = capsys.readouterr()
-    assert "vl-rewardbench: by " in err
+    assert "vl-rewardbench" in err
     (line,) = [line for line in out.splitlines() if line.startswith("overall ")]
     assert float(line.split()[-1]) == pytest.approx(np.mean(right), abs=1e-4)
 
 
-def test_our_own_benchmark_has_a_ceiling_and_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exported_benchmark_has_a_ceiling_and_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "curate.duckdb", plenty())
     export(store, "benchmark", out=tmp_path / "b", config=ExportConfig(split=SplitConfig(benchmark_fraction=0.5)))
     for name, size in (("4way", 4), ("pairwise", 2)):
         assert run(["evaluate", str(tmp_path / "b"), "--config", name, "--json"]) == 0
         report = EvaluateReport.model_validate_json(capsys.readouterr().out)
-        assert {evaluation.scorer for evaluation in report.evaluations} >= {"coin", "longest", "shortest", "overlap"}
-        assert report.evaluations[0].overall.chance == pytest.approx(1 / size)
+        assert {evaluation.scorer for evaluation in report.evaluations} >= {"random", "longest", "shortest", "overlap"}
+        assert report.evaluations[0].overall.chance_level == pytest.approx(1 / size)
         assert isinstance(report.ceiling, Ceiling)
         assert 1 / size < report.ceiling.mean < 1
 
 
-def test_blind_examples_that_no_longer_fit_are_left_out_and_counted(trained: Path) -> None:
-    """A long question fits beside short answers, and not beside long ones."""
+def test_shuffled_examples_that_no_longer_fit_are_excluded(trained: Path) -> None:
+    """A long question fits with short answers, but not with long ones."""
     long = "word " * 60
     examples = [Example("q", f"{long}?", ("a", "b"), (1, 2)), Example("r", "?", (long, "b"), (1, 2))]
     model = checkpoint.load(trained)
     model.encoder.max_length = max(len(model.encoder.encode(example).input_ids) for example in examples)
     with Scorer(model) as scorer:
-        items = {report.scorer: report.overall.items for report in judge(scorer, examples, data="x")}
+        items = {report.scorer: report.overall.items for report in evaluate_model(scorer, examples, data="x")}
     assert items["model"] == 2
-    assert items["blind to the prompt"] == 1
+    assert items["shuffled-text control"] == 1
 
 
 def test_only_ranked_examples_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "x.jsonl", [{"prompt": "?", "responses": ["a", "b"]}])
     assert run(["evaluate", str(path)]) == 1
-    assert "holds no ranked examples" in capsys.readouterr().err
+    assert "contains no ranked examples" in capsys.readouterr().err
 
 
 # score
@@ -352,7 +369,7 @@ def scored(model: Path, data: Path, *more: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def test_scores_are_those_of_the_scorer_in_the_order_of_the_data_and_every_time_the_same(
+def test_scores_are_reproducible_and_in_the_order_of_the_data(
     trained: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = scored(trained, data / "held_out.jsonl")
@@ -369,7 +386,7 @@ def test_scores_are_those_of_the_scorer_in_the_order_of_the_data_and_every_time_
     assert capsys.readouterr().out.encode() == first
 
 
-def test_scores_that_cannot_all_be_had_leave_no_file(
+def test_a_failed_scoring_leaves_no_file(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "x.jsonl", [*rows(3), {**rows(2)[1], "video": "gone.mp4"}])
@@ -405,16 +422,16 @@ def reordered(data: Path, folder: Path) -> tuple[Path, list[list[int]]]:
 
 
 def differences(model: Path, data: Path, tmp_path: Path) -> Iterator[float]:
-    """By how much the scores of each item differ when its responses stand in another order."""
+    """How much the scores of each item change when its responses are reordered."""
     path, orders = reordered(data, tmp_path)
     given, moved = scored(model, data / "held_out.jsonl"), scored(model, path, "--media", str(data))
     for one, other, order in zip(given, moved, orders, strict=True):
         scores = np.array(one["scores"])
-        assert scores.std() > 1e-3, "equal scores would not tell"
+        assert scores.std() > 1e-3, "equal scores would make this test pass"
         yield np.abs(scores[order] - other["scores"]).max() / scores.std()
 
 
-def test_scores_of_tree_and_set_do_not_depend_on_the_order_and_those_of_causal_do(
+def test_only_scores_of_causal_depend_on_the_order(
     trained: Path, others: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     assert max(differences(trained, data, tmp_path)) < 1e-2
@@ -422,32 +439,30 @@ def test_scores_of_tree_and_set_do_not_depend_on_the_order_and_those_of_causal_d
     assert max(differences(others["causal"], data, tmp_path)) > 0.1
 
 
-def test_with_orders_causal_scores_are_means_over_them(others: dict[str, Path], data: Path) -> None:
+def test_orders_averages_causal_scores(others: dict[str, Path], data: Path) -> None:
     once, thrice = (scored(others["causal"], data / "held_out.jsonl", *more) for more in ([], ["--orders", "3"]))
     with Scorer.from_pretrained(others["causal"]) as scorer:
-        tables = scorer.by_order(read_examples(data / "held_out.jsonl"), 3)
+        tables = scorer.score_orders(read_examples(data / "held_out.jsonl"), 3)
     for one, mean, table in zip(once, thrice, tables, strict=True):
         assert one["scores"] == pytest.approx(table[0], abs=1e-5)
         assert mean["scores"] == pytest.approx(table.mean(axis=0), abs=1e-5)
     assert once != thrice
 
 
-def test_in_other_layouts_orders_change_nothing(trained: Path, data: Path) -> None:
+def test_orders_changes_nothing_in_other_layouts(trained: Path, data: Path) -> None:
     assert scored(trained, data / "held_out.jsonl") == scored(trained, data / "held_out.jsonl", "--orders", "3")
 
 
-def test_orders_are_those_of_the_responses_and_scores_stand_where_they_were(
-    others: dict[str, Path], data: Path
-) -> None:
-    """Each row of scores is what the model says of the responses in some order, put back; the first of the given."""
+def test_scores_of_other_orders_stay_in_original_columns(others: dict[str, Path], data: Path) -> None:
+    """Each row has the scores of the responses in some order, in original columns; the first row is the given order."""
     examples = [e for e in read_examples(data / "words.jsonl") if len(e.responses) == 3][:2]
     with Scorer.from_pretrained(others["causal"]) as scorer:
-        tables = scorer.by_order(examples, 4)
+        tables = scorer.score_orders(examples, 4)
         for example, table in zip(examples, tables, strict=True):
             orders = [list(order) for order in permutations(range(3))]
-            asked = scorer.score_examples([example.permuted(order) for order in orders])
-            said = np.array([np.array(row)[np.argsort(order)] for row, order in zip(asked, orders, strict=True)])
-            distance = np.abs(table[:, None] - said).max(axis=2)
+            of_orders = scorer.score_examples([example.permuted(order) for order in orders])
+            scored = np.array([np.array(row)[np.argsort(order)] for row, order in zip(of_orders, orders, strict=True)])
+            distance = np.abs(table[:, None] - scored).max(axis=2)
             assert distance.min(axis=1) == pytest.approx(0, abs=1e-5)
             assert distance[0].argmin() == 0
             assert len(set(distance.argmin(axis=1))) > 1
@@ -457,7 +472,7 @@ def test_orders_are_those_of_the_responses_and_scores_stand_where_they_were(
 # merge
 
 
-def test_a_merged_model_scores_as_before(
+def test_a_merged_model_scores_equally(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = tmp_path / "merged"
@@ -471,7 +486,7 @@ def test_a_merged_model_scores_as_before(
     assert "merged: exists" in capsys.readouterr().err
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         ["merge", str(tmp_path), "--out", str(tmp_path / "m")],
         ["score", str(tmp_path), str(data / "words.jsonl")],

@@ -1,4 +1,4 @@
-"""Who sees whom: trees equal single passes and a dense mask, and no score depends on order or company that must not."""
+"""Layouts: a tree equals single passes and a dense mask; scores are independent of order and batch where required."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 import torch
 from reward_models import example, frames, model
 
-from curate.reward.batch import Batch
-from curate.reward.layout import TREE, restarted, tree_attention
+from curate.reward.layout import TREE, Batch, restart_positions, tree_attention
 from curate.reward.model import RewardModel
-from schemas.training import Layout, LoraSettings
+from schemas.reward import Layout, LoraSettings
 
 MIXED = (
     example("a", "the red one", "blue", "green green green", "no", video=Path("a.mp4")),
@@ -32,7 +31,7 @@ def scores(own: RewardModel, *sequences) -> torch.Tensor:
 
 
 def dense(batch: Batch) -> torch.Tensor:
-    """(R, 1, L, L) bool, token by token: the slow twin of tree_attention."""
+    """(R, 1, L, L) bool, token by token: the reference implementation of tree_attention."""
     rows, length = batch.input_ids.shape
     mask = torch.zeros(rows, 1, length, length, dtype=torch.bool)
     for r in range(rows):
@@ -49,7 +48,7 @@ def dense(batch: Batch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layout", ["causal", "tree", "set", "single"])
-def test_scores_do_not_depend_on_what_else_is_in_the_batch(backbone: Path, layout: Layout):
+def test_scores_do_not_depend_on_the_rest_of_the_batch(backbone: Path, layout: Layout):
     own = model(backbone, layout)
     for group in ((0, 1, 2), (1, 3)):  # with clips and without any
         together = scores(own, *(encode(own, i) for i in group))
@@ -73,21 +72,21 @@ def test_causal_scores_depend_on_the_order(backbone: Path):
     assert (scores(own, encode(own, 0, [3, 1, 0, 2]))[0] - given[[3, 1, 0, 2]]).abs().max() > 1e-3
 
 
-def test_a_tree_scores_as_a_pass_for_each_response(backbone: Path):
+def test_a_tree_scores_as_one_pass_per_response(backbone: Path):
     tree, single = model(backbone, "tree"), model(backbone, "single")
     sequences = [encode(tree, i) for i in range(3)]
     torch.testing.assert_close(scores(tree, *sequences), scores(single, *sequences), atol=1e-5, rtol=1e-5)
 
 
 def test_a_set_compares_responses(backbone: Path):
-    """Without one of them, the scores of the others move, and not all alike."""
+    """Without one response, the scores of the others change by different amounts."""
     own = model(backbone, "set")
     whole = scores(own, encode(own, 0))[0]
     part = scores(own, encode(own, 0, [0, 1, 2]))[0]
     assert (part - whole[:3]).std() > 1e-4
 
 
-def test_the_tree_is_a_dense_mask(backbone: Path):
+def test_tree_attention_equals_a_dense_mask(backbone: Path):
     own = model(backbone, "tree")
     batch = own.collate([encode(own, i) for i in range(3)])
     tree = scores(own, *(encode(own, i) for i in range(3)))
@@ -97,7 +96,7 @@ def test_the_tree_is_a_dense_mask(backbone: Path):
             input_ids=batch.input_ids,
             attention_mask=dense(batch),
             position_ids=own.positions(batch),
-            mm_token_type_ids=batch.types,
+            mm_token_type_ids=batch.token_types,
             **batch.visual,
         )
         twin = own.head(out.last_hidden_state[batch.row, batch.end])
@@ -105,7 +104,7 @@ def test_the_tree_is_a_dense_mask(backbone: Path):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_of_a_tree_are_those_of_single_passes(backbone: Path, checkpointing: bool):
+def test_gradients_of_a_tree_equal_those_of_single_passes(backbone: Path, checkpointing: bool):
     gradients = []
     for layout in ("tree", "single"):
         own = model(backbone, layout, lora=LoraSettings(r=4, dropout=0.0))
@@ -120,19 +119,19 @@ def test_gradients_of_a_tree_are_those_of_single_passes(backbone: Path, checkpoi
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-4, rtol=1e-4)
 
 
-def test_only_the_language_model_attends_by_the_tree(backbone: Path):
+def test_only_the_language_model_uses_tree_attention(backbone: Path):
     config = model(backbone, "tree").backbone.config
     assert config.text_config._attn_implementation == TREE
     assert config.vision_config._attn_implementation == "sdpa"
 
 
-def test_a_backbone_that_does_not_hand_on_the_tree_is_told():
-    with pytest.raises(ValueError, match="does not hand its options on"):
+def test_a_backbone_that_does_not_pass_on_the_tree_is_an_error():
+    with pytest.raises(ValueError, match="does not pass options"):
         tree_attention(torch.nn.Identity(), *[torch.zeros(1, 1, 2, 4)] * 3, None)
 
 
-def test_positions_start_again_after_the_prompt():
+def test_positions_restart_after_the_prompt():
     offsets = torch.tensor([[-1, -1, -1, 0, 1, 0, -2]])
-    assert restarted(torch.tensor([[0, 1, 2, 3, 4, 5, 6]]), offsets).tolist() == [[0, 1, 2, 3, 4, 3, 6]]
+    assert restart_positions(torch.tensor([[0, 1, 2, 3, 4, 5, 6]]), offsets).tolist() == [[0, 1, 2, 3, 4, 3, 6]]
     three = torch.tensor([[[0, 1, 1, 9, 9, 9, 0]], [[0, 5, 2, 9, 9, 9, 0]], [[0, 1, 3, 9, 9, 9, 0]]])
-    assert restarted(three, offsets)[2].tolist() == [[0, 1, 3, 6, 7, 6, 0]]
+    assert restart_positions(three, offsets)[2].tolist() == [[0, 1, 3, 6, 7, 6, 0]]

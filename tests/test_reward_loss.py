@@ -1,4 +1,4 @@
-"""Losses against slow twins written from their definitions, and what must not move them."""
+"""Losses against reference implementations, and their invariances."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def log_share(scores: list[float], among: list[int], i: int) -> float:
     return scores[i] - math.log(sum(math.exp(scores[j]) for j in among))
 
 
-def slow_top1(scores: list[float], ranks: list[int]) -> float:
+def reference_top1(scores: list[float], ranks: list[int]) -> float:
     best = [i for i, rank in enumerate(ranks) if rank == min(ranks)]
     return -sum(log_share(scores, list(range(len(scores))), i) for i in best) / len(best)
 
 
-def slow_plackett_luce(scores: list[float], ranks: list[int]) -> float:
+def reference_plackett_luce(scores: list[float], ranks: list[int]) -> float:
     stages = sorted(set(ranks))
     choices = stages[:-1] or stages
     total = 0.0
@@ -51,25 +51,29 @@ def slow_plackett_luce(scores: list[float], ranks: list[int]) -> float:
     return total / len(choices)
 
 
-def slow_bradley_terry(scores: list[float], ranks: list[int]) -> float:
+def reference_bradley_terry(scores: list[float], ranks: list[int]) -> float:
     n = range(len(scores))
     pairs = [(i, j) for i in n for j in n if ranks[i] < ranks[j]]
     return sum(math.log1p(math.exp(scores[j] - scores[i])) for i, j in pairs) / max(1, len(pairs))
 
 
-TWINS = {"top1": slow_top1, "plackett-luce": slow_plackett_luce, "bradley-terry": slow_bradley_terry}
+REFERENCES = {
+    "top1": reference_top1,
+    "plackett-luce": reference_plackett_luce,
+    "bradley-terry": reference_bradley_terry,
+}
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
 @given(items=st.lists(ITEMS, min_size=1, max_size=4))
-def test_losses_are_those_of_their_slow_twins(name: str, items: list[Item]):
+def test_losses_equal_their_reference_implementations(name: str, items: list[Item]):
     losses = LOSSES[name](*padded(items), None)  # type: ignore[index]
-    assert losses.tolist() == pytest.approx([TWINS[name](*item) for item in items], abs=1e-6)
+    assert losses.tolist() == pytest.approx([REFERENCES[name](*item) for item in items], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
 @given(item=ITEMS, shift=st.floats(-3, 3))
-def test_only_differences_of_scores_count(name: str, item: Item, shift: float):
+def test_adding_a_constant_to_the_scores_changes_no_loss(name: str, item: Item, shift: float):
     loss = LOSSES[name]  # type: ignore[index]
     moved = ([score + shift for score in item[0]], item[1])
     assert loss(*padded([moved]), None).item() == pytest.approx(loss(*padded([item]), None).item(), abs=1e-6)
@@ -77,7 +81,7 @@ def test_only_differences_of_scores_count(name: str, item: Item, shift: float):
 
 @pytest.mark.parametrize("name", list(LOSSES))
 @given(item=ITEMS, order=st.randoms(use_true_random=False))
-def test_the_order_of_responses_does_not_count(name: str, item: Item, order):
+def test_the_order_of_responses_changes_no_loss(name: str, item: Item, order):
     loss, places = LOSSES[name], list(range(len(item[0])))  # type: ignore[index]
     order.shuffle(places)
     other = ([item[0][i] for i in places], [item[1][i] for i in places])
@@ -85,7 +89,7 @@ def test_the_order_of_responses_does_not_count(name: str, item: Item, order):
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
-def test_gradients_are_finite_beside_absent_responses(name: str):
+def test_gradients_are_finite_with_absent_responses(name: str):
     scores, ranks, present = padded([([1.0, 2.0, 3.0], [1, 2, 3]), ([1.0, 0.0], [2, 1])])
     free = torch.zeros_like(scores, requires_grad=True)
     LOSSES[name](free + scores, ranks, present, None).sum().backward()  # type: ignore[index]
@@ -94,18 +98,18 @@ def test_gradients_are_finite_beside_absent_responses(name: str):
     assert free.grad[1, 2] == 0
 
 
-def test_all_equal_scores_cost_log_n():
+def test_equal_scores_cost_log_n():
     scores, ranks, present = padded([([0.0] * 4, [1, 2, 3, 4])])
     assert top1(scores, ranks, present).item() == pytest.approx(math.log(4))
 
 
-def test_ties_among_the_best_share_the_target():
+def test_responses_that_share_the_best_rank_share_the_target():
     ranks = torch.tensor([[1, 1, 3, 4], [2, 1, 3, 9]])
     present = torch.tensor([[True] * 4, [True, True, True, False]])
     assert label_targets(ranks, present).tolist() == [[0.5, 0.5, 0, 0], [0, 1, 0, 0]]
 
 
-def test_probabilities_are_the_target_of_the_first_choice_and_shared_out_afterwards():
+def test_soft_targets_are_renormalised_at_later_stages():
     scores, ranks, present = padded([([0.3, -0.2, 0.9], [1, 2, 3])])
     soft = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
     first = -sum(p * log_share([0.3, -0.2, 0.9], [0, 1, 2], i) for i, p in enumerate([0.6, 0.3, 0.1]))
@@ -114,10 +118,10 @@ def test_probabilities_are_the_target_of_the_first_choice_and_shared_out_afterwa
     assert plackett_luce(scores, ranks, present, soft).item() == pytest.approx((first + second) / 2)
 
 
-@given(chances=st.lists(st.floats(0.05, 1), min_size=3, max_size=3))
-def test_soft_losses_are_least_at_the_log_of_the_probabilities(chances: list[float]):
-    """Where the model says what the denoiser says, the gradient is nothing."""
-    soft = torch.tensor([chances], dtype=torch.float64) / sum(chances)
+@given(probabilities=st.lists(st.floats(0.05, 1), min_size=3, max_size=3))
+def test_soft_losses_are_minimal_at_the_log_probabilities(probabilities: list[float]):
+    """Where the model agrees with the denoiser, the gradient is zero."""
+    soft = torch.tensor([probabilities], dtype=torch.float64) / sum(probabilities)
     ranks = torch.tensor([[1, 2, 3]])
     present = torch.ones(1, 3, dtype=torch.bool)
     for loss in (top1, plackett_luce, bradley_terry):

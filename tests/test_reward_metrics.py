@@ -1,4 +1,4 @@
-"""Metrics of a reward model: worked by hand, held to slow twins, and unmoved by what must not move them."""
+"""Metrics of a reward model: worked by hand, against reference implementations, and their invariances."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from curate.reward.examples import Example
+from curate.reward.data import Example
 from curate.reward.metrics import (
-    chance,
+    chance_level,
     clustered,
     confidences,
     evaluate,
@@ -51,16 +51,16 @@ def example(name: str, ranks: tuple[int, ...], *, source: str = "s", video: str 
     return Example(name, "?", tuple("abcdef"[: len(ranks)]), ranks, video=Path(video), source=source)
 
 
-def test_top1_shares_a_tie_at_the_top_between_the_best_and_the_rest() -> None:
+def test_a_tie_of_the_highest_scores_counts_as_a_share_in_top1() -> None:
     hits = top1([[3, 1, 1], [1, 3, 1], [2, 2, 0], [1, 1, 1], [5, 5, 0]], [[1, 2, 3]] * 4 + [[1, 1, 3]])
     assert hits.tolist() == [1, 0, 0.5, pytest.approx(1 / 3), 1]
 
 
-def test_chance_is_the_share_that_holds_the_best_rank() -> None:
-    assert chance([[1, 2, 3, 4], [1, 1, 3, 4], [2, 2]]).tolist() == [0.25, 0.5, 1.0]
+def test_chance_level_is_the_share_of_responses_with_the_best_rank() -> None:
+    assert chance_level([[1, 2, 3, 4], [1, 1, 3, 4], [2, 2]]).tolist() == [0.25, 0.5, 1.0]
 
 
-def test_pairwise_counts_pairs_of_different_ranks_and_half_of_each_tie() -> None:
+def test_pairwise_counts_pairs_of_different_ranks_and_ties_half() -> None:
     # Pairs of ranks 1 2 2: (0, 1) and (0, 2). The first is a tie of scores, the second is wrong.
     right, pairs = pairwise([[1, 1, 2], [9, 8]], [[1, 2, 2], [1, 2]])
     assert right.tolist() == [0.5, 1.0]
@@ -72,24 +72,24 @@ def test_tau_of_one_swap_in_four() -> None:
     assert kendall([[4, 3, 1, 2]], [[1, 2, 3, 4]]).tolist() == [pytest.approx(4 / 6)]
 
 
-def test_tau_says_nothing_of_items_that_are_all_ties() -> None:
+def test_tau_of_ties_only_is_undefined() -> None:
     assert np.isnan(kendall([[1, 1], [1, 2], [7]], [[1, 2], [1, 1], [1]])).all()
 
 
 @given(items())
-def test_pairwise_is_what_a_loop_over_pairs_finds(drawn: list[Item]) -> None:
+def test_pairwise_equals_a_loop_over_pairs(drawn: list[Item]) -> None:
     scores, ranks = split(drawn)
     right, pairs = pairwise(scores, ranks)
     for item, (score, rank) in enumerate(drawn):
-        judged = [(i, j) for i, j in combinations(range(len(rank)), 2) if rank[i] != rank[j]]
+        compared = [(i, j) for i, j in combinations(range(len(rank)), 2) if rank[i] != rank[j]]
         credit = [
-            0.5 if score[i] == score[j] else float((score[i] > score[j]) == (rank[i] < rank[j])) for i, j in judged
+            0.5 if score[i] == score[j] else float((score[i] > score[j]) == (rank[i] < rank[j])) for i, j in compared
         ]
-        assert (right[item], pairs[item]) == (sum(credit), len(judged))
+        assert (right[item], pairs[item]) == (sum(credit), len(compared))
 
 
 @given(items())
-def test_tau_is_that_of_scipy(drawn: list[Item]) -> None:
+def test_tau_equals_scipy(drawn: list[Item]) -> None:
     scores, ranks = split(drawn)
     for tau, (score, rank) in zip(kendall(scores, ranks), drawn, strict=True):
         varied = len(set(score)) > 1 and len(set(rank)) > 1
@@ -100,7 +100,7 @@ def test_tau_is_that_of_scipy(drawn: list[Item]) -> None:
 
 
 @given(items(), st.randoms(use_true_random=False))
-def test_the_order_of_responses_moves_no_figure(drawn: list[Item], random: object) -> None:
+def test_the_order_of_responses_changes_no_metric(drawn: list[Item], random: object) -> None:
     shuffled = []
     for score, rank in drawn:
         order = list(range(len(score)))
@@ -115,7 +115,7 @@ def test_the_order_of_responses_moves_no_figure(drawn: list[Item], random: objec
 
 
 @given(items(), st.floats(0.1, 5), st.floats(-5, 5))
-def test_a_rising_transform_of_the_scores_moves_no_order_figure(drawn: list[Item], by: float, plus: float) -> None:
+def test_a_monotone_transform_of_the_scores_changes_no_order_metric(drawn: list[Item], by: float, plus: float) -> None:
     scores, ranks = split(drawn)
     moved = [[math.exp(by * score) + plus for score in item] for item in scores]
     np.testing.assert_array_equal(top1(scores, ranks), top1(moved, ranks))
@@ -124,7 +124,7 @@ def test_a_rising_transform_of_the_scores_moves_no_order_figure(drawn: list[Item
 
 
 @given(items())
-def test_negated_scores_turn_pairs_and_tau_around(drawn: list[Item]) -> None:
+def test_negated_scores_reverse_pairs_and_tau(drawn: list[Item]) -> None:
     scores, ranks = split(drawn)
     negated = [[-score for score in item] for item in scores]
     right, pairs = pairwise(scores, ranks)
@@ -133,20 +133,20 @@ def test_negated_scores_turn_pairs_and_tau_around(drawn: list[Item]) -> None:
 
 
 def test_calibration_worked_by_hand() -> None:
-    """Odds of 4 to 1 are 0.8 and 0.2; the item with a shared best says nothing."""
+    """Odds of 4 to 1 are 0.8 and 0.2; the item with a shared best is excluded."""
     four = math.log(4)
-    said = confidences([[four, 0], [four, 0], [four, 0]], [[1, 2], [2, 1], [1, 1]])
-    np.testing.assert_allclose(said.top, [0.8, 0.8, np.nan])
-    np.testing.assert_allclose(said.hit, [1, 0, np.nan])
-    np.testing.assert_allclose(said.nll, [-math.log(0.8), -math.log(0.2), np.nan])
-    np.testing.assert_allclose(said.brier, [2 * 0.2**2, 2 * 0.8**2, np.nan])
-    # Both items have one confidence, so each is half a hit: |0.8 − 0.5| in either of two bins.
-    error, bins = said.calibration_error()
+    best = confidences([[four, 0], [four, 0], [four, 0]], [[1, 2], [2, 1], [1, 1]])
+    np.testing.assert_allclose(best.top, [0.8, 0.8, np.nan])
+    np.testing.assert_allclose(best.hit, [1, 0, np.nan])
+    np.testing.assert_allclose(best.nll, [-math.log(0.8), -math.log(0.2), np.nan])
+    np.testing.assert_allclose(best.brier, [2 * 0.2**2, 2 * 0.8**2, np.nan])
+    # Both items have equal confidence, so each counts half a hit: |0.8 − 0.5| in either of two bins.
+    error, bins = best.calibration_error()
     assert (error, bins) == (pytest.approx(0.3), 2)
 
 
 @given(items(), st.randoms(use_true_random=False))
-def test_the_order_of_items_moves_no_calibration_error(drawn: list[Item], random: object) -> None:
+def test_the_order_of_items_does_not_change_the_calibration_error(drawn: list[Item], random: object) -> None:
     shuffled = drawn * 4
     before = confidences(*split(shuffled)).calibration_error(3)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -156,29 +156,29 @@ def test_the_order_of_items_moves_no_calibration_error(drawn: list[Item], random
 def test_calibration_error_has_bins_of_equal_mass() -> None:
     """Confidences .6 (wrong), .7, .8 and .9 (right) in two bins: |1.3 − 1| and |1.7 − 2| over four items."""
     odds = [[math.log(p / (1 - p)), 0] for p in (0.9, 0.6, 0.8, 0.7)]
-    said = confidences(odds, [[1, 2], [2, 1], [1, 2], [1, 2]])
-    error, bins = said.calibration_error(2)
+    best = confidences(odds, [[1, 2], [2, 1], [1, 2], [1, 2]])
+    error, bins = best.calibration_error(2)
     assert (error, bins) == (pytest.approx((0.3 + 0.3) / 4), 2)
 
 
-def test_huge_scores_overflow_nothing() -> None:
-    said = confidences([[1e4, 0.0], [-1e4, 0.0]], [[1, 2], [1, 2]])
-    np.testing.assert_allclose(said.nll, [0, 1e4])
+def test_huge_scores_do_not_overflow() -> None:
+    best = confidences([[1e4, 0.0], [-1e4, 0.0]], [[1, 2], [1, 2]])
+    np.testing.assert_allclose(best.nll, [0, 1e4])
 
 
-def test_winners_that_change_with_the_order_are_counted() -> None:
+def test_changes_of_the_winner_are_counted() -> None:
     orders = [[[1, 2, 0], [0, 5, 1]], [[1, 2, 0], [3, 2, 0]]]
     assert winners(orders).tolist() == [[1, 1], [1, 0]]
     assert winner_changes(winners(orders)).tolist() == [0, 1]
 
 
 @given(st.lists(st.lists(st.integers(-9, 9), min_size=2, max_size=2), min_size=2, max_size=5))
-def test_score_differences_are_means_over_pairs_of_orders(orders: list[list[int]]) -> None:
+def test_score_differences_average_over_pairs_of_orders(orders: list[list[int]]) -> None:
     means = [abs(a[n] - b[n]) for a, b in combinations(orders, 2) for n in range(2)]
     assert score_differences([orders])[0] == pytest.approx(sum(means) / len(means))
 
 
-def test_a_cluster_of_equal_items_is_no_surer_than_one_item() -> None:
+def test_copies_of_an_item_in_its_cluster_do_not_reduce_the_standard_error() -> None:
     """Mean of 1 and 0: residuals ±½, se = √(2 / 1 × ½) / 2 = ½; ten copies of each leave it at ½."""
     once = clustered(np.array([1.0, 0.0]), ["a", "b"])
     often = clustered(np.array([1.0] * 10 + [0.0] * 10), ["a"] * 10 + ["b"] * 10)
@@ -186,13 +186,13 @@ def test_a_cluster_of_equal_items_is_no_surer_than_one_item() -> None:
     assert (often.value, often.se, often.clusters) == (0.5, pytest.approx(0.5), 2)
 
 
-def test_clusters_of_one_item_give_the_common_standard_error() -> None:
+def test_clusters_of_one_item_give_the_usual_standard_error() -> None:
     values = np.array([1.0, 0.0, 0.0, 1.0, 1.0])
     expected = values.std(ddof=1) / math.sqrt(5)
     assert clustered(values, list("abcde")).se == pytest.approx(expected)
 
 
-def test_values_of_no_weight_do_not_count() -> None:
+def test_values_of_weight_zero_are_ignored() -> None:
     estimate = clustered(np.array([1.0, np.nan, 0.0]), ["a", "b", "c"], weights=[3, 0, 1])
     assert (estimate.value, estimate.clusters) == (0.75, 2)
 
@@ -201,7 +201,7 @@ def test_one_cluster_has_no_standard_error() -> None:
     assert math.isnan(clustered(np.array([1.0, 0.0]), ["a", "a"]).se)
 
 
-def test_report_has_the_whole_then_sizes_then_sources() -> None:
+def test_a_report_has_all_items_then_sizes_then_sources() -> None:
     examples = [
         example("1", (1, 2), source="b", video="1"),
         example("2", (2, 1), source="a", video="2"),
@@ -217,7 +217,7 @@ def test_report_has_the_whole_then_sizes_then_sources() -> None:
     ]
     whole = report.overall
     assert whole.top1 == pytest.approx(2 / 3)
-    assert whole.chance == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
+    assert whole.chance_level == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
     assert whole.pairwise == pytest.approx(4 / 5)
     assert whole.pairwise_by_item == pytest.approx(2 / 3)
     assert whole.tau == pytest.approx((1 - 1 + 1) / 3)
@@ -225,50 +225,50 @@ def test_report_has_the_whole_then_sizes_then_sources() -> None:
     assert report.rows[2].top1_se is None
 
 
-def test_items_of_one_video_are_one_cluster() -> None:
+def test_items_of_one_video_form_one_cluster() -> None:
     examples = [example("1", (1, 2)), example("2", (1, 2)), example("3", (1, 2), video="other")]
     assert evaluate("me", "it", examples, [[1, 0]] * 3).overall.clusters == 2
 
 
-def test_what_is_not_known_is_null_in_the_json() -> None:
+def test_undefined_metrics_are_null_in_the_json() -> None:
     report = evaluate("me", "it", [example("1", (1, 1))], [[1, 0]])
     row = json.loads(report.model_dump_json())["rows"][0]
     assert [row[name] for name in ("pairwise", "tau", "ece", "ece_bins", "nll", "top1_se")] == [None] * 6
-    assert (row["top1"], row["chance"], row["shared_best"]) == (1.0, 1.0, 1)
+    assert (row["top1"], row["chance_level"], row["shared_best"]) == (1.0, 1.0, 1)
     assert EvaluationReport.model_validate_json(report.model_dump_json()) == report
 
 
-def test_scores_that_are_no_logits_have_no_calibration() -> None:
+def test_scores_that_are_not_logits_have_no_calibration() -> None:
     row = evaluate("longest", "it", [example("1", (1, 2))], [[120, 80]], logits=False).overall
     assert (row.ece, row.ece_bins, row.nll, row.brier, row.top1) == (None, None, None, None, 1.0)
 
 
-def test_orders_measure_sensitivity() -> None:
+def test_order_sensitivity_is_measured_over_orders() -> None:
     examples = [example("1", (1, 2)), example("2", (1, 2))]
     orders = [[[1, 0], [0, 1]], [[2, 0], [2, 0]]]
     row = evaluate("me", "it", examples, [[1, 0], [2, 0]], orders=orders).overall
     assert (row.order_sensitivity, row.order_score_difference) == (0.5, 0.5)
 
 
-def test_no_items_are_reported_as_none() -> None:
+def test_metrics_of_no_items_are_none() -> None:
     row = evaluate("me", "it", [], []).overall
     assert (row.items, row.top1, row.chance, row.ece) == (0, None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
         ([[1.0]], "item 0 (from 0): scores of shape (1,) for 2 ranks"),
         ([[1.0, float("nan")]], "item 0 (from 0): scores [1.0, nan] are not all finite"),
         ([], "0 items have scores and 1 have ranks"),
     ],
 )
-def test_scores_that_do_not_belong_to_the_ranks_are_refused(scores: list[list[float]], said: str) -> None:
+def test_scores_that_do_not_match_the_ranks_are_refused(scores: list[list[float]], message: str) -> None:
     with pytest.raises(CurateError) as caught:
         top1(scores, [[1, 2]])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_an_item_without_ranks_is_named() -> None:
+def test_an_item_without_ranks_is_an_error() -> None:
     with pytest.raises(CurateError, match="item x has no ranks"):
         evaluate("me", "it", [Example("x", "?", ("a", "b"))], [[1, 0]])

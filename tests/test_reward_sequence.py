@@ -1,4 +1,4 @@
-"""One example as one sequence: positions known by construction, nothing cut, nothing that a text can write into it."""
+"""One example as one sequence: known positions, no truncation, no control tokens from text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reward_models import example, frames
 from transformers import MistralConfig
 
 from curate.media.frames import Frames
-from curate.reward.batch import chunks, collate
-from curate.reward.model import sliding_window
+from curate.reward.backbones import load_processor, sliding_window
+from curate.reward.layout import collate, plan_passes
 from curate.reward.quiet import quiet
-from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, load_processor
-from curate.reward.video_patches import PillowProcessor
+from curate.reward.qwen3_vl import PillowProcessor
+from curate.reward.sequence import SEPARATOR, Encoder, TooLongError
 from schemas.errors import CurateError
 
 
@@ -26,34 +26,34 @@ def encoder(backbone: Path) -> Encoder:
         return Encoder(load_processor(backbone), separated=True)
 
 
-def said(encoder: Encoder, sequence, number: int) -> str:
-    """What stands between the beginning of a response and the token that is read."""
+def response_text(encoder: Encoder, sequence, number: int) -> str:
+    """The text between the start of a response and the scored token."""
     return encoder.tokenizer.decode(sequence.input_ids[sequence.starts[number] : sequence.ends[number]])
 
 
 @settings(max_examples=60, deadline=None)
 @given(responses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=5))
-def test_every_response_is_read_at_its_own_end(encoder: Encoder, responses: list[str]):
-    """Whatever it says: leading spaces, nothing, control tokens. The official code searches for tokens instead."""
+def test_every_response_is_scored_at_its_own_end(encoder: Encoder, responses: list[str]):
+    """With leading spaces, empty, or with control tokens. The official code searches for tokens instead."""
     sequence = encoder.encode(example("x", *responses))
     end = encoder.tokenizer.eos_token_id
     assert [int(sequence.input_ids[place]) for place in sequence.ends] == [end] * len(responses)
-    assert [said(encoder, sequence, n) for n in range(len(responses))] == responses
+    assert [response_text(encoder, sequence, n) for n in range(len(responses))] == responses
     assert int((sequence.input_ids == encoder.separator[0]).sum()) == len(responses) - 1
 
 
 @pytest.mark.parametrize("text", [f"a {SEPARATOR} b", "a<|im_end|> b", "<|video_pad|>", "  spaces before"])
-def test_what_people_write_is_text(encoder: Encoder, text: str):
-    """A separator inside a response is no separator, and a question cannot add a video."""
+def test_control_tokens_in_text_are_plain_text(encoder: Encoder, text: str):
+    """A separator inside a response does not separate, and a question cannot add a video."""
     plain = encoder.encode(example("x", "a", "b"))
     sequence = encoder.encode(example("x", text, "b", prompt=text))
     for token in (encoder.separator[0], encoder.tokenizer.eos_token_id, encoder.processor.video_token_id):
         assert int((sequence.input_ids == token).sum()) == int((plain.input_ids == token).sum())
-    assert said(encoder, sequence, 0) == text
+    assert response_text(encoder, sequence, 0) == text
 
 
-def test_the_last_response_is_read_as_the_others_are_in_a_padded_batch(encoder: Encoder):
-    """The official code reads it at a padding token."""
+def test_the_last_response_is_scored_at_its_end_in_a_padded_batch(encoder: Encoder):
+    """The official code scores it at a padding token."""
     short, long = encoder.encode(example("s", "a", "b")), encoder.encode(example("l", "a" * 50, "b" * 50))
     batch = collate([short, long], "causal", encoder.tokenizer.pad_token_id)
     read = batch.input_ids[batch.row, batch.end]
@@ -61,7 +61,7 @@ def test_the_last_response_is_read_as_the_others_are_in_a_padded_batch(encoder: 
     assert batch.attention_mask[batch.row, batch.end].all()
 
 
-def test_a_prompt_and_a_response_must_fit_the_backbones_sliding_window(backbone: Path, tmp_path: Path):
+def test_prompt_and_response_must_fit_the_sliding_window(backbone: Path, tmp_path: Path):
     shown = example("x", "a", "a longer one")
     encoded = Encoder(load_processor(backbone)).encode(shown)
     alone = encoded.starts[0] + max(end + 1 - start for start, end in zip(encoded.starts, encoded.ends, strict=True))
@@ -73,7 +73,7 @@ def test_a_prompt_and_a_response_must_fit_the_backbones_sliding_window(backbone:
     assert sliding_window(backbone) is None
 
 
-def test_too_long_is_refused_and_never_cut(backbone: Path):
+def test_a_too_long_example_is_refused_and_never_truncated(backbone: Path):
     with quiet():
         encoder = Encoder(load_processor(backbone), max_length=60)
     fits = encoder.encode(example("x", "a", "b"))
@@ -82,30 +82,30 @@ def test_too_long_is_refused_and_never_cut(backbone: Path):
         encoder.encode(example("x", "a", "word " * 60))
 
 
-def test_a_video_is_never_left_out(encoder: Encoder):
+def test_an_example_is_never_encoded_without_its_video(encoder: Encoder):
     with pytest.raises(ValueError, match="must be given"):
         encoder.encode(example("x", "a", "b", video=Path("x.mp4")))
     with pytest.raises(ValueError, match="must be given"):
         encoder.encode(example("x", "a", "b"), video=frames())
 
 
-def test_a_backbone_of_text_refuses_videos(encoder: Encoder):
+def test_a_text_backbone_refuses_videos(encoder: Encoder):
     text = Encoder(encoder.tokenizer)
     assert text.encode(example("x", "a", "b")).visual == {}
     with pytest.raises(CurateError, match="reads text only"):
         text.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames())
 
 
-def test_video_tokens_are_those_that_the_vision_tower_fills(encoder: Encoder):
+def test_video_tokens_match_the_output_of_the_vision_tower(encoder: Encoder):
     sequence = encoder.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames(count=5, size=48))
     grid = sequence.visual["video_grid_thw"]
     assert grid.tolist() == [[3, 6, 6]]
-    assert int((sequence.types == 2).sum()) == int(grid.prod()) // 4
-    assert sequence.prompt_length > int((sequence.types > 0).nonzero().max())
+    assert int((sequence.token_types == 2).sum()) == int(grid.prod()) // 4
+    assert sequence.prompt_length > int((sequence.token_types > 0).nonzero().max())
 
 
-def test_times_of_frames_are_told_as_they_are(encoder: Encoder):
-    """Two frames share a time: the mean of theirs. Clips of other rates say other times."""
+def test_frame_times_are_written_into_the_prompt(encoder: Encoder):
+    """Two frames share a time, their mean. Clips of other frame rates have other times."""
     clip = frames(count=4)
     slow = Frames(clip.images, clip.times * 10, clip.duration * 10)
     text = encoder.tokenizer.decode(encoder.encode(example("x", "a", video=Path("x")), video=slow).input_ids)
@@ -114,7 +114,7 @@ def test_times_of_frames_are_told_as_they_are(encoder: Encoder):
 
 
 def test_a_still_video_has_the_patches_of_its_image(backbone: Path):
-    """The library's own image processor is the oracle: it shows an image as a video of equal frames."""
+    """Compared with the library's image processor, which treats an image as a video of equal frames."""
     with quiet():
         processor = PillowProcessor.load(backbone)
     image = frames(size=40).images[0]
@@ -128,9 +128,9 @@ def test_a_still_video_has_the_patches_of_its_image(backbone: Path):
     lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30),
     alone=st.integers(0, 2**30 - 1),
 )
-def test_passes_hold_every_example_once_and_keep_their_size(lengths: list[int], alone: int):
+def test_passes_contain_every_example_once_and_respect_the_limit(lengths: list[int], alone: int):
     apart = [bool(alone >> i & 1) for i in range(len(lengths))]
-    passes = chunks(lengths, 60, alone=apart)
+    passes = plan_passes(lengths, 60, separate=apart)
     assert sorted(i for part in passes for i in part) == list(range(len(lengths)))
     for part in passes:
         assert len(part) == 1 or (max(lengths[i] for i in part) * len(part) <= 60 and not any(apart[i] for i in part))

@@ -1,11 +1,10 @@
-"""The training loop: it learns; it goes on after a kill to the bit; passes and processes do not change what it does."""
+"""The training loop: it learns, resumes to the same bytes, and does not depend on passes and processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -23,16 +22,16 @@ from hypothesis import strategies as st
 from reward_models import WORDS, fitted, spelling, tiny, uneven, untrained
 
 from curate.reward import checkpoint, metrics, train
-from curate.reward.batch import chunks
-from curate.reward.examples import Example
-from curate.reward.loading import Loader
+from curate.reward.checkpoint import newest_step
+from curate.reward.data import Example
+from curate.reward.layout import plan_passes
+from curate.reward.loader import Loader
 from curate.reward.quiet import quiet
-from curate.reward.schedule import rate, share, shuffled, steps_of_epoch
 from curate.reward.scoring import Scorer
 from curate.reward.sequence import Encoded
-from curate.reward.train import METRICS, Look, newest_step
+from curate.reward.train import METRICS, StepReport, assign_share, learning_rate_scale, shuffled, steps_of_epoch
 from schemas.errors import CurateError
-from schemas.training import LoraSettings, Schedule, TrainConfig
+from schemas.reward import LoraSettings, Schedule, TrainConfig
 
 TESTS = Path(__file__).parent
 
@@ -48,7 +47,7 @@ def top1(model: Any, examples: Sequence[Example]) -> float:
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """What is trained, but for the head's last bias, which moves all scores alike: rounding errors alone move it."""
+    """The trained weights without the head's last bias, whose gradient consists of rounding errors."""
     trained = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
     return {name: value for name, value in trained.items() if name != "head.2.bias"}
 
@@ -57,17 +56,17 @@ def newest(out: Path) -> Path:
     return sorted((out / "checkpoints").iterdir())[-1]
 
 
-# It learns.
+# Learning.
 
 
-def test_what_a_word_spells_is_learnt(backbone: Path, tmp_path: Path) -> None:
+def test_a_model_learns_which_word_spells_a_number(backbone: Path, tmp_path: Path) -> None:
     model = fitted(backbone, tmp_path, spelling(320, 0), tiny(lora=False, batch=16, epochs=3))
     assert len(losses(tmp_path)) == 60
     assert top1(model, spelling(200, 1)) > 0.4, "chance is 0.25, with a standard error of 0.03"
 
 
 def one_answer(count: int) -> list[Example]:
-    """What can be told from the response alone: the best of four is always the same."""
+    """A task that the response alone decides: the best of four is always the same text."""
     rng = np.random.default_rng(0)
     found = []
     for i, example in enumerate(spelling(count, 0)):
@@ -79,7 +78,7 @@ def one_answer(count: int) -> list[Example]:
 
 
 def fall(backbone: Path, out: Path, *, official: bool) -> float:
-    """By how much the loss falls in ten steps of the head alone."""
+    """How far the loss falls in ten steps of the head alone."""
     config = tiny(lora=False, head=1024, batch=16, learning_rate=1e-3, head_learning_rate=1e-3)
     model = untrained(backbone, config)
     model.backbone.requires_grad_(False)
@@ -93,10 +92,8 @@ def fall(backbone: Path, out: Path, *, official: bool) -> float:
     return found[0] - found[-1]
 
 
-def test_the_head_learns_from_the_first_step_and_faster_than_with_the_official_init(
-    backbone: Path, tmp_path: Path
-) -> None:
-    """Measured here: 0.086 against 0.049."""
+def test_the_head_learns_faster_than_with_the_official_init(backbone: Path, tmp_path: Path) -> None:
+    """Measured: 0.086 against 0.049."""
     ours, official = (fall(backbone, tmp_path / str(flag), official=flag) for flag in (False, True))
     assert ours > 0.05
     assert ours > 1.3 * official
@@ -107,8 +104,8 @@ def test_the_head_learns_from_the_first_step_and_faster_than_with_the_official_i
     [{"precision": "bfloat16"}, {"activation_checkpointing": True}, {"layout": "causal"}, {"layout": "set"}],
     ids=str,
 )
-def test_every_way_of_training_learns(backbone: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
-    """The loss of the last steps is below that of knowing nothing, by far more than it moves from step to step."""
+def test_every_precision_and_layout_learns(backbone: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The loss of the last steps is below log N by much more than it varies between steps."""
     AcceleratorState._reset_state()  # a process has one precision
     config = tiny(lora=False, batch=16, epochs=2, learning_rate=5e-3, head_learning_rate=5e-3, **changes)
     fitted(backbone, tmp_path, one_answer(160), config)
@@ -126,36 +123,7 @@ def test_activation_checkpointing_changes_no_weight(backbone: Path, tmp_path: Pa
         torch.testing.assert_close(value, found[1][name], atol=1e-6, rtol=1e-5)
 
 
-# Killed, it goes on to the bit.
-
-
-def start(tmp_path: Path, jobs: list[dict[str, Any]], *, processes: int = 1, **env: str) -> subprocess.Popen[str]:
-    """A training, or several processes of one, on the CPU."""
-    path = tmp_path / "jobs.json"
-    path.write_text(json.dumps(jobs))
-    script = [str(TESTS / "reward_process.py"), str(path)]
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = ["--nproc-per-node", str(processes), "--master-addr", "127.0.0.1", "--master-port", str(port)]
-        script = ["-m", "torch.distributed.run", *options, *script]
-    return subprocess.Popen(
-        [sys.executable, *script],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(TESTS.parent), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    """What it said until it ended; processes that wait for each other are ended."""
-    try:
-        return process.communicate(timeout=120)[0]
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        raise
+# Killed and resumed.
 
 
 def job(backbone: Path, out: Path, config: TrainConfig, count: int, **more: Any) -> dict[str, Any]:
@@ -164,41 +132,65 @@ def job(backbone: Path, out: Path, config: TrainConfig, count: int, **more: Any)
 
 
 DROPOUT = LoraSettings(r=4, dropout=0.2)
+KILLED = {
+    "in a step": (tiny(lora=DROPOUT, layout="causal", epochs=2, checkpoint_every=2), {"kill_at": 3}),
+    "in a checkpoint": (tiny(lora=False, layout="causal", epochs=2, checkpoint_every=2), {"kill_in": 2}),
+}
+TWO = {"lora": tiny(pass_tokens=100, epochs=2), "full": tiny(lora=False, pass_tokens=100, layout="set")}
 
 
-@pytest.mark.parametrize(
-    ("lora", "kill", "done"),
-    [(DROPOUT, {"kill_at": 3}, 3), (False, {"kill_in": 2}, 4)],
-    ids=["adapters, in a step", "all weights, between the writing of a checkpoint and its renaming"],
-)
-def test_killed_and_resumed_it_ends_as_if_it_had_never_been_stopped(
-    backbone: Path, tmp_path: Path, lora: LoraSettings | bool, kill: dict[str, int], done: int
+@pytest.fixture(scope="module")
+def separate(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of trainings that ran in other processes: killed ones, and ones of two processes."""
+    folder = tmp_path_factory.mktemp("separate")
+    jobs = [job(backbone, folder / name, config, 28, **kill) for name, (config, kill) in KILLED.items()]
+    jobs += [job(backbone, folder / name, config, 17, processes=2) for name, config in TWO.items()]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "reward_process.py"), str(folder / "jobs.json")],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(TESTS.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # processes that wait for each other
+        raise
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1]) == [[-signal.SIGKILL], [-signal.SIGKILL], [0, 0], [0, 0]], err
+    return folder
+
+
+@pytest.mark.parametrize(("name", "done"), [("in a step", 3), ("in a checkpoint", 4)])
+def test_a_killed_training_resumes_to_the_same_bytes(
+    backbone: Path, separate: Path, tmp_path: Path, name: str, done: int
 ) -> None:
-    config = tiny(lora=lora, layout="causal", epochs=2, checkpoint_every=2)
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    """Killed during a step, and between writing a checkpoint and renaming it."""
+    config, _ = KILLED[name]
+    unbroken, broken = tmp_path / "unbroken", separate / name
     first = fitted(backbone, unbroken, uneven(28), config)
-    process = start(tmp_path, [job(backbone, broken, config, 28, **kill)])
-    said = ended(process)
-    assert process.returncode == -signal.SIGKILL, said
     assert newest_step(broken) == 2
-    assert len(losses(broken)) == done, "more than the checkpoint has: these will be done again"
-    half = [path.name for path in (broken / "checkpoints").iterdir() if path.name.startswith(".step-000004")]
-    assert len(half) == ("kill_in" in kill)
-    seen: list[Look] = []
-    second = fitted(backbone, broken, uneven(28), config, resume=True, tell=seen.append)
-    assert [look.step for look in seen] == [3, 4, 5, 6, 7, 8]
+    assert len(losses(broken)) == done, "steps after the checkpoint are repeated"
+    partial = [path.name for path in (broken / "checkpoints").iterdir() if path.name.startswith(".step-000004")]
+    assert len(partial) == (name == "in a checkpoint")
+    reports: list[StepReport] = []
+    second = fitted(backbone, broken, uneven(28), config, resume=True, on_step=reports.append)
+    assert [report.step for report in reports] == [3, 4, 5, 6, 7, 8]
     assert (broken / METRICS).read_bytes() == (unbroken / METRICS).read_bytes()
     assert sorted(p.name for p in (broken / "checkpoints").iterdir()) == ["step-000006", "step-000008"]
     names = sorted(path.name for path in newest(unbroken).iterdir())
     assert sorted(path.name for path in newest(broken).iterdir()) == names
-    for name in names:
-        if name.endswith((".safetensors", ".json")):
-            assert (newest(broken) / name).read_bytes() == (newest(unbroken) / name).read_bytes(), name
+    for file in names:
+        if file.endswith((".safetensors", ".json")):
+            assert (newest(broken) / file).read_bytes() == (newest(unbroken) / file).read_bytes(), file
     scores = [Scorer(model).score_examples(spelling(10, 5)) for model in (first, second)]
     assert scores[0] == scores[1]
 
 
-def test_a_crash_while_a_checkpoint_is_written_leaves_none(
+def test_a_crash_while_writing_a_checkpoint_leaves_none(
     backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = checkpoint.save
@@ -215,25 +207,25 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_none(
     assert newest_step(tmp_path) == 1
 
 
-def test_checkpoints_beyond_those_kept_go(backbone: Path, tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept(backbone: Path, tmp_path: Path) -> None:
     fitted(backbone, tmp_path, spelling(40, 0), tiny(checkpoint_every=1, keep=2))
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-000004", "step-000005"]
 
 
-def test_another_config_or_other_examples_are_refused_by_name(backbone: Path, tmp_path: Path) -> None:
+def test_resuming_with_another_config_or_other_examples_is_an_error(backbone: Path, tmp_path: Path) -> None:
     config = tiny(checkpoint_every=1)
     fitted(backbone, tmp_path, spelling(16, 0), config)
     before = (tmp_path / METRICS).read_bytes()
     other = config.model_copy(update={"batch": 4, "seed": 7})
-    with pytest.raises(CurateError, match="step-000002: was made with another batch, seed"):
+    with pytest.raises(CurateError, match="step-000002: has another batch, seed"):
         fitted(backbone, tmp_path, spelling(16, 0), other, resume=True)
-    with pytest.raises(CurateError, match="step-000002: was made with other examples"):
+    with pytest.raises(CurateError, match="step-000002: has other examples"):
         fitted(backbone, tmp_path, spelling(17, 0), config, resume=True)
     assert (tmp_path / METRICS).read_bytes() == before
 
 
 class Recorded(Loader):
-    """A loader that keeps what it was asked for."""
+    """A loader that records the examples it reads."""
 
     seen: list[Example]
 
@@ -244,7 +236,7 @@ class Recorded(Loader):
 
 
 def recorded(backbone: Path, out: Path, examples: list[Example], config: TrainConfig, **options: Any) -> list[Example]:
-    """What a training was shown, in order."""
+    """The examples that a training read, in order."""
     model = untrained(backbone, config)
     with quiet(), Recorded(model.encoder, frames=4) as loader:
         loader.seen = []
@@ -256,31 +248,31 @@ class Stop(Exception):
     pass
 
 
-def test_resumed_it_shows_every_example_once_an_epoch(backbone: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_reads_every_example_once_per_epoch(backbone: Path, tmp_path: Path) -> None:
     config, examples = tiny(epochs=2, checkpoint_every=1), spelling(20, 0)
 
-    def stop(look: Look) -> None:
-        if look.step == 2:
+    def stop(report: StepReport) -> None:
+        if report.step == 2:
             raise Stop
 
     with pytest.raises(Stop):
-        recorded(backbone, tmp_path, examples, config, tell=stop)
+        recorded(backbone, tmp_path, examples, config, on_step=stop)
     rest = [example.item_id for example in recorded(backbone, tmp_path, examples, config, resume=True)]
-    assert len(rest) == 4 + 20, "what the third step of the first epoch shows, then all"
+    assert len(rest) == 4 + 20, "the third step of the first epoch, then the second epoch"
     whole = [example.item_id for example in recorded(backbone, tmp_path / "whole", examples, config)]
     assert whole[16:] == rest
     assert Counter(whole[:20]) == Counter(whole[20:]) == Counter(example.item_id for example in examples)
 
 
-def test_causal_shows_responses_in_another_order_each_epoch(backbone: Path, tmp_path: Path) -> None:
+def test_causal_training_reorders_responses_in_each_epoch(backbone: Path, tmp_path: Path) -> None:
     config, examples = tiny(layout="causal", epochs=2), spelling(16, 0)
-    shown = recorded(backbone, tmp_path / "a", examples, config)
+    read = recorded(backbone, tmp_path / "a", examples, config)
     orders: dict[str, list[tuple[str, ...]]] = {}
-    for example in shown:
+    for example in read:
         orders.setdefault(example.item_id, []).append(example.responses)
     moved = [first != second for first, second in orders.values()]
-    assert sum(moved) >= 12, "of 16, one in 24 stays by chance"
-    assert shown == recorded(backbone, tmp_path / "b", examples, config)
+    assert sum(moved) >= 12, "of 16; one in 24 keeps its order by chance"
+    assert read == recorded(backbone, tmp_path / "b", examples, config)
     assert all(
         e.responses == x.responses
         for e in recorded(backbone, tmp_path / "c", examples, tiny())
@@ -290,7 +282,7 @@ def test_causal_shows_responses_in_another_order_each_epoch(backbone: Path, tmp_
 
 
 @given(order=st.permutations(range(4)), seed=st.integers(0, 9), epoch=st.integers(0, 9))
-def test_shuffling_keeps_response_rank_and_chance_together(order: list[int], seed: int, epoch: int) -> None:
+def test_shuffling_keeps_responses_ranks_and_probabilities_together(order: list[int], seed: int, epoch: int) -> None:
     example = Example("x", "?", tuple("abcd"), (1, 2, 3, 4), best_probabilities=(0.4, 0.3, 0.2, 0.1)).permuted(order)
     mixed = shuffled(example, seed=seed, epoch=epoch)
     together = zip(mixed.responses, mixed.ranks, mixed.best_probabilities, strict=True)
@@ -323,46 +315,38 @@ def test_the_size_of_a_pass_changes_nothing(backbone: Path, tmp_path: Path, loss
             torch.testing.assert_close(value, found[0][1][name], atol=1e-5, rtol=1e-4)
 
 
-def test_two_processes_train_as_one(backbone: Path, tmp_path: Path) -> None:
-    """Of 17 examples in steps of 8 the last step has one, and one process nothing to do. All weights, and adapters;
-    passes of unequal number; a backbone of which a text uses only a part."""
+def test_two_processes_train_as_one(backbone: Path, separate: Path, tmp_path: Path) -> None:
+    """Of 17 examples in steps of 8 the last step has one, so that one process has none; numbers of passes differ; a
+    text uses only a part of the backbone."""
     encoder = untrained(backbone, tiny()).encoder
     lengths = [len(encoder.encode(example).input_ids) for example in uneven(17)]
     first = steps_of_epoch(17, 8, seed=0, epoch=0)[0]
-    passes = [chunks([lengths[i] for i in first[rank::2]], 100, alone=[False] * 4) for rank in (0, 1)]
+    passes = [plan_passes([lengths[i] for i in first[rank::2]], 100, separate=[False] * 4) for rank in (0, 1)]
     assert len(passes[0]) != len(passes[1])
-    configs = {
-        "lora": tiny(pass_tokens=100, epochs=2),
-        "full": tiny(lora=False, pass_tokens=100, layout="set"),
-    }
-    jobs = [job(backbone, tmp_path / "two" / name, config, 17) for name, config in configs.items()]
-    process = start(tmp_path, jobs, processes=2)
-    said = ended(process)
-    assert process.returncode == 0, said
-    for name, config in configs.items():
-        one, two = tmp_path / "one" / name, tmp_path / "two" / name
+    for name, config in TWO.items():
+        one, two = tmp_path / name, separate / name
         fitted(backbone, one, uneven(17), config)
         assert len(losses(one)) == 3 * config.epochs
         assert losses(two) == pytest.approx(losses(one), abs=1e-5)
         for path in newest(one).glob("*.safetensors"):
             ours, theirs = (checkpoint.load_file(p) for p in (path, newest(two) / path.name))
-            for key in ours.keys() - {"2.bias"}:  # moved by rounding errors alone
+            for key in ours.keys() - {"2.bias"}:  # changed by rounding errors alone
                 torch.testing.assert_close(theirs[key], ours[key], atol=1e-4, rtol=1e-3)
 
 
-def test_weights_spread_over_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ``accelerate launch --use_fsdp`` asks for it on GPUs."""
+def test_sharded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``accelerate launch --use_fsdp`` on GPUs."""
     train.make_accelerator(tiny())
     monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(CurateError, match="FSDP: weights spread over processes are not trained here"):
+    with pytest.raises(CurateError, match="FSDP: sharding weights"):
         train.make_accelerator(tiny())
 
 
-# The plan.
+# The plan of steps.
 
 
 @given(examples=st.integers(1, 60), batch=st.integers(1, 20), seed=st.integers(0, 5), epoch=st.integers(0, 5))
-def test_an_epoch_holds_every_example_once(examples: int, batch: int, seed: int, epoch: int) -> None:
+def test_an_epoch_contains_every_example_once(examples: int, batch: int, seed: int, epoch: int) -> None:
     steps = steps_of_epoch(examples, batch, seed=seed, epoch=epoch)
     assert sorted(i for step in steps for i in step) == list(range(examples))
     assert [len(step) for step in steps[:-1]] == [batch] * (len(steps) - 1)
@@ -376,9 +360,9 @@ def test_epochs_and_seeds_differ_in_order() -> None:
 
 
 @given(step=st.lists(st.integers(0, 99), min_size=1, max_size=12, unique=True), processes=st.integers(1, 5))
-def test_processes_share_a_step(step: list[int], processes: int) -> None:
-    """Each example has weight 1 in one process; a process without one has work that does not count."""
-    shares = [share(step, rank, processes) for rank in range(processes)]
+def test_processes_partition_a_step(step: list[int], processes: int) -> None:
+    """Each example has weight 1 in one process; a process without examples gets one of weight 0."""
+    shares = [assign_share(step, rank, processes) for rank in range(processes)]
     assert sorted(i for own in shares for i, weight in own if weight) == sorted(step)
     assert all(own for own in shares)
     assert {weight for own in shares for _, weight in own} <= {0.0, 1.0}
@@ -389,8 +373,8 @@ def test_processes_share_a_step(step: list[int], processes: int) -> None:
     warmup=st.floats(0, 0.9),
     schedule=st.sampled_from(["cosine", "linear", "constant"]),
 )
-def test_the_rate_rises_then_falls_and_never_is_nothing(steps: int, warmup: float, schedule: Schedule) -> None:
-    rates = [rate(step, steps, warmup=warmup, schedule=schedule) for step in range(steps)]
+def test_the_learning_rate_rises_then_falls_and_is_never_zero(steps: int, warmup: float, schedule: Schedule) -> None:
+    rates = [learning_rate_scale(step, steps, warmup=warmup, schedule=schedule) for step in range(steps)]
     rising = int(np.ceil(warmup * steps))
     assert all(0 < value <= 1 for value in rates)
     assert rates[:rising] == sorted(set(rates[:rising]))
@@ -402,11 +386,15 @@ def test_the_rate_rises_then_falls_and_never_is_nothing(steps: int, warmup: floa
             assert after[-1] <= 1 / len(after) + 1e-9
 
 
-def test_there_are_as_many_steps_as_the_plan_has(backbone: Path, tmp_path: Path) -> None:
-    looks: list[Look] = []
+def test_steps_and_learning_rates_follow_the_plan(backbone: Path, tmp_path: Path) -> None:
+    reports: list[StepReport] = []
     fitted(
-        backbone, tmp_path, spelling(11, 0), tiny(batch=4, epochs=2, warmup=0.5, schedule="linear"), tell=looks.append
+        backbone,
+        tmp_path,
+        spelling(11, 0),
+        tiny(batch=4, epochs=2, warmup=0.5, schedule="linear"),
+        on_step=reports.append,
     )
-    assert [(look.step, look.steps) for look in looks] == [(i, 6) for i in range(1, 7)]
-    rates = [look.figures["rate"] for look in looks]
+    assert [(report.step, report.steps) for report in reports] == [(i, 6) for i in range(1, 7)]
+    rates = [report.metrics["rate"] for report in reports]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 2 / 3, 1 / 3])

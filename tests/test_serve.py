@@ -1,4 +1,4 @@
-"""The scorer over HTTP: a real server on a loopback port, asked as trainers ask it."""
+"""The scorer over HTTP: a real server on a loopback port, with the requests that trainers send."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import httpx
 import pytest
 import uvicorn
 
-from curate.reward.batching import Batcher, Pass
-from curate.reward.examples import Example
-from curate.reward.requests import ServeConfig
-from curate.reward.serve import Served, Service, serve
+from curate.reward.data import Example
+from curate.reward.serving.batching import Batcher, Pass
+from curate.reward.serving.protocols import ServeConfig
+from curate.reward.serving.server import LoadedModel, Service, serve
 from schemas.errors import CurateError
 
 
 class Lengths:
-    """A toy scorer: a response's length, plus a hundredth of its place among the distinct ones of its pass."""
+    """A toy scorer: the length of a response plus a hundredth of its position among the distinct ones of its pass."""
 
     def __init__(self) -> None:
         self.calls: list[list[Example]] = []
@@ -51,7 +51,7 @@ class Lengths:
 
 
 class Running:
-    """A server in a thread, and a client of it."""
+    """A server in a thread, and a client."""
 
     def __init__(self, service: Service) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ def until(true: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def running(scorer: Lengths, **settings: Any) -> Iterator[Running]:
-    server = Running(Service(lambda: Served(scorer, "toy", "set"), ServeConfig(**settings)))
+    server = Running(Service(lambda: LoadedModel(scorer, "toy", "set"), ServeConfig(**settings)))
     try:
         until(lambda: server.status() == 200)
         yield server
@@ -97,12 +97,12 @@ def running(scorer: Lengths, **settings: Any) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
-    """One server for the tests that leave nothing behind."""
+    """One server for tests that do not change its state."""
     with running(Lengths(), max_responses=3, max_items=4, max_bytes=2000, queue=8, window_ms=1) as server:
         yield server
 
 
-def test_a_prompt_with_its_responses_is_one_pass_in_the_order_sent() -> None:
+def test_a_prompt_with_its_responses_is_one_pass_in_the_given_order() -> None:
     scorer = Lengths()
     with running(scorer) as server:
         assert server.post("/score", {"prompt": "p", "responses": ["bb", "a", "bb"]}).json() == {
@@ -111,7 +111,7 @@ def test_a_prompt_with_its_responses_is_one_pass_in_the_order_sent() -> None:
     assert scorer.passes() == [("bb", "a", "bb")]
 
 
-def test_items_are_answered_in_order_and_each_is_a_pass_of_its_own() -> None:
+def test_items_are_answered_in_order_with_one_pass_each() -> None:
     scorer = Lengths()
     with running(scorer) as server:
         items = [{"prompt": "p", "responses": ["aaa"]}, {"prompt": "p", "responses": ["b", "cc"]}]
@@ -119,7 +119,7 @@ def test_items_are_answered_in_order_and_each_is_a_pass_of_its_own() -> None:
     assert scorer.passes() == [("aaa",), ("b", "cc")]
 
 
-def test_openrlhf_queries_that_share_a_prompt_are_one_pass_and_keep_their_order() -> None:
+def test_openrlhf_queries_with_one_prompt_share_a_pass_and_keep_their_order() -> None:
     scorer = Lengths()
     with running(scorer, stop=("<eos>",)) as server:
         body = {
@@ -136,7 +136,7 @@ def test_openrlhf_queries_that_share_a_prompt_are_one_pass_and_keep_their_order(
     assert sorted(scorer.passes()) == [("a", "zz"), ("y",)]
 
 
-def test_single_samples_of_one_prompt_that_arrive_together_are_one_pass() -> None:
+def test_concurrent_samples_of_one_prompt_share_a_pass() -> None:
     scorer = Lengths()
     texts = ["dd", "a", "ccc", "b"]
     with running(scorer, window_ms=60_000, max_responses=4) as server, ThreadPoolExecutor(4) as pool:
@@ -144,11 +144,11 @@ def test_single_samples_of_one_prompt_that_arrive_together_are_one_pass() -> Non
             {"solution_str": text, "extra_info": {"prompt": "p", "index": 1}, "data_source": "x"} for text in texts
         ]
         answers = list(pool.map(lambda body: server.post("/compute_score", body).json(), bodies))
-    assert scorer.passes() == [("a", "b", "ccc", "dd")]  # sorted: who came first must not matter
+    assert scorer.passes() == [("a", "b", "ccc", "dd")]  # sorted: the order of arrival must not matter
     assert answers == [{"score": 2.03}, {"score": 1.0}, {"score": 3.02}, {"score": 1.01}]
 
 
-def test_the_window_ends_a_group_that_is_not_full() -> None:
+def test_a_group_that_is_not_full_is_scored_after_the_window() -> None:
     scorer = Lengths()
     with running(scorer, window_ms=30) as server:
         one = {"query": ["pa"], "prompts": ["p"]}
@@ -157,13 +157,13 @@ def test_the_window_ends_a_group_that_is_not_full() -> None:
     assert scorer.passes() == [("a",), ("a",)]
 
 
-def test_verl_batches_are_regrouped_too(shared: Running) -> None:
+def test_verl_batches_are_grouped_by_prompt(shared: Running) -> None:
     infos = [{"prompt": "p"}, {"prompt": "q"}, {"prompt": "p"}]
     answer = shared.post("/compute_score", {"solution_strs": ["b", "b", "a"], "extra_infos": infos})
     assert answer.json() == {"scores": [1.01, 1.0, 1.0]}
 
 
-def test_what_waits_goes_to_the_scorer_in_one_call_and_scores_do_not_depend_on_it() -> None:
+def test_waiting_requests_are_scored_in_one_call_with_equal_scores() -> None:
     scorer = Lengths()
     bodies = [{"prompt": f"p{i}", "responses": ["x" * i, "y"]} for i in range(2, 8)]
     with running(scorer) as server:
@@ -181,7 +181,7 @@ def test_what_waits_goes_to_the_scorer_in_one_call_and_scores_do_not_depend_on_i
     assert together == alone
 
 
-def test_a_full_queue_is_429_with_a_time_to_retry_and_takes_nothing_of_the_request() -> None:
+def test_a_full_queue_answers_429_with_retry_after() -> None:
     scorer = Lengths()
     scorer.go.clear()
     with running(scorer, queue=3) as server, ThreadPoolExecutor(2) as pool:
@@ -198,7 +198,7 @@ def test_a_full_queue_is_429_with_a_time_to_retry_and_takes_nothing_of_the_reque
         assert server.post("/score", body).status_code == 200
 
 
-def test_a_request_that_waits_too_long_is_503_and_its_work_is_dropped() -> None:
+def test_a_timeout_answers_503_and_drops_the_work() -> None:
     scorer = Lengths()
     scorer.go.clear()
     with running(scorer, timeout=0.3) as server, ThreadPoolExecutor(2) as pool:
@@ -213,7 +213,7 @@ def test_a_request_that_waits_too_long_is_503_and_its_work_is_dropped() -> None:
     assert scorer.passes() == [("a",), ("b",)]
 
 
-def test_an_item_that_fails_fails_only_its_own_request() -> None:
+def test_a_failing_item_fails_only_its_own_request() -> None:
     scorer = Lengths()
     with running(scorer, window_ms=60_000, max_responses=4) as server, ThreadPoolExecutor(4) as pool:
         bodies = [{"query": [f"p{text}"], "prompts": ["p"]} for text in ("ok", "refuse", "crash", "nan")]
@@ -256,19 +256,19 @@ WRONG: list[tuple[str, str | dict[str, Any] | list[Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "status", "said"), WRONG)
-def test_what_cannot_be_scored_is_refused_in_words(
-    shared: Running, path: str, body: str | dict[str, Any] | list[Any], status: int, said: str
+@pytest.mark.parametrize(("path", "body", "status", "message"), WRONG)
+def test_an_invalid_request_is_refused_with_a_message(
+    shared: Running, path: str, body: str | dict[str, Any] | list[Any], status: int, message: str
 ) -> None:
     content = body if isinstance(body, str) else json.dumps(body)
     answer = shared.client.post(path, content=content)
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error", "hint"}
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
     assert shared.post("/get_reward", QUERY).json()["rewards"] == [1.0]  # and the server goes on
 
 
-def test_an_unknown_route_and_a_wrong_method_are_told_the_routes(shared: Running) -> None:
+def test_an_unknown_route_or_method_lists_the_routes(shared: Running) -> None:
     for answer, status in ((shared.client.get("/scores"), 404), (shared.client.get("/score"), 405)):
         assert answer.status_code == status
         assert "/get_reward" in answer.json()["hint"]
@@ -276,7 +276,7 @@ def test_an_unknown_route_and_a_wrong_method_are_told_the_routes(shared: Running
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    """A media folder with a clip, a folder, and links that lead out of it; beside it a secret."""
+    """A media folder with a clip, a folder, and links that lead out of it; next to it a secret file."""
     root = tmp_path / "media"
     (root / "sub").mkdir(parents=True)
     (root / "sub" / "clip.mp4").write_bytes(b"clip")
@@ -286,7 +286,7 @@ def media(tmp_path: Path) -> Path:
     return root
 
 
-def test_media_come_only_from_below_the_media_folder(media: Path) -> None:
+def test_media_are_read_only_from_the_media_folder(media: Path) -> None:
     scorer = Lengths()
     secret = str(media.parent / "secret.mp4")
     outside = [
@@ -313,12 +313,12 @@ def test_media_come_only_from_below_the_media_folder(media: Path) -> None:
     assert [example.video for call in scorer.calls for example in call] == [media.resolve() / "sub" / "clip.mp4"]
 
 
-def test_health_is_503_while_the_model_is_loaded_and_then_says_what_is_served() -> None:
+def test_health_is_503_while_loading_and_then_describes_the_model() -> None:
     loaded = threading.Event()
 
-    def load() -> Served:
+    def load() -> LoadedModel:
         assert loaded.wait(20)
-        return Served(Lengths(), "toy", "causal")
+        return LoadedModel(Lengths(), "toy", "causal")
 
     server = Running(Service(load))
     try:
@@ -327,14 +327,14 @@ def test_health_is_503_while_the_model_is_loaded_and_then_says_what_is_served() 
         assert (early.status_code, early.headers["retry-after"]) == (503, "1")
         loaded.set()
         until(lambda: server.status() == 200)
-        told = server.client.get("/health").json()
-        assert told == {"status": "ok", "model": "toy", "layout": "causal", "queue_depth": 0}
+        health = server.client.get("/health").json()
+        assert health == {"status": "ok", "model": "toy", "layout": "causal", "queue_depth": 0}
     finally:
         loaded.set()
         server.stop()
 
 
-def test_a_pass_is_named_by_its_content_so_that_a_scorer_which_draws_by_name_draws_alike() -> None:
+def test_item_ids_depend_only_on_the_content() -> None:
     scorer = Lengths()
     with running(scorer) as server:
         for responses in (["a", "b"], ["b", "a"], ["a", "b"]):
@@ -343,10 +343,10 @@ def test_a_pass_is_named_by_its_content_so_that_a_scorer_which_draws_by_name_dra
     assert first == again != other
 
 
-def test_a_stop_closes_the_scorer_after_its_last_answer() -> None:
+def test_stopping_closes_the_scorer_after_its_last_answer() -> None:
     closed: list[int] = []
     scorer = Lengths()
-    server = Running(Service(lambda: Served(scorer, "toy", "set", close=lambda: closed.append(len(scorer.calls)))))
+    server = Running(Service(lambda: LoadedModel(scorer, "toy", "set", close=lambda: closed.append(len(scorer.calls)))))
     until(lambda: server.status() == 200)
     assert server.post("/get_reward", QUERY).status_code == 200
     assert closed == []
@@ -354,7 +354,7 @@ def test_a_stop_closes_the_scorer_after_its_last_answer() -> None:
     assert closed == [1]
 
 
-def test_a_stop_answers_what_was_accepted() -> None:
+def test_stopping_answers_accepted_requests() -> None:
     scorer = Lengths()
     scorer.go.clear()
     with running(scorer) as server, ThreadPoolExecutor(3) as pool:
@@ -370,36 +370,38 @@ def test_a_stop_answers_what_was_accepted() -> None:
         ]
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_server_with_its_error() -> None:
-    def load() -> Served:
+def test_a_load_error_stops_the_server_and_is_raised() -> None:
+    def load() -> LoadedModel:
         raise CurateError("no model in model/")
 
-    told: list[str] = []
+    urls: list[str] = []
     with pytest.raises(CurateError, match="no model"):
-        serve(load, ServeConfig(), host="127.0.0.1", port=0, ready=told.append)
-    assert told[0].startswith("http://127.0.0.1:")
+        serve(load, ServeConfig(), host="127.0.0.1", port=0, on_listening=urls.append)
+    assert urls[0].startswith("http://127.0.0.1:")
     taken = socket.create_server(("127.0.0.1", 0))
     with taken, pytest.raises(CurateError, match="cannot listen"):
-        serve(load, ServeConfig(), host="127.0.0.1", port=taken.getsockname()[1], ready=told.append)
+        serve(load, ServeConfig(), host="127.0.0.1", port=taken.getsockname()[1], on_listening=urls.append)
 
 
-def test_a_group_never_exceeds_its_limit_and_keeps_the_asks_of_a_request_together() -> None:
-    from curate.reward.batching import Ask
+def test_a_group_respects_its_limit_and_keeps_requests_whole() -> None:
+    from curate.reward.serving.batching import ScoreRequest
 
     async def passes() -> list[tuple[str, ...]]:
         scorer = Lengths()
         batcher = Batcher(scorer, batch=4, queue=99, window=60, max_responses=3)
         batcher.start()
-        asks = [Ask("p", responses, whole=False) for responses in (("a", "b"), ("c", "d"), ("e",))]
-        scored = asyncio.gather(*[batcher.score([ask]) for ask in asks], batcher.score([Ask("p", ("z",), whole=False)]))
+        requests = [ScoreRequest("p", responses, whole=False) for responses in (("a", "b"), ("c", "d"), ("e",))]
+        scored = asyncio.gather(
+            *[batcher.score([request]) for request in requests], batcher.score([ScoreRequest("p", ("z",), whole=False)])
+        )
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        await batcher.close()  # shuts the groups that still wait
+        await batcher.close()  # scores the groups that still wait
         assert [one[0].group_size for one in await scored] == [2, 3, 3, 1]
         return scorer.passes()
 
     assert asyncio.run(passes()) == [("a", "b"), ("c", "d", "e"), ("z",)]
 
 
-def test_an_empty_pass_is_wanted_by_nobody() -> None:
-    assert not Pass().wanted
+def test_an_empty_pass_is_not_awaited() -> None:
+    assert not Pass().is_awaited

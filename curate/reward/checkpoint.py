@@ -1,13 +1,15 @@
-"""A reward model as files, in the layout of the official code of arXiv 2604.10966, and ours to read again.
+"""A reward model as files, in the layout of the official code of arXiv 2604.10966, and checkpoints of a training.
 
 ``adapter_model.safetensors`` and ``adapter_config.json`` (or, without LoRA, the whole backbone), ``value_head.pt``,
-``reward_model_config.json``, the processor; beside them the heads as safetensors. What the official code does not know
-stands under the key ``curate`` of the config, which it does not read.
+``reward_model_config.json``, the processor; and the heads as safetensors. What the official code does not know is
+stored under the key ``curate`` of the config, which it ignores.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import warnings
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -18,66 +20,78 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from curate.reward.head import Comparison
-from curate.reward.model import RewardModel, Shape, load_backbone, make_encoder
+from curate.reward.backbones import load_backbone
+from curate.reward.model import Comparison, ModelConfig, RewardModel, make_encoder
+from curate.shards.atomic import publishing
 from schemas.errors import CurateError
-from schemas.training import Layout
+from schemas.reward import Layout, TrainConfig
 
 CONFIG = "reward_model_config.json"
-"""Written last: a folder that holds it holds the whole model."""
+"""Written last: a folder that contains it contains the whole model."""
 HEAD = "value_head.safetensors"
 COMPARISON = "comparison.safetensors"
+RENAMED = {"form": "template"}
+"""Keys of ModelConfig that earlier versions wrote under another name."""
 HINT = "give a folder that curate train or the official code wrote"
+
+CHECKPOINTS = "checkpoints"
+STATE = "training_state.json"
 
 
 def save(model: RewardModel, folder: Path, state: dict[str, Tensor] | None = None) -> None:
-    """Write the model into an existing folder. state: of the whole model, where its weights are spread over devices."""
+    """Write the model into an existing folder. state: of the whole model, where another object gathered it."""
     state = model.state_dict() if state is None else state
-    own = {name: _part(state, name) for name in ("backbone", "head", "comparison")}
-    # peft guesses that embeddings may have been trained; ours never are, and what is new there is made again alike.
+    backbone, head, comparison = (_part(state, name) for name in ("backbone", "head", "comparison"))
+    # peft cannot know that embeddings are never trained here; new rows are the mean of the others again when loaded.
     extra: dict[str, Any] = {"save_embedding_layers": False} if isinstance(model.backbone, PeftModel) else {}
-    model.backbone.save_pretrained(folder, state_dict=own["backbone"], **extra)
+    model.backbone.save_pretrained(folder, state_dict=backbone, **extra)
     model.encoder.processor.save_pretrained(folder)
-    torch.save(own["head"], folder / "value_head.pt")
-    save_file(own["head"], folder / HEAD)
-    if own["comparison"]:
-        save_file(own["comparison"], folder / COMPARISON)
-    (folder / CONFIG).write_text(json.dumps(_config(model), indent=2) + "\n", encoding="utf-8")
+    torch.save(head, folder / "value_head.pt")
+    save_file(head, folder / HEAD)
+    if comparison:
+        save_file(comparison, folder / COMPARISON)
+    own = asdict(model.config)
+    config = {
+        "value_head_type": "mlp",
+        "value_head_hidden_dim": own.pop("head"),
+        "value_head_activation": "silu",
+        "value_head_input_dim": model.head[0].in_features,
+        "resp_repr_mode": "last",
+        "curate": own,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load(
     folder: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> RewardModel:
-    """The model of a folder, ready to score: on a GPU where there is one, unless told otherwise.
+    """The model of a folder, ready to score; on a GPU where there is one, unless ``device`` is given.
 
-    One that the official code wrote is read as that code reads it. Raises CurateError for what is no reward model.
+    A folder written by the official code is scored as that code scores it. Raises CurateError for any other folder.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    if config.get("value_head_type", "mlp") != "mlp" or config.get("value_head_activation", "silu") != "silu":
-        raise CurateError(f"{folder / CONFIG}: a value head other than MLP-SiLU is not read here", hint=HINT)
-    if config.get("resp_repr_mode", "last") != "last":
-        raise CurateError(f"{folder / CONFIG}: resp_repr_mode {config['resp_repr_mode']!r} is not read here", hint=HINT)
-    shape = _shape(config, folder / CONFIG)
-    adapter = (folder / "adapter_config.json").exists()
-    base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] if adapter else folder
-    encoder = make_encoder(base, shape)
-    backbone: PreTrainedModel = load_backbone(base, encoder, dtype or torch.float32)
-    if adapter:
+    document = _read_json(folder)
+    if document.get("value_head_type", "mlp") != "mlp" or document.get("value_head_activation", "silu") != "silu":
+        raise CurateError(f"{folder / CONFIG}: only MLP-SiLU value heads are supported", hint=HINT)
+    if document.get("resp_repr_mode", "last") != "last":
+        mode = document["resp_repr_mode"]
+        raise CurateError(f"{folder / CONFIG}: resp_repr_mode {mode!r} is not supported; only 'last' is", hint=HINT)
+    config = _model_config(document, folder / CONFIG)
+    has_adapter = (folder / "adapter_config.json").exists()
+    adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) if has_adapter else {}
+    base = adapter.get("base_model_name_or_path", folder)
+    encoder = make_encoder(base, config)
+    backbone: PreTrainedModel = load_backbone(base, len(encoder.tokenizer), dtype or torch.float32)
+    if has_adapter:
         backbone = PeftModel.from_pretrained(backbone, folder)
-    model = RewardModel(backbone, encoder, shape)
-    head = _head(folder)
-    if {name: value.shape for name, value in head.items()} != {n: v.shape for n, v in model.head.state_dict().items()}:
-        raise CurateError(f"{folder}: its value head is not that of its config and backbone", hint=HINT)
-    model.head.load_state_dict(head)
-    if isinstance(model.comparison, Comparison):
-        model.comparison.load_state_dict(load_file(folder / COMPARISON))
+    model = RewardModel(backbone, encoder, config)
+    _load_heads(model, folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval()
 
 
 def merge(folder: str | Path, out: Path) -> None:
-    """Write the model of ``folder`` into the existing folder ``out`` with its adapters folded into the backbone."""
+    """Write the model of ``folder`` into the existing folder ``out`` with its adapters merged into the backbone."""
     model = load(folder, device="cpu")
     if not isinstance(model.backbone, PeftModel):
         raise CurateError(f"{folder}: has no adapters to merge", hint="it can be used as it is")
@@ -85,67 +99,124 @@ def merge(folder: str | Path, out: Path) -> None:
     save(model, out)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """``reward_model_config.json``. Raises CurateError where there is none, or it is not JSON."""
+def _read_json(folder: Path) -> dict[str, Any]:
+    """``reward_model_config.json`` as a dict. Raises CurateError where it is missing or not a JSON object."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CurateError(f"{folder}: no {CONFIG} there, so no reward model", hint=HINT) from error
+        raise CurateError(f"{folder}: not a reward model: no {CONFIG} there", hint=HINT) from error
     except ValueError as error:
         raise CurateError(f"{folder / CONFIG}: not JSON: {error}", hint=HINT) from error
-    if not isinstance(config, dict):
+    if not isinstance(document, dict):
         raise CurateError(f"{folder / CONFIG}: expected an object", hint=HINT)
-    return config
+    return document
 
 
-def _shape(config: dict[str, Any], where: Path) -> Shape:
-    """The shape that a config tells of; without our key it is the official code's."""
-    own = config.get("curate") or {"layout": "causal", "form": "official", "max_length": 24_576}
-    if not isinstance(config.get("value_head_hidden_dim"), int):
-        raise CurateError(f"{where}: value_head_hidden_dim is missing, or no whole number", hint=HINT)
-    known = {field.name for field in fields(Shape)} - {"head"}
+def _model_config(document: dict[str, Any], where: Path) -> ModelConfig:
+    """The config of the model; that of the official code where there is no key ``curate``."""
+    own = document.get("curate") or {"layout": "causal", "template": "official", "max_length": 24_576}
+    head = document.get("value_head_hidden_dim")
+    if not isinstance(head, int):
+        raise CurateError(f"{where}: value_head_hidden_dim is {head!r}; expected a whole number", hint=HINT)
+    if isinstance(own, dict):
+        own = {RENAMED.get(name, name): value for name, value in own.items()}
+    known = {field.name for field in fields(ModelConfig)} - {"head"}
     if not isinstance(own, dict) or not own.keys() <= known or own.get("layout") not in get_args(Layout):
-        raise CurateError(f"{where}: what stands under curate is not known to this version", hint="update mr2-curate")
-    return Shape(**{**own, "head": config["value_head_hidden_dim"]})
+        raise CurateError(f"{where}: this version does not know the settings under 'curate'", hint="update mr2-curate")
+    return ModelConfig(**own, head=head)
 
 
-def _config(model: RewardModel) -> dict[str, Any]:
-    shape = asdict(model.shape)
-    hidden = shape.pop("head")
-    return {
-        "value_head_type": "mlp",
-        "value_head_hidden_dim": hidden,
-        "value_head_activation": "silu",
-        "value_head_input_dim": model.head[0].in_features,
-        "resp_repr_mode": "last",
-        "curate": shape,
-    }
-
-
-def _head(folder: Path) -> dict[str, Tensor]:
+def _load_heads(model: RewardModel, folder: Path) -> None:
+    """Load the value head and, with layout ``set``, the comparison."""
     if (folder / HEAD).exists():
-        saved: dict[str, Tensor] = load_file(folder / HEAD)
-        return saved
-    if not (folder / "value_head.pt").exists():
-        raise CurateError(f"{folder}: holds no value_head.pt", hint=HINT)
-    state: dict[str, Tensor] = torch.load(folder / "value_head.pt", map_location="cpu", weights_only=True)
-    return {name: value.float() for name, value in state.items()}
+        head: dict[str, Tensor] = load_file(folder / HEAD)
+    elif (folder / "value_head.pt").exists():
+        head = torch.load(folder / "value_head.pt", map_location="cpu", weights_only=True)
+        head = {name: value.float() for name, value in head.items()}
+    else:
+        raise CurateError(f"{folder}: contains no value_head.pt", hint=HINT)
+    if {name: value.shape for name, value in head.items()} != {n: v.shape for n, v in model.head.state_dict().items()}:
+        raise CurateError(f"{folder}: the value head does not match its config and backbone", hint=HINT)
+    model.head.load_state_dict(head)
+    if isinstance(model.comparison, Comparison):
+        model.comparison.load_state_dict(load_file(folder / COMPARISON))
 
 
 def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one part of the model, on the CPU, by their names in it."""
-    start = f"{name}."
-    mine = (key for key in state if key.startswith(start))
-    return {key.removeprefix(start): state[key].detach().cpu().contiguous() for key in mine}
+    """The tensors of one submodule, on the CPU, named as in it."""
+    prefix = f"{name}."
+    names = (key for key in state if key.startswith(prefix))
+    return {key.removeprefix(prefix): state[key].detach().cpu().contiguous() for key in names}
 
 
-def load_weights(model: RewardModel, folder: Path) -> None:
-    """Put the weights of ``folder`` into a model of the same shape that is being trained."""
+# Checkpoints of a training.
+
+
+def save_training(
+    model: RewardModel,
+    optimizer: Any,
+    out: Path,
+    step: int,
+    inputs: dict[str, Any],
+    *,
+    state: dict[str, Tensor],
+    keep: int,
+) -> None:
+    """Write ``checkpoints/step-N`` completely or not at all, and remove all but the newest ``keep``.
+
+    inputs: ``config`` and ``examples`` of the training, which must be equal when it is resumed.
+    """
+    folder = out / CHECKPOINTS / f"step-{step:06d}"
+    shutil.rmtree(folder, ignore_errors=True)
+    with publishing(folder) as fresh:
+        save(model, fresh, state)
+        torch.save(optimizer.state_dict(), fresh / "optimizer.pt")
+        (fresh / STATE).write_text(json.dumps({"step": step, **inputs}, indent=2) + "\n", encoding="utf-8")
+    for old in _checkpoints(out)[:-keep]:
+        shutil.rmtree(old)
+
+
+def resume_training(model: RewardModel, optimizer: torch.optim.Optimizer, out: Path, inputs: dict[str, Any]) -> int:
+    """Load the newest checkpoint into model and optimizer; return its step, 0 where there is none.
+
+    Raises CurateError where it belongs to another config or to other examples.
+    """
+    found = _checkpoints(out)
+    if not found:
+        return 0
+    newest = found[-1]
+    state = json.loads((newest / STATE).read_text(encoding="utf-8"))
+    saved = current_config(state["config"])
+    changed = [key for key, value in inputs["config"].items() if saved.get(key) != value]
+    if changed:
+        raise CurateError(
+            f"{newest}: has another {', '.join(changed)}",
+            hint="resume with the config that the training started with, or choose another --out",
+        )
+    if state["examples"] != inputs["examples"]:
+        raise CurateError(f"{newest}: has other examples", hint="the data changed: choose another --out")
     if isinstance(model.backbone, PeftModel):
-        set_peft_model_state_dict(model.backbone, load_file(folder / "adapter_model.safetensors"))
+        set_peft_model_state_dict(model.backbone, load_file(newest / "adapter_model.safetensors"))
     else:
-        saved = type(model.backbone).from_pretrained(folder, dtype=model.backbone.dtype).state_dict()
-        model.backbone.load_state_dict(saved)
-    model.head.load_state_dict(load_file(folder / HEAD))
-    if model.comparison is not None:
-        model.comparison.load_state_dict(load_file(folder / COMPARISON))
+        backbone = type(model.backbone).from_pretrained(newest, dtype=model.backbone.dtype)
+        model.backbone.load_state_dict(backbone.state_dict())
+    _load_heads(model, newest)
+    optimizer.load_state_dict(torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True))
+    return int(state["step"])
+
+
+def newest_step(out: Path) -> int:
+    """The step of the newest checkpoint; 0 where there is none."""
+    found = _checkpoints(out)
+    return int(json.loads((found[-1] / STATE).read_text(encoding="utf-8"))["step"]) if found else 0
+
+
+def current_config(document: dict[str, Any]) -> dict[str, Any]:
+    """A stored TrainConfig of this or the previous version, as this version stores it."""
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        return TrainConfig.model_validate(document).model_dump(mode="json")
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """The complete checkpoints, oldest first."""
+    return sorted(path.parent for path in (out / CHECKPOINTS).glob(f"step-*/{STATE}"))

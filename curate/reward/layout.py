@@ -1,35 +1,180 @@
-"""Who sees whom: responses that attend to the prompt and to themselves only, in one pass, at restarted positions.
+"""Examples side by side in one batch, and which tokens attend to which.
 
-The layouts: ``causal``, each response sees those before it (arXiv 2604.10966); ``tree``, each sees the prompt and
-itself, as if it stood alone; ``set``, a tree whose N response vectors then see each other, in no order; ``single``, one
-pass for each response.
+Four layouts:
+
+``causal``  each response attends to the prompt and the responses before it (arXiv 2604.10966);
+``tree``    each response attends to the prompt and itself, as if it were alone, all in one pass;
+``set``     a tree; then the N response states attend to each other, without positions (``model.Comparison``);
+``single``  one pass per response.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from curate.reward.backbones import CONCATENATED
+from curate.reward.sequence import Encoded
+from schemas.reward import Layout
+
+T = TypeVar("T")
+
 TREE = "curate_tree"
-"""Name of the attention among those of transformers."""
+"""Name of tree attention in the registry of transformers."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Where the prompt and the responses of B sequences lie; all a batch's responses take part in one attention."""
+    """Token positions of the prompt and the responses of B sequences."""
 
     prompt: Tensor
-    """(B, P) bool: the token is one of the prompt; P is the longest prompt."""
+    """(B, P) bool: the token belongs to the prompt; P is the length of the longest prompt."""
     slots: Tensor
-    """(B, N, T) the place in the sequence of each token of each response; 0 where there is none."""
+    """(B, N, T) position in the sequence of each token of each response; 0 where there is none."""
     filled: Tensor
-    """(B, N, T) bool: there is such a token."""
+    """(B, N, T) bool: the slot holds a token."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples as R rows of L tokens: one row per example, or one per response with layout ``single``."""
+
+    input_ids: Tensor
+    """(R, L)"""
+    attention_mask: Tensor
+    """(R, L) 1 for a token, 0 for padding, which is at the end."""
+    token_types: Tensor
+    """(R, L) 0 text, 1 image, 2 video."""
+    offsets: Tensor
+    """(R, L) position of a token within its response; −1 in the prompt, −2 in padding."""
+    row: Tensor
+    """(B, N) row of each response."""
+    end: Tensor
+    """(B, N) position in that row of the response's last token, whose state is scored."""
+    present: Tensor
+    """(B, N) bool: the response exists."""
+    tree: Tree | None
+    visual: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return _moved(self, device)
+
+
+def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
+    """The batch of one or more sequences. pad: the padding token."""
+    rows = [part for sequence in sequences for part in _one_by_one(sequence)] if layout == "single" else list(sequences)
+    counts = [len(sequence.ends) for sequence in sequences]
+    present = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+    row, end = torch.zeros(present.shape, dtype=torch.long), torch.zeros(present.shape, dtype=torch.long)
+    row[present] = torch.tensor([number for number, sequence in enumerate(rows) for _ in sequence.ends])
+    end[present] = torch.tensor([position for sequence in rows for position in sequence.ends])
+    length = torch.tensor([len(sequence.input_ids) for sequence in rows])
+    return Batch(
+        input_ids=pad_sequence([sequence.input_ids for sequence in rows], batch_first=True, padding_value=pad),
+        attention_mask=(torch.arange(int(length.max())) < length[:, None]).long(),
+        token_types=pad_sequence([sequence.token_types for sequence in rows], batch_first=True),
+        offsets=pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2),
+        row=row,
+        end=end,
+        present=present,
+        tree=_tree(rows) if layout in ("tree", "set") else None,
+        visual=_visual(rows),
+    )
+
+
+def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]) -> list[list[int]]:
+    """Partition examples into passes of similar length with at most ``tokens`` tokens each, padding included.
+
+    separate: the example cannot share a pass. An example longer than ``tokens`` gets a pass to itself. Deterministic.
+    """
+    passes: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fits = passes and lengths[passes[-1][0]] * (len(passes[-1]) + 1) <= tokens
+        if fits and not separate[i] and not separate[passes[-1][0]]:
+            passes[-1].append(i)
+        else:
+            passes.append([i])
+    return passes
+
+
+def passes_of(sequences: Sequence[Encoded], tokens: int) -> list[list[int]]:
+    """``plan_passes`` of encoded examples: those whose visual inputs cannot be concatenated are separate."""
+    separate = [not set(sequence.visual) <= CONCATENATED for sequence in sequences]
+    return plan_passes([len(sequence.input_ids) for sequence in sequences], tokens, separate=separate)
+
+
+def _one_by_one(sequence: Encoded) -> list[Encoded]:
+    """The prompt with each of its responses alone."""
+    parts = []
+    for start, end in zip(sequence.starts, sequence.ends, strict=True):
+        keep = torch.cat([torch.arange(sequence.prompt_length), torch.arange(start, end + 1)])
+        parts.append(
+            replace(
+                sequence,
+                input_ids=sequence.input_ids[keep],
+                token_types=sequence.token_types[keep],
+                starts=(sequence.prompt_length,),
+                ends=(len(keep) - 1,),
+            )
+        )
+    return parts
+
+
+def _offsets(sequence: Encoded) -> Tensor:
+    """(L,) position of each token within its response; −1 in the prompt."""
+    offsets = torch.full_like(sequence.input_ids, -1)
+    for start, stop in pairwise([*sequence.starts, len(offsets)]):
+        offsets[start:stop] = torch.arange(stop - start)
+    return offsets
+
+
+def _tree(rows: Sequence[Encoded]) -> Tree:
+    prompts = torch.tensor([sequence.prompt_length for sequence in rows])
+    responses = max(len(sequence.ends) for sequence in rows)
+    longest = max(end + 1 - start for row in rows for start, end in zip(row.starts, row.ends, strict=True))
+    slots = torch.zeros(len(rows), responses, longest, dtype=torch.long)
+    filled = torch.zeros_like(slots, dtype=torch.bool)
+    for b, sequence in enumerate(rows):
+        for n, (start, end) in enumerate(zip(sequence.starts, sequence.ends, strict=True)):
+            slots[b, n, : end + 1 - start] = torch.arange(start, end + 1)
+            filled[b, n, : end + 1 - start] = True
+    return Tree(prompt=torch.arange(int(prompts.max())) < prompts[:, None], slots=slots, filled=filled)
+
+
+def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
+    names = sorted({name for sequence in rows for name in sequence.visual})
+    if len(rows) > 1 and not set(names) <= CONCATENATED:
+        raise ValueError("visual inputs of this backbone cannot share a pass")
+    return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
+
+
+def _moved(value: T, device: torch.device) -> T:
+    """The tensors of a value on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)  # type: ignore[return-value]
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}  # type: ignore[return-value]
+    if is_dataclass(value) and not isinstance(value, type):
+        moved: dict[str, Any] = {f.name: _moved(getattr(value, f.name), device) for f in fields(value)}
+        return replace(value, **moved)
+    return value
+
+
+def set_tree_attention(backbone: PreTrainedModel) -> None:
+    """Switch the language model, and no other part of the backbone, to tree attention."""
+    config = backbone.config
+    nested = config.get_text_config() is not config
+    backbone.set_attn_implementation({"text_config": TREE} if nested else TREE)
 
 
 def tree_attention(
@@ -44,37 +189,38 @@ def tree_attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """(B, L, heads, D) attention in which the prompt sees itself, and each response the prompt and itself.
+    """(B, L, heads, D) attention in which the prompt attends to itself, and each response to the prompt and itself.
 
-    query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, the backbone's
-    own: what it says of the prompt is kept, so that a backbone whose vision tokens see each other goes on doing so.
-    Costs P² + N·T·(P + T) where one causal pass costs (P + N·T)² / 2. Raises ValueError where the backbone does not
-    hand on ``tree``.
+    query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, from the
+    backbone: its part for the prompt is kept, so that vision tokens which attend to each other still do so.
+    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2. Raises ValueError where the backbone does not
+    pass ``tree`` on to its attention.
     """
     if tree is None:
-        raise ValueError("this backbone does not hand its options on to its attention: use the layout causal or single")
+        raise ValueError("this backbone does not pass options to its attention: use the layout causal or single")
     batch, prompt = tree.prompt.shape
     responses = tree.slots.shape[1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
     options |= {"dropout": dropout, "scaling": scaling}
-    head, _ = sdpa_attention_forward(
+    of_prompt, _ = sdpa_attention_forward(
         module, query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], mask, **options
     )
-    seen_key, seen_value = (
+    all_keys, all_values = (
         torch.cat([states[:, None, :, :prompt].expand(-1, responses, -1, -1, -1), _gather(states, tree.slots)], dim=3)
         for states in (key, value)
     )
-    answers = _grouped(_gather(query, tree.slots), seen_key, seen_value, _response_mask(tree), dropout, scaling)
-    answers = answers.transpose(2, 3).flatten(1, 2)
-    out = head.new_zeros(batch, query.shape[2], *head.shape[2:])
-    out[:, :prompt] = head * tree.prompt[:, :, None, None]
-    # Empty slots all point at token 0: adding nothing there leaves it as it is.
-    answers = answers * tree.filled.view(batch, -1, 1, 1)
-    return out.scatter_add(1, _as_index(tree.slots, answers), answers), None
+    of_responses = _grouped(_gather(query, tree.slots), all_keys, all_values, _response_mask(tree), dropout, scaling)
+    of_responses = of_responses.transpose(2, 3).flatten(1, 2)
+    out = of_prompt.new_zeros(batch, query.shape[2], *of_prompt.shape[2:])
+    out[:, :prompt] = of_prompt * tree.prompt[:, :, None, None]
+    # Empty slots all point at token 0; adding zero there changes nothing.
+    of_responses = of_responses * tree.filled.view(batch, -1, 1, 1)
+    index = tree.slots.reshape(batch, -1, 1, 1).expand_as(of_responses)
+    return out.scatter_add(1, index, of_responses), None
 
 
 def _gather(states: Tensor, slots: Tensor) -> Tensor:
-    """(B, N, heads, T, D) of (B, heads, L, D) at (B, N, T) places."""
+    """(B, N, heads, T, D) states at the (B, N, T) slots of (B, heads, L, D)."""
     batch, heads, _, width = states.shape
     _, responses, length = slots.shape
     index = slots.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
@@ -84,7 +230,7 @@ def _gather(states: Tensor, slots: Tensor) -> Tensor:
 def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, scaling: float | None) -> Tensor:
     """(B, N, heads, T, D) attention of queries of that shape to (B, N, key heads, P + T, D) under (B·N, 1, T, P + T).
 
-    Heads that share keys stand one after the other as so many more queries: keys and values are not copied for each.
+    Heads that share keys are stacked as additional queries, so that keys and values are not copied per head.
     """
     batch, responses, heads, length, width = query.shape
     shared = heads // key.shape[2]
@@ -100,23 +246,19 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: f
 
 
 def _response_mask(tree: Tree) -> Tensor:
-    """(B·N, 1, T, P + T) bool: the whole prompt, and what the response has said so far."""
+    """(B·N, 1, T, P + T) bool: the whole prompt, and the preceding tokens of the response."""
     batch, responses, length = tree.slots.shape
     prompt = tree.prompt[:, None, None, :].expand(-1, responses, length, -1)
-    # An empty slot sees the prompt: what sees nothing at all would be NaN. Its result is thrown away.
+    # An empty slot attends to the prompt, because attention to nothing is NaN. Its result is discarded.
     causal = torch.ones(length, length, dtype=torch.bool, device=tree.slots.device).tril()
-    own = tree.filled[:, :, None, :] & causal
-    return torch.cat([prompt, own], dim=-1).reshape(batch * responses, 1, length, -1)
+    within = tree.filled[:, :, None, :] & causal
+    return torch.cat([prompt, within], dim=-1).reshape(batch * responses, 1, length, -1)
 
 
-def _as_index(slots: Tensor, like: Tensor) -> Tensor:
-    return slots.reshape(slots.shape[0], -1, 1, 1).expand_as(like)
+def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:
+    """Position ids in which every response continues from the end of the prompt, as if it were alone.
 
-
-def restarted(positions: Tensor, offsets: Tensor) -> Tensor:
-    """The positions with every response counted on from the end of the prompt, as if it stood alone.
-
-    positions: (B, L), or (3, B, L) for a backbone with positions in time, height and width; offsets: (B, L) place of
+    positions: (B, L), or (3, B, L) for a backbone with positions in time, height and width; offsets: (B, L) position of
     each token within its response, −1 in the prompt, −2 in padding.
     """
     prompt = positions.masked_fill(offsets != -1, -1)

@@ -1,4 +1,4 @@
-"""How well scores order responses: top-1, pairs, tau, calibration, order sensitivity, and how sure each figure is."""
+"""How well scores order responses: top-1, pairwise accuracy, tau, calibration, order sensitivity, standard errors."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.reward.examples import Example
+from curate.reward.data import Example
 from schemas.errors import CurateError
 from schemas.reward import EvaluationReport, EvaluationRow
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 Scores = Sequence[npt.ArrayLike]
-"""I items, each (N,) scores of its responses; higher is better; N may differ between items."""
+"""I items, each (N,) scores of its responses, higher is better; N may differ between items."""
 Ranks = Sequence[Sequence[int]]
-"""I items, each (N,) ranks; 1 is best, equals share a rank."""
+"""I items, each (N,) ranks; 1 is best, equal responses share a rank."""
 
 BINS = 10
-"""Bins of the calibration error, at most."""
+"""Most bins of the calibration error."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and how sure it is; NaN where nothing is known."""
+    """A mean and its standard error; NaN without data."""
 
     value: float
     se: float
-    """Standard error; NaN below two clusters."""
+    """NaN with fewer than two clusters."""
     clusters: int
 
 
 def top1(scores: Scores, ranks: Ranks) -> Float:
-    """(I,) share of the highest-scored responses that are among the best-ranked: 1, 0, or between where scores tie."""
+    """(I,) share of the highest-scored responses that have the best rank: 0 or 1, or between where scores tie."""
     hits = np.empty(len(scores))
     for rows, score, rank in _batches(scores, ranks):
         highest = score == score.max(axis=1, keepdims=True)
@@ -42,15 +42,15 @@ def top1(scores: Scores, ranks: Ranks) -> Float:
     return hits
 
 
-def chance(ranks: Ranks) -> Float:
-    """(I,) what a coin scores in ``top1``: the share of responses that hold the best rank."""
+def chance_level(ranks: Ranks) -> Float:
+    """(I,) expected ``top1`` of random guessing: the share of responses that have the best rank."""
     return top1([np.zeros(len(rank)) for rank in ranks], ranks)
 
 
 def pairwise(scores: Scores, ranks: Ranks) -> tuple[Float, Int]:
-    """(I,) pairs in the right order and (I,) pairs with different ranks; a pair of equal scores is half right.
+    """(I,) correctly ordered pairs and (I,) pairs with different ranks; a pair of equal scores counts half.
 
-    Their quotient is the accuracy of an item, the quotient of their sums the pooled one.
+    Their quotient is the accuracy of an item; the quotient of their sums is the pooled accuracy.
     """
     right, pairs = np.empty(len(scores)), np.empty(len(scores), dtype=np.int64)
     for rows, score, rank in _batches(scores, ranks):
@@ -61,9 +61,9 @@ def pairwise(scores: Scores, ranks: Ranks) -> tuple[Float, Int]:
 
 
 def kendall(scores: Scores, ranks: Ranks) -> Float:
-    """(I,) Kendall tau-b of scores with the order that ranks give; 1 is the same order; NaN where either is all ties.
+    """(I,) Kendall's tau-b of scores and ranks; 1 is the same order; NaN where either consists of ties only.
 
-    Concordant less discordant pairs over the geometric mean of the pairs that each side does not tie (Kendall, 1945).
+    Concordant minus discordant pairs, divided by the geometric mean of the numbers of untied pairs (Kendall, 1945).
     """
     tau = np.empty(len(scores))
     for rows, score, rank in _batches(scores, ranks):
@@ -76,22 +76,22 @@ def kendall(scores: Scores, ranks: Ranks) -> Float:
 
 @dataclass(frozen=True)
 class Confidences:
-    """What softmax over the N scores of an item says of its best; NaN where the best rank is shared."""
+    """Softmax probabilities of the best response of each item; NaN where the best rank is shared."""
 
     top: Float
-    """(I,) the highest probability."""
+    """(I,) highest probability."""
     hit: Float
-    """(I,) ``top1`` of the item."""
+    """(I,) ``top1`` of each item."""
     nll: Float
-    """(I,) −log probability of the best, nats; lower is better."""
+    """(I,) negative log probability of the best response, nats; lower is better."""
     brier: Float
-    """(I,) squared distance of the probabilities from the best one, 0 to 2; lower is better."""
+    """(I,) squared distance of the probabilities from the one-hot best response, 0 to 2; lower is better."""
 
     def calibration_error(self, bins: int = BINS) -> tuple[float, int]:
-        """Mean |confidence − hits| over bins of equal mass, and the bins used: at most one an item.
+        """Expected calibration error over bins of equal mass, and the number of bins (at most one per item).
 
-        Not debiased: with few items a bin it is above 0 for a calibrated scorer too (Roelofs et al., 2022). Items of
-        one confidence share their hits, so that the figure does not move with the order of the items.
+        Not debiased: with few items per bin it is above 0 for a calibrated scorer too (Roelofs et al., 2022). Items of
+        equal confidence share the mean of their hits, so that the order of the items does not matter.
         """
         known = np.isfinite(self.top)
         top, hit = self.top[known], self.hit[known]
@@ -105,7 +105,7 @@ class Confidences:
 
 
 def confidences(scores: Scores, ranks: Ranks) -> Confidences:
-    """What softmax of the scores, taken as logits, says of each item's best."""
+    """Softmax probabilities of each item's best response, with the scores as logits."""
     top, nll, brier = (np.full(len(scores), np.nan) for _ in range(3))
     for rows, score, rank in _batches(scores, ranks):
         log = score - score.max(axis=1, keepdims=True)
@@ -121,33 +121,33 @@ def confidences(scores: Scores, ranks: Ranks) -> Confidences:
 
 
 def winners(orders: Sequence[npt.ArrayLike]) -> Int:
-    """(I, K) the highest-scored response under each of K orders. orders: I items, each (K, N), N in original order."""
+    """(I, K) highest-scored response under each of K orders. orders: I items, each (K, N), column n for response n."""
     return np.array([np.asarray(scores).argmax(axis=1) for scores in orders], dtype=np.int64)
 
 
 def winner_changes(winning: Int) -> Float:
-    """(I,) 1 where the K orders do not all name one winner, else 0. winning: (I, K) responses, in original indices."""
+    """(I,) 1 where the winner differs between the K orders, else 0. winning: (I, K) from ``winners``."""
     changed: Float = (winning != winning[:, :1]).any(axis=1).astype(np.float64)
     return changed
 
 
 def score_differences(orders: Sequence[npt.ArrayLike]) -> Float:
-    """(I,) mean |difference| of a response's scores between two of K ≥ 2 orders. orders: I items, each (K, N)."""
+    """(I,) mean absolute difference of a score between two of K ≥ 2 orders. orders: I items, each (K, N)."""
     means = np.empty(len(orders))
     for item, scores in enumerate(orders):
         ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=0)
         k = len(ordered)
-        # Sorted, x[i] is the larger one of i pairs and the smaller one of k − 1 − i.
+        # Sorted, x[i] is the larger one in i pairs and the smaller one in k − 1 − i pairs.
         times = 2 * np.arange(k) - (k - 1)
         means[item] = (times @ ordered).mean() / (k * (k - 1) / 2)
     return means
 
 
 def clustered(values: Float, clusters: Sequence[str], *, weights: npt.ArrayLike | None = None) -> Estimate:
-    """The weighted mean of (I,) values, and its standard error when values of one cluster err together.
+    """The weighted mean of (I,) values, and its cluster-robust standard error.
 
-    The sandwich of residuals summed by cluster, times G / (G − 1) for G clusters (Miller, 2024, "Adding error bars to
-    evals"; Cameron and Miller, 2015). Values of weight 0 do not count, whatever they are.
+    The sandwich estimate of residuals summed by cluster, times G / (G − 1) for G clusters (Miller, 2024, "Adding error
+    bars to evals"; Cameron and Miller, 2015). Values of weight 0 are ignored and may be NaN.
     """
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     kept = weight > 0
@@ -172,10 +172,10 @@ def evaluate(
     orders: Sequence[npt.ArrayLike] | None = None,
     bins: int = BINS,
 ) -> EvaluationReport:
-    """All figures of one scorer on one data set: over all items, by N, and by source.
+    """Compute all metrics of one scorer on one data set: over all items, by N, and by source.
 
-    logits: whether softmax of the scores means anything; without it ece, nll and brier are null. orders: I items, each
-    (K, N) scores under K ≥ 2 orders of the responses, in original indices; null figures without. Raises CurateError
+    logits: the scores are logits; without it ece, nll and brier are null. orders: I items, each (K, N) scores under
+    K ≥ 2 orders of the responses, column n for response n; without it the order metrics are null. Raises CurateError
     where an item has no ranks, or scores that are missing or not finite.
     """
     for example in examples:
@@ -185,21 +185,21 @@ def evaluate(
     right, pairs = pairwise(scores, rank)
     figures = {
         "top1": top1(scores, rank),
-        "chance": chance(rank),
+        "chance_level": chance_level(rank),
         "right": right,
         "pairs": pairs.astype(np.float64),
         "tau": kendall(scores, rank),
         "changed": np.full(len(rank), np.nan) if orders is None else winner_changes(winners(orders)),
         "difference": np.full(len(rank), np.nan) if orders is None else score_differences(orders),
     }
-    said = confidences(scores, rank)
+    best = confidences(scores, rank)
     clusters = np.array([_cluster(example) for example in examples])
     sizes, sources = np.array([len(r) for r in rank]), np.array([example.source for example in examples])
     parts = [("all", "all", np.ones(len(rank), dtype=np.bool_))]
     parts += [("size", str(size), sizes == size) for size in np.unique(sizes)]
     parts += [("source", str(source), sources == source) for source in np.unique(sources)]
     rows = [
-        _row(part, name, {key: value[mask] for key, value in figures.items()}, said, mask, clusters, logits, bins)
+        _row(part, name, {key: value[mask] for key, value in figures.items()}, best, mask, clusters, logits, bins)
         for part, name, mask in parts
     ]
     return EvaluationReport(scorer=scorer, data=data, rows=tuple(rows))
@@ -209,14 +209,14 @@ def _row(
     part: str,
     name: str,
     figures: dict[str, Float],
-    said: Confidences,
+    best: Confidences,
     mask: npt.NDArray[np.bool_],
     clusters: npt.NDArray[np.str_],
     logits: bool,
     bins: int,
 ) -> EvaluationRow:
-    """The figures of one part. figures: by name, of the part's items; said, clusters: of all items, mask picks."""
-    own = Confidences(said.top[mask], said.hit[mask], said.nll[mask], said.brier[mask])
+    """The metrics of one part. figures: of the part's items; best, clusters: of all items, selected by mask."""
+    own = Confidences(best.top[mask], best.hit[mask], best.nll[mask], best.brier[mask])
     cluster = clusters[mask].tolist()
     right, pairs = figures["right"], figures["pairs"]
     by_item = np.divide(right, pairs, out=np.full(len(right), np.nan), where=pairs > 0)
@@ -231,7 +231,7 @@ def _row(
             "clusters": hits.clusters,
             "top1": hits.value,
             "top1_se": hits.se,
-            "chance": _mean(figures["chance"]),
+            "chance_level": _mean(figures["chance_level"]),
             "pairwise": pooled.value,
             "pairwise_se": pooled.se,
             "pairwise_by_item": _mean(by_item),
@@ -248,24 +248,24 @@ def _row(
 
 
 def _mean(values: Float) -> float:
-    """The mean of the values that are known; NaN where none is."""
+    """The mean of the finite values; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else np.nan
 
 
 def _cluster(example: Example) -> str:
-    """What an item shares its luck with: its video, else its images, else its prompt."""
+    """The cluster of an item, whose errors are correlated: its video, else its images, else its prompt."""
     return str(example.video or "\n".join(map(str, example.images)) or example.prompt)
 
 
 def _best(rank: Int) -> npt.NDArray[np.bool_]:
-    """(I, N) where the rank is the best of the item."""
+    """(I, N) bool: the rank is the best of the item."""
     best: npt.NDArray[np.bool_] = rank == rank.min(axis=1, keepdims=True)
     return best
 
 
 def _signs(values: Float | Int) -> Float:
-    """(I, N, N) 1 where value i is above value j, −1 where below, 0 where equal. values: (I, N)."""
+    """(I, N, N) sign of value i minus value j. values: (I, N)."""
     signs: Float = np.sign(values[:, :, None] - values[:, None, :]).astype(np.float64)
     return signs
 
@@ -273,7 +273,7 @@ def _signs(values: Float | Int) -> Float:
 def _batches(scores: Scores, ranks: Ranks) -> Iterator[tuple[Int, Float, Int]]:
     """For each N that occurs: (I,) rows of its items, (I, N) their scores and (I, N) their ranks.
 
-    Raises CurateError where scores and ranks do not belong together, or a score is not finite.
+    Raises CurateError where scores and ranks differ in number, or a score is not finite.
     """
     if len(scores) != len(ranks):
         raise CurateError(f"{len(scores)} items have scores and {len(ranks)} have ranks: they must be the same items")

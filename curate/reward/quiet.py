@@ -1,4 +1,4 @@
-"""The libraries' own progress bars and advice, held back while a job of ours talks."""
+"""Silences the progress bars and advice of transformers and peft."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors of transformers are said while the block runs."""
+    """Only errors of transformers are shown while the block runs."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Scores of examples by a trained model: batched, in the order given, the same whatever else is asked."""
+"""Scores of examples by a trained model: batched, in the given order, independent of the rest of the batch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 
 from curate.reward import checkpoint
-from curate.reward.batch import chunks, shares_pass
-from curate.reward.examples import Example
-from curate.reward.loading import Loader
+from curate.reward.data import Example
+from curate.reward.layout import passes_of
+from curate.reward.loader import Loader
 from curate.reward.model import RewardModel
 from curate.reward.sequence import Encoded
 
@@ -25,7 +25,28 @@ WINDOW = 64
 
 
 class Scorer:
-    """A reward model with what it takes to read media. A context manager: where it reads any, it owns processes."""
+    """A reward model with a media loader. Use it as a context manager: videos are decoded in worker processes.
+
+    Parameters
+    ----------
+    model : RewardModel
+    orders : int
+        Orders of the responses over which scores are averaged, in the layout ``causal``; other layouts need none.
+    pass_tokens : int
+        Most tokens in one forward pass, padding included.
+    workers : int
+        Processes that decode videos.
+    timeout : float
+        Seconds per media file.
+    loader : Loader, optional
+        An existing loader, used instead of a new one.
+
+    Examples
+    --------
+    >>> scorer = Scorer.from_pretrained("model")  # doctest: +SKIP
+    >>> scorer.score("What happens?", ["A ball falls.", "Nothing."], video="clip.mp4")  # doctest: +SKIP
+    [1.73, -0.41]
+    """
 
     def __init__(
         self,
@@ -37,18 +58,16 @@ class Scorer:
         timeout: float = 30.0,
         loader: Loader | None = None,
     ) -> None:
-        """orders: permutations of the responses over which scores are averaged, in the layout causal; the others need
-        none. pass_tokens: in one pass, with padding. timeout: seconds for a media file. loader: one that is there."""
         self.model = model
-        self.orders = orders if model.shape.layout == "causal" else 1
+        self.orders = orders if model.config.layout == "causal" else 1
         self.pass_tokens = pass_tokens
-        self.loader = loader or Loader(model.encoder, frames=model.shape.frames, workers=workers, timeout=timeout)
+        self.loader = loader or Loader(model.encoder, frames=model.config.frames, workers=workers, timeout=timeout)
 
     @classmethod
     def from_pretrained(
         cls, folder: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None, orders: int = 1
     ) -> Scorer:
-        """The scorer of a model's folder, as ``curate train`` or the official code wrote it."""
+        """The scorer of a model folder written by ``curate train`` or by the official code."""
         return cls(checkpoint.load(folder, device=device, dtype=dtype), orders=orders)
 
     def score(
@@ -59,8 +78,10 @@ class Scorer:
         video: str | Path | None = None,
         images: Sequence[str | Path] = (),
     ) -> list[float]:
-        """(N,) a score for each response to one prompt, higher is better. Only differences within one call mean
-        anything: the training compares the responses to one prompt."""
+        """(N,) scores of the responses to one prompt, higher is better.
+
+        Only differences within one call are meaningful: the model is trained to compare the responses to one prompt.
+        """
         example = Example(
             item_id="example",
             prompt=prompt,
@@ -71,39 +92,41 @@ class Scorer:
         return self.score_examples([example])[0]
 
     def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
-        """The N scores of each example, as ``score`` gives them. Raises CurateError naming an example that cannot be
-        read or does not fit."""
-        return [scores.mean(axis=0).tolist() for scores in self.by_order(examples, self.orders)]
+        """The N scores of each example, as ``score`` returns them.
 
-    def by_order(self, examples: Sequence[Example], orders: int) -> list[Float]:
-        """(orders, N) scores of each example under so many orders of its responses, the first as given; responses are
-        in the order of the example whatever they were asked in."""
-        asked = [_orders(example, orders) for example in examples]
-        shown = [
-            example.permuted(order.tolist()) for example, own in zip(examples, asked, strict=True) for order in own
-        ]
-        windows = [shown[i : i + WINDOW] for i in range(0, len(shown), WINDOW)]
-        scores = iter([row for window in self.loader.stream(windows) for row in self._window(window)])
-        found = []
-        for own in asked:
+        Raises CurateError naming the first example that cannot be read or does not fit.
+        """
+        return [scores.mean(axis=0).tolist() for scores in self.score_orders(examples, self.orders)]
+
+    def score_orders(self, examples: Sequence[Example], orders: int) -> list[Float]:
+        """(orders, N) scores of each example under several orders of its responses, the first as given.
+
+        Column n is always response n of the example, whatever its position in the order.
+        """
+        orders_of = [_orders(example, orders) for example in examples]
+        permuted = [example.permuted(o.tolist()) for example, own in zip(examples, orders_of, strict=True) for o in own]
+        windows = [permuted[i : i + WINDOW] for i in range(0, len(permuted), WINDOW)]
+        scores = iter([row for window in self.loader.stream(windows) for row in self._score_window(window)])
+        tables = []
+        for own in orders_of:
             table = np.empty((len(own), len(own[0])))
-            for place, order in enumerate(own):
-                table[place, order] = next(scores)
-            found.append(table)
-        return found
+            for row, order in enumerate(own):
+                table[row, order] = next(scores)
+            tables.append(table)
+        return tables
 
     @torch.inference_mode()
-    def _window(self, sequences: Sequence[Encoded]) -> list[Float]:
+    def _score_window(self, sequences: Sequence[Encoded]) -> list[Float]:
+        """The N scores of each sequence."""
         training = self.model.training
         self.model.eval()
-        found: list[Float] = [np.empty(0)] * len(sequences)
-        lengths = [len(sequence.input_ids) for sequence in sequences]
-        for part in chunks(lengths, self.pass_tokens, alone=[not shares_pass(sequence) for sequence in sequences]):
+        rows: list[Float] = [np.empty(0)] * len(sequences)
+        for part in passes_of(sequences, self.pass_tokens):
             scores = self.model(self.model.collate([sequences[i] for i in part])).double().cpu().numpy()
             for i, row in zip(part, scores, strict=True):
-                found[i] = row[: len(sequences[i].ends)]
+                rows[i] = row[: len(sequences[i].ends)]
         self.model.train(training)
-        return found
+        return rows
 
     def __enter__(self) -> Scorer:
         return self
@@ -113,7 +136,7 @@ class Scorer:
 
 
 def _orders(example: Example, number: int) -> list[Int]:
-    """Orders to ask in: the one given, then others that depend on the item and on nothing else."""
+    """Orders of the responses: the given one, then permutations that depend only on the item id."""
     given = np.arange(len(example.responses))
     rng = np.random.default_rng(zlib.crc32(example.item_id.encode()))
     return [given, *(rng.permutation(len(given)) for _ in range(number - 1))]

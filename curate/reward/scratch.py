@@ -1,19 +1,34 @@
-"""A tiny Qwen3-VL made on the spot, to be trained from nothing: for demos and tests, where no weights can be had."""
+"""A tiny Qwen3-VL with random weights, and its pretraining: for demos and tests without downloads.
+
+Whether a response is correct depends on what the video shows together with what the response says; neither is
+correlated with the ranks alone, and a model that knows neither makes no progress for many steps. A pretrained backbone
+knows both. ``pretrain`` replaces that: on separate videos with known answers, the backbone learns to predict, after
+each response, the correct answer and the answer that the response gives.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2VLImageProcessorPil,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
+
+from curate.reward.data import Example, read_examples
+from curate.reward.layout import Batch
+from curate.reward.loader import Loader
+from curate.reward.model import RewardModel
+from curate.reward.train import learning_rate_scale, steps_of_epoch
+from schemas.errors import CurateError
 
 SPECIAL = (
     "<|endoftext|>",
@@ -25,7 +40,7 @@ SPECIAL = (
     "<|video_pad|>",
 )
 FRAMES = 8
-"""Frames for which the largest size of a video is meant; of more, each is smaller."""
+"""Frames of the largest video at full size; with more frames, each is smaller."""
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
@@ -34,7 +49,7 @@ CHAT = (
     "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""A chat template of the form that Qwen's models have."""
+"""A chat template in the format of Qwen's models."""
 
 
 def build_backbone(
@@ -47,10 +62,10 @@ def build_backbone(
     layers: int = 4,
     side: int = 48,
 ) -> Path:
-    """Write a Qwen3-VL with random weights into ``out``, as ``from_pretrained`` reads it; returns ``out``.
+    """Write a Qwen3-VL with random weights into ``out``, in the format of ``from_pretrained``; return ``out``.
 
-    texts: what its byte-level BPE tokenizer is trained on. side: frames and images larger than side × side pixels are
-    made as small; a token stands for 16 × 16 of them, of two frames. Equal arguments give equal bytes.
+    texts: training data of its byte-level BPE tokenizer. side: larger frames and images are resized to side × side
+    pixels; a token covers 16 × 16 pixels of two frames. Equal arguments give equal bytes.
     """
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(texts, vocabulary)
@@ -85,7 +100,7 @@ def build_backbone(
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with Qwen's special tokens and a chat template of their form."""
+    """A byte-level BPE tokenizer with Qwen's special tokens and chat template format."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -142,3 +157,87 @@ def _config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> Qwen
             )
         },
     )
+
+
+@dataclass(frozen=True)
+class PretrainingExample:
+    """A question on a video, responses to it, and their answers as single words."""
+
+    example: Example
+    answer: str
+    """The correct answer."""
+    response_answers: tuple[str, ...]
+    """(N,) the answer that each response gives."""
+
+
+def read_pretraining(path: Path, *, media: Path | None = None) -> list[PretrainingExample]:
+    """Read a JSONL file with video, prompt, responses, answer and response_answers (``right`` and ``said`` before 0.2).
+
+    media: folder that the paths of videos start from; default: the folder of the file. Raises CurateError naming the
+    first invalid line.
+    """
+    found = []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.exists() else []
+    for number, (example, line) in enumerate(zip(read_examples(path, media=media), lines, strict=True), start=1):
+        row = json.loads(line)
+        answer, given = row.get("answer", row.get("right")), row.get("response_answers", row.get("said"))
+        words = [answer, *given] if isinstance(given, list) else [None]
+        if len(words) != 1 + len(example.responses) or not all(isinstance(word, str) and word for word in words):
+            raise CurateError(
+                f"{path}:{number}: answer is {answer!r} and response_answers is {given!r}; expected a word, and a word"
+                " per response",
+                hint="curate simulate --video writes such a file",
+            )
+        found.append(PretrainingExample(example, answer, tuple(given)))
+    return found
+
+
+def pretrain(
+    model: RewardModel,
+    loader: Loader,
+    data: Sequence[PretrainingExample],
+    *,
+    epochs: int,
+    batch: int = 16,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    on_step: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
+) -> None:
+    """Train all weights of the backbone with ``pretraining_loss``. Equal arguments give equal weights.
+
+    on_step: called with the number of finished steps, the number of all steps, and the loss.
+    """
+    plan = [step for epoch in range(epochs) for step in steps_of_epoch(len(data), batch, seed=seed, epoch=epoch)]
+    tokens = answer_tokens(model, sorted({word for item in data for word in (item.answer, *item.response_answers)}))
+    optimizer = torch.optim.AdamW(model.backbone.parameters(), lr=learning_rate)
+    model.train()
+    for number, encoded in enumerate(loader.stream([[data[i].example for i in step] for step in plan])):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * learning_rate_scale(number, len(plan), warmup=0.05, schedule="cosine")
+        loss = pretraining_loss(model, model.collate(encoded), [data[i] for i in plan[number]], tokens)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.backbone.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        on_step(number + 1, len(plan), float(loss.detach()))
+
+
+def answer_tokens(model: RewardModel, words: Sequence[str]) -> dict[str, int]:
+    """The first token of each word. Raises CurateError where two words have the same."""
+    tokens = {word: model.encoder.tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in words}
+    if len(set(tokens.values())) < len(tokens):
+        raise CurateError(
+            f"pretraining: some of {', '.join(words)} start with the same token", hint="use other answers"
+        )
+    return tokens
+
+
+def pretraining_loss(
+    model: RewardModel, batch: Batch, data: Sequence[PretrainingExample], tokens: dict[str, int]
+) -> Tensor:
+    """Mean cross-entropy of the next token after every response toward the correct answer, and toward the given one."""
+    logits = model.backbone.lm_head(model.states(batch)[batch.row, batch.end][batch.present]).float()
+    correct = torch.tensor([tokens[item.answer] for item in data for _ in item.response_answers], device=logits.device)
+    given = torch.tensor([tokens[word] for item in data for word in item.response_answers], device=logits.device)
+    loss = torch.nn.functional.cross_entropy
+    return (loss(logits, correct) + loss(logits, given)) / 2

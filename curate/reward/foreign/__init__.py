@@ -1,4 +1,4 @@
-"""Other people's reward benchmarks, read from local files: one module each, all of them in ``BENCHMARKS``."""
+"""Published reward benchmarks, read from local files: one module each, registered in ``BENCHMARKS``."""
 
 from __future__ import annotations
 

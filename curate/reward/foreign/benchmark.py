@@ -1,96 +1,309 @@
-"""What a foreign benchmark is: the columns it is known by, how a row becomes an example, and its official metric."""
+"""What all foreign benchmarks share: reading a file as rows, resolving media, the schema, and helpers of metrics."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from curate.reward.examples import Example
-from curate.reward.foreign.media import Media
-from curate.reward.foreign.tables import BadRow, Row, Table, listed, read_table, refuse
+from curate.reward.data import Example
 from curate.reward.metrics import Float, Scores, top1
 from schemas.errors import CurateError
 
-
-@dataclass(frozen=True)
-class Schema:
-    """The columns that tell a benchmark. A column that is null in every row counts as absent."""
-
-    required: frozenset[str]
-    one_of: frozenset[str] = frozenset()
-    """At least one of them must be there; empty: no such rule."""
-    absent: frozenset[str] = frozenset()
-    """What only other benchmarks have."""
-
-    def misfits(self, columns: Collection[str]) -> tuple[str, ...]:
-        """What speaks against these columns, in words; nothing where they fit."""
-        missing = [f"no column {column}" for column in sorted(self.required - set(columns))]
-        if self.one_of and not self.one_of & set(columns):
-            missing.append(f"no column {' or '.join(sorted(self.one_of))}")
-        return (
-            *missing,
-            *(f"a column {column}, which it does not have" for column in sorted(self.absent & set(columns))),
-        )
+LISTED = 5
+"""Bad rows that an error lists; the others are counted."""
+QUOTED = 80
+"""Characters of a value that an error quotes."""
+SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
+"""First bytes of an image file -> its suffix. WebP is recognised by its bytes 8 to 12."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One foreign benchmark: how to tell its file, how to read it, and what its authors report."""
+    """One foreign benchmark: how its file is recognised and read, and the metric that its authors report."""
 
     name: str
     title: str
     schema: Schema
     parse: Callable[[Row, Media], Example]
-    """One row to one example; raises BadRow."""
+    """One row to one example; raises BadRowError."""
     metric: Callable[[Sequence[Example], Scores], dict[str, float]]
     """Examples and their (N,) scores, higher is better, to the official figures by name; shares, 0 to 1."""
     citation: str
 
-    def detect(self, columns: Collection[str]) -> tuple[str, ...]:
-        """What speaks against a file with these columns, in words; empty where it fits."""
-        return self.schema.misfits(columns)
-
-    def read(
-        self,
-        path: Path,
-        *,
-        media: Path | None = None,
-        cache: Path | None = None,
-        rename: Mapping[str, str] | None = None,
-    ) -> list[Example]:
-        """Every row of the file as an example, in the order of the file.
-
-        media: what relative paths are relative to; the file's folder without. cache: where embedded images are written.
-        rename: column of the file → column of the benchmark. Ids that several rows share get the row's number. Raises
-        CurateError where the columns do not fit, or any row does not: its message lists the first bad rows.
-        """
-        return self.examples(read_table(path, rename=rename), Media(media or path.parent, cache))
+    def mismatches(self, columns: Collection[str]) -> tuple[str, ...]:
+        """Why a file with these columns is not this benchmark; empty where it fits."""
+        return self.schema.mismatches(columns)
 
     def examples(self, table: Table, media: Media) -> list[Example]:
-        """As ``read``, of a table that was read before."""
-        misfits = self.detect(table.columns)
-        if misfits:
+        """Every row as an example, in file order. Ids that several rows share get the row's number.
+
+        Raises CurateError where the columns do not fit, or any row is invalid: the message lists the first ones.
+        """
+        mismatches = self.mismatches(table.columns)
+        if mismatches:
             raise CurateError(
-                f"{table.path}: not {self.title}: {'; '.join(misfits)}; it has {listed(table.columns)}",
-                hint="columns of other names can be renamed",
+                f"{table.path}: not {self.title}: {'; '.join(mismatches)}; columns: {listed(table.columns)}",
+                hint="columns with other names can be renamed",
             )
         examples, problems = [], []
         for row in table.rows:
             try:
                 examples.append(self.parse(row, media))
-            except BadRow as error:
+            except BadRowError as error:
                 problems.append(f"{table.path}:{row.number}: {error}")
-        refuse(table.path, problems)
+        _raise_problems(table.path, problems)
         times = Counter(example.item_id for example in examples)
         return [
             replace(example, item_id=f"{example.item_id}#{row.number}") if times[example.item_id] > 1 else example
             for example, row in zip(examples, table.rows, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns that identify a benchmark. A column that is null in every row counts as absent."""
+
+    required: frozenset[str]
+    one_of: frozenset[str] = frozenset()
+    """At least one of them is required; empty: no such rule."""
+    absent: frozenset[str] = frozenset()
+    """Columns that only other benchmarks have."""
+
+    def mismatches(self, columns: Collection[str]) -> tuple[str, ...]:
+        """The differences from these columns, in words; empty where they fit."""
+        found = [f"no column {column}" for column in sorted(self.required - set(columns))]
+        if self.one_of and not self.one_of & set(columns):
+            found.append(f"no column {' or '.join(sorted(self.one_of))}")
+        found += [f"unexpected column {column}" for column in sorted(self.absent & set(columns))]
+        return tuple(found)
+
+
+# Rows.
+
+
+class BadRowError(Exception):
+    """A row that does not match its schema: the column, its value and what was expected."""
+
+    def __init__(self, column: str, value: Any, expected: str) -> None:
+        quoted = repr(value)
+        quoted = quoted if len(quoted) <= QUOTED else quoted[: QUOTED - 1] + "…"
+        super().__init__(f"column '{column}' holds {quoted}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. A cell that is null and a cell that is missing are both None."""
+
+    number: int
+    """Line number in JSONL, else position among the rows, from 1."""
+    cells: Mapping[str, Any]
+
+    def text(self, column: str, *, empty: bool = False) -> str:
+        """A string, not blank unless ``empty``. Raises BadRowError."""
+        value = self.cells.get(column)
+        if not isinstance(value, str) or not (empty or value.strip()):
+            raise BadRowError(column, value, "a text")
+        return value
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """One or more strings, which may be empty. Raises BadRowError."""
+        value = self.cells.get(column)
+        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+            raise BadRowError(column, value, "a list of texts")
+        return tuple(value)
+
+    def integers(self, column: str, count: int) -> tuple[int, ...]:
+        """``count`` whole numbers, one per response. Raises BadRowError."""
+        value = self.cells.get(column)
+        if not isinstance(value, list) or len(value) != count or not all(type(number) is int for number in value):
+            raise BadRowError(column, value, f"{count} whole numbers, one per response")
+        return tuple(value)
+
+    def identity(self, column: str = "id") -> str:
+        """The row's id as text, else ``row N``. Raises BadRowError where it is neither text nor a whole number."""
+        value = self.cells.get(column)
+        if value is None:
+            return f"row {self.number}"
+        if type(value) is not int and not (isinstance(value, str) and value.strip()):
+            raise BadRowError(column, value, "a text or a whole number")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    path: Path
+    columns: frozenset[str]
+    """Columns with a value in some row."""
+    rows: tuple[Row, ...]
+
+
+def read_table(path: Path, *, rename: Mapping[str, str] | None = None) -> Table:
+    """Read every row of a .json (a list of objects), .jsonl or .parquet file.
+
+    rename: column of the file -> column of the benchmark. Raises CurateError where the file is missing, empty or of
+    another kind, contains a row that is not an object, or lacks a column to rename.
+    """
+    if not path.is_file():
+        raise CurateError(f"{path}: no such file")
+    readers = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}
+    if path.suffix.lower() not in readers:
+        raise CurateError(f"{path}: file type '{path.suffix}' is not supported; expected {', '.join(readers)}")
+    rows: list[tuple[int, dict[str, Any]]] = []
+    problems: list[str] = []
+    for number, cells in readers[path.suffix.lower()](path):
+        if isinstance(cells, dict):
+            rows.append((number, cells))
+        else:
+            problems.append(f"{path}:{number}: {cells}")
+    _raise_problems(path, problems)
+    if not rows:
+        raise CurateError(f"{path}: contains no rows")
+    columns = frozenset(name for _, cells in rows for name, value in cells.items() if value is not None)
+    names: dict[str, str] = dict(rename or {})
+    _check_renaming(path, names, columns)
+    return Table(
+        path,
+        frozenset(names.get(column, column) for column in columns),
+        tuple(
+            # A null column must not hide the one that gets its name.
+            Row(number, {names.get(name, name): value for name, value in cells.items() if value is not None})
+            for number, cells in rows
+        ),
+    )
+
+
+def listed(columns: frozenset[str]) -> str:
+    return ", ".join(sorted(columns)) or "none"
+
+
+def _check_renaming(path: Path, names: dict[str, str], columns: frozenset[str]) -> None:
+    for old, new in names.items():
+        if list(names.values()).count(new) > 1:
+            raise CurateError(f"{path}: two columns cannot both be renamed to '{new}'")
+        if old not in columns or (new in columns and new not in names):
+            reason = f"no column '{old}'" if old not in columns else f"a column '{new}' already"
+            raise CurateError(
+                f"{path}: cannot rename '{old}' to '{new}': there is {reason}; columns: {listed(columns)}"
+            )
+
+
+def _raise_problems(path: Path, problems: list[str]) -> None:
+    """Raise CurateError with the first problems and the number of all, if there are any."""
+    if problems:
+        more = f"\n… and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise CurateError(
+            f"{path}: {len(problems)} bad row{'s' if len(problems) > 1 else ''}, nothing was read\n"
+            + "\n".join(problems[:LISTED])
+            + more,
+            hint="fix or remove these rows; figures over the other rows would not be those of the benchmark",
+        )
+
+
+def _json(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CurateError(f"{path}: not JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise CurateError(f"{path}: contains a JSON {type(rows).__name__}; expected a list of objects")
+    for number, row in enumerate(rows, start=1):
+        yield number, _object(row)
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, _object(json.loads(line))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            yield number, f"not JSON: {error}"
+
+
+def _object(row: Any) -> Any:
+    """The row, or what is wrong with it."""
+    return row if isinstance(row, dict) else f"contains a JSON {type(row).__name__}; expected an object"
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise CurateError(f"{path}: not Parquet: {error}") from error
+    yield from enumerate(table.to_pylist(), start=1)
+
+
+# Media.
+
+
+@dataclass(frozen=True)
+class Media:
+    """Resolves the paths of a row's media and writes embedded images to a cache folder. Does not open the files."""
+
+    folder: Path
+    """Folder that relative paths start from."""
+    cache: Path | None = None
+    """Folder for embedded images, named by the SHA-256 of their bytes; equal images are one file."""
+
+    def images(self, row: Row, column: str) -> tuple[Path, ...]:
+        """No image, one or a list: each a path, or {bytes, path} as Hugging Face's ``Image`` stores it.
+
+        Raises BadRowError for any other value, and CurateError where there are bytes and no cache folder.
+        """
+        value = row.cells.get(column)
+        if value is None:
+            return ()
+        return tuple(self._image(column, image) for image in (value if isinstance(value, list) else [value]))
+
+    def video(self, row: Row, column: str) -> Path | None:
+        """Path of the video, a file or a folder of frames; None where there is none. Raises BadRowError."""
+        return None if row.cells.get(column) is None else self.folder / row.text(column)
+
+    def _image(self, column: str, image: Any) -> Path:
+        if isinstance(image, str) and image.strip():
+            return self.folder / image
+        if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
+            return self._write(column, image["bytes"])
+        if isinstance(image, dict) and isinstance(image.get("path"), str) and image["path"].strip():
+            return self.folder / str(image["path"])
+        raise BadRowError(column, image, "a path, or an image as {bytes, path}")
+
+    def _write(self, column: str, content: bytes) -> Path:
+        if self.cache is None:
+            raise CurateError(
+                f"images are embedded in column '{column}', and there is no folder to write them to",
+                hint="name a cache folder",
+            )
+        path = self.cache / (hashlib.sha256(content).hexdigest() + _suffix(column, content))
+        if not path.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            partial.write_bytes(content)
+            partial.replace(path)
+        return path
+
+
+def _suffix(column: str, content: bytes) -> str:
+    for begin, suffix in SIGNATURES:
+        if content.startswith(begin):
+            return suffix
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return ".webp"
+    raise BadRowError(column, content[:16], "the bytes of a PNG, JPEG, GIF, BMP or WebP image")
+
+
+# Helpers of parsers and metrics.
 
 
 def preferred(
@@ -103,10 +316,10 @@ def preferred(
     images: tuple[Path, ...] = (),
     video: Path | None = None,
 ) -> Example:
-    """An example of responses that share rank 1 and responses that share the rank behind them.
+    """An example whose chosen responses share rank 1 and whose rejected responses share the next rank.
 
-    They are ordered by a digest of the item and the response: what a file lists chosen first would else give the place
-    of the best away to a model that reads all responses at once.
+    The responses are ordered by a digest of item and response: files list the chosen ones first, which would reveal the
+    best position to a model that reads all responses at once.
     """
     ranked = [(text, 1) for text in chosen] + [(text, 1 + len(chosen)) for text in rejected]
     ranked.sort(key=lambda pair: hashlib.sha256(f"{item_id}\0{prompt}\0{pair[0]}".encode()).digest())
@@ -122,12 +335,12 @@ def preferred(
 
 
 def hits(examples: Sequence[Example], scores: Scores) -> Float:
-    """(I,) top-1 of each; a tie at the top counts as the share of it that is best: what a coin would make of it."""
+    """(I,) top-1 of each example; a tie of the highest scores counts as the share of them that are best."""
     return top1(scores, [example.ranks for example in examples])
 
 
-def grouped(values: Float, groups: Sequence[str]) -> dict[str, float]:
-    """The mean of the values of each group, in the order of the alphabet."""
+def group_means(values: Float, groups: Sequence[str]) -> dict[str, float]:
+    """The mean of the values of each group, in alphabetical order."""
     names, group = np.unique(np.array(groups), return_inverse=True)
     means = np.bincount(group, values) / np.bincount(group)
     return dict(zip(names.tolist(), means.tolist(), strict=True))

@@ -1,10 +1,10 @@
 """MM-RLHF-RewardBench (Zhang et al., 2025, arXiv 2502.10391): pairs; acc, and acc+ of whole prompts.
 
 Columns of mm_reward_bench.jsonl, by llava/eval/eval_mm_reward_bench.py of github.com/yfzhang114/MM-RLHF: id (shared by
-the pairs of one prompt), prompt, image or video (a folder of frames), chosen, rejected. Figures, by a third party's
-script that we take to follow cal_performance_mmreward_bench.py, which could not be read: a pair is right when chosen
-scores strictly above rejected; acc over pairs, acc+ over ids; categories are the first of mcq, long, short, safety,
-video that the path holds. The columns of the Parquet variant could not be read; where they differ, rename.
+the pairs of one prompt), prompt, image or video (a folder of frames), chosen, rejected. Metrics follow a third party's
+script, assumed to match cal_performance_mmreward_bench.py, which was not accessible: a pair is right when chosen scores
+strictly above rejected; acc over pairs, acc+ over ids; the category is the first of mcq, long, short, safety, video
+that occurs in the path. The columns of the Parquet variant were not accessible; where they differ, rename them.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.reward.examples import Example
-from curate.reward.foreign.benchmark import Benchmark, Schema, grouped, hits, preferred
-from curate.reward.foreign.media import Media
-from curate.reward.foreign.tables import BadRow, Row
+from curate.reward.data import Example
+from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits, preferred
 from curate.reward.metrics import Float, Scores
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OTHER = "other"
-"""The category of a path that names none: part of the overall figures alone."""
+"""The category of all other paths: included only in the overall figures."""
 
 
 def parse(row: Row, media: Media) -> Example:
+    """The example of a row. Raises BadRowError."""
     if row.cells.get("id") is None:
-        raise BadRow("id", None, "the id of its prompt, which acc+ needs")
+        raise BadRowError("id", None, "the id of its prompt, required by acc+")
     where = str(row.cells.get("image") or row.cells.get("video") or "")
     return preferred(
-        # The id of the prompt alone is that of several pairs.
+        # Several pairs have the id of their prompt.
         f"{row.identity()}#{row.number}",
         row.text("prompt"),
         (row.text("chosen", empty=True),),
@@ -41,10 +40,10 @@ def parse(row: Row, media: Media) -> Example:
 
 
 def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
-    """acc and acc+, overall and by category (``acc/mcq``); a tie of scores is wrong."""
+    """acc and acc+, overall and by category (``acc/mcq``); a tie of scores counts as wrong."""
     right = (hits(examples, scores) == 1).astype(np.float64)
     figures = {"acc": float(right.mean()), "acc+": _all_right(examples, right)}
-    for name, accuracy in grouped(right, [example.source for example in examples]).items():
+    for name, accuracy in group_means(right, [example.source for example in examples]).items():
         if name != OTHER:
             own = [i for i, example in enumerate(examples) if example.source == name]
             figures[f"acc/{name}"] = accuracy
@@ -53,9 +52,9 @@ def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
 
 
 def _all_right(examples: Sequence[Example], right: Float) -> float:
-    """Share of prompts all of whose pairs are right. right: (I,) 0 or 1."""
+    """Share of prompts whose pairs are all right. right: (I,) 0 or 1."""
     prompts = [example.item_id.rsplit("#", 1)[0] for example in examples]
-    return float(np.mean([share == 1 for share in grouped(right, prompts).values()]))
+    return float(np.mean([share == 1 for share in group_means(right, prompts).values()]))
 
 
 MM_RLHF = Benchmark(

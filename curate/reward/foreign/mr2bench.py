@@ -2,20 +2,17 @@
 
 Columns, by README.md and mr2rm/data/dataset.py of github.com/yinuoyang01/multi-response-rm: prompt, responses, rankings
 (1 = best, ties allowed), image, video (a file or a folder of frames). The files of
-huggingface.co/datasets/yinuoy/MR2Bench could not be read, only that they are JSON: that they have the trainer's
-columns, and that top-1 is their figure ("accuracy" in the README's tables), is an inference. What curate exports as
-JSONL has these columns too; id and category are read where a file has them. A file whose rows have images is
-MR²Bench-Image, one whose rows have videos -Video.
+huggingface.co/datasets/yinuoy/MR2Bench were not accessible, except that they are JSON; that they have the trainer's
+columns, and that top-1 is their metric ("accuracy" in the README's tables), is inferred. The JSONL of curate's exports
+has these columns too; id and category are optional. A file with images is MR²Bench-Image, one with videos -Video.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.reward.examples import Example
-from curate.reward.foreign.benchmark import Benchmark, Schema, grouped, hits
-from curate.reward.foreign.media import Media
-from curate.reward.foreign.tables import BadRow, Row
+from curate.reward.data import Example
+from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits
 from curate.reward.metrics import Scores
 
 CITATION = (
@@ -25,13 +22,14 @@ CITATION = (
 
 
 def parse(row: Row, media: Media) -> Example:
+    """The example of a row. Raises BadRowError."""
     responses = row.texts("responses")
     ranks = row.integers("rankings", len(responses))
     if min(ranks) != 1:
-        raise BadRow("rankings", list(ranks), "ranks, the best of which is 1")
+        raise BadRowError("rankings", list(ranks), "ranks whose best is 1")
     images, video = media.images(row, "image"), media.video(row, "video")
     if not images and video is None:
-        raise BadRow("image or video", None, "a path, as the other rows have")
+        raise BadRowError("image or video", None, "a path, as in the other rows")
     return Example(
         item_id=row.identity(),
         prompt=row.text("prompt"),
@@ -44,9 +42,9 @@ def parse(row: Row, media: Media) -> Example:
 
 
 def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
-    """top1 over all items, and of each N that occurs (``top1 of 4``)."""
+    """top1 over all items, and over the items of each N (``top1 of 4``)."""
     right = hits(examples, scores)
-    sizes = grouped(right, [f"{len(example.responses):06d}" for example in examples])
+    sizes = group_means(right, [f"{len(example.responses):06d}" for example in examples])
     return {"top1": float(right.mean()), **{f"top1 of {int(size)}": share for size, share in sizes.items()}}
 
 

@@ -2,31 +2,30 @@
 
 Columns of data/all_data.json, by README.md and scripts/1_run_model_as_judge_gpt4o.py of
 github.com/facebookresearch/multimodal_rewardbench: ID, Text, Image (a path relative to the file's folder), Output1,
-Output2, Better (Output1 or Output2), Category. Figures, by scripts/2_get_accuracy.py: all, and each category, safety
-split into bias (ids that begin with pairs) and toxicity, reasoning into math (ids that begin with math) and coding;
-the leaderboard shows safety and reasoning whole. All read on stored copies. Which cells of Image may be null, and the
-names of all categories, could not be read: a null image makes a text-only example, and any category is taken.
+Output2, Better (Output1 or Output2), Category. Metrics, by scripts/2_get_accuracy.py: all, and each category, with
+safety split into bias (ids that start with pairs) and toxicity, reasoning into math (ids that start with math) and
+coding; the leaderboard does not split them. Verified on stored copies. Not verified: which images may be null (a null
+image gives a text-only example), and the names of all categories (any is accepted).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.reward.examples import Example
-from curate.reward.foreign.benchmark import Benchmark, Schema, grouped, hits
-from curate.reward.foreign.media import Media
-from curate.reward.foreign.tables import BadRow, Row
+from curate.reward.data import Example
+from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits
 from curate.reward.metrics import Scores
 
 RANKS = {"Output1": (1, 2), "Output2": (2, 1)}
 SPLIT = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
-"""Category → how ids of its first half begin, and the names of both halves."""
+"""Category -> prefix of the ids of its first half, and the names of both halves."""
 
 
 def parse(row: Row, media: Media) -> Example:
+    """The example of a row. Raises BadRowError."""
     better = row.text("Better")
     if better not in RANKS:
-        raise BadRow("Better", better, "Output1 or Output2")
+        raise BadRowError("Better", better, "Output1 or Output2")
     item_id, category = row.text("ID"), row.text("Category")
     if category in SPLIT:
         begin, one, other = SPLIT[category]
@@ -44,9 +43,9 @@ def parse(row: Row, media: Media) -> Example:
 def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
     """overall (over all pairs), each category, and the halves of safety and reasoning."""
     right = hits(examples, scores)
-    halves = grouped(right, [example.source for example in examples])
+    halves = group_means(right, [example.source for example in examples])
     whole = [example.source.split("/")[0] if _is_half(example.source) else example.source for example in examples]
-    return {"overall": float(right.mean()), **halves, **grouped(right, whole)}
+    return {"overall": float(right.mean()), **halves, **group_means(right, whole)}
 
 
 def _is_half(source: str) -> bool:

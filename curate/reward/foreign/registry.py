@@ -1,18 +1,16 @@
-"""Every foreign benchmark by name, and which of them a file is."""
+"""All foreign benchmarks by name, and the detection of a file's benchmark by its columns."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from curate.reward.examples import Example
-from curate.reward.foreign.benchmark import Benchmark
-from curate.reward.foreign.media import Media
+from curate.reward.data import Example
+from curate.reward.foreign.benchmark import Benchmark, Media, listed, read_table
 from curate.reward.foreign.mm_rlhf import MM_RLHF
 from curate.reward.foreign.mr2bench import MR2BENCH_IMAGE, MR2BENCH_VIDEO
 from curate.reward.foreign.multimodal_rewardbench import MULTIMODAL_REWARDBENCH
 from curate.reward.foreign.reward_bench_2 import REWARD_BENCH_2
-from curate.reward.foreign.tables import listed, read_table
 from curate.reward.foreign.video_rewardbench import VIDEO_REWARDBENCH
 from curate.reward.foreign.vl_rewardbench import VL_REWARDBENCH
 from schemas.errors import CurateError
@@ -32,21 +30,21 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def detect(columns: Collection[str], *, path: Path) -> Benchmark:
-    """The one benchmark that a file with these columns is.
+    """The one benchmark that a file with these columns matches.
 
-    Raises CurateError where it is none, with what each lacks, or more than one.
+    Raises CurateError where it matches none (the message lists the differences), or more than one.
     """
-    misfits = {name: benchmark.detect(columns) for name, benchmark in BENCHMARKS.items()}
-    fitting = [name for name, against in misfits.items() if not against]
-    if len(fitting) > 1:
-        raise CurateError(f"{path}: may be {' or '.join(fitting)}", hint="say which it is")
-    if not fitting:
-        lines = "\n".join(f"  not {name}: {'; '.join(against)}" for name, against in misfits.items())
+    mismatches = {name: benchmark.mismatches(columns) for name, benchmark in BENCHMARKS.items()}
+    matching = [name for name, against in mismatches.items() if not against]
+    if len(matching) > 1:
+        raise CurateError(f"{path}: matches {' and '.join(matching)}", hint="name the benchmark")
+    if not matching:
+        lines = "\n".join(f"  not {name}: {'; '.join(against)}" for name, against in mismatches.items())
         raise CurateError(
-            f"{path}: none of the benchmarks known; it has {listed(frozenset(columns))}\n{lines}",
-            hint="say which it is, and which of its columns has another name",
+            f"{path}: matches no known benchmark; columns: {listed(frozenset(columns))}\n{lines}",
+            hint="name the benchmark, and map its columns that have another name",
         )
-    return BENCHMARKS[fitting[0]]
+    return BENCHMARKS[matching[0]]
 
 
 def read(
@@ -57,7 +55,26 @@ def read(
     cache: Path | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> tuple[Benchmark, list[Example]]:
-    """The benchmark that a file is, by its columns unless named, and its examples; see ``Benchmark.read``."""
+    """Read a file; return its benchmark and its examples in file order.
+
+    Parameters
+    ----------
+    path : Path
+        A .json, .jsonl or .parquet file.
+    name : str, optional
+        The benchmark; by default it is detected by the columns.
+    media : Path, optional
+        Folder that relative paths start from; default: the folder of the file.
+    cache : Path, optional
+        Folder for embedded images.
+    rename : mapping, optional
+        Column of the file -> column of the benchmark.
+
+    Raises
+    ------
+    CurateError
+        Where the file cannot be read, matches no benchmark, or has invalid rows.
+    """
     if name is not None and name not in BENCHMARKS:
         raise CurateError(f"no benchmark '{name}'; known are {', '.join(BENCHMARKS)}")
     table = read_table(path, rename=rename)

@@ -2,19 +2,17 @@
 
 Columns, by the dataset card of huggingface.co/datasets/MMInstruction/VL-RewardBench: id, query, response (two texts),
 image (an embedded image; a path in the JSONL variant), human_ranking ([0, 1]: the first is preferred), query_source.
-Groups and figures, by cal.py of github.com/vl-rewardbench/VL_RewardBench: general, hallucination, reasoning; overall
-accuracy over all pairs, and the mean of the three. Both read on stored copies. The spelling of query_source is the
-card's, which does not list VLFeedback; cal.py does, so letters and digits alone are compared.
+Groups and metrics, by cal.py of github.com/vl-rewardbench/VL_RewardBench: general, hallucination, reasoning; overall
+accuracy over all pairs, and the mean of the three. Both verified on stored copies. The dataset card and cal.py spell
+query_source differently (only cal.py lists VLFeedback), so only letters and digits are compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.reward.examples import Example
-from curate.reward.foreign.benchmark import Benchmark, Schema, grouped, hits
-from curate.reward.foreign.media import Media
-from curate.reward.foreign.tables import BadRow, Row
+from curate.reward.data import Example
+from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits
 from curate.reward.metrics import Scores
 
 GROUPS = {
@@ -28,19 +26,20 @@ GROUPS = {
     "mathverse": "reasoning",
     "reasoningtasks": "reasoning",
 }
-"""query_source, its letters and digits in lower case → group."""
+"""query_source, reduced to letters and digits in lower case -> group."""
 
 
 def parse(row: Row, media: Media) -> Example:
+    """The example of a row. Raises BadRowError."""
     responses = row.texts("response")
     if len(responses) != 2:
-        raise BadRow("response", list(responses), "two texts")
+        raise BadRowError("response", list(responses), "two texts")
     places = row.integers("human_ranking", 2)
     if sorted(places) != [0, 1]:
-        raise BadRow("human_ranking", list(places), "[0, 1] or [1, 0], 0 = better")
+        raise BadRowError("human_ranking", list(places), "[0, 1] or [1, 0], 0 = better")
     source = row.text("query_source")
     if _plain(source) not in GROUPS:
-        raise BadRow("query_source", source, f"one of {', '.join(GROUPS)}, however spelt")
+        raise BadRowError("query_source", source, f"one of {', '.join(GROUPS)}, in any spelling")
     return Example(
         item_id=row.identity(),
         prompt=row.text("query"),
@@ -54,7 +53,7 @@ def parse(row: Row, media: Media) -> Example:
 def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
     """overall, macro (mean of the groups that occur), and each group."""
     right = hits(examples, scores)
-    groups = grouped(right, [GROUPS[_plain(example.source)] for example in examples])
+    groups = group_means(right, [GROUPS[_plain(example.source)] for example in examples])
     return {"overall": float(right.mean()), "macro": sum(groups.values()) / len(groups), **groups}
 
 

@@ -1,4 +1,4 @@
-"""Qwen3-VL's video processor without torchvision: the same patches by pillow, where the library's cannot load."""
+"""Qwen3-VL's processor without torchvision: the same video patches by pillow, where the library's cannot load."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from transformers.video_processing_utils import BaseVideoProcessor
 
 Pixels = npt.NDArray[np.float32]
 SETTINGS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
-"""Where backbones keep what is to be done with images and videos."""
-QUIET: dict[str, Any] = {
+"""Files in which a backbone folder keeps the settings of its image and video processors."""
+OPTIONAL: dict[str, Any] = {
     "_raise_exceptions_for_missing_entries": False,
     "_raise_exceptions_for_connection_errors": False,
 }
 
 
 class PillowVideoProcessor:
-    """What Qwen3VLProcessor asks of its video processor. Frames are taken as they come: they were sampled before."""
+    """The part of a video processor that Qwen3VLProcessor calls. Uses all frames: they were sampled before."""
 
     model_input_names = ("pixel_values_videos", "video_grid_thw")
     valid_kwargs = BaseVideoProcessor.valid_kwargs
 
     def __init__(self, image_processor: Any, size: dict[str, int]) -> None:
-        """size: shortest_edge and longest_edge, pixels of a whole video at least and at most."""
+        """size: shortest_edge and longest_edge, the least and most pixels of a whole video."""
         self.image_processor = image_processor
         self.size = size
         self.merge_size = int(image_processor.merge_size)
@@ -44,7 +44,7 @@ class PillowVideoProcessor:
     def __call__(self, videos: Sequence[Any], *, video_metadata: Sequence[Any], **_: object) -> BatchFeature:
         """pixel_values_videos (patches of all videos, features) and video_grid_thw (videos, 3).
 
-        videos: (T, H, W, 3) uint8 each.
+        videos: each (T, H, W, 3) uint8.
         """
         patches, grids = zip(*(self._patchify(self._resized(np.asarray(video))) for video in videos), strict=True)
         return BatchFeature(
@@ -56,8 +56,8 @@ class PillowVideoProcessor:
         )
 
     def _resized(self, video: npt.NDArray[np.uint8]) -> Pixels:
-        """(T, 3, h, w), normalised: h and w as the library chooses them for the whole video."""
-        own = self.image_processor
+        """(T, 3, h, w), normalised; h and w are those that the library chooses for the whole video."""
+        images = self.image_processor
         height, width = smart_resize(
             num_frames=max(len(video), self.temporal_patch_size),
             height=video.shape[1],
@@ -70,13 +70,15 @@ class PillowVideoProcessor:
         frames = []
         for frame in video.transpose(0, 3, 1, 2):
             if frame.shape[1:] != (height, width):
-                # Not own.resize: that one chooses a size, for an image.
-                frame = PilBackend.resize(own, frame, size=SizeDict(height=height, width=width), resample=own.resample)
-            frames.append(own.normalize(own.rescale(frame, own.rescale_factor), own.image_mean, own.image_std))
+                # Not images.resize, which chooses a size for a single image.
+                size = SizeDict(height=height, width=width)
+                frame = PilBackend.resize(images, frame, size=size, resample=images.resample)
+            rescaled = images.rescale(frame, images.rescale_factor)
+            frames.append(images.normalize(rescaled, images.image_mean, images.image_std))
         return np.stack(frames).astype(np.float32)
 
     def _patchify(self, video: Pixels) -> tuple[Pixels, tuple[int, int, int]]:
-        """(patches, 3 · t · p · p) in the order that the vision tower merges them, and their grid (T/t, h/p, w/p)."""
+        """(patches, 3 · t · p · p) in the order in which the vision tower merges them, and the grid (T/t, h/p, w/p)."""
         t, p, m = self.temporal_patch_size, self.patch_size, self.merge_size
         missing = -len(video) % t
         video = np.concatenate([video, np.repeat(video[-1:], missing, axis=0)])
@@ -88,13 +90,13 @@ class PillowVideoProcessor:
 
 
 class PillowProcessor(Qwen3VLProcessor):  # type: ignore[misc]  # the library is not typed
-    """Qwen3VLProcessor around PillowVideoProcessor, which is none of the library's classes."""
+    """Qwen3VLProcessor with PillowVideoProcessor as its video processor."""
 
     settings: dict[str, str]
     """File name -> its text, as loaded."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: object) -> Any:
-        """As the library does, but for the video processor."""
+        """The library's check, except for the video processor, which is not a class of the library."""
         if argument_name == "video_processor":
             return type(argument)
         return super().check_argument_for_proper_class(argument_name, argument)
@@ -112,12 +114,12 @@ class PillowProcessor(Qwen3VLProcessor):  # type: ignore[misc]  # the library is
             video_processor=PillowVideoProcessor(image_processor, size),
             chat_template=tokenizer.chat_template,
         )
-        found = ((name, cached_file(path, name, **QUIET)) for name in SETTINGS)
+        found = ((name, cached_file(path, name, **OPTIONAL)) for name in SETTINGS)
         processor.settings = {name: Path(file).read_text(encoding="utf-8") for name, file in found if file}
         return processor
 
     def save_pretrained(self, save_directory: str | Path, **_: object) -> None:
-        """Save the tokenizer, and the settings of images and videos as they were loaded."""
+        """Save the tokenizer, and the image and video settings as they were loaded."""
         self.tokenizer.save_pretrained(save_directory)
         for name, text in self.settings.items():
             (Path(save_directory) / name).write_text(text, encoding="utf-8")

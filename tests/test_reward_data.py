@@ -1,4 +1,4 @@
-"""Shards as examples: those of an export and of the paper's trainer, bad rows by name, and what is held out."""
+"""Shards as examples: exports, the paper's JSONL, invalid rows, and the split into training and held-out examples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.reward.examples import Example
-from curate.reward.reading import read_examples, read_manifest, split, unfit
+from curate.reward.data import Example, read_examples, read_manifest, reason_to_skip, split
 from pipelines.exporting import export
 from schemas.config import ExportConfig, SplitConfig
 from schemas.errors import CurateError
@@ -26,7 +25,7 @@ ROW = {"prompt": "What?", "responses": ["a", "b"], "rankings": [2, 1], "image": 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the shards train and benchmark of one store."""
+    """A folder with the training and benchmark shards of one store."""
     folder = tmp_path_factory.mktemp("shards")
     store = make_store(folder / "curate.duckdb", plenty())
     export(store, "train", out=folder / "train", config=HALF)
@@ -39,11 +38,11 @@ def write(path: Path, *rows: object) -> Path:
     return path
 
 
-# What is read.
+# Reading.
 
 
 @pytest.mark.parametrize(("folder", "config"), [("train", ""), ("benchmark", "4way"), ("benchmark", "pairwise")])
-def test_examples_of_an_export_are_its_rows(shards: Path, folder: str, config: str) -> None:
+def test_examples_of_an_export_equal_its_rows(shards: Path, folder: str, config: str) -> None:
     files = sorted((shards / folder).glob(f"{config or 'train'}-*.parquet"))
     rows = pl.concat([pl.read_parquet(file) for file in files]).to_dicts()
     examples = read_examples(shards / folder, config=config, media=Path("/videos"))
@@ -60,15 +59,15 @@ def test_examples_of_an_export_are_its_rows(shards: Path, folder: str, config: s
     assert any(example.video for example in examples)
 
 
-def test_without_a_config_the_first_one_is_read(shards: Path) -> None:
+def test_the_default_config_is_the_first_one(shards: Path) -> None:
     folder = shards / "benchmark"
     assert read_examples(folder) == read_examples(folder, config="4way") != read_examples(folder, config="pairwise")
     with pytest.raises(CurateError, match="has no config '5way'") as error:
         read_examples(folder, config="5way")
-    assert error.value.hint == "it has: 4way, pairwise"
+    assert "4way, pairwise" in error.value.hint
 
 
-def test_the_trainers_jsonl_says_the_same_as_the_parquet(shards: Path) -> None:
+def test_jsonl_and_parquet_give_the_same_examples(shards: Path) -> None:
     (file,) = (shards / "train").glob("*.jsonl")
     ours, theirs = read_examples(shards / "train"), read_examples(file)
     assert [(e.prompt, e.responses, e.ranks, e.video) for e in theirs] == [
@@ -76,7 +75,7 @@ def test_the_trainers_jsonl_says_the_same_as_the_parquet(shards: Path) -> None:
     ]
 
 
-def test_a_folder_without_a_manifest_is_its_files(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_read_file_by_file(tmp_path: Path) -> None:
     write(tmp_path / "b.jsonl", {**ROW, "prompt": "b"})
     write(tmp_path / "a.jsonl", {**ROW, "prompt": "a1"}, {**ROW, "prompt": "a2", "video": "v/1.mp4"})
     examples = read_examples(tmp_path)
@@ -97,15 +96,17 @@ def test_images_and_rows_without_ranks(tmp_path: Path) -> None:
 
 
 @given(text=st.text(st.characters(codec="utf-8"), min_size=1))
-def test_any_text_of_json_is_one_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    """U+2028 and U+0085 end lines for Python, and not for JSON."""
+def test_line_separators_inside_json_strings_do_not_split_lines(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    """U+2028 and U+0085 end lines in Python but not in JSON."""
     path = tmp_path_factory.mktemp("any") / "x.jsonl"
     row = {**ROW, "prompt": f"{text}\u2028\x85"}
     path.write_text(json.dumps(row, ensure_ascii=False) + "\n" + json.dumps(ROW), encoding="utf-8", newline="")
     assert [example.prompt for example in read_examples(path)] == [row["prompt"], "What?"]
 
 
-# What is not.
+# Invalid data.
 
 
 @pytest.mark.parametrize(
@@ -132,13 +133,15 @@ def test_any_text_of_json_is_one_line(tmp_path_factory: pytest.TempPathFactory, 
         ({"confidence": "high"}, "column 'confidence' holds 'high'; expected a number"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_an_invalid_row_is_named_by_file_line_and_column(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
     path = write(tmp_path / "x.jsonl", ROW, {**ROW, **changes}, ROW)
     with pytest.raises(CurateError, match=f"^{path}:2: {message}"):
         read_examples(path)
 
 
-def test_a_bad_row_of_parquet_is_named(tmp_path: Path) -> None:
+def test_an_invalid_row_of_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pl.DataFrame({"prompt": ["?", "?"], "responses": [["a", "b"]] * 2, "ranks": [[1, 2], [1]]}).write_parquet(path)
     with pytest.raises(CurateError, match=rf"^{path}:2: column 'ranks' holds \[1\]; expected 2 whole numbers"):
@@ -153,27 +156,27 @@ def test_a_bad_row_of_parquet_is_named(tmp_path: Path) -> None:
         (b'{"prompt": "\xff"}', "x.jsonl:1: not JSON"),
     ],
 )
-def test_a_line_that_is_no_object_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_line_that_is_not_an_object_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(CurateError, match=message):
         read_examples(tmp_path / "x.jsonl")
 
 
-def test_what_holds_no_shards_is_refused(tmp_path: Path) -> None:
+def test_a_path_without_shards_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="nowhere: no such file or folder"):
         read_examples(tmp_path / "nowhere")
-    with pytest.raises(CurateError, match="holds no shards"):
+    with pytest.raises(CurateError, match="contains no shards"):
         read_examples(tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(CurateError, match=r"x\.parquet: not Parquet"):
         read_examples(tmp_path)
 
 
-# What is held out.
+# The split.
 
 
 def some(count: int) -> list[Example]:
-    """Three examples to a video; without one, three to a prompt."""
+    """Three examples per video; without a video, three per prompt."""
     return [
         Example(
             f"e{i}",
@@ -192,7 +195,7 @@ def sides(examples: Sequence[Example], fraction: float, seed: int) -> dict[str, 
 
 
 @given(fraction=st.floats(0, 0.99), seed=st.integers(0, 20))
-def test_a_video_or_a_prompt_is_on_one_side(fraction: float, seed: int) -> None:
+def test_all_examples_of_a_video_or_prompt_are_on_one_side(fraction: float, seed: int) -> None:
     examples = some(60)
     side = sides(examples, fraction, seed)
     assert side.keys() == {example.item_id for example in examples}
@@ -202,17 +205,17 @@ def test_a_video_or_a_prompt_is_on_one_side(fraction: float, seed: int) -> None:
     assert all(len(found) == 1 for found in units.values())
 
 
-def test_the_side_depends_on_the_video_and_the_seed_alone() -> None:
+def test_the_side_depends_only_on_the_video_and_the_seed() -> None:
     examples = some(60)
     side = sides(examples, 0.3, 0)
     alone = {example.item_id: sides([example], 0.3, 0)[example.item_id] for example in reversed(examples)}
     assert alone == side
-    told = [replace(example, responses=("x", "y", "z"), ranks=(1, 1, 2)) for example in examples]
-    assert sides(told, 0.3, 0) == side
+    changed = [replace(example, responses=("x", "y", "z"), ranks=(1, 1, 2)) for example in examples]
+    assert sides(changed, 0.3, 0) == side
     assert sides(examples, 0.3, 1) != side
 
 
-def test_the_side_does_not_depend_on_where_the_media_lie() -> None:
+def test_the_side_does_not_depend_on_the_media_folder() -> None:
     examples = [Example(str(i), "What?", ("a", "b"), (1, 2), Path(f"{i}.mp4")) for i in range(60)]
     here = split(examples, 0.3, 0)
     moved = [replace(example, video=Path("/far/away") / f"{example.video}") for example in examples]
@@ -220,7 +223,7 @@ def test_the_side_does_not_depend_on_where_the_media_lie() -> None:
     assert [[e.item_id for e in side] for side in here] == [[e.item_id for e in side] for side in there]
 
 
-def test_about_the_fraction_is_held_out_and_more_of_it_keeps_what_was() -> None:
+def test_a_larger_fraction_holds_out_a_superset() -> None:
     examples = [Example(str(i), str(i), ("a", "b"), (1, 2)) for i in range(2000)]
     counts = [len(split(examples, fraction, 0)[1]) for fraction in (0.0, 0.1, 0.5)]
     assert counts[0] == 0
@@ -229,7 +232,7 @@ def test_about_the_fraction_is_held_out_and_more_of_it_keeps_what_was() -> None:
     assert tenth < half
 
 
-# What cannot train.
+# Examples that cannot train.
 
 
 @pytest.mark.parametrize(
@@ -241,10 +244,10 @@ def test_about_the_fraction_is_held_out_and_more_of_it_keeps_what_was() -> None:
         (Example("x", "?", ("a", "b"), (1, 2)), True, "no best_probabilities"),
     ],
 )
-def test_what_cannot_train_has_its_reason(example: Example, soft: bool, reason: str) -> None:
-    assert reason in unfit(example, soft=soft)
+def test_an_example_that_cannot_train_has_a_reason(example: Example, soft: bool, reason: str) -> None:
+    assert reason in reason_to_skip(example, soft=soft)
 
 
-def test_what_can_train_has_none() -> None:
-    assert unfit(Example("x", "?", ("a", "b", "c"), (1, 1, 2)), soft=False) == ""
-    assert unfit(Example("x", "?", ("a", "b"), (1, 2), best_probabilities=(0.9, 0.1)), soft=True) == ""
+def test_an_example_that_can_train_has_no_reason() -> None:
+    assert reason_to_skip(Example("x", "?", ("a", "b", "c"), (1, 1, 2)), soft=False) == ""
+    assert reason_to_skip(Example("x", "?", ("a", "b"), (1, 2), best_probabilities=(0.9, 0.1)), soft=True) == ""

@@ -1,0 +1,156 @@
+"""Backbones of transformers: everything that depends on the model family is decided here.
+
+A family differs in its processor (``load_processor``), its position ids (``position_ids``), the visual inputs that
+several examples can share (``CONCATENATED``) and the length of its attention (``sliding_window``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils import is_torchvision_available
+
+from schemas.errors import CurateError
+from schemas.reward import LoraSettings
+
+CONCATENATED = {
+    "pixel_values",
+    "pixel_values_videos",
+    "image_grid_thw",
+    "video_grid_thw",
+    "second_per_grid_ts",
+}
+"""Visual inputs that a batch concatenates over its examples (the Qwen-VL family)."""
+
+
+def _load_qwen3_vl_processor(path: str | Path) -> Any:
+    from curate.reward.qwen3_vl import PillowProcessor
+
+    return PillowProcessor.load(path)
+
+
+WITHOUT_TORCHVISION: dict[str, Callable[[str | Path], Any]] = {"qwen3_vl": _load_qwen3_vl_processor}
+"""Model type -> loader of a processor that does not need torchvision."""
+
+
+def read_backbone_config(path: str | Path) -> Any:
+    """The config of the backbone at a path or hub id. Raises CurateError where there is none."""
+    try:
+        return AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise CurateError(f"{path}: cannot read a backbone there", hint="give a folder or a hub id") from error
+
+
+def load_processor(path: str | Path) -> Any:
+    """The processor of a vision-language backbone, or the tokenizer of a text backbone.
+
+    Raises CurateError where the processor needs torchvision and it is not installed.
+    """
+    config = read_backbone_config(path)
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoTokenizer.from_pretrained(path)
+    if is_torchvision_available():
+        return AutoProcessor.from_pretrained(path)
+    if config.model_type in WITHOUT_TORCHVISION:
+        return WITHOUT_TORCHVISION[config.model_type](path)
+    raise CurateError(
+        f"{path}: the processor of {config.model_type} needs torchvision, which is not installed",
+        hint="install the torchvision release that matches your torch, or use a Qwen3-VL backbone",
+    )
+
+
+def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrainedModel:
+    """The backbone at a path or hub id, with an embedding row for each of ``tokens`` tokens.
+
+    A new row is the mean of the existing ones, so that loading twice gives the same model.
+    """
+    config = read_backbone_config(path)
+    auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
+    backbone: PreTrainedModel = auto.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+    embeddings = backbone.get_input_embeddings()
+    size = embeddings.weight.shape[0]
+    if tokens > size:
+        mean = embeddings.weight.detach().float().mean(dim=0)
+        backbone.resize_token_embeddings(tokens, mean_resizing=False)
+        with torch.no_grad():
+            backbone.get_input_embeddings().weight[size:] = mean.to(dtype)
+    return backbone
+
+
+def sliding_window(path: str | Path) -> int | None:
+    """The number of previous tokens that some layers attend to; None where all layers attend to all tokens."""
+    config = read_backbone_config(path).get_text_config()
+    window: int | None = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    return window if kinds is None or "sliding_attention" in kinds else None
+
+
+def with_lora(backbone: PreTrainedModel, lora: LoraSettings, path: str) -> PreTrainedModel:
+    """The backbone with adapters on the linear layers of its language model; all other weights are frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    decoder = decoder_of(backbone)
+    prefix = next(name for name, module in backbone.named_modules() if module is decoder)
+    layers = sorted({name.rpartition(".")[2] for name, part in decoder.named_modules() if isinstance(part, nn.Linear)})
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=rf"{prefix.replace('.', '[.]')}[.].*[.]({'|'.join(layers)})",
+        base_model_name_or_path=path,
+    )
+    wrapped: PreTrainedModel = get_peft_model(backbone, config)
+    return wrapped
+
+
+def decoder_of(backbone: PreTrainedModel) -> nn.Module:
+    """The language model without its language-model head and without the vision tower."""
+    decoder: nn.Module = backbone.get_decoder()
+    return decoder
+
+
+def body_of(backbone: PreTrainedModel) -> nn.Module:
+    """The model below the language-model head."""
+    plain = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+    body: nn.Module = plain.base_model
+    return body
+
+
+def visual_options(backbone: PreTrainedModel, types: Tensor, visual: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of the backbone that carry video and images. types: (R, L) 0 text, 1 image, 2 video."""
+    options: dict[str, Any] = dict(visual)
+    if visual and "mm_token_type_ids" in inspect.signature(body_of(backbone).forward).parameters:
+        options["mm_token_type_ids"] = types
+    return options
+
+
+def position_ids(
+    backbone: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    types: Tensor,
+    visual: Mapping[str, Tensor],
+) -> Tensor:
+    """(R, L) position ids, or (3, R, L) in time, height and width where the backbone has such."""
+    rope_index = getattr(body_of(backbone), "get_rope_index", None)
+    if rope_index is None or not visual:
+        return (attention_mask.cumsum(dim=1) - 1).clamp_min(0)
+    given = {"input_ids": input_ids, "attention_mask": attention_mask, "mm_token_type_ids": types, **visual}
+    parameters = inspect.signature(rope_index).parameters
+    positions: Tensor
+    positions, _ = rope_index(**{name: value for name, value in given.items() if name in parameters})
+    return positions
