@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -134,10 +134,25 @@ def order_cost(wins: Float, scores: Float) -> Float:
     >>> order_cost(wins, np.array([[1.0, 0.0]])).tolist(), order_cost(wins, np.array([[0.0, 0.0]])).tolist()
     ([1.0], [2.0])
     """
-    i, j = scores[:, :, None], scores[:, None, :]
-    disagreement = np.where(i < j, wins, np.where(i == j, wins / 2, 0.0))
-    cost: Float = disagreement.reshape(len(wins), -1).sum(axis=1)
+    cost = np.empty(len(wins))
+    for rows in blocks(len(wins), wins.shape[1] ** 2):
+        weight, i, j = wins[rows], scores[rows, :, None], scores[rows, None, :]
+        disagreement = np.where(i < j, weight, np.where(i == j, weight / 2, 0.0))
+        cost[rows] = disagreement.reshape(len(weight), -1).sum(axis=1)
     return cost
+
+
+def blocks(count: int, width: int, elements: int = 2**16) -> Iterator[slice]:
+    """Yield slices that cover ``count`` rows, so that a block of rows of this width has about so many elements.
+
+    Intermediate arrays of one block then stay in the processor's cache.
+
+    >>> list(blocks(5, width=3, elements=6))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    size = max(1, elements // width)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def ranks(scores: Float, group: Labels) -> Index:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking_of
+from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
 from curate.votes.arrays import VoteArrays
 
 TOLERANCE = 1e-10
@@ -104,10 +104,18 @@ def fit(wins: Float, ridge: float, max_iterations: int = MAX_ITERATIONS, *, star
     >>> fit(np.array([[[0.0, 3.0], [1.0, 0.0]]]), ridge=1e-6).strength.round(3).tolist()  # ±½ log 3
     [[0.549, -0.549]]
     """
+    found = [
+        _fit_block(wins[rows], ridge, max_iterations, _log_odds(wins[rows]) if start is None else start[rows].copy())
+        for rows in blocks(len(wins), wins.shape[1] ** 2)
+    ]
+    return Fit(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _fit_block(wins: Float, ridge: float, max_iterations: int, strength: Float) -> Fit:
+    """Return the posterior modes of some prompts. strength: (B, N) where to start; it is overwritten."""
     weight = wins + wins.swapaxes(1, 2)
     busiest = weight.sum(axis=2).max(axis=1, initial=0)
     tolerance = TOLERANCE * (ridge + busiest)
-    strength = _log_odds(wins) if start is None else np.array(start, dtype=np.float64)
     gradient, information = _derivatives(wins, weight, strength, ridge)
     error = np.abs(gradient).max(axis=1, initial=0)
     n_iter = np.zeros(len(wins), dtype=np.int64)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import TIE_DECIMALS
+from curate.rankers.base import TIE_DECIMALS, blocks
 from curate.votes.arrays import VoteArrays
 
 LEVEL = 0.9
@@ -15,8 +15,6 @@ LEVEL = 0.9
 DRAWS = 400
 """Draws from each prompt's posterior, from the same standard normals for all prompts. The probability outside an end of
 an interval has a standard error of about .01."""
-BLOCK = 2**15
-"""Draws of one response that are ranked at a time, so that they stay in the processor's cache."""
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -47,10 +45,9 @@ def rank_intervals(
         normal = np.concatenate([normal, -normal], axis=1)
         jitter = 1e-12 * np.trace(matrices, axis1=1, axis2=2)[:, None, None] * np.eye(n)
         root = np.linalg.cholesky(matrices + jitter)
-        step = max(1, BLOCK // DRAWS)
-        for start in range(0, len(graphs.slots), step):
-            slots = graphs.slots[start : start + step]
-            counts = rank_counts(strength[slots], root[start : start + step], normal, component[slots])
+        for rows in blocks(len(graphs.slots), 2 * DRAWS):
+            slots = graphs.slots[rows]
+            counts = rank_counts(strength[slots], root[rows], normal, component[slots])
             below = np.cumsum(counts, axis=2)  # (b, N, N) draws at this rank or better
             best[slots] = 1 + (below <= tail).sum(axis=2)
             worst[slots] = 1 + (below < DRAWS - tail).sum(axis=2)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from curate.rankers.base import blocks
+
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
@@ -24,8 +26,6 @@ Single = npt.NDArray[np.float32]
 MIN_VARIANCE = 1e-9
 """A variance below this share of the item's largest is treated as rounding error."""
 TINY = float(np.finfo(np.float64).tiny)
-BLOCK = 2**16
-"""Elements of an array of intermediate results, so that it stays in the processor's cache."""
 SMALL_RULE, MEDIUM_RULE = (144, 89), (1021, 76)
 """Points and multiplier of the lattice: Fibonacci's for two integrals; of L'Ecuyer and Lemieux (2000) for up to 8."""
 LARGE_RULES = ((0.3, 509, 206), (0.1, 251, 73), (0.03, 61, 6), (0.0, 31, 10))
@@ -152,9 +152,7 @@ def orthant_probability(mean: Float, root: Float, points: Float, weight: Float) 
 
     mean: (C, D); root: (C, D, D) lower triangular; points: (D − 1, n) of the unit cube with (n,) weights.
     """
-    found = [
-        _orthant_block(mean[rows], root[rows], points, weight) for rows in _blocks(len(mean), BLOCK // len(weight))
-    ]
+    found = [_orthant_block(mean[rows], root[rows], points, weight) for rows in blocks(len(mean), len(weight))]
     return np.concatenate(found) if found else np.empty(0)
 
 
@@ -179,7 +177,7 @@ def _probabilities(mean: Float, covariance: Float, item: Int, best: Int) -> Floa
     if mean.shape[1] == 1:
         return np.ones(len(item))
     found = np.empty(len(item))
-    for rows in _blocks(len(item), BLOCK // mean.shape[1]):
+    for rows in blocks(len(item), mean.shape[1]):
         found[rows] = _probability_block(*_differences(mean, covariance, item[rows], best[rows]))
     return np.clip(found, 0.0, 1.0)
 
@@ -247,10 +245,3 @@ def _lattices(dimensions: int) -> Iterator[_Lattice]:
             yield _Lattice(least, u**3 * (10 - 15 * u + 6 * u**2), weight / weight.sum())
         else:
             yield _Lattice(least, 1 - np.abs(2 * u - 1), np.full(count, 1 / count))
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    """Yield slices that cover 0 … count − 1 in blocks of at most ``size`` (at least 1)."""
-    size = max(size, 1)
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Float, Index, RankerSpec, Ranking, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Float, Index, RankerSpec, Ranking, blocks, ranking_of
 from curate.rankers.bradley_terry import fit
 from curate.rankers.feedback_arc_set.search import (
     Solution,
@@ -76,8 +76,9 @@ class FeedbackArcSet:
         scores = np.zeros(len(votes.responses))
         bound, total = np.zeros(len(votes.prompts)), np.zeros(len(votes.prompts))
         for graphs in votes.graphs:
-            found = self._solve(graphs.wins)
-            scores[graphs.slots], bound[graphs.prompts] = found.scores, found.bound
+            for rows in blocks(len(graphs.wins), graphs.wins.shape[1] ** 2):
+                found = self._solve(graphs.wins[rows])
+                scores[graphs.slots[rows]], bound[graphs.prompts[rows]] = found.scores, found.bound
             total[graphs.prompts] = graphs.wins.sum(axis=(1, 2))
         ranking = ranking_of(votes, scores)
         converged = ranking.cost - bound <= TOLERANCE * total
