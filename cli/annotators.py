@@ -40,7 +40,7 @@ def annotators(
     Example:
       curate annotators --gold gold.csv --csv > annotators.csv
     """
-    from pipelines.annotators import annotators as job
+    from pipelines.annotator_report import annotators as job
     from pipelines.settings import updated
 
     base = settings()
@@ -53,10 +53,10 @@ def annotators(
     if as_json:
         put_json(report)
     else:
-        tell_annotators(report, as_csv=as_csv)
+        print_annotators(report, as_csv=as_csv)
 
 
-def tell_annotators(report: AnnotatorsReport, *, as_csv: bool = False) -> None:
+def print_annotators(report: AnnotatorsReport, *, as_csv: bool = False) -> None:
     """The report as a table, with its totals in words."""
     if as_csv:
         put_csv(report)

@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
-from cli.release import tell_funnel
+from cli.release import print_funnel
 from schemas.plan import Focus
 
 if TYPE_CHECKING:
@@ -107,13 +107,13 @@ def create(
     chosen = settle(config, changes, instructions=instructions, default_name=folder.resolve().name)
     with progress_bar() as progress:
         report = job(folder, store_path(store), chosen, videos=videos, gold=gold, progress=progress)
-    put_json(report) if as_json else tell_campaign(report)
+    put_json(report) if as_json else print_campaign(report)
 
 
-def tell_campaign(report: CampaignReport) -> None:
+def print_campaign(report: CampaignReport) -> None:
     """What was made, in words; the folder on stdout."""
     say(f"campaign {report.campaign} ({report.campaign_id}) from {report.store}")
-    tell_funnel(report.funnel)
+    print_funnel(report.funnel)
     for video, reason in list(report.refused.items())[:SHOWN]:
         say(f"    {video}: {reason}")
     if len(report.refused) > SHOWN:
@@ -195,7 +195,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     from pipelines.campaigns import status as job
 
     report = job(folder)
-    put_json(report) if as_json else tell_status(report)
+    put_json(report) if as_json else print_status(report)
 
 
 COLUMNS = (
@@ -214,7 +214,7 @@ COLUMNS = (
 )
 
 
-def tell_status(report: CampaignStatus) -> None:
+def print_status(report: CampaignStatus) -> None:
     """The annotators as a table on stdout, the campaign in words."""
     rows = [
         (

@@ -70,10 +70,10 @@ def export(
     }
     config = updated(base.export, changes, where="curate export")
     report = job(store or base.store, kind, out=out, config=config)
-    put_json(report) if as_json else tell_export(report)
+    put_json(report) if as_json else print_export(report)
 
 
-def tell_export(report: ExportReport) -> None:
+def print_export(report: ExportReport) -> None:
     """The report in words."""
     again = " (was there already: nothing was written)" if report.reused else ""
     say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{again}")

@@ -112,7 +112,7 @@ def ingest(
             dry_run=dry_run,
             progress=progress,
         )
-    put_json(report) if as_json else tell_ingest(report)
+    put_json(report) if as_json else print_ingest(report)
 
 
 def put_formats(*, as_json: bool) -> None:
@@ -128,7 +128,7 @@ def put_formats(*, as_json: bool) -> None:
         say("any other table of votes is read by the names of its columns, or by --map; docs/platforms.md says more")
 
 
-def tell_ingest(report: IngestReport) -> None:
+def print_ingest(report: IngestReport) -> None:
     """The report in words."""
     for file in report.files:
         say(f"{file.path} ({file.format}{', ' + file.platform if file.platform else ''})")

@@ -1,4 +1,4 @@
-"""The command ``curate``: its commands, its exit codes, and a look at which installation it runs from.
+"""The command ``curate``: its commands and exit codes.
 
 Exit codes: 0 done, 1 a handled error (with a hint on stderr), 2 wrong usage, 3 a refresh that found nothing new.
 """
@@ -8,13 +8,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our matrices are small: threads only make them wait for each other
 
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+try:
+    from curate.installation import ShadowedPackageError, check_installation
+except ImportError as error:  # a ShadowedPackageError, or another package named curate
+    sys.exit(f"error: {error}")
 
 import typer
 
@@ -77,7 +83,7 @@ for command in COMMANDS:
     app.command()(command)
 
 GROUPS = (media.app, release.app, campaign.app)
-"""Commands with commands of their own."""
+"""Groups of commands."""
 for group in GROUPS:
     app.add_typer(group)
 
@@ -88,9 +94,9 @@ EXTRAS = {
     **dict.fromkeys(("anyio", "markdown_it"), "annotate"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
-"""Package -> the extra that brings it; where the command has an extra of its own, that one brings all it needs."""
-OWN_EXTRAS = ("annotate", "serve")
-"""Commands with extras of their names."""
+"""Package -> the extra that installs it."""
+COMMAND_EXTRAS = ("annotate", "serve")
+"""Commands with an extra of the same name, which installs all that the command needs."""
 PACKAGES = ("schemas", "annotations", "curate", "pipelines", "cli")
 
 
@@ -103,24 +109,36 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-def check_installation() -> None:
-    """Raise CurateError where one of our packages would be imported from elsewhere: their names are common ones."""
-    home = Path(__file__).resolve().parent.parent
-    for name in PACKAGES:
-        spec = find_spec(name)
-        found = Path(spec.origin).resolve() if spec and spec.origin else None
-        if found is None or found.parent.parent != home:
-            raise CurateError(
-                f"the package {name!r} is taken from {found or 'nowhere'}, not from this installation ({home})",
-                hint="install mr2-curate into an environment of its own, and run it outside that folder",
-            )
+@contextmanager
+def _renamed_names_as_notes() -> Iterator[None]:
+    """Print the warnings about renamed options and keys as one note line each on stderr, without a source line."""
+    from schemas.base import RenamedWarning
+
+    noted: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedWarning)
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, RenamedWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in noted:
+                noted.add(str(message))
+                sys.stderr.write(f"note: {message}\n")
+
+        warnings.showwarning = note
+        yield
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; returns its exit code."""
+    """Run the command line and return its exit code."""
     try:
-        check_installation()
-        app(args=arguments, prog_name="curate")
+        check_installation(PACKAGES)
+        with _renamed_names_as_notes():
+            app(args=arguments, prog_name="curate")
+    except ShadowedPackageError as error:
+        _fail(CurateError(str(error)), as_json="--json" in arguments)
+        return 1
     except CurateError as error:
         _fail(error, as_json="--json" in arguments)
         return 2 if isinstance(error, UsageError) else 1
@@ -128,14 +146,14 @@ def run(arguments: list[str]) -> int:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        extra = arguments[0] if arguments[0] in OWN_EXTRAS else extra
+        extra = arguments[0] if arguments[0] in COMMAND_EXTRAS else extra
         message = f"this command needs {error.name}, which is not installed"
         _fail(CurateError(message, hint=f"pip install 'mr2-curate[{extra}]'"), as_json="--json" in arguments)
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was being written is not there\n")
+        sys.stderr.write("interrupted: unfinished output was removed\n")
         return 130
-    except BrokenPipeError:  # the reader of our stdout has seen enough
+    except BrokenPipeError:  # the reader of stdout has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -58,7 +58,7 @@ def check(
     if as_json:
         put_json(report.model_copy(update={"files": report.bad}))
     else:
-        tell_media(report)
+        print_media(report)
         if report.bad:
             put_table(
                 ("video", "status", "prompts", "reason"), [(f.video, f.status, f.prompts, f.reason) for f in report.bad]
@@ -93,7 +93,7 @@ def probe(
         return
     columns = ("video", "status", "seconds", "frames", "fps", "", "width", "height", "codec", "MB")
     put_table(columns, [_row(file) for file in report.files])
-    tell_media(report)
+    print_media(report)
 
 
 @app.command()
@@ -173,7 +173,7 @@ def _look(
         )
 
 
-def tell_media(report: MediaReport) -> None:
+def print_media(report: MediaReport) -> None:
     """The counts in words."""
     where = f" in {report.media}" if report.media else ""
     read = f"{report.probed:,} read now, {report.total - report.probed:,} known" if report.store else ""

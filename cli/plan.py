@@ -69,10 +69,10 @@ def plan(
             seed=seed,
             progress=progress,
         )
-    put_json(report) if as_json else tell_plan(report)
+    put_json(report) if as_json else print_plan(report)
 
 
-def tell_plan(report: PlanReport) -> None:
+def print_plan(report: PlanReport) -> None:
     """The foretold accuracy as a table, and the plan in words."""
     header = ("votes", "tau", "at random", "top-1", "at random", "best-of-4", "at random")
     rows = [

@@ -35,26 +35,26 @@ def refresh(
       curate refresh mr2bench-video --dir build
       curate refresh recipe.toml --dir build --dry-run
     """
-    from cli.status import tellers
+    from cli.status import printers
     from pipelines import load_recipe
     from pipelines.refreshing import refresh as job
 
     loaded = load_recipe(recipe)
-    tell = tellers()
+    printer = printers()
 
     def done(step: str, report: Document) -> None:
         if not as_json:
             say(f"\n── {step} ──")
-            tell[step](report)
+            printer[step](report)
 
     with progress_bar() as progress:
         report = job(loaded, folder, dry_run=dry_run, progress=progress, done=done)
-    put_json(report) if as_json else tell_refresh(report)
+    put_json(report) if as_json else print_refresh(report)
     if not report.moved and not (dry_run and report.plan.steps):
         raise typer.Exit(NOTHING_NEW)
 
 
-def tell_refresh(report: RefreshReport) -> None:
+def print_refresh(report: RefreshReport) -> None:
     """The report in words; the release on stdout."""
     if report.dry_run:
         plan = report.plan

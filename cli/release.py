@@ -89,14 +89,14 @@ def build(
         leaks = [leak.model_dump(mode="json") for leak in error.leaks]
         put_json({"error": str(error), "hint": error.hint, "leaks": leaks})
         raise typer.Exit(1) from error
-    put_json(report) if as_json else tell_build(report)
+    put_json(report) if as_json else print_build(report)
 
 
-def tell_build(report: ReleaseReport) -> None:
+def print_build(report: ReleaseReport) -> None:
     """The report in words; the folder on stdout."""
     again = " (was there already: nothing was written)" if report.reused else ""
     say(f"{report.name} {report.release}".rstrip() + f", version {report.version}, run {report.run}{again}")
-    tell_funnel(report.funnel)
+    print_funnel(report.funnel)
     for config, items in report.items.items():
         ceiling = report.ceiling.get(config)
         best = f"; a perfect judge would score about {ceiling.mean:.2f}" if ceiling else ""
@@ -112,7 +112,7 @@ def tell_build(report: ReleaseReport) -> None:
     put(report.out)
 
 
-def tell_funnel(funnel: Funnel) -> None:
+def print_funnel(funnel: Funnel) -> None:
     """Every stage on a line of its own: what came, what was kept, and what was dropped and why."""
     for stage in funnel.stages:
         dropped = f" (dropped: {listed(stage.dropped)})" if stage.dropped else ""
@@ -140,12 +140,12 @@ def verify(
     from pipelines.releasing import verify as job
 
     report = job(folder, previous=previous or (), media=media)
-    put_json(report) if as_json else tell_verify(report)
+    put_json(report) if as_json else print_verify(report)
     if report.findings:
         raise typer.Exit(1)
 
 
-def tell_verify(report: VerifyReport) -> None:
+def print_verify(report: VerifyReport) -> None:
     """The findings on stdout, one a line; what was looked at on stderr."""
     looked = ", ".join(f"{number:,} {check}" for check, number in report.checks.items())
     for finding in report.findings:
@@ -171,10 +171,10 @@ def diff(
     from pipelines.releasing import diff as job
 
     report = job(before, after)
-    put_json(report) if as_json else tell_diff(report)
+    put_json(report) if as_json else print_diff(report)
 
 
-def tell_diff(report: DiffReport) -> None:
+def print_diff(report: DiffReport) -> None:
     """What changed, on stdout: first why, then prompts, then items."""
     put(f"{report.before} → {report.after}: {'the same data' if report.same else 'because of ' + _and(report.causes)}")
     if report.votes[0] != report.votes[1]:

@@ -72,10 +72,10 @@ def report(
             validation=validation,
             progress=progress,
         )
-    put_json(done) if as_json else tell_report(done)
+    put_json(done) if as_json else print_report(done)
 
 
-def tell_report(done: PageReport) -> None:
+def print_report(done: PageReport) -> None:
     """The report on the report, in words."""
     say(f"{done.out}: run {done.run}, {done.bytes / 1e6:.2f} MB")
     for prompt, reason in done.shown:

@@ -85,10 +85,10 @@ def simulate(
         "seed": seed,
     }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))
-    put_json(report) if as_json else tell_simulate(report)
+    put_json(report) if as_json else print_simulate(report)
 
 
-def tell_simulate(report: SimulateReport) -> None:
+def print_simulate(report: SimulateReport) -> None:
     """The report in words."""
     say(f"{report.out}: {', '.join(report.files)}")
     who = f"{plural(report.annotators, 'annotator')} ({plural(report.spammers, 'spammer')})"
@@ -111,10 +111,10 @@ def compare(
     from pipelines import compare as job
 
     report = job(store_path(store), truth, run=run)
-    put_json(report) if as_json else tell_compare(report)
+    put_json(report) if as_json else print_compare(report)
 
 
-def tell_compare(report: ComparisonReport) -> None:
+def print_compare(report: ComparisonReport) -> None:
     """The report as a table."""
     names = sorted(report.kendall_tau, key=lambda name: (name != "final", -report.kendall_tau[name]))
     rows = [(name, report.kendall_tau[name], report.top1[name], report.best_of_4[name]) for name in names]

@@ -79,12 +79,12 @@ def run(
         loaded = on_own_files(loaded, votes=votes, prompts=prompts, responses=responses, videos=videos)
     elif prompts or responses or videos:
         raise UsageError("--prompts, --responses and --videos belong to --votes", hint="give your votes: --votes PATH")
-    tell = tellers()
+    printer = printers()
 
     def done(step: str, report: Document) -> None:
         if not as_json:
             say(f"\n── {step} ──")
-            tell[step.partition(" ")[0]](report)
+            printer[step.partition(" ")[0]](report)
 
     if not as_json:
         say(loaded.title)
@@ -98,24 +98,24 @@ def run(
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
 
 
-def tellers() -> dict[str, Callable[[Any], None]]:
-    """step -> how its report is told."""
+def printers() -> dict[str, Callable[[Any], None]]:
+    """Step of a recipe -> the function that prints its report."""
     from cli.denoise import print_denoise
-    from cli.export import tell_export
-    from cli.ingest import tell_ingest
-    from cli.release import tell_build, tell_verify
-    from cli.report import tell_report
-    from cli.simulate import tell_compare, tell_simulate
+    from cli.export import print_export
+    from cli.ingest import print_ingest
+    from cli.release import print_build, print_verify
+    from cli.report import print_report
+    from cli.simulate import print_compare, print_simulate
     from cli.train import print_train
 
     return {
-        "simulate": tell_simulate,
-        "ingest": tell_ingest,
+        "simulate": print_simulate,
+        "ingest": print_ingest,
         "denoise": print_denoise,
-        "export": tell_export,
-        "release": tell_build,
-        "verify": tell_verify,
-        "compare": tell_compare,
-        "report": tell_report,
+        "export": print_export,
+        "release": print_build,
+        "verify": print_verify,
+        "compare": print_compare,
+        "report": print_report,
         "train": print_train,
     }

@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.installation import check_installation
+
 if TYPE_CHECKING:
     from curate.api import RankResult, rank
     from curate.store import Store
+
+check_installation()
 
 __all__ = ["RankResult", "Store", "__version__", "open", "rank"]
 

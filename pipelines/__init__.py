@@ -1,17 +1,21 @@
 """Whole jobs over a store, as plain functions: ``from pipelines import ingest, denoise, export``."""
 
-from pipelines.annotators import annotators
-from pipelines.comparison import compare
-from pipelines.denoising import denoise
-from pipelines.exporting import export
-from pipelines.ingestion import ingest
-from pipelines.media import probe_files, probe_media
-from pipelines.recipe import load_recipe, run
-from pipelines.refreshing import refresh
-from pipelines.reporting import report
-from pipelines.simulation import simulate
-from pipelines.status import status
-from pipelines.validation import validate
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.annotator_report import annotators
+    from pipelines.comparison import compare
+    from pipelines.denoising import denoise
+    from pipelines.exporting import export
+    from pipelines.ingestion import ingest
+    from pipelines.media import probe_files, probe_media
+    from pipelines.recipe import load_recipe, run
+    from pipelines.refreshing import refresh
+    from pipelines.reporting import report
+    from pipelines.simulation import simulate
+    from pipelines.store_status import status
+    from pipelines.validation import validate
 
 __all__ = [
     "annotators",
@@ -29,3 +33,27 @@ __all__ = [
     "status",
     "validate",
 ]
+
+_MODULES = {
+    "annotators": "annotator_report",
+    "compare": "comparison",
+    "denoise": "denoising",
+    "export": "exporting",
+    "ingest": "ingestion",
+    "load_recipe": "recipe",
+    "probe_files": "media",
+    "probe_media": "media",
+    "refresh": "refreshing",
+    "report": "reporting",
+    "run": "recipe",
+    "simulate": "simulation",
+    "status": "store_status",
+    "validate": "validation",
+}
+"""Job -> its module, imported at first use. No job has the name of a module: an import would hide the job."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"pipelines.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'pipelines' has no attribute {name!r}")

@@ -92,7 +92,7 @@ def denoise(
         )
         done = recall(opened, run.run_id)
         if done is not None:
-            return DenoiseReport.model_validate(done).model_copy(update={"reused": True, "store": str(store)})
+            return DenoiseReport.from_stored(done).model_copy(update={"reused": True, "store": str(store)})
         choice = kept.choice if kept else None
         denoised = rank_votes(loaded.votes, config, judged=judged.votes, choice=choice, progress=progress)
         progress("writing", 0, 0)
@@ -128,7 +128,7 @@ def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
         if json.loads(run["config"]) != config:
             continue
-        report = DenoiseReport.model_validate_json(run["report"])
+        report = DenoiseReport.from_stored(run["report"])
         if report.auto is not None and report.auto.slopes:
             auto = report.auto
             stack = Stack(auto.weights, auto.slopes)

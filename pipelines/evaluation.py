@@ -142,4 +142,4 @@ def _ceiling(data: Path, config: str) -> Ceiling | None:
         return None
     ceilings = manifest.counts["ceiling"]
     found = ceilings[config or next(iter(ceilings))]
-    return Ceiling.model_validate(found) if found else None
+    return Ceiling.from_stored(found) if found else None

@@ -30,7 +30,7 @@ from curate.store.reporting import (
     runs_over,
     votes_by_side,
 )
-from pipelines.annotators import annotators
+from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
 from schemas.config import Mapping as Columns
@@ -195,7 +195,7 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
             kind=export.get("kind") or export.get("name", ""),
             config=name,
             items=items,
-            ceiling=Ceiling.model_validate(ceilings[name]) if ceilings.get(name) else None,
+            ceiling=Ceiling.from_stored(ceilings[name]) if ceilings.get(name) else None,
             floor=export.get("floor", {}).get(name),
             confidence=export.get("confidence", {}).get(name),
         )
@@ -205,7 +205,7 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
 
 def _denoise_report(told: Mapping[str, Any]) -> DenoiseReport | None:
     try:
-        return DenoiseReport.model_validate(told)
+        return DenoiseReport.from_stored(told)
     except ValidationError:
         return None
 
@@ -246,7 +246,7 @@ def _check_out(out: Path) -> None:
 
 def _validation(path: Path) -> ValidationReport:
     try:
-        return ValidationReport.model_validate_json(path.read_bytes())
+        return ValidationReport.from_stored(path.read_bytes())
     except FileNotFoundError as error:
         raise CurateError(f"{path}: no such file", hint="make one: curate validate --json > validation.json") from error
     except ValidationError as error:

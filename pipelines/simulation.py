@@ -100,7 +100,7 @@ def _check_free(out: Path, config: SimulateConfig) -> None:
 def _is(written: object, config: SimulateConfig) -> bool:
     """Whether a world's config says the same, be it written before the config had all its fields."""
     try:
-        return SimulateConfig.model_validate(written) == config
+        return SimulateConfig.from_stored(written) == config
     except ValidationError:
         return False
 

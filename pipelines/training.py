@@ -176,7 +176,7 @@ def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
         inputs["training"] = current_config(inputs["training"])
     if inputs != _inputs(config):
         raise CurateError(f"{out}: contains a model of another config or other shards", hint="choose another --out")
-    report = TrainReport.model_validate_json((out / REPORT).read_bytes())
+    report = TrainReport.from_stored((out / REPORT).read_bytes())
     return report.model_copy(update={"out": str(out), "reused": True})
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
 REMOVED_IN = "0.3"
 """The version that no longer accepts the names in ``Document.renamed``."""
 
 
+_STORED = {"stored": True}
+"""Validation context of documents that an earlier version may have written: their old names are no mistake."""
+
+
+class RenamedWarning(FutureWarning):
+    """The use of a name that a later version no longer accepts. The command line prints it as a note."""
+
+
 def warn_renamed(old: str, new: str) -> None:
     """Warn that ``old`` is a deprecated name of ``new``."""
     warnings.warn(
-        f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", FutureWarning, stacklevel=3
+        f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", RenamedWarning, stacklevel=3
     )
 
 
@@ -39,22 +47,32 @@ class Document(BaseModel):
     renamed_values: ClassVar[dict[str, dict[str, str]]] = {}
     """Field -> {old value -> new value} of the choices that were renamed in this version."""
 
+    @classmethod
+    def from_stored(cls, stored: object) -> Self:
+        """Return the document that a store or folder holds, as JSON text or as values; old names do not warn."""
+        if isinstance(stored, str | bytes):
+            return cls.model_validate_json(stored, context=_STORED)
+        return cls.model_validate(stored, context=_STORED)
+
     @model_validator(mode="before")
     @classmethod
-    def _accept_old_names(cls, values: Any) -> Any:
+    def _accept_old_names(cls, values: Any, info: ValidationInfo) -> Any:
         if not isinstance(values, dict):
             return values
+        warn = info.context != _STORED
         found = dict(values)
         for old, new in cls.renamed.items():
             if old in found:
                 value = found.pop(old)
                 if new not in found:
-                    warn_renamed(old, new)
+                    if warn:
+                        warn_renamed(old, new)
                     found[new] = value
         for field, choices in cls.renamed_values.items():
             value = found.get(field)
             if isinstance(value, str) and value in choices:
-                warn_renamed(value, choices[value])
+                if warn:
+                    warn_renamed(value, choices[value])
                 found[field] = choices[value]
         return found
 

@@ -21,7 +21,7 @@ from curate.simulation.world import simulate_world
 from curate.store import Store
 from curate.votes.arrays import VoteArrays
 from pipelines import ingest, simulate
-from pipelines.annotators import annotators
+from pipelines.annotator_report import annotators
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
 from tests.strategies import votes_from

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +14,10 @@ import pytest
 
 from cli.main import PACKAGES, run
 from cli.reference import names, reference
+from curate.installation import ShadowedPackageError, check_installation
 from schemas.reference import reference as data_reference
 
+ROOT = Path(__file__).parent.parent
 VOTES = """prompt_id,left,right,winner,annotator_id
 p1,x,y,left,ann
 p1,y,z,left,ann
@@ -236,23 +241,53 @@ def test_a_reader_that_stops_early_is_no_error(here: Path) -> None:
     assert done.stderr == ""
 
 
-def test_an_intruder_under_one_of_our_names_is_named(tmp_path: Path) -> None:
-    """`schemas`, `cli` and the like are common names: a folder of that name must not be imported for ours."""
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "__init__.py").write_text("")
-    root = Path(__file__).parent.parent
-    code = (
-        f"import sys; sys.path[:0] = [{str(root)!r}]; import cli.main; sys.path.insert(0, {str(tmp_path)!r}); "
-        "sys.exit(cli.main.run(['status']))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 1
-    assert f"the package 'pipelines' is taken from {tmp_path}" in done.stderr
-    assert "environment of its own" in done.stderr
+@pytest.mark.parametrize("name", ["schemas", "pipelines"])
+def test_a_folder_that_hides_a_package_is_named_at_import_and_by_the_command(tmp_path: Path, name: str) -> None:
+    planted = tmp_path / name
+    planted.mkdir()
+    (planted / "__init__.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    for code in ("import curate", "import cli.main"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+        )
+        last = done.stderr.splitlines()[-1]
+        assert done.returncode == 1
+        assert str(planted) in last
+        assert "rename" in last
 
 
-def test_all_five_packages_are_checked() -> None:
+def test_the_command_checks_all_five_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert set(PACKAGES) == {"schemas", "annotations", "curate", "pipelines", "cli"}
+    for name in PACKAGES:
+        spec = importlib.util.spec_from_file_location(name, tmp_path / name / "__init__.py")
+        monkeypatch.setattr("curate.installation.find_spec", {name: spec}.get)
+        with pytest.raises(ShadowedPackageError):
+            check_installation([name])
+
+
+def test_a_renamed_option_is_one_note_on_stderr(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "curate.toml").write_text('[denoise]\nranker = "joint"\n')
+    assert run(["status"]) == 1
+    notes = [line for line in capsys.readouterr().err.splitlines() if "joint" in line]
+    assert notes == ["note: 'joint' is now called 'hierarchical'; 'joint' will be removed in 0.3"]
+
+
+CPU_LIMITS = {("-c", "import curate"): 0.3, ("-m", "cli.main", "--help"): 0.3, ("-m", "cli.main", "status"): 0.6}
+"""Command of the interpreter -> CPU seconds that it may take on an idle machine."""
+
+
+@pytest.mark.parametrize("command", CPU_LIMITS, ids=lambda command: command[-1])
+def test_a_cold_start_takes_little_cpu_time(here: Path, command: tuple[str, ...]) -> None:
+    run(["ingest", "votes.csv"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    least = float("inf")
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert least < 1.5 * CPU_LIMITS[command]  # other processes share the caches of a busy machine
 
 
 def test_a_command_whose_extra_is_not_installed_names_it():

@@ -10,7 +10,7 @@ import pytest
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest
-from pipelines.annotators import annotators
+from pipelines.annotator_report import annotators
 from tests import platform_files as files
 
 

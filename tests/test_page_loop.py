@@ -10,7 +10,7 @@ from PIL import Image
 
 import curate
 from pipelines import denoise, ingest, simulate
-from pipelines.annotators import annotators as judge
+from pipelines.annotator_report import annotators as judge
 from pipelines.campaigns import close, create
 from pipelines.comparison import compare
 from schemas.campaign import CampaignConfig

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from typing import ClassVar
 
 import pytest
@@ -37,6 +39,13 @@ def test_old_value_is_accepted_with_a_warning() -> None:
 def test_old_attribute_is_accepted_with_a_warning() -> None:
     with pytest.warns(FutureWarning, match="'recovered'"):
         assert Outer(recovered=3).mended == 3
+
+
+def test_stored_documents_do_not_warn() -> None:
+    stored = {"mended": 3, "ranker": "joint", "bins": [{"chance": 0.5}]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Outer.from_stored(stored) == Outer.from_stored(json.dumps(stored))
 
 
 def test_unknown_names_are_errors() -> None:

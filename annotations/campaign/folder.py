@@ -32,7 +32,7 @@ def read_campaign(folder: Path) -> CampaignFile:
     """What campaign.json says. Raises CurateError where the folder holds no campaign, or one of a later curate."""
     path = folder / CAMPAIGN
     try:
-        return CampaignFile.model_validate_json(path.read_bytes())
+        return CampaignFile.from_stored(path.read_bytes())
     except OSError as error:
         hint = "give the folder of a campaign; curate campaign create makes one"
         raise CurateError(f"{folder}: no campaign here ({error.strerror}: {CAMPAIGN})", hint=hint) from error
@@ -83,7 +83,7 @@ def read_lines(path: Path, kind: type[D]) -> list[D]:
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            found.append(kind.model_validate_json(line))
+            found.append(kind.from_stored(line))
         except ValidationError as error:
             raise CurateError(f"{path}:{number}: {error.errors()[0]['msg']}", hint="take back the true file") from error
     return found
@@ -95,7 +95,7 @@ def read_tasks(path: Path) -> Iterator[tuple[Task, Place]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield Task.model_validate_json(line), Place(path, offset, len(line))
+                yield Task.from_stored(line), Place(path, offset, len(line))
             except ValidationError as error:
                 hint = "files of tasks are not to be edited: take back what curate wrote"
                 raise CurateError(f"{path}:{number}: not a task: {error.errors()[0]['msg']}", hint=hint) from error

@@ -46,7 +46,7 @@ def read_people(folder: Path) -> tuple[Guest, ...]:
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            found.append(Guest.model_validate_json(line))
+            found.append(Guest.from_stored(line))
         except ValidationError as error:
             raise CurateError(f"{path}:{number}: not a person: {error.errors()[0]['msg']}", hint="mend it") from error
     return tuple(found)

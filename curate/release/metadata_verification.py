@@ -201,7 +201,7 @@ def _invalid_croissant(path: Path) -> str:
 def written_again(release: Release) -> tuple[dict[str, str], str]:
     """The files that state the version, as the manifest makes them; and why there are none, where so."""
     try:
-        config = ReleaseConfig.model_validate(release.run.config)
+        config = ReleaseConfig.from_stored(release.run.config)
     except ValidationError:
         return {}, "the release's config is of another curate: card and Croissant were not written again to compare"
     configs = [name for name, items in release.counts["items"].items() if items]

@@ -200,7 +200,7 @@ def leak_findings(
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
     try:
-        rules = ReleaseConfig.model_validate(release.run.config).leakage
+        rules = ReleaseConfig.from_stored(release.run.config).leakage
     except ValidationError:
         rules = LeakConfig()
         notes.append("the release's config is of another curate: leakage was judged by today's defaults")

@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = path.read_bytes()
         released = json.loads(data).get("kind") == "release"
-        return (Release if released else Manifest).model_validate_json(data)
+        return (Release if released else Manifest).from_stored(data)
     except OSError as error:
         raise CurateError(f"{path}: {error.strerror}", hint=hint) from error
     except (ValidationError, ValueError, AttributeError) as error:

@@ -63,7 +63,7 @@ def _assign(store: Store, config: SplitConfig) -> None:
 
 def _check_same_rule(store: Store, config: SplitConfig) -> None:
     for text in store.frame("SELECT DISTINCT config::VARCHAR AS config FROM splits")["config"]:
-        found = SplitConfig.model_validate_json(text)
+        found = SplitConfig.from_stored(text)
         if found != config:
             raise CurateError(
                 f"{store.path}: its prompts were split with {_words(found)}; this export asks for {_words(config)}",
