@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.rankers.base import Float, Index
 from curate.sampling.sets import band_sets, choose, random_groups
 from curate.uncertainty.posterior import (
     Posterior,
@@ -23,9 +24,6 @@ from curate.uncertainty.posterior import (
     draw_strengths,
 )
 from schemas.items import DIFFICULTIES
-
-Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
 
 STRICT_RULE = (
     "The prompt's ranking is divided into {n} bands of equal size (ties in random order). A candidate has one response "
@@ -136,11 +134,11 @@ def item_statistics(items: pl.DataFrame) -> dict[str, Any]:
 class _Sets(NamedTuple):
     """S sets of responses, sorted by prompt."""
 
-    rows: list[Int]
+    rows: list[Index]
     """Row numbers of each set's responses, in the order shown."""
     margin: Float
     """(S,) strength of the labelled best minus that of the strongest other, logits; NaN if the best rank is shared."""
-    difficulty: Int
+    difficulty: Index
     """(S,) index into DIFFICULTIES; −1 if the best rank is shared."""
 
 
@@ -160,13 +158,13 @@ class _World:
 
     prompts: list[str]
     """(P,) ids."""
-    bounds: Int
+    bounds: Index
     """(P + 1,) rows of prompt p are ``bounds[p] … bounds[p + 1] − 1``."""
-    prompt: Int
+    prompt: Index
     """(R,)"""
-    rank: Int
+    rank: Index
     """(R,) 1 = best, ties share a rank."""
-    model: Int
+    model: Index
     """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
     posterior: Posterior
     """Of the strengths."""
@@ -191,17 +189,17 @@ class _World:
             ),
         )
 
-    def rows(self, prompt: int) -> Int:
+    def rows(self, prompt: int) -> Index:
         return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
 
-    def margin(self, sets: Int) -> Float:
+    def margin(self, sets: Index) -> Float:
         """Return (S,) the margin of (S, K) sets, logits; NaN if the best rank is shared."""
         rank, strength = self.rank[sets], self.posterior.strength[sets]
         is_best = rank == rank.min(axis=1, keepdims=True)
         best, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
         return np.where(is_best.sum(axis=1) == 1, best - other, np.nan)
 
-    def reaches(self, sets: Int, min_confidence: float) -> npt.NDArray[np.bool_]:
+    def reaches(self, sets: Index, min_confidence: float) -> npt.NDArray[np.bool_]:
         """Return (S,) whether the labelled best of (S, K) sets is the best with at least this probability.
 
         False if the best rank is shared. The integral is computed only where simple bounds do not decide.
@@ -218,7 +216,7 @@ class _World:
         found[alone[unclear]] = confidence >= min_confidence
         return found
 
-    def best_probabilities(self, sets: list[Int]) -> Float:
+    def best_probabilities(self, sets: list[Index]) -> Float:
         """Return the probability of each response of each set to be the strongest of its set, concatenated."""
         ends = np.cumsum([len(rows) for rows in sets])
         found = np.empty(ends[-1] if sets else 0)
@@ -229,7 +227,7 @@ class _World:
         return found
 
 
-def _by_size(sets: list[Int]) -> Iterator[tuple[Int, Int]]:
+def _by_size(sets: list[Index]) -> Iterator[tuple[Index, Index]]:
     """Yield, for each size, the positions of the sets of that size and the sets as (S, K)."""
     sizes = np.array([len(rows) for rows in sets])
     for size in np.unique(sizes):
@@ -240,7 +238,7 @@ def _by_size(sets: list[Int]) -> Iterator[tuple[Int, Int]]:
 def _band_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
     """Return the eligible band sets of all prompts, the best response of each first."""
     excluded = Counter[str]()
-    kept: list[tuple[Int, Float]] = []
+    kept: list[tuple[Index, Float]] = []
     considered = 0
     for p, prompt in enumerate(world.prompts):
         rows = world.rows(p)
@@ -264,7 +262,7 @@ def _band_candidates(world: _World, rule: Rule, seed: int, min_confidence: float
 def _group_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
     """Return the eligible random groups of all prompts."""
     excluded = Counter[str]()
-    groups: list[Int] = []
+    groups: list[Index] = []
     for p, prompt in enumerate(world.prompts):
         rows = world.rows(p)
         if len(rows) < 2:
@@ -286,7 +284,7 @@ def _group_candidates(world: _World, rule: Rule, seed: int, min_confidence: floa
     return _Pool(_with_difficulty([groups[i] for i in at], margin[at]), len(groups), excluded)
 
 
-def _with_difficulty(rows: list[Int], margin: Float) -> _Sets:
+def _with_difficulty(rows: list[Index], margin: Float) -> _Sets:
     """Return the sets with their difficulty: terciles of the margin over all of them."""
     known = np.isfinite(margin)
     cuts = np.quantile(margin[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
@@ -339,7 +337,7 @@ def _perfect_scores(world: _World, items: _Sets, rule: Rule, seed: int) -> Float
 
     The items of a prompt share the draws, because their labels are right or wrong together.
     """
-    of_prompt: dict[int, list[Int]] = {}
+    of_prompt: dict[int, list[Index]] = {}
     for rows, margin in zip(items.rows, items.margin, strict=True):
         if not np.isnan(margin):
             of_prompt.setdefault(int(world.prompt[rows[0]]), []).append(rows)

@@ -6,9 +6,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Int = npt.NDArray[np.int64]
+from curate.rankers.base import Index
 
 MAX_IDLE_ROUNDS = 16
 """Rounds without a new group after which a prompt counts as having no more."""
@@ -17,12 +16,12 @@ MAX_IDLE_ROUNDS = 16
 class Groups(NamedTuple):
     """Random groups of positions."""
 
-    groups: list[Int]
+    groups: list[Index]
     equal: int
     """Further groups whose ranks are all equal."""
 
 
-def band_sets(ranks: Int, size: int, limit: int, rng: np.random.Generator) -> Int:
+def band_sets(ranks: Index, size: int, limit: int, rng: np.random.Generator) -> Index:
     """Return (≤ limit, size) distinct sets of positions in random order, one position per band of the ranking.
 
     The ranking is divided into ``size`` bands of equal size. The first position of each set is strictly its best.
@@ -34,11 +33,11 @@ def band_sets(ranks: Int, size: int, limit: int, rng: np.random.Generator) -> In
     picks = _combinations([len(band) for band in bands], limit, rng)
     sets = np.stack([band[pick] for band, pick in zip(bands, picks.T, strict=True)], axis=1)
     # Bands are ordered, so the first is the best, and strictly so if it beats the second.
-    strict: Int = sets[ranks[sets[:, 0]] < ranks[sets[:, 1]]]
+    strict: Index = sets[ranks[sets[:, 0]] < ranks[sets[:, 1]]]
     return strict
 
 
-def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int:
+def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Index:
     """Return (≤ limit, len(sizes)) distinct rows in random order, column k below sizes[k]; all rows if they are few."""
     total = math.prod(sizes)
     if total <= limit:
@@ -48,7 +47,7 @@ def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Int
     return picks[np.sort(first)]
 
 
-def choose(sets: Int, difficulty: Int, model: Int, prompt: Int, items: int, rng: np.random.Generator) -> Int:
+def choose(sets: Index, difficulty: Index, model: Index, prompt: Index, items: int, rng: np.random.Generator) -> Index:
     """Return (I,) the sets that become items, up to ``items`` of each prompt, in the order of prompts.
 
     In each of ``items`` rounds every prompt takes one set, prompts with the fewest sets first. It takes the first of
@@ -83,12 +82,12 @@ def choose(sets: Int, difficulty: Int, model: Int, prompt: Int, items: int, rng:
     return np.array([pick for _, pick in sorted(chosen, key=lambda taking: taking[0])], dtype=np.int64)
 
 
-def random_groups(ranks: Int, size: int, items: int, rng: np.random.Generator) -> Groups:
+def random_groups(ranks: Index, size: int, items: int, rng: np.random.Generator) -> Groups:
     """Return up to ``items`` distinct groups of ``size`` positions; the last of a round may be smaller.
 
     Each round assigns every response to one group. ranks: (n,) 1 = best.
     """
-    groups: list[Int] = []
+    groups: list[Index] = []
     seen: set[frozenset[int]] = set()
     equal = idle = 0
     while len(groups) < items and idle < MAX_IDLE_ROUNDS:

@@ -14,15 +14,12 @@ samples in a stack. Rankers that pool prompts (``RankerSpec.pools_prompts``) run
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Ranker, ranks
+from curate.rankers.base import Index, Labels, Ranker, ranks
 from curate.votes.arrays import VoteArrays
-
-Int = npt.NDArray[np.int64]
 
 FEW = 5
 """Annotators of a prompt below which its votes are resampled instead of them."""
@@ -34,11 +31,11 @@ def bootstrap_ranks(
     votes: VoteArrays,
     ranker: Ranker,
     *,
-    group: npt.NDArray[np.integer[Any]],
+    group: Labels,
     pools: bool = True,
     draws: int = 100,
     seed: int,
-) -> Int:
+) -> Index:
     """Return (draws, R) the rank of each response in each sample, 1 = best; ties share the best of their ranks.
 
     group: (R,) labels from 0 within which ranks are counted. pools: ``RankerSpec.pools_prompts``; each sample is then
@@ -60,7 +57,7 @@ def bootstrap_ranks(
     return np.concatenate(found) if found else np.zeros((0, len(votes.responses)), dtype=np.int64)
 
 
-def resampling_units(votes: VoteArrays) -> Int:
+def resampling_units(votes: VoteArrays) -> Index:
     """Return (V,) 0 … C − 1: votes with the same number are resampled together."""
     people, count = len(votes.annotators), len(votes.left)
     named = votes.annotator >= 0
@@ -70,11 +67,11 @@ def resampling_units(votes: VoteArrays) -> Int:
     by_annotator = named & (annotators[prompt] >= FEW)
     single = int(votes.group.max(initial=-1)) + 1 + np.arange(count)
     otherwise = people + np.where(votes.group >= 0, votes.group, single)
-    unit: Int = np.unique(np.where(by_annotator, votes.annotator, otherwise), return_inverse=True)[1].astype(np.int64)
+    unit: Index = np.unique(np.where(by_annotator, votes.annotator, otherwise), return_inverse=True)[1].astype(np.int64)
     return unit
 
 
-def stack_samples(votes: VoteArrays, times: Int) -> VoteArrays:
+def stack_samples(votes: VoteArrays, times: Index) -> VoteArrays:
     """Return B samples as one: prompts, responses, K-wise rankings and annotators are renumbered per sample.
 
     Numbers of sample b are shifted by b times their count. Models are shared by all samples; names are repeated. times:

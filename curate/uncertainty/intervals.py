@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import TIE_DECIMALS, blocks
+from curate.rankers.base import TIE_DECIMALS, Float, Index, blocks
 from curate.votes.arrays import VoteArrays
 
 LEVEL = 0.9
@@ -16,21 +15,18 @@ DRAWS = 400
 """Draws from each prompt's posterior, from the same standard normals for all prompts. The probability outside an end of
 an interval has a standard error of about .01."""
 
-Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
-
 
 class RankIntervals(NamedTuple):
     """The central interval of each response's rank within its connected component, 1 = best."""
 
-    best: Int
+    best: Index
     """(R,)"""
-    worst: Int
+    worst: Index
     """(R,)"""
 
 
 def rank_intervals(
-    votes: VoteArrays, strength: Float, covariance: tuple[Float, ...], component: Int, *, level: float = LEVEL
+    votes: VoteArrays, strength: Float, covariance: tuple[Float, ...], component: Index, *, level: float = LEVEL
 ) -> RankIntervals:
     """Return the central interval that holds each response's rank with probability ``level``.
 
@@ -54,7 +50,7 @@ def rank_intervals(
     return RankIntervals(best, worst)
 
 
-def percentile_intervals(draws: Int, level: float = LEVEL) -> RankIntervals:
+def percentile_intervals(draws: Index, level: float = LEVEL) -> RankIntervals:
     """Return the percentile interval of each response's rank: it holds at least ``level`` of the draws.
 
     draws: (draws, R) ranks. The two tails that are excluded have equal shares.
@@ -68,7 +64,7 @@ def percentile_intervals(draws: Int, level: float = LEVEL) -> RankIntervals:
     return RankIntervals(best, worst)
 
 
-def rank_counts(mean: Float, root: Float, normal: Float, component: Int) -> Int:
+def rank_counts(mean: Float, root: Float, normal: Float, component: Index) -> Index:
     """Return (B, N, N) the number of draws in which response i has rank k + 1 within its component.
 
     mean: (B, N); root: (B, N, N) Cholesky factor of the covariance; normal: (N, S) standard normals for all prompts.

@@ -17,10 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import blocks
+from curate.rankers.base import Float, Index, blocks
 
-Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
 MIN_VARIANCE = 1e-9
@@ -45,17 +43,17 @@ class Posterior:
     """(R,) means, logits; higher is better."""
     covariance: Float
     """Covariances of each row with the responses of its prompt, logits², concatenated over rows."""
-    first: Int
+    first: Index
     """(R,) where the row's covariances begin."""
-    place: Int
+    place: Index
     """(R,) position of the row among the responses of its prompt."""
 
-    def of(self, rows: Int) -> tuple[Float, Float]:
+    def of(self, rows: Index) -> tuple[Float, Float]:
         """Return (…, K) means and (…, K, K) covariances of (…, K) rows, each K of one prompt."""
         return self.strength[rows], self.covariance[self.first[rows][..., :, None] + self.place[rows][..., None, :]]
 
 
-def best_probability(mean: Float, covariance: Float, best: Int) -> Float:
+def best_probability(mean: Float, covariance: Float, best: Index) -> Float:
     """Return (I,) the probability that response ``best`` is the strongest of its item.
 
     Exact for K = 2; error about 1e-5 for K ≤ 5, below 1e-3 for larger K, below 3e-3 for K > 10 with strongly correlated
@@ -84,7 +82,7 @@ def best_probabilities(mean: Float, covariance: Float) -> Float:
     return _probabilities(mean, covariance, item, best).reshape(items, size)
 
 
-def best_probability_bounds(mean: Float, covariance: Float, best: Int) -> tuple[Float, Float]:
+def best_probability_bounds(mean: Float, covariance: Float, best: Index) -> tuple[Float, Float]:
     """Return (I,) lower and upper limits of ``best_probability`` from single differences (Bonferroni and Fréchet)."""
     from scipy.special import ndtr
 
@@ -121,14 +119,14 @@ def draw_strengths(mean: Float, covariance: Float, draws: int, rng: np.random.Ge
     return np.concatenate([centre + deviation, centre - deviation], axis=1)
 
 
-def count_correct(strength: Single, sets: Int, best: Int) -> Int:
+def count_correct(strength: Single, sets: Index, best: Index) -> Index:
     """Return (S,) for each draw the number of sets whose response labelled best is the only strongest one.
 
     strength: (N, S) draws of strengths; sets: (M, K) of the N; best: (M,) positions.
     """
     members = strength[sets]  # (M, K, S)
     labelled = members[np.arange(len(sets)), best][:, None]
-    correct: Int = ((members >= labelled).sum(axis=1) == 1).sum(axis=0)
+    correct: Index = ((members >= labelled).sum(axis=1) == 1).sum(axis=0)
     return correct
 
 
@@ -172,7 +170,7 @@ def _orthant_block(mean: Float, root: Float, points: Float, weight: Float) -> Fl
     return result
 
 
-def _probabilities(mean: Float, covariance: Float, item: Int, best: Int) -> Float:
+def _probabilities(mean: Float, covariance: Float, item: Index, best: Index) -> Float:
     """Return (C,) P(response ``best`` of ``item`` is its strongest). item, best: (C,)."""
     if mean.shape[1] == 1:
         return np.ones(len(item))
@@ -197,7 +195,7 @@ def _probability_block(difference: Float, root: Float) -> Float:
     return found
 
 
-def _differences(mean: Float, covariance: Float, item: Int, best: Int) -> tuple[Float, Float]:
+def _differences(mean: Float, covariance: Float, item: Index, best: Index) -> tuple[Float, Float]:
     """Return (C, D) mean leads of response ``best`` over the others and (C, D, D) Cholesky factors of their covariance.
 
     The tightest lead comes first (Gibson, Glasbey and Elston, 1994), because what is integrated after it varies less.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.votes.graphs import GraphBatch, build_graphs
+from curate.votes.graphs import Float, GraphBatch, Index, Int32, build_graphs
 from schemas.votes import OUTCOMES
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ LEFT, RIGHT, TIE, BOTH_BAD = range(4)
 SHARE_LEFT = np.array([1.0, 0.0, 0.5, 0.5])
 """Share of a vote that prefers left, by outcome code."""
 
-Int = npt.NDArray[np.int32]
-Float = npt.NDArray[np.float64]
 Column = Any
 """A sequence, a numpy array, or a polars Series."""
 
@@ -35,9 +33,9 @@ class VoteArrays:
     ``from_columns`` numbers ids.
     """
 
-    left: Int
+    left: Int32
     """(V,) the response on the left (the first one in the file if the sides are unknown)."""
-    right: Int
+    right: Int32
     """(V,) the other response, of the same prompt."""
     outcome: npt.NDArray[np.int8]
     """(V,) LEFT, RIGHT, TIE or BOTH_BAD."""
@@ -45,13 +43,13 @@ class VoteArrays:
     """(V,) above 0."""
     sides_known: npt.NDArray[np.bool_]
     """(V,) whether left is what the annotator saw on the left. No model may use a side that is unknown."""
-    annotator: Int
+    annotator: Int32
     """(V,) 0 … A−1; −1 anonymous."""
-    group: Int
+    group: Int32
     """(V,) votes from one K-wise ranking share a number and are dependent; −1 for a single vote."""
-    response_prompt: Int
+    response_prompt: Int32
     """(R,) the prompt of each response, never decreasing."""
-    response_model: Int
+    response_model: Int32
     """(R,) 0 … M−1; −1 unknown."""
     prompts: tuple[str, ...]
     """(P,) prompt ids."""
@@ -156,7 +154,7 @@ class VoteArrays:
         )
 
     @cached_property
-    def offsets(self) -> npt.NDArray[np.int64]:
+    def offsets(self) -> Index:
         """(P + 1,) responses of prompt p are ``offsets[p] … offsets[p + 1] − 1``."""
         return np.searchsorted(self.response_prompt, np.arange(len(self.prompts) + 1))
 
@@ -218,7 +216,7 @@ class VoteArrays:
         )
 
 
-def _numbered(values: pl.Series) -> tuple[Int, tuple[str, ...]]:
+def _numbered(values: pl.Series) -> tuple[Int32, tuple[str, ...]]:
     """Return each value's position among the sorted distinct values, −1 for null, and these values as strings."""
     import polars as pl
 

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.votes.arrays import BOTH_BAD, TIE, VoteArrays
+from curate.votes.graphs import Index
 from schemas.config import DenoiseConfig
-
-Int = npt.NDArray[np.int64]
 
 DECIMALS = 9
 """Vote weights that agree to this many decimals are equal."""
@@ -21,17 +20,17 @@ DECIMALS = 9
 class Coverage:
     """How the votes cover P prompts and their R responses."""
 
-    votes: Int
+    votes: Index
     """(P,) votes on each prompt."""
-    ties: Int
+    ties: Index
     """(P,) of them tie or both_bad."""
-    pairs: Int
+    pairs: Index
     """(P,) pairs with a vote."""
-    triads: Int
+    triads: Index
     """(P,) cyclic triads."""
-    component: Int
+    component: Index
     """(R,) the connected component of each response within its prompt; 0 is the largest."""
-    components: Int
+    components: Index
     """(P,) number of connected components."""
     status: npt.NDArray[np.str_]
     """(P,) ranked | disconnected | too_few_votes (or no decisive vote) | skipped."""
@@ -54,13 +53,13 @@ def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
     return Coverage(count, tied, pairs_covered(votes), cyclic_triads(votes), component, number, status)
 
 
-def component_labels(votes: VoteArrays, component: Int) -> Int:
+def component_labels(votes: VoteArrays, component: Index) -> Index:
     """Return (R,) labels that no two components of any prompts share. component: (R,) numbers within each prompt."""
-    label: Int = votes.response_prompt * (int(component.max(initial=0)) + 1) + component
+    label: Index = votes.response_prompt * (int(component.max(initial=0)) + 1) + component
     return label
 
 
-def cyclic_triads(votes: VoteArrays) -> Int:
+def cyclic_triads(votes: VoteArrays) -> Index:
     """Return the (P,) number of triples of responses whose strict majorities form a cycle."""
     count = np.zeros(len(votes.prompts), dtype=np.int64)
     for graphs in votes.graphs:
@@ -70,7 +69,7 @@ def cyclic_triads(votes: VoteArrays) -> Int:
     return count
 
 
-def pairs_covered(votes: VoteArrays) -> Int:
+def pairs_covered(votes: VoteArrays) -> Index:
     """Return the (P,) number of pairs of responses with a vote."""
     count = np.zeros(len(votes.prompts), dtype=np.int64)
     for graphs in votes.graphs:
@@ -78,7 +77,7 @@ def pairs_covered(votes: VoteArrays) -> Int:
     return count
 
 
-def components(votes: VoteArrays) -> tuple[Int, Int]:
+def components(votes: VoteArrays) -> tuple[Index, Index]:
     """Return (R,) the connected component of each response within its prompt, and (P,) the number of components.
 
     Responses that a chain of votes connects share a number. 0 is the largest component; of equals the one with more
@@ -100,11 +99,11 @@ def components(votes: VoteArrays) -> tuple[Int, Int]:
     return label, count
 
 
-def _leaders(linked: npt.NDArray[np.bool_]) -> Int:
+def _leaders(linked: npt.NDArray[np.bool_]) -> Index:
     """(B, N) the first response that each one is connected to. linked: (B, N, N) symmetric."""
     n = linked.shape[1]
     reach = (linked | np.eye(n, dtype=np.bool_)).astype(np.float32)
     for _ in range(max(n - 1, 1).bit_length()):
         reach = (reach @ reach > 0).astype(np.float32)
-    leader: Int = reach.argmax(axis=2)
+    leader: Index = reach.argmax(axis=2)
     return leader

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Int = npt.NDArray[np.int32]
+Int32 = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
@@ -24,7 +24,9 @@ class GraphBatch:
     """(B, N, N) weight of votes that prefer i to j; a tie gives half to each side. The diagonal is 0."""
 
 
-def build_graphs(*, left: Int, right: Int, share_left: Float, weight: Float, offsets: Index) -> tuple[GraphBatch, ...]:
+def build_graphs(
+    *, left: Int32, right: Int32, share_left: Float, weight: Float, offsets: Index
+) -> tuple[GraphBatch, ...]:
     """Return one batch for each number of responses N ≥ 1, smallest first; prompts are in order within a batch.
 
     left, right: (V,) response numbers. share_left: (V,) in [0, 1], the share of the vote that prefers left.
