@@ -41,6 +41,7 @@ format: $(VENV)/installed-dev
 # Ratios against peers, in one process run. DATA=votes.csv adds your own votes.
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
 	$(BIN)/python -m benchmarks.calibration && $(BIN)/python -m benchmarks.calibration --world video && $(BIN)/python -m benchmarks.calibration --world heavy
 	$(BIN)/python -m benchmarks.plan
