@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,9 +36,8 @@ def main() -> int:
         }
         for what, store in stores.items():
             cache = {"NUMBA_CACHE_DIR": str(folder / f"kernels {what}")}
-            run = command("denoise", "--store", str(store))
-            first = cpu_seconds(run, cache)
-            second = cpu_seconds(run, cache)
+            copies = [shutil.copy(store, folder / f"{number} {store.name}") for number in (1, 2)]  # none has a run yet
+            first, second = (cpu_seconds(command("denoise", "--store", copy), cache) for copy in map(str, copies))
             print(f"denoise of {what}: first {first:.2f} s, second {second:.2f} s")
             goals[f"denoise of {what}, first minus second"] = (first - second, COMPILATION)
     missed = 0
