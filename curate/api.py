@@ -230,6 +230,6 @@ def _rankings(denoised: Denoised) -> pl.DataFrame:
             "worst_rank": denoised.worst_rank,
             "score": denoised.final.scores,
             "strength": denoised.posterior.strength,
-            "strength_se": denoised.posterior.deviation,
+            "strength_se": denoised.posterior.strength_se,
         }
     ).sort("prompt_id", "component", "rank", "response_id")

@@ -19,7 +19,7 @@ import polars as pl
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
 from curate.evaluation.design import design_of
-from curate.rankers.hierarchical.mixture import Mixture
+from curate.rankers.hierarchical import Mixture
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
@@ -217,11 +217,11 @@ def _strengths(mixture: Mixture | None) -> StrengthsReport:
         return StrengthsReport(
             shape="normal", separation=None, upper_weight=None, summary="strengths follow a normal distribution"
         )
-    if mixture.kind == "tails":
+    if mixture.kind == "heavy-tailed":
         summary = "strengths are heavy-tailed: some responses are far better or worse than their models' others"
         return StrengthsReport(shape="heavy-tailed", separation=None, upper_weight=None, summary=summary)
     separation = float(np.ptp(mixture.center))
-    upper = mixture.common if mixture.center[1] > mixture.center[0] else 1 - mixture.common
+    upper = mixture.common_share if mixture.center[1] > mixture.center[0] else 1 - mixture.common_share
     summary = (
         f"strengths follow a two-component mixture (means {separation:.1f} logits apart, {upper:.0%} in the upper "
         "component)"

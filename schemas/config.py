@@ -75,8 +75,10 @@ class FeedbackArcSetConfig(Document):
 class HierarchicalConfig(Document):
     """Hyperparameters of the hierarchical ranker; its priors are fitted to the votes."""
 
-    ties: Literal["davidson", "rao-kupper"] = "davidson"
-    """The model of ties."""
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {"ties": {"rao-kupper": "davidson"}}
+
+    ties: Literal["davidson"] = "davidson"
+    """The model of ties. Rao and Kupper's is deprecated: its held-out log-loss was higher (docs/rankers.md)."""
 
 
 class AutoConfig(Document):

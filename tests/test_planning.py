@@ -21,8 +21,7 @@ from curate.planning.information import (
     with_vote,
 )
 from curate.planning.planner import beliefs_of, plan_votes, random_votes
-from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.hierarchical.annotators import Annotators
+from curate.rankers.hierarchical import Annotators, Hierarchical
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -37,7 +36,7 @@ def people(*discrimination: float, tie: float = NEVER) -> Annotators:
     value = np.stack([rate, np.zeros(len(rate)), np.full(len(rate), tie)], axis=1)
     votes = np.array([1.0] * len(discrimination) + [0.0])
     one = np.ones(3)
-    return Annotators(value, value, one, one, votes, votes, one, True)
+    return Annotators(value, value, one, one, one, votes, votes, True)
 
 
 def beliefs(prompts: int = 4, responses: int = 5, room: int = 3) -> Beliefs:

@@ -112,14 +112,14 @@ def test_an_unknown_ranker_is_an_error_that_lists_the_known_ones(tmp_path: Path)
 
 def test_the_old_name_of_the_hierarchical_ranker_works_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "curate.toml").write_text(
-        '[denoise]\nranker = "joint"\nweights = { joint = 1.0 }\n[denoise.joint]\nties = "rao-kupper"\n'
+        '[denoise]\nranker = "joint"\nweights = { joint = 1.0 }\n[denoise.joint]\nties = "davidson"\n'
     )
     with pytest.warns(FutureWarning, match="'joint' is now called 'hierarchical'"):
         config = load_toml(tmp_path / "curate.toml", Settings).denoise
     assert (config.ranker, config.members, config.hierarchical.ties) == (
         "hierarchical",
         {"hierarchical": 1.0},
-        "rao-kupper",
+        "davidson",
     )
 
 

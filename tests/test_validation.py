@@ -25,7 +25,6 @@ from curate.evaluation.cross_validation import (
 )
 from curate.rankers import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.hierarchical.votes import TieModel
 from curate.rankers.registry import compared_rankers, single_rankers
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import TIE, VoteArrays
@@ -177,10 +176,9 @@ def test_calibration_does_not_ask_which_response_is_named_first() -> None:
 # The joint model's own chances.
 
 
-@pytest.mark.parametrize("ties", ["davidson", "rao-kupper"])
-def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel) -> None:
+def test_the_log_odds_are_of_the_mean_probabilities_over_draws_of_the_posterior() -> None:
     votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, seed=1)).votes
-    fit = Hierarchical(ties=ties).fit(votes)
+    fit = Hierarchical().fit(votes)
     stranger = votes.annotator == 0
     fit = replace(fit, annotators=replace(fit.annotators, votes=np.where(np.arange(7) == 0, 0, fit.annotators.votes)))
     dice = np.random.default_rng(0)
@@ -188,17 +186,14 @@ def test_the_joint_chance_is_the_mean_over_draws_of_the_posterior(ties: TieModel
     for graphs, matrices in zip(votes.graphs, fit.covariance, strict=True):
         for slots, matrix in zip(graphs.slots, matrices, strict=True):
             theta[slots] = dice.multivariate_normal(fit.strength[slots], matrix, 20_000).T
-    own = np.where(stranger[:, None], fit.annotators.mean, fit.annotators.value[votes.annotator])
+    own = np.where(stranger[:, None], fit.annotators.prior_mean, fit.annotators.value[votes.annotator])
     people = fit.annotators  # of a stranger only the prior is known
-    doubt = np.sqrt(np.where(stranger[:, None], people.spread, people.variance[votes.annotator]))
+    doubt = np.sqrt(np.where(stranger[:, None], people.prior_variance, people.variance[votes.annotator]))
     draws = theta[votes.left] - theta[votes.right]
     care = np.maximum(own[:, :1] + doubt[:, :1] * dice.standard_normal(draws.shape), 0)
     d = care * draws + own[:, 1:2] + doubt[:, 1:2] * dice.standard_normal(draws.shape)
     t = own[:, 2:] + fit.prompt_tie[votes.response_prompt[votes.left]][:, None]
-    if ties == "davidson":
-        of = [np.exp(s * d / 2) / (np.exp(d / 2) + np.exp(-d / 2) + np.exp(t)) for s in (1, -1)]
-    else:
-        of = [expit(s * d - t) for s in (1, -1)]
+    of = [np.exp(s * d / 2) / (np.exp(d / 2) + np.exp(-d / 2) + np.exp(t)) for s in (1, -1)]
     left, right = (chance.mean(axis=1) for chance in of)
     np.testing.assert_allclose(fit.log_odds(votes), np.log(left / right), atol=0.05)
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.hierarchical import HierarchicalFit
-from curate.rankers.hierarchical import annotators as annotator_model
 from curate.votes.arrays import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
 
 Float = npt.NDArray[np.float64]
@@ -60,8 +59,8 @@ class Profiles:
 def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
     """The annotators of the votes. fit: of these votes, with Davidson's ties (their parameter is log odds)."""
     agreement, compared = agreement_with_others(votes)
-    people, mean = fit.annotators, fit.annotators.mean
-    error = np.sqrt(people.variance[:-1])
+    people = fit.annotators
+    discrimination_se, left_bias_se, tie_se = np.sqrt(people.variance[:-1]).T
     sided = people.sided[:-1] > 0
     named = votes.annotator >= 0
     decided = named & votes.sides_known & np.isin(votes.outcome, [LEFT, RIGHT])
@@ -71,14 +70,14 @@ def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
         agreement=agreement,
         compared=compared,
         discrimination=fit.discrimination,
-        discrimination_se=error[:, annotator_model.DISCRIMINATION],
+        discrimination_se=discrimination_se,
         left_bias=np.where(sided, fit.left_bias, np.nan),
-        left_bias_se=np.where(sided, error[:, annotator_model.BIAS], np.nan),
+        left_bias_se=np.where(sided, left_bias_se, np.nan),
         sided=np.bincount(votes.annotator[decided], minlength=len(votes.annotators)),
         lefts=np.bincount(votes.annotator[lefts], minlength=len(votes.annotators)),
-        tie_share=fit.tie_share if people.ties else np.zeros_like(fit.tie_share),
-        tie_excess=people.value[:-1, annotator_model.TIE] - mean[annotator_model.TIE],
-        tie_excess_se=error[:, annotator_model.TIE],
+        tie_share=fit.tie_share if people.has_ties else np.zeros_like(fit.tie_share),
+        tie_excess=people.tie[:-1] - people.prior_mean[-1],
+        tie_excess_se=tie_se,
         spammer=spam_probability(fit),
         low=probability_below(fit, LOW),
     )
@@ -125,8 +124,8 @@ def probability_below(fit: HierarchicalFit, share: float) -> Float:
     """
     from scipy.special import ndtr
 
-    mode = fit.annotators.value[:-1, annotator_model.DISCRIMINATION]
-    deviation = np.sqrt(fit.annotators.variance[:-1, annotator_model.DISCRIMINATION])
+    mode = fit.discrimination
+    deviation = np.sqrt(fit.annotators.variance[:-1, 0])
     below_0 = ndtr(-mode / deviation)
     probability: Float = (ndtr((share - mode) / deviation) - below_0) / (1 - below_0)
     return probability

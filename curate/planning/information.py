@@ -21,8 +21,7 @@ from scipy.ndimage import map_coordinates
 from scipy.special import ndtr, owens_t
 
 from curate.evaluation.agreement import best_of, top1
-from curate.rankers.hierarchical.annotators import DISCRIMINATION, TIE, Annotators
-from curate.rankers.hierarchical.votes import davidson
+from curate.rankers.hierarchical import Annotators, log_probability
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -198,7 +197,7 @@ def _learned(annotators: Annotators) -> Float:
     for share, rate, tie in zip(*_kinds(annotators), strict=True):
         d = rate * (mean + deviation * NODES)
         for side in (1.0, -1.0, 0.0):
-            chance = np.exp(davidson(d, np.full_like(d, tie), np.full_like(d, side)))
+            chance = np.exp(log_probability(d, tie, side))
             # √v p′ₒ = E[pₒ z], z the gap's standard score (Stein's identity)
             taken += share * (chance @ (weight * NODES)) ** 2 / np.maximum(chance @ weight, 1e-300)
     return taken
@@ -206,7 +205,7 @@ def _learned(annotators: Annotators) -> Float:
 
 def _kinds(annotators: Annotators) -> tuple[Float, Float, Float]:
     """(≤ CLASSES,) share of votes, mean discrimination and mean tie parameter of annotators of like discrimination."""
-    rate, tie = annotators.value[:, DISCRIMINATION], annotators.value[:, TIE]
+    rate, tie = annotators.discrimination, annotators.tie
     order = np.argsort(rate, kind="stable")
     votes = annotators.votes[order]
     middle = (np.cumsum(votes) - votes / 2) / votes.sum()

@@ -172,7 +172,7 @@ def _rankings_frame(denoised: Denoised) -> pl.DataFrame:
         rank=denoised.rank.astype(np.int32),
         score=denoised.final.scores,
         strength=denoised.posterior.strength,
-        strength_se=denoised.posterior.deviation,
+        strength_se=denoised.posterior.strength_se,
         covariance=_covariance_rows(denoised),
         best_rank=denoised.best_rank.astype(np.int32),
         worst_rank=denoised.worst_rank.astype(np.int32),

@@ -1,5 +1,7 @@
 """The hierarchical ranker: one model of all prompts, models and annotators (approximate marginal likelihood)."""
 
+from curate.rankers.hierarchical.model import log_probability
+from curate.rankers.hierarchical.priors import Annotators, Mixture
 from curate.rankers.hierarchical.ranker import Hierarchical, HierarchicalFit
 
-__all__ = ["Hierarchical", "HierarchicalFit"]
+__all__ = ["Annotators", "Hierarchical", "HierarchicalFit", "Mixture", "log_probability"]

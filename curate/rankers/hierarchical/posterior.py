@@ -1,124 +1,185 @@
-"""The joint posterior of all strengths and all model means, by damped Newton steps.
+"""The posterior of the strengths given the votes' likelihood sites and the priors.
 
-A normal approximation: its mean is where the expected log-posterior is flat, its precision that one's curvature there,
-the expectation being over the gaps' own uncertainty (Opper and Archambeau, 2009, "The variational Gaussian
-approximation revisited"). With one quadrature node this is Laplace's approximation at the mode; with three, the
-hyperparameters fitted on it are biased less where votes are few.
+Normal prior: the posterior's mean maximises the expected log-posterior and its precision is the curvature there, the
+expectation being over the gaps' own uncertainty (Opper and Archambeau, "The variational Gaussian approximation
+revisited", 2009). The model means couple the prompts. With likelihood sites (h, J) and prior precision Q of a prompt,
 
-The model means couple the prompts; eliminating each prompt's strengths leaves one (M, M) system for the means (the
-Schur complement), so that a step is a whole Newton step and costs one (N, N) inverse a prompt.
+    S = (J + Q)⁻¹,   θ | μ ~ N(S (h + Q μ), S),   precision of the means μ: 1 / mean_variance + Σ[prompts] Q − Q S Q,
+
+so that a Newton step for all strengths and means costs one (N, N) inverse per prompt.
+
+Mixture prior: expectation propagation (Minka, "Expectation propagation for approximate Bayesian inference", 2001). A
+normal prior site replaces the prior of each response; cavity = posterior / site, tilted = cavity × mixture, and the
+site is updated so that the posterior has the mean and variance of the tilted distribution.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.hierarchical.annotators import Annotators
-from curate.rankers.hierarchical.columns import Columns, Float
-from curate.rankers.hierarchical.kernels import View, expected_log_likelihood, most_moved, strength_slopes
-from curate.rankers.hierarchical.matrices import Shape, condition, log_prior, teach
-from curate.rankers.hierarchical.prior import Moments, Prior
-from curate.rankers.hierarchical.votes import TieModel
+from curate.rankers.base import Float
+from curate.rankers.hierarchical.model import Likelihood, VoteData, sums, times
+from curate.rankers.hierarchical.priors import Mixture, Moments, StrengthPrior, informative
 
-SAFE = 1.5
-"""A Newton step that moves every vote's advantage by less, in logits, needs no line search."""
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Strengths and model means after a step, and the covariances where it started."""
-
-    strength: Float
-    """(R,) logits."""
-    means: Float
-    """(M,) mean strength of each model, logits."""
-    means_covariance: Float
-    """(M, M)"""
-    covariance: Float
-    """Flat (N, N) matrices: covariance of each prompt's strengths, the uncertainty of the means included."""
-    moments: Moments
-    """Of the strengths around their models' means."""
-    error: Float
-    """(P,) largest gradient entry of each prompt's strengths where the step started, as a part of the precision."""
+SITE_STEP = 0.7
+"""Damping of expectation propagation: the part of the way that a site moves to its new value in one pass."""
+LEAST_SITE = 0.2
+"""A site's precision is at least this part of the prior's. Between the components it would be negative, and the
+posterior of the prompt might be improper."""
+LEAST_CAVITY = 1e-6
+"""A cavity's precision is at least this part of the posterior's, so that it is proper in spite of rounding."""
+MAX_CHANGE = 0.75
+"""Logits that a strength moves in one pass at most: gaps then move 1.5 (Likelihood.step_size)."""
 
 
-@dataclass(frozen=True)
-class Likelihood:
-    """The votes, as the annotators are now thought to be, and how uncertain the gaps they saw are."""
+class Normal(NamedTuple):
+    """A normal posterior of the strengths."""
 
-    columns: Columns
-    annotators: Annotators
-    prompt_tie: Float
-    """(P,) what each prompt adds to tie parameters."""
-    covariance: Float
-    """Flat, of the strengths."""
-    ties: TieModel
-    nodes: int
-
-    @property
-    def view(self) -> View:
-        return self.annotators.view(self.prompt_tie, self.ties, self.nodes)
-
-    def value(self, strength: Float) -> float:
-        """Expected log-likelihood of strengths (R,)."""
-        columns = self.columns
-        return expected_log_likelihood(columns.places, columns.ballots, self.view, strength, self.covariance)
-
-    def slopes(self, strength: Float) -> tuple[Float, Float]:
-        """(R,) gradient and, flat, minus the second derivatives in the strengths (R,)."""
-        columns = self.columns
-        return strength_slopes(columns.places, columns.ballots, self.view, strength, self.covariance)
-
-    def moved(self, step: Float) -> float:
-        """The most that a step in the strengths moves any vote's advantage, logits."""
-        return most_moved(self.columns.ballots, self.view, step)
+    mean: Float  # (R,) logits
+    covariance: Float  # flat, logits²
 
 
-def newton_step(strength: Float, means: Float, prior: Prior, votes: Likelihood) -> Posterior:
-    """One step from strength (R,) and means (M,), halved until the expected log-posterior does not fall."""
-    columns, shape = votes.columns, prior.shape(votes.columns)
-    pull, matrices = votes.slopes(strength)
-    own, system, target, error = condition(columns.places, shape, strength, np.append(means, 0.0), pull, matrices)
-    means_precision = system[:-1, :-1] + np.eye(columns.models) / (prior.mean_variance or 1.0)
-    means_covariance: Float = np.linalg.inv(means_precision).astype(np.float64, copy=False)
-    to_means = means_covariance @ target[:-1]
+class NewtonStep(NamedTuple):
+    """The posterior after a Newton step."""
 
-    padded, uncertain = np.append(to_means, 0.0), np.pad(means_covariance, (0, 1))  # model M, not known: certainly 0
-    to, fit, learned, known, score, squares = teach(columns.places, shape, own, padded, uncertain, matrices)
+    posterior: Normal
+    model_mean: Float  # (M,)
+    moments: Moments  # at the end of the whole step
+    error: Float  # (P,) largest gradient of a prompt's strengths where the step started, in units of the precision
 
-    step = _damping(strength, means, to, to_means, shape, prior, votes)
-    return Posterior(
-        strength=strength + step * (to - strength),
-        means=means + step * (to_means - means),
-        means_covariance=means_covariance,
-        covariance=matrices,
-        moments=Moments(fit, learned, known, score[:-1, :-1], squares[:-1, :-1]),
-        error=error,
+
+def newton_step(likelihood: Likelihood, prior: StrengthPrior, start: Normal, model_mean: Float) -> NewtonStep:
+    """One damped Newton step for strengths and model means, and the covariance where it ends."""
+    data, sites, precision = likelihood.data, likelihood.sites(*start), prior.precision(likelihood.data)
+    given = Normal(np.empty(len(start.mean)), np.empty(data.cells))  # for model means of 0, which are known
+    means, error, target = np.append(model_mean, 0.0), np.zeros(data.prompts), np.zeros(data.models + 1)
+    system = np.diag(np.full(data.models + 1, 1 / (prior.mean_variance or 1.0)))
+    for block in data.blocks:
+        j, q, theta = block.of(sites.information), block.of(precision), start.mean[block.responses]
+        gradient, total, s = sites.gradient[block.responses], j + q, block.of(given.covariance)
+        s[:] = np.linalg.inv(total)
+        given.mean[block.responses] = times(s, gradient + times(j, theta))
+        target += sums(block.model, times(q, given.mean[block.responses]), len(means))
+        system += block.model_sums(q - q @ s @ q, data.models)
+        slope = np.abs(gradient - times(q, theta - means[block.model])).max(axis=1)
+        error[block.prompts] = slope / np.einsum("bii->bi", total).max(axis=1)
+    model_covariance = np.asarray(np.linalg.inv(system[:-1, :-1]))
+    new_means = model_covariance @ target[:-1]
+    end, moments = _with_means(data, precision, given, new_means, model_covariance)
+    step = likelihood.step_size(end.mean - start.mean)
+    posterior = Normal(start.mean + step * (end.mean - start.mean), end.covariance)
+    return NewtonStep(posterior, model_mean + step * (new_means - model_mean), moments, error)
+
+
+def _with_means(
+    data: VoteData, precision: Float, given: Normal, model_mean: Float, model_covariance: Float
+) -> tuple[Normal, Moments]:
+    """The posterior with the model means integrated out, and the moments of δ. given: as in newton_step."""
+    end, second = Normal(np.empty(len(given.mean)), np.empty(data.cells)), np.empty(data.cells)
+    fit, information, known = np.empty(len(end.mean)), np.zeros(data.prompts), informative(data)
+    means, uncertain = np.append(model_mean, 0.0), np.pad(model_covariance, (0, 1))
+    for block in data.blocks:
+        s, q, mean = block.of(given.covariance), block.of(precision), means[block.model]
+        follow, shared = s @ q, uncertain[block.model_pair]  # how strengths follow the means
+        learn = np.eye(s.shape[1]) - follow
+        theta = given.mean[block.responses] + times(follow, mean)
+        away = theta - mean
+        moment = s + learn @ shared @ learn.swapaxes(1, 2) + away[:, :, None] * away[:, None, :]
+        end.mean[block.responses] = theta
+        block.of(end.covariance)[:] = s + follow @ shared @ follow.swapaxes(1, 2)
+        block.of(second)[:] = moment
+        fit[block.responses] = (q * moment).sum(axis=2)  # diagonal of Q E[δδᵀ]; both are symmetric
+        learn = learn * known[block.responses][:, :, None]
+        information[block.prompts] = (learn * learn.swapaxes(1, 2)).sum(axis=(1, 2))
+    return end, Moments(second, fit, information, model_mean, model_covariance)
+
+
+class Quadratic(NamedTuple):
+    """The votes' log-likelihood in the strengths to second order, hᵀθ − θᵀJθ / 2."""
+
+    linear: Float  # (R,) h
+    information: Float  # J, flat
+
+
+class PriorSites(NamedTuple):
+    """A normal factor for each response, in natural parameters."""
+
+    precision: Float  # (R,)
+    linear: Float  # (R,) precision times mean
+
+
+class EPState(NamedTuple):
+    """A mixture prior, the sites that replace it, and the posterior given them."""
+
+    mixture: Mixture
+    sites: PriorSites
+    posterior: Normal
+    change: Float  # (R,) by how much the last pass moved each strength, logits
+
+
+def quadratic(likelihood: Likelihood, posterior: Normal) -> Quadratic:
+    """The votes expanded around a posterior."""
+    gradient, information = likelihood.sites(*posterior)
+    return Quadratic(gradient + likelihood.data.product(information, posterior.mean), information)
+
+
+def first_ep_state(mixture: Mixture, data: VoteData, posterior: Normal) -> EPState:
+    """Prior sites with the mean and the variance of the mixture."""
+    mean, variance = mixture.moments(data)
+    return EPState(mixture, PriorSites(1 / variance, mean / variance), posterior, np.full(len(mean), np.inf))
+
+
+def ep_pass(state: EPState, data: VoteData, votes: Quadratic, *, fit_mixture: bool) -> EPState:
+    """All prior sites after one update in parallel and, if asked for, the mixture after one M-step."""
+    sites, mixture = state.sites, state.mixture
+    mean, covariance = np.empty(len(sites.linear)), votes.information.copy()
+    covariance[data.diagonal] += sites.precision
+    for block in data.blocks:
+        matrix = block.of(covariance)
+        matrix[:] = np.linalg.inv(matrix)
+        mean[block.responses] = times(matrix, (votes.linear + sites.linear)[block.responses])
+    step = mean - state.posterior.mean
+    step *= MAX_CHANGE / max(float(np.abs(step).max(initial=0.0)), MAX_CHANGE)
+    posterior = Normal(state.posterior.mean + step, covariance)
+
+    cavity = cavity_of(data, sites, posterior)
+    tilted = mixture.tilted(data, cavity.precision, cavity.linear)
+    mean, variance = tilted.moments()
+    precision = np.maximum(1 / variance - cavity.precision, LEAST_SITE / mixture.moments(data)[1])
+    linear = mean * (precision + cavity.precision) - cavity.linear
+    sites = PriorSites(
+        sites.precision + SITE_STEP * (precision - sites.precision), sites.linear + SITE_STEP * (linear - sites.linear)
+    )
+    return EPState(mixture.m_step(data, tilted) if fit_mixture else mixture, sites, posterior, np.abs(step))
+
+
+def cavity_of(data: VoteData, sites: PriorSites, posterior: Normal) -> PriorSites:
+    """The posterior of each response without its prior site."""
+    precision = 1 / posterior.covariance[data.diagonal]
+    return PriorSites(
+        np.maximum(precision - sites.precision, LEAST_CAVITY * precision), posterior.mean * precision - sites.linear
     )
 
 
-def _damping(
-    strength: Float, means: Float, to: Float, to_means: Float, shape: Shape, prior: Prior, votes: Likelihood
-) -> float:
-    """The part of the step to take: 1, halved until the expected log-posterior does not fall.
+def ep_evidence(state: EPState, data: VoteData, votes: Quadratic) -> float:
+    """Log marginal likelihood of the votes under the mixture, up to a constant that does not depend on the prior."""
+    sites, posterior = state.sites, state.posterior
+    cavity = cavity_of(data, sites, posterior)
+    precision, linear = cavity.precision + sites.precision, cavity.linear + sites.linear
+    of_sites = (linear**2 / precision - cavity.linear**2 / cavity.precision - np.log(precision / cavity.precision)) / 2
+    log_mass = state.mixture.tilted(data, cavity.precision, cavity.linear).log_mass
+    fit = float((posterior.mean * (votes.linear + sites.linear)).sum()) / 2
+    return float((log_mass - of_sites).sum()) + fit + data.log_determinant(posterior.covariance) / 2
 
-    It cannot fall, and is not looked at, where the step moves no advantage by more than SAFE: a vote's third derivative
-    is at most its second, so that the gain is at least the step's decrement times 1 − (eʳ − r − 1) / r² at r = SAFE
-    (Bach, "Self-concordant analysis for logistic regression", 2010, proposition 1).
-    """
-    if votes.moved(to - strength) <= SAFE:
-        return 1.0
 
-    def value(step: float) -> float:
-        theta, mu = strength + step * (to - strength), means + step * (to_means - means)
-        of_means = float((mu**2).sum()) / (2 * prior.mean_variance) if len(mu) else 0.0
-        return votes.value(theta) + log_prior(votes.columns.places, shape, theta, np.append(mu, 0.0)) - of_means
-
-    start, step = value(0.0), 1.0
-    for _ in range(30):
-        if value(step) >= start:
-            break
-        step /= 2
-    return step
+def normal_evidence(prior: StrengthPrior, data: VoteData, model_mean: Float, votes: Quadratic) -> float:
+    """The same under a normal prior with these model means."""
+    mean, precision = np.append(model_mean, 0.0)[data.response_model], prior.precision(data)
+    linear, total = data.product(precision, mean), votes.information + precision
+    fit = -float((mean * linear).sum()) / 2
+    for block in data.blocks:
+        right = (votes.linear + linear)[block.responses][:, :, None]
+        fit += float((right * np.linalg.solve(block.of(total), right)).sum()) / 2
+    return fit + (data.log_determinant(precision) - data.log_determinant(total)) / 2

@@ -1,118 +1,170 @@
-"""The joint ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
+"""The hierarchical ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
 
-A vote of annotator a on responses l (left) and r of a prompt sees the advantage d = discrimination[a] (θₗ − θᵣ) +
-bias[a], and falls left, right or tied as Davidson (1970) or Rao and Kupper (1967) say, with a tie parameter of the
-annotator and one of the prompt (ties). θ has a normal prior, shared by prompts (prior);
-annotators have one of their own (annotators). The fit alternates, as expectation and maximisation do, between a
-normal posterior of θ and one step each for annotators and priors, and extrapolates these rounds (state);
-strengths are measured so that the mean discrimination is 1. Where the votes then show that strengths fall into two
-heaps or have heavy tails, a mixture takes the place of θ's normal prior (mixture, propagation).
+model.py has the likelihood, priors.py the priors, posterior.py the posterior of the strengths. A round takes one Newton
+step for strengths, one for annotators and prompts, and one scoring step for every prior variance. When rounds have
+converged, the structure that the votes support is added and rounds go on: scales of prompts, correlated models (given
+enough prompts). At last a mixture replaces the normal prior of strengths, where the votes strongly support it.
 
-What may be missing, and what is then assumed:
-* annotator ids: all anonymous votes are one annotator's; where there are no others, its discrimination is 1;
-* known sides: no bias enters the vote;
-* models: each response is a model of its own, so that one variance serves all; with one prompt this is Bradley-Terry
-  with a ridge that is fitted too;
-* ties: they then never happen, and a vote is Bradley and Terry's.
-both_bad is a tie here (``load_votes`` leaves such votes out where the config says that they say nothing of the order);
-abstentions are no votes. The pairs of a K-wise ranking count as K − 1 votes together (VoteArrays.group_share).
+Missing data: anonymous votes share one annotator, whose discrimination is 1 if there is no other; no bias enters where
+sides are unknown; without models one variance serves all responses, so that one prompt is Bradley-Terry with a fitted
+ridge; without ties a vote follows Bradley and Terry's model. both_bad counts as a tie (``load_votes`` excludes such
+votes where the config says that they do not inform the order).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import get_args
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
-from curate.rankers.hierarchical import annotators as annotator_model
-from curate.rankers.hierarchical import prior as prior_model
-from curate.rankers.hierarchical import structure
-from curate.rankers.hierarchical.annotators import BIAS, DISCRIMINATION, TIE, Annotators
-from curate.rankers.hierarchical.columns import Columns, columns_of
-from curate.rankers.hierarchical.mixture import Mixture
-from curate.rankers.hierarchical.posterior import Likelihood, Posterior, newton_step
-from curate.rankers.hierarchical.prediction import log_odds
-from curate.rankers.hierarchical.prior import Prior
-from curate.rankers.hierarchical.propagation import Belief, Found, Quadratic, look, quadratic, settle, with_shifts
-from curate.rankers.hierarchical.state import Mixing, State, first_state
-from curate.rankers.hierarchical.ties import improve_ties
-from curate.rankers.hierarchical.votes import TieModel, tie_share
+from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking_of
+from curate.rankers.hierarchical.model import (
+    BIAS,
+    DISCRIMINATION,
+    TIE,
+    Likelihood,
+    VoteData,
+    log_probability,
+    quadrature,
+    vote_data,
+)
+from curate.rankers.hierarchical.posterior import (
+    Normal,
+    ep_evidence,
+    ep_pass,
+    first_ep_state,
+    newton_step,
+    normal_evidence,
+    quadratic,
+)
+from curate.rankers.hierarchical.priors import (
+    PROMPT_TIE_VARIANCE,
+    STRENGTH_VARIANCE,
+    Annotators,
+    Mixture,
+    MixtureKind,
+    Moments,
+    PromptEffect,
+    StrengthPrior,
+    correlation_shrinkage,
+    correlation_step,
+    first_annotators,
+    first_mixture,
+    first_scale_variance,
+    first_strength_prior,
+)
 from curate.votes.arrays import VoteArrays
 
 EXACT = 1e-6
-"""Largest error of a prompt's strengths (Posterior.error) at which it counts as converged."""
-LAST_STEPS = 50
-"""Newton steps at most, once annotators and priors stand."""
-SAMPLE = 300
-"""Prompts at least of which the rest is found first, where there are four times as many."""
-EAGER = 30
-"""Rounds of whole steps; then variances go half of the way, since with few votes they might swing for ever."""
+"""A prompt has converged when no gradient (NewtonStep.error), or under a mixture no step of a strength, is larger."""
+MAX_LAST_STEPS = 50
+"""Newton steps at most after annotators and priors have converged."""
+SAMPLE_PROMPTS = 300
+"""With four times as many prompts, a fit of about so many gives the starting values; a mixture is selected on them."""
+WHOLE_STEPS = 30
+"""Rounds with whole steps of the prior variances; then half steps, because with few votes whole ones may oscillate."""
+CORRELATION_STEPS = 10
+"""Rounds in which correlations are updated. Then they stay fixed: the last changes would take many rounds."""
+STRONG_EVIDENCE = 3.0
+"""Nats by which a mixture must exceed the normal prior: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)."""
+MAX_PASSES, CHECK_PASSES, HOPELESS = 300, 10, 10.0
+"""Passes of expectation propagation at most for one kind of mixture; after each CHECK_PASSES its evidence is computed,
+and a kind that lacks HOPELESS nats is given up."""
+MIXTURE_TOLERANCE = 3e-3
+"""A mixture has converged when a pass changes no center, model mean (logits) or log variance by more."""
+REFIT_PASSES = 10
+"""Passes by which a mixture that was selected on a sample is adapted to all prompts."""
+PREDICTION_NODES = 5
+"""Quadrature nodes over the posterior of a gap, of a discrimination and of a side bias."""
 
 
 @dataclass(frozen=True)
 class HierarchicalFit:
-    """The posterior of all that the votes depend on."""
+    """The posterior of everything that the votes depend on."""
 
     strength: Float
     """(R,) posterior mean, logits of an annotator of discrimination 1; higher is better."""
-    deviation: Float
-    """(R,) posterior standard deviation, logits."""
     covariance: tuple[Float, ...]
-    """(B, N, N) posterior covariance of each batch of ``votes.graphs``."""
+    """(B, N, N) posterior covariance of each batch of ``votes.graphs``, logits²."""
+    strength_se: Float
+    """(R,) posterior standard deviation, logits."""
     model_mean: Float
-    """(M,) mean strength of each model under the normal prior, logits."""
-    model_deviation: Float
-    """(M,) its posterior standard deviation."""
-    prior: Prior
+    """(M,) posterior mean of each model's mean strength under the normal prior, logits."""
+    model_mean_se: Float
+    """(M,)"""
+    prior: StrengthPrior
     mixture: Mixture | None
-    """What stands in for that prior where strengths fall into heaps or have heavy tails; None where they do not."""
+    """The prior in place of the normal one, where the votes strongly support it."""
     annotators: Annotators
     """A + 1 rows, the last for all anonymous votes."""
-    discrimination: Float
-    """(A,) at least 0; mean 1 over those with votes. Near 0: votes without looking."""
-    left_bias: Float
-    """(A,) advantage of the response shown left, logits."""
-    tie_share: Float
-    """(A,) share of ties on equals, on an average prompt."""
     prompt_tie: Float
-    """(P,) what each prompt adds to everyone's tie parameter: Davidson's log ν; 0 with Rao and Kupper's ties."""
-    n_iter: int
-    """Rounds of posterior, annotators and priors, and Newton steps after them."""
-    converged: npt.NDArray[np.bool_]
-    """(P,) annotators and priors came to rest, and the prompt's strengths are exact for them."""
-    ties: TieModel
-    votes: VoteArrays = field(repr=False)
-    """Those of the fit."""
+    """(P,) what each prompt adds to all tie parameters (Davidson's log ν)."""
+    n_iter: Index
+    """(P,) rounds, Newton steps and passes of expectation propagation until the prompt converged."""
+    converged: Bool
+    """(P,) annotators and priors converged, and so did the prompt's strengths given these."""
 
-    def log_odds(self, votes: VoteArrays, /) -> Float:
-        """Return the (V,) log odds of left, given a decisive outcome. votes: on the responses of the fit."""
-        return log_odds(self, votes)
+    @property
+    def discrimination(self) -> Float:
+        """(A,) at least 0; mean 1 over annotators with votes. Near 0: votes do not depend on the responses."""
+        return self.annotators.discrimination[:-1]
+
+    @property
+    def left_bias(self) -> Float:
+        """(A,) advantage of the response shown left, logits."""
+        return self.annotators.value[:-1, BIAS]
+
+    @property
+    def tie_share(self) -> Float:
+        """(A,) probability of a tie between equal responses on an average prompt."""
+        return np.exp(log_probability(self.left_bias, self.annotators.tie[:-1], 0.0))
+
+    @property
+    def normal(self) -> Normal:
+        """The posterior of the strengths with a flat covariance."""
+        return Normal(self.strength, np.concatenate([np.zeros(0), *(batch.ravel() for batch in self.covariance)]))
 
     def ranking(self, votes: VoteArrays, /) -> Ranking:
-        """The order of the strengths. votes: those of the fit."""
-        n_iter = np.full(len(votes.prompts), self.n_iter)
-        return ranking_of(votes, self.strength, converged=self.converged, n_iter=n_iter)
+        """Return the ranking by strength. votes: those of the fit."""
+        return ranking_of(votes, self.strength, converged=self.converged, n_iter=self.n_iter)
+
+    def log_odds(self, votes: VoteArrays, /) -> Float:
+        """Return the (V,) log odds of left, given a decisive outcome. votes: on the responses of the fit.
+
+        Probabilities are averaged over the posterior of the gap, and over discrimination and side bias of the
+        annotator: over their posterior where the annotator has votes in the fit, else over the prior, because the prior
+        mean alone would be overconfident. Side bias enters where sides are known.
+        """
+        data, people, normal = vote_data(votes), self.annotators, self.normal
+        gap, gap_se = normal.mean[data.left] - normal.mean[data.right], np.sqrt(data.gap_variance(normal.covariance))
+        seen = (people.votes > 0)[data.annotator, None]
+        mean = np.where(seen, people.value[data.annotator], people.prior_mean)
+        se = np.sqrt(np.where(seen, people.variance[data.annotator], people.prior_variance))
+        tie, left, right = mean[:, TIE] + self.prompt_tie[data.prompt], np.zeros(len(gap)), np.zeros(len(gap))
+        nodes = list(zip(*quadrature(PREDICTION_NODES), strict=True))
+        for (a, weight_a), (b, weight_b), (g, weight_g) in product(nodes, nodes, nodes):
+            discrimination = np.maximum(mean[:, DISCRIMINATION] + a * se[:, DISCRIMINATION], 0)
+            d = discrimination * (gap + g * gap_se) + (mean[:, BIAS] + b * se[:, BIAS]) * data.sides_known
+            left += weight_a * weight_b * weight_g * np.exp(log_probability(d, tie, 1.0))
+            right += weight_a * weight_b * weight_g * np.exp(log_probability(d, tie, -1.0))
+        return np.asarray(np.log(left) - np.log(right))
 
 
 @dataclass(frozen=True)
 class Hierarchical:
-    """Ranks by posterior mean of strength in the joint model."""
+    """Ranks by the posterior mean of strength in the hierarchical model; ``fit`` returns the whole posterior."""
 
-    ties: TieModel = "davidson"
     nodes: int = 3
-    """Quadrature nodes over each gap's uncertainty; 1 = Laplace's approximation."""
+    """Quadrature nodes over each gap's uncertainty; 1 is Laplace's approximation."""
     tolerance: float = 1e-3
-    """Annotators and priors are at rest when a round moves no strength by more, logits (State.change_from)."""
+    """Annotators and priors have converged when a round changes no strength by more, logits (State.change_from)."""
     max_iterations: int = 200
     mixtures: bool = True
-    """Whether heaps and heavy tails are looked for."""
+    """Whether mixture priors are tried."""
 
     def __post_init__(self) -> None:
-        if self.ties not in get_args(TieModel):
-            raise ValueError(f"ties is '{self.ties}'; expected davidson or rao-kupper")
         if self.nodes < 1 or self.max_iterations < 1 or not self.tolerance > 0:
             raise ValueError("nodes and max_iterations must be at least 1, and tolerance above 0")
 
@@ -121,127 +173,231 @@ class Hierarchical:
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
-        columns = columns_of(votes)
-        state, spent, rested = self._rest(columns, self._start(votes, columns))
-        posterior, steps = self._settle(columns, state)
-        fit = self._fit(votes, columns, state, posterior, spent + steps, (posterior.error <= EXACT) & rested)
-        normal = Belief(posterior.strength, posterior.covariance)
-        mixed = self._mixed(columns, state, normal, posterior.means) if self.mixtures else None
-        return self._with_mixture(columns, fit, mixed) if mixed else fit
+        data, every = vote_data(votes), len(votes.prompts) // SAMPLE_PROMPTS
+        if every < 4:
+            fit = self._fit(data, self._run(data, self._first_state(data)))
+            mixture = self._select_mixture(data, fit) if self.mixtures else None
+        else:
+            sample = vote_data(votes.of_prompts(np.arange(data.prompts) % every == 0))
+            rounds = self._run(sample, self._first_state(sample))
+            mixture = self._select_mixture(sample, self._fit(sample, rounds)) if self.mixtures else None
+            fit = self._fit(data, self._run(data, self._first_state(data).starting_from(rounds.state, data)))
+        return self._with_mixture(data, fit, mixture) if mixture else fit
 
-    def _mixed(self, columns: Columns, state: State, normal: Belief, means: Float) -> Found | None:
-        """The posterior under a prior of two normals, where the votes show one; annotators stay as they are."""
+    def _first_state(self, data: VoteData) -> State:
+        """All responses, annotators and prompts alike."""
+        covariance = np.zeros(data.cells)
+        covariance[data.diagonal] = STRENGTH_VARIANCE.typical
+        annotators = first_annotators(data)
+        tie_variance = PROMPT_TIE_VARIANCE.typical if annotators.has_ties else 0.0
+        return State(
+            posterior=Normal(np.zeros(len(data.response_model)), covariance),
+            model_mean=np.zeros(data.models),
+            prior=first_strength_prior(data),
+            annotators=annotators,
+            prompt_tie=PromptEffect(np.zeros(data.prompts), tie_variance),
+        )
 
-        def seen(belief: Belief) -> Quadratic:
-            return quadratic(belief.strength, self._votes(columns, state._replace(covariance=belief.covariance)))
+    def _run(self, data: VoteData, state: State) -> Rounds:
+        """Rounds until annotators and priors have converged, with the structure that the votes support."""
+        shrinkage, correlation_steps, structured, aitken = 1.0, 0, False, Aitken()
+        for n_iter in range(1, self.max_iterations + 1):
+            new, moments = self._round(data, state, 1.0 if n_iter <= WHOLE_STEPS else 0.5)
+            converged = new.change_from(state) <= self.tolerance
+            if correlation_steps > 0:
+                correlation_steps -= 1
+                correlation = correlation_step(state.prior, data, moments, shrinkage)
+                state = new._replace(prior=replace(new.prior, correlation=correlation))
+                continue
+            if converged and structured:
+                return Rounds(new, n_iter, True)
+            if converged:
+                structured, aitken = True, Aitken()
+                shrinkage = correlation_shrinkage(state.prior, data, moments)
+                variance = first_scale_variance(data, moments)
+                correlation_steps = CORRELATION_STEPS if shrinkage < 1 else 0
+                if not variance and not correlation_steps:
+                    return Rounds(new, n_iter, True)
+                log_scale = new.prior.log_scale._replace(variance=variance)
+                new = new._replace(prior=replace(new.prior, log_scale=log_scale))
+            state = aitken.next(new, state)
+        return Rounds(state, self.max_iterations, False)
 
-        found = look(columns, state.prior, means, normal, seen(normal))
-        return None if found is None else settle(found, columns, seen, self.max_iterations, EXACT)
+    def _round(self, data: VoteData, old: State, step_size: float) -> tuple[State, Moments]:
+        """One step each for strengths, annotators, prompts' ties and priors."""
+        likelihood = Likelihood(data, old.annotators.value, old.prompt_tie.value, self.nodes)
+        (mean, covariance), model_mean, moments, _ = newton_step(likelihood, old.prior, old.posterior, old.model_mean)
+        covariance = old.posterior.covariance + step_size * (covariance - old.posterior.covariance)
+        found = likelihood.parameter_derivatives(mean, covariance)
+        prompt_tie = old.prompt_tie.step(found.prompt_gradient, -found.prompt_hessian, PROMPT_TIE_VARIANCE, step_size)
+        annotators = old.annotators.newton_step(found).m_step(step_size)
+        prior = old.prior.m_step(data, moments, step_size)
+        return State(Normal(mean, covariance), model_mean, prior, annotators, prompt_tie), moments
 
-    @staticmethod
-    def _with_mixture(columns: Columns, fit: HierarchicalFit, found: Found) -> HierarchicalFit:
-        covariance = with_shifts(found, columns)
-        moved = np.zeros(columns.prompts)
-        np.maximum.at(moved, columns.prompt, found.moved)
+    def _fit(self, data: VoteData, rounds: Rounds) -> HierarchicalFit:
+        """The posterior given the annotators and priors, by Newton steps until every prompt has converged."""
+        posterior, model_mean, prior, annotators, prompt_tie = rounds.state
+        likelihood = Likelihood(data, annotators.value, prompt_tie.value, self.nodes)
+        n_iter, error = np.full(data.prompts, rounds.n_iter), np.full(data.prompts, np.inf)
+        for _ in range(MAX_LAST_STEPS):
+            n_iter[error > EXACT] += 1
+            posterior, model_mean, moments, error = newton_step(likelihood, prior, posterior, model_mean)
+            if not (error > EXACT).any():
+                break
+        return HierarchicalFit(
+            strength=posterior.mean,
+            covariance=_by_graph(data, posterior.covariance),
+            strength_se=np.sqrt(posterior.covariance[data.diagonal]),
+            model_mean=model_mean,
+            model_mean_se=np.sqrt(np.diagonal(moments.model_covariance)),
+            prior=prior,
+            mixture=None,
+            annotators=annotators,
+            prompt_tie=prompt_tie.value,
+            n_iter=n_iter,
+            converged=(error <= EXACT) & rounds.converged,
+        )
+
+    def _select_mixture(self, data: VoteData, fit: HierarchicalFit) -> Mixture | None:
+        """The mixture prior of most evidence; None if the normal prior suffices.
+
+        A kind is taken if its evidence, as expectation propagation estimates it for the votes to second order, exceeds
+        the normal prior's by more than the penalty of its parameters (BIC) and STRONG_EVIDENCE.
+        """
+        votes = quadratic(Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes), fit.normal)
+        of_normal = normal_evidence(fit.prior, data, fit.model_mean, votes)
+        selected, required = None, STRONG_EVIDENCE
+        for kind in get_args(MixtureKind):
+            state = first_ep_state(first_mixture(kind, fit.prior, fit.model_mean), data, fit.normal)
+            for passes in range(1, MAX_PASSES + 1):
+                before, state = state.mixture, ep_pass(state, data, votes, fit_mixture=True)
+                converged = state.mixture.change_from(before) <= MIXTURE_TOLERANCE
+                if converged or passes % CHECK_PASSES == 0:
+                    gain = ep_evidence(state, data, votes) - of_normal - state.mixture.penalty(data)
+                    if converged or gain < required - HOPELESS:
+                        break
+            if converged and gain > required:
+                selected, required = state.mixture, gain
+        return selected
+
+    def _with_mixture(self, data: VoteData, fit: HierarchicalFit, mixture: Mixture) -> HierarchicalFit:
+        """The fit with the posterior under the mixture; annotators stay as they are.
+
+        The mixture is held while the votes are expanded around its posterior: fitted to that expansion, its variances
+        would be too small (Breslow and Clayton, "Approximate inference in generalized linear mixed models", 1993).
+        """
+        likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
+        n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
+        state, votes = first_ep_state(mixture, data, fit.normal), quadratic(likelihood, fit.normal)
+        for _ in range(REFIT_PASSES):
+            state = ep_pass(state, data, votes, fit_mixture=True)
+        for _ in range(self.max_iterations):
+            n_iter[change > EXACT] += 1
+            state = ep_pass(state, data, quadratic(likelihood, state.posterior), fit_mixture=False)
+            change = np.zeros(data.prompts)
+            np.maximum.at(change, data.response_prompt, state.change)
+            if not (change > EXACT).any():
+                break
+        mean, covariance = state.posterior
         return replace(
             fit,
-            strength=found.belief.strength,
-            deviation=np.sqrt(columns.diagonal_of(covariance)),
-            covariance=columns.by_batch(covariance),
-            mixture=found.mixture,
-            n_iter=fit.n_iter + found.passes,
-            converged=fit.converged & (moved <= EXACT),
-        )
-
-    def _settle(self, columns: Columns, state: State) -> tuple[Posterior, int]:
-        """The posterior that belongs to the annotators and priors of a state, and the Newton steps that it took."""
-        posterior = newton_step(state.strength, state.means, state.prior, self._votes(columns, state))
-        for steps in range(1, LAST_STEPS):
-            if (posterior.error <= EXACT).all():
-                return posterior, steps
-            posterior = newton_step(posterior.strength, posterior.means, state.prior, self._votes(columns, state))
-        return posterior, LAST_STEPS
-
-    def _start(self, votes: VoteArrays, columns: Columns) -> State:
-        """All alike; where prompts are many, what a part of them says of models, annotators and variances."""
-        state, every = first_state(columns, self.ties), columns.prompts // SAMPLE
-        if every < 4:
-            return state
-        part = columns_of(votes.of_prompts(np.arange(columns.prompts) % every == 0))
-        return state.starting_from(self._rest(part, first_state(part, self.ties))[0], columns)
-
-    def _rest(self, columns: Columns, state: State) -> tuple[State, int, bool]:
-        """Annotators and priors at rest, the rounds spent, and whether it is so.
-
-        First with models that do not move together and prompts of one scale; then with what the votes show of these.
-        """
-        mixing, plain = Mixing(), True
-        for spent in range(1, self.max_iterations + 1):
-            new, posterior = self._round(columns, state, spent)
-            rested = new.change_from(state) <= self.tolerance
-            if rested and plain:
-                plain, mixing = False, Mixing()
-                state = new._replace(prior=structure.open_up(new.prior, columns, posterior.moments))
-                if state.prior.shrinkage == 1 and state.prior.scale_variance == 0:
-                    return state, spent, True
-            elif rested:
-                return new, spent, True
-            else:
-                state = mixing.next(state, new, self.ties)
-        return state, self.max_iterations, False
-
-    def _round(self, columns: Columns, old: State, spent: int) -> tuple[State, Posterior]:
-        """One step each for strengths, annotators and priors."""
-        posterior = newton_step(old.strength, old.means, old.prior, self._votes(columns, old))
-        strength, means, pace = posterior.strength, posterior.means, 1.0 if spent <= EAGER else 0.5
-        covariance = posterior.covariance
-        if pace < 1:
-            covariance = old.covariance + pace * (covariance - old.covariance)
-        view = self._votes(columns, old).view
-        people, of_prompt = annotator_model.improve(old.annotators, columns, view, strength, covariance)
-        people = annotator_model.improve_prior(people, pace)
-        ties = improve_ties(old.ties, of_prompt[:, 0], of_prompt[:, 1], pace)
-        moments = posterior.moments
-        prior = prior_model.improve_variances(old.prior, columns, moments, means, posterior.means_covariance, pace)
-        prior = structure.improve_structure(prior, old.prior, columns, moments, pace)
-        return State(strength, means, covariance, prior, people, ties), posterior
-
-    def _votes(self, columns: Columns, state: State) -> Likelihood:
-        return Likelihood(columns, state.annotators, state.ties.value, state.covariance, self.ties, self.nodes)
-
-    def _fit(
-        self,
-        votes: VoteArrays,
-        columns: Columns,
-        state: State,
-        posterior: Posterior,
-        n_iter: int,
-        converged: npt.NDArray[np.bool_],
-    ) -> HierarchicalFit:
-        value = state.annotators.value[:-1]
-        return HierarchicalFit(
-            strength=posterior.strength,
-            deviation=np.sqrt(columns.diagonal_of(posterior.covariance)),
-            covariance=columns.by_batch(posterior.covariance),
-            model_mean=posterior.means,
-            model_deviation=np.sqrt(np.diagonal(posterior.means_covariance)),
-            prior=state.prior,
-            mixture=None,
-            annotators=state.annotators,
-            discrimination=value[:, DISCRIMINATION],
-            left_bias=value[:, BIAS],
-            tie_share=tie_share(self.ties, value[:, TIE], value[:, BIAS]),
-            prompt_tie=state.ties.value,
+            strength=mean,
+            covariance=_by_graph(data, covariance),
+            strength_se=np.sqrt(covariance[data.diagonal]),
+            mixture=state.mixture,
             n_iter=n_iter,
-            converged=converged,
-            ties=self.ties,
-            votes=votes,
+            converged=fit.converged & (change <= EXACT),
         )
 
 
-RANKER = RankerSpec(
-    "hierarchical",
-    build=lambda config: Hierarchical(ties=config.hierarchical.ties),
-    relative_cost=8.0,
-    has_posterior=True,
-)
+class State(NamedTuple):
+    """Posterior and parameters between two rounds."""
+
+    posterior: Normal
+    model_mean: Float  # (M,)
+    prior: StrengthPrior
+    annotators: Annotators
+    prompt_tie: PromptEffect
+
+    def change_from(self, old: State) -> float:
+        """The largest change of a strength, logits, or a tenth of that of a log scale."""
+        strength = np.abs(self.posterior.mean - old.posterior.mean).max(initial=0.0)
+        scale = np.abs(self.prior.log_scale.value - old.prior.log_scale.value).max(initial=0.0)
+        return max(float(strength), float(scale) / 10)
+
+    def starting_from(self, other: State, data: VoteData) -> State:
+        """This state with the model means, annotators and variances of a fit to a sample of its prompts."""
+        people, prior = other.annotators, other.prior
+        if people.has_ties != self.annotators.has_ties:
+            return self
+        value, mean, variance = people.value, people.prior_mean, people.prior_variance
+        annotators = replace(self.annotators, value=value, prior_mean=mean, prior_variance=variance).normalised()
+        strength = np.append(other.model_mean, 0.0)[data.response_model]
+        return self._replace(
+            posterior=self.posterior._replace(mean=strength),
+            model_mean=other.model_mean,
+            prior=replace(self.prior, variance=prior.variance, mean_variance=prior.mean_variance),
+            annotators=annotators,
+            prompt_tie=self.prompt_tie._replace(variance=other.prompt_tie.variance),
+        )
+
+
+class Rounds(NamedTuple):
+    """Where the rounds have ended."""
+
+    state: State
+    n_iter: int
+    converged: bool
+
+
+class Aitken:
+    """Aitken's extrapolation of rounds: they converge linearly, and soon along one direction.
+
+    Where two successive steps of the strengths have the same direction and the ratio r, the rest of the way is
+    r / (1 − r) times the last step. Steps must halve between two extrapolations, so that there are few of them.
+    """
+
+    def __init__(self) -> None:
+        self.limit = np.inf
+        self.before: Float | None = None
+
+    def next(self, new: State, old: State) -> State:
+        """The state from which the next round starts."""
+        step, before = new.posterior.mean - old.posterior.mean, self.before
+        self.before, size = step, float(np.linalg.norm(step))
+        if before is None or not 0 < size < self.limit:
+            return new
+        along, size_before = float(step @ before), float(np.linalg.norm(before))
+        ratio = along / size_before**2
+        if not (0.3 < ratio < 0.95 and along > 0.95 * size * size_before):
+            return new
+        self.before, self.limit = None, size / 2
+        state: State = extrapolate(new, old, ratio / (1 - ratio))
+        annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
+        return state._replace(annotators=annotators.normalised())
+
+
+def extrapolate(new: Any, old: Any, factor: float) -> Any:
+    """new + factor · (new − old) for all arrays in a tree of NamedTuples and dataclasses.
+
+    Numbers in it are variances, which are extrapolated in their logarithms.
+    """
+    if isinstance(new, np.ndarray):
+        return new + factor * (new - old)
+    if isinstance(new, tuple):
+        return type(new)(*(extrapolate(a, b, factor) for a, b in zip(new, old, strict=True)))
+    if is_dataclass(new):
+        values = {of.name: extrapolate(getattr(new, of.name), getattr(old, of.name), factor) for of in fields(new)}
+        return replace(new, **values)  # type: ignore[type-var]
+    return new * (new / old) ** factor if isinstance(new, float) and new > 0 < old else new
+
+
+def _by_graph(data: VoteData, cells: Float) -> tuple[Float, ...]:
+    """(B, N, N) matrices of each batch of ``votes.graphs``: blocks of one size are neighbours in the flat array."""
+    found: dict[int, list[slice]] = {}
+    for block in data.blocks:
+        found.setdefault(block.responses.shape[1], []).append(block.cells)
+    return tuple(cells[same[0].start : same[-1].stop].reshape(-1, n, n) for n, same in found.items())
+
+
+RANKER = RankerSpec("hierarchical", build=lambda _: Hierarchical(), relative_cost=8.0, has_posterior=True)
