@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.release.sealing import latest
+from curate.release.manifest import latest
 
 
 def main() -> None:

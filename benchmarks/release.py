@@ -21,7 +21,7 @@ from schemas.release import MediaAs, ReleaseConfig
 
 GOAL = 60.0
 """Seconds in which a release is built."""
-WAYS: tuple[MediaAs, ...] = ("files", "webdataset", "inside", "none")
+WAYS: tuple[MediaAs, ...] = ("files", "webdataset", "embedded", "none")
 
 R = TypeVar("R")
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def export(
-    kind: Annotated[Literal["train", "benchmark"], typer.Argument(help="What to make.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
+    kind: Annotated[Literal["train", "benchmark"], typer.Argument(help="The side to export.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to create.", metavar="DIR")],
     store: StoreOption = None,
     run: Annotated[
         str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
@@ -25,19 +25,19 @@ def export(
         int | None, typer.Option("--responses", help="Responses in an item; 0: all (train).", metavar="N")
     ] = None,
     items_per_prompt: Annotated[
-        int | None, typer.Option("--items-per-prompt", help="Items of one prompt, at most.", metavar="N")
+        int | None, typer.Option("--items-per-prompt", help="Largest number of items of one prompt.", metavar="N")
     ] = None,
     min_confidence: Annotated[
-        float | None, typer.Option("--min-confidence", help="Only items this certain.", metavar="P")
+        float | None, typer.Option("--min-confidence", help="Smallest confidence of an item.", metavar="P")
     ] = None,
     rows_per_shard: Annotated[
         int | None, typer.Option("--rows-per-shard", metavar="N", help="Rows in a shard.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the draw of items.", metavar="N")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the items.", metavar="N")] = None,
     benchmark_fraction: Annotated[
         float | None,
         typer.Option(
-            "--benchmark-fraction", help="Share of prompts kept for the benchmark; fixed at first use.", metavar="P"
+            "--benchmark-fraction", help="Share of the benchmark; fixed at first use.", metavar="P"
         ),
     ] = None,
     split_seed: Annotated[
@@ -47,8 +47,8 @@ def export(
 ) -> None:
     """Write training or benchmark items as Parquet shards and as the JSONL of the paper's trainer.
 
-    The folder appears when it is whole; datasets.load_dataset(DIR) opens it. Train and benchmark never share a
-    prompt or a video.
+    The folder appears atomically; datasets.load_dataset(DIR) loads it. Train and benchmark never share a prompt or a
+    video.
 
     \b
     Example:
@@ -74,22 +74,22 @@ def export(
 
 
 def print_export(report: ExportReport) -> None:
-    """The report in words."""
-    again = " (was there already: nothing was written)" if report.reused else ""
-    say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{again}")
+    """Print the report on stderr."""
+    reused = " (exists already; nothing written)" if report.reused else ""
+    say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{reused}")
     for name, items in report.items.items():
         ceiling = report.ceiling[name]
-        sure = f", mean confidence {ceiling.mean:.2f}" if ceiling else ""
-        say(f"  {name}: {plural(items, 'item')}{sure}")
-        say(f"    of {report.candidates[name]:,} sets considered, {report.eligible[name]:,} of them eligible")
+        confidence = f", mean confidence {ceiling.mean:.2f}" if ceiling else ""
+        say(f"  {name}: {plural(items, 'item')}{confidence}")
+        say(f"    from {report.candidates[name]:,} candidate sets, {report.eligible[name]:,} of them eligible")
         if ceiling:
             say("    " + ", ".join(f"{number:,} {level}" for level, number in report.difficulty[name].items()))
             say(
-                f"    a perfect judge would score about {ceiling.mean:.2f} ({ceiling.low:.2f} to {ceiling.high:.2f}) "
-                f"here, one who guesses {report.floor[name]:.2f}"
+                f"    a perfect judge would score about {ceiling.mean:.2f} ({ceiling.low:.2f} to {ceiling.high:.2f}), "
+                f"random guessing {report.floor[name]:.2f}"
             )
     say(f"  {plural(report.prompts, 'prompt')}, {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
     if report.newer_votes:
-        say(f"  note: {plural(report.newer_votes, 'vote')} came after that run: curate denoise takes them in")
-    for reason, count in report.left_out.items():
-        say(f"  left out: {count:,} {reason}")
+        say(f"  note: {plural(report.newer_votes, 'vote')} newer than that run: run curate denoise to include them")
+    for reason, count in report.excluded.items():
+        say(f"  excluded: {count:,} {reason}")

@@ -1,4 +1,4 @@
-"""``curate refresh``: the recurring job, from new vote files to the next release."""
+"""``curate refresh``: from new vote files to the next release."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from schemas.refresh import RefreshReport
 
 NOTHING_NEW = 3
-"""Exit code of a refresh after which all is as it was."""
+"""Exit code of a refresh without a new release."""
 
 
 def refresh(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe of ours.", metavar="RECIPE")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where its relative paths begin.", metavar="DIR")] = Path(),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")] = False,
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a built-in recipe.", metavar="RECIPE")],
+    folder: Annotated[Path, typer.Option("--dir", help="The folder that its paths are relative to.", metavar="DIR")] = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps; change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in what is new in the watched files, rank anew, and make the next release; exit code 3 where nothing moved.
+    """Ingest new votes from the watched files, rank, and make the next release; exit code 3 without a new release.
 
-    The watched files are those of the recipe's step [ingest]: paths, globs or folders. The method that ranks stays as
-    the first run chose it. A page on what moved is written to refreshes/, and the recipe's report anew. Safe to run
-    again, to kill and to run by cron: a second one beside it is told who is at work.
+    The watched files are those of the recipe's step [ingest]: paths, globs or folders. The ranking method stays as
+    chosen by the first run. A page on the changes is written to refreshes/, and the recipe's report is updated. It is
+    safe to run again, to kill and to run by cron: a second refresh in the same folder stops with an error.
 
     \b
     Example:
@@ -50,25 +50,23 @@ def refresh(
     with progress_bar() as progress:
         report = job(loaded, folder, dry_run=dry_run, progress=progress, done=done)
     put_json(report) if as_json else print_refresh(report)
-    if not report.moved and not (dry_run and report.plan.steps):
+    if not report.released and not (dry_run and report.plan.steps):
         raise typer.Exit(NOTHING_NEW)
 
 
 def print_refresh(report: RefreshReport) -> None:
-    """The report in words; the release on stdout."""
+    """Print the report on stderr, the folder of the current release on stdout."""
     if report.dry_run:
         plan = report.plan
         say(f"{plural(len(plan.new_files), 'new file')}, {plan.known_files:,} known")
         say(f"  {plural(plan.votes, 'new vote')}, {plan.duplicates:,} duplicates, {plan.rejects:,} rejected rows")
-        for step in plan.steps:
+        for step in plan.steps or ("nothing to do",):
             put(step)
-        if not plan.steps:
-            put("nothing to do")
-    elif report.moved:
-        say(f"\nwhat moved: {report.summary}")
+    elif report.released:
+        say(f"\nchanges: {report.summary}")
         if report.report:
             say(f"report: {report.report}")
         put(report.release)
     else:
-        say("nothing moved")
+        say("no new release")
         put(report.release)

@@ -9,8 +9,6 @@ import typer
 
 from cli.options import JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
-from schemas.release import MediaAs
-
 if TYPE_CHECKING:
     from schemas.release import DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
 
@@ -23,29 +21,34 @@ app = typer.Typer(
 
 PreviousOption = Annotated[
     list[Path] | None,
-    typer.Option("--previous", help="An earlier release to keep apart from; may be repeated.", metavar="DIR"),
+    typer.Option("--previous", help="An earlier release to check for leakage; may be repeated.", metavar="DIR"),
 ]
 SHOWN = 20
-"""Lines of one kind that are printed for people; --json has all."""
+"""Lines of one kind that are printed; --json has all."""
 
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option("--out", help="Where to put the folder NAME-VERSION.", metavar="DIR")],
+    out: Annotated[Path, typer.Option("--out", help="Where to create the folder NAME-VERSION.", metavar="DIR")],
     store: StoreOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="What it is called.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the release.", metavar="NAME")] = None,
     version: Annotated[
         str | None,
-        typer.Option("--version", help="For people; default: the content's digest.", metavar="1.0.0"),
+        typer.Option("--version", help="Release number, or next; default: the digest.", metavar="1.0.0"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="A TOML file with the fields of ReleaseConfig.", metavar="FILE")
     ] = None,
     media: Annotated[
-        Path | None, typer.Option("--media", help="The folder that the names of videos start from.", metavar="DIR")
+        Path | None, typer.Option("--media", help="The folder that video names are relative to.", metavar="DIR")
     ] = None,
     media_as: Annotated[
-        MediaAs | None, typer.Option("--media-as", help="Plain files, tar shards, in the rows, or by name only.")
+        str | None,
+        typer.Option(
+            "--media-as",
+            help="Plain files, tar shards, bytes in the rows, or names only.",
+            metavar="<files|webdataset|embedded|none>",
+        ),
     ] = None,
     previous: PreviousOption = None,
     run: Annotated[
@@ -54,10 +57,10 @@ def build(
     exact: Annotated[bool, typer.Option("--exact", help="--out is the release's own folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a release: train and benchmark configs, other formats, media, card, Croissant metadata, manifest last.
+    """Build a release: train and benchmark configs, other formats, media, card, Croissant metadata, manifest.
 
-    The folder appears when it is whole; datasets.load_dataset(FOLDER, "benchmark") opens it. A leak between training
-    and benchmark, here or with an earlier release, stops the build.
+    The folder appears atomically; datasets.load_dataset(FOLDER, "benchmark") loads it. A leak between training and
+    benchmark, in this release or with an earlier one, stops the build.
 
     \b
     Example:
@@ -93,30 +96,30 @@ def build(
 
 
 def print_build(report: ReleaseReport) -> None:
-    """The report in words; the folder on stdout."""
-    again = " (was there already: nothing was written)" if report.reused else ""
-    say(f"{report.name} {report.release}".rstrip() + f", version {report.version}, run {report.run}{again}")
+    """Print the report on stderr, the folder on stdout."""
+    reused = " (exists already; nothing written)" if report.reused else ""
+    say(f"{report.name} {report.release}".rstrip() + f", version {report.version}, run {report.run}{reused}")
     print_funnel(report.funnel)
     for config, items in report.items.items():
         ceiling = report.ceiling.get(config)
-        best = f"; a perfect judge would score about {ceiling.mean:.2f}" if ceiling else ""
-        say(f"  {config}: {plural(items, 'item')}{best}")
-    say(f"  {plural(report.votes, 'vote')} of {plural(report.annotators, 'annotator')} behind them")
-    how = {"none": "by name only", "inside": "in the rows", "files": "as files", "webdataset": "in tar shards"}
+        score = f"; a perfect judge would score about {ceiling.mean:.2f}" if ceiling else ""
+        say(f"  {config}: {plural(items, 'item')}{score}")
+    say(f"  {plural(report.votes, 'vote')} by {plural(report.annotators, 'annotator')}")
+    how = {"none": "by name only", "embedded": "in the rows", "files": "as files", "webdataset": "in tar shards"}
     say(f"  {plural(report.videos, 'video or image', 'videos or images')} {how[report.media_as]}")
     say(f"  {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
     if report.previous:
-        say(f"  kept apart from {', '.join(report.previous)}")
+        say(f"  checked for leakage against {', '.join(report.previous)}")
     if report.newer_votes:
-        say(f"  note: {plural(report.newer_votes, 'vote')} came after that run: curate denoise takes them in")
+        say(f"  note: {plural(report.newer_votes, 'vote')} newer than that run: run curate denoise to include them")
     put(report.out)
 
 
 def print_funnel(funnel: Funnel) -> None:
-    """Every stage on a line of its own: what came, what was kept, and what was dropped and why."""
+    """Print one line per stage on stderr: input, kept, and dropped by reason."""
     for stage in funnel.stages:
         dropped = f" (dropped: {listed(stage.dropped)})" if stage.dropped else ""
-        say(f"  {stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit}{dropped}")
+        say(f"  {stage.stage}: {stage.kept:,} of {stage.input:,} {stage.unit}{dropped}")
 
 
 @app.command()
@@ -124,14 +127,14 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="A release.", metavar="DIR")],
     previous: PreviousOption = None,
     media: Annotated[
-        bool, typer.Option("--media/--no-media", help="Decode the media and compare what they show.")
+        bool, typer.Option("--media/--no-media", help="Decode the media and compare their frames.")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Re-hash and re-validate all of a release; exit code 1 where anything does not hold.
+    """Check all of a release; exit code 1 if there is a finding.
 
-    The figures of the manifest are computed again from the tables, the card is written again and compared, and every
-    video is decoded and its frames hashed (--no-media leaves that out).
+    This hashes every file, recomputes the figures of the manifest and the card from the tables, and decodes every
+    video and compares the hashes of its frames (skipped by --no-media).
 
     \b
     Example:
@@ -146,23 +149,23 @@ def verify(
 
 
 def print_verify(report: VerifyReport) -> None:
-    """The findings on stdout, one a line; what was looked at on stderr."""
-    looked = ", ".join(f"{number:,} {check}" for check, number in report.checks.items())
+    """Print the findings on stdout, one per line; the summary on stderr."""
+    checked = ", ".join(f"{number:,} {check}" for check, number in report.checks.items())
     for finding in report.findings:
         put(f"{finding.check}: {finding.where}: {finding.what}")
     for note in report.notes:
         say(f"  note: {note}")
-    verdict = plural(len(report.findings), "finding") if report.findings else "all as it should be"
-    say(f"{report.folder}: {report.name}, version {report.version}: {verdict} (looked at {looked})")
+    result = plural(len(report.findings), "finding") if report.findings else "valid"
+    say(f"{report.folder}: {report.name}, version {report.version}: {result} (checked {checked})")
 
 
 @app.command()
 def diff(
     before: Annotated[Path, typer.Argument(help="A release.", metavar="A")],
-    after: Annotated[Path, typer.Argument(help="A later one.", metavar="B")],
+    after: Annotated[Path, typer.Argument(help="A later release.", metavar="B")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say which prompts, votes, ranks and items changed from one release to another, and why.
+    """Print the prompts, votes, ranks and items that changed from one release to another, and the causes.
 
     \b
     Example:
@@ -175,7 +178,7 @@ def diff(
 
 
 def print_diff(report: DiffReport) -> None:
-    """What changed, on stdout: first why, then prompts, then items."""
+    """Print the changes on stdout: causes, prompts, items."""
     put(f"{report.before} → {report.after}: {'the same data' if report.same else 'because of ' + _and(report.causes)}")
     if report.votes[0] != report.votes[1]:
         put(f"votes: {report.votes[0]:,} → {report.votes[1]:,}")
@@ -191,21 +194,21 @@ def print_diff(report: DiffReport) -> None:
     for change in report.prompts[:SHOWN]:
         votes = f"votes {change.votes[0]} → {change.votes[1]}; " if change.votes[0] != change.votes[1] else ""
         side = f"{change.side[0]} → {change.side[1]}; " if change.side[0] != change.side[1] else ""
-        moved = [f"{response} {old or '–'} → {new or '–'}" for response, (old, new) in change.ranks.items()]
-        put(f"  {change.prompt_id} ({_and(change.why)}): {side}{votes}ranks: {_some(moved) if moved else 'the same'}")
+        ranks = [f"{response} {old or '–'} → {new or '–'}" for response, (old, new) in change.ranks.items()]
+        put(f"  {change.prompt_id} ({_and(change.why)}): {side}{votes}ranks: {_some(ranks) if ranks else 'unchanged'}")
     if len(report.prompts) > SHOWN:
         put(f"  … and {len(report.prompts) - SHOWN:,} more (--json has all)")
     for config, items in report.items.items():
-        moved = [
+        parts = [
             f"{len(some):,} {word}"
             for word, some in (("added", items.added), ("removed", items.removed), ("changed", items.changed))
             if some
         ]
-        put(f"items of {config}: {items.before:,} → {items.after:,} ({', '.join(moved)})")
+        put(f"items of {config}: {items.before:,} → {items.after:,} ({', '.join(parts)})")
 
 
-def _and(words: tuple[str, ...]) -> str:
-    return " and ".join(words) if words else "nothing that is recorded"
+def _and(causes: tuple[str, ...]) -> str:
+    return " and ".join(causes) if causes else "no recorded cause"
 
 
 def _some(names: tuple[str, ...] | list[str], most: int = 6) -> str:
@@ -215,18 +218,18 @@ def _some(names: tuple[str, ...] | list[str], most: int = 6) -> str:
 
 @app.command(name="ls")
 def list_releases(
-    folder: Annotated[Path, typer.Argument(help="The folder that releases were built into.", metavar="DIR")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="The folder that contains the releases.", metavar="DIR")] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List the releases of a folder: version, prompts, items, votes, run, and whether each looks whole.
+    """List the releases of a folder: version, prompts, items, votes, run and state.
 
     \b
     Example:
       curate release ls releases
     """
-    from pipelines.releasing import releases
+    from pipelines.releasing import releases_in
 
-    lines = releases(folder)
+    lines = releases_in(folder)
     if as_json:
         put_json([line.model_dump(mode="json") for line in lines])
     elif lines:

@@ -213,11 +213,11 @@ def _funnel(lines: Sequence[MediaLine], can: Askable, prompts: int) -> Funnel:
         "fewer than two texts": len(can.questions) - askable_prompts,
     }
     stages = [
-        FunnelStage(stage="shown by browsers", unit="videos", came=len(lines), kept=shown, dropped=refused),
+        FunnelStage(stage="shown by browsers", unit="videos", input=len(lines), kept=shown, dropped=refused),
         FunnelStage(
             stage="can be asked",
             unit="prompts",
-            came=prompts,
+            input=prompts,
             kept=askable_prompts,
             dropped={why: count for why, count in unseen.items() if count},
         ),

@@ -1,4 +1,4 @@
-"""``curate export``: rankings become the items of training shards or of a benchmark, with a manifest behind them."""
+"""``curate export``: rankings become training shards or a benchmark, with a card and a manifest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from curate.release.card import export_card
 from curate.sampling.items import Drawn, Rule, draw_items, item_statistics
 from curate.shards.atomic import describe, finished, publishing, version, write_manifest
-from curate.shards.card import card
-from curate.shards.tables import write_jsonl, write_shards
+from curate.shards.formats import write_jsonl, write_shards
 from curate.store import Store
 from curate.store.exports import (
     as_manifest_run,
@@ -38,11 +38,11 @@ Kind = Literal["train", "benchmark"]
 def export(
     store_path: str | Path, kind: Kind, *, out: str | Path, config: ExportConfig = ExportConfig()
 ) -> ExportReport:
-    """Write one side of a denoise run, train or benchmark, into the folder ``out``, which appears whole or not at all.
+    """Write one side of a denoise run, train or benchmark, into the folder ``out``, which appears atomically.
 
-    Equal rankings, config and seed give equal bytes. A folder that holds this very export already is left as it is.
-    The first export of a store fixes its split. Raises CurateError where there is nothing to export, where ``out``
-    holds anything else, or where the split would leak or differs from the one the store has.
+    Equal rankings, config and seed give equal bytes. A folder that holds exactly this export is left unchanged. The
+    first export of a store fixes its split. Raises CurateError if there is nothing to export, if ``out`` holds anything
+    else, or if the split would leak or differs from that of the store.
     """
     out = Path(out)
     rules = rules_of(kind, config)
@@ -55,7 +55,7 @@ def export(
             run = _run(kind, config, ranked)
             if present is not None:
                 _check_same(out, present, run)
-            else:  # drawn inside the transaction: an export of nothing fixes no split
+            else:  # inside the transaction, so that an export without items fixes no split
                 drawn, counts = draw(ranked, kind, rules, config, unseen=prompts_outside(store, config.run))
                 _check_any(store, counts)
         if present is None:
@@ -69,13 +69,13 @@ def export(
 
 
 def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
-    """The configs of an export of that kind, the default first. Raises CurateError where a benchmark cannot be so."""
+    """Return the sampling rules of an export, the default first. Raises CurateError for a benchmark of pairs only."""
     if kind == "train":
         return (Rule("train", config.responses, config.items_per_prompt, strict=False),)
     if config.responses < 3:
         raise CurateError(
             f"a benchmark item needs 3 responses or more, not {config.responses}",
-            hint="pairs are always part of a benchmark, as its config pairwise",
+            hint="a benchmark always has pairs too, as its config pairwise",
         )
     return (
         Rule(f"{config.responses}way", config.responses, config.items_per_prompt, strict=True),
@@ -86,23 +86,23 @@ def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
 def draw(
     ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig, *, unseen: int
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
-    """The items of each config, and the counts of the manifest: what is in them, and what was left out and why.
+    """Return the items of each config, and the counts of the manifest.
 
-    Reasons that hold for one of several configs name it. unseen: prompts of the store that the run says nothing of.
+    excluded: reason -> number; a reason of one of several configs names it. unseen: prompts that are not in the run.
     """
     side = ranked.filter(pl.col("split") == kind)
     unranked = side.filter(pl.col("response_id").is_null())
     connected = side.filter(pl.col("component") == 0)
-    left_out = Counter({f"prompt: {status}": n for status, n in unranked["status"].value_counts().iter_rows()})
-    left_out["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
-    left_out["prompt: not in the denoise run"] = unseen
-    left_out["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
+    excluded = Counter({f"prompt: {status}": n for status, n in unranked["status"].value_counts().iter_rows()})
+    excluded["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
+    excluded["prompt: not in the denoise run"] = unseen
+    excluded["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
     drawn = {
         rule.name: draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence) for rule in rules
     }
     for name, config_drawn in drawn.items():
         suffix = f" ({name})" if len(rules) > 1 else ""
-        left_out.update({reason + suffix: number for reason, number in config_drawn.excluded.items()})
+        excluded.update({reason + suffix: number for reason, number in config_drawn.excluded.items()})
     items = {name: found.items.with_columns(run_id=pl.lit(config.run)) for name, found in drawn.items()}
     figures = {name: item_statistics(found.items) for name, found in drawn.items()}
     return items, {
@@ -114,12 +114,12 @@ def draw(
         "ceiling": {name: _ceiling(found) for name, found in drawn.items()},
         "floor": {name: found["floor"] for name, found in figures.items()},
         "prompts": pl.concat([found["prompt_id"] for found in items.values()]).n_unique(),
-        "left_out": dict(sorted((+left_out).items())),
+        "excluded": dict(sorted((+excluded).items())),
     }
 
 
 def _ceiling(drawn: Drawn) -> dict[str, float] | None:
-    """What a judge who knows the true order would score; None where no item has a best."""
+    """Return the score of a judge that knows the true order; None if no item has a best response."""
     if not len(drawn.scores):
         return None
     low, high = np.quantile(drawn.scores, [0.05, 0.95])
@@ -128,23 +128,28 @@ def _ceiling(drawn: Drawn) -> dict[str, float] | None:
 
 
 def _run(kind: Kind, config: ExportConfig, ranked: pl.DataFrame) -> Run:
-    """The run that this export is. What the denoise run does not fix, words and sides, is in the digest."""
-    words = ranked.select("prompt_id", "split", "prompt", "video", "response_id", "model", "response")
-    digest = hashlib.sha256()
-    for part in words.iter_slices(100_000):
-        digest.update(part.write_ndjson().encode())
+    """Return the run of this export; its inputs have a digest of texts and sides, which the denoise run does not fix."""
     document = config.model_dump(mode="json")
-    inputs = {"denoise": config.run, "prompts": digest.hexdigest()}
+    inputs = {"denoise": config.run, "prompts": text_digest(ranked)}
     step = f"export-{kind}"
     return Run(run_id(step, document, inputs), step, document, inputs, code_version(), config.seed)
 
 
+def text_digest(ranked: pl.DataFrame) -> str:
+    """Return the digest of the texts, videos, models and sides of ranked responses."""
+    digest = hashlib.sha256()
+    columns = ranked.select("prompt_id", "split", "prompt", "video", "response_id", "model", "response")
+    for part in columns.iter_slices(100_000):
+        digest.update(part.write_ndjson().encode())
+    return digest.hexdigest()
+
+
 def _check_any(store: Store, counts: Mapping[str, Any]) -> None:
     if not any(counts["items"].values()):
-        why = "; ".join(f"{reason}: {number}" for reason, number in counts["left_out"].items())
+        why = "; ".join(f"{reason}: {number}" for reason, number in counts["excluded"].items())
         raise CurateError(
             f"{store.path}: nothing to export ({why or 'the run ranked no prompt'})",
-            hint="more votes, a lower min_confidence, or another benchmark_fraction",
+            hint="collect more votes, lower min_confidence, or change benchmark_fraction",
         )
 
 
@@ -157,7 +162,7 @@ def _check_same(out: Path, present: Manifest, run: Run) -> None:
 
 
 def _manifest(store: Store, kind: Kind, run: Run, counts: dict[str, Any]) -> Manifest:
-    """The manifest, still without files."""
+    """Return the manifest without files."""
     upstream = manifest_run(store, run.inputs["denoise"])
     return Manifest(
         kind=kind,
@@ -174,9 +179,9 @@ def _manifest(store: Store, kind: Kind, run: Run, counts: dict[str, Any]) -> Man
 def _write(
     folder: Path, manifest: Manifest, rules: tuple[Rule, ...], drawn: Mapping[str, pl.DataFrame], config: ExportConfig
 ) -> Manifest:
-    """Write the export into the folder, its manifest last; the manifest as written.
+    """Write the export into the folder, its manifest last; return the manifest.
 
-    A config without items gets no files: datasets cannot open a shard without rows.
+    A config without items gets no files, since datasets cannot load a shard without rows.
     """
     files: list[ManifestFile] = []
     rules = tuple(rule for rule in rules if len(drawn[rule.name]))
@@ -184,7 +189,7 @@ def _write(
         files += write_shards(folder, rule.name, drawn[rule.name], rows_per_shard=config.rows_per_shard)
         files.append(write_jsonl(folder, rule.name, drawn[rule.name]))
     readme = folder / "README.md"
-    readme.write_text(card(manifest.kind, rules, config=config, counts=manifest.counts), encoding="utf-8")
+    readme.write_text(export_card(manifest.kind, rules, config=config, counts=manifest.counts), encoding="utf-8")
     files.append(describe(readme))
     manifest = manifest.model_copy(update={"files": tuple(files), "version": version(files)})
     write_manifest(folder, manifest)

@@ -1,9 +1,9 @@
-"""The job ``refresh``: what is new in the watched files goes through ingest and denoise into the next release.
+"""``curate refresh``: new votes in the watched files become the next release.
 
-It may be run twice, killed anywhere and run by cron: each step is whole or not done, and recognises its own finished
-work. The rankings are those of a full run, to the bit: the joint model couples all prompts, so that they are ranked
-from all votes again, which takes seconds. What is saved is reading known files, holding votes out anew to choose the
-method (``denoise(keep_choice=True)``), and everything where nothing is new.
+It is safe to run again, to kill and to run by cron: each step is atomic and recognises its own finished work. The
+rankings equal those of a full run bit for bit, since the hierarchical ranker couples all prompts and ranks them from
+all votes again, which takes seconds. A refresh saves reading known files, choosing the method by held-out votes
+(``denoise(keep_choice=True)``), and everything if nothing is new.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from annotations.campaign.lock import locked
 from annotations.readers.files import VoteFile, find_files
-from curate.release.sealing import latest, read_release
-from curate.release.summary import came_in, summary_page
+from curate.release.manifest import latest, read_release
+from curate.release.summary import new_inputs, summary_page
 from curate.shards.atomic import publish_file
 from curate.store import Store
 from curate.store.reporting import release_of
@@ -34,15 +34,15 @@ from schemas.reports import DenoiseReport, IngestReport
 
 LOCK = ".refresh.lock"
 SUMMARIES = "refreshes"
-"""Folder of the pages on what moved, one a release, beside the store."""
+"""Folder of the pages on changes, one per release, next to the store."""
 SUBJECTS = ".subjects"
-"""File in it with digests of the files of prompts and responses that were read last."""
+"""File in it with the digests of the files of prompts and responses that were read last."""
 VALIDATED = ".validated"
 """File in it with the outline of the Croissant metadata that mlcroissant found valid last."""
 PENDING = ".pending"
-"""File in it that is there while a release is being made: the folder name of the one before."""
+"""File in it that exists while a release is being made; it holds the folder name of the previous release."""
 
-Tell = Callable[[str, Document], None]
+Reporter = Callable[[str, Document], None]
 
 
 def refresh(
@@ -51,19 +51,19 @@ def refresh(
     *,
     dry_run: bool = False,
     progress: Progress = silent,
-    done: Tell = lambda _step, _report: None,
+    done: Reporter = lambda _step, _report: None,
 ) -> RefreshReport:
-    """Bring the store and the releases of a recipe up to date with the files that its step [ingest] names.
+    """Update the store and the releases of a recipe from the files that its step [ingest] names.
 
-    The recipe needs the steps ingest, denoise and release; the version for people is the next one, whatever it says.
-    dry_run: say what would be done and change nothing. Raises CurateError where another refresh is at work in the
-    folder, naming it, and from the step that failed; what earlier steps did stays and is taken up by the next refresh.
+    The recipe needs the steps ingest, denoise and release; the release number is always the next one. dry_run: plan
+    the steps and change nothing. done: called with each step and its report. Raises CurateError if another refresh is
+    running in the folder, and from a step that failed; the next refresh continues after the finished steps.
     """
     folder = Path(folder)
     if not recipe.ingest or not recipe.denoise or not recipe.release:
         raise CurateError(
             f"{recipe.title}: a refresh needs the steps ingest, denoise and release",
-            hint="give a recipe that has them, such as mr2bench-video",
+            hint="use a recipe that has them, such as mr2bench-video",
         )
     if not folder.is_dir():
         raise CurateError(f"{folder}: no such folder", hint="curate run makes the first release")
@@ -71,23 +71,23 @@ def refresh(
     with locked(folder / LOCK):
         files = find_files([folder / path for path in recipe.ingest.paths])
         new, subjects = _unread(store, files), folder / SUMMARIES / SUBJECTS
-        told = _subjects(recipe.ingest, folder)
-        # What was said of prompts and responses decides what becomes of votes, of those rejected before too.
-        changed = bool(told) and not (subjects.exists() and subjects.read_text(encoding="utf-8") == told)
-        came = _ingest(recipe.ingest, folder, store, files if changed else new, dry_run=dry_run, progress=progress)
-        plan = _plan(recipe, folder, files, new, came)
+        digests = _subject_digests(recipe.ingest, folder)
+        # If prompts or responses changed, all files are read again: votes on unknown prompts may be recovered.
+        changed = bool(digests) and not (subjects.exists() and subjects.read_text(encoding="utf-8") == digests)
+        ingested = _ingest(recipe.ingest, folder, store, files if changed else new, dry_run=dry_run, progress=progress)
+        plan = _plan(recipe, folder, files, new, ingested)
         if dry_run:
-            return RefreshReport(plan=plan, dry_run=True, run="", release="", moved=False, summary="", changes=None)
-        if came:
-            done("ingest", came)
-        publish_file(subjects, told.encode())
+            return RefreshReport(plan=plan, dry_run=True, run="", release="", released=False, summary="", changes=None)
+        if ingested:
+            done("ingest", ingested)
+        publish_file(subjects, digests.encode())
         ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, progress=progress)
         done("denoise", ranked)
         return _release(recipe, folder, plan, ranked, progress, done)
 
 
 def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
-    """The files whose bytes the store has not read."""
+    """Return the files whose bytes the store has not read."""
     if not store.exists():
         return list(files)
     with Store.open(store, read_only=True) as opened:
@@ -95,8 +95,8 @@ def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
     return [file for file in files if file.sha256 not in known]
 
 
-def _subjects(step: IngestStep, folder: Path) -> str:
-    """Digests of the files of prompts and responses; empty where the recipe names none."""
+def _subject_digests(step: IngestStep, folder: Path) -> str:
+    """Return the digests of the files of prompts and responses; empty if the recipe has none."""
     paths = [folder / path for path in (step.prompts, step.responses) if path]
     for path in paths:
         if not path.is_file():
@@ -121,41 +121,43 @@ def _ingest(
 
 
 def _plan(
-    recipe: Recipe, folder: Path, files: Sequence[VoteFile], new: Sequence[VoteFile], came: IngestReport | None
+    recipe: Recipe, folder: Path, files: Sequence[VoteFile], new: Sequence[VoteFile], ingested: IngestReport | None
 ) -> RefreshPlan:
-    """What follows from what came in, and from a config or code other than the newest release's. Media are looked at
-    when the release is built, and not before."""
+    """Return the steps that follow from new inputs, or from a config or code that differs from the latest release's.
+
+    Media are probed when the release is built, not in the plan.
+    """
     assert recipe.release
     assert recipe.denoise
     steps = [f"ingest {len(new)} new of {len(files)} watched files"] if new else []
-    subjects = came.prompts + came.responses + came.updated if came else 0
+    subjects = ingested.prompts + ingested.responses + ingested.updated if ingested else 0
     if subjects:
-        steps += [f"take in {subjects:,} new or changed prompts and responses"]
+        steps += [f"ingest {subjects:,} new or changed prompts and responses"]
     newest = latest(recipe.release.config.name, folder / recipe.release.out)
-    if came and (came.votes or came.mended or came.superseded):
-        steps += [f"denoise with {came.votes + came.mended:,} new votes, by the method chosen before"]
+    if ingested and (ingested.votes or ingested.mended or ingested.superseded):
+        steps += [f"denoise with {ingested.votes + ingested.mended:,} new votes by the method chosen before"]
     elif newest and (votes := _unranked(folder / recipe.store, newest[1])):
-        steps += [f"denoise with {votes:,} votes that an earlier refresh took in, by the method chosen before"]
+        steps += [f"denoise with {votes:,} votes of an earlier refresh by the method chosen before"]
     if (folder / SUMMARIES / PENDING).exists():
-        steps += ["finish the release that an earlier refresh began"]
+        steps += ["finish the release of an interrupted refresh"]
     elif steps or newest is None:
         steps += ["build the next release"]
     elif why := _outdated(newest[1], recipe.release, recipe.denoise):
-        steps += [f"build the next release: another {why} than that of {newest[0].name}"]
+        steps += [f"build the next release: the {why} differs from that of {newest[0].name}"]
     if steps and recipe.report:
-        steps += [f"write {recipe.report.out} anew"]
+        steps += [f"write {recipe.report.out}"]
     return RefreshPlan(
         new_files=tuple(file.path.name for file in new),
         known_files=len(files) - len(new),
-        votes=came.votes if came else 0,
-        duplicates=came.duplicates if came else 0,
-        rejects=came.rejects if came else 0,
+        votes=ingested.votes if ingested else 0,
+        duplicates=ingested.duplicates if ingested else 0,
+        rejects=ingested.rejects if ingested else 0,
         steps=tuple(steps),
     )
 
 
 def _unranked(store: Path, release: Release) -> int:
-    """Votes of ingests that the release does not rest on."""
+    """Return the number of votes ingested after the denoise run of a release."""
     if not store.exists():
         return 0
     with Store.open(store, read_only=True) as opened:
@@ -163,13 +165,13 @@ def _unranked(store: Path, release: Release) -> int:
 
 
 def _outdated(release: Release, step: ReleaseStep, ranking: DenoiseStep) -> str:
-    """Whether it is the code or the config that differs from what a release was made by; empty where neither does."""
+    """Return what differs from a release: "code" or "config"; empty if neither does."""
     if release.run.code_version != code_version():
         return "code"
-    own = {"version", "run", "media_as"}  # of one build
-    ours = step.config.model_dump(mode="json", exclude=own)
-    theirs = {key: value for key, value in release.run.config.items() if key not in own}
-    same = ours == theirs and ranking.config.model_dump(mode="json") == release.upstream[0].config
+    own = {"version", "run", "media_as"}  # specific to one build
+    current = step.config.model_dump(mode="json", exclude=own)
+    built = {key: value for key, value in release.run.config.items() if key not in own}
+    same = current == built and ranking.config.model_dump(mode="json") == release.upstream[0].config
     return "" if same else "config"
 
 
@@ -179,9 +181,9 @@ def _release(
     plan: RefreshPlan,
     ranked: DenoiseReport,
     progress: Progress,
-    done: Tell,
+    done: Reporter,
 ) -> RefreshReport:
-    """Build the next release, the page on what moved and the recipe's report, unless what stands is the same."""
+    """Build the next release, the page on changes and the recipe's report, unless the latest release is up to date."""
     assert recipe.release
     step, store = recipe.release, folder / recipe.store
     out, pending = folder / step.out, folder / SUMMARIES / PENDING
@@ -199,9 +201,9 @@ def _release(
         progress=progress,
     )
     release = Path(built.out)
-    moved = not built.reused or (unfinished and release.name != before)
+    released = not built.reused or (unfinished and release.name != before)
     summary, changes, page = "", None, None
-    if moved:
+    if released:
         done("release", built)
         done("verify", sound(release, validated=folder / SUMMARIES / VALIDATED))
         changes = diff(out / before, release) if before else None
@@ -216,7 +218,7 @@ def _release(
         dry_run=False,
         run=ranked.run,
         release=built.out,
-        moved=moved,
+        released=released,
         summary=summary,
         report=page.out if page else "",
         changes=changes,
@@ -231,13 +233,13 @@ def _write_summary(
     changes: DiffReport | None,
     ranked: DenoiseReport,
 ) -> Path:
-    """The page on what moved since the release before, however many calls it took."""
+    """Write the page on changes since the previous release, including those of interrupted refreshes."""
     chosen_in = ""
     if ranked.auto and ranked.auto.chosen_run:
         with Store.open(store, read_only=True) as opened:
             chosen_in = release_of(opened, ranked.auto.chosen_run)
-    came = came_in(read_release(Path(built.out)), before)
-    page = summary_page(built, changes, ranked=ranked, chosen_in=chosen_in, came=came)
+    inputs = new_inputs(read_release(Path(built.out)), before)
+    page = summary_page(built, changes, ranked=ranked, chosen_in=chosen_in, inputs=inputs)
     path = folder / SUMMARIES / f"{Path(built.out).name}.md"
     publish_file(path, page.encode())
     return path

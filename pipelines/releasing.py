@@ -1,35 +1,57 @@
-"""``curate release build``: a denoise run becomes an immutable, versioned folder of training data and benchmark."""
+"""``curate release build``: a denoise run becomes an immutable, versioned folder of training data and benchmark.
+
+The steps of a build: probe the media; split the prompts and select those that may be published; draw the items; write
+the folder; record the run and the ledger.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curate.leakage.detect import Subject, find_leaks, units
+from curate.release import verify as verification
+from curate.release.build import Contents, write_release
 from curate.release.diff import diff
-from curate.release.figures import figures
-from curate.release.funnel import item_stages
+from curate.release.figures import (
+    denoise_stage,
+    dropping_stage,
+    figures,
+    filtered,
+    ingest_stage,
+    item_stages,
+    media_figures,
+    ranking_stage,
+)
+from curate.release.leakage import (
+    LeakError,
+    Sides,
+    earlier_subjects,
+    leaks_of,
+    ledger_rows,
+    read_subjects,
+    subjects_of,
+)
+from curate.release.manifest import Numbered, check_number, next_number, numbered, read_release, releases_in, siblings
 from curate.release.media import MediaFacts, facts_of
-from curate.release.rules import rules_of
-from curate.release.sealing import Numbered, check_free_version, next_version, numbered, read_release, siblings
-from curate.release.sealing import releases_in as releases
-from curate.release.subjects import ledger_rows, read_subjects
-from curate.release.verify import verify as look
-from curate.release.writing import Contents, write_release
+from curate.release.tables import rules_of
 from curate.sampling.items import Rule
 from curate.shards.atomic import finished, publishing
 from curate.store import Store
-from curate.store.exports import as_manifest_run, manifest_batches
+from curate.store.exports import as_manifest_run, assign_splits, manifest_batches, manifest_run, ranked_responses
 from curate.store.media import media_of
-from curate.store.releases import annotators_of, numbers_given, publish
+from curate.store.releases import annotators_of, numbers_given, prompt_facts, publish, published
 from curate.store.runs import Run, recall, record
-from pipelines.exporting import draw
+from pipelines.exporting import draw, text_digest
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
-from pipelines.provenance import code_version
-from pipelines.release_basis import Basis, LeakError, basis_of, words
+from pipelines.provenance import code_version, run_id
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
 from schemas.release import (
@@ -40,12 +62,11 @@ from schemas.release import (
     Release,
     ReleaseConfig,
     ReleaseReport,
-    Side,
     VerifyReport,
 )
 from schemas.tables import SCHEMA_VERSION
 
-__all__ = ["LeakError", "build", "diff", "releases", "verify", "words"]
+__all__ = ["LeakError", "build", "diff", "releases_in", "verify"]
 
 
 def build(
@@ -58,72 +79,227 @@ def build(
     exact: bool = False,
     progress: Progress = silent,
 ) -> ReleaseReport:
-    """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears whole or not at all.
+    """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears atomically.
 
-    media: the folder that the names of videos start from. They are looked at first (``probe_media``: new and changed
-    ones only), so that what does not decode is refused and near-duplicates are known. previous: folders of earlier
-    releases, from which this one is kept apart, as from the store's ledger of what was published. exact: ``out`` is
-    the release's own folder.
-    Equal rankings, config, media and earlier releases give equal bytes; a release that is there already is left as it
-    is. The first build or export of a store fixes its split, by groups of what is alike.
-    Raises LeakError where training and benchmark are not apart, and CurateError where there is nothing to release,
-    media are missing, or the version for people was given to other content.
+    Equal rankings, config, media and earlier releases give equal bytes; a release that exists already is left
+    unchanged. The first build or export of a store fixes its split, by groups of near-duplicates.
+
+    Parameters
+    ----------
+    media
+        The folder that the names of videos are relative to. New and changed media are probed first.
+    previous
+        Folders of earlier releases. They, and the store's ledger of published benchmarks, are checked for leakage.
+    exact
+        ``out`` is the release's own folder.
+
+    Raises
+    ------
+    LeakError
+        Prompts leak between training and benchmark.
+    CurateError
+        There is nothing to release, media are missing, or the release number was given to other content.
     """
     out = Path(out)
-    media_as = _media_as(config, media)
+    parent = out.parent if exact else out
+    media_as = _packaging(config, media)
     if media is not None:
         probe_media(store_path, media=media, progress=progress)
     with Store.open(store_path) as store:
         facts = facts_of(media_of(store), media) if media is not None else {}
-        with store.transaction():
-            basis = basis_of(store, out.parent if exact else out, config, media_as, facts, previous, progress)
-            there = _standing(out, basis.run, exact=exact)
-            drawn = None if there else _drawn(store, basis, progress)  # inside: a release of nothing fixes no split
-        if there:
-            folder, release, reused = *there, True
+        with store.transaction():  # includes the draw, so that a release without items fixes no split
+            selection = select_prompts(store, parent, config, media_as, facts, previous, progress)
+            existing = _existing(out, selection.run, exact=exact)
+            manifest, contents = (None, None) if existing else _draw_items(store, selection, progress)
+        if existing:
+            folder, release, reused = *existing, True
         else:
-            assert drawn is not None
+            assert manifest is not None
+            assert contents is not None
             progress("writing", 0, 0)
-            folder, release, reused = _publish(store, out, *drawn, basis.config, previous, exact=exact)
-        benchmark = sorted(subject.prompt_id for subject in read_subjects(folder, release.label)["benchmark"])
-        rows = ledger_rows(release.label, [basis.subjects[prompt] for prompt in benchmark])
-        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(basis.config.run))
+            folder, release, reused = _publish(
+                store, out, manifest, contents, selection.config, previous, exact=exact
+            )
+        benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
+        rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
+        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(selection.config.run))
         with store.transaction():
             publish(store, rows)
-            if recall(store, basis.run.run_id) is None:
-                record(store, basis.run, report.model_dump(mode="json"))
+            if recall(store, selection.run.run_id) is None:
+                record(store, selection.run, report.model_dump(mode="json"))
     return report
 
 
 def verify(
     folder: Path, *, previous: Sequence[Path] = (), media: bool = True, validated: Path | None = None
 ) -> VerifyReport:
-    """Look at all of a release again: every byte, row and figure, and what the media show (``media``: decode them).
+    """Check every byte, row and figure of a release, and with ``media`` the decoded frames of its media.
 
-    previous: earlier releases that it must be apart from. validated: see curate.release.verify. Raises CurateError
-    where there is no release.
+    previous, validated: see ``curate.release.verify``. Raises CurateError if there is no release.
     """
-    return look(folder, previous=previous, decode=media, code=code_version(), validated=validated)
+    return verification.verify(folder, previous=previous, decode=media, code=code_version(), validated=validated)
 
 
-def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Contents]:
-    """The manifest, still without files, and the items. Raises CurateError where there are none."""
-    config, run = basis.config, basis.run
+def _packaging(config: ReleaseConfig, media: Path | None) -> MediaAs:
+    """Return how the media are packaged. Raises CurateError if they are needed and not given."""
+    if media is not None and not media.is_dir():
+        raise CurateError(f"{media}: no such folder", hint="give the folder that the names of videos are relative to")
+    if config.media_as is None:
+        return "files" if media is not None else "none"
+    if config.media_as != "none" and media is None:
+        raise CurateError(f"media_as = {config.media_as!r} needs the media", hint="give their folder: --media DIR")
+    return config.media_as
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The prompts that a release may have, and the run of drawing items from them."""
+
+    config: ReleaseConfig
+    """With the denoise run and the packaging of the media filled in."""
+    upstream: ManifestRun
+    prompts: pl.DataFrame
+    """Facts of all prompts of the store."""
+    subjects: dict[str, Subject]
+    usable: dict[str, MediaFacts]
+    """name -> usable media."""
+    ranked: pl.DataFrame
+    """Responses of the selected prompts."""
+    stages: list[FunnelStage]
+    run: Run
+
+
+def select_prompts(
+    store: Store,
+    parent: Path,
+    config: ReleaseConfig,
+    media_as: MediaAs,
+    facts: Mapping[str, MediaFacts],
+    previous: Sequence[Path],
+    progress: Progress,
+) -> Selection:
+    """Split the store's prompts, if they are not, and select those of the release.
+
+    parent: the folder of releases. facts: name -> facts of each medium; empty without media.
+    """
+    config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
+    upstream = manifest_run(store, config.run)
+    prompts = prompt_facts(store, upstream)
+    usable = {name: fact for name, fact in facts.items() if fact.status == "ok"}
+    subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, usable)}
+    earlier = earlier_subjects(published(store), previous, siblings(parent))
+    progress("comparing prompts", 0, 0)
+    # New prompts that are near-duplicates of a published benchmark's are assigned to the benchmark.
+    reserved = {leak.train for leak in find_leaks(list(subjects.values()), earlier["benchmark"], config.leakage)}
+    assign_splits(store, config.split, units=units(list(subjects.values()), config.leakage), reserved=reserved)
+    ranked = ranked_responses(store, config.run)
+
+    denoised = store.run(config.run)
+    stages = [
+        ingest_stage(manifest_batches(store, upstream)),
+        denoise_stage(prompts, denoised["report"] if denoised else {}),
+        ranking_stage(prompts),
+    ]
+    sizes = dict(ranked.filter(pl.col("component") == 0)["prompt_id"].value_counts().iter_rows())
+    with_rank = ranked.filter(pl.col("rank").is_not_null())["prompt_id"].to_list()
+    chosen, stage = filtered(prompts.filter(pl.col("prompt_id").is_in(with_rank)), sizes, config.filters)
+    stages.append(stage)
+    if config.media_as != "none":
+        bad = _bad_media(store, prompts, chosen, facts, config)
+        chosen, stage = dropping_stage("media", chosen, bad)
+        stages.append(stage)
+    leaking = _leaking(store, ranked, chosen, subjects, earlier, config)
+    chosen, stage = dropping_stage("leakage", chosen, leaking)
+    stages.append(stage)
+
+    run = _run(config, ranked, chosen, usable, previous)
+    ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
+    return Selection(config, upstream, prompts, subjects, usable, ranked, stages, run)
+
+
+def _bad_media(
+    store: Store, prompts: pl.DataFrame, chosen: Set[str], facts: Mapping[str, MediaFacts], config: ReleaseConfig
+) -> dict[str, str]:
+    """Return prompt -> status, of prompts without usable media. Raises CurateError if they stop the build."""
+    video = dict(prompts.select("prompt_id", "video").iter_rows())
+    bad = {
+        prompt: facts[name].status if name in facts else "missing"
+        for prompt in sorted(chosen)
+        if (name := video[prompt]) and (name not in facts or facts[name].status != "ok")
+    }
+    if bad and config.bad_media == "stop":
+        name = video[next(iter(bad))]
+        reason = facts[name].reason if name in facts else "missing from the media folder"
+        reason = reason if name in reason else f"{name}: {reason}"
+        count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
+        raise CurateError(
+            f"{store.path}: the media of {len(bad)} prompts are not usable ({count}); the first: {reason}",
+            hint="add them (curate media check lists all), or exclude and count these prompts: bad_media = 'drop' in "
+            "the config of the release",
+        )
+    return bad
+
+
+def _leaking(
+    store: Store,
+    ranked: pl.DataFrame,
+    chosen: Set[str],
+    subjects: Mapping[str, Subject],
+    earlier: Sides,
+    config: ReleaseConfig,
+) -> dict[str, str]:
+    """Return prompt -> reason, of prompts to exclude because they leak. Raises LeakError if leaks stop the build."""
+    side = dict(ranked.select("prompt_id", "split").unique().iter_rows())
+    sides = {name: [subjects[prompt] for prompt in sorted(chosen) if side[prompt] == name] for name in SIDES}
+    leaks = leaks_of(sides, earlier, config.leakage)
+    if leaks and config.leakage.on_leak == "stop":
+        raise LeakError(leaks, store.path)
+    return {leak.benchmark if leak.train_release else leak.train: f"leaks: same {leak.rule}" for leak in leaks}
+
+
+def _run(
+    config: ReleaseConfig,
+    ranked: pl.DataFrame,
+    chosen: Set[str],
+    facts: Mapping[str, MediaFacts],
+    previous: Sequence[Path],
+) -> Run:
+    """Return the run of this build; its inputs have digests of texts, sides, media, prompts and earlier releases.
+
+    The ledger is not an input, since it has the release itself afterwards; its effect is in the chosen prompts.
+    """
+    media = "".join(f"{name}\0{facts[name].sha256}\0{facts[name].phash}\n" for name in sorted(facts))
+    document = config.model_dump(mode="json")
+    inputs = {
+        "denoise": config.run,
+        "prompts": text_digest(ranked),
+        "media": hashlib.sha256(media.encode()).hexdigest(),
+        "chosen": hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest(),
+        "previous": sorted({read_release(folder).label for folder in previous}),
+    }
+    return Run(run_id("release", document, inputs), "release", document, inputs, code_version(), config.seed)
+
+
+def _draw_items(store: Store, selection: Selection, progress: Progress) -> tuple[Release, Contents]:
+    """Return the manifest without files, and the contents. Raises CurateError if there are no items."""
+    config, run = selection.config, selection.run
     assert config.media_as is not None
     progress("drawing items", 0, 0)
-    items, counts, rules = _draw(basis.ranked, config)
+    items, counts, rules = _draw_sides(selection.ranked, config)
     if not any(counts["items"].values()):
-        why = "; ".join(_stage_words(stage) for stage in basis.stages)
+        why = "; ".join(_describe_stage(stage) for stage in selection.stages)
         raise CurateError(f"{store.path}: nothing to release", hint=why)
-    counts |= _figures(store, basis.upstream, items, basis.sound, basis.prompts)
-    own: dict[str, int] = {side: _prompts_of(basis.ranked, side) for side in SIDES}
+    counts |= _figures(store, selection, items)
+    chosen: dict[str, int] = {
+        side: selection.ranked.filter(pl.col("split") == side)["prompt_id"].n_unique() for side in SIDES
+    }
     release = Release(
         kind="release",
         schema_version=SCHEMA_VERSION,
         version="",
         run=as_manifest_run(run),
-        upstream=(basis.upstream,),
-        batches=manifest_batches(store, basis.upstream),
+        upstream=(selection.upstream,),
+        batches=manifest_batches(store, selection.upstream),
         counts=counts,
         files=(),
         name=config.name,
@@ -131,84 +307,68 @@ def _drawn(store: Store, basis: Basis, progress: Progress) -> tuple[Release, Con
         seal="",
         media_as=config.media_as,
         previous=tuple(run.inputs["previous"]),
-        funnel=Funnel(stages=(*basis.stages, *item_stages(counts, own))),
+        funnel=Funnel(stages=(*selection.stages, *item_stages(counts, chosen))),
     )
-    return release, Contents(items, rules, basis.prompts, basis.sound if config.media_as != "none" else {})
+    return release, Contents(items, rules, selection.prompts, selection.usable if config.media_as != "none" else {})
 
 
-def _stage_words(stage: FunnelStage) -> str:
+def _describe_stage(stage: FunnelStage) -> str:
     why = "".join(f", {number:,} {reason}" for reason, number in stage.dropped.items())
-    return f"{stage.stage}: {stage.kept:,} of {stage.came:,} {stage.unit} kept{why}"
+    return f"{stage.stage}: {stage.kept:,} of {stage.input:,} {stage.unit} kept{why}"
 
 
-def _media_as(config: ReleaseConfig, media: Path | None) -> MediaAs:
-    if media is not None and not media.is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that the names of videos start from")
-    if config.media_as is None:
-        return "files" if media is not None else "none"
-    if config.media_as != "none" and media is None:
-        raise CurateError(f"media as {config.media_as} need the media", hint="give their folder: --media DIR")
-    return config.media_as
-
-
-def _draw(
+def _draw_sides(
     ranked: pl.DataFrame, config: ReleaseConfig
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any], tuple[Rule, ...]]:
-    """The items of all configs, the counts of an export over them (prompts and left_out by side), and the rules."""
-    sure = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
+    """Return the items of all configs, the counts of an export (excluded: by side), and the rules."""
+    min_confidence = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
     items: dict[str, pl.DataFrame] = {}
-    counts: dict[str, Any] = {"prompts": {}, "left_out": {}}
+    counts: dict[str, Any] = {"excluded": {side: {} for side in SIDES}}
     rules: list[Rule] = []
     for side in SIDES:
-        several, pairs, whole = rules_of(config, side)
-        counts["left_out"][side] = {}
-        prompts: set[str] = set()
-        for own, least in (((several, pairs), sure[side]), ((whole,), 0.0)):
-            drawn, found = draw(ranked, side, own, config.export(side, min_confidence=least), unseen=0)
+        several, pairs, full = rules_of(config, side)
+        for own, minimum in (((several, pairs), min_confidence[side]), ((full,), 0.0)):
+            drawn, found = draw(ranked, side, own, config.export(side, min_confidence=minimum), unseen=0)
             items |= drawn
             rules += own
-            prompts |= {prompt for frame in drawn.values() for prompt in frame["prompt_id"]}
-            suffix = f" ({whole.name})" if own == (whole,) else ""
-            for reason, number in found.pop("left_out").items():
-                own_reason = reason.startswith(("item:", "prompt: too", "prompt: every", "prompt: best"))
-                counts["left_out"][side][reason + (suffix if own_reason else "")] = number
-            found.pop("prompts")
+            for reason, number in found.pop("excluded").items():
+                # Reasons of a single config do not name it; those of the side do not depend on the config.
+                suffix = f" ({full.name})" if own == (full,) and reason.startswith(CONFIG_REASONS) else ""
+                counts["excluded"][side][reason + suffix] = number
+            del found["prompts"]  # of these configs only; ``figures`` counts those of the side
             for key, values in found.items():
                 counts.setdefault(key, {}).update(values)
-        counts["prompts"][side] = len(prompts)
     return items, counts, tuple(rules)
 
 
-def _figures(
-    store: Store,
-    run: ManifestRun,
-    items: Mapping[str, pl.DataFrame],
-    facts: Mapping[str, MediaFacts],
-    prompts: pl.DataFrame,
-) -> dict[str, Any]:
-    """What the card says beyond the counts of an export."""
+CONFIG_REASONS = ("item:", "prompt: too", "prompt: every", "prompt: best")
+"""Prefixes of reasons for exclusion that depend on the config."""
+
+
+def _figures(store: Store, selection: Selection, items: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Return the figures of the tables, and those that only the store can give."""
+    run = selection.upstream
     used = sorted({prompt for frame in items.values() for prompt in frame["prompt_id"]})
-    own = prompts.filter(pl.col("prompt_id").is_in(used))
-    named = set(own["video"].drop_nulls())
+    own = selection.prompts.filter(pl.col("prompt_id").is_in(used))
+    names = own["video"].drop_nulls().unique().to_list()
     denoised = store.run(run.run)
     report = denoised["report"] if denoised else {}
+    strengths = report.get("strengths") or {}
     found = figures(items, own)
-    found["agreement"]["contradicted"] = report.get("disagreement")
-    return found | {
-        "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
-        "videos": len(named),
-        "hashed": bool(named) and all(facts[name].phash for name in named if name in facts) and named <= facts.keys(),
-        "method": report.get("method", run.config.get("ranker", "")),
-        "strengths": (report.get("strengths") or {}).get("summary", "how strengths are spread was not looked at"),
-    }
+    found["agreement"]["disagreement"] = report.get("disagreement", report.get("contradicted"))  # renamed in 0.2
+    return (
+        found
+        | media_figures([selection.usable[name].phash if name in selection.usable else () for name in names])
+        | {
+            "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
+            "method": report.get("method", run.config.get("ranker", "")),
+            "strengths": strengths.get("summary", strengths.get("words", "unknown")),  # renamed in 0.2
+        }
+    )
 
 
-def _prompts_of(ranked: pl.DataFrame, side: Side) -> int:
-    return ranked.filter(pl.col("split") == side)["prompt_id"].n_unique()
-
-
-def _standing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:
-    """The release that this run built already, as it was built. Raises CurateError where it is no longer that."""
+def _existing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:
+    """Return the release that this run built before. Raises CurateError if it was changed since."""
     for path, other in siblings(out.parent if exact else out):
         if other.run.run == run.run_id and path.name == (out.name if exact else other.label):
             finished(path)
@@ -226,38 +386,33 @@ def _publish(
     *,
     exact: bool,
 ) -> tuple[Path, Release, bool]:
-    """Write the release, unless it is there: its folder, its manifest, and whether it was there."""
+    """Write the release unless it exists; return its folder, its manifest, and whether it existed."""
     parent = out.parent if exact else out
-    beside = siblings(parent)
     if exact and finished(out) is not None:
         raise CurateError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
     written: list[Release] = []
-    earlier = [(path, read_release(path)) for path in previous]
-    told = [Numbered(**row, where=str(store.path)) for row in numbers_given(store).to_dicts()]
-    given = [*numbered([*beside, *earlier]), *told]
-    target = out if exact else parent / release.name
+    folders = [*siblings(parent), *((path, read_release(path)) for path in previous)]
+    recorded = [Numbered(**row, where=str(store.path)) for row in numbers_given(store).to_dicts()]
+    given = [*numbered(folders), *recorded]
 
     def number(digest: str) -> str:
-        return next_version(config.name, digest, given) if config.version == "next" else config.version
+        return next_number(config.name, digest, given) if config.version == "next" else config.version
 
     try:
+        target = out if exact else parent / release.name
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
             written.append(write_release(folder, release, contents, config, number))
-            check_free_version(written[0], given)
-            there = parent / written[0].label
-            if not exact and finished(there) is not None:
-                raise _ThereAlready(there, read_release(there))
-    except _ThereAlready as found:
-        return found.path, found.release, True
-    return (out if exact else parent / written[0].label), written[0], False
+            check_number(written[0], given)
+            existing = parent / written[0].label
+            if not exact and finished(existing) is not None:
+                raise _Existing
+    except _Existing:
+        return existing, read_release(existing), True
+    return (out if exact else existing), written[0], False
 
 
-class _ThereAlready(Exception):
-    """The same data lies there, by another run."""
-
-    def __init__(self, path: Path, release: Release) -> None:
-        super().__init__(str(path))
-        self.path, self.release = path, release
+class _Existing(Exception):
+    """Another run built the same data: the new folder is discarded."""
 
 
 def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int) -> ReleaseReport:

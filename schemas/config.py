@@ -149,10 +149,10 @@ class DenoiseConfig(Document):
 
 
 class SplitConfig(Document):
-    """Which prompts are kept for the benchmark. Written into the store at the first export and fixed from then on."""
+    """Which prompts are reserved for the benchmark. Stored at the first export; it cannot change afterwards."""
 
     benchmark_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Expected share of the units (videos; prompts without one) that go to the benchmark."""
+    """Expected share of the units (videos; prompts without one) that are assigned to the benchmark."""
     seed: int = 0
 
 
@@ -161,22 +161,22 @@ class ExportConfig(Document):
 
     split: SplitConfig = SplitConfig()
     run: str = ""
-    """The denoise run to export (its id or a prefix of it); the latest when empty."""
+    """The denoise run to export (its id or a prefix of it); the latest if empty."""
     responses: Annotated[int, Field(ge=0)] = 4
-    """Responses in an item, 2 or more; 0 takes all that a prompt has (training items only)."""
+    """Responses in an item, 2 or more; 0 takes all responses of a prompt (training items only)."""
     items_per_prompt: Annotated[int, Field(ge=1)] = 4
-    """Items drawn from one prompt, at most."""
+    """Largest number of items of one prompt."""
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Items only of sets whose labelled best is the best with this probability or more (and, above 0, never of sets
-    whose best rank is shared)."""
+    """Smallest probability that an item's labelled best is the best. Above 0, sets whose best rank is shared are
+    excluded."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
-    """Of the draw of items; the split has its own."""
+    """Seed of the items; the split has its own."""
 
     @model_validator(mode="after")
     def _items_compare(self) -> ExportConfig:
         if self.responses == 1:
-            raise ValueError("an item of one response compares nothing: give 2 or more, or 0 for all")
+            raise ValueError("an item needs 2 or more responses, or 0 for all")
         return self
 
 

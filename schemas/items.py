@@ -1,4 +1,4 @@
-"""One item of a shard: the columns of the Parquet files, and the keys of the trainer's JSONL."""
+"""One item of a shard: the columns of the Parquet files and the keys of the official trainer's JSONL."""
 
 from __future__ import annotations
 
@@ -12,42 +12,45 @@ class ItemColumn(NamedTuple):
 
 
 ITEM_COLUMNS: tuple[ItemColumn, ...] = (
-    ItemColumn("item_id", "string", "digest of the prompt and the set of its responses; unique within a config"),
+    ItemColumn("item_id", "string", "digest of the prompt id and the set of response ids; unique within a config"),
     ItemColumn("prompt_id", "string", "the prompt"),
-    ItemColumn("prompt", "string", "its question (its id where no question is known)"),
-    ItemColumn("video", "string", "path of its video as ingested; null when none"),
+    ItemColumn("prompt", "string", "its question (its id if the question is unknown)"),
+    ItemColumn("video", "string", "path of its video as ingested; null if it has none"),
     ItemColumn("response_ids", "list<string>", "the responses, in the order shown"),
-    ItemColumn("models", "list<string>", "the model of each; null when not known"),
-    ItemColumn("responses", "list<string>", "what each says (its id where no text is known)"),
-    ItemColumn("ranks", "list<int32>", "rank of each within the item, 1 = best, equals share a rank"),
+    ItemColumn("models", "list<string>", "the model of each; null if unknown"),
+    ItemColumn("responses", "list<string>", "text of each (its id if the text is unknown)"),
+    ItemColumn("ranks", "list<int32>", "rank of each within the item, 1 = best, ties share a rank"),
     ItemColumn("scores", "list<float64>", "score of each in the prompt's ranking, higher is better"),
-    ItemColumn("best", "int32", "0-based position of the best response; null when the best rank is shared"),
+    ItemColumn("best", "int32", "0-based position of the best response; null if the best rank is shared"),
     ItemColumn(
         "confidence",
         "float64",
-        "P(the labelled best is the best of the item), strengths taken as jointly normal; null when best is null",
+        "probability that the labelled best response is the best of the item; null if best is null",
     ),
     ItemColumn(
         "best_probabilities",
         "list<float64>",
-        "P(it is the best of the item) of each response, strengths taken as jointly normal; sums to 1",
+        "probability of each response to be the best of the item; sums to 1",
     ),
     ItemColumn(
-        "gap",
+        "margin",
         "float64",
-        "strength of the labelled best less that of the strongest other, logits (below 0 where the ranker and the "
-        "strengths disagree); null when best is null",
+        "strength of the labelled best minus that of the strongest other, logits (negative if the ranker and the "
+        "strengths disagree); null if best is null",
     ),
     ItemColumn(
         "difficulty",
         "string",
-        "hard | medium | easy: terciles of gap, from the smallest, over the sets that items were drawn from; null when "
-        "best is null",
+        "hard | medium | easy: terciles of margin, smallest first, over the eligible candidates; null if best is null",
     ),
     ItemColumn("run_id", "string", "the denoise run behind the ranks"),
 )
 
+RENAMED_COLUMNS = {"gap": "margin"}
+"""Old name -> current name of columns that were renamed; readers of items accept the old names."""
+
 DIFFICULTIES = ("hard", "medium", "easy")
 
 JSONL_KEYS = ("prompt", "responses", "rankings", "image", "video")
-"""The paper's trainer reads these: rankings 1 = best, aligned with responses; image null; video a path or null."""
+"""Keys that the trainer of arXiv 2604.10966 reads. rankings: 1 = best, aligned with responses; image and video: a path
+or null."""

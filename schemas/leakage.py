@@ -1,4 +1,4 @@
-"""Leakage between training and benchmark: which likeness counts, and one pair that is too alike."""
+"""Leakage between training and benchmark: the thresholds, and one pair of prompts that is too similar."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ LeakRule = Literal["prompt", "video", "near video", "video and question", "quest
 
 
 class LeakConfig(Document):
-    """From which likeness on a training prompt and a benchmark prompt count as the same thing."""
+    """Thresholds above which a training prompt and a benchmark prompt count as the same."""
+
+    renamed = {"least_bits": "min_bits"}
 
     near_video: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Videos are near-duplicates up to this distance: of the bits that the perceptual hashes of either's frames have,
-    the share that the other's have not. A video encoded anew or scaled is up to about 0.2 from what it was, unrelated
-    ones of natural pictures are at least 0.4."""
+    """Largest distance of near-duplicate videos: the share of the bits in the perceptual hashes of both that only one
+    has. A re-encoded or scaled copy is up to about 0.2 from its original; unrelated natural videos are at least 0.4
+    apart."""
     near_video_with_question: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """The same where the question is the same as well: two prompts that are alike in both are told apart by less."""
-    least_bits: Annotated[int, Field(ge=0)] = 24
-    """Bits that two videos must have between them to be compared: fewer may be equal by chance, as of nearly flat
-    pictures."""
+    """The same threshold if the questions are near-duplicates too."""
+    min_bits: Annotated[int, Field(ge=0)] = 24
+    """Mean number of hash bits that two videos need to be compared: the hashes of almost uniform pictures have few bits
+    and may be equal by accident."""
     question_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Questions are near-duplicates where so many of their runs of three words, or more, are shared (Jaccard)."""
+    """Smallest Jaccard similarity of near-duplicate questions, over their runs of three words."""
     unhashed_videos: Literal["by-name", "suspect"] = "by-name"
-    """Videos whose bytes were not seen: other names are other videos, or (suspect) the question alone decides."""
+    """How to compare videos without a known digest: by their names, or (suspect) by the question alone."""
     on_leak: Literal["stop", "drop"] = "stop"
-    """A training prompt that leaks: stop the build with the evidence, or leave the prompt out and count it. Where the
-    earlier release is the one that trained on it, the benchmark prompt is left out."""
+    """On a leak: stop the build with the evidence, or exclude the training prompt and count it. If an earlier release
+    trained on it, the benchmark prompt is excluded."""
     cleared: tuple[tuple[str, str], ...] = ()
-    """Pairs of prompt ids, training first, that somebody looked at and found to be no leak."""
+    """Pairs of prompt ids, training first, that were reviewed and are no leak."""
 
 
 class Leak(Document):
-    """One training prompt that is too close to one benchmark prompt, with the evidence."""
+    """One training prompt that is too similar to one benchmark prompt, with the evidence."""
 
     rule: LeakRule
     train: str
-    """The prompt in training."""
+    """The training prompt."""
     benchmark: str
-    """The prompt in the benchmark."""
+    """The benchmark prompt."""
     train_release: str
     """The release that trains on it; empty: the one being built or verified."""
     benchmark_release: str
-    """The release whose benchmark holds the other; empty: the one being built or verified."""
+    """The release whose benchmark has the other; empty: the one being built or verified."""
     distance: float | None
-    """Of their videos' perceptual hashes, 0 (the same) to 1; null where not known, or too far to count."""
+    """Distance of the videos' perceptual hashes, 0 (equal) to 1; null if unknown or above both thresholds."""
     similarity: float
-    """Share of their questions' word triples in common, 0 to 1; 1: the same but for case, punctuation and spaces."""
+    """Jaccard similarity of the questions, 0 to 1; 1: equal except for case, punctuation and spaces."""
     videos: tuple[str | None, str | None]
     questions: tuple[str, str]

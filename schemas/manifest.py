@@ -1,8 +1,10 @@
-"""manifest.json: what an export holds, and the chain of runs behind it."""
+"""manifest.json: the files and counts of an export or release, and the runs behind it."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic import field_validator
 
 from schemas.base import Document
 
@@ -13,7 +15,7 @@ class ManifestFile(Document):
     sha256: str
     bytes: int
     rows: int | None
-    """None where the file is not a table."""
+    """None if the file is not a table."""
 
 
 class ManifestBatch(Document):
@@ -21,7 +23,7 @@ class ManifestBatch(Document):
 
     batch: str
     files: tuple[tuple[str, str], ...]
-    """(file name, sha256) of what was read."""
+    """(file name, sha256) of the files read."""
     counts: dict[str, Any]
 
 
@@ -36,30 +38,46 @@ class ManifestRun(Document):
 
 
 class Ceiling(Document):
-    """What a judge who knows the true order would score, given that labels may be wrong: shares of items, 0 to 1."""
+    """The score of a judge that knows the true order, given that labels may be wrong: share of items, 0 to 1."""
 
     mean: float
-    """Expected: the mean confidence of the items."""
+    """Expected score: the mean confidence of the items."""
     low: float
-    """5% of the posterior draws of the truth are below. Labels of one prompt err together."""
+    """5% quantile over posterior draws of the true strengths. Label errors within a prompt are correlated."""
     high: float
-    """5% are above."""
+    """95% quantile."""
 
 
 class Manifest(Document):
-    """Written last: a folder without it is not a finished export. Holds no time and no path outside the folder."""
+    """Written last: a folder without it is no finished export. It holds no time and no path outside the folder."""
 
     kind: str
     """train | benchmark"""
     schema_version: int
     version: str
-    """Digest of the files below: moves with the content."""
+    """Digest of the files below: changes with the content."""
     run: ManifestRun
     """The export itself."""
     upstream: tuple[ManifestRun, ...]
-    """The denoise run it reads."""
+    """The denoise run whose rankings are exported."""
     batches: tuple[ManifestBatch, ...]
-    """The ingests whose votes the denoise run read, oldest first."""
+    """The ingests whose votes the denoise run used, oldest first."""
     counts: dict[str, Any]
-    """items, candidates, eligible, difficulty, confidence, ceiling, floor, prompts and left_out, as in ExportReport."""
+    """items, candidates, eligible, difficulty, confidence, ceiling, floor, prompts and excluded, as in ExportReport."""
     files: tuple[ManifestFile, ...]
+
+    @field_validator("counts", mode="before")
+    @classmethod
+    def _current_names(cls, counts: Any) -> Any:
+        """Accept the names of counts in manifests written before 0.2."""
+        if not isinstance(counts, dict):
+            return counts
+        found = {RENAMED_COUNTS.get(name, name): value for name, value in counts.items()}
+        if isinstance(found.get("agreement"), dict):
+            agreement = found["agreement"]
+            found["agreement"] = {RENAMED_COUNTS.get(name, name): value for name, value in agreement.items()}
+        return found
+
+
+RENAMED_COUNTS = {"left_out": "excluded", "contradicted": "disagreement"}
+"""Old name -> current name of counts that were renamed."""

@@ -1,4 +1,4 @@
-"""What a refresh would do, and what it did."""
+"""The plan of a refresh, and its result."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ class RefreshPlan(Document):
     duplicates: int
     rejects: int
     steps: tuple[str, ...]
-    """What is to be done, and why, in words; empty where nothing is new."""
+    """The steps to run, each with its reason; empty if nothing is new."""
 
 
 class RefreshReport(Document):
     """One refresh."""
 
+    renamed = {"moved": "released"}
+
     plan: RefreshPlan
     dry_run: bool
     run: str
-    """The denoise run that stands now; empty in a dry run."""
+    """The current denoise run; empty in a dry run."""
     release: str
-    """The folder of the release that stands now; empty in a dry run."""
-    moved: bool
-    """Whether there is a new release."""
+    """The folder of the current release; empty in a dry run."""
+    released: bool
+    """Whether this refresh made a new release."""
     summary: str
-    """The page on what moved; empty where nothing did."""
+    """The page on the changes; empty without a new release."""
     report: str = ""
-    """The HTML report, where the recipe has one and something moved."""
+    """The HTML report, if the recipe has one and there is a new release."""
     changes: DiffReport | None
-    """From the release before; None for the first, and where nothing moved."""
+    """Changes since the previous release; None for the first one and without a new release."""

@@ -1,10 +1,10 @@
-"""Releases: what a build may be told, the manifest it leaves, and what build, verify, diff and ls report."""
+"""Releases: the config of a build, its manifest, and the reports of build, verify, diff and ls."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Document
 from schemas.config import ExportConfig, SplitConfig
@@ -13,24 +13,27 @@ from schemas.manifest import Ceiling, Manifest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Literal["train", "benchmark"]
-MediaAs = Literal["files", "webdataset", "inside", "none"]
-"""files: beside, in media/; webdataset: tar shards in media/; inside: bytes in each row; none: by name only."""
+MediaAs = Literal["files", "webdataset", "embedded", "none"]
+"""files: in the folder media/; webdataset: tar shards in media/; embedded: bytes in each row; none: by name only."""
 OnBadMedia = Literal["stop", "drop"]
 
 SIDES: tuple[Side, ...] = ("train", "benchmark")
+RENAMED_MEDIA_AS = {"media_as": {"inside": "embedded"}}
+"""Field -> {old value -> new value}."""
 
 
 class Filters(Document):
-    """Which ranked prompts are good enough to be published. At its default a filter lets everything through."""
+    """Which ranked prompts are published. The defaults exclude none."""
 
     min_votes: Annotated[int, Field(ge=0)] = 0
-    """Votes that the denoise run used of a prompt."""
+    """Votes of a prompt that the denoise run used."""
     min_coverage: Share = 0.0
     """Share of a prompt's pairs with a vote."""
     min_agreement: Annotated[float, Field(ge=-1, le=1)] = -1.0
-    """Mean Kendall tau-b between the ensemble's members; above −1, a prompt where it is not known is dropped."""
+    """Mean Kendall tau-b between the ensemble's members; above −1, prompts with unknown agreement are excluded."""
     min_expected_tau: Annotated[float, Field(ge=-1, le=1)] = -1.0
-    """Expected Kendall tau of a prompt's order to the truth; above −1, a prompt where it is not known is dropped."""
+    """Expected Kendall tau between a prompt's ranking and the true order; above −1, prompts with an unknown value are
+    excluded."""
     min_responses: Annotated[int, Field(ge=2)] = 2
     """Connected responses of a prompt."""
 
@@ -38,13 +41,15 @@ class Filters(Document):
 class ReleaseConfig(Document):
     """How a denoise run becomes a release."""
 
+    renamed_values = RENAMED_MEDIA_AS
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")] = "release"
-    """What it is called: lower case, digits, dot, dash, underscore."""
+    """Lower case, digits, dot, dash, underscore."""
     version: Annotated[str, Field(pattern=r"^(\d+\.\d+\.\d+|next)?$")] = ""
-    """The version for people, such as 1.0.0; when empty, the digest of the content stands for it. next: 1.0.0, or the
-    last one's beside it with the middle number raised, where the content is not the same."""
+    """The release number, such as 1.0.0; if empty, the digest of the content is used. next: 1.0.0, or the highest known
+    number with its middle part raised if the content differs."""
     run: str = ""
-    """The denoise run (its id or a prefix of it); the latest when empty."""
+    """The denoise run (its id or a prefix of it); the latest if empty."""
     split: SplitConfig = SplitConfig()
     responses: Annotated[int, Field(ge=3)] = 4
     """Responses in an item of the configs train and benchmark."""
@@ -52,29 +57,29 @@ class ReleaseConfig(Document):
     benchmark_items_per_prompt: Annotated[int, Field(ge=1)] = 4
     train_min_confidence: Share = 0.0
     benchmark_min_confidence: Share = 0.0
-    """Items only of sets whose labelled best is the best with this probability or more. Full rankings are exempt."""
+    """Smallest confidence of an item. Full rankings are exempt."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
     filters: Filters = Filters()
     leakage: LeakConfig = LeakConfig()
     media_as: MediaAs | None = None
-    """None: files where a media folder is given, else none."""
+    """None: files if a media folder is given, else none."""
     bad_media: OnBadMedia = "stop"
-    """A prompt whose video is missing or does not decode: stop the build, or drop the prompt and count it."""
+    """A prompt whose video is missing or does not decode: stop the build, or exclude the prompt and count it."""
     videos_per_shard: Annotated[int, Field(ge=1)] = 1000
-    """Of a WebDataset tar file."""
+    """Videos in a WebDataset tar file."""
     licence: str = ""
-    """Of the data: an identifier such as cc-by-4.0. Stated in the card and in the Croissant metadata."""
+    """Licence of the data: an identifier such as cc-by-4.0. Stated in the card and in the Croissant metadata."""
     description: str = ""
-    """What the data is about, for the head of the card."""
+    """What the data is about; stated at the top of the card."""
     citation: str = ""
     creators: tuple[str, ...] = ()
     url: str = ""
     date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
-    """Of publication, 2026-01-31; no clock is read."""
+    """Date of publication, 2026-01-31; never filled in from the clock."""
 
     def export(self, side: Side, *, min_confidence: float) -> ExportConfig:
-        """The same draw, as an export is told it."""
+        """The config of an export that draws the same items of one side."""
         items = self.train_items_per_prompt if side == "train" else self.benchmark_items_per_prompt
         return ExportConfig(
             split=self.split,
@@ -87,21 +92,39 @@ class ReleaseConfig(Document):
         )
 
 
+RENAMED_REASONS = {
+    "of annotators taken for spammers": "by likely spammers",
+    "below the asked confidence, or best shared": "below min_confidence, or best rank shared",
+    "agreement below min_agreement, or not known": "agreement below min_agreement, or unknown",
+    "expected tau below min_expected_tau, or not known": "expected tau below min_expected_tau, or unknown",
+}
+"""Old text -> current text of reasons that were renamed in 0.2; manifests may have the old ones."""
+
+
 class FunnelStage(Document):
-    """One stage that something goes through. came = kept + all that was dropped."""
+    """One stage: input = kept + all dropped."""
+
+    renamed = {"came": "input"}
 
     stage: str
     unit: str
     """What is counted: rows, votes, prompts, sets."""
-    came: int
+    input: int
     kept: int
     dropped: dict[str, int]
-    """Reason -> how many."""
+    """Reason -> count."""
+
+    @field_validator("dropped", mode="before")
+    @classmethod
+    def _current_reasons(cls, dropped: Any) -> Any:
+        if not isinstance(dropped, dict):
+            return dropped
+        return {RENAMED_REASONS.get(reason, reason): count for reason, count in dropped.items()}
 
     @model_validator(mode="after")
     def _nothing_is_lost(self) -> FunnelStage:
-        if self.came != self.kept + sum(self.dropped.values()):
-            raise ValueError(f"stage {self.stage!r}: {self.came} came, but {self.kept} kept and {self.dropped} dropped")
+        if self.input != self.kept + sum(self.dropped.values()):
+            raise ValueError(f"stage {self.stage!r}: input {self.input}, but {self.kept} kept and {self.dropped} dropped")
         return self
 
 
@@ -114,30 +137,34 @@ class Funnel(Document):
 class Release(Manifest):
     """The manifest of a release. ``files`` includes the card and the Croissant metadata."""
 
+    renamed_values = RENAMED_MEDIA_AS
+
     kind: Literal["release"]
     name: str
     release: str
-    """The version for people; empty where none was given."""
+    """The release number; empty if none was given."""
     version: str
-    """12 hex digits of the data: moves with every file but the card and the Croissant metadata, which state it."""
+    """12 hex digits of the data: changes with every file except the card and the Croissant metadata, which state it."""
     seal: str
-    """Digest of this whole document, the seal itself left out."""
+    """Digest of this document without the seal."""
     media_as: MediaAs
     previous: tuple[str, ...]
-    """Earlier releases whose prompts were kept apart from these, as name-version."""
+    """Earlier releases that were compared for leakage, as name-version."""
     funnel: Funnel
     counts: dict[str, Any]
-    """As in an export, for all configs; prompts and left_out by side; and votes, annotators, models, videos, agreement
+    """As in an export, for all configs; prompts and excluded by side; and votes, annotators, models, videos, agreement
     and balance."""
 
     @property
     def label(self) -> str:
-        """name-1.0.0, or name-DIGEST where there is no version for people."""
+        """name-1.0.0, or name-DIGEST without a release number."""
         return f"{self.name}-{self.release or self.version}"
 
 
 class ReleaseReport(Document):
     """One build."""
+
+    renamed_values = RENAMED_MEDIA_AS
 
     out: str
     name: str
@@ -145,14 +172,14 @@ class ReleaseReport(Document):
     version: str
     run: str
     reused: bool
-    """True when this very release was there already."""
+    """True if exactly this release existed already."""
     media_as: MediaAs
     prompts: dict[str, int]
     """train, benchmark -> prompts with an item."""
     items: dict[str, int]
     """config -> items."""
     ceiling: dict[str, Ceiling | None]
-    """config -> what a judge who knows the true order would score."""
+    """config -> score of a judge that knows the true order."""
     videos: int
     votes: int
     annotators: int
@@ -161,11 +188,11 @@ class ReleaseReport(Document):
     files: int
     bytes: int
     newer_votes: int
-    """Votes in the store that came after the denoise run."""
+    """Votes in the store that were ingested after the denoise run."""
 
 
 class Finding(Document):
-    """One thing that is not as a release promises."""
+    """One violation of what a release promises."""
 
     check: str
     """files | manifest | tables | labels | formats | media | decoded | figures | card | croissant | split | leakage"""
@@ -175,29 +202,29 @@ class Finding(Document):
 
 
 class VerifyReport(Document):
-    """What ``verify`` found. A release is good where there is no finding."""
+    """The result of ``verify``. A release is valid if there is no finding."""
 
     folder: str
     name: str
     version: str
     checks: dict[str, int]
-    """check -> things that were looked at."""
+    """check -> number of things checked."""
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    """What could not be checked here."""
+    """What could not be checked."""
 
 
 class PromptChange(Document):
-    """A prompt that both releases have and that is not the same in them."""
+    """A prompt that is in both releases and differs between them."""
 
     prompt_id: str
     why: tuple[str, ...]
-    """new votes | words | media | side | config | code | votes elsewhere"""
+    """new votes | text | media | side | config | code | other votes"""
     side: tuple[str, str]
     """before, after"""
     votes: tuple[int, int]
     ranks: dict[str, tuple[int | None, int | None]]
-    """response -> its rank before and after, where they differ; null where it is not ranked."""
+    """response -> rank before and after, if they differ; null if it is not ranked."""
 
 
 class ConfigChange(Document):
@@ -208,7 +235,7 @@ class ConfigChange(Document):
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
-    """The same responses, but other ranks, words or order."""
+    """The same responses with other ranks, texts or order."""
 
 
 class DiffReport(Document):
@@ -219,7 +246,7 @@ class DiffReport(Document):
     same: bool
     """Both hold the same data."""
     causes: tuple[str, ...]
-    """new votes | config | code | media | words | side: what differs between the two builds."""
+    """new votes | config | code | media | text | side: the differences between the two builds."""
     votes: tuple[int, int]
     batches: dict[str, tuple[str, ...]]
     """added, removed -> ingests behind only one of them."""
@@ -230,15 +257,15 @@ class DiffReport(Document):
     prompts_removed: tuple[str, ...]
     prompts: tuple[PromptChange, ...]
     items: dict[str, ConfigChange]
-    """config -> its changes; configs that are the same are left out."""
+    """config -> its changes; only configs that changed."""
 
 
 class ReleaseLine(Document):
     """One release of a folder of releases."""
 
     folder: str
-    state: Literal["whole", "unfinished", "damaged"]
-    """whole: the manifest is sealed and every file is there at its size. Only verify reads the bytes."""
+    state: Literal["complete", "unfinished", "damaged"]
+    """complete: the seal is valid and every file has its size. Only verify reads the bytes."""
     name: str = ""
     release: str = ""
     version: str = ""
@@ -246,5 +273,5 @@ class ReleaseLine(Document):
     """The denoise run."""
     prompts: int = 0
     items: int = 0
-    """Of all configs of items; other formats hold some of them again."""
+    """Of all item configs; other formats repeat some of them."""
     votes: int = 0

@@ -226,6 +226,8 @@ class DenoiseReport(Document):
 class ExportReport(Document):
     """One export."""
 
+    renamed = {"left_out": "excluded"}
+
     out: str
     run: str
     kind: str
@@ -233,32 +235,32 @@ class ExportReport(Document):
     version: str
     """Digest of the exported files."""
     reused: bool
-    """True when the folder already held this very export."""
+    """True if the folder already held exactly this export."""
     items: dict[str, int]
     """config (train; 4way, pairwise) -> items."""
     candidates: dict[str, int]
     """config -> sets of responses that were considered."""
     eligible: dict[str, int]
-    """config -> of them those at or above min_confidence."""
+    """config -> candidates at or above min_confidence."""
     difficulty: dict[str, dict[str, int]]
-    """config -> items that are hard, medium and easy."""
+    """config -> numbers of hard, medium and easy items."""
     confidence: dict[str, float | None]
-    """config -> mean confidence of its items: the expected share of best labels that are right; None without any."""
+    """config -> mean confidence of its items: the expected share of correct best labels; None without items."""
     ceiling: dict[str, Ceiling | None]
-    """config -> what a judge who knows the true order would score; None where no item has a best."""
+    """config -> score of a judge that knows the true order; None if no item has a best response."""
     floor: dict[str, float | None]
-    """config -> what a judge who guesses would score."""
+    """config -> expected score of a judge that guesses."""
     prompts: int
     """Prompts with an item."""
-    left_out: dict[str, int]
-    """Why prompts, responses or items were left out -> how many; a reason of one config of several names it."""
+    excluded: dict[str, int]
+    """Reason -> number of prompts, responses or items excluded; a reason of one config of several names it."""
     files: int
-    """Files that the manifest lists."""
+    """Files listed in the manifest."""
     bytes: int
     """Their size, bytes."""
 
     newer_votes: int
-    """Votes in the store that came after the denoise run and are not in what was exported."""
+    """Votes in the store that were ingested after the denoise run and are not in the export."""
 
 
 class PageReport(Document):

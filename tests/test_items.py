@@ -127,7 +127,7 @@ def test_ranks_within_an_item_agree_with_the_ranking_and_ties_are_kept() -> None
     found = dict(zip(items["response_ids"][0], items["ranks"][0], strict=True))
     assert found == {"00": 3, "01": 1, "02": 1, "03": 4}
     assert items["best"][0] is None
-    assert items.select("confidence", "gap", "difficulty").row(0) == (None, None, None)
+    assert items.select("confidence", "margin", "difficulty").row(0) == (None, None, None)
 
 
 def test_scores_texts_and_best_match_their_responses() -> None:
@@ -229,8 +229,8 @@ def test_difficulty_depends_on_the_margin_to_the_strongest_other() -> None:
     for row in items.to_dicts():
         of = [strength[row["prompt_id"], response] for response in row["response_ids"]]
         own = of.pop(row["best"])
-        assert row["gap"] == pytest.approx(own - max(of))
-    hard, medium, easy = (items.filter(pl.col("difficulty") == name)["gap"] for name in DIFFICULTIES)
+        assert row["margin"] == pytest.approx(own - max(of))
+    hard, medium, easy = (items.filter(pl.col("difficulty") == name)["margin"] for name in DIFFICULTIES)
     assert hard.max() <= medium.min() <= medium.max() <= easy.min()
 
 

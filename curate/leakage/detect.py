@@ -1,15 +1,13 @@
-"""Leakage: which training prompts are too close to a benchmark prompt, by id, video and question.
+"""Leakage: training prompts that are too similar to a benchmark prompt, by id, video and question.
 
-A prompt is a video and a question, and what must not leak is the two together. Many prompts share one generic question
-("What happens in the video?") about videos that have nothing to do with each other: that is no leak, or no benchmark
-of videos could have a training set. So:
+A prompt is a video and a question. Many prompts share one generic question ("What happens in the video?") about
+unrelated videos, which is no leak. The rules, strongest first:
 
-* the same prompt id, or the same video (bytes; the name, where bytes were not seen), always leaks, whatever is asked:
-  a model that trained on a clip has seen it;
-* videos whose frames look the same leak (re-encoded, scaled, renamed), from a distance that unrelated clips do not
-  reach; where the question is the same as well, a larger distance will do;
-* the question alone decides only between prompts without a video, where it is all there is: then also near-duplicates
-  leak. With ``unhashed_videos = "suspect"`` it decides also where the bytes of a video were not seen.
+* the same prompt id, or the same video (by bytes; by name if the bytes are unknown), always leaks;
+* videos with similar frames leak (re-encoded, scaled, renamed), up to a distance that unrelated videos do not reach,
+  and up to a larger distance if the questions are near-duplicates too;
+* the question alone decides only between prompts without a video. With ``unhashed_videos = "suspect"`` it also decides
+  if the bytes of a video are unknown.
 """
 
 from __future__ import annotations
@@ -31,32 +29,32 @@ Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 
 RULES: tuple[LeakRule, ...] = ("prompt", "video", "near video", "video and question", "question")
-"""The strongest first: a pair is told by the first that holds."""
+"""The strongest first: a leak is reported with the first rule that applies."""
 GRAM = 3
-"""Words of a run."""
+"""Words in a run."""
 CHUNK = 256
-"""Prompts that are compared with all others at a time."""
+"""Prompts that are compared with all others at once."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a prompt is recognised by."""
+    """The properties by which prompts are compared."""
 
     prompt_id: str
     question: str = ""
-    """Empty where it is not known."""
+    """Empty if unknown."""
     video: str | None = None
     """Its name; None for a prompt without one."""
     sha256: str = ""
-    """Of the video's bytes; empty where they were not seen."""
+    """Of the video's bytes; empty if unknown."""
     phash: tuple[int, ...] = ()
-    """64-bit perceptual hashes of the frames that were sampled, by view (curate.media.crops); empty where not known."""
+    """64-bit perceptual hashes of the sampled frames, by view (curate.media.crops); empty if unknown."""
     release: str = ""
-    """The published release that it is in; empty for what is being built or verified."""
+    """The published release that has it; empty for the one being built or verified."""
 
 
 def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: LeakConfig) -> tuple[Leak, ...]:
-    """Every training prompt that is too close to a benchmark prompt; in the order of train, then of benchmark."""
+    """Return all pairs of a training and a benchmark prompt that are too similar, in the order of train, benchmark."""
     cleared = set(config.cleared)
     return tuple(
         Leak(
@@ -65,21 +63,21 @@ def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: L
             benchmark=b.prompt_id,
             train_release=a.release,
             benchmark_release=b.release,
-            distance=round(far, 4) if np.isfinite(far) else None,
+            distance=round(distance, 4) if np.isfinite(distance) else None,
             similarity=round(similarity, 4),
             videos=(a.video, b.video),
             questions=(a.question, b.question),
         )
-        for a, b, rule, far, similarity in _alike(train, benchmark, config)
+        for a, b, rule, distance, similarity in _similar_pairs(train, benchmark, config)
         if (a.prompt_id, b.prompt_id) not in cleared
     )
 
 
 def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
-    """prompt -> the unit that a split must not divide: all prompts that a chain of likeness connects share it.
+    """Return prompt -> the unit that a split must not divide: the connected component of similar prompts.
 
-    A unit is named after the first of its members' videos (prompts, where there is none), so that a prompt that
-    resembles no other keeps the unit that it has without a look at bytes and words.
+    A unit has the name of the first of its videos (prompt ids, for prompts without one), so that a prompt without
+    near-duplicates has the same unit whether or not bytes and questions are known.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -88,7 +86,7 @@ def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
     cleared = {frozenset(pair) for pair in config.cleared}
     pairs = [
         (place[a.prompt_id], place[b.prompt_id])
-        for a, b, *_ in _alike(subjects, subjects, config)
+        for a, b, *_ in _similar_pairs(subjects, subjects, config)
         if frozenset((a.prompt_id, b.prompt_id)) not in cleared
     ]
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
@@ -102,7 +100,7 @@ def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
 
 
 def normalised(question: str) -> str:
-    """The question without case, punctuation, accidents of spacing and of Unicode.
+    """Return the question without case, punctuation, and variants of spacing and Unicode.
 
     >>> normalised("  What is THIS—really?! ")
     'what is this really'
@@ -112,41 +110,41 @@ def normalised(question: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _alike(
+def _similar_pairs(
     one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
 ) -> Iterator[tuple[Subject, Subject, LeakRule, float, float]]:
-    """The pairs that any rule holds for: the two, the rule, the distance of their videos, and that of their words."""
+    """Yield similar pairs: the two prompts, the rule, the distance of their videos, the similarity of their questions."""
     if not one or not other:
         return
-    words = _Words.of([*one, *other])
-    right = _Side.of(other, np.arange(len(one), len(one) + len(other)))
+    questions = _Questions.of([*one, *other])
+    right = _Prompts.of(other, np.arange(len(one), len(one) + len(other)))
     for start in range(0, len(one), CHUNK):
         part = one[start : start + CHUNK]
-        left = _Side.of(part, np.arange(start, start + len(part)))
-        rule, distance, similarity = _compare(left, right, words, config)
+        left = _Prompts.of(part, np.arange(start, start + len(part)))
+        rule, distance, similarity = _compare(left, right, questions, config)
         for i, j in np.argwhere(rule >= 0).tolist():
             yield part[i], other[j], RULES[rule[i, j]], float(distance[i, j]), float(similarity[i, j])
 
 
 @lru_cache(maxsize=1 << 16)
 def _runs(question: str) -> frozenset[str]:
-    """The runs of words in a question. Kept, since a release compares the same questions several times."""
+    """Return the runs of words in a question. Cached, since a build compares the same questions several times."""
     words = normalised(question).split()
     padded = ["", "", *words, "", ""] if words else []
     return frozenset(" ".join(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1))
 
 
 @dataclass(frozen=True)
-class _Words:
-    """The questions of some prompts as sets of runs of words."""
+class _Questions:
+    """The questions of prompts as sets of runs of words."""
 
     grams: Any
-    """(S, G) sparse, 1 where the question has the run."""
+    """(S, G) sparse, 1 if the question has the run."""
     size: Float
-    """(S,) runs of each."""
+    """(S,) number of runs."""
 
     @classmethod
-    def of(cls, subjects: Sequence[Subject]) -> _Words:
+    def of(cls, subjects: Sequence[Subject]) -> _Questions:
         from scipy.sparse import csr_array
 
         number: dict[str, int] = {}
@@ -160,26 +158,26 @@ class _Words:
         return cls(grams, np.diff(ends).astype(np.float64))
 
     def similarity(self, a: Int, b: Int) -> Float:
-        """(A, B) share of the runs of two questions that both have; 0 where either is not known."""
+        """Return the (A, B) Jaccard similarity of questions; 0 if either is unknown."""
         both = (self.grams[a] @ self.grams[b].T).toarray().astype(np.float64)
         union: Float = self.size[a][:, None] + self.size[b][None, :] - both
         return np.where(both > 0, both / np.maximum(union, 1.0), 0.0)
 
 
 @dataclass(frozen=True)
-class _Side:
-    """What is compared of some prompts, column by column."""
+class _Prompts:
+    """The compared properties of prompts as columns."""
 
     prompt: npt.NDArray[np.str_]
     sha256: npt.NDArray[np.str_]
     video: npt.NDArray[np.str_]
-    """Empty where there is none."""
+    """Empty for prompts without one."""
     phash: list[tuple[int, ...]]
-    words: Int
-    """Where their questions stand."""
+    question: Int
+    """Row numbers of their questions."""
 
     @classmethod
-    def of(cls, subjects: Sequence[Subject], places: Int) -> _Side:
+    def of(cls, subjects: Sequence[Subject], places: Int) -> _Prompts:
         return cls(
             np.array([subject.prompt_id for subject in subjects]),
             np.array([subject.sha256 for subject in subjects]),
@@ -189,23 +187,23 @@ class _Side:
         )
 
 
-def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tuple[npt.NDArray[np.int8], Float, Float]:
-    """(A, B) place of the first rule that holds, −1 for none; and the distances of videos and of questions."""
+def _compare(left: _Prompts, right: _Prompts, questions: _Questions, config: LeakConfig) -> tuple[npt.NDArray[np.int8], Float, Float]:
+    """Return the (A, B) index of the first rule that applies (−1: none), video distances and question similarities."""
     distance = _video_distances(left.phash, right.phash, config)
-    similarity = words.similarity(left.words, right.words)
+    similarity = questions.similarity(left.question, right.question)
     seen = (left.sha256 != "")[:, None] & (right.sha256 != "")[None, :]
-    filmed = (left.video != "")[:, None] & (right.video != "")[None, :]
-    textual = (left.video == "")[:, None] & (right.video == "")[None, :]
+    both_videos = (left.video != "")[:, None] & (right.video != "")[None, :]
+    no_videos = (left.video == "")[:, None] & (right.video == "")[None, :]
     same_bytes = seen & (left.sha256[:, None] == right.sha256[None, :])
-    same_name = ~seen & filmed & (left.video[:, None] == right.video[None, :])
-    asked_alike = similarity >= config.question_similarity
-    alone = textual | (~textual & ~seen) if config.unhashed_videos == "suspect" else textual
+    same_name = ~seen & both_videos & (left.video[:, None] == right.video[None, :])
+    same_question = similarity >= config.question_similarity
+    alone = no_videos | (~no_videos & ~seen) if config.unhashed_videos == "suspect" else no_videos
     holds = (
         left.prompt[:, None] == right.prompt[None, :],
         same_bytes | same_name,
         distance <= config.near_video,
-        (distance <= config.near_video_with_question) & asked_alike,
-        alone & asked_alike,
+        (distance <= config.near_video_with_question) & same_question,
+        alone & same_question,
     )
     rule = np.full(distance.shape, -1, dtype=np.int8)
     for place in reversed(range(len(holds))):
@@ -214,9 +212,9 @@ def _compare(left: _Side, right: _Side, words: _Words, config: LeakConfig) -> tu
 
 
 def _video_distances(left: Sequence[tuple[int, ...]], right: Sequence[tuple[int, ...]], config: LeakConfig) -> Float:
-    """(A, B) distances of those that are near enough for any rule; inf elsewhere."""
+    """Return the (A, B) distances of videos; inf above both thresholds."""
     threshold = max(config.near_video, config.near_video_with_question)
-    near = near_views(left, right, threshold=threshold, least_bits=max(1, config.least_bits))
+    near = near_views(left, right, threshold=threshold, least_bits=max(1, config.min_bits))
     distances = np.full((len(left), len(right)), np.inf)
     distances[near.left, near.right] = near.distance
     return distances

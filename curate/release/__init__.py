@@ -1,1 +1,1 @@
-"""A release: an immutable, versioned folder of training data and benchmark, with its media, its proof and its card."""
+"""Releases: immutable, versioned folders of training data and benchmark, with media, metadata and verification."""

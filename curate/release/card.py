@@ -1,4 +1,4 @@
-"""README.md of a release: a dataset card with the figures that matter, which ``datasets`` opens every config by."""
+"""README.md of a release or an export: a dataset card whose front matter lets ``datasets`` load every config."""
 
 from __future__ import annotations
 
@@ -6,81 +6,135 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.release.columns import FULL, MEANINGS, MEDIA, PREFERENCES, PROMPTS, TRAIN_FULL, best_of
-from curate.release.figures import spread
-from curate.release.loading import front_matter, loader_of
+from curate.release.tables import (
+    FULL,
+    MEANINGS,
+    MEDIA,
+    PROMPTS,
+    SPLITS,
+    TRAIN_FULL,
+    front_matter,
+    loader_of_release,
+)
 from curate.sampling.items import Rule
-from curate.shards.card import ceiling_lines
+from curate.shards.formats import derived_formats
+from schemas.config import ExportConfig, SplitConfig
 from schemas.items import ITEM_COLUMNS
 from schemas.release import Release, ReleaseConfig
 
+ROW = 'row = load_dataset("DIR", "benchmark", split="test")[0]'
+TORCHCODEC = 'ds.cast_column("video", datasets.Video())       # by datasets, if torchcodec works'
 OPENING = {
     "videofolder": (
-        "Each row's `video` is its file's path and bytes (here a path), not decoded, so that rows load anyway:",
-        [
-            'row = load_dataset("DIR", "benchmark", split="test")[0]',
-            'decord.VideoReader(row["video"]["path"])        # by decord',
-            'ds.cast_column("video", datasets.Video())       # by datasets, where torchcodec works',
-        ],
+        "Each row's `video` is a dictionary of the file's path and bytes (here a path), not decoded:",
+        [ROW, 'decord.VideoReader(row["video"]["path"])        # by decord', TORCHCODEC],
     ),
-    "inside": (
-        "Each row's `video` is its file's path and bytes (here bytes), not decoded, so that rows load anyway:",
-        [
-            'row = load_dataset("DIR", "benchmark", split="test")[0]',
-            'decord.VideoReader(io.BytesIO(row["video"]["bytes"]))',
-            'ds.cast_column("video", datasets.Video())       # by datasets, where torchcodec works',
-        ],
+    "embedded": (
+        "Each row's `video` is a dictionary of the file's path and bytes (here bytes), not decoded:",
+        [ROW, 'decord.VideoReader(io.BytesIO(row["video"]["bytes"]))', TORCHCODEC],
     ),
     "imagefolder": (
-        "Each row's `image` is its file's path and bytes (here a path), undecoded:",
+        "Each row's `image` is a dictionary of the file's path and bytes (here a path), not decoded:",
         [
-            'row = load_dataset("DIR", "benchmark", split="test")[0]',
+            ROW,
             'PIL.Image.open(row["image"]["path"])',
             'ds.cast_column("image", datasets.Image())       # decoded by datasets',
         ],
     ),
     "parquet": (
-        "Each row's `video` is a path that starts from this folder:",
-        ['row = load_dataset("DIR", "benchmark", split="test")[0]', "decord.VideoReader(f\"DIR/{row['video']}\")"],
+        "Each row's `video` is a path relative to this folder:",
+        [ROW, "decord.VideoReader(f\"DIR/{row['video']}\")"],
     ),
     "webdataset": (
-        "The videos are in tar shards, one sample a video: its file, and a JSON file with all its items. Stream them:",
+        "The videos are in tar shards, one sample per video: its file, and a JSON file with all its items. To stream:",
         [
             'load_dataset("webdataset", data_files={"test": "DIR/media/benchmark-*.tar"})',
-            "# or unpack them in place, and every row's path holds: for f in media/*.tar; do tar -xf $f -C media; done",
+            "# or unpack them, so that the rows' paths are valid: for f in media/*.tar; do tar -xf $f -C media; done",
         ],
     ),
     "none": ("Videos are named, and not part of this release.", []),
 }
-"""How a row's video is opened, for each way of giving the media."""
+"""How to open a row's video, by loader or packaging of the media."""
 
 
-def card(release: Release, rules: Sequence[Rule], config: ReleaseConfig, configs: Sequence[str]) -> str:
-    """The card, in Markdown. release: without the files that state its version. rules: of all configs of items that
-    have any. configs: all that can be loaded, without those of prompts and media."""
-    counts = release.counts
+def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, counts: Mapping[str, Any]) -> str:
+    """Return the card of an export, in Markdown.
+
+    rules: of the configs with items, the default first. counts: as in the manifest. config: with the full id of the
+    denoise run.
+    """
+    lines = ["---", "configs:"]
+    for index, rule in enumerate(rules):
+        lines += [f'- config_name: "{rule.name}"', *(["  default: true"] if index == 0 else []), "  data_files:"]
+        lines += [f"  - split: {SPLITS[kind]}", f'    path: "{rule.name}-*.parquet"']  # not the JSONL of the same items
+    lines += [
+        "---",
+        "",
+        f"# {'Training data' if kind == 'train' else 'Benchmark'}: ranked responses to questions about videos",
+        "",
+        f"Made by curate from denoise run `{config.run}`. `manifest.json` lists the digest of every file and the",
+        "runs and vote files behind them.",
+        "",
+        *_code("from datasets import load_dataset", 'load_dataset("DIR")', *_load(rule.name for rule in rules[1:])),
+        "## Items",
+        "",
+    ]
+    for rule in rules:
+        lines += [*_config(rule, counts, f", at most {rule.items} per prompt"), rule.description, ""]
+    lines += [f"Drawn from {counts['prompts']} prompts with seed {config.seed}."]
+    if config.min_confidence > 0:
+        lines += [f"Items with confidence below {config.min_confidence:g}, or a shared best rank, are excluded."]
+    excluded = [f"| {reason} | {number} |" for reason, number in counts["excluded"].items()]
+    lines += [
+        "",
+        *_jsonl_note("video."),
+        *_columns({}),
+        "## Split",
+        "",
+        f"These are the prompts of the {kind} side. {_split_note(config.split)} All prompts of a video are on one side,",
+        "and no prompt ever changes sides.",
+        "",
+        "## Excluded",
+        "",
+        *(["| what: reason | number |", "|---|---|", *excluded] if excluded else ["Nothing."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig, configs: Sequence[str]) -> str:
+    """Return the card of a release, in Markdown.
+
+    release: without the files that state its version. rules: of all item configs with items. configs: all that can be
+    loaded, except those of prompts and media.
+    """
+    derived = [found for found in derived_formats(config.responses) if found.config in configs]
     return "\n".join(
         [
             "---",
             *([f"license: {json.dumps(config.licence)}"] if config.licence else []),
             f"pretty_name: {json.dumps(release.label)}",
             'tags: ["preference", "reward model", "video question answering"]',
-            *front_matter(configs, release.files, release.media_as, version=release.version),
+            *front_matter(configs, release),
             "---",
             "",
             f"# {release.name} {release.release}".rstrip(),
             "",
-            f"Version `{release.version}` (it moves with every byte of the data). {config.description}".rstrip(),
+            f"Version `{release.version}` (digest of the data). {config.description}".rstrip(),
             "",
             *_figures(release, config),
             *_loading(release, configs),
-            *_items(rules, counts),
-            *_formats(configs, config),
+            *_items(rules, release.counts),
+            "## Other formats",
+            "",
+            *(line for found in derived for line in (f"**{found.config}**: {found.description}", "")),
+            f"**{PROMPTS}**: one row per prompt, with its votes. **media** (`{MEDIA}.parquet`): one row per video.",
+            "",
             *_funnel(release),
-            *_apart(release, config),
-            *_made(release),
+            *_separation(release, config),
+            *_origin(release),
             *_limits(release),
-            *_columns(),
+            *_columns(MEANINGS),
             *(["## Citation", "", config.citation, ""] if config.citation else []),
         ]
     )
@@ -88,50 +142,56 @@ def card(release: Release, rules: Sequence[Rule], config: ReleaseConfig, configs
 
 def _figures(release: Release, config: ReleaseConfig) -> list[str]:
     counts = release.counts
-    prompts = counts["prompts"]
+    prompts, agreement = counts["prompts"], counts["agreement"]
+    disagreement = agreement["disagreement"]
+    share = "unknown" if disagreement is None else f"{disagreement:.1%} of the vote weight disagrees with the rankings"
     rows = [
         ("prompts", f"{prompts['train']:,} for training, {prompts['benchmark']:,} in the benchmark"),
         ("models", f"{counts['models']:,}"),
-        ("votes behind them", f"{counts['votes']:,} of {counts['annotators']:,} annotators"),
-        ("contradicted votes", _share(counts["agreement"]["contradicted"], "of the vote weight is against the orders")),
-        ("expected Kendall tau to the truth", _number(counts["agreement"]["expected_tau"])),
-        *_between_rankers(counts["agreement"]["rankers"]),
+        ("votes", f"{counts['votes']:,} by {counts['annotators']:,} annotators"),
+        ("disagreement", share),
+        ("expected Kendall tau to the true order", _number(agreement["expected_tau"])),
+    ]
+    if agreement["rankers"] is not None:  # None if the ranking is that of a single ranker
+        rows.append(("Kendall tau between the ensemble's rankers", _number(agreement["rankers"])))
+    rows += [
         ("videos and images", f"{counts['videos']:,}" + (" (named only)" if release.media_as == "none" else "")),
-        ("licence", config.licence or "none was stated: ask who made it"),
+        ("licence", config.licence or "none stated; ask the authors"),
     ]
     return ["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
 
 
-def _between_rankers(agreement: float | None) -> list[tuple[str, str]]:
-    """Nothing where a single ranker's order is the ranking: it has nobody to agree with."""
-    return [] if agreement is None else [("Kendall tau between the rankers behind it", _number(agreement))]
-
-
-def _share(value: float | None, what: str) -> str:
-    return "not known" if value is None else f"{value:.1%} {what}"
-
-
 def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.3f}"
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _loading(release: Release, configs: Sequence[str]) -> list[str]:
-    how = loader_of([file.path for file in release.files], release.media_as)
-    words, lines = OPENING[release.media_as if release.media_as in ("inside", "webdataset", "none") else how]
-    named = [f'load_dataset("DIR", "{config}")' for config in configs]
+    special = ("embedded", "webdataset", "none")
+    how = release.media_as if release.media_as in special else loader_of_release(release)
+    text, lines = OPENING[how]
     return [
         "## Loading",
         "",
-        "```python",
-        "from datasets import load_dataset",
-        *named,
-        "```",
+        *_code("from datasets import load_dataset", *_load(configs)),
+        text,
         "",
-        words,
-        "",
-        *(["```python", *lines, "```", ""] if lines else []),
-        "`NAME.jsonl` holds the items of `NAME` again, for the trainer of arXiv 2604.10966: prompt, responses,",
-        "rankings (1 = best), image, video. Its paths start from this folder.",
+        *(_code(*lines) if lines else []),
+        *_jsonl_note("video. Paths are relative to this folder."),
+    ]
+
+
+def _load(configs: Any) -> list[str]:
+    return [f'load_dataset("DIR", "{config}")' for config in configs]
+
+
+def _code(*lines: str) -> list[str]:
+    return ["```python", *lines, "```", ""]
+
+
+def _jsonl_note(end: str) -> list[str]:
+    return [
+        "`NAME.jsonl` holds the items of `NAME` in the format of the trainer of arXiv 2604.10966: prompt, responses,",
+        f"rankings (1 = best), image, {end}",
         "",
     ]
 
@@ -139,79 +199,88 @@ def _loading(release: Release, configs: Sequence[str]) -> list[str]:
 def _items(rules: Sequence[Rule], counts: Mapping[str, Any]) -> list[str]:
     lines = ["## Items", ""]
     for rule in rules:
-        found = counts["balance"][rule.name]
-        shown = [of[0] for of in found["models"].values()]
-        best = [of[1] for of in found["models"].values()]
+        balance = counts["balance"][rule.name]
+        shown, best = ([found[i] for found in balance["models"].values()] for i in (0, 1))
+        lines += _config(rule, counts)
+        if shown:
+            lines.append(f"A model is in {_range(shown)} items and the best of {_range(best)}.")
+        if rule.name not in (TRAIN_FULL, FULL):
+            positions = balance["positions"]
+            lines.append(f"The best response is at each of {len(positions)} positions {_range(positions)} times.")
+        lines += ["", rule.description, ""]
+    return lines
+
+
+def _config(rule: Rule, counts: Mapping[str, Any], limit: str = "") -> list[str]:
+    """Return the numbers of a config, and the meaning of a score on its items if they have a best response."""
+    name = rule.name
+    lines = [
+        f"**{name}**: {counts['items'][name]:,} items{limit}, from {counts['candidates'][name]:,} candidate sets, "
+        f"{counts['eligible'][name]:,} of them eligible.",
+        "",
+    ]
+    ceiling = counts["ceiling"][name]
+    if ceiling is not None:
+        mean, low, high = (ceiling[key] for key in ("mean", "low", "high"))
+        levels = ", ".join(f"{number} {level}" for level, number in counts["difficulty"][name].items())
         lines += [
-            f"**{rule.name}**: {counts['items'][rule.name]:,} items, of {counts['candidates'][rule.name]:,} sets "
-            f"considered, {counts['eligible'][rule.name]:,} of them eligible.",
-            "",
-            *ceiling_lines(rule.name, counts),
-            *([f"A model is in {spread(shown)} items and the best of {spread(best)}. "] if shown else []),
-            *(
-                [f"The best stands in each of {len(found['positions'])} places {spread(found['positions'])} times.", ""]
-                if rule.name not in (TRAIN_FULL, FULL)
-                else [""]
-            ),
-            rule.description,
+            f"Mean confidence {mean:.3f}: the expected share of correct best labels. A perfect judge, which knows the",
+            f"true order, would score about {mean:.2f} (90% interval {low:.2f} to {high:.2f}): higher scores have no",
+            f"meaning. Random guessing scores {counts['floor'][name]:.2f}. By the margin between best and second best:",
+            f"{levels}.",
             "",
         ]
     return lines
 
 
-def _formats(configs: Sequence[str], config: ReleaseConfig) -> list[str]:
-    lines = ["## Other formats", ""]
-    if PREFERENCES in configs:
-        lines += [
-            f"**{PREFERENCES}**: the pairs of train_pairwise as TRL documents preference data: `prompt`, `chosen` and",
-            "`rejected`, each a conversation.",
-            "",
-        ]
-    if best_of(config.responses) in configs:
-        lines += [
-            f"**{best_of(config.responses)}**: the items of benchmark in the columns of RewardBench 2: one `chosen`,",
-            f"{config.responses - 1} `rejected`; `subset` is the item's difficulty.",
-            "",
-        ]
-    return [*lines, f"**{PROMPTS}**: a row a prompt, with its votes. **media** (`{MEDIA}.parquet`): a row a video.", ""]
+def _range(counts: list[int]) -> str:
+    """Return "12 to 15" for the minimum and maximum; "12" if they are equal, "none" for no counts."""
+    if not counts:
+        return "none"
+    return f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
 
 
 def _funnel(release: Release) -> list[str]:
-    lines = ["## Funnel", "", "| stage | of | came | kept | dropped |", "|---|---|---|---|---|"]
+    lines = ["## Funnel", "", "| stage | unit | input | kept | dropped |", "|---|---|---|---|---|"]
     for stage in release.funnel.stages:
         why = "; ".join(f"{number:,} {reason}" for reason, number in stage.dropped.items())
-        lines.append(f"| {stage.stage} | {stage.unit} | {stage.came:,} | {stage.kept:,} | {why} |")
+        lines.append(f"| {stage.stage} | {stage.unit} | {stage.input:,} | {stage.kept:,} | {why} |")
     return [*lines, ""]
 
 
-def _apart(release: Release, config: ReleaseConfig) -> list[str]:
+def _split_note(split: SplitConfig) -> str:
+    return (
+        "Prompts are divided by video (a prompt without one is divided by itself) by a digest of the video and seed "
+        f"{split.seed}; the benchmark gets a share of {split.benchmark_fraction:g}."
+    )
+
+
+def _separation(release: Release, config: ReleaseConfig) -> list[str]:
     leak = config.leakage
     earlier = ", ".join(f"`{label}`" for label in release.previous) or "none"
     return [
         "## Training and benchmark",
         "",
-        f"Prompts are divided by video (a prompt without one stands for itself) by a digest of the video and seed "
-        f"{config.split.seed}, the benchmark",
-        f"getting a share of {config.split.benchmark_fraction:g}; what resembles each other is on one side, and no "
-        "prompt ever changes sides. No prompt of the",
-        "training set has the id or the video of a benchmark prompt, nor a video nearer than "
-        f"{leak.near_video:g} by its frames' hashes ({leak.near_video_with_question:g}",
-        "where the question is the same), nor, among prompts without a video, a question that shares "
-        f"{leak.question_similarity:g} or more of its word triples. Earlier releases",
-        f"kept apart likewise: {earlier}, and the benchmarks that were built from the same store before.",
+        f"{_split_note(config.split)} Near-duplicates are on one side, and no prompt ever changes sides. No training "
+        "prompt has",
+        "the id or the video of a benchmark prompt, nor a video within hash distance "
+        f"{leak.near_video:g} ({leak.near_video_with_question:g} if the questions are near-duplicates),",
+        "nor, among prompts without a video, a question with word-triple similarity "
+        f"{leak.question_similarity:g} or more. The same holds against",
+        f"earlier releases: {earlier}, and the benchmarks built from the same store before.",
         "",
     ]
 
 
-def _made(release: Release) -> list[str]:
+def _origin(release: Release) -> list[str]:
     run = release.upstream[0]
     method = release.counts["method"]
     return [
-        "## How it was made",
+        "## Origin",
         "",
-        f"By curate ({release.run.code_version}), run `{release.run.run}`, from denoise run `{run.run}` ({method})",
-        f"over {len(release.batches)} ingests of votes. `manifest.json` holds the digest of every file and the chain",
-        "of runs and vote files behind them; `curate release verify` checks all of it.",
+        f"Made by curate ({release.run.code_version}), run `{release.run.run}`, from denoise run `{run.run}` ({method})",
+        f"on {len(release.batches)} ingests of votes. `manifest.json` lists the digest of every file and the runs and",
+        "vote files behind them; `curate release verify` checks all of it.",
         "",
     ]
 
@@ -220,24 +289,22 @@ def _limits(release: Release) -> list[str]:
     lines = [
         "## Known limits",
         "",
-        "* Labels come of people's votes and are wrong at times: the ceilings above say how often, as far as the joint",
-        "  model of the votes is right. Labels of one prompt err together.",
-        f"* That model found: {release.counts['strengths']}. It knows normal strengths, two heaps, as right and",
-        "  wrong answers make, and heavy tails; where strengths are spread in another way, its chances are off.",
-        "* A benchmark item's best is likely the best; the order of the others is less certain.",
+        "* Labels are inferred from votes and can be wrong. The ceilings above state how often, provided that the",
+        "  model of the votes is adequate. Label errors within a prompt are correlated.",
+        f"* Distribution of strengths found by the model: {release.counts['strengths']}. It knows normal, two-component",
+        "  and heavy-tailed distributions; for others its probabilities are not calibrated.",
+        "* The best response of a benchmark item is likely the best; the order of the others is less certain.",
     ]
     if release.media_as == "none":
-        lines += ["* Videos were not looked at: leaks by the same video under another name cannot be excluded."]
+        lines += ["* Videos were not read: leaks by the same video under another name cannot be excluded."]
     elif not release.counts["hashed"]:
-        lines += ["* No perceptual hashes were taken: only videos of the same bytes are known to be the same."]
+        lines += ["* Not all videos have perceptual hashes: among those without, only equal bytes are detected."]
     return [*lines, ""]
 
 
-def _columns() -> list[str]:
-    own = [f"| `{c.name}` | {c.type} | {_cell(c.meaning)} |" for c in ITEM_COLUMNS if c.name != "video"]
-    media = [f"| `{name}` | | {meaning} |" for name, meaning in MEANINGS.items()]
-    return ["## Columns of items", "", "| column | type | meaning |", "|---|---|---|", *own, *media, ""]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _columns(added: Mapping[str, str]) -> list[str]:
+    """Return the table of the columns of items. added: columns of a release, which replace the column video."""
+    own = [(c.name, c.type, c.meaning) for c in ITEM_COLUMNS if not (added and c.name == "video")]
+    rows = [*own, *((name, "", meaning) for name, meaning in added.items())]
+    lines = [f"| `{name}` | {kind} | {meaning.replace('|', chr(92) + '|')} |" for name, kind, meaning in rows]
+    return ["## Columns of items", "", "| column | type | meaning |", "|---|---|---|", *lines, ""]

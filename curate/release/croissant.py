@@ -1,17 +1,21 @@
-"""croissant.json: the release in the Croissant format of MLCommons (1.0), as ``mlcroissant`` validates it."""
+"""croissant.json: the metadata of a release in the Croissant format of MLCommons (1.0), and their validation."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from curate.release.columns import MEDIA, PROMPTS, schema_of
-from curate.release.loading import loader_of, loader_version
+from curate.release.tables import MEDIA, PROMPTS, loader_of_release, loader_version, schema_of
+from curate.shards.atomic import publish_file
 from schemas.release import Release, ReleaseConfig
 
 CONTEXT: dict[str, Any] = {
@@ -62,8 +66,11 @@ FORMATS = {
 
 
 def croissant(release: Release, config: ReleaseConfig, configs: Sequence[str]) -> str:
-    """The JSON-LD document. release: without the files that state its version. Its version is the digest as three
-    numbers, since Croissant asks for such a one; alternateName holds name and digest."""
+    """Return the JSON-LD document.
+
+    The version is the digest as three numbers, since Croissant requires such a version; alternateName has name and
+    digest. release: without the files that state its version.
+    """
     document: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -84,7 +91,7 @@ def croissant(release: Release, config: ReleaseConfig, configs: Sequence[str]) -
 
 
 def outline(document: Mapping[str, Any]) -> str:
-    """Hex digest of a document without what each release states anew: versions, and the digests and sizes of files."""
+    """Return a digest of the document without versions and the digests and sizes of files."""
     kept = {key: value for key, value in document.items() if key not in ("version", "alternateName")}
     kept["distribution"] = [
         {
@@ -98,7 +105,7 @@ def outline(document: Mapping[str, Any]) -> str:
 
 
 def _files(release: Release) -> list[dict[str, Any]]:
-    """Every file with its digest; the shards of configs are also a set each."""
+    """Return every file with its digest."""
     return [
         {
             "@type": "cr:FileObject",
@@ -125,7 +132,7 @@ def _file_set(config: str) -> dict[str, Any]:
 
 def _record_sets(release: Release, configs: Sequence[str]) -> list[dict[str, Any]]:
     paths = {file.path for file in release.files}
-    loader = loader_of(sorted(paths), release.media_as)
+    loader = loader_of_release(release)
     tables = [name for name in (PROMPTS, MEDIA) if f"{name}.parquet" in paths]
     sources = {config: {"fileSet": {"@id": f"{config}-shards"}} for config in configs}
     sources |= {table: {"fileObject": {"@id": f"{table}.parquet"}} for table in tables}
@@ -137,16 +144,15 @@ def _record_sets(release: Release, configs: Sequence[str]) -> list[dict[str, Any
             "field": [
                 _field(name, column, source)
                 for column in schema_of(name, release.media_as, loader)
-                if _plain(column.type)
+                if _describable(column.type)
             ],
         }
         for name, source in sources.items()
     ]
 
 
-def _plain(kind: pa.DataType) -> bool:
-    """Croissant 1.0 has no words for lists of structures and no reader for structures: conversations and media inside
-    are left to datasets."""
+def _describable(kind: pa.DataType) -> bool:
+    """Return whether Croissant 1.0 can describe a column; it cannot for conversations and embedded media."""
     return not (pa.types.is_struct(kind) or (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)))
 
 
@@ -165,3 +171,36 @@ def _field(record_set: str, column: pa.Field, source: dict[str, Any]) -> dict[st
         **({"repeated": True} if pa.types.is_list(column.type) else {}),
         "source": {**source, "extract": {"column": column.name}},
     }
+
+
+def validate(path: Path, document: Mapping[str, Any], notes: list[str], validated: Path | None) -> str:
+    """Return the error of mlcroissant; empty if the metadata are valid or were not validated, which is noted.
+
+    validated: a file with the outline of the last valid metadata. Metadata that differ from them only in versions,
+    digests and sizes are not validated again.
+    """
+    if find_spec("mlcroissant") is None:
+        notes.append("croissant.json was not validated: mlcroissant is not installed")
+        return ""
+    known = f"{outline(document)} mlcroissant {metadata.version('mlcroissant')}\n"
+    if validated is not None and validated.is_file() and validated.read_text(encoding="utf-8") == known:
+        return ""
+    problem = _validation_error(path)
+    if not problem and validated is not None:
+        publish_file(validated, known.encode())
+    return problem
+
+
+def _validation_error(path: Path) -> str:
+    """Return the error of mlcroissant; empty if the file is valid."""
+    import mlcroissant
+
+    level = logging.getLogger("absl").level
+    logging.getLogger("absl").setLevel(logging.ERROR)  # recommendations are not errors
+    try:
+        mlcroissant.Dataset(jsonld=path)
+    except (mlcroissant.ValidationError, ValueError, KeyError) as error:
+        return " ".join(str(error).split())
+    finally:
+        logging.getLogger("absl").setLevel(level)
+    return ""

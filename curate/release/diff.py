@@ -1,4 +1,4 @@
-"""``diff``: what changed from one release to another, prompt by prompt and item by item, and why."""
+"""``diff``: the prompts and items that changed from one release to another, and the causes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 import polars as pl
 
-from curate.release.columns import FULL, ITEM_CONFIGS, PROMPTS, TRAIN_FULL
-from curate.release.loading import tables_of
-from curate.release.sealing import read_release
+from curate.release.manifest import read_release, stored_config
+from curate.release.tables import FULL, ITEM_CONFIGS, PROMPTS, TRAIN_FULL, tables_of
+from schemas.base import Document
+from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
-from schemas.release import ConfigChange, DiffReport, PromptChange, Release
+from schemas.release import ConfigChange, DiffReport, PromptChange, Release, ReleaseConfig
 
 COMPARED = ("prompt", "response_ids", "responses", "ranks", "best")
-"""Columns by which an item that both releases have is the same. Scores move with every vote, and are not told."""
+"""Columns in which an item of both releases may differ. Scores change with every vote and are not compared."""
 
 
 def diff(one: Path, two: Path) -> DiffReport:
-    """From release ``one`` to release ``two``. Raises CurateError where either cannot be read."""
+    """Return the changes from release ``one`` to release ``two``. Raises CurateError if either cannot be read."""
     before, after = read_release(one), read_release(two)
     old, new = _prompts(one), _prompts(two)
     ranks = _ranks(one, before), _ranks(two, after)
@@ -32,14 +33,14 @@ def diff(one: Path, two: Path) -> DiffReport:
         for prompt in sorted(old.keys() & new.keys())
         if (change := _change(prompt, old[prompt], new[prompt], ranks, wide))
     ]
-    told = {reason for change in changes for reason in change.why}
+    reasons = {reason for change in changes for reason in change.why}
     more = before.counts["votes"] != after.counts["votes"]
-    causes = (["new votes"] if more or "new votes" in told else []) + wide
+    causes = (["new votes"] if more or "new votes" in reasons else []) + wide
     return DiffReport(
         before=f"{before.label} ({before.version})",
         after=f"{after.label} ({after.version})",
         same=before.version == after.version,
-        causes=tuple(causes + [cause for cause in ("media", "words", "side") if cause in told]),
+        causes=tuple(causes + [cause for cause in ("media", "text", "side") if cause in reasons]),
         votes=(before.counts["votes"], after.counts["votes"]),
         batches={
             "added": tuple(sorted(batches[1] - batches[0])),
@@ -65,7 +66,7 @@ def _change(
     ranks: tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]],
     wide: list[str],
 ) -> PromptChange | None:
-    """None where the prompt is the same in both."""
+    """Return the change of a prompt; None if it is equal in both."""
     was, now = (side.get(prompt, {}) for side in ranks)
     moved = {
         response: (was.get(response), now.get(response))
@@ -76,7 +77,7 @@ def _change(
         cause
         for cause, columns in (
             ("new votes", ("votes", "annotators")),
-            ("words", ("question",)),
+            ("text", ("question",)),
             ("media", ("media_name", "media_sha256")),
             ("side", ("split",)),
         )
@@ -85,9 +86,9 @@ def _change(
     if not why and not moved:
         return None
     if moved and "new votes" not in why:
-        # Its own votes are the same: the run was told something else, or models and annotators, which all prompts
-        # share, are seen otherwise.
-        why += wide or ["votes elsewhere"]
+        # Its own votes are the same: the config or code differs, or votes on other prompts changed the estimates of
+        # models and annotators, which all prompts share.
+        why += wide or ["other votes"]
     return PromptChange(
         prompt_id=prompt,
         why=tuple(why),
@@ -98,7 +99,7 @@ def _change(
 
 
 def _item_change(old: pl.DataFrame, new: pl.DataFrame) -> ConfigChange | None:
-    """None where the items are the same, in whatever order."""
+    """Return the change of a config's items; None if they are equal, in any order."""
     was, now = (
         {row[0]: row[1:] for row in frame.select("item_id", *COMPARED).iter_rows()} if len(frame) else {}
         for frame in (old, new)
@@ -113,9 +114,15 @@ def _item_change(old: pl.DataFrame, new: pl.DataFrame) -> ConfigChange | None:
 
 
 def _config_changes(before: Release, after: Release) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys of the release's own config and of the denoise run's; which run it is, is told by its config."""
+    """Return dotted key -> values before and after, of the release's and the denoise run's configs."""
     old, new = (
-        _flat({"release": release.run.config, "denoise": release.upstream[0].config}) for release in (before, after)
+        _flat(
+            {
+                "release": _current(release.run.config, ReleaseConfig),
+                "denoise": _current(release.upstream[0].config, DenoiseConfig),
+            }
+        )
+        for release in (before, after)
     )
     skipped = {"release.run", "release.version"}
     return {
@@ -123,6 +130,12 @@ def _config_changes(before: Release, after: Release) -> dict[str, tuple[Any, Any
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in skipped
     }
+
+
+def _current(config: Mapping[str, Any], kind: type[Document]) -> Mapping[str, Any]:
+    """Return a stored config with the current names of its fields, if it is readable."""
+    found = stored_config(config, kind)
+    return found.model_dump(mode="json") if found else config
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -140,7 +153,7 @@ def _prompts(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _ranks(folder: Path, release: Release) -> dict[str, dict[str, int]]:
-    """prompt -> response -> rank in the full ranking."""
+    """Return prompt -> response -> rank in the full ranking."""
     found: dict[str, dict[str, int]] = {}
     for name in (TRAIN_FULL, FULL):
         rows = _items(folder, release, name)
@@ -151,7 +164,7 @@ def _ranks(folder: Path, release: Release) -> dict[str, dict[str, int]]:
 
 
 def _items(folder: Path, release: Release, name: str) -> pl.DataFrame:
-    """Empty where the release has no such items."""
+    """Return the items of a config; an empty frame if the release has none."""
     return _read([folder / path for path in tables_of(name, [file.path for file in release.files])])
 
 
@@ -159,4 +172,4 @@ def _read(paths: list[Path]) -> pl.DataFrame:
     try:
         return pl.concat([pl.read_parquet(path) for path in paths]) if paths else pl.DataFrame()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise CurateError(f"{paths[0]}: cannot be read: {error}", hint="curate release verify says more") from error
+        raise CurateError(f"{paths[0]}: cannot be read: {error}", hint="curate release verify lists all problems") from error

@@ -1,4 +1,4 @@
-"""The media of a release: what is known of each file, and how it comes along: beside, in tar shards, or in the rows."""
+"""The media of a release: facts about each file, and its packaging as files, tar shards or bytes in the rows."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from schemas.errors import CurateError
 from schemas.release import MediaAs
 
 FOLDER = "media"
-MOST_INSIDE = 1_500_000_000
-"""Bytes of media in the rows of one config, at most: a column of bytes ends at 2 GB."""
+MAX_EMBEDDED = 1_500_000_000
+"""Largest number of media bytes in the rows of one config: a column of bytes ends at 2 GB."""
 
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What is known of the file behind one video (or image) that prompts name."""
+    """Facts about the file of one video or image."""
 
     name: str
-    """As prompts name it."""
+    """Its name in the prompts."""
     path: Path
-    """Where it lies."""
+    """Its path on this machine."""
     status: str = "ok"
-    """ok, or the code of what is wrong with it."""
+    """ok, or the code of the problem."""
     reason: str = ""
     kind: Literal["video", "image"] = "video"
     bytes: int = 0
     sha256: str = ""
     phash: tuple[int, ...] = ()
-    """64-bit perceptual hashes of the frames that were sampled, by view (curate.media.crops); empty where none was
-    taken."""
+    """64-bit perceptual hashes of the sampled frames, by view (curate.media.crops); empty if none were computed."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None
@@ -50,19 +49,18 @@ class MediaFacts:
 
     @property
     def member(self) -> str:
-        """Its file name in a release: by content, so that no name says where it came from and none occurs twice."""
+        """File name in a release: the digest of the content, so that names are unique and reveal no source."""
         return f"{self.sha256[:32]}{self.path.suffix.lower()}"
 
 
 def public_name(name: str) -> str:
-    """The name as a release may state it: as ingested, but of an absolute path only its last part."""
+    """Return the name for publication: as ingested, but only the last part of an absolute path."""
     absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
     return PureWindowsPath(name).name if absolute else name
 
 
 def placed(names: Sequence[str], facts: Mapping[str, MediaFacts], media_as: MediaAs) -> pl.DataFrame:
-    """Where each video is found from the release: name, path, kind and media_sha256 (null where its bytes are not in
-    it)."""
+    """Return where each medium is in the release: name, path, kind and media_sha256 (null if its bytes are not)."""
     rows = []
     for name in sorted(set(names)):
         known = facts.get(name) if media_as != "none" else None
@@ -80,26 +78,25 @@ def placed(names: Sequence[str], facts: Mapping[str, MediaFacts], media_as: Medi
 
 
 def attach(rows: pl.DataFrame, places: pl.DataFrame, *, contents: Mapping[str, bytes] | None = None) -> pl.DataFrame:
-    """The rows, whose column video names one, with the columns that a release has of it.
+    """Return the rows with the media columns of a release: video, image, media_sha256, *_file_name and media_name.
 
-    video, image, media_sha256, video_file_name, image_file_name and media_name. contents: path -> bytes, where they go
-    into the rows.
+    rows: their column video is a name in places. contents: path -> bytes, if they are embedded in the rows.
     """
     found = rows.rename({"video": "name"}).join(places, on="name", how="left", maintain_order="left")
-    moving = pl.col("kind") == "video"
+    is_video = pl.col("kind") == "video"
     named = found.with_columns(
         media_name=pl.col("name").map_elements(public_name, return_dtype=pl.String),
-        video_file_name=pl.when(moving).then("path"),
-        image_file_name=pl.when(moving.not_()).then("path"),
+        video_file_name=pl.when(is_video).then("path"),
+        image_file_name=pl.when(is_video.not_()).then("path"),
     )
     if contents is None:
         named = named.with_columns(video=pl.col("video_file_name"), image=pl.col("image_file_name"))
     else:
         total = sum(len(contents.get(path, b"")) for path in found["path"].to_list() if path)
-        if total > MOST_INSIDE:
+        if total > MAX_EMBEDDED:
             raise CurateError(
-                f"{total / 1e9:.1f} GB of media in the rows of one config are too many",
-                hint="give the media beside: --media-as files, or webdataset",
+                f"{total / 1e9:.1f} GB of media are too many to embed in the rows of one config",
+                hint="use --media-as files or webdataset",
             )
         data = pl.Series("data", [contents.get(path) for path in found["path"].to_list()], dtype=pl.Binary)
         named = named.with_columns(data)
@@ -113,25 +110,25 @@ def attach(rows: pl.DataFrame, places: pl.DataFrame, *, contents: Mapping[str, b
 
 
 def copy_media(folder: Path, facts: Iterable[MediaFacts]) -> list[Path]:
-    """Write each file once into media/ of the folder; the paths. Raises CurateError where one changed meanwhile."""
+    """Write each file once into media/ of the folder; return the paths. Raises CurateError if one changed meanwhile."""
     (folder / FOLDER).mkdir(exist_ok=True)
     written = []
-    for fact in _once(facts):
+    for fact in _unique(facts):
         path = folder / FOLDER / fact.member
-        path.write_bytes(read_same(fact))
+        path.write_bytes(read_unchanged(fact))
         written.append(path)
     return written
 
 
-def write_tars(
+def write_webdataset(
     folder: Path, side: str, facts: Iterable[MediaFacts], items: Mapping[str, Sequence[Any]], *, per_shard: int
 ) -> list[Path]:
-    """Write WebDataset shards ``media/SIDE-00000-of-00002.tar``; the paths. Equal content gives equal bytes.
+    """Write WebDataset shards ``media/SIDE-00000-of-00002.tar``; return the paths. Equal content gives equal bytes.
 
-    A sample is one video: KEY.mp4 and KEY.json, which holds all its items. items: member -> what KEY.json holds.
+    A sample is one video: KEY.mp4, and KEY.json with all its items. items: member -> its items.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
-    chosen = _once(facts)
+    chosen = _unique(facts)
     shards = -(-len(chosen) // per_shard)
     written = []
     for shard in range(shards):
@@ -140,31 +137,31 @@ def write_tars(
             for fact in chosen[shard * per_shard : (shard + 1) * per_shard]:
                 document = json.dumps({"sha256": fact.sha256, "items": items[fact.member]}, ensure_ascii=False)
                 for name, data in (
-                    (fact.member, read_same(fact)),
+                    (fact.member, read_unchanged(fact)),
                     (Path(fact.member).stem + ".json", document.encode()),
                 ):
-                    member = tarfile.TarInfo(name)  # of no one, of no time, always 0644
+                    member = tarfile.TarInfo(name)  # no owner, no time, mode 0644
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
         written.append(path)
     return written
 
 
-def read_same(fact: MediaFacts) -> bytes:
-    """The file's bytes. Raises CurateError where they are no longer those that were looked at."""
+def read_unchanged(fact: MediaFacts) -> bytes:
+    """Return the file's bytes. Raises CurateError if they changed since it was probed."""
     data = fact.path.read_bytes()
     if hashlib.sha256(data).hexdigest() != fact.sha256:
-        raise CurateError(f"{fact.path}: changed since it was looked at", hint="run the command again")
+        raise CurateError(f"{fact.path}: changed since it was probed", hint="run the command again")
     return data
 
 
-def _once(facts: Iterable[MediaFacts]) -> list[MediaFacts]:
-    """One of each content, in the order of their names in the release."""
+def _unique(facts: Iterable[MediaFacts]) -> list[MediaFacts]:
+    """Return one medium per content, sorted by name in the release."""
     return [fact for _, fact in sorted({fact.member: fact for fact in facts}.items())]
 
 
 def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Mapping[str, str]) -> pl.DataFrame:
-    """One row a video or image of the release: its facts and its side. sides: name -> train, benchmark."""
+    """Return one row per medium of the release: its facts and its side. sides: name -> train, benchmark."""
     rows = [
         {
             "video": name,
@@ -197,10 +194,10 @@ def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Ma
 
 
 def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
-    """name -> the facts that probing found, of a frame of media as the store keeps it.
+    """Return name -> the facts found by probing.
 
-    media: video, path (from the folder), status, reason, kind, bytes, duration, fps, width, height, frames, codec,
-    sha256 and phash; all but the first four null where a file is not sound.
+    media: the store's table: video, path (relative to the folder), status, reason, kind, bytes, duration, fps, width,
+    height, frames, codec, sha256 and phash; all but the first four null if a file is not usable.
     """
     return {
         row["video"]: MediaFacts(

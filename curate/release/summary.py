@@ -1,4 +1,4 @@
-"""The page on what a refresh moved: what came in, why things changed, and what changed most, in Markdown."""
+"""The Markdown page on a refresh: new votes, causes, and the prompts that changed most."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ SHOWN = 20
 """Prompts that are listed."""
 
 
-def came_in(release: Release, before: Release | None) -> dict[str, int]:
-    """What -> how many came in by the ingests behind a release that are not behind the one before it."""
+def new_inputs(release: Release, before: Release | None) -> dict[str, int]:
+    """Return the numbers of files, votes and rejects of ingests that are not behind the previous release."""
     known = {batch.batch for batch in before.batches} if before else set()
     seen = {sha256 for batch in before.batches for _, sha256 in batch.files} if before else set()
     batches = [batch for batch in release.batches if batch.batch not in known]
@@ -25,8 +25,8 @@ def came_in(release: Release, before: Release | None) -> dict[str, int]:
         "rejected rows": total("rejects"),
     }
     more = {
-        "votes that were rejected before": total("mended"),
-        "votes that newer ones of the same people replaced": total("superseded"),
+        "votes recovered from earlier rejects": total("recovered") + total("mended"),  # renamed in 0.2
+        "superseded votes": total("superseded"),
     }
     return found | {what: number for what, number in more.items() if number}
 
@@ -37,26 +37,29 @@ def summary_page(
     *,
     ranked: DenoiseReport,
     chosen_in: str,
-    came: dict[str, int],
+    inputs: dict[str, int],
 ) -> str:
-    """The page. changes: from the release before, None for the first one. chosen_in: the release whose run chose the
-    method, where it is an earlier run's. came: what -> how many came in."""
+    """Return the page.
+
+    changes: since the previous release, None for the first one. chosen_in: the release whose run chose the method, if
+    that was an earlier run. inputs: as returned by ``new_inputs``.
+    """
     label = f"{built.name} {built.release}".rstrip()
     lines = [f"# {label}", "", f"Version {built.version}, run {built.run}."]
-    lines += ["", "## What came in since the release before" if changes else "## What came in", ""]
-    lines += [f"- {what}: {number:,}" for what, number in came.items()]
+    lines += ["", "## New inputs since the previous release" if changes else "## Inputs", ""]
+    lines += [f"- {what}: {number:,}" for what, number in inputs.items()]
     method = f"Method {ranked.method}{_chosen(ranked, chosen_in)}"
-    lines += ["", "## The rankings", "", f"{method}; {ranked.ranked:,} of {ranked.prompts:,} prompts ranked in full."]
-    lines += ["", "| config | items | a perfect judge scores |", "|---|---:|---:|"]
+    lines += ["", "## Rankings", "", f"{method}; {ranked.ranked:,} of {ranked.prompts:,} prompts ranked in full."]
+    lines += ["", "| config | items | score of a perfect judge |", "|---|---:|---:|"]
     for config, items in built.items.items():
         ceiling = built.ceiling.get(config)
         lines.append(f"| {config} | {items:,} | {f'{ceiling.mean:.3f}' if ceiling else ''} |")
-    lines += ["", "## What moved", ""]
+    lines += ["", "## Changes", ""]
     return "\n".join([*lines, *(_changes(changes) if changes else ["This is the first release."])]) + "\n"
 
 
 def _chosen(ranked: DenoiseReport, chosen_in: str) -> str:
-    """When the method was chosen, where an earlier run did it."""
+    """Return when the method was chosen by held-out votes; empty if it was fixed."""
     auto = ranked.auto
     if auto is None:
         return ""
@@ -67,7 +70,7 @@ def _chosen(ranked: DenoiseReport, chosen_in: str) -> str:
 
 
 def _changes(found: DiffReport) -> list[str]:
-    lines = [f"From {found.before} to {found.after}, because of {', '.join(found.causes) or 'nothing recorded'}."]
+    lines = [f"From {found.before} to {found.after}. Causes: {', '.join(found.causes) or 'none recorded'}."]
     lines += ["", f"- votes: {found.votes[0]:,} → {found.votes[1]:,}"]
     lines += [f"- config `{key}`: {old!r} → {new!r}" for key, (old, new) in found.config.items()]
     if found.code[0] != found.code[1]:
@@ -75,7 +78,7 @@ def _changes(found: DiffReport) -> list[str]:
     lines.append(f"- prompts: {len(found.prompts_added):,} added, {len(found.prompts_removed):,} removed")
     reranked = [change for change in found.prompts if change.ranks]
     lines.append(
-        f"- prompts with other ranks: {len(reranked):,}, {_best_changed(reranked):,} of them with another best"
+        f"- prompts with changed ranks: {len(reranked):,}, {_best_changed(reranked):,} of them with another best response"
     )
     for config, items in found.items.items():
         moved = f"{len(items.added):,} added, {len(items.removed):,} removed, {len(items.changed):,} changed"
@@ -84,9 +87,9 @@ def _changes(found: DiffReport) -> list[str]:
     if largest:
         lines += [
             "",
-            "The prompts whose ranks moved most:",
+            "The prompts whose ranks changed most:",
             "",
-            "| prompt | votes | ranks | why |",
+            "| prompt | votes | ranks | causes |",
             "|---|---|---|---|",
         ]
         for change in largest:
@@ -103,16 +106,16 @@ def _best_changed(changes: list[PromptChange]) -> int:
 
 
 def _shift(change: PromptChange) -> int:
-    """By how many places its responses moved together; one that came or went counts as one."""
+    """Return the sum of rank changes over responses; an added or removed response counts as one."""
     return sum(abs(old - new) if old and new else 1 for old, new in change.ranks.values())
 
 
 def _most(change: PromptChange) -> list[tuple[str, tuple[int | None, int | None]]]:
-    """The four responses that moved furthest."""
+    """Return the four responses with the largest rank changes."""
     moved = sorted(change.ranks.items(), key=lambda item: (-abs((item[1][0] or 0) - (item[1][1] or 0)), item[0]))
     return moved[:4]
 
 
 def _cell(text: str) -> str:
-    """As text in a table of Markdown."""
+    """Return the text escaped for a Markdown table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,247 +1,201 @@
-"""The tables of a release, read back and compared with what they promise: schemas, labels, sides and formats."""
+"""The tables of a release: configs, columns, how they are written and read, and how ``datasets`` loads them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.release.columns import (
-    BENCHMARK,
-    FULL,
-    ITEM_CONFIGS,
-    MEDIA,
-    PREFERENCES,
-    PROMPTS,
-    TRAIN_FULL,
-    TRAIN_PAIRWISE,
-    kind_of,
-    schema_of,
-    side_of,
-)
-from curate.release.loading import loader_of, tables_of
-from curate.release.preferences import best_of_n, preferences
-from curate.shards.tables import official
-from schemas.items import JSONL_KEYS
-from schemas.release import Finding, Release
+from curate.media.frames import IMAGE_SUFFIXES
+from curate.sampling.items import Rule
+from curate.shards.atomic import describe
+from curate.shards.formats import SCHEMA, derived_format
+from schemas.items import RENAMED_COLUMNS
+from schemas.manifest import ManifestFile
+from schemas.release import MediaAs, Release, ReleaseConfig, Side
+
+TRAIN, TRAIN_PAIRWISE, TRAIN_FULL = "train", "train_pairwise", "train_full"
+BENCHMARK, PAIRWISE, FULL = "benchmark", "benchmark_pairwise", "benchmark_full"
+ITEM_CONFIGS = (TRAIN, TRAIN_PAIRWISE, TRAIN_FULL, BENCHMARK, PAIRWISE, FULL)
+"""Configs of items; each also has a JSONL file."""
+PROMPTS, MEDIA = "prompts", "metadata"
+"""Tables of one file each, of prompts and of media. datasets finds the table of media by this name."""
 
 Tables = Mapping[str, pl.DataFrame]
-"""config -> its rows, as they are in its files; those that could not be read are left out."""
+"""config -> rows."""
+
+MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""A video or an image as datasets stores it."""
+ITEM_FIELDS = tuple(field for field in SCHEMA if field.name != "video")
+PROMPT_FIELDS = (
+    pa.field("prompt_id", pa.string()),
+    pa.field("split", pa.string()),
+    pa.field("question", pa.string()),
+    pa.field("media_name", pa.string()),
+    pa.field("votes", pa.int64()),
+    pa.field("annotators", pa.int64()),
+    pa.field("responses", pa.int32()),
+    pa.field("pairs_covered", pa.int32()),
+    pa.field("pairs_possible", pa.int32()),
+    pa.field("agreement", pa.float64()),
+    pa.field("expected_tau", pa.float64()),
+)
+MEDIA_FIELDS = (
+    pa.field("media_name", pa.string()),
+    pa.field("split", pa.string()),
+    pa.field("kind", pa.string()),
+    pa.field("bytes", pa.int64()),
+    pa.field("duration", pa.float64()),
+    pa.field("fps", pa.float64()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("frames", pa.int64()),
+    pa.field("codec", pa.string()),
+    pa.field("phash", pa.list_(pa.uint64())),
+)
+MEANINGS = {
+    "video": "its video: a path relative to this folder, or its bytes; null if it has none",
+    "image": "its image, likewise",
+    "media_sha256": "digest of the video's or image's bytes; null if they are not in the release",
+    "video_file_name": "the same path as video, under the name that datasets loads it by",
+    "image_file_name": "the same path as image, likewise",
+    "media_name": "name of the video or image as ingested",
+}
+"""Columns that a release adds to those of ``schemas.items``."""
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpeg")
+"""Suffixes that the loader ``videofolder`` of datasets takes for videos."""
+SPLITS = {"train": "train", "benchmark": "test"}
+"""side -> name of its split in datasets."""
 
 
-def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame], list[Finding]]:
-    """The tables that open and have the columns and rows that the manifest promises; and findings of the others."""
-    paths = [file.path for file in release.files]
-    rows = {file.path: file.rows for file in release.files}
-    loader = loader_of(paths, release.media_as)
-    found: dict[str, pl.DataFrame] = {}
-    findings: list[Finding] = []
-    names = [name for name, count in release.counts["items"].items() if count] + [PROMPTS]
-    for name in names + ([MEDIA] if f"{MEDIA}.parquet" in paths else []):
-        parts: list[pa.Table] = []
-        tables = tables_of(name, paths)
-        if not tables:
-            findings.append(_finding("tables", name, "the manifest counts its items, but lists no file of it"))
-        for path in tables:
-            try:
-                part = pq.read_table(folder / path)
-            except (OSError, pa.ArrowException) as error:
-                findings.append(_finding("tables", path, f"does not open as Parquet: {str(error).splitlines()[0]}"))
-                continue
-            expected = schema_of(name, release.media_as, loader)
-            if not part.schema.equals(expected):
-                findings.append(_finding("tables", path, f"has other columns: {_difference(part.schema, expected)}"))
-            elif part.num_rows != rows.get(path):
-                what = f"has {part.num_rows} rows, the manifest says {rows.get(path)}"
-                findings.append(_finding("tables", path, what))
-            else:
-                parts.append(part)
-        if parts and len(parts) == len(tables):
-            frame = pl.from_arrow(pa.concat_tables(parts))
-            assert isinstance(frame, pl.DataFrame)
-            found[name] = frame
-            count = release.counts["items"].get(name, len(frame))
-            if count != len(frame):
-                findings.append(_finding("tables", name, f"has {len(frame)} rows, the manifest counts {count} items"))
-    return found, findings
+def side_of(config: str) -> Side:
+    """Return the side that a config belongs to."""
+    return "train" if config.startswith("train") else "benchmark"
 
 
-def label_findings(tables: Tables) -> Iterator[Finding]:
-    """What is inconsistent in the labels: within an item, with the full ranking, and with the split.
-
-    The order of an item's ranks must be that of its prompt's full ranking, whose ranks each config holds again.
-    """
-    sides, asked = _sides(tables), _asked(tables)
-    for name in (name for name in ITEM_CONFIGS if name in tables):
-        whole_table = tables.get(TRAIN_FULL if side_of(name) == "train" else FULL)
-        full, said = _full_ranks(whole_table), _said(whole_table)
-        seen: set[str] = set()
-        for number, row in enumerate(tables[name].iter_rows(named=True), start=1):
-            where = f"{name}, row {number} ({row['prompt_id']})"
-            for what in _row_faults(row):
-                yield _finding("labels", where, what)
-            if row["item_id"] in seen:
-                yield _finding("labels", where, f"item_id {row['item_id']} occurs twice")
-            seen.add(row["item_id"])
-            for column, told in asked.get(row["prompt_id"], {}).items():
-                if row[column] != told:
-                    yield _finding("labels", where, f"its {column} is not that of the prompt in prompts.parquet")
-            known = said.get(row["prompt_id"], {})
-            for response, model, text, score in zip(
-                row["response_ids"], row["models"], row["responses"], row["scores"], strict=False
-            ):
-                if known and known.get(response) != (model, text, score):
-                    yield _finding(
-                        "labels", where, f"{response} has another model, text or score than in the full ranking"
-                    )
-            whole = full.get(row["prompt_id"])
-            if full and whole is None:
-                yield _finding("labels", where, "its prompt has no full ranking")
-            elif whole is not None and not _in_order(row["response_ids"], row["ranks"], whole):
-                yield _finding("labels", where, f"its ranks {row['ranks']} contradict the prompt's full ranking")
-            side = sides.get(row["prompt_id"])
-            if sides and side != side_of(name):
-                yield _finding("split", where, f"its prompt is on the side {side or 'that prompts.parquet lacks'}")
-
-
-def _row_faults(row: Mapping[str, object]) -> Iterator[str]:
-    ids, ranks, best = row["response_ids"], row["ranks"], row["best"]
-    assert isinstance(ids, list)
-    assert isinstance(ranks, list)
-    for column in ("models", "responses", "scores", "best_probabilities", "ranks"):
-        values = row[column]
-        if not isinstance(values, list) or len(values) != len(ids):
-            yield f"column {column} does not hold one value for each of {len(ids)} responses"
-            return
-    digest = hashlib.sha256(json.dumps([row["prompt_id"], sorted(ids)]).encode()).hexdigest()[:16]
-    if row["item_id"] != digest:
-        yield f"item_id {row['item_id']} is not that of its prompt and responses ({digest})"
-    order = sorted(ranks)
-    if ranks != [1 + order.index(rank) for rank in ranks]:
-        yield f"ranks {ranks} are no ranks from 1, equals sharing one"
-    scores = row["scores"]
-    assert isinstance(scores, list)
-    placed = sorted(zip(ranks, scores, strict=True), key=lambda pair: (pair[0], -pair[1]))
-    if any(i < j and a < b for (i, a), (j, b) in pairwise(placed)):
-        yield "its scores contradict its ranks"
-    alone = ranks.index(1) if ranks.count(1) == 1 else None
-    if best != alone:
-        yield f"best is {best}, its ranks say {alone}"
-
-
-def _asked(tables: Tables) -> dict[str, dict[str, object]]:
-    """prompt -> the question and the digest of the video that every item of it has, as prompts.parquet says."""
-    if PROMPTS not in tables:
-        return {}
-    rows = tables[PROMPTS].select("prompt_id", "question", "media_sha256").iter_rows()
-    return {
-        prompt: {"media_sha256": sha256, **({"prompt": question} if question is not None else {})}
-        for prompt, question, sha256 in rows
-    }
-
-
-def _said(full: pl.DataFrame | None) -> dict[str, dict[str, tuple[object, ...]]]:
-    """prompt -> response -> its model, text and score, by the full ranking."""
-    if full is None:
-        return {}
-    rows = full.select("prompt_id", "response_ids", "models", "responses", "scores").iter_rows()
-    return {prompt: {r[0]: r[1:] for r in zip(*lists, strict=False)} for prompt, *lists in rows}
-
-
-def _full_ranks(frame: pl.DataFrame | None) -> dict[str, dict[str, int]]:
-    if frame is None:
-        return {}
-    rows = frame.select("prompt_id", "response_ids", "ranks").iter_rows()
-    return {prompt: dict(zip(ids, ranks, strict=False)) for prompt, ids, ranks in rows}
-
-
-def _in_order(ids: list[str], ranks: list[int], whole: Mapping[str, int]) -> bool:
-    if any(response not in whole for response in ids):
-        return False
-    order = sorted(zip(ranks, (whole[response] for response in ids), strict=False))
-    return all((a[0] < b[0]) == (a[1] < b[1]) for a, b in pairwise(order))
-
-
-def _sides(tables: Tables) -> dict[str, str]:
-    return dict(tables[PROMPTS].select("prompt_id", "split").iter_rows()) if PROMPTS in tables else {}
-
-
-def split_findings(tables: Tables) -> Iterator[Finding]:
-    """Prompts of prompts.parquet that occur twice, or without an item."""
-    if PROMPTS not in tables:
-        return
-    prompts = tables[PROMPTS]["prompt_id"]
-    for prompt in prompts.filter(prompts.is_duplicated()).unique().sort():
-        yield _finding("split", prompt, "occurs twice in prompts.parquet")
-    if all(name in tables for name in (TRAIN_FULL, FULL)):
-        used = {prompt for name in ITEM_CONFIGS if name in tables for prompt in tables[name]["prompt_id"]}
-        for prompt in sorted(set(prompts) - used):
-            yield _finding("split", prompt, "is in prompts.parquet, but has no item")
-
-
-def format_findings(folder: Path, release: Release, tables: Tables) -> Iterator[Finding]:
-    """Where the JSONL, the preference pairs or the best-of-N say something else than the items."""
-    for name in (name for name in ITEM_CONFIGS if name in tables):
-        yield from _jsonl_findings(folder / f"{name}.jsonl", release, tables[name])
-    derived = {PREFERENCES: (TRAIN_PAIRWISE, preferences)} | {
-        name: (BENCHMARK, best_of_n) for name in tables if kind_of(name) == "best_of"
-    }
-    for name, (source, make) in derived.items():
-        if name not in tables or source not in tables:
-            continue
-        expected = make(tables[source]).select(tables[name].columns)
-        if len(expected) != len(tables[name]):
-            yield _finding("formats", name, f"has {len(tables[name])} rows, {source} has {len(expected)}")
-            continue
-        for number, (is_, should) in enumerate(zip(tables[name].rows(), expected.rows(), strict=True), start=1):
-            if is_ != should:
-                yield _finding("formats", f"{name}, row {number}", f"does not say what row {number} of {source} says")
-
-
-def _jsonl_findings(path: Path, release: Release, items: pl.DataFrame) -> Iterator[Finding]:
-    try:
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    except OSError:
-        return  # the check of files says so
-    if len(lines) != len(items):
-        yield _finding("formats", path.name, f"has {len(lines)} lines, the Parquet files {len(items)} rows")
-        return
-    inside = release.media_as == "inside"
-    if inside:
-        medium = pl.coalesce(pl.col(kind).struct.field("path") for kind in ("video", "image"))
-        items = items.with_columns(video=pl.lit("media/") + medium)
-    else:
-        items = items.with_columns(video=pl.coalesce("video", "image"))
-    for number, (line, row) in enumerate(zip(lines, official(items).iter_rows(named=True), strict=True), start=1):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            yield _finding("formats", f"{path.name}:{number}", "is not JSON")
-            continue
-        wrong = [key for key in JSONL_KEYS if not isinstance(told, dict) or told.get(key, ...) != row[key]]
-        if wrong or set(told) != set(JSONL_KEYS):
-            yield _finding("formats", f"{path.name}:{number}", f"differs from the Parquet row in {', '.join(wrong)}")
-
-
-def _difference(found: pa.Schema, expected: pa.Schema) -> str:
-    have, want = (
-        {(field.name, str(field.type).replace("element: ", "item: ")) for field in schema}
-        for schema in (found, expected)
+def rules_of(config: ReleaseConfig, side: Side) -> tuple[Rule, Rule, Rule]:
+    """Return the sampling rules of one side: items of several responses, pairs, and full rankings (one per prompt)."""
+    several, pairs, full = (TRAIN, TRAIN_PAIRWISE, TRAIN_FULL) if side == "train" else (BENCHMARK, PAIRWISE, FULL)
+    items = config.train_items_per_prompt if side == "train" else config.benchmark_items_per_prompt
+    strict = side == "benchmark"
+    return (
+        Rule(several, config.responses, items, strict),
+        Rule(pairs, 2, items, strict),
+        Rule(full, 0, 1, strict=False),
     )
-    extra, missing = sorted(have - want), sorted(want - have)
-    parts = [
-        f"{word} {', '.join(f'{n} ({t})' for n, t in some)}"
-        for word, some in (("has", extra), ("lacks", missing))
-        if some
-    ]
-    return "; ".join(parts) or "another order"
 
 
-def _finding(check: str, where: str, what: str) -> Finding:
-    return Finding(check=check, where=where, what=what)
+def schema_of(config: str, media_as: MediaAs, loader: str) -> pa.Schema:
+    """Return the columns of a config's table. loader: as returned by ``loader_of``."""
+    derived = derived_format(config)
+    own = {PROMPTS: PROMPT_FIELDS, MEDIA: MEDIA_FIELDS}.get(config, derived.columns if derived else ITEM_FIELDS)
+    embedded = media_as == "embedded" and config not in (PROMPTS, MEDIA)
+    medium = MEDIUM if embedded else pa.string()
+    fields = [*own, pa.field("video", medium), pa.field("image", medium), pa.field("media_sha256", pa.string())]
+    if loader in ("videofolder", "imagefolder"):
+        fields.append(pa.field("video_file_name" if loader == "videofolder" else "image_file_name", pa.string()))
+    return pa.schema(fields)
+
+
+def write_table(folder: Path, name: str, rows: pl.DataFrame, schema: pa.Schema) -> ManifestFile:
+    """Write a table of one file, ``NAME.parquet``."""
+    path = folder / f"{name}.parquet"
+    pq.write_table(rows.select(schema.names).to_arrow().cast(schema), path, compression="zstd")
+    return describe(path, len(rows))
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return a table of a release; columns that were renamed since it was written get their current names.
+
+    Raises OSError and pyarrow.ArrowException.
+    """
+    table = pq.read_table(path)
+    return table.rename_columns([RENAMED_COLUMNS.get(name, name) for name in table.column_names])
+
+
+def tables_of(config: str, paths: Sequence[str]) -> list[str]:
+    """Return the Parquet files of a config, in order."""
+    if config in (PROMPTS, MEDIA):
+        return [f"{config}.parquet"]
+    return sorted(path for path in paths if path.startswith(f"{config}-") and path.endswith(".parquet"))
+
+
+def loader_of(paths: Sequence[str], media_as: MediaAs) -> str:
+    """Return the loader of datasets: videofolder or imagefolder, which return absolute paths of media, or parquet.
+
+    paths: the files of the release. datasets uses one loader for all configs of a folder.
+    """
+    if media_as != "files":
+        return "parquet"
+    found = {PurePosixPath(path).suffix.lower() for path in paths if path.startswith("media/")}
+    if found & set(VIDEO_SUFFIXES):
+        return "videofolder"
+    return "imagefolder" if found & set(IMAGE_SUFFIXES) else "parquet"
+
+
+def loader_of_release(release: Release) -> str:
+    """Return the loader of a release."""
+    return loader_of([file.path for file in release.files], release.media_as)
+
+
+def loader_version(version: str) -> str:
+    """Return the digest as a version of three numbers, which datasets requires and uses as its cache key."""
+    return f"0.0.{int(version[:8], 16)}"
+
+
+def front_matter(configs: Sequence[str], release: Release) -> list[str]:
+    """Return the lines of ``configs:`` in the card's front matter. Values are JSON, which is valid YAML.
+
+    datasets chooses the loader by the file names of the first config, so that of the media is first if it has files.
+    """
+    paths = [file.path for file in release.files]
+    loader = loader_of_release(release)
+    media = [MEDIA] if f"{MEDIA}.parquet" in paths else []
+    named = [*configs, PROMPTS, *media] if loader == "parquet" else [*media, *configs, PROMPTS]
+    default = BENCHMARK if BENCHMARK in configs else configs[0]
+    lines = ["configs:"]
+    for config in named:
+        tables = tables_of(config, paths)
+        patterns = tables
+        if config == MEDIA and loader != "parquet":
+            suffixes = VIDEO_SUFFIXES if loader == "videofolder" else IMAGE_SUFFIXES
+            found = sorted({PurePosixPath(path).suffix for path in paths if path.startswith("media/")})
+            patterns = [*tables, *(f"media/*{suffix}" for suffix in found if suffix.lower() in suffixes)]
+        split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "rows"
+        features = _features(schema_of(config, release.media_as, loader), loader)
+        lines += [
+            f"- config_name: {json.dumps('media' if config == MEDIA else config)}",
+            *(["  default: true"] if config == default else []),
+            f"  version: {json.dumps(loader_version(release.version))}",
+            f"  data_files: {json.dumps([{'split': split, 'path': patterns}])}",
+            f"  features: {json.dumps(features)}",
+            *([f"  metadata_filenames: {json.dumps(tables)}"] if loader != "parquet" else []),
+        ]
+    return lines
+
+
+def _features(schema: pa.Schema, loader: str) -> list[dict[str, Any]]:
+    """Return the columns as features of datasets. Media are not decoded: rows hold a path and bytes."""
+    media = {"videofolder": "video", "imagefolder": "image"}.get(loader, "")
+    features = []
+    for field in schema:
+        if field.name == media or pa.types.is_struct(field.type):
+            features.append({"name": field.name, "dtype": {field.name: {"decode": False}}})
+        elif not field.name.endswith("_file_name"):
+            features.append({"name": field.name, **_feature(field.type)})
+    return features
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_list(kind):
+        inner = kind.value_type
+        if pa.types.is_struct(inner):
+            return {"list": [{"name": field.name, **_feature(field.type)} for field in inner]}
+        return {"list": _feature(inner)["dtype"]}
+    return {"dtype": "float64" if pa.types.is_floating(kind) else str(kind)}

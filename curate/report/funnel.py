@@ -84,7 +84,7 @@ def release_block(run_id: str, report: Mapping[str, Any]) -> Block:
             f"{found['unit']}: {found['stage'].removeprefix('items: ').removeprefix('prompts ')}",
             found["kept"],
             _some(sorted(found["dropped"].items())),
-            whole=found["came"],
+            whole=found.get("input", found.get("came")),
         )
         for found in report["funnel"]["stages"]
         if found["stage"] not in ("ingest", "denoise")
@@ -99,7 +99,7 @@ def export_block(step: str, run_id: str, report: Mapping[str, Any], prompts: int
     prompts: those that the run looked at.
     """
     kind = report.get("kind", step)
-    left_out = _some(sorted(report.get("left_out", {}).items()))
+    left_out = _some(sorted(report.get("excluded", report.get("left_out", {})).items()))
     stages = [Stage("prompts of the run", prompts), Stage("prompts with an item", report.get("prompts", 0), left_out)]
     for name, items in report.get("items", {}).items():
         candidates, eligible = (report.get(key, {}).get(name) for key in ("candidates", "eligible"))

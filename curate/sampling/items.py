@@ -327,7 +327,7 @@ def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.Dat
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
         pl.col("probability").list.get(pl.col("best")).alias("confidence"),
-        pl.Series("gap", sets.margin, dtype=pl.Float64, nan_to_null=True),
+        pl.Series("margin", sets.margin, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in sets.difficulty], dtype=pl.String),
     ).drop("item", "probability")
 

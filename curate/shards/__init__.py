@@ -1,1 +1,1 @@
-"""Items as files: Parquet and JSONL shards, dataset card, atomic writes."""
+"""Items as files: output formats and atomic folders."""

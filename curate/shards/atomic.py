@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all: made under a hidden name, then renamed; a manifest comes last."""
+"""Atomic folders and files: written under a hidden name, then renamed; the manifest is written last."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,10 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[Path]:
-    """An empty folder to fill, which becomes ``out`` when the block ends well, and is removed when it does not.
+    """Yield an empty folder that becomes ``out`` if the block succeeds and is removed if it fails.
 
-    name: asked at the end for the folder's own name, where that depends on what is in it. What killed processes left
-    of earlier attempts is removed first. Raises CurateError where something else took the place of ``out`` meanwhile.
+    name: called at the end for the folder's name, if that depends on the content. Leftovers of killed processes are
+    removed first. Raises CurateError if ``out`` was created by something else meanwhile.
     """
     out = out.resolve()
     fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -50,7 +51,7 @@ def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[
 
 
 def publish_file(out: Path, content: bytes) -> None:
-    """Write one file, which appears whole or not at all, and replaces what was there. Raises CurateError."""
+    """Write one file atomically; it replaces an existing one. Raises CurateError."""
     out = out.resolve()
     fresh = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
@@ -67,9 +68,9 @@ def publish_file(out: Path, content: bytes) -> None:
 
 
 def finished(out: Path) -> Manifest | None:
-    """The manifest of a finished folder; None where ``out`` is free: missing, or an empty folder.
+    """Return the manifest of a finished folder; None if ``out`` is missing or an empty folder.
 
-    Raises CurateError where it is anything else, or where its files are not those of its manifest.
+    Raises CurateError if it is anything else, or if its files differ from its manifest.
     """
     hint = "choose another --out, or remove it"
     if not out.exists() and not out.is_symlink():
@@ -80,38 +81,43 @@ def finished(out: Path) -> Manifest | None:
         return None
     names = set(files_of(out))
     if MANIFEST not in names:
-        raise CurateError(f"{out}: exists, and is not an export of curate", hint=hint)
+        raise CurateError(f"{out}: exists and is not an export of curate", hint=hint)
     try:
         manifest = read_manifest(out)
     except CurateError as error:
         raise CurateError(str(error), hint=hint) from error
     changed = _changed(out, manifest, names)
     if changed:
-        raise CurateError(f"{out}: not as it was exported: {', '.join(changed)}", hint=hint)
+        raise CurateError(f"{out}: changed since it was exported: {', '.join(changed)}", hint=hint)
     return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an export, or of a release (a ``Release``). Raises CurateError for anything else."""
+    """Return the manifest of an export, or of a release (a ``Release``). Raises CurateError for anything else.
+
+    Manifests with names that were renamed since are read without a warning: their folders never change.
+    """
     path = folder / MANIFEST
     hint = "give a folder of curate export or curate release build"
     try:
         data = path.read_bytes()
-        released = json.loads(data).get("kind") == "release"
-        return (Release if released else Manifest).from_stored(data)
+        document = json.loads(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return (Release if document.get("kind") == "release" else Manifest).model_validate_json(data)
     except OSError as error:
         raise CurateError(f"{path}: {error.strerror}", hint=hint) from error
     except (ValidationError, ValueError, AttributeError) as error:
-        raise CurateError(f"{path}: not a manifest that this curate reads", hint=hint) from error
+        raise CurateError(f"{path}: not a manifest that this version of curate reads", hint=hint) from error
 
 
 def files_of(folder: Path) -> list[str]:
-    """Every file in the folder and below, as paths from it, in order."""
+    """Return every file in the folder and below, as sorted relative paths."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
 def describe(path: Path, rows: int | None = None, *, root: Path | None = None) -> ManifestFile:
-    """What the manifest says of a file. root: the manifest's folder; that of the file when None."""
+    """Return the manifest's entry of a file. root: the manifest's folder; that of the file if None."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     name = path.relative_to(root or path.parent).as_posix()
@@ -119,20 +125,20 @@ def describe(path: Path, rows: int | None = None, *, root: Path | None = None) -
 
 
 def version(files: Sequence[ManifestFile]) -> str:
-    """12 hex digits that move with the name or the content of any of the files."""
+    """Return 12 hex digits that change with the name or the content of any of the files."""
     lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, which says that everything else is there."""
+    """Write the manifest, after all files are on disk."""
     for file in manifest.files:
         _sync(folder / file.path)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _changed(out: Path, manifest: Manifest, names: set[str]) -> list[str]:
-    """Files that are missing, differ, or were added, in words. Hidden files are nobody's business."""
+    """Return descriptions of files that are missing, differ, or were added. Hidden files are ignored."""
     listed = {file.path: file for file in manifest.files}
     missing = [f"{name} is missing" for name in sorted(listed.keys() - names)]
     added = [f"{name} was added" for name in sorted(names - listed.keys() - {MANIFEST}) if not _hidden(name)]
@@ -149,7 +155,7 @@ def _hidden(name: str) -> bool:
 
 
 def _remove_stale(out: Path) -> None:
-    """Remove what killed processes left; another live process may be at work on the same ``out``."""
+    """Remove the leftovers of killed processes, but not the folder of a live one."""
     for path in out.parent.iterdir():
         pid = path.name.removeprefix(f".{out.name}.").removesuffix(".partial")
         if path.name == f".{out.name}.{pid}.partial" and pid.isdigit() and not _other_alive(int(pid)):
@@ -169,7 +175,7 @@ def _other_alive(pid: int) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold the file or folder: a rename must not outlive what it names."""
+    """Flush the file or folder to disk, so that a rename never survives a crash without its content."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

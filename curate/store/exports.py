@@ -1,4 +1,4 @@
-"""What an export reads of the store, and the split of prompts between training and benchmark."""
+"""Queries of exports and releases, and the split of prompts between training and benchmark."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NO_UNITS: Mapping[str, str] = MappingProxyType({})
 def assign_splits(
     store: Store, config: SplitConfig, *, units: Mapping[str, str] = NO_UNITS, reserved: Collection[str] = ()
 ) -> None:
-    """Give every prompt that has no side yet its side: train or benchmark. Belongs in a transaction.
+    """Assign a side, train or benchmark, to every prompt that has none. Call it in a transaction.
 
-    What is divided is the unit: a video, or a prompt without one; units: prompt -> another one, where it is known to
-    resemble others (curate.leakage.detect.units). A new unit that holds a prompt of ``reserved`` (it was in a published
-    benchmark) goes to the benchmark; any other new unit's side is decided by the digest of seed
-    and unit; a prompt of a known unit inherits its side; a side once written never changes.
-    Raises CurateError where the store was split by another config, or where a video has prompts on both sides (which
-    happens when it became known after its prompts were split).
+    Sides are assigned to units: a video, or a prompt without one; units: prompt -> unit of near-duplicates
+    (curate.leakage.detect.units). A new unit with a prompt of ``reserved`` (prompts of published benchmarks) is
+    assigned to the benchmark, any other new unit by the digest of seed and unit; a prompt of a known unit inherits its
+    side. A stored side never changes.
+    Raises CurateError if the store was split by another config, or if a video has prompts on both sides (which happens
+    if it became known after its prompts were split).
     """
     _check_same_rule(store, config)
     named = pl.DataFrame([*units.items()], schema={"prompt_id": pl.String, "unit": pl.String}, orient="row")
@@ -44,9 +44,9 @@ def _assign(store: Store, config: SplitConfig) -> None:
         WITH units AS (
             SELECT prompt_id, coalesce(n.unit, video, prompt_id) AS unit
             FROM prompts LEFT JOIN named_units n USING (prompt_id)),
-        present AS (  -- the side of a unit by the prompts it has now
+        present AS (  -- the side of a unit by its current prompts
             SELECT u.unit, min(s.split) AS split FROM units u JOIN splits s USING (prompt_id) GROUP BY u.unit),
-        former AS (  -- and by those it once had
+        former AS (  -- and by its former ones
             SELECT unit, min(split) AS split FROM splits GROUP BY unit),
         kept AS (SELECT DISTINCT unit FROM units SEMI JOIN reserved USING (prompt_id)),
         fresh AS (
@@ -66,13 +66,13 @@ def _check_same_rule(store: Store, config: SplitConfig) -> None:
         found = SplitConfig.from_stored(text)
         if found != config:
             raise CurateError(
-                f"{store.path}: its prompts were split with {_words(found)}; this export asks for {_words(config)}",
-                hint="the first export fixes the split, so that no prompt ever changes sides: ask for that one, or "
-                "build a new store for another",
+                f"{store.path}: its prompts were split with {_parameters(found)}, not {_parameters(config)}",
+                hint="the first export fixes the split, so that no prompt ever changes sides: use its values, or a new "
+                "store",
             )
 
 
-def _words(config: SplitConfig) -> str:
+def _parameters(config: SplitConfig) -> str:
     return f"benchmark_fraction {config.benchmark_fraction:g} and seed {config.seed}"
 
 
@@ -88,17 +88,17 @@ def _check_undivided(store: Store) -> None:
     more = f" (and {len(divided) - 1} more videos)" if len(divided) > 1 else ""
     raise CurateError(
         f"{store.path}: video {video!r} would be in both training and benchmark: {', '.join(prompts)}{more}",
-        hint="these prompts were split before their video was known; an export of this store would leak. Ingest votes "
-        "and prompts, videos included, into a new store",
+        hint="these prompts were split before their video was known, so that an export would leak. Ingest votes and "
+        "prompts with videos into a new store",
     )
 
 
 def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
-    """Every response that a denoise run ranked, with what it answers; sorted by prompt_id and response_id.
+    """Return every response that a denoise run ranked, sorted by prompt_id and response_id.
 
-    prompt_id, status, split, prompt and response (in words; the id where they are not known), video, response_id,
-    model, component (0 = the largest), rank, score, strength, covariance, and place, which is where the response stands
-    in the covariances of its prompt. A prompt without a ranking has one row, its response_id null.
+    prompt_id, status, split, prompt and response (texts; the id if unknown), video, response_id, model, component (0 =
+    the largest), rank, score, strength, covariance, and place, the response's position in the covariances of its
+    prompt. A prompt without a ranking has one row, its response_id null.
     """
     return store.frame(
         f"""SELECT s.prompt_id, s.status, d.split, coalesce(p.question, s.prompt_id) AS prompt, p.video,
@@ -114,20 +114,20 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
 
 
 def prompts_outside(store: Store, run_id: str) -> int:
-    """Prompts of the store that a denoise run says nothing of."""
-    said = "(SELECT prompt_id FROM prompt_stats WHERE run_id = ?)"
-    return int(store.value(f"SELECT count(*) FROM prompts ANTI JOIN {said} USING (prompt_id)", [run_id]))
+    """Return the number of prompts that are not in a denoise run."""
+    in_run = "(SELECT prompt_id FROM prompt_stats WHERE run_id = ?)"
+    return int(store.value(f"SELECT count(*) FROM prompts ANTI JOIN {in_run} USING (prompt_id)", [run_id]))
 
 
 def as_manifest_run(run: Run) -> ManifestRun:
-    """A run as a manifest tells it."""
+    """Return a run as an entry of a manifest."""
     return ManifestRun(
         run=run.run_id, step=run.step, config=run.config, inputs=run.inputs, code_version=run.code_version
     )
 
 
 def manifest_run(store: Store, run_id: str) -> ManifestRun:
-    """A recorded run, as a manifest names it."""
+    """Return a recorded run as an entry of a manifest."""
     found = store.run(run_id)
     assert found is not None
     return ManifestRun(
@@ -140,7 +140,7 @@ def manifest_run(store: Store, run_id: str) -> ManifestRun:
 
 
 def manifest_batches(store: Store, run: ManifestRun) -> tuple[ManifestBatch, ...]:
-    """The ingests behind a run, oldest first: those its inputs name under "batches"; all where it names none."""
+    """Return the ingests behind a run, oldest first: the "batches" of its inputs, or all if it has none."""
     named = run.inputs.get("batches")
     rows = store.frame(
         """SELECT batch_id, counts::VARCHAR AS counts,

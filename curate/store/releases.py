@@ -1,4 +1,4 @@
-"""What a release reads of the store, and the ledger of benchmark prompts that were published from it."""
+"""Queries of releases, and the ledger of benchmark prompts that were published from the store."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from schemas.manifest import ManifestRun
 
 
 def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
-    """Every prompt of the store, sorted by id, with what a denoise run found on it (null where it says nothing).
+    """Return every prompt of the store, sorted by id, with its results in a denoise run (null if it is not in the run).
 
-    prompt_id, question (null where not known), video, status, votes (that the run used), annotators (behind them;
-    those without a name count once), responses, pairs_covered, pairs_possible, agreement, expected_tau.
+    prompt_id, question (null if unknown), video, status, votes (used by the run), annotators (anonymous ones count
+    once), responses, pairs_covered, pairs_possible, agreement, expected_tau.
     """
     return store.frame(
         """
@@ -30,7 +30,7 @@ def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
 
 
 def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without: list[str]) -> int:
-    """Distinct annotators (by name) of the votes on these prompts that the run used. without: whose it left out."""
+    """Return the number of identified annotators of the run's votes on these prompts. without: excluded annotators."""
     return int(
         store.value(
             """SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
@@ -42,13 +42,13 @@ def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without
 
 
 def published(store: Store) -> pl.DataFrame:
-    """The ledger: release, prompt_id, question, video, sha256, phash of every benchmark prompt that was published."""
+    """Return the ledger: release, prompt_id, question, video, sha256, phash of every published benchmark prompt."""
     return store.frame("SELECT * FROM published ORDER BY release, prompt_id")
 
 
 def numbers_given(store: Store) -> pl.DataFrame:
-    """Every version for people that was given to a release built from the store: name, release (1.0.0) and version
-    (of its data; empty where only the ledger knows of it)."""
+    """Return every number given to a release of the store: name, release (1.0.0) and version (of its data; empty if
+    only the ledger records it)."""
     return store.frame(
         """
         WITH built AS (
@@ -65,7 +65,7 @@ def numbers_given(store: Store) -> pl.DataFrame:
 
 
 def publish(store: Store, rows: pl.DataFrame) -> None:
-    """Write benchmark prompts into the ledger, for good; those of a release that is in it already stay as they are."""
+    """Add benchmark prompts to the ledger; entries of a release that are in it already stay unchanged."""
     with store.views(new_published=rows):
         store.execute(
             "INSERT INTO published BY NAME SELECT * FROM new_published "

@@ -1,0 +1,224 @@
+"""Verification of a release's tables: schemas, labels, sides, and the derived formats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from curate.release.tables import (
+    FULL,
+    ITEM_CONFIGS,
+    MEDIA,
+    PROMPTS,
+    TRAIN_FULL,
+    Tables,
+    loader_of_release,
+    read_table,
+    schema_of,
+    side_of,
+    tables_of,
+)
+from curate.shards.formats import derived_format, official
+from schemas.items import JSONL_KEYS
+from schemas.release import Finding, Release
+
+
+def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame], list[Finding]]:
+    """Return the tables with the columns and rows that the manifest states; and findings for the others."""
+    paths = [file.path for file in release.files]
+    rows = {file.path: file.rows for file in release.files}
+    loader = loader_of_release(release)
+    found: dict[str, pl.DataFrame] = {}
+    findings: list[Finding] = []
+    names = [name for name, count in release.counts["items"].items() if count] + [PROMPTS]
+    for name in names + ([MEDIA] if f"{MEDIA}.parquet" in paths else []):
+        expected = schema_of(name, release.media_as, loader)
+        tables = tables_of(name, paths)
+        if not tables:
+            findings.append(_finding("tables", name, "the manifest counts its items, but lists no file"))
+        parts = [_checked(folder, path, expected, rows.get(path)) for path in tables]
+        findings += [part for part in parts if isinstance(part, Finding)]
+        good = [part for part in parts if isinstance(part, pa.Table)]
+        if good and len(good) == len(tables):
+            frame = pl.from_arrow(pa.concat_tables(good))
+            assert isinstance(frame, pl.DataFrame)
+            found[name] = frame
+            count = release.counts["items"].get(name, len(frame))
+            if count != len(frame):
+                findings.append(_finding("tables", name, f"has {len(frame)} rows, the manifest counts {count} items"))
+    return found, findings
+
+
+def _checked(folder: Path, path: str, expected: pa.Schema, rows: int | None) -> pa.Table | Finding:
+    """Return a file's table, or the finding."""
+    try:
+        table = read_table(folder / path)
+    except (OSError, pa.ArrowException) as error:
+        return _finding("tables", path, f"is not readable as Parquet: {str(error).splitlines()[0]}")
+    if not table.schema.equals(expected):
+        return _finding("tables", path, f"has other columns: {_schema_difference(table.schema, expected)}")
+    if table.num_rows != rows:
+        return _finding("tables", path, f"has {table.num_rows} rows, the manifest states {rows}")
+    return table
+
+
+def _schema_difference(found: pa.Schema, expected: pa.Schema) -> str:
+    has, wants = (
+        {(field.name, str(field.type).replace("element: ", "item: ")) for field in schema}
+        for schema in (found, expected)
+    )
+    parts = [
+        f"{word} {', '.join(f'{name} ({kind})' for name, kind in sorted(some))}"
+        for word, some in (("extra", has - wants), ("missing", wants - has))
+        if some
+    ]
+    return "; ".join(parts) or "another order"
+
+
+def label_findings(tables: Tables) -> Iterator[Finding]:
+    """Yield inconsistent labels: within an item, with the prompt's full ranking, and with the split.
+
+    An item's ranks must have the order of its prompt's full ranking.
+    """
+    prompts = _prompts(tables)
+    for name in (name for name in ITEM_CONFIGS if name in tables):
+        full = _full_rankings(tables.get(TRAIN_FULL if side_of(name) == "train" else FULL))
+        seen: set[str] = set()
+        for number, row in enumerate(tables[name].iter_rows(named=True), start=1):
+            where = f"{name}, row {number} ({row['prompt_id']})"
+            for what in (*_row_errors(row), *_ranking_errors(row, full)):
+                yield _finding("labels", where, what)
+            if row["item_id"] in seen:
+                yield _finding("labels", where, f"item_id {row['item_id']} is not unique")
+            seen.add(row["item_id"])
+            known = prompts.get(row["prompt_id"], {"split": None})
+            for column in ("media_sha256", "prompt"):
+                if column in known and row[column] != known[column]:
+                    yield _finding("labels", where, f"its {column} differs from prompts.parquet")
+            if prompts and known["split"] != side_of(name):
+                side = known["split"] or "missing in prompts.parquet"
+                yield _finding("split", where, f"its prompt is on another side: {side}")
+
+
+def _row_errors(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield inconsistencies within an item."""
+    ids, ranks = row["response_ids"], row["ranks"]
+    for column in ("models", "responses", "scores", "best_probabilities", "ranks"):
+        if not isinstance(row[column], list) or len(row[column]) != len(ids):
+            yield f"column {column} does not have one value for each of {len(ids)} responses"
+            return
+    digest = hashlib.sha256(json.dumps([row["prompt_id"], sorted(ids)]).encode()).hexdigest()[:16]
+    if row["item_id"] != digest:
+        yield f"item_id {row['item_id']} is not that of its prompt and responses ({digest})"
+    order = sorted(ranks)
+    if ranks != [1 + order.index(rank) for rank in ranks]:
+        yield f"ranks {ranks} do not count from 1 with ties sharing a rank"
+    by_rank = sorted(zip(ranks, row["scores"], strict=True), key=lambda pair: (pair[0], -pair[1]))
+    if any(i < j and a < b for (i, a), (j, b) in pairwise(by_rank)):
+        yield "its scores contradict its ranks"
+    best = ranks.index(1) if ranks.count(1) == 1 else None
+    if row["best"] != best:
+        yield f"best is {row['best']}, by its ranks {best}"
+
+
+def _ranking_errors(row: Mapping[str, Any], full: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> Iterator[str]:
+    """Yield contradictions of an item to its prompt's full ranking. full: as of ``_full_rankings``."""
+    if not full:
+        return
+    known = full.get(row["prompt_id"])
+    if known is None:
+        yield "its prompt has no full ranking"
+        return
+    ids = row["response_ids"]
+    for response, *stated in zip(ids, row["models"], row["responses"], row["scores"], strict=False):
+        if response not in known or tuple(stated) != known[response][1:]:
+            yield f"{response} has another model, text or score than in the full ranking"
+    order = sorted(
+        (rank, known[response][0]) for response, rank in zip(ids, row["ranks"], strict=False) if response in known
+    )
+    if any((a[0] < b[0]) != (a[1] < b[1]) for a, b in pairwise(order)) or not known.keys() >= set(ids):
+        yield f"its ranks {row['ranks']} contradict the prompt's full ranking"
+
+
+def _prompts(tables: Tables) -> dict[str, dict[str, Any]]:
+    """Return prompt -> its split, the digest of its video, and its question if known, by prompts.parquet."""
+    if PROMPTS not in tables:
+        return {}
+    rows = tables[PROMPTS].select("prompt_id", "split", "question", "media_sha256").iter_rows()
+    return {
+        prompt: {"split": split, "media_sha256": sha256, **({"prompt": question} if question is not None else {})}
+        for prompt, split, question, sha256 in rows
+    }
+
+
+def _full_rankings(full: pl.DataFrame | None) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Return prompt -> response -> its rank, model, text and score in the full ranking."""
+    if full is None:
+        return {}
+    rows = full.select("prompt_id", "response_ids", "ranks", "models", "responses", "scores").iter_rows()
+    return {prompt: {r[0]: r[1:] for r in zip(*lists, strict=False)} for prompt, *lists in rows}
+
+
+def split_findings(tables: Tables) -> Iterator[Finding]:
+    """Yield prompts of prompts.parquet that are duplicated or have no item."""
+    if PROMPTS not in tables:
+        return
+    prompts = tables[PROMPTS]["prompt_id"]
+    for prompt in prompts.filter(prompts.is_duplicated()).unique().sort():
+        yield _finding("split", prompt, "is not unique in prompts.parquet")
+    if all(name in tables for name in (TRAIN_FULL, FULL)):
+        used = {prompt for name in ITEM_CONFIGS if name in tables for prompt in tables[name]["prompt_id"]}
+        for prompt in sorted(set(prompts) - used):
+            yield _finding("split", prompt, "is in prompts.parquet, but has no item")
+
+
+def format_findings(folder: Path, release: Release, tables: Tables) -> Iterator[Finding]:
+    """Yield differences of the JSONL and the derived formats from the items."""
+    for name in (name for name in ITEM_CONFIGS if name in tables):
+        yield from _jsonl_findings(folder / f"{name}.jsonl", release, tables[name])
+    for name in tables:
+        derived = derived_format(name)
+        if derived is None or derived.source not in tables:
+            continue
+        expected = derived.convert(tables[derived.source]).select(tables[name].columns)
+        if len(expected) != len(tables[name]):
+            yield _finding("formats", name, f"has {len(tables[name])} rows, {derived.source} has {len(expected)}")
+            continue
+        for number, (row, wanted) in enumerate(zip(tables[name].rows(), expected.rows(), strict=True), start=1):
+            if row != wanted:
+                yield _finding("formats", f"{name}, row {number}", f"differs from row {number} of {derived.source}")
+
+
+def _jsonl_findings(path: Path, release: Release, items: pl.DataFrame) -> Iterator[Finding]:
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError:
+        return  # reported by the check of files
+    if len(lines) != len(items):
+        yield _finding("formats", path.name, f"has {len(lines)} lines, the Parquet files {len(items)} rows")
+        return
+    if release.media_as == "embedded":
+        medium = pl.coalesce(pl.col(kind).struct.field("path") for kind in ("video", "image"))
+        items = items.with_columns(video=pl.lit("media/") + medium)
+    else:
+        items = items.with_columns(video=pl.coalesce("video", "image"))
+    for number, (line, row) in enumerate(zip(lines, official(items).iter_rows(named=True), strict=True), start=1):
+        try:
+            stated = json.loads(line)
+        except ValueError:
+            yield _finding("formats", f"{path.name}:{number}", "is not JSON")
+            continue
+        wrong = [key for key in JSONL_KEYS if not isinstance(stated, dict) or stated.get(key, ...) != row[key]]
+        if wrong or set(stated) != set(JSONL_KEYS):
+            yield _finding("formats", f"{path.name}:{number}", f"differs from the Parquet row in {', '.join(wrong)}")
+
+
+def _finding(check: str, where: str, what: str) -> Finding:
+    return Finding(check=check, where=where, what=what)
