@@ -36,9 +36,7 @@ def export(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the items.", metavar="N")] = None,
     benchmark_fraction: Annotated[
         float | None,
-        typer.Option(
-            "--benchmark-fraction", help="Share of the benchmark; fixed at first use.", metavar="P"
-        ),
+        typer.Option("--benchmark-fraction", help="Share of the benchmark; fixed at first use.", metavar="P"),
     ] = None,
     split_seed: Annotated[
         int | None, typer.Option("--split-seed", help="Seed of the split; fixed at first use.", metavar="N")

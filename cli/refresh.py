@@ -20,7 +20,9 @@ NOTHING_NEW = 3
 
 def refresh(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a built-in recipe.", metavar="RECIPE")],
-    folder: Annotated[Path, typer.Option("--dir", help="The folder that its paths are relative to.", metavar="DIR")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--dir", help="The folder that its paths are relative to.", metavar="DIR")
+    ] = Path(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps; change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:

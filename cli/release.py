@@ -9,6 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+
 if TYPE_CHECKING:
     from schemas.release import DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
 

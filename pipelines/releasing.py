@@ -117,9 +117,7 @@ def build(
             assert manifest is not None
             assert contents is not None
             progress("writing", 0, 0)
-            folder, release, reused = _publish(
-                store, out, manifest, contents, selection.config, previous, exact=exact
-            )
+            folder, release, reused = _publish(store, out, manifest, contents, selection.config, previous, exact=exact)
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
         rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
         report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(selection.config.run))

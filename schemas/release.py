@@ -93,6 +93,7 @@ class ReleaseConfig(Document):
 
 
 RENAMED_REASONS = {
+    "thin": "too_few_votes",
     "of annotators taken for spammers": "by likely spammers",
     "below the asked confidence, or best shared": "below min_confidence, or best rank shared",
     "agreement below min_agreement, or not known": "agreement below min_agreement, or unknown",
@@ -124,7 +125,9 @@ class FunnelStage(Document):
     @model_validator(mode="after")
     def _nothing_is_lost(self) -> FunnelStage:
         if self.input != self.kept + sum(self.dropped.values()):
-            raise ValueError(f"stage {self.stage!r}: input {self.input}, but {self.kept} kept and {self.dropped} dropped")
+            raise ValueError(
+                f"stage {self.stage!r}: input {self.input}, but {self.kept} kept and {self.dropped} dropped"
+            )
         return self
 
 

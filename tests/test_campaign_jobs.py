@@ -92,7 +92,7 @@ def test_the_first_batch_asks_pairs_with_texts_and_videos_that_a_browser_plays(h
         assert task.first_text
         assert task.video_seconds == 2.0
         assert playable(home / "june" / "media" / task.video).as_is
-    stages = {stage.stage: (stage.came, stage.kept) for stage in report.funnel.stages}
+    stages = {stage.stage: (stage.input, stage.kept) for stage in report.funnel.stages}
     assert stages == {"shown by browsers": (4, 4), "can be asked": (8, 8)}
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from curate.leakage.detect import Subject, find_leaks, normalised, units
 from schemas.leakage import LeakConfig
 
-RULES = LeakConfig(least_bits=0)
+RULES = LeakConfig(min_bits=0)
 WAVES = (0b1111_0000_1111_0000, 0b1010_1010_1010_1010)
 
 

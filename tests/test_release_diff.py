@@ -32,7 +32,7 @@ def change(world: tuple[Path, Path], *statements: str) -> None:
 
 
 def rerank(world: tuple[Path, Path], *statements: str) -> None:
-    """What another denoise run would come to: its results, changed, under an id of its own."""
+    """Change the results of the denoise run and give it another id."""
     where = "WHERE run_id = (SELECT run_id FROM runs WHERE step = 'denoise')"
     renamed = [f"UPDATE {table} SET run_id = 'd1d1d1d1d1d1' {where}" for table in ("rankings", "prompt_stats", "runs")]
     change(world, *statements, *renamed)
@@ -44,7 +44,7 @@ def test_a_release_does_not_differ_from_itself(world: tuple[Path, Path], tmp_pat
     assert (report.same, report.causes, report.prompts, report.items, report.config) == (True, (), (), {}, {})
 
 
-def test_new_votes_and_what_they_moved_are_told_apart_from_what_moved_elsewhere(
+def test_rank_changes_by_new_votes_are_distinguished_from_those_by_other_votes(
     world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     before = release(world, tmp_path / "out")
@@ -58,13 +58,13 @@ def test_new_votes_and_what_they_moved_are_told_apart_from_what_moved_elsewhere(
     first, second = report.prompts
     assert (first.prompt_id, first.why, first.votes) == ("p000", ("new votes",), (0, 7))
     assert first.ranks == {"p000-a": (1, 2), "p000-b": (2, 1)}
-    assert (second.prompt_id, second.why, second.votes) == ("p004", ("votes elsewhere",), (0, 0))
+    assert (second.prompt_id, second.why, second.votes) == ("p004", ("other votes",), (0, 0))
     side = "train" if "p000" in on_side(world[0], "train") else "benchmark"
     full = report.items[f"{side}_full"]
     assert (full.added, full.removed, len(full.changed) > 0) == ((), (), True)
 
 
-def test_another_config_is_named_by_its_keys_and_is_the_reason(world: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_config_is_a_cause_and_is_listed_by_key(world: tuple[Path, Path], tmp_path: Path) -> None:
     before = release(world, tmp_path / "out")
     after = release(world, tmp_path / "out", CONFIG.model_copy(update={"responses": 3}))
     report = diff(before, after)
@@ -73,26 +73,24 @@ def test_another_config_is_named_by_its_keys_and_is_the_reason(world: tuple[Path
     assert len(report.items["benchmark"].added) == report.items["benchmark"].after
 
 
-def test_prompts_that_came_went_or_changed_their_words_or_media_are_told(
-    world: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_added_removed_and_changed_prompts_are_listed_with_causes(world: tuple[Path, Path], tmp_path: Path) -> None:
     before = release(world, tmp_path / "out")
     with Store.open(world[0]) as opened:
         add_prompts(opened, [Ranked("new", (1, 2, 3, 4, 5))])
     change(
         world,
-        "UPDATE prompts SET question = 'Mended?' WHERE prompt_id = 'p004'",
+        "UPDATE prompts SET question = 'Corrected?' WHERE prompt_id = 'p004'",
         "UPDATE prompt_stats SET status = 'thin' WHERE prompt_id = 'p002'",
         "DELETE FROM rankings WHERE prompt_id = 'p002'",
     )
     (world[1] / "videos" / "3.mp4").write_bytes((world[1] / "videos" / "0.mp4").read_bytes() + b"\0")
     report = diff(before, release(world, tmp_path / "out"))
     assert (report.prompts_added, report.prompts_removed) == (("new",), ("p002",))
-    assert {change.prompt_id: change.why for change in report.prompts} == {"p004": ("words",), "p006": ("media",)}
-    assert report.causes == ("media", "words")
+    assert {change.prompt_id: change.why for change in report.prompts} == {"p004": ("text",), "p006": ("media",)}
+    assert report.causes == ("media", "text")
 
 
-def test_the_command_tells_it_in_words_and_as_json(
+def test_the_command_prints_text_and_json(
     world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = release(world, tmp_path / "out")
@@ -100,6 +98,6 @@ def test_the_command_tells_it_in_words_and_as_json(
     after = release(world, tmp_path / "out")
     capsys.readouterr()
     assert run(["release", "diff", str(before), str(after)]) == 0
-    assert "p000 (votes elsewhere): ranks: p000-a 1 → 2, p000-b 2 → 1" in capsys.readouterr().out
+    assert "p000 (other votes): ranks: p000-a 1 → 2, p000-b 2 → 1" in capsys.readouterr().out
     assert run(["release", "diff", str(before), str(after), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["prompts"][0]["ranks"] == {"p000-a": [1, 2], "p000-b": [2, 1]}

@@ -35,7 +35,7 @@ def test_the_video_recipe_ends_in_a_verified_release_and_a_report(tmp_path: Path
     assert verified.findings == ()
     assert built.videos == 10
     stages = {stage.stage: stage for stage in built.funnel.stages}
-    assert (stages["ingest"].came, stages["media"].kept) == (30 * 28 * 3, stages["media"].came)
+    assert (stages["ingest"].input, stages["media"].kept) == (30 * 28 * 3, stages["media"].input)
     assert page.pictures > 0
     again = run(recipe.model_copy(update={"simulate": world}), tmp_path)["release"]
     assert isinstance(again, ReleaseReport)

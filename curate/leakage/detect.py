@@ -113,7 +113,7 @@ def normalised(question: str) -> str:
 def _similar_pairs(
     one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
 ) -> Iterator[tuple[Subject, Subject, LeakRule, float, float]]:
-    """Yield similar pairs: the two prompts, the rule, the distance of their videos, the similarity of their questions."""
+    """Yield similar pairs: the two prompts, the rule, the distance of the videos, the similarity of the questions."""
     if not one or not other:
         return
     questions = _Questions.of([*one, *other])
@@ -187,7 +187,9 @@ class _Prompts:
         )
 
 
-def _compare(left: _Prompts, right: _Prompts, questions: _Questions, config: LeakConfig) -> tuple[npt.NDArray[np.int8], Float, Float]:
+def _compare(
+    left: _Prompts, right: _Prompts, questions: _Questions, config: LeakConfig
+) -> tuple[npt.NDArray[np.int8], Float, Float]:
     """Return the (A, B) index of the first rule that applies (−1: none), video distances and question similarities."""
     distance = _video_distances(left.phash, right.phash, config)
     similarity = questions.similarity(left.question, right.question)

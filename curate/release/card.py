@@ -91,8 +91,8 @@ def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, count
         *_columns({}),
         "## Split",
         "",
-        f"These are the prompts of the {kind} side. {_split_note(config.split)} All prompts of a video are on one side,",
-        "and no prompt ever changes sides.",
+        f"These are the prompts of the {kind} side. {_split_note(config.split)}",
+        "All prompts of a video are on one side, and no prompt ever changes sides.",
         "",
         "## Excluded",
         "",
@@ -278,7 +278,7 @@ def _origin(release: Release) -> list[str]:
     return [
         "## Origin",
         "",
-        f"Made by curate ({release.run.code_version}), run `{release.run.run}`, from denoise run `{run.run}` ({method})",
+        f"Made by curate {release.run.code_version}, run `{release.run.run}`, from denoise run `{run.run}` ({method})",
         f"on {len(release.batches)} ingests of votes. `manifest.json` lists the digest of every file and the runs and",
         "vote files behind them; `curate release verify` checks all of it.",
         "",
@@ -291,7 +291,7 @@ def _limits(release: Release) -> list[str]:
         "",
         "* Labels are inferred from votes and can be wrong. The ceilings above state how often, provided that the",
         "  model of the votes is adequate. Label errors within a prompt are correlated.",
-        f"* Distribution of strengths found by the model: {release.counts['strengths']}. It knows normal, two-component",
+        f"* Distribution of strengths by the model: {release.counts['strengths']}. It knows normal, two-component",
         "  and heavy-tailed distributions; for others its probabilities are not calibrated.",
         "* The best response of a benchmark item is likely the best; the order of the others is less certain.",
     ]

@@ -172,4 +172,6 @@ def _read(paths: list[Path]) -> pl.DataFrame:
     try:
         return pl.concat([pl.read_parquet(path) for path in paths]) if paths else pl.DataFrame()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise CurateError(f"{paths[0]}: cannot be read: {error}", hint="curate release verify lists all problems") from error
+        raise CurateError(
+            f"{paths[0]}: cannot be read: {error}", hint="curate release verify lists all problems"
+        ) from error

@@ -92,9 +92,7 @@ def read_subjects(folder: Path, label: str = "") -> Sides:
     return found
 
 
-def earlier_subjects(
-    ledger: pl.DataFrame, previous: Sequence[Path], beside: Sequence[tuple[Path, Release]]
-) -> Sides:
+def earlier_subjects(ledger: pl.DataFrame, previous: Sequence[Path], beside: Sequence[tuple[Path, Release]]) -> Sides:
     """Return the prompts of earlier releases, each once.
 
     These are both sides of the folders given, the benchmarks in the store's ledger, and the benchmarks of releases in

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +65,7 @@ def release_config(release: Release) -> ReleaseConfig | None:
 def stored_config(config: Mapping[str, Any], kind: type[D]) -> D | None:
     """Return a config from a manifest, with renamed fields under their current names; None if it is not readable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            return kind.model_validate(config)
+        return kind.from_stored(config)
     except ValidationError:
         return None
 

@@ -78,7 +78,7 @@ def _changes(found: DiffReport) -> list[str]:
     lines.append(f"- prompts: {len(found.prompts_added):,} added, {len(found.prompts_removed):,} removed")
     reranked = [change for change in found.prompts if change.ranks]
     lines.append(
-        f"- prompts with changed ranks: {len(reranked):,}, {_best_changed(reranked):,} of them with another best response"
+        f"- prompts with changed ranks: {len(reranked):,}, {_best_changed(reranked):,} of them with another best"
     )
     for config, items in found.items.items():
         moved = f"{len(items.added):,} added, {len(items.removed):,} removed, {len(items.changed):,} changed"

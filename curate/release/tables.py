@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,6 +92,7 @@ def rules_of(config: ReleaseConfig, side: Side) -> tuple[Rule, Rule, Rule]:
     )
 
 
+@cache
 def schema_of(config: str, media_as: MediaAs, loader: str) -> pa.Schema:
     """Return the columns of a config's table. loader: as returned by ``loader_of``."""
     derived = derived_format(config)

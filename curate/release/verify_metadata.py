@@ -193,11 +193,15 @@ def _equal_figures(one: str, other: str) -> bool:
 def _first_difference(text: str, expected: str) -> str:
     """Return the first added and the first missing line."""
     lines = list(unified_diff(expected.splitlines(), text.splitlines(), n=0, lineterm=""))[2:]
-    missing = next((line[1:] for line in lines if line.startswith("-")), None)
-    added = next((line[1:] for line in lines if line.startswith("+")), None)
+    missing = next((_short(line[1:]) for line in lines if line.startswith("-")), None)
+    added = next((_short(line[1:]) for line in lines if line.startswith("+")), None)
     if added is None:
         return f"line {missing!r} is missing" if missing is not None else "another end of the file"
     return f"line {added!r}" + (f", expected {missing!r}" if missing is not None else "")
+
+
+def _short(line: str, length: int = 120) -> str:
+    return line if len(line) <= length else f"{line[:length]}…"
 
 
 def _text(path: Path) -> str | None:

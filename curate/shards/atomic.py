@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,18 +92,13 @@ def finished(out: Path) -> Manifest | None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of an export, or of a release (a ``Release``). Raises CurateError for anything else.
-
-    Manifests with names that were renamed since are read without a warning: their folders never change.
-    """
+    """Return the manifest of an export, or of a release (a ``Release``). Raises CurateError for anything else."""
     path = folder / MANIFEST
     hint = "give a folder of curate export or curate release build"
     try:
         data = path.read_bytes()
-        document = json.loads(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            return (Release if document.get("kind") == "release" else Manifest).model_validate_json(data)
+        released = json.loads(data).get("kind") == "release"
+        return (Release if released else Manifest).from_stored(data)
     except OSError as error:
         raise CurateError(f"{path}: {error.strerror}", hint=hint) from error
     except (ValidationError, ValueError, AttributeError) as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -139,6 +140,7 @@ class Derived:
     """One sentence, for the card."""
 
 
+@cache
 def derived_formats(responses: int) -> tuple[Derived, ...]:
     """Return the derived formats of a release whose items have this number of responses."""
     return (
@@ -156,7 +158,7 @@ def derived_formats(responses: int) -> tuple[Derived, ...]:
                 pa.field("rejected_model", pa.string()),
                 pa.field("confidence", pa.float64()),
             ),
-            "the pairs of train_pairwise as TRL preference data: `prompt`, `chosen` and `rejected`, each a conversation.",
+            "the pairs of train_pairwise as TRL preference data: `prompt`, `chosen`, `rejected`, each a conversation.",
         ),
         Derived(
             f"benchmark_best_of_{responses}",
@@ -173,12 +175,13 @@ def derived_formats(responses: int) -> tuple[Derived, ...]:
                 pa.field("models", TEXTS),
                 pa.field("subset", pa.string()),
             ),
-            f"the items of benchmark in the columns of RewardBench 2: one `chosen`, {responses - 1} `rejected`; `subset` "
-            "is the item's difficulty.",
+            f"the items of benchmark in the columns of RewardBench 2: one `chosen`, {responses - 1} `rejected`; "
+            "`subset` is the item's difficulty.",
         ),
     )
 
 
+@cache
 def derived_format(config: str) -> Derived | None:
     """Return the derived format of a config's name; None for other configs."""
     number = re.search(r"_best_of_(\d+)$", config)
