@@ -128,7 +128,7 @@ def _ceiling(drawn: Drawn) -> dict[str, float] | None:
 
 
 def _run(kind: Kind, config: ExportConfig, ranked: pl.DataFrame) -> Run:
-    """Return the run of this export. Its inputs have a digest of texts and sides: they may change after the denoise run."""
+    """Return the run of this export. Its inputs have a digest of texts and sides, which the denoise run lacks."""
     document = config.model_dump(mode="json")
     inputs = {"denoise": config.run, "prompts": text_digest(ranked)}
     step = f"export-{kind}"
