@@ -151,7 +151,7 @@ def test_the_error_of_a_mean_counts_clusters_not_votes() -> None:
     value, cluster = np.array([1.0, 1.0, 3.0, 3.0]), np.array([4, 4, 9, 9])
     assert mean_and_error(value, ONES, cluster) == (2.0, pytest.approx(1.0))  # of 1 and 3: sd √2, over √2
     assert mean_and_error(value, ONES, np.arange(4)) == (2.0, pytest.approx(value.std(ddof=1) / 2))
-    assert mean_and_error(value, ONES, np.zeros(4)) == (2.0, None)
+    assert mean_and_error(value, ONES, np.zeros(4, dtype=np.int64)) == (2.0, None)
     assert mean_and_error(value, np.array([3.0, 3.0, 1.0, 1.0]), cluster)[0] == 1.5
 
 

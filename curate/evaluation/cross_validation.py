@@ -169,15 +169,16 @@ def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, fl
     """Return the weighted mean and its standard error, for independent clusters of dependent votes.
 
     The linearised variance of a ratio (Cochran, "Sampling Techniques", 1977, §11.8), C / (C − 1) · Σ (sum of a
-    cluster's weighted deviations)² over the squared total weight; None for one cluster. All three are (S,).
+    cluster's weighted deviations)² over the squared total weight; None for one cluster. value, weight: (S,). cluster:
+    (S,) integers, 0 or above.
     """
     total = float(weight.sum())
     mean = float(weight @ value) / total
-    _, cluster = np.unique(cluster, return_inverse=True)
-    sums = np.bincount(cluster, weights=weight * (value - mean))
-    if len(sums) < 2:
+    count = np.count_nonzero(np.bincount(cluster))
+    if count < 2:
         return mean, None
-    return mean, float(np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums))) / total
+    sums = np.bincount(cluster, weights=weight * (value - mean))
+    return mean, float(np.sqrt(count / (count - 1) * (sums @ sums))) / total
 
 
 def calibration_error(odds: Float, left: Bool, weight: Float) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rankers.base import Float, average_ranks
-from curate.rankers.bradley_terry import fit
+from curate.rankers.bradley_terry import mode_of
 from curate.votes.arrays import VoteArrays
 
 RIDGE = 0.1
@@ -144,7 +144,7 @@ def _association(votes: VoteArrays, count: Float) -> tuple[float, float]:
     prompts, prompt, model = len(votes.prompts), votes.response_prompt, votes.response_model
     strength = np.zeros(len(count))
     for graphs in votes.graphs:
-        strength[graphs.slots] = fit(graphs.wins, RIDGE).strength
+        strength[graphs.slots] = mode_of(graphs, RIDGE).strength
     strength = _centred(strength, prompt, prompts)[0]
     rank = _centred(-average_ranks(count, prompt), prompt, prompts)[0]  # the higher, the more often compared
     together, size = float(rank @ strength), np.diff(votes.offsets)

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
 from curate.votes.arrays import VoteArrays
+from curate.votes.graphs import GraphBatch
 
 TOLERANCE = 1e-10
 """Convergence: no entry of the gradient exceeds this share of ridge + the votes of the prompt's busiest response."""
@@ -65,7 +67,7 @@ class BradleyTerry:
         converged = np.ones(len(votes.prompts), dtype=np.bool_)
         n_iter = np.zeros(len(votes.prompts), dtype=np.int64)
         for graphs in votes.graphs:
-            mode = fit(graphs.wins, self.ridge)
+            mode = mode_of(graphs, self.ridge)
             scores[graphs.slots] = mode.strength
             converged[graphs.prompts], n_iter[graphs.prompts] = mode.converged, mode.n_iter
         return ranking_of(votes, scores, converged=converged, n_iter=n_iter)
@@ -74,7 +76,7 @@ class BradleyTerry:
         """Return strengths and their deviations. A response without votes almost keeps its prior."""
         mean, deviation = np.zeros(len(votes.responses)), np.zeros(len(votes.responses))
         for graphs in votes.graphs:
-            mode = fit(graphs.wins, self.ridge).strength
+            mode = mode_of(graphs, self.ridge).strength
             variance = np.diagonal(covariance(graphs.wins, mode, self.ridge), axis1=1, axis2=2)
             mean[graphs.slots], deviation[graphs.slots] = mode, np.sqrt(variance)
         return Strengths(mean, deviation)
@@ -84,6 +86,17 @@ def check_ridge(ridge: float) -> None:
     """Raise ValueError unless the prior is proper."""
     if not ridge > 0:
         raise ValueError(f"ridge is {ridge}; it must be above 0, because undefeated responses need a prior")
+
+
+def mode_of(graphs: GraphBatch, ridge: float) -> Fit:
+    """Return ``fit`` of the graphs. It is kept as long as they are: several rankers begin with these strengths."""
+    known = _MODES.setdefault(graphs, {})
+    if ridge not in known:
+        known[ridge] = fit(graphs.wins, ridge)
+    return known[ridge]
+
+
+_MODES: WeakKeyDictionary[GraphBatch, dict[float, Fit]] = WeakKeyDictionary()
 
 
 def fit(wins: Float, ridge: float, max_iterations: int = MAX_ITERATIONS, *, start: Float | None = None) -> Fit:

@@ -12,7 +12,7 @@ Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal only to itself, so that results can be kept by batch
 class GraphBatch:
     """B prompts with N responses each, without padding."""
 

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from curate.rankers.base import TIE_DECIMALS, Float, Index, RankerSpec, Ranking, blocks, ranking_of
-from curate.rankers.bradley_terry import fit
+from curate.rankers.bradley_terry import mode_of
 from curate.rankers.feedback_arc_set.search import (
     Solution,
     component_bounds,
@@ -76,17 +76,18 @@ class FeedbackArcSet:
         scores = np.zeros(len(votes.responses))
         bound, total = np.zeros(len(votes.prompts)), np.zeros(len(votes.prompts))
         for graphs in votes.graphs:
+            strength = mode_of(graphs, self.ridge).strength
             for rows in blocks(len(graphs.wins), graphs.wins.shape[1] ** 2):
-                found = self._solve(graphs.wins[rows])
+                found = self._solve(graphs.wins[rows], strength[rows])
                 scores[graphs.slots[rows]], bound[graphs.prompts[rows]] = found.scores, found.bound
             total[graphs.prompts] = graphs.wins.sum(axis=(1, 2))
         ranking = ranking_of(votes, scores)
         converged = ranking.cost - bound <= TOLERANCE * total
         return replace(ranking, converged=converged, bound=np.minimum(bound, ranking.cost))
 
-    def _solve(self, wins: Float) -> Orders:
-        """Return the result for B prompts of one size. wins: (B, N, N)."""
-        strength = np.round(fit(wins, self.ridge).strength, TIE_DECIMALS)
+    def _solve(self, wins: Float, strength: Float) -> Orders:
+        """Return the result for B prompts of one size. wins: (B, N, N). strength: (B, N) of Bradley-Terry."""
+        strength = np.round(strength, TIE_DECIMALS)
         # The search sees the responses in Bradley-Terry's order, so that their numbering does not matter.
         number = np.broadcast_to(np.arange(wins.shape[1]), strength.shape)
         start = np.lexsort((number, -wins.sum(axis=2), -strength))

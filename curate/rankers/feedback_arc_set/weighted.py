@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from curate.rankers.base import Float, Labels, RankerSpec, Ranking, ranking_of
-from curate.rankers.bradley_terry import covariance, fit
+from curate.rankers.bradley_terry import covariance, mode_of
 from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, feedback_arc_set
 from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays
 
@@ -94,7 +94,7 @@ def _differences(votes: VoteArrays, ridge: float) -> tuple[Float, Float]:
     prompt = votes.response_prompt[votes.left]
     slot = np.arange(len(votes.responses)) - votes.offsets[votes.response_prompt]  # (R,) within the prompt
     for graphs in votes.graphs:
-        strength = fit(graphs.wins, ridge).strength
+        strength = mode_of(graphs, ridge).strength
         posterior = covariance(graphs.wins, strength, ridge)
         row = np.full(len(votes.prompts), -1)
         row[graphs.prompts] = np.arange(len(graphs.prompts))
