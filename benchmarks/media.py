@@ -22,7 +22,7 @@ import av
 import numpy as np
 
 from curate.media.frames import MediaError, import_decord, shown_at, slice_centres
-from curate.media.probe import SAMPLED
+from curate.media.hashing import SAMPLED
 from curate.media.workers import MediaReader
 
 HEIGHT, WIDTH, RATE = 720, 1280, 25

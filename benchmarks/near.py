@@ -26,10 +26,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-from curate.media.crops import SAMPLED, near_views, view_hashes
 from curate.media.frames import slice_centres
-from curate.media.hashing import frame_hashes
-from curate.media.near_duplicates import NEAR
+from curate.media.hashing import SAMPLED, frame_hashes, view_hashes
+from curate.media.near_duplicates import NEAR, near_duplicates
 from curate.simulation.clips import draw_clip
 from curate.simulation.scenes import draw_scenes
 
@@ -87,10 +86,10 @@ Pairs = Callable[[Hashes, Hashes], tuple[npt.NDArray[np.int64], npt.NDArray[np.i
 
 
 def jaccard(threshold: float) -> Pairs:
-    """Pairs that are near to curate.media.crops."""
+    """Pairs that are near-duplicates by curate.media.near_duplicates."""
 
     def pairs(a: Hashes, b: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        found = near_views(a.tolist(), b.tolist(), threshold=threshold)
+        found = near_duplicates(a.tolist(), b.tolist(), threshold=threshold)
         return found.left, found.right
 
     return pairs
@@ -194,7 +193,7 @@ def speed(count: int) -> None:
     hashes = rng.integers(0, 2**64, (2, count, 3 * SAMPLED), dtype=np.uint64, endpoint=False)
     phashes = (hashes[0] & hashes[1]).tolist()
     begin = time.perf_counter()
-    near_views(phashes)
+    near_duplicates(phashes)
     print(f"\n{count:,} videos with each other: {time.perf_counter() - begin:.1f} s")
 
 

@@ -1,4 +1,4 @@
-"""``curate media``: are the videos and images of a store sound, what are they, and what do they show."""
+"""``curate media``: check, probe and show the videos and images of a store."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="media",
-    help="Videos and images: are they sound, what are they, what do they show.",
+    help="Check, probe and show videos and images.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(help="Files or folders to look at, instead of a store's.", metavar="FILE")
+    list[Path] | None, typer.Argument(help="Files or folders instead of a store.", metavar="FILE")
 ]
 MediaOption = Annotated[
     Path | None,
-    typer.Option("--media", help="Where relative paths begin. Default: the store's folder.", metavar="DIR"),
+    typer.Option("--media", help="Folder that paths are relative to. Default: the store's.", metavar="DIR"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes that decode. Default: one a core.", metavar="N")
+    int | None, typer.Option("--workers", min=1, help="Processes that decode. Default: one per core.", metavar="N")
 ]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for one file.", metavar="S")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Time limit for each file, seconds.", metavar="S")
+]
 RehashOption = Annotated[
-    bool, typer.Option("--rehash", help="Read every file again, whatever its size and time of change say.")
+    bool, typer.Option("--rehash", help="Read every file again, even if its size and modification time are unchanged.")
 ]
 
 
@@ -46,24 +48,25 @@ def check(
     rehash: RehashOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether every video and image can be used; list those that cannot, and exit with 1 where there are any.
+    """List the videos and images that cannot be used; exit with 1 if there are any.
 
-    What is known from before and has not changed is not read again.
+    Files that were probed before and have not changed are not read again.
 
     \b
     Example:
       curate media check --media videos
     """
-    report = _look(files, store, media, workers, timeout, rehash)
+    report = _probe(files, store, media, workers, timeout, rehash)
     if as_json:
-        put_json(report.model_copy(update={"files": report.bad}))
+        put_json(report.model_copy(update={"files": report.unusable}))
     else:
         print_media(report)
-        if report.bad:
+        if report.unusable:
             put_table(
-                ("video", "status", "prompts", "reason"), [(f.video, f.status, f.prompts, f.reason) for f in report.bad]
+                ("video", "status", "prompts", "reason"),
+                [(f.video, f.status, f.prompts, f.reason) for f in report.unusable],
             )
-    if report.bad:
+    if report.unusable:
         raise typer.Exit(1)
 
 
@@ -77,17 +80,17 @@ def probe(
     rehash: RehashOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what each video and image is: duration, frames, rate, size as it is shown, codec; --json has digests too.
+    """Show duration, frames, frame rate, displayed size and codec of each video and image; --json adds digests.
 
-    Files are read by processes of their own, each with a time limit: what is missing, broken or hangs is listed with
-    its reason and stops nothing. What is found is kept in the store; of given files nothing is kept.
+    Worker processes decode the files within a time limit: a missing, broken or hanging file is listed with its reason.
+    The results are saved in the store; results for given files are not saved.
 
     \b
     Example:
       curate media probe --media videos
       curate media probe clips/ still.png --json
     """
-    report = _look(files, store, media, workers, timeout, rehash)
+    report = _probe(files, store, media, workers, timeout, rehash)
     if as_json:
         put_json(report)
         return
@@ -101,15 +104,15 @@ def frames(
     what: Annotated[str, typer.Argument(help="A prompt's id, or a file.", metavar="PROMPT|FILE")],
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
     count: Annotated[
-        int, typer.Option("--count", min=1, max=1000, help="Frames, spread evenly over the time.", metavar="N")
+        int, typer.Option("--count", min=1, max=1000, help="Number of frames, at equal intervals.", metavar="N")
     ] = 8,
-    form: Annotated[Literal["jpeg", "npy"], typer.Option("--format", help="JPEG files, or one array.")] = "jpeg",
-    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", metavar="N")] = 90,
+    form: Annotated[Literal["jpeg", "npy"], typer.Option("--format", help="JPEG files or one array.")] = "jpeg",
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality.", metavar="N")] = 90,
     contact_sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Draw one picture: frames, question, responses by rank.")
+        bool, typer.Option("--contact-sheet", help="Draw an image of frames, question and ranked responses.")
     ] = False,
     font: Annotated[
-        Path | None, typer.Option("--font", help="A TrueType font with the letters that are needed.", metavar="FILE")
+        Path | None, typer.Option("--font", help="TrueType font with the needed characters.", metavar="FILE")
     ] = None,
     run: RunOption = "",
     store: StoreOption = None,
@@ -117,10 +120,10 @@ def frames(
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Write frames of a prompt's video, or of a file, each from the middle of an equal slice of its time.
+    """Write frames of a prompt's video, or of a file, at equal intervals.
 
-    DIR gets frame-01.jpg, … (or frames.npy, of shape (T, H, W, 3) RGB), frames.json with their times in seconds, and
-    contact-sheet.png where it is asked for. It appears when it is whole.
+    DIR contains frame-01.jpg, … (or frames.npy of shape (T, H, W, 3) RGB), frames.json with their times in seconds, and
+    contact-sheet.png with --contact-sheet.
 
     \b
     Example:
@@ -148,11 +151,11 @@ def frames(
     say(f"{report.out}: {plural(len(report.times), 'frame')} of {report.video}")
     for file in report.files:
         put(str(Path(report.out) / file))
-    if report.unreadable:
-        say(f"note: the font has no picture of {report.unreadable}: --font FILE gives one that has")
+    if report.missing_glyphs:
+        say(f"note: the font lacks {report.missing_glyphs}: give another one with --font FILE")
 
 
-def _look(
+def _probe(
     files: list[Path] | None,
     store: Path | None,
     media: Path | None,
@@ -164,7 +167,7 @@ def _look(
     from schemas.errors import UsageError
 
     if files and (store or media or rehash):
-        raise UsageError("files and --store, --media or --rehash: give one or the other", hint="files are always read")
+        raise UsageError("--store, --media and --rehash cannot be combined with files", hint="files are always read")
     with progress_bar() as progress:
         if files:
             return probe_files(files, workers=workers, timeout=timeout, progress=progress)
@@ -174,25 +177,28 @@ def _look(
 
 
 def print_media(report: MediaReport) -> None:
-    """The counts in words."""
+    """Print the counts."""
     where = f" in {report.media}" if report.media else ""
-    read = f"{report.probed:,} read now, {report.total - report.probed:,} known" if report.store else ""
+    read = f"{report.probed:,} read now, {report.total - report.probed:,} unchanged" if report.store else ""
     say(f"{plural(report.total, 'file')}{where}" + (f": {read}" if read else ""))
     kinds = f"{plural(report.ok - report.images, 'video')} ({report.seconds:,.0f} s), {plural(report.images, 'image')}"
     say(f"  ok  {report.ok:,}: {kinds}, {report.bytes / 1e6:.1f} MB")
-    if report.variable:
-        say(f"  {plural(report.variable, 'video')} of a variable frame rate: sample by time, not by frame number")
+    if report.variable_frame_rate:
+        say(
+            f"  {plural(report.variable_frame_rate, 'video')} of a variable frame rate: sample by time, not by frame number"
+        )
     if report.rejected:
-        hit = f"; {plural(report.prompts_bad, 'prompt')} cannot be shown" if report.prompts_bad else ""
-        say(f"  not usable  {report.total - report.ok:,}: {listed(report.rejected)}{hit}")
-    if report.prompts_without:
-        say(f"  {plural(report.prompts_without, 'prompt')} without a video")
+        hit = report.prompts_with_unusable_media
+        prompts = f"; named by {plural(hit, 'prompt')}" if hit else ""
+        say(f"  not usable  {report.total - report.ok:,}: {listed(report.rejected)}{prompts}")
+    if report.prompts_without_media:
+        say(f"  {plural(report.prompts_without_media, 'prompt')} without a video")
     if report.store and report.total and report.rejected.get("missing") == report.total:
-        say("hint: all are missing: --media DIR gives the folder that their paths start from")
+        say("hint: all are missing: --media DIR sets the folder that paths are relative to")
 
 
 def _row(file: MediaFile) -> tuple[object, ...]:
-    rate = "variable" if file.variable else ""
+    rate = "variable" if file.variable_frame_rate else ""
     size = None if file.bytes is None else file.bytes / 1e6
     return (
         file.video,

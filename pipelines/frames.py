@@ -1,4 +1,4 @@
-"""The job ``frames``: frames of a prompt's video or of a file, as pictures or an array, and its contact sheet."""
+"""The job ``frames``: frames of a prompt's video or of a file, as images or an array, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Subject:
-    """A prompt, or a file by itself: then without question and answers."""
+    """A prompt, or a file without question and responses."""
 
     title: str
     video: str
@@ -51,13 +51,13 @@ def take_frames(
 ) -> FramesReport:
     """Write ``count`` frames of a file, or of the video of a prompt of the store, to the new folder ``out``.
 
-    A frame is the one shown in the middle of an equal slice of the video's time; an image is one frame. run: of the
-    ranking that the contact sheet shows. Raises CurateError where there is no such file or prompt, it is not sound, or
-    ``out`` is not free.
+    Each frame is the one shown in the middle of one of ``count`` equal slices of the duration; an image is one frame.
+    run: the denoise run whose ranking the contact sheet shows. Raises CurateError if the file or prompt does not exist
+    or is unusable, or ``out`` is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CurateError(f"{out}: is there already", hint="choose another --out, or remove it")
+        raise CurateError(f"{out}: already exists", hint="choose another --out, or remove it")
     file = Path(what)
     if file.is_file():
         subject = Subject(title=file.name, video=what, path=file)
@@ -68,9 +68,9 @@ def take_frames(
         names = _write(fresh, images, form, quality)
         document = {"video": subject.video, "duration": duration, "times": times}
         (fresh / "frames.json").write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        unreadable = ""
+        missing_glyphs = ""
         if contact_sheet:
-            picture, unreadable = draw_sheet(sheet_of(subject, images, times), font)
+            picture, missing_glyphs = draw_sheet(sheet_of(subject, images, times), font)
             picture.save(fresh / "contact-sheet.png")
             names.append("contact-sheet.png")
     return FramesReport(
@@ -79,21 +79,22 @@ def take_frames(
         duration=duration,
         times=tuple(times),
         files=(*names, "frames.json"),
-        unreadable=unreadable,
+        missing_glyphs=missing_glyphs,
     )
 
 
 def subject_of(prompt: str, store: str | Path, *, media: str | Path | None = None, run: str = "") -> Subject:
-    """The prompt with its responses: in the order of rank where a denoise run ranked it, else by id.
+    """Return the prompt with its responses in the order of rank, or by id if no denoise run ranked it.
 
-    media: the folder that paths start from; the store's when None. Raises CurateError where the store has no such
-    prompt, or it has no video; MediaError where the file is not there.
+    media: the folder that paths are relative to; the folder of the store if None. Raises CurateError if the store has
+    no such prompt or the prompt has no video, and MediaError if the file does not exist.
     """
     with Store.open(store, read_only=True) as opened:
         found = opened.prompts().filter(pl.col("prompt_id") == prompt)
         if found.is_empty():
             raise CurateError(
-                f"{prompt}: neither a file nor a prompt of {store}", hint="curate status says what it has"
+                f"{prompt}: neither a file nor a prompt of {store}",
+                hint="curate.open(STORE).prompts() lists the prompts",
             )
         [row] = found.to_dicts()
         if row["video"] is None:
@@ -104,7 +105,7 @@ def subject_of(prompt: str, store: str | Path, *, media: str | Path | None = Non
 
 
 def sheet_of(subject: Subject, images: Images, times: list[float]) -> Sheet:
-    """The contact sheet of a subject. images: (T, H, W, 3) RGB; times: (T,) seconds, empty for an image."""
+    """Return the contact sheet of a subject. images: (T, H, W, 3) RGB; times: (T,) seconds, empty for an image."""
     captions = tuple(f"{time:.2f} s" for time in times) or ("",) * len(images)
     title = subject.title if subject.title == Path(subject.video).name else f"{subject.title}  ·  {subject.video}"
     return Sheet(title, subject.question, tuple(images), captions, subject.answers, subject.note)
@@ -114,7 +115,7 @@ def _answers(store: Store, prompt: str, run: str) -> tuple[tuple[Answer, ...], s
     mine = pl.col("prompt_id") == prompt
     responses = store.responses().filter(mine)
     ranked = pl.DataFrame()
-    note = "No ranking yet: the responses are in the order of their ids."
+    note = "No ranking yet: responses are sorted by id."
     if run or "denoise" in store.runs()["step"].to_list():
         run_id = store.denoise_run(run)
         ranked = (
@@ -130,7 +131,7 @@ def _answers(store: Store, prompt: str, run: str) -> tuple[tuple[Answer, ...], s
             .to_dicts()
         )
         if ranked["component"].n_unique() > 1:
-            note += " Votes do not connect all responses: ranks are counted within each group of those that they do."
+            note += " Votes do not connect all responses: ranks count within each connected component."
     return tuple(_answer(row) for row in rows), note
 
 

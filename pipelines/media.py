@@ -1,4 +1,4 @@
-"""The job ``media``: look at every video and image of a store, or at files; what is known and unchanged is kept."""
+"""The job ``media``: probe every video and image of a store, or given files; valid stored results are reused."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import polars as pl
 
 from curate.media.frames import MediaError
 from curate.media.locate import Locator, media_below
-from curate.media.probe import PROBER, Probe
+from curate.media.probe import PROBE_VERSION, Probe
 from curate.media.workers import MediaReader, cores
 from curate.store import Store
-from curate.store.media import UNPROBED, media_of, prompts_without_video, save_media
+from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError, UsageError
 from schemas.media import MediaFile, MediaReport
 
 TIMEOUT = 30.0
 """Seconds for one file."""
-SAVED = 100
-"""Files whose results are saved at a time: so many are lost to a crash, at most."""
+SAVE_EVERY = 100
+"""Files whose results are saved at a time; a crash loses the results of at most so many."""
 COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "video": pl.String,
     "path": pl.String,
@@ -33,7 +33,7 @@ COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "duration": pl.Float64,
     "frames": pl.Int64,
     "fps": pl.Float64,
-    "variable": pl.Boolean,
+    "variable_frame_rate": pl.Boolean,
     "width": pl.Int32,
     "height": pl.Int32,
     "codec": pl.String,
@@ -41,10 +41,10 @@ COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "phash": pl.List(pl.UInt64),
     "bytes": pl.Int64,
     "mtime_ns": pl.Int64,
-    "limit_s": pl.Float64,
-    "prober": pl.Int32,
+    "timeout_s": pl.Float64,
+    "probe_version": pl.Int32,
 }
-"""Of table media."""
+"""Columns of table media."""
 
 
 def probe_media(
@@ -56,29 +56,47 @@ def probe_media(
     rehash: bool = False,
     progress: Progress = silent,
 ) -> MediaReport:
-    """Look at every video and image that the store's prompts name, and keep what is found in its table ``media``.
+    """Probe every video and image that the prompts name, and save the results in the table ``media`` of the store.
 
-    media: the folder that their paths start from; that of the store when None. workers: processes; one a core when
-    None. timeout: seconds for each file. A file is read again when its size or time of change is another, when the code
-    that reads it is, when it was out of time and has more now, or when the process that read it died; ``rehash``: in
-    any case. A file that is missing, broken or hangs is a row with a reason, and stops nothing.
-    Raises CurateError where the folder or the store is not there, or no decoder is installed.
+    A file is read again if its size or modification time changed, the probing code changed, it timed out under a
+    smaller limit, its process crashed, or ``rehash`` is set. An unusable file is a row with a code and a reason.
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    media
+        The folder that paths are relative to; the folder of the store if None.
+    workers
+        Number of processes; one per core if None.
+    timeout
+        Time limit for each file, seconds.
+    rehash
+        Read every file again.
+    progress
+        Called with the number of probed files.
+
+    Raises
+    ------
+    CurateError
+        If the store or the folder does not exist, or the decoder is not installed.
     """
-    folder = _folder(Path(store), media)
+    folder = Path(media) if media is not None else Path(store).parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="--media DIR sets the folder that paths are relative to")
     with Store.open(store) as opened:
         known = {row["video"]: row for row in media_of(opened).iter_rows(named=True)}
-        asked = _locate(folder, list(known))
-        stale = [one for one in asked if rehash or not one.holds(known[one.video], timeout)]
+        located = _locate(folder, list(known))
+        stale = [one for one in located if rehash or not one.is_current(known[one.video], timeout)]
         rows = _rows(stale, workers=workers, timeout=timeout, progress=progress)
-        while batch := list(islice(rows, SAVED)):
+        while batch := list(islice(rows, SAVE_EVERY)):
             save_media(opened, pl.DataFrame(batch, schema=COLUMNS))
-        files = [_file(row) for row in media_of(opened).iter_rows(named=True)]
         return _report(
-            files,
-            str(store),
-            str(folder),
+            [_file(row) for row in media_of(opened).iter_rows(named=True)],
+            store=str(store),
+            media=str(folder),
             probed=sum(one.path is not None for one in stale),
-            without=prompts_without_video(opened),
+            prompts_without_media=prompts_without_media(opened),
         )
 
 
@@ -89,48 +107,46 @@ def probe_files(
     timeout: float = TIMEOUT,
     progress: Progress = silent,
 ) -> MediaReport:
-    """Look at files, and at all videos and images of folders; nothing is kept. Raises CurateError for empty folders."""
+    """Probe files, and all videos and images of folders, without a store.
+
+    Raises CurateError for a folder without videos and images.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         below = media_below(path) if path.is_dir() else [path]
         if not below:
             raise CurateError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
         found += below
-    asked = [one for path in dict.fromkeys(found) for one in _locate(Path(), [str(path)])]
-    rows = sorted(_rows(asked, workers=workers, timeout=timeout, progress=progress), key=lambda row: str(row["video"]))
-    return _report([_file(row) for row in rows], "", "", probed=len(rows), without=0)
+    located = _locate(Path(), [str(path) for path in dict.fromkeys(found)])
+    rows = sorted(
+        _rows(located, workers=workers, timeout=timeout, progress=progress), key=lambda row: str(row["video"])
+    )
+    return _report([_file(row) for row in rows], store="", media="", probed=len(rows), prompts_without_media=0)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A video, and what a quick look at its file says."""
+class _Located:
+    """A video and its file."""
 
     video: str
     path: Path | None = None
     name: str = ""
-    """Path from the folder of media."""
+    """Path relative to the media folder."""
     bytes: int | None = None
     mtime_ns: int | None = None
     error: MediaError | None = None
     """Why there is no path."""
 
-    def holds(self, row: dict[str, Any], timeout: float) -> bool:
-        """Whether what is known of it still holds."""
-        if row["status"] in (UNPROBED, "missing", "ambiguous", "crashed") or row["prober"] != PROBER or self.error:
+    def is_current(self, row: dict[str, Any], timeout: float) -> bool:
+        """Whether the stored row is still valid."""
+        if row["status"] in (UNPROBED, "missing", "ambiguous", "crashed") or self.error:
             return False
-        if row["status"] == "timeout" and timeout > row["limit_s"]:
+        if row["probe_version"] != PROBE_VERSION or (row["status"] == "timeout" and timeout > row["timeout_s"]):
             return False
         return (row["path"], row["bytes"], row["mtime_ns"]) == (self.name, self.bytes, self.mtime_ns)
 
 
-def _folder(store: Path, media: str | Path | None) -> Path:
-    folder = Path(media) if media is not None else store.parent
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="--media DIR gives the folder that paths start from")
-    return folder
-
-
-def _locate(folder: Path, videos: Sequence[str]) -> list[_Asked]:
+def _locate(folder: Path, videos: Sequence[str]) -> list[_Located]:
     locator = Locator(folder)
     found = []
     for video in videos:
@@ -138,27 +154,27 @@ def _locate(folder: Path, videos: Sequence[str]) -> list[_Asked]:
             path = locator.find(video)
             state = path.stat()
         except MediaError as error:
-            found.append(_Asked(video, error=error))
-        except OSError as error:  # gone meanwhile
-            found.append(_Asked(video, error=MediaError(f"{video}: {error.strerror}", code="missing")))
+            found.append(_Located(video, error=error))
+        except OSError as error:  # removed since
+            found.append(_Located(video, error=MediaError(f"{video}: {error.strerror}", code="missing")))
         else:
-            found.append(_Asked(video, path, locator.name(path), state.st_size, state.st_mtime_ns))
+            found.append(_Located(video, path, locator.name(path), state.st_size, state.st_mtime_ns))
     return found
 
 
 def _rows(
-    asked: Sequence[_Asked], *, workers: int | None, timeout: float, progress: Progress
+    located: Sequence[_Located], *, workers: int | None, timeout: float, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """Rows of table media, one for each that is asked for, in their order. Without files no process starts."""
-    there = [one.path for one in asked if one.path is not None]
+    """Yield a row of table media for each video, in order. No process is started if no file exists."""
+    paths = [one.path for one in located if one.path is not None]
     answers: Iterator[Probe | MediaError] = iter(())
     reader = None
-    if there:
-        reader = MediaReader(workers=min(workers or cores(), len(there)), timeout=timeout)
-        answers = reader.probe(there)
+    if paths:
+        reader = MediaReader(workers=min(workers or cores(), len(paths)), timeout=timeout)
+        answers = reader.probe(paths)
     try:
-        for done, one in enumerate(asked):
-            progress("looking at media", done, len(asked))
+        for done, one in enumerate(located):
+            progress("probing media", done, len(located))
             answer = one.error or next(answers)
             yield _row(one, answer, timeout)
     finally:
@@ -166,15 +182,16 @@ def _rows(
             reader.close()
 
 
-def _row(one: _Asked, answer: Probe | MediaError, timeout: float) -> dict[str, Any]:
+def _row(one: _Located, answer: Probe | MediaError, timeout: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     if isinstance(answer, MediaError):
         reason = str(answer).removeprefix(f"{one.path}: ") if one.path else str(answer).partition(": ")[2]
         row |= {"status": answer.code, "reason": reason}
     else:
         row |= asdict(answer) | {"status": "ok", "reason": ""}
-    seen = {"bytes": one.bytes, "mtime_ns": one.mtime_ns}  # before it was read: a change while it was shows next time
-    return row | seen | {"video": one.video, "path": one.name, "limit_s": timeout, "prober": PROBER}
+    # Size and time from before the file was read: a change meanwhile is noticed the next time.
+    row |= {"bytes": one.bytes, "mtime_ns": one.mtime_ns}
+    return row | {"video": one.video, "path": one.name, "timeout_s": timeout, "probe_version": PROBE_VERSION}
 
 
 def _file(row: dict[str, Any]) -> MediaFile:
@@ -184,22 +201,22 @@ def _file(row: dict[str, Any]) -> MediaFile:
     return MediaFile.model_validate(fields)
 
 
-def _report(files: list[MediaFile], store: str, media: str, *, probed: int, without: int) -> MediaReport:
-    sound = [file for file in files if file.status == "ok"]
-    bad = [file for file in files if file.status != "ok"]
-    codes = sorted({file.status for file in bad})
+def _report(files: list[MediaFile], *, store: str, media: str, probed: int, prompts_without_media: int) -> MediaReport:
+    usable = [file for file in files if file.status == "ok"]
+    unusable = [file for file in files if file.status != "ok"]
+    codes = sorted({file.status for file in unusable})
     return MediaReport(
         store=store,
         media=media,
         total=len(files),
-        ok=len(sound),
-        rejected={code: sum(file.status == code for file in bad) for code in codes},
+        ok=len(usable),
+        rejected={code: sum(file.status == code for file in unusable) for code in codes},
         probed=probed,
-        images=sum(file.kind == "image" for file in sound),
-        variable=sum(file.variable is True for file in sound),
-        bytes=sum(file.bytes or 0 for file in sound),
-        seconds=sum(file.duration or 0.0 for file in sound),
-        prompts_without=without,
-        prompts_bad=sum(file.prompts for file in bad),
+        images=sum(file.kind == "image" for file in usable),
+        variable_frame_rate=sum(file.variable_frame_rate is True for file in usable),
+        bytes=sum(file.bytes or 0 for file in usable),
+        seconds=sum(file.duration or 0.0 for file in usable),
+        prompts_without_media=prompts_without_media,
+        prompts_with_unusable_media=sum(file.prompts for file in unusable),
         files=tuple(files),
     )

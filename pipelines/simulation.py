@@ -14,7 +14,8 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
-from curate.simulation.clips import draw_clip, import_av, write_clip
+from curate.media.transcode import import_av
+from curate.simulation.clips import draw_clip, write_clip
 from curate.simulation.scenes import STYLES, Film, draw_lessons
 from curate.simulation.world import World, simulate_world
 from curate.votes.arrays import TIE

@@ -1,104 +1,116 @@
-"""What is known of the videos and images of a store, why one is refused, and what the job that looks at them says."""
+"""Properties and defects of videos and images, and the reports of the commands ``curate media``."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from schemas.base import Document
 
 MEDIA_REJECTS: dict[str, str] = {
-    "missing": "there is no such file in the folder of media",
-    "ambiguous": "an id that several files of the folder fit",
+    "missing": "no such file in the media folder",
+    "ambiguous": "several files of the media folder match the id",
     "not-a-file": "a folder, a pipe or a device",
     "empty": "a file of 0 bytes",
-    "not-media": "no video or image, or cut off before its content can be told",
-    "no-video": "a file without a video stream, or cut off before it",
-    "no-frames": "a video of no frames",
+    "not-media": "neither a video nor an image, or truncated at its beginning",
+    "no-video": "a file without a video stream, or truncated before it",
+    "no-frames": "a video without frames",
     "no-times": "a video whose frames have no usable timestamps",
-    "damaged": "cut off or damaged: some of its content is not what it was",
-    "unreadable": "it cannot be decoded, or may not be read",
-    "unsupported": "an image with more than 8 bits a channel",
-    "timeout": "it was not decoded within the time limit",
+    "damaged": "truncated or damaged",
+    "unreadable": "cannot be decoded, or permission denied",
+    "unsupported": "an image with more than 8 bits per channel",
+    "timeout": "not decoded within the time limit",
     "crashed": "the process that decoded it died",
 }
-"""code -> what it means. Every file that is not sound has one of these."""
+"""Code of a defect -> its meaning. Every unusable file has one of these codes."""
 
 
 class MediaFile(Document):
-    """One video or image, as it was last probed. All but the first four are None where it is not sound."""
+    """One video or image as it was last probed. All fields after ``prompts`` but bytes are None if it is unusable."""
+
+    renamed: ClassVar[dict[str, str]] = {"variable": "variable_frame_rate"}
 
     video: str
-    """As the prompts name it, or as it was given."""
+    """Its name in the prompts, or as it was given."""
     path: str
-    """Its file, from the folder of media; empty where there is none."""
+    """Its file, relative to the media folder; empty if there is none."""
     status: str
     """ok, or a code of MEDIA_REJECTS."""
     reason: str
-    """What is wrong with it, in words; empty where nothing is."""
+    """The defect; empty if there is none."""
     prompts: int = 0
     """Prompts that name it."""
     kind: str | None = None
     """video | image"""
     bytes: int | None = None
     duration: float | None = None
-    """Seconds, from the beginning of the first frame to the end of the last; None for an image."""
+    """Seconds from the start of the first frame to the end of the last; None for an image."""
     frames: int | None = None
     fps: float | None = None
-    """Frames a second, the mean; None for an image."""
-    variable: bool | None = None
-    """Whether frames are shown for unequal times; None for an image."""
+    """Mean frames per second; None for an image."""
+    variable_frame_rate: bool | None = None
+    """Whether frames are shown for unequal durations; None for an image."""
     width: int | None = None
-    """Pixels of a frame as it is shown: turned as the file says (a display matrix, or EXIF); pixels taken as square."""
+    """Pixels of a displayed frame, after the rotation that the file states; pixels are taken as square."""
     height: int | None = None
     codec: str | None = None
     sha256: str | None = None
     phash: tuple[str, ...] | None = None
-    """16 hex digits for each of 8 frames (of an image one): its perceptual hash; then the same of each frame without
-    3%, and without 6%, of height and width at each side."""
+    """Perceptual hashes, 16 hex digits each: of 8 frames (an image: 1) whole, then of the same frames without 3%, then
+    without 6%, of height and width at each side."""
 
 
 class MediaReport(Document):
-    """One look at the media of a store, or at files. files = ok + all that are rejected."""
+    """The media of a store, or given files. total = ok + the sum of rejected."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "variable": "variable_frame_rate",
+        "prompts_without": "prompts_without_media",
+        "prompts_bad": "prompts_with_unusable_media",
+    }
 
     store: str
-    """Empty where files were given."""
+    """Empty if files were given."""
     media: str
-    """The folder that relative paths start from; empty where files were given."""
+    """The folder that relative paths start from; empty if files were given."""
     total: int
     ok: int
     rejected: dict[str, int]
     """Code of MEDIA_REJECTS -> files."""
     probed: int
-    """Files that were read this time; of the others the kept results still hold."""
+    """Files that were read this time; the stored results of the others are still valid."""
     images: int
-    """Of the sound ones."""
-    variable: int
-    """Sound videos of a variable frame rate."""
+    """Usable images."""
+    variable_frame_rate: int
+    """Usable videos of a variable frame rate."""
     bytes: int
-    """Of the sound ones."""
+    """Size of the usable files."""
     seconds: float
-    """How long the sound videos last together."""
-    prompts_without: int
-    """Prompts that name no video."""
-    prompts_bad: int
-    """Prompts whose video is not sound."""
+    """Total duration of the usable videos."""
+    prompts_without_media: int
+    """Prompts that name no video or image."""
+    prompts_with_unusable_media: int
+    """Prompts whose video or image is not usable."""
     files: tuple[MediaFile, ...]
     """Sorted by name."""
 
     @property
-    def bad(self) -> tuple[MediaFile, ...]:
-        """Those that are not sound."""
+    def unusable(self) -> tuple[MediaFile, ...]:
+        """The files with a defect."""
         return tuple(file for file in self.files if file.status != "ok")
 
 
 class FramesReport(Document):
-    """Frames that were written."""
+    """The frames that ``curate media frames`` wrote."""
+
+    renamed: ClassVar[dict[str, str]] = {"unreadable": "missing_glyphs"}
 
     out: str
     video: str
     duration: float | None
     """Seconds; None for an image."""
     times: tuple[float, ...]
-    """Seconds since the first frame: when each frame begins to be shown; empty for an image."""
+    """Start of each frame, seconds since the first frame of the video; empty for an image."""
     files: tuple[str, ...]
-    """In the folder."""
-    unreadable: str
-    """Characters of the contact sheet that its font has no picture of; empty for none."""
+    """Names in the folder ``out``."""
+    missing_glyphs: str
+    """Characters of the contact sheet that the font lacks; empty if there are none."""

@@ -1,4 +1,4 @@
-"""The contact sheet: what is on it and in which order, whatever is written, however long."""
+"""The contact sheet: its frames, its order, and texts of any script and length."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_sheet_without_question_answers_or_frames_is_drawn() -> None:
     assert missing == ""
 
 
-def test_what_the_font_has_no_picture_of_is_named() -> None:
+def test_characters_without_a_glyph_are_named() -> None:
     _, missing = draw_sheet(
         sheet("\U0010a100 is private, \U00013000 a hieroglyph", question="And \U00013000 \U00013001?")
     )
@@ -87,7 +87,7 @@ def test_other_scripts_emoji_and_broken_text_are_drawn(text: str) -> None:
     assert draw_sheet(sheet(text, question=text))[0].height > 300
 
 
-def test_a_file_that_is_no_font_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_font_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "font.ttf").write_text("no font")
     with pytest.raises(CurateError, match="cannot be read as a font"):
         draw_sheet(sheet("a"), tmp_path / "font.ttf")
@@ -104,7 +104,7 @@ def test_lines_break_between_words_and_within_those_that_are_too_long() -> None:
     assert all(font.getlength(line) <= 200 for line in lines)
 
 
-def test_what_does_not_fit_ends_in_an_ellipsis() -> None:
+def test_a_truncated_text_ends_in_an_ellipsis() -> None:
     font = font_of(None)(18)
     lines = wrap("word " * 1000, font, 200, LINES)
     assert len(lines) == LINES
@@ -123,7 +123,7 @@ def test_a_known_letter_is_not_lacking() -> None:
     assert lacks(font_of(None)(18), "\U00013000")
 
 
-# Of a prompt
+# The sheet of a prompt
 
 
 @pytest.fixture
@@ -150,10 +150,10 @@ def test_a_ranked_prompt_shows_its_responses_best_first(store: Path) -> None:
     assert subject.note == "Ranked by run d0d0d0d0d0d0; 1 is best."
 
 
-def test_groups_that_votes_do_not_connect_are_told_of(store: Path) -> None:
+def test_ranks_within_connected_components_are_noted(store: Path) -> None:
     subject = subject_of("p2", store)
     assert [answer.label for answer in subject.answers] == ["1", "1", "2", "1"]
-    assert "within each group" in subject.note
+    assert "connected component" in subject.note
 
 
 def test_a_prompt_without_a_ranking_shows_its_responses_unranked(store: Path) -> None:
@@ -172,7 +172,7 @@ def test_the_sheet_of_a_prompt_is_written_beside_its_frames(store: Path, tmp_pat
         assert picture.width == WIDTH
 
 
-def test_a_file_by_itself_has_no_answers(store: Path, tmp_path: Path) -> None:
+def test_a_file_needs_no_store(store: Path, tmp_path: Path) -> None:
     report = take_frames(str(tmp_path / "clip.mp4"), out=tmp_path / "out", store="nowhere.duckdb", contact_sheet=True)
     assert len(report.times) == 8
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -45,7 +45,7 @@ def test_frames_of_a_variable_rate_are_chosen_by_time_not_by_number(
     assert frames.times == pytest.approx(np.array(chosen) - 9)
 
 
-def test_a_video_with_fewer_frames_than_asked_repeats_them_by_time(tmp_path: Path) -> None:
+def test_a_video_with_too_few_frames_repeats_them_by_time(tmp_path: Path) -> None:
     frames = read_video(encode(tmp_path / "few.mp4", [0, 100, 900]), 5)
     assert frames.duration == pytest.approx(1.7)
     assert numbers(frames.images) == [1, 1, 1, 2, 2]
@@ -58,14 +58,14 @@ def test_a_video_of_one_frame_is_that_frame(tmp_path: Path) -> None:
     assert frames.times.tolist() == [0, 0, 0, 0]
 
 
-def test_time_begins_with_the_first_frame(tmp_path: Path) -> None:
+def test_times_are_relative_to_the_first_frame(tmp_path: Path) -> None:
     frames = read_video(encode(tmp_path / "late.mkv", range(500, 1500, 100)), 5)
     assert frames.duration == pytest.approx(0.94)
     assert frames.times == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
     assert numbers(frames.images) == [0, 2, 4, 6, 8]
 
 
-def test_a_frame_is_chosen_whose_beginning_is_rounded_up() -> None:
+def test_start_times_that_were_rounded_up_are_within_the_slack() -> None:
     begin = np.arange(20, dtype=np.float32).astype(np.float64) * np.float64(np.float32(0.1))  # 0.10000000149, …
     assert shown_at(begin, slice_centres(2.0, 10)).tolist() == list(range(1, 20, 2))
 
@@ -74,13 +74,13 @@ def test_a_frame_is_chosen_whose_beginning_is_rounded_up() -> None:
     st.lists(st.integers(1, 5000), max_size=30),
     st.lists(st.integers(0, 100_000).filter(lambda ms: ms % 10 != 9), min_size=1),
 )
-def test_the_frame_shown_is_the_last_that_has_begun(gaps_ms: list[int], moments_ms: list[int]) -> None:
+def test_the_frame_shown_is_the_last_that_has_started(gaps_ms: list[int], moments_ms: list[int]) -> None:
     begin = np.cumsum([0, *(10 * gap for gap in gaps_ms)])
     slow = [max(i for i, b in enumerate(begin) if b <= moment) for moment in moments_ms]
     assert shown_at(begin / 1000, np.array(moments_ms) / 1000).tolist() == slow
 
 
-# What is no sound video
+# Unusable videos
 
 
 def refusal(path: Path) -> MediaError:
@@ -98,31 +98,35 @@ def cut(path: Path, share: float) -> Path:
 
 
 def front_index(path: Path) -> Path:
-    """The same video as matroska, which is read from its beginning however much of it is there."""
+    """A video as matroska, which can be read from its beginning even if it is truncated."""
     return encode(path, range(0, 4000, 40), size=128, noise=True)
 
 
-def test_a_file_that_is_missing_empty_no_file_or_no_video_says_so(tmp_path: Path) -> None:
-    assert "no such file" in str(refusal(tmp_path / "gone.mp4"))
+def test_missing_empty_irregular_and_other_files_have_their_codes(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
-    assert "is empty" in str(refusal(tmp_path / "empty.mp4"))
     (tmp_path / "text.mp4").write_text("a text\n" * 100)
-    assert "no video" in str(refusal(tmp_path / "text.mp4"))
     (tmp_path / "folder.mp4").mkdir()
-    assert "not a regular file" in str(refusal(tmp_path / "folder.mp4"))
-    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for ever
-    assert "not a regular file" in str(refusal(tmp_path / "pipe.mp4"))
-    assert "no video stream" in str(refusal(sound_without_video(tmp_path / "sound.mp4")))
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would block for ever
+    sound_without_video(tmp_path / "sound.mp4")
+    codes = {
+        "gone.mp4": "missing",
+        "empty.mp4": "empty",
+        "text.mp4": "not-media",
+        "folder.mp4": "not-a-file",
+        "pipe.mp4": "not-a-file",
+        "sound.mp4": "no-video",
+    }
+    assert {name: refusal(tmp_path / name).code for name in codes} == codes
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.95])
-def test_an_mp4_cut_off_before_or_in_its_index_is_refused(tmp_path: Path, share: float) -> None:
-    assert "cut off" in str(refusal(cut(encode(tmp_path / "cut.mp4", range(0, 4000, 40)), share)))
+def test_an_mp4_truncated_before_or_in_its_index_is_refused(tmp_path: Path, share: float) -> None:
+    assert refusal(cut(encode(tmp_path / "cut.mp4", range(0, 4000, 40)), share)).code in ("not-media", "no-video")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_a_video_that_ends_early_is_refused_though_its_first_part_can_be_decoded(tmp_path: Path, share: float) -> None:
-    assert "cut off or damaged" in str(refusal(cut(front_index(tmp_path / "cut.mkv"), share)))
+def test_a_truncated_video_whose_first_part_can_be_decoded_is_refused(tmp_path: Path, share: float) -> None:
+    assert refusal(cut(front_index(tmp_path / "cut.mkv"), share)).code == "damaged"
 
 
 def test_damage_that_the_decoder_conceals_is_refused(tmp_path: Path) -> None:
@@ -132,19 +136,17 @@ def test_damage_that_the_decoder_conceals_is_refused(tmp_path: Path) -> None:
         content[place] = rng.integers(256)
     (tmp_path / "bad.mp4").write_bytes(content)
     frames = import_decord().VideoReader(str(tmp_path / "bad.mp4"), num_threads=1).get_batch([50])
-    assert frames.shape == (1, 128, 128, 3)  # a picture comes out, of pieces
-    assert "error while decoding" in str(refusal(tmp_path / "bad.mp4"))
+    assert frames.shape == (1, 128, 128, 3)  # decord returns a picture that contains pieces of others
+    assert refusal(tmp_path / "bad.mp4").code == "damaged"
 
 
-def test_what_the_decoder_says_stays_off_stderr_and_stderr_is_as_before(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_decoder_log_is_captured_and_stderr_is_restored(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     refusal(cut(front_index(tmp_path / "cut.mkv"), 0.5))
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
 
 
-def test_without_decord_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_decord_the_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import_decord.cache_clear()
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(CurateError, match="decord") as raised:
@@ -152,13 +154,13 @@ def test_without_decord_the_error_says_what_to_install(monkeypatch: pytest.Monke
     assert raised.value.hint == "pip install 'mr2-curate[video]'"
 
 
-def test_where_pyav_was_loaded_into_decords_ffmpeg_reading_is_refused(tmp_path: Path) -> None:
-    """It would turn off the log that tells of damage; when we load them, it does not."""
+def test_decoding_is_refused_if_pyav_was_loaded_after_decord(tmp_path: Path) -> None:
+    """PyAV would switch off the log of decord's FFmpeg, by which damage is detected."""
     video = front_index(tmp_path / "whole.mkv")
     cut_off = tmp_path / "cut.mkv"
     cut_off.write_bytes(video.read_bytes()[:20_000])
-    for order, words in (("decord, av", "import av before decord"), ("av, decord", "cut.mkv: is cut off or damaged")):
-        code = f"import {order}, sys; from tests.video_files import tell; tell(sys.argv[1])"
+    for order, words in (("decord, av", "import av before decord"), ("av, decord", "cut.mkv: is truncated or damaged")):
+        code = f"import {order}, sys; from tests.video_files import print_duration; print_duration(sys.argv[1])"
         done = subprocess.run([sys.executable, "-c", code, cut_off], capture_output=True, text=True, check=True)
         assert words in done.stdout
 
@@ -172,7 +174,7 @@ def test_importing_the_module_imports_no_decoder() -> None:
 # Images
 
 
-def test_an_image_is_rgb_and_turned_as_its_exif_says(tmp_path: Path) -> None:
+def test_an_image_is_rgb_and_rotated_by_its_exif_orientation(tmp_path: Path) -> None:
     image = Image.new("RGB", (30, 20), "black")
     image.paste((255, 0, 0), (0, 0, 30, 5))  # red above
     exif = Image.Exif()
@@ -193,7 +195,7 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     assert (read_image(tmp_path / "clear.png") == 255).all()
 
 
-def test_an_image_that_is_missing_empty_cut_off_or_none_is_refused(tmp_path: Path) -> None:
+def test_missing_empty_truncated_and_other_images_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("cut.png", "cut.jpg"):
         Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name)
@@ -208,8 +210,9 @@ def test_an_image_that_is_missing_empty_cut_off_or_none_is_refused(tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1))
-def test_a_damaged_image_is_read_or_refused_and_nothing_else(
+def test_a_damaged_image_is_decoded_or_raises_a_media_error(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)

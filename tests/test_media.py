@@ -1,4 +1,4 @@
-"""MediaReader: answers in order, and a file that hangs or kills its process is one error among sound answers."""
+"""MediaReader: answers in order; a file that makes its process hang or die is one error among the answers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video that takes the better part of a second to decode."""
-    return encode(tmp_path_factory.mktemp("long") / "long.mkv", range(0, 10_000, 40), size=256, noise=True)
+    """A video that takes several milliseconds to decode."""
+    return encode(tmp_path_factory.mktemp("long") / "long.mkv", range(0, 4000, 40), size=128, noise=True)
 
 
 def test_videos_come_in_the_order_of_their_paths_as_read_video_reads_them(
@@ -62,7 +62,7 @@ def test_a_bad_file_is_an_error_in_its_place(reader: MediaReader, videos: list[P
             assert answer.hint
 
 
-def test_check_says_what_is_wrong_with_videos_and_images(
+def test_check_returns_the_defects_of_videos_and_images(
     reader: MediaReader, videos: list[Path], tmp_path: Path
 ) -> None:
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "image.PNG")
@@ -70,22 +70,23 @@ def test_check_says_what_is_wrong_with_videos_and_images(
     good, bad, video = reader.check([tmp_path / "image.PNG", tmp_path / "bad.jpg", videos[0]], 8)
     assert good is None
     assert video is None
-    assert "is no image" in str(bad)
+    assert isinstance(bad, MediaError)
+    assert bad.code == "not-media"
 
 
 def test_no_paths_give_no_answers(reader: MediaReader) -> None:
     assert list(reader.videos([], 4)) == []
 
 
-def test_few_files_are_read_ahead_however_many_there_are(reader: MediaReader, videos: list[Path]) -> None:
+def test_few_files_are_read_ahead(reader: MediaReader, videos: list[Path]) -> None:
     answers = reader.videos(videos * 100, 4)
     next(answers)
     time.sleep(0.3)
     next(answers)
-    assert reader._round.given <= 6
+    assert reader._round.assigned <= 6
 
 
-def test_a_call_may_be_left_unfinished(reader: MediaReader, videos: list[Path]) -> None:
+def test_an_unfinished_call_is_ended_by_the_next(reader: MediaReader, videos: list[Path]) -> None:
     left = reader.videos(videos, 4)
     next(left)
     first, second = reader.videos(videos[4:], 4)
@@ -96,7 +97,7 @@ def test_a_call_may_be_left_unfinished(reader: MediaReader, videos: list[Path]) 
         list(left)
 
 
-def test_a_process_that_hangs_is_replaced_and_its_file_named(videos: list[Path]) -> None:
+def test_a_hanging_process_is_replaced_and_its_file_is_named(videos: list[Path]) -> None:
     with MediaReader(workers=2, timeout=1.0) as reader:
         _wait_for_all(reader, videos)
         answers = reader.videos(videos * 3, 4)
@@ -107,39 +108,40 @@ def test_a_process_that_hangs_is_replaced_and_its_file_named(videos: list[Path])
         assert len(rest) == 17
         [error] = errors
         assert str(videos[(rest.index(error) + 1) % 6]) in str(error)
-        assert "1 seconds" in str(error)
+        assert error.code == "timeout"
         assert all(isinstance(answer, Frames) for answer in reader.videos(videos, 4))
 
 
-def test_a_process_that_dies_at_work_is_replaced_and_its_file_named(videos: list[Path], long: Path) -> None:
+def test_a_crashed_process_is_replaced_and_its_file_is_named(videos: list[Path], long: Path) -> None:
     with MediaReader(workers=1) as reader:
         answers = reader.videos([videos[0], long, videos[1]], 400)
         next(answers)
         os.kill(_pids(reader)[0], signal.SIGSEGV)
         died, after = answers
-    assert "long.mkv: the process that decoded it died (exit code -11)" in str(died)
     assert isinstance(died, MediaError)
     assert died.code == "crashed"
+    assert "long.mkv" in str(died)
+    assert "-11" in str(died)
     assert isinstance(after, Frames)
 
 
-def test_a_process_that_dies_with_nothing_to_do_is_no_files_fault(videos: list[Path]) -> None:
+def test_a_process_that_dies_idle_causes_no_error(videos: list[Path]) -> None:
     with MediaReader(workers=2) as reader:
         _wait_for_all(reader, videos)
-        for pid in _pids(reader):
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.2)
+        for worker in reader._workers:
+            worker.process.kill()
+            worker.process.wait()
         assert all(isinstance(answer, Frames) for answer in reader.videos(videos, 4))
 
 
-def test_the_limit_does_not_run_while_nobody_asks(videos: list[Path]) -> None:
+def test_the_time_limit_does_not_count_time_between_answers(videos: list[Path]) -> None:
     with MediaReader(workers=1, timeout=0.4) as reader:
         for answer in reader.videos(videos[:4], 4):
             assert isinstance(answer, Frames)
             time.sleep(0.5)
 
 
-def test_no_process_is_left_behind(videos: list[Path]) -> None:
+def test_closing_ends_all_processes(videos: list[Path]) -> None:
     with MediaReader(workers=2) as reader:
         next(reader.videos(videos, 4))
         pids = _pids(reader)
@@ -148,7 +150,7 @@ def test_no_process_is_left_behind(videos: list[Path]) -> None:
             os.kill(pid, 0)
 
 
-def test_a_plain_script_needs_no_guard(tmp_path: Path, videos: list[Path]) -> None:
+def test_a_script_needs_no_main_guard(tmp_path: Path, videos: list[Path]) -> None:
     code = "from pathlib import Path\nfrom curate.media.workers import MediaReader\nprint('begun')\n"
     code += f"with MediaReader(workers=1) as reader:\n    print(list(reader.check([Path({str(videos[0])!r})], 2)))\n"
     (tmp_path / "script.py").write_text(code)
@@ -166,6 +168,6 @@ def _pids(reader: MediaReader) -> list[int]:
 
 
 def _wait_for_all(reader: MediaReader, videos: list[Path]) -> None:
-    """Until every process has begun."""
-    while not all(worker.begun for worker in reader._workers):
+    """Read until every process has started."""
+    while not all(worker.started for worker in reader._workers):
         assert all(isinstance(answer, Frames) for answer in reader.videos(videos, 4))

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.media.crops import near_views, view_hashes, views
-from curate.media.hashing import frame_hashes
-from curate.media.near_duplicates import NEAR, distance, near_videos
+from curate.media.hashing import frame_hashes, split_views, view_hashes
+from curate.media.near_duplicates import NEAR, hash_distance, near_duplicates, near_pairs
 from curate.media.probe import probe
 from curate.simulation.clips import draw_clip, write_clip
 from curate.simulation.scenes import draw_scenes
@@ -63,9 +62,9 @@ def test_a_picture_encoded_scaled_or_lit_anew_stays_near(seed: int) -> None:
         "bright": (images * 0.8 + 40).astype(np.uint8),
         "cropped": images[:, 2:-2, 2:-2],
     }
-    apart = {name: distance(hashed(images), hashed(copy)) for name, copy in copies.items()}
+    apart = {name: hash_distance(hashed(images), hashed(copy)) for name, copy in copies.items()}
     assert max(apart.values()) <= NEAR, apart
-    assert min(distance(hashed(images), hashed(texture(other))) for other in range(50, 80)) > NEAR
+    assert min(hash_distance(hashed(images), hashed(texture(other))) for other in range(50, 80)) > NEAR
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,30 +73,30 @@ def test_a_picture_whose_border_was_cut_off_is_near_to_the_whole_either_way_roun
     images = texture(seed, 360, 480)
     y, x = round(share * 360), round(share * 480)
     both = [view_hashes(jpeg(one, 60)).tolist() for one in (images, images[:, y:-y, x:-x])]
-    assert near_views(both).left.tolist() == [0]
+    assert near_duplicates(both).left.tolist() == [0]
     for one, other in (both, both[::-1]):
-        near = near_views([one], [other])
+        near = near_duplicates([one], [other])
         assert (near.left.tolist(), near.right.tolist()) == ([0], [0])
     others = [view_hashes(texture(other, 360, 480)).tolist() for other in range(50, 70)]
-    assert near_views(both, others).left.size == 0
+    assert near_duplicates(both, others).left.size == 0
 
 
 def test_the_first_view_is_the_whole_frame_and_what_was_hashed_without_views_is_compared_by_it() -> None:
     films = [np.concatenate([texture(8 * film + frame) for frame in range(8)]) for film in range(3)]
     seen = [view_hashes(film).tolist() for film in films]
     old = [frame_hashes(film).tolist() for film in films]
-    assert [views(one)[0] for one in seen] == [tuple(one) for one in old]
-    assert [len(views(one)) for one in (*seen, *old)] == [3, 3, 3, 1, 1, 1]
-    near = near_views(seen, old)
+    assert [split_views(one)[0] for one in seen] == [tuple(one) for one in old]
+    assert [len(split_views(one)) for one in (*seen, *old)] == [3, 3, 3, 1, 1, 1]
+    near = near_duplicates(seen, old)
     assert (near.left.tolist(), near.right.tolist(), near.distance.tolist()) == ([0, 1, 2], [0, 1, 2], [0.0] * 3)
-    assert near_views(seen).left.size == 0
+    assert near_duplicates(seen).left.size == 0
 
 
 def test_pictures_that_differ_in_colour_alone_are_apart() -> None:
     left_red, left_blue = np.full((2, 1, 64, 64, 3), 20, dtype=np.uint8)
     left_red[:, 8:56, 4:28], left_red[:, 8:56, 36:60] = (250, 0, 0), (0, 128, 0)  # equally bright, almost
     left_blue[:, 8:56, 4:28], left_blue[:, 8:56, 36:60] = (0, 128, 0), (250, 0, 0)
-    assert distance(hashed(left_red), hashed(left_blue)) > NEAR
+    assert hash_distance(hashed(left_red), hashed(left_blue)) > NEAR
 
 
 def test_video_files_encoded_twice_are_near_and_others_are_not(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -110,7 +109,7 @@ def test_video_files_encoded_twice_are_near_and_others_are_not(tmp_path_factory:
         dim = np.asarray([Image.fromarray(x).resize((96, 96)) for x in (frames * 0.8).astype(np.uint8)])
         write_clip(folder / f"{video}-copy.mp4", dim)
         phashes += [probe(folder / f"{video}.mp4").phash, probe(folder / f"{video}-copy.mp4").phash]
-    found = near_views(phashes)
+    found = near_duplicates(phashes)
     assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(2 * v, 2 * v + 1) for v in range(6)]
 
 
@@ -122,33 +121,33 @@ PICTURES = [int(x) for x in frame_hashes(np.concatenate([texture(seed) for seed 
 
 def test_videos_that_share_only_black_frames_are_apart() -> None:
     one, other = [BLACK] * 6 + PICTURES[0:2], [BLACK] * 6 + PICTURES[2:4]
-    assert near_videos([one, other, [BLACK] * 8, [BLACK] * 8]).left.size == 0
-    assert near_videos([one, list(one)]).distance.tolist() == [0.0]
+    assert near_pairs([one, other, [BLACK] * 8, [BLACK] * 8]).left.size == 0
+    assert near_pairs([one, list(one)]).distance.tolist() == [0.0]
 
 
 def test_a_black_frame_beside_a_picture_speaks_against() -> None:
     whole = PICTURES
-    assert distance(whole, [BLACK] * 4 + whole[4:]) > NEAR
+    assert hash_distance(whole, [BLACK] * 4 + whole[4:]) > NEAR
 
 
 def test_few_bits_are_no_evidence() -> None:
-    assert near_videos([[0b111], [0b111]]).left.size == 0
-    assert near_videos([[0b111], [0b111]], least_bits=3).left.size == 1
+    assert near_pairs([[0b111], [0b111]]).left.size == 0
+    assert near_pairs([[0b111], [0b111]], min_bits=3).left.size == 1
 
 
 def test_videos_images_and_what_has_no_hashes_are_not_compared_with_each_other() -> None:
-    found = near_videos([PICTURES, PICTURES[:1], [], PICTURES, PICTURES[:1], []], least_bits=1)
+    found = near_pairs([PICTURES, PICTURES[:1], [], PICTURES, PICTURES[:1], []], min_bits=1)
     assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(0, 3), (1, 4)]
 
 
 def test_others_are_compared_with_all() -> None:
-    found = near_videos([PICTURES[:4], PICTURES[4:]], [PICTURES[4:], PICTURES[:4], PICTURES[4:]])
+    found = near_pairs([PICTURES[:4], PICTURES[4:]], [PICTURES[4:], PICTURES[:4], PICTURES[4:]])
     assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(0, 1), (1, 0), (1, 2)]
 
 
 def test_nothing_has_no_pairs() -> None:
-    assert near_videos([]).distance.size == 0
-    assert near_videos([PICTURES], []).distance.size == 0
+    assert near_pairs([]).distance.size == 0
+    assert near_pairs([PICTURES], []).distance.size == 0
 
 
 @given(
@@ -162,10 +161,12 @@ def test_the_pairs_are_those_of_the_plain_loop(seed: int, count: int, frames: in
     few = rng.integers(0, 2**64, (4, frames), dtype=np.uint64, endpoint=False)  # a few videos, and noisy copies
     noise = np.bitwise_and.reduce(rng.integers(0, 2**64, (4, count, frames), dtype=np.uint64, endpoint=False))
     phashes = (few[rng.integers(0, 4, count)] ^ noise * rng.integers(0, 2, (count, 1), dtype=np.uint64)).tolist()
-    slow = [(i, j) for i, j in combinations(range(count), 2) if distance(phashes[i], phashes[j]) <= threshold + 1e-12]
-    found = near_videos(phashes, threshold=threshold, least_bits=1)
+    slow = [
+        (i, j) for i, j in combinations(range(count), 2) if hash_distance(phashes[i], phashes[j]) <= threshold + 1e-12
+    ]
+    found = near_pairs(phashes, threshold=threshold, min_bits=1)
     assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == slow
-    exact = [distance(phashes[i], phashes[j]) for i, j in slow]
+    exact = [hash_distance(phashes[i], phashes[j]) for i, j in slow]
     assert found.distance == pytest.approx(exact)
 
 
@@ -173,8 +174,8 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 2**64, (50, 8), dtype=np.uint64)
     phashes = np.concatenate([hashes, hashes[::-1]]).tolist()
-    whole = near_videos(phashes)
+    whole = near_pairs(phashes)
     monkeypatch.setattr("curate.media.near_duplicates.BLOCK", 7)
-    parts = near_videos(phashes)
+    parts = near_pairs(phashes)
     assert whole.left.tolist() == parts.left.tolist() == list(range(50))
     assert whole.right.tolist() == parts.right.tolist() == list(range(99, 49, -1))

@@ -1,4 +1,4 @@
-"""Real video files for tests: encoded by PyAV, each frame of one grey, so that a frame tells its number."""
+"""Video files for tests, encoded by PyAV; the grey level of a frame is its number."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def sound_without_video(path: Path) -> Path:
     return path
 
 
-def tell(path: str) -> None:
-    """Print what reading a video comes to, for a process that was started to try it."""
+def print_duration(path: str) -> None:
+    """Print the duration of a video, or the error."""
     try:
         print(read_video(Path(path), 2).duration)  # noqa: T201
     except CurateError as error:

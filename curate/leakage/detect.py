@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.media.crops import near_views
+from curate.media.near_duplicates import near_duplicates
 from schemas.leakage import Leak, LeakConfig, LeakRule
 
 Float = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ class Subject:
     sha256: str = ""
     """Of the video's bytes; empty if unknown."""
     phash: tuple[int, ...] = ()
-    """64-bit perceptual hashes of the sampled frames, by view (curate.media.crops); empty if unknown."""
+    """64-bit perceptual hashes of the sampled frames, by view (curate.media.hashing); empty if unknown."""
     release: str = ""
     """The published release that has it; empty for the one being built or verified."""
 
@@ -216,7 +216,7 @@ def _compare(
 def _video_distances(left: Sequence[tuple[int, ...]], right: Sequence[tuple[int, ...]], config: LeakConfig) -> Float:
     """Return the (A, B) distances of videos; inf above both thresholds."""
     threshold = max(config.near_video, config.near_video_with_question)
-    near = near_views(left, right, threshold=threshold, least_bits=max(1, config.min_bits))
+    near = near_duplicates(left, right, threshold=threshold, min_bits=max(1, config.min_bits))
     distances = np.full((len(left), len(right)), np.inf)
     distances[near.left, near.right] = near.distance
     return distances

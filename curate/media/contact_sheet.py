@@ -1,8 +1,9 @@
-"""One picture of a prompt: frames of its video with their times, the question, the responses in the order of rank."""
+"""The contact sheet of a prompt: frames of its video with their times, the question and the ranked responses."""
 
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,58 +17,58 @@ import numpy.typing as npt
 from schemas.errors import CurateError
 
 WIDTH, MARGIN, GAP = 1200, 48, 12
-"""Pixels: of the sheet, around what is on it, and between frames."""
+"""Width of the sheet, its margin, and the gap between frames, pixels."""
 PER_ROW = 4
-"""Frames in a row."""
+"""Frames per row."""
 TALLEST = 1.25
-"""Height over width of a frame's place, at most: taller ones are made smaller."""
+"""Largest ratio of height to width of a frame; taller frames are scaled down."""
 LINES = 12
-"""Of one response, at most; what is cut off ends in …"""
+"""Largest number of lines of a response; a truncated text ends in …"""
 PAPER, INK, MUTED, RULE, ACCENT = "#fbfaf7", "#1f2328", "#6b7077", "#dcd8d0", "#2f5d8a"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One response, as the sheet shows it."""
+    """One response on the sheet."""
 
     label: str
-    """Its rank; empty where it has none."""
+    """Its rank; empty if it has none."""
     model: str
     text: str
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a contact sheet shows."""
+    """The content of a contact sheet."""
 
     title: str
     question: str
     images: tuple[npt.NDArray[np.uint8], ...]
     """(H, W, 3) RGB each."""
     captions: tuple[str, ...]
-    """Of each image: its time."""
+    """The time of each image."""
     answers: tuple[Answer, ...]
-    """In the order in which they are shown."""
+    """In the order of the sheet."""
     note: str
-    """Where the order is from."""
+    """The source of the order."""
 
 
 @dataclass
 class _Page:
-    """Grows downwards: what is put on it is drawn at the end, when its height is known."""
+    """A page that grows downwards; it is drawn at the end, when its height is known."""
 
     font: Callable[[int], Any]
     """size -> font"""
     y: int = MARGIN
     strokes: list[Callable[[Any, Any], None]] = field(default_factory=list)
-    """Each draws one thing, given the picture and its ImageDraw."""
+    """Functions that draw on the picture and its ImageDraw."""
     missing: dict[str, None] = field(default_factory=dict)
-    """Characters that the font has no picture of, in the order of their coming."""
+    """Characters without a glyph, in the order of occurrence."""
 
     def text(
         self, x: int, text: str, size: int, colour: str, *, lines: int = 100, after: int = 0, width: int | None = None
     ) -> None:
-        """A paragraph from x to the right margin (or ``width`` pixels), wrapped."""
+        """Add a wrapped paragraph from x to the right margin (or ``width`` pixels)."""
         font = self.font(size)
         text = clean(text)
         self.missing |= dict.fromkeys(c for c in text if not c.isspace() and lacks(font, c))
@@ -80,13 +81,13 @@ class _Page:
         self.strokes.append(lambda _picture, draw: draw.text((x, y), line, font=font, fill=colour))
 
     def rule(self, after: int) -> None:
-        """A thin line from margin to margin."""
+        """Add a thin line from margin to margin."""
         y = self.y
         self.strokes.append(lambda _picture, draw: draw.line((MARGIN, y, WIDTH - MARGIN, y), fill=RULE, width=1))
         self.y += after
 
     def frames(self, images: tuple[npt.NDArray[np.uint8], ...], captions: tuple[str, ...]) -> None:
-        """The images in rows, each with its caption below."""
+        """Add the images in rows, each with its caption below."""
         from PIL import Image
 
         columns = min(PER_ROW, max(1, len(images)))
@@ -105,7 +106,9 @@ class _Page:
     def _paste(self, image: Any, x: int, y: int) -> None:
         edge = (x, y, x + image.width - 1, y + image.height - 1)
         self.strokes.append(lambda picture, _draw: picture.paste(image, (x, y)))
-        self.strokes.append(lambda _picture, draw: draw.rectangle(edge, outline=RULE))  # a white picture has an edge
+        self.strokes.append(
+            lambda _picture, draw: draw.rectangle(edge, outline=RULE)
+        )  # an outline, for images as white as the page
 
     def drawn(self) -> Any:
         from PIL import Image, ImageDraw
@@ -118,10 +121,10 @@ class _Page:
 
 
 def draw_sheet(sheet: Sheet, font: Path | None = None) -> tuple[Any, str]:
-    """The picture (PIL, RGB), and in words the characters that its font has no picture of: boxes stand for them.
+    """Return the picture (PIL, RGB) and a list of the characters without a glyph, which are drawn as boxes.
 
-    font: a TrueType file; else DejaVu Sans where it is found, else the font that pillow brings, which has little
-    beside plain Latin letters. Raises CurateError where the font cannot be read.
+    font: a TrueType file; by default DejaVu Sans if it is installed, else pillow's font, which covers Latin letters.
+    Raises CurateError if the font cannot be read.
     """
     page = _Page(font_of(font))
     page.text(MARGIN, sheet.title, 15, MUTED, after=2)
@@ -136,9 +139,9 @@ def draw_sheet(sheet: Sheet, font: Path | None = None) -> tuple[Any, str]:
     if sheet.note:
         page.rule(12)
         page.text(MARGIN, sheet.note, 14, MUTED)
-    missing = _in_words(list(page.missing))
+    missing = _code_points(list(page.missing))
     if missing:
-        page.text(MARGIN, f"This font has no picture of {missing}.", 14, MUTED)
+        page.text(MARGIN, f"The font lacks {missing}.", 14, MUTED)
     return page.drawn(), missing
 
 
@@ -154,7 +157,7 @@ def _answer(page: _Page, answer: Answer) -> None:
 
 @cache
 def font_of(path: Path | None) -> Callable[[int], Any]:
-    """size in pixels -> font."""
+    """Return a function from size in pixels to the font."""
     from PIL import ImageFont
 
     if path is not None:
@@ -163,7 +166,7 @@ def font_of(path: Path | None) -> Callable[[int], Any]:
         except OSError as error:
             raise CurateError(f"{path}: cannot be read as a font ({error})", hint="give a .ttf or .otf file") from error
         return cache(lambda size: ImageFont.truetype(str(path), size))
-    for name in (*_beside_matplotlib(), "DejaVuSans.ttf"):  # pillow looks for the latter where fonts are installed
+    for name in (*_matplotlib_fonts(), "DejaVuSans.ttf"):  # pillow finds the latter among the installed fonts
         try:
             ImageFont.truetype(name, 12)
         except OSError:
@@ -172,15 +175,15 @@ def font_of(path: Path | None) -> Callable[[int], Any]:
     return cache(lambda size: ImageFont.load_default(size))
 
 
-def _beside_matplotlib() -> list[str]:
-    """DejaVu Sans as matplotlib brings it, without importing it."""
+def _matplotlib_fonts() -> list[str]:
+    """Path of DejaVu Sans in matplotlib, which is not imported."""
     spec = find_spec("matplotlib")
     places = spec.submodule_search_locations or [] if spec else []
     return [str(Path(place, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")) for place in places]
 
 
 def lacks(font: Any, character: str) -> bool:
-    """Whether the font draws the character as it draws what it does not know."""
+    """Whether the font has no glyph for the character: it draws the same box as for an unassigned code point."""
     return unicodedata.category(character) not in ("Cf", "Mn", "Me") and _mask(font, character) == _mask(
         font, "\U0010ffff"
     )
@@ -193,8 +196,8 @@ def _mask(font: Any, character: str) -> tuple[Any, bytes]:
 
 
 def clean(text: str) -> str:
-    """One paragraph that every font can be asked to draw: white space, control characters and half characters are
-    spaces; what only directs other characters (joiners, variation selectors) is left out."""
+    """Return one drawable paragraph: white space, control characters and surrogates become spaces; joiners, variation
+    selectors and unassigned characters are removed."""
     kept = []
     for character in text:
         category = unicodedata.category(character)
@@ -205,9 +208,9 @@ def clean(text: str) -> str:
 
 
 def wrap(text: str, font: Any, width: int, lines: int) -> list[str]:
-    """Lines no broader than ``width`` pixels, broken between words, and within those that fill a line alone.
+    """Break a text into lines of at most ``width`` pixels, within words only if a word is wider than a line.
 
-    Of more than ``lines`` lines the last that is kept ends in "…".
+    If there are more than ``lines`` lines, the rest is removed and the last line ends in "…".
     """
     found: list[str] = []
     line = ""
@@ -219,9 +222,11 @@ def wrap(text: str, font: Any, width: int, lines: int) -> list[str]:
         if line:
             found.append(line)
         while font.getlength(word) > width and len(word) > 1:
-            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            fits = max(1, bisect_right(range(1, len(word)), width, key=lambda n: font.getlength(word[:n])))
             found.append(word[:fits])
             word = word[fits:]
+            if len(found) > lines:
+                break
         line = word
         if len(found) > lines:
             break
@@ -235,7 +240,7 @@ def wrap(text: str, font: Any, width: int, lines: int) -> list[str]:
     return [*found[: lines - 1], last.rstrip() + "…"]
 
 
-def _in_words(missing: list[str]) -> str:
+def _code_points(missing: list[str]) -> str:
     """ "U+6F22, U+5B57 and 3 more characters"; empty for none."""
     named = ", ".join(f"U+{ord(character):04X}" for character in missing[:6])
     more = len(missing) - 6

@@ -1,4 +1,4 @@
-"""Frames of videos by the time at which they are shown, and images: decoded whole and sound, or a MediaError."""
+"""Decoding of images, and of video frames chosen by time; a missing, broken or damaged file raises MediaError."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""What is taken for an image by its name; everything else is taken for a video."""
+"""File name suffixes of images; every other file is read as a video."""
 SLACK = 1e-3
-"""Seconds: a frame that begins this little after t is shown at t. decord's timestamps are rounded to float32."""
+"""Seconds by which a frame may begin after t and still count as shown at t: decord rounds timestamps to float32."""
 DAMAGE = (
     "error while decoding",
     "damaged",
@@ -39,14 +39,14 @@ DAMAGE = (
     "partial file",
     "ended premature",
 )
-"""What FFmpeg says of broken data that it conceals: pieces of other frames, or the frames before the break alone."""
-HINT = "fetch or encode the file again, or leave out what needs it"
+"""Parts of FFmpeg's log lines about damage that it conceals by repeating other content or by ending early."""
+HINT = "fetch or encode the file again, or exclude the prompts that need it"
 
 
 class MediaError(CurateError):
-    """A video or an image that does not come out. The message names the file and what is wrong with it.
+    """A video or image that cannot be used. The message names the file and the defect.
 
-    ``code`` is one of schemas.media.MEDIA_REJECTS.
+    ``code`` is a key of schemas.media.MEDIA_REJECTS.
     """
 
     def __init__(self, message: str, *, hint: str = "", code: str = "unreadable") -> None:
@@ -56,29 +56,27 @@ class MediaError(CurateError):
 
 @dataclass(frozen=True)
 class Frames:
-    """T frames of one video, in the order of time; a frame that is shown for long may come several times."""
+    """T frames of one video in the order of time; a frame that is shown for long may occur several times."""
 
     images: Images
     """(T, H, W, 3) RGB."""
     times: Float
-    """(T,) seconds since the first frame: when each frame begins to be shown."""
+    """(T,) seconds from the start of the first frame to the start of each."""
     duration: float
-    """Seconds, from the beginning of the first frame to the end of the last."""
+    """Seconds from the start of the first frame to the end of the last."""
 
 
 def read_video(path: Path, count: int) -> Frames:
-    """``count`` frames of a video, those shown in the middle of ``count`` equal slices of its time: see decode."""
+    """Return ``count`` frames of a video: those shown in the middle of ``count`` equal slices of its duration."""
     return decode(path, count)[0]
 
 
 def decode(path: Path, count: int) -> tuple[Frames, Float]:
-    """What read_video returns, and (n,) seconds since the first: when each of the video's n frames begins.
+    """Return the frames of ``read_video``, and (n,) start times of all n frames, seconds since the first.
 
-    Only these frames, and what they need to be decoded, are decoded, in this process. While it runs, lines that FFmpeg
-    writes to stderr are kept from it. A file that makes the decoder hang or die does so to this process
-    (curate.media.workers.MediaReader survives it). Raises MediaError where the file is missing, empty, no video, cut
-    off or
-    damaged.
+    Only these frames and their reference frames are decoded. FFmpeg's output on stderr is captured meanwhile. Decoding
+    runs in this process; curate.media.workers.MediaReader survives files that make the decoder hang or crash. Raises
+    MediaError if the file is missing, empty, truncated, damaged or not a video.
     """
     decord = import_decord()
     check_file(path)
@@ -94,15 +92,15 @@ def decode(path: Path, count: int) -> tuple[Frames, Float]:
             raise MediaError(f"{path}: {reason}", hint=HINT, code=code) from error
         damage = [line for line in log.lines() if any(word in line for word in DAMAGE)]
     if damage:
-        raise MediaError(f"{path}: is cut off or damaged ({damage[0]})", hint=HINT, code="damaged")
+        raise MediaError(f"{path}: is truncated or damaged ({damage[0]})", hint=HINT, code="damaged")
     return Frames(images=images, times=begin[chosen], duration=duration), begin
 
 
 def _pixels(decord: Any, reader: Any, chosen: Index) -> Images:
-    """(T, H, W, 3) the frames of these numbers.
+    """(T, H, W, 3) frames by their numbers.
 
-    decord takes the padding of narrow turned frames (less than 64 pixels) for further channels, and makes no batch of
-    them. One by one they come, their rows padded: the first 3·W bytes of each are its pixels.
+    decord fails on a batch of narrow rotated frames (less than 64 pixels) because their rows are padded. Read one by
+    one, the first 3·W bytes of each row are the pixels.
     """
     try:
         images: Images = reader.get_batch(chosen).asnumpy()
@@ -116,7 +114,7 @@ def _pixels(decord: Any, reader: Any, chosen: Index) -> Images:
 
 
 def slice_centres(duration: float, count: int) -> Float:
-    """(count,) seconds: the centres of ``count`` equal slices of [0, duration].
+    """(count,) centres of ``count`` equal slices of [0, duration], seconds.
 
     >>> slice_centres(2.0, 4)
     array([0.25, 0.75, 1.25, 1.75])
@@ -126,7 +124,7 @@ def slice_centres(duration: float, count: int) -> Float:
 
 
 def shown_at(begin: Float, moments: Float) -> Index:
-    """The number of the frame that is being shown at each moment. begin: (n,) seconds, increasing, the first 0.
+    """Index of the frame that is shown at each moment. begin: (n,) start times, seconds, increasing from 0.
 
     >>> shown_at(np.array([0.0, 0.1, 5.0]), np.array([0.0, 1.0, 4.0, 5.0, 9.0]))
     array([0, 1, 1, 2, 2])
@@ -135,19 +133,19 @@ def shown_at(begin: Float, moments: Float) -> Index:
 
 
 def _timeline(path: Path, spans: Float) -> tuple[Float, float]:
-    """(n,) when each frame begins, seconds since the first, and when the last ends. spans: (n, 2) as decord has them.
+    """(n,) start times, seconds since the first frame, and the duration. spans: (n, 2) start and end by decord.
 
-    Of the ends only the last is used: where frames vary in length, decord takes others from the nominal rate.
+    Only the last end is used: decord computes the others from the nominal frame rate.
     """
     begin = spans[:, 0] - spans[0, 0]
     duration = float(spans.max() - spans[0, 0])
     if not (np.isfinite(spans).all() and (np.diff(begin) >= 0).all()):
-        raise MediaError(f"{path}: its frames have no usable timestamps", hint="encode the file again", code="no-times")
+        raise MediaError(f"{path}: has no usable timestamps", hint="encode the file again", code="no-times")
     return begin, duration
 
 
 def read_image(path: Path) -> Images:
-    """(H, W, 3) RGB, turned as its EXIF orientation says, what is transparent on white. Raises MediaError."""
+    """(H, W, 3) RGB, rotated by its EXIF orientation, on a white background. Raises MediaError."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     check_file(path)
@@ -157,7 +155,7 @@ def read_image(path: Path) -> Images:
             image = ImageOps.exif_transpose(file)
     except broken as error:
         if isinstance(error, UnidentifiedImageError):
-            raise MediaError(f"{path}: is no image", hint=HINT, code="not-media") from error
+            raise MediaError(f"{path}: is not an image", hint=HINT, code="not-media") from error
         raise MediaError(f"{path}: cannot be decoded: {error}", hint=HINT) from error
     if image.mode.startswith(("I", "F")):
         raise MediaError(
@@ -173,10 +171,10 @@ def read_image(path: Path) -> Images:
 
 @cache
 def import_decord() -> Any:
-    """The decoder. CurateError where it is not installed, or where its FFmpeg cannot be heard in this process.
+    """Return the module decord. Raises CurateError if it is not installed or FFmpeg's log cannot be read.
 
-    decord shares its FFmpeg with all that is loaded after it. PyAV would turn off the log by which damage is known: it
-    is loaded first, and keeps to its own.
+    Libraries that are loaded after decord share its FFmpeg, and PyAV switches its log off. PyAV is therefore loaded
+    first; it then uses an FFmpeg build of its own.
     """
     try:
         if find_spec("av"):
@@ -186,24 +184,24 @@ def import_decord() -> Any:
         raise CurateError(f"videos cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
     decord.logging.set_level(decord.logging.ERROR)
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file, _decoder_log() as log:
-        file.write(b"\0\0\0\x10ftypisom\0\0\0\0")  # an mp4 file without an index, which FFmpeg complains of
+        file.write(b"\0\0\0\x10ftypisom\0\0\0\0")  # an mp4 file without an index: FFmpeg logs an error
         file.flush()
         with suppress(decord.DECORDError, RuntimeError):
             decord.VideoReader(file.name, num_threads=1)
         heard = any("moov" in line for line in log.lines())
     if not heard:
         raise CurateError(
-            "videos cannot be read soundly: another library keeps what FFmpeg says of damage from being heard",
+            "damaged videos cannot be detected: another library has switched off the log of FFmpeg",
             hint="import av before decord",
         )
     return decord
 
 
 def check_file(path: Path) -> None:
-    """Raise MediaError where there is no file with bytes: a pipe or a device may block a decoder for ever."""
+    """Raise MediaError unless the path is a regular file with content: a pipe could block the decoder for ever."""
     if not path.exists():
         raise MediaError(
-            f"{path}: no such file", hint="check the path, and the folder that it starts from", code="missing"
+            f"{path}: no such file", hint="check the path and the folder that it is relative to", code="missing"
         )
     if not path.is_file():
         raise MediaError(
@@ -214,33 +212,34 @@ def check_file(path: Path) -> None:
 
 
 def _reason(log: list[str], error: Exception) -> tuple[str, str]:
-    """Why it cannot be decoded, as a code of MEDIA_REJECTS and in words: FFmpeg's where they say it, else decord's,
-    without the place in its source."""
+    """Return the code of MEDIA_REJECTS and the reason of a decoding error, from FFmpeg's log or decord's message."""
     first = (str(error) or repr(error)).splitlines()[0]
-    said = re.sub(r"\[[\d:]+\] \S+\.cc:\d+: |\[[^]]*\] ?", "", first)
-    if "cannot find video stream" in said:
-        return "no-video", "has no video stream, or is cut off"
+    message = re.sub(r"\[[\d:]+\] \S+\.cc:\d+: |\[[^]]*\] ?", "", first)
+    if "cannot find video stream" in message:
+        return "no-video", "has no video stream, or is truncated"
     if isinstance(error, AssertionError):
         return "no-frames", "has no frames"
-    if "Cannot create buffer source" in said:  # no frame has told their size and colours
-        return "no-frames", "has a video stream, but no frames in it, or is cut off before them"
+    if "Cannot create buffer source" in message:  # size and pixel format are known only from a frame
+        return "no-frames", "has a video stream without frames, or is truncated before them"
     if log and "ERROR opening" in log[-1]:
-        return "not-media", f"is no video, or is cut off ({log[0].rsplit(', ', 1)[-1]})"
+        return "not-media", f"is not a video, or is truncated ({log[0].rsplit(', ', 1)[-1]})"
     damage = [line for line in log if any(word in line for word in DAMAGE)]
-    return ("damaged", f"cannot be decoded ({damage[0]})") if damage else ("unreadable", f"cannot be decoded ({said})")
+    return (
+        ("damaged", f"cannot be decoded ({damage[0]})") if damage else ("unreadable", f"cannot be decoded ({message})")
+    )
 
 
-# FFmpeg tells of damage that it conceals only by lines on the process's stderr, file descriptor 2.
+# FFmpeg reports damage that it conceals only on stderr, file descriptor 2.
 
 
 @dataclass(frozen=True)
 class _Log:
-    """What was written to file descriptor 2 since the beginning."""
+    """What was written to file descriptor 2 since it was redirected."""
 
     file: Any = field(default_factory=tempfile.TemporaryFile)
 
     def lines(self) -> list[str]:
-        """Each without the address of its writer, [h264 @ 0x55e59b05d800]."""
+        """The lines without the address of the codec, [h264 @ 0x55e59b05d800]."""
         size = os.fstat(self.file.fileno()).st_size
         text = os.pread(self.file.fileno(), size, 0).decode("utf-8", "replace")
         return [re.sub(r"^(\[[^]]*\] )+", "", line) for line in text.splitlines() if line.strip()]
@@ -251,7 +250,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def _decoder_log() -> Iterator[_Log]:
-    """File descriptor 2 leads into a log meanwhile. Lines of other threads are lost: others decode elsewhere."""
+    """Redirect file descriptor 2 into a log. Lines that other threads write meanwhile are lost."""
     log = _Log()
     with _ONE_AT_A_TIME:
         sys.stderr.flush()

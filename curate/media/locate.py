@@ -1,4 +1,4 @@
-"""Which file a prompt's video is: its path from the folder of media, or the one file that its id fits."""
+"""The file of a prompt's video: a path relative to the media folder, or the only file with this name but suffix."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from curate.media.frames import IMAGE_SUFFIXES, MediaError
 
 _VIDEO = "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ogv ts webm wmv"
 SUFFIXES = (*(f".{name}" for name in _VIDEO.split()), *IMAGE_SUFFIXES)
-"""What is looked for in folders, and what an id may lack."""
+"""Suffixes of the files that folders are searched for, and that an id may omit."""
 
 
 @dataclass(frozen=True)
 class Locator:
-    """Finds files of one folder; each folder that is looked into is looked into once."""
+    """Finds the files of one media folder; each folder is listed once."""
 
     folder: Path
     _listings: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
-    """Folder -> name without suffix -> the videos and images so called."""
+    """Folder -> name without suffix -> its videos and images."""
 
     def find(self, video: str) -> Path:
-        """The file that ``video`` names: a path, absolute or from the folder; else an id, a path without its suffix.
+        """Return the file of ``video``: a path, absolute or relative to the folder, with or without its suffix.
 
-        Raises MediaError (missing or ambiguous) where none or several fit. That it is sound is not said.
+        Raises MediaError (missing or ambiguous) if none or several files match. The content is not checked.
         """
         if re.match(r"[a-z][a-z0-9+.-]+://", video):
-            hint = "fetch it into the folder of media, and name the file"
-            raise MediaError(f"{video}: is an address, not a file", hint=hint, code="missing")
+            hint = "download it into the media folder and give its path"
+            raise MediaError(f"{video}: is a URL, not a file", hint=hint, code="missing")
         path = self.folder / video
         try:
             if path.exists():
@@ -36,18 +36,18 @@ class Locator:
             fits = self._listing(path.parent).get(path.name, [])
         except (OSError, ValueError) as error:
             raise MediaError(
-                f"{path}: cannot be looked for ({error})", hint="check the path", code="missing"
+                f"{path}: is not a possible path ({error})", hint="check the path", code="missing"
             ) from error
         if not fits:
-            hint = "--media DIR gives the folder that paths start from"
+            hint = "--media DIR sets the folder that paths are relative to"
             raise MediaError(f"{path}: no such file", hint=hint, code="missing")
         if len(fits) > 1:
             names = ", ".join(fit.name for fit in fits)
-            raise MediaError(f"{path}: may be any of {names}", hint="name the file in full", code="ambiguous")
+            raise MediaError(f"{path}: matches several files: {names}", hint="add the suffix", code="ambiguous")
         return fits[0]
 
     def name(self, path: Path) -> str:
-        """The path from the folder on, with slashes; as it is where it leads elsewhere."""
+        """The path relative to the folder, with slashes; unchanged if it is elsewhere."""
         return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
 
     def _listing(self, folder: Path) -> dict[str, list[Path]]:
@@ -60,7 +60,7 @@ class Locator:
 
 
 def media_below(folder: Path, *, deep: bool = True) -> list[Path]:
-    """The videos and images in a folder (and in those below it), by their names, sorted; hidden ones are left out."""
+    """The videos and images in a folder and its subfolders, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
     paths = folder.rglob("*") if deep else folder.iterdir()

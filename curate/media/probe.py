@@ -1,4 +1,4 @@
-"""All that is to be known of one video or image: hashed and decoded, or a MediaError that says what is wrong."""
+"""Properties and hashes of one video or image, or a MediaError with the defect."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from curate.media.crops import SAMPLED, view_hashes
 from curate.media.frames import IMAGE_SUFFIXES, MediaError, check_file, decode, import_decord, read_image
+from curate.media.hashing import SAMPLED, view_hashes
 
-PROBER = 3
-"""Version of what is found out here and how; results of another are not trusted."""
-UNEVEN = 0.25, 0.002
-"""How far a frame's time may be from the median, as a share and in seconds (containers round to 1 ms), the larger."""
+PROBE_VERSION = 3
+"""Version of this code; stored results of another version are computed again."""
+TOLERANCE = 0.25, 0.002
+"""Allowed deviation of a frame's duration from the median: the larger of a share of it and of seconds (containers
+round to 1 ms)."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a sound file is. Fields as in schemas.media.MediaFile; phash: hashes of the frames looked at, by view
-    (curate.media.crops)."""
+    """Properties of a usable file, as in schemas.media.MediaFile. phash: hashes of the sampled frames, by view."""
 
     kind: str
     bytes: int
     duration: float | None
     frames: int
     fps: float | None
-    variable: bool | None
+    variable_frame_rate: bool | None
     width: int
     height: int
     codec: str
@@ -37,10 +37,10 @@ class Probe:
 
 
 def probe(path: Path) -> Probe:
-    """Look at a file in this process: an image where it has one of IMAGE_SUFFIXES, else a video.
+    """Return the properties of a file: an image if it has one of IMAGE_SUFFIXES, else a video.
 
-    Its bytes are read once to hash them; SAMPLED frames, spread evenly over its time, are decoded once. Raises
-    MediaError where it is not sound.
+    The file is read once for its digest, and SAMPLED frames at equal intervals are decoded once, in this process.
+    Raises MediaError if the file cannot be used.
     """
     check_file(path)
     try:
@@ -48,9 +48,9 @@ def probe(path: Path) -> Probe:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
     except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror})", hint="may you read it?") from error
-    look = _image if path.suffix.lower() in IMAGE_SUFFIXES else _video
-    return look(path, digest, size)
+        raise MediaError(f"{path}: cannot be read ({error.strerror})", hint="check its permissions") from error
+    read = _image if path.suffix.lower() in IMAGE_SUFFIXES else _video
+    return read(path, digest, size)
 
 
 def _video(path: Path, digest: str, size: int) -> Probe:
@@ -62,7 +62,7 @@ def _video(path: Path, digest: str, size: int) -> Probe:
         duration=frames.duration,
         frames=len(begin),
         fps=len(begin) / frames.duration if frames.duration > 0 else None,
-        variable=is_variable(begin),
+        variable_frame_rate=is_variable(begin),
         width=width,
         height=height,
         codec=_codec(path),
@@ -83,7 +83,7 @@ def _image(path: Path, digest: str, size: int) -> Probe:
         duration=None,
         frames=1,
         fps=None,
-        variable=None,
+        variable_frame_rate=None,
         width=pixels.shape[1],
         height=pixels.shape[0],
         codec=codec,
@@ -93,7 +93,7 @@ def _image(path: Path, digest: str, size: int) -> Probe:
 
 
 def is_variable(begin: npt.NDArray[np.float64]) -> bool:
-    """Whether frames are shown for unequal times. begin: (n,) seconds; how long the last is shown does not count.
+    """Whether frames are shown for unequal durations. begin: (n,) start times, seconds; the last frame is ignored.
 
     >>> is_variable(np.array([0.0, 0.033, 0.067, 0.1])), is_variable(np.array([0.0, 0.1, 0.2, 1.2]))
     (False, True)
@@ -102,19 +102,19 @@ def is_variable(begin: npt.NDArray[np.float64]) -> bool:
     if len(gaps) < 2:
         return False
     usual = float(np.median(gaps))
-    share, least = UNEVEN
+    share, least = TOLERANCE
     return bool((np.abs(gaps - usual) > max(share * usual, least)).any())
 
 
 def _codec(path: Path) -> str:
-    """Name of the video stream's codec, which decord does not tell."""
+    """Name of the video stream's codec, which decord does not report."""
     import_decord()
     try:
         import av
-    except ImportError:  # decord alone reads videos too
+    except ImportError:  # PyAV is optional
         return "unknown"
     try:
         with av.open(str(path)) as container:
             return str(container.streams.video[0].codec_context.name)
-    except (av.FFmpegError, IndexError):  # two builds of FFmpeg: what one has decoded the other may not know
+    except (av.FFmpegError, IndexError):  # PyAV has another build of FFmpeg, which may lack the codec
         return "unknown"

@@ -1,4 +1,4 @@
-"""Videos and images as every browser plays them: what does already is left as it is, the rest is encoded once."""
+"""Encoding: files that browsers cannot play into files that they can, and frames into a video."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from curate.media.frames import MediaError
-from curate.simulation.clips import import_av
 from schemas.errors import CurateError
 
 PLAIN = ("yuv420p", "yuvj420p")
-"""Pixels of 8 bits, colour at half size: what hardware decoders take."""
+"""Pixel formats that hardware decoders support: 8 bits, colour at half resolution."""
 SAFE = {"mp4": ("h264",), "webm": ("vp8", "vp9", "av1")}
-"""What a browser is given, and the codecs that it may hold."""
+"""Container -> video codecs that browsers play."""
 SOUND = {"mp4": ("aac", "mp3"), "webm": ("vorbis", "opus")}
+"""Container -> audio codecs that browsers play."""
 PICTURES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp"}
 LONGEST = 1920
-"""Pixels of the longer side of what is encoded, at most."""
+"""Largest longer side of an encoded video, pixels."""
 ENCODER = {"preset": "veryfast", "crf": "20", "threads": "1", "bf": "0"}
-"""Without frames out of order: mp4 would tell wrong how long frames of unequal times are shown."""
+"""Without B-frames: with them mp4 stores wrong durations of frames of a variable frame rate."""
 RATE = 48_000
-"""Samples a second of encoded sound."""
+"""Sample rate of encoded sound, Hz."""
 
 
 @dataclass(frozen=True)
 class Playable:
-    """How a browser is given a file."""
+    """How a file is served to browsers."""
 
     suffix: str
-    """Of the file that it is given."""
+    """Suffix of the served file."""
     as_is: bool
-    """The bytes of the file itself; otherwise they are to be encoded (``encode``)."""
+    """Whether the file is served unchanged; otherwise it is encoded first (``encode``)."""
     image: bool
 
 
 def playable(path: Path) -> Playable:
-    """What is to be done with a file. Raises MediaError where it is neither a video nor an image that opens."""
+    """Return how a file is served. Raises MediaError if it is neither a video nor an image that can be opened."""
     picture = _picture(path)
     if picture is not None:
         return picture
@@ -58,10 +61,10 @@ def playable(path: Path) -> Playable:
 
 
 def encode(path: Path, out: Path) -> None:
-    """Write the file again as a browser plays it: a video as mp4 of H.264 and AAC, its index in front, else a PNG.
+    """Encode a file for browsers: a video as mp4 with H.264 and AAC and its index in front, an image as PNG.
 
-    Times of frames stay as they are; what is turned by a display matrix is turned; equal files give equal bytes.
-    Raises MediaError where it does not decode to its end; then there is no ``out``.
+    Frame times are kept, and the rotation of a display matrix is applied. Equal files give equal bytes. Raises
+    MediaError if the file cannot be decoded completely; ``out`` is then removed.
     """
     try:
         if _picture(path) is not None:
@@ -74,18 +77,18 @@ def encode(path: Path, out: Path) -> None:
 
 
 def _picture(path: Path) -> Playable | None:
-    """What is to be done with an image; None for a file that is none."""
+    """Return how an image is served; None for a file that is not an image."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise CurateError(f"images cannot be told: {error}", hint="pip install 'mr2-curate[video]'") from error
+        raise CurateError(f"images cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
     try:
         with Image.open(path) as image:
             suffix = PICTURES.get(image.format or "")
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror or error})", hint="may you read it?") from error
+        raise MediaError(f"{path}: cannot be read ({error.strerror or error})", hint="check its permissions") from error
     return Playable(suffix or ".png", suffix is not None, True)
 
 
@@ -111,7 +114,9 @@ def _encode_video(path: Path, out: Path) -> None:
             for packet in source.demux(streams):
                 for frame in packet.decode():
                     if frame.pts is None:
-                        raise MediaError(f"{path}: a frame has no time", hint="encode the file again", code="no-times")
+                        raise MediaError(
+                            f"{path}: a frame has no timestamp", hint="encode the file again", code="no-times"
+                        )
                     frames += packet.stream.type == "video"
                     target.mux(writers[packet.stream.index](frame))
             for write in writers.values():
@@ -119,13 +124,13 @@ def _encode_video(path: Path, out: Path) -> None:
     except av.FFmpegError as error:
         raise MediaError(f"{path}: cannot be encoded ({error.strerror})", hint="encode the file yourself") from error
     if not frames:
-        raise MediaError(f"{path}: not one frame of it decodes", hint="encode the file again", code="no-frames")
+        raise MediaError(f"{path}: no frame can be decoded", hint="encode the file again", code="no-frames")
 
 
 def _writer(av: Any, target: Any, stream: Any, begin: Fraction) -> Any:
-    """A function from a decoded frame (None at the end) to encoded packets of a new stream of ``target``.
+    """Return a function from a decoded frame (None at the end) to encoded packets of a new stream of ``target``.
 
-    begin: seconds that become 0.
+    begin: the time that becomes 0, seconds.
     """
     base = stream.time_base or Fraction(1, 1000)
     first = round(begin / base)
@@ -146,16 +151,16 @@ def _writer(av: Any, target: Any, stream: Any, begin: Fraction) -> Any:
     video.pix_fmt = "yuv420p"
     video.time_base = video.codec_context.time_base = base
     sized = False
-    turns: Any = None
+    rotate: Any = None
 
     def write_frame(frame: Any) -> Iterable[Any]:
-        nonlocal sized, turns
+        nonlocal sized, rotate
         if frame is None:
             return list(video.encode(None)) if sized else []
         if not sized:
-            turns = _turning(av, frame)
+            rotate = _rotation(av, frame)
         moment = max(0, frame.pts - first)
-        frame = turns(frame)
+        frame = rotate(frame)
         if not sized:
             video.width, video.height = _size(frame.width, frame.height)
             sized = True
@@ -167,8 +172,8 @@ def _writer(av: Any, target: Any, stream: Any, begin: Fraction) -> Any:
     return write_frame
 
 
-def _turning(av: Any, frame: Any) -> Any:
-    """A function that turns frames as the display matrix of the first says."""
+def _rotation(av: Any, frame: Any) -> Any:
+    """Return a function that rotates frames by the display matrix of the first."""
     turn = {90: ["2"], 180: ["2", "2"], 270: ["1"]}.get(frame.rotation % 360)
     if turn is None:
         return lambda frame: frame
@@ -178,18 +183,40 @@ def _turning(av: Any, frame: Any) -> Any:
     nodes.append(graph.add("buffersink"))
     graph.link_nodes(*nodes).configure()
 
-    def turned(frame: Any) -> Any:
+    def rotated(frame: Any) -> Any:
         graph.push(frame)
         return graph.pull()
 
-    return turned
+    return rotated
 
 
 def _size(width: int, height: int) -> tuple[int, int]:
-    """Even numbers of pixels, the longer side within LONGEST.
+    """Even width and height, the longer side at most LONGEST.
 
     >>> _size(3840, 2161), _size(33, 20)
     ((1920, 1080), (32, 20))
     """
     scale = min(1.0, LONGEST / max(width, height))
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+def write_video(path: Path, frames: npt.NDArray[np.uint8], *, rate: int, options: dict[str, str]) -> None:
+    """Write an mp4 file of H.264 at a constant frame rate. frames: (T, H, W, 3) RGB; options: of the encoder x264."""
+    av = import_av()
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def import_av() -> Any:
+    """Return the module av (PyAV). Raises CurateError if it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise CurateError(f"videos cannot be encoded: {error}", hint="pip install 'mr2-curate[video]'") from error
+    return av

@@ -37,7 +37,7 @@ class MediaFacts:
     bytes: int = 0
     sha256: str = ""
     phash: tuple[int, ...] = ()
-    """64-bit perceptual hashes of the sampled frames, by view (curate.media.crops); empty if none were computed."""
+    """64-bit perceptual hashes of the sampled frames, by view (curate.media.hashing); empty if none were computed."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from curate.media.frames import MediaError
-from curate.media.near_duplicates import distance
+from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
 from curate.media.workers import MediaReader, cores
 from curate.release.tables import MEDIA, PROMPTS, Tables
@@ -139,7 +139,7 @@ def _probe_differences(row: Mapping[str, Any], found: Probe | MediaError, home: 
     phash = tuple(row["phash"] or ())
     hashes = found.phash[: len(phash)]  # earlier versions hashed whole frames only, which come first
     if phash and phash != hashes:
-        difference = distance(phash, hashes) if len(phash) == len(hashes) else 1.0
+        difference = hash_distance(phash, hashes) if len(phash) == len(hashes) else 1.0
         if difference > SAME_FRAMES:
             yield f"its frames differ from the table: distance of perceptual hashes {difference:.2f}"
 

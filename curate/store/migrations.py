@@ -82,13 +82,26 @@ SHAPES_OF_0_2 = {"normal": "normal", "heaps": "mixture", "tails": "heavy-tailed"
 """The same for values of strengths.shape (renamed)."""
 
 
+def _rename_media_columns(con: duckdb.DuckDBPyConnection) -> None:
+    """Rename the columns of table media to their names of 0.2; step 1 or 2 may have created them already."""
+    found = con.execute("SELECT column_name FROM duckdb_columns() WHERE table_name = 'media'").fetchall()
+    for old, new in MEDIA_COLUMNS_OF_0_2.items():
+        if (old,) in found:
+            con.execute(f"ALTER TABLE media RENAME COLUMN {old} TO {new}")
+
+
+MEDIA_COLUMNS_OF_0_2 = {"variable": "variable_frame_rate", "limit_s": "timeout_s", "prober": "probe_version"}
+"""Column of table media before 0.2 -> its name since then (renamed)."""
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
     _add_meta,
     _rename_ranker_and_status,
+    _rename_media_columns,
 )
-"""1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs."""
+"""1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
