@@ -184,9 +184,7 @@ def print_media(report: MediaReport) -> None:
     kinds = f"{plural(report.ok - report.images, 'video')} ({report.seconds:,.0f} s), {plural(report.images, 'image')}"
     say(f"  ok  {report.ok:,}: {kinds}, {report.bytes / 1e6:.1f} MB")
     if report.variable_frame_rate:
-        say(
-            f"  {plural(report.variable_frame_rate, 'video')} of a variable frame rate: sample by time, not by frame number"
-        )
+        say(f"  {plural(report.variable_frame_rate, 'video')} of a variable frame rate: sample frames by time")
     if report.rejected:
         hit = report.prompts_with_unusable_media
         prompts = f"; named by {plural(hit, 'prompt')}" if hit else ""
