@@ -16,10 +16,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformers import DynamicCache
@@ -99,12 +99,12 @@ def make_model(backbone: Any, layout: Any, seed: int) -> RewardModel:
 
 def competitors(plain: RewardModel, tree: RewardModel, example: Encoded) -> dict[str, Pass]:
     """Methods to compute the (1, N) scores of the example, by name."""
-    causal, branched, rows = (collate([example], layout, PAD).to(DEVICE) for layout in ("causal", "tree", "single"))
+    batches = [collate([example], layout, PAD) for layout in ("causal", "tree", "single")]
+    causal, branched, rows = send_to_device(batches, DEVICE)
     parts = torch.arange(len(example.ends))[:, None]
     one = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
     alone = [
-        replace(
-            rows,
+        rows._replace(
             **{name: getattr(rows, name)[part] for name in ("input_ids", "attention_mask", "token_types", "offsets")},
             row=one,
             end=rows.end[:, part],

@@ -18,6 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
@@ -92,7 +93,7 @@ def ours(backbone: PreTrainedModel, layout: str, examples: list[Encoded], ranks:
     optimizer = make_optimizer(model, CONFIG)
 
     def step() -> None:
-        batch = collate(examples, layout, PAD).to(DEVICE)
+        batch = send_to_device(collate(examples, layout, PAD), DEVICE)
         top1(model(batch), ranks, batch.present).mean().backward()
         update(model, optimizer)
 
@@ -122,7 +123,7 @@ def official(backbone: PreTrainedModel, _: str, examples: list[Encoded], ranks: 
     )
 
     def step() -> None:
-        batch = collate(examples, "causal", PAD).to(DEVICE)
+        batch = send_to_device(collate(examples, "causal", PAD), DEVICE)
         scores = model(batch.input_ids, batch.attention_mask, batch.row, batch.end)
         top1(scores, ranks, batch.present).mean().backward()
         update(model, optimizer)

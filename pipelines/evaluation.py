@@ -32,31 +32,11 @@ def evaluate(
 ) -> EvaluateReport:
     """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
 
-    Parameters
-    ----------
-    data : str or Path
-        A folder of shards, or a file.
-    model : str or Path, optional
-        A model folder; without it only the baselines are evaluated.
-    benchmark : str, optional
-        The foreign benchmark of the file, or "auto" to detect it by its columns; None: shards of curate.
-    config : str
-        Config of the shards (``4way``, ``pairwise``); default: the first one.
-    media, cache : Path, optional
-        Folder that relative media paths start from, and folder for embedded images.
-    rename : dict, optional
-        Column of a foreign file -> column of the benchmark.
-    orders : int
-        Orders of the responses in which order sensitivity is measured, and over which scores of the layout ``causal``
-        are averaged.
-    device : str, optional
-    seed : int
-        Of the shuffled controls.
-
-    Raises
-    ------
-    CurateError
-        Where the data cannot be read or have no ranks.
+    model: a model folder; None: only the baselines. benchmark: the foreign benchmark of the file, or "auto" to detect
+    it; None: shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache:
+    folders that relative paths start from, and for embedded images. rename: column of a foreign file -> column of the
+    benchmark. orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are
+    averaged. seed: of the controls. Raises CurateError where the data cannot be read or have no ranks.
     """
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read

@@ -16,6 +16,7 @@ from curate.reward.data import Example
 from curate.reward.loader import Loader
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
+from curate.reward.sequence import Encoded, Encoder
 from curate.reward.train import fit, make_accelerator
 from schemas.reward import Layout, LoraSettings, TrainConfig
 
@@ -34,6 +35,11 @@ def frames(seed: int = 0, count: int = 4, size: int = 32) -> Frames:
 def example(name: str, *responses: str, prompt: str = "What colour moves?", **more: object) -> Example:
     """An example whose first response is the best, the second the second best, and so on."""
     return Example(name, prompt, responses, tuple(range(1, len(responses) + 1)), **more)  # type: ignore[arg-type]
+
+
+def encoded(encoder: Encoder, shown: Example, clip: Frames | None = None) -> Encoded:
+    """The sequence of an example, with its clip."""
+    return encoder.encode(shown, encoder.encode_media(shown, video=clip))
 
 
 def spelling(count: int, seed: int) -> list[Example]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from reward_models import SMALL, example, fitted, frames, model, spelling, tiny
+from reward_models import SMALL, encoded, example, fitted, frames, model, spelling, tiny
 
 from curate.media.frames import Frames
 from curate.reward import checkpoint
@@ -36,7 +36,7 @@ def _quiet():
 
 @torch.no_grad()
 def scores(own: RewardModel, shown: Example) -> torch.Tensor:
-    sequence = own.encoder.encode(shown, video=frames() if shown.video else None)
+    sequence = encoded(own.encoder, shown, frames() if shown.video else None)
     return own(own.collate([sequence]))[0]
 
 

@@ -112,25 +112,25 @@ def test_line_separators_inside_json_strings_do_not_split_lines(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompt": None}, "column 'prompt' holds None; expected a text"),
-        ({"responses": []}, r"column 'responses' holds \[\]; expected a list of texts"),
-        ({"responses": "ab"}, "column 'responses' holds 'ab'; expected a list of texts"),
+        ({"prompt": None}, "column 'prompt' holds None"),
+        ({"responses": []}, r"column 'responses' holds \[\]"),
+        ({"responses": "ab"}, "column 'responses' holds 'ab'"),
         ({"responses": ["a", None]}, r"column 'responses' holds \['a', None\]"),
-        ({"rankings": [1]}, r"column 'ranks' holds \[1\]; expected 2 whole numbers, 1 = best"),
-        ({"rankings": [0, 1]}, r"column 'ranks' holds \[0, 1\]"),
-        ({"rankings": [1.0, 2.0]}, r"column 'ranks' holds \[1.0, 2.0\]"),
+        ({"rankings": [1]}, r"column 'rankings' holds \[1\]"),
+        ({"rankings": [0, 1]}, r"column 'rankings' holds \[0, 1\]"),
+        ({"rankings": [1.0, 2.0]}, r"column 'rankings' holds \[1.0, 2.0\]"),
         ({"ranks": [True, False]}, r"column 'ranks' holds \[True, False\]"),
         ({"ranks": "12"}, "column 'ranks' holds '12'"),
-        ({"best_probabilities": [1.0]}, r"column 'best_probabilities' holds \[1.0\]; expected 2 numbers that sum to 1"),
+        ({"best_probabilities": [1.0]}, r"column 'best_probabilities' holds \[1.0\]"),
         ({"best_probabilities": [0.5, 0.2]}, "column 'best_probabilities' holds"),
         ({"best_probabilities": [1.5, -0.5]}, "column 'best_probabilities' holds"),
         ({"best_probabilities": [0.5, float("nan")]}, "column 'best_probabilities' holds"),
         ({"best_probabilities": ["0.5", "0.5"]}, "column 'best_probabilities' holds"),
-        ({"video": 7}, "column 'video' holds 7; expected a text"),
-        ({"image": 7}, r"column 'image' holds \[7\]; expected a list of paths"),
-        ({"images": "i.png"}, "column 'images' holds 'i.png'; expected a list of paths"),
-        ({"item_id": 7}, "column 'item_id' holds 7; expected a text"),
-        ({"confidence": "high"}, "column 'confidence' holds 'high'; expected a number"),
+        ({"video": 7}, "column 'video' holds 7"),
+        ({"image": 7}, "column 'image' holds 7"),
+        ({"images": "i.png"}, "column 'images' holds 'i.png'"),
+        ({"item_id": 7}, "column 'item_id' holds 7"),
+        ({"confidence": "high"}, "column 'confidence' holds 'high'"),
     ],
 )
 def test_an_invalid_row_is_named_by_file_line_and_column(
@@ -144,7 +144,7 @@ def test_an_invalid_row_is_named_by_file_line_and_column(
 def test_an_invalid_row_of_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pl.DataFrame({"prompt": ["?", "?"], "responses": [["a", "b"]] * 2, "ranks": [[1, 2], [1]]}).write_parquet(path)
-    with pytest.raises(CurateError, match=rf"^{path}:2: column 'ranks' holds \[1\]; expected 2 whole numbers"):
+    with pytest.raises(CurateError, match=rf"^{path}:2: column 'ranks' holds \[1\]"):
         read_examples(path)
 
 
@@ -152,7 +152,7 @@ def test_an_invalid_row_of_parquet_is_named(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"{", "x.jsonl:1: not JSON"),
-        (b"[]\n", "x.jsonl:1: not an object"),
+        (b"[]\n", "x.jsonl:1: contains a JSON list"),
         (b'{"prompt": "\xff"}', "x.jsonl:1: not JSON"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reward_models import fitted, spelling, tiny, untrained
+from reward_models import encoded, fitted, spelling, tiny, untrained
 
 import pipelines.training
 from cli.main import run
@@ -347,7 +347,7 @@ def test_shuffled_examples_that_no_longer_fit_are_excluded(trained: Path) -> Non
     long = "word " * 60
     examples = [Example("q", f"{long}?", ("a", "b"), (1, 2)), Example("r", "?", (long, "b"), (1, 2))]
     model = checkpoint.load(trained)
-    model.encoder.max_length = max(len(model.encoder.encode(example).input_ids) for example in examples)
+    model.encoder.max_length = max(len(encoded(model.encoder, example).input_ids) for example in examples)
     with Scorer(model) as scorer:
         items = {report.scorer: report.overall.items for report in evaluate_model(scorer, examples, data="x")}
     assert items["model"] == 2

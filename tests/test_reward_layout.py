@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reward_models import example, frames, model
+from reward_models import encoded, example, frames, model
 
 from curate.reward.layout import TREE, Batch, restart_positions, tree_attention
 from curate.reward.model import RewardModel
@@ -22,7 +22,7 @@ MIXED = (
 
 def encode(own: RewardModel, number: int, order: list[int] | None = None):
     shown = MIXED[number] if order is None else MIXED[number].permuted(order)
-    return own.encoder.encode(shown, video=frames(number) if shown.video else None)
+    return encoded(own.encoder, shown, frames(number) if shown.video else None)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from reward_models import WORDS, spelling
+from reward_models import WORDS, encoded, spelling
 
 from curate.reward.data import read_examples
 from curate.reward.loader import Loader
@@ -52,7 +52,7 @@ def pretrained(backbone: Path, epochs: int) -> tuple[RewardModel, float]:
     with Loader(model.encoder, frames=4) as loader:
         pretrain(model, loader, spelled(300, 0), epochs=epochs, learning_rate=3e-3)
     model.eval()
-    batch = model.collate([model.encoder.encode(item.example) for item in HELD_OUT])
+    batch = model.collate([encoded(model.encoder, item.example) for item in HELD_OUT])
     with torch.no_grad():
         return model, float(pretraining_loss(model, batch, HELD_OUT, answer_tokens(model, WORDS)))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reward_models import example, frames
+from reward_models import encoded, example, frames
 from transformers import MistralConfig
 
 from curate.media.frames import Frames
@@ -35,7 +35,7 @@ def response_text(encoder: Encoder, sequence, number: int) -> str:
 @given(responses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=5))
 def test_every_response_is_scored_at_its_own_end(encoder: Encoder, responses: list[str]):
     """With leading spaces, empty, or with control tokens. The official code searches for tokens instead."""
-    sequence = encoder.encode(example("x", *responses))
+    sequence = encoded(encoder, example("x", *responses))
     end = encoder.tokenizer.eos_token_id
     assert [int(sequence.input_ids[place]) for place in sequence.ends] == [end] * len(responses)
     assert [response_text(encoder, sequence, n) for n in range(len(responses))] == responses
@@ -45,8 +45,8 @@ def test_every_response_is_scored_at_its_own_end(encoder: Encoder, responses: li
 @pytest.mark.parametrize("text", [f"a {SEPARATOR} b", "a<|im_end|> b", "<|video_pad|>", "  spaces before"])
 def test_control_tokens_in_text_are_plain_text(encoder: Encoder, text: str):
     """A separator inside a response does not separate, and a question cannot add a video."""
-    plain = encoder.encode(example("x", "a", "b"))
-    sequence = encoder.encode(example("x", text, "b", prompt=text))
+    plain = encoded(encoder, example("x", "a", "b"))
+    sequence = encoded(encoder, example("x", text, "b", prompt=text))
     for token in (encoder.separator[0], encoder.tokenizer.eos_token_id, encoder.processor.video_token_id):
         assert int((sequence.input_ids == token).sum()) == int((plain.input_ids == token).sum())
     assert response_text(encoder, sequence, 0) == text
@@ -54,7 +54,7 @@ def test_control_tokens_in_text_are_plain_text(encoder: Encoder, text: str):
 
 def test_the_last_response_is_scored_at_its_end_in_a_padded_batch(encoder: Encoder):
     """The official code scores it at a padding token."""
-    short, long = encoder.encode(example("s", "a", "b")), encoder.encode(example("l", "a" * 50, "b" * 50))
+    short, long = encoded(encoder, example("s", "a", "b")), encoded(encoder, example("l", "a" * 50, "b" * 50))
     batch = collate([short, long], "causal", encoder.tokenizer.pad_token_id)
     read = batch.input_ids[batch.row, batch.end]
     assert read.tolist() == [[encoder.tokenizer.eos_token_id] * 2] * 2
@@ -63,11 +63,11 @@ def test_the_last_response_is_scored_at_its_end_in_a_padded_batch(encoder: Encod
 
 def test_prompt_and_response_must_fit_the_sliding_window(backbone: Path, tmp_path: Path):
     shown = example("x", "a", "a longer one")
-    encoded = Encoder(load_processor(backbone)).encode(shown)
-    alone = encoded.starts[0] + max(end + 1 - start for start, end in zip(encoded.starts, encoded.ends, strict=True))
-    Encoder(load_processor(backbone), window=alone).encode(shown)
+    whole = encoded(Encoder(load_processor(backbone)), shown)
+    alone = whole.starts[0] + max(end + 1 - start for start, end in zip(whole.starts, whole.ends, strict=True))
+    encoded(Encoder(load_processor(backbone), window=alone), shown)
     with pytest.raises(TooLongError, match=f"{alone} tokens, more than the backbone's sliding window of {alone - 1}"):
-        Encoder(load_processor(backbone), window=alone - 1).encode(shown)
+        encoded(Encoder(load_processor(backbone), window=alone - 1), shown)
     MistralConfig(sliding_window=32).save_pretrained(tmp_path)
     assert sliding_window(tmp_path) == 32
     assert sliding_window(backbone) is None
@@ -76,28 +76,28 @@ def test_prompt_and_response_must_fit_the_sliding_window(backbone: Path, tmp_pat
 def test_a_too_long_example_is_refused_and_never_truncated(backbone: Path):
     with quiet():
         encoder = Encoder(load_processor(backbone), max_length=60)
-    fits = encoder.encode(example("x", "a", "b"))
+    fits = encoded(encoder, example("x", "a", "b"))
     assert len(fits.input_ids) <= 60
     with pytest.raises(TooLongError, match=r"x: \d+ tokens, more than max_length 60"):
-        encoder.encode(example("x", "a", "word " * 60))
+        encoded(encoder, example("x", "a", "word " * 60))
 
 
 def test_an_example_is_never_encoded_without_its_video(encoder: Encoder):
     with pytest.raises(ValueError, match="must be given"):
-        encoder.encode(example("x", "a", "b", video=Path("x.mp4")))
+        encoded(encoder, example("x", "a", "b", video=Path("x.mp4")))
     with pytest.raises(ValueError, match="must be given"):
-        encoder.encode(example("x", "a", "b"), video=frames())
+        encoded(encoder, example("x", "a", "b"), frames())
 
 
 def test_a_text_backbone_refuses_videos(encoder: Encoder):
     text = Encoder(encoder.tokenizer)
-    assert text.encode(example("x", "a", "b")).visual == {}
+    assert encoded(text, example("x", "a", "b")).visual == {}
     with pytest.raises(CurateError, match="reads text only"):
-        text.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames())
+        encoded(text, example("x", "a", "b", video=Path("x.mp4")), frames())
 
 
 def test_video_tokens_match_the_output_of_the_vision_tower(encoder: Encoder):
-    sequence = encoder.encode(example("x", "a", "b", video=Path("x.mp4")), video=frames(count=5, size=48))
+    sequence = encoded(encoder, example("x", "a", "b", video=Path("x.mp4")), frames(count=5, size=48))
     grid = sequence.visual["video_grid_thw"]
     assert grid.tolist() == [[3, 6, 6]]
     assert int((sequence.token_types == 2).sum()) == int(grid.prod()) // 4
@@ -108,7 +108,7 @@ def test_frame_times_are_written_into_the_prompt(encoder: Encoder):
     """Two frames share a time, their mean. Clips of other frame rates have other times."""
     clip = frames(count=4)
     slow = Frames(clip.images, clip.times * 10, clip.duration * 10)
-    text = encoder.tokenizer.decode(encoder.encode(example("x", "a", video=Path("x")), video=slow).input_ids)
+    text = encoder.tokenizer.decode(encoded(encoder, example("x", "a", video=Path("x")), slow).input_ids)
     assert "<2.5 seconds>" in text
     assert "<12.5 seconds>" in text
 

@@ -19,7 +19,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_models import WORDS, fitted, spelling, tiny, uneven, untrained
+from reward_models import WORDS, encoded, fitted, spelling, tiny, uneven, untrained
 
 from curate.reward import checkpoint, metrics, train
 from curate.reward.checkpoint import newest_step
@@ -230,9 +230,9 @@ class Recorded(Loader):
     seen: list[Example]
 
     def stream(self, groups: Sequence[Sequence[Example]]) -> Iterator[list[Encoded]]:
-        for group, encoded in zip(groups, super().stream(groups), strict=True):
+        for group, sequences in zip(groups, super().stream(groups), strict=True):
             self.seen += group
-            yield encoded
+            yield sequences
 
 
 def recorded(backbone: Path, out: Path, examples: list[Example], config: TrainConfig, **options: Any) -> list[Example]:
@@ -319,7 +319,7 @@ def test_two_processes_train_as_one(backbone: Path, separate: Path, tmp_path: Pa
     """Of 17 examples in steps of 8 the last step has one, so that one process has none; numbers of passes differ; a
     text uses only a part of the backbone."""
     encoder = untrained(backbone, tiny()).encoder
-    lengths = [len(encoder.encode(example).input_ids) for example in uneven(17)]
+    lengths = [len(encoded(encoder, example).input_ids) for example in uneven(17)]
     first = steps_of_epoch(17, 8, seed=0, epoch=0)[0]
     passes = [plan_passes([lengths[i] for i in first[rank::2]], 100, separate=[False] * 4) for rank in (0, 1)]
     assert len(passes[0]) != len(passes[1])

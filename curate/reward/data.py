@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
+from curate.reward.rows import BadRowError, Row, read_rows
 from curate.shards import atomic
 from schemas.errors import CurateError
 from schemas.manifest import Manifest
@@ -80,7 +78,15 @@ def read_examples(path: str | Path, *, media: Path | None = None, config: str = 
         return [example for file in _shards(path, config) for example in read_examples(file, media=media)]
     if not path.exists():
         raise CurateError(f"{path}: no such file or folder", hint=HINT)
-    return [_example(row, f"{path}:{number}", path, media) for number, row in enumerate(_rows(path), start=1)]
+    examples = []
+    for row in read_rows(path):
+        if isinstance(row, str):
+            raise CurateError(row, hint=HINT)
+        try:
+            examples.append(_example(row, path, media))
+        except BadRowError as error:
+            raise CurateError(f"{path}:{row.number}: {error}", hint=HINT) from error
+    return examples
 
 
 def media_folder(path: Path, media: Path | None) -> Path:
@@ -139,69 +145,25 @@ def _shards(folder: Path, config: str) -> list[Path]:
     return files
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        try:
-            return pl.read_parquet(path).to_dicts()
-        except pl.exceptions.PolarsError as error:
-            raise CurateError(f"{path}: not Parquet: {error}", hint=HINT) from error
-    rows = []
-    # Not splitlines, which also splits at characters that are valid inside JSON strings, such as U+2028.
-    for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise CurateError(f"{path}:{number}: not JSON: {error}", hint=HINT) from error
-        if not isinstance(rows[-1], dict):
-            raise CurateError(f"{path}:{number}: not an object", hint=HINT)
-    return rows
-
-
-def _example(row: dict[str, Any], where: str, path: Path, media: Path) -> Example:
-    """The example of a row. where: path and line, for errors. Raises CurateError naming the column."""
-
-    def invalid(column: str, value: object, expected: str) -> CurateError:
-        return CurateError(f"{where}: column {column!r} holds {value!r}; expected {expected}", hint=HINT)
-
-    def text(column: str) -> str:
-        value = row.get(column)
-        if value is not None and not isinstance(value, str):
-            raise invalid(column, value, "a text")
-        return value or ""
-
-    prompt, responses = row.get("prompt"), row.get("responses")
-    ranks = row["ranks"] if row.get("ranks") is not None else row.get("rankings") or []
-    probabilities = row.get("best_probabilities") or []
-    images = row.get("images") or ([row["image"]] if row.get("image") else [])
-    confidence = row.get("confidence")
-    if not isinstance(prompt, str):
-        raise invalid("prompt", prompt, "a text")
-    if not _is_list_of(str, responses) or not responses:
-        raise invalid("responses", responses, "a list of texts")
-    if not _is_list_of(int, ranks) or (ranks and (len(ranks) != len(responses) or min(ranks) < 1)):
-        raise invalid("ranks", ranks, f"{len(responses)} whole numbers, 1 = best")
-    if not _is_list_of((int, float), probabilities) or (
-        probabilities
-        and (len(probabilities) != len(responses) or min(probabilities) < 0 or not abs(sum(probabilities) - 1) < 1e-3)
-    ):
-        raise invalid("best_probabilities", probabilities, f"{len(responses)} numbers that sum to 1")
-    if not _is_list_of(str, images):
-        raise invalid("images" if row.get("images") else "image", images, "a list of paths")
-    if confidence is not None and not _is_list_of((int, float), [confidence]):
-        raise invalid("confidence", confidence, "a number")
-    video = text("video")
+def _example(row: Row, path: Path, media: Path) -> Example:
+    """The example of a row. Raises BadRowError."""
+    responses = row.texts("responses")
+    ranked_by = next((column for column in ("ranks", "rankings") if row.cells.get(column)), "")
+    ranks = row.integers(ranked_by, len(responses)) if ranked_by else ()
+    if ranks and min(ranks) < 1:
+        raise BadRowError(ranked_by, list(ranks), "ranks from 1, 1 = best")
+    images = row.texts("images") if row.cells.get("images") else (row.optional_text("image"),)
+    confidence, video = row.cells.get("confidence"), row.optional_text("video")
+    if confidence is not None and type(confidence) not in (int, float):
+        raise BadRowError("confidence", confidence, "a number")
     return Example(
-        item_id=text("item_id") or f"{path.stem}:{where.rpartition(':')[2]}",
-        prompt=prompt,
-        responses=tuple(responses),
-        ranks=tuple(ranks),
+        item_id=row.optional_text("item_id") or f"{path.stem}:{row.number}",
+        prompt=row.text("prompt", empty=True),
+        responses=responses,
+        ranks=ranks,
         video=media / video if video else None,
-        images=tuple(media / image for image in images),
-        best_probabilities=tuple(probabilities),
+        images=tuple(media / image for image in images if image),
+        best_probabilities=row.probabilities("best_probabilities", len(responses)),
         confidence=confidence,
-        source=text("source"),
+        source=row.optional_text("source"),
     )
-
-
-def _is_list_of(kind: type | tuple[type, ...], value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)

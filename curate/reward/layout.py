@@ -11,9 +11,9 @@ Four layouts:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,11 @@ from curate.reward.backbones import CONCATENATED
 from curate.reward.sequence import Encoded
 from schemas.reward import Layout
 
-T = TypeVar("T")
-
 TREE = "curate_tree"
 """Name of tree attention in the registry of transformers."""
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(NamedTuple):
     """Token positions of the prompt and the responses of B sequences."""
 
     prompt: Tensor
@@ -44,8 +41,7 @@ class Tree:
     """(B, N, T) bool: the slot holds a token."""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """B examples as R rows of L tokens: one row per example, or one per response with layout ``single``."""
 
     input_ids: Tensor
@@ -64,10 +60,6 @@ class Batch:
     """(B, N) bool: the response exists."""
     tree: Tree | None
     visual: dict[str, Tensor]
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
-        return _moved(self, device)
 
 
 def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
@@ -156,18 +148,6 @@ def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     if len(rows) > 1 and not set(names) <= CONCATENATED:
         raise ValueError("visual inputs of this backbone cannot share a pass")
     return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
-
-
-def _moved(value: T, device: torch.device) -> T:
-    """The tensors of a value on a device."""
-    if isinstance(value, Tensor):
-        return value.to(device)  # type: ignore[return-value]
-    if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in value.items()}  # type: ignore[return-value]
-    if is_dataclass(value) and not isinstance(value, type):
-        moved: dict[str, Any] = {f.name: _moved(getattr(value, f.name), device) for f in fields(value)}
-        return replace(value, **moved)
-    return value
 
 
 def set_tree_attention(backbone: PreTrainedModel) -> None:

@@ -120,15 +120,10 @@ def confidences(scores: Scores, ranks: Ranks) -> Confidences:
     return Confidences(top, hit, nll, brier)
 
 
-def winners(orders: Sequence[npt.ArrayLike]) -> Int:
-    """(I, K) highest-scored response under each of K orders. orders: I items, each (K, N), column n for response n."""
-    return np.array([np.asarray(scores).argmax(axis=1) for scores in orders], dtype=np.int64)
-
-
-def winner_changes(winning: Int) -> Float:
-    """(I,) 1 where the winner differs between the K orders, else 0. winning: (I, K) from ``winners``."""
-    changed: Float = (winning != winning[:, :1]).any(axis=1).astype(np.float64)
-    return changed
+def winner_changes(orders: Sequence[npt.ArrayLike]) -> Float:
+    """(I,) 1 where the winner differs between K orders, else 0. orders: I items, each (K, N) in original columns."""
+    winners = [np.asarray(scores).argmax(axis=1) for scores in orders]
+    return np.array([float((own != own[0]).any()) for own in winners])
 
 
 def score_differences(orders: Sequence[npt.ArrayLike]) -> Float:
@@ -183,68 +178,46 @@ def evaluate(
             raise CurateError(f"item {example.item_id} has no ranks", hint="only ranked items can be evaluated")
     rank = [example.ranks for example in examples]
     right, pairs = pairwise(scores, rank)
-    figures = {
-        "top1": top1(scores, rank),
-        "chance_level": chance_level(rank),
-        "right": right,
-        "pairs": pairs.astype(np.float64),
-        "tau": kendall(scores, rank),
-        "changed": np.full(len(rank), np.nan) if orders is None else winner_changes(winners(orders)),
-        "difference": np.full(len(rank), np.nan) if orders is None else score_differences(orders),
-    }
+    unknown = np.full(len(rank), np.nan)
+    top1_of, chance_of, tau_of = top1(scores, rank), chance_level(rank), kendall(scores, rank)
+    changed = unknown if orders is None else winner_changes(orders)
+    difference = unknown if orders is None else score_differences(orders)
+    by_item = np.divide(right, pairs, out=unknown.copy(), where=pairs > 0)
     best = confidences(scores, rank)
     clusters = np.array([_cluster(example) for example in examples])
-    sizes, sources = np.array([len(r) for r in rank]), np.array([example.source for example in examples])
-    parts = [("all", "all", np.ones(len(rank), dtype=np.bool_))]
-    parts += [("size", str(size), sizes == size) for size in np.unique(sizes)]
-    parts += [("source", str(source), sources == source) for source in np.unique(sources)]
-    rows = [
-        _row(part, name, {key: value[mask] for key, value in figures.items()}, best, mask, clusters, logits, bins)
-        for part, name, mask in parts
-    ]
-    return EvaluationReport(scorer=scorer, data=data, rows=tuple(rows))
 
-
-def _row(
-    part: str,
-    name: str,
-    figures: dict[str, Float],
-    best: Confidences,
-    mask: npt.NDArray[np.bool_],
-    clusters: npt.NDArray[np.str_],
-    logits: bool,
-    bins: int,
-) -> EvaluationRow:
-    """The metrics of one part. figures: of the part's items; best, clusters: of all items, selected by mask."""
-    own = Confidences(best.top[mask], best.hit[mask], best.nll[mask], best.brier[mask])
-    cluster = clusters[mask].tolist()
-    right, pairs = figures["right"], figures["pairs"]
-    by_item = np.divide(right, pairs, out=np.full(len(right), np.nan), where=pairs > 0)
-    hits = clustered(figures["top1"], cluster)
-    pooled = clustered(by_item, cluster, weights=pairs)
-    ece, used = own.calibration_error(bins)
-    return EvaluationRow.model_validate(
-        {
-            "part": part,
-            "name": name,
+    def row(part: str, name: str, mask: npt.NDArray[np.bool_]) -> EvaluationRow:
+        """The metrics of the items selected by (I,) mask."""
+        own = Confidences(best.top[mask], best.hit[mask], best.nll[mask], best.brier[mask])
+        cluster = clusters[mask].tolist()
+        hits = clustered(top1_of[mask], cluster)
+        pooled = clustered(by_item[mask], cluster, weights=pairs[mask])
+        ece, ece_bins = own.calibration_error(bins)
+        values = {
             "items": int(mask.sum()),
             "clusters": hits.clusters,
             "top1": hits.value,
             "top1_se": hits.se,
-            "chance_level": _mean(figures["chance_level"]),
+            "chance_level": _mean(chance_of[mask]),
             "pairwise": pooled.value,
             "pairwise_se": pooled.se,
-            "pairwise_by_item": _mean(by_item),
-            "tau": _mean(figures["tau"]),
+            "pairwise_by_item": _mean(by_item[mask]),
+            "tau": _mean(tau_of[mask]),
             "ece": ece if logits else None,
-            "ece_bins": used if logits and used else None,
+            "ece_bins": ece_bins if logits and ece_bins else None,
             "nll": _mean(own.nll) if logits else None,
             "brier": _mean(own.brier) if logits else None,
             "shared_best": int(np.isnan(own.top).sum()),
-            "order_sensitivity": _mean(figures["changed"]),
-            "order_score_difference": _mean(figures["difference"]),
+            "order_sensitivity": _mean(changed[mask]),
+            "order_score_difference": _mean(difference[mask]),
         }
-    )
+        return EvaluationRow.model_validate({"part": part, "name": name, **values})
+
+    sizes, sources = np.array([len(r) for r in rank]), np.array([example.source for example in examples])
+    rows = [row("all", "all", np.ones(len(rank), dtype=np.bool_))]
+    rows += [row("size", str(size), sizes == size) for size in np.unique(sizes)]
+    rows += [row("source", str(source), sources == source) for source in np.unique(sources)]
+    return EvaluationReport(scorer=scorer, data=data, rows=tuple(rows))
 
 
 def _mean(values: Float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -82,7 +83,8 @@ class RewardModel(nn.Module):
         """The batch of the encoded examples, on the model's device."""
         pad = self.encoder.tokenizer.pad_token_id
         pad = self.encoder.tokenizer.eos_token_id if pad is None else pad
-        return collate(sequences, self.config.layout, pad).to(self.device)
+        batch: Batch = send_to_device(collate(sequences, self.config.layout, pad), self.device)
+        return batch
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, N) scores, float32, higher is better, −∞ where there is no response."""

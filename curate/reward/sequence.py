@@ -128,19 +128,8 @@ class Encoder:
         types = out.pop("mm_token_type_ids", torch.zeros(1, len(ids), dtype=torch.long))[0].tolist()
         return MediaPrefix(ids, types, {name: v for name, v in out.items() if isinstance(v, Tensor)}, after)
 
-    def encode(
-        self,
-        example: Example,
-        prefix: MediaPrefix | None = None,
-        *,
-        video: Frames | None = None,
-        images: Sequence[npt.NDArray[np.uint8]] = (),
-    ) -> Encoded:
-        """The sequence of the example. prefix: the result of ``encode_media``, where it is known already.
-
-        Raises CurateError where the backbone cannot read its media, TooLongError where it does not fit.
-        """
-        prefix = prefix or self.encode_media(example, video=video, images=images)
+    def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
+        """The sequence of the example. prefix: its ``encode_media``. Raises TooLongError where it does not fit."""
         compose = self._official_segments if self.template == "official" else self._segments
         ids, starts, ends = list(prefix.ids), [], []
         for segment, last in compose(example, prefix.after):

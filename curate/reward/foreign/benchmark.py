@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import numpy as np
 
 from curate.reward.data import Example
 from curate.reward.metrics import Float, Scores, top1
+from curate.reward.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError
 
 LISTED = 5
 """Bad rows that an error lists; the others are counted."""
-QUOTED = 80
-"""Characters of a value that an error quotes."""
 SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
 """First bytes of an image file -> its suffix. WebP is recognised by its bytes 8 to 12."""
 
@@ -86,55 +84,7 @@ class Schema:
         return tuple(found)
 
 
-# Rows.
-
-
-class BadRowError(Exception):
-    """A row that does not match its schema: the column, its value and what was expected."""
-
-    def __init__(self, column: str, value: Any, expected: str) -> None:
-        quoted = repr(value)
-        quoted = quoted if len(quoted) <= QUOTED else quoted[: QUOTED - 1] + "…"
-        super().__init__(f"column '{column}' holds {quoted}; expected {expected}")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row. A cell that is null and a cell that is missing are both None."""
-
-    number: int
-    """Line number in JSONL, else position among the rows, from 1."""
-    cells: Mapping[str, Any]
-
-    def text(self, column: str, *, empty: bool = False) -> str:
-        """A string, not blank unless ``empty``. Raises BadRowError."""
-        value = self.cells.get(column)
-        if not isinstance(value, str) or not (empty or value.strip()):
-            raise BadRowError(column, value, "a text")
-        return value
-
-    def texts(self, column: str) -> tuple[str, ...]:
-        """One or more strings, which may be empty. Raises BadRowError."""
-        value = self.cells.get(column)
-        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-            raise BadRowError(column, value, "a list of texts")
-        return tuple(value)
-
-    def integers(self, column: str, count: int) -> tuple[int, ...]:
-        """``count`` whole numbers, one per response. Raises BadRowError."""
-        value = self.cells.get(column)
-        if not isinstance(value, list) or len(value) != count or not all(type(number) is int for number in value):
-            raise BadRowError(column, value, f"{count} whole numbers, one per response")
-        return tuple(value)
-
-    def identity(self, column: str = "id") -> str:
-        """The row's id as text, else ``row N``. Raises BadRowError where it is neither text nor a whole number."""
-        value = self.cells.get(column)
-        if value is None:
-            return f"row {self.number}"
-        if type(value) is not int and not (isinstance(value, str) and value.strip()):
-            raise BadRowError(column, value, "a text or a whole number")
-        return str(value)
+# Tables.
 
 
 @dataclass(frozen=True)
@@ -153,31 +103,16 @@ def read_table(path: Path, *, rename: Mapping[str, str] | None = None) -> Table:
     """
     if not path.is_file():
         raise CurateError(f"{path}: no such file")
-    readers = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}
-    if path.suffix.lower() not in readers:
-        raise CurateError(f"{path}: file type '{path.suffix}' is not supported; expected {', '.join(readers)}")
-    rows: list[tuple[int, dict[str, Any]]] = []
-    problems: list[str] = []
-    for number, cells in readers[path.suffix.lower()](path):
-        if isinstance(cells, dict):
-            rows.append((number, cells))
-        else:
-            problems.append(f"{path}:{number}: {cells}")
-    _raise_problems(path, problems)
+    found = list(read_rows(path))
+    rows = [row for row in found if isinstance(row, Row)]
+    _raise_problems(path, [problem for problem in found if isinstance(problem, str)])
     if not rows:
         raise CurateError(f"{path}: contains no rows")
-    columns = frozenset(name for _, cells in rows for name, value in cells.items() if value is not None)
+    columns = frozenset(name for row in rows for name in row.cells)
     names: dict[str, str] = dict(rename or {})
     _check_renaming(path, names, columns)
-    return Table(
-        path,
-        frozenset(names.get(column, column) for column in columns),
-        tuple(
-            # A null column must not hide the one that gets its name.
-            Row(number, {names.get(name, name): value for name, value in cells.items() if value is not None})
-            for number, cells in rows
-        ),
-    )
+    renamed = tuple(Row(row.number, {names.get(name, name): v for name, v in row.cells.items()}) for row in rows)
+    return Table(path, frozenset(names.get(column, column) for column in columns), renamed)
 
 
 def listed(columns: frozenset[str]) -> str:
@@ -205,43 +140,6 @@ def _raise_problems(path: Path, problems: list[str]) -> None:
             + more,
             hint="fix or remove these rows; figures over the other rows would not be those of the benchmark",
         )
-
-
-def _json(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CurateError(f"{path}: not JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise CurateError(f"{path}: contains a JSON {type(rows).__name__}; expected a list of objects")
-    for number, row in enumerate(rows, start=1):
-        yield number, _object(row)
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, _object(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            yield number, f"not JSON: {error}"
-
-
-def _object(row: Any) -> Any:
-    """The row, or what is wrong with it."""
-    return row if isinstance(row, dict) else f"contains a JSON {type(row).__name__}; expected an object"
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise CurateError(f"{path}: not Parquet: {error}") from error
-    yield from enumerate(table.to_pylist(), start=1)
 
 
 # Media.

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits, preferred
+from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits, preferred
 from curate.reward.metrics import Float, Scores
+from curate.reward.rows import BadRowError, Row
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OTHER = "other"

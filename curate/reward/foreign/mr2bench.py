@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits
+from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits
 from curate.reward.metrics import Scores
+from curate.reward.rows import BadRowError, Row
 
 CITATION = (
     "Yang, Ma, Ganti, Zhang and Krishna (2026). You Only Judge Once: Multi-response Reward Modeling in a Single "

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits
+from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits
 from curate.reward.metrics import Scores
+from curate.reward.rows import BadRowError, Row
 
 RANKS = {"Output1": (1, 2), "Output2": (2, 1)}
 SPLIT = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}

@@ -55,25 +55,10 @@ def read(
     cache: Path | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> tuple[Benchmark, list[Example]]:
-    """Read a file; return its benchmark and its examples in file order.
+    """Read a file; return its benchmark, by default detected by the columns, and its examples in file order.
 
-    Parameters
-    ----------
-    path : Path
-        A .json, .jsonl or .parquet file.
-    name : str, optional
-        The benchmark; by default it is detected by the columns.
-    media : Path, optional
-        Folder that relative paths start from; default: the folder of the file.
-    cache : Path, optional
-        Folder for embedded images.
-    rename : mapping, optional
-        Column of the file -> column of the benchmark.
-
-    Raises
-    ------
-    CurateError
-        Where the file cannot be read, matches no benchmark, or has invalid rows.
+    media: folder that relative paths start from; default: that of the file. cache: folder for embedded images. rename:
+    column of the file -> column of the benchmark. Raises CurateError where the file, its columns or a row is invalid.
     """
     if name is not None and name not in BENCHMARKS:
         raise CurateError(f"no benchmark '{name}'; known are {', '.join(BENCHMARKS)}")

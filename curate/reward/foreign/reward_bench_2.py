@@ -16,8 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import BadRowError, Benchmark, Media, Row, Schema, group_means, hits, preferred
+from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits, preferred
 from curate.reward.metrics import Float, Scores
+from curate.reward.rows import BadRowError, Row
 
 TIES = "Ties"
 TIES_ID = re.compile(r"(ref|tied):\d+")
