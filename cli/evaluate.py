@@ -10,7 +10,7 @@ import typer
 
 from cli.options import JsonOption, pairs
 from cli.output import progress_bar, put, put_json, put_table, say
-from cli.train import print_evaluations, quiet_libraries
+from cli.train import print_evaluations
 
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.", metavar="NAME")
@@ -51,9 +51,10 @@ def evaluate(
       curate evaluate shards/benchmark --model model
       curate evaluate vlrb.parquet --benchmark auto --model model
     """
+    from curate.reward.quiet import quiet
     from pipelines.evaluation import evaluate as job
 
-    with quiet_libraries():
+    with quiet():
         report = job(
             data,
             model,
@@ -94,10 +95,11 @@ def score(
     Example:
       curate score model prompts.jsonl --out scores.jsonl
     """
+    from curate.reward.quiet import quiet
     from pipelines.evaluation import score as job
     from pipelines.evaluation import write_scores
 
-    with quiet_libraries(), progress_bar() as progress:
+    with quiet(), progress_bar() as progress:
         rows = job(model, data, media=media, orders=orders, device=device, progress=progress)
         if out is None:
             for row in rows:

@@ -90,9 +90,9 @@ def run(
         say(loaded.title)
     from contextlib import nullcontext
 
-    from cli.train import quiet_libraries
+    from curate.reward.quiet import quiet
 
-    with quiet_libraries() if loaded.train else nullcontext(), progress_bar() as progress:
+    with quiet() if loaded.train else nullcontext(), progress_bar() as progress:
         reports = job(loaded, folder, progress=progress, done=done, tell=say)
     if as_json:
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})

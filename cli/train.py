@@ -73,6 +73,7 @@ def train(
     Example:
       curate train --shards shards/train --validation shards/benchmark --backbone Qwen/Qwen3-VL-4B-Instruct --out model
     """
+    from curate.reward.quiet import quiet
     from pipelines.training import train as job
 
     changes: dict[str, Any] = {
@@ -93,7 +94,7 @@ def train(
         "allow_skips": allow_skips or None,
     }
     chosen = _config(config, preset, changes, full=full)
-    with quiet_libraries(), progress_bar() as progress:
+    with quiet(), progress_bar() as progress:
         report = job(chosen, out, resume=resume, progress=progress, say=say)
     if report is not None:
         put_json(report) if as_json else print_train(report)
@@ -109,9 +110,10 @@ def merge(
     Example:
       curate merge model --out model-merged
     """
+    from curate.reward.quiet import quiet
     from pipelines.evaluation import merge as job
 
-    with quiet_libraries():
+    with quiet():
         made = job(model, out)
     say(f"{made}: {model} with its adapters merged")
 
@@ -153,10 +155,3 @@ def _config(path: Path | None, preset: str | None, changes: dict[str, Any], *, f
     changes = {name: [str(p) for p in value] if isinstance(value, list) else value for name, value in changes.items()}
     base = load_toml(path, TrainConfig) if path else TrainConfig.model_validate(PRESETS[preset or "small"])
     return updated(base, {**changes, "lora": False if full else None}, where="curate train")
-
-
-def quiet_libraries() -> Any:
-    """Silence the progress bars and advice of the libraries."""
-    from curate.reward.quiet import quiet
-
-    return quiet()

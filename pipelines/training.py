@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,27 +42,9 @@ def train(
 
     Every example is read and encoded before the first step; one that cannot train stops the job with its reason, or
     is skipped and counted with ``allow_skips``. A finished model of the same config and shards is left unchanged.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    out : str or Path
-    resume : bool
-        Continue from the newest checkpoint in ``out``.
-    progress : Progress
-        Called with the activity, finished units and all units.
-    say : callable
-        Called with a line per evaluation.
-
-    Returns
-    -------
-    TrainReport or None
-        None in every process but the first. Under torchrun every process calls this function.
-
-    Raises
-    ------
-    CurateError
-        For an invalid config, invalid data, or an ``out`` that holds something else.
+    Under torchrun every process calls this function; all but the first return None. resume: continue from the newest
+    checkpoint in ``out``. say: called with a line per evaluation. Raises CurateError for an invalid config, invalid
+    data, or an ``out`` that holds something else.
     """
     from curate.reward.checkpoint import newest_step
     from curate.reward.evaluation import quick_metrics
@@ -78,16 +61,13 @@ def train(
     accelerator.wait_for_everyone()  # every process has checked ``out`` before the first one writes into it
     data = read_data(config)
     model = _new_model(config, out, data.training, accelerator)
-    with (
-        Loader(
-            model.encoder,
-            frames=config.frames,
-            workers=config.workers,
-            timeout=config.media_timeout,
-            memory=config.media_memory,
-        ) as loader,
-        _Display(progress, say, out if accelerator.is_main_process else None) as display,
-    ):
+    with Loader(
+        model.encoder,
+        frames=config.frames,
+        workers=config.workers,
+        timeout=config.media_timeout,
+        memory=config.media_memory,
+    ) as loader:
         data = _check_examples(data, loader, config, accelerator, progress)
         done = newest_step(out) if resume else 0
         if config.pretraining is not None and done == 0:
@@ -105,7 +85,7 @@ def train(
             accelerator=accelerator,
             evaluate=evaluate if data.held_out else None,
             resume=resume,
-            on_step=display.show,
+            on_step=_Display(progress, say, out if accelerator.is_main_process else None).show,
         )
         report = None
         if accelerator.is_main_process:
@@ -313,37 +293,23 @@ class _Display:
 
     def __init__(self, progress: Progress, say: Callable[[str], None], out: Path | None) -> None:
         """out: folder for tensorboard's files; None in every process but the first."""
-        self.progress, self.say, self.out = progress, say, out
+        self.progress, self.say = progress, say
         self.board: Any = None
+        if out is not None and find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
 
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self.board is not None:
-            self.board.close()
+            self.board = SummaryWriter(out / "tensorboard")
 
     def show(self, report: StepReport) -> None:
         metrics = report.metrics
         self.progress(f"training, loss {metrics['loss']:.3f}", report.step, report.steps)
-        if self.board is None and self.out is not None:
-            self.board = _tensorboard(self.out)
-        for name, value in metrics.items():
-            if self.board is not None and value is not None:
-                self.board.add_scalar(name, value, report.step)
+        if self.board is not None:
+            for name, value in metrics.items():
+                if value is not None:
+                    self.board.add_scalar(name, value, report.step)
+            self.board.flush()
         if "top1" in metrics:
             self.say(
                 f"  step {report.step} of {report.steps}: loss {metrics['loss']:.3f}, held out "
                 f"top-1 {metrics['top1']:.3f}, pairs {metrics['pairwise']:.3f}"
             )
-
-
-def _tensorboard(out: Path) -> Any:
-    """A tensorboard writer; None where tensorboard is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(out / "tensorboard")

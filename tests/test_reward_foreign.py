@@ -380,9 +380,9 @@ def test_a_file_that_matches_two_benchmarks_is_refused(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("rename", "said"),
     [
-        ({"question": "prompt"}, "no column 'question'"),
-        ({"category": "prompt"}, "a column 'prompt' already"),
-        ({"category": "x", "video": "x"}, "two columns cannot both be renamed to 'x'"),
+        ({"question": "prompt"}, "there is no such column"),
+        ({"category": "prompt"}, "two columns would be 'prompt'"),
+        ({"category": "x", "video": "x"}, "two columns would be 'x'"),
     ],
 )
 def test_an_ambiguous_renaming_is_refused(tmp_path: Path, rename: dict[str, str], said: str) -> None:

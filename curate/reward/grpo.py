@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from curate.reward.data import Example
-from curate.reward.serving.batching import Scorer, content_id
+from curate.reward.serving.batching import Scorer, checked_scores, content_id
 from schemas.errors import CurateError
 
 Text = str | Sequence[Mapping[str, Any]]
@@ -83,7 +82,11 @@ class GroupReward:
                 item_id = content_id(prompt, responses)
                 examples.append(Example(item_id, prompt, tuple(responses), video=video, images=images))
                 members.append([positions[text] for text in responses])
-        for example_members, scores in zip(members, self._scores(examples), strict=True):
+        try:
+            rows_of_scores = checked_scores(self.scorer, examples) if examples else []
+        except ValueError as error:
+            raise CurateError(str(error), hint="check the scorer's model") from error
+        for example_members, scores in zip(members, rows_of_scores, strict=True):
             for equal, score in zip(example_members, scores, strict=True):
                 rewards.update(dict.fromkeys(equal, score))
         return [rewards[i] for i in range(len(texts))]
@@ -104,15 +107,6 @@ class GroupReward:
             raise CurateError(f"the data set has no column {name!r}", hint="name the column that holds the paths")
         values: Sequence[Any] = columns[name]
         return values
-
-    def _scores(self, examples: list[Example]) -> list[list[float]]:
-        rows = self.scorer.score_examples(examples) if examples else []
-        if [len(row) for row in rows] != [len(example.responses) for example in examples]:
-            raise CurateError("the scorer did not return one score for each response", hint="check its model")
-        for example, row in zip(examples, rows, strict=True):
-            if not all(map(math.isfinite, row)):
-                raise CurateError(f"no finite score for a response to {example.prompt!r}", hint="check its model")
-        return rows
 
 
 def groups(rows: Sequence[Any], size: int | None = None) -> list[list[int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,121 +23,94 @@ SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8
 """First bytes of an image file -> its suffix. WebP is recognised by its bytes 8 to 12."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """One foreign benchmark: how its file is recognised and read, and the metric that its authors report."""
 
     name: str
     title: str
-    schema: Schema
+    required: set[str]
+    """Columns of its file. A column that is null in every row counts as absent."""
+    one_of: set[str] = field(default_factory=set)
+    """At least one of these columns is required; empty: no such rule."""
+    absent: set[str] = field(default_factory=set)
+    """Columns that only other benchmarks have."""
     parse: Callable[[Row, Media], Example]
     """One row to one example; raises BadRowError."""
     metric: Callable[[Sequence[Example], Scores], dict[str, float]]
     """Examples and their (N,) scores, higher is better, to the official figures by name; shares, 0 to 1."""
     citation: str
 
-    def mismatches(self, columns: Collection[str]) -> tuple[str, ...]:
+    def mismatches(self, columns: set[str]) -> list[str]:
         """Why a file with these columns is not this benchmark; empty where it fits."""
-        return self.schema.mismatches(columns)
+        found = [f"no column {column}" for column in sorted(self.required - columns)]
+        if self.one_of and not self.one_of & columns:
+            found.append(f"no column {' or '.join(sorted(self.one_of))}")
+        return found + [f"unexpected column {column}" for column in sorted(self.absent & columns)]
 
-    def examples(self, table: Table, media: Media) -> list[Example]:
+    def examples(self, path: Path, rows: Sequence[Row], media: Media) -> list[Example]:
         """Every row as an example, in file order. Ids that several rows share get the row's number.
 
         Raises CurateError where the columns do not fit, or any row is invalid: the message lists the first ones.
         """
-        mismatches = self.mismatches(table.columns)
+        mismatches = self.mismatches(columns_of(rows))
         if mismatches:
             raise CurateError(
-                f"{table.path}: not {self.title}: {'; '.join(mismatches)}; columns: {listed(table.columns)}",
+                f"{path}: not {self.title}: {'; '.join(mismatches)}; columns: {listed(columns_of(rows))}",
                 hint="columns with other names can be renamed",
             )
         examples, problems = [], []
-        for row in table.rows:
+        for row in rows:
             try:
                 examples.append(self.parse(row, media))
             except BadRowError as error:
-                problems.append(f"{table.path}:{row.number}: {error}")
-        _raise_problems(table.path, problems)
+                problems.append(f"{path}:{row.number}: {error}")
+        _raise_problems(path, problems)
         times = Counter(example.item_id for example in examples)
         return [
             replace(example, item_id=f"{example.item_id}#{row.number}") if times[example.item_id] > 1 else example
-            for example, row in zip(examples, table.rows, strict=True)
+            for example, row in zip(examples, rows, strict=True)
         ]
 
 
-@dataclass(frozen=True)
-class Schema:
-    """The columns that identify a benchmark. A column that is null in every row counts as absent."""
-
-    required: frozenset[str]
-    one_of: frozenset[str] = frozenset()
-    """At least one of them is required; empty: no such rule."""
-    absent: frozenset[str] = frozenset()
-    """Columns that only other benchmarks have."""
-
-    def mismatches(self, columns: Collection[str]) -> tuple[str, ...]:
-        """The differences from these columns, in words; empty where they fit."""
-        found = [f"no column {column}" for column in sorted(self.required - set(columns))]
-        if self.one_of and not self.one_of & set(columns):
-            found.append(f"no column {' or '.join(sorted(self.one_of))}")
-        found += [f"unexpected column {column}" for column in sorted(self.absent & set(columns))]
-        return tuple(found)
-
-
-# Tables.
-
-
-@dataclass(frozen=True)
-class Table:
-    path: Path
-    columns: frozenset[str]
-    """Columns with a value in some row."""
-    rows: tuple[Row, ...]
-
-
-def read_table(path: Path, *, rename: Mapping[str, str] | None = None) -> Table:
-    """Read every row of a .json (a list of objects), .jsonl or .parquet file.
+def read_file(path: Path, rename: Mapping[str, str]) -> list[Row]:
+    """Every row of a .json (a list of objects), .jsonl or .parquet file, with columns renamed.
 
     rename: column of the file -> column of the benchmark. Raises CurateError where the file is missing, empty or of
-    another kind, contains a row that is not an object, or lacks a column to rename.
+    another type, contains a row that is not an object, or where a column cannot be renamed.
     """
     if not path.is_file():
         raise CurateError(f"{path}: no such file")
     found = list(read_rows(path))
-    rows = [row for row in found if isinstance(row, Row)]
     _raise_problems(path, [problem for problem in found if isinstance(problem, str)])
+    rows = [row for row in found if isinstance(row, Row)]
     if not rows:
         raise CurateError(f"{path}: contains no rows")
-    columns = frozenset(name for row in rows for name in row.cells)
-    names: dict[str, str] = dict(rename or {})
-    _check_renaming(path, names, columns)
-    renamed = tuple(Row(row.number, {names.get(name, name): v for name, v in row.cells.items()}) for row in rows)
-    return Table(path, frozenset(names.get(column, column) for column in columns), renamed)
+    columns = columns_of(rows)
+    for old, new in rename.items():
+        twice = list(rename.values()).count(new) > 1 or (new in columns and new not in rename)
+        reason = "there is no such column" if old not in columns else f"two columns would be '{new}'" if twice else ""
+        if reason:
+            raise CurateError(f"{path}: cannot rename '{old}' to '{new}': {reason}; columns: {listed(columns)}")
+    return [Row(row.number, {rename.get(name, name): cell for name, cell in row.cells.items()}) for row in rows]
 
 
-def listed(columns: frozenset[str]) -> str:
+def columns_of(rows: Sequence[Row]) -> set[str]:
+    """Columns with a value in some row."""
+    return {name for row in rows for name in row.cells}
+
+
+def listed(columns: set[str]) -> str:
     return ", ".join(sorted(columns)) or "none"
-
-
-def _check_renaming(path: Path, names: dict[str, str], columns: frozenset[str]) -> None:
-    for old, new in names.items():
-        if list(names.values()).count(new) > 1:
-            raise CurateError(f"{path}: two columns cannot both be renamed to '{new}'")
-        if old not in columns or (new in columns and new not in names):
-            reason = f"no column '{old}'" if old not in columns else f"a column '{new}' already"
-            raise CurateError(
-                f"{path}: cannot rename '{old}' to '{new}': there is {reason}; columns: {listed(columns)}"
-            )
 
 
 def _raise_problems(path: Path, problems: list[str]) -> None:
     """Raise CurateError with the first problems and the number of all, if there are any."""
     if problems:
-        more = f"\n… and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        count = f"{len(problems)} bad row{'s' if len(problems) > 1 else ''}"
+        more = [f"… and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         raise CurateError(
-            f"{path}: {len(problems)} bad row{'s' if len(problems) > 1 else ''}, nothing was read\n"
-            + "\n".join(problems[:LISTED])
-            + more,
+            "\n".join([f"{path}: {count}, nothing was read", *problems[:LISTED], *more]),
             hint="fix or remove these rows; figures over the other rows would not be those of the benchmark",
         )
 

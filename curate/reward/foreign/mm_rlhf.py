@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits, preferred
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits, preferred
 from curate.reward.metrics import Float, Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -61,11 +61,9 @@ def _all_right(examples: Sequence[Example], right: Float) -> float:
 MM_RLHF = Benchmark(
     name="mm-rlhf-rewardbench",
     title="MM-RLHF-RewardBench",
-    schema=Schema(
-        required=frozenset({"id", "prompt", "chosen", "rejected"}),
-        one_of=frozenset({"image", "video"}),
-        absent=frozenset({"category", "subset"}),
-    ),
+    required={"id", "prompt", "chosen", "rejected"},
+    one_of={"image", "video"},
+    absent={"category", "subset"},
     parse=parse,
     metric=metric,
     citation="Zhang et al. (2025). MM-RLHF: The Next Step Forward in Multimodal LLM Alignment. arXiv 2502.10391",

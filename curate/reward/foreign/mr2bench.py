@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits
 from curate.reward.metrics import Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -38,7 +38,7 @@ def parse(row: Row, media: Media) -> Example:
         ranks=ranks,
         images=images,
         video=video,
-        source=row.text("category") if row.cells.get("category") is not None else "",
+        source=row.optional_text("category"),
     )
 
 
@@ -53,7 +53,8 @@ def _bench(name: str, title: str, medium: str, other: str) -> Benchmark:
     return Benchmark(
         name=name,
         title=title,
-        schema=Schema(frozenset({"prompt", "responses", "rankings", medium}), absent=frozenset({other})),
+        required={"prompt", "responses", "rankings", medium},
+        absent={other},
         parse=parse,
         metric=metric,
         citation=CITATION,

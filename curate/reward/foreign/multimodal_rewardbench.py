@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits
 from curate.reward.metrics import Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -57,7 +57,7 @@ def _is_half(source: str) -> bool:
 MULTIMODAL_REWARDBENCH = Benchmark(
     name="multimodal-rewardbench",
     title="Multimodal RewardBench",
-    schema=Schema(frozenset({"ID", "Text", "Output1", "Output2", "Better", "Category"})),
+    required={"ID", "Text", "Output1", "Output2", "Better", "Category"},
     parse=parse,
     metric=metric,
     citation="Yasunaga, Zettlemoyer and Ghazvininejad (2025). Multimodal RewardBench: Holistic Evaluation of Reward "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, listed, read_table
+from curate.reward.foreign.benchmark import Benchmark, Media, columns_of, listed, read_file
 from curate.reward.foreign.mm_rlhf import MM_RLHF
 from curate.reward.foreign.mr2bench import MR2BENCH_IMAGE, MR2BENCH_VIDEO
 from curate.reward.foreign.multimodal_rewardbench import MULTIMODAL_REWARDBENCH
@@ -29,7 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-def detect(columns: Collection[str], *, path: Path) -> Benchmark:
+def detect(columns: set[str], *, path: Path) -> Benchmark:
     """The one benchmark that a file with these columns matches.
 
     Raises CurateError where it matches none (the message lists the differences), or more than one.
@@ -41,7 +41,7 @@ def detect(columns: Collection[str], *, path: Path) -> Benchmark:
     if not matching:
         lines = "\n".join(f"  not {name}: {'; '.join(against)}" for name, against in mismatches.items())
         raise CurateError(
-            f"{path}: matches no known benchmark; columns: {listed(frozenset(columns))}\n{lines}",
+            f"{path}: matches no known benchmark; columns: {listed(columns)}\n{lines}",
             hint="name the benchmark, and map its columns that have another name",
         )
     return BENCHMARKS[matching[0]]
@@ -62,6 +62,6 @@ def read(
     """
     if name is not None and name not in BENCHMARKS:
         raise CurateError(f"no benchmark '{name}'; known are {', '.join(BENCHMARKS)}")
-    table = read_table(path, rename=rename)
-    benchmark = BENCHMARKS[name] if name is not None else detect(table.columns, path=path)
-    return benchmark, benchmark.examples(table, Media(media or path.parent, cache))
+    rows = read_file(path, rename or {})
+    benchmark = BENCHMARKS[name] if name is not None else detect(columns_of(rows), path=path)
+    return benchmark, benchmark.examples(path, rows, Media(media or path.parent, cache))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits, preferred
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits, preferred
 from curate.reward.metrics import Float, Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -91,10 +91,8 @@ def _tanh_ratio(margin: Float, width: Float) -> Float:
 REWARD_BENCH_2 = Benchmark(
     name="reward-bench-2",
     title="RewardBench 2",
-    schema=Schema(
-        required=frozenset({"id", "prompt", "chosen", "rejected", "subset"}),
-        absent=frozenset({"image", "video"}),
-    ),
+    required={"id", "prompt", "chosen", "rejected", "subset"},
+    absent={"image", "video"},
     parse=parse,
     metric=metric,
     citation="Malik et al. (2025). RewardBench 2: Advancing Reward Model Evaluation. arXiv 2506.01937",

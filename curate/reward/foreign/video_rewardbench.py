@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits, preferred
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits, preferred
 from curate.reward.metrics import Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -42,10 +42,8 @@ def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
 VIDEO_REWARDBENCH = Benchmark(
     name="videorewardbench",
     title="VideoRewardBench",
-    schema=Schema(
-        required=frozenset({"prompt", "video", "chosen", "rejected", "category"}),
-        absent=frozenset({"subset"}),
-    ),
+    required={"prompt", "video", "chosen", "rejected", "category"},
+    absent={"subset"},
     parse=parse,
     metric=metric,
     citation="Zhang et al. (2025). VideoRewardBench: Comprehensive Evaluation of Multimodal Reward Models for Video "

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, Schema, group_means, hits
+from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits
 from curate.reward.metrics import Scores
 from curate.reward.rows import BadRowError, Row
 
@@ -65,7 +65,7 @@ def _plain(source: str) -> str:
 VL_REWARDBENCH = Benchmark(
     name="vl-rewardbench",
     title="VL-RewardBench",
-    schema=Schema(frozenset({"query", "response", "human_ranking", "query_source"})),
+    required={"query", "response", "human_ranking", "query_source"},
     parse=parse,
     metric=metric,
     citation="Li et al. (2024). VL-RewardBench: A Challenging Benchmark for Vision-Language Generative Reward Models. "

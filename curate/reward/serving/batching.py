@@ -192,7 +192,7 @@ class Batcher:
         """The result of each request, or the scorer's error for it alone. Runs in the worker thread."""
         examples = [group.example() for group in passes]
         try:
-            rows = _checked(self._scorer.score_examples(examples), examples)
+            rows = checked_scores(self._scorer, examples)
         except Exception as error:  # any error is answered to the request that caused it
             parts = passes if len(passes) > 1 else passes[0].split()
             if len(parts) > 1:
@@ -211,8 +211,9 @@ def content_id(prompt: str, responses: Sequence[str]) -> str:
     return f"request-{hashlib.sha256(repr((prompt, tuple(responses))).encode()).hexdigest()[:10]}"
 
 
-def _checked(rows: list[list[float]], examples: Sequence[Example]) -> list[list[float]]:
-    """The rows. Raises ValueError unless they hold one finite score per response."""
+def checked_scores(scorer: Scorer, examples: Sequence[Example]) -> list[list[float]]:
+    """The N scores of each example. Raises ValueError unless the scorer returns one finite score per response."""
+    rows = scorer.score_examples(examples)
     if [len(row) for row in rows] != [len(example.responses) for example in examples]:
         raise ValueError("the scorer did not return one score for each response")
     if not all(math.isfinite(score) for row in rows for score in row):

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from curate.reward.serving.batching import ScoreRequest, ScoreResult
 from schemas.errors import CurateError
@@ -62,6 +62,9 @@ class Parsed:
     """The answer's body, from the results of the requests."""
 
 
+Texts = Annotated[list[StrictStr], Field(min_length=1)]
+
+
 class PromptFields(BaseModel):
     """A prompt and its media; also the part of verl's extra_info that is read."""
 
@@ -77,14 +80,14 @@ class ScoreItem(PromptFields):
     """One prompt with its responses, scored together as sent."""
 
     model_config = ConfigDict(extra="forbid")
-    responses: list[StrictStr]
+    responses: Texts
 
 
 class ScoreItems(BaseModel):
     """Several prompts."""
 
     model_config = ConfigDict(extra="forbid")
-    items: list[ScoreItem]
+    items: Annotated[list[ScoreItem], Field(min_length=1)]
 
 
 def parse_score(body: bytes, config: ServeConfig) -> Parsed:
@@ -108,8 +111,8 @@ def parse_score(body: bytes, config: ServeConfig) -> Parsed:
 class RewardQueries(BaseModel):
     """Each query is its prompt followed by a response. Labels are ignored."""
 
-    query: list[StrictStr]
-    prompts: list[StrictStr]
+    query: Texts
+    prompts: Texts
 
 
 def parse_get_reward(body: bytes, config: ServeConfig) -> Parsed:
@@ -158,7 +161,7 @@ class VerlSample(BaseModel):
 class VerlSamples(BaseModel):
     """The arguments of verl's compute_score with its batch reward manager."""
 
-    solution_strs: list[StrictStr]
+    solution_strs: Texts
     extra_infos: list[PromptFields]
 
 
@@ -223,8 +226,6 @@ def _validated(model: type[Model], document: dict[str, Any]) -> Model:
 
 
 def _check_count(count: int, what: str, config: ServeConfig) -> None:
-    if not count:
-        raise RequestError(422, f"{what}: empty", hint="send at least one")
     if count > config.max_items:
         message = f"{what}: {count}, at most {config.max_items} in one request"
         raise RequestError(413, message, hint="send several requests")
@@ -250,16 +251,9 @@ def _request(
     prompt: PromptFields, responses: Sequence[str], config: ServeConfig, *, whole: bool, where: str = ""
 ) -> ScoreRequest:
     """The request with its media resolved. where: prefix of error messages."""
-    if not responses:
-        raise RequestError(422, f"{where}responses: empty", hint="send at least one")
     if len(responses) > config.max_responses:
         message = f"{where}{len(responses)} responses to one prompt, at most {config.max_responses}"
         raise RequestError(413, message, hint="send fewer, or start the server with a larger --max-responses")
-    for text in (prompt.prompt, *responses):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # half of a surrogate pair, which no tokenizer accepts
-            raise RequestError(422, f"{where}a text is not Unicode", hint=str(error)) from error
     video = media_path(prompt.video, config.media) if prompt.video is not None else None
     images = tuple(media_path(image, config.media) for image in prompt.images)
     return ScoreRequest(prompt.prompt, tuple(responses), video=video, images=images, whole=whole)
