@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from curate.reward.serving.batching import ScoreRequest, ScoreResult
 from schemas.errors import CurateError
@@ -62,13 +62,19 @@ class Parsed:
     """The answer's body, from the results of the requests."""
 
 
-Texts = Annotated[list[StrictStr], Field(min_length=1)]
+def _encodable(text: str) -> str:
+    text.encode()  # half of a surrogate pair is an error: no tokenizer accepts it
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_encodable)]
+Texts = Annotated[list[Text], Field(min_length=1)]
 
 
 class PromptFields(BaseModel):
     """A prompt and its media; also the part of verl's extra_info that is read."""
 
-    prompt: StrictStr
+    prompt: Text
     video: StrictStr | None = None
     images: list[StrictStr] = []
 
@@ -154,7 +160,7 @@ def remove_stop(text: str, stop: Sequence[str]) -> str:
 class VerlSample(BaseModel):
     """The arguments of verl's compute_score for one sample. The ground truth is ignored."""
 
-    solution_str: StrictStr
+    solution_str: Text
     extra_info: PromptFields
 
 
