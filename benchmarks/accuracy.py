@@ -1,16 +1,16 @@
-"""How close every method comes to the truth of simulated worlds, and how well it foretells held-out votes of real ones.
+"""Accuracy of every method: against the true order in simulated worlds, and on held-out votes of real ones.
 
     python -m benchmarks.accuracy
     python -m benchmarks.accuracy --quick
-    python -m benchmarks.accuracy --scenarios "one prompt" "4 models" --methods joint bradley-terry oracle
+    python -m benchmarks.accuracy --scenarios "one prompt" "4 models" --methods hierarchical bradley-terry oracle
     python -m benchmarks.accuracy --votes votes.csv
     python -m benchmarks.accuracy --votes votes.csv --thin 19
 
 Worlds are those of benchmarks/worlds.py. tau is Kendall's tau-b to the true strengths, mean over prompts; top-1 the
-share of prompts whose best comes first; best-of-4 the share of sets of four whose best comes first. Where a method
-holds all responses of a prompt equal, or gives no numbers, tau is 0. "over BT" is tau above Bradley-Terry's on the same
-worlds and prompts, since slow methods get fewer of them. ± is a standard error over worlds. Exits with 1 when a goal is
-missed.
+share of prompts whose best response is ranked first; best-of-4 the share of sets of four whose best is ranked first.
+Where a method ranks all responses of a prompt equal, or returns no numbers, tau is 0. "over BT" is the difference to
+Bradley-Terry's tau on the same worlds and prompts, since slow methods are run on fewer of them. ± is a standard error
+over worlds. The exit code is 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ OURS = tuple(BUILT_IN)
 METHODS = (*OURS, "auto", "oracle", *PEERS)
 AUTO = DenoiseConfig()
 SLOWEST = ("crowd-kit noisy bt",)
-"""They have the worlds of fewer seeds."""
+"""They are run on the worlds of fewer seeds."""
 
 LOSS = 0.005
 """Largest deficit in tau of the hierarchical ranker against Bradley-Terry, and of auto against the hierarchical."""
 OF_ORACLE = 0.01
 GAINS = {"bradley-terry": 0.08, "ensemble": 0.10}
-"""What the hierarchical ranker gains over these in the reference's world."""
+"""Least gain in tau of the hierarchical ranker over these in the reference world."""
 LEAST = {worlds.CARELESS: 0.70, worlds.SPARSE: 0.58}
 """Least tau of the hierarchical ranker."""
 
 
-class Answer(NamedTuple):
-    """What a method says."""
+class Result(NamedTuple):
+    """The result of a method on one world."""
 
     scores: Float
     """(R,) higher is better."""
@@ -65,13 +65,13 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    answer: Callable[[VoteArrays], Answer]
+    rank: Callable[[VoteArrays], Result]
     prompts: int
-    """It is given the first so many, where it is slow."""
+    """The number of prompts that it is run on."""
 
 
 class Quality(NamedTuple):
-    """Of one method on one world, means over prompts; and the seconds it took."""
+    """Accuracy of one method on one world, means over prompts; and seconds."""
 
     tau: float
     over_bt: float
@@ -89,12 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.votes:
         votes = heldout.read(options.votes)
         return heldout.report(votes, seeds=options.seeds, thin=options.thin)
-    names = [name for name in options.methods if name not in PEERS or _there(name)]
+    names = [name for name in options.methods if name not in PEERS or _available(name)]
     found = {}
     print(f"{options.prompts} prompts, {options.seeds} seeds\n")
     small = worlds.SCENARIOS["4 models"].world(worlds.SCENARIOS["4 models"].config(prompts=5, seed=0))
     for name in OURS:
-        _by_ranker(name, small.votes)  # compiles what is compiled: seconds below are without that
+        _by_ranker(name, small.votes)  # compiles the kernels: the seconds below exclude that
     for name in options.scenarios:
         found[name] = measure(worlds.SCENARIOS[name], names, options)
     print_summary(found)
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measures how close methods come to the truth.")
+    parser = argparse.ArgumentParser(description="Measures the accuracy of methods.")
     parser.add_argument(
         "--scenarios", nargs="+", choices=worlds.SCENARIOS, default=list(worlds.SCENARIOS), metavar="NAME"
     )
@@ -112,7 +112,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slow-seeds", type=int, default=1, help=f"of them for {' and '.join(SLOWEST)}")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 60 prompts, three scenarios")
     parser.add_argument("--votes", type=Path, help="a file of votes instead of simulated ones: held-out evaluation")
-    parser.add_argument("--thin", type=int, help="with --votes: so many responses a prompt, one vote a pair to rank by")
+    parser.add_argument("--thin", type=int, help="with --votes: responses per prompt, and one vote per pair")
     options = parser.parse_args(arguments)
     if options.quick:
         options.prompts, options.seeds, options.scenarios = 60, 2, worlds.QUICK
@@ -121,7 +121,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _there(name: str) -> bool:
+def _available(name: str) -> bool:
     if not installed(name):
         print(f"skipped: {name} is not installed (the extra 'bench' has it)")
         return False
@@ -129,7 +129,7 @@ def _there(name: str) -> bool:
 
 
 def measure(scenario: worlds.Scenario, names: Sequence[str], options: argparse.Namespace) -> dict[str, Float]:
-    """(worlds,) tau of each method; prints a table of them."""
+    """Return the (worlds,) tau of each method, and print a table."""
     rows, notes = defaultdict[str, list[Quality]](list), defaultdict[str, Counter[str]](Counter)
     given = {}
     for seed in range(options.seeds * scenario.repeats):
@@ -164,54 +164,54 @@ def measure(scenario: worlds.Scenario, names: Sequence[str], options: argparse.N
 def _method(name: str, world: World, config: SimulateConfig) -> Method:
     if name in PEERS:
         _, scores, prompts = PEERS[name]
-        return Method(lambda votes: Answer(scores(votes)), prompts)
+        return Method(lambda votes: Result(scores(votes)), prompts)
     if name == "oracle":
-        return Method(lambda _: Answer(oracle(world, config)), config.prompts)
+        return Method(lambda _: Result(oracle(world, config)), config.prompts)
     if name == "auto":
         return Method(_by_auto, config.prompts)
     return Method(lambda votes: _by_ranker(name, votes), config.prompts)
 
 
-def _by_ranker(name: str, votes: VoteArrays) -> Answer:
+def _by_ranker(name: str, votes: VoteArrays) -> Result:
     ranking = build(name, DenoiseConfig())(votes)
-    return Answer(ranking.scores, "" if ranking.converged.all() else f"{ranking.converged.mean():.1%} converged")
+    return Result(ranking.scores, "" if ranking.converged.all() else f"{ranking.converged.mean():.1%} converged")
 
 
-def _by_auto(votes: VoteArrays) -> Answer:
-    """As ``denoise`` does it: held-out votes choose the method, and its order is the answer."""
+def _by_auto(votes: VoteArrays) -> Result:
+    """Rank by the method chosen on held-out votes, as ``denoise`` does."""
     denoised = rank_votes(votes, AUTO)
     scores = np.zeros(len(votes.responses))
     scores[denoised.coverage.used[votes.response_prompt]] = denoised.final.scores
-    return Answer(scores, denoised.method)
+    return Result(scores, denoised.method)
 
 
 def _try(method: Method, world: World, baseline: Float) -> tuple[Quality, str]:
-    """How well the method did, and its note. baseline: (P,) tau of Bradley-Terry."""
+    """Return the accuracy of the method, and its note. baseline: (P,) tau of Bradley-Terry."""
     votes = world.votes.of_prompts(np.arange(len(world.votes.prompts)) < method.prompts)
     start = time.perf_counter()
-    answer = method.answer(replace(votes))  # without what other methods have derived
+    result = method.rank(replace(votes))  # a copy without cached graphs
     seconds = time.perf_counter() - start
-    tau, truth = _tau(answer.scores, world, votes), world.responses.strength.ravel()[: len(votes.responses)]
+    tau, truth = _tau(result.scores, world, votes), world.responses.strength.ravel()[: len(votes.responses)]
     over = tau - baseline[: len(tau)]
-    first, four = (of(answer.scores, truth, votes.offsets) for of in (top1, best_of))
-    return Quality(*(float(np.mean(of)) for of in (tau, over, first, four, seconds))), answer.note
+    first, four = (of(result.scores, truth, votes.offsets) for of in (top1, best_of))
+    return Quality(*(float(np.mean(of)) for of in (tau, over, first, four, seconds))), result.note
 
 
 def _tau(scores: Float, world: World, votes: VoteArrays) -> Float:
-    """(P,) Kendall's tau-b to the truth. votes: those of the world, or of its first prompts."""
+    """Return (P,) Kendall's tau-b to the truth. votes: those of the world, or of its first prompts."""
     truth = world.responses.strength.ravel()[: len(votes.responses)]
     return np.nan_to_num(kendall_tau(scores, truth, votes.offsets))
 
 
 def _error(values: Float) -> float:
-    """Standard error of the mean; NaN for one value."""
+    """Return the standard error of the mean; NaN for one value."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def print_summary(found: Found) -> None:
-    """The mean tau of every method (columns) in every scenario (rows)."""
+    """Print the mean tau of every method (columns) in every scenario (rows)."""
     names = list(dict.fromkeys(name for of in found.values() for name in of))
-    print("tau; * of fewer worlds or prompts, not to be compared with the others (see above)")
+    print("tau; *: on fewer worlds or prompts, not comparable with the others (see above)")
     slow = [name for name in names if name in SLOWEST or (name in PEERS and PEERS[name][2] < MANY)]
     print("\n".join(f"  {k + 1:>2} {name}{' *' if name in slow else ''}" for k, name in enumerate(names)))
     print(" " * 31 + "".join(f"{k + 1:>6}" for k in range(len(names))))
@@ -222,24 +222,24 @@ def print_summary(found: Found) -> None:
 
 
 def report_goals(found: Found) -> int:
-    """Prints PASS or FAIL for each goal that was measured; 1 when one is missed."""
+    """Print PASS or FAIL for each goal that was measured; return 1 if one is missed."""
     goals = [goal for scenario, tau in found.items() for goal in _goals(scenario, tau)]
-    for met, words in goals:
-        print(f"{'PASS' if met else 'FAIL'}  {words}")
+    for met, text in goals:
+        print(f"{'PASS' if met else 'FAIL'}  {text}")
     return 0 if all(met for met, _ in goals) else 1
 
 
 def _goals(scenario: str, tau: dict[str, Float]) -> list[tuple[bool, str]]:
-    """Whether each goal of the scenario is met, and in words what was measured; differences are on the same worlds."""
+    """Return for each goal of the scenario whether it is met, and a text; differences are on the same worlds."""
     goals = []
 
-    def at_least(value: Float, least: float, words: str) -> None:
+    def at_least(value: Float, least: float, text: str) -> None:
         figures = f"{value.mean():+.4f} ± {_error(value):.4f}, at least {least:+.3f}"
-        goals.append((bool(value.mean() >= least), f"{scenario}: {words} {figures}"))
+        goals.append((bool(value.mean() >= least), f"{scenario}: {text} {figures}"))
 
     def against(name: str, other: str, least: float) -> None:
         if name in tau and other in tau:
-            shared = min(len(tau[name]), len(tau[other]))  # of fewer seeds: the first
+            shared = min(len(tau[name]), len(tau[other]))  # the worlds that both were run on
             at_least(tau[name][:shared] - tau[other][:shared], least, f"{name} − {other}")
 
     against("hierarchical", "bradley-terry", -LOSS)

@@ -1,13 +1,12 @@
-"""Is a chance what it says? P(best of four) and P(i beats j) against how often it is so, on simulated worlds.
+"""Calibration of stated probabilities on simulated worlds: P(best of four) and P(i beats j) against frequencies.
 
     python -m benchmarks.calibration --prompts 450 --seeds 5
     python -m benchmarks.calibration --prompts 450 --seeds 20 --svg docs/calibration.svg
     python -m benchmarks.calibration --prompts 450 --seeds 5 --world video
 
-Worlds are those of curate.simulation.world: 19 models, 120 annotators, one vote a pair. --world video: answers are
-right or
-wrong; heavy: strengths have heavy tails. Also: what is gained by keeping only
-what is certain, and whether the predicted score of a perfect judge holds. Exits with 1 when a goal is missed.
+Worlds are those of curate.simulation.world: 19 models, 120 annotators, one vote per pair. --world video: answers are
+correct or wrong; heavy: strengths are heavy-tailed. Also: the precision of the most certain sets, and whether the
+predicted score of a perfect judge holds. The exit code is 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ SETS = 8
 EDGES = np.array([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0 + 1e-9])
 BARS = (0.5, 0.7, 0.9)
 SHARE = 5
-"""A benchmark is made of one prompt in so many."""
+"""One prompt in so many is in the benchmark."""
 MAX_ERROR = 0.03
-"""Goal: expected calibration error of the joint ranker."""
+"""Goal: expected calibration error of the hierarchical ranker."""
 MIN_PRECISION = 0.95
-"""Goal: share of right labels where the joint ranker's chance is above .9."""
+"""Goal: share of correct labels where the hierarchical ranker's probability is above .9."""
 
 ALL, NORMAL, ALONE, PLAIN, MARGIN = (
-    "joint",
-    "joint, one normal prior",
-    "joint, no covariances",
+    "hierarchical",
+    "one normal prior",
+    "no covariances",
     "bradley-terry",
     "ensemble's margin",
 )
@@ -58,10 +57,10 @@ WORLDS: dict[str, dict[str, object]] = {
 
 
 class Claims(NamedTuple):
-    """N claims of one method."""
+    """N predictions of one method."""
 
-    chance: Float
-    """(N,) how sure it is, or the margin where it gives no chance."""
+    probability: Float
+    """(N,) stated probability, or the margin of a method that states none."""
     right: Bool
     """(N,)"""
 
@@ -70,21 +69,21 @@ class Labels(NamedTuple):
     """The labels of one benchmark of one world."""
 
     items: int
-    asked: int
-    """Items that would fill it."""
+    requested: int
+    """Items of a full benchmark."""
     expected: float
-    """Score of a perfect judge: mean, and the interval of nine cases of ten."""
+    """Score of a perfect judge: mean, and 90% interval."""
     low: float
     high: float
     precision: float
-    """Share of labels that are right."""
+    """Share of labels that are correct."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measures the calibration of confidence.")
     parser.add_argument("--prompts", type=int, default=450)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--svg", type=Path, help="where to draw the reliability diagram")
+    parser.add_argument("--svg", type=Path, help="file for the reliability diagram")
     parser.add_argument("--world", choices=WORLDS, default="normal")
     options = parser.parse_args(arguments)
     sets: dict[str, list[Claims]] = defaultdict(list)
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def posteriors_of(world: World) -> dict[str, tuple[Float, Float]]:
-    """Method -> (P, N) means and (P, N, N) covariances of strength."""
+    """Return method -> (P, N) means and (P, N, N) covariances of strength."""
     votes = world.votes
     (graphs,), shape = votes.graphs, world.responses.strength.shape
     fit, normal = Hierarchical().fit(votes), Hierarchical(mixtures=False).fit(votes)
@@ -137,7 +136,7 @@ def posteriors_of(world: World) -> dict[str, tuple[Float, Float]]:
 
 
 def claims_on_sets(world: World, posteriors: dict[str, tuple[Float, Float]], seed: int) -> dict[str, Claims]:
-    """Each method's best of the same random sets of four; the equal ensemble says only how far it leads."""
+    """Return each method's best of the same random sets of four; the ensemble has only a margin."""
     prompts, models = world.responses.strength.shape
     rng = np.random.default_rng(seed)
     prompt = np.repeat(np.arange(prompts), SETS)[:, None]
@@ -155,7 +154,7 @@ def claims_on_sets(world: World, posteriors: dict[str, tuple[Float, Float]], see
 
 
 def claims_on_pairs(world: World, mean: Float, covariance: Float) -> Claims:
-    """The likelier winner of each pair."""
+    """Return the more probable winner of each pair."""
     i, j = np.triu_indices(mean.shape[1], 1)
     chance, truth = beats(mean, covariance)[:, i, j].ravel(), world.responses.strength
     truly = (truth[:, i] > truth[:, j]).ravel()
@@ -163,7 +162,7 @@ def claims_on_pairs(world: World, mean: Float, covariance: Float) -> Claims:
 
 
 def ranked(world: World, mean: Float, covariance: Float) -> pl.DataFrame:
-    """The world as ``draw_items`` reads it, ranked by its means: one prompt in SHARE."""
+    """Return the world in the form of ``draw_items``, ranked by posterior mean: one prompt in SHARE."""
     votes, (prompts, models) = world.votes, mean.shape
     frame = pl.DataFrame(
         {
@@ -181,16 +180,16 @@ def ranked(world: World, mean: Float, covariance: Float) -> pl.DataFrame:
 
 
 def labels_of(world: World, frame: pl.DataFrame, bar: float) -> Labels:
-    """The labels of a 4-way benchmark of the frame's prompts."""
+    """Return the labels of a 4-way benchmark of the frame's prompts."""
     rule = Rule("4way", 4, 4, strict=True)
     drawn = draw_items(frame, rule, min_confidence=bar)
     truth = dict(zip(world.votes.responses, world.responses.strength.ravel().tolist(), strict=True))
     members, best = drawn.items["response_ids"].to_list(), drawn.items["best"]
     right = [max(ids, key=truth.__getitem__) == ids[at] for ids, at in zip(members, best, strict=True)]
     low, high = np.quantile(drawn.scores, [0.05, 0.95])
-    asked = rule.items * frame["prompt_id"].n_unique()
+    requested = rule.items * frame["prompt_id"].n_unique()
     return Labels(
-        len(right), asked, float(drawn.items["confidence"].to_numpy().mean()), low, high, float(np.mean(right))
+        len(right), requested, float(drawn.items["confidence"].to_numpy().mean()), low, high, float(np.mean(right))
     )
 
 
@@ -199,46 +198,46 @@ def joined(claims: Sequence[Claims]) -> Claims:
 
 
 def reliability(claims: Claims) -> Float:
-    """(bins, 3) number of claims, mean chance, share right; bins without a claim are left out."""
-    place = np.digitize(claims.chance, EDGES) - 1
+    """Return (bins, 3) number of predictions, mean probability, share correct; without empty bins."""
+    place = np.digitize(claims.probability, EDGES) - 1
     return np.array(
         [
-            (here.sum(), claims.chance[here].mean(), claims.right[here].mean())
+            (here.sum(), claims.probability[here].mean(), claims.right[here].mean())
             for here in (place == k for k in np.unique(place))
         ]
     )
 
 
 def calibration_error(claims: Claims) -> float:
-    """Mean distance of chance and share right, bins weighted by their claims."""
+    """Return the expected calibration error, bins weighted by their predictions."""
     table = reliability(claims)
     return float(np.average(np.abs(table[:, 1] - table[:, 2]), weights=table[:, 0]))
 
 
 def show(name: str, claims: Claims) -> None:
-    """The table of one method: by chance, how often it was right."""
+    """Print the reliability table of one method."""
     error = calibration_error(claims)
-    print(f"\n{name}: right {claims.right.mean():.3f}, mean chance {claims.chance.mean():.3f}, ", end="")
+    print(f"\n{name}: right {claims.right.mean():.3f}, mean probability {claims.probability.mean():.3f}, ", end="")
     print(f"expected calibration error {error:.3f}")
     for number, chance, right in reliability(claims):
-        print(f"  {number:8,.0f}  chance {chance:.3f}  right {right:.3f}")
+        print(f"  {number:8,.0f}  probability {chance:.3f}  right {right:.3f}")
 
 
 def kept_at(claims: Claims) -> tuple[Float, Float]:
-    """(N,) share kept and (N,) share right among them, keeping the surest 1, 2, … N."""
-    order = np.argsort(-claims.chance, kind="stable")
+    """Return (N,) share kept and (N,) share correct among them, keeping the 1, 2, … N most certain."""
+    order = np.argsort(-claims.probability, kind="stable")
     count = np.arange(1, len(order) + 1)
     return count / len(order), np.cumsum(claims.right[order]) / count
 
 
 def show_filters(fours: dict[str, Claims]) -> None:
-    """What is kept, and how much of it is right, above each bar; and the most that can be kept at 90% right."""
-    print("\nKeeping the surest of the random sets of four")
+    """Print what is kept and its precision above each bar; and the largest share at 90% precision."""
+    print("\nKeeping the most certain of the random sets of four")
     print(f"{'':<22}" + "".join(f"{f'above {bar:g}':>24}" for bar in BARS) + f"{'kept at 90% right':>20}")
     for name, claims in fours.items():
         cells = []
         for bar in BARS:
-            sure = claims.chance > bar
+            sure = claims.probability > bar
             cells.append(f"{sure.mean():.0%} kept, {claims.right[sure].mean():.3f} right" if name != MARGIN else "")
         share, right = kept_at(claims)
         most = share[right >= 0.9].max(initial=0.0)
@@ -246,7 +245,7 @@ def show_filters(fours: dict[str, Claims]) -> None:
 
 
 def show_ceilings(labels: dict[float, list[Labels]]) -> None:
-    """Whether the share of right labels in a benchmark lies where it was predicted."""
+    """Print the share of correct labels in a benchmark against its prediction."""
     print(f"\nBenchmarks of one prompt in {SHARE}, by --min-confidence: a perfect judge's score")
     print(f"{'bar':>5}{'items':>8}{'of':>6}{'predicted':>11}{'from':>8}{'to':>8}{'true':>8}   true within from and to")
     for bar, found in labels.items():
@@ -256,22 +255,22 @@ def show_ceilings(labels: dict[float, list[Labels]]) -> None:
         print(f"{mean[5]:>8.3f}   {within} of {len(found)} seeds (90% expected)")
 
 
-def report_goals(joint: Claims) -> int:
-    """Prints PASS or FAIL for each goal; 1 when one is missed."""
-    error, precision = calibration_error(joint), joint.right[joint.chance > 0.9].mean()
+def report_goals(found: Claims) -> int:
+    """Print PASS or FAIL for each goal; return 1 if one is missed."""
+    error, precision = calibration_error(found), found.right[found.probability > 0.9].mean()
     met = [error <= MAX_ERROR, precision >= MIN_PRECISION]
-    words = [
-        f"best of four, joint: expected calibration error {error:.3f}, at most {MAX_ERROR}",
-        f"best of four, joint: right above .9 {precision:.3f}, at least {MIN_PRECISION}",
+    texts = [
+        f"best of four: expected calibration error {error:.3f}, at most {MAX_ERROR}",
+        f"best of four: right above .9 {precision:.3f}, at least {MIN_PRECISION}",
     ]
     print()
-    for good, what in zip(met, words, strict=True):
+    for good, what in zip(met, texts, strict=True):
         print(f"{'PASS' if good else 'FAIL'}  {what}")
     return 0 if all(met) else 1
 
 
 def draw(fours: dict[str, Claims], path: Path) -> None:
-    """The reliability diagram and, beside it, how much can be kept at which precision."""
+    """Draw the reliability diagram and the precision by share kept."""
     import matplotlib as mpl
 
     mpl.use("svg")

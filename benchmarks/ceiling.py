@@ -1,4 +1,4 @@
-"""Whether the ceiling of a simulated release holds: how often its labelled best is the best, stated and by the truth.
+"""Stated and true precision of the labels of a simulated release: how often the labelled best is the best.
 
     python -m benchmarks.ceiling [--dir demo]
 

@@ -1,4 +1,4 @@
-"""How well every method foretells real votes that it has not seen: parts held out in turn, or a file thinned out.
+"""Accuracy of every method on held-out real votes: parts held out in turn, or a file reduced to one vote per pair.
 
 For votes of your own, through ``benchmarks.accuracy --votes FILE``: whatever ``curate ingest`` reads.
 """
@@ -35,11 +35,11 @@ Int = npt.NDArray[np.int64]
 
 CONFIG = DenoiseConfig()
 FOLDS = 5
-"""Each is a fifth: of the votes, or of the pairs of responses with all their votes."""
+"""Each is a fifth of the votes, or of the pairs of responses with all their votes."""
 
 
 def read(path: Path) -> VoteArrays:
-    """The votes of a file, as ``curate ingest`` reads it."""
+    """Return the votes of a file, as ``curate ingest`` reads it."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "votes.duckdb"
         ingest(path, store)
@@ -48,9 +48,9 @@ def read(path: Path) -> VoteArrays:
 
 
 def report(votes: VoteArrays, *, seeds: int, thin: int | None) -> int:
-    """Prints the tables of both designs, or of the thinned votes where ``thin`` says to how many responses a prompt.
+    """Print the tables of both designs, or of the thinned votes with ``thin`` responses per prompt.
 
-    1 where the hierarchical ranker is worse than Bradley-Terry on thinned votes; there are no goals for the others.
+    Return 1 where the hierarchical ranker is worse than Bradley-Terry on thinned votes; the others have no goals.
     """
     print(f"{len(votes.left):,} votes, {len(votes.prompts)} prompts, {len(votes.responses):,} responses, ", end="")
     print(f"{len(votes.annotators):,} annotators; {seeds} seeds; ± over prompts\n")
@@ -62,7 +62,7 @@ def report(votes: VoteArrays, *, seeds: int, thin: int | None) -> int:
 
 
 def _print_held_out(title: str, votes: VoteArrays, by: HoldOut, seeds: int) -> None:
-    """Log-loss and accuracy on decisive held-out votes, every fold held out once with each seed."""
+    """Print log-loss and accuracy on decisive held-out votes, every fold held out once with each seed."""
     unit = units(votes, by)
     names = compared_rankers(CONFIG, annotators=bool(votes.annotators))
     parts = [
@@ -80,7 +80,7 @@ def _print_held_out(title: str, votes: VoteArrays, by: HoldOut, seeds: int) -> N
 
 
 def pooled(parts: Sequence[HeldOut]) -> HeldOut:
-    """One after another: a vote comes once in each part, so that errors must be taken over clusters that hold it."""
+    """Concatenate: a vote is in each part once, so that standard errors must be over clusters that contain it."""
     first = parts[0]
     return HeldOut(
         vote=np.concatenate([part.vote for part in parts]),
@@ -94,41 +94,41 @@ def pooled(parts: Sequence[HeldOut]) -> HeldOut:
 
 
 def _report_thinned(votes: VoteArrays, size: int, seeds: int) -> int:
-    """Accuracy of every method that ranks by one vote a pair, on the other people's votes on these pairs."""
+    """Print the accuracy of every method fitted to one vote per pair, on other annotators' votes on these pairs."""
     runs = [_ranked(*thinned(votes, size, np.random.default_rng(seed))) for seed in range(seeds)]
     weight, prompt = (np.concatenate([getattr(run, name) for run in runs]) for name in ("weight", "prompt"))
-    hits = {name: np.concatenate([run.hits[name] for run in runs]) for name in runs[0].hits}
-    title = f"one vote a pair, at most {size} responses a prompt; {len(weight):,} votes of others"
+    correct = {name: np.concatenate([run.correct[name] for run in runs]) for name in runs[0].correct}
+    title = f"one vote per pair, at most {size} responses per prompt; {len(weight):,} votes of others"
     print(f"{title:<78}{'accuracy':>10}{'±':>7}")
-    for name, hit in sorted(hits.items(), key=lambda item: -float(weight @ item[1])):
+    for name, hit in sorted(correct.items(), key=lambda item: -float(weight @ item[1])):
         accuracy, error = mean_and_error(hit, weight, prompt)
         print(f"  {name:<76}{accuracy:>10.4f}{_figure(error)}")
-    print(f"  auto took {', '.join(run.chosen for run in runs)}\n")
-    gain, error = mean_and_error(hits["hierarchical"] - hits["bradley-terry"], weight, prompt)
+    print(f"  auto chose {', '.join(run.chosen for run in runs)}\n")
+    gain, error = mean_and_error(correct["hierarchical"] - correct["bradley-terry"], weight, prompt)
     met = gain >= 0
     print(f"{'PASS' if met else 'FAIL'}  hierarchical − bradley-terry {gain:+.4f} ±{_figure(error)}, at least 0")
     return 0 if met else 1
 
 
 def thinned(votes: VoteArrays, size: int, rng: np.random.Generator) -> tuple[VoteArrays, VoteArrays]:
-    """A random vote on each pair of at most ``size`` random responses a prompt, and others' decisive ones on it."""
+    """Return a random vote on each pair of at most ``size`` random responses per prompt, and others' decisive votes."""
     draw = rng.permutation(len(votes.responses))
     order = np.lexsort((draw, votes.response_prompt))
-    place = np.empty(len(order), dtype=np.int64)  # (R,) within the prompt, as drawn
+    place = np.empty(len(order), dtype=np.int64)  # (R,) random order within the prompt
     place[order] = np.arange(len(order)) - votes.offsets[votes.response_prompt]
     votes = _of_responses(votes, place < size)
     votes = votes.of_votes(rng.permutation(len(votes.left)))
     low, high = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
     pair = low.astype(np.int64) * len(votes.responses) + high
     _, first, number = np.unique(pair, return_index=True, return_inverse=True)
-    who, ranker = votes.annotator, votes.annotator[first][number]  # (V,) and who cast the pair's first vote
+    who, ranker = votes.annotator, votes.annotator[first][number]  # (V,) and the annotator of the pair's first vote
     other = np.arange(len(pair)) != first[number]
     other &= (who != ranker) | (who < 0)
     return votes.of_votes(np.sort(first)), votes.of_votes(other & np.isin(votes.outcome, [LEFT, RIGHT]))
 
 
 def _of_responses(votes: VoteArrays, keep: npt.NDArray[np.bool_]) -> VoteArrays:
-    """The votes between the responses to keep (R,), which are numbered anew."""
+    """Return the votes between the responses to keep (R,), renumbered."""
     number = (np.cumsum(keep) - 1).astype(np.int32)
     votes = votes.of_votes(keep[votes.left] & keep[votes.right])
     return replace(
@@ -142,18 +142,18 @@ def _of_responses(votes: VoteArrays, keep: npt.NDArray[np.bool_]) -> VoteArrays:
 
 
 class _Ranked(NamedTuple):
-    """S votes on which every method was asked."""
+    """S votes that every method predicts."""
 
-    hits: dict[str, Float]
-    """(S,) 1 where the method's order agrees with the vote, 0.5 where it holds both equal, else 0."""
+    correct: dict[str, Float]
+    """(S,) 1 where the method's order agrees with the vote, 0.5 where it ranks both equal, else 0."""
     weight: Float
     prompt: Int
     chosen: str
-    """The method that auto took."""
+    """The method that auto chose."""
 
 
 def _ranked(train: VoteArrays, test: VoteArrays) -> _Ranked:
-    """What the methods' orders, from the votes of train, say of those of test."""
+    """Return the agreement of the methods' orders, fitted to train, with the votes of test."""
     coverage = cover(train, CONFIG)
     used = train.of_prompts(coverage.used)
     choice = choose(used, CONFIG, progress=silent)
@@ -163,15 +163,15 @@ def _ranked(train: VoteArrays, test: VoteArrays) -> _Ranked:
     together = coverage.component[test.left] == coverage.component[test.right]
     test = test.of_votes(together & coverage.used[test.response_prompt[test.left]])
     prompt = test.response_prompt[test.left].astype(np.int64)
-    asked = test.of_prompts(coverage.used)
-    toward = np.where(asked.outcome == LEFT, 1, -1)
-    hits: dict[str, Float] = {}
+    known = test.of_prompts(coverage.used)
+    toward = np.where(known.outcome == LEFT, 1, -1)
+    correct: dict[str, Float] = {}
     for name, ranking in rankings.items():
         rounded = np.round(ranking.scores, TIE_DECIMALS)
-        hits[name] = (1 + toward * np.sign(rounded[asked.left] - rounded[asked.right])) / 2
-    return _Ranked({**hits, "auto": hits[choice.method]}, asked.weight, prompt, choice.method)
+        correct[name] = (1 + toward * np.sign(rounded[known.left] - rounded[known.right])) / 2
+    return _Ranked({**correct, "auto": correct[choice.method]}, known.weight, prompt, choice.method)
 
 
 def _figure(error: float | None) -> str:
-    """A standard error, where there is one."""
+    """Format a standard error."""
     return f"{'–':>7}" if error is None else f"{error:>7.4f}"

@@ -1,6 +1,6 @@
-"""The oracle: what the votes say of strengths to one who is told all else (annotators, spreads) of a simulated world.
+"""The oracle: posterior means of the strengths of a simulated world, given its annotators and prior variances.
 
-No ranker can be expected to come closer to the truth, since rankers must learn all that from the same votes.
+It is an upper limit of accuracy, since rankers must estimate annotators and variances from the same votes.
 """
 
 from __future__ import annotations
@@ -17,57 +17,56 @@ from schemas.config import SimulateConfig
 Float = npt.NDArray[np.float64]
 
 STEPS = 200
-SETTLING = 30
-"""Steps after which the gaps' uncertainty stays what it is: to votes of great care it might swing for ever."""
+ADAPTING = 30
+"""Steps after which the variances of differences are fixed: with very discriminating annotators they may oscillate."""
 EXACT = 1e-5
-"""Newton's steps have converged when none moves a strength by more, logits."""
+"""Tolerance of the Newton steps, logits."""
 SAFE = 1.5
-"""A step that moves every vote's advantage by less, in logits, cannot overshoot."""
+"""Largest change of a vote's advantage in one step, logits; smaller steps cannot overshoot."""
 POINTS, SHARES = (-np.sqrt(3.0), 0.0, np.sqrt(3.0)), (1 / 6, 2 / 3, 1 / 6)
 """Gauss-Hermite quadrature over a standard normal."""
 
 
 def oracle(world: World, config: SimulateConfig) -> Float:
-    """(R,) posterior means of the strengths, given every annotator's discrimination, bias and ties, and the spreads.
+    """Return (R,) posterior means, given every annotator's discrimination, side bias and ties, and the prior variances.
 
     Prior: mean strength of model m is normal(0, model_spread²), a response's strength normal(model's, interaction²);
-    where tails are heavy the prior is normal all the same, of the same deviation. Votes: those of
-    ``simulate.draw_outcomes``, with the logistic link (the other has no slope to follow). The posterior is taken for
-    normal: its mean is where the log-posterior is flat, averaged over each gap's own uncertainty (Opper and Archambeau,
-    2009); Newton's steps, with the model means eliminated.
+    in heavy-tailed worlds the prior is a normal of the same standard deviation. Votes: the logistic link of
+    ``simulate.draw_outcomes`` (the other link has no gradient). The posterior is approximated by a normal (Opper and
+    Archambeau, 2009), by Newton steps with the model means eliminated.
     """
     if config.link != "logistic":
         raise ValueError(f"no oracle for the {config.link} link")
     if min(config.model_spread, config.interaction) <= 0:
-        raise ValueError("no oracle for spreads of 0")
+        raise ValueError("no oracle for a prior variance of 0")
     votes, own, common = _votes_by_model(world), config.interaction**-2, config.model_spread**-2
     prompts, models = world.responses.model.shape
     strength, means = np.zeros((prompts, models)), np.zeros(models)
-    variance = np.zeros(len(votes.prompt))  # (V,) of each gap
-    for spent in range(STEPS):
+    variance = np.zeros(len(votes.prompt))  # (V,) of each difference in strength
+    for n_iter in range(STEPS):
         slope, curve = votes.slopes(strength, variance)
         covariance = np.linalg.inv(curve + own * np.eye(models))  # (P, N, N), the means being known
         away = strength - means
         gradient = slope - own * away
         gain = own * covariance  # (P, N, N) what a model's mean moves the strengths by
         of_means = np.linalg.inv(common * np.eye(models) + (own * np.eye(models) - own * gain).sum(axis=0))
-        pull = own * away.sum(axis=0) - common * means + np.einsum("pij,pj->i", gain, gradient)
-        step_means = of_means @ pull
+        gradient_means = own * away.sum(axis=0) - common * means + np.einsum("pij,pj->i", gain, gradient)
+        step_means = of_means @ gradient_means
         step = np.einsum("pij,pj->pi", covariance, gradient) + gain @ step_means
-        pace = 1 / np.maximum(1.0, votes.moved(step) / SAFE)  # (P,) a prompt that is far away holds up no other
-        strength, means = strength + pace[:, None] * step, means + pace.min() * step_means
-        if spent < SETTLING:
-            variance = (variance + votes.gap_variance(covariance + gain @ of_means @ gain)) / 2  # whole, it might swing
+        step_size = 1 / np.maximum(1.0, votes.moved(step) / SAFE)  # (P,) each prompt has its own
+        strength, means = strength + step_size[:, None] * step, means + step_size.min() * step_means
+        if n_iter < ADAPTING:
+            variance = (variance + votes.gap_variance(covariance + gain @ of_means @ gain)) / 2  # damped
         if np.abs(step).max() <= EXACT:
             break
     else:
-        raise RuntimeError(f"the oracle's steps have not converged in {STEPS}")
+        raise RuntimeError(f"the oracle's steps did not converge in {STEPS}")
     found: Float = np.take_along_axis(strength, world.responses.model.astype(np.int64), axis=1).ravel()
     return found
 
 
 class _Votes(NamedTuple):
-    """V votes and what the oracle knows of their annotators. Strengths are (P, N), in the order of the models."""
+    """V votes and the parameters of their annotators. Strengths are (P, N), in the order of the models."""
 
     prompt: npt.NDArray[np.int64]
     left: npt.NDArray[np.int64]
@@ -82,18 +81,18 @@ class _Votes(NamedTuple):
     shape: tuple[int, int]
 
     def slopes(self, strength: Float, variance: Float) -> tuple[Float, Float]:
-        """(P, N) slope of the expected log-likelihood, and (P, N, N) minus its curvature. variance: (V,) of gaps."""
+        """Return (P, N) gradient and (P, N, N) negative Hessian of the expected log-likelihood. variance: (V,)."""
         gap = strength[self.prompt, self.left] - strength[self.prompt, self.right]
         first, second = np.zeros_like(gap), np.zeros_like(gap)
         for point, share in zip(POINTS, SHARES, strict=True):
             d = self.discrimination * (gap + point * np.sqrt(variance)) + self.bias
             total = 2 * np.cosh(d / 2) + self.nu
-            lean, decided = (
+            difference, decisive = (
                 2 * np.sinh(d / 2) / total,
                 2 * np.cosh(d / 2) / total,
-            )  # chances: left − right, left + right
-            first += share * self.discrimination * (self.side - lean) / 2
-            second += share * self.discrimination**2 * (decided - lean**2) / 4
+            )  # probabilities: left − right, left + right
+            first += share * self.discrimination * (self.side - difference) / 2
+            second += share * self.discrimination**2 * (decisive - difference**2) / 4
         slope, curve = np.zeros(self.shape), np.zeros((*self.shape, self.shape[1]))
         for end, other, sign in ((self.left, self.right, 1.0), (self.right, self.left, -1.0)):
             np.add.at(slope, (self.prompt, end), sign * first)
@@ -102,14 +101,14 @@ class _Votes(NamedTuple):
         return slope, curve
 
     def moved(self, step: Float) -> Float:
-        """(P,) the most that a step of the strengths (P, N) moves the advantage in any vote on a prompt, logits."""
+        """Return the (P,) largest change of the advantage in a vote on each prompt by a step (P, N), logits."""
         most = np.zeros(self.shape[0])
         advantage = self.discrimination * (step[self.prompt, self.left] - step[self.prompt, self.right])
         np.maximum.at(most, self.prompt, np.abs(advantage))
         return most
 
     def gap_variance(self, covariance: Float) -> Float:
-        """(V,) from the covariances of strengths (P, N, N)."""
+        """Return (V,) variances of differences from the covariances of strengths (P, N, N)."""
         p, i, j = self.prompt, self.left, self.right
         variance: Float = covariance[p, i, i] + covariance[p, j, j] - 2 * covariance[p, i, j]
         return variance

@@ -1,4 +1,4 @@
-"""The simulated worlds that accuracy is measured on: a grid of votes and spammers, and single departures from it."""
+"""The simulated worlds of the accuracy benchmark: a grid of votes and spammers, and single departures from it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Scenario:
     changes: dict[str, Any]
     """Fields of SimulateConfig."""
     repeats: int = 1
-    """Worlds for each seed asked for, where one alone says little."""
+    """Worlds per seed."""
     kept: float = 1.0
-    """Share of the votes that are kept, each by a draw of its own: with a small one, votes on a pair are Poisson."""
+    """Probability of keeping each vote: with a small one, the number of votes on a pair is Poisson."""
 
     def config(self, prompts: int, seed: int) -> SimulateConfig:
         return SimulateConfig.model_validate({"prompts": prompts, "seed": seed, **self.changes})
 
     def world(self, config: SimulateConfig) -> World:
-        """A world of this kind. config: as ``config`` gives it."""
+        """Return a world of this kind. config: of ``config``."""
         world = simulate_world(config)
         keep = np.random.default_rng(config.seed).random(len(world.left)) < self.kept
         columns = ("left", "right", "outcome", "annotator", "seconds", "voted_at")
@@ -55,7 +55,7 @@ GRID = [
 DEPARTURES = [  # from CAMPAIGN
     _campaign("no ties", ties=0.0),
     _campaign("30% ties", ties=0.3),
-    _campaign("heavy tails", tails="heavy"),
+    _campaign("heavy-tailed", tails="heavy"),
     _campaign("fixed error, 3 votes, no spam", link="fixed-error", votes_per_pair=3.0, spammers=0.0),
     _campaign("fixed error, 3 votes, 10% spam", link="fixed-error", votes_per_pair=3.0),
     _campaign("adaptive design", design="adaptive"),
@@ -63,10 +63,10 @@ DEPARTURES = [  # from CAMPAIGN
     _campaign("500 annotators", annotators=500),
     _campaign("one prompt", prompts=1, repeats=10),
     _campaign("4 models", models=4),
-    # The goals' margins come from a simulator with baselines of .665 (Bradley-Terry) and .638 (ensemble). Three changes
-    # lead to both: votes on a pair are Poisson, not 1 or 2 (a third of the pairs have none, which costs the ensemble
-    # .02), models are steadier over prompts (with an interaction of 1 Bradley-Terry is at .70, and the oracle itself
-    # only .055 above it), and ties are 15% of all votes, not of those between equals.
+    # The margins of the goals come from a simulator with baselines of .665 (Bradley-Terry) and .638 (ensemble). Three
+    # changes reproduce both: votes per pair are Poisson, not 1 or 2 (a third of the pairs have none, which costs the
+    # ensemble .02), models are more consistent over prompts (with an interaction of 1 Bradley-Terry is at .70, and the
+    # oracle only .055 above it), and ties are 15% of all votes, not of those between equals.
     _campaign(REFERENCE, votes_per_pair=11.0, kept=0.1, ties=0.19, interaction=0.6),
 ]
 SCENARIOS = {scenario.name: scenario for scenario in [*GRID, *DEPARTURES]}

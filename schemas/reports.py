@@ -156,11 +156,11 @@ class DenoiseReport(Document):
     """One denoise run."""
 
     renamed: ClassVar[dict[str, str]] = {
-        "left_out": "excluded_votes",
+        "left_out": "excluded_votes",  # renamed
         "proved": "proven_optimal",
         "gap": "optimality_gap",
         "unsolved": "not_converged",
-        "contradicted": "disagreement",
+        "contradicted": "disagreement",  # renamed
     }
     renamed_values: ClassVar[dict[str, dict[str, str]]] = {
         "ranker": {"joint": "hierarchical"},

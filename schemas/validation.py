@@ -35,7 +35,7 @@ class MethodScore(Document):
     renamed: ClassVar[dict[str, str]] = {
         "behind": "log_loss_difference",
         "behind_se": "log_loss_difference_se",
-        "told_apart": "significant",
+        "told_apart": "significant",  # renamed
     }
     renamed_values: ClassVar[dict[str, dict[str, str]]] = {"method": {"joint": "hierarchical"}}
 

@@ -61,24 +61,24 @@ def _renamed_json(text: str) -> str:
 
 
 KEYS_OF_0_2 = {
-    "joint": "hierarchical",
-    "thin": "too_few_votes",
-    "left_out": "excluded_votes",
-    "proved": "proven_optimal",
-    "gap": "optimality_gap",
-    "unsolved": "not_converged",
-    "contradicted": "disagreement",
-    "behind": "log_loss_difference",
-    "behind_se": "log_loss_difference_se",
-    "told_apart": "significant",
-    "chance": "probability",
-    "share": "observed",
-    "share_se": "observed_se",
-    "upper": "upper_weight",
-    "words": "summary",
+    "joint": "hierarchical",  # renamed
+    "thin": "too_few_votes",  # renamed
+    "left_out": "excluded_votes",  # renamed
+    "proved": "proven_optimal",  # renamed
+    "gap": "optimality_gap",  # renamed
+    "unsolved": "not_converged",  # renamed
+    "contradicted": "disagreement",  # renamed
+    "behind": "log_loss_difference",  # renamed
+    "behind_se": "log_loss_difference_se",  # renamed
+    "told_apart": "significant",  # renamed
+    "chance": "probability",  # renamed
+    "share": "observed",  # renamed
+    "share_se": "observed_se",  # renamed
+    "upper": "upper_weight",  # renamed
+    "words": "summary",  # renamed
 }
 """Key of a denoise run's config or report before 0.2 -> its name since then (renamed)."""
-SHAPES_OF_0_2 = {"normal": "normal", "heaps": "mixture", "tails": "heavy-tailed"}
+SHAPES_OF_0_2 = {"normal": "normal", "heaps": "mixture", "tails": "heavy-tailed"}  # renamed
 """The same for values of strengths.shape (renamed)."""
 
 
