@@ -85,4 +85,5 @@ $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed $(VENV)/installed-video $(VENV)/installed-train $(VENV)/installed-dev
 
 clean:
-	rm -rf $(VENV) curate/__pycache__ demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find curate -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
