@@ -1,10 +1,10 @@
-"""A refresh that brings 1% new votes against a full run from the same votes, in one process: seconds and their ratio.
+"""Time of a refresh with 1% new votes and of a full run on the same votes, in one process, and their ratio.
 
     python -m benchmarks.refresh [--prompts 500] [--rounds 3]
 
-The world has 500 prompts × 19 models × 1.1 votes a pair (94,050 votes) and no clips: what grows with clips, probing and
-copying them, is measured by benchmarks.media and benchmarks.release. The full run is what ``curate run`` does on an
-empty store: all files, the choice of a method by held-out votes, and the release. Goal: 10 times as fast.
+The world has 500 prompts × 19 models × 1.1 votes per pair (94,050 votes) and no videos, whose cost is measured by
+benchmarks.media and benchmarks.release. The full run is ``curate run`` on an empty store: all files, the choice of a
+method by held-out votes, and the release. Goal: 10 times as fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.recipe import DenoiseStep, IngestStep, Recipe, ReleaseStep
 from schemas.release import ReleaseConfig
 
 SHARE = 0.01
-"""Of the votes that are new in a round."""
+"""Share of the votes that are new in a round."""
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
             for name in ("prompts.csv", "responses.csv"):
                 (target / name).write_bytes((world / name).read_bytes())
         votes[:3000].write_csv(warm / "votes-0.csv")
-        run(recipe, warm)  # kernels are loaded, caches are warm
+        run(recipe, warm)  # warms the caches
         votes[: len(votes) - options.rounds * new].write_csv(folder / "votes-0.csv")
         begin = time.perf_counter()
         run(recipe, folder)

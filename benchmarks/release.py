@@ -1,6 +1,6 @@
-"""Releases, timed and weighed: 450 prompts × 19 models with 225 clips, in each way of giving the media, and verified.
+"""Time and size of releases: 450 prompts × 19 models with 225 videos, in each packaging of the media, and verified.
 
-The world is simulated, ingested and ranked first; only what a release costs is timed.
+The world is simulated, ingested and ranked first; only the release is timed.
 
     python -m benchmarks.release [--quick]
 """
@@ -20,8 +20,8 @@ from schemas.config import DenoiseConfig, SimulateConfig
 from schemas.release import MediaAs, ReleaseConfig
 
 GOAL = 60.0
-"""Seconds in which a release is built."""
-WAYS: tuple[MediaAs, ...] = ("files", "webdataset", "embedded", "none")
+"""Largest time of a build, seconds."""
+PACKAGINGS: tuple[MediaAs, ...] = ("files", "webdataset", "embedded", "none")
 
 R = TypeVar("R")
 
@@ -44,22 +44,22 @@ def main() -> None:
         ingest([world / "votes.csv"], store, prompts=world / "prompts.csv", responses=world / "responses.csv")
         denoise(store, config=DenoiseConfig(ranker="hierarchical"))
         clips = len(list((world / "videos").iterdir()))
-        print(f"{made.prompts} prompts × {config.models} models, {made.votes:,} votes, {clips} clips")
+        print(f"{made.prompts} prompts × {config.models} models, {made.votes:,} votes, {clips} videos")
         print(f"{'media':12}{'build s':>9}{'verify s':>10}{'MB':>8}{'files':>7}{'items':>8}")
         slowest = 0.0
         folders = []
-        for way in WAYS:
-            release = ReleaseConfig(name=f"speed-{way}", media_as=way)
-            report, seconds = timed(lambda way=release: build(store, out=home / "out", config=way, media=world))
+        for media_as in PACKAGINGS:
+            release = ReleaseConfig(name=f"speed-{media_as}", media_as=media_as)
+            report, seconds = timed(lambda config=release: build(store, out=home / "out", config=config, media=world))
             checked, again = timed(lambda at=Path(report.out): verify(at))
             assert not checked.findings, checked.findings[:3]
             slowest = max(slowest, seconds)
             folders.append(Path(report.out))
             items = sum(report.items.values())
-            print(f"{way:12}{seconds:9.2f}{again:10.2f}{report.bytes / 1e6:8.1f}{report.files:7}{items:8,}")
+            print(f"{media_as:12}{seconds:9.2f}{again:10.2f}{report.bytes / 1e6:8.1f}{report.files:7}{items:8,}")
         _, seconds = timed(lambda: diff(folders[0], folders[1]))
         print(f"diff of the first two: {seconds:.2f} s")
-        print(f"{'PASS' if slowest < GOAL else 'FAIL'}: the slowest in {slowest:.1f} s (goal {GOAL:g})")
+        print(f"{'PASS' if slowest < GOAL else 'FAIL'}: slowest build {slowest:.1f} s (goal {GOAL:g})")
 
 
 if __name__ == "__main__":

@@ -44,9 +44,19 @@ from curate.release.tables import rules_of
 from curate.sampling.items import Rule
 from curate.shards.atomic import finished, publishing
 from curate.store import Store
-from curate.store.exports import as_manifest_run, assign_splits, manifest_batches, manifest_run, ranked_responses
+from curate.store.exports import (
+    annotators_of,
+    as_manifest_run,
+    assign_splits,
+    manifest_batches,
+    manifest_run,
+    numbers_given,
+    prompt_facts,
+    publish,
+    published,
+    ranked_responses,
+)
 from curate.store.media import media_of
-from curate.store.releases import annotators_of, numbers_given, prompt_facts, publish, published
 from curate.store.runs import Run, recall, record
 from pipelines.exporting import draw, text_digest
 from pipelines.media import probe_media

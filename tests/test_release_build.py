@@ -25,7 +25,7 @@ from curate.reward.data import read_examples
 from curate.reward.foreign import registry
 from curate.shards.atomic import files_of
 from curate.store import Store
-from curate.store.releases import published
+from curate.store.exports import published
 from pipelines.exporting import export
 from pipelines.releasing import LeakError, build
 from schemas.errors import CurateError

@@ -29,7 +29,7 @@ class Contents:
     """config -> its items; the columns of ``schemas.items``, video by its name in the store."""
     rules: tuple[Rule, ...]
     prompts: pl.DataFrame
-    """Facts of all prompts of the store (``curate.store.releases.prompt_facts``)."""
+    """Facts of all prompts of the store (``curate.store.exports.prompt_facts``)."""
     facts: Mapping[str, MediaFacts]
     """name -> usable media; empty for a release without media."""
 

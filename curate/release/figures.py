@@ -81,7 +81,7 @@ def ingest_stage(batches: Sequence[ManifestBatch]) -> FunnelStage:
 def denoise_stage(facts: pl.DataFrame, report: Mapping[str, Any]) -> FunnelStage:
     """Return the stage from votes to votes that the denoise run used.
 
-    facts: of all prompts (``curate.store.releases.prompt_facts``). report: that of the denoise run.
+    facts: of all prompts (``curate.store.exports.prompt_facts``). report: that of the denoise run.
     """
     excluded = int(report.get("excluded_votes", report.get("left_out", 0)))  # renamed in 0.2
     used = int(report.get("votes", facts["votes"].sum()))

@@ -112,7 +112,7 @@ def earlier_subjects(ledger: pl.DataFrame, previous: Sequence[Path], beside: Seq
 
 
 def ledger_subjects(rows: pl.DataFrame) -> list[Subject]:
-    """Return the benchmark prompts of the ledger. rows: as of ``curate.store.releases.published``."""
+    """Return the benchmark prompts of the ledger. rows: as of ``curate.store.exports.published``."""
     return [_subject(row, row["phash"]) for row in rows.iter_rows(named=True)]
 
 
