@@ -73,8 +73,8 @@ WORLDS: dict[str, tuple[dict[str, object], Structure]] = {
     "prompt ties": ({}, Structure(ties=0.8)),
     "few votes": ({"votes_per_pair": 0.3}, Structure()),
     "right/wrong": ({"video": True}, Structure()),
-    "heavy tails": ({"tails": "heavy"}, Structure()),
-    "steady models": ({"interaction": 0.15, "models": 10, "votes_per_pair": 2.0}, Structure()),
+    "heavy tails": ({"strength_distribution": "heavy-tailed"}, Structure()),
+    "steady models": ({"interaction_sd": 0.15, "models": 10, "votes_per_pair": 2.0}, Structure()),
 }
 
 
@@ -102,7 +102,7 @@ def sample(name: str, prompts: int, seed: int) -> Sample:
         annotators = replace(
             annotators, discrimination=copies[0], left_bias=copies[1], tie_share=(odds / (1 + odds)).ravel()
         )
-        annotator = who[world.votes.response_prompt[world.left]] * len(world.annotators.pace) + annotator
+        annotator = who[world.votes.response_prompt[world.left]] * len(world.annotators.median_seconds) + annotator
     outcome = draw_outcomes(rng, gap, annotators, annotator)
     return Sample(replace(world.votes, outcome=outcome), strength)
 

@@ -52,7 +52,7 @@ ALL, NORMAL, ALONE, PLAIN, MARGIN = (
 WORLDS: dict[str, dict[str, object]] = {
     "normal": {},
     "video": {"video": True, "prompts_per_video": 3},
-    "heavy": {"tails": "heavy"},
+    "heavy": {"strength_distribution": "heavy-tailed"},
 }
 
 

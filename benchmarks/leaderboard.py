@@ -67,7 +67,7 @@ def main() -> None:
             for seed in range(seeds):
                 for spread in (0.0, 1.0):
                     config = SimulateConfig.model_validate(
-                        {"prompts": prompts, "models": models, "seed": seed, "model_spread": spread}
+                        {"prompts": prompts, "models": models, "seed": seed, "model_sd": spread}
                     )
                     world = simulate_world(config)
                     votes = view(world.votes) if view else world.votes

@@ -30,16 +30,16 @@ POINTS, SHARES = (-np.sqrt(3.0), 0.0, np.sqrt(3.0)), (1 / 6, 2 / 3, 1 / 6)
 def oracle(world: World, config: SimulateConfig) -> Float:
     """Return (R,) posterior means, given every annotator's discrimination, side bias and ties, and the prior variances.
 
-    Prior: mean strength of model m is normal(0, model_spread²), a response's strength normal(model's, interaction²);
+    Prior: mean strength of model m is normal(0, model_sd²), a response's strength normal(model's, interaction_sd²);
     in heavy-tailed worlds the prior is a normal of the same standard deviation. Votes: the logistic link of
     ``simulate.draw_outcomes`` (the other link has no gradient). The posterior is approximated by a normal (Opper and
     Archambeau, 2009), by Newton steps with the model means eliminated.
     """
     if config.link != "logistic":
         raise ValueError(f"no oracle for the {config.link} link")
-    if min(config.model_spread, config.interaction) <= 0:
+    if min(config.model_sd, config.interaction_sd) <= 0:
         raise ValueError("no oracle for a prior variance of 0")
-    votes, own, common = _votes_by_model(world), config.interaction**-2, config.model_spread**-2
+    votes, own, common = _votes_by_model(world), config.interaction_sd**-2, config.model_sd**-2
     prompts, models = world.responses.model.shape
     strength, means = np.zeros((prompts, models)), np.zeros(models)
     variance = np.zeros(len(votes.prompt))  # (V,) of each difference in strength

@@ -55,7 +55,7 @@ GRID = [
 DEPARTURES = [  # from CAMPAIGN
     _campaign("no ties", ties=0.0),
     _campaign("30% ties", ties=0.3),
-    _campaign("heavy-tailed", tails="heavy"),
+    _campaign("heavy-tailed", strength_distribution="heavy-tailed"),
     _campaign("fixed error, 3 votes, no spam", link="fixed-error", votes_per_pair=3.0, spammers=0.0),
     _campaign("fixed error, 3 votes, 10% spam", link="fixed-error", votes_per_pair=3.0),
     _campaign("adaptive design", design="adaptive"),
@@ -65,9 +65,9 @@ DEPARTURES = [  # from CAMPAIGN
     _campaign("4 models", models=4),
     # The margins of the goals come from a simulator with baselines of .665 (Bradley-Terry) and .638 (ensemble). Three
     # changes reproduce both: votes per pair are Poisson, not 1 or 2 (a third of the pairs have none, which costs the
-    # ensemble .02), models are more consistent over prompts (with an interaction of 1 Bradley-Terry is at .70, and the
+    # ensemble .02), models are more consistent over prompts (with an interaction_sd of 1 Bradley-Terry is at .70, and the
     # oracle only .055 above it), and ties are 15% of all votes, not of those between equals.
-    _campaign(REFERENCE, votes_per_pair=11.0, kept=0.1, ties=0.19, interaction=0.6),
+    _campaign(REFERENCE, votes_per_pair=11.0, kept=0.1, ties=0.19, interaction_sd=0.6),
 ]
 SCENARIOS = {scenario.name: scenario for scenario in [*GRID, *DEPARTURES]}
 QUICK = [CAMPAIGN, CARELESS, SPARSE]

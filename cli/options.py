@@ -1,9 +1,9 @@
-"""Options that several commands share, and how they meet the project's settings."""
+"""Options that several commands share, and the settings of the project."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,6 +11,8 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.config import Settings
+
+T = TypeVar("T")
 
 StoreOption = Annotated[
     Path | None,
@@ -28,8 +30,18 @@ def settings() -> Settings:
 
 
 def store_path(given: Path | None) -> Path:
-    """The store that was asked for, else the project's."""
+    """The given store, or the one of the settings."""
     return given or settings().store
+
+
+def renamed_option(old: str, new: str, old_value: T | None, value: T | None) -> T | None:
+    """Return the value of an option, or the value given by its deprecated name, with a warning."""
+    if old_value is None:
+        return value
+    from schemas.base import warn_renamed
+
+    warn_renamed(old, new)
+    return old_value if value is None else value
 
 
 def pairs(options: list[str] | None, name: str) -> dict[str, str]:
@@ -47,7 +59,7 @@ EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pa
 
 
 def numbers(options: list[str] | None, name: str) -> dict[str, float] | None:
-    """{"a": 0.5} of ["a=0.5"]; None where there are none. Raises UsageError for what is no number."""
+    """{"a": 0.5} of ["a=0.5"]; None if empty. Raises UsageError if a value is not a number."""
     found: dict[str, Any] = {}
     for key, value in pairs(options, name).items():
         try:

@@ -1,4 +1,4 @@
-"""``curate simulate`` and ``curate compare``: a world whose truth is known, and how close a ranking came to it."""
+"""``curate simulate`` and ``curate compare``: votes with known true strengths, and how close a ranking is to them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, settings, store_path
+from cli.options import JsonOption, RunOption, StoreOption, renamed_option, settings, store_path
 from cli.output import plural, put_json, put_table, say
-from schemas.config import Design, Link, Tails
+from schemas.config import Design, Link, StrengthDistribution
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
@@ -17,46 +17,55 @@ if TYPE_CHECKING:
 
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
-    prompts: Annotated[int | None, typer.Option("--prompts", help="Prompts.", metavar="N")] = None,
-    models: Annotated[int | None, typer.Option("--models", help="Models; each answers all.", metavar="N")] = None,
-    annotators: Annotated[int | None, typer.Option("--annotators", help="Annotators.", metavar="N")] = None,
+    prompts: Annotated[int | None, typer.Option("--prompts", help="Number of prompts.", metavar="N")] = None,
+    models: Annotated[
+        int | None, typer.Option("--models", help="Number of models; each answers all prompts.", metavar="N")
+    ] = None,
+    annotators: Annotated[int | None, typer.Option("--annotators", help="Number of annotators.", metavar="N")] = None,
     votes_per_pair: Annotated[
-        float | None, typer.Option("--votes-per-pair", help="Expected votes on each pair.", metavar="X")
+        float | None, typer.Option("--votes-per-pair", help="Mean number of votes on each pair.", metavar="X")
     ] = None,
     design: Annotated[
-        Design | None, typer.Option("--design", help="Votes on all pairs alike, or more on promising responses.")
+        Design | None,
+        typer.Option("--design", help="Equally many votes on all pairs, or more on responses that seem strong."),
     ] = None,
-    tails: Annotated[Tails | None, typer.Option("--tails", help="How strengths are spread.")] = None,
+    strength_distribution: Annotated[
+        StrengthDistribution | None, typer.Option("--strength-distribution", help="Distribution of strengths.")
+    ] = None,
     link: Annotated[
-        Link | None, typer.Option("--link", help="Votes see how wide a gap in strength is, or only its sign.")
+        Link | None, typer.Option("--link", help="Votes depend on the difference in strength, or only on its sign.")
     ] = None,
     error: Annotated[
         float | None,
-        typer.Option("--error", help="With a fixed error: share of votes for the worse.", metavar="P"),
+        typer.Option("--error", help="With --link fixed-error: share of votes for the worse response.", metavar="P"),
     ] = None,
     spammers: Annotated[
-        float | None, typer.Option("--spammers", help="Share who vote without looking.", metavar="P")
+        float | None, typer.Option("--spammers", help="Share of annotators who vote at random.", metavar="P")
     ] = None,
-    ties: Annotated[float | None, typer.Option("--ties", help="Share of ties between equals.", metavar="P")] = None,
-    left_bias: Annotated[
-        float | None, typer.Option("--left-bias", help="Mean advantage of the left side, logits.", metavar="X")
+    ties: Annotated[
+        float | None, typer.Option("--ties", help="Share of ties between equally strong responses.", metavar="P")
     ] = None,
+    left_bias: Annotated[float | None, typer.Option("--left-bias", help="Mean side bias, logits.", metavar="X")] = None,
     prompts_per_video: Annotated[
-        int | None, typer.Option("--prompts-per-video", help="Prompts that share a video.", metavar="N")
+        int | None, typer.Option("--prompts-per-video", help="Number of prompts that share a video.", metavar="N")
     ] = None,
     video: Annotated[
-        bool | None, typer.Option("--video/--no-video", help="Also videos to see, and what is said of them.")
+        bool | None, typer.Option("--video/--no-video", help="Write videos, and questions and responses about them.")
     ] = None,
     shapes: Annotated[
-        int | None, typer.Option("--shapes", help="Shapes in a video: 1 is easy to see, 4 is hard.", metavar="N")
+        int | None,
+        typer.Option("--shapes", help="Number of shapes in a video; fewer are easier to recognise.", metavar="N"),
     ] = None,
-    lessons: Annotated[
-        int | None, typer.Option("--lessons", help="Videos with the answers told, to learn to see.", metavar="N")
+    pretraining_videos: Annotated[
+        int | None,
+        typer.Option("--pretraining-videos", help="Number of videos with known answers for pretraining.", metavar="N"),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed.", metavar="N")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed.", metavar="N")] = None,
+    old_strength_distribution: Annotated[str | None, typer.Option("--tails", hidden=True)] = None,  # renamed
+    old_pretraining_videos: Annotated[int | None, typer.Option("--lessons", hidden=True)] = None,  # renamed
     as_json: JsonOption = False,
 ) -> None:
-    """Write a world of votes to try things on and to plan campaigns with, the truth beside it.
+    """Write a simulated world: votes to try things on, and the true strengths to compare rankings with.
 
     \b
     Example:
@@ -72,7 +81,9 @@ def simulate(
         "annotators": annotators,
         "votes_per_pair": votes_per_pair,
         "design": design,
-        "tails": tails,
+        "strength_distribution": renamed_option(
+            "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
+        ),
         "link": link,
         "error": error,
         "spammers": spammers,
@@ -81,7 +92,12 @@ def simulate(
         "prompts_per_video": prompts_per_video,
         "shapes": shapes,
         "video": video,
-        "lessons": lessons,
+        "pretraining_videos": renamed_option(
+            "--lessons",
+            "--pretraining-videos",
+            old_pretraining_videos,
+            pretraining_videos,  # renamed
+        ),
         "seed": seed,
     }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))
@@ -89,7 +105,7 @@ def simulate(
 
 
 def print_simulate(report: SimulateReport) -> None:
-    """The report in words."""
+    """Print the counts."""
     say(f"{report.out}: {', '.join(report.files)}")
     who = f"{plural(report.annotators, 'annotator')} ({plural(report.spammers, 'spammer')})"
     say(f"  {plural(report.votes, 'vote')} ({report.ties:.1%} ties) of {who}")
@@ -102,7 +118,7 @@ def compare(
     run: RunOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Say how close a run's rankings came to a known truth: Kendall tau, top-1, best-of-4.
+    """Compare the rankings of a run with the true strengths: Kendall tau, top-1, best-of-4.
 
     \b
     Example:
@@ -115,7 +131,7 @@ def compare(
 
 
 def print_compare(report: ComparisonReport) -> None:
-    """The report as a table."""
+    """Print the comparison as a table."""
     names = sorted(report.kendall_tau, key=lambda name: (name != "final", -report.kendall_tau[name]))
     rows = [(name, report.kendall_tau[name], report.top1[name], report.best_of_4[name]) for name in names]
     put_table(("ranker", "Kendall tau", "top-1", "best-of-4"), rows)

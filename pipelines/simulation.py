@@ -1,9 +1,8 @@
-"""``curate simulate``: a simulated world as the files that people would bring, with the truth beside them."""
+"""The job ``simulate``: a simulated world as files of votes, prompts and responses, and of the true parameters."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import ValidationError
 
 from curate.media.transcode import import_av
 from curate.simulation.clips import draw_clip, write_clip
-from curate.simulation.scenes import STYLES, Film, draw_lessons
+from curate.simulation.phrases import questions, responses
+from curate.simulation.scenes import STYLES, Film, draw_pretraining
 from curate.simulation.world import World, simulate_world
 from curate.votes.arrays import TIE
 from schemas.config import SimulateConfig
@@ -25,24 +25,35 @@ from schemas.reports import SimulateReport
 from schemas.votes import OUTCOMES
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
-"""When every simulated campaign begins, so that no world depends on the clock."""
+"""Start of every simulated campaign."""
 CHUNK = 1_000_000
-"""Rows that are put into words at a time."""
-VIDEOS, LESSON_VIDEOS = "videos", "lessons"
-"""The folders of the videos that prompts.csv and lessons.jsonl name; paths start from their own folder."""
-LESSONS = "lessons.jsonl"
+"""Largest number of rows of a data frame."""
+VIDEOS, PRETRAINING_VIDEOS = "videos", "pretraining"
+"""Folders of the videos that prompts.csv and pretraining.jsonl name, relative to these files."""
+PRETRAINING = "pretraining.jsonl"
 WORLD = "world.json"
-"""The file that is written last: a folder that holds it holds the whole world."""
+"""The file that is written last: a folder with this file is complete."""
 
 
 def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> SimulateReport:
-    """Write the world of ``config`` into the folder ``out``: equal configs give equal bytes.
+    """Write the simulated world of ``config`` into the folder ``out``; equal configs give equal bytes.
 
-    votes.csv, prompts.csv and responses.csv are what ``curate ingest`` reads; truth.csv and annotators.csv say what
-    is behind them; world.json, last, what they were made of. With ``config.video`` the videos that prompts.csv names
-    are there too, in the folder videos. The folder appears whole or not at all. One that holds the same world already
-    is written again, and other files in it are left alone.
-    Raises CurateError where ``out`` holds anything else, or where videos are wanted and PyAV is not installed.
+    The folder appears completely or not at all. If it contains the same world already, its files are written again and
+    other files are kept.
+
+    Parameters
+    ----------
+    out
+        The folder. votes.csv, prompts.csv and responses.csv are input of ``curate ingest``; truth.csv has the true
+        strengths and ranks (1 is best), annotators.csv the true parameters of annotators, and world.json the config.
+        With ``config.video`` the folder ``videos`` has the videos that prompts.csv names.
+    config
+        Size, distributions and seed of the world.
+
+    Raises
+    ------
+    CurateError
+        If ``out`` contains anything else, or PyAV is needed and not installed.
     """
     out = Path(out)
     _check_free(out, config)
@@ -52,20 +63,19 @@ def simulate(out: str | Path, *, config: SimulateConfig = SimulateConfig()) -> S
     counts = _counts(world)
     home = out.resolve()
     home.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{home.name}.", dir=home.parent) as beside:
-        fresh = Path(beside) / home.name
+    with TemporaryDirectory(prefix=f".{home.name}.", dir=home.parent) as temporary:
+        fresh = Path(temporary) / home.name
         fresh.mkdir()
         for name, frames in FILES.items():
             _write_csv(fresh / name, frames(world, config))
         videos = _write_videos(fresh, world.film, VIDEOS) if world.film else []
-        if config.lessons:
-            videos += _write_lessons(fresh, config)
-        # A world without videos is the same, byte for byte, as before there were any.
-        told = config.model_dump(mode="json", exclude=None if config.video else {"video", "shapes", "lessons"})
-        document = {"config": told, "counts": counts}
+        if config.pretraining_videos:
+            videos += _write_pretraining(fresh, config)
+        unused = None if config.video else {"video", "shapes", "pretraining_videos"}
+        document = {"config": config.model_dump(mode="json", exclude=unused), "counts": counts}
         (fresh / WORLD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         _move(fresh, home, (*FILES, *videos, WORLD))
-    made = (VIDEOS,) * bool(videos) + (LESSONS, LESSON_VIDEOS) * bool(config.lessons)
+    made = (VIDEOS,) * bool(videos) + (PRETRAINING, PRETRAINING_VIDEOS) * bool(config.pretraining_videos)
     files = (*FILES, *made, WORLD)
     return SimulateReport(out=str(out), ties=float(np.mean(world.outcome == TIE)), files=files, **counts)
 
@@ -75,31 +85,31 @@ def _counts(world: World) -> dict[str, int]:
     return {
         "prompts": prompts,
         "responses": prompts * models,
-        "annotators": len(world.annotators.pace),
+        "annotators": len(world.annotators.median_seconds),
         "spammers": int(world.annotators.spammer.sum()),
         "votes": len(world.left),
     }
 
 
 def _check_free(out: Path, config: SimulateConfig) -> None:
-    """``out`` is missing, an empty folder, or holds the world of this very config."""
+    """Raise CurateError unless ``out`` is missing, an empty folder, or contains the world of this config."""
     hint = "give another folder, or remove this one first"
     if out.exists() and not out.is_dir():
         raise CurateError(f"{out}: is a file, not a folder", hint="give another folder")
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / WORLD).is_file():
-        raise CurateError(f"{out}: is not empty, and holds no {WORLD} of a simulated world", hint=hint)
+        raise CurateError(f"{out}: is not empty, and contains no {WORLD} of a simulated world", hint=hint)
     try:
         document = json.loads((out / WORLD).read_bytes())
     except ValueError as error:
         raise CurateError(f"{out / WORLD}: cannot be read: {error}", hint=hint) from error
-    if not isinstance(document, dict) or not _is(document.get("config"), config):
-        raise CurateError(f"{out}: holds the world of another config", hint=hint)
+    if not isinstance(document, dict) or not _equals(document.get("config"), config):
+        raise CurateError(f"{out}: contains the world of another config", hint=hint)
 
 
-def _is(written: object, config: SimulateConfig) -> bool:
-    """Whether a world's config says the same, be it written before the config had all its fields."""
+def _equals(written: object, config: SimulateConfig) -> bool:
+    """Whether the config of a world, perhaps by an earlier version, equals this one."""
     try:
         return SimulateConfig.from_stored(written) == config
     except ValidationError:
@@ -107,8 +117,7 @@ def _is(written: object, config: SimulateConfig) -> bool:
 
 
 def _move(fresh: Path, out: Path, names: Sequence[str]) -> None:
-    """Give the finished folder its name. Where one stands already (somebody may be in it), its files are replaced,
-    and meanwhile nothing there claims to be whole."""
+    """Move the finished folder to ``out``. In an existing folder the files are replaced; WORLD is absent meanwhile."""
     if not out.exists():
         fresh.rename(out)
         return
@@ -118,29 +127,29 @@ def _move(fresh: Path, out: Path, names: Sequence[str]) -> None:
         (fresh / name).replace(out / name)
 
 
-def _write_lessons(folder: Path, config: SimulateConfig) -> list[str]:
-    """The lessons and their videos; their names."""
-    rng = np.random.default_rng(config.seed).spawn(4)[3]  # the world is drawn from the first three
-    film = draw_lessons(rng, config.lessons, config.shapes)
-    names = _write_videos(folder, film, LESSON_VIDEOS)
-    replies = film.answer.shape[1]
+def _write_pretraining(folder: Path, config: SimulateConfig) -> list[str]:
+    """Write pretraining.jsonl and its videos; return their names."""
+    rng = np.random.default_rng(config.seed).spawn(4)[3]  # the world uses the first three
+    film = draw_pretraining(rng, config.pretraining_videos, config.shapes)
+    names = _write_videos(folder, film, PRETRAINING_VIDEOS)
+    count = film.answer.shape[1]
     rows = [
         {
-            "item_id": f"lesson-{i + 1:05d}",
+            "item_id": f"pretraining-{i + 1:05d}",
             "video": names[video],
             "prompt": film.questions[i],
-            "responses": film.texts[i * replies : (i + 1) * replies],
-            "right": film.right_words[i],
-            "said": film.said_words[i],
+            "responses": film.texts[i * count : (i + 1) * count],
+            "answer": film.right_answers[i],
+            "response_answers": film.given_answers[i],
         }
         for i, video in enumerate(film.video)
     ]
-    (folder / LESSONS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return [LESSONS, *names]
+    (folder / PRETRAINING).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [PRETRAINING, *names]
 
 
 def _write_videos(folder: Path, film: Film, home: str) -> list[str]:
-    """The film's videos in ``folder / home``; their paths from ``folder`` on."""
+    """Write the videos into ``folder / home``; return their paths relative to ``folder``."""
     (folder / home).mkdir()
     names = _video_names(np.arange(len(film.scenes.way)), home).to_list()
     for video, name in enumerate(names):
@@ -160,7 +169,7 @@ def _write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> None:
             frame.write_csv(file, include_header=i == 0, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
 
 
-# One function a file: its rows, in frames of at most CHUNK.
+# One function per file: its rows, in data frames of at most CHUNK rows.
 
 
 def _votes(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
@@ -185,7 +194,7 @@ def _votes(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
 def _prompts(world: World, config: SimulateConfig) -> Iterator[pl.DataFrame]:
     for rows in _chunks(len(world.prompt_ids)):
         video, place = np.divmod(np.arange(rows.start, rows.stop), config.prompts_per_video)
-        question = _phrases(QUESTIONS, video * 7 + place, end="?")
+        question = questions(video * 7 + place)
         if world.film:
             question = pl.Series(world.film.questions[rows])
         yield pl.DataFrame({"prompt_id": world.prompt_ids[rows]}).with_columns(
@@ -196,7 +205,7 @@ def _prompts(world: World, config: SimulateConfig) -> Iterator[pl.DataFrame]:
 def _responses(world: World, _: SimulateConfig) -> Iterator[pl.DataFrame]:
     for rows in _chunks(len(world.response_ids)):
         prompt, place = np.divmod(np.arange(rows.start, rows.stop), len(world.models))
-        text = _phrases(ANSWERS, prompt * 31 + place, end=".")  # runs on within a prompt: no text comes twice in it
+        text = responses(prompt * 31 + place)  # consecutive within a prompt: all texts differ
         if world.film:
             text = pl.Series(world.film.texts[rows])
         yield _named_responses(world, rows).with_columns(text=text)
@@ -250,77 +259,3 @@ FILES: dict[str, Callable[[World, SimulateConfig], Iterator[pl.DataFrame]]] = {
 def _chunks(rows: int) -> Iterator[slice]:
     for start in range(0, rows, CHUNK):
         yield slice(start, min(start + CHUNK, rows))
-
-
-def _phrases(parts: tuple[tuple[str, ...], ...], number: npt.NDArray[np.int64], *, end: str) -> pl.Series:
-    """(n,) sentences: one of each part, then a moment of the video. Different numbers give different sentences."""
-    combinations = math.prod(len(part) for part in parts)
-    turn, rest = np.divmod(number, combinations)
-    rest = rest * STRIDE % combinations  # neighbours differ in more than one part; a prime stride loses none
-    words = []
-    for part in parts:
-        rest, choice = np.divmod(rest, len(part))
-        words.append(pl.Series(part).gather(choice))
-    minute, second = np.divmod(turn + 3, 60)
-    clock = pl.Series(minute).cast(pl.String) + ":" + pl.Series(second).cast(pl.String).str.zfill(2)
-    return pl.select(pl.concat_str([*words, clock])).to_series() + end
-
-
-STRIDE = 1_000_003
-QUESTIONS = (
-    ("What does ", "Where does ", "Why does ", "How does ", "In which order does ", "With whom does "),
-    (
-        "the cook ",
-        "the cyclist ",
-        "the child in red ",
-        "the speaker ",
-        "the woman at the window ",
-        "the dog ",
-        "the player in white ",
-        "the driver ",
-    ),
-    (
-        "stop",
-        "turn around",
-        "move the table",
-        "change places",
-        "start again",
-        "cross the room",
-        "pick things up",
-        "leave",
-    ),
-    (" before ", " after ", " at "),
-)
-ANSWERS = (
-    ("First ", "Slowly, ", "As far as one can see, ", "After a pause ", "Twice, ", "In the background ", "At once "),
-    (
-        "the person ",
-        "someone ",
-        "the one in front ",
-        "the group ",
-        "the one on the left ",
-        "the second person ",
-        "the animal ",
-        "nobody but the camera ",
-    ),
-    (
-        "goes to the door",
-        "puts the cup down",
-        "looks at the clock",
-        "follows the ball",
-        "waits for the light",
-        "opens the box",
-        "points at the screen",
-        "steps out of the picture",
-        "comes back with a bag",
-    ),
-    (
-        ", then stops",
-        " and laughs",
-        ", which answers the question",
-        " while music plays",
-        ", unlike before",
-        ", though it is dark",
-    ),
-    (", at ", ", just after ", ", until "),
-)

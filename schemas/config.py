@@ -16,7 +16,7 @@ OnError = Literal["stop", "reject"]
 Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
 Link = Literal["logistic", "fixed-error"]
-Tails = Literal["normal", "heavy"]
+StrengthDistribution = Literal["normal", "heavy-tailed"]
 Design = Literal["balanced", "adaptive"]
 
 
@@ -181,56 +181,65 @@ class ExportConfig(Document):
 
 
 class SimulateConfig(Document):
-    """The shape of a simulated world of votes."""
+    """The size and the distributions of a simulated world of votes."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "model_spread": "model_sd",
+        "interaction": "interaction_sd",
+        "tails": "strength_distribution",
+        "care": "discrimination_sd",
+        "activity": "activity_sd",
+        "lessons": "pretraining_videos",  # renamed
+    }
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {"strength_distribution": {"heavy": "heavy-tailed"}}
 
     prompts: Annotated[int, Field(ge=1)] = 450
     models: Annotated[int, Field(ge=2)] = 19
     annotators: Annotated[int, Field(ge=1)] = 120
     votes_per_pair: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Mean votes on each pair of each prompt, each by another annotator: 1.1 is one on every pair and a second on a
-    tenth of them; below 1, pairs are left out. Which ones is random (but see design), how many is not."""
-    model_spread: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Mean number of votes on each pair of each prompt, by different annotators. With 1.1 every pair has one vote and a
+    random tenth of them a second one; below 1 some pairs have none. The total is exact. See also design."""
+    model_sd: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of the models' mean strengths, logits."""
-    interaction: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Standard deviation of a response's own strength around its model's, logits."""
-    tails: Tails = "normal"
-    """How these strengths are spread: normal, or with heavy tails (Student's t with 3 degrees of freedom, of the same
-    standard deviation)."""
+    interaction_sd: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Standard deviation of a response's strength around its model's mean, logits."""
+    strength_distribution: StrengthDistribution = "normal"
+    """Distribution of both: normal, or heavy-tailed (Student's t with 3 degrees of freedom, scaled to the same standard
+    deviation)."""
     link: Link = "logistic"
-    """How a gap in strength shows in votes: by the logistic model, or "fixed-error": no gap is harder to see than any
-    other."""
+    """How a difference in strength affects votes: the logistic model, or "fixed-error": all differences are equally
+    easy to see."""
     error: Annotated[float, Field(gt=0, le=0.5)] = 0.25
-    """Of the fixed-error link: the share of a median honest annotator's decisive votes that go to the worse response,
-    without a bias."""
+    """With the fixed-error link: the share of the decisive votes of a median honest annotator without side bias that go
+    to the worse response."""
     design: Design = "balanced"
-    """Which pairs are voted on: all about equally often, or "adaptive": half of the votes fall on pairs of responses
-    that look promising."""
+    """Which pairs get votes: all about equally many, or "adaptive": half of the votes go to pairs of responses that
+    seem strong."""
     spammers: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of annotators who vote without looking."""
-    care: Annotated[float, Field(ge=0, le=5)] = 0.4
-    """Standard deviation of log discrimination between honest annotators."""
-    activity: Annotated[float, Field(ge=0, le=5)] = 1.0
-    """Standard deviation of log activity between annotators; at 0 all vote equally often."""
+    """Share of annotators who vote without regard to the responses."""
+    discrimination_sd: Annotated[float, Field(ge=0, le=5)] = 0.4
+    """Standard deviation of the log discrimination of honest annotators."""
+    activity_sd: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """Standard deviation of the log activity of annotators; at 0 all vote equally often."""
     ties: Annotated[float, Field(ge=0, le=0.99)] = 0.15
     """Share of ties between two equally strong responses."""
     left_bias: Annotated[float, Field(ge=-20, le=20)] = 0.15
-    """Mean advantage of the response shown left, logits; honest annotators vary around it by half of it."""
+    """Mean side bias of honest annotators, logits; its standard deviation is half of its size."""
     prompts_per_video: Annotated[int, Field(ge=1)] = 1
-    """Consecutive prompts that share a video."""
+    """Number of consecutive prompts that share a video."""
     video: bool = False
-    """Whether there are videos to see, short clips of moving shapes, with questions on them and responses that are
-    right or wrong. Strengths then follow from answer and wording: model_spread is the spread of the models' log odds
-    to be right, and a fifth of interaction that of what neither explains. At most four prompts share a video."""
+    """Whether to write videos: short clips of moving shapes, with questions and right or wrong responses. A strength is
+    then the value of the answer and of its wording: model_sd is the standard deviation of the models' log odds of a
+    right answer, and interaction_sd / 5 that of the remainder. At most four prompts share a video."""
     shapes: Annotated[int, Field(ge=1, le=4)] = 4
-    """Shapes in a video: one that moves, one that appears, and up to two that stand still. With one there are but three
-    questions, and a small model from scratch learns to see the answers in minutes."""
-    lessons: Annotated[int, Field(ge=0)] = 0
-    """Videos of their own on which nobody votes, with questions, responses and the right answers: what a model from
-    scratch may learn first."""
+    """Shapes in a video: one moves, one appears, the others stand still. With one shape there are three questions, and
+    a small model from scratch learns the answers in minutes."""
+    pretraining_videos: Annotated[int, Field(ge=0)] = 0
+    """Number of additional videos without votes, with questions, responses and the right answers, for pretraining."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _another_annotator_each(self) -> SimulateConfig:
+    def _check_votes_per_pair(self) -> SimulateConfig:
         if self.votes_per_pair > self.annotators:
             raise ValueError(
                 f"votes_per_pair {self.votes_per_pair} needs more than {self.annotators} annotators: "
@@ -239,16 +248,12 @@ class SimulateConfig(Document):
         return self
 
     @model_validator(mode="after")
-    def _lessons_are_on_videos(self) -> SimulateConfig:
-        if self.lessons and not self.video:
-            raise ValueError("lessons are on videos: they need video = true")
-        return self
-
-    @model_validator(mode="after")
-    def _another_question_each(self) -> SimulateConfig:
+    def _check_video_options(self) -> SimulateConfig:
+        if self.pretraining_videos and not self.video:
+            raise ValueError("pretraining_videos needs video = true")
         questions = 4 if self.shapes > 1 else 3
         if self.video and self.prompts_per_video > questions:
-            raise ValueError(f"prompts_per_video {self.prompts_per_video}: a video has {questions} questions to ask")
+            raise ValueError(f"prompts_per_video {self.prompts_per_video}: a video has {questions} questions")
         return self
 
 

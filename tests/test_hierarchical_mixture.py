@@ -154,9 +154,9 @@ def test_right_and_wrong_answers_are_a_two_component_mixture_and_calibrated(
     ("config", "kind"),
     [
         ({}, None),
-        ({"interaction": 0.3}, None),
+        ({"interaction_sd": 0.3}, None),
         ({"prompts": 1500, "votes_per_pair": 0.15}, None),
-        ({"tails": "heavy", "prompts": 300, "seed": 0}, "heavy-tailed"),
+        ({"strength_distribution": "heavy-tailed", "prompts": 300, "seed": 0}, "heavy-tailed"),
     ],
     ids=["normal", "little variance around model means", "few votes on many prompts", "heavy-tailed"],
 )

@@ -115,7 +115,7 @@ def test_equal_models_are_rarely_called_different() -> None:
     """Family-wise error 5%: 30 worlds of equal models give at most 5 false alarms (p = .003 if the rate is 5%)."""
     false = 0
     for seed in range(30):
-        config = SimulateConfig(prompts=25, models=5, annotators=30, model_spread=0, seed=seed)
+        config = SimulateConfig(prompts=25, models=5, annotators=30, model_sd=0, seed=seed)
         false += bool(leaderboard(simulate_world(config).votes).significant.any())
     assert false <= 5
 

@@ -97,22 +97,24 @@ def test_pretraining_requires_a_backbone_from_scratch_and_a_file(backbone: Path,
 
 
 def test_simulated_pretraining_videos_are_separate_and_correctly_labelled(tmp_path: Path) -> None:
-    config = SimulateConfig(prompts=3, models=3, annotators=9, video=True, shapes=1, prompts_per_video=3, lessons=40)
+    config = SimulateConfig(
+        prompts=3, models=3, annotators=9, video=True, shapes=1, prompts_per_video=3, pretraining_videos=40
+    )
     simulate(tmp_path / "world", config=config)
-    found = read_pretraining(tmp_path / "world" / "lessons.jsonl")
+    found = read_pretraining(tmp_path / "world" / "pretraining.jsonl")
     assert len(found) == 40 * 3
-    assert {item.example.video for item in found} == set((tmp_path / "world" / "lessons").glob("*.mp4"))
+    assert {item.example.video for item in found} == set((tmp_path / "world" / "pretraining").glob("*.mp4"))
     given = [word for item in found for word in item.response_answers]
     texts = [text for item in found for text in item.example.responses]
     assert all(word in text.lower() for word, text in zip(given, texts, strict=True))
     correct = [word == item.answer for item in found for word in item.response_answers]
     assert np.mean(correct) == pytest.approx(0.4, abs=0.08)
-    without = config.model_copy(update={"lessons": 0})
+    without = config.model_copy(update={"pretraining_videos": 0})
     simulate(tmp_path / "same", config=without)
     for name in ("votes.csv", "responses.csv", "videos/v0001.mp4"):
         assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "world" / name).read_bytes()
     assert pl.read_csv(tmp_path / "world" / "prompts.csv")["video"].unique().to_list() == ["videos/v0001.mp4"]
-    assert len(read_examples(tmp_path / "world" / "lessons.jsonl")) == 40 * 3
+    assert len(read_examples(tmp_path / "world" / "pretraining.jsonl")) == 40 * 3
 
 
 def test_the_recipe_trains_on_the_shards_it_exports() -> None:

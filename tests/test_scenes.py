@@ -1,4 +1,4 @@
-"""Scenes and what is said of them: answers follow from what is shown, and from nothing that can be read."""
+"""Scenes: answers follow from the video and cannot be inferred from the texts."""
 
 from __future__ import annotations
 
@@ -47,35 +47,35 @@ def share(values: np.ndarray, kinds: int) -> np.ndarray:
 # What is shown
 
 
-def test_answers_are_those_of_a_watcher_who_goes_frame_by_frame(scenes: Scenes) -> None:
+def test_answers_are_those_read_frame_by_frame(scenes: Scenes) -> None:
     for v in range(200):
         lit_up = sum(now and not before for before, now in pairwise([False, *scenes.lamp[v].tolist()]))
-        told = [ANSWERS[kind][answer] for kind, answer in enumerate(scenes.answers[v])]
-        assert told[0] == COLOURS[scenes.colour[v, 0]]
-        assert told[1] == WAYS[scenes.way[v]]
-        assert told[2] == COLOURS[scenes.colour[v, 1]]
-        assert told[3] == {1: "once", 2: "twice", 3: "three times", 4: "four times"}[lit_up]
+        found_answers = [ANSWERS[kind][answer] for kind, answer in enumerate(scenes.answers[v])]
+        assert found_answers[0] == COLOURS[scenes.colour[v, 0]]
+        assert found_answers[1] == WAYS[scenes.way[v]]
+        assert found_answers[2] == COLOURS[scenes.colour[v, 1]]
+        assert found_answers[3] == {1: "once", 2: "twice", 3: "three times", 4: "four times"}[lit_up]
 
 
-def test_every_answer_to_every_question_is_as_likely_as_the_others(scenes: Scenes) -> None:
+def test_all_answers_to_a_question_are_equally_likely(scenes: Scenes) -> None:
     for answers in scenes.answers.T:
         assert share(answers, 4) == pytest.approx(np.full(4, 0.25), abs=0.02)
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (0, 3), (1, 2), (1, 3), (2, 3)])
-def test_the_answer_to_one_question_says_nothing_about_another(scenes: Scenes, one: int, other: int) -> None:
+def test_answers_to_different_questions_are_independent(scenes: Scenes, one: int, other: int) -> None:
     both = share(scenes.answers[:, one] * 4 + scenes.answers[:, other], 16)
     assert both == pytest.approx(np.full(16, 1 / 16), abs=0.01)
 
 
 def test_all_four_colours_are_in_every_video(scenes: Scenes) -> None:
-    """So that the colours in a frame say nothing about which of them moves or appears."""
+    """The colours in a frame do not show which shape moves or appears."""
     assert (np.sort(scenes.colour, axis=1) == np.arange(4)).all()
     both = share((scenes.answers[:, 0] - scenes.answers[:, 2]) % 4, 4)
     assert both == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3], abs=0.02)
 
 
-def test_shapes_never_meet(scenes: Scenes) -> None:
+def test_shapes_never_overlap(scenes: Scenes) -> None:
     row, column = np.divmod(scenes.cell, GRID)
     for v in range(len(scenes.way)):
         path = {(row[v, 0], c) for c in range(GRID)} if scenes.way[v] < 2 else {(r, column[v, 0]) for r in range(GRID)}
@@ -84,7 +84,7 @@ def test_shapes_never_meet(scenes: Scenes) -> None:
         assert not path & others
 
 
-def test_the_moving_shape_starts_at_the_end_that_it_leaves(scenes: Scenes) -> None:
+def test_the_moving_shape_starts_at_the_opposite_side(scenes: Scenes) -> None:
     row, column = np.divmod(scenes.cell[:, 0], GRID)
     start = np.stack([column, column, row, row], axis=1)[np.arange(len(row)), scenes.way]
     assert (start == np.where(np.isin(scenes.way, (0, 2)), GRID - 1, 0)).all()
@@ -105,21 +105,21 @@ def test_the_lamp_lights_up_for_two_frames_and_is_dark_for_two_between() -> None
     assert lamp.shape == (50, FRAMES)
 
 
-# What is asked and replied
+# Questions and responses
 
 
-def test_prompts_of_one_video_ask_different_questions_of_each_kind_as_often(film: Film) -> None:
+def test_prompts_of_one_video_have_different_questions(film: Film) -> None:
     assert (film.video == np.repeat(np.arange(1000), 3)).all()
     assert all(len(set(kinds)) == 3 for kinds in film.kind.reshape(1000, 3).tolist())
     assert share(film.kind, 4) == pytest.approx(np.full(4, 0.25), abs=0.02)
 
 
-def test_a_wrong_answer_is_any_of_the_others(film: Film) -> None:
+def test_wrong_answers_are_uniform(film: Film) -> None:
     truth = film.scenes.answers[film.video, film.kind][:, None]
     assert share(((film.answer - truth) % 4)[~film.right] - 1, 3) == pytest.approx(np.full(3, 1 / 3), abs=0.02)
 
 
-def test_right_and_wrong_answers_are_put_alike(film: Film) -> None:
+def test_right_and_wrong_answers_have_the_same_styles_and_lengths(film: Film) -> None:
     for k in range(len(STYLES)):
         chance = (film.style[film.right] == k).mean() - (film.style[~film.right] == k).mean()
         assert abs(chance) < 0.015
@@ -127,17 +127,17 @@ def test_right_and_wrong_answers_are_put_alike(film: Film) -> None:
     assert abs(np.corrcoef(length.ravel(), film.right.ravel())[0, 1]) < 0.03
 
 
-def test_what_is_written_says_nothing_about_what_is_right(film: Film) -> None:
+def test_correctness_is_independent_of_the_text(film: Film) -> None:
     """For each question, each answer is right as often as the others, in any style."""
     for kind in range(4):
         rows = film.kind == kind
         for style in range(len(STYLES)):
-            told = film.style[rows] == style
-            rates = [film.right[rows][told & (film.answer[rows] == answer)].mean() for answer in range(4)]
+            found_answers = film.style[rows] == style
+            rates = [film.right[rows][found_answers & (film.answer[rows] == answer)].mean() for answer in range(4)]
             assert np.ptp(rates) < 0.12
 
 
-def test_able_models_are_right_more_often_and_that_alone(film: Film) -> None:
+def test_ability_determines_the_share_of_right_answers(film: Film) -> None:
     model = np.random.default_rng(0).permuted(np.tile(np.arange(4), (4000, 1)), axis=1)
     ability = np.array([-2.0, 0.0, 1.0, 3.0])
     film, worth = draw_film(np.random.default_rng(3), ability, model, 1)
@@ -146,7 +146,7 @@ def test_able_models_are_right_more_often_and_that_alone(film: Film) -> None:
     assert worth == pytest.approx([film.worth[model == m].mean() for m in range(4)], abs=0.06)
 
 
-def test_replies_that_say_the_same_in_one_style_differ_in_words_while_there_are_any(film: Film) -> None:
+def test_equal_answers_of_one_style_differ_in_wording(film: Film) -> None:
     texts = np.array(film.texts).reshape(film.answer.shape)
     for p in range(300):
         key = film.answer[p] * 3 + film.style[p]
@@ -167,19 +167,19 @@ def test_texts_are_the_wordings_with_their_answer(film: Film) -> None:
     assert {len(wordings) for wordings in WORDINGS.values()} == {4}
 
 
-# What comes of it
+# Strengths
 
 
-def test_strength_is_what_answer_and_style_are_worth_and_a_little_more() -> None:
-    world = simulate_world(SimulateConfig(prompts=300, models=8, video=True, interaction=1.0))
+def test_strength_is_the_value_of_answer_and_style_plus_a_remainder() -> None:
+    world = simulate_world(SimulateConfig(prompts=300, models=8, video=True, interaction_sd=1.0))
     assert world.film is not None
-    untold = world.responses.strength - world.film.worth
-    assert untold.std() == pytest.approx(0.2, abs=0.01)
-    assert abs(untold.mean()) < 0.02
+    remainder = world.responses.strength - world.film.worth
+    assert remainder.std() == pytest.approx(0.2, abs=0.01)
+    assert abs(remainder.mean()) < 0.02
     assert [STYLES[i] for i in np.argsort(-STYLE_WORTH)] == ["terse", "clear", "hedged"]
 
 
-def test_who_only_reads_finds_the_best_of_four_far_less_often_than_who_also_watches() -> None:
+def test_text_alone_finds_the_best_of_four_less_often_than_the_video() -> None:
     world = simulate_world(SimulateConfig(prompts=1000, models=8, video=True, seed=5))
     film, strength = world.film, world.responses.strength
     assert film is not None
@@ -195,10 +195,10 @@ def test_who_only_reads_finds_the_best_of_four_far_less_often_than_who_also_watc
     assert 0.55 < found(1.0 * film.right) < 0.75
     assert found(STYLE_WORTH[film.style]) < 0.5
     assert found(1.0 * length) < 0.32
-    assert found(-1.0 * length) < found(STYLE_WORTH[film.style])  # people like it short, and that is all of it
+    assert found(-1.0 * length) < found(STYLE_WORTH[film.style])  # annotators prefer short texts, and only that
 
 
-def test_one_shape_alone_moves_and_nobody_asks_what_appears() -> None:
+def test_with_one_shape_there_is_no_question_on_appearance() -> None:
     rng = np.random.default_rng(0)
     film, _ = draw_film(rng, np.zeros(3), np.tile(np.arange(3), (60, 1)), 3, 1)
     assert set(film.kind) == {0, 1, 3}

@@ -1,9 +1,10 @@
-"""The simulated world: it is what its config says, the truth can be found in it, and its files appear whole."""
+"""The simulated world: it has the properties of its config, the truth can be estimated, and files appear completely."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from cli.main import run
+from curate.simulation.phrases import questions, responses
 from curate.simulation.world import CAMPAIGN_MS, TICKETS, World, draw_others, draw_times, simulate_world
 from curate.votes.arrays import LEFT, RIGHT, TIE
 from pipelines import simulation
@@ -19,7 +22,7 @@ from schemas.config import SimulateConfig
 from schemas.errors import CurateError
 
 SMALL = SimulateConfig(prompts=12, models=5, annotators=20, votes_per_pair=1.5, prompts_per_video=3, seed=7)
-EVEN = {"model_spread": 0.0, "interaction": 0.0}
+EVEN = {"model_sd": 0.0, "interaction_sd": 0.0}
 """Every response is as good as every other."""
 
 
@@ -33,8 +36,8 @@ def pair_of(world: World) -> np.ndarray:
     return low * world.responses.model.size + high
 
 
-def found_again(world: World) -> float:
-    """Share of pairs of responses that plain win counting puts in their true order; an equal count is half right."""
+def recovered_share(world: World) -> float:
+    """Share of pairs of responses in the true order by number of wins; equal numbers count half."""
     [graphs] = world.votes.graphs
     count = graphs.wins.sum(axis=2)
     guess = np.sign(count[:, :, None] - count[:, None, :])
@@ -53,7 +56,7 @@ def right_share(world: World, who: np.ndarray) -> float:
 # The world
 
 
-def test_at_one_vote_a_pair_every_pair_has_exactly_one_vote() -> None:
+def test_at_one_vote_per_pair_every_pair_has_exactly_one_vote() -> None:
     world = simulate_world(SimulateConfig())
     assert len(np.unique(pair_of(world))) == len(world.left) == 450 * 171
 
@@ -72,8 +75,8 @@ def test_the_number_of_votes_is_exact_and_its_fraction_falls_on_random_pairs(
 
 
 @pytest.mark.parametrize("votes_per_pair", [2.5, 20.0])
-def test_nobody_votes_twice_on_a_pair_even_when_everybody_must_vote_on_all(votes_per_pair: float) -> None:
-    world = simulate_world(SMALL.model_copy(update={"votes_per_pair": votes_per_pair, "activity": 2.0}))
+def test_no_annotator_votes_twice_on_a_pair(votes_per_pair: float) -> None:
+    world = simulate_world(SMALL.model_copy(update={"votes_per_pair": votes_per_pair, "activity_sd": 2.0}))
     votes = np.stack([pair_of(world), world.annotator], axis=1)
     assert len(np.unique(votes, axis=0)) == len(votes)
 
@@ -83,7 +86,7 @@ def test_the_smallest_campaign_has_one_vote(tmp_path: Path) -> None:
     assert simulate(tmp_path / "world", config=config).votes == 1
 
 
-def test_more_votes_a_pair_than_annotators_are_refused() -> None:
+def test_more_votes_per_pair_than_annotators_is_an_error() -> None:
     with pytest.raises(ValidationError, match="nobody votes twice"):
         SimulateConfig(annotators=3, votes_per_pair=3.1)
 
@@ -102,81 +105,81 @@ def test_a_vote_compares_two_responses_of_one_prompt() -> None:
     assert (world.left // 5 == world.right // 5).all()
 
 
-def test_a_response_stands_left_as_often_as_right() -> None:
+def test_responses_are_shown_left_and_right_equally_often() -> None:
     world = simulate_world(SimulateConfig(prompts=100))
     assert (world.left < world.right).mean() == pytest.approx(0.5, abs=0.015)
 
 
-def test_votes_are_cast_one_after_the_other_within_the_campaign_however_many() -> None:
+def test_times_of_votes_increase_within_the_campaign() -> None:
     times = draw_times(np.random.default_rng(0), 1_000_000)
     assert (np.diff(times) > 0).all()
     assert 0 <= times[0] < times[-1] < CAMPAIGN_MS + 1_000_000
 
 
-def test_prompts_are_judged_all_through_the_campaign() -> None:
+def test_prompts_and_times_of_votes_are_independent() -> None:
     world = simulate_world(SimulateConfig())
     assert abs(np.corrcoef(world.left, world.voted_at)[0, 1]) < 0.02
 
 
-def test_pairs_without_a_vote_are_anywhere() -> None:
+def test_pairs_without_votes_are_spread_over_all_prompts() -> None:
     world = simulate_world(SimulateConfig(votes_per_pair=0.1))
     assert len(np.unique(world.left // 19)) == 450
 
 
-def test_a_few_annotators_do_much_of_the_work() -> None:
+def test_activity_is_concentrated_on_few_annotators() -> None:
     votes = np.sort(np.bincount(simulate_world(SimulateConfig()).annotator, minlength=120))
     assert votes[-12:].sum() > 0.3 * votes.sum()
 
 
-def test_at_activity_0_all_annotators_do_about_as_much() -> None:
-    votes = np.bincount(simulate_world(SimulateConfig(activity=0)).annotator, minlength=120)
+def test_with_activity_sd_0_all_annotators_vote_equally_often() -> None:
+    votes = np.bincount(simulate_world(SimulateConfig(activity_sd=0)).annotator, minlength=120)
     assert votes == pytest.approx(np.full(120, 450 * 171 / 120), rel=0.2)
 
 
 @pytest.mark.parametrize("ties", [0.0, 0.15, 0.6])
 @pytest.mark.parametrize("left_bias", [0.0, 1.5])
-def test_the_share_of_ties_between_equals_is_as_set_whatever_the_bias(ties: float, left_bias: float) -> None:
+def test_the_share_of_ties_between_equals_is_independent_of_the_bias(ties: float, left_bias: float) -> None:
     world = simulate_world(SimulateConfig(prompts=150, ties=ties, left_bias=left_bias, spammers=0.0, **EVEN))
     assert (world.outcome == TIE).mean() == pytest.approx(ties, abs=0.01)
 
 
 def test_unequal_responses_tie_less() -> None:
-    world = simulate_world(SimulateConfig(model_spread=3.0, spammers=0.0))
+    world = simulate_world(SimulateConfig(model_sd=3.0, spammers=0.0))
     assert (world.outcome == TIE).mean() < 0.1
 
 
-def test_the_left_wins_as_often_as_the_right_without_a_bias() -> None:
+def test_without_bias_left_and_right_win_equally_often() -> None:
     world = simulate_world(SimulateConfig(left_bias=0.0, spammers=0.0))
     assert (world.outcome == LEFT).sum() / (world.outcome != TIE).sum() == pytest.approx(0.5, abs=0.006)
 
 
 @pytest.mark.parametrize("left_bias", [-0.5, 0.5])
 def test_between_equals_the_left_wins_by_the_bias_in_logits(left_bias: float) -> None:
-    world = simulate_world(SimulateConfig(left_bias=left_bias, spammers=0.0, activity=0.0, **EVEN))
+    world = simulate_world(SimulateConfig(left_bias=left_bias, spammers=0.0, activity_sd=0.0, **EVEN))
     logit = np.log((world.outcome == LEFT).sum() / (world.outcome == RIGHT).sum())
     assert logit == pytest.approx(left_bias, abs=0.05)
 
 
-def test_careful_annotators_are_right_more_often_than_careless_ones_and_spammers_by_chance() -> None:
-    world = simulate_world(SimulateConfig(care=1.0, spammers=0.2))
+def test_accuracy_increases_with_discrimination_and_spammers_guess() -> None:
+    world = simulate_world(SimulateConfig(discrimination_sd=1.0, spammers=0.2))
     who = world.annotators
     median = np.median(who.discrimination[~who.spammer])
-    careful, careless = who.discrimination > median, (who.discrimination <= median) & ~who.spammer
+    sharp, dull = who.discrimination > median, (who.discrimination <= median) & ~who.spammer
     assert who.spammer.sum() == 24
-    assert right_share(world, careful) > right_share(world, careless) + 0.1
-    assert right_share(world, careless) > right_share(world, who.spammer) + 0.05
+    assert right_share(world, sharp) > right_share(world, dull) + 0.1
+    assert right_share(world, dull) > right_share(world, who.spammer) + 0.05
     assert right_share(world, who.spammer) == pytest.approx(0.5, abs=0.02)
 
 
-def test_spammers_are_quick() -> None:
+def test_spammers_are_fast() -> None:
     world = simulate_world(SimulateConfig())
     quick = world.annotators.spammer[world.annotator]
     assert 2 < np.median(world.seconds[quick]) < 5
     assert 15 < np.median(world.seconds[~quick]) < 40
 
 
-def test_spammers_have_a_side_and_a_tie_habit_of_their_own() -> None:
-    world = simulate_world(SimulateConfig(spammers=1.0, annotators=10, activity=0.0))
+def test_spammers_have_individual_side_biases_and_tie_shares() -> None:
+    world = simulate_world(SimulateConfig(spammers=1.0, annotators=10, activity_sd=0.0))
     shares = np.stack([np.bincount(world.outcome[world.annotator == a], minlength=3)[:3] for a in range(10)])
     shares = shares / shares.sum(axis=1, keepdims=True)
     assert np.ptp(shares[:, LEFT]) > 0.2
@@ -184,14 +187,14 @@ def test_spammers_have_a_side_and_a_tie_habit_of_their_own() -> None:
     assert shares[:, TIE] == pytest.approx(world.annotators.tie_share, abs=0.02)
 
 
-def test_a_model_is_as_strong_as_its_responses_are_on_average_and_not_in_the_order_of_names() -> None:
+def test_a_model_strength_is_the_mean_of_its_responses_and_unrelated_to_its_name() -> None:
     answers = simulate_world(SimulateConfig(prompts=3000)).responses
     mean = np.bincount(answers.model.ravel(), weights=answers.strength.ravel()) / 3000
     assert mean == pytest.approx(answers.model_strength, abs=0.1)
     assert abs(np.corrcoef(answers.model_strength, np.arange(19))[0, 1]) < 0.7
 
 
-def test_the_place_of_a_response_says_nothing_about_its_model() -> None:
+def test_the_position_of_a_response_is_independent_of_its_model() -> None:
     model = simulate_world(SimulateConfig(prompts=2000, models=4)).responses.model
     assert (np.sort(model, axis=1) == np.arange(4)).all()
     times = np.stack([np.bincount(place, minlength=4) for place in model.T])
@@ -199,33 +202,33 @@ def test_the_place_of_a_response_says_nothing_about_its_model() -> None:
 
 
 def test_rank_1_is_the_strongest_and_equals_share_a_rank() -> None:
-    responses = simulate_world(SimulateConfig(prompts=3, models=4, interaction=0.0)).responses
+    responses = simulate_world(SimulateConfig(prompts=3, models=4, interaction_sd=0.0)).responses
     assert (np.argsort(responses.rank, axis=1) == np.argsort(-responses.strength, axis=1)).all()
     assert (simulate_world(SimulateConfig(prompts=3, models=4, **EVEN)).responses.rank == 1).all()
 
 
-def test_more_votes_a_pair_judge_the_same_responses_and_find_the_truth_better() -> None:
+def test_more_votes_on_the_same_responses_recover_more_of_the_truth() -> None:
     few, more, many = (simulate_world(SimulateConfig(prompts=60, votes_per_pair=v)) for v in (0.5, 2.0, 10.0))
     assert (few.responses.strength == many.responses.strength).all()
-    assert found_again(few) + 0.05 < found_again(more) < found_again(many) - 0.02
-    assert found_again(many) > 0.9
+    assert recovered_share(few) + 0.05 < recovered_share(more) < recovered_share(many) - 0.02
+    assert recovered_share(many) > 0.9
 
 
-def test_more_spammers_hide_the_truth() -> None:
+def test_with_more_spammers_less_of_the_truth_is_recovered() -> None:
     honest, spammed, lost = (simulate_world(SimulateConfig(prompts=60, spammers=s)) for s in (0.0, 0.6, 1.0))
-    assert found_again(honest) > found_again(spammed) > found_again(lost) + 0.05
-    assert found_again(lost) == pytest.approx(0.5, abs=0.02)
+    assert recovered_share(honest) > recovered_share(spammed) > recovered_share(lost) + 0.05
+    assert recovered_share(lost) == pytest.approx(0.5, abs=0.02)
 
 
 # Other worlds than the default
 
 
 FIXED = SimulateConfig(
-    prompts=150, link="fixed-error", error=0.3, care=0.0, ties=0.1, left_bias=0.0, spammers=0.2, seed=3
+    prompts=150, link="fixed-error", error=0.3, discrimination_sd=0.0, ties=0.1, left_bias=0.0, spammers=0.2, seed=3
 )
 
 
-def test_at_a_fixed_error_votes_are_wrong_as_often_on_wide_gaps_as_on_narrow_ones_and_spammers_vote_blindly() -> None:
+def test_with_a_fixed_error_the_error_rate_is_independent_of_the_difference() -> None:
     world = simulate_world(FIXED)
     strength = world.responses.strength.ravel()
     gap = np.abs(strength[world.left] - strength[world.right])
@@ -236,26 +239,26 @@ def test_at_a_fixed_error_votes_are_wrong_as_often_on_wide_gaps_as_on_narrow_one
     assert right_share(world, world.annotators.spammer) == pytest.approx(0.5, abs=0.02)
 
 
-def test_at_a_fixed_error_annotators_differ_in_care_and_ties_are_as_frequent_on_wide_gaps() -> None:
-    world = simulate_world(FIXED.model_copy(update={"care": 1.0, "spammers": 0.0}))
+def test_with_a_fixed_error_annotators_differ_and_ties_are_independent_of_the_difference() -> None:
+    world = simulate_world(FIXED.model_copy(update={"discrimination_sd": 1.0, "spammers": 0.0}))
     median = np.median(world.annotators.discrimination)
-    careful, careless = world.annotators.discrimination > median, world.annotators.discrimination <= median
-    assert right_share(world, careful) > 0.75 > 0.65 > right_share(world, careless)
+    sharp, dull = world.annotators.discrimination > median, world.annotators.discrimination <= median
+    assert right_share(world, sharp) > 0.75 > 0.65 > right_share(world, dull)
     strength, tied = world.responses.strength.ravel(), world.outcome == TIE
     gap = np.abs(strength[world.left] - strength[world.right])
     assert tied[gap > np.median(gap)].mean() == pytest.approx(tied[gap <= np.median(gap)].mean(), abs=0.01)
 
 
-def test_an_error_of_one_half_is_chance() -> None:
+def test_an_error_of_one_half_is_chance_level() -> None:
     world = simulate_world(FIXED.model_copy(update={"error": 0.5}))
     assert right_share(world, ~world.annotators.spammer) == pytest.approx(0.5, abs=0.02)
 
 
-def test_heavy_tails_have_the_same_variance_and_more_extremes() -> None:
-    config = SimulateConfig(prompts=5000, models=20, model_spread=0.0, interaction=1.5, votes_per_pair=0.001)
+def test_heavy_tailed_strengths_have_the_same_variance_and_more_extremes() -> None:
+    config = SimulateConfig(prompts=5000, models=20, model_sd=0.0, interaction_sd=1.5, votes_per_pair=0.001)
     normal, heavy = (
-        simulate_world(config.model_copy(update={"tails": tails})).responses.strength.ravel() / 1.5
-        for tails in ("normal", "heavy")
+        simulate_world(config.model_copy(update={"strength_distribution": name})).responses.strength.ravel() / 1.5
+        for name in ("normal", "heavy-tailed")
     )
     assert heavy.std() == pytest.approx(1.0, abs=0.1)
     assert heavy.mean() == pytest.approx(0.0, abs=0.02)
@@ -263,7 +266,7 @@ def test_heavy_tails_have_the_same_variance_and_more_extremes() -> None:
 
 
 @pytest.mark.parametrize("votes_per_pair", [0.4, 1.0, 15.0])
-def test_an_adaptive_campaign_has_as_many_votes_and_more_on_promising_responses(votes_per_pair: float) -> None:
+def test_an_adaptive_campaign_has_more_votes_on_strong_responses(votes_per_pair: float) -> None:
     config = SimulateConfig(prompts=40, annotators=30, votes_per_pair=votes_per_pair, design="adaptive")
     world = simulate_world(config)
     times = np.bincount(np.r_[world.left, world.right], minlength=40 * 19).reshape(40, 19)
@@ -275,7 +278,7 @@ def test_an_adaptive_campaign_has_as_many_votes_and_more_on_promising_responses(
     assert len(np.unique(votes, axis=0)) == len(votes)
 
 
-def test_an_adaptive_campaign_in_which_everybody_judges_everything_is_balanced() -> None:
+def test_an_adaptive_campaign_with_all_possible_votes_is_balanced() -> None:
     world = simulate_world(SMALL.model_copy(update={"votes_per_pair": 20.0, "design": "adaptive"}))
     assert (np.unique(pair_of(world), return_counts=True)[1] == 20).all()
 
@@ -299,18 +302,42 @@ def test_a_world_is_the_same_in_every_version(tmp_path: Path) -> None:
     assert {name: hashlib.sha256(files[name]).hexdigest()[:16] for name in GOLDEN} == GOLDEN
 
 
-def test_a_world_written_before_the_config_had_all_its_fields_is_known_again(tmp_path: Path) -> None:
+def test_a_world_of_an_earlier_version_is_recognised(tmp_path: Path) -> None:
     simulate(tmp_path / "world", config=SMALL)
     before = contents(tmp_path / "world")
     document = json.loads(before["world.json"])
-    for field in ("link", "error", "tails", "design"):
+    for field in ("link", "error", "strength_distribution", "design"):
         del document["config"][field]
+    for old, new in {"care": "discrimination_sd", "activity": "activity_sd", "model_spread": "model_sd"}.items():
+        document["config"][old] = document["config"].pop(new)
     (tmp_path / "world" / "world.json").write_text(json.dumps(document))
-    simulate(tmp_path / "world", config=SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simulate(tmp_path / "world", config=SMALL)
     assert contents(tmp_path / "world") == before
 
 
-def test_equal_configs_give_equal_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+def test_renamed_keys_and_options_are_accepted_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"tails": "heavy", "care": 0.1, "activity": 0.2, "interaction": 0.3, "model_spread": 0.4}
+    with pytest.warns(FutureWarning):
+        config = SimulateConfig.model_validate(old)
+    assert config == SimulateConfig(
+        strength_distribution="heavy-tailed",
+        discrimination_sd=0.1,
+        activity_sd=0.2,
+        interaction_sd=0.3,
+        model_sd=0.4,
+    )
+    options = ["--prompts", "2", "--models", "3", "--out", str(tmp_path / "world")]
+    assert run(["simulate", *options, "--tails", "heavy"]) == 0
+    assert "note: '--tails' is now called '--strength-distribution'" in capsys.readouterr().err
+    document = json.loads((tmp_path / "world" / "world.json").read_bytes())
+    assert document["config"]["strength_distribution"] == "heavy-tailed"
+
+
+def test_equal_configs_give_equal_bytes_and_another_seed_gives_different_ones(tmp_path: Path) -> None:
     simulate(tmp_path / "one", config=SMALL)
     simulate(tmp_path / "two", config=SMALL)
     simulate(tmp_path / "three", config=SMALL.model_copy(update={"seed": 8}))
@@ -319,7 +346,7 @@ def test_equal_configs_give_equal_bytes_and_another_seed_gives_others(tmp_path: 
     assert all(one[name] != three[name] for name in one.keys() - {"prompts.csv"})
 
 
-def test_votes_are_the_same_whatever_the_size_of_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_votes_are_independent_of_the_chunk_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(tmp_path / "whole", config=SMALL)
     monkeypatch.setattr(simulation, "CHUNK", 7)
     simulate(tmp_path / "chunked", config=SMALL)
@@ -362,7 +389,7 @@ def test_the_report_counts_what_is_in_the_files_and_world_json_repeats_it(tmp_pa
     assert document["counts"] == {name: getattr(report, name) for name in document["counts"]}
 
 
-def test_prompts_share_videos_in_runs_and_ask_different_questions_of_one(tmp_path: Path) -> None:
+def test_consecutive_prompts_share_a_video_and_have_different_questions(tmp_path: Path) -> None:
     simulate(tmp_path / "world", config=SMALL)
     prompts = pl.read_csv(tmp_path / "world" / "prompts.csv")
     assert prompts["video"].to_list() == [f"videos/v{p // 3 + 1:04d}.mp4" for p in range(12)]
@@ -374,11 +401,10 @@ def test_the_texts_of_a_prompt_are_distinct_even_past_all_combinations(tmp_path:
     simulate(tmp_path / "world", config=config)
     texts = pl.read_csv(tmp_path / "world" / "responses.csv")
     assert not texts.select("prompt_id", "text").is_duplicated().any()
-    many = simulation._phrases((("a ", "b "), ("c ", "d ", "e ")), np.arange(1000), end=".")
-    assert many.n_unique() == 1000
+    assert questions(np.arange(10_000)).n_unique() == responses(np.arange(10_000)).n_unique() == 10_000
 
 
-def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise OSError("disk full")
 
@@ -388,9 +414,7 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_while_writing_again_leaves_the_old_world_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_while_rewriting_keeps_the_old_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise OSError("disk full")
 

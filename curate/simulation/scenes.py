@@ -1,4 +1,4 @@
-"""What simulated videos show, what is asked about them, and what models reply: drawn as numbers, told in words."""
+"""Contents of simulated videos, questions on them and responses of models, as numbers and as text."""
 
 from __future__ import annotations
 
@@ -27,53 +27,53 @@ QUESTIONS = (
     "Which colour is the shape that appears?",
     "How many times does the lamp below light up?",
 )
-"""One of each kind: four answers each, equally likely, all to be seen and none to be guessed."""
+"""Kind -> question. Each has four equally likely answers, which only the video shows."""
 APPEARS = 2
 """The kind of question that needs a second shape."""
 ANSWERS = (COLOURS, WAYS, COLOURS, TIMES)
-"""kind -> its answers in a word."""
+"""Kind -> its four short answers."""
 SENTENCES = ("the {} shape moves", "the shape moves {}", "the {} shape appears", "the lamp lights up {}")
-"""kind -> its answer in a sentence."""
+"""Kind -> template of a sentence with the answer."""
 WORDINGS = {
     "clear": ("{Sentence}.", "Here {sentence}.", "I see that {sentence}.", "{Sentence}, clearly."),
     "terse": ("{Short}.", "{Short}", "Answer: {short}.", "Just {short}."),
     "hedged": ("Maybe {short}?", "{Short}, I guess.", "Perhaps {sentence}.", "I think {sentence}?"),
 }
-"""style -> ways to put any answer. Each style has short and long ones: length says little."""
+"""Style -> templates of responses. Each style has short and long ones, so that length is little information."""
 
 FRAMES = 16
 """Frames of a clip."""
 GRID = 3
-"""Shapes stand in GRID × GRID cells; the moving one goes along the middle row or column, which no other stands in."""
+"""Shapes are in a grid of GRID × GRID cells; the moving one crosses the middle row or column, which has no other."""
 RIGHT = 3.0
-"""What a right answer is worth, logits of strength."""
+"""Strength that a right answer adds, logits."""
 STYLE_WORTH = np.array([0.0, 0.4, -0.4])
-"""(S,) what each of STYLES is worth, logits."""
+"""(S,) strength that each of STYLES adds, logits."""
 MEAN_SKILL = -0.4
-"""Log odds that a model of mean skill is right."""
-LESSONS_RIGHT = 0.4
-"""Share of right replies in lessons."""
+"""Log odds of a right answer by a model of mean ability."""
+PRETRAINING_RIGHT = 0.4
+"""Share of right responses to pretraining videos."""
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """V videos. In each, shape 0 moves, shape 1 appears, shapes 2 and 3 stand still, as far as they are there; a lamp
-    lights up now and then."""
+    """V videos. Shape 0 moves, shape 1 appears, shapes 2 and 3 stand still; only the first ``shapes`` are drawn. A lamp
+    below them lights up several times."""
 
     colour: Int
-    """(V, 4) of each shape, in COLOURS; all four come in each video."""
+    """(V, 4) colour of each shape, in COLOURS; a permutation."""
     shape: Int
-    """(V, 4) of each, in SHAPES."""
+    """(V, 4) form of each shape, in SHAPES."""
     way: Int
-    """(V,) which way shape 0 moves, in WAYS."""
+    """(V,) direction in which shape 0 moves, in WAYS."""
     cell: Int
-    """(V, 4) row · GRID + column where each stands; of shape 0, where it starts."""
+    """(V, 4) cell of each shape, row · GRID + column; for shape 0 the first one."""
     appears: Int
-    """(V,) the frame in which shape 1 is seen first."""
+    """(V,) first frame with shape 1."""
     shapes: int
-    """How many of the four are there."""
+    """Number of shapes that are drawn."""
     lamp: Bool
-    """(V, FRAMES) whether the lamp is lit; each time for two frames, and dark for two or more between."""
+    """(V, FRAMES) whether the lamp is lit: for two frames each time, with two or more dark frames between."""
 
     @cached_property
     def answers(self) -> Int:
@@ -84,19 +84,19 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Film:
-    """The videos of a world, a question a prompt, and N replies to each."""
+    """The videos of a world, a question per prompt, and N responses to each."""
 
     scenes: Scenes
     video: Int
     """(P,) the video of each prompt."""
     kind: Int
-    """(P,) its question, in QUESTIONS."""
+    """(P,) the question of each prompt, in QUESTIONS."""
     answer: Int
-    """(P, N) what each response answers, in ANSWERS[kind]."""
+    """(P, N) the answer of each response, in ANSWERS[kind]."""
     style: Int
-    """(P, N) how it puts it, in STYLES."""
+    """(P, N) its style, in STYLES."""
     wording: Int
-    """(P, N) in which of WORDINGS[style]."""
+    """(P, N) its template, in WORDINGS[style]."""
 
     @cached_property
     def right(self) -> Bool:
@@ -106,39 +106,39 @@ class Film:
 
     @property
     def worth(self) -> Float:
-        """(P, N) what answer and style make of the strength of each response, logits."""
+        """(P, N) strength due to answer and style, logits."""
         worth: Float = RIGHT * self.right + STYLE_WORTH[self.style]
         return worth
 
     @cached_property
     def questions(self) -> list[str]:
-        """(P,) in words."""
+        """(P,) texts of the questions."""
         return [QUESTIONS[kind] for kind in self.kind]
 
     @cached_property
-    def right_words(self) -> list[str]:
-        """(P,) the right answers in a word."""
+    def right_answers(self) -> list[str]:
+        """(P,) the right short answers."""
         return [ANSWERS[k][a] for k, a in zip(self.kind, self.scenes.answers[self.video, self.kind], strict=True)]
 
     @cached_property
-    def said_words(self) -> list[list[str]]:
-        """(P, N) the answers given, in a word."""
+    def given_answers(self) -> list[list[str]]:
+        """(P, N) the short answers of the responses."""
         return [[ANSWERS[k][a] for a in row] for k, row in zip(self.kind, self.answer, strict=True)]
 
     @cached_property
     def texts(self) -> list[str]:
-        """(P·N,) the responses in words, prompt by prompt."""
-        said = _all_texts()[self.kind[:, None], self.answer, self.style, self.wording]
-        return [str(text) for text in said.ravel()]
+        """(P·N,) texts of the responses, prompt by prompt."""
+        texts = _all_texts()[self.kind[:, None], self.answer, self.style, self.wording]
+        return [str(text) for text in texts.ravel()]
 
 
 def draw_film(
     rng: np.random.Generator, ability: Float, model: Number, prompts_per_video: int, shapes: int = 4
 ) -> tuple[Film, Float]:
-    """Videos of so many shapes, questions and replies; and (N,) the mean worth of each model, logits.
+    """Return videos, questions and responses, and (N,) the mean worth of each model, logits.
 
-    A model is right with the log odds MEAN_SKILL + its ability (N,); its habits of style have nothing to do with that,
-    nor with the prompt. A wrong answer is any of the others. model: (P, N) which one each response is of.
+    A model is right with the log odds MEAN_SKILL + ability (N,). Its distribution of styles is independent of ability
+    and prompt. Wrong answers are uniform. model: (P, N) the model of each response.
     """
     prompts, models = model.shape
     video, place = np.divmod(np.arange(prompts), prompts_per_video)
@@ -151,33 +151,36 @@ def draw_film(
     other = rng.integers(1, 4, model.shape)
     answer = (scenes.answers[video, kind][:, None] + np.where(right, 0, other)) % 4
 
-    habit = rng.dirichlet(np.full(len(STYLES), 2.0), models)  # (N, S) share of each style
-    style = (rng.random(model.shape)[..., None] > np.cumsum(habit, axis=1)[model][..., :-1]).sum(axis=-1)
+    styles = rng.dirichlet(np.full(len(STYLES), 2.0), models)  # (N, S) share of each style
+    style = (rng.random(model.shape)[..., None] > np.cumsum(styles, axis=1)[model][..., :-1]).sum(axis=-1)
     film = Film(scenes, video, kind, answer, style, draw_wordings(rng, answer, style))
-    return film, RIGHT * skill + habit @ STYLE_WORTH
+    return film, RIGHT * skill + styles @ STYLE_WORTH
 
 
-def draw_lessons(rng: np.random.Generator, videos: int, shapes: int) -> Film:
-    """Videos, all questions on each, and four replies to each in any style, of which two in five are right."""
+def draw_pretraining(rng: np.random.Generator, videos: int, shapes: int) -> Film:
+    """Return videos, all questions on each, and four responses to each in random styles."""
     scenes = draw_scenes(rng, videos, shapes)
     video, kind = (values.ravel() for values in np.meshgrid(np.arange(videos), kinds_asked(shapes), indexing="ij"))
     size = (len(video), 4)
-    other = np.where(rng.random(size) < LESSONS_RIGHT, 0, rng.integers(1, 4, size))
+    other = np.where(rng.random(size) < PRETRAINING_RIGHT, 0, rng.integers(1, 4, size))
     answer = (scenes.answers[video, kind][:, None] + other) % 4
     style = rng.integers(0, len(STYLES), size)
     return Film(scenes, video, kind, answer, style, draw_wordings(rng, answer, style))
 
 
 def kinds_asked(shapes: int) -> list[int]:
-    """The kinds of question that can be asked on videos of so many shapes."""
+    """The kinds of questions on videos with so many shapes."""
     return [kind for kind in range(len(QUESTIONS)) if kind != APPEARS or shapes > 1]
 
 
 def draw_scenes(rng: np.random.Generator, videos: int, shapes: int = 4) -> Scenes:
-    """What each video shows. All answers to a question are equally likely; those to different questions have nothing to
-    do with each other, except that what moves and what appears are of different colours."""
+    """Draw the contents of videos.
+
+    All answers to a question are equally likely. Answers to different questions are independent, except that the moving
+    and the appearing shape differ in colour.
+    """
     way = rng.integers(0, len(WAYS), videos)
-    middle = GRID // 2  # the row (left, right) or the column (up, down) that shape 0 goes along
+    middle = GRID // 2  # row (left, right) or column (up, down) of shape 0
     along = np.where(np.isin(way, (0, 2)), GRID - 1, 0)
     start = np.where(way < 2, middle * GRID + along, along * GRID + middle)
     cells = np.arange(GRID * GRID)
@@ -200,15 +203,15 @@ def draw_scenes(rng: np.random.Generator, videos: int, shapes: int = 4) -> Scene
 
 
 def lamp_patterns() -> dict[int, Bool]:
-    """times -> (patterns, FRAMES / 2) whether the lamp is lit in each pair of frames: never in two pairs in a row."""
+    """Number of times -> (patterns, FRAMES / 2) whether the lamp is lit in a pair of frames, never twice in a row."""
     every = np.array(list(product((False, True), repeat=FRAMES // 2)))
     apart = every[~(every[:, 1:] & every[:, :-1]).any(axis=1)]
     return {times: apart[apart.sum(axis=1) == times] for times in range(1, len(TIMES) + 1)}
 
 
 def draw_wordings(rng: np.random.Generator, answer: Int, style: Int) -> Int:
-    """(P, N) a wording of each reply: replies to a prompt that say the same in the same style differ in it, as far as
-    there are wordings."""
+    """(P, N) template of each response; equal answers of the same style to one prompt use different templates if
+    possible."""
     same = (answer[:, :, None] == answer[:, None, :]) & (style[:, :, None] == style[:, None, :])
     before = np.tril(same, -1).sum(axis=2)
     first = rng.integers(0, 4, (len(answer), 4, len(STYLES)))
@@ -217,7 +220,7 @@ def draw_wordings(rng: np.random.Generator, answer: Int, style: Int) -> Int:
 
 
 def _all_texts() -> npt.NDArray[np.object_]:
-    """(kinds, answers, styles, wordings) every reply in words."""
+    """(kinds, answers, styles, wordings) texts of all possible responses."""
     texts = np.empty((len(QUESTIONS), 4, len(STYLES), 4), dtype=object)
     for kind, answer, style, wording in np.ndindex(texts.shape):
         short = ANSWERS[kind][answer]

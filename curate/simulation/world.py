@@ -1,4 +1,4 @@
-"""A world of simulated votes: responses of known strength, annotators of known care, and what they vote."""
+"""Simulated votes: responses of known strength, annotators of known discrimination, and their votes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from curate.simulation.scenes import Film, draw_film
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
-from schemas.config import SimulateConfig, Tails
+from schemas.config import SimulateConfig, StrengthDistribution
 
 Int = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
@@ -18,11 +18,11 @@ Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 CAMPAIGN_MS = 28 * 24 * 3600 * 1000
-"""All votes are cast within this many milliseconds, however many they are."""
-UNTOLD = 5.0
-"""With videos, interaction is divided by this: most of what sets responses apart is to be seen and read."""
+"""Duration of every campaign, milliseconds."""
+REMAINDER = 5.0
+"""With videos, interaction_sd is divided by this: answer and style explain most differences in strength."""
 TICKETS = 2**40
-"""Lots that decide who votes next, shared among annotators by their activity: integers, so that draws are exact."""
+"""Number of lottery tickets of all annotators, in proportion to their activity; integers make draws exact."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Responses:
     """P prompts with N responses each, one of every model."""
 
     model_strength: Float
-    """(N,) mean strength of each model, logits; higher is better, in no order."""
+    """(N,) mean strength of each model, logits; unsorted."""
     model: Int
-    """(P, N) the model of each response, shuffled anew for every prompt, so that its place says nothing."""
+    """(P, N) the model of each response, shuffled within each prompt."""
     strength: Float
     """(P, N) strength of each response, logits; higher is better."""
 
@@ -46,29 +46,29 @@ class Responses:
 
 @dataclass(frozen=True)
 class Annotators:
-    """A annotators. A spammer is one whose discrimination is 0."""
+    """A annotators. The discrimination of a spammer is 0."""
 
     discrimination: Float
-    """(A,) what a difference in strength is multiplied by in this annotator's eyes; 0 = votes without looking."""
+    """(A,) factor of differences in strength in this annotator's votes."""
     left_bias: Float
-    """(A,) advantage of the response shown left, logits."""
+    """(A,) side bias, logits."""
     tie_share: Float
-    """(A,) share of ties among this annotator's votes on equals."""
+    """(A,) share of ties among the votes on equally strong responses."""
     tickets: Index
-    """(A,) activity: chance to be the one who votes next, in lots."""
-    pace: Float
+    """(A,) activity: tickets in the draw of who votes next."""
+    median_seconds: Float
     """(A,) median time on a task, seconds."""
 
     @property
     def spammer(self) -> Bool:
-        """(A,) whether they vote without looking."""
-        looks_away: Bool = self.discrimination == 0
-        return looks_away
+        """(A,) whether the annotator votes without regard to the responses."""
+        spammer: Bool = self.discrimination == 0
+        return spammer
 
 
 @dataclass(frozen=True)
 class World:
-    """V votes in the order they were cast, and the truth behind them.
+    """V votes in the order they were cast, and the true parameters.
 
     Responses are numbered 0 … P·N − 1, prompt by prompt. No annotator votes twice on a pair.
     """
@@ -84,11 +84,11 @@ class World:
     annotator: Int
     """(V,) who voted, 0 … A − 1."""
     seconds: Float
-    """(V,) time on the task, seconds, to a tenth."""
+    """(V,) time on the task, seconds, rounded to tenths."""
     voted_at: Index
     """(V,) milliseconds since the campaign began, increasing, below CAMPAIGN_MS + V."""
     film: Film | None = None
-    """What the videos show and the responses say; None in a world of votes alone."""
+    """The contents of videos and responses; None without videos."""
 
     @cached_property
     def prompt_ids(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class World:
 
     @cached_property
     def response_ids(self) -> tuple[str, ...]:
-        """(P·N,) p0001-r01, …; the number is the place within the prompt, not the model."""
+        """(P·N,) p0001-r01, …; numbered within the prompt, independently of the model."""
         places = _names("r", self.responses.model.shape[1], 2)
         return tuple(f"{prompt}-{place}" for prompt in self.prompt_ids for place in places)
 
@@ -109,11 +109,11 @@ class World:
     @cached_property
     def annotator_ids(self) -> tuple[str, ...]:
         """(A,) a001, a002, …"""
-        return _names("a", len(self.annotators.pace), 3)
+        return _names("a", len(self.annotators.median_seconds), 3)
 
     @cached_property
     def votes(self) -> VoteArrays:
-        """The votes as rankers read them."""
+        """The votes as input of rankers."""
         prompts, responses = self.responses.model.shape
         return VoteArrays(
             left=self.left,
@@ -133,14 +133,16 @@ class World:
 
 
 def simulate_world(config: SimulateConfig) -> World:
-    """The world of a config and its seed.
+    """Return the world of a config.
 
-    Responses, annotators and votes draw from three streams of the seed: a campaign of more votes per pair,
-    or of other annotators, judges the very same responses.
+    Responses, annotators and votes use three random streams: configs that differ in votes_per_pair or in the
+    annotators have the same responses.
     """
     for_responses, for_annotators, for_votes = np.random.default_rng(config.seed).spawn(3)
     responses, film = (
-        draw_filmed(for_responses, config) if config.video else (draw_responses(for_responses, config), None)
+        draw_responses_on_videos(for_responses, config)
+        if config.video
+        else (draw_responses(for_responses, config), None)
     )
     annotators = draw_annotators(for_annotators, config)
     task, annotator = draw_tasks(for_votes, draw_counts(for_votes, config, responses.strength), annotators.tickets)
@@ -151,65 +153,69 @@ def simulate_world(config: SimulateConfig) -> World:
     first = (prompt * config.models).astype(np.int32)
     left, right = first + pairs[swapped, pair], first + pairs[1 - swapped, pair]
     strength = responses.strength.ravel()
-    gap = seen_gap(strength[left] - strength[right], config)
-    outcome = draw_outcomes(for_votes, gap, annotators, annotator)
-    seconds = np.round(annotators.pace[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
+    difference = perceived_difference(strength[left] - strength[right], config)
+    outcome = draw_outcomes(for_votes, difference, annotators, annotator)
+    seconds = np.round(annotators.median_seconds[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
     voted_at = draw_times(for_votes, len(task))
     return World(responses, annotators, left, right, outcome, annotator, seconds, voted_at, film)
 
 
 def draw_responses(rng: np.random.Generator, config: SimulateConfig) -> Responses:
-    """Strength of a response = mean of its model + what this prompt makes of this model, spread alike."""
+    """Draw strengths: the mean of the model plus an interaction of model and prompt."""
     shape = config.prompts, config.models
-    model_strength = _spread(rng, config.model_spread, (config.models,), config.tails)
+    model_strength = _draw(rng, config.model_sd, (config.models,), config.strength_distribution)
     model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
-    strength = model_strength[model] + _spread(rng, config.interaction, shape, config.tails)
+    strength = model_strength[model] + _draw(rng, config.interaction_sd, shape, config.strength_distribution)
     return Responses(np.round(model_strength, 6), model, np.round(strength, 6))
 
 
-def draw_filmed(rng: np.random.Generator, config: SimulateConfig) -> tuple[Responses, Film]:
-    """Strength of a response to a video = what its answer and its style are worth + a little of its own.
+def draw_responses_on_videos(rng: np.random.Generator, config: SimulateConfig) -> tuple[Responses, Film]:
+    """Draw videos, and strengths: the value of the answer and of its style plus a remainder.
 
-    model_spread is the spread of the models' log odds to be right, interaction / UNTOLD that of what is untold.
+    model_sd is the standard deviation of the models' log odds of a right answer, interaction_sd / REMAINDER that of the
+    remainder.
     """
     shape = config.prompts, config.models
-    ability = _spread(rng, config.model_spread, (config.models,), config.tails)
+    ability = _draw(rng, config.model_sd, (config.models,), config.strength_distribution)
     model = rng.permuted(np.broadcast_to(np.arange(config.models, dtype=np.int32), shape), axis=1)
     film, model_worth = draw_film(rng, ability, model, config.prompts_per_video, config.shapes)
-    strength = film.worth + _spread(rng, config.interaction / UNTOLD, shape, config.tails)
+    strength = film.worth + _draw(rng, config.interaction_sd / REMAINDER, shape, config.strength_distribution)
     return Responses(np.round(model_worth, 6), model, np.round(strength, 6)), film
 
 
-def _spread(rng: np.random.Generator, deviation: float, shape: tuple[int, ...], tails: Tails) -> Float:
-    """Draws of mean 0 and this standard deviation."""
-    if tails == "heavy":
-        return rng.standard_t(3, shape) * (deviation / float(np.sqrt(3)))  # the variance of this t is 3
-    return rng.normal(0.0, deviation, shape)
+def _draw(rng: np.random.Generator, sd: float, shape: tuple[int, ...], distribution: StrengthDistribution) -> Float:
+    """Return draws of mean 0 and this standard deviation."""
+    if distribution == "heavy-tailed":
+        return rng.standard_t(3, shape) * (sd / float(np.sqrt(3)))  # the variance of this t is 3
+    return rng.normal(0.0, sd, shape)
 
 
 def draw_annotators(rng: np.random.Generator, config: SimulateConfig) -> Annotators:
-    """Honest annotators differ in discrimination (lognormal, median 1) and a little in bias; spammers have a side
-    and a tie habit of their own, and are quick. Activity is lognormal: a few do much of the work."""
+    """Draw annotators.
+
+    Honest annotators have lognormal discriminations of median 1 and similar side biases. Spammers have discrimination
+    0, individual side biases and tie shares, and are fast. Activity is lognormal.
+    """
     number = config.annotators
     spammer = rng.permutation(number) < round(config.spammers * number)
-    activity = rng.lognormal(0.0, config.activity, number)
-    habit = min(config.ties, 0.999 - config.ties)
-    own_bias = rng.normal(0.0, 1.0, number)
-    own_ties = rng.uniform(config.ties - habit, config.ties + habit, number)
+    activity = rng.lognormal(0.0, config.activity_sd, number)
+    tie_range = min(config.ties, 0.999 - config.ties)
+    spammer_bias = rng.normal(0.0, 1.0, number)
+    spammer_ties = rng.uniform(config.ties - tie_range, config.ties + tie_range, number)
     return Annotators(
-        discrimination=np.where(spammer, 0.0, rng.lognormal(0.0, config.care, number)),
-        left_bias=np.where(spammer, own_bias, rng.normal(config.left_bias, abs(config.left_bias) / 2, number)),
-        tie_share=np.where(spammer, own_ties, config.ties),
+        discrimination=np.where(spammer, 0.0, rng.lognormal(0.0, config.discrimination_sd, number)),
+        left_bias=np.where(spammer, spammer_bias, rng.normal(config.left_bias, abs(config.left_bias) / 2, number)),
+        tie_share=np.where(spammer, spammer_ties, config.ties),
         tickets=np.maximum(1, np.round(activity / activity.sum() * TICKETS)).astype(np.int64),
-        pace=np.where(spammer, 3.0, 25.0) * rng.lognormal(0.0, 0.3, number),
+        median_seconds=np.where(spammer, 3.0, 25.0) * rng.lognormal(0.0, 0.3, number),
     )
 
 
 def draw_counts(rng: np.random.Generator, config: SimulateConfig, strength: Float) -> Index:
-    """(P·N(N − 1)/2,) votes on each pair, which sum to votes_per_pair of them all. strength: (P, N).
+    """(P·N(N − 1)/2,) number of votes on each pair. strength: (P, N).
 
-    Balanced: every pair has ⌊votes_per_pair⌋; the rest goes to as many pairs drawn at random.
-    Adaptive: votes fall on pairs one by one, none on a pair that everybody has judged (_chances).
+    Balanced: ⌊votes_per_pair⌋ on every pair, one more on randomly drawn pairs. Adaptive: votes are assigned to pairs at
+    random (_adaptive_probabilities), at most one per annotator.
     """
     pairs = config.prompts * config.models * (config.models - 1) // 2
     votes = max(1, round(config.votes_per_pair * pairs))  # a campaign has at least one
@@ -218,33 +224,33 @@ def draw_counts(rng: np.random.Generator, config: SimulateConfig, strength: Floa
         count += votes // pairs
         count[rng.choice(pairs, votes % pairs, replace=False)] += 1
         return count
-    chance = _chances(rng, config, strength)
+    probability = _adaptive_probabilities(rng, config, strength)
     while votes > count.sum():
-        chance = np.where(count < config.annotators, chance, 0.0)
-        count += rng.multinomial(votes - count.sum(), chance / chance.sum())
+        probability = np.where(count < config.annotators, probability, 0.0)
+        count += rng.multinomial(votes - count.sum(), probability / probability.sum())
         count = np.minimum(count, config.annotators)
     return count
 
 
-def _chances(rng: np.random.Generator, config: SimulateConfig, strength: Float) -> Float:
-    """(P·N(N − 1)/2,) chance of each pair to be voted on in an adaptive campaign, all prompts alike.
+def _adaptive_probabilities(rng: np.random.Generator, config: SimulateConfig, strength: Float) -> Float:
+    """(P·N(N − 1)/2,) probability that a vote of an adaptive campaign is on each pair; equal for all prompts.
 
-    Half is the same for all pairs; half goes as exp(appeal of one + appeal of the other), where the appeal of a
-    response is half its strength and half noise, standardised.
+    Half of it is uniform; half is proportional to exp(a + b), where a and b are standardised noisy strengths of the two
+    responses.
     """
     i, j = np.triu_indices(config.models, 1)
     noise = rng.normal(0.0, 1.0, strength.shape)
-    deviation = float(np.hypot(config.model_spread, config.interaction))
-    appeal = (strength / (deviation if deviation > 0 else 1.0) + noise) / np.sqrt(2)
-    promise = np.exp(appeal[:, i] + appeal[:, j])
-    share: Float = (1 / len(i) + promise / promise.sum(axis=1, keepdims=True)) / 2 / len(strength)
+    deviation = float(np.hypot(config.model_sd, config.interaction_sd))
+    noisy_strength = (strength / (deviation if deviation > 0 else 1.0) + noise) / np.sqrt(2)
+    weight = np.exp(noisy_strength[:, i] + noisy_strength[:, j])
+    share: Float = (1 / len(i) + weight / weight.sum(axis=1, keepdims=True)) / 2 / len(strength)
     return share.ravel()
 
 
 def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[Index, Int]:
-    """Which pair is judged by whom: (V,) pair numbers and (V,) annotators, in a random order.
+    """Return (V,) pairs and (V,) annotators in random order; no annotator votes twice on a pair.
 
-    count: (pairs,) votes on each, none above the number of annotators: each vote is another's.
+    count: (pairs,) votes on each pair, at most the number of annotators.
     """
     tasks: list[Index] = []
     annotators: list[Int] = []
@@ -263,48 +269,51 @@ def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[
 
 
 def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int], number: int) -> Int:
-    """(number,) annotators by their tickets (A,), each another than those already ``taken`` at its place.
+    """(number,) annotators drawn in proportion to tickets (A,), excluding those in ``taken`` at the same position.
 
-    One draw each, without rejection: among the tickets that are left, then moved past the taken ones before it.
+    One draw each, without rejection: a remaining ticket is drawn and shifted past the excluded tickets before it.
     """
     first = np.cumsum(tickets) - tickets  # (A,) the first ticket of each annotator
-    gone = np.sort(np.array(taken, dtype=np.int32).reshape(len(taken), number), axis=0)
-    ticket = rng.integers(0, tickets.sum() - tickets[gone].sum(axis=0), number)
-    for other in gone:
+    excluded = np.sort(np.array(taken, dtype=np.int32).reshape(len(taken), number), axis=0)
+    ticket = rng.integers(0, tickets.sum() - tickets[excluded].sum(axis=0), number)
+    for other in excluded:
         ticket += np.where(ticket >= first[other], tickets[other], 0)
     return (np.searchsorted(first, ticket, side="right") - 1).astype(np.int32)
 
 
-def seen_gap(gap: Float, config: SimulateConfig) -> Float:
-    """(V,) what annotators see of gaps in strength, logits: of fixed error, the sign alone, always as clearly."""
-    fixed: Float = np.sign(gap) * np.log((1 - config.error) / config.error)
-    return fixed if config.link == "fixed-error" else gap
+def perceived_difference(difference: Float, config: SimulateConfig) -> Float:
+    """(V,) difference in strength as votes depend on it, logits; with a fixed error only its sign matters."""
+    fixed: Float = np.sign(difference) * np.log((1 - config.error) / config.error)
+    return fixed if config.link == "fixed-error" else difference
 
 
-def draw_outcomes(rng: np.random.Generator, gap: Float, annotators: Annotators, annotator: Int) -> npt.NDArray[np.int8]:
-    """(V,) outcomes by the model of Davidson (1970), where d = discrimination · gap + left bias:
+def draw_outcomes(
+    rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int
+) -> npt.NDArray[np.int8]:
+    """(V,) outcomes by the model of Davidson (1970).
 
-    left : right : tie = exp(d / 2) : exp(−d / 2) : ν. Each annotator's ν is such that, between equals, their share of
-    ties is their tie_share whatever their bias. gap: (V,) strength left − strength right, logits.
+    left : right : tie = exp(d / 2) : exp(−d / 2) : ν with d = discrimination · difference + left bias. An annotator's ν
+    is set so that the share of ties between equally strong responses is tie_share for any bias. difference: (V,)
+    strength left − strength right, logits.
     """
     share = annotators.tie_share
     nu = share / (1 - share) * 2 * np.cosh(annotators.left_bias / 2)
-    d = annotators.discrimination[annotator] * gap + annotators.left_bias[annotator]
+    d = annotators.discrimination[annotator] * difference + annotators.left_bias[annotator]
     larger = np.abs(d)
-    left, right = np.exp((d - larger) / 2), np.exp((-d - larger) / 2)  # all three over exp(|d| / 2): never too large
+    left, right = np.exp((d - larger) / 2), np.exp((-d - larger) / 2)  # all three divided by exp(|d| / 2): no overflow
     tie = nu[annotator] * np.exp(-larger / 2)
-    point = rng.random(len(gap)) * (left + right + tie)
+    point = rng.random(len(difference)) * (left + right + tie)
     return np.where(point < left, LEFT, np.where(point < left + right, RIGHT, TIE)).astype(np.int8)
 
 
 def draw_times(rng: np.random.Generator, votes: int) -> Index:
-    """(votes,) milliseconds since the start: random arrivals over the campaign, no two at the same moment."""
+    """(votes,) distinct random times, milliseconds since the start of the campaign."""
     arrival = np.cumsum(rng.exponential(1.0, votes + 1))
     moment: Index = (arrival[:-1] / arrival[-1] * CAMPAIGN_MS).astype(np.int64) + np.arange(votes)
     return moment
 
 
 def _names(prefix: str, number: int, width: int) -> tuple[str, ...]:
-    """prefix01 … prefixNN: wide enough that the names sort in their order."""
+    """prefix01 … prefixNN, padded so that they sort in this order."""
     width = max(width, len(str(number)))
     return tuple(f"{prefix}{i:0{width}d}" for i in range(1, number + 1))
