@@ -65,7 +65,7 @@ DEPARTURES = [  # from CAMPAIGN
     _campaign("4 models", models=4),
     # The margins of the goals come from a simulator with baselines of .665 (Bradley-Terry) and .638 (ensemble). Three
     # changes reproduce both: votes per pair are Poisson, not 1 or 2 (a third of the pairs have none, which costs the
-    # ensemble .02), models are more consistent over prompts (with an interaction_sd of 1 Bradley-Terry is at .70, and the
+    # ensemble .02), models are more consistent over prompts (with interaction_sd 1 Bradley-Terry is at .70, and the
     # oracle only .055 above it), and ties are 15% of all votes, not of those between equals.
     _campaign(REFERENCE, votes_per_pair=11.0, kept=0.1, ties=0.19, interaction_sd=0.6),
 ]
