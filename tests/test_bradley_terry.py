@@ -127,20 +127,20 @@ def test_reaching_max_iterations_is_reported() -> None:
     assert answer.n_iter.tolist() == [1]
 
 
-def test_posterior_deviation_equals_the_closed_form() -> None:
+def test_covariance_equals_the_closed_form() -> None:
     """Two responses with equally many votes each: the mode is 0 and the curvature has a closed form."""
-    strength, deviation = BradleyTerry(ridge=0.5).posterior(votes_from_wins([[0, 8], [8, 0]]))
+    wins = np.array([[[0.0, 8.0], [8.0, 0.0]]])
     information = 16 / 4
-    variance = (1 / 0.5 + 1 / (0.5 + 2 * information)) / 2  # along (1, 1) and along (1, −1), each at unit length
-    assert strength.tolist() == [0.0, 0.0]
-    assert deviation.tolist() == pytest.approx([variance**0.5] * 2)
+    variance = (1 / 0.5 + 1 / (0.5 + 2 * information)) / 2  # along (1, 1) and along (1, −1), each of unit length
+    assert fit(wins, 0.5).strength.tolist() == [[0.0, 0.0]]
+    assert np.diag(covariance(wins, np.zeros((1, 2)), 0.5)[0]).tolist() == pytest.approx([variance] * 2)
 
 
 def test_a_response_without_votes_keeps_its_prior() -> None:
-    strength, deviation = BradleyTerry(ridge=0.25).posterior(
-        votes_from([("p", "a", "b", "left")], silent=[("p", "silent")])
-    )
-    assert strength[2] == pytest.approx(0)
+    wins = np.array([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    strength = fit(wins, 0.25).strength
+    deviation = np.sqrt(np.diag(covariance(wins, strength, 0.25)[0]))
+    assert strength[0, 2] == pytest.approx(0)
     assert deviation[2] == pytest.approx(2.0)
     assert deviation[0] < 2.0
 

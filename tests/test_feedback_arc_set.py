@@ -17,11 +17,12 @@ from curate.rankers.feedback_arc_set.programs import CoverProgram, Node, prove, 
 from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, conclude
 from curate.rankers.feedback_arc_set.search import (
     Packing,
+    Solution,
     arrange,
     component_bounds,
+    component_order,
     components,
     improve,
-    minimum_order,
     order_weight,
     pack,
     search,
@@ -48,6 +49,18 @@ def net_of(wins: object) -> np.ndarray:
     """(n, n) net weights in halves of a vote: antisymmetric whole numbers."""
     matrix = 2 * np.array(wins)
     return matrix - matrix.T
+
+
+def minimum_order(net: np.ndarray, max_states: int) -> Solution:
+    """An order of one problem and a bound, component by component."""
+    [order], [label] = components(net[None])
+    bound = 0.0
+    for first, after in pairwise(component_bounds(label)):
+        members = order[first:after].copy()
+        part = component_order(arrange(net, members), max_states)
+        order[first:after] = members[part.order]
+        bound += part.bound
+    return Solution(order, bound)
 
 
 def by_votes_alone(net: np.ndarray) -> Weights:

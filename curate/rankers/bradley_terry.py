@@ -43,15 +43,6 @@ class Fit(NamedTuple):
     """(B,) Newton steps."""
 
 
-class Strengths(NamedTuple):
-    """Laplace's normal approximation of the posterior of R strengths."""
-
-    mean: Float
-    """(R,) logits."""
-    deviation: Float
-    """(R,) standard deviation, logits."""
-
-
 @dataclass(frozen=True)
 class BradleyTerry:
     """Rank by the posterior mode of Bradley-Terry strength, in logits."""
@@ -71,15 +62,6 @@ class BradleyTerry:
             scores[graphs.slots] = mode.strength
             converged[graphs.prompts], n_iter[graphs.prompts] = mode.converged, mode.n_iter
         return ranking_of(votes, scores, converged=converged, n_iter=n_iter)
-
-    def posterior(self, votes: VoteArrays, /) -> Strengths:
-        """Return strengths and their deviations. A response without votes almost keeps its prior."""
-        mean, deviation = np.zeros(len(votes.responses)), np.zeros(len(votes.responses))
-        for graphs in votes.graphs:
-            mode = mode_of(graphs, self.ridge).strength
-            variance = np.diagonal(covariance(graphs.wins, mode, self.ridge), axis1=1, axis2=2)
-            mean[graphs.slots], deviation[graphs.slots] = mode, np.sqrt(variance)
-        return Strengths(mean, deviation)
 
 
 def check_ridge(ridge: float) -> None:

@@ -12,7 +12,7 @@ broken by the given numbering.
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise, permutations
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -77,20 +77,11 @@ def order_weight(net: Float, order: Index) -> float:
     return float(np.tril(np.maximum(arrange(net, order), 0.0)).sum())
 
 
-def minimum_order(net: Float, max_states: int) -> Solution:
-    """Return a good order of one problem and a bound. max_states: sets that the search may store per component."""
-    found = components(net[None])
-    order, bound = found.order[0].copy(), 0.0
-    for first, after in pairwise(component_bounds(found.label[0])):
-        members = order[first:after]
-        part = component_order(arrange(net, members), max_states)
-        order[first:after] = members[part.order]
-        bound += part.bound
-    return Solution(order, bound)
-
-
 def component_order(net: Float, max_states: int) -> Solution:
-    """Return the same for one component: permutations or local search, then packed cycles, then subsets."""
+    """Return a good order of one component and a bound: by permutations or local search, packed cycles, subsets.
+
+    max_states: sets that the subset search may store.
+    """
     if len(net) <= MAX_PERMUTED:
         return _permuted(net)
     order = improve(net, np.arange(len(net)))
