@@ -104,9 +104,8 @@ class FeedbackArcSet:
         """Return (B, N) orders and the (B,) steps of vote weight that every order costs."""
         found = components(weights.net)
         order, steps = found.order, np.zeros(len(found.order))
-        for b in np.flatnonzero(
-            (np.diff(found.label, axis=1) == 0).any(axis=1)
-        ).tolist():  # others have no cycle and cost 0
+        cyclic = (np.diff(found.label, axis=1) == 0).any(axis=1)  # the order of the other prompts has cost 0
+        for b in np.flatnonzero(cyclic).tolist():
             mine = weights.of(b)
             for first, after in pairwise(component_bounds(found.label[b])):
                 if after - first > 1:
