@@ -225,9 +225,9 @@ def _config(rule: Rule, counts: Mapping[str, Any], limit: str = "") -> list[str]
         levels = ", ".join(f"{number} {level}" for level, number in counts["difficulty"][name].items())
         lines += [
             f"Mean confidence {mean:.3f}: the expected share of correct best labels. A perfect judge, which knows the",
-            f"true order, would score about {mean:.2f} (90% interval {low:.2f} to {high:.2f}); differences above it are",
-            f"not meaningful. Random guessing scores {counts['floor'][name]:.2f}. By the margin between the best and",
-            f"the second best: {levels}.",
+            f"true order, would score about {mean:.2f} (90% interval {low:.2f} to {high:.2f}); above it,",
+            f"differences are not meaningful. Random guessing scores {counts['floor'][name]:.2f}. By the margin of the",
+            f"best response: {levels}.",
             "",
         ]
     return lines
