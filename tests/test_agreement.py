@@ -1,4 +1,4 @@
-"""Agreement of orders against scipy and against counting by hand."""
+"""Agreement of orders against scipy and against enumeration; coverage of votes against networkx."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def score_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def best_of_twin(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
-    """Every subset, every equally best answer of it."""
+    """Enumerate every subset and every tied best response of it."""
     shares = []
     for subset in combinations(range(len(scores)), k):
         first = [i for i in subset if scores[i] == max(scores[list(subset)])]
@@ -40,7 +40,7 @@ def best_of_twin(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(score_pairs())
-def test_kendall_tau_is_scipys(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_kendall_tau_agrees_with_scipy(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     a, b, offsets = case
     for tau, start, end in zip(kendall_tau(a, b, offsets), offsets[:-1], offsets[1:], strict=True):
         undefined = end - start < 2 or np.ptp(a[start:end]) == 0 or np.ptp(b[start:end]) == 0
@@ -50,13 +50,13 @@ def test_kendall_tau_is_scipys(case: tuple[np.ndarray, np.ndarray, np.ndarray]) 
 
 @settings(max_examples=60, deadline=None)
 @given(score_pairs(), st.integers(2, 5))
-def test_best_of_counts_every_subset(case: tuple[np.ndarray, np.ndarray, np.ndarray], k: int) -> None:
+def test_best_of_agrees_with_enumeration(case: tuple[np.ndarray, np.ndarray, np.ndarray], k: int) -> None:
     a, b, offsets = case
     for chance, start, end in zip(best_of(a, b, offsets, k=k), offsets[:-1], offsets[1:], strict=True):
         assert chance == pytest.approx(best_of_twin(a[start:end], b[start:end], k), nan_ok=True)
 
 
-def test_top1_shares_a_shared_first_rank() -> None:
+def test_top1_counts_a_tied_first_rank_by_its_share() -> None:
     truth = np.array([4.0, 3.0, 2.0, 1.0])
     assert top1(np.array([9.0, 1.0, 1.0, 1.0]), truth, ONE).tolist() == [1.0]
     assert top1(np.array([9.0, 9.0, 9.0, 1.0]), truth, ONE).tolist() == [pytest.approx(1 / 3)]
@@ -64,7 +64,7 @@ def test_top1_shares_a_shared_first_rank() -> None:
     assert top1(np.array([9.0, 1.0, 1.0, 1.0]), np.array([4.0, 4.0, 2.0, 1.0]), ONE).tolist() == [1.0]
 
 
-def test_a_circle_of_majorities_is_one_cyclic_triad_and_ties_make_none() -> None:
+def test_a_cycle_of_majorities_is_one_cyclic_triad_and_ties_are_none() -> None:
     circle = votes_from([("p", "a", "b", "left"), ("p", "b", "c", "left"), ("p", "c", "a", "left")])
     broken = votes_from([("p", "a", "b", "left"), ("p", "b", "c", "left"), ("p", "c", "a", "tie")])
     assert cyclic_triads(circle).tolist() == [1]
@@ -92,7 +92,7 @@ def test_triads_pairs_and_components_agree_with_networkx(votes: VoteArrays) -> N
             assert all(len(set(label[slots][list(part)])) == 1 for part in parts)
 
 
-def test_the_largest_component_is_0_then_the_one_with_more_votes_then_the_earlier() -> None:
+def test_components_are_numbered_by_size_then_votes_then_position() -> None:
     rows = [("p", "a", "b", "left"), ("p", "c", "d", "left"), ("p", "c", "d", "tie"), ("p", "e", "f", "left")]
     label, count = components(votes_from(rows, silent=[("p", "z")]))
     assert label.tolist() == [1, 1, 0, 0, 2, 2, 3]
@@ -101,7 +101,7 @@ def test_the_largest_component_is_0_then_the_one_with_more_votes_then_the_earlie
     assert larger.tolist() == [2, 2, 1, 1, 0, 0, 0]
 
 
-def test_a_prompt_without_votes_has_nothing_to_count() -> None:
+def test_a_prompt_without_votes_has_counts_of_0() -> None:
     votes = votes_from_wins([[0, 0], [0, 0]])
     assert pairs_covered(votes).tolist() == [0]
     assert components(votes)[1].tolist() == [2]

@@ -1,4 +1,4 @@
-"""Comparing a run's rankings with a truth: figures worked out by hand, what counts, and what is refused."""
+"""The job ``compare``: figures computed by hand, which prompts count, and rejected truths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ p2,b,m2,0.0,2
 def make_store(
     folder: Path, ranks: dict[str, dict[tuple[str, str], int]], *, run: str = "run1", apart: tuple[str, ...] = ()
 ) -> Path:
-    """A store with one denoise run. ranks: ranker -> (prompt, response) -> rank, "final" being the run's own order.
+    """Make a store with one denoise run. ranks: ranker -> (prompt, response) -> rank; "final" is the run's ranking.
 
     apart: prompts whose last response is a component of its own.
     """
@@ -61,7 +61,7 @@ def truth(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_perfect_order_has_1_in_everything_and_its_reverse_the_least(tmp_path: Path, truth: Path) -> None:
+def test_the_true_order_scores_1_and_its_reverse_the_minimum(tmp_path: Path, truth: Path) -> None:
     report = compare(make_store(tmp_path, {"final": PERFECT, "feedback-arc-set": REVERSED}), truth)
     assert (report.prompts, report.missing) == (2, 0)
     assert report.kendall_tau == {"final": 1.0, "feedback-arc-set": -1.0}
@@ -79,33 +79,33 @@ def test_figures_are_means_over_prompts(tmp_path: Path, truth: Path) -> None:
     assert report.best_of_4["final"] == 1.0  # p2 has no four
 
 
-def test_a_shared_first_rank_counts_its_share(tmp_path: Path, truth: Path) -> None:
+def test_a_tied_first_rank_counts_its_share(tmp_path: Path, truth: Path) -> None:
     shared = ranks_of(p1={"a": 1, "b": 1, "c": 1, "d": 4}, p2={"a": 1, "b": 1})
     report = compare(make_store(tmp_path, {"final": shared}), truth)
     assert report.top1["final"] == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert report.best_of_4["final"] == pytest.approx(1 / 3)
 
 
-def test_a_ranker_that_says_nothing_has_tau_0_instead_of_being_left_out(tmp_path: Path, truth: Path) -> None:
+def test_a_ranker_that_ties_all_responses_has_tau_0(tmp_path: Path, truth: Path) -> None:
     silent = ranks_of(p1={"a": 1, "b": 2, "c": 3, "d": 4}, p2={"a": 1, "b": 1})
     assert compare(make_store(tmp_path, {"final": silent}), truth).kendall_tau["final"] == 0.5
 
 
-def test_a_prompt_whose_responses_are_truly_equal_has_no_tau(tmp_path: Path, truth: Path) -> None:
+def test_a_prompt_with_equal_true_strengths_has_no_tau(tmp_path: Path, truth: Path) -> None:
     truth.write_text(TRUTH.replace("p2,a,m1,0.1", "p2,a,m1,0.0"))
     report = compare(make_store(tmp_path, {"final": REVERSED}), truth)
     assert report.kendall_tau["final"] == -1.0
     assert report.top1["final"] == 0.5  # p2: either is truly best
 
 
-def test_a_figure_that_no_prompt_can_have_is_left_out(tmp_path: Path, truth: Path) -> None:
+def test_a_figure_that_is_defined_for_no_prompt_is_omitted(tmp_path: Path, truth: Path) -> None:
     truth.write_text("prompt_id,response_id,strength\np2,a,2\np2,b,1\n")
     report = compare(make_store(tmp_path, {"final": PERFECT}), truth)
     assert report.best_of_4 == {}
     assert report.top1 == {"final": 1.0}
 
 
-def test_strength_is_what_counts_and_rank_alone_will_do(tmp_path: Path, truth: Path) -> None:
+def test_the_truth_has_strengths_or_ranks(tmp_path: Path, truth: Path) -> None:
     store = make_store(tmp_path, {"final": PERFECT})
     truth.write_text("prompt_id,response_id,rank\np2,b,2\np2,a,1\n")
     assert compare(store, truth).kendall_tau == {"final": 1.0}
@@ -113,20 +113,18 @@ def test_strength_is_what_counts_and_rank_alone_will_do(tmp_path: Path, truth: P
     assert compare(store, truth).kendall_tau == {"final": -1.0}
 
 
-def test_strengths_however_close_are_an_order(tmp_path: Path, truth: Path) -> None:
+def test_close_strengths_are_an_order(tmp_path: Path, truth: Path) -> None:
     truth.write_text("prompt_id,response_id,strength\np2,a,1e-13\np2,b,0\n")
     assert compare(make_store(tmp_path, {"final": PERFECT}), truth).kendall_tau == {"final": 1.0}
 
 
-def test_ids_that_look_like_numbers_stay_as_they_are_written(tmp_path: Path, truth: Path) -> None:
+def test_numeric_ids_are_read_as_text(tmp_path: Path, truth: Path) -> None:
     truth.write_text("prompt_id,response_id,strength\n007,01,2\n007,1,1\n")
     store = make_store(tmp_path, {"final": ranks_of(**{"007": {"01": 1, "1": 2}})})
     assert compare(store, truth).kendall_tau == {"final": 1.0}
 
 
-def test_prompts_of_several_components_or_missing_responses_or_not_ranked_are_counted_as_missing(
-    tmp_path: Path, truth: Path
-) -> None:
+def test_prompts_that_are_not_ranked_in_full_are_counted_as_missing(tmp_path: Path, truth: Path) -> None:
     truth.write_text(TRUTH + "p3,a,m1,1,1\np3,b,m2,0,2\np4,a,m1,1,1\np4,b,m2,0,2\n")
     final = PERFECT | ranks_of(p3={"a": 2})
     del final["p1", "d"]
@@ -134,19 +132,19 @@ def test_prompts_of_several_components_or_missing_responses_or_not_ranked_are_co
     assert (report.prompts, report.missing) == (1, 3)
 
 
-def test_a_prompt_of_two_components_is_missing_though_all_its_responses_have_ranks(tmp_path: Path, truth: Path) -> None:
+def test_a_prompt_with_two_components_is_missing(tmp_path: Path, truth: Path) -> None:
     report = compare(make_store(tmp_path, {"final": PERFECT}, apart=("p1",)), truth)
     assert (report.prompts, report.missing) == (1, 1)
     assert report.best_of_4 == {}
 
 
-def test_responses_that_the_truth_does_not_know_are_passed_over(tmp_path: Path, truth: Path) -> None:
+def test_responses_that_are_not_in_the_truth_are_ignored(tmp_path: Path, truth: Path) -> None:
     final = ranks_of(p1={"x": 1, "a": 2, "b": 3, "c": 4, "d": 5}, p2={"a": 1, "b": 2})
     report = compare(make_store(tmp_path, {"final": final}), truth)
     assert (report.prompts, report.top1["final"]) == (2, 1.0)
 
 
-def test_the_run_can_be_chosen_and_is_the_latest_otherwise(tmp_path: Path, truth: Path) -> None:
+def test_the_default_run_is_the_latest(tmp_path: Path, truth: Path) -> None:
     make_store(tmp_path, {"final": PERFECT}, run="good")
     store = make_store(tmp_path, {"final": REVERSED}, run="bad")
     assert compare(store, truth, run="goo").kendall_tau == {"final": 1.0}
@@ -167,7 +165,7 @@ def test_the_run_can_be_chosen_and_is_the_latest_otherwise(tmp_path: Path, truth
         ("prompt_id,response_id,rank\nother,a,1\n", r"none of its prompts is ranked in full .*\(0 are in the run"),
     ],
 )
-def test_a_truth_that_cannot_serve_is_refused_with_a_hint(tmp_path: Path, truth: Path, text: str, message: str) -> None:
+def test_an_invalid_truth_is_rejected_with_a_hint(tmp_path: Path, truth: Path, text: str, message: str) -> None:
     truth.write_text(text)
     with pytest.raises(CurateError, match=message) as refusal:
         compare(make_store(tmp_path, {"final": PERFECT}), truth)

@@ -1,4 +1,4 @@
-"""The test of the votes' design: it sees campaigns that favour somebody, and no more of them than it may elsewhere."""
+"""Classification of the comparison design: its power for adaptive campaigns, and its error rate for others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADAPTIVE = SimulateConfig(prompts=30, design="adaptive", seed=5)
 def random_votes(
     dice: np.random.Generator, *, prompts: int, size: int, votes_per_pair: float, hubs: float, models: bool = False
 ) -> VoteArrays:
-    """Votes on pairs that are drawn without regard to strength, though some responses are drawn much more often.
+    """Return votes on pairs drawn independently of strength, though some responses are drawn much more often.
 
     models: strength and popularity are those of a model, the same in all prompts.
     """
@@ -51,10 +51,10 @@ def random_votes(
 
 @pytest.mark.parametrize("models", [False, True])
 @pytest.mark.parametrize(("prompts", "size", "votes_per_pair", "hubs"), [(6, 12, 0.5, 0.7), (20, 6, 1.0, 0.4)])
-def test_random_designs_are_rarely_taken_for_adaptive(
+def test_random_designs_are_rarely_classified_as_adaptive(
     models: bool, prompts: int, size: int, votes_per_pair: float, hubs: float
 ) -> None:
-    """200 worlds: at level .01, seven or more would come once in two hundred tests."""
+    """200 worlds: at level .01, seven or more have probability 1/200."""
     dice = np.random.default_rng(0)
     found = [
         design_of(
@@ -69,7 +69,7 @@ def test_random_designs_are_rarely_taken_for_adaptive(
         assert (p < 0.5).mean() > 0.4  # nor is it so cautious that it could never speak
 
 
-def test_a_random_design_is_random() -> None:
+def test_few_votes_per_pair_are_a_random_design() -> None:
     design = design_of(simulate_world(SimulateConfig(prompts=40, votes_per_pair=0.3)).votes)
     assert design.design == "random"
     assert design.coverage == pytest.approx(0.3)
@@ -77,14 +77,14 @@ def test_a_random_design_is_random() -> None:
 
 
 @pytest.mark.parametrize("votes_per_pair", [1.0, 1.1, 4.5])
-def test_a_balanced_campaign_is_complete(votes_per_pair: float) -> None:
+def test_a_balanced_campaign_is_a_complete_design(votes_per_pair: float) -> None:
     design = design_of(simulate_world(SimulateConfig(prompts=40, votes_per_pair=votes_per_pair)).votes)
     assert design.design == "complete"
     assert design.dispersion < 0.1
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_adaptive_campaign_is_seen(seed: int) -> None:
+def test_an_adaptive_campaign_is_detected(seed: int) -> None:
     design = design_of(simulate_world(ADAPTIVE.model_copy(update={"seed": seed})).votes)
     assert design.design == "adaptive"
     assert design.association > 0.2
@@ -93,7 +93,7 @@ def test_an_adaptive_campaign_is_seen(seed: int) -> None:
     assert design.dispersion_p < LEVEL
 
 
-def test_when_weak_responses_are_compared_more_often_the_sign_is_negative() -> None:
+def test_the_association_is_negative_where_weak_responses_are_compared_more_often() -> None:
     votes = simulate_world(ADAPTIVE).votes
     forward, backward = design_of(votes), design_of(reversed_votes(votes))
     assert backward.association == pytest.approx(-forward.association)
@@ -101,8 +101,8 @@ def test_when_weak_responses_are_compared_more_often_the_sign_is_negative() -> N
     assert backward.design == "adaptive"
 
 
-def test_a_difference_of_a_few_votes_is_of_no_consequence() -> None:
-    """Everybody is compared 10 or 11 times, the best two 11 times: a clear link, and a complete design."""
+def test_small_differences_in_counts_are_negligible() -> None:
+    """All responses are compared 10 or 11 times, the best two 11 times: significant, but a complete design."""
     rows = []
     for p in range(60):
         for i in range(6):
@@ -115,7 +115,7 @@ def test_a_difference_of_a_few_votes_is_of_no_consequence() -> None:
     assert design.design == "complete"
 
 
-def test_counts_and_spreads_are_as_defined() -> None:
+def test_statistics_agree_with_their_definitions() -> None:
     rows = [("p", "a", "b", "left")] * 3 + [("p", "c", "a", "tie"), ("q", "x", "y", "right"), ("q", "x", "y", "left")]
     design = design_of(votes_from(rows))
     pairs = np.array([3, 1, 0])  # of p; q has a single one
@@ -132,7 +132,7 @@ def test_counts_and_spreads_are_as_defined() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(votes=prompt_sets())
-def test_names_are_without_meaning_and_every_graph_has_an_answer(votes: VoteArrays) -> None:
+def test_renumbering_has_no_effect_and_statistics_are_finite_for_any_graph(votes: VoteArrays) -> None:
     design, same = design_of(votes), design_of(relabelled(votes, seed=0)[0])
     assert same.design == design.design
     assert same.association == pytest.approx(design.association, abs=1e-9)
@@ -140,8 +140,8 @@ def test_names_are_without_meaning_and_every_graph_has_an_answer(votes: VoteArra
     assert 0 <= design.association_p <= 1
 
 
-def test_the_variance_is_that_of_exchanged_responses() -> None:
-    """The slow twin: z from all exchanges of strengths within prompts, drawn at random."""
+def test_the_variance_agrees_with_permutations() -> None:
+    """Reference: z from random permutations of strengths within prompts."""
     votes = random_votes(np.random.default_rng(1), prompts=3, size=5, votes_per_pair=2.0, hubs=0.5)
     dice = np.random.default_rng(2)
     count = _counts(votes)[1]
@@ -152,7 +152,7 @@ def test_the_variance_is_that_of_exchanged_responses() -> None:
     assert _association(votes, count)[1] == pytest.approx(float((rank * strength).sum()) / np.std(drawn), rel=0.03)
 
 
-def test_without_votes_there_is_nothing_uneven() -> None:
+def test_without_votes_the_design_is_complete() -> None:
     for votes in (votes_from([]), votes_from([], silent=[("p", "a"), ("p", "b"), ("p", "c")])):
         design = design_of(votes)
         assert isinstance(design, Design)

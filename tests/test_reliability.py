@@ -1,4 +1,4 @@
-"""Reliability: what a split keeps together, alike halves, noise, the step-up, and components that halves connect."""
+"""Split-half reliability: the units of a split, the measures, and the agreement of halves."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def of_people(rows: list[Row], people: list[int]) -> VoteArrays:
 
 
 def noise(votes: VoteArrays, seed: int) -> VoteArrays:
-    """The same campaign, every vote a coin's."""
+    """The same comparisons with random outcomes."""
     return replace(votes, outcome=np.random.default_rng(seed).integers(0, 2, len(votes.left)).astype(np.int8))
 
 
-# What a split keeps together.
+# Units.
 
 
-def test_an_annotator_is_in_one_half_and_anonymous_votes_are_dealt_alone() -> None:
+def test_an_annotator_is_in_one_half_and_anonymous_votes_are_split_singly() -> None:
     rows: list[Row] = [("p", "a", "b", "left"), ("p", "b", "c", "left"), ("p", "a", "c", "left")] * 2
     unit, by = split_units(of_people(rows, [0, 0, 1, 1, -1, -1]))
     assert by == "annotator"
@@ -46,7 +46,7 @@ def test_an_annotator_is_in_one_half_and_anonymous_votes_are_dealt_alone() -> No
     assert len(np.unique(unit)) == 4
 
 
-def test_votes_are_dealt_alone_where_nobody_is_known_or_one_person_cast_most_of_them() -> None:
+def test_votes_are_split_singly_without_annotators_and_where_one_annotator_dominates() -> None:
     rows: list[Row] = [
         ("p", "a", "b", "left"),
         ("p", "b", "c", "left"),
@@ -59,7 +59,7 @@ def test_votes_are_dealt_alone_where_nobody_is_known_or_one_person_cast_most_of_
         assert len(np.unique(unit)) == 4
 
 
-def test_a_ranking_is_never_divided() -> None:
+def test_a_k_wise_ranking_is_never_divided() -> None:
     votes = replace(votes_from([("p", "a", "b", "left")] * 4), group=np.array([0, -1, 0, -1], dtype=np.int32))
     unit, _ = split_units(votes)
     for seed in range(9):
@@ -73,7 +73,7 @@ def test_a_ranking_is_never_divided() -> None:
     prompts=st.lists(st.integers(0, 3), min_size=40, max_size=40),
     seed=st.integers(0, 99),
 )
-def test_halves_divide_no_unit_and_differ_by_no_more_than_the_largest(
+def test_halves_divide_no_unit_and_differ_by_at_most_the_largest_unit(
     unit: list[int], prompts: list[int], seed: int
 ) -> None:
     of = np.unique(unit, return_inverse=True)[1].astype(np.int64)
@@ -84,7 +84,7 @@ def test_halves_divide_no_unit_and_differ_by_no_more_than_the_largest(
     assert (second == halve(of, prompt, np.random.default_rng(seed))).all()
 
 
-def test_single_votes_are_halved_prompt_by_prompt_and_otherwise_each_time() -> None:
+def test_single_votes_are_halved_within_prompts_and_differently_each_time() -> None:
     prompt = np.repeat(np.arange(5, dtype=np.int32), 8)
     drawn = [halve(np.arange(40), prompt, np.random.default_rng(seed)) for seed in range(20)]
     assert all((np.bincount(prompt[second], minlength=5) == 4).all() for second in drawn)
@@ -96,14 +96,14 @@ def test_single_votes_are_halved_prompt_by_prompt_and_otherwise_each_time() -> N
 # Measures.
 
 
-def test_half_a_test_of_reliability_0_6_makes_one_of_0_75() -> None:
-    """By hand: 2 · 0.6 / 1.6; and the formula's ends."""
+def test_spearman_brown_of_0_6_is_0_75() -> None:
+    """2 · 0.6 / 1.6; and the ends of the range."""
     assert step_up(0.6) == pytest.approx(0.75)
     assert (step_up(0.0), step_up(1.0)) == (0.0, 1.0)
 
 
 @given(data=st.data(), sizes=st.lists(st.integers(1, 7), min_size=1, max_size=4))
-def test_spearman_is_scipys_prompt_by_prompt(data: st.DataObject, sizes: list[int]) -> None:
+def test_spearman_agrees_with_scipy(data: st.DataObject, sizes: list[int]) -> None:
     score = st.lists(st.integers(0, 4), min_size=sum(sizes), max_size=sum(sizes))
     a, b = (np.array(data.draw(score), dtype=np.float64) for _ in "ab")
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -114,10 +114,10 @@ def test_spearman_is_scipys_prompt_by_prompt(data: st.DataObject, sizes: list[in
             assert np.isnan(found)
 
 
-# All of it.
+# Agreement of halves.
 
 
-def test_two_people_who_say_the_same_make_halves_that_agree_wholly() -> None:
+def test_two_annotators_with_equal_votes_give_halves_that_agree() -> None:
     world = simulate_world(SimulateConfig(prompts=6, models=5, annotators=1, votes_per_pair=1, ties=0, seed=1)).votes
     both = {
         name: np.concatenate([getattr(world, name)] * 2)
@@ -132,7 +132,7 @@ def test_two_people_who_say_the_same_make_halves_that_agree_wholly() -> None:
         np.testing.assert_allclose(agreement.rho, 1.0)
 
 
-def test_halves_of_noise_agree_by_chance_only() -> None:
+def test_halves_of_random_votes_have_mean_agreement_0() -> None:
     world = simulate_world(SimulateConfig(prompts=150, models=6, annotators=40, votes_per_pair=3, seed=2)).votes
     found = split_half(noise(world, 5), CONFIG, splits=2, seed=0, progress=silent)
     for name in ("bradley-terry", "win-rate", "borda"):
@@ -141,7 +141,7 @@ def test_halves_of_noise_agree_by_chance_only() -> None:
             assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
 
 
-def test_bradley_terrys_agreement_is_that_of_its_orders_of_the_two_halves() -> None:
+def test_agreement_is_that_of_the_orders_of_the_two_halves() -> None:
     votes = simulate_world(SimulateConfig(prompts=5, models=5, annotators=12, votes_per_pair=4, seed=3)).votes
     unit, _ = split_units(votes)
     second = halve(unit, votes.response_prompt[votes.left], np.random.default_rng(8))
@@ -154,7 +154,7 @@ def test_bradley_terrys_agreement_is_that_of_its_orders_of_the_two_halves() -> N
 
 
 def test_only_responses_that_both_halves_connect_are_compared() -> None:
-    """By ann c is apart, by bob d: what both connect is a and b."""
+    """One annotator does not compare c, the other does not compare d: both connect a and b."""
     rows: list[Row] = [("p", "a", "b", "left"), ("p", "d", "b", "left"), ("p", "d", "a", "left")]
     rows += [("p", "a", "b", "left"), ("p", "c", "a", "left"), ("p", "c", "b", "left")]
     rows += [("q", "a", "b", "left"), ("q", "a", "b", "left"), ("r", "a", "b", "left"), ("r", "b", "a", "left")]
@@ -164,7 +164,7 @@ def test_only_responses_that_both_halves_connect_are_compared() -> None:
     np.testing.assert_allclose(found.methods["win-rate"].tau, [1.0, np.nan, -1.0])
 
 
-def test_costly_methods_are_asked_only_where_the_config_ranks_by_them() -> None:
+def test_costly_rankers_are_run_only_where_the_config_ranks_by_them() -> None:
     votes = votes_from([("p", "a", "b", "left")])
     assert all(spec_of(name).relative_cost <= MAX_COST for name in methods_of(votes, CONFIG))
     assert "feedback-arc-set" not in methods_of(votes, CONFIG)
@@ -176,8 +176,8 @@ def test_costly_methods_are_asked_only_where_the_config_ranks_by_them() -> None:
         assert ("ensemble" in split_half(triple, config, splits=1, seed=0, progress=silent).methods) == expected
 
 
-def test_stepped_up_halves_foretell_how_far_two_campaigns_agree() -> None:
-    """Two campaigns of two votes a pair agree as two halves of one of them do, stepped up."""
+def test_spearman_brown_predicts_the_agreement_of_two_campaigns() -> None:
+    """Two campaigns of two votes per pair agree as the stepped-up halves of one of them."""
     config = SimulateConfig(prompts=120, models=8, annotators=80, votes_per_pair=4, seed=4)
     votes = simulate_world(config).votes
     person = np.random.default_rng(0).permutation(80) < 40
@@ -191,7 +191,7 @@ def test_stepped_up_halves_foretell_how_far_two_campaigns_agree() -> None:
 # The report.
 
 
-def test_the_report_has_means_over_prompts_with_their_errors() -> None:
+def test_the_report_has_means_over_prompts_and_standard_errors() -> None:
     votes = simulate_world(SimulateConfig(prompts=9, models=5, annotators=12, votes_per_pair=4, seed=3)).votes
     found = split_half(votes, CONFIG, splits=2, seed=1, progress=silent)
     order = ["stack", "hierarchical", *(name for name in found.methods if name != "hierarchical")]
@@ -207,7 +207,7 @@ def test_the_report_has_means_over_prompts_with_their_errors() -> None:
         assert score.full_rho_se == pytest.approx(slope * score.rho_se)
 
 
-def test_a_prompt_that_no_split_lets_both_halves_rank_makes_an_empty_report() -> None:
+def test_the_report_is_empty_where_no_split_lets_both_halves_rank_a_prompt() -> None:
     found = split_half(votes_from([("p", "a", "b", "left")]), CONFIG, splits=2, seed=0, progress=silent)
     report = reliability_of(found, list(found.methods), splits=2)
     assert (report.prompts, report.methods) == (0, ())

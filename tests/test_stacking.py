@@ -1,4 +1,4 @@
-"""Stacking: weights that held-out votes earn, and the method that they speak for."""
+"""The choice of a ranker by held-out votes, and the weights of the stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.validation import MethodScore
 
 
 def held_out(**odds: np.ndarray) -> HeldOut:
-    """Votes that fall as the first method's odds say, held out in four folds."""
+    """Votes drawn with the first method's log odds, held out in four folds."""
     rng = np.random.default_rng(3)
     first = next(iter(odds.values()))
     count = len(first)
@@ -36,7 +36,7 @@ def held_out(**odds: np.ndarray) -> HeldOut:
     )
 
 
-def test_all_the_weight_goes_to_who_knows_and_none_to_noise() -> None:
+def test_an_informative_ranker_gets_all_the_weight_and_noise_none() -> None:
     rng = np.random.default_rng(0)
     truth, noise = rng.normal(0, 2, 20_000), rng.normal(0, 2, 20_000)
     weights = fit_weights(np.stack([truth, noise], axis=1), rng.random(20_000) < expit(truth), np.ones(20_000))
@@ -44,28 +44,28 @@ def test_all_the_weight_goes_to_who_knows_and_none_to_noise() -> None:
     assert weights[1] < 0.05
 
 
-def test_halves_of_the_knowledge_are_added() -> None:
-    """Two rankers see independent parts of the log odds: the sum of both is right, at weight 1 each."""
+def test_independent_parts_of_the_log_odds_are_added() -> None:
+    """Two rankers know independent parts of the log odds: each gets weight 1."""
     rng = np.random.default_rng(1)
     one, two = rng.normal(0, 1.5, 40_000), rng.normal(0, 1.5, 40_000)
     weights = fit_weights(np.stack([one, two], axis=1), rng.random(40_000) < expit(one + two), np.ones(40_000))
     assert weights == pytest.approx([1, 1], abs=0.06)
 
 
-def test_a_weight_on_a_vote_is_as_many_votes() -> None:
+def test_a_vote_of_weight_2_counts_as_two_votes() -> None:
     rng = np.random.default_rng(2)
     odds, left = rng.normal(0, 1, (50, 2)), rng.random(50) < 0.5
     twice = fit_weights(np.tile(odds, (2, 1)), np.tile(left, 2), np.ones(100))
     assert fit_weights(odds, left, np.full(50, 2.0)) == pytest.approx(twice, abs=1e-6)
 
 
-def test_who_is_never_for_either_has_no_weight() -> None:
+def test_a_ranker_with_odds_of_0_has_weight_0() -> None:
     rng = np.random.default_rng(4)
     odds = np.stack([rng.normal(0, 1, 200), np.zeros(200)], axis=1)
     assert fit_weights(odds, rng.random(200) < expit(odds[:, 0]), np.ones(200))[1] == 0
 
 
-def test_rankers_against_the_votes_get_no_negative_weight() -> None:
+def test_weights_are_not_negative() -> None:
     rng = np.random.default_rng(5)
     truth = rng.normal(0, 2, 2_000)
     odds = np.stack([truth, -truth], axis=1)
@@ -74,8 +74,8 @@ def test_rankers_against_the_votes_get_no_negative_weight() -> None:
     assert weights[0] > weights[1]
 
 
-def test_the_stack_is_measured_by_weights_of_other_folds() -> None:
-    """Changing how the votes of one fold fell changes no odds of that fold, and those of the others."""
+def test_the_stack_is_scored_with_weights_fitted_to_the_other_folds() -> None:
+    """Changing the votes of one fold changes the odds of the others, but not its own."""
     rng = np.random.default_rng(6)
     held = held_out(hierarchical=rng.normal(0, 1, 400), win_rate=rng.normal(0, 1, 400))
     flipped = replace(held, left=np.where(held.fold == 2, ~held.left, held.left))
@@ -112,7 +112,7 @@ def world(prompts: int = 40, **shape: float) -> VoteArrays:
     return simulate_world(SimulateConfig(prompts=prompts, models=8, annotators=30, **shape)).votes  # type: ignore[arg-type]
 
 
-def test_choosing_holds_out_whole_annotators_and_looks_at_no_more_prompts_than_told() -> None:
+def test_choosing_holds_out_whole_annotators_on_a_limited_number_of_prompts() -> None:
     config = DenoiseConfig(auto=AutoConfig(prompts=15))
     choice = choose(world(), config)
     assert (choice.by, choice.prompts) == ("annotator", 15)
@@ -122,7 +122,7 @@ def test_choosing_holds_out_whole_annotators_and_looks_at_no_more_prompts_than_t
     assert choose(world(), config) == choice
 
 
-def test_anonymous_votes_are_held_out_one_by_one() -> None:
+def test_anonymous_votes_are_held_out_singly() -> None:
     votes = world(20)
     anonymous = replace(votes, annotator=np.full_like(votes.annotator, -1), annotators=())
     choice = choose(anonymous, DenoiseConfig())
@@ -130,7 +130,7 @@ def test_anonymous_votes_are_held_out_one_by_one() -> None:
     assert "weighted-feedback-arc-set" not in {score.method for score in choice.methods}
 
 
-def test_with_nothing_to_hold_out_the_joint_model_is_taken() -> None:
+def test_where_no_vote_can_be_held_out_the_choice_is_hierarchical() -> None:
     votes = world(1)
     few = votes.of_votes(np.arange(3))
     choice = choose(few, DenoiseConfig())

@@ -1,4 +1,4 @@
-"""Validation: what is held out, the slope of scores, figures worked out by hand, and who foretells best."""
+"""Cross-validation: units and folds, slopes, scores computed by hand, and the job ``validate``."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def with_ids(votes: VoteArrays, annotator: list[int], group: list[int]) -> VoteA
     return replace(votes, **ids, annotators=who)
 
 
-# What is held out together.
+# Units and folds.
 
 
-def test_by_vote_each_stands_alone_but_a_ranking_stays_whole() -> None:
+def test_by_vote_each_vote_is_a_unit_but_a_k_wise_ranking_is_one() -> None:
     votes = with_ids(CIRCLE, [-1] * 8, [-1, 5, -1, 5, 2, 2, -1, -1])
     unit = units(votes, "vote")
     assert unit[1] == unit[3]
@@ -62,26 +62,26 @@ def test_by_vote_each_stands_alone_but_a_ranking_stays_whole() -> None:
     assert len(np.unique(unit)) == 6
 
 
-def test_by_pair_both_directions_of_a_pair_stay_together() -> None:
+def test_by_pair_both_directions_of_a_pair_are_one_unit() -> None:
     unit = units(CIRCLE, "pair")
     assert (unit[0], unit[1], unit[2]) == (unit[5], unit[6], unit[7])  # ab and ba, bc and cb, cd and dc
     assert len(np.unique(unit)) == 5
 
 
-def test_by_pair_a_ranking_ties_its_pairs_together() -> None:
+def test_by_pair_a_k_wise_ranking_joins_its_pairs() -> None:
     votes = with_ids(CIRCLE, [-1] * 8, [-1, -1, -1, -1, -1, 0, 0, -1])  # one ranking of ba and cb
     assert len(np.unique(units(votes, "pair")[[0, 1, 5, 6]])) == 1
 
 
-def test_by_annotator_people_stay_whole_and_anonymous_votes_stand_alone() -> None:
+def test_by_annotator_anonymous_votes_are_single_units() -> None:
     unit = units(with_ids(CIRCLE, [0, 1, 0, 1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1, 3, 3]), "annotator")
     assert unit[0] == unit[2] != unit[1] == unit[3]
-    assert len(np.unique(unit)) == 5  # two people, two votes alone, one ranking
+    assert len(np.unique(unit)) == 5  # two annotators, two single votes, one ranking
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), by=st.sampled_from(KINDS), folds=st.integers(2, 5), seed=st.integers(0, 9))
-def test_every_vote_is_in_one_fold_and_no_unit_in_two(data: st.DataObject, by: HoldOut, folds: int, seed: int) -> None:
+def test_no_unit_is_in_two_folds(data: st.DataObject, by: HoldOut, folds: int, seed: int) -> None:
     who = data.draw(st.lists(st.integers(-1, 3), min_size=8, max_size=8))
     group = data.draw(st.lists(st.integers(-1, 3), min_size=8, max_size=8))
     votes = with_ids(CIRCLE, who, group)
@@ -99,7 +99,7 @@ def test_every_vote_is_in_one_fold_and_no_unit_in_two(data: st.DataObject, by: H
             assert fold[i] == fold[j] or unit[i] != unit[j]
 
 
-def test_folds_are_the_seeds() -> None:
+def test_folds_depend_on_the_seed_and_are_balanced() -> None:
     def folds(seed: int) -> list[int]:
         found: list[int] = assign_folds(np.arange(40), 5, np.random.default_rng(seed)).tolist()
         return found
@@ -108,24 +108,24 @@ def test_folds_are_the_seeds() -> None:
     assert np.bincount(folds(1)).tolist() == [8] * 5
 
 
-# Scores to log odds.
+# Slopes.
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_the_slope_that_made_the_votes_is_found_in_any_unit(scale: float) -> None:
+def test_the_slope_is_recovered_in_any_unit(scale: float) -> None:
     dice = np.random.default_rng(0)
     gap = dice.normal(0, 1, 40_000)
     left = dice.random(40_000) < expit(1.7 * gap)
     assert fit_slope(gap * scale, left, np.ones(40_000)) * scale == pytest.approx(1.7, rel=0.03)
 
 
-def test_a_vote_of_weight_2_is_two_votes() -> None:
+def test_a_vote_of_weight_2_counts_as_two() -> None:
     gap, left = np.array([1.0, 1.0, -1.0]), np.array([True, False, False])
     twice = np.concatenate([np.repeat(gap, 2), []]), np.repeat(left, 2)
     assert fit_slope(gap, left, 2 * np.ones(3)) == pytest.approx(fit_slope(*twice, np.ones(6)))
 
 
-def test_a_slope_is_finite_without_a_vote_against_and_0_where_scores_say_nothing_or_the_contrary() -> None:
+def test_a_slope_is_finite_for_consistent_votes_and_never_negative() -> None:
     gap = np.array([1.0, 2.0, -1.0, -3.0])
     assert 0 < fit_slope(gap, gap > 0, ONES) < 10
     assert fit_slope(gap, gap < 0, ONES) == 0
@@ -133,12 +133,12 @@ def test_a_slope_is_finite_without_a_vote_against_and_0_where_scores_say_nothing
     assert fit_slope(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0)) == 0
 
 
-# Figures.
+# Scores.
 
 
-def test_who_knows_all_loses_nothing_and_who_knows_nothing_loses_log_2() -> None:
-    sure, blank = np.where(FOUR, 50.0, -50.0), np.zeros(4)
-    odds: dict[MethodName, np.ndarray] = {"hierarchical": sure, "borda": blank, "pagerank": -sure}
+def test_log_loss_of_certain_uninformative_and_inverted_odds() -> None:
+    certain, uninformative = np.where(FOUR, 50.0, -50.0), np.zeros(4)
+    odds: dict[MethodName, np.ndarray] = {"hierarchical": certain, "borda": uninformative, "pagerank": -certain}
     order = {name: np.sign(value) for name, value in odds.items()}
     held = HeldOut(np.arange(4), FOUR, ONES, np.zeros(4, dtype=np.int64), odds, order, {})
     assert held.loss("hierarchical") == pytest.approx(np.zeros(4), abs=1e-12)
@@ -147,7 +147,7 @@ def test_who_knows_all_loses_nothing_and_who_knows_nothing_loses_log_2() -> None
     assert [held.correct(name).mean() for name in ("hierarchical", "borda", "pagerank")] == [1, 0.5, 0]
 
 
-def test_the_error_of_a_mean_counts_clusters_not_votes() -> None:
+def test_the_standard_error_counts_clusters() -> None:
     value, cluster = np.array([1.0, 1.0, 3.0, 3.0]), np.array([4, 4, 9, 9])
     assert mean_and_error(value, ONES, cluster) == (2.0, pytest.approx(1.0))  # of 1 and 3: sd √2, over √2
     assert mean_and_error(value, ONES, np.arange(4)) == (2.0, pytest.approx(value.std(ddof=1) / 2))
@@ -155,14 +155,14 @@ def test_the_error_of_a_mean_counts_clusters_not_votes() -> None:
     assert mean_and_error(value, np.array([3.0, 3.0, 1.0, 1.0]), cluster)[0] == 1.5
 
 
-def test_calibration_is_the_distance_between_chance_and_share() -> None:
+def test_calibration_error_is_the_distance_of_probability_and_frequency() -> None:
     left = np.tile([True, True, True, False], 250)
     assert calibration_error(np.full(1000, np.log(3)), left, np.ones(1000)) == pytest.approx(0.0, abs=1e-12)
     assert calibration_error(np.full(1000, 0.0), left, np.ones(1000)) == pytest.approx(0.25)
     assert calibration_error(np.where(left, 40.0, -40.0), left, np.ones(1000)) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_calibration_does_not_ask_which_response_is_named_first() -> None:
+def test_calibration_error_is_independent_of_which_response_is_named_first() -> None:
     dice = np.random.default_rng(0)
     odds = dice.normal(0, 1.5, 20_000)
     left = dice.random(20_000) < expit(odds)
@@ -173,10 +173,10 @@ def test_calibration_does_not_ask_which_response_is_named_first() -> None:
     )
 
 
-# The joint model's own chances.
+# Log odds of the hierarchical ranker.
 
 
-def test_the_log_odds_are_of_the_mean_probabilities_over_draws_of_the_posterior() -> None:
+def test_log_odds_are_of_mean_probabilities_over_the_posterior() -> None:
     votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, seed=1)).votes
     fit = Hierarchical().fit(votes)
     stranger = votes.annotator == 0
@@ -198,7 +198,7 @@ def test_the_log_odds_are_of_the_mean_probabilities_over_draws_of_the_posterior(
     np.testing.assert_allclose(fit.log_odds(votes), np.log(left / right), atol=0.05)
 
 
-def test_no_side_enters_where_it_is_not_known() -> None:
+def test_side_bias_is_used_only_where_sides_are_known() -> None:
     votes = simulate_world(SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=2, left_bias=2)).votes
     fit = Hierarchical().fit(votes)
     blind = replace(votes, sides_known=np.zeros_like(votes.sides_known))
@@ -208,10 +208,10 @@ def test_no_side_enters_where_it_is_not_known() -> None:
     assert (fit.log_odds(votes) - odds).mean() > 0.2
 
 
-# All of it.
+# Held-out votes.
 
 
-def test_the_joint_model_foretells_better_than_bradley_terry_where_some_vote_without_looking() -> None:
+def test_with_spammers_the_hierarchical_ranker_predicts_better_than_bradley_terry() -> None:
     shape = SimulateConfig(prompts=30, models=8, annotators=20, votes_per_pair=2, spammers=0.3, seed=3)
     votes = simulate_world(shape).votes
     held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), names=ALL, folds=3, seed=0, progress=silent)
@@ -222,8 +222,8 @@ def test_the_joint_model_foretells_better_than_bradley_terry_where_some_vote_wit
     assert held.loss("bradley-terry").mean() < np.log(2)
 
 
-def test_no_method_sees_what_it_is_asked() -> None:
-    """Turning the votes of one fold round leaves every method's odds for that fold as they were."""
+def test_held_out_votes_do_not_influence_their_predictions() -> None:
+    """Reversing the votes of one fold changes no method's odds for that fold."""
     votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
     unit = units(votes, "vote")
     first = assign_folds(unit, 3, np.random.default_rng(4)) == 0
@@ -231,21 +231,21 @@ def test_no_method_sees_what_it_is_asked() -> None:
     one, two = (
         hold_out(v, unit, DenoiseConfig(), names=ALL, folds=3, seed=4, progress=silent) for v in (votes, turned)
     )
-    asked = first[one.vote]
-    assert asked.any()
+    reversed_ = first[one.vote]
+    assert reversed_.any()
     assert set(one.odds) == {*SINGLE, "ensemble"}
     for name, odds in one.odds.items():
-        np.testing.assert_array_equal(odds[asked], two.odds[name][first[two.vote]])
-    assert not np.allclose(one.odds["hierarchical"][~asked], two.odds["hierarchical"][~asked])
+        np.testing.assert_array_equal(odds[reversed_], two.odds[name][first[two.vote]])
+    assert not np.allclose(one.odds["hierarchical"][~reversed_], two.odds["hierarchical"][~reversed_])
 
 
-def test_only_what_the_training_votes_connect_is_asked() -> None:
+def test_only_votes_on_connected_responses_are_scored() -> None:
     apart = votes_from([("p", "a", "b", "left")] * 6 + [("p", "c", "d", "left")] * 6 + [("p", "a", "c", "left")])
     held = hold_out(apart, units(apart, "vote"), DenoiseConfig(), names=ALL, folds=3, seed=0, progress=silent)
     assert sorted(held.vote) == list(range(12))  # without it, nothing connects a with c
 
 
-def test_bradley_terry_odds_are_its_gap_times_one_slope() -> None:
+def test_bradley_terry_odds_are_the_difference_times_one_slope() -> None:
     votes = simulate_world(SimulateConfig(prompts=6, models=5, annotators=8, votes_per_pair=2, seed=2)).votes
     fold = assign_folds(units(votes, "vote"), 2, np.random.default_rng(0))
     held = hold_out(votes, units(votes, "vote"), DenoiseConfig(), names=ALL, folds=2, seed=0, progress=silent)
@@ -266,7 +266,7 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("by", KINDS)
-def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
+def test_validation_of_a_store(store: Path, by: HoldOut) -> None:
     before = store.read_bytes()
     report = validate(store, folds=3, by=by)
     assert store.read_bytes() == before
@@ -284,23 +284,23 @@ def test_a_store_end_to_end(store: Path, by: HoldOut) -> None:
         assert 0 <= score.calibration_error <= 1
 
 
-def test_the_command_prints_best_first_or_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_table_or_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command(store=store, folds=2, by="vote", splits=2, seed=1, as_json=True)
     report = ValidationReport(**json.loads(capsys.readouterr().out))
     assert report == validate(store, folds=2, splits=2, seed=1)
     print_validation(report)
     out, err = capsys.readouterr()
-    foretold, alike = out.split("\n\n")
-    assert [line.split()[0] for line in foretold.splitlines()[2:]] == [score.method for score in report.methods]
+    scores, reliability = out.split("\n\n")
+    assert [line.split()[0] for line in scores.splitlines()[2:]] == [score.method for score in report.methods]
     assert report.reliability
-    assert [line.split()[0] for line in alike.splitlines()[2:]] == [
+    assert [line.split()[0] for line in reliability.splitlines()[2:]] == [
         score.method for score in report.reliability.methods
     ]
     assert f"best by held-out log-loss: {report.methods[0].method}" in err
     assert "over 8 prompts" in err
 
 
-def test_without_splits_there_is_no_second_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_splits_there_is_no_reliability(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = validate(store, folds=2, splits=0)
     assert report.reliability is None
     print_validation(report)
@@ -309,7 +309,7 @@ def test_without_splits_there_is_no_second_table(store: Path, capsys: pytest.Cap
     assert "halves" not in err
 
 
-def test_halves_that_rank_no_prompt_are_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_halves_that_rank_no_prompt_give_an_empty_reliability(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = validate(
         store, config=DenoiseConfig(min_votes=15), folds=4, splits=1
     )  # a half has about 10 votes a prompt
@@ -319,7 +319,7 @@ def test_halves_that_rank_no_prompt_are_said(store: Path, capsys: pytest.Capture
     assert "no reliability" in capsys.readouterr().err
 
 
-def test_too_few_votes_are_refused_with_a_hint(tmp_path: Path) -> None:
+def test_too_few_votes_are_rejected_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("prompt_id,left,right,winner\np1,a,b,left\np2,a,b,left\np3,a,b,tie\n")
     ingest([tmp_path / "v.csv"], store=tmp_path / "s.duckdb")
     with pytest.raises(CurateError, match="too few votes for 5 folds: by vote, there are 3") as refusal:
