@@ -27,7 +27,7 @@ import numpy.typing as npt
 from benchmarks import heldout
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, priors, ranker
-from curate.rankers.hierarchical.priors import Hyperprior
+from curate.rankers.hierarchical.priors import Hyperprior, StrengthPrior
 from curate.simulation.world import draw_outcomes, simulate_world
 from curate.uncertainty.posterior import beats
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
@@ -126,7 +126,7 @@ class Variant:
             return Hierarchical(nodes=self.nodes, mixtures=self.mixtures).fit(votes)
 
 
-NO_CORRELATIONS = (ranker, "correlation_shrinkage", lambda *_: 1.0)
+NO_CORRELATIONS = (StrengthPrior, "correlation_shrinkage", lambda *_: 1.0)
 NO_SCALES = (ranker, "first_scale_variance", lambda *_: 0.0)
 NO_PROMPT_TIES = (ranker, "PROMPT_TIE_VARIANCE", Hyperprior(0.0, 0.0))
 NO_EXTRAPOLATION = (ranker.Aitken, "next", lambda _self, new, _old: new)

@@ -217,9 +217,6 @@ def _strengths(mixture: Mixture | None) -> StrengthsReport:
         return StrengthsReport(
             shape="normal", separation=None, upper_weight=None, summary="strengths follow a normal distribution"
         )
-    if mixture.kind == "heavy-tailed":
-        summary = "strengths are heavy-tailed: some responses are far better or worse than their models' others"
-        return StrengthsReport(shape="heavy-tailed", separation=None, upper_weight=None, summary=summary)
     separation = float(np.ptp(mixture.center))
     upper = mixture.common_share if mixture.center[1] > mixture.center[0] else 1 - mixture.common_share
     summary = (

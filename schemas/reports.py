@@ -132,7 +132,7 @@ class StrengthsReport(Document):
     renamed_values: ClassVar[dict[str, dict[str, str]]] = {"shape": {"heaps": "mixture", "tails": "heavy-tailed"}}
 
     shape: Literal["normal", "mixture", "heavy-tailed"]
-    """mixture: of two components, as for correct and wrong answers. heavy-tailed: normal with outliers."""
+    """mixture: of two components, as for right and wrong answers. heavy-tailed: reports of earlier versions."""
     separation: float | None
     """Distance between the means of the two components, logits."""
     upper_weight: float | None

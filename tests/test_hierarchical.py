@@ -14,11 +14,12 @@ from curate.evaluation.agreement import kendall_tau
 from curate.rankers import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
 from curate.rankers.hierarchical import ranker as module
-from curate.rankers.hierarchical.model import MAX_DEVIATION, Likelihood, derivatives, quadrature, vote_data
+from curate.rankers.hierarchical.model import MAX_DEVIATION, Likelihood, derivatives, quadrature
 from curate.rankers.hierarchical.posterior import Normal, newton_step
 from curate.rankers.hierarchical.priors import Hyperprior, PromptEffect, StrengthPrior, variance_step
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
+from curate.votes.blocks import vote_data
 from schemas.config import SimulateConfig
 from tests.strategies import prompt_sets, random_wins, relabelled, reversed_votes, votes_from, votes_from_wins
 
@@ -119,8 +120,13 @@ def test_sites_and_parameter_derivatives_equal_differences_of_the_expected_log_l
 
     sites = likelihood.sites(strength, covariance)
     gradient = differences(lambda e: expected_log_likelihood(PEOPLE, PROMPT_TIE, strength + e, variance), 8)
-    np.testing.assert_allclose(sites.gradient, gradient, atol=1e-6)
-    bend = differences(lambda e: -likelihood.sites(strength + e, covariance).gradient, 8)
+
+    def slope(at: np.ndarray) -> np.ndarray:
+        linear, information = likelihood.sites(at, covariance)
+        return linear - data.product(information, at)
+
+    np.testing.assert_allclose(slope(strength), gradient, atol=1e-6)
+    bend = differences(lambda e: -slope(strength + e), 8)
     for block in data.blocks:
         for responses, matrix in zip(block.responses, block.of(sites.information), strict=True):
             np.testing.assert_allclose(matrix, bend[np.ix_(responses, responses)], atol=1e-6)
@@ -183,7 +189,7 @@ def test_a_newton_step_equals_that_of_plain_matrices(correlation: np.ndarray | N
     likelihood, means = Likelihood(data, PEOPLE, np.zeros(3), 3), np.zeros(3)
     for _ in range(4):  # first steps are damped
         (start, _), means, *_ = newton_step(likelihood, prior, Normal(start, covariance), means)
-    gradient, flat = likelihood.sites(start, covariance)
+    linear, flat = likelihood.sites(start, covariance)
     found = newton_step(likelihood, prior, Normal(start, covariance), means)
 
     def whole(cells: np.ndarray) -> np.ndarray:
@@ -196,7 +202,7 @@ def test_a_newton_step_equals_that_of_plain_matrices(correlation: np.ndarray | N
     together = SMALL.response_prompt[:, None] == SMALL.response_prompt
     information = whole(flat)
     joint = np.linalg.inv(np.linalg.inv(small_covariance(prior, around_means=False)) + information)
-    mean = joint @ (gradient + information @ start)  # of the strengths, model means integrated out
+    mean = joint @ linear  # of the strengths, model means integrated out
     np.testing.assert_allclose(found.posterior.mean, mean, atol=1e-10)
     np.testing.assert_allclose(whole(found.posterior.covariance), joint * together, atol=1e-10)
 
@@ -205,11 +211,15 @@ def test_a_newton_step_equals_that_of_plain_matrices(correlation: np.ndarray | N
     of_model = np.eye(4)[SMALL.response_model][:, :3]
     of_means = np.linalg.inv(of_model.T @ (q - q @ s @ q) @ of_model + np.eye(3) / prior.mean_variance)
     np.testing.assert_allclose(found.moments.model_covariance, of_means, atol=1e-10)
-    np.testing.assert_allclose(found.model_mean, of_means @ of_model.T @ q @ s @ (gradient + information @ start))
+    np.testing.assert_allclose(found.model_mean, of_means @ of_model.T @ q @ s @ linear)
     learn, away = np.eye(8) - s @ q, mean - of_model @ found.model_mean
     second = s + learn @ of_model @ of_means @ of_model.T @ learn.T + np.outer(away, away)
     np.testing.assert_allclose(whole(found.moments.second), second * together, atol=1e-10)
-    np.testing.assert_allclose(found.moments.fit, np.diag(q @ (second * together)), atol=1e-10)
+    known = SMALL.response_model >= 0
+    for p in range(3):
+        of = known & (SMALL.response_prompt == p)
+        assert found.moments.gradient[p] == pytest.approx(np.diag(q @ (second * together) - np.eye(8))[of].sum())
+        assert found.moments.information[p] == pytest.approx((learn * learn.T)[np.ix_(of, of)].sum())
 
 
 def test_newton_steps_from_far_away_reach_the_maximum() -> None:

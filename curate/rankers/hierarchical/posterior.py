@@ -8,9 +8,8 @@ revisited", 2009). The model means couple the prompts. With likelihood sites (h,
 
 so that a Newton step for all strengths and means costs one (N, N) inverse per prompt.
 
-Mixture prior: expectation propagation (Minka, "Expectation propagation for approximate Bayesian inference", 2001). A
-normal prior site replaces the prior of each response; cavity = posterior / site, tilted = cavity × mixture, and the
-site is updated so that the posterior has the mean and variance of the tilted distribution.
+Mixture prior: expectation propagation (Minka, 2001). A normal prior site replaces the prior of each response; cavity =
+posterior / site, tilted = cavity × mixture, and the site takes the posterior to the tilted mean and variance.
 """
 
 from __future__ import annotations
@@ -20,18 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.rankers.base import Float
-from curate.rankers.hierarchical.model import Likelihood, VoteData, sums, times
+from curate.rankers.hierarchical.model import Likelihood, Sites
 from curate.rankers.hierarchical.priors import Mixture, Moments, StrengthPrior, informative
+from curate.votes.blocks import VoteData, sums, times
 
-SITE_STEP = 0.7
-"""Damping of expectation propagation: the part of the way that a site moves to its new value in one pass."""
-LEAST_SITE = 0.2
-"""A site's precision is at least this part of the prior's. Between the components it would be negative, and the
-posterior of the prompt might be improper."""
-LEAST_CAVITY = 1e-6
-"""A cavity's precision is at least this part of the posterior's, so that it is proper in spite of rounding."""
-MAX_CHANGE = 0.75
-"""Logits that a strength moves in one pass at most: gaps then move 1.5 (Likelihood.step_size)."""
+SITE_STEP = 0.7  # damping of expectation propagation: the part of the way that a site moves in one pass
+LEAST_SITE = 0.2  # of a site's precision, as part of the prior's: between the components it would be negative
+LEAST_CAVITY = 1e-6  # of a cavity's precision, as part of the posterior's: proper in spite of rounding
+MAX_CHANGE = 0.75  # logits that a strength moves in one pass at most: gaps then move 1.5 (Likelihood.step_size)
 
 
 class Normal(NamedTuple):
@@ -58,12 +53,12 @@ def newton_step(likelihood: Likelihood, prior: StrengthPrior, start: Normal, mod
     system = np.diag(np.full(data.models + 1, 1 / (prior.mean_variance or 1.0)))
     for block in data.blocks:
         j, q, theta = block.of(sites.information), block.of(precision), start.mean[block.responses]
-        gradient, total, s = sites.gradient[block.responses], j + q, block.of(given.covariance)
+        linear, total, s = sites.linear[block.responses], j + q, block.of(given.covariance)
         s[:] = np.linalg.inv(total)
-        given.mean[block.responses] = times(s, gradient + times(j, theta))
+        given.mean[block.responses] = times(s, linear)
         target += sums(block.model, times(q, given.mean[block.responses]), len(means))
         system += block.model_sums(q - q @ s @ q, data.models)
-        slope = np.abs(gradient - times(q, theta - means[block.model])).max(axis=1)
+        slope = np.abs(linear - times(j, theta) - times(q, theta - means[block.model])).max(axis=1)
         error[block.prompts] = slope / np.einsum("bii->bi", total).max(axis=1)
     model_covariance = np.asarray(np.linalg.inv(system[:-1, :-1]))
     new_means = model_covariance @ target[:-1]
@@ -78,7 +73,7 @@ def _with_means(
 ) -> tuple[Normal, Moments]:
     """The posterior with the model means integrated out, and the moments of δ. given: as in newton_step."""
     end, second = Normal(np.empty(len(given.mean)), np.empty(data.cells)), np.empty(data.cells)
-    fit, information, known = np.empty(len(end.mean)), np.zeros(data.prompts), informative(data)
+    gradient, information, known = np.zeros(data.prompts), np.zeros(data.prompts), informative(data)
     means, uncertain = np.append(model_mean, 0.0), np.pad(model_covariance, (0, 1))
     for block in data.blocks:
         s, q, mean = block.of(given.covariance), block.of(precision), means[block.model]
@@ -90,17 +85,11 @@ def _with_means(
         end.mean[block.responses] = theta
         block.of(end.covariance)[:] = s + follow @ shared @ follow.swapaxes(1, 2)
         block.of(second)[:] = moment
-        fit[block.responses] = (q * moment).sum(axis=2)  # diagonal of Q E[δδᵀ]; both are symmetric
+        fit = (q * moment).sum(axis=2)  # diagonal of Q E[δδᵀ]; both are symmetric
+        gradient[block.prompts] = ((fit - 1) * known[block.responses]).sum(axis=1)
         learn = learn * known[block.responses][:, :, None]
         information[block.prompts] = (learn * learn.swapaxes(1, 2)).sum(axis=(1, 2))
-    return end, Moments(second, fit, information, model_mean, model_covariance)
-
-
-class Quadratic(NamedTuple):
-    """The votes' log-likelihood in the strengths to second order, hᵀθ − θᵀJθ / 2."""
-
-    linear: Float  # (R,) h
-    information: Float  # J, flat
+    return end, Moments(second, gradient, information, model_mean, model_covariance)
 
 
 class PriorSites(NamedTuple):
@@ -119,34 +108,26 @@ class EPState(NamedTuple):
     change: Float  # (R,) by how much the last pass moved each strength, logits
 
 
-def quadratic(likelihood: Likelihood, posterior: Normal) -> Quadratic:
-    """The votes expanded around a posterior."""
-    gradient, information = likelihood.sites(*posterior)
-    return Quadratic(gradient + likelihood.data.product(information, posterior.mean), information)
-
-
-def first_ep_state(mixture: Mixture, data: VoteData, posterior: Normal) -> EPState:
+def start_ep(mixture: Mixture, data: VoteData, posterior: Normal) -> EPState:
     """Prior sites with the mean and the variance of the mixture."""
     mean, variance = mixture.moments(data)
     return EPState(mixture, PriorSites(1 / variance, mean / variance), posterior, np.full(len(mean), np.inf))
 
 
-def ep_pass(state: EPState, data: VoteData, votes: Quadratic, *, fit_mixture: bool) -> EPState:
+def ep_pass(state: EPState, data: VoteData, votes: Sites, *, fit_mixture: bool) -> EPState:
     """All prior sites after one update in parallel and, if asked for, the mixture after one M-step."""
     sites, mixture = state.sites, state.mixture
-    mean, covariance = np.empty(len(sites.linear)), votes.information.copy()
-    covariance[data.diagonal] += sites.precision
-    for block in data.blocks:
-        matrix = block.of(covariance)
-        matrix[:] = np.linalg.inv(matrix)
-        mean[block.responses] = times(matrix, (votes.linear + sites.linear)[block.responses])
-    step = mean - state.posterior.mean
+    total = votes.information.copy()
+    total[data.diagonal] += sites.precision
+    covariance = data.inverse(total)
+    step = data.product(covariance, votes.linear + sites.linear) - state.posterior.mean
     step *= MAX_CHANGE / max(float(np.abs(step).max(initial=0.0)), MAX_CHANGE)
     posterior = Normal(state.posterior.mean + step, covariance)
 
     cavity = cavity_of(data, sites, posterior)
     tilted = mixture.tilted(data, cavity.precision, cavity.linear)
-    mean, variance = tilted.moments()
+    mean = (tilted.weight * tilted.mean).sum(axis=1)
+    variance = (tilted.weight * (tilted.variance + (tilted.mean - mean[:, None]) ** 2)).sum(axis=1)
     precision = np.maximum(1 / variance - cavity.precision, LEAST_SITE / mixture.moments(data)[1])
     linear = mean * (precision + cavity.precision) - cavity.linear
     sites = PriorSites(
@@ -163,7 +144,7 @@ def cavity_of(data: VoteData, sites: PriorSites, posterior: Normal) -> PriorSite
     )
 
 
-def ep_evidence(state: EPState, data: VoteData, votes: Quadratic) -> float:
+def ep_evidence(state: EPState, data: VoteData, votes: Sites) -> float:
     """Log marginal likelihood of the votes under the mixture, up to a constant that does not depend on the prior."""
     sites, posterior = state.sites, state.posterior
     cavity = cavity_of(data, sites, posterior)
@@ -174,12 +155,9 @@ def ep_evidence(state: EPState, data: VoteData, votes: Quadratic) -> float:
     return float((log_mass - of_sites).sum()) + fit + data.log_determinant(posterior.covariance) / 2
 
 
-def normal_evidence(prior: StrengthPrior, data: VoteData, model_mean: Float, votes: Quadratic) -> float:
-    """The same under a normal prior with these model means."""
+def normal_evidence(prior: StrengthPrior, data: VoteData, fit_mean: Float, model_mean: Float, votes: Sites) -> float:
+    """The same under a normal prior with these model means. fit_mean: (R,) posterior mean under it."""
     mean, precision = np.append(model_mean, 0.0)[data.response_model], prior.precision(data)
-    linear, total = data.product(precision, mean), votes.information + precision
-    fit = -float((mean * linear).sum()) / 2
-    for block in data.blocks:
-        right = (votes.linear + linear)[block.responses][:, :, None]
-        fit += float((right * np.linalg.solve(block.of(total), right)).sum()) / 2
-    return fit + (data.log_determinant(precision) - data.log_determinant(total)) / 2
+    linear = data.product(precision, mean)
+    fit = float((fit_mean * (votes.linear + linear) - mean * linear).sum()) / 2
+    return fit + (data.log_determinant(precision) - data.log_determinant(votes.information + precision)) / 2

@@ -5,22 +5,20 @@
     θ[p, i] = model_mean[m(i)] + δ[p, i],   model_mean[m] ~ N(0, mean_variance),   δ[p] ~ N(0, exp(2 log_scale[p]) Σ),
     Σ[i, j] = C[m(i), m(j)],   C = variance · 1 or, where models are correlated, variance · correlation
 
-A response of an unknown model has mean 0 and the further variance mean_variance. Every variance takes steps of Fisher
-scoring in its logarithm on the marginal likelihood, under a weak lognormal hyperprior. A mixture of two normals may
-replace the normal prior of θ.
+A response of an unknown model has mean 0 and the further variance mean_variance. Variances take steps of Fisher scoring
+on the marginal likelihood under weak hyperpriors. A mixture of two normals may replace the normal prior of θ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from curate.rankers.base import Bool, Float
-from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, ParameterDerivatives, VoteData, sums
-
-MixtureKind = Literal["two-component", "heavy-tailed"]
+from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, ParameterDerivatives
+from curate.votes.blocks import VoteData, sums
 
 
 class Hyperprior(NamedTuple):
@@ -30,19 +28,13 @@ class Hyperprior(NamedTuple):
     weight: float
 
 
-ANNOTATOR_VARIANCE = (Hyperprior(0.25, 2.0), Hyperprior(0.05, 2.0), Hyperprior(0.25, 2.0))
-"""Of discrimination, left bias (logits²) and tie parameter. Weak: campaigns have tens of annotators."""
-STRENGTH_VARIANCE = Hyperprior(1.0, 1.0)
-"""Of strengths around their models' means, and of these means, logits²."""
+ANNOTATOR_VARIANCE = (Hyperprior(0.25, 2.0), Hyperprior(0.05, 2.0), Hyperprior(0.25, 2.0))  # weak: there are few
+STRENGTH_VARIANCE = Hyperprior(1.0, 1.0)  # of strengths around their models' means, and of these means, logits²
 PROMPT_TIE_VARIANCE = Hyperprior(0.05, 2.0)
-LOG_SCALE_VARIANCE = Hyperprior(0.05, 10.0)
-"""Informative, because a scale is confounded with the prompt's strengths."""
-MEAN_PRECISION = 1.0
-"""Precision of the normal hyperprior of the annotators' mean bias and tie parameter around their first values."""
-MIN_PROMPTS_PER_MODEL = 5
-"""Correlations are estimated from at least so many prompts per model: there are (M − 1) / 2 of them for each model."""
-MAX_SHRINKAGE = 0.8
-"""Correlations that would be shrunk by more are taken to be 0."""
+LOG_SCALE_VARIANCE = Hyperprior(0.05, 10.0)  # informative, because a scale is confounded with the prompt's strengths
+MEAN_PRECISION = 1.0  # of the normal hyperprior of mean bias and mean tie parameter around their first values
+MIN_PROMPTS_PER_MODEL = 5  # that correlations are estimated from: there are (M − 1) / 2 of them for each model
+MAX_SHRINKAGE = 0.8  # correlations that would be shrunk by more are taken to be 0
 
 
 def variance_step(
@@ -50,9 +42,8 @@ def variance_step(
 ) -> float:
     """A variance after one step of Fisher scoring in its logarithm.
 
-    second_moment: Σ E[x²] over ``count`` variables of mean 0. information: Σ (1 − posterior variance / variance)²,
-    twice the Fisher information. Below the typical variance, the observed information exceeds it by up to the
-    hyperprior's gradient; without that, steps would oscillate.
+    second_moment: Σ E[x²] of ``count`` variables. information: Σ (1 − posterior variance / variance)², twice Fisher's.
+    Below the typical variance, the observed information is larger; without that, steps would oscillate.
     """
     gradient = hyperprior.weight * float(np.log(variance / hyperprior.typical))
     curvature = information + hyperprior.weight + max(0.0, -gradient)
@@ -171,41 +162,81 @@ class StrengthPrior:
         Two responses of one model share all of their covariance in C but C's least eigenvalue, so that Σ is positive
         definite.
         """
-        found, scale = np.zeros(data.cells), self.variance * np.exp(2 * self.log_scale.value)
+        cells, scale = np.zeros(data.cells), self.variance * np.exp(2 * self.log_scale.value)
         further = np.where(data.response_model == data.models, self.mean_variance, 0.0)
         if self.correlation is None:
-            found[data.diagonal] = 1 / (scale[data.response_prompt] + further)
-            return found
+            cells[data.diagonal] = 1 / (scale[data.response_prompt] + further)
+            return cells
         least = float(np.linalg.eigvalsh(self.correlation)[0])
         shared = np.pad(self.correlation - least * np.eye(data.models), (0, 1))
         own = np.append(np.diagonal(self.correlation), 1.0)[data.response_model] * scale[data.response_prompt] + further
         for block in data.blocks:
-            covariance = scale[block.prompts, None, None] * shared[block.model_pair]
-            np.einsum("bii->bi", covariance)[:] = own[block.responses]
-            block.of(found)[:] = np.linalg.inv(covariance)
-        return found
+            block.of(cells)[:] = scale[block.prompts, None, None] * shared[block.model_pair]
+        cells[data.diagonal] = own
+        return data.inverse(cells)
 
     def m_step(self, data: VoteData, moments: Moments, step_size: float) -> StrengthPrior:
         """The prior's variances and scales after one step of Fisher scoring each."""
-        known = informative(data)
-        second, information = self.variance * float(moments.fit[known].sum()), float(moments.information.sum())
-        variance = variance_step(self.variance, second, int(known.sum()), information, STRENGTH_VARIANCE, step_size)
+        count, gradient = int(informative(data).sum()), float(moments.gradient.sum())
+        second, information = self.variance * (count + gradient), float(moments.information.sum())
+        variance = variance_step(self.variance, second, count, information, STRENGTH_VARIANCE, step_size)
         mean_variance = self.mean_variance
         if data.models:
             learned = np.eye(data.models) - moments.model_covariance / mean_variance
             second = float((moments.model_mean**2).sum() + np.trace(moments.model_covariance))
             information = float((learned * learned.T).sum())
             mean_variance = variance_step(mean_variance, second, data.models, information, STRENGTH_VARIANCE, step_size)
-        log_scale = self.log_scale.step(*scale_derivatives(data, moments), LOG_SCALE_VARIANCE, step_size)
+        log_scale = self.log_scale.step(moments.gradient, 2 * moments.information, LOG_SCALE_VARIANCE, step_size)
         return replace(self, variance=variance, mean_variance=mean_variance, log_scale=log_scale)
+
+    def correlation_shrinkage(self, data: VoteData, moments: Moments) -> float:
+        """How much correlations between models are shrunk towards 0; 1: the votes do not support any.
+
+        Noise over signal of the off-diagonal score, the noise taken two of its standard errors high (Ledoit and Wolf,
+        "A well-conditioned estimator for large-dimensional covariance matrices", 2004).
+        """
+        models = data.models
+        if models < 2 or data.prompts < MIN_PROMPTS_PER_MODEL * models:
+            return 1.0
+        score, squares = self._correlation_scores(data, moments)
+        off_diagonal = ~np.eye(models, dtype=np.bool_)
+        signal, noise = float((score[off_diagonal] ** 2).sum()), float(squares[off_diagonal].sum())
+        noise *= 1 + 2 * np.sqrt(4 / (models * (models - 1)))
+        shrinkage = max(noise / signal if signal > noise else 1.0, models / (models + data.prompts))
+        return shrinkage if shrinkage < MAX_SHRINKAGE else 1.0
+
+    def correlation_step(self, data: VoteData, moments: Moments, shrinkage: float) -> Float:
+        """(M, M) the correlation after one step of EM on the marginal likelihood, shrunk towards independence.
+
+        EM for a covariance with missing entries: C ← C + C G C / P, G = Σ over prompts of Q E[δδᵀ] Q − Q, each model's
+        rows divided by the number of its prompts instead of P. The result is scaled to trace M.
+        """
+        models = data.models
+        current = self.correlation if self.correlation is not None else np.eye(models)
+        score, _ = self._correlation_scores(data, moments)
+        seen = 1 / np.sqrt(np.maximum(np.bincount(data.response_model, minlength=models + 1)[:-1], 1))
+        estimate = current + self.variance * current @ (seen[:, None] * score * seen) @ current
+        estimate *= models / np.trace(estimate)
+        return np.asarray((1 - shrinkage) * (estimate + estimate.T) / 2 + shrinkage * np.eye(models))
+
+    def _correlation_scores(self, data: VoteData, moments: Moments) -> tuple[Float, Float]:
+        """(M, M) Σ over prompts of scale² (Q E[δδᵀ] Q − Q), twice the score of C, and (M, M) Σ of their squares."""
+        score, squares = np.zeros((data.models + 1,) * 2), np.zeros((data.models + 1,) * 2)
+        precision = self.precision(data)
+        for block in data.blocks:
+            q, second = block.of(precision), block.of(moments.second)
+            gradient = np.exp(2 * self.log_scale.value[block.prompts])[:, None, None] * (q @ second @ q - q)
+            score += block.model_sums(gradient, data.models)
+            squares += block.model_sums(gradient**2, data.models)
+        return score[:-1, :-1], squares[:-1, :-1]
 
 
 class Moments(NamedTuple):
     """Moments of δ under the posterior, with the prior precision Q and the posterior covariance S given the means."""
 
     second: Float  # E[δδᵀ], flat
-    fit: Float  # (R,) diagonal of Q E[δδᵀ]; 1 where the posterior equals the prior
-    information: Float  # (P,) Σ L[i, j] L[j, i] over informative responses, L = 1 − S Q; twice that on log variance
+    gradient: Float  # (P,) tr(Q E[δδᵀ] − 1) over informative responses: that of the log scale
+    information: Float  # (P,) tr(L²) over informative responses, L = 1 − S Q: half that on the log scale
     model_mean: Float  # (M,)
     model_covariance: Float  # (M, M)
 
@@ -215,66 +246,10 @@ def informative(data: VoteData) -> Bool:
     return np.asarray((data.response_model < data.models) | (data.models == 0))
 
 
-def first_strength_prior(data: VoteData) -> StrengthPrior:
-    """Typical variances, independent models, scale 1."""
-    typical = STRENGTH_VARIANCE.typical
-    return StrengthPrior(typical if data.models else 0.0, typical, None, PromptEffect(np.zeros(data.prompts), 0.0))
-
-
-def scale_derivatives(data: VoteData, moments: Moments) -> tuple[Float, Float]:
-    """(P,) gradient and (P,) information of the marginal likelihood in each prompt's log scale."""
-    gradient = sums(data.response_prompt, informative(data) * (moments.fit - 1), data.prompts)
-    return gradient, 2 * moments.information
-
-
-def first_scale_variance(data: VoteData, moments: Moments) -> float:
+def first_scale_variance(moments: Moments) -> float:
     """The moment estimate of the variance of log scales: by how much squared gradients exceed their information."""
-    gradient, information = scale_derivatives(data, moments)
-    return max(0.0, float((gradient**2 - information).sum()) / max(float((information**2).sum()), 1e-9))
-
-
-def correlation_shrinkage(prior: StrengthPrior, data: VoteData, moments: Moments) -> float:
-    """How much correlations between models are shrunk towards 0; 1: the votes do not support any.
-
-    Noise over signal of the off-diagonal score, the noise taken two of its standard errors high (Ledoit and Wolf, "A
-    well-conditioned estimator for large-dimensional covariance matrices", 2004).
-    """
-    models = data.models
-    if models < 2 or data.prompts < MIN_PROMPTS_PER_MODEL * models:
-        return 1.0
-    score, squares = _correlation_scores(prior, data, moments)
-    off_diagonal = ~np.eye(models, dtype=np.bool_)
-    signal, noise = float((score[off_diagonal] ** 2).sum()), float(squares[off_diagonal].sum())
-    noise *= 1 + 2 * np.sqrt(4 / (models * (models - 1)))
-    shrinkage = max(noise / signal if signal > noise else 1.0, models / (models + data.prompts))
-    return shrinkage if shrinkage < MAX_SHRINKAGE else 1.0
-
-
-def correlation_step(prior: StrengthPrior, data: VoteData, moments: Moments, shrinkage: float) -> Float:
-    """(M, M) the correlation after one step of EM on the marginal likelihood, shrunk towards independence.
-
-    EM for a covariance with missing entries: C ← C + C G C / P, G = Σ over prompts of Q E[δδᵀ] Q − Q, each model's rows
-    divided by the number of its prompts instead of P. The result is scaled to trace M.
-    """
-    models = data.models
-    current = prior.correlation if prior.correlation is not None else np.eye(models)
-    score, _ = _correlation_scores(prior, data, moments)
-    seen = 1 / np.sqrt(np.maximum(np.bincount(data.response_model, minlength=models + 1)[:-1], 1))
-    estimate = current + prior.variance * current @ (seen[:, None] * score * seen) @ current
-    estimate *= models / np.trace(estimate)
-    return np.asarray((1 - shrinkage) * (estimate + estimate.T) / 2 + shrinkage * np.eye(models))
-
-
-def _correlation_scores(prior: StrengthPrior, data: VoteData, moments: Moments) -> tuple[Float, Float]:
-    """(M, M) Σ over prompts of scale² (Q E[δδᵀ] Q − Q), twice the score of C, and (M, M) Σ of the prompts' squares."""
-    score, squares = np.zeros((data.models + 1,) * 2), np.zeros((data.models + 1,) * 2)
-    precision = prior.precision(data)
-    for block in data.blocks:
-        q, second = block.of(precision), block.of(moments.second)
-        gradient = np.exp(2 * prior.log_scale.value[block.prompts])[:, None, None] * (q @ second @ q - q)
-        score += block.model_sums(gradient, data.models)
-        squares += block.model_sums(gradient**2, data.models)
-    return score[:-1, :-1], squares[:-1, :-1]
+    excess, information = moments.gradient**2 - 2 * moments.information, 2 * moments.information
+    return max(0.0, float(excess.sum()) / max(float((information**2).sum()), 1e-9))
 
 
 class Tilted(NamedTuple):
@@ -285,39 +260,26 @@ class Tilted(NamedTuple):
     variance: Float  # (R, 2) logits²
     log_mass: Float  # (R,) logarithm of the integral, up to a constant
 
-    def moments(self) -> tuple[Float, Float]:
-        """(R,) mean and (R,) variance."""
-        mean = (self.weight * self.mean).sum(axis=1)
-        return mean, (self.weight * (self.variance + (self.mean - mean[:, None]) ** 2)).sum(axis=1)
-
 
 @dataclass(frozen=True)
 class Mixture:
-    """A two-component prior: θ[p, i] = model_mean[m] + center[k] + e, e ~ N(0, variance[k]), P(k = 1) = share[m].
+    """A two-component prior: θ[p, i] = model_mean[m] + center[k] + e, e ~ N(0, variance), P(k = 1) = share[m].
 
-    two-component: two centers, one variance and a share of each model, as of right and wrong answers. Under one normal
-    prior, what separates right from wrong would also be expected between right answers. heavy-tailed: centers at 0, two
-    variances, one share.
+    As of right and wrong answers. Under one normal prior, what separates right from wrong would also be expected
+    between right answers.
     """
 
-    kind: MixtureKind
     center: Float  # (2,) logits
-    variance: Float  # (2,) logits²
+    variance: float  # logits²
     share: Float  # (M + 1,) P(k = 1) of each model; the last row is for responses of an unknown model
     common_share: float  # of all responses
     model_mean: Float  # (M,) logits, besides the centers
     mean_variance: float  # of the models' means around 0
 
     def penalty(self, data: VoteData) -> float:
-        """BIC's penalty over a normal prior, nats: half the log of the responses that inform each further parameter.
-
-        two-component: a center and a share of each model; heavy-tailed: a variance and a share (Schwarz, "Estimating
-        the dimension of a model", 1978).
-        """
+        """BIC's penalty over a normal prior (Schwarz, 1978), nats: of a further center and a share of each model."""
         of_models = np.bincount(data.response_model, minlength=data.models + 1)
-        responses = [len(data.response_model)]
-        further = of_models if self.kind == "two-component" else responses
-        return float(np.log1p([*further, *responses]).sum()) / 2
+        return float(np.log1p([*of_models, len(data.response_model)]).sum()) / 2
 
     def components(self, data: VoteData) -> tuple[Float, Float]:
         """(R, 2) means and (R, 2) shares of the components of each response."""
@@ -345,19 +307,15 @@ class Mixture:
         model, rows, weight = data.response_model, data.models + 1, tilted.weight
         count = weight.sum(axis=0) + 1e-9  # above 0 for a component without responses
         common = float(count[1] / count.sum())
-        share, center, both = np.full(rows, common), np.zeros(2), self.kind == "two-component"
-        if both:  # each model's share is shrunk to the common one by two responses
-            share = (sums(model, weight[:, 1], rows) + 2 * common) / (np.bincount(model, minlength=rows) + 2)
-            center = (weight * (tilted.mean - np.append(self.model_mean, 0.0)[model, None])).sum(axis=0) / count
-            center -= (count * center).sum() / count.sum()  # votes do not inform a common mean
+        # Each model's share is shrunk to the common one by two responses.
+        share = (sums(model, weight[:, 1], rows) + 2 * common) / (np.bincount(model, minlength=rows) + 2)
+        center = (weight * (tilted.mean - np.append(self.model_mean, 0.0)[model, None])).sum(axis=0) / count
+        center -= (count * center).sum() / count.sum()  # votes do not inform a common mean
         new = self._with_model_means(data, tilted, center)
         away = tilted.mean - np.append(new.model_mean, 0.0)[model, None] - center
-        second = (weight * (tilted.variance + away**2)).sum(axis=0)
-        learned = (weight * (1 - tilted.variance / self.variance) ** 2).sum(axis=0)
-        if both:  # one variance
-            second, learned, count = (np.full(2, of.sum()) for of in (second, learned, count))
-        each = zip(self.variance.tolist(), second.tolist(), count.tolist(), learned.tolist(), strict=True)
-        variance = np.array([variance_step(*of, STRENGTH_VARIANCE, 1.0) for of in each])
+        second = float((weight * (tilted.variance + away**2)).sum())
+        learned = float((weight * (1 - tilted.variance / self.variance) ** 2).sum())
+        variance = variance_step(self.variance, second, float(count.sum()), learned, STRENGTH_VARIANCE, 1.0)
         return replace(new, center=center, variance=variance, share=share, common_share=common)
 
     def _with_model_means(self, data: VoteData, tilted: Tilted, center: Float) -> Mixture:
@@ -374,17 +332,13 @@ class Mixture:
 
     def change_from(self, old: Mixture) -> float:
         """The largest change of a center, a model mean or the logarithm of a variance."""
-        changes = (self.center - old.center, self.model_mean - old.model_mean, np.log(self.variance / old.variance))
+        changes = (self.center - old.center, self.model_mean - old.model_mean, np.log([self.variance / old.variance]))
         return max(float(np.abs(change).max(initial=0.0)) for change in changes)
 
 
-def first_mixture(kind: MixtureKind, prior: StrengthPrior, model_mean: Float) -> Mixture:
-    """A mixture with about the variance of a fitted normal prior. model_mean: (M,)."""
-    models, variance = len(model_mean), prior.variance
-    center, share, parts = np.zeros(2), np.full(models + 1, 0.2), variance * np.array([0.5, 3.0])
-    if kind == "two-component":  # 64% of the variance between the centers, 36% within; shares follow the model means
-        half = 0.8 * float(np.sqrt(variance))
-        center, parts = np.array([-half, half]), np.full(2, 0.36 * variance)
-        share = np.clip(0.5 + np.append(model_mean, 0.0) / (2 * half), 0.1, 0.9)
-        model_mean = np.zeros(models)
-    return Mixture(kind, center, parts, share, float(share[-1]), model_mean, prior.mean_variance)
+def first_mixture(prior: StrengthPrior, model_mean: Float) -> Mixture:
+    """A mixture with the variance of a fitted normal prior: 64% between the centers, 36% within. model_mean: (M,)."""
+    half = 0.8 * float(np.sqrt(prior.variance))
+    share = np.clip(0.5 + np.append(model_mean, 0.0) / (2 * half), 0.1, 0.9)  # it follows the model means
+    center, means = np.array([-half, half]), np.zeros(len(model_mean))
+    return Mixture(center, 0.36 * prior.variance, share, float(share[-1]), means, prior.mean_variance)

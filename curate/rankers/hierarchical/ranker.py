@@ -7,104 +7,62 @@ enough prompts). At last a mixture replaces the normal prior of strengths, where
 
 Missing data: anonymous votes share one annotator, whose discrimination is 1 if there is no other; no bias enters where
 sides are unknown; without models one variance serves all responses, so that one prompt is Bradley-Terry with a fitted
-ridge; without ties a vote follows Bradley and Terry's model. both_bad counts as a tie (``load_votes`` excludes such
-votes where the config says that they do not inform the order).
+ridge; without ties a vote follows Bradley and Terry's model. both_bad counts as a tie.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import product
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking_of
-from curate.rankers.hierarchical.model import (
-    BIAS,
-    DISCRIMINATION,
-    TIE,
-    Likelihood,
-    VoteData,
-    log_probability,
-    quadrature,
-    vote_data,
-)
-from curate.rankers.hierarchical.posterior import (
-    Normal,
-    ep_evidence,
-    ep_pass,
-    first_ep_state,
-    newton_step,
-    normal_evidence,
-    quadratic,
-)
+from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, Likelihood, log_probability, quadrature
+from curate.rankers.hierarchical.posterior import Normal, ep_evidence, ep_pass, newton_step, normal_evidence, start_ep
 from curate.rankers.hierarchical.priors import (
     PROMPT_TIE_VARIANCE,
     STRENGTH_VARIANCE,
     Annotators,
     Mixture,
-    MixtureKind,
     Moments,
     PromptEffect,
     StrengthPrior,
-    correlation_shrinkage,
-    correlation_step,
     first_annotators,
     first_mixture,
     first_scale_variance,
-    first_strength_prior,
 )
 from curate.votes.arrays import VoteArrays
+from curate.votes.blocks import VoteData, vote_data
 
-EXACT = 1e-6
-"""A prompt has converged when no gradient (NewtonStep.error), or under a mixture no step of a strength, is larger."""
-MAX_LAST_STEPS = 50
-"""Newton steps at most after annotators and priors have converged."""
-SAMPLE_PROMPTS = 300
-"""With four times as many prompts, a fit of about so many gives the starting values; a mixture is selected on them."""
-WHOLE_STEPS = 30
-"""Rounds with whole steps of the prior variances; then half steps, because with few votes whole ones may oscillate."""
-CORRELATION_STEPS = 10
-"""Rounds in which correlations are updated. Then they stay fixed: the last changes would take many rounds."""
-STRONG_EVIDENCE = 3.0
-"""Nats by which a mixture must exceed the normal prior: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)."""
-MAX_PASSES, CHECK_PASSES, HOPELESS = 300, 10, 10.0
-"""Passes of expectation propagation at most for one kind of mixture; after each CHECK_PASSES its evidence is computed,
-and a kind that lacks HOPELESS nats is given up."""
-MIXTURE_TOLERANCE = 3e-3
-"""A mixture has converged when a pass changes no center, model mean (logits) or log variance by more."""
-REFIT_PASSES = 10
-"""Passes by which a mixture that was selected on a sample is adapted to all prompts."""
-PREDICTION_NODES = 5
-"""Quadrature nodes over the posterior of a gap, of a discrimination and of a side bias."""
+EXACT = 1e-6  # largest gradient (NewtonStep.error), or last step under a mixture, of a prompt that has converged
+MAX_LAST_STEPS = 50  # Newton steps at most after annotators and priors have converged
+SAMPLE_PROMPTS = 300  # with four times as many, a sample of about so many gives the starting values and the mixture
+WHOLE_STEPS = 30  # rounds with whole steps of variances; then half steps, because with few votes they may oscillate
+CORRELATION_STEPS = 10  # rounds that update correlations; then these stay fixed, because they converge slowly
+STRONG_EVIDENCE = 3.0  # nats: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)
+MAX_PASSES, CHECK_PASSES = 300, 10  # of expectation propagation; the evidence is computed after each CHECK_PASSES
+HOPELESS = 10.0  # nats that a mixture may lack at a check; otherwise it is given up
+MIXTURE_TOLERANCE = 3e-3  # largest change of a center, model mean or log variance of a mixture that has converged
+REFIT_PASSES = 10  # passes by which a mixture that was selected on a sample is adapted to all prompts
+PREDICTION_NODES = 5  # quadrature nodes over the posterior of a gap, of a discrimination and of a side bias
 
 
 @dataclass(frozen=True)
 class HierarchicalFit:
     """The posterior of everything that the votes depend on."""
 
-    strength: Float
-    """(R,) posterior mean, logits of an annotator of discrimination 1; higher is better."""
-    covariance: tuple[Float, ...]
-    """(B, N, N) posterior covariance of each batch of ``votes.graphs``, logits²."""
-    strength_se: Float
-    """(R,) posterior standard deviation, logits."""
-    model_mean: Float
-    """(M,) posterior mean of each model's mean strength under the normal prior, logits."""
-    model_mean_se: Float
-    """(M,)"""
+    strength: Float  # (R,) posterior mean, logits of an annotator of discrimination 1; higher is better
+    covariance: tuple[Float, ...]  # (B, N, N) posterior covariance of each batch of ``votes.graphs``, logits²
+    strength_se: Float  # (R,) posterior standard deviation, logits
+    model_mean: Float  # (M,) posterior mean of each model's mean strength under the normal prior, logits
     prior: StrengthPrior
-    mixture: Mixture | None
-    """The prior in place of the normal one, where the votes strongly support it."""
-    annotators: Annotators
-    """A + 1 rows, the last for all anonymous votes."""
-    prompt_tie: Float
-    """(P,) what each prompt adds to all tie parameters (Davidson's log ν)."""
-    n_iter: Index
-    """(P,) rounds, Newton steps and passes of expectation propagation until the prompt converged."""
-    converged: Bool
-    """(P,) annotators and priors converged, and so did the prompt's strengths given these."""
+    mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
+    annotators: Annotators  # A + 1 rows, the last for all anonymous votes
+    prompt_tie: Float  # (P,) what each prompt adds to all tie parameters (Davidson's log ν)
+    n_iter: Index  # (P,) rounds, Newton steps and passes of expectation propagation until the prompt converged
+    converged: Bool  # (P,) annotators and priors converged, and so did the prompt's strengths given these
 
     @property
     def discrimination(self) -> Float:
@@ -156,13 +114,10 @@ class HierarchicalFit:
 class Hierarchical:
     """Ranks by the posterior mean of strength in the hierarchical model; ``fit`` returns the whole posterior."""
 
-    nodes: int = 3
-    """Quadrature nodes over each gap's uncertainty; 1 is Laplace's approximation."""
-    tolerance: float = 1e-3
-    """Annotators and priors have converged when a round changes no strength by more, logits (State.change_from)."""
+    nodes: int = 3  # quadrature nodes over each gap's uncertainty; 1 is Laplace's approximation
+    tolerance: float = 1e-3  # annotators and priors have converged when a round changes no strength by more, logits
     max_iterations: int = 200
-    mixtures: bool = True
-    """Whether mixture priors are tried."""
+    mixtures: bool = True  # whether a mixture prior is tried
 
     def __post_init__(self) -> None:
         if self.nodes < 1 or self.max_iterations < 1 or not self.tolerance > 0:
@@ -186,17 +141,13 @@ class Hierarchical:
 
     def _first_state(self, data: VoteData) -> State:
         """All responses, annotators and prompts alike."""
-        covariance = np.zeros(data.cells)
-        covariance[data.diagonal] = STRENGTH_VARIANCE.typical
-        annotators = first_annotators(data)
-        tie_variance = PROMPT_TIE_VARIANCE.typical if annotators.has_ties else 0.0
-        return State(
-            posterior=Normal(np.zeros(len(data.response_model)), covariance),
-            model_mean=np.zeros(data.models),
-            prior=first_strength_prior(data),
-            annotators=annotators,
-            prompt_tie=PromptEffect(np.zeros(data.prompts), tie_variance),
-        )
+        annotators, covariance, typical = first_annotators(data), np.zeros(data.cells), STRENGTH_VARIANCE.typical
+        covariance[data.diagonal] = typical
+        log_scale = PromptEffect(np.zeros(data.prompts), 0.0)
+        prior = StrengthPrior(typical if data.models else 0.0, typical, None, log_scale)
+        prompt_tie = PromptEffect(np.zeros(data.prompts), PROMPT_TIE_VARIANCE.typical if annotators.has_ties else 0.0)
+        posterior = Normal(np.zeros(len(data.response_model)), covariance)
+        return State(posterior, np.zeros(data.models), prior, annotators, prompt_tie)
 
     def _run(self, data: VoteData, state: State) -> Rounds:
         """Rounds until annotators and priors have converged, with the structure that the votes support."""
@@ -206,15 +157,15 @@ class Hierarchical:
             converged = new.change_from(state) <= self.tolerance
             if correlation_steps > 0:
                 correlation_steps -= 1
-                correlation = correlation_step(state.prior, data, moments, shrinkage)
+                correlation = state.prior.correlation_step(data, moments, shrinkage)
                 state = new._replace(prior=replace(new.prior, correlation=correlation))
                 continue
             if converged and structured:
                 return Rounds(new, n_iter, True)
             if converged:
                 structured, aitken = True, Aitken()
-                shrinkage = correlation_shrinkage(state.prior, data, moments)
-                variance = first_scale_variance(data, moments)
+                shrinkage = state.prior.correlation_shrinkage(data, moments)
+                variance = first_scale_variance(moments)
                 correlation_steps = CORRELATION_STEPS if shrinkage < 1 else 0
                 if not variance and not correlation_steps:
                     return Rounds(new, n_iter, True)
@@ -241,15 +192,14 @@ class Hierarchical:
         n_iter, error = np.full(data.prompts, rounds.n_iter), np.full(data.prompts, np.inf)
         for _ in range(MAX_LAST_STEPS):
             n_iter[error > EXACT] += 1
-            posterior, model_mean, moments, error = newton_step(likelihood, prior, posterior, model_mean)
+            posterior, model_mean, _, error = newton_step(likelihood, prior, posterior, model_mean)
             if not (error > EXACT).any():
                 break
         return HierarchicalFit(
             strength=posterior.mean,
-            covariance=_by_graph(data, posterior.covariance),
+            covariance=data.by_size(posterior.covariance),
             strength_se=np.sqrt(posterior.covariance[data.diagonal]),
             model_mean=model_mean,
-            model_mean_se=np.sqrt(np.diagonal(moments.model_covariance)),
             prior=prior,
             mixture=None,
             annotators=annotators,
@@ -259,26 +209,22 @@ class Hierarchical:
         )
 
     def _select_mixture(self, data: VoteData, fit: HierarchicalFit) -> Mixture | None:
-        """The mixture prior of most evidence; None if the normal prior suffices.
+        """The mixture prior, if the votes strongly support it.
 
-        A kind is taken if its evidence, as expectation propagation estimates it for the votes to second order, exceeds
-        the normal prior's by more than the penalty of its parameters (BIC) and STRONG_EVIDENCE.
+        It is taken if its evidence, as expectation propagation estimates it for the votes to second order, exceeds the
+        normal prior's by more than the penalty of its parameters (BIC) and STRONG_EVIDENCE.
         """
-        votes = quadratic(Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes), fit.normal)
-        of_normal = normal_evidence(fit.prior, data, fit.model_mean, votes)
-        selected, required = None, STRONG_EVIDENCE
-        for kind in get_args(MixtureKind):
-            state = first_ep_state(first_mixture(kind, fit.prior, fit.model_mean), data, fit.normal)
-            for passes in range(1, MAX_PASSES + 1):
-                before, state = state.mixture, ep_pass(state, data, votes, fit_mixture=True)
-                converged = state.mixture.change_from(before) <= MIXTURE_TOLERANCE
-                if converged or passes % CHECK_PASSES == 0:
-                    gain = ep_evidence(state, data, votes) - of_normal - state.mixture.penalty(data)
-                    if converged or gain < required - HOPELESS:
-                        break
-            if converged and gain > required:
-                selected, required = state.mixture, gain
-        return selected
+        votes = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes).sites(*fit.normal)
+        of_normal = normal_evidence(fit.prior, data, fit.strength, fit.model_mean, votes)
+        state = start_ep(first_mixture(fit.prior, fit.model_mean), data, fit.normal)
+        for passes in range(1, MAX_PASSES + 1):
+            before, state = state.mixture, ep_pass(state, data, votes, fit_mixture=True)
+            converged = state.mixture.change_from(before) <= MIXTURE_TOLERANCE
+            if converged or passes % CHECK_PASSES == 0:
+                gain = ep_evidence(state, data, votes) - of_normal - state.mixture.penalty(data)
+                if converged or gain < STRONG_EVIDENCE - HOPELESS:
+                    break
+        return state.mixture if converged and gain > STRONG_EVIDENCE else None
 
     def _with_mixture(self, data: VoteData, fit: HierarchicalFit, mixture: Mixture) -> HierarchicalFit:
         """The fit with the posterior under the mixture; annotators stay as they are.
@@ -288,12 +234,12 @@ class Hierarchical:
         """
         likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
         n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
-        state, votes = first_ep_state(mixture, data, fit.normal), quadratic(likelihood, fit.normal)
+        state, votes = start_ep(mixture, data, fit.normal), likelihood.sites(*fit.normal)
         for _ in range(REFIT_PASSES):
             state = ep_pass(state, data, votes, fit_mixture=True)
         for _ in range(self.max_iterations):
             n_iter[change > EXACT] += 1
-            state = ep_pass(state, data, quadratic(likelihood, state.posterior), fit_mixture=False)
+            state = ep_pass(state, data, likelihood.sites(*state.posterior), fit_mixture=False)
             change = np.zeros(data.prompts)
             np.maximum.at(change, data.response_prompt, state.change)
             if not (change > EXACT).any():
@@ -302,7 +248,7 @@ class Hierarchical:
         return replace(
             fit,
             strength=mean,
-            covariance=_by_graph(data, covariance),
+            covariance=data.by_size(covariance),
             strength_se=np.sqrt(covariance[data.diagonal]),
             mixture=state.mixture,
             n_iter=n_iter,
@@ -327,19 +273,13 @@ class State(NamedTuple):
 
     def starting_from(self, other: State, data: VoteData) -> State:
         """This state with the model means, annotators and variances of a fit to a sample of its prompts."""
-        people, prior = other.annotators, other.prior
-        if people.has_ties != self.annotators.has_ties:
+        if other.annotators.has_ties != self.annotators.has_ties:
             return self
-        value, mean, variance = people.value, people.prior_mean, people.prior_variance
-        annotators = replace(self.annotators, value=value, prior_mean=mean, prior_variance=variance).normalised()
-        strength = np.append(other.model_mean, 0.0)[data.response_model]
-        return self._replace(
-            posterior=self.posterior._replace(mean=strength),
-            model_mean=other.model_mean,
-            prior=replace(self.prior, variance=prior.variance, mean_variance=prior.mean_variance),
-            annotators=annotators,
-            prompt_tie=self.prompt_tie._replace(variance=other.prompt_tie.variance),
-        )
+        of_all, strength = self.annotators, np.append(other.model_mean, 0.0)[data.response_model]
+        annotators = replace(other.annotators, votes=of_all.votes, sided=of_all.sided).normalised()
+        prior = replace(self.prior, variance=other.prior.variance, mean_variance=other.prior.mean_variance)
+        prompt_tie = self.prompt_tie._replace(variance=other.prompt_tie.variance)
+        return State(self.posterior._replace(mean=strength), other.model_mean, prior, annotators, prompt_tie)
 
 
 class Rounds(NamedTuple):
@@ -350,6 +290,7 @@ class Rounds(NamedTuple):
     converged: bool
 
 
+@dataclass
 class Aitken:
     """Aitken's extrapolation of rounds: they converge linearly, and soon along one direction.
 
@@ -357,9 +298,8 @@ class Aitken:
     r / (1 − r) times the last step. Steps must halve between two extrapolations, so that there are few of them.
     """
 
-    def __init__(self) -> None:
-        self.limit = np.inf
-        self.before: Float | None = None
+    limit: float = np.inf  # norm of a step below which the next extrapolation may be
+    before: Float | None = None  # the step before
 
     def next(self, new: State, old: State) -> State:
         """The state from which the next round starts."""
@@ -390,14 +330,6 @@ def extrapolate(new: Any, old: Any, factor: float) -> Any:
         values = {of.name: extrapolate(getattr(new, of.name), getattr(old, of.name), factor) for of in fields(new)}
         return replace(new, **values)  # type: ignore[type-var]
     return new * (new / old) ** factor if isinstance(new, float) and new > 0 < old else new
-
-
-def _by_graph(data: VoteData, cells: Float) -> tuple[Float, ...]:
-    """(B, N, N) matrices of each batch of ``votes.graphs``: blocks of one size are neighbours in the flat array."""
-    found: dict[int, list[slice]] = {}
-    for block in data.blocks:
-        found.setdefault(block.responses.shape[1], []).append(block.cells)
-    return tuple(cells[same[0].start : same[-1].stop].reshape(-1, n, n) for n, same in found.items())
 
 
 RANKER = RankerSpec("hierarchical", build=lambda _: Hierarchical(), relative_cost=8.0, has_posterior=True)
