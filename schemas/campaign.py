@@ -1,4 +1,4 @@
-"""A campaign's documents: what is asked of whom, what a page shows and sends back, and how annotators stand."""
+"""A campaign's documents: configuration, tasks, what the page shows and sends, and the status."""
 
 from __future__ import annotations
 
@@ -14,116 +14,121 @@ from schemas.votes import Outcome
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Role = Literal["annotator", "manager"]
-Standing = Literal["ok", "warned", "stopped"]
-"""warned: below a bar, and told so. stopped: still below it after `patience` more votes; is asked nothing more."""
-Kind = Literal["vote", "gold", "attention"]
-"""What a question is for: a vote; one whose answer is known; one whose text says what to answer."""
+QualityStatus = Literal["ok", "warned", "stopped"]
+"""An annotator's status. warned: below a quality threshold. stopped: still below it after `patience` more votes; gets
+no more questions."""
+QuestionKind = Literal["vote", "gold", "attention"]
+"""vote: a pair to vote on. gold: a control question with a known answer. attention: one whose text states the answer."""
 
 
-class QualityBars(Document):
-    """Below which bar an annotator is warned, and stopped where that does not help."""
+class QualityThresholds(Document):
+    """An annotator below one of these thresholds is warned, and stopped if it does not improve."""
+
+    renamed = {"least": "min_questions", "seconds": "min_seconds", "side_bias": "max_side_share"}
 
     gold_accuracy: Share = 0.6
-    """Share of known answers that they gave."""
-    seconds: Annotated[float, Field(ge=0)] = 2.0
-    """Median time on a question."""
+    """Minimum share of control questions answered correctly."""
+    min_seconds: Annotated[float, Field(ge=0)] = 2.0
+    """Minimum median time per question, seconds."""
     agreement: Share = 0.0
-    """Share of their decided votes that others' majority on the same pair agrees with."""
-    side_bias: Share = 0.9
-    """Share of their decided votes on one side, at most."""
-    least: Annotated[int, Field(ge=1)] = 5
-    """Questions of a kind (known answers; votes) from which it is judged."""
+    """Minimum share of decisive votes that agree with the majority of the others on the same pair; 0: not checked."""
+    max_side_share: Share = 0.9
+    """Maximum share of decisive votes for one side."""
+    min_questions: Annotated[int, Field(ge=1)] = 5
+    """Questions of the kind concerned (control questions; votes) before a threshold applies."""
     patience: Annotated[int, Field(ge=1)] = 10
-    """Votes after a warning until they are stopped, if they are still below."""
+    """Votes after a warning until the annotator is stopped, if still below a threshold."""
 
 
 class CampaignConfig(Document):
-    """What a campaign asks, of how many, and under which rules."""
+    """The settings of a campaign."""
+
+    renamed = {"bars": "thresholds"}
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     title: str = ""
     instructions: str = ""
-    """Markdown, shown before the first question and at any time after."""
+    """Markdown, shown before the first question and on request."""
     votes: Annotated[int, Field(ge=1)]
-    """Votes wanted in all."""
+    """Votes wanted in total."""
     votes_per_pair: Annotated[int, Field(ge=1)] = 1
-    """Votes wanted on a pair, each another annotator's."""
+    """Votes per pair, each from another annotator."""
     batch: Annotated[int, Field(ge=1)] = 500
     """Votes that the planner chooses at a time, from all votes so far."""
     focus: Focus = "order"
     prompts: tuple[str, ...] = ()
-    """Ask about these only (all when empty)."""
+    """Ask only about these prompts (empty: all)."""
     pairs_per_video: Annotated[int, Field(ge=1, le=20)] = 4
-    """Pairs asked in one viewing of a video, at most."""
+    """Maximum number of pairs on one sheet."""
     gold_share: Share = 0.1
-    """Share of questions whose answer is known."""
+    """Share of questions with a known answer."""
     attention_share: Share = 0.02
-    """Share of questions whose text says what to answer."""
+    """Share of attention checks."""
     min_watched: Share = 0.0
-    """Share of the video that must have been played before a vote on it is taken."""
+    """Share of the video that must be played before a vote is accepted."""
     lease_minutes: Positive = 30.0
-    """A question that is not answered within goes to someone else."""
+    """Time to answer a question before it goes to someone else."""
     undo_minutes: Annotated[float, Field(ge=0)] = 10.0
-    """How long the last vote can be taken back; ingest reads it after that, or once the annotator has gone on."""
+    """Time in which the last vote can be undone; ingest reads the vote after that, or after the next vote."""
     break_minutes: Annotated[float, Field(ge=0)] = 45.0
-    """After so long without a pause the page reminds of one; 0: never."""
+    """Time without a pause after which the page suggests a break; 0: never."""
     max_votes: Annotated[int, Field(ge=0)] = 0
-    """Votes of one annotator, at most; 0: no limit."""
+    """Maximum number of votes of one annotator; 0: no limit."""
     ask_reason: bool = False
-    """Whether the page offers a field for the reason."""
+    """Whether the page has a field for the reason of a vote."""
     ask_confidence: bool = False
-    """Whether the page asks how sure they are (1 guess, 2 rather, 3 sure)."""
-    bars: QualityBars = QualityBars()
+    """Whether the page asks for the confidence of a vote (1 guess, 2 fairly sure, 3 certain)."""
+    thresholds: QualityThresholds = QualityThresholds()
     reopen_stopped: bool = True
-    """Whether pairs are asked again where votes of someone who was stopped were counted; the votes themselves stay."""
+    """Whether pairs are handed out again for the votes of stopped annotators; the votes themselves are kept."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of sides, order and where known answers stand."""
+    """Seed of sides, order and positions of control questions."""
 
     @model_validator(mode="after")
     def _mostly_votes(self) -> CampaignConfig:
         if self.gold_share + self.attention_share > 0.5:
-            raise ValueError("gold_share and attention_share together take more than half of the questions")
+            raise ValueError("gold_share and attention_share together exceed half of the questions")
         return self
 
 
 class Task(Document):
-    """A pair that is asked, or a question whose answer is known. One line of tasks/*.jsonl; no side is drawn yet."""
+    """A pair to vote on or a control question, before sides are drawn. One line of tasks/*.jsonl and gold.jsonl."""
 
     task_id: str
-    kind: Kind = "vote"
+    kind: QuestionKind = "vote"
     prompt_id: str
     question: str
     video: str
-    """The name of its file below the campaign's media/; empty where there is none."""
+    """Name of the file in the campaign's media/; empty without a video."""
     video_seconds: float | None = None
-    """How long that is; None for an image, or where there is none."""
+    """Duration; None for an image or without a video."""
     first: str
     """Response id."""
     second: str
     first_text: str
     second_text: str
     answer: Literal["first", "second", "tie", "both_bad"] | None = None
-    """What is known to be right; None for a vote. It never leaves the server."""
+    """The known answer; None for a vote. It never leaves the server."""
     quota: Annotated[int, Field(ge=1)] = 1
-    """Votes wanted; for a question whose answer is known it says nothing: nobody is asked it twice."""
+    """Votes wanted; ignored for a control question, which every annotator gets at most once."""
 
 
 class Question(Document):
-    """A pair as one annotator sees it: nothing here tells a vote from a question whose answer is known."""
+    """A pair as one annotator sees it. Nothing in it distinguishes a vote from a control question."""
 
     question_id: str
-    """Random-looking, one for each lease; what a ballot names."""
+    """Pseudo-random, one per lease; a ballot refers to it."""
     question: str
     left_text: str
     right_text: str
 
 
 class Sheet(Document):
-    """What one annotator holds now: the open questions on one video, in order."""
+    """The open questions on one video that an annotator holds, in order."""
 
     sheet_id: str
     video: str
-    """Name below media/; empty where there is none."""
+    """Name in media/; empty without a video."""
     video_seconds: float | None
     kind: Literal["video", "image", "none"]
     questions: tuple[Question, ...]
@@ -132,14 +137,14 @@ class Sheet(Document):
 
 
 class Ballot(Document):
-    """What a page sends: one answer."""
+    """The answer that the page sends."""
 
     question_id: Annotated[str, Field(max_length=64)]
     vote_id: Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-    """Made by the page, anew for each answer: the same ballot sent twice counts once."""
+    """Generated by the page for each answer; a ballot that is sent twice counts once."""
     outcome: Outcome
     seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-    """On this question, with the page in view."""
+    """Time on this question while the page was visible."""
     watched: Share = 0.0
     """Share of the video played so far, each part counted once."""
     reason: Annotated[str, Field(max_length=2_000)] = ""
@@ -147,15 +152,15 @@ class Ballot(Document):
 
 
 class Refusal(Document):
-    """Why a ballot, an undo or a skip was not taken; nothing was stored."""
+    """Why a ballot, an undo or a skip was refused; nothing was stored."""
 
     code: Literal["expired", "unwatched", "stopped", "closed", "unknown", "nothing-to-undo", "disk-full", "full"]
     message: str
     """For the annotator, with what to do next."""
 
 
-class Desk(Document):
-    """What an annotator's page shows: the rules, their own progress, and what they hold."""
+class AnnotatorView(Document):
+    """What the page shows to one annotator: rules, progress and open questions."""
 
     campaign: str
     title: str
@@ -167,99 +172,110 @@ class Desk(Document):
     min_watched: float
     break_minutes: float
     votes: int
-    """Theirs so far, known answers and attention checks included."""
+    """Votes of the annotator so far, control questions included."""
     goal: int
-    """Theirs at most (max_votes), or an equal share of what the campaign wants; their votes once all are in; 0: not
-    known."""
-    standing: Standing
+    """max_votes, or an equal share of the campaign's questions; the annotator's votes once all are collected; 0 if
+    unknown."""
+    status: QualityStatus
     message: str
-    """A warning, or why they are stopped; empty where they stand well."""
+    """A warning, or why the annotator is stopped; else empty."""
     can_undo: bool
     closed: bool
     sheet: Sheet | None
-    """None where nothing is left to ask them."""
+    """None if no question is left for the annotator."""
 
 
 class AnnotatorStatus(Document):
-    """One annotator, live. Figures that rest on nothing are None."""
+    """The progress and quality figures of one annotator; figures without data are None."""
+
+    renamed = {
+        "standing": "status",
+        "gold_right": "gold_accuracy",
+        "seconds": "median_seconds",
+        "left": "left_share",
+        "agreement_on": "compared",
+        "last": "last_active",
+    }
 
     annotator: str
     invited: str
-    """When, ISO 8601 UTC."""
+    """ISO 8601, UTC."""
     revoked: bool
-    standing: Standing
+    status: QualityStatus
     reasons: tuple[str, ...]
-    """Below which bars, in words."""
+    """The quality thresholds that are violated, as texts."""
     votes: int
     skips: int
     undone: int
     gold: int
-    """Known answers asked (attention checks included)."""
-    gold_right: float | None
-    seconds: float | None
-    """Median on a question."""
-    left: float | None
-    """Share of decided votes for the left side."""
+    """Control questions answered, attention checks included."""
+    gold_accuracy: float | None
+    median_seconds: float | None
+    """Median time per question."""
+    left_share: float | None
+    """Share of decisive votes for the left side."""
     agreement: float | None
-    """Share of decided votes that the others' majority on the pair agrees with."""
-    agreement_on: int
-    """Of so many votes."""
+    """Share of decisive votes that agree with the majority of the others on the pair."""
+    compared: int
+    """Votes that the agreement is computed from."""
     watched: float | None
     """Mean share of the video played."""
     open: int
-    """Questions they hold now."""
-    last: str | None
-    """When they last did something, ISO 8601 UTC."""
+    """Questions that the annotator holds."""
+    last_active: str | None
+    """Time of the last action, ISO 8601 UTC."""
 
 
 class CampaignStatus(Document):
-    """A campaign, live."""
+    """The status of a campaign."""
+
+    renamed = {"set_aside": "excluded", "left": "left_share", "gold_right": "gold_accuracy"}
 
     campaign: str
     folder: str
     closed: bool
     wanted: int
-    """Votes wanted in all."""
+    """Votes wanted in total."""
     votes: int
-    """On pairs, without known answers and attention checks, and without those set aside."""
-    set_aside: int = 0
-    """Votes on pairs of annotators who were stopped: others are asked for them. outcomes and left have them too."""
+    """Votes on pairs, without control questions and excluded votes."""
+    excluded: int = 0
+    """Votes of stopped annotators that are collected again from others; outcomes and left_share include them."""
     open: int
-    """Pairs handed out and not answered."""
+    """Pairs that are handed out and not answered."""
     planned: int
-    """Votes that batches so far ask for."""
+    """Votes that the batches so far ask for."""
     pairs: int
-    """On so many pairs."""
+    """Pairs of these batches."""
     prompts: int
     batches: int
     skips: int
     outcomes: dict[str, int]
-    left: float | None
-    """Share of decided votes for the left side."""
+    left_share: float | None
+    """Share of decisive votes for the left side."""
     median_seconds: float | None
-    gold_right: float | None
+    gold_accuracy: float | None
     annotators: tuple[AnnotatorStatus, ...]
     warnings: tuple[str, ...]
 
 
 class CampaignFile(Document):
-    """campaign.json: what a campaign is, for good. Written once."""
+    """campaign.json: the identity and settings of a campaign. Written once."""
 
     format: Literal[1] = 1
     campaign_id: str
-    """8 hex digits of its config and of what it asks first: what the ids of its votes begin with."""
+    """8 hex digits, a hash of the config and the first tasks; the prefix of the ids of its votes."""
     config: CampaignConfig
     store: str
-    """Of the votes that the planner chooses by; a path from the campaign's folder."""
+    """The store that the planner reads; a path relative to the campaign's folder."""
 
 
 class MediaLine(Document):
-    """One line of media.jsonl: a video or image of the store's, and the file that a browser is given."""
+    """One line of media.jsonl: a video or image of the store, and the file that browsers get."""
 
     video: str
-    """As the prompts name it."""
+    """Its name in the prompts."""
     file: str
-    """Below media/; empty where it is refused."""
+    """Name in media/; empty if refused."""
     kind: Literal["video", "image", "none"]
     seconds: float | None
     how: Literal["copied", "transcoded", "refused"]
@@ -268,7 +284,7 @@ class MediaLine(Document):
 
 
 class Invitation(Document):
-    """A secret link, told once."""
+    """A secret link; it is printed once and never stored."""
 
     name: str
     role: Role
@@ -276,23 +292,26 @@ class Invitation(Document):
 
 
 class CampaignReport(Document):
-    """A campaign that was made."""
+    """The result of ``curate campaign create``."""
+
+    renamed = {"gold_from": "gold_source"}
 
     folder: str
     campaign: str
     campaign_id: str
     store: str
     funnel: Funnel
-    """Videos to files that a browser plays, prompts to those that can be asked."""
+    """From videos to files that browsers play, and from prompts to those that can be asked."""
     refused: dict[str, str]
-    """Video -> why it is not shown; its prompts are not asked."""
+    """Video -> why it cannot be shown; its prompts are not asked."""
     wanted: int
     batch_votes: int
     """Votes that the first batch asks for."""
     batch_pairs: int
     gold: int
-    """Questions whose answer is known."""
-    gold_from: str
-    """Where these come from, in words."""
+    """Control questions with a known answer."""
+    gold_source: str
+    """The gold file, "denoise" or "none"."""
     attention: int
+    """Attention checks."""
     warnings: tuple[str, ...]

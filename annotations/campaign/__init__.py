@@ -1,1 +1,1 @@
-"""A campaign: its folder, its append-only log, who is asked what, and how well they do."""
+"""Campaigns: the folder, the append-only event log, question assignment, and live quality control."""

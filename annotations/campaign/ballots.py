@@ -1,60 +1,62 @@
-"""Whether an answer is taken, and the vote that it is; whatever is wrong with it is known before anything is stored."""
+"""Validation of ballots: every check is made before anything is stored."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from annotations.campaign.records import Item, Person
+from annotations.campaign.records import Annotator, Item
 from annotations.campaign.state import State
 from schemas.campaign import Ballot, Refusal
 
-PLAYED = 0.005
-"""Share by which a page may round what was played."""
+ROUNDING = 0.005
+"""Share by which a page may round the share watched."""
 
 
-class Taken(NamedTuple):
-    """An answer that is taken."""
+class Accepted(NamedTuple):
+    """A valid ballot."""
 
-    freed: list[str]
-    """Questions that are answered with it: the same pair, held anew after its time was over."""
+    superseded: list[str]
+    """Later leases of the same pair, which end with this answer."""
     fields: dict[str, Any]
-    """Of the event ``vote``."""
+    """The fields of the ``vote`` event."""
 
 
-def take(state: State, person: Person, ballot: Ballot) -> Taken | Refusal | None:
-    """What becomes of an answer; None where it was taken before: a page that hears nothing sends it again."""
-    past = person.past.get(ballot.question_id)
-    if ballot.vote_id in person.sent:
+def check_ballot(state: State, annotator: Annotator, ballot: Ballot) -> Accepted | Refusal | None:
+    """Accept or refuse a ballot; None for a repeated one, which a page sends when it received no reply."""
+    past = annotator.past.get(ballot.question_id)
+    if ballot.vote_id in annotator.sent:
         return None
     if past is not None and past.vote is not None:
-        return Refusal(code="unknown", message="This question was answered already. Reload the page to go on.")
-    if refusal := shut(state, person):
+        message = "This question has already been answered. Please reload the page."
+        return Refusal(code="unknown", message=message)
+    if refusal := refusal_of(state, annotator):
         return refusal
-    lease = next((lease for lease in person.leases if lease.question == ballot.question_id), None)
+    lease = next((lease for lease in annotator.leases if lease.question == ballot.question_id), None)
     held = lease or past
     if held is None:
-        return Refusal(code="unknown", message="This question is not yours. Reload the page to go on.")
-    item, least = state.items[held.item], state.config.min_watched
-    again = [other.question for other in person.leases if other.item == held.item and other is not lease]
-    if lease is None and not again and (refusal := _too_late(item, person)):
+        return Refusal(code="unknown", message="This question is not assigned to you. Please reload the page.")
+    item, required = state.items[held.item], state.config.min_watched
+    superseded = [other.question for other in annotator.leases if other.item == held.item and other is not lease]
+    if lease is None and not superseded and (refusal := _expired(item, annotator)):
         return refusal
-    if item.video_seconds is not None and ballot.watched + PLAYED < least:
-        message = f"Watch at least {least:.0%} of the video before you vote; so far it is {ballot.watched:.0%}."
+    if item.video_seconds is not None and ballot.watched + ROUNDING < required:
+        message = f"Please watch at least {required:.0%} of the video before you vote (so far: {ballot.watched:.0%})."
         return Refusal(code="unwatched", message=message)
-    fields = _fields(item, held.first_left, ballot)
-    return Taken([], fields) if lease is not None else Taken(again, fields | {"late": True})
+    fields = _vote_fields(item, held.first_left, ballot)
+    return Accepted([], fields) if lease is not None else Accepted(superseded, fields | {"late": True})
 
 
-def shut(state: State, person: Person) -> Refusal | None:
-    """Why nothing is taken from someone any more; None where it is."""
+def refusal_of(state: State, annotator: Annotator) -> Refusal | None:
+    """The reason why no answer of the annotator is accepted any more; None if answers are accepted."""
     if state.closed:
         return Refusal(code="closed", message="This campaign is closed. Thank you for your votes.")
-    if person.standing == "stopped":
-        return Refusal(code="stopped", message=f"You are asked nothing more: {'; '.join(person.reasons)}.")
+    if annotator.status == "stopped":
+        message = f"You will not get any more questions: {'; '.join(annotator.reasons)}."
+        return Refusal(code="stopped", message=message)
     return None
 
 
-def _fields(item: Item, first_left: bool, ballot: Ballot) -> dict[str, Any]:
+def _vote_fields(item: Item, first_left: bool, ballot: Ballot) -> dict[str, Any]:
     left, right = (item.first, item.second) if first_left else (item.second, item.first)
     fields: dict[str, Any] = {
         "question": ballot.question_id,
@@ -78,11 +80,12 @@ def _fields(item: Item, first_left: bool, ballot: Ballot) -> dict[str, Any]:
     return fields
 
 
-def _too_late(item: Item, person: Person) -> Refusal | None:
-    """Why a question whose time was over is taken no more."""
-    seen = item.seen >> person.number & 1
+def _expired(item: Item, annotator: Annotator) -> Refusal | None:
+    """The refusal of an answer after its lease expired; None if the pair still needs it."""
+    seen = item.seen >> annotator.number & 1
     if not seen and (item.kind != "vote" or item.room > 0):
         return None
     if item.kind == "vote" and item.votes >= item.quota:
-        return Refusal(code="full", message="This question has all its votes by now. Reload the page to go on.")
-    return Refusal(code="expired", message="This question went to someone else meanwhile. Reload the page to go on.")
+        return Refusal(code="full", message="This question has all its votes now. Please reload the page.")
+    message = "Your time for this question is over, and someone else has it now. Please reload the page."
+    return Refusal(code="expired", message=message)

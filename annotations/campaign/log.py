@@ -1,61 +1,80 @@
-"""The log of a campaign: events appended in order, many at once to one flush of the disk, read again after any end."""
+"""The event log of a campaign: one JSON object per line, written with group commits and readable while it grows."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.errors import CurateError
 
 Event = dict[str, Any]
 
-PROBE = 1 << 16
-"""Bytes that must fit on a disk that was full before events are taken again."""
+PROBE_BYTES = 1 << 16
+"""Free space that a full disk must have again before events are accepted."""
+GRACE = 60.0
+"""Seconds beyond ``undo_minutes`` after which a vote is final: a late undo may still be on its way to the log."""
+
+
+def seconds_of(time: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time."""
+    return datetime.fromisoformat(time).timestamp()
 
 
 def encode(event: Event) -> bytes:
-    """The event's line."""
+    """The line of an event."""
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def read_events(path: Path) -> Iterator[Event]:
-    """The events of a log, which may be written meanwhile: a last line that is not whole is left out.
+def _decode(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    valid = isinstance(event, dict) and all(key in event for key in ("seq", "at", "event"))
+    return event if valid else None
 
-    Raises CurateError, naming the line, for anything else that is no event or does not follow the one before it.
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a log, which another process may be writing: an incomplete last line is ignored.
+
+    Raises CurateError, with the line number, for any other line that is not an event or has a wrong ``seq``.
     """
     seq = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            event = _event(line)
+            event = _decode(line)
             if event is None or event["seq"] != seq + 1:
-                what = "not an event" if event is None else f"its seq is {event['seq']}, not {seq + 1}"
-                raise CurateError(f"{path}:{number}: {what}", hint="a log is not to be edited: take back the true one")
+                what = "not an event" if event is None else f"its seq is {event['seq']}, expected {seq + 1}"
+                hint = "the log must not be edited: restore the original file"
+                raise CurateError(f"{path}:{number}: {what}", hint=hint)
             seq += 1
             yield event
 
 
-def cut_torn(path: Path) -> int:
-    """Cut off what a writer that was killed left half written at the end; how many bytes that were."""
+def truncate_incomplete(path: Path) -> int:
+    """Remove an incomplete last line that a killed writer left; return the number of bytes removed."""
     if not path.exists():
         return 0
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        good = _whole(file.fileno(), size)
-        if good < size:
-            file.truncate(good)
+        complete = _complete_bytes(file.fileno(), size)
+        if complete < size:
+            file.truncate(complete)
             os.fsync(file.fileno())
-    return size - good
+    return size - complete
 
 
-def _whole(descriptor: int, size: int) -> int:
+def _complete_bytes(descriptor: int, size: int) -> int:
     """Bytes up to the end of the last line that is an event."""
     tail, start = b"", size
     while start and tail.count(b"\n") < 2:
@@ -63,50 +82,41 @@ def _whole(descriptor: int, size: int) -> int:
         start -= step
         tail = os.pread(descriptor, step, start) + tail
     end = tail.rfind(b"\n") + 1
-    if end == len(tail) and end:  # lost power may leave a line of zeros
+    if end == len(tail) and end:  # a power failure may leave a line of zeros
         before = tail.rfind(b"\n", 0, end - 1) + 1
-        if _event(tail[before:end]) is None:
+        if _decode(tail[before:end]) is None:
             end = before
     return start + end
 
 
-def _event(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    sound = isinstance(event, dict) and all(key in event for key in ("seq", "at", "event"))
-    return event if sound else None
-
-
 class LogWriter:
-    """Appends lines to a log: whoever waits first writes what all have submitted by then, with one flush of the disk.
+    """Appends lines to a log with group commit: the first waiter writes everything submitted so far with one fsync.
 
-    lock: held by whoever submits, and never while waiting, so that lines stand in the order in which they were thought
-    of. on_failure: called with that lock held where lines could not be written: none of them is there, nor any that
-    was submitted after. If it raises, nothing is written any more: what comes next would not follow what is there.
+    lock: the caller holds it while it submits, and never while it waits, so that lines keep the order of submission.
+    on_failure: called, with that lock held, after a write failed: none of those lines, nor later ones, are on the disk.
+    If it raises, the writer accepts nothing more, because later events would not follow from the log.
     """
 
     def __init__(self, path: Path, lock: RLock, on_failure: Callable[[OSError], None]) -> None:
         self.path = path
         self.full = False
-        """Lines could not be written, and nobody has found room since."""
+        """A write failed, and no probe has found free space since."""
         self.dead = False
-        """Nor did ``on_failure`` come out: nothing is written any more."""
+        """``on_failure`` raised: nothing is written any more."""
         self._lock, self._on_failure = lock, on_failure
         self._writing = Lock()
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._good = os.fstat(self._file).st_size
+        self._size = os.fstat(self._file).st_size
         self._waiting: list[bytes] = []
-        self._submitted = self._settled = 0
-        """How many submissions there were, and of how many it is known whether the disk holds them."""
+        self._submitted = self._done = 0
+        """Submissions so far, and how many of them were written or failed."""
         self._failed: list[tuple[int, int, OSError]] = []
-        """(after, to, why) of submissions that were lost."""
+        """(after, to, error) of submissions that failed."""
 
     def submit(self, lines: bytes) -> int:
-        """Have the lines written after all that was submitted before; what to ``wait`` for.
+        """Queue lines after all earlier ones; return the ticket to ``wait`` for.
 
-        Without lines: what to wait for until the disk holds what was submitted before.
+        Without lines, the ticket is that of the last submission.
         """
         if lines:
             self._waiting.append(lines)
@@ -114,16 +124,16 @@ class LogWriter:
         return self._submitted
 
     def wait(self, submission: int) -> None:
-        """Return once the disk holds it, and all before it. Raises OSError where it is lost."""
-        if submission > self._settled:
+        """Return once the submission and all earlier ones are on the disk. Raises OSError if the write failed."""
+        if submission > self._done:
             with self._writing:
-                if submission > self._settled:
-                    self._settle()
+                if submission > self._done:
+                    self._commit()
         for after, to, error in self._failed:
             if after < submission <= to:
                 raise error
 
-    def _settle(self) -> None:
+    def _commit(self) -> None:
         with self._lock:
             lines, upto = b"".join(self._waiting), self._submitted
             self._waiting = []
@@ -133,23 +143,23 @@ class LogWriter:
             with self._lock:
                 self.full = True
                 with suppress(OSError):
-                    os.ftruncate(self._file, self._good)
+                    os.ftruncate(self._file, self._size)
                     os.fsync(self._file)
                 upto, self._waiting = self._submitted, []
-                self._failed.append((self._settled, upto, error))
-                self._settled, self.dead = upto, True
+                self._failed.append((self._done, upto, error))
+                self._done, self.dead = upto, True
                 self._on_failure(error)
                 self.dead = False
-        self._settled = upto
+        self._done = upto
 
     def has_room(self) -> bool:
-        """Try whether the disk takes something again; whether it does."""
+        """Whether a test write to the disk succeeds again after a failure."""
         if self.dead:
             return False
         probe = self.path.with_name(f".{self.path.name}.probe")
         try:
             with probe.open("wb") as file:
-                file.write(bytes(PROBE))
+                file.write(bytes(PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
             self.full = False
@@ -161,20 +171,70 @@ class LogWriter:
         return not self.full
 
     def close(self) -> None:
-        """Write what is waiting, and end."""
+        """Write the queued lines and close the file."""
         with suppress(OSError):
             self.wait(self._submitted)
         with self._writing:
             os.close(self._file)
-            self._file = -1  # who comes too late must not write to what has this number next
+            self._file = -1  # the number may be reused: a late writer must fail
 
     def _write(self, lines: bytes) -> None:
         if self.dead:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(self.path))
-        if os.fstat(self._file).st_size != self._good:  # a failure that could not be cleared away when it happened
-            os.ftruncate(self._file, self._good)
+        if os.fstat(self._file).st_size != self._size:  # truncation after an earlier failure failed, too
+            os.ftruncate(self._file, self._size)
         left = memoryview(lines)
         while left:
             left = left[os.write(self._file, left) :]
         os.fsync(self._file)
-        self._good += len(lines)
+        self._size += len(lines)
+
+
+class FinalVote(NamedTuple):
+    """A vote that can no longer be undone, with its line number."""
+
+    line: int
+    event: Event
+
+
+@dataclass
+class FinalVotes:
+    """Reads the final votes of a log; its fields are complete when ``votes`` is exhausted."""
+
+    now: float
+    """Seconds since 1970."""
+    undo_minutes: float = 0.0
+    undone: int = 0
+    pending: int = 0
+    """Votes that can still be undone; a later reading returns them."""
+    campaign_id: str = ""
+    last: dict[str, FinalVote] = field(default_factory=dict)
+    """The last vote of each annotator, while it can be undone."""
+
+    def votes(self, events: Iterable[tuple[int, Event]]) -> Iterator[FinalVote]:
+        """The final votes in the order in which they became final. events: (line number, event).
+
+        A vote is final after a later vote or skip of the same annotator, after ``undo_minutes`` plus GRACE, and when
+        the campaign is closed.
+        """
+        for line, event in events:
+            kind = event["event"]
+            if kind == "begin":
+                self.campaign_id = event["campaign_id"]
+                self.undo_minutes = event["undo_minutes"]
+            elif kind == "close":
+                yield from self.last.values()
+                self.last.clear()
+            elif kind in ("vote", "skip", "undo"):
+                before = self.last.pop(event["annotator"], None)
+                if kind == "undo":
+                    self.undone += 1
+                elif before is not None:
+                    yield before
+                if kind == "vote":
+                    self.last[event["annotator"]] = FinalVote(line, event)
+        for vote in self.last.values():
+            if seconds_of(vote.event["at"]) + 60 * self.undo_minutes + GRACE < self.now:
+                yield vote
+            else:
+                self.pending += 1

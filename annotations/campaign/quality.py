@@ -1,4 +1,4 @@
-"""How well an annotator does, by the bars of the campaign: figures, what they are below, and what follows."""
+"""Live quality control: figures per annotator, thresholds, and warnings and stops."""
 
 from __future__ import annotations
 
@@ -7,112 +7,118 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from annotations.campaign.records import Person
+from annotations.campaign.records import Annotator
 from annotations.campaign.state import State
-from schemas.campaign import Kind
+from schemas.campaign import QuestionKind
 
-CHANCE = 0.01
-"""A share of one side is held against someone only where a fair coin would show it less often than this."""
+SIGNIFICANCE = 0.01
+"""A one-sided share counts against an annotator only if a fair coin shows it with a lower probability."""
 
 
 class Figures(NamedTuple):
-    """Of one annotator; None where there is nothing to tell them by."""
+    """Quality figures of an annotator; None without data."""
 
-    gold_right: float | None
-    seconds: float | None
-    """Median."""
-    left: float | None
+    gold_accuracy: float | None
+    median_seconds: float | None
+    left_share: float | None
     agreement: float | None
-    """Share of their decided votes that others' majority on the pair agrees with."""
-    agreement_on: int
+    """Share of the compared votes that agree with the majority of the others on the pair."""
+    compared: int
     watched: float | None
 
 
-def figures(state: State, person: Person) -> Figures:
-    """Theirs now."""
-    agreed, compared = agreement(state, person)
+def figures(state: State, annotator: Annotator) -> Figures:
+    """The current figures of an annotator."""
+    agreed, compared = agreement(state, annotator)
     return Figures(
-        gold_right=person.gold_right / person.gold if person.gold else None,
-        seconds=_median(person) if person.votes else None,
-        left=person.left / person.decided if person.decided else None,
+        gold_accuracy=annotator.gold_correct / annotator.gold if annotator.gold else None,
+        median_seconds=_median(annotator) if annotator.votes else None,
+        left_share=annotator.left / annotator.decisive if annotator.decisive else None,
         agreement=agreed / compared if compared else None,
-        agreement_on=compared,
-        watched=person.watched / person.votes if person.votes else None,
+        compared=compared,
+        watched=annotator.watched / annotator.votes if annotator.votes else None,
     )
 
 
-def _median(person: Person) -> float:
-    return float(np.median(np.frombuffer(person.seconds.tobytes(), np.float64)))
+def _median(annotator: Annotator) -> float:
+    return float(np.median(np.frombuffer(annotator.seconds.tobytes(), np.float64)))
 
 
-def agreement(state: State, person: Person) -> tuple[int, int]:
-    """(votes that agree, votes compared): decided votes on pairs where the others' decided votes have a majority."""
-    if not person.votes:
+def agreement(state: State, annotator: Annotator) -> tuple[int, int]:
+    """(votes that agree, votes compared): decisive votes on pairs where the others' decisive votes have a majority."""
+    if not annotator.votes:
         return 0, 0
-    codes = np.frombuffer(person.outcomes.tobytes(), np.int8)
-    items, codes = np.frombuffer(person.items.tobytes(), np.int32)[codes < 2], codes[codes < 2]
+    codes = np.frombuffer(annotator.outcomes.tobytes(), np.int8)
+    items, codes = np.frombuffer(annotator.items.tobytes(), np.int32)[codes < 2], codes[codes < 2]
     wins = np.frombuffer(state.wins.tobytes(), np.int32).reshape(-1, 4)[items, :2]
     votes = np.frombuffer(bytes(state.is_vote), np.bool_)[items]
     each = np.arange(len(codes))
-    margin = wins[each, codes] - 1 - wins[each, 1 - codes]  # of the others, toward what they said
+    margin = wins[each, codes] - 1 - wins[each, 1 - codes]  # of the others, in favour of the annotator's choice
     return int((votes & (margin > 0)).sum()), int((votes & (margin != 0)).sum())
 
 
-def below(state: State, person: Person) -> tuple[str, ...]:
-    """The bars that they are below, in words."""
-    bars, found = state.config.bars, []
-    if person.gold >= bars.least and person.gold_right / person.gold < bars.gold_accuracy:
-        found.append(f"{person.gold_right} of {person.gold} known answers met; expected {bars.gold_accuracy:.0%}")
-    if person.votes >= bars.least and 2 * person.fast > person.votes:  # so that the median is below the bar
-        found.append(f"{_median(person):.1f} seconds on a question; expected {bars.seconds:g} or more")
-    if bars.agreement:
-        agreed, compared = agreement(state, person)
-        if compared >= bars.least and agreed / compared < bars.agreement:
-            found.append(f"{agreed} of {compared} votes agree with others'; expected {bars.agreement:.0%}")
-    most = max(person.left, person.decided - person.left)
-    if person.decided >= bars.least and most / person.decided > bars.side_bias and _odd(most, person.decided):
-        side = "left" if most == person.left else "right"
-        found.append(f"{most} of {person.decided} decided votes are for the {side} side")
+def violations(state: State, annotator: Annotator) -> tuple[str, ...]:
+    """The thresholds that an annotator violates, as short texts; the page shows them to the annotator."""
+    limits, found = state.config.thresholds, []
+    if annotator.gold >= limits.min_questions and annotator.gold_correct / annotator.gold < limits.gold_accuracy:
+        right = f"{annotator.gold_correct} of {annotator.gold} control questions"
+        found.append(f"{right} answered correctly (expected: {limits.gold_accuracy:.0%})")
+    if annotator.votes >= limits.min_questions and 2 * annotator.fast > annotator.votes:  # the median is too low
+        time = f"{_median(annotator):.1f} seconds per question"
+        found.append(f"{time} (expected: at least {limits.min_seconds:g})")
+    if limits.agreement:
+        agreed, compared = agreement(state, annotator)
+        if compared >= limits.min_questions and agreed / compared < limits.agreement:
+            found.append(f"{agreed} of {compared} votes agree with other annotators (expected: {limits.agreement:.0%})")
+    most = max(annotator.left, annotator.decisive - annotator.left)
+    if (
+        annotator.decisive >= limits.min_questions
+        and most / annotator.decisive > limits.max_side_share
+        and _significant(most, annotator.decisive)
+    ):
+        side = "left" if most == annotator.left else "right"
+        found.append(f"{most} of {annotator.decisive} decisive votes are for the {side} side")
     return tuple(found)
 
 
-def _odd(most: int, count: int) -> bool:
-    """Whether so many of one side come rarely of a fair coin. Past 200 a share above the bar always does."""
+def _significant(most: int, count: int) -> bool:
+    """Whether a fair coin shows so many of one side with a probability below SIGNIFICANCE (always above 200 votes)."""
     if count > 200:
         return True
-    chance: float = 2 * sum(comb(count, k) for k in range(most, count + 1)) / 2**count
-    return chance < CHANCE
+    p_value: float = 2 * sum(comb(count, k) for k in range(most, count + 1)) / 2**count
+    return p_value < SIGNIFICANCE
 
 
-class Verdict(NamedTuple):
-    """What follows from where someone stands: an event of the log."""
+class Decision(NamedTuple):
+    """A change of an annotator's status, as an event of the log."""
 
     event: Literal["warn", "stop", "clear"]
     reasons: tuple[str, ...]
 
 
-def verdict(state: State, person: Person) -> Verdict | None:
-    """What follows after a vote; None where everything stays as it is.
+def decide(state: State, annotator: Annotator) -> Decision | None:
+    """The change of status after a vote; None without a change.
 
-    Below a bar: a warning. Still below after ``patience`` more votes, with a known answer among them where that is the
-    only bar and one is left to ask: a stop. Above all bars again: the warning is lifted.
+    A first violation gives a warning. If there is still one after ``patience`` more votes, the annotator is stopped;
+    if the control questions are the only violation, there must have been another control question since the warning,
+    as long as one is left. Without violations the warning is cleared.
     """
-    if person.standing == "stopped":
+    if annotator.status == "stopped":
         return None
-    reasons = below(state, person)
-    if person.standing == "ok":
-        return Verdict("warn", reasons) if reasons else None
+    reasons = violations(state, annotator)
+    if annotator.status == "ok":
+        return Decision("warn", reasons) if reasons else None
     if not reasons:
-        return Verdict("clear", ())
-    votes, gold = person.warned_at
-    by_gold_alone = len(reasons) == 1 and "known answers" in reasons[0]
-    untested = by_gold_alone and person.gold == gold and _more_known(state, person)
-    if person.votes - votes >= state.config.bars.patience and not untested:
-        return Verdict("stop", reasons)
+        return Decision("clear", ())
+    votes, gold = annotator.warned_at
+    only_gold = len(reasons) == 1 and "control questions" in reasons[0]
+    untested = only_gold and annotator.gold == gold and _controls_left(state, annotator)
+    if annotator.votes - votes >= state.config.thresholds.patience and not untested:
+        return Decision("stop", reasons)
     return None
 
 
-def _more_known(state: State, person: Person) -> bool:
-    """Whether there is a known answer that they were not asked."""
-    kind: Kind = "gold" if state.config.gold_share else "attention"
-    return any(not state.items[number].seen >> person.number & 1 for number in state.controls[kind])
+def _controls_left(state: State, annotator: Annotator) -> bool:
+    """Whether there is a control question that is new to the annotator."""
+    kind: QuestionKind = "gold" if state.config.gold_share else "attention"
+    return any(not state.items[number].seen >> annotator.number & 1 for number in state.controls[kind])

@@ -1,4 +1,4 @@
-"""What a campaign knows of single things: a question, who holds it, who held it, and what one annotator did."""
+"""The records of a campaign's state: items, leases, and what each annotator did."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from annotations.campaign.folder import Place
-from schemas.campaign import Kind, Standing
+from schemas.campaign import QualityStatus, QuestionKind
 
 SKIPPED = "-"
-"""In place of the id of a vote, which is longer."""
+"""The vote id of a skipped question; real ids are longer."""
 
 
 @dataclass(slots=True)
 class Item:
-    """A pair that is asked, or a question whose answer is known."""
+    """A pair to vote on, or a control question."""
 
     number: int
     task_id: str
-    kind: Kind
+    kind: QuestionKind
     prompt_id: str
     first: str
     second: str
@@ -28,25 +28,25 @@ class Item:
     video: str
     video_seconds: float | None
     group: str
-    """What is asked in one viewing: the video, or the prompt where there is none."""
+    """Items of one group are asked together: the video, or the prompt without a video."""
     place: Place
     quota: int = 0
     votes: int = 0
     held: int = 0
-    """By so many people now."""
+    """Open leases."""
     seen: int = 0
-    """Bit n: person n voted on it, or skipped it."""
+    """Bit n is set if annotator n voted on the item or skipped it."""
     lean: int = 0
-    """How much more often the first stands left than the second, over votes and what is held."""
+    """Times that the first response was shown left minus times that it was shown right (votes and leases)."""
 
     @property
     def room(self) -> int:
-        """Votes that may still be handed out."""
+        """Leases that may still be granted."""
         return self.quota - self.votes - self.held
 
 
 class Lease(NamedTuple):
-    """A question that someone holds."""
+    """A question that an annotator holds."""
 
     question: str
     sheet: str
@@ -57,16 +57,17 @@ class Lease(NamedTuple):
 
 
 @dataclass(slots=True)
-class Past:
-    """A question that someone held: answered (then it has a vote), or given back when its time was over."""
+class PastLease:
+    """A question that an annotator held: answered, skipped or expired."""
 
     item: int
     first_left: bool
     vote: str | None
+    """The vote id; None if the lease expired without an answer."""
 
 
-class Last(NamedTuple):
-    """Someone's last vote, which they may take back."""
+class LastVote(NamedTuple):
+    """The last vote of an annotator, which can be undone."""
 
     question: str
     vote: str
@@ -75,48 +76,48 @@ class Last(NamedTuple):
     at: float
     watched: float
     left: int | None
-    """1 for the left side, 0 for the right, None for neither."""
-    right: int | None
-    """1 where it met the known answer, 0 where not, None where none is known."""
+    """1 for left, 0 for right, None if not decisive."""
+    correct: int | None
+    """1 if it equals the known answer, 0 if not, None without a known answer."""
 
 
 @dataclass(slots=True)
-class Person:
+class Annotator:
     """What one annotator did."""
 
     number: int
     name: str
-    standing: Standing = "ok"
+    status: QualityStatus = "ok"
     reasons: tuple[str, ...] = ()
     warned_at: tuple[int, int] = (0, 0)
-    """Votes, and known answers, at their warning."""
+    """Votes and control answers at the time of the warning."""
     votes: int = 0
     skips: int = 0
     undone: int = 0
     gold: int = 0
-    gold_right: int = 0
-    decided: int = 0
+    gold_correct: int = 0
+    decisive: int = 0
     left: int = 0
     watched: float = 0.0
     """Sum over votes."""
     asked: Counter[str] = field(default_factory=Counter)
-    """Questions that they were given, by kind."""
+    """Questions handed out, by kind."""
     sheets: int = 0
     group: str = ""
-    """Of the last sheet."""
-    last: Last | None = None
+    """The group of the last sheet."""
+    last: LastVote | None = None
     last_at: str | None = None
     leases: list[Lease] = field(default_factory=list)
-    past: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+    past: OrderedDict[str, PastLease] = field(default_factory=OrderedDict)
     sent: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Ids of their last votes, taken back or not."""
+    """Ids of the most recent votes, undone or not."""
     fast: int = 0
-    """Votes in less time than the bar."""
+    """Votes faster than the threshold."""
     due: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """How far the schedule of known answers was worked out: see annotations.campaign.assigning."""
+    """Progress of the control question schedule; see annotations.campaign.assignment."""
     items: array[int] = field(default_factory=lambda: array("i"))
-    """Of each vote, in order."""
+    """The item of each vote, in order."""
     outcomes: array[int] = field(default_factory=lambda: array("b"))
-    """Of each vote: 0 the first, 1 the second, 2 tie, 3 both bad."""
+    """The outcome of each vote: 0 first, 1 second, 2 tie, 3 both bad."""
     seconds: array[float] = field(default_factory=lambda: array("d"))
-    """Of each vote."""
+    """The time of each vote."""

@@ -1,4 +1,4 @@
-"""Fresh batches while a campaign runs: asked for in the background when little is open; trouble is told, not raised."""
+"""Background planning of new batches while a campaign runs."""
 
 from __future__ import annotations
 
@@ -11,76 +11,76 @@ from annotations.campaign.state import State
 from schemas.errors import CurateError
 
 RETRY = 30.0
-"""Seconds until it is tried again after trouble, or after nothing was found to ask."""
+"""Seconds until the next attempt after a failure, or after an empty batch."""
 
 
-class Need(NamedTuple):
-    """What a batch is to hold."""
+class BatchRequest(NamedTuple):
+    """The batch to plan."""
 
     number: int
-    """Which batch: it becomes tasks/NNNN.jsonl."""
+    """The batch becomes tasks/NNNN.jsonl."""
     votes: int
-    """That it asks for, at most."""
-    closed: frozenset[str]
-    """Ids of pairs that are not to be asked now: they lack votes as it is, or too few people are left to judge them."""
+    """Votes to ask for, at most."""
+    unavailable: frozenset[str]
+    """Task ids to leave out: pairs that lack votes already, or that too few annotators are left to judge."""
 
 
-More = Callable[[Need], int]
-"""Makes a batch, and returns how many votes it asks for: 0 where there is nothing to ask. Called in a thread."""
+PlanBatch = Callable[[BatchRequest], int]
+"""Writes a batch and returns the votes that it asks for; 0 if there is nothing to ask. Called in a thread."""
 
 
 class Refill:
-    """Calls ``more`` when it is time, one call at once.
+    """Plans the next batch in a thread when few questions are open, at most one at a time.
 
-    take: called in the same thread to take in a batch that was made; says whether there was one.
+    take: called in the same thread to add the new batches on the disk to the campaign; returns whether there were any.
     """
 
-    def __init__(self, more: More, take: Callable[[], bool]) -> None:
-        self.trouble = ""
-        """Why the last try brought nothing; empty where it brought something."""
-        self._more, self._take = more, take
+    def __init__(self, plan: PlanBatch, take: Callable[[], bool]) -> None:
+        self.problem = ""
+        """Why the last attempt gave no batch; empty after a success."""
+        self._plan, self._take = plan, take
         self._thread: Thread | None = None
         self._next = 0.0
 
-    def look(self, state: State, people: Collection[str]) -> None:
-        """Start a call where less than half a batch is open and more is wanted. The caller keeps others from state.
+    def check(self, state: State, annotators: Collection[str]) -> None:
+        """Start planning if less than half a batch is open and more votes are wanted. The caller locks the state.
 
-        people: the annotators whose links work.
+        annotators: those with valid links.
         """
         config = state.config
         wanted = config.votes - state.planned
         busy = self._thread is not None and self._thread.is_alive()
         if state.closed or wanted <= 0 or busy or 2 * state.unmet >= config.batch or time.monotonic() < self._next:
             return
-        need = Need(state.batches + 1, min(config.batch, wanted), _closed(state, people))
-        self._thread = Thread(target=self._call, args=(need,), name="campaign-batch", daemon=True)
+        request = BatchRequest(state.batches + 1, min(config.batch, wanted), _unavailable(state, annotators))
+        self._thread = Thread(target=self._run, args=(request,), name="campaign-batch", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the call that is being made has ended, but not longer than that."""
+        """Wait for the current attempt, at most that long."""
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def _call(self, need: Need) -> None:
+    def _run(self, request: BatchRequest) -> None:
         self._next = time.monotonic() + RETRY
         try:
-            if self._take() or (self._more(need) and self._take()):
-                self.trouble, self._next = "", 0.0
+            if self._take() or (self._plan(request) and self._take()):
+                self.problem, self._next = "", 0.0
             else:
-                self.trouble = "the planner finds nothing more to ask now"
+                self.problem = "the planner finds no more pairs to ask at present"
         except CurateError as error:
-            self.trouble = f"no fresh batch, tried again in {RETRY:.0f} seconds: {error}"
-        except Exception as error:  # whatever goes wrong there must not stop votes, nor be kept from the manager
-            self.trouble = f"no fresh batch, tried again in {RETRY:.0f} seconds: {type(error).__name__}: {error}"
+            self.problem = f"no new batch, next attempt in {RETRY:.0f} seconds: {error}"
+        except Exception as error:  # voting must go on, and managers must see the error
+            self.problem = f"no new batch, next attempt in {RETRY:.0f} seconds: {type(error).__name__}: {error}"
 
 
-def _closed(state: State, people: Collection[str]) -> frozenset[str]:
-    """Ids of the pairs that lack votes, or that fewer of these people than a pair takes have not judged or skipped."""
-    known = [state.people[name] for name in people if name in state.people]
-    able = sum(1 << person.number for person in known if person.standing != "stopped")
-    fresh, least = len(people) - len(known), state.config.votes_per_pair
+def _unavailable(state: State, annotators: Collection[str]) -> frozenset[str]:
+    """Ids of pairs that lack votes, or for which fewer annotators than ``votes_per_pair`` are left."""
+    known = [state.annotators[name] for name in annotators if name in state.annotators]
+    able = sum(1 << annotator.number for annotator in known if annotator.status != "stopped")
+    new, required = len(annotators) - len(known), state.config.votes_per_pair
     return frozenset(
         item.task_id
         for item in state.items
-        if item.kind == "vote" and (item.votes < item.quota or fresh + (able & ~item.seen).bit_count() < least)
+        if item.kind == "vote" and (item.votes < item.quota or new + (able & ~item.seen).bit_count() < required)
     )

@@ -1,4 +1,4 @@
-"""A campaign that is open: takes votes, hands out questions, and writes down each before it says so."""
+"""A campaign session: the process that hands out questions, accepts votes, and writes the log."""
 
 from __future__ import annotations
 
@@ -12,343 +12,341 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from annotations.campaign.assigning import draw, first_left, next_sheet
-from annotations.campaign.auth import Guests
-from annotations.campaign.ballots import shut, take
-from annotations.campaign.folder import CLOSING, LOCK, LOG, MEDIA, batches_on_disk, read_campaign
-from annotations.campaign.lock import locked
-from annotations.campaign.log import LogWriter, cut_torn, encode
-from annotations.campaign.quality import verdict
-from annotations.campaign.records import SKIPPED, Item, Person
-from annotations.campaign.refill import More, Refill
-from annotations.campaign.replay import replay, take_batch
-from annotations.campaign.service import Visitor
-from annotations.campaign.status import status_of
-from annotations.campaign.views import Desks
-from schemas.campaign import Ballot, CampaignStatus, Desk, Refusal
+from annotations.campaign.assignment import draw, first_left, next_sheet
+from annotations.campaign.auth import Authenticator, Visitor
+from annotations.campaign.ballots import check_ballot, refusal_of
+from annotations.campaign.folder import CLOSING, LOCK, LOG, MEDIA, TaskReader, batches_on_disk, locked, read_campaign
+from annotations.campaign.log import LogWriter, encode, truncate_incomplete
+from annotations.campaign.quality import decide
+from annotations.campaign.records import SKIPPED, Annotator, Item
+from annotations.campaign.refill import PlanBatch, Refill
+from annotations.campaign.state import add_batch, replay
+from annotations.campaign.views import annotator_view, campaign_status
+from schemas.campaign import AnnotatorView, Ballot, CampaignStatus, Refusal
 from schemas.errors import CurateError
 
 Clock = Callable[[], datetime]
-PLANNED = 20.0
-"""Seconds that a batch which is being planned is waited for at the end."""
-PROBED = 1.0
-"""Seconds between two looks whether a full disk has room again."""
+PLANNING_WAIT = 20.0
+"""Seconds to wait at the end for a batch that is being planned."""
+PROBE_INTERVAL = 1.0
+"""Seconds between two checks whether a full disk has room again."""
+FULL = "Votes cannot be saved at the moment because the disk is full. Please tell the manager of this campaign."
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+class CampaignSession:
+    """An open campaign, the only writer of its log. Every method is thread-safe.
 
-
-class OpenCampaign:
-    """The one writer of a campaign's log; a ``Service``. Every method may be called from any thread.
-
-    State changes first, under one lock, then the event goes to the log; nothing that rests on an event is answered
-    before the disk holds it. Where the disk takes no more, the state is replayed from what it holds.
+    An event changes the state under one lock and then goes to the log; a call returns once the disk holds the events
+    that its result depends on. If a write fails, the state is replayed from the log.
     """
 
-    def __init__(self, folder: Path, *, clock: Clock, more: More | None) -> None:
-        """Use ``OpenCampaign.open``: it holds the folder's lock."""
+    def __init__(self, folder: Path, *, clock: Clock, plan: PlanBatch | None) -> None:
+        """Use ``CampaignSession.open``, which holds the folder's lock."""
         self.folder, self._clock = folder, clock
         self.campaign = read_campaign(folder)
         self.config = self.campaign.config
         self._lock = RLock()
         self._lines: list[bytes] = []
-        """Events that happened, and are not sent to the log yet."""
+        """Events that were applied and not yet submitted to the log."""
         self._ended = False
-        torn = cut_torn(folder / LOG)
+        torn = truncate_incomplete(folder / LOG)
         self._state = replay(folder)
-        self._desks = Desks(self.config)
+        self._texts = TaskReader()
         self._closing_path = str(folder / CLOSING)
         self._longest_lease = 60 * self.config.lease_minutes + 1
-        self._guests = Guests(folder)
-        self._guests.refresh()
+        self._auth = Authenticator(folder)
+        self._auth.refresh()
         self._media = frozenset(path.name for path in (folder / MEDIA).glob("*") if path.is_file())
         self._probed = 0.0
-        self._log = LogWriter(folder / LOG, self._lock, self._lost)
-        self._refill = Refill(more, self._take_batches) if more else None
+        self._log = LogWriter(folder / LOG, self._lock, self._roll_back)
+        self._refill = Refill(plan, self._take_batches) if plan else None
         with self._lock:
             if not self._state.seq:
-                self._note(
+                self._record(
                     "begin",
                     campaign=self.config.name,
                     campaign_id=self.campaign.campaign_id,
                     undo_minutes=self.config.undo_minutes,
                 )
-            self._note("start", torn=torn)
-            self._new_batches()
-            self._look_for_closing()
-            done = self._flush()
+            self._record("start", torn=torn)
+            self._add_new_batches()
+            self._check_closing()
+            ticket = self._submit()
         try:
-            self._log.wait(done)
+            self._log.wait(ticket)
         except OSError as error:
             self._log.close()
             raise CurateError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
 
     @classmethod
     @contextmanager
-    def open(cls, folder: str | Path, *, clock: Clock = utc_now, more: More | None = None) -> Iterator[OpenCampaign]:
-        """The campaign of the folder, for the block. Raises CurateError, naming the holder, where it is open already.
+    def open(
+        cls, folder: str | Path, *, clock: Clock = lambda: datetime.now(UTC), plan: PlanBatch | None = None
+    ) -> Iterator[CampaignSession]:
+        """Open the campaign of a folder for the block. Raises CurateError, with the holder, if it is already open.
 
-        clock: tells the time, with its zone. more: makes the next batch; without it, what is there is asked.
+        clock: returns the time with a time zone. plan: plans the next batch; without it, only existing batches are
+        asked.
         """
         folder = Path(folder)
         read_campaign(folder)
         with locked(folder / LOCK):
-            opened = cls(folder, clock=clock, more=more)
+            session = cls(folder, clock=clock, plan=plan)
             try:
-                yield opened
+                yield session
             finally:
-                opened._end()
+                session._end()
 
     def _end(self) -> None:
         if self._refill is not None:
-            self._refill.wait(PLANNED)
+            self._refill.wait(PLANNING_WAIT)
         with self._lock:
             self._ended = True
         self._log.close()
-        self._desks.close()
+        self._texts.close()
 
-    # What a page asks
+    # Called by the page
 
     def visitor(self, token: str) -> Visitor | None:
-        """Whose secret link this is; None where it is nobody's, or revoked."""
-        self._guests.refresh()
-        return self._guests.visitor(token)
+        """The owner of a secret link; None for an unknown or revoked one. Called on every request; never waits."""
+        self._auth.refresh()
+        return self._auth.visitor(token)
 
-    def desk(self, annotator: str) -> Desk:
-        """What they hold; a new sheet where they hold nothing and something is left to ask."""
+    def view(self, name: str) -> AnnotatorView:
+        """An annotator's view, with a new sheet if they hold no question and one is left."""
         with self._lock:
             now = self._begin()
-            desk = self._shown(self._state.person(annotator), now)
-            done = self._refilled()
+            view = self._next_view(self._state.annotator(name), now)
+            ticket = self._submit_and_refill()
         try:
-            self._log.wait(done)
+            self._log.wait(ticket)
         except OSError:
-            return desk.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
-        return desk
+            return view.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
+        return view
 
-    def vote(self, annotator: str, ballot: Ballot) -> Desk | Refusal:
-        """Take an answer. Once this returns a Desk, the vote is flushed to the disk."""
-        return self._act(annotator, lambda person, _: self._vote(person, ballot))
+    def vote(self, name: str, ballot: Ballot) -> AnnotatorView | Refusal:
+        """Accept a vote; the disk holds it when this returns a view."""
+        return self._act(name, lambda annotator, _: self._vote(annotator, ballot))
 
-    def undo(self, annotator: str) -> Desk | Refusal:
-        """Take back their last vote; its question is open again."""
-        return self._act(annotator, self._undo)
+    def undo(self, name: str) -> AnnotatorView | Refusal:
+        """Undo the last vote of an annotator; its question is open again."""
+        return self._act(name, self._undo)
 
-    def skip(self, annotator: str, question_id: str, reason: str) -> Desk | Refusal:
-        """Give a question back; it goes to someone else, and never to them again."""
-        return self._act(annotator, lambda person, _: self._skip(person, question_id, reason))
+    def skip(self, name: str, question_id: str, reason: str) -> AnnotatorView | Refusal:
+        """Skip a question; it goes to someone else and never to the same annotator again."""
+        return self._act(name, lambda annotator, _: self._skip(annotator, question_id, reason))
 
     def status(self) -> CampaignStatus:
-        """Everything a manager may know, now."""
+        """The current status, for managers."""
         with self._lock:
             now = self._begin()
-            trouble = [self._refill.trouble] if self._refill and self._refill.trouble else []
+            problems = [self._refill.problem] if self._refill and self._refill.problem else []
             if self._log.dead:
-                trouble.append("the log could be neither written nor read: votes are refused; start the page again")
+                problems.append("the log can be neither written nor read, votes are refused: restart the page")
             elif self._log.full:
-                trouble.append("the disk is full: votes are refused until there is room")
-            found = status_of(self._state, self.folder, self._guests.all, now, trouble)
-            done = self._flush()
-        with suppress(OSError):  # what is told of a lost event is told by the next status
-            self._log.wait(done)
+                problems.append("the disk is full: votes are refused until there is room")
+            found = campaign_status(self._state, self.folder, self._auth.members, now, problems)
+            ticket = self._submit()
+        with suppress(OSError):  # the next status reports a lost event
+            self._log.wait(ticket)
         return found
 
     def media(self, name: str) -> Path | None:
-        """The file of that name below the campaign's own media/, None where there is none; whatever the name says."""
+        """The path of a file in the campaign's media/ folder; None for any other name."""
         return self.folder / MEDIA / name if name in self._media else None
 
     def close(self) -> None:
-        """Take no more votes, for good."""
+        """Accept no more votes, permanently."""
         with self._lock:
             self._begin()
             if not self._state.closed:
-                self._note("close")
-            done = self._flush()
-        self._log.wait(done)
+                self._record("close")
+            ticket = self._submit()
+        self._log.wait(ticket)
 
-    # What happens with it, the lock being held
+    # Actions; the caller holds the lock
 
-    def _act(self, annotator: str, act: Callable[[Person, datetime], Refusal | None]) -> Desk | Refusal:
-        """Do something for an annotator, and answer with their desk once the disk holds it."""
+    def _act(
+        self, name: str, action: Callable[[Annotator, datetime], Refusal | None]
+    ) -> AnnotatorView | Refusal:
+        """Perform an annotator's action, and return the next view once the disk holds the events."""
         with self._lock:
             now = self._begin()
-            if self._log.full and not self._room():
+            if self._log.full and not self._has_room():
                 return Refusal(code="disk-full", message=FULL)
-            if not self._guests.is_annotator(annotator):
-                return Refusal(code="unknown", message="You are not one of this campaign's annotators.")
-            person = self._state.person(annotator)
-            refusal = act(person, now)
-            answer = refusal or self._shown(person, now)
-            done = self._refilled()
+            if not self._auth.is_annotator(name):
+                return Refusal(code="unknown", message="You are not an annotator of this campaign.")
+            annotator = self._state.annotator(name)
+            refusal = action(annotator, now)
+            answer = refusal or self._next_view(annotator, now)
+            ticket = self._submit_and_refill()
         try:
-            self._log.wait(done)
+            self._log.wait(ticket)
         except OSError:
             return Refusal(code="disk-full", message=FULL)
         return answer
 
-    def _shown(self, person: Person, now: datetime) -> Desk:
-        """Their desk, with a new sheet where they hold nothing."""
-        self._hand_out(person, now)
-        return self._desks.desk(self._state, person, now, goal=self._goal(person))
+    def _next_view(self, annotator: Annotator, now: datetime) -> AnnotatorView:
+        """The view, after handing out a new sheet if the annotator holds no question."""
+        self._hand_out(annotator, now)
+        return annotator_view(self._state, self._texts, annotator, now, goal=self._goal(annotator))
 
-    def _refilled(self) -> int:
-        """See whether pairs run short, and send what was noted to the log; what to wait for."""
+    def _submit_and_refill(self) -> int:
+        """Plan a batch if questions run short, and submit the recorded events; return the ticket to wait for."""
         if self._refill is not None:
-            self._refill.look(self._state, self._guests.voters())
-        return self._flush()
+            self._refill.check(self._state, self._auth.annotators(active=True))
+        return self._submit()
 
-    def _vote(self, person: Person, ballot: Ballot) -> Refusal | None:
-        taken = take(self._state, person, ballot)
-        if taken is None or isinstance(taken, Refusal):
-            return taken
-        self._free(person, taken.freed, "answered")
-        self._note("vote", annotator=person.name, **taken.fields)
-        found = verdict(self._state, person)
-        if found is not None:
-            self._note(found.event, annotator=person.name, reasons=list(found.reasons))
-            if found.event == "stop":
-                self._free(person, [lease.question for lease in person.leases], "stopped")
+    def _vote(self, annotator: Annotator, ballot: Ballot) -> Refusal | None:
+        accepted = check_ballot(self._state, annotator, ballot)
+        if accepted is None or isinstance(accepted, Refusal):
+            return accepted
+        self._free(annotator, accepted.superseded, "answered")
+        self._record("vote", annotator=annotator.name, **accepted.fields)
+        decision = decide(self._state, annotator)
+        if decision is not None:
+            self._record(decision.event, annotator=annotator.name, reasons=list(decision.reasons))
+            if decision.event == "stop":
+                self._free(annotator, [lease.question for lease in annotator.leases], "stopped")
         return None
 
-    def _undo(self, person: Person, now: datetime) -> Refusal | None:
-        if refusal := shut(self._state, person):
+    def _undo(self, annotator: Annotator, now: datetime) -> Refusal | None:
+        if refusal := refusal_of(self._state, annotator):
             return refusal
-        last = person.last
+        last = annotator.last
         if last is None or now.timestamp() > last.at + 60 * self.config.undo_minutes:
-            return Refusal(code="nothing-to-undo", message="There is no vote that could be taken back.")
-        self._note("undo", annotator=person.name, vote=last.vote)
+            return Refusal(code="nothing-to-undo", message="There is no vote to undo.")
+        self._record("undo", annotator=annotator.name, vote=last.vote)
         item = self._state.items[last.item]
-        ahead = person.leases[0] if person.leases else None
-        same = ahead is not None and self._state.items[ahead.item].group == item.group
-        sheet = ahead.sheet if ahead is not None and same else self._id("sheet", person.name, self._state.seq)
-        self._lease(person, sheet, [(item, last.first_left)], now, again=True)
+        current = annotator.leases[0] if annotator.leases else None
+        same = current is not None and self._state.items[current.item].group == item.group
+        sheet = current.sheet if current is not None and same else self._id("sheet", annotator.name, self._state.seq)
+        self._lease(annotator, sheet, [(item, last.first_left)], now, again=True)
         return None
 
-    def _skip(self, person: Person, question: str, reason: str) -> Refusal | None:
-        past = person.past.get(question)
+    def _skip(self, annotator: Annotator, question: str, reason: str) -> Refusal | None:
+        past = annotator.past.get(question)
         if past is not None and past.vote == SKIPPED:
             return None
-        if refusal := shut(self._state, person):
+        if refusal := refusal_of(self._state, annotator):
             return refusal
-        lease = next((lease for lease in person.leases if lease.question == question), None)
+        lease = next((lease for lease in annotator.leases if lease.question == question), None)
         if lease is None:
-            return Refusal(code="unknown", message="This question is not open. Reload the page to go on.")
+            return Refusal(code="unknown", message="This question is not assigned to you. Please reload the page.")
         task = self._state.items[lease.item].task_id
-        self._note("skip", annotator=person.name, question=question, task=task, reason=reason[:2_000])
+        self._record("skip", annotator=annotator.name, question=question, task=task, reason=reason[:2_000])
         return None
 
-    def _hand_out(self, person: Person, now: datetime) -> None:
-        """A new sheet, where they hold nothing."""
-        free = not person.leases and person.standing != "stopped" and self._guests.may_vote(person.name)
-        if not free or self._state.closed:
+    def _hand_out(self, annotator: Annotator, now: datetime) -> None:
+        """Hand out a new sheet if the annotator may vote and holds no question."""
+        if annotator.leases or annotator.status == "stopped" or self._state.closed:
             return
-        if self._log.full and not self._room():
+        if not self._auth.is_annotator(annotator.name, active=True):
             return
-        chosen = [(item, first_left(self._state, person, item)) for item in next_sheet(self._state, person)]
+        if self._log.full and not self._has_room():
+            return
+        chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
         if chosen:
-            self._lease(person, self._id("sheet", person.name, self._state.seq), chosen, now)
+            self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen, now)
 
     def _lease(
-        self, person: Person, sheet: str, chosen: list[tuple[Item, bool]], now: datetime, *, again: bool = False
+        self, annotator: Annotator, sheet: str, chosen: list[tuple[Item, bool]], now: datetime, *, again: bool = False
     ) -> None:
         until = now + timedelta(minutes=self.config.lease_minutes)
         questions = [
             {
-                "question": self._id("question", person.name, item.task_id, self._state.seq),
+                "question": self._id("question", annotator.name, item.task_id, self._state.seq),
                 "task": item.task_id,
                 "left": "first" if left_first else "second",
             }
             for item, left_first in chosen
         ]
         extra = {"again": True} if again else {}
-        self._note("lease", annotator=person.name, sheet=sheet, until=_iso(until), questions=questions, **extra)
+        self._record("lease", annotator=annotator.name, sheet=sheet, until=_iso(until), questions=questions, **extra)
 
-    def _id(self, *what: object) -> str:
-        return f"{draw(self.campaign.campaign_id, self.config.seed, *what):016x}"
+    def _id(self, *key: object) -> str:
+        return f"{draw(self.campaign.campaign_id, self.config.seed, *key):016x}"
 
-    def _free(self, person: Person, questions: list[str], why: str) -> None:
+    def _free(self, annotator: Annotator, questions: list[str], why: str) -> None:
         if questions:
-            self._note("free", annotator=person.name, questions=questions, why=why)
+            self._record("free", annotator=annotator.name, questions=questions, why=why)
 
     def _begin(self) -> datetime:
-        """The time, once all that it brings about is noted."""
-        self._guests.refresh()
+        """Record what is due by time (closing, revoked and expired leases); return the time."""
+        self._auth.refresh()
         now = self._clock()
-        if self._log.full and not self._room():
+        if self._log.full and not self._has_room():
             return now
-        self._look_for_closing()
-        for name in self._guests.revoked():
-            person = self._state.person(name)
-            self._free(person, [lease.question for lease in person.leases], "revoked")
+        self._check_closing()
+        for name in self._auth.annotators(active=False):
+            annotator = self._state.annotator(name)
+            self._free(annotator, [lease.question for lease in annotator.leases], "revoked")
         expiring = self._state.expiring
         while expiring:
             question, (until, name) = next(iter(expiring.items()))
-            if 0 < until - now.timestamp() <= self._longest_lease:  # longer: the clock went back since
+            if 0 < until - now.timestamp() <= self._longest_lease:  # longer: the clock was set back since
                 break
-            self._free(self._state.person(name), [question], "expired")
+            self._free(self._state.annotator(name), [question], "expired")
         return now
 
-    def _look_for_closing(self) -> None:
-        if not self._state.closed and os.path.exists(self._closing_path):  # noqa: PTH110 (at every request)
-            self._note("close")
+    def _check_closing(self) -> None:
+        if not self._state.closed and os.path.exists(self._closing_path):  # noqa: PTH110 (on every request)
+            self._record("close")
 
-    def _goal(self, person: Person) -> int:
+    def _goal(self, annotator: Annotator) -> int:
+        """The votes that an annotator should aim for: the limit, or an equal share of the campaign's questions."""
         if self._state.votes >= self.config.votes:
-            return person.votes  # all that is wanted is there, whoever gave it
+            return annotator.votes
         if self.config.max_votes:
             return self.config.max_votes
-        people = len(self._state.in_good_standing(self._guests.voters()))
-        asked = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
-        return math.ceil(round(asked / people, 6)) if people else 0
+        annotators = len(self._state.not_stopped(self._auth.annotators(active=True)))
+        questions = self.config.votes / (1 - self.config.gold_share - self.config.attention_share)
+        return math.ceil(round(questions / annotators, 6)) if annotators else 0
 
-    # Log, disk, batches
+    # Log, disk and batches
 
-    def _note(self, event: str, **fields: Any) -> None:
-        """Let something happen: to the state now, to the log with the next flush."""
-        noted = {"seq": self._state.seq + 1, "at": _iso(self._clock()), "event": event, **fields}
-        self._state.apply(noted)
-        self._lines.append(encode(noted))
+    def _record(self, event: str, **fields: Any) -> None:
+        """Apply an event to the state; the next ``_submit`` sends it to the log."""
+        recorded = {"seq": self._state.seq + 1, "at": _iso(self._clock()), "event": event, **fields}
+        self._state.apply(recorded)
+        self._lines.append(encode(recorded))
 
-    def _flush(self) -> int:
-        """Send to the log what was noted; what to wait for until the disk holds it, and all that came before."""
+    def _submit(self) -> int:
+        """Send the recorded events to the log; return the ticket to wait for."""
         lines = b"".join(self._lines)
         self._lines.clear()
         return self._log.submit(lines)
 
-    def _lost(self, _: OSError) -> None:
-        """Go back to what the disk holds. Where that cannot be read, the log takes nothing more."""
+    def _roll_back(self, _: OSError) -> None:
+        """Replay the state from the disk after a failed write. If this raises, the log accepts nothing more."""
         self._lines.clear()
         self._state = replay(self.folder)
 
-    def _room(self) -> bool:
-        """Whether a disk that was full has room again."""
-        if time.monotonic() < self._probed + PROBED:
+    def _has_room(self) -> bool:
+        """Whether a full disk has room again, tested at most once per PROBE_INTERVAL."""
+        if time.monotonic() < self._probed + PROBE_INTERVAL:
             return False
         self._probed = time.monotonic()
         return self._log.has_room()
 
-    def _new_batches(self) -> None:
+    def _add_new_batches(self) -> None:
         for number in range(self._state.batches + 1, batches_on_disk(self.folder) + 1):
             before = self._state.planned
-            take_batch(self._state, self.folder, number)
-            self._note("batch", number=number, votes=self._state.planned - before)
+            add_batch(self._state, self.folder, number)
+            self._record("batch", number=number, votes=self._state.planned - before)
 
     def _take_batches(self) -> bool:
-        """Take in what was planned meanwhile; whether there was anything."""
+        """Add batches that were planned in the background; return whether there were any."""
         with self._lock:
             if self._ended:
                 return True
             self._begin()
             before = self._state.batches
-            self._new_batches()
+            self._add_new_batches()
             taken = self._state.batches > before
-            done = self._flush()
-        self._log.wait(done)
+            ticket = self._submit()
+        self._log.wait(ticket)
         return taken
-
-
-FULL = "Votes cannot be stored right now: the disk is full. Your last answer was not taken; tell the manager."
 
 
 def _iso(time: datetime) -> str:

@@ -1,6 +1,6 @@
-"""Where a campaign stands: a replay of its log, with room for each pair and each person, none for each vote.
+"""The state of a campaign: a replay of its log, in memory proportional to pairs and annotators.
 
-(Each vote leaves 13 bytes, its pair, outcome and seconds; they make the figures of quality.)
+(Each vote adds 13 bytes, its pair, outcome and seconds, from which the quality figures are computed.)
 """
 
 from __future__ import annotations
@@ -8,21 +8,22 @@ from __future__ import annotations
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from pathlib import Path
 
-from annotations.campaign.folder import Place
-from annotations.campaign.log import Event
-from annotations.campaign.records import SKIPPED, Item, Last, Lease, Past, Person
-from schemas.campaign import CampaignConfig, Kind, Task
+from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
+from annotations.campaign.log import Event, read_events, seconds_of
+from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
+from schemas.campaign import CampaignConfig, QuestionKind, Task
+from schemas.errors import CurateError
 
 REMEMBERED = 64
-"""Answered or expired questions of one person that are known by their ids: what a page may still send again."""
+"""Past questions per annotator whose ids are kept, because a page may send their answers again."""
 FIRST, SECOND = 0, 1
 CODES = {"first": FIRST, "second": SECOND, "tie": 2, "both_bad": 3}
 
 
 class State:
-    """All that the log says. ``add`` takes a batch of tasks, ``apply`` one event; nothing else changes it."""
+    """The state after the events so far. Only ``add`` (a batch of tasks) and ``apply`` (one event) change it."""
 
     def __init__(self, config: CampaignConfig) -> None:
         self.config = config
@@ -30,35 +31,35 @@ class State:
         self.closed = False
         self.batches = 0
         self.torn = 0
-        """Bytes that were cut off half-written lines, over all starts."""
+        """Bytes of incomplete lines that were removed, over all starts."""
         self.items: list[Item] = []
         self.wins = array("i")
-        """Four numbers an item: votes for the first, for the second, tie, both bad."""
+        """Four counts per item: votes for the first, for the second, tie, both bad."""
         self.is_vote = bytearray()
-        """One byte an item: 1 for a pair, 0 for a question whose answer is known."""
+        """One byte per item: 1 for a pair to vote on, 0 for a control question."""
         self.by_task: dict[str, int] = {}
-        self.people: dict[str, Person] = {}
-        self.controls: dict[Kind, list[int]] = {"gold": [], "attention": []}
+        self.annotators: dict[str, Annotator] = {}
+        self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
         self.open: dict[str, list[int]] = {}
-        """Group -> its pairs with room."""
+        """Group -> its pairs that may still be handed out."""
         self.groups: list[str] = []
-        """Those of ``open``, in any order, to be entered anywhere."""
-        self._spot: dict[str, int] = {}
+        """The keys of ``open`` as a list, so that a search can start at a random one."""
+        self._group_index: dict[str, int] = {}
         self._names: dict[str, str] = {}
-        """Prompts and groups, each held once."""
+        """Interned prompts and groups."""
         self.expiring: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        """Question -> (until, annotator) of every lease, in the order of time."""
-        self.votes = self.planned = self.held = self.skips = self.decided = self.left = 0
-        """On pairs, without known answers."""
-        self.set_aside = 0
-        """Votes of people who were stopped, for which others are asked: ``votes`` and their pairs leave them out, while
-        outcomes, ``decided`` and ``left`` do not."""
+        """Question -> (until, annotator) of every lease, in the order of expiry."""
+        self.votes = self.planned = self.held = self.skips = self.decisive = self.left = 0
+        """Counts over pairs, without control questions."""
+        self.excluded = 0
+        """Votes of stopped annotators that are collected again from others: not part of ``votes`` and of the items'
+        votes, but of ``outcomes``, ``decisive`` and ``left``."""
         self.unmet = 0
-        """Votes that the batches so far ask for and that are not in: quota less votes, where that is above 0."""
+        """Votes that are still missing: the sum of max(0, quota − votes) over pairs."""
         self.outcomes: Counter[str] = Counter()
 
     def add(self, tasks: Iterable[tuple[Task, Place]]) -> None:
-        """Take in pairs, and questions with known answers. A pair that is there already is asked so much more often."""
+        """Add pairs and control questions. The quota of a pair that exists already is increased."""
         for task, place in tasks:
             number = self.by_task.get(task.task_id)
             if number is None:
@@ -94,33 +95,33 @@ class State:
             self.controls[task.kind].append(number)
         return number
 
-    def person(self, name: str) -> Person:
-        """Whoever is so called; they have done nothing where nobody was so far."""
-        found = self.people.get(name)
+    def annotator(self, name: str) -> Annotator:
+        """The annotator of that name, created without any votes if it is new."""
+        found = self.annotators.get(name)
         if found is None:
-            found = self.people[name] = Person(len(self.people), name)
+            found = self.annotators[name] = Annotator(len(self.annotators), name)
         return found
 
-    def in_good_standing(self, names: Collection[str]) -> list[str]:
-        """Those of these people who were not stopped."""
-        return [name for name in names if name not in self.people or self.people[name].standing != "stopped"]
+    def not_stopped(self, names: Collection[str]) -> list[str]:
+        """The names among ``names`` that were not stopped."""
+        return [name for name in names if name not in self.annotators or self.annotators[name].status != "stopped"]
 
     def apply(self, event: Event) -> None:
-        """Take in the next event of the log."""
+        """Apply the next event of the log."""
         self.seq = event["seq"]
         act = self.ACTS.get(event["event"])
         if act is not None:
             act(self, event)
-        if "annotator" in event and event["event"] not in BY_ITSELF:
-            self.person(event["annotator"]).last_at = event["at"]
+        if "annotator" in event and event["event"] not in PASSIVE:
+            self.annotator(event["annotator"]).last_at = event["at"]
 
-    # One method an event.
+    # One method per event kind
 
     def _start(self, event: Event) -> None:
         self.torn += event.get("torn", 0)
 
     def _lease(self, event: Event) -> None:
-        person = self.person(event["annotator"])
+        annotator = self.annotator(event["annotator"])
         until = seconds_of(event["until"])
         again = event.get("again", False)
         fresh = []
@@ -129,19 +130,19 @@ class State:
             first_left = asked["left"] == "first"
             fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, until))
             self._count(item, held=1, lean=1 if first_left else -1)
-            self.expiring[asked["question"]] = until, person.name
+            self.expiring[asked["question"]] = until, annotator.name
             if not again:
-                person.asked[item.kind] += 1
-        person.leases = [*fresh, *person.leases] if again else [*person.leases, *fresh]
+                annotator.asked[item.kind] += 1
+        annotator.leases = [*fresh, *annotator.leases] if again else [*annotator.leases, *fresh]
         if not again:
-            person.sheets += 1
-            person.group = self.items[fresh[0].item].group
+            annotator.sheets += 1
+            annotator.group = self.items[fresh[0].item].group
 
     def _vote(self, event: Event) -> None:
-        person = self.person(event["annotator"])
-        lease = self._released(person, event["question"])
-        if lease is None:  # it came late, and there was room
-            late = person.past[event["question"]]
+        annotator = self.annotator(event["annotator"])
+        lease = self._released(annotator, event["question"])
+        if lease is None:  # a late answer for which there was room
+            late = annotator.past[event["question"]]
             item, first_left = self.items[late.item], late.first_left
             self._count(item, lean=1 if first_left else -1)
         else:
@@ -149,8 +150,8 @@ class State:
         outcome = event["outcome"]
         code = oriented(outcome, first_left)
         left = None if outcome in ("tie", "both_bad") else int(outcome == "left")
-        right = None if item.answer is None else int(CODES[item.answer] == code)
-        person.last = Last(
+        correct = None if item.answer is None else int(CODES[item.answer] == code)
+        annotator.last = LastVote(
             question=event["question"],
             vote=event["vote"],
             item=item.number,
@@ -158,46 +159,46 @@ class State:
             at=seconds_of(event["at"]),
             watched=event["watched"],
             left=left,
-            right=right,
+            correct=correct,
         )
-        person.items.append(item.number)
-        person.outcomes.append(code)
-        person.seconds.append(event["seconds"])
-        person.fast += event["seconds"] < self.config.bars.seconds
-        person.sent[event["vote"]] = None
-        if len(person.sent) > REMEMBERED:
-            person.sent.popitem(last=False)
-        item.seen |= 1 << person.number
-        self._tally(person, person.last, code, outcome, 1)
-        self._remember(person, event["question"], Past(item.number, first_left, event["vote"]))
+        annotator.items.append(item.number)
+        annotator.outcomes.append(code)
+        annotator.seconds.append(event["seconds"])
+        annotator.fast += event["seconds"] < self.config.thresholds.min_seconds
+        annotator.sent[event["vote"]] = None
+        if len(annotator.sent) > REMEMBERED:
+            annotator.sent.popitem(last=False)
+        item.seen |= 1 << annotator.number
+        self._tally(annotator, annotator.last, code, outcome, 1)
+        self._remember(annotator, event["question"], PastLease(item.number, first_left, event["vote"]))
 
     def _undo(self, event: Event) -> None:
-        person = self.person(event["annotator"])
-        last = person.last
+        annotator = self.annotator(event["annotator"])
+        last = annotator.last
         if last is None or last.vote != event["vote"]:
-            raise ValueError(f"event {event['seq']} takes back a vote that is not the last")
+            raise ValueError(f"event {event['seq']} undoes a vote that is not the last")
         item = self.items[last.item]
-        person.items.pop()
-        code = person.outcomes.pop()
-        person.fast -= person.seconds.pop() < self.config.bars.seconds
-        item.seen &= ~(1 << person.number)
+        annotator.items.pop()
+        code = annotator.outcomes.pop()
+        annotator.fast -= annotator.seconds.pop() < self.config.thresholds.min_seconds
+        item.seen &= ~(1 << annotator.number)
         outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
         self._count(item, lean=-1 if last.first_left else 1)
-        self._tally(person, last, code, outcome, -1)
-        person.undone += 1
-        person.last = None
+        self._tally(annotator, last, code, outcome, -1)
+        annotator.undone += 1
+        annotator.last = None
 
-    def _tally(self, person: Person, vote: Last, code: int, outcome: str, by: int) -> None:
-        """Count a vote (by = 1), or take it out of all counts (−1)."""
+    def _tally(self, annotator: Annotator, vote: LastVote, code: int, outcome: str, by: int) -> None:
+        """Add a vote to all counts (by = 1) or remove it (by = −1)."""
         item = self.items[vote.item]
-        person.votes += by
-        person.watched += by * vote.watched
-        if vote.right is not None:
-            person.gold += by
-            person.gold_right += by * vote.right
+        annotator.votes += by
+        annotator.watched += by * vote.watched
+        if vote.correct is not None:
+            annotator.gold += by
+            annotator.gold_correct += by * vote.correct
         if vote.left is not None:
-            person.decided += by
-            person.left += by * vote.left
+            annotator.decisive += by
+            annotator.left += by * vote.left
         self.wins[4 * item.number + code] += by
         if item.kind != "vote":
             return
@@ -205,44 +206,44 @@ class State:
         self.votes += by
         self.outcomes[outcome] += by
         if vote.left is not None:
-            self.decided += by
+            self.decisive += by
             self.left += by * vote.left
 
     def _skip(self, event: Event) -> None:
-        person = self.person(event["annotator"])
-        lease = self._released(person, event["question"])
+        annotator = self.annotator(event["annotator"])
+        lease = self._released(annotator, event["question"])
         if lease is not None:
             item = self.items[lease.item]
-            item.seen |= 1 << person.number
+            item.seen |= 1 << annotator.number
             self._count(item, lean=-1 if lease.first_left else 1)
-            self._remember(person, event["question"], Past(item.number, lease.first_left, SKIPPED))
-        person.skips += 1
-        person.last = None
+            self._remember(annotator, event["question"], PastLease(item.number, lease.first_left, SKIPPED))
+        annotator.skips += 1
+        annotator.last = None
         self.skips += 1
 
     def _free(self, event: Event) -> None:
-        person = self.person(event["annotator"])
+        annotator = self.annotator(event["annotator"])
         for question in event["questions"]:
-            lease = self._released(person, question)
+            lease = self._released(annotator, question)
             if lease is not None:
                 self._count(self.items[lease.item], lean=-1 if lease.first_left else 1)
-                self._remember(person, question, Past(lease.item, lease.first_left, None))
+                self._remember(annotator, question, PastLease(lease.item, lease.first_left, None))
 
     def _judge(self, event: Event) -> None:
-        person = self.person(event["annotator"])
-        person.standing = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
-        person.reasons = tuple(event["reasons"])
-        person.warned_at = (person.votes, person.gold)
+        annotator = self.annotator(event["annotator"])
+        annotator.status = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
+        annotator.reasons = tuple(event["reasons"])
+        annotator.warned_at = (annotator.votes, annotator.gold)
         if event["event"] == "stop" and self.config.reopen_stopped:
-            self._set_aside(person)
+            self._exclude(annotator)
 
-    def _set_aside(self, person: Person) -> None:
-        """Let the votes of one who is stopped count for no pair: where they were needed, others are asked."""
-        for item in (self.items[number] for number in person.items):
+    def _exclude(self, annotator: Annotator) -> None:
+        """Stop counting the votes of a stopped annotator, so that their pairs are handed out again."""
+        for item in (self.items[number] for number in annotator.items):
             if item.kind == "vote":
                 self._count(item, votes=-1)
                 self.votes -= 1
-                self.set_aside += 1
+                self.excluded += 1
 
     def _close(self, _: Event) -> None:
         self.closed = True
@@ -260,24 +261,24 @@ class State:
         "close": _close,
     }
 
-    def _released(self, person: Person, question: str) -> Lease | None:
-        """Take the question out of their hands; None where they do not hold it."""
+    def _released(self, annotator: Annotator, question: str) -> Lease | None:
+        """Remove and return the annotator's lease of a question; None if there is none."""
         self.expiring.pop(question, None)
-        for spot, lease in enumerate(person.leases):
+        for index, lease in enumerate(annotator.leases):
             if lease.question == question:
-                del person.leases[spot]
+                del annotator.leases[index]
                 self._count(self.items[lease.item], held=-1)
                 return lease
         return None
 
-    def _remember(self, person: Person, question: str, past: Past) -> None:
-        person.past[question] = past
-        person.past.move_to_end(question)
-        if len(person.past) > REMEMBERED:
-            person.past.popitem(last=False)
+    def _remember(self, annotator: Annotator, question: str, past: PastLease) -> None:
+        annotator.past[question] = past
+        annotator.past.move_to_end(question)
+        if len(annotator.past) > REMEMBERED:
+            annotator.past.popitem(last=False)
 
     def _count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
-        """Change the counts of an item, and keep in step what is open."""
+        """Change the counts of an item, and update ``open`` accordingly."""
         if item.kind != "vote":
             item.held += held
             item.lean += lean
@@ -290,37 +291,60 @@ class State:
         self.held += held
         self.unmet += max(0, item.quota - item.votes) - unmet
         if (before > 0) != (item.room > 0):
-            self._open(item) if item.room > 0 else self._shut(item)
+            self._open(item) if item.room > 0 else self._close_item(item)
 
     def _open(self, item: Item) -> None:
         pairs = self.open.get(item.group)
         if pairs is None:
             pairs = self.open[item.group] = []
-            self._spot[item.group] = len(self.groups)
+            self._group_index[item.group] = len(self.groups)
             self.groups.append(item.group)
         pairs.append(item.number)
 
-    def _shut(self, item: Item) -> None:
+    def _close_item(self, item: Item) -> None:
         pairs = self.open[item.group]
         pairs.remove(item.number)
         if not pairs:
             del self.open[item.group]
-            spot, last = self._spot.pop(item.group), self.groups.pop()
+            index, last = self._group_index.pop(item.group), self.groups.pop()
             if last != item.group:
-                self.groups[spot], self._spot[last] = last, spot
+                self.groups[index], self._group_index[last] = last, index
 
 
-BY_ITSELF = ("free", "warn", "stop", "clear")
-"""Events that are about someone, but that they did not bring about."""
+PASSIVE = ("free", "warn", "stop", "clear")
+"""Events about an annotator that are not an action of the annotator."""
 
 
 def oriented(outcome: str, first_left: bool) -> int:
-    """The code of CODES of what was said of left and right."""
+    """The code (see CODES) of an outcome of left and right."""
     if outcome in ("tie", "both_bad"):
         return CODES[outcome]
     return FIRST if (outcome == "left") == first_left else SECOND
 
 
-def seconds_of(time: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time."""
-    return datetime.fromisoformat(time).timestamp()
+def replay(folder: Path, *, ahead: bool = False) -> State:
+    """The state by the log of a campaign, which another process may be writing. Raises CurateError for an invalid log.
+
+    ahead: include batches on the disk that are not in the log yet (before the page runs for the first time).
+    """
+    state = State(read_campaign(folder).config)
+    gold, log = folder / GOLD, folder / LOG
+    if gold.exists():
+        state.add(read_tasks(gold))
+    for event in read_events(log) if log.exists() else ():
+        try:
+            if event["event"] == "batch":
+                add_batch(state, folder, event["number"])
+            state.apply(event)
+        except (KeyError, ValueError, IndexError, OSError) as error:
+            message = f"{log}:{event['seq']}: does not follow from the events before it: {type(error).__name__} {error}"
+            raise CurateError(message, hint="restore the folder as curate left it") from error
+    for number in range(state.batches + 1, batches_on_disk(folder) + 1 if ahead else 0):
+        add_batch(state, folder, number)
+    return state
+
+
+def add_batch(state: State, folder: Path, number: int) -> None:
+    """Add the tasks of batch ``number`` to the state."""
+    state.add(read_tasks(batch_path(folder, number)))
+    state.batches = number

@@ -1,75 +1,143 @@
-"""What an annotator's page is shown, from the state: the sheet in hand with its texts, progress, messages."""
+"""What annotators and managers see: the annotator's view and the campaign's status, computed from the state."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from annotations.campaign.folder import Texts
-from annotations.campaign.records import Lease, Person
+import numpy as np
+
+from annotations.campaign.auth import Member
+from annotations.campaign.folder import TaskReader
+from annotations.campaign.quality import figures
+from annotations.campaign.records import Annotator, Lease
 from annotations.campaign.state import State
-from schemas.campaign import CampaignConfig, Desk, Question, Sheet
+from schemas.campaign import AnnotatorStatus, AnnotatorView, CampaignStatus, Question, Sheet
+from schemas.votes import OUTCOMES
 
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 
-class Desks:
-    """Makes desks; reads the texts of questions from the files of tasks."""
-
-    def __init__(self, config: CampaignConfig) -> None:
-        self.config = config
-        self._texts = Texts()
-
-    def desk(self, state: State, person: Person, now: datetime, *, goal: int) -> Desk:
-        """Theirs now. goal: votes of theirs to aim for, 0 where that is not known."""
-        config, last = self.config, person.last
-        free = not state.closed and person.standing != "stopped"
-        return Desk(
-            campaign=config.name,
-            title=config.title or config.name,
-            instructions=config.instructions,
-            annotator=person.name,
-            ask_reason=config.ask_reason,
-            ask_confidence=config.ask_confidence,
-            min_watched=config.min_watched,
-            break_minutes=config.break_minutes,
-            votes=person.votes,
-            goal=goal,
-            standing=person.standing,
-            message=_message(state, person),
-            can_undo=free and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
-            closed=state.closed,
-            sheet=self._sheet(state, person) if free and person.leases else None,
-        )
-
-    def _sheet(self, state: State, person: Person) -> Sheet:
-        leases = [lease for lease in person.leases if lease.sheet == person.leases[0].sheet]
-        item = state.items[leases[0].item]
-        image = PurePosixPath(item.video).suffix in IMAGES
-        return Sheet(
-            sheet_id=leases[0].sheet,
-            video=item.video,
-            video_seconds=item.video_seconds,
-            kind="none" if not item.video else "image" if image else "video",
-            questions=tuple(self._question(state, lease) for lease in leases),
-            expires=datetime.fromtimestamp(min(lease.until for lease in leases), UTC).isoformat(timespec="seconds"),
-        )
-
-    def _question(self, state: State, lease: Lease) -> Question:
-        task = self._texts.read(state.items[lease.item].place)
-        first, second = task["first_text"], task["second_text"]
-        left, right = (first, second) if lease.first_left else (second, first)
-        return Question(question_id=lease.question, question=task["question"], left_text=left, right_text=right)
-
-    def close(self) -> None:
-        self._texts.close()
+def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: datetime, *, goal: int) -> AnnotatorView:
+    """The current view of an annotator. goal: the votes to aim for, 0 if unknown."""
+    config, last = state.config, annotator.last
+    active = not state.closed and annotator.status != "stopped"
+    return AnnotatorView(
+        campaign=config.name,
+        title=config.title or config.name,
+        instructions=config.instructions,
+        annotator=annotator.name,
+        ask_reason=config.ask_reason,
+        ask_confidence=config.ask_confidence,
+        min_watched=config.min_watched,
+        break_minutes=config.break_minutes,
+        votes=annotator.votes,
+        goal=goal,
+        status=annotator.status,
+        message=_message(state, annotator),
+        can_undo=active and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
+        closed=state.closed,
+        sheet=_sheet(state, texts, annotator) if active and annotator.leases else None,
+    )
 
 
-def _message(state: State, person: Person) -> str:
-    reasons = "; ".join(person.reasons)
-    if person.standing == "stopped":
-        return f"You are asked nothing more: {reasons}."
-    if person.standing == "warned":
-        left = max(0, state.config.bars.patience - (person.votes - person.warned_at[0]))
-        return f"Please take more care: {reasons}. It is looked at again in {left or 1} votes."
+def _sheet(state: State, texts: TaskReader, annotator: Annotator) -> Sheet:
+    leases = [lease for lease in annotator.leases if lease.sheet == annotator.leases[0].sheet]
+    item = state.items[leases[0].item]
+    image = PurePosixPath(item.video).suffix in IMAGES
+    return Sheet(
+        sheet_id=leases[0].sheet,
+        video=item.video,
+        video_seconds=item.video_seconds,
+        kind="none" if not item.video else "image" if image else "video",
+        questions=tuple(_question(state, texts, lease) for lease in leases),
+        expires=datetime.fromtimestamp(min(lease.until for lease in leases), UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _question(state: State, texts: TaskReader, lease: Lease) -> Question:
+    task = texts.read(state.items[lease.item].place)
+    first, second = task["first_text"], task["second_text"]
+    left, right = (first, second) if lease.first_left else (second, first)
+    return Question(question_id=lease.question, question=task["question"], left_text=left, right_text=right)
+
+
+def _message(state: State, annotator: Annotator) -> str:
+    reasons = "; ".join(annotator.reasons)
+    if annotator.status == "stopped":
+        return f"You will not get any more questions: {reasons}."
+    if annotator.status == "warned":
+        left = max(0, state.config.thresholds.patience - (annotator.votes - annotator.warned_at[0])) or 1
+        votes = f"{left} more vote" + "s" * (left > 1)
+        return f"Please take more care: {reasons}. We will check again after {votes}."
     return ""
+
+
+def campaign_status(
+    state: State, folder: Path, members: Sequence[Member], now: datetime, warnings: Sequence[str] = ()
+) -> CampaignStatus:
+    """The current status. members: everyone who was ever invited. warnings: listed before those of the state."""
+    config = state.config
+    invited = [member for member in members if member.role == "annotator"]
+    rows = tuple(_annotator_status(state, member, now) for member in invited)
+    seconds = np.frombuffer(b"".join(one.seconds.tobytes() for one in state.annotators.values()), np.float64)
+    gold = sum(annotator.gold for annotator in state.annotators.values())
+    correct = sum(annotator.gold_correct for annotator in state.annotators.values())
+    pairs = [item for item in state.items if item.kind == "vote"]
+    return CampaignStatus(
+        campaign=config.name,
+        folder=str(folder),
+        closed=state.closed,
+        wanted=config.votes,
+        votes=state.votes,
+        excluded=state.excluded,
+        open=0 if state.closed else state.held,
+        planned=state.planned,
+        pairs=len(pairs),
+        prompts=len({item.prompt_id for item in pairs}),
+        batches=state.batches,
+        skips=state.skips,
+        outcomes={outcome: state.outcomes[outcome] for outcome in OUTCOMES},
+        left_share=state.left / state.decisive if state.decisive else None,
+        median_seconds=float(np.median(seconds)) if len(seconds) else None,
+        gold_accuracy=correct / gold if gold else None,
+        annotators=rows,
+        warnings=(*warnings, *_warnings(state, invited)),
+    )
+
+
+def _annotator_status(state: State, member: Member, now: datetime) -> AnnotatorStatus:
+    annotator = state.annotators.get(member.name) or Annotator(0, member.name)
+    return AnnotatorStatus(
+        annotator=member.name,
+        invited=member.invited,
+        revoked=not member.active,
+        status=annotator.status,
+        reasons=annotator.reasons,
+        votes=annotator.votes,
+        skips=annotator.skips,
+        undone=annotator.undone,
+        gold=annotator.gold,
+        **figures(state, annotator)._asdict(),
+        open=sum(lease.until > now.timestamp() for lease in annotator.leases),
+        last_active=annotator.last_at,
+    )
+
+
+def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
+    found = []
+    active = [member.name for member in invited if member.active]
+    known = [state.annotators[name] for name in active if name in state.annotators]
+    found += [f"{one.name} is {one.status}: {'; '.join(one.reasons)}" for one in known if one.status != "ok"]
+    if not invited:
+        found.append("no annotator has been invited yet: curate campaign invite")
+    if known and len(known) == len(active) and not state.closed:
+        able = sum(1 << annotator.number for annotator in known if annotator.status != "stopped")
+        open_items = [state.items[number] for numbers in state.open.values() for number in numbers]
+        stuck = sum(not able & ~item.seen for item in open_items)
+        if stuck:
+            found.append(f"{stuck:,} pairs lack votes, but all annotators have judged or skipped them: invite more")
+    if state.torn:
+        found.append(f"{state.torn} bytes of incomplete lines were removed at a start; none was a confirmed vote")
+    return found

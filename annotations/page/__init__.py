@@ -1,1 +1,1 @@
-"""The voting page: a screen for annotators and one for managers, over HTTP; all that it shows comes from a Service."""
+"""The voting page: an HTTP application for annotators and managers of an open campaign."""

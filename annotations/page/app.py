@@ -1,70 +1,90 @@
-"""The page over HTTP: its routes, and who may ask each.
+"""The routes of the page and the role that each needs.
 
-GET  /a/{token}        the secret link: sets the cookie, goes on to /
-GET  /                 the annotator's page or the manager's; without a link, how to get in
-GET  /api/desk         what the annotator holds; its header carries the token that changes need
-POST /api/vote         a ballot → the next desk, once the vote is on the disk; 409 with the reason where refused
-POST /api/undo         {} → the desk with the last question open again
-POST /api/skip         {question_id, reason} → the next desk
-POST /api/leave        {} → the cookie is gone
-GET  /api/status       the campaign, live (managers)
+GET  /a/{token}        the secret link: sets the session cookie and opens /
+GET  /                 the annotator's or the manager's page; without a session, how to get in
+GET  /api/view         the annotator's view (AnnotatorView); a header carries the token that changes need
+POST /api/vote         a ballot → the next view, once the vote is on the disk; 409 with the reason if refused
+POST /api/undo         {} → the view with the last question open again
+POST /api/skip         {question_id, reason} → the next view
+POST /api/leave        {} → ends the session
+GET  /api/status       the campaign's status (CampaignStatus), for managers
 GET  /media/{name}     a file of the campaign, whole or by ranges
-GET  /static/{name}    scripts and styles: nothing of the campaign
+GET  /static/{name}    scripts and styles, without any data of the campaign
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from annotations.campaign.service import Service, Visitor
-from annotations.page.answers import Defects, Denied, denied, http_error
-from annotations.page.headers import SafeHeaders
-from annotations.page.limits import STANDARD, Buckets, Limits, read_body
-from annotations.page.markdown import rendered
-from annotations.page.media import media_response
-from annotations.page.requests import Nothing, Skip
-from annotations.page.sessions import HEADER, Sessions, page_token
-from annotations.page.static import static_response, template
+from annotations.campaign.auth import Visitor
+from annotations.campaign.session import CampaignSession
+from annotations.page.files import media_response, rendered, static_response, template
+from annotations.page.security import (
+    PAGE_HEADER,
+    STANDARD,
+    Buckets,
+    Denied,
+    Guarded,
+    Limits,
+    Sessions,
+    denied_response,
+    http_error_response,
+    page_token,
+    read_body,
+)
 from schemas.base import Document
-from schemas.campaign import Ballot, Desk, Refusal, Role
+from schemas.campaign import AnnotatorView, Ballot, Refusal, Role
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Document)
 THREADS = 256
-"""Calls of the service at once: each may wait for the disk."""
+"""Simultaneous calls of the session; each may wait for the disk."""
+STATUS_CODES = {"disk-full": 507, "stopped": 403, "closed": 410}
+"""HTTP status of a refusal by its code; 409 for all others."""
+
+
+class Empty(Document):
+    """The body {}."""
+
+
+class Skip(Document):
+    """The body of /api/skip."""
+
+    question_id: Annotated[str, Field(max_length=64)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Page:
-    """One campaign behind the routes."""
+    """The application of one campaign."""
 
-    def __init__(self, service: Service, sessions: Sessions, limits: Limits = STANDARD) -> None:
-        self.service, self.sessions, self.limits = service, sessions, limits
+    def __init__(self, session: CampaignSession, sessions: Sessions, limits: Limits = STANDARD) -> None:
+        self.session, self.sessions, self.limits = session, sessions, limits
         self._threads = anyio.CapacityLimiter(THREADS)
         bucket = partial(Buckets, remembered=limits.remembered)
-        self._sessions = bucket(limits.session_rate, limits.session_burst)
+        self._known = bucket(limits.session_rate, limits.session_burst)
         self._strangers = bucket(limits.stranger_rate, limits.stranger_burst)
 
     def app(self) -> ASGIApp:
-        """The ASGI application. The headers are outermost: an answer to a defect has them too."""
+        """The ASGI application."""
         routed = Starlette(
             routes=[
                 Route("/a/{token}", self._enter),
                 Route("/", self._home),
-                Route("/api/desk", self._desk),
+                Route("/api/view", self._view),
                 Route("/api/vote", self._vote, methods=["POST"]),
                 Route("/api/undo", self._undo, methods=["POST"]),
                 Route("/api/skip", self._skip, methods=["POST"]),
@@ -73,60 +93,66 @@ class Page:
                 Route("/media/{name}", self._media),
                 Route("/static/{name}", self._static),
             ],
-            middleware=[Middleware(Defects)],
-            exception_handlers={Denied: denied, HTTPException: http_error},
+            exception_handlers={Denied: denied_response, HTTPException: http_error_response},
         )
-        return SafeHeaders(routed)
+        return Guarded(routed)
 
     async def _enter(self, request: Request) -> Response:
         token = request.path_params["token"]
         if await self._visitor(request, token) is None:
-            text = "This link is not known here, or it was withdrawn. Ask whoever sent it for a new one."
-            return HTMLResponse(template("entrance.html", text=text), 403)
-        return self.sessions.enter(token, template("enter.html"))
+            text = "This link is unknown or was revoked. Please ask the person who sent it for a new one."
+            return _message("By invitation", text, 403)
+        page = template(
+            "message.html",
+            head='<meta http-equiv="refresh" content="0;url=/">',
+            title="Welcome",
+            text='<a href="/">Continue to the questions</a>',
+        )
+        return self.sessions.begin(token, page)
 
     async def _home(self, request: Request) -> Response:
         visitor = await self._visitor(request, self.sessions.token(request))
         if visitor is None:
-            text = "This page is open to those who were invited. Use the link that you were sent."
-            return HTMLResponse(template("entrance.html", text=text), 401)
+            text = "This page is for invited people only. Please open the link that you received."
+            return _message("By invitation", text, 401)
         if visitor.role == "manager":
             return HTMLResponse(template("manager.html"))
-        desk = await self._call(self.service.desk, visitor.name)
-        digest = hashlib.sha256(desk.instructions.encode()).hexdigest()[:16] if desk.instructions.strip() else ""
-        return HTMLResponse(template("annotator.html", digest=digest, instructions=rendered(desk.instructions)))
+        view = await self._call(self.session.view, visitor.name)
+        digest = hashlib.sha256(view.instructions.encode()).hexdigest()[:16] if view.instructions.strip() else ""
+        return HTMLResponse(template("annotator.html", digest=digest, instructions=rendered(view.instructions)))
 
-    async def _desk(self, request: Request) -> Response:
-        token, visitor = await self._session(request, "annotator")
-        response = _answer(await self._call(self.service.desk, visitor.name))
-        response.headers[HEADER] = page_token(token)
+    async def _view(self, request: Request) -> Response:
+        token, visitor = await self._authorize(request, "annotator")
+        response = _answer(await self._call(self.session.view, visitor.name))
+        response.headers[PAGE_HEADER] = page_token(token)
         return response
 
     async def _vote(self, request: Request) -> Response:
         visitor, ballot = await self._change(request, Ballot)
-        return _answer(await self._call(self.service.vote, visitor.name, ballot))
+        return _answer(await self._call(self.session.vote, visitor.name, ballot))
 
     async def _undo(self, request: Request) -> Response:
-        visitor, _ = await self._change(request, Nothing)
-        return _answer(await self._call(self.service.undo, visitor.name))
+        visitor, _ = await self._change(request, Empty)
+        return _answer(await self._call(self.session.undo, visitor.name))
 
     async def _skip(self, request: Request) -> Response:
         visitor, skip = await self._change(request, Skip)
-        return _answer(await self._call(self.service.skip, visitor.name, skip.question_id, skip.reason))
+        return _answer(await self._call(self.session.skip, visitor.name, skip.question_id, skip.reason))
 
     async def _leave(self, request: Request) -> Response:
-        token, _ = await self._session(request)
+        token, _ = await self._authorize(request)
         self.sessions.check_change(request, token)
-        return self.sessions.leave()
+        return self.sessions.end()
 
     async def _status(self, request: Request) -> Response:
-        token, _ = await self._session(request, "manager")
-        status = await self._call(self.service.status)
-        return Response(status.model_dump_json(), media_type="application/json", headers={HEADER: page_token(token)})
+        token, _ = await self._authorize(request, "manager")
+        status = await self._call(self.session.status)
+        body = json.dumps(status.with_old_names(), ensure_ascii=False)
+        return Response(body, media_type="application/json", headers={PAGE_HEADER: page_token(token)})
 
     async def _media(self, request: Request) -> Response:
-        await self._session(request)
-        path = await self._call(self.service.media, request.path_params["name"])
+        await self._authorize(request)
+        path = await self._call(self.session.media, request.path_params["name"])
         if path is None:
             raise Denied(404, "no-media", "the campaign has no such file")
         return media_response(request, path)
@@ -134,12 +160,12 @@ class Page:
     async def _static(self, request: Request) -> Response:
         response = static_response(request, request.path_params["name"])
         if response is None:
-            raise Denied(404, "not-served", "there is nothing here")
+            raise Denied(404, "not-served", "not found")
         return response
 
     async def _change(self, request: Request, form: type[D]) -> tuple[Visitor, D]:
-        """Who sends a change, and what. Raises Denied where it may not be theirs, or is not of that form."""
-        token, visitor = await self._session(request, "annotator")
+        """The annotator and the body of a change. Raises Denied without authorization or for an invalid body."""
+        token, visitor = await self._authorize(request, "annotator")
         self.sessions.check_change(request, token)
         body = await read_body(request, self.limits)
         try:
@@ -149,36 +175,36 @@ class Page:
             where = ".".join(map(str, first["loc"])) or "the request"
             raise Denied(422, "malformed", f"{where}: {first['msg']}") from error
 
-    async def _session(self, request: Request, role: Role | None = None) -> tuple[str, Visitor]:
-        """The token and whose it is. Raises Denied without one that is valid now, or of another role than asked."""
+    async def _authorize(self, request: Request, role: Role | None = None) -> tuple[str, Visitor]:
+        """The token and its owner. Raises Denied without a valid token, or for another role than required."""
         token = self.sessions.token(request)
         visitor = await self._visitor(request, token)
         if visitor is None:
-            raise Denied(401, "no-session", "your link is not valid any more: use the link that you were sent")
+            raise Denied(401, "no-session", "your link is no longer valid: please open the link that you received")
         if role is not None and visitor.role != role:
-            raise Denied(403, "other-role", f"this is for {role}s")
+            raise Denied(403, "other-role", f"only for {role}s")
         return token, visitor
 
     async def _visitor(self, request: Request, token: str) -> Visitor | None:
-        """Whose the token is. A stranger's requests are counted by address, others' by link."""
-        visitor = self.service.visitor(token) if token else None  # no thread: it looks at one file's state
+        """The owner of the token. The request counts toward the rate of the link, or of the address of a stranger."""
+        visitor = self.session.visitor(token) if token else None  # not in a thread: it only checks a file's state
         if visitor is None:
             self._strangers.take(request.client.host if request.client else "")
         else:
-            self._sessions.take(token)
+            self._known.take(token)
         return visitor
 
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
-        """A call of the service, in a thread: it may wait for the disk."""
+        """Call a method of the session in a thread, because it may wait for the disk."""
         return await anyio.to_thread.run_sync(partial(function, *args), limiter=self._threads)
 
 
-STATUS = {"disk-full": 507, "stopped": 403, "closed": 410}
-"""Refusals with a status of their own; the others conflict with what the annotator holds by now: 409."""
+def _message(title: str, text: str, status: int) -> Response:
+    return HTMLResponse(template("message.html", head="", title=title, text=text), status)
 
 
-def _answer(result: Desk | Refusal) -> Response:
-    """A desk without its instructions, which the page has already; or why there is none."""
+def _answer(result: AnnotatorView | Refusal) -> Response:
+    """A view without the instructions, which the page has already, or a refusal."""
     if isinstance(result, Refusal):
-        return Response(result.model_dump_json(), STATUS.get(result.code, 409), media_type="application/json")
+        return Response(result.model_dump_json(), STATUS_CODES.get(result.code, 409), media_type="application/json")
     return Response(result.model_dump_json(exclude={"instructions"}), media_type="application/json")

@@ -1,31 +1,31 @@
-/* Time that is spent: on a question, only while the page is in view; and at work, until a break is due. */
+/* Timers: the time on a question while it is visible, and the working time until a break. */
 
-import { recall, remember } from "./store.js";
+import { load, save } from "./storage.js";
 
-const IDLE = 180; // seconds without a sign of life that count as a break
+const IDLE = 180; // seconds without activity that count as a break
 
-/** Seconds on one question. Paused while the page is hidden or a dialog is open; a reload goes on where it was. */
-export class TaskClock {
+/** Seconds on one question. Paused while the page is hidden or a dialog is open; continues after a reload. */
+export class QuestionTimer {
   constructor(key) {
     this.key = key;
     this.id = "";
     this.total = 0;
     this.since = null;
-    document.addEventListener("visibilitychange", () => this.check());
+    document.addEventListener("visibilitychange", () => this.update());
     window.addEventListener("pagehide", () => this.pause());
   }
 
   start(id) {
     if (id === this.id) return;
-    const kept = recall(this.key, null);
+    const kept = load(this.key, null);
     this.id = id;
     this.total = kept?.id === id ? kept.seconds : 0;
     this.since = null;
-    this.check();
+    this.update();
   }
 
-  /** Run where the page is in view and nothing lies over the question; call it when either may have changed. */
-  check() {
+  /** Run if the page is visible and no dialog is open, else pause. Call it when either may have changed. */
+  update() {
     if (document.visibilityState === "visible" && !document.querySelector("dialog[open]")) {
       this.since ??= performance.now();
     } else {
@@ -36,7 +36,7 @@ export class TaskClock {
   pause() {
     this.total = this.seconds();
     this.since = null;
-    if (this.id) remember(this.key, { id: this.id, seconds: this.total });
+    if (this.id) save(this.key, { id: this.id, seconds: this.total });
   }
 
   seconds() {
@@ -44,38 +44,38 @@ export class TaskClock {
   }
 }
 
-/** Tells `due(minutes)` once so many minutes have been worked without a break. */
-export class Breaks {
-  constructor(key, due) {
+/** Calls `onDue(minutes)` after `this.minutes` of work without a break. */
+export class BreakTimer {
+  constructor(key, onDue) {
     this.key = key;
-    this.due = due;
+    this.onDue = onDue;
     this.minutes = 0;
-    const kept = recall(key, null);
+    const kept = load(key, null);
     this.worked = kept && Date.now() - kept.at < IDLE * 1000 ? kept.worked : 0; // seconds
-    this.alive = Date.now();
+    this.active = Date.now();
     for (const event of ["keydown", "pointerdown", "pointermove", "scroll"]) {
-      document.addEventListener(event, () => this.sign(), { passive: true });
+      document.addEventListener(event, () => this.activity(), { passive: true });
     }
     setInterval(() => this.tick(), 1000);
   }
 
-  sign() {
-    if (Date.now() - this.alive > IDLE * 1000) this.reset();
-    this.alive = Date.now();
+  activity() {
+    if (Date.now() - this.active > IDLE * 1000) this.reset();
+    this.active = Date.now();
   }
 
   reset() {
     this.worked = 0;
-    this.alive = Date.now();
-    remember(this.key, { worked: 0, at: this.alive });
+    this.active = Date.now();
+    save(this.key, { worked: 0, at: this.active });
   }
 
   tick() {
     const playing = [...document.querySelectorAll("video")].some((video) => !video.paused);
-    if (playing && document.visibilityState === "visible") this.alive = Date.now();
-    if (Date.now() - this.alive > IDLE * 1000) return;
+    if (playing && document.visibilityState === "visible") this.active = Date.now();
+    if (Date.now() - this.active > IDLE * 1000) return;
     this.worked += 1;
-    remember(this.key, { worked: this.worked, at: this.alive });
-    if (this.minutes > 0 && this.worked >= this.minutes * 60) this.due(Math.round(this.worked / 60));
+    save(this.key, { worked: this.worked, at: this.active });
+    if (this.minutes > 0 && this.worked >= this.minutes * 60) this.onDue(Math.round(this.worked / 60));
   }
 }

@@ -1,6 +1,6 @@
-/* The keyboard: which key does what, how a person changes that, and when keys are for typing instead. */
+/* Keyboard shortcuts: the bindings, how to change them, and when keys are ignored. */
 
-import { recall, remember } from "./store.js";
+import { load, save } from "./storage.js";
 
 const ACTIONS = [
   ["left", "A is better", ["a", "1"]],
@@ -11,17 +11,17 @@ const ACTIONS = [
   ["skip", "Skip this question", ["s"]],
   ["play", "Play or pause", [" ", "k"]],
   ["back", "Back 5 seconds", ["ArrowLeft", "j"]],
-  ["forward", "On 5 seconds", ["ArrowRight", "l"]],
+  ["forward", "Forward 5 seconds", ["ArrowRight", "l"]],
   ["slower", "Slower", ["["]],
   ["faster", "Faster", ["]"]],
-  ["guess", "Sure? A guess", ["7"]],
-  ["rather", "Sure? Rather", ["8"]],
-  ["sure", "Sure? Sure", ["9"]],
+  ["guess", "Confidence: a guess", ["7"]],
+  ["fairly", "Confidence: fairly sure", ["8"]],
+  ["certain", "Confidence: certain", ["9"]],
   ["reason", "Write a reason", ["r"]],
   ["help", "Instructions", ["?"]],
 ];
 const NAMES = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
-const OWN = new Set([" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]); // buttons and players use these
+const NATIVE = new Set([" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]); // buttons and players use these themselves
 const NEVER = new Set(["Tab", "Escape", "Enter", "Shift", "Control", "Alt", "Meta", "CapsLock", "Dead", "Unidentified"]);
 
 const normal = (key) => (key.length === 1 ? key.toLowerCase() : key);
@@ -34,28 +34,28 @@ function typing(target) {
 }
 
 export class Keys {
-  /** act: action → what it does. */
-  constructor(key, act) {
+  /** handlers: action → function. */
+  constructor(key, handlers) {
     this.key = key;
-    this.act = act;
-    this.on = recall(`${key}:on`, true);
-    this.bound = { ...this.defaults(), ...recall(key, {}) };
-    this.changing = null; // the action that gets the next key
+    this.handlers = handlers;
+    this.on = load(`${key}:on`, true);
+    this.bound = { ...this.defaults(), ...load(key, {}) };
+    this.changing = null; // the action whose key is being changed
     document.addEventListener("keydown", (event) => this.press(event));
-    this.tell = document.getElementById("keys-said");
-    document.getElementById("keys-reset").addEventListener("click", () => this.set(this.defaults(), "Keys are as they were."));
+    this.hint = document.getElementById("keys-hint");
+    document.getElementById("keys-reset").addEventListener("click", () => this.set(this.defaults(), "Keys were reset."));
     const box = document.getElementById("keys-on");
     box.checked = this.on;
     box.addEventListener("change", () => {
       this.on = box.checked;
-      remember(`${key}:on`, this.on);
-      this.paint();
+      save(`${key}:on`, this.on);
+      this.render();
     });
     document.getElementById("settings").addEventListener("cancel", (event) => {
-      if (this.changing) event.preventDefault(); // Escape leaves the key as it is, and the dialog open
-      this.stop("Nothing was changed.");
+      if (this.changing) event.preventDefault(); // Escape cancels the change, but keeps the dialog open
+      this.stop("No key was changed.");
     });
-    this.paint();
+    this.render();
   }
 
   defaults() {
@@ -67,23 +67,23 @@ export class Keys {
     if (this.changing) return this.change(event);
     if (!this.on || event.repeat || typing(event.target) || document.querySelector("dialog[open]")) return;
     const key = normal(event.key);
-    if (OWN.has(key) && event.target.closest("button, a, input, summary, video, [role=region]")) return;
+    if (NATIVE.has(key) && event.target.closest("button, a, input, summary, video, [role=region]")) return;
     const action = Object.keys(this.bound).find((name) => this.bound[name].includes(key));
     if (!action) return;
     event.preventDefault();
-    this.act[action]?.();
+    this.handlers[action]?.();
   }
 
   change(event) {
     const key = normal(event.key);
-    if (key === "Tab") return this.stop("Nothing was changed.");
+    if (key === "Tab") return this.stop("No key was changed.");
     if (NEVER.has(key)) return;
     event.preventDefault();
     const bound = Object.fromEntries(Object.entries(this.bound).map(([name, keys]) => [name, keys.filter((k) => k !== key)]));
     const lost = ACTIONS.filter(([name]) => name !== this.changing && this.bound[name].length && !bound[name].length);
     bound[this.changing] = [key];
     const [, what] = ACTIONS.find(([name]) => name === this.changing);
-    const without = lost.length ? ` ${lost[0][1]} has no key now.` : "";
+    const without = lost.length ? ` “${lost[0][1]}” has no key now.` : "";
     const changed = this.changing;
     this.set(bound, `${what}: ${label(key)}.${without}`);
     document.querySelector(`#keys button[data-action="${changed}"]`)?.focus();
@@ -92,20 +92,20 @@ export class Keys {
   stop(text) {
     if (!this.changing) return;
     this.changing = null;
-    this.tell.textContent = text;
-    this.paint();
+    this.hint.textContent = text;
+    this.render();
   }
 
   set(bound, text) {
     this.bound = bound;
     this.changing = null;
-    remember(this.key, bound);
-    this.tell.textContent = text;
-    this.paint();
+    save(this.key, bound);
+    this.hint.textContent = text;
+    this.render();
   }
 
-  /** Keys beside the buttons, and the table of the dialog. */
-  paint() {
+  /** Show the keys next to the buttons and in the dialog. */
+  render() {
     for (const kbd of document.querySelectorAll("kbd[data-action]")) {
       const key = this.bound[kbd.dataset.action][0];
       kbd.textContent = key ? label(key) : "";
@@ -124,7 +124,7 @@ export class Keys {
       button.setAttribute("aria-label", `${what}: ${button.textContent}. Change`);
       button.addEventListener("click", () => {
         this.changing = action;
-        this.tell.textContent = `Press the key for: ${what}. Escape leaves it as it is.`;
+        this.hint.textContent = `Press a key for: ${what}. Escape cancels.`;
       });
       cell.append(button);
       row.append(name, cell);

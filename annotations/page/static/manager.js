@@ -1,9 +1,9 @@
-/* The manager's page: the campaign's status, asked again every few seconds while the page is in view. */
+/* The manager's page: the campaign's status, updated every few seconds while the page is visible. */
 
-import { ask } from "./api.js";
+import { request } from "./api.js";
 
-const EVERY = 4_000; // milliseconds
-const PACE = 10 * 60_000; // milliseconds: the pace is that of the last ten minutes that this page saw
+const INTERVAL = 4_000; // milliseconds
+const WINDOW = 10 * 60_000; // milliseconds over which the rate of votes is measured
 const ORDER = { stopped: 0, warned: 1, ok: 2 };
 const NAMES = { left: "Left (A)", right: "Right (B)", tie: "Tie", both_bad: "Both bad" };
 const byId = (id) => document.getElementById(id);
@@ -11,22 +11,22 @@ const whole = new Intl.NumberFormat("en");
 const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)}%`);
 const seconds = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} s`);
 
-let seen = []; // [when, votes], oldest first
-let standing = null; // annotator → standing at the last look
+let history = []; // [time, votes], oldest first
+let lastStatus = null; // annotator → status at the last update
 
 const COLUMNS = [
   ["Annotator", (one) => one.annotator],
-  ["Standing", (one) => (one.revoked ? "revoked" : one.standing)],
+  ["Status", (one) => (one.revoked ? "revoked" : one.status)],
   ["Votes", (one) => whole.format(one.votes), "n"],
-  ["Known answers", (one) => (one.gold ? `${percent(one.gold_right)} of ${one.gold}` : "–"), "n"],
-  ["Agreement", (one) => (one.agreement_on ? `${percent(one.agreement)} of ${one.agreement_on}` : "–"), "n"],
-  ["Seconds", (one) => seconds(one.seconds), "n"],
-  ["Left", (one) => percent(one.left), "n"],
+  ["Control questions", (one) => (one.gold ? `${percent(one.gold_accuracy)} of ${one.gold}` : "–"), "n"],
+  ["Agreement", (one) => (one.compared ? `${percent(one.agreement)} of ${one.compared}` : "–"), "n"],
+  ["Seconds", (one) => seconds(one.median_seconds), "n"],
+  ["Left", (one) => percent(one.left_share), "n"],
   ["Watched", (one) => percent(one.watched), "n"],
   ["Skips", (one) => whole.format(one.skips), "n"],
   ["Undone", (one) => whole.format(one.undone), "n"],
   ["Open", (one) => whole.format(one.open), "n"],
-  ["Last seen", (one) => ago(one.last)],
+  ["Last active", (one) => ago(one.last_active)],
 ];
 
 function ago(when) {
@@ -45,12 +45,12 @@ function element(name, text, className) {
   return made;
 }
 
-/* Votes an hour over what this page has seen of the last ten minutes; null before it has seen half a minute. */
-function pace(votes) {
+/* Votes per hour over the last ten minutes (as far as this page was open); null during the first half minute. */
+function hourlyRate(votes) {
   const now = Date.now();
-  seen = [...seen.filter(([when]) => now - when < PACE), [now, votes]];
-  const [when, then] = seen[0];
-  return now - when < 30_000 ? null : ((votes - then) / (now - when)) * 3_600_000;
+  history = [...history.filter(([time]) => now - time < WINDOW), [now, votes]];
+  const [start, before] = history[0];
+  return now - start < 30_000 ? null : ((votes - before) / (now - start)) * 3_600_000;
 }
 
 function show(status) {
@@ -61,23 +61,23 @@ function show(status) {
   const share = status.wanted ? Math.floor((100 * status.votes) / status.wanted) : 0;
   const closed = status.closed ? ". Closed" : "";
   byId("progress-text").textContent = `${whole.format(status.votes)} of ${whole.format(status.wanted)} votes (${share}%)${closed}`;
-  const hourly = pace(status.votes);
+  const hourly = hourlyRate(status.votes);
   const left = Math.max(0, status.wanted - status.votes);
-  const active = status.annotators.filter((one) => one.last && Date.now() - Date.parse(one.last) < PACE).length;
+  const active = status.annotators.filter((one) => one.last_active && Date.now() - Date.parse(one.last_active) < WINDOW).length;
   const figures = [
-    ["votes an hour", hourly === null ? "–" : whole.format(Math.round(hourly))],
-    ["hours to go at this pace", hourly ? (left / hourly).toFixed(1) : "–"],
+    ["votes per hour", hourly === null ? "–" : whole.format(Math.round(hourly))],
+    ["hours left at this rate", hourly ? (left / hourly).toFixed(1) : "–"],
     ["active in the last 10 min", `${active} of ${status.annotators.length}`],
-    ["median time on a question", seconds(status.median_seconds)],
-    ["known answers right", percent(status.gold_right)],
-    ["for the left side", percent(status.left)],
+    ["median time per question", seconds(status.median_seconds)],
+    ["control questions correct", percent(status.gold_accuracy)],
+    ["votes for the left side", percent(status.left_share)],
     ["pairs handed out now", whole.format(status.open)],
     ["votes planned so far", whole.format(status.planned)],
     ["pairs", whole.format(status.pairs)],
     ["prompts", whole.format(status.prompts)],
     ["batches", whole.format(status.batches)],
     ["skips", whole.format(status.skips)],
-    ...(status.set_aside ? [["votes set aside (stopped)", whole.format(status.set_aside)]] : []),
+    ...(status.excluded ? [["excluded votes (stopped annotators)", whole.format(status.excluded)]] : []),
   ];
   byId("figures").replaceChildren(
     ...figures.map(([name, value]) => {
@@ -103,7 +103,7 @@ function showOutcomes(outcomes) {
     const meter = document.createElement("progress");
     meter.max = Math.max(1, total);
     meter.value = votes;
-    meter.setAttribute("aria-hidden", "true"); // the numbers beside it say the same
+    meter.setAttribute("aria-hidden", "true"); // the numbers next to it give the same information
     bar.append(meter);
     const part = total ? percent(votes / total) : "–";
     row.append(name, element("td", whole.format(votes), "n"), element("td", part, "n"), bar);
@@ -113,7 +113,7 @@ function showOutcomes(outcomes) {
 }
 
 function showPeople(annotators) {
-  const sorted = annotators.slice().sort((a, b) => ORDER[a.standing] - ORDER[b.standing] || b.votes - a.votes);
+  const sorted = annotators.slice().sort((a, b) => ORDER[a.status] - ORDER[b.status] || b.votes - a.votes);
   byId("nobody").hidden = sorted.length > 0;
   byId("annotators").replaceChildren(
     ...sorted.map((one) => {
@@ -122,30 +122,30 @@ function showPeople(annotators) {
         const cell = element(index ? "td" : "th", value(one), className);
         if (!index) cell.scope = "row";
         if (index === 1) {
-          const chip = element("span", cell.textContent, `chip ${one.revoked ? "revoked" : one.standing}`);
+          const chip = element("span", cell.textContent, `chip ${one.revoked ? "revoked" : one.status}`);
           cell.replaceChildren(chip);
-          if (one.reasons.length) cell.append(element("span", one.reasons.join("; "), "faint why"));
+          if (one.reasons.length) cell.append(element("span", one.reasons.join("; "), "muted why"));
         }
         row.append(cell);
       });
       return row;
     }),
   );
-  const now = new Map(sorted.map((one) => [one.annotator, one.standing]));
-  const worse = standing ? [...now].filter(([name, is]) => is !== "ok" && standing.get(name) !== is) : [];
-  if (worse.length) byId("said").textContent = worse.map(([name, is]) => `${name} is ${is}.`).join(" ");
-  standing = now;
+  const now = new Map(sorted.map((one) => [one.annotator, one.status]));
+  const worse = lastStatus ? [...now].filter(([name, is]) => is !== "ok" && lastStatus.get(name) !== is) : [];
+  if (worse.length) byId("announcement").textContent = worse.map(([name, is]) => `${name} is ${is}.`).join(" ");
+  lastStatus = now;
 }
 
-async function look() {
+async function update() {
   if (document.visibilityState !== "visible") return;
-  const { ok, status, answer } = await ask("/api/status");
+  const { ok, status, answer } = await request("/api/status");
   if (ok) {
     show(answer);
-    byId("fresh").textContent = "Live";
+    byId("update").textContent = "Live";
   } else {
     const why = status === 0 ? "no connection" : answer.message;
-    byId("fresh").textContent = `Not up to date: ${why}`;
+    byId("update").textContent = `Not up to date: ${why}`;
   }
 }
 
@@ -157,9 +157,9 @@ byId("columns").replaceChildren(
   }),
 );
 byId("leave").addEventListener("click", async () => {
-  await ask("/api/leave", {});
+  await request("/api/leave", {});
   window.location.assign("/");
 });
-document.addEventListener("visibilitychange", look);
-setInterval(look, EVERY);
-look();
+document.addEventListener("visibilitychange", update);
+setInterval(update, INTERVAL);
+update();

@@ -1,38 +1,38 @@
-/* What this browser remembers for one annotator; where it may remember nothing, the page works all the same. */
+/* Values kept in this browser for one annotator. Without localStorage, they last as long as the page. */
 
 const fallback = new Map();
 
-export function remember(key, value) {
+export function save(key, value) {
   const text = JSON.stringify(value);
   fallback.set(key, text);
   try {
     localStorage.setItem(key, text);
   } catch {
-    // Private windows and full stores: what is remembered lasts as long as the page.
+    // A private window, or no space left: the fallback is used.
   }
 }
 
-export function forget(key) {
+export function remove(key) {
   fallback.delete(key);
   try {
     localStorage.removeItem(key);
   } catch {
-    // It was not there.
+    // Nothing was stored.
   }
 }
 
-/** All keys that begin so. */
-export function keysFrom(prefix) {
+/** All keys with the prefix. */
+export function keysWith(prefix) {
   const keys = new Set(fallback.keys());
   try {
     for (let i = 0; i < localStorage.length; i++) keys.add(localStorage.key(i));
   } catch {
-    // Only what this page remembers.
+    // Only the fallback.
   }
   return [...keys].filter((key) => key.startsWith(prefix));
 }
 
-export function recall(key, otherwise) {
+export function load(key, otherwise) {
   let text = null;
   try {
     text = localStorage.getItem(key);

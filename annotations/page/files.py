@@ -1,0 +1,118 @@
+"""What the page serves besides JSON: its own static files, HTML templates, instructions, and the campaign's media."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+FOLDER = Path(__file__).parent / "static"
+STATIC_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+"""The formats that browsers show; other files are sent as plain bytes."""
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file of static/, with its content type."""
+
+    body: bytes
+    type: str
+    etag: str
+
+
+@cache
+def static_files() -> dict[str, StaticFile]:
+    """The files of static/ by name, read once. Other names reach nothing."""
+    found = {}
+    for path in sorted(FOLDER.iterdir()):
+        if path.suffix in STATIC_TYPES:
+            body = path.read_bytes()
+            found[path.name] = StaticFile(body, STATIC_TYPES[path.suffix], f'"{_digest(body)}"')
+    return found
+
+
+def template(name: str, **parts: str) -> str:
+    """An HTML file with each {{part}} replaced. The parts must be HTML already."""
+    text = static_files()[name].body.decode()
+    for part, html in parts.items():
+        text = text.replace("{{" + part + "}}", html)
+    return text
+
+
+def static_response(request: Request, name: str) -> Response | None:
+    """A script, stylesheet or image of static/; None for any other name (HTML files are not served by name)."""
+    file = static_files().get(name)
+    if file is None or file.type.startswith("text/html"):
+        return None
+    headers = {"etag": file.etag, "cache-control": "no-cache"}  # revalidated on each use, so that updates are seen
+    if request.headers.get("if-none-match") == file.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, media_type=file.type, headers=headers)
+
+
+def rendered(text: str) -> str:
+    """The HTML of Markdown instructions.
+
+    HTML tags in the text are shown as text. Links are those that markdown-it considers safe (no javascript:), and open
+    in a new tab. An image becomes a link, because the page loads nothing from other hosts.
+
+    >>> rendered("Be *fair* to <b>both</b>.")
+    '<p>Be <em>fair</em> to &lt;b&gt;both&lt;/b&gt;.</p>\\n'
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    parser.add_render_rule("link_open", _open_in_new_tab)
+    return str(parser.render(text))
+
+
+def _open_in_new_tab(
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _: EnvType
+) -> str:
+    tokens[at].attrs |= {"target": "_blank", "rel": "noopener noreferrer"}
+    return renderer.renderToken(tokens, at, options, _)
+
+
+class MediaResponse(FileResponse):
+    """A file with range support: 206 for one or several ranges, 416 past the end, the whole file if If-Range differs."""
+
+    max_ranges = 8
+    """A player requests one range; a request for more than these gets the whole file."""
+
+
+def media_response(request: Request, path: Path) -> Response:
+    """The media file or the requested ranges; 304 if the browser has it already."""
+    stat = path.stat()
+    # Media are named by their digests and never change; size and time detect a file that was replaced by hand.
+    etag = f'"{_digest(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())}"'
+    headers = {"etag": etag, "cache-control": "private, max-age=3600"}
+    if etag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
+        return Response(status_code=304, headers=headers)
+    kind = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    return MediaResponse(path, media_type=kind, stat_result=stat, headers=headers)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

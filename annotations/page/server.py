@@ -1,0 +1,69 @@
+"""The HTTP server of the page: listening, serving, and an orderly stop."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+
+import uvicorn
+
+from annotations.campaign.session import CampaignSession
+from annotations.page.app import Page
+from annotations.page.security import STANDARD, Limits, Sessions
+from schemas.errors import CurateError
+
+HEAD_BYTES = 65_536
+"""Size limit of a request line with its headers; longer ones are cut off."""
+CONNECTIONS = 2_000
+"""Simultaneous connections; more get 503."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises CurateError if the address is not available."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        raise CurateError(message, hint="choose another --host or --port") from error
+
+
+def address(listener: socket.socket) -> str:
+    """The URL of a listening socket, such as http://127.0.0.1:8080."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_server(
+    session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD
+) -> uvicorn.Server:
+    """A server of the page, not yet running. It writes no access log, because a path may contain a secret link."""
+    app = Page(session, Sessions(campaign, url), limits).app()
+    config = uvicorn.Config(
+        app,
+        http="h11",  # httptools, the default if it is installed, accepts headers of any size
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(session: CampaignSession, campaign: str, listener: socket.socket, *, url: str = "") -> None:
+    """Serve until SIGINT or SIGTERM. Accepted requests are answered first; downloads get 5 more seconds."""
+    server = make_server(session, campaign, url=url)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after the orderly stop
+        server.run(sockets=[listener])
