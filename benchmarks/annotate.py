@@ -22,11 +22,11 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 import numpy as np
+from annotations.campaign.people import read_people, with_invited, write_people
+from annotations.campaign.replay import replay
 
 from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, appear, batch_path, write_lines
 from annotations.campaign.log import read_events
-from annotations.campaign.people import read_people, with_invited, write_people
-from annotations.campaign.replay import replay
 from annotations.campaign.session import OpenCampaign
 from annotations.campaign.state import State
 from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Refusal, Task

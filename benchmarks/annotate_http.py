@@ -27,9 +27,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.folder import CAMPAIGN, LOG, MEDIA, TASKS, appear, batch_path, write_lines
 from annotations.campaign.people import with_invited, write_people
 from annotations.page.sessions import HEADER
+
+from annotations.campaign.folder import CAMPAIGN, LOG, MEDIA, TASKS, appear, batch_path, write_lines
 from schemas.campaign import CampaignConfig, CampaignFile, QualityBars, Task
 
 TEXT = "The person picks up the cup, turns round, and puts it down on the shelf beside the window. " * 3

@@ -1,4 +1,4 @@
-"""``curate annotators``: who votes with care, who may be a spammer, and what to do about each."""
+"""``curate annotators``: quality of each annotator, and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def annotators(
     store: StoreOption = None,
     gold: Annotated[
-        Path | None, typer.Option("--gold", help="Votes whose outcome is the truth of their pair.", metavar="FILE")
+        Path | None, typer.Option("--gold", help="A file of votes: pairs with known outcomes.", metavar="FILE")
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -25,16 +25,16 @@ def annotators(
     ] = None,
     outcomes: Annotated[
         list[str] | None,
-        typer.Option("--outcome", help="What a VALUE of the gold means, as in curate ingest.", metavar="VALUE=OUTCOME"),
+        typer.Option("--outcome", help="Meaning of a VALUE in the gold, as in curate ingest.", metavar="VALUE=OUTCOME"),
     ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with every column.")] = False,
 ) -> None:
-    """Show how each annotator votes, worst first, and what to do: drop, retrain, watch or pay.
+    """Show the quality of each annotator, worst first, and a recommendation: drop, retrain, watch or pay.
 
-    p_spammer is the chance that they see less than a quarter of what the mean annotator sees (discrimination 1);
-    agreement is with the majority of the others. Nobody is judged by fewer than 20 votes, but by known answers (5 or
-    more, --gold and control questions) where their accuracy is surely too low.
+    p_spammer is the probability of a discrimination below a quarter of the mean (1); agreement is with the majority of
+    the others. Annotators with fewer than 20 votes are judged only by known answers (--gold and control questions, 5 or
+    more), if their accuracy is significantly too low.
 
     \b
     Example:
@@ -57,26 +57,26 @@ def annotators(
 
 
 def print_annotators(report: AnnotatorsReport, *, as_csv: bool = False) -> None:
-    """The report as a table, with its totals in words."""
+    """Print the annotators as a table on stdout, and a summary on stderr."""
     if as_csv:
-        put_csv(report)
+        print_csv(report)
     else:
         rows = [_cells(row) for row in report.annotators]
         known = [name for name in rows[0] if any(row[name] is not None for row in rows)] if rows else ["annotator_id"]
         put_table(known, [[row[name] for name in known] for row in rows])
     named = plural(len(report.annotators), "annotator")
     say(f"{named}, {plural(report.votes, 'vote')} ({report.anonymous:,} anonymous)")
-    say(_agreed(report))
+    say(_agreement(report))
     if report.gold:
-        say(_of_gold(report.gold))
+        say(_gold_accuracy(report.gold))
     if report.annotators:
-        say(_recommended(report))
+        say(_recommendations(report))
     for warning in report.warnings:
         say(f"note: {warning}")
 
 
-def put_csv(report: AnnotatorsReport) -> None:
-    """Every column of every row."""
+def print_csv(report: AnnotatorsReport) -> None:
+    """Print all columns as CSV."""
     import polars as pl
 
     from schemas.annotators import AnnotatorRow
@@ -87,12 +87,12 @@ def put_csv(report: AnnotatorsReport) -> None:
 
 
 def _cells(row: AnnotatorRow) -> dict[str, str | float | None]:
-    """Header and cell of what the table shows of an annotator; None where nothing is known."""
+    """Header and cell of each column of the table; None without data."""
     return {
         "annotator_id": row.annotator_id,
         "do": row.recommendation,
         "votes": row.votes,
-        "p_spammer": round(row.p_spammer, 4),  # nobody compares 1e-20 with 1e-21
+        "p_spammer": round(row.p_spammer, 4),  # smaller probabilities are all 0 in practice
         "agreement": None if row.agreement is None else f"{row.agreement:.2f} of {row.compared}",
         "discrimination": _with_error(row.discrimination, row.discrimination_se),
         "left_bias": _with_error(row.left_bias, row.left_bias_se),
@@ -112,28 +112,28 @@ def _with_error(value: float | None, error: float | None) -> str | None:
     return None if value is None or error is None else f"{value:.2f} ± {error:.2f}"
 
 
-def _agreed(report: AnnotatorsReport) -> str:
-    """How far people agree, and on how much that rests."""
+def _agreement(report: AnnotatorsReport) -> str:
+    """A sentence on alpha and the data that it is computed from."""
     if not report.judged_twice:
-        return "no pair was judged by two people: how far they agree is not known"
-    basis = f"{plural(report.judged_twice, 'pair')} that {plural(report.judges, 'annotator')} judged twice or more"
+        return "agreement unknown: no pair was judged by two annotators"
+    basis = f"{plural(report.judged_twice, 'pair')} with two or more of {plural(report.judges, 'judge')}"
     if report.alpha is None:
-        return f"Krippendorff's alpha is not defined: all outcomes on {basis} are the same"
-    return f"Krippendorff's alpha {report.alpha:.3f} (1 perfect, 0 chance), on {basis}"
+        return f"Krippendorff's alpha is undefined: all outcomes on {basis} are equal"
+    return f"Krippendorff's alpha {report.alpha:.3f} (1 perfect, 0 chance level), on {basis}"
 
 
-def _of_gold(gold: GoldReport) -> str:
-    met = "" if gold.accuracy is None else f": {gold.accuracy:.1%} right ({gold.chance:.1%} by chance)"
+def _gold_accuracy(gold: GoldReport) -> str:
+    accuracy = "" if gold.accuracy is None else f": {gold.accuracy:.1%} right (chance level {gold.chance_level:.1%})"
     controls = f" and {plural(gold.controls, 'answer')} to control questions" if gold.controls else ""
-    return f"{plural(gold.votes - gold.controls, 'vote')} on {plural(gold.pairs, 'gold pair')}{controls}{met}"
+    return f"{plural(gold.votes - gold.controls, 'vote')} on {plural(gold.pairs, 'gold pair')}{controls}{accuracy}"
 
 
-def _recommended(report: AnnotatorsReport) -> str:
-    """How many of each, and what dropping would cost."""
+def _recommendations(report: AnnotatorsReport) -> str:
+    """The counts of each recommendation, and the share of votes that dropping excludes."""
     from typing import get_args
 
     from schemas.annotators import Recommendation
 
     done = [row.recommendation for row in report.annotators]
     counts = [f"{kind} {done.count(kind):,}" for kind in get_args(Recommendation) if kind in done]
-    return f"recommended: {', '.join(counts)}; dropping leaves out {report.dropped_share:.1%} of the votes"
+    return f"recommended: {', '.join(counts)}; dropping excludes {report.dropped_share:.1%} of the votes"

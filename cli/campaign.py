@@ -1,7 +1,8 @@
-"""``curate campaign``: ask people for votes: make a campaign, invite, look how it goes, close it."""
+"""``curate campaign`` and ``curate annotate``: create a campaign, invite, open the voting page, status, close."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,82 +14,87 @@ from cli.release import print_funnel
 from schemas.plan import Focus
 
 if TYPE_CHECKING:
+    from pipelines.campaigns import RunningPage
     from schemas.campaign import CampaignReport, CampaignStatus
 
 app = typer.Typer(
     name="campaign",
-    help="Ask people for votes: make a campaign, invite annotators, look how it goes, close it.",
+    help="Collect votes: create a campaign, invite annotators, show its status, close it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="DIR")]
 URL = "http://127.0.0.1:8080"
-SHOWN = 10
-"""Refused videos that are printed for people; --json has all."""
+MAX_REFUSED = 10
+"""Refused videos that are listed without --json."""
 
 
 @app.command()
 def create(
-    folder: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DIR")],
-    votes: Annotated[int | None, typer.Option("--votes", min=1, help="Votes wanted in all.", metavar="N")] = None,
+    folder: Annotated[Path, typer.Argument(help="The folder to create.", metavar="DIR")],
+    votes: Annotated[int | None, typer.Option("--votes", min=1, help="Votes wanted in total.", metavar="N")] = None,
     store: StoreOption = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="A TOML file with the fields of CampaignConfig.", metavar="FILE")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What it is called. Default: as its folder.", metavar="NAME")
+        str | None, typer.Option("--name", help="Name of the campaign. Default: the folder's.", metavar="NAME")
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Shown to annotators.", metavar="TEXT")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the page.", metavar="TEXT")] = None,
     instructions: Annotated[
-        Path | None, typer.Option("--instructions", help="A Markdown file, shown to annotators.", metavar="FILE")
+        Path | None, typer.Option("--instructions", help="Markdown instructions for annotators.", metavar="FILE")
     ] = None,
     videos: Annotated[
         Path | None,
-        typer.Option("--videos", help="Where the names of videos begin. Default: the store's folder.", metavar="DIR"),
+        typer.Option(
+            "--videos", help="Folder that video names are relative to. Default: the store's folder.", metavar="DIR"
+        ),
     ] = None,
     gold: Annotated[
         Path | None,
-        typer.Option("--gold", help="Pairs whose outcome is known, as a file of votes.", metavar="FILE"),
+        typer.Option("--gold", help="A file of votes: pairs with known outcomes.", metavar="FILE"),
     ] = None,
     votes_per_pair: Annotated[
-        int | None, typer.Option("--votes-per-pair", help="Votes on a pair, each another annotator's.", metavar="N")
+        int | None, typer.Option("--votes-per-pair", help="Votes per pair, each by another annotator.", metavar="N")
     ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Votes that the planner chooses at a time.", metavar="N")
     ] = None,
     focus: Annotated[
-        Focus | None, typer.Option("--focus", help="What to settle: the whole order of a prompt, or who is its best.")
+        Focus | None, typer.Option("--focus", help="Goal: the whole order of each prompt, or its best response.")
     ] = None,
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; may be repeated.", metavar="ID")
+        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
     ] = None,
     gold_share: Annotated[
-        float | None, typer.Option("--gold-share", help="Share of questions whose answer is known.", metavar="P")
+        float | None, typer.Option("--gold-share", help="Share of questions with a known answer.", metavar="P")
     ] = None,
     attention_share: Annotated[
-        float | None, typer.Option("--attention-share", help="Share of checks of attention.", metavar="P")
+        float | None, typer.Option("--attention-share", help="Share of attention checks.", metavar="P")
     ] = None,
     min_watched: Annotated[
-        float | None, typer.Option("--min-watched", help="Share of a video to play before voting on it.", metavar="P")
+        float | None, typer.Option("--min-watched", help="Share of a video to play before voting.", metavar="P")
     ] = None,
     max_votes: Annotated[
-        int | None, typer.Option("--max-votes", help="Votes of one annotator, at most; 0: no limit.", metavar="N")
+        int | None, typer.Option("--max-votes", help="Maximum votes per annotator; 0: no limit.", metavar="N")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of sides, order and checks.", metavar="N")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of sides, order and control questions.", metavar="N")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a campaign: the planner's first batch of pairs, known answers, and videos that browsers play.
+    """Create a campaign: the planner's first batch of pairs, control questions, and videos that browsers play.
 
-    A video that browsers do not play is encoded once, or refused by name; prompts on it are not asked. The folder
-    appears whole or not at all. Every other field of CampaignConfig goes into --config.
+    A video that browsers do not play is transcoded once, or refused by name; its prompts are then not asked. The folder
+    appears completely or not at all. Further fields of CampaignConfig go into --config.
 
     \b
     Example:
       curate campaign create june --votes 5000 --votes-per-pair 2 --videos videos --gold gold.csv
     """
     from pipelines.campaigns import create as job
-    from pipelines.campaigns import settle
+    from pipelines.campaigns import load_config
 
     changes = {
         "votes": votes,
@@ -104,24 +110,25 @@ def create(
         "max_votes": max_votes,
         "seed": seed,
     }
-    chosen = settle(config, changes, instructions=instructions, default_name=folder.resolve().name)
+    chosen = load_config(config, changes, instructions=instructions, default_name=folder.resolve().name)
     with progress_bar() as progress:
         report = job(folder, store_path(store), chosen, videos=videos, gold=gold, progress=progress)
     put_json(report) if as_json else print_campaign(report)
 
 
 def print_campaign(report: CampaignReport) -> None:
-    """What was made, in words; the folder on stdout."""
+    """Print a summary on stderr and the folder on stdout."""
     say(f"campaign {report.campaign} ({report.campaign_id}) from {report.store}")
     print_funnel(report.funnel)
-    for video, reason in list(report.refused.items())[:SHOWN]:
+    for video, reason in list(report.refused.items())[:MAX_REFUSED]:
         say(f"    {video}: {reason}")
-    if len(report.refused) > SHOWN:
-        say(f"    … and {len(report.refused) - SHOWN:,} more (--json has all)")
+    if len(report.refused) > MAX_REFUSED:
+        say(f"    … and {len(report.refused) - MAX_REFUSED:,} more (--json lists all)")
     say(f"  first batch: {plural(report.batch_votes, 'vote')} on {plural(report.batch_pairs, 'pair')}")
-    say(f"  wanted in all: {plural(report.wanted, 'vote')}; fresh batches are planned while the page runs")
-    checks = plural(report.attention, "check") + " of attention"
-    say(f"  {plural(report.gold, 'known answer')} ({report.gold_from}); {checks}")
+    say(f"  total: {plural(report.wanted, 'vote')}; further batches are planned while the page runs")
+    source = {"denoise": "pairs that the latest denoise run is certain of"}.get(report.gold_source, report.gold_source)
+    checks = plural(report.attention, "attention check")
+    say(f"  {plural(report.gold, 'control question')} ({source}); {checks}")
     for warning in report.warnings:
         say(f"note: {warning}")
     say(f"next: curate campaign invite {report.folder} --annotators 5, then curate annotate {report.folder}")
@@ -132,30 +139,30 @@ def print_campaign(report: CampaignReport) -> None:
 def invite(
     folder: FolderArgument,
     names: Annotated[
-        list[str] | None, typer.Option("--name", help="An annotator's name; may be repeated.", metavar="NAME")
+        list[str] | None, typer.Option("--name", help="Name of an annotator; repeatable.", metavar="NAME")
     ] = None,
     annotators: Annotated[
-        int | None, typer.Option("--annotators", min=1, help="So many, named a01, a02, …", metavar="N")
+        int | None, typer.Option("--annotators", min=1, help="Number of annotators, named a01, a02, …", metavar="N")
     ] = None,
     managers: Annotated[
-        list[str] | None, typer.Option("--manager", help="A manager's name; may be repeated.", metavar="NAME")
+        list[str] | None, typer.Option("--manager", help="Name of a manager; repeatable.", metavar="NAME")
     ] = None,
-    url: Annotated[str, typer.Option("--url", help="Where people reach the page.", metavar="URL")] = URL,
+    url: Annotated[str, typer.Option("--url", help="Public address of the page.", metavar="URL")] = URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a secret link for each person, this once: only its digest is kept. A running page knows it at once.
+    """Print a secret link for each person, once: only its digest is stored. A running page accepts it immediately.
 
-    The names are what votes are stored by: give no names of people that you would not publish.
+    Votes are stored under these names: do not use real names that you would not publish.
 
     \b
     Example:
       curate campaign invite june --annotators 5 --manager boss --url https://votes.example.org
     """
-    from pipelines.campaigns import fresh_names
     from pipelines.campaigns import invite as job
+    from pipelines.campaigns import new_names
     from schemas.errors import UsageError
 
-    wanted = [*(names or []), *(fresh_names(folder, annotators) if annotators else [])]
+    wanted = [*(names or []), *(new_names(folder, annotators) if annotators else [])]
     if not wanted and not managers:
         raise UsageError("nobody to invite", hint="--name NAME, --annotators N or --manager NAME")
     found = list(job(folder, wanted, managers=managers or (), url=url))
@@ -163,16 +170,16 @@ def invite(
         put_json([invitation.model_dump(mode="json") for invitation in found])
         return
     put_table(("name", "role", "link"), [(one.name, one.role, one.link) for one in found])
-    say("these links are shown this once; who has one votes under its name: curate campaign revoke ends it")
+    say("these links are shown only once; whoever has one can vote under its name (curate campaign revoke ends that)")
 
 
 @app.command()
 def revoke(
     folder: FolderArgument,
-    names: Annotated[list[str], typer.Option("--name", help="Whose link; may be repeated.", metavar="NAME")],
+    names: Annotated[list[str], typer.Option("--name", help="Name of a member; repeatable.", metavar="NAME")],
     as_json: JsonOption = False,
 ) -> None:
-    """Let links open nothing any more, from the next request on; votes stay, open questions go to others.
+    """Revoke links, from the next request on. Votes are kept, and open questions go to others.
 
     \b
     Example:
@@ -186,7 +193,7 @@ def revoke(
 
 @app.command()
 def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Show how far a campaign is and how its annotators do; works while the page runs.
+    """Show the progress of a campaign and its annotators, also while the page runs.
 
     \b
     Example:
@@ -198,55 +205,42 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     put_json(report) if as_json else print_status(report)
 
 
-COLUMNS = (
-    "annotator",
-    "standing",
-    "votes",
-    "skips",
-    "undone",
-    "known",
-    "right",
-    "seconds",
-    "left",
-    "agree",
-    "on",
-    "open",
-)
+COLUMNS = {
+    "annotator": "annotator",
+    "votes": "votes",
+    "skips": "skips",
+    "undone": "undone",
+    "gold": "controls",
+    "gold_accuracy": "correct",
+    "median_seconds": "seconds",
+    "left_share": "left",
+    "agreement": "agreement",
+    "compared": "compared",
+    "open": "open",
+}
+"""Field of AnnotatorStatus -> header."""
 
 
 def print_status(report: CampaignStatus) -> None:
-    """The annotators as a table on stdout, the campaign in words."""
+    """Print the annotators as a table on stdout, and a summary on stderr."""
     rows = [
-        (
-            row.annotator,
-            "revoked" if row.revoked else row.standing,
-            row.votes,
-            row.skips,
-            row.undone,
-            row.gold,
-            row.gold_right,
-            row.seconds,
-            row.left,
-            row.agreement,
-            row.agreement_on,
-            row.open,
-        )
+        ("revoked" if row.revoked else row.status, *(getattr(row, field) for field in COLUMNS))
         for row in report.annotators
     ]
     if rows:
-        put_table(COLUMNS, rows)
+        put_table(("status", *COLUMNS.values()), rows)
     share = f" ({report.votes / report.wanted:.0%})"
-    say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}" + " closed" * report.closed)
+    say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}" + ", closed" * report.closed)
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
-    say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} held now")
-    if report.set_aside:
-        say(f"  set aside: {plural(report.set_aside, 'vote')} of annotators who were stopped; others are asked")
+    say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} open now")
+    if report.excluded:
+        say(f"  excluded: {plural(report.excluded, 'vote')} of stopped annotators, collected again from others")
     if report.votes:
         say(f"  outcomes: {listed(report.outcomes)}")
     facts = {
-        "left side": None if report.left is None else f"{report.left:.0%} of decided votes",
-        "time": None if report.median_seconds is None else f"{report.median_seconds:.1f} s on a question (median)",
-        "known answers met": None if report.gold_right is None else f"{report.gold_right:.0%}",
+        "left side": None if report.left_share is None else f"{report.left_share:.0%} of decisive votes",
+        "time": None if report.median_seconds is None else f"{report.median_seconds:.1f} s per question (median)",
+        "control questions correct": None if report.gold_accuracy is None else f"{report.gold_accuracy:.0%}",
     }
     for name, fact in facts.items():
         if fact:
@@ -257,7 +251,7 @@ def print_status(report: CampaignStatus) -> None:
 
 @app.command()
 def close(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Take no more votes, for good; a page that runs says so to everyone.
+    """Accept no more votes, permanently. A running page tells everyone.
 
     \b
     Example:
@@ -269,5 +263,51 @@ def close(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if as_json:
         put_json({"folder": str(folder), "closed": done})
         return
-    say(f"{folder}: closed" if done else f"{folder}: the page that runs closes it with its next request")
-    say(f"votes into a store: curate ingest {folder / 'log.jsonl'}")
+    say(f"{folder}: closed" if done else f"{folder}: the running page closes it with its next request")
+    say(f"next: curate ingest {folder / 'log.jsonl'}")
+
+
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="CAMPAIGN")],
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. Other machines can reach any but loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8080,
+    url: Annotated[str, typer.Option("--url", help="Public address, behind a TLS proxy.", metavar="URL")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open the voting page of a campaign: annotators vote on videos, managers see the progress.
+
+    curate campaign invite creates the secret links. Votes are on the disk before they are confirmed. Ctrl-C answers
+    the accepted requests and stops. curate ingest can read the votes while the page runs. Prints the page's address.
+
+    \b
+    Example:
+      curate annotate june
+      curate annotate june --port 8090 --url https://votes.example.org
+    """
+    import logging
+
+    from pipelines.campaigns import annotate as job
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")  # on stderr
+    final = job(folder, host=host, port=port, url=url, on_ready=lambda page: print_page(page, folder, as_json=as_json))
+    say(f"stopped: {plural(final.votes, 'vote')} of {final.wanted:,}")
+    say(f"next: curate ingest {folder / 'log.jsonl'}")
+
+
+def print_page(page: RunningPage, folder: Path, *, as_json: bool) -> None:
+    """Print the address on stdout immediately, and notes on stderr."""
+    if as_json:
+        put_json({"campaign": page.campaign, "address": page.address, "url": page.url})
+    else:
+        put(page.address)
+    sys.stdout.flush()
+    say(f"campaign {page.campaign}: {plural(page.status.votes, 'vote')} of {page.status.wanted:,}; Ctrl-C stops")
+    if not page.status.annotators:
+        say(f"note: nobody is invited yet: curate campaign invite {folder} --annotators 5 --url {page.url}")
+    if not page.loopback and page.url.startswith("https://"):
+        say("note: other machines can reach this port without TLS: allow only the proxy to connect")
+    elif not page.loopback:
+        say("note: other machines reach this page over plain http, which exposes links and votes to eavesdropping")
+        say("      keep --host 127.0.0.1, put a TLS proxy in front of it, and give --url https://…")

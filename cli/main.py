@@ -25,7 +25,6 @@ except ImportError as error:  # a ShadowedPackageError, or another package named
 import typer
 
 from cli import (
-    annotate,
     annotators,
     campaign,
     denoise,
@@ -64,7 +63,7 @@ COMMANDS = (
     leaderboard.leaderboard,
     annotators.annotators,
     plan.plan,
-    annotate.annotate,
+    campaign.annotate,
     export.export,
     report.report,
     simulate.simulate,

@@ -1,4 +1,4 @@
-"""``curate plan``: which votes to ask next."""
+"""``curate plan``: the votes to collect next."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
 
 def plan(
-    votes: Annotated[int, typer.Option("--votes", min=1, help="Votes to ask.", metavar="N")],
+    votes: Annotated[int, typer.Option("--votes", min=1, help="Number of votes to collect.", metavar="N")],
     out: Annotated[Path, typer.Option("--out", help="The task file to write.", metavar="FILE")],
     store: StoreOption = None,
     file_format: Annotated[
         TaskFormat | None,
-        typer.Option("--format", help="Of the file: a table to fill in, or a platform's input. Default: by its name."),
+        typer.Option("--format", help="A table to fill in, or a platform's input. Default: by the file's name."),
     ] = None,
     focus: Annotated[
-        Focus, typer.Option("--focus", help="What to settle: the whole order of a prompt, or who is its best.")
+        Focus, typer.Option("--focus", help="Goal: the whole order of each prompt, or its best response.")
     ] = "order",
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; may be repeated.", metavar="ID")
+        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
     ] = None,
     max_per_pair: Annotated[
-        int, typer.Option("--max-per-pair", min=1, help="Votes on one pair, at most.", metavar="N")
+        int, typer.Option("--max-per-pair", min=1, help="Maximum votes per pair.", metavar="N")
     ] = 3,
     min_per_prompt: Annotated[
-        int, typer.Option("--min-per-prompt", min=0, help="Votes on every prompt, at least.", metavar="N")
+        int, typer.Option("--min-per-prompt", min=0, help="Minimum votes per prompt.", metavar="N")
     ] = 0,
     annotators: Annotated[
         int | None,
-        typer.Option("--annotators", min=1, help="People who will vote. Default: those of the store.", metavar="N"),
+        typer.Option("--annotators", min=1, help="Number of annotators. Default: those of the store.", metavar="N"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of sides and order of the tasks.", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sides and order of the tasks.", metavar="N")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the votes that are expected to settle most, write them as tasks, and foretell the accuracy they bring.
+    """Choose the most informative votes, write them as tasks, and predict the accuracy after them.
 
-    One row a vote: show the two texts, fill in outcome (left, right, tie, both_bad) and annotator_id, and give the file
-    to curate ingest. For Label Studio, Toloka, MTurk, Prodigy, Argilla and Potato it is what they import, and their
-    export comes back through curate ingest as it is. The store is only read.
+    One row per vote: show the two texts, fill in outcome (left, right, tie, both_bad) and annotator_id, and read the
+    file with curate ingest. For Label Studio, Toloka, MTurk, Prodigy, Argilla and Potato, the file is what they import,
+    and curate ingest reads their export. The store is not changed.
 
     \b
     Example:
@@ -73,22 +73,22 @@ def plan(
 
 
 def print_plan(report: PlanReport) -> None:
-    """The foretold accuracy as a table, and the plan in words."""
-    header = ("votes", "tau", "at random", "top-1", "at random", "best-of-4", "at random")
+    """Print the predicted accuracy as a table on stdout, and a summary on stderr."""
+    header = ("votes", "tau", "random", "top-1", "random", "best-of-4", "random")
     rows = [
         (ours.votes, *map(_figure, (ours.tau, other.tau, ours.top1, other.top1, ours.best_of_4, other.best_of_4)))
         for ours, other in zip(report.planned, report.random, strict=True)
     ]
     put_table(header, rows)
-    say("expected accuracy with a plan of so many votes, and with as many on random pairs")
-    on = f"{plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}"
-    say(f"{report.out}: {plural(report.votes, 'vote')} to ask on {on}" + ("" if report.written else ", as it was"))
+    say("predicted accuracy after so many votes of the plan, and after as many votes on random pairs")
+    tasks = f"{plural(report.votes, 'vote')} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}"
+    say(f"{report.out}: {tasks}" + ("" if report.written else " (unchanged)"))
     for warning in report.warnings:
         say(f"note: {warning}")
-    if report.beside:
-        say(f"{report.beside}: the labelling config to set up the project with")
+    if report.labelling_config:
+        say(f"{report.labelling_config}: the labelling config for the project")
     file = report.out if report.format in ("csv", "jsonl") else "EXPORT"
-    say(f"filled in, they are read by: curate ingest {file} --store {report.store}")
+    say(f"next, once filled in: curate ingest {file} --store {report.store}")
 
 
 def _figure(value: float | None) -> str:

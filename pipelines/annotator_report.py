@@ -1,4 +1,4 @@
-"""The job ``annotators``: who votes with care, who may be a spammer, and what to do about each."""
+"""The job ``annotators``: quality and agreement of the annotators of a store, with recommendations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.annotators.statistics import alpha, judged_twice, profiles
 from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.controls import control_answers
-from curate.store.people import people
+from curate.store.people import annotator_counts
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.ingestion import ingest
@@ -30,21 +30,32 @@ from schemas.votes import OUTCOMES
 def annotators(
     store_path: str | Path = "curate.duckdb", *, gold: str | Path | None = None, mapping: Mapping = Mapping()
 ) -> AnnotatorsReport:
-    """Every annotator of the store, worst first, and Krippendorff's alpha over all votes.
+    """Return every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
-    gold: a file of pairs whose outcome is known, in any format of votes that ingest reads (by the mapping; who voted in
-    it does not matter). Answers to control questions count beside it. The joint model is fitted anew to all votes,
-    both_bad as a tie. Nothing is written.
-    Raises CurateError where there is no store, or no vote in it, and for a gold file that cannot be read or holds no
-    pair of the store.
+    The hierarchical ranker is fitted to all votes, with both_bad as a tie. Nothing is written.
+
+    Parameters
+    ----------
+    store_path
+        The store.
+    gold
+        A file of pairs with known outcomes, in any format that ingest reads; its annotators are ignored. Answers to
+        control questions count in addition.
+    mapping
+        How to read the columns and outcomes of ``gold``.
+
+    Raises
+    ------
+    CurateError
+        Without a store or a vote in it; if ``gold`` cannot be read or has no pair of the store.
     """
     with Store.open(store_path, read_only=True) as store:
         votes = load_votes(store).votes
-        known = people(store)
+        counts = annotator_counts(store)
         controls = control_answers(store)
     answers, absent = _answers(controls, votes)
-    told, report = _gold(gold, mapping, votes, str(store_path), answers)
-    rows, warnings = _rows(votes, told, known)
+    known, report = _gold(gold, mapping, votes, str(store_path), answers)
+    rows, warnings = _rows(votes, known, counts)
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
     overall, (pairs, judges) = alpha(votes), judged_twice(votes)
     return AnnotatorsReport(
@@ -57,21 +68,21 @@ def annotators(
         gold=report,
         dropped_share=dropped / len(votes.left),
         annotators=tuple(rows),
-        warnings=(*warnings, *_doubts(told, report), *_absent(absent)),
+        warnings=(*warnings, *_gold_warnings(known, report, absent)),
     )
 
 
-def _rows(votes: VoteArrays, gold: Gold, known: pl.DataFrame) -> tuple[list[AnnotatorRow], list[str]]:
-    """The annotators, worst first, and what is to be said of them. known: ``people`` of the store."""
+def _rows(votes: VoteArrays, gold: Gold, counts: pl.DataFrame) -> tuple[list[AnnotatorRow], list[str]]:
+    """The annotators, worst first, and warnings. counts: see ``annotator_counts``."""
     if not votes.annotators:
-        return [], ["all votes are anonymous: there is nobody to show (--map annotator_id=COLUMN in curate ingest)"]
+        return [], ["all votes are anonymous (curate ingest --map annotator_id=COLUMN reads the annotators)"]
     fit = Hierarchical().fit(votes)
     found = profiles(votes, fit)
-    verdicts = recommend(found, gold)
+    recommendations = recommend(found, gold)
     figures = pl.DataFrame(
         {
             "annotator_id": votes.annotators,
-            "recommendation": [verdict.recommendation for verdict in verdicts],
+            "recommendation": [one.action for one in recommendations],
             "p_spammer": found.spammer,
             "agreement": found.agreement,
             "compared": found.compared,
@@ -84,69 +95,64 @@ def _rows(votes: VoteArrays, gold: Gold, known: pl.DataFrame) -> tuple[list[Anno
             "gold_accuracy": gold.accuracy,
             "gold_low": gold.low,
             "gold_high": gold.high,
-            "reason": [verdict.reason for verdict in verdicts],
+            "reason": [one.reason for one in recommendations],
         }
     )
-    frame = figures.fill_nan(None).join(known, on="annotator_id", how="left", validate="1:1")
+    frame = figures.fill_nan(None).join(counts, on="annotator_id", how="left", validate="1:1")
     worst = pl.col("recommendation").cast(pl.Enum(get_args(Recommendation)))
     frame = frame.sort(
         worst, "p_spammer", "agreement", "annotator_id", descending=[False, True, False, False], nulls_last=True
     )
     not_converged = int((~fit.converged).sum())
-    warnings = [f"the joint model stopped before its tolerance on {not_converged} prompts"] if not_converged else []
+    warnings = [f"the hierarchical ranker did not converge on {not_converged} prompts"] if not_converged else []
     return [AnnotatorRow(**row) for row in frame.iter_rows(named=True)], warnings
 
 
 def _answers(controls: pl.DataFrame, votes: VoteArrays) -> tuple[Answers, int]:
-    """(the answers to control questions of those who voted, how many people answered and did not vote)."""
+    """The control answers of annotators with votes, and the number of people who only answered control questions."""
     numbers = {person: i for i, person in enumerate(votes.annotators)}
     codes = {name: i for i, name in enumerate(OUTCOMES)}
     who = controls["annotator_id"].replace_strict(numbers, default=None, return_dtype=pl.Int64)
     own = controls.filter(who.is_not_null())
-    said, truth = (
+    outcome, truth = (
         own[name].replace_strict(codes, return_dtype=pl.Int8).to_numpy().astype(np.int8)
         for name in ("outcome", "answer")
     )
-    return Answers(who.drop_nulls().to_numpy(), said, truth), controls.filter(who.is_null())["annotator_id"].n_unique()
-
-
-def _absent(count: int) -> list[str]:
-    return [f"people who answered control questions and have no vote: {count:,}"] if count else []
+    return Answers(who.drop_nulls().to_numpy(), outcome, truth), controls.filter(who.is_null())[
+        "annotator_id"
+    ].n_unique()
 
 
 def _gold(
     path: str | Path | None, mapping: Mapping, votes: VoteArrays, store: str, answers: Answers
 ) -> tuple[Gold, GoldReport | None]:
-    """How the annotators did on the pairs of a gold file and on control questions; and what became of its rows."""
+    """The accuracy on a gold file and on control questions, and the report on the file's rows."""
     left: Number = np.zeros(0, dtype=np.int64)
     right, outcome, unknown, rejected = left, left.astype(np.int8), 0, 0
     if path:
         left, right, outcome, unknown, rejected = _pairs(path, mapping, votes, store)
     gold = against_gold(votes, left, right, outcome, answers=answers)
-    if not path and not len(answers.who):
+    if not path and not len(answers.annotator):
         return gold, None
     return gold, GoldReport(
         file=str(path or ""),
         pairs=gold.pairs,
         unvoted=gold.unvoted,
-        contradicted=gold.contradicted,
+        ambiguous=gold.ambiguous,
         unknown=unknown,
         rejected=rejected,
-        controls=len(answers.who),
+        controls=len(answers.annotator),
         votes=int(gold.votes.sum()),
         accuracy=None if math.isnan(gold.mean) else gold.mean,
-        chance=None if math.isnan(gold.mean) else gold.mean_chance,
+        chance_level=None if math.isnan(gold.mean) else gold.mean_chance_level,
     )
 
 
 def _pairs(
     path: str | Path, mapping: Mapping, votes: VoteArrays, store: str
 ) -> tuple[Number, Number, npt.NDArray[np.int8], int, int]:
-    """(left, right, outcome) of the pairs of a gold file, its rows on what the store does not know, and its rejects."""
-    with TemporaryDirectory() as folder:
-        read = ingest(path, Path(folder) / "gold.duckdb", config=IngestConfig(mapping=mapping, repeats="all"))
-        with Store.open(Path(folder) / "gold.duckdb", read_only=True) as opened:
-            rows = opened.votes().select("prompt_id", "response_left", "response_right", "outcome")
+    """(left, right, outcome) of the pairs of a gold file, the number of rows unknown to the store, and of rejects."""
+    rows, rejected = read_gold(path, mapping)
     number = pl.DataFrame(
         {
             "prompt_id": pl.Series(votes.prompts, dtype=pl.String).gather(votes.response_prompt),
@@ -160,25 +166,38 @@ def _pairs(
         pairs = pairs.join(of_side, on=["prompt_id", f"response_{side}"], how="inner")
     if pairs.is_empty():
         raise CurateError(
-            f"{path}: none of its {len(rows)} pairs is on a prompt and responses of {store}",
-            hint="use the ids of the votes: curate ingest reads prompt_id, left, right and outcome of both alike",
+            f"{path}: none of its {len(rows)} pairs is in {store}",
+            hint="use the same prompt and response ids as in the votes",
         )
     outcome = pairs["outcome"].replace_strict({name: i for i, name in enumerate(OUTCOMES)}, return_dtype=pl.Int8)
     unknown = len(rows) - len(pairs)
-    return pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy(), unknown, read.rejects
+    return pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy(), unknown, rejected
 
 
-def _doubts(gold: Gold, report: GoldReport | None) -> list[str]:
-    """What of the gold is of no use, in words."""
+def read_gold(path: str | Path, mapping: Mapping) -> tuple[pl.DataFrame, int]:
+    """(prompt_id, response_left, response_right, outcome) of a file of votes, and the number of rejected rows."""
+    with TemporaryDirectory() as folder:
+        store = Path(folder) / "gold.duckdb"
+        report = ingest(path, store, config=IngestConfig(mapping=mapping, repeats="all"))
+        with Store.open(store, read_only=True) as opened:
+            rows = opened.votes().select("prompt_id", "response_left", "response_right", "outcome")
+    return rows, report.rejects
+
+
+def _gold_warnings(gold: Gold, report: GoldReport | None, absent: int) -> list[str]:
+    """Warnings about known outcomes that cannot be used. absent: people with control answers and without votes."""
     if report is None:
         return []
     counts = {
         "gold pairs without a vote of an annotator": report.unvoted,
-        "gold pairs left out for having more than one outcome": report.contradicted,
-        "rows of gold left out, on prompts or responses that the store does not know": report.unknown,
-        "rows of gold left out, since they cannot be read (curate ingest --dry-run says why)": report.rejected,
+        "gold pairs excluded, with more than one outcome": report.ambiguous,
+        "gold rows excluded, with prompts or responses that are not in the store": report.unknown,
+        "gold rows excluded, because they cannot be read (see curate ingest --dry-run)": report.rejected,
+        "people who answered control questions and have no vote": absent,
     }
-    doubts = [f"{what}: {count:,}" for what, count in counts.items() if count]
-    if report.votes and not gold.mean > gold.mean_chance:
-        doubts.append("all annotators together meet the gold no better than by chance: it decides nothing here")
-    return doubts
+    found = [f"{what}: {count:,}" for what, count in counts.items() if count]
+    if report.votes and not gold.mean > gold.mean_chance_level:
+        found.append(
+            "the annotators together are no better than the chance level on the gold, which is therefore not used"
+        )
+    return found

@@ -1,17 +1,20 @@
-"""Campaigns as jobs: made from a store, people invited and revoked, opened with fresh batches, told of, closed."""
+"""The jobs of a campaign: create, invite, revoke, serve the page, status, close."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as Lookup
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as MappingType
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from annotations.campaign.auth import read_members, with_invited, with_revoked, write_members
 from annotations.campaign.folder import (
     CAMPAIGN,
     CLOSING,
@@ -21,26 +24,32 @@ from annotations.campaign.folder import (
     MEDIA,
     MEDIA_LIST,
     TASKS,
-    appear,
     batch_path,
+    locked,
     read_campaign,
     read_lines,
     read_tasks,
+    write_atomic,
     write_lines,
 )
-from annotations.campaign.lock import locked
 from annotations.campaign.log import read_events
-from annotations.campaign.people import read_people, with_invited, with_revoked, write_people
-from annotations.campaign.refill import More, Need
-from annotations.campaign.replay import replay
-from annotations.campaign.session import OpenCampaign
-from annotations.campaign.status import status_of
+from annotations.campaign.refill import BatchRequest, PlanBatch
+from annotations.campaign.session import CampaignSession
+from annotations.campaign.state import replay
+from annotations.campaign.views import campaign_status
 from curate.shards.atomic import publishing
 from curate.store import Store
-from curate.store.people import people as who_voted
-from pipelines.campaign_batches import Askable, askable, choose_pairs, task_id
-from pipelines.campaign_gold import attention_checks, gold_of_file, gold_of_store
-from pipelines.campaign_media import prepare
+from curate.store.people import annotator_counts
+from pipelines.campaign_tasks import (
+    Askable,
+    askable,
+    attention_checks,
+    choose_pairs,
+    gold_from_file,
+    gold_from_store,
+    prepare_media,
+    task_id,
+)
 from pipelines.ingestion import ingest
 from pipelines.progress import Progress, silent
 from pipelines.settings import read_toml, validated
@@ -60,25 +69,28 @@ from schemas.release import Funnel, FunnelStage
 
 PEOPLE_LOCK = "people.lock"
 
+# Create
 
-def settle(
-    path: Path | None, changes: Lookup[str, Any], *, instructions: Path | None = None, default_name: str
+
+def load_config(
+    path: Path | None, changes: MappingType[str, Any], *, instructions: Path | None = None, default_name: str
 ) -> CampaignConfig:
-    """The config of a TOML file with changes (None: none). instructions: a file of Markdown, in place of what it says.
-    default_name: of what its name is made, where it has none.
+    """The config in a TOML file, updated by the changes that are not None.
 
-    Raises UsageError, or CurateError naming the file, for what cannot be meant.
+    instructions: a Markdown file that replaces the instructions in the config. default_name: the name of a campaign
+    whose config has none; characters that a name cannot have become dashes. Raises UsageError for an invalid config,
+    and CurateError for a file that cannot be read.
     """
     values = read_toml(path) if path else {}
     values |= {key: value for key, value in changes.items() if value is not None}
     values.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", default_name).strip("._-") or "campaign")
     if "votes" not in values:
-        raise UsageError("how many votes are wanted is not said", hint="--votes N, or votes = N in --config FILE")
+        raise UsageError("the number of votes is missing", hint="--votes N, or votes = N in --config FILE")
     if instructions is not None:
         try:
             values["instructions"] = instructions.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CurateError(f"{instructions}: cannot be read: {error}", hint="give a file of Markdown") from error
+            raise CurateError(f"{instructions}: cannot be read: {error}", hint="give a Markdown file") from error
     try:
         return validated(values, CampaignConfig, where=str(path or "curate campaign create"))
     except CurateError as error:
@@ -95,22 +107,20 @@ def create(
     mapping: Mapping = Mapping(),
     progress: Progress = silent,
 ) -> CampaignReport:
-    """Make the folder of a campaign: its first batch, known answers, and media that browsers play.
+    """Create the folder of a campaign: the first batch, control questions, and media that browsers play.
 
-    videos: the folder that the names of videos start from; that of the store when None. gold: a file of pairs whose
-    outcome is known, in any format that ingest reads by the mapping; without one the latest denoise run gives those
-    that it is certain of. The folder appears whole or not at all; equal stores, files and configs give equal bytes.
-    Raises CurateError where the folder is there, and where nothing can be asked.
+    videos: the folder that video names are relative to (default: the folder of the store). gold: a file of pairs with
+    known outcomes, in any format that ingest reads with the mapping; without it, control questions come from pairs that
+    the latest denoise run is certain of. The folder appears completely or not at all, and equal stores, files and
+    configs give equal bytes. Raises CurateError if the folder exists or nothing can be asked.
     """
     folder, store = Path(folder), Path(store)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CurateError(f"{folder}: is there already", hint="give another folder, or remove this one first")
+        raise CurateError(f"{folder}: already exists", hint="give another folder, or remove this one first")
     if videos is not None and not Path(videos).is_dir():
-        raise UsageError(
-            f"--videos {videos}: no such folder", hint="give the folder that the names of videos start from"
-        )
+        raise UsageError(f"--videos {videos}: no such folder", hint="give the folder that video names are relative to")
     with Store.open(store, read_only=True) as opened:
-        prompts, responses = opened.prompts(), opened.responses()
+        prompts = opened.prompts()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))
     if unknown:
         raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
@@ -120,109 +130,103 @@ def create(
         (fresh / MEDIA).mkdir()
         (fresh / TASKS).mkdir()
         named = prompts["video"].drop_nulls().unique().sort().to_list()
-        lines = prepare(store, Path(videos or store.parent), named, fresh, progress=progress) if named else ()
-        can = askable(prompts, responses, lines)
+        base = Path(videos or store.parent)
+        lines = prepare_media(store, base, named, fresh / MEDIA, progress=progress) if named else ()
+        with Store.open(store, read_only=True) as opened:
+            can = askable(opened, config, lines)
         progress("choosing pairs", 0, 0)
-        known, told, notes = _known(gold, store, can, config, mapping)
-        closed = _closed(known)
-        chosen = choose_pairs(store, config, can, min(config.batch, config.votes), closed, seed=config.seed)
+        controls, source, notes = _controls(gold, store, can, config, mapping)
+        votes = min(config.batch, config.votes)
+        chosen = choose_pairs(store, config, can, votes, _pair_ids(controls), seed=config.seed)
         if not chosen:
             raise _nothing_to_ask(store, can, lines)
         tasks = [can.task(pair, quota=quota) for pair, quota in chosen]
         checks = attention_checks(can, [pair for pair, _ in chosen]) if config.attention_share else []
         write_lines(fresh / MEDIA_LIST, lines)
-        write_lines(fresh / GOLD, [*known, *checks])
+        write_lines(fresh / GOLD, [*controls, *checks])
         write_lines(batch_path(fresh, 1), tasks)
-        asked = (batch_path(fresh, 1).read_bytes(), (fresh / GOLD).read_bytes(), config.model_dump_json().encode())
-        made = CampaignFile(
-            campaign_id=hashlib.sha256(b"\0".join(asked)).hexdigest()[:8],
+        content = (batch_path(fresh, 1).read_bytes(), (fresh / GOLD).read_bytes(), config.model_dump_json().encode())
+        file = CampaignFile(
+            campaign_id=hashlib.sha256(b"\0".join(content)).hexdigest()[:8],
             config=config,
             store=os.path.relpath(store.resolve(), folder.resolve()),
         )
-        appear(fresh / CAMPAIGN, (made.model_dump_json(indent=2) + "\n").encode())
+        write_atomic(fresh / CAMPAIGN, (file.model_dump_json(indent=2) + "\n").encode())
     return CampaignReport(
         folder=str(folder),
         campaign=config.name,
-        campaign_id=made.campaign_id,
+        campaign_id=file.campaign_id,
         store=str(store),
         funnel=_funnel(lines, can, len(prompts)),
         refused={line.video: line.reason for line in lines if not line.file},
         wanted=config.votes,
         batch_votes=sum(task.quota for task in tasks),
         batch_pairs=len(tasks),
-        gold=len(known),
-        gold_from=told,
+        gold=len(controls),
+        gold_source=source,
         attention=len(checks),
         warnings=tuple(notes + _warnings(config, tasks)),
     )
 
 
-def _known(
+def _controls(
     gold: str | Path | None, store: Path, can: Askable, config: CampaignConfig, mapping: Mapping
 ) -> tuple[list[Task], str, list[str]]:
-    """Known answers, where they come from, and what is to be said of them."""
+    """The control questions, their source, and warnings."""
+    required = config.thresholds.min_questions
     if gold is not None:
-        tasks, dropped = gold_of_file(Path(gold), can, mapping)
-        notes = [f"of {gold} left out: {count:,} {what}" for what, count in dropped.items()]
-        return tasks, str(gold), notes + _few(tasks, config)
-    if not config.gold_share:
-        return [], "none: gold_share is 0", []
-    tasks = gold_of_store(store, can)
-    if tasks:
-        return tasks, "pairs that the latest denoise run is certain of", _few(tasks, config)
-    note = "no known answers: no denoise run is certain of a clear pair; --gold FILE gives some, else nobody is tested"
-    return [], "none", [note]
+        tasks, dropped = gold_from_file(Path(gold), can, mapping)
+        source, notes = str(gold), [f"excluded from {gold}: {count:,} {reason}" for reason, count in dropped.items()]
+    elif not config.gold_share:
+        return [], "none", []
+    else:
+        tasks, source, notes = gold_from_store(store, can), "denoise", []
+        if not tasks:
+            note = "no control questions: no denoise run is certain of a clear pair; --gold FILE gives some"
+            return [], "none", [note]
+    if config.gold_share and len(tasks) < required:  # no annotator gets one twice
+        notes.append(f"too few control questions to judge by: {len(tasks)} of {required}; --gold FILE gives more")
+    return tasks, source, notes
 
 
-def _few(known: Sequence[Task], config: CampaignConfig) -> list[str]:
-    """What is to be said where nobody can be judged by so few known answers: nobody gets one twice."""
-    least = config.bars.least
-    if not config.gold_share or len(known) >= least:
-        return []
-    return [f"too few known answers to judge by ({len(known)}, and {least} are needed): --gold FILE gives more"]
-
-
-def _closed(known: Sequence[Task]) -> set[str]:
-    """Ids of the pairs whose answer is known: they are not voted on."""
-    return {task_id((task.prompt_id, task.first, task.second)) for task in known}
+def _pair_ids(controls: Sequence[Task]) -> set[str]:
+    """The task ids of the pairs that are control questions: they are not voted on."""
+    return {task_id((task.prompt_id, task.first, task.second)) for task in controls if task.kind == "gold"}
 
 
 def _nothing_to_ask(store: Path, can: Askable, lines: Sequence[MediaLine]) -> CurateError:
     refused = [line for line in lines if not line.file]
     if not can.questions and refused:
-        why = f"{store}: not one of {len(refused)} videos can be shown ({refused[0].video}: {refused[0].reason})"
-        return CurateError(why, hint="--videos DIR gives the folder that their names start from")
+        why = f"none of {len(refused)} videos can be shown ({refused[0].video}: {refused[0].reason})"
+        return CurateError(f"{store}: {why}", hint="--videos DIR gives the folder that video names are relative to")
     if not can.pairs():
         hint = "curate ingest --prompts FILE --responses FILE gives questions and texts"
         return CurateError(f"{store}: no prompt has two responses with a text", hint=hint)
-    return CurateError(
-        f"{store}: nothing to ask: the order of every pair is as good as certain", hint="curate denoise ranks them"
-    )
+    return CurateError(f"{store}: nothing to ask: the order of every pair is certain", hint="curate denoise ranks them")
 
 
 def _funnel(lines: Sequence[MediaLine], can: Askable, prompts: int) -> Funnel:
-    refused: dict[str, int] = {}
-    for line in lines:
-        if not line.file:
-            code = line.reason.partition(":")[0] if " " not in line.reason.partition(":")[0] else "not playable"
-            refused[code] = refused.get(code, 0) + 1
-    shown = sum(bool(line.file) for line in lines)
-    askable_prompts = sum(len(can.texts.get(prompt, ())) > 1 for prompt in can.questions)
-    unseen = {
-        "video refused": prompts - len(can.questions),
-        "fewer than two texts": len(can.questions) - askable_prompts,
-    }
-    stages = [
-        FunnelStage(stage="shown by browsers", unit="videos", input=len(lines), kept=shown, dropped=refused),
+    codes = (line.reason.partition(":")[0] for line in lines if not line.file)
+    refused = Counter(code if " " not in code else "not playable" for code in codes)
+    asked = sum(len(can.texts.get(prompt, ())) > 1 for prompt in can.questions)
+    dropped = {"video refused": prompts - len(can.questions), "fewer than two texts": len(can.questions) - asked}
+    stages = (
+        FunnelStage(
+            stage="shown by browsers",
+            unit="videos",
+            input=len(lines),
+            kept=len(lines) - refused.total(),
+            dropped=dict(refused),
+        ),
         FunnelStage(
             stage="can be asked",
             unit="prompts",
             input=prompts,
-            kept=askable_prompts,
-            dropped={why: count for why, count in unseen.items() if count},
+            kept=asked,
+            dropped={reason: count for reason, count in dropped.items() if count},
         ),
-    ]
-    return Funnel(stages=tuple(stages))
+    )
+    return Funnel(stages=stages)
 
 
 def _warnings(config: CampaignConfig, tasks: Sequence[Task]) -> list[str]:
@@ -230,56 +234,50 @@ def _warnings(config: CampaignConfig, tasks: Sequence[Task]) -> list[str]:
     wanted = min(config.batch, config.votes)
     asked = sum(task.quota for task in tasks)
     if asked < wanted:
-        found.append(
-            f"the first batch asks for {asked:,} votes, of {wanted:,}: the planner finds no more pairs in doubt"
-        )
-    unwatched = config.min_watched and not any(task.video_seconds for task in tasks)
-    if unwatched:
-        found.append("min_watched says nothing here: no video is asked about")
+        found.append(f"the first batch asks for {asked:,} of {wanted:,} votes: no other pair is uncertain")
+    if config.min_watched and not any(task.video_seconds for task in tasks):
+        found.append("min_watched has no effect: no task has a video")
     return found
 
 
-def invite(
-    folder: str | Path,
-    names: Sequence[str],
-    *,
-    managers: Sequence[str] = (),
-    url: str,
-    now: datetime | None = None,
-) -> tuple[Invitation, ...]:
-    """Links for these annotators and managers, told this once: only digests of them are kept.
+# People
 
-    url: where the page is reached, such as http://127.0.0.1:8080. Whoever was revoked gets a new link. Raises
-    CurateError for a name whose link works, and where the campaign is closed; then nobody is invited.
+
+def invite(
+    folder: str | Path, names: Sequence[str], *, managers: Sequence[str] = (), url: str, now: datetime | None = None
+) -> tuple[Invitation, ...]:
+    """Invite annotators and managers; return their secret links, which are stored nowhere else.
+
+    url: the address of the page, such as http://127.0.0.1:8080. A member whose link was revoked gets a new one. Raises
+    CurateError for a name whose link is valid and for a closed campaign; then nobody is invited.
     """
     folder = Path(folder)
     read_campaign(folder)
     if names and (folder / CLOSING).exists():
-        raise UsageError(f"{folder}: is closed, and takes no more votes", hint="make another: curate campaign create")
+        raise UsageError(f"{folder}: the campaign is closed", hint="create another one: curate campaign create")
     found: list[Invitation] = []
     roles: tuple[tuple[Role, Sequence[str]], ...] = (("annotator", names), ("manager", managers))
     with locked(folder / PEOPLE_LOCK):
-        people = read_people(folder)
-        for role, asked in roles:
-            people, tokens = with_invited(people, asked, role, now or datetime.now(UTC))
+        members = read_members(folder)
+        for role, wanted in roles:
+            members, tokens = with_invited(members, wanted, role, now or datetime.now(UTC))
             links = {name: f"{url.rstrip('/')}/a/{token}" for name, token in tokens.items()}
             found += [Invitation(name=name, role=role, link=link) for name, link in links.items()]
-        write_people(folder, people)
+        write_members(folder, members)
     return tuple(found)
 
 
-def fresh_names(folder: str | Path, count: int) -> list[str]:
-    """The next names of the row a01, a02, …, that nobody was ever invited by, nor voted under in the store.
+def new_names(folder: str | Path, count: int) -> list[str]:
+    """The next names of a01, a02, … that are new to the campaign and to its store.
 
-    One name in two campaigns of a store would be one person to denoise. Raises CurateError where the store, if there
-    is one, cannot be read now.
+    The same name in two campaigns of one store would be one annotator. Raises CurateError if the store cannot be read.
     """
     folder = Path(folder)
-    taken = {guest.name for guest in read_people(folder)}
-    home = folder / read_campaign(folder).store
-    if home.exists():
-        with Store.open(home, read_only=True) as opened:
-            taken |= set(who_voted(opened)["annotator_id"])
+    taken = {member.name for member in read_members(folder)}
+    store = folder / read_campaign(folder).store
+    if store.exists():
+        with Store.open(store, read_only=True) as opened:
+            taken |= set(annotator_counts(opened)["annotator_id"])
     names: list[str] = []
     number = 0
     while len(names) < count:
@@ -291,79 +289,132 @@ def fresh_names(folder: str | Path, count: int) -> list[str]:
 
 
 def revoke(folder: str | Path, names: Sequence[str], *, now: datetime | None = None) -> None:
-    """Let the links of these people open nothing any more, from the next request on. Raises CurateError."""
+    """Revoke the links of members, from the next request on. Raises UsageError for a name without a valid link."""
     folder = Path(folder)
     read_campaign(folder)
     with locked(folder / PEOPLE_LOCK):
-        write_people(folder, with_revoked(read_people(folder), names, now or datetime.now(UTC)))
+        write_members(folder, with_revoked(read_members(folder), names, now or datetime.now(UTC)))
+
+
+# Status and end
 
 
 def status(folder: str | Path, *, now: datetime | None = None) -> CampaignStatus:
-    """Where a campaign stands by its log; it may be open meanwhile. Raises CurateError."""
+    """The status of a campaign by its log; another process may have it open. Raises CurateError."""
     folder = Path(folder)
     state = replay(folder, ahead=True)
-    return status_of(state, folder, read_people(folder), now or datetime.now(UTC))
+    return campaign_status(state, folder, read_members(folder), now or datetime.now(UTC))
 
 
 def close(folder: str | Path) -> bool:
-    """Take no more votes, for good. True where that is done; False where a page runs, which will do it within moments.
+    """Accept no more votes, permanently. False if a page is running, which will close the campaign in a moment.
 
-    Raises CurateError where there is no campaign.
+    Raises CurateError without a campaign.
     """
     folder = Path(folder)
     read_campaign(folder)
-    appear(folder / CLOSING, b"")
+    write_atomic(folder / CLOSING, b"")
     try:
-        with OpenCampaign.open(folder) as campaign:
+        with CampaignSession.open(folder) as campaign:
             campaign.close()
     except CurateError:
         closed = any(event["event"] == "close" for event in read_events(folder / LOG))
-        if closed or _is_held(folder):
+        if closed or _is_locked(folder / LOCK):
             return closed
         raise
     return True
 
 
-def _is_held(folder: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
-        with locked(folder / LOCK):
+        with locked(path):
             return False
     except CurateError:
         return True
 
 
-@contextmanager
-def open_campaign(folder: str | Path, *, store: str | Path | None = None) -> Iterator[OpenCampaign]:
-    """The campaign of the folder, open for the block, with fresh batches by the planner while it runs.
+# The page
 
-    store: the votes that the planner chooses by, where it is not the one that the campaign was made from. Raises
-    CurateError, naming the holder, where it is open already.
+
+class RunningPage(NamedTuple):
+    """A page that accepts requests."""
+
+    campaign: str
+    address: str
+    """The address of the server, such as http://127.0.0.1:8080."""
+    url: str
+    """The public address."""
+    loopback: bool
+    """Whether only this machine can reach the server."""
+    status: CampaignStatus
+
+
+def annotate(
+    folder: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    url: str = "",
+    on_ready: Callable[[RunningPage], None],
+) -> CampaignStatus:
+    """Serve the page of a campaign until SIGINT or SIGTERM; return the final status.
+
+    url: the public address, if it differs from the server's (behind a TLS proxy). on_ready is called once the server
+    listens. Raises CurateError without a campaign, if another process has it open, or if the address is not available;
+    UsageError for an invalid url.
+    """
+    from annotations.page.server import address, is_loopback, listen, serve
+
+    public = _site_of(url)
+    with open_campaign(folder) as campaign:
+        listener = listen(host, port)
+        here = address(listener)
+        status = campaign.status()
+        on_ready(RunningPage(status.campaign, here, public or here, is_loopback(host), status))
+        serve(campaign, status.campaign, listener, url=public)
+        return campaign.status()
+
+
+def _site_of(url: str) -> str:
+    """Scheme and host of a URL; "" for "". Raises UsageError unless the URL is the root of a site."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError(f"--url {url}: not a web address", hint="for example: --url https://votes.example.org")
+    site = f"{parts.scheme}://{parts.netloc}"
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError(f"--url {url}: the page needs its own host name", hint=f"for example: --url {site}")
+    return site.lower()
+
+
+@contextmanager
+def open_campaign(folder: str | Path, *, store: str | Path | None = None) -> Iterator[CampaignSession]:
+    """Open a campaign for the block, with batches that the planner adds in the background.
+
+    store: the votes that the planner reads (default: the store that the campaign was created from). Raises CurateError,
+    with the holder, if the campaign is already open.
     """
     folder = Path(folder)
-    made = read_campaign(folder)
-    home = Path(store) if store is not None else folder / made.store
-    with OpenCampaign.open(folder, more=batches_by_planner(folder, home)) as campaign:
+    path = Path(store) if store is not None else folder / read_campaign(folder).store
+    with CampaignSession.open(folder, plan=batch_planner(folder, path)) as campaign:
         yield campaign
 
 
-def batches_by_planner(folder: Path, store: Path) -> More:
-    """What makes a batch: read the log into the store, plan from all its votes, write the tasks."""
+def batch_planner(folder: Path, store: Path) -> PlanBatch:
+    """A function that plans a batch: it ingests the log into the store, chooses pairs, and writes the tasks."""
 
-    def more(need: Need) -> int:
+    def plan(request: BatchRequest) -> int:
         config = read_campaign(folder).config
         with Store.open(store, read_only=True):
-            pass  # ingest would make one where there is none
+            pass  # raises without a store, which ingest would create
         ingest(folder / LOG, store)
         with Store.open(store, read_only=True) as opened:
-            prompts, responses = opened.prompts(), opened.responses()
-        if config.prompts:
-            prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
-        can = askable(prompts, responses, read_lines(folder / MEDIA_LIST, MediaLine))
-        known = [task for task, _ in read_tasks(folder / GOLD) if task.kind == "gold"]
-        closed = _closed(known) | need.closed
-        chosen = choose_pairs(store, config, can, need.votes, closed, seed=config.seed + need.number)
+            can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine))
+        closed = _pair_ids([task for task, _ in read_tasks(folder / GOLD)]) | request.unavailable
+        chosen = choose_pairs(store, config, can, request.votes, closed, seed=config.seed + request.number)
         if chosen:
-            write_lines(batch_path(folder, need.number), [can.task(pair, quota=quota) for pair, quota in chosen])
+            write_lines(batch_path(folder, request.number), [can.task(pair, quota=quota) for pair, quota in chosen])
         return sum(quota for _, quota in chosen)
 
-    return more
+    return plan

@@ -1,4 +1,4 @@
-"""The job ``plan``: which votes to ask next, as a file of tasks, and the accuracy that they are expected to bring."""
+"""The job ``plan``: the votes to collect next as a task file, and the predicted accuracy after them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from annotations.tasks.rows import lay_out, write_tasks
-from curate.planning.information import Beliefs, Plan, foresee
-from curate.planning.planner import beliefs_of, plan_votes, random_votes
+from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
+from curate.planning.planner import pair_ids, plan_votes, posteriors_of, random_votes
 from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.rankings import load_votes
@@ -24,7 +24,7 @@ from schemas.errors import CurateError, UsageError
 from schemas.plan import ExpectedAccuracy, Focus, PlanReport, TaskFormat
 
 STAGES = (0.0, 0.1, 0.25, 0.5, 1.0)
-"""Shares of the plan after which accuracy is foreseen."""
+"""Shares of the plan after which the accuracy is predicted."""
 
 
 def plan(
@@ -41,16 +41,37 @@ def plan(
     seed: int = 0,
     progress: Progress = silent,
 ) -> PlanReport:
-    """Write the ``votes`` votes to ask next as the task file ``out``, and say what they are expected to gain.
+    """Write the ``votes`` most informative votes as the task file ``out``, and predict the accuracy after them.
 
-    file_format: by default JSONL where ``out`` ends so, else CSV; or the input of a platform. focus: the whole order,
-    or who is best. prompts: ask about these only (all when empty). max_per_pair: votes on one pair, at most.
-    min_per_prompt: votes on every prompt, as far as its order is in doubt. annotators: how many there will be, nobody
-    being asked twice about a pair; by default those of the store, without a limit where its votes are anonymous.
+    The hierarchical ranker is fitted to all votes of the store, which is not changed. The same store, arguments and
+    seed give the same bytes.
 
-    The joint model is fitted anew to all votes of the store, which is only read; the same store, arguments and seed
-    give the same bytes. Raises CurateError where there is no store, no vote in it, no such prompt or nothing to ask,
-    and where ``out`` holds anything else; UsageError for numbers that cannot be meant.
+    Parameters
+    ----------
+    store_path, out
+        The store to read, and the task file to write. An existing file is never overwritten.
+    votes
+        Number of votes to collect.
+    file_format
+        The input of a platform, or a table; by default JSON lines for ``.jsonl`` and ``.ndjson``, else CSV.
+    focus
+        "order" for the whole order of every prompt, "best" for its best response.
+    prompts
+        Ask only about these prompts (empty: all).
+    max_per_pair, min_per_prompt
+        Maximum votes per pair; minimum votes per prompt with an uncertain order.
+    annotators
+        Number of annotators, none of whom gets a pair twice. Default: those of the store; unlimited if its votes are
+        anonymous.
+    seed
+        Seed of sides and order of the tasks.
+
+    Raises
+    ------
+    CurateError
+        Without a store, a vote in it, a named prompt or anything to ask; if ``out`` has other content.
+    UsageError
+        For invalid numbers.
     """
     out = Path(out)
     with Store.open(store_path, read_only=True) as store:
@@ -58,85 +79,78 @@ def plan(
         loaded = load_votes(store)
         questions, texts = store.prompts(), store.responses()
     known = loaded.votes
-    people = len(known.annotators) if annotators is None else annotators
+    count = len(known.annotators) if annotators is None else annotators
     chosen = _chosen(known, prompts, store_path)
     _check(votes, max_per_pair, annotators, min_per_prompt * int(chosen.sum()))
 
-    progress("fitting the joint model", 0, 0)
+    progress("fitting the hierarchical ranker", 0, 0)
     fit = Hierarchical().fit(known)
-    beliefs = [part.of_prompts(chosen) for part in beliefs_of(known, fit, most=max_per_pair, people=people)]
+    batches = posteriors_of(known, fit, max_per_pair=max_per_pair, annotators=count)
+    posteriors = [batch.of_prompts(chosen) for batch in batches]
     progress("choosing votes", 0, 0)
-    found = plan_votes(beliefs, votes, focus=focus, least=min_per_prompt)
+    found = plan_votes(posteriors, votes, focus=focus, min_per_prompt=min_per_prompt)
     if not len(found.row):
-        raise _nothing_to_ask(store_path, people)
-    progress("foreseeing accuracy", 0, 0)
-    chance = random_votes(beliefs, len(found.row), np.random.default_rng(seed))
-    planned, by_chance = _stages(beliefs, found, seed), _stages(beliefs, chance, seed)
+        raise _nothing_to_ask(store_path, count)
+    progress("predicting accuracy", 0, 0)
+    baseline = random_votes(posteriors, len(found.row), np.random.default_rng(seed))
+    planned, random = _stages(posteriors, found, seed), _stages(posteriors, baseline, seed)
 
-    asked = _asked(known, beliefs, found)
-    options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, people, seed]
+    columns = dict.fromkeys(("prompt_id", "first", "second"), pl.String)
+    asked = pl.DataFrame(pair_ids(known, posteriors, found), schema=columns, orient="row")
+    options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, count, seed]
     name = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:8]
     tasks = lay_out(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
     by_suffix: TaskFormat = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "csv"
-    written, beside = write_tasks(tasks, out, file_format or by_suffix)
+    written, labelling_config = write_tasks(tasks, out, file_format or by_suffix)
     return PlanReport(
         store=str(store_path),
         out=str(out),
         format=file_format or by_suffix,
-        beside=str(beside or ""),
+        labelling_config=str(labelling_config or ""),
         written=written,
         focus=focus,
         seed=seed,
-        known=len(known.left),
+        store_votes=len(known.left),
         votes=len(tasks),
         pairs=asked.n_unique(),
         prompts=asked["prompt_id"].n_unique(),
         planned=planned,
-        random=by_chance,
+        random=random,
         warnings=tuple(_warnings(votes, tasks, int((~fit.converged).sum()), max_per_pair)),
     )
 
 
-def _check(votes: int, max_per_pair: int, annotators: int | None, least: int) -> None:
-    """Raise UsageError for numbers that cannot be meant. least: votes that the prompts get in any case."""
+def _check(votes: int, max_per_pair: int, annotators: int | None, minimum: int) -> None:
+    """Raise UsageError for invalid numbers. minimum: the votes that the prompts get in any case."""
     for name, number in (("votes", votes), ("max_per_pair", max_per_pair), ("annotators", annotators)):
         if number is not None and number < 1:
-            raise UsageError(f"{name} is {number}: nothing would be asked", hint="give 1 or more")
-    if least > votes:
+            raise UsageError(f"{name} is {number}", hint="give 1 or more")
+    if minimum > votes:
         raise UsageError(
-            f"{votes:,} votes are too few for the {least:,} that all prompts are to have at least",
+            f"{votes:,} votes are fewer than the minimum of {minimum:,} for all prompts together",
             hint="ask for more votes, or for fewer on every prompt",
         )
 
 
 def _chosen(votes: VoteArrays, prompts: Sequence[str], path: str | Path) -> npt.NDArray[np.bool_]:
-    """(P,) which prompts to ask about: the named ones, all where none is named."""
+    """(P,) whether to ask about each prompt: the named ones, or all without names."""
     unknown = [prompt for prompt in prompts if prompt not in votes.prompts]
     if unknown:
         raise CurateError(f"{path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     return np.array([not prompts or prompt in prompts for prompt in votes.prompts])
 
 
-def _nothing_to_ask(path: str | Path, people: int) -> CurateError:
-    judged = f", or all {people} annotators have judged it" if people else ""
-    hint = "give the number of people there will be: --annotators N" if people else "rank the votes: curate denoise"
-    return CurateError(f"{path}: nothing to ask: the order of every pair is as good as certain{judged}", hint=hint)
+def _nothing_to_ask(path: str | Path, annotators: int) -> CurateError:
+    judged = f", or all {annotators} annotators have judged it" if annotators else ""
+    hint = "give the number of annotators: --annotators N" if annotators else "rank the votes: curate denoise"
+    return CurateError(f"{path}: nothing to ask: the order of every pair is certain{judged}", hint=hint)
 
 
-def _asked(votes: VoteArrays, beliefs: Sequence[Beliefs], found: Plan) -> pl.DataFrame:
-    """prompt_id, first, second of every vote of the plan."""
-    rows = []
-    for batch, row, (i, j) in zip(found.batch.tolist(), found.row.tolist(), found.pair.tolist(), strict=True):
-        slots = beliefs[batch].slots[row]
-        rows.append((votes.prompts[beliefs[batch].prompts[row]], votes.responses[slots[i]], votes.responses[slots[j]]))
-    return pl.DataFrame(rows, schema=dict.fromkeys(("prompt_id", "first", "second"), pl.String), orient="row")
-
-
-def _stages(beliefs: Sequence[Beliefs], found: Plan, seed: int) -> tuple[ExpectedAccuracy, ...]:
-    """What is expected after each stage of the plan."""
+def _stages(posteriors: Sequence[PosteriorBatch], found: Plan, seed: int) -> tuple[ExpectedAccuracy, ...]:
+    """The predicted accuracy after each stage of the plan."""
     stages = []
     for votes in sorted({round(stage * len(found.row)) for stage in STAGES}):
-        figures = foresee(beliefs, found.first(votes), seed=seed)._asdict()
+        figures = predict_accuracy(posteriors, found.first(votes), seed=seed)._asdict()
         known = {name: None if math.isnan(x) else x for name, x in figures.items()}
         stages.append(ExpectedAccuracy(votes=votes, **known))
     return tuple(stages)
@@ -146,12 +160,12 @@ def _warnings(wanted: int, tasks: pl.DataFrame, not_converged: int, max_per_pair
     found = []
     if len(tasks) < wanted:
         found.append(
-            f"{len(tasks):,} votes are all there is to ask, of {wanted:,}: {max_per_pair} on a pair at most, and none "
-            "where the order is certain or nobody is left to judge"
+            f"only {len(tasks):,} of {wanted:,} votes can be asked: at most {max_per_pair} per pair, and none on pairs "
+            "whose order is certain or that every annotator has judged"
         )
     if not_converged:
-        found.append(f"the joint model stopped before its tolerance on {not_converged} prompts")
-    wordless = int((tasks["left_text"].is_null() | tasks["right_text"].is_null()).sum())
-    if wordless:
-        found.append(f"{wordless:,} tasks have a response without text; curate ingest --responses FILE gives texts")
+        found.append(f"the hierarchical ranker did not converge on {not_converged} prompts")
+    no_text = int((tasks["left_text"].is_null() | tasks["right_text"].is_null()).sum())
+    if no_text:
+        found.append(f"{no_text:,} tasks have a response without text; curate ingest --responses FILE gives texts")
     return found

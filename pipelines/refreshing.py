@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from annotations.campaign.lock import locked
+from annotations.campaign.folder import locked
 from annotations.readers.files import VoteFile, find_files
 from curate.release.manifest import latest, read_release
 from curate.release.summary import new_inputs, summary_page

@@ -1,4 +1,4 @@
-"""What ``curate annotators`` says: one row a person with what to do about them, and how far all of them agree."""
+"""The report of ``curate annotators``: one row per annotator with a recommendation, and their agreement."""
 
 from __future__ import annotations
 
@@ -7,89 +7,91 @@ from typing import Literal
 from schemas.base import Document
 
 Recommendation = Literal["drop", "retrain", "watch", "too few votes", "pay"]
-"""What to do about an annotator, the worst first. too few votes: they say neither good nor bad of them."""
+"""What to do about an annotator, the worst first. too few votes: not enough data for a judgment."""
 
 
 class AnnotatorRow(Document):
-    """One annotator. None where nothing is known. Standard errors are of the posterior in the joint model."""
+    """One annotator. Figures without data are None. Standard errors are those of the posterior."""
 
     annotator_id: str
     recommendation: Recommendation
     p_spammer: float
-    """Probability that their discrimination is below a quarter of the mean one."""
+    """P(discrimination < a quarter of the mean annotator's)."""
     agreement: float | None
-    """Share of their decisive votes, by weight, that go with the majority of the others on the same pair."""
+    """Weighted share of decisive votes that agree with the majority of the others on the pair."""
     compared: int
-    """Votes that the agreement rests on."""
+    """Votes that the agreement is computed from."""
     votes: int
     """Pairwise votes."""
     discrimination: float
-    """What a difference in strength is multiplied by in their eyes: 1 is the mean, 0 votes without looking."""
+    """Factor by which differences in strength are perceived: mean 1, near 0 for a spammer."""
     discrimination_se: float
     left_bias: float | None
-    """Advantage of the response shown left, logits; None where no side is known."""
+    """Advantage of the response shown left, logits; None without known sides."""
     left_bias_se: float | None
     tie_share: float
-    """Share of ties on equals, as fitted."""
+    """Fitted share of ties on equal responses."""
     median_seconds: float | None
-    """Median time on a task, seconds."""
+    """Median time per task."""
     fast_share: float | None
-    """Share of their tasks, of those with a time, that took less than a third of the store's median."""
+    """Share of the tasks with a time that took less than a third of the store's median."""
     gold_votes: int
-    """Votes on pairs of the gold file, and answers to control questions."""
+    """Votes on gold pairs, and answers to control questions."""
     gold_accuracy: float | None
-    """Share of them with the very outcome of the gold; both_bad counts as a tie."""
+    """Share of these with the known outcome; both_bad counts as a tie."""
     gold_low: float | None
-    """Lower end of its 95% interval."""
+    """Lower end of the 95% interval."""
     gold_high: float | None
     """Upper end."""
     reason: str
-    """Why this is recommended; empty for pay."""
+    """The reason for the recommendation; empty for pay."""
 
 
 class GoldReport(Document):
-    """What is known to be right: pairs of a file, and control questions that were answered."""
+    """The known outcomes: gold pairs of a file, and answered control questions."""
+
+    renamed = {"contradicted": "ambiguous", "chance": "chance_level"}
 
     file: str
-    """Empty where only control questions say what is right."""
+    """The gold file; empty if there are only control questions."""
     pairs: int
-    """Pairs of the store with one known outcome."""
+    """Gold pairs of the store with one known outcome."""
     unvoted: int
-    """Of them, those that no annotator voted on."""
-    contradicted: int
-    """Pairs left out because the file gives them more than one outcome."""
+    """Those of them that no annotator voted on."""
+    ambiguous: int
+    """Pairs excluded because the file has more than one outcome for them."""
     unknown: int
-    """Rows left out because the store does not know their prompt or responses."""
+    """Rows excluded because their prompt or responses are not in the store."""
     rejected: int
-    """Rows left out because they cannot be read."""
+    """Rows excluded because they cannot be read."""
     controls: int
-    """Answers of annotators with votes to control questions."""
+    """Answers to control questions, of annotators with votes."""
     votes: int
-    """Votes of annotators on gold pairs, and these answers."""
+    """Votes on gold pairs, and these answers."""
     accuracy: float | None
-    """Share of these with the outcome of the gold; None where there are none."""
-    chance: float | None
-    """What coins that tie as often as these people would reach."""
+    """Share of these with the known outcome; None without any."""
+    chance_level: float | None
+    """The accuracy of random guessing at the annotators' rates of ties."""
 
 
 class AnnotatorsReport(Document):
-    """The people behind a store's votes."""
+    """The annotators of a store."""
 
     store: str
     votes: int
-    """Pairwise votes in all."""
+    """Pairwise votes in total."""
     anonymous: int
-    """Those of them without an annotator."""
+    """Votes without an annotator."""
     alpha: float | None
-    """Krippendorff's alpha of the outcomes, nominal, K-wise rankings left out; None where it is not defined."""
+    """Krippendorff's alpha of the outcomes (nominal, without K-wise rankings); None if undefined."""
     judged_twice: int
-    """Pairs that two people or more judged: what alpha rests on."""
+    """Pairs with two or more judges, from which alpha is computed."""
     judges: int
-    """People behind these; each anonymous vote counts for one."""
+    """Judges of these pairs; each anonymous vote counts as one."""
     gold: GoldReport | None
-    """None where no gold was given and no control question answered."""
+    """None without a gold file and answered control questions."""
     dropped_share: float
-    """Share of all votes that dropping whom it is recommended to drop would leave out."""
+    """Share of all votes that following the recommendation "drop" excludes."""
     annotators: tuple[AnnotatorRow, ...]
     """Worst first: by recommendation, then highest p_spammer, then lowest agreement."""
     warnings: tuple[str, ...]

@@ -18,7 +18,7 @@ QualityStatus = Literal["ok", "warned", "stopped"]
 """An annotator's status. warned: below a quality threshold. stopped: still below it after `patience` more votes; gets
 no more questions."""
 QuestionKind = Literal["vote", "gold", "attention"]
-"""vote: a pair to vote on. gold: a control question with a known answer. attention: one whose text states the answer."""
+"""vote: a pair to vote on. gold: a control question. attention: one whose text states the answer."""
 
 
 class QualityThresholds(Document):

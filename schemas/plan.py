@@ -1,4 +1,4 @@
-"""What ``curate plan`` says: which votes it asks for, and the accuracy that they are expected to bring."""
+"""The report of ``curate plan``."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ from typing import Literal
 from schemas.base import Document
 
 Focus = Literal["order", "best"]
-"""What votes are to settle: the whole order of every prompt, or who is its best."""
+"""The goal of a plan: the whole order of every prompt, or its best response."""
 TaskFormat = Literal["csv", "jsonl", "label-studio", "toloka", "mturk", "prodigy", "argilla", "potato"]
-"""A table to fill in (csv, jsonl), or the input that a platform takes."""
+"""A table to fill in (csv, jsonl), or the input of a platform."""
 
 
 class ExpectedAccuracy(Document):
-    """Expected accuracy of the order, mean over prompts, once some of the votes are in. None: too few responses."""
+    """Expected accuracy of the order by posterior means, mean over prompts; None with too few responses."""
 
     votes: int
-    """Votes of the plan that are in."""
+    """Votes of the plan that are collected."""
     tau: float | None
     """Kendall's tau to the true order."""
     top1: float | None
-    """Share of prompts whose first is truly best."""
+    """Share of prompts whose first response is truly best."""
     best_of_4: float | None
-    """Share of random fours whose first is truly their best."""
+    """Share of random sets of four whose first response is truly the best of them."""
 
 
 class PlanReport(Document):
-    """A plan, and the file it was written to."""
+    """A plan, and the file that it was written to."""
+
+    renamed = {"beside": "labelling_config", "known": "store_votes"}
 
     store: str
     out: str
     format: TaskFormat
-    beside: str
-    """What was written beside it: the labelling config of Label Studio; empty for other formats."""
+    labelling_config: str
+    """The labelling config of Label Studio, written next to the tasks; empty for other formats."""
     written: bool
-    """False where the file was there already, the same to the byte."""
+    """False if the file existed already with the same content."""
     focus: Focus
     seed: int
-    known: int
-    """Votes of the store that the plan rests on."""
+    store_votes: int
+    """Votes of the store that the plan is based on."""
     votes: int
-    """Votes that are asked."""
+    """Votes of the plan."""
     pairs: int
-    """Pairs that they are on."""
+    """Pairs of the plan."""
     prompts: int
-    """Prompts that they are on."""
+    """Prompts of the plan."""
     planned: tuple[ExpectedAccuracy, ...]
-    """With the first votes of the plan, from none to all."""
+    """After the first votes of the plan, from none to all."""
     random: tuple[ExpectedAccuracy, ...]
-    """With as many votes on pairs drawn at random."""
+    """After as many votes on random pairs."""
     warnings: tuple[str, ...]

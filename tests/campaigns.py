@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.folder import CAMPAIGN, GOLD, MEDIA, TASKS, appear, batch_path, write_lines
 from annotations.campaign.people import read_people, with_invited, write_people
+
+from annotations.campaign.folder import CAMPAIGN, GOLD, MEDIA, TASKS, appear, batch_path, write_lines
 from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Question, Refusal, Role, Task
 
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)

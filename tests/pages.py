@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from annotations.campaign.people import read_people, with_revoked, write_people
 from annotations.campaign.service import Service
-from annotations.campaign.session import OpenCampaign
 from annotations.page.limits import STANDARD, Limits
 from annotations.page.serving import address, listen, server
 from annotations.page.sessions import HEADER
+
+from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk
 from tests.campaigns import BEGIN, invite
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.campaign_gold import CHECK
+
 from tests.browsers import GLANCE
 
 SHARPNESS = 2.0

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from annotations.campaign.replay import replay
 
 from annotations.campaign.log import read_events
-from annotations.campaign.replay import replay
 from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk, Refusal
 from schemas.errors import CurateError

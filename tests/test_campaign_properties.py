@@ -6,12 +6,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from annotations.campaign.assigning import due
+from annotations.campaign.replay import replay
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotations.campaign.assigning import due
 from annotations.campaign.records import Person
-from annotations.campaign.replay import replay
 from annotations.campaign.session import OpenCampaign
 from annotations.campaign.state import State
 from schemas.campaign import CampaignConfig, Desk

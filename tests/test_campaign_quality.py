@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.log import read_events
 from annotations.campaign.replay import replay
+
+from annotations.campaign.log import read_events
 from annotations.campaign.session import OpenCampaign
 from schemas.campaign import AnnotatorStatus, Desk, Question, Refusal
 from tests.campaigns import ballot, held, known, make_campaign, pair

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-
 from annotations.campaign.people import read_people, with_revoked, write_people
 from annotations.campaign.replay import replay
+
 from annotations.campaign.session import OpenCampaign
 from schemas.campaign import Desk, Question, Refusal
 from schemas.errors import CurateError

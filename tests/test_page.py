@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from annotations.page.headers import POLICY
 from annotations.page.limits import Buckets, Denied, Limits
 from annotations.page.markdown import rendered
 from annotations.page.serving import HEAD_BYTES
 from annotations.page.sessions import HEADER
+
 from schemas.campaign import Refusal
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here, Instead, page_of

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from annotations.page.serving import only_here
+
 from cli.main import run
 from tests.campaigns import invite, make_campaign, pair
 from tests.pages import Visit

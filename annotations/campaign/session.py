@@ -166,9 +166,7 @@ class CampaignSession:
 
     # Actions; the caller holds the lock
 
-    def _act(
-        self, name: str, action: Callable[[Annotator, datetime], Refusal | None]
-    ) -> AnnotatorView | Refusal:
+    def _act(self, name: str, action: Callable[[Annotator, datetime], Refusal | None]) -> AnnotatorView | Refusal:
         """Perform an annotator's action, and return the next view once the disk holds the events."""
         with self._lock:
             now = self._begin()

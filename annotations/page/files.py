@@ -88,15 +88,13 @@ def rendered(text: str) -> str:
     return str(parser.render(text))
 
 
-def _open_in_new_tab(
-    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _: EnvType
-) -> str:
+def _open_in_new_tab(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _: EnvType) -> str:
     tokens[at].attrs |= {"target": "_blank", "rel": "noopener noreferrer"}
     return renderer.renderToken(tokens, at, options, _)
 
 
 class MediaResponse(FileResponse):
-    """A file with range support: 206 for one or several ranges, 416 past the end, the whole file if If-Range differs."""
+    """A file with range support: 206 for ranges, 416 past the end, the whole file if If-Range differs."""
 
     max_ranges = 8
     """A player requests one range; a request for more than these gets the whole file."""

@@ -43,9 +43,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(
-    session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD
-) -> uvicorn.Server:
+def make_server(session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD) -> uvicorn.Server:
     """A server of the page, not yet running. It writes no access log, because a path may contain a secret link."""
     app = Page(session, Sessions(campaign, url), limits).app()
     config = uvicorn.Config(

@@ -13,9 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from annotations.campaign.log import Event
-from annotations.campaign.reading import Reading, Standing
-from annotations.campaign.state import seconds_of
+from annotations.campaign.log import Event, FinalVote, FinalVotes, seconds_of
 from annotations.platforms.base import Platform, Row, chunk_of
 from annotations.platforms.sniffing import Head
 from annotations.readers.chunks import Broken, Chunk
@@ -40,9 +38,9 @@ def _recognises(head: Head) -> bool:
 
 def read_log(file: VoteFile, now: datetime) -> Iterator[Chunk]:
     """The votes that stand at the time ``now``, naive UTC."""
-    reading = Reading(now.replace(tzinfo=UTC).timestamp())
+    reading = FinalVotes(now.replace(tzinfo=UTC).timestamp())
     broken: list[Broken] = []
-    rows: list[Standing] = []
+    rows: list[FinalVote] = []
     for vote in reading.votes(_events(file, broken)):
         rows.append(vote)
         if len(rows) == ROWS:
@@ -80,7 +78,7 @@ def _event(text: bytes) -> Event | None:
     return event if sound else None
 
 
-def _chunk(votes: list[Standing], reading: Reading, broken: list[Broken]) -> Chunk:
+def _chunk(votes: list[FinalVote], reading: FinalVotes, broken: list[Broken]) -> Chunk:
     votes = sorted(votes, key=lambda vote: vote.line)
     rows = [_row(vote.event, reading.campaign_id) for vote in votes]
     return chunk_of(rows, [vote.line for vote in votes], tuple(broken))

@@ -1,1 +1,1 @@
-"""How each annotator votes: statistics, results on control questions, recommendations."""
+"""Annotator quality: profiles, agreement, accuracy on known answers, and recommendations."""

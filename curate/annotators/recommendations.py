@@ -1,4 +1,4 @@
-"""What to do about each annotator: pay, watch, retrain, drop; and why."""
+"""Recommendations per annotator (pay, watch, retrain, drop) with reasons."""
 
 from __future__ import annotations
 
@@ -8,92 +8,97 @@ import numpy as np
 
 from curate.annotators.gold import Gold, wilson
 from curate.annotators.statistics import LOW, SPAM, Profiles
-from schemas.annotators import Recommendation
+from schemas.annotators import Recommendation as Action
 
-# Each bar is to be passed for sure, so that few votes condemn nobody.
-SPAMMER_FROM = 0.9
-"""P(spammer) from which votes are to be left out: one in ten of those who just reach it votes with some care."""
-SUSPECT_FROM = 0.1
-"""… and from which somebody is to be watched."""
-SURE = 0.95
-"""Probability at which a habit counts as theirs and not as chance."""
+# Each threshold must be passed with statistical confidence, so that few votes lead to no action.
+DROP_FROM = 0.9
+"""P(spammer) from which votes should be excluded: one in ten annotators at this value is not a spammer."""
+WATCH_FROM = 0.1
+"""P(spammer) from which an annotator should be watched."""
+CONFIDENCE = 0.95
+"""Probability at which a habit counts as established."""
 STRONG_BIAS = 0.7
-"""Logits: of two equals, they choose one side twice as often as the other (exp 0.7 = 2)."""
+"""Logits: of two equal responses, one side is chosen twice as often as the other (exp 0.7 = 2)."""
 ONE_SIDE = 0.85
-"""Share of votes for one side above which they tell next to nothing, the sides being drawn."""
-DRAWN = (0.35, 0.65)
-"""Share of the left side among all people's votes from which sides are taken for drawn."""
-STRANGE_TIES = 1.4
-"""Logits: the odds of a tie on equals are four times those of the mean annotator, or a quarter (exp 1.4 = 4)."""
-ENOUGH_VOTES = 20
-"""Below, nobody is judged by their votes: to tell agreement of 0.75 from a coin's 0.5 in 8 of 10 takes 22 (at 5%)."""
-ENOUGH_GOLD = 5
-"""Gold votes below which the gold speaks against nobody: Wilson's interval is an approximation."""
+"""Share of votes for one side above which votes carry almost no information, if sides are random."""
+RANDOM_SIDES = (0.35, 0.65)
+"""Share of the left side among all votes within which sides are taken to be random."""
+UNUSUAL_TIES = 1.4
+"""Logits: the odds of a tie on equal responses are four times those of the mean annotator, or a quarter."""
+MIN_VOTES = 20
+"""Fewer votes are not judged: distinguishing agreement .75 from a coin's .5 with power .8 takes 22 (at level 5%)."""
+MIN_GOLD = 5
+"""Fewer gold votes count against nobody: Wilson's interval is an approximation."""
 
 
-class Verdict(NamedTuple):
+class Recommendation(NamedTuple):
     """What to do about one annotator."""
 
-    recommendation: Recommendation
+    action: Action
     reason: str
 
 
-def recommend(found: Profiles, gold: Gold) -> list[Verdict]:
-    """What to do about each annotator, and why: the first of these that fits.
+def recommend(found: Profiles, gold: Gold) -> list[Recommendation]:
+    """The first action that applies to each annotator, with the reason.
 
-    drop: P(spammer) at least SPAMMER_FROM, or surely more than ONE_SIDE of their votes for one side where all people's
-    are not, unless they surely meet the gold; or gold accuracy surely below what SPAM of everyone's sight gives.
-    retrain: discrimination or gold accuracy surely below LOW, or a strong side bias or strange share of ties for sure.
-    too few votes: fewer than ENOUGH_VOTES. Of the above only the gold says something of them: each answer is right or
-    wrong whoever else votes, and its interval is as wide as its answers are few.
-    watch: P(spammer) from SUSPECT_FROM, or above SPAMMER_FROM where the gold speaks for them.
+    drop: P(spammer) ≥ DROP_FROM, or significantly more than ONE_SIDE of the votes for one side although sides are
+    random, unless the gold accuracy is significantly good; or the gold accuracy is significantly below that of SPAM.
+    retrain: discrimination or gold accuracy significantly below LOW, a strong side bias, or unusual ties.
+    too few votes: fewer than MIN_VOTES. Only the gold accuracy is judged then, whose interval accounts for few answers.
+    watch: P(spammer) ≥ WATCH_FROM, or ≥ DROP_FROM with a good gold accuracy.
     pay: all others.
     """
-    enough = gold.votes >= ENOUGH_GOLD
-    blind, low = enough & (gold.high < gold.bar(SPAM)), enough & (gold.high < gold.bar(LOW))
-    meets = gold.low > gold.bar(LOW)
-    verdicts = []
+    enough = gold.votes >= MIN_GOLD
+    failed, low = enough & (gold.high < gold.threshold(SPAM)), enough & (gold.high < gold.threshold(LOW))
+    good = gold.low > gold.threshold(LOW)
+    recommendations = []
     for a, spammer in enumerate(found.spammer):
-        on_gold = f"{gold.accuracy[a]:.2f} right on {gold.votes[a]} gold votes, {gold.chance[a]:.2f} by chance"
+        on_gold = (
+            f"{gold.accuracy[a]:.2f} right on {gold.votes[a]} gold votes (chance level {gold.chance_level[a]:.2f})"
+        )
         suspected = f"a spammer with probability {spammer:.2f}"
-        few = found.votes[a] < ENOUGH_VOTES
-        unseeing = [] if few or meets[a] else [suspected] * bool(spammer >= SPAMMER_FROM) + _one_side(found, a)
-        faults = [] if few else _faults(found, a)
-        if why := unseeing + [on_gold] * bool(blind[a]):
-            verdict = Verdict("drop", "; ".join(why))
-        elif why := faults + [on_gold] * bool(low[a]):
-            verdict = Verdict("retrain", "; ".join(why))
+        few = found.votes[a] < MIN_VOTES
+        spam = [] if few or good[a] else [suspected] * bool(spammer >= DROP_FROM) + _one_side(found, a)
+        habits = [] if few else _habits(found, a)
+        if why := spam + [on_gold] * bool(failed[a]):
+            one = Recommendation("drop", "; ".join(why))
+        elif why := habits + [on_gold] * bool(low[a]):
+            one = Recommendation("retrain", "; ".join(why))
         elif few:
-            verdict = Verdict("too few votes", f"fewer than {ENOUGH_VOTES} votes say too little")
-        elif spammer >= SUSPECT_FROM:
-            verdict = Verdict("watch", suspected + (f", but {on_gold}" if meets[a] else ""))
+            one = Recommendation("too few votes", f"fewer than {MIN_VOTES} votes")
+        elif spammer >= WATCH_FROM:
+            one = Recommendation("watch", suspected + (f", but {on_gold}" if good[a] else ""))
         else:
-            verdict = Verdict("pay", "")
-        verdicts.append(verdict)
-    return verdicts
+            one = Recommendation("pay", "")
+        recommendations.append(one)
+    return recommendations
 
 
 def _one_side(found: Profiles, a: int) -> list[str]:
-    """That they choose one side whatever stands there, where it is so. The joint model may take it for a strong bias of
-    one who sees: no number of such votes tells the two apart, nor do they tell anything else."""
-    if not DRAWN[0] <= found.lefts.sum() / max(found.sided.sum(), 1) <= DRAWN[1]:
+    """The reason if an annotator chooses one side whatever the responses are.
+
+    The ranker may explain such votes by a strong bias of a good annotator: the votes cannot distinguish the two, and
+    carry almost no information in either case.
+    """
+    if not RANDOM_SIDES[0] <= found.lefts.sum() / max(found.sided.sum(), 1) <= RANDOM_SIDES[1]:
         return []
     side, most = max(("left", found.lefts[a]), ("right", found.sided[a] - found.lefts[a]), key=lambda pair: pair[1])
     low, _ = wilson(np.array([most / max(found.sided[a], 1)]), np.array([float(found.sided[a])]))
-    return [f"{most} of {found.sided[a]} decided votes for the {side} side"] if low[0] > ONE_SIDE else []
+    return [f"{most} of {found.sided[a]} decisive votes for the {side} side"] if low[0] > ONE_SIDE else []
 
 
-def _faults(found: Profiles, a: int) -> list[str]:
-    """The habits of one annotator that a word might mend."""
+def _habits(found: Profiles, a: int) -> list[str]:
+    """The habits of an annotator that training might correct."""
     from scipy.special import ndtri
 
-    errors = float(ndtri(SURE))
-    faults = []
+    errors = float(ndtri(CONFIDENCE))
+    habits = []
     bias, ties = found.left_bias[a], found.tie_excess[a]
-    if found.low[a] >= SURE:
-        faults.append(f"sees {found.discrimination[a]:.2f} of what the mean annotator sees")
+    if found.low[a] >= CONFIDENCE:
+        habits.append(f"discrimination {found.discrimination[a]:.2f} of the mean annotator's")
     if abs(bias) - errors * found.left_bias_se[a] > STRONG_BIAS:
-        faults.append(f"of equals the {'left' if bias > 0 else 'right'} one {np.exp(abs(bias)):.1f} times as often")
-    if abs(ties) - errors * found.tie_excess_se[a] > STRANGE_TIES:
-        faults.append(f"ties on {found.tie_share[a]:.0%} of equals, far {'more' if ties > 0 else 'less'} than others")
-    return faults
+        side = "left" if bias > 0 else "right"
+        habits.append(f"chooses the {side} of equal responses {np.exp(abs(bias)):.1f} times as often")
+    if abs(ties) - errors * found.tie_excess_se[a] > UNUSUAL_TIES:
+        habits.append(f"ties on {found.tie_share[a]:.0%} of equals, far {'more' if ties > 0 else 'less'} than others")
+    return habits

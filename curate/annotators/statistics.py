@@ -1,7 +1,7 @@
-"""How each annotator votes, beside the others; and Krippendorff's alpha.
+"""Profiles of annotators: agreement, discrimination, bias, ties; and Krippendorff's alpha.
 
-Each anonymous vote is taken for a person of its own. The pairs of a K-wise ranking weigh K − 1 votes together, as they
-do in the joint fit.
+Each anonymous vote counts as another annotator. The pairs of a K-wise ranking together have the weight of K − 1 votes,
+as in the hierarchical ranker.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 ROUNDING = 1e-9
-"""A majority by less than this share of a pair's weight is a sum's rounding, and none."""
+"""A majority below this share of a pair's weight is a rounding error."""
 SPAM = 0.25
-"""A spammer sees less than this share of what the mean annotator sees."""
+"""A spammer's discrimination is below this share of the mean annotator's."""
 LOW = 0.5
-"""Who sees less than this share is to be trained: four of their votes tell less than one of the mean annotator's."""
+"""Discrimination below this share needs training: four such votes carry less information than one average vote."""
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """What is known of A annotators; NaN where nothing is. Standard errors are of the posterior in the joint fit."""
+    """Figures of A annotators; NaN without data. Standard errors are those of the posterior."""
 
     votes: Float
-    """(A,) how many they cast; a ranking of K counts as K − 1."""
+    """(A,) number of votes; a ranking of K counts as K − 1."""
     agreement: Float
-    """(A,) share of their weight that goes with the majority of the others, 0 … 1."""
+    """(A,) weighted share of votes that agree with the majority of the others, 0 … 1."""
     compared: Index
-    """(A,) votes that this share rests on."""
+    """(A,) number of votes that the agreement is computed from."""
     discrimination: Float
-    """(A,) at least 0; 1 is the mean. Near 0: votes without looking."""
+    """(A,) at least 0; mean 1; near 0 for a spammer."""
     discrimination_se: Float
     left_bias: Float
-    """(A,) advantage of the response shown left, logits; NaN where no side is known."""
+    """(A,) advantage of the response shown left, logits; NaN without known sides."""
     left_bias_se: Float
     sided: Index
-    """(A,) votes for a response where sides are known."""
+    """(A,) decisive votes with known sides."""
     lefts: Index
-    """(A,) of these, votes for the left one."""
+    """(A,) those of them for the left response."""
     tie_share: Float
-    """(A,) share of ties on equals, as fitted; both_bad counts as a tie."""
+    """(A,) fitted share of ties on equal responses; both_bad counts as a tie."""
     tie_excess: Float
-    """(A,) log odds of their ties on equals above those of the mean annotator, side bias left aside."""
+    """(A,) log odds of ties on equal responses minus those of the mean annotator, without side bias."""
     tie_excess_se: Float
     spammer: Float
-    """(A,) probability that they are one (spam_probability)."""
+    """(A,) P(spammer), see spam_probability."""
     low: Float
-    """(A,) probability that their discrimination is below LOW × the mean one."""
+    """(A,) P(discrimination < LOW × mean)."""
 
 
 def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
-    """The annotators of the votes. fit: of these votes, with Davidson's ties (their parameter is log odds)."""
+    """The profiles of the annotators of the votes. fit: of these votes, with Davidson's ties."""
     agreement, compared = agreement_with_others(votes)
     people = fit.annotators
     discrimination_se, left_bias_se, tie_se = np.sqrt(people.variance[:-1]).T
@@ -84,10 +84,9 @@ def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
 
 
 def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
-    """(A,) weighted share of decisive votes that agree with the others, NaN without any; (A,) how many there are.
+    """(A,) weighted share of decisive votes that agree with the others, NaN without any; (A,) number of such votes.
 
-    Counted are a person's votes for a response (ties and both_bad decide nothing) on pairs of which all other people's
-    votes together give more weight to one response than to the other.
+    Only decisive votes count, on pairs where the votes of all others have a weighted majority.
     """
     people, named = len(votes.annotators), votes.annotator >= 0
     pair, category = pairs_of(votes)
@@ -95,7 +94,9 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
     side = np.array([1.0, -1.0, 0.0, 0.0])[category]  # 1 for the pair's first response, −1 for its second
     total, margin = np.bincount(pair, weight), np.bincount(pair, weight * side)  # (pairs,)
     person = np.where(named, votes.annotator, people + np.arange(len(pair)))
-    _, own = np.unique(person * len(total) + pair, return_inverse=True)  # (V,) number of this person's part in the pair
+    _, own = np.unique(
+        person * len(total) + pair, return_inverse=True
+    )  # (V,) number of the combination of person and pair
     others = margin[pair] - np.bincount(own, weight * side)[own]
     counted = named & (side != 0) & (np.abs(others) > ROUNDING * total[pair])
     agree = counted & (side * others > 0)
@@ -107,20 +108,20 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
 
 
 def spam_probability(fit: HierarchicalFit) -> Float:
-    """(A,) P(discrimination < SPAM × the mean one) for each annotator's posterior in the joint fit.
+    """(A,) P(discrimination < SPAM × mean) by the posterior of each annotator.
 
-    Who has cast few votes stays near the prior. As it is relative to the mean, nobody stands out where all vote alike,
-    well or badly.
+    An annotator with few votes stays near the prior. The comparison is relative to the mean: if all annotators are
+    equally good or bad, nobody is suspected.
     """
     return probability_below(fit, SPAM)
 
 
 def probability_below(fit: HierarchicalFit, share: float) -> Float:
-    """(A,) P(discrimination < share × the mean one) for each annotator's posterior in the joint fit.
+    """(A,) P(discrimination < share × mean) by the posterior of each annotator.
 
-    The posterior of a discrimination is normal around its mode with Laplace's variance (``fit.annotators``), cut off
-    below 0; strengths and priors are taken as fitted, and so are bias and ties of those whose mode is 0. The mean
-    discrimination is 1 by construction, also where most people are spammers (a median would sink with them).
+    The posterior is a normal distribution around the mode with Laplace's variance (``fit.annotators``), truncated at 0;
+    strengths and priors are fixed at their fitted values. The mean discrimination is 1 by construction, even if most
+    annotators are spammers.
     """
     from scipy.special import ndtr
 
@@ -132,12 +133,12 @@ def probability_below(fit: HierarchicalFit, share: float) -> Float:
 
 
 def alpha(votes: VoteArrays) -> float:
-    """Krippendorff's alpha of the outcomes: 1 is perfect, 0 chance; NaN where no two people judged a pair.
+    """Krippendorff's alpha of the outcomes: 1 is perfect, 0 the chance level; NaN if no two annotators judged a pair.
 
-    A unit is a pair of responses; its categories are one, the other, tie and both_bad. Which response is "one" is a
-    matter of naming and must not move alpha (ids sorted by quality would lower it): every pair enters both ways
-    round. Pairs of K-wise rankings are left out: they are not judged one by one. Weights do not count. Who votes on a
-    pair again counts once where they repeat themselves, and not at all where they do not.
+    A unit is a pair of responses; the categories are first, second, tie and both_bad. Every pair enters in both
+    directions, so that alpha does not depend on which response is called first. Pairs of K-wise rankings are excluded,
+    because they are not judged independently. Weights are ignored. Repeated votes of an annotator on a pair count once
+    if they agree, and not at all if they differ.
     """
     _, pair, value = _judgments(votes)
     units = int(pair.max(initial=-1)) + 1
@@ -146,14 +147,14 @@ def alpha(votes: VoteArrays) -> float:
 
 
 def judged_twice(votes: VoteArrays) -> tuple[int, int]:
-    """What alpha rests on: the pairs that two people or more judged, and the people who did."""
+    """The number of pairs with two or more judges, and of their judges: the data that alpha is computed from."""
     person, pair, _ = _judgments(votes)
     twice = np.bincount(pair, minlength=1)[pair] > 1
     return len(np.unique(pair[twice])), len(np.unique(person[twice]))
 
 
 def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
-    """(J,) person, pair and category of what each person steadily says of each pair, K-wise rankings left out."""
+    """(J,) person, pair and category of each person's consistent judgment of each pair, without K-wise rankings."""
     pair, category = pairs_of(votes)
     alone = votes.group < 0
     pair, category, annotator = pair[alone], category[alone].astype(np.int64), votes.annotator[alone]
@@ -161,16 +162,16 @@ def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
     person = np.where(annotator >= 0, annotator, len(votes.annotators) + np.arange(len(pair)))
     judged, value = np.divmod(np.unique((person * units + pair) * 4 + category), 4)
     _, place, times = np.unique(judged, return_inverse=True, return_counts=True)
-    steady = times[place] == 1
-    who, what = np.divmod(judged[steady], max(units, 1))
-    return who, what, value[steady]
+    consistent = times[place] == 1
+    person, unit = np.divmod(judged[consistent], max(units, 1))
+    return person, unit, value[consistent]
 
 
 def krippendorff(counts: Index) -> float:
-    """Alpha for nominal data with missing values; NaN where no unit has two values, or all are of one category.
+    """Alpha for nominal data with missing values; NaN if no unit has two values, or all are of one category.
 
-    counts: (U, C) how many observers put each unit into each category.
-    Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+    counts: (U, C) number of observers who put each unit into each category.
+    K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
     """
     values = counts.sum(axis=1)
     counts, values = counts[values > 1].astype(np.float64), values[values > 1]
@@ -181,7 +182,7 @@ def krippendorff(counts: Index) -> float:
 
 
 def pairs_of(votes: VoteArrays) -> tuple[Index, npt.NDArray[np.int8]]:
-    """(V,) the number of each vote's pair, and (V,) its outcome as if the pair's first response stood left."""
+    """(V,) the number of each vote's pair, and (V,) its outcome with the smaller response left."""
     low, high = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
     _, pair = np.unique(low * np.int64(len(votes.responses)) + high, return_inverse=True)
     swapped = np.array([RIGHT, LEFT, TIE, BOTH_BAD], dtype=np.int8)

@@ -1,1 +1,1 @@
-"""Which pairs to ask about next, by expected information gain."""
+"""Planning: which votes to collect next, and how accurate the rankings will be after them."""

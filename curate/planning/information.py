@@ -1,12 +1,12 @@
-"""What votes that are still to be asked are expected to bring: less variance, fewer wrong orders.
+"""Expected information gain of votes that are not cast yet, and the ranking accuracy after a plan of votes.
 
-Strengths have the normal posterior of the joint model. A vote on (i, j) is foreseen before its outcome, as that of an
-annotator drawn by how much each has voted: on average it takes J (Σe)(Σe)ᵀ off the covariance Σ, where e = eᵢ − eⱼ and
-J is what the outcome says of the mean gap (``vote_information``). The means will move: seen from now, the later mean of
-a gap is normal around the present one, with the variance that the gap loses. Each chance of a wrong order is foreseen
-over all that the votes may say (``misorder``).
+Strengths have the normal posterior N(m, Σ) of the hierarchical ranker. A vote on (i, j) comes from a random annotator,
+drawn in proportion to past votes. With e = eᵢ − eⱼ it is expected to reduce Σ by J (Σe)(Σe)ᵀ, where J is the expected
+Fisher information of the outcome about the mean difference (``vote_information``). The posterior means will change,
+too: seen from now, the later mean of a difference is normal around the current mean, with the variance that the difference
+loses. The probability of a wrong order averages over these outcomes (``misorder_probability``).
 
-What votes teach of models and annotators is not foreseen, so that gains come out a little low.
+What votes reveal about models and annotators is ignored, so that predicted gains are slightly too low.
 """
 
 from __future__ import annotations
@@ -27,118 +27,125 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
 CLASSES = 8
-"""Annotators are foreseen as so many kinds, by discrimination."""
+"""Number of classes into which annotators are grouped, by discrimination."""
 NODES = np.linspace(-5.0, 5.0, 101)
-"""Quadrature nodes, standard deviations of a gap around its mean."""
+"""Quadrature nodes, in standard deviations of a difference."""
 GRID = np.linspace(0.0, np.log1p(60.0), 61)
-"""Gaps and deviations at which the information of a vote is computed, log(1 + logits); linear between them."""
-SCORED = 20_000
-"""Draws over all prompts by which top-1 and best-of-4 are foreseen: ± 0.004, much less between two plans."""
-CELLS = 1_000_000
-"""Pairs of draws that are held in memory at a time, 8 bytes each a few times over."""
+"""Means and standard deviations, as log(1 + logits), at which the information of a vote is tabulated."""
+TOTAL_DRAWS = 20_000
+"""Monte Carlo draws over all prompts for top-1 and best-of-4: ± 0.004, much less between two plans."""
+CHUNK = 1_000_000
+"""Array elements per chunk of draws."""
 
 
 @dataclass(frozen=True)
-class Beliefs:
-    """What is known of B prompts with N responses each, and what one more vote on any pair would tell."""
+class PosteriorBatch:
+    """The posterior of B prompts with N responses each, and the information of one more vote on each pair."""
 
     prompts: Int
-    """(B,) which prompts."""
+    """(B,) prompt numbers."""
     slots: Int
-    """(B, N) the numbers of their responses."""
+    """(B, N) response numbers."""
     mean: Float
     """(B, N) posterior mean of strength, logits."""
     covariance: Float
     """(B, N, N) posterior covariance."""
     information: Float
-    """(B, N, N) precision that one vote adds to the gap of i and j, 1 / logits²; 0 on the diagonal."""
+    """(B, N, N) precision that one vote adds to the difference of i and j, 1 / logits²; 0 on the diagonal."""
     room: Int
-    """(B, N, N) votes that may still be asked on i and j; filled above the diagonal only."""
+    """(B, N, N) votes that may still be collected on i and j; 0 on and below the diagonal."""
 
-    def of_prompts(self, keep: npt.NDArray[np.bool_]) -> Beliefs:
-        """The same of the chosen prompts only. keep: (P,)."""
+    def of_prompts(self, keep: npt.NDArray[np.bool_]) -> PosteriorBatch:
+        """The same for a selection of prompts. keep: (P,) booleans."""
         rows = keep[self.prompts]
-        return Beliefs(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return PosteriorBatch(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """V votes to ask, the most telling first: its first votes are the plan for a smaller budget."""
+    """V votes to collect, the most informative first: the first votes are the plan for a smaller budget."""
 
     batch: Int
-    """(V,) which Beliefs."""
+    """(V,) index of the PosteriorBatch."""
     row: Int
-    """(V,) which of its prompts."""
+    """(V,) index of the prompt in the batch."""
     pair: Int
-    """(V, 2) which of the prompt's responses, the smaller number first."""
+    """(V, 2) indices of the prompt's responses, the smaller first."""
 
     def first(self, votes: int) -> Plan:
-        """The first of its votes."""
+        """The plan of its first votes."""
         return Plan(self.batch[:votes], self.row[:votes], self.pair[:votes])
 
 
-class Foreseen(NamedTuple):
-    """Expected accuracy of the order by posterior means, mean over prompts; NaN where all have too few responses."""
+class PredictedAccuracy(NamedTuple):
+    """Expected accuracy of the order by posterior means, mean over prompts; NaN with too few responses."""
 
     tau: float
     """Kendall's tau to the true order."""
     top1: float
-    """Share of prompts whose first is truly best."""
+    """Share of prompts whose first response is truly best."""
     best_of_4: float
-    """Share of random fours whose first is truly their best."""
+    """Share of random sets of four whose first response is truly the best of them."""
 
 
-def misorder(gap: Float, variance: Float, left: Float) -> Float:
-    """P(a pair is ordered wrongly by the mean of its gap, once only ``left`` of the gap's variance is left).
+def misorder_probability(mean: Float, variance: Float, remaining: Float) -> Float:
+    """P(the posterior mean of a difference has the wrong sign, once its variance is reduced to ``remaining``).
 
-    gap, variance: of the posterior now. The later mean is N(gap, variance − left), the gap itself N(gap, variance), and
-    their correlation ρ = √(1 − left / variance): they differ in sign with chance 2 T(|gap| / √variance, √(1 − ρ²) / ρ),
-    where T is the function of Owen ("Tables for computing bivariate normal probabilities", 1956, equation 3.1). Nothing
-    learned: Φ(−|gap| / √variance). At gap 0: arccos(ρ) / π.
+    mean, variance: of the current posterior. The later mean is N(mean, variance − remaining), the true difference
+    N(mean, variance), and their correlation ρ = √(1 − remaining / variance). They differ in sign with probability
+    2 T(|mean| / √variance, √(1 − ρ²) / ρ), with Owen's function T ("Tables for computing bivariate normal
+    probabilities", 1956, equation 3.1). Without new votes this is Φ(−|mean| / √variance); at mean 0, arccos(ρ) / π.
     """
     variance = np.maximum(variance, 1e-300)
-    share = np.clip(left / variance, 0.0, 1.0)
-    z = np.abs(gap) / np.sqrt(variance)
+    share = np.clip(remaining / variance, 0.0, 1.0)
+    z = np.abs(mean) / np.sqrt(variance)
     slope = np.sqrt(share / np.maximum(1 - share, 1e-300))
-    chance: Float = np.where(share > 1 - 1e-12, ndtr(-z), 2 * owens_t(z, slope))
-    return chance
+    probability: Float = np.where(share > 1 - 1e-12, ndtr(-z), 2 * owens_t(z, slope))
+    return probability
 
 
-def vote_information(gap: Float, variance: Float, annotators: Annotators) -> Float:
-    """Precision that a vote on a pair adds to its gap N(gap, variance), 1 / logits²; any shape.
+def vote_information(mean: Float, variance: Float, annotators: Annotators) -> Float:
+    """The precision that a vote is expected to add to a difference N(mean, variance), 1 / logits²; any shape.
 
-    The outcome o has the chance pₒ(m), m the mean gap; by Stein's identity the later mean of the gap has the variance
-    v² J, J = Σ p′ₒ² / pₒ, averaged over annotators: the gap keeps v − v² J, as if J / (1 − v J) were added to 1 / v.
+    The outcome o has probability pₒ(m) at mean m. By Stein's identity the later mean has variance v² J with
+    J = Σ p′ₒ² / pₒ, averaged over annotators. The remaining variance v − v² J corresponds to adding J / (1 − v J) to
+    the precision 1 / v.
     """
-    at = [np.log1p(np.minimum(x, 60.0)) / GRID[1] for x in (np.abs(gap), np.sqrt(variance))]
-    part = map_coordinates(_learned(annotators), at, order=1, mode="nearest")  # v J: share of the variance taken off
+    at = [np.log1p(np.minimum(x, 60.0)) / GRID[1] for x in (np.abs(mean), np.sqrt(variance))]
+    part = map_coordinates(
+        _reduction_table(annotators), at, order=1, mode="nearest"
+    )  # v J: relative reduction of the variance
     added: Float = part / (1 - part) / np.maximum(variance, 1e-300)
     return np.where(variance > 0, added, 0.0)
 
 
-def foresee(beliefs: Sequence[Beliefs], plan: Plan, *, seed: int = 0) -> Foreseen:
-    """Expected accuracy once the plan's votes are in, over all that they may say. tau is exact for the foreseen
-    covariances, the others by draws that are the same for every plan."""
+def predict_accuracy(posteriors: Sequence[PosteriorBatch], plan: Plan, *, seed: int = 0) -> PredictedAccuracy:
+    """The expected accuracy after the plan's votes, averaged over their outcomes.
+
+    tau is in closed form given the predicted covariances; the others use draws that are the same for every plan.
+    """
     rng = np.random.default_rng(seed)
-    draws = max(4, SCORED // max(1, sum(len(belief.prompts) for belief in beliefs)))
+    draws = max(4, TOTAL_DRAWS // max(1, sum(len(posterior.prompts) for posterior in posteriors)))
     tau, first, four = [], [], []
-    for b, belief in enumerate(beliefs):
-        n = belief.mean.shape[1]
-        later = after_plan(belief, plan, b)
-        wrong = misorder(gaps(belief.mean), gap_variance(belief.covariance), gap_variance(later))
+    for b, posterior in enumerate(posteriors):
+        n = posterior.mean.shape[1]
+        later = after_plan(posterior, plan, b)
+        wrong = misorder_probability(
+            differences(posterior.mean), difference_variance(posterior.covariance), difference_variance(later)
+        )
         i, j = np.triu_indices(n, 1)
         if len(i):
             tau.append(1 - 2 * wrong[:, i, j].mean(axis=1))
-        moves, rests = root_of(belief.covariance - later), root_of(later)
-        at_once = max(1, CELLS // (belief.mean.size * n))
+        change, rest = root_of(posterior.covariance - later), root_of(later)
+        at_once = max(1, CHUNK // (posterior.mean.size * n))
         for start in range(0, draws, at_once):
-            shape = (min(at_once, draws - start), *belief.mean.shape)
-            mean = belief.mean + _times(moves, rng.standard_normal(shape))
-            truth = mean + _times(rests, rng.standard_normal(shape))
+            shape = (min(at_once, draws - start), *posterior.mean.shape)
+            mean = posterior.mean + _times(change, rng.standard_normal(shape))
+            truth = mean + _times(rest, rng.standard_normal(shape))
             offsets = np.arange(shape[0] * shape[1] + 1) * n
             first.append(top1(mean.ravel(), truth.ravel(), offsets))
             four.append(best_of(mean.ravel(), truth.ravel(), offsets))
-    return Foreseen(*(_mean(values) for values in (tau, first, four)))
+    return PredictedAccuracy(*(_mean(values) for values in (tau, first, four)))
 
 
 def with_vote(covariance: Float, information: float, i: int, j: int) -> Float:
@@ -149,27 +156,27 @@ def with_vote(covariance: Float, information: float, i: int, j: int) -> Float:
 
 
 def with_precision(covariance: Float, added: Float) -> Float:
-    """(B, N, N) the covariance once precision ``added`` (B, N, N) is on the gaps: (Σ⁻¹ + L)⁻¹, Σ not inverted."""
+    """(B, N, N) the covariance after adding precision ``added`` (B, N, N): (Σ⁻¹ + L)⁻¹, without inverting Σ."""
     after = np.linalg.solve(np.eye(covariance.shape[1]) + covariance @ laplacian(added), covariance)
     symmetric: Float = (after + after.swapaxes(1, 2)) / 2
     return symmetric
 
 
-def after_plan(belief: Beliefs, plan: Plan, batch: int) -> Float:
-    """(B, N, N) the covariance once the plan's votes on this batch are in."""
+def after_plan(posterior: PosteriorBatch, plan: Plan, batch: int) -> Float:
+    """(B, N, N) the covariance after the plan's votes on this batch."""
     mine = plan.batch == batch
-    asked = np.zeros_like(belief.information)
-    np.add.at(asked, (plan.row[mine], plan.pair[mine, 0], plan.pair[mine, 1]), 1.0)
-    return with_precision(belief.covariance, (asked + asked.swapaxes(1, 2)) * belief.information)
+    votes = np.zeros_like(posterior.information)
+    np.add.at(votes, (plan.row[mine], plan.pair[mine, 0], plan.pair[mine, 1]), 1.0)
+    return with_precision(posterior.covariance, (votes + votes.swapaxes(1, 2)) * posterior.information)
 
 
-def gaps(mean: Float) -> Float:
-    """(B, N, N) mean of i − mean of j."""
+def differences(mean: Float) -> Float:
+    """(B, N, N) mean of i minus mean of j."""
     return mean[:, :, None] - mean[:, None, :]
 
 
-def gap_variance(covariance: Float) -> Float:
-    """(…, N, N) variance of i − j; of any symmetric matrix A: (eᵢ − eⱼ)ᵀ A (eᵢ − eⱼ), never below 0."""
+def difference_variance(covariance: Float) -> Float:
+    """(…, N, N) variance of i − j: (eᵢ − eⱼ)ᵀ A (eᵢ − eⱼ) for a symmetric matrix A, at least 0."""
     own = np.diagonal(covariance, axis1=-2, axis2=-1)
     variance: Float = np.maximum(own[..., :, None] + own[..., None, :] - 2 * covariance, 0.0)
     return variance
@@ -182,37 +189,37 @@ def laplacian(weights: Float) -> Float:
 
 
 def root_of(matrix: Float) -> Float:
-    """(B, N, N) symmetric square roots; what is below 0 by rounding counts as 0."""
+    """(B, N, N) symmetric square roots; eigenvalues below 0 (by rounding) count as 0."""
     value, vector = np.linalg.eigh(matrix)
     root: Float = (vector * np.sqrt(np.maximum(value, 0.0))[:, None, :]) @ vector.swapaxes(1, 2)
     return root
 
 
-def _learned(annotators: Annotators) -> Float:
-    """(len(GRID), len(GRID)) share v J of a gap's variance that a vote takes off on average, by mean and deviation."""
+def _reduction_table(annotators: Annotators) -> Float:
+    """(len(GRID), len(GRID)) expected relative reduction v J of a difference's variance, by mean and deviation."""
     mean, deviation = np.expm1(GRID)[:, None, None], np.maximum(np.expm1(GRID), 1e-3)[None, :, None]
     weight = np.exp(-(NODES**2) / 2)
     weight /= weight.sum()
-    taken = np.zeros((len(GRID), len(GRID)))
-    for share, rate, tie in zip(*_kinds(annotators), strict=True):
+    reduction = np.zeros((len(GRID), len(GRID)))
+    for share, rate, tie in zip(*_classes(annotators), strict=True):
         d = rate * (mean + deviation * NODES)
         for side in (1.0, -1.0, 0.0):
-            chance = np.exp(log_probability(d, tie, side))
-            # √v p′ₒ = E[pₒ z], z the gap's standard score (Stein's identity)
-            taken += share * (chance @ (weight * NODES)) ** 2 / np.maximum(chance @ weight, 1e-300)
-    return taken
+            probability = np.exp(log_probability(d, tie, side))
+            # √v p′ₒ = E[pₒ z] with the standard score z (Stein's identity)
+            reduction += share * (probability @ (weight * NODES)) ** 2 / np.maximum(probability @ weight, 1e-300)
+    return reduction
 
 
-def _kinds(annotators: Annotators) -> tuple[Float, Float, Float]:
-    """(≤ CLASSES,) share of votes, mean discrimination and mean tie parameter of annotators of like discrimination."""
+def _classes(annotators: Annotators) -> tuple[Float, Float, Float]:
+    """(≤ CLASSES,) share of votes, mean discrimination and mean tie parameter of classes by discrimination."""
     rate, tie = annotators.discrimination, annotators.tie
     order = np.argsort(rate, kind="stable")
     votes = annotators.votes[order]
     middle = (np.cumsum(votes) - votes / 2) / votes.sum()
-    kind = np.minimum((middle * CLASSES).astype(np.int64), CLASSES - 1)
-    total = np.bincount(kind, votes, CLASSES)
+    group = np.minimum((middle * CLASSES).astype(np.int64), CLASSES - 1)
+    total = np.bincount(group, votes, CLASSES)
     used = total > 0
-    rates, ties = (np.bincount(kind, votes * x[order], CLASSES)[used] / total[used] for x in (rate, tie))
+    rates, ties = (np.bincount(group, votes * x[order], CLASSES)[used] / total[used] for x in (rate, tie))
     return total[used] / total.sum(), rates, ties
 
 
@@ -222,7 +229,7 @@ def _times(matrix: Float, vector: Float) -> Float:
 
 
 def _mean(values: list[Float]) -> float:
-    """Mean of what is not NaN; NaN where there is nothing."""
+    """Mean of the values that are not NaN; NaN without any."""
     known = np.concatenate(values) if values else np.zeros(0)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else float("nan")

@@ -1,4 +1,4 @@
-"""Annotators as the store knows them: how many votes, and how long they took."""
+"""Vote counts and times per annotator, as stored."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import polars as pl
 from curate.store.database import Store
 
 FAST = 1 / 3
-"""A task is fast below this share of the store's median time: half of all people would have to hurry threefold."""
+"""A task is fast if it takes less than this share of the store's median time."""
 
 
-def people(store: Store) -> pl.DataFrame:
-    """annotator_id, votes, median_seconds, fast_share (null where no time is known), in the order of their ids.
+def annotator_counts(store: Store) -> pl.DataFrame:
+    """annotator_id, votes, median_seconds and fast_share of each annotator (null without times), ordered by id.
 
-    votes: pairwise ones, as ``curate status`` counts them. fast_share: of their tasks with a time, those that took less
-    than FAST × the median of all tasks. A K-wise ranking is one task that took its time once, whatever its pairs.
+    votes: pairwise votes, as ``curate status`` counts them. fast_share: share of the tasks with a time that took less
+    than FAST × the median of all tasks. A K-wise ranking is one task, with one time for all its pairs.
     """
     return store.frame(
         """

@@ -1,6 +1,6 @@
 /* The manager's page: the campaign's status, updated every few seconds while the page is visible. */
 
-import { request } from "./api.js";
+import { request } from "./server.js";
 
 const INTERVAL = 4_000; // milliseconds
 const WINDOW = 10 * 60_000; // milliseconds over which the rate of votes is measured

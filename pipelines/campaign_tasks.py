@@ -1,0 +1,287 @@
+"""The tasks of a campaign: media for browsers, pairs chosen by the planner, control questions, attention checks."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtr
+
+from curate.media.frames import MediaError
+from curate.media.locate import Locator
+from curate.media.transcode import encode, playable
+from curate.planning.planner import pair_ids, plan_votes, posteriors_of
+from curate.rankers.hierarchical import Hierarchical
+from curate.store import Store
+from curate.store.rankings import load_votes
+from curate.votes.arrays import VoteArrays
+from pipelines.annotator_report import read_gold
+from pipelines.media import probe_media
+from pipelines.progress import Progress, silent
+from schemas.campaign import CampaignConfig, MediaLine, QuestionKind, Task
+from schemas.config import Mapping as ColumnMapping
+from schemas.errors import CurateError
+from schemas.media import MediaFile
+
+Pair = tuple[str, str, str]
+"""Prompt id and two response ids, the smaller first."""
+
+MIN_PROBABILITY, MIN_DIFFERENCE = 0.99, 2.0
+"""A pair becomes a control question if one response is better with this probability, by so many logits."""
+MAX_CONTROLS = 200
+"""Maximum number of control questions from a store, and of attention checks."""
+PER_PROMPT = 2
+"""Maximum number of control questions per prompt."""
+ATTENTION_TEXT = "This is an attention check. Please choose this answer, whatever the question is."
+
+# Media
+
+
+def prepare_media(
+    store: Path, videos: Path, wanted: Sequence[str], folder: Path, *, progress: Progress = silent
+) -> tuple[MediaLine, ...]:
+    """Put the ``wanted`` videos and images into ``folder``; return one line each: its file, or why it is refused.
+
+    All videos of the store are probed first, as by ``curate media`` (known ones are not read again). A file that
+    browsers play is copied, any other is transcoded. Files are named by their digests, so that duplicates share a file.
+    """
+    found = {file.video: file for file in probe_media(store, media=videos, progress=progress).files}
+    locator = Locator(videos)
+    lines = []
+    for done, video in enumerate(wanted):
+        progress("preparing media for browsers", done, len(wanted))
+        lines.append(_media_line(found[video], locator, folder))
+    return tuple(lines)
+
+
+def _media_line(file: MediaFile, locator: Locator, folder: Path) -> MediaLine:
+    def refused(reason: str) -> MediaLine:
+        return MediaLine(video=file.video, file="", kind="none", seconds=None, how="refused", reason=reason)
+
+    if file.status != "ok":
+        return refused(f"{file.status}: {file.reason}")
+    temporary = folder / ".fresh"
+    try:
+        path = locator.find(file.video)
+        how = playable(path)
+        shutil.copyfile(path, temporary) if how.as_is else encode(path, temporary)
+    except MediaError as error:
+        return refused(str(error))
+    with temporary.open("rb") as opened:
+        name = hashlib.file_digest(opened, "sha256").hexdigest()[:24] + how.suffix
+    temporary.replace(folder / name)
+    return MediaLine(
+        video=file.video,
+        file=name,
+        kind="image" if how.image or file.kind == "image" else "video",
+        seconds=None if how.image else file.duration,
+        how="copied" if how.as_is else "transcoded",
+    )
+
+
+# Pairs
+
+
+@dataclass(frozen=True)
+class Askable:
+    """The prompts and responses that a campaign can show."""
+
+    questions: Mapping[str, str]
+    """Prompt -> question."""
+    media: Mapping[str, MediaLine | None]
+    """Prompt -> its file; None without a video."""
+    texts: Mapping[str, Mapping[str, str]]
+    """Prompt -> response -> text, for responses that have one."""
+
+    def pairs(self) -> list[Pair]:
+        """All pairs that can be shown."""
+        return [
+            (prompt, first, second)
+            for prompt in self.questions
+            for first, second in combinations(sorted(self.texts.get(prompt, ())), 2)
+        ]
+
+    def task(self, pair: Pair, *, kind: QuestionKind = "vote", answer: str | None = None, quota: int = 1) -> Task:
+        """The task of a pair."""
+        prompt, first, second = pair
+        media, texts = self.media[prompt], self.texts[prompt]
+        return Task.model_validate(
+            {
+                "task_id": task_id(pair, kind),
+                "kind": kind,
+                "prompt_id": prompt,
+                "question": self.questions[prompt],
+                "video": media.file if media else "",
+                "video_seconds": media.seconds if media else None,
+                "first": first,
+                "second": second,
+                "first_text": texts[first],
+                "second_text": texts[second],
+                "answer": answer,
+                "quota": quota,
+            }
+        )
+
+
+def task_id(pair: Pair, kind: QuestionKind = "vote") -> str:
+    """The id of a pair, 16 hex digits, equal in every batch."""
+    return hashlib.sha256("\0".join((kind, *pair)).encode()).hexdigest()[:16]
+
+
+def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine]) -> Askable:
+    """What the campaign can show of a store: prompts without a video or with a playable one, responses with a text."""
+    files = {line.video: line for line in media}
+    questions, shown = {}, {}
+    prompts = store.prompts()
+    if config.prompts:
+        prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
+    for prompt, question, video in prompts.select("prompt_id", "question", "video").iter_rows():
+        line = files.get(video) if video else None
+        if video and (line is None or not line.file):
+            continue
+        questions[prompt], shown[prompt] = question or "", line
+    texts: dict[str, dict[str, str]] = {}
+    for prompt, response, text in store.responses().select("prompt_id", "response_id", "text").iter_rows():
+        if text is not None and prompt in questions:
+            texts.setdefault(prompt, {})[response] = text
+    return Askable(questions, shown, texts)
+
+
+def choose_pairs(
+    store: Path, config: CampaignConfig, can: Askable, votes: int, closed: Collection[str], *, seed: int
+) -> list[tuple[Pair, int]]:
+    """The next pairs with the votes wanted on each, ``votes`` in total at most, the most informative first.
+
+    closed: task ids that must not be chosen. The planner chooses if the store has votes; without votes all pairs are
+    equivalent, and are drawn so that prompts get equal numbers.
+    """
+    pairs = [pair for pair in can.pairs() if task_id(pair) not in closed]
+    wanted = -(-votes // config.votes_per_pair)
+    with Store.open(store, read_only=True) as opened:
+        known = load_votes(opened).votes if opened.counts()["votes"] else None
+    if known is None:
+        chosen = _balanced_sample(pairs, wanted, np.random.default_rng(seed))
+    else:
+        chosen = _planned(known, pairs, wanted, config)
+    left = votes
+    with_votes: list[tuple[Pair, int]] = []
+    for pair in chosen:
+        with_votes.append((pair, min(config.votes_per_pair, left)))
+        left -= config.votes_per_pair
+    return with_votes
+
+
+def _planned(known: VoteArrays, pairs: Sequence[Pair], count: int, config: CampaignConfig) -> list[Pair]:
+    """The ``count`` most informative of the pairs, each at most once."""
+    slots_of = enumerate(zip(known.response_prompt.tolist(), known.responses, strict=True))
+    number = {(known.prompts[prompt], response): slot for slot, (prompt, response) in slots_of}
+    allowed = {(number[p, a], number[p, b]) for p, a, b in pairs if (p, a) in number and (p, b) in number}
+    posteriors = []
+    for posterior in posteriors_of(known, Hierarchical().fit(known), max_per_pair=1):
+        room = np.zeros_like(posterior.room)
+        for row, i, j in np.argwhere(posterior.room > 0).tolist():
+            a, b = posterior.slots[row, [i, j]].tolist()
+            if (a, b) in allowed or (b, a) in allowed:
+                room[row, i, j] = posterior.room[row, i, j]
+        posteriors.append(replace(posterior, room=room))
+    plan = plan_votes(posteriors, count, focus=config.focus)
+    return [(prompt, *sorted(pair)) for prompt, *pair in pair_ids(known, posteriors, plan)]  # type: ignore[misc]
+
+
+def _balanced_sample(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[Pair]:
+    """A random sample of pairs in which the counts per prompt differ by at most one."""
+    rounds: dict[str, int] = {}
+    order: list[tuple[int, int, Pair]] = []
+    for place in rng.permutation(len(pairs)).tolist():
+        prompt = pairs[place][0]
+        rounds[prompt] = rounds.get(prompt, 0) + 1
+        order.append((rounds[prompt], len(order), pairs[place]))
+    return [pair for _, _, pair in sorted(order)[:count]]
+
+
+# Control questions
+
+
+def gold_from_file(
+    path: Path, can: Askable, mapping: ColumnMapping = ColumnMapping()
+) -> tuple[list[Task], dict[str, int]]:
+    """Control questions from a file of votes in any format that ingest reads, and the counts of unused rows by reason.
+
+    The annotators in the file are ignored. Raises CurateError if no row can be used.
+    """
+    rows, rejects = read_gold(path, mapping)
+    answers: dict[Pair, set[str]] = {}
+    unknown = 0
+    for prompt, left, right, outcome in rows.iter_rows():
+        if left not in can.texts.get(prompt, ()) or right not in can.texts.get(prompt, ()):
+            unknown += 1
+            continue
+        first, second = sorted((left, right))
+        sides = {"left": "first" if left == first else "second", "right": "second" if left == first else "first"}
+        answers.setdefault((prompt, first, second), set()).add(sides.get(outcome, outcome))
+    tasks = [
+        can.task(pair, kind="gold", answer=next(iter(answer)))
+        for pair, answer in sorted(answers.items())
+        if len(answer) == 1
+    ]
+    dropped = {
+        "rows that cannot be read": rejects,
+        "rows on pairs that cannot be asked": unknown,
+        "pairs with more than one answer": len(answers) - len(tasks),
+    }
+    if not tasks:
+        why = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "the file has no rows"
+        raise CurateError(f"{path}: no usable known answer: {why}", hint="give prompt_id, left, right and outcome")
+    return tasks, {reason: count for reason, count in dropped.items() if count}
+
+
+def gold_from_store(store: Path, can: Askable) -> list[Task]:
+    """Control questions on pairs whose order the latest denoise run is certain of, the clearest first.
+
+    Empty without a run. Certain: P(better) ≥ MIN_PROBABILITY by the posterior of the hierarchical ranker, and a
+    difference of at least MIN_DIFFERENCE logits. The covariance between the two strengths is not stored; ignoring it
+    makes P(better) slightly too low, because the covariance is mostly positive.
+    """
+    with Store.open(store, read_only=True) as opened:
+        try:
+            ranking = opened.rankings()
+        except CurateError:
+            return []
+    columns = ["prompt_id", "response_id", "component", "strength", "strength_se"]
+    one = ranking.select(columns).drop_nulls()
+    pairs = one.join(one, on=["prompt_id", "component"], suffix="_b").filter(
+        pl.col("response_id") < pl.col("response_id_b")
+    )
+    difference = (pairs["strength"] - pairs["strength_b"]).to_numpy()
+    deviation = np.hypot(pairs["strength_se"].to_numpy(), pairs["strength_se_b"].to_numpy())
+    probability = ndtr(np.abs(difference) / np.maximum(deviation, 1e-9))
+    certain = (
+        pairs.with_columns(difference=pl.Series(difference), size=pl.Series(np.abs(difference)))
+        .filter(pl.Series((probability >= MIN_PROBABILITY) & (np.abs(difference) >= MIN_DIFFERENCE), dtype=pl.Boolean))
+        .sort(["size", "prompt_id", "response_id", "response_id_b"], descending=[True, False, False, False])
+    )
+    tasks: list[Task] = []
+    taken: dict[str, int] = {}
+    for row in certain.iter_rows(named=True):
+        prompt, pair = row["prompt_id"], (row["prompt_id"], row["response_id"], row["response_id_b"])
+        texts: Mapping[str, str] = can.texts.get(prompt, {})
+        shown = pair[1] in texts and pair[2] in texts and texts[pair[1]] != texts[pair[2]]
+        if shown and taken.get(prompt, 0) < PER_PROMPT and len(tasks) < MAX_CONTROLS:
+            taken[prompt] = taken.get(prompt, 0) + 1
+            tasks.append(can.task(pair, kind="gold", answer="first" if row["difference"] > 0 else "second"))
+    return tasks
+
+
+def attention_checks(can: Askable, pairs: Sequence[Pair]) -> list[Task]:
+    """Attention checks on pairs of the first batch, one per prompt: one answer is replaced by ATTENTION_TEXT."""
+    one_each = {pair[0]: pair for pair in pairs}
+    return [
+        can.task(pair, kind="attention", answer="first").model_copy(update={"first_text": ATTENTION_TEXT})
+        for pair in list(one_each.values())[:MAX_CONTROLS]
+    ]
