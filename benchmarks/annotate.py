@@ -22,14 +22,13 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 import numpy as np
-from annotations.campaign.people import read_people, with_invited, write_people
-from annotations.campaign.replay import replay
 
-from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, appear, batch_path, write_lines
+from annotations.campaign.auth import read_members, with_invited, write_members
+from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, batch_path, write_atomic, write_lines
 from annotations.campaign.log import read_events
-from annotations.campaign.session import OpenCampaign
-from annotations.campaign.state import State
-from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Refusal, Task
+from annotations.campaign.session import CampaignSession
+from annotations.campaign.state import State, replay
+from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignFile, Refusal, Task
 
 QUOTA = 40
 """Votes on a pair."""
@@ -63,7 +62,7 @@ def load(folder: Path, votes: int, annotators: int) -> None:
     delays: list[list[float]] = [[] for _ in people]
     at: list[tuple[int, float]] = []
     done = [0] * len(people)
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         before = memory()
         threads = [Thread(target=annotate, args=(campaign, name, delays[i], done, i)) for i, name in enumerate(people)]
         begin = time.perf_counter()
@@ -96,7 +95,7 @@ def load(folder: Path, votes: int, annotators: int) -> None:
     over = sum(item.votes > item.quota for item in pairs)
     unmet = sum(item.votes < item.quota for item in pairs)
     print(f"pairs with more votes than asked: {over}; with fewer: {unmet}; votes {told.votes:,} of {told.wanted:,}")
-    twice = sum(len(set(person.items)) != len(person.items) for person in state.people.values())
+    twice = sum(len(set(person.items)) != len(person.items) for person in state.annotators.values())
     print(f"annotators who got a pair twice: {twice}")
     print(f"known answers: {share_of(state):.3f} of questions (asked for: 0.12, more at first)")
 
@@ -104,21 +103,21 @@ def load(folder: Path, votes: int, annotators: int) -> None:
 def share_of(state: State) -> float:
     """Share of answers on questions whose answer is known."""
     kinds = np.array([item.kind != "vote" for item in state.items])
-    given = np.concatenate([np.frombuffer(person.items, np.int32) for person in state.people.values()])
+    given = np.concatenate([np.frombuffer(person.items, np.int32) for person in state.annotators.values()])
     return float(kinds[given].mean())
 
 
-def annotate(campaign: OpenCampaign, name: str, delays: list[float], done: list[int], me: int) -> None:
+def annotate(campaign: CampaignSession, name: str, delays: list[float], done: list[int], me: int) -> None:
     """Answers at once whatever is asked."""
     rng = random.Random(name)
-    desk: Desk | Refusal = campaign.desk(name)
-    while isinstance(desk, Desk):
-        if desk.sheet is None:
+    view: AnnotatorView | Refusal = campaign.view(name)
+    while isinstance(view, AnnotatorView):
+        if view.sheet is None:
             if FINISHED.wait(0.2):  # others hold what is left
                 return
-            desk = campaign.desk(name)
+            view = campaign.view(name)
             continue
-        question = desk.sheet.questions[0]
+        question = view.sheet.questions[0]
         ballot = Ballot(
             question_id=question.question_id,
             vote_id=f"v-{question.question_id}",
@@ -127,10 +126,10 @@ def annotate(campaign: OpenCampaign, name: str, delays: list[float], done: list[
             watched=1.0,
         )
         begin = time.perf_counter()
-        desk = campaign.vote(name, ballot)
+        view = campaign.vote(name, ballot)
         delays.append(time.perf_counter() - begin)
         done[me] += 1
-    raise RuntimeError(desk)
+    raise RuntimeError(view)
 
 
 def sweep(folder: Path, kills: int) -> None:
@@ -162,16 +161,16 @@ def child(folder: Path, people: list[str]) -> None:
     lock = Lock()
 
     def work(name: str) -> None:
-        desk: Desk | Refusal = campaign.desk(name)
-        while isinstance(desk, Desk) and desk.sheet is not None:
-            question = desk.sheet.questions[0].question_id
+        view: AnnotatorView | Refusal = campaign.view(name)
+        while isinstance(view, AnnotatorView) and view.sheet is not None:
+            question = view.sheet.questions[0].question_id
             ballot = Ballot(question_id=question, vote_id=f"v-{question}", outcome="tie", seconds=8.0, watched=1.0)
-            desk = campaign.vote(name, ballot)
-            if isinstance(desk, Desk):
+            view = campaign.vote(name, ballot)
+            if isinstance(view, AnnotatorView):
                 with lock:
                     print(question, flush=True)
 
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         threads = [Thread(target=work, args=(name,)) for name in people]
         for thread in threads:
             thread.start()
@@ -180,19 +179,19 @@ def child(folder: Path, people: list[str]) -> None:
 
 
 def make(folder: Path, pairs: int, annotators: int) -> list[str]:
-    """A campaign without bars, and its annotators."""
-    bars = {"gold_accuracy": 0, "seconds": 0, "side_bias": 1}
-    config = CampaignConfig.model_validate({"name": "bench", "votes": pairs * QUOTA, "bars": bars})
+    """A campaign without thresholds, and its annotators."""
+    thresholds = {"gold_accuracy": 0, "min_seconds": 0, "max_side_share": 1}
+    config = CampaignConfig.model_validate({"name": "bench", "votes": pairs * QUOTA, "thresholds": thresholds})
     for below in (folder, folder / TASKS, folder / MEDIA):
         below.mkdir(parents=True, exist_ok=True)
     write_lines(batch_path(folder, 1), [task(n, n % (pairs // 8 or 1)) for n in range(pairs)])
     known = [task(pairs + n, n, kind="attention" if n % 5 == 0 else "gold", answer="first") for n in range(KNOWN)]
     write_lines(folder / GOLD, known)
     made = CampaignFile(campaign_id="bench000", config=config, store="none.duckdb")
-    appear(folder / CAMPAIGN, made.model_dump_json().encode())
+    write_atomic(folder / CAMPAIGN, made.model_dump_json().encode())
     names = [f"a{n:03}" for n in range(annotators)]
-    people, _ = with_invited(read_people(folder), names, "annotator", datetime.now(UTC))
-    write_people(folder, people)
+    people, _ = with_invited(read_members(folder), names, "annotator", datetime.now(UTC))
+    write_members(folder, people)
     return names
 
 

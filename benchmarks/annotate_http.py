@@ -4,7 +4,7 @@
 
 Starts ``curate annotate`` on a campaign made for it, and lets so many annotators vote at once, each on a connection of
 its own, without a pause between two votes, for so many seconds or until nothing is left to ask. A request is a whole
-one: cookie, page token, rate limits, the vote fsynced, the next desk in the answer. Prints votes a second, the 50th
+one: cookie, page token, rate limits, the vote fsynced, the next view in the answer. Prints votes a second, the 50th
 and 99th percentile of the time to an answer, and what of the acknowledged is missing from the log. The clients take a
 share of the same machine.
 """
@@ -27,11 +27,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.people import with_invited, write_people
-from annotations.page.sessions import HEADER
-
-from annotations.campaign.folder import CAMPAIGN, LOG, MEDIA, TASKS, appear, batch_path, write_lines
-from schemas.campaign import CampaignConfig, CampaignFile, QualityBars, Task
+from annotations.campaign.auth import with_invited, write_members
+from annotations.campaign.folder import CAMPAIGN, LOG, MEDIA, TASKS, batch_path, write_atomic, write_lines
+from annotations.page.security import PAGE_HEADER
+from schemas.campaign import CampaignConfig, CampaignFile, QualityThresholds, Task
 
 TEXT = "The person picks up the cup, turns round, and puts it down on the shelf beside the window. " * 3
 
@@ -59,14 +58,14 @@ def make(folder: Path, pairs: int, annotators: int) -> list[str]:
         votes=pairs,
         gold_share=0,
         attention_share=0,
-        bars=QualityBars(side_bias=1.0),  # all vote left
+        thresholds=QualityThresholds(max_side_share=1.0),  # all vote left
     )
     file = CampaignFile(campaign_id="00000000", config=config, store="none.duckdb")
     write_lines(batch_path(folder, 1), tasks)
-    appear(folder / CAMPAIGN, file.model_dump_json().encode())
+    write_atomic(folder / CAMPAIGN, file.model_dump_json().encode())
     names = [f"a{number:03}" for number in range(annotators)]
     people, tokens = with_invited((), names, "annotator", datetime.now(UTC))
-    write_people(folder, people)
+    write_members(folder, people)
     return list(tokens.values())
 
 
@@ -85,10 +84,10 @@ class Annotator:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         status, headers, _ = await self._ask("GET", f"/a/{self.token}")
         self.cookie = headers["set-cookie"].partition(";")[0]
-        status, headers, desk = await self._ask("GET", "/api/desk")
-        self.page = headers[HEADER]
-        while status == 200 and desk["sheet"] and time.monotonic() < until:
-            question = desk["sheet"]["questions"][0]["question_id"]
+        status, headers, view = await self._ask("GET", "/api/view")
+        self.page = headers[PAGE_HEADER]
+        while status == 200 and view["sheet"] and time.monotonic() < until:
+            question = view["sheet"]["questions"][0]["question_id"]
             vote = f"{question}-vote"
             ballot = {"question_id": question, "vote_id": vote, "outcome": "left", "seconds": 5.0, "watched": 1.0}
             begin = time.monotonic()
@@ -97,7 +96,7 @@ class Annotator:
             if status == 200:
                 self.waits.append(time.monotonic() - begin)
                 self.acknowledged.append(vote)
-                desk = answer
+                view = answer
         self.writer.close()
 
     cookie: str = ""
@@ -105,7 +104,7 @@ class Annotator:
 
     async def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, str], Any]:
         sent = json.dumps(body).encode() if body is not None else b""
-        head = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", f"cookie: {self.cookie}", f"{HEADER}: {self.page}"]
+        head = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", f"cookie: {self.cookie}", f"{PAGE_HEADER}: {self.page}"]
         head += ["content-type: application/json", f"content-length: {len(sent)}"] if sent else []
         self.writer.write("\r\n".join([*head, "", ""]).encode() + sent)
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

@@ -44,7 +44,7 @@ batch = 120          # chosen by the planner at a time: the second while people 
 gold_share = 0.15
 attention_share = 0.03
 min_watched = 0.5    # of a clip, before a vote on it is taken
-[bars]
+[thresholds]
 seconds = 0          # scripts are fast
 patience = 30        # votes after a warning: enough for curate annotators to judge by
 """

@@ -19,8 +19,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import Ballot, Desk, Question
+from annotations.campaign.session import CampaignSession
+from schemas.campaign import AnnotatorView, Ballot, Question
 from tests.browsers import Screen, chromium
 from tests.campaigns import invite, known, make_campaign, pair
 from tests.pages import page_of
@@ -72,13 +72,13 @@ def answer(question: Question, number: int, careless: bool) -> Ballot:
     )
 
 
-def vote(campaign: OpenCampaign, name: str, count: int, *, careless: bool = False) -> None:
+def vote(campaign: CampaignSession, name: str, count: int, *, careless: bool = False) -> None:
     for number in range(count):
-        desk = campaign.desk(name)
-        assert isinstance(desk, Desk)
-        if desk.sheet is None:
+        view = campaign.view(name)
+        assert isinstance(view, AnnotatorView)
+        if view.sheet is None:
             return
-        campaign.vote(name, answer(desk.sheet.questions[0], number, careless))
+        campaign.vote(name, answer(view.sheet.questions[0], number, careless))
 
 
 def save(screen: Screen, name: str) -> None:
@@ -105,7 +105,7 @@ def main() -> None:
             ask_confidence=True,
             votes_per_pair=2,
             max_votes=40,
-            bars={"seconds": 2.0, "patience": 8},
+            thresholds={"min_seconds": 2.0, "patience": 8},
         )
         for clip in (folder / "media").iterdir():
             draw(clip)

@@ -1,4 +1,4 @@
-"""Are planned votes worth more than others, and is their gain what was foretold? On simulated campaigns.
+"""Are planned votes worth more than others, and is their gain what was predicted? On simulated campaigns.
 
     python -m benchmarks.plan --prompts 150 --seeds 6
 
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.evaluation.agreement import best_of, kendall_tau, top1
-from curate.planning.information import Beliefs, Plan, foresee
-from curate.planning.planner import beliefs_of, plan_votes, random_votes
+from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
+from curate.planning.planner import plan_votes, posteriors_of, random_votes
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
@@ -31,7 +31,7 @@ Float = npt.NDArray[np.float64]
 WAYS = ("plan, order", "plan, best", "random", "fewest first")
 MEASURES = ("tau", "top-1", "best-of-4")
 CLOSE = 0.25
-"""A foretold gain of tau may miss the actual one by this part of it, or by two standard errors."""
+"""A predicted gain of tau may miss the actual one by this part of it, or by two standard errors."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,38 +44,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     met = []
     for share in options.shares:
         runs = [campaign(options.prompts, options.votes_per_pair, share, seed) for seed in range(options.seeds)]
-        before, gains, foretold = (np.array(values) for values in zip(*runs, strict=True))
+        before, gains, predicted = (np.array(values) for values in zip(*runs, strict=True))
         print(f"{options.prompts} prompts, {options.votes_per_pair:g} votes a pair, then {share:.0%} more")
         show("before", before)
         for k, way in enumerate(WAYS):
-            show(way, gains[:, k], foretold[:, k])
-        met += goals(gains, foretold)
+            show(way, gains[:, k], predicted[:, k])
+        met += goals(gains, predicted)
     return 0 if all(met) else 1
 
 
 def campaign(prompts: int, votes_per_pair: float, share: float, seed: int) -> tuple[Float, Float, Float]:
-    """(3,) MEASURES before, and (4, 3) what each of the WAYS gained and was foretold to gain."""
+    """(3,) MEASURES before, and (4, 3) what each of the WAYS gained and was predicted to gain."""
     world = simulate_world(SimulateConfig(prompts=prompts, votes_per_pair=votes_per_pair, seed=seed))
     votes = world.votes
     fit = Hierarchical().fit(votes)
-    beliefs = beliefs_of(votes, fit, people=len(votes.annotators))
+    posteriors = posteriors_of(votes, fit, annotators=len(votes.annotators))
     number, rng = round(share * len(votes.left)), np.random.default_rng(seed)
     start = time.perf_counter()
     plans = [
-        plan_votes(beliefs, number),
-        plan_votes(beliefs, number, focus="best"),
-        random_votes(beliefs, number, rng),
-        fewest_first(votes, beliefs, number, rng),
+        plan_votes(posteriors, number),
+        plan_votes(posteriors, number, focus="best"),
+        random_votes(posteriors, number, rng),
+        fewest_first(votes, posteriors, number, rng),
     ]
     if seed == 0:
         print(f"{number:,} votes chosen in four ways in {time.perf_counter() - start:.2f} s")
-    before, now = quality(world, votes, fit), np.array(foresee(beliefs, plans[0].first(0)))
+    before, now = quality(world, votes, fit), np.array(predict_accuracy(posteriors, plans[0].first(0)))
     gains = []
     for plan in plans:
-        after = answered(world, votes, beliefs, plan, np.random.default_rng(seed))
+        after = answered(world, votes, posteriors, plan, np.random.default_rng(seed))
         gains.append(quality(world, after, Hierarchical().fit(after)) - before)
-    foretold = [np.array(foresee(beliefs, plan)) - now for plan in plans]
-    return before, np.array(gains), np.array(foretold)
+    predicted = [np.array(predict_accuracy(posteriors, plan)) - now for plan in plans]
+    return before, np.array(gains), np.array(predicted)
 
 
 def quality(world: World, votes: VoteArrays, fit: HierarchicalFit) -> Float:
@@ -84,10 +84,12 @@ def quality(world: World, votes: VoteArrays, fit: HierarchicalFit) -> Float:
     return np.array([np.nanmean(of(fit.strength, truth, votes.offsets)) for of in (kendall_tau, top1, best_of)])
 
 
-def fewest_first(votes: VoteArrays, beliefs: Sequence[Beliefs], number: int, rng: np.random.Generator) -> Plan:
+def fewest_first(
+    votes: VoteArrays, posteriors: Sequence[PosteriorBatch], number: int, rng: np.random.Generator
+) -> Plan:
     """One vote on each of the pairs with fewest votes, equals at random."""
     every = random_votes(
-        beliefs, sum(len(b.prompts) * b.slots.shape[1] * (b.slots.shape[1] - 1) // 2 for b in beliefs), rng
+        posteriors, sum(len(b.prompts) * b.slots.shape[1] * (b.slots.shape[1] - 1) // 2 for b in posteriors), rng
     )
     held = np.zeros(len(every.row))
     for k, graphs in enumerate(votes.graphs):
@@ -99,10 +101,10 @@ def fewest_first(votes: VoteArrays, beliefs: Sequence[Beliefs], number: int, rng
 
 
 def answered(
-    world: World, votes: VoteArrays, beliefs: Sequence[Beliefs], plan: Plan, rng: np.random.Generator
+    world: World, votes: VoteArrays, posteriors: Sequence[PosteriorBatch], plan: Plan, rng: np.random.Generator
 ) -> VoteArrays:
     """The votes with the plan's, which the world's annotators answered by their activity, none twice on a pair."""
-    slots = [beliefs[b].slots[row] for b, row in zip(plan.batch, plan.row, strict=True)]
+    slots = [posteriors[b].slots[row] for b, row in zip(plan.batch, plan.row, strict=True)]
     pair = np.array([own[places] for own, places in zip(slots, plan.pair, strict=True)], dtype=np.int32)
     swapped = rng.integers(0, 2, len(pair))
     left, right = pair[np.arange(len(pair)), swapped], pair[np.arange(len(pair)), 1 - swapped]
@@ -140,17 +142,17 @@ def draw_annotators_for(
     return np.argsort(finish, axis=1)[place, turn].astype(np.int32)
 
 
-def show(name: str, values: Float, foretold: Float | None = None) -> None:
-    """One line: means over seeds of (seeds, 3) figures, and what was foretold of them."""
+def show(name: str, values: Float, predicted: Float | None = None) -> None:
+    """One line: means over seeds of (seeds, 3) figures, and what was predicted of them."""
     cells = [
         f"{what} {mean:+.4f} ± {error:.4f}" for what, mean, error in zip(MEASURES, *mean_and_error(values), strict=True)
     ]
-    told = "" if foretold is None else "   foretold " + " ".join(f"{x:+.4f}" for x in foretold.mean(axis=0))
+    told = "" if predicted is None else "   predicted " + " ".join(f"{x:+.4f}" for x in predicted.mean(axis=0))
     print(f"  {name:<13} {'   '.join(cells)}{told}", flush=True)
 
 
-def goals(gains: Float, foretold: Float) -> list[bool]:
-    """Prints PASS or FAIL for each goal. gains, foretold: (seeds, 4, 3)."""
+def goals(gains: Float, predicted: Float) -> list[bool]:
+    """Prints PASS or FAIL for each goal. gains, predicted: (seeds, 4, 3)."""
     met = []
     tau, first = gains[:, :, 0], gains[:, :, 1]
     for what, gain in (
@@ -163,10 +165,10 @@ def goals(gains: Float, foretold: Float) -> list[bool]:
         print(f"  {'PASS' if met[-1] else 'FAIL'}: {what} {mean:+.4f} ± {error:.4f}")
     for k in (0, 2):
         actual = tau[:, k].mean()
-        miss, error = mean_and_error(foretold[:, k, 0] - tau[:, k])
+        miss, error = mean_and_error(predicted[:, k, 0] - tau[:, k])
         met.append(bool(abs(miss) <= max(CLOSE * abs(actual), 2 * error)))
         word = "PASS" if met[-1] else "FAIL"
-        print(f"  {word}: {WAYS[k]}: foretold gain of tau misses the actual {actual:.4f} by {miss:+.4f} ± {error:.4f}")
+        print(f"  {word}: {WAYS[k]}: predicted gain of tau misses the actual {actual:.4f} by {miss:+.4f} ± {error:.4f}")
     print()
     return met
 

@@ -64,7 +64,7 @@ class Screen:
         if name == "max":
             self.page.locator("#annotators tr").first.wait_for()
         else:
-            self.page.locator("#work:not([hidden]), #rest:not([hidden])").wait_for()
+            self.page.locator("#work:not([hidden]), #idle:not([hidden])").wait_for()
         return self
 
     def press(self, key: str) -> None:
@@ -89,7 +89,9 @@ class Screen:
     def votes(self, count: int) -> None:
         """Wait until the page says that so many votes are saved."""
         self.text("#progress-text", f"{count} ")
-        self.page.wait_for_function("() => /saved/.test(document.querySelector('#state, #rest-state').textContent)")
+        self.page.wait_for_function(
+            "() => /saved/.test(document.querySelector('#save-state, #idle-state').textContent)"
+        )
         self.page.wait_for_function("() => !/Saving|not saved/.test(document.body.innerText)")
 
     def watch(self) -> None:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from threading import Lock, Thread
 
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import Desk, Refusal
+from annotations.campaign.session import CampaignSession
+from schemas.campaign import AnnotatorView, Refusal
 from tests.campaigns import ballot
 
 CONFIRMED = Lock()
@@ -15,7 +15,7 @@ CONFIRMED = Lock()
 
 def main(folder: str, *names: str) -> None:
     """Each of the annotators votes in a thread until nothing is left, or the process is killed."""
-    with OpenCampaign.open(Path(folder)) as campaign:
+    with CampaignSession.open(Path(folder)) as campaign:
         threads = [Thread(target=_annotate, args=(campaign, name)) for name in names]
         for thread in threads:
             thread.start()
@@ -23,12 +23,12 @@ def main(folder: str, *names: str) -> None:
             thread.join()
 
 
-def _annotate(campaign: OpenCampaign, name: str) -> None:
-    desk: Desk | Refusal = campaign.desk(name)
-    while isinstance(desk, Desk) and desk.sheet is not None:
-        question = desk.sheet.questions[0]
-        desk = campaign.vote(name, ballot(question, "tie"))
-        told = question.question_id if isinstance(desk, Desk) else f"refused {desk.code}"
+def _annotate(campaign: CampaignSession, name: str) -> None:
+    view: AnnotatorView | Refusal = campaign.view(name)
+    while isinstance(view, AnnotatorView) and view.sheet is not None:
+        question = view.sheet.questions[0]
+        view = campaign.vote(name, ballot(question, "tie"))
+        told = question.question_id if isinstance(view, AnnotatorView) else f"refused {view.code}"
         with CONFIRMED:
             sys.stdout.write(told + "\n")
             sys.stdout.flush()

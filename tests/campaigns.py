@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.people import read_people, with_invited, write_people
-
-from annotations.campaign.folder import CAMPAIGN, GOLD, MEDIA, TASKS, appear, batch_path, write_lines
-from schemas.campaign import Ballot, CampaignConfig, CampaignFile, Desk, Question, Refusal, Role, Task
+from annotations.campaign.auth import read_members, with_invited, write_members
+from annotations.campaign.folder import CAMPAIGN, GOLD, MEDIA, TASKS, batch_path, write_atomic, write_lines
+from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignFile, Question, Refusal, Role, Task
 
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -68,7 +67,7 @@ def make_campaign(
     for task in [*tasks, *(gold or [])]:
         if task.video:
             (folder / MEDIA / task.video).write_bytes(b"not a true video")
-    appear(folder / CAMPAIGN, document.model_dump_json().encode())
+    write_atomic(folder / CAMPAIGN, document.model_dump_json().encode())
     if people:
         invite(folder, *people)
     return folder
@@ -76,8 +75,8 @@ def make_campaign(
 
 def invite(folder: Path, *names: str, role: Role = "annotator") -> dict[str, str]:
     """name -> token."""
-    people, tokens = with_invited(read_people(folder), names, role, BEGIN)
-    write_people(folder, people)
+    people, tokens = with_invited(read_members(folder), names, role, BEGIN)
+    write_members(folder, people)
     return tokens
 
 
@@ -88,7 +87,7 @@ def ballot(question: Question | str, outcome: str = "left", *, vote: str = "", *
     return Ballot(question_id=question_id, vote_id=vote or f"vote-{question_id}", outcome=outcome, **said)
 
 
-def held(desk: Desk | Refusal) -> tuple[Question, ...]:
-    """The open questions of a desk."""
-    assert isinstance(desk, Desk), desk
-    return desk.sheet.questions if desk.sheet else ()
+def held(view: AnnotatorView | Refusal) -> tuple[Question, ...]:
+    """The open questions of a view."""
+    assert isinstance(view, AnnotatorView), view
+    return view.sheet.questions if view.sheet else ()

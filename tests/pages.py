@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from annotations.campaign.people import read_people, with_revoked, write_people
-from annotations.campaign.service import Service
-from annotations.page.limits import STANDARD, Limits
-from annotations.page.serving import address, listen, server
-from annotations.page.sessions import HEADER
 
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import Desk
+from annotations.campaign.auth import read_members, with_revoked, write_members
+from annotations.campaign.session import CampaignSession
+from annotations.page.security import PAGE_HEADER, STANDARD, Limits
+from annotations.page.server import address, listen, make_server
+from schemas.campaign import AnnotatorView
 from tests.campaigns import BEGIN, invite
 
 
@@ -29,7 +27,7 @@ class Visit:
         self.headers: dict[str, str] = {}
         if token:
             assert self.client.get(f"/a/{token}").status_code == 200
-            self.headers = {HEADER: self.client.get("/api/desk").headers.get(HEADER, "")}
+            self.headers = {PAGE_HEADER: self.client.get("/api/view").headers.get(PAGE_HEADER, "")}
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return self.client.get(path, headers=headers)
@@ -39,7 +37,7 @@ class Visit:
 
     def open(self) -> list[str]:
         """The ids of the questions that are open."""
-        return [question["question_id"] for question in self.get("/api/desk").json()["sheet"]["questions"]]
+        return [question["question_id"] for question in self.get("/api/view").json()["sheet"]["questions"]]
 
     def vote(self, question: str, **other: object) -> httpx.Response:
         ballot = {"question_id": question, "vote_id": f"vote-{question}"[:64], "outcome": "left", "seconds": 9}
@@ -51,7 +49,7 @@ class Here:
     """A page that runs."""
 
     folder: Path
-    campaign: OpenCampaign
+    campaign: CampaignSession
     url: str
     tokens: dict[str, str]
     """Of ann, an annotator, and of max, a manager."""
@@ -60,13 +58,13 @@ class Here:
         return Visit(self.url, self.tokens[name] if name else "")
 
     def revoke(self, name: str) -> None:
-        write_people(self.folder, with_revoked(read_people(self.folder), (name,), BEGIN))
+        write_members(self.folder, with_revoked(read_members(self.folder), (name,), BEGIN))
 
     def votes(self) -> int:
         """Of ann, known answers too."""
-        desk = self.campaign.desk("ann")
-        assert isinstance(desk, Desk)
-        return desk.votes
+        view = self.campaign.view("ann")
+        assert isinstance(view, AnnotatorView)
+        return view.votes
 
 
 @contextlib.contextmanager
@@ -77,14 +75,14 @@ def page_of(
     limits: Limits = STANDARD,
     port: int = 0,
     tokens: dict[str, str] | None = None,
-    wrap: Callable[[OpenCampaign], Service] = lambda campaign: campaign,
+    wrap: Callable[[CampaignSession], Any] = lambda campaign: campaign,
 ) -> Iterator[Here]:
     """The campaign of a folder and its page, which runs in a thread for the block."""
     if tokens is None:
         tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         listener = listen("127.0.0.1", port)
-        running = server(wrap(campaign), "test", url=url, limits=limits)
+        running = make_server(wrap(campaign), "test", url=url, limits=limits)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -98,7 +96,7 @@ def page_of(
 class Instead:
     """A campaign of which some methods do something else."""
 
-    def __init__(self, campaign: OpenCampaign, **methods: Callable[..., Any]) -> None:
+    def __init__(self, campaign: CampaignSession, **methods: Callable[..., Any]) -> None:
         self.campaign = campaign
         self.__dict__.update(methods)
 

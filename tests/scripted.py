@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.campaign_gold import CHECK
-
+from pipelines.campaign_tasks import ATTENTION_TEXT
 from tests.browsers import GLANCE
 
 SHARPNESS = 2.0
@@ -25,10 +24,10 @@ LOOK = """() => {
   const text = (id) => byId(id).textContent;
   const media = document.querySelector('#video:not([hidden]), #image:not([hidden])');
   return {
-    resting: !byId('rest').hidden,
-    title: text('rest-title'),
-    again: !byId('again').hidden,
-    saving: /Saving|not saved/.test(text('state')),
+    idle: !byId('idle').hidden,
+    title: text('idle-title'),
+    again: !byId('check-again').hidden,
+    saving: /Saving|not saved/.test(text('save-state')),
     warning: byId('warning').hidden ? '' : text('warning'),
     media: media ? decodeURIComponent(media.src.split('/media/')[1] ?? '') : '',
     paused: Boolean(media?.paused && !media.ended),
@@ -56,7 +55,7 @@ class Truth:
         return self._strength(seen, "left") - self._strength(seen, "right")
 
     def _strength(self, seen: dict[str, Any], side: str) -> float:
-        asked = seen[side] == CHECK
+        asked = seen[side] == ATTENTION_TEXT
         return math.inf if asked else self._strengths[seen["media"], seen["question"], seen[side]]
 
 
@@ -72,7 +71,7 @@ class Annotator:
     """Ids of the votes that the server confirmed."""
     warned: int = 0
     """After so many votes; 0: never."""
-    rest: str = ""
+    idle: str = ""
     """What the page says where it asks nothing."""
     _question: tuple[str, ...] = ()
     _since: float = 0.0
@@ -82,7 +81,7 @@ class Annotator:
         self.page.on("response", self._heard)
         self.page.goto(link)
         self.page.wait_for_url(link.partition("/a/")[0] + "/")
-        self.page.locator("#work:not([hidden]), #rest:not([hidden])").wait_for()
+        self.page.locator("#work:not([hidden]), #idle:not([hidden])").wait_for()
         if self.page.locator("#instructions[open]").count():
             self.page.get_by_role("button", name="I have read this").click()
 
@@ -97,12 +96,12 @@ class Annotator:
             self.warned = len(self.acknowledged)
         if seen["saving"]:
             return True
-        self.rest = seen["title"] if seen["resting"] else ""
+        self.idle = seen["title"] if seen["idle"] else ""
         now = time.monotonic()
-        if self.rest:
+        if self.idle:
             if seen["again"] and now > self._since + 1:
                 self._since = now
-                self.page.locator("#again").click()
+                self.page.locator("#check-again").click()
             return False
         question = (seen["media"], seen["question"], seen["left"], seen["right"])
         if question != self._question:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cli.annotators import annotators as command
 from curate.annotators.gold import Gold, against_gold, wilson
-from curate.annotators.recommendations import ENOUGH_VOTES, recommend
+from curate.annotators.recommendations import MIN_VOTES, recommend
 from curate.annotators.statistics import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
 from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import simulate_world
@@ -266,7 +266,7 @@ def test_gold_is_met_by_its_very_outcome_whatever_the_sides_and_both_bad_is_a_ti
     gold = gold_of(votes, [(("p", "b", "a"), "right"), (("p", "a", "c"), "tie")])
     assert gold.votes.tolist() == [2, 2, 1]
     assert gold.accuracy.tolist() == [1.0, 0.5, 0.0]
-    assert (gold.pairs, gold.unvoted, gold.contradicted) == (2, 0, 0)
+    assert (gold.pairs, gold.unvoted, gold.ambiguous) == (2, 0, 0)
     assert gold.mean == pytest.approx(3 / 5)
 
 
@@ -277,7 +277,7 @@ def test_the_chance_of_gold_is_that_of_a_coin_that_ties_as_often() -> None:
     votes = votes_of(rows)
     gold = gold_of(votes, [(("p", "a", "b"), "left"), (("p", "a", "c"), "tie")])
     assert gold.chance[0] == pytest.approx((3 / 8 + 1 / 4) / 2)
-    assert gold.mean_chance == pytest.approx(gold.chance[0])
+    assert gold.mean_chance_level == pytest.approx(gold.chance_level[0])
     assert np.isnan(gold.accuracy[1:]).all()
     assert np.isnan(gold.high[1:]).all()
 
@@ -286,7 +286,7 @@ def test_a_pair_with_two_truths_is_no_gold_and_one_said_twice_is_one() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "a", "c", "left", "ann", 1.0)])
     twice = [(("p", "a", "b"), "left"), (("p", "b", "a"), "right")]
     gold = gold_of(votes, [*twice, (("p", "a", "c"), "left"), (("p", "a", "c"), "right")])
-    assert (gold.pairs, gold.contradicted, gold.votes[0]) == (1, 1, 1)
+    assert (gold.pairs, gold.ambiguous, gold.votes[0]) == (1, 1, 1)
 
 
 def slow_gold(rows: list[Row], golds: dict[frozenset[str], str], person: str) -> tuple[float, int]:
@@ -357,7 +357,7 @@ def gold_at(votes: int, accuracy: float) -> Gold:
 
 
 NO_GOLD = gold_at(0, float("nan"))
-PER_PERSON = ("votes", "accuracy", "low", "high", "chance")
+PER_PERSON = ("votes", "accuracy", "low", "high", "chance_level")
 
 
 @pytest.mark.parametrize(
@@ -367,9 +367,9 @@ PER_PERSON = ("votes", "accuracy", "low", "high", "chance")
         ({"left_bias": float("nan"), "left_bias_se": float("nan")}, NO_GOLD, "pay", ""),
         ({"spammer": 0.95, "low": 0.99}, NO_GOLD, "drop", "a spammer with probability 0.95"),
         ({"spammer": 0.5}, NO_GOLD, "watch", "probability 0.50"),
-        ({"low": 0.99, "discrimination": 0.4}, NO_GOLD, "retrain", "sees 0.40 of what"),
-        ({"left_bias": 1.2}, NO_GOLD, "retrain", "of equals the left one 3.3 times as often"),
-        ({"left_bias": -1.2}, NO_GOLD, "retrain", "of equals the right one"),
+        ({"low": 0.99, "discrimination": 0.4}, NO_GOLD, "retrain", "discrimination 0.40"),
+        ({"left_bias": 1.2}, NO_GOLD, "retrain", "left of equal responses 3.3 times"),
+        ({"left_bias": -1.2}, NO_GOLD, "retrain", "right of equal responses"),
         ({"left_bias": 1.2, "left_bias_se": 0.4}, NO_GOLD, "pay", ""),
         ({"tie_excess": 2.0, "tie_share": 0.6}, NO_GOLD, "retrain", "ties on 60% of equals, far more"),
         ({"tie_excess": -2.0, "tie_share": 0.02}, NO_GOLD, "retrain", "far less"),
@@ -379,7 +379,7 @@ PER_PERSON = ("votes", "accuracy", "low", "high", "chance")
         ({}, gold_at(4, 0.0), "pay", ""),
         ({}, gold_at(5, 0.0), "drop", "0.00 right on 5 gold votes"),
         ({}, gold_at(100, 0.57), "retrain", "0.57 right on 100"),
-        ({"spammer": 0.95, "low": 0.99}, gold_at(60, 0.95), "retrain", "sees 1.00"),
+        ({"spammer": 0.95, "low": 0.99}, gold_at(60, 0.95), "retrain", "discrimination 1.00"),
         ({"spammer": 0.95}, gold_at(60, 0.95), "watch", "but 0.95 right on 60"),
         ({"spammer": 0.95}, gold_at(4, 1.0), "drop", "spammer"),
     ],
@@ -387,10 +387,10 @@ PER_PERSON = ("votes", "accuracy", "low", "high", "chance")
 def test_a_recommendation_follows_its_rule_and_says_why(
     changes: dict[str, float], gold: Gold, expected: str, word: str
 ) -> None:
-    [verdict] = recommend(profile(**changes), gold)
-    assert verdict.recommendation == expected
-    assert word in verdict.reason
-    assert bool(verdict.reason) == (expected != "pay")
+    [one] = recommend(profile(**changes), gold)
+    assert one.action == expected
+    assert word in one.reason
+    assert bool(one.reason) == (expected != "pay")
 
 
 def test_who_always_takes_one_side_is_dropped_where_sides_are_drawn() -> None:
@@ -398,30 +398,30 @@ def test_who_always_takes_one_side_is_dropped_where_sides_are_drawn() -> None:
     found = replace(profile(), **{name: np.repeat(value, 2) for name, value in vars(profile()).items()} | two)
     gold = replace(NO_GOLD, **{name: np.repeat(getattr(NO_GOLD, name), 2) for name in PER_PERSON})
     first, second = recommend(found, gold)
-    assert first == ("drop", "40 of 40 decided votes for the left side")
-    assert second.recommendation == "pay"
+    assert first == ("drop", "40 of 40 decisive votes for the left side")
+    assert second.action == "pay"
     few = replace(found, sided=np.array([20, 160]), lefts=np.array([20, 70]))
-    assert recommend(few, gold)[0].recommendation == "retrain"  # 20 of 20 may be 84%
+    assert recommend(few, gold)[0].action == "retrain"  # 20 of 20 may be 84%
     never_drawn = replace(found, lefts=np.array([40, 150]))
-    assert recommend(never_drawn, gold)[0].recommendation == "retrain"
+    assert recommend(never_drawn, gold)[0].action == "retrain"
 
 
 def test_nobody_is_judged_by_few_votes_but_for_what_the_gold_makes_certain() -> None:
     worst = {"spammer": 0.99, "low": 0.99, "left_bias": 5.0, "tie_excess": 5.0}
-    few_votes = profile(votes=ENOUGH_VOTES - 1.0, **worst)
+    few_votes = profile(votes=MIN_VOTES - 1.0, **worst)
     [dropped] = recommend(few_votes, gold_at(7, 1 / 7))
-    assert dropped == ("drop", "0.14 right on 7 gold votes, 0.45 by chance")
-    assert recommend(few_votes, gold_at(7, 2 / 7))[0].recommendation == "retrain"
-    assert recommend(few_votes, gold_at(7, 3 / 7))[0].recommendation == "too few votes"
+    assert dropped == ("drop", "0.14 right on 7 gold votes (chance level 0.45)")
+    assert recommend(few_votes, gold_at(7, 2 / 7))[0].action == "retrain"
+    assert recommend(few_votes, gold_at(7, 3 / 7))[0].action == "too few votes"
     [few] = recommend(few_votes, gold_at(4, 0.0))
-    assert few == ("too few votes", "fewer than 20 votes say too little")
-    [enough] = recommend(profile(votes=float(ENOUGH_VOTES), **worst), NO_GOLD)
-    assert enough.recommendation == "drop"
+    assert few == ("too few votes", "fewer than 20 votes")
+    [enough] = recommend(profile(votes=float(MIN_VOTES), **worst), NO_GOLD)
+    assert enough.action == "drop"
 
 
 def test_gold_that_all_people_together_meet_by_chance_only_decides_nothing() -> None:
     blind = replace(gold_at(100, 0.1), mean=0.44)
-    assert recommend(profile(), blind)[0].recommendation == "pay"
+    assert recommend(profile(), blind)[0].action == "pay"
 
 
 def test_no_careful_annotator_is_dropped_and_most_spammers_are() -> None:
@@ -429,7 +429,7 @@ def test_no_careful_annotator_is_dropped_and_most_spammers_are() -> None:
     found = profiles(world.votes, Hierarchical().fit(world.votes))
     nothing = np.zeros(0, dtype=np.int64)
     done = recommend(found, against_gold(world.votes, nothing, nothing, nothing.astype(np.int8)))
-    dropped = np.array([verdict.recommendation == "drop" for verdict in done])
+    dropped = np.array([one.action == "drop" for one in done])
     assert not dropped[~world.annotators.spammer].any()
     assert dropped[world.annotators.spammer].mean() > 0.5
 
@@ -499,10 +499,10 @@ def test_a_gold_file_is_read_as_votes_are_and_what_it_cannot_use_is_counted(
     assert (by_id["bob"].gold_votes, by_id["bob"].gold_accuracy) == (1, 0.0)
     assert by_id["bob"].gold_low is not None
     assert report.gold is not None
-    assert report.gold.model_dump(exclude={"accuracy", "chance", "file"}) == {
+    assert report.gold.model_dump(exclude={"accuracy", "chance_level", "file"}) == {
         "pairs": 2,
         "unvoted": 0,
-        "contradicted": 1,
+        "ambiguous": 1,
         "unknown": 2,
         "rejected": 1,
         "controls": 0,
@@ -516,8 +516,8 @@ def test_a_gold_file_is_read_as_votes_are_and_what_it_cannot_use_is_counted(
     assert "seconds" not in out.splitlines()[0]
     assert "1.00 of 2" in out
     assert "3 votes on 2 gold pairs: 66.7% right" in err
-    assert "on prompts or responses that the store does not know: 2" in err
-    assert "note: gold pairs left out for having more than one outcome: 1" in err
+    assert "not in the store: 2" in err
+    assert "with more than one outcome: 1" in err
 
 
 def test_gold_columns_can_be_named_as_for_ingest(tmp_path: Path) -> None:
@@ -535,7 +535,7 @@ NAMED = ("prompt_id", "response_a", "response_b", "outcome")
 def test_gold_of_another_store_and_gold_that_is_not_there_are_errors(tmp_path: Path) -> None:
     store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
     gold.write_text("prompt_id,left,right,outcome\nq9,x,y,left\n")
-    with pytest.raises(CurateError, match="none of its 1 pairs is on a prompt") as refusal:
+    with pytest.raises(CurateError, match="none of its 1 pairs") as refusal:
         annotators(store, gold=gold)
     assert refusal.value.hint
     with pytest.raises(CurateError, match=r"missing\.csv"):
@@ -583,9 +583,9 @@ def test_the_command_prints_a_table_json_or_csv(tmp_path: Path, capsys: pytest.C
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split()[:4] == ["annotator_id", "do", "votes", "p_spammer"]
     assert len(out.splitlines()) == 4
-    assert "on 1 pair that 2 annotators judged twice or more" in err
+    assert "on 1 pair with two or more of 2 judges" in err
     assert "1.00 of 1" in out
-    assert "recommended: too few votes 2; dropping leaves out 0.0% of the votes" in err
+    assert "recommended: too few votes 2; dropping excludes 0.0%" in err
     command(store=store, as_csv=True)
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split(",")[:4] == ["annotator_id", "recommendation", "p_spammer", "agreement"]

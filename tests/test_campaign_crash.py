@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from annotations.campaign.replay import replay
 
 from annotations.campaign.log import read_events
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import Desk, Refusal
+from annotations.campaign.session import CampaignSession
+from annotations.campaign.state import replay
+from schemas.campaign import AnnotatorView, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import ballot, held, make_campaign, pair
 
@@ -52,34 +52,34 @@ def test_no_confirmed_vote_is_lost_to_a_kill_at_any_moment(tmp_path: Path) -> No
 def test_a_full_disk_refuses_votes_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(300)], people=("ann", "ben"))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with OpenCampaign.open(folder) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
-        campaign.vote("ann", ballot(held(desk)[0]))
-        desk = campaign.desk("ann")
+    with CampaignSession.open(folder) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        campaign.vote("ann", ballot(held(view)[0]))
+        view = campaign.view("ann")
         room = (folder / "log.jsonl").stat().st_size + 1000
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # a file of ours grows no further than that
         try:
             taken = 1
-            while isinstance(desk, Desk) and taken < 100:
-                last = held(desk)[0]
-                desk = campaign.vote("ann", ballot(last))
-                taken += isinstance(desk, Desk)
-            assert isinstance(desk, Refusal)
-            assert desk.code == "disk-full"
-            assert campaign.vote("ann", ballot(last)) == desk
+            while isinstance(view, AnnotatorView) and taken < 100:
+                last = held(view)[0]
+                view = campaign.vote("ann", ballot(last))
+                taken += isinstance(view, AnnotatorView)
+            assert isinstance(view, Refusal)
+            assert view.code == "disk-full"
+            assert campaign.vote("ann", ballot(last)) == view
             assert any("disk is full" in warning for warning in campaign.status().warnings)
             whole = (folder / "log.jsonl").read_bytes()
             assert whole.endswith(b"\n")  # nothing half-written stays
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert campaign.status().votes == taken
-        again: Desk | Refusal = desk
+        again: AnnotatorView | Refusal = view
         while isinstance(again, Refusal):  # it looks for room once a second
             again = campaign.vote("ann", ballot(last))
             time.sleep(0.05)
         assert again.votes == taken + 1
-        assert len(held(campaign.desk("ben"))) > 0
+        assert len(held(campaign.view("ben"))) > 0
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
     assert [event["seq"] for event in lines] == list(range(1, len(lines) + 1))
     assert replay(folder).votes == taken + 1
@@ -89,8 +89,8 @@ def test_where_the_disk_fails_in_reading_too_nothing_is_written_that_would_not_f
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
     log, campaign_file = folder / "log.jsonl", folder / "campaign.json"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with OpenCampaign.open(folder) as campaign:
-        question = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder) as campaign:
+        question = held(campaign.view("ann"))[0]
         kept, config = log.read_bytes(), campaign_file.read_bytes()
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept), hard))
@@ -104,29 +104,29 @@ def test_where_the_disk_fails_in_reading_too_nothing_is_written_that_would_not_f
         refusal = campaign.vote("ann", ballot(question))
         assert isinstance(refusal, Refusal)
         assert refusal.code == "disk-full"
-        assert any("start the page again" in warning for warning in campaign.status().warnings)
+        assert any("restart the page" in warning for warning in campaign.status().warnings)
     assert log.read_bytes() == kept
-    with OpenCampaign.open(folder) as campaign:
-        desk = campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
-        assert isinstance(desk, Desk)
+    with CampaignSession.open(folder) as campaign:
+        view = campaign.vote("ann", ballot(held(campaign.view("ann"))[0]))
+        assert isinstance(view, AnnotatorView)
 
 
 def test_many_annotators_at_once_share_flushes_and_meet_every_quota(tmp_path: Path) -> None:
     people = tuple(f"a{n:02}" for n in range(40))
     tasks = [pair(n, quota=3, video=f"v{n % 9}.mp4") for n in range(120)]
-    folder = make_campaign(tmp_path / "c", tasks, people=people, bars={"side_bias": 1.0})
+    folder = make_campaign(tmp_path / "c", tasks, people=people, thresholds={"max_side_share": 1.0})
     refused = []
 
-    def annotate(campaign: OpenCampaign, name: str) -> None:
-        desk = campaign.desk(name)
-        while questions := held(desk):
+    def annotate(campaign: CampaignSession, name: str) -> None:
+        view = campaign.view(name)
+        while questions := held(view):
             answer = campaign.vote(name, ballot(questions[-1], "right"))
             if isinstance(answer, Refusal):
                 refused.append(answer)
                 return
-            desk = answer
+            view = answer
 
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         threads = [threading.Thread(target=annotate, args=(campaign, name)) for name in people]
         for thread in threads:
             thread.start()

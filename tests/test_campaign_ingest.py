@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from annotations.campaign.session import OpenCampaign
+from annotations.campaign.session import CampaignSession
 from curate.store import Store
 from pipelines import ingest
-from schemas.campaign import Desk, Refusal
+from schemas.campaign import AnnotatorView, Refusal
 from schemas.reports import IngestReport
 from tests.campaigns import BEGIN, Clock, ballot, held, known, make_campaign, pair
 
@@ -29,8 +29,8 @@ def votes(store: Path) -> pl.DataFrame:
 def test_a_vote_stands_once_its_annotator_went_on_or_its_time_to_take_it_back_is_over(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n, video="v.mp4") for n in range(9)], people=("ann",), undo_minutes=10)
     clock, store = Clock(), tmp_path / "curate.duckdb"
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        first, second = held(campaign.desk("ann"))[:2]
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        first, second = held(campaign.view("ann"))[:2]
         campaign.vote("ann", ballot(first, "left"))
         report = read(folder, store, clock)
         assert (report.rows, report.files[0].skipped) == (0, {"votes that may still be taken back": 1})
@@ -46,8 +46,8 @@ def test_a_vote_stands_once_its_annotator_went_on_or_its_time_to_take_it_back_is
 def test_a_vote_that_was_taken_back_is_not_read_and_the_one_in_its_place_is(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        campaign.vote("ann", ballot(held(campaign.desk("ann"))[0], "left"))
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        campaign.vote("ann", ballot(held(campaign.view("ann"))[0], "left"))
         back = held(campaign.undo("ann"))[0]
         campaign.vote("ann", ballot(back, "both_bad"))
         campaign.close()
@@ -60,12 +60,12 @@ def test_what_was_shown_left_is_left_in_the_store_and_what_else_was_said_is_kept
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(12)], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
     shown = {}
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
-        while questions := held(desk):
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        while questions := held(view):
             asked = questions[0]
             shown[asked.question] = (asked.left_text, asked.right_text)
-            desk = campaign.vote("ann", ballot(asked, reason="it is so", confidence=3, watched=0.75))
+            view = campaign.vote("ann", ballot(asked, reason="it is so", confidence=3, watched=0.75))
         campaign.close()
     read(folder, store, clock)
     frame = votes(store)
@@ -87,13 +87,13 @@ def test_known_answers_are_controls_and_no_votes_and_skips_are_nothing(tmp_path:
     gold = [known(n, answer="second") for n in range(50, 60)]
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(8)], gold=gold, gold_share=0.5, people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
-        campaign.skip("ann", held(desk)[0].question_id, "no")
-        desk = campaign.desk("ann")
-        while questions := held(desk):
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        campaign.skip("ann", held(view)[0].question_id, "no")
+        view = campaign.view("ann")
+        while questions := held(view):
             right = questions[0].left_text.startswith("second")
-            desk = campaign.vote("ann", ballot(questions[0], "left" if right else "right"))
+            view = campaign.vote("ann", ballot(questions[0], "left" if right else "right"))
         campaign.close()
         told = campaign.status()
     report = read(folder, store, clock)
@@ -108,9 +108,9 @@ def test_known_answers_are_controls_and_no_votes_and_skips_are_nothing(tmp_path:
 def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="v.mp4"), pair(1, video="v.mp4")], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
-        for question in held(desk):
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        for question in held(view):
             campaign.vote("ann", ballot(question))
     log = folder / "log.jsonl"
     whole = log.read_bytes()

@@ -20,8 +20,9 @@ from curate.media.frames import MediaError, decode, read_video
 from curate.media.transcode import encode, playable
 from curate.store import Store
 from pipelines import ingest, simulate
-from pipelines.campaigns import close, create, fresh_names, invite, open_campaign, revoke, status
-from schemas.campaign import CampaignConfig, Desk, Refusal, Task
+from pipelines.campaign_tasks import ATTENTION_TEXT
+from pipelines.campaigns import close, create, invite, new_names, open_campaign, revoke, status
+from schemas.campaign import AnnotatorView, CampaignConfig, Refusal, Task
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError, UsageError
 from tests.campaigns import ballot, held
@@ -65,8 +66,8 @@ def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def config(**more: object) -> CampaignConfig:
     """Of a campaign that bears with anyone."""
-    bars = {"gold_accuracy": 0.0, "side_bias": 1.0, "seconds": 0.0}
-    return CampaignConfig.model_validate({"name": "june", "votes": 40, "batch": 16, "bars": bars, **more})
+    thresholds = {"gold_accuracy": 0.0, "max_side_share": 1.0, "min_seconds": 0.0}
+    return CampaignConfig.model_validate({"name": "june", "votes": 40, "batch": 16, "thresholds": thresholds, **more})
 
 
 def tasks_of(path: Path) -> list[Task]:
@@ -75,9 +76,9 @@ def tasks_of(path: Path) -> list[Task]:
 
 def annotate(campaign: object, name: str, count: int = 10_000) -> None:
     """Answers what is asked; fresh batches may come meanwhile."""
-    desk: Desk | Refusal = campaign.desk(name)  # type: ignore[attr-defined]
-    while isinstance(desk, Desk) and held(desk) and desk.votes < count:
-        desk = campaign.vote(name, ballot(held(desk)[0], "left"))  # type: ignore[attr-defined]
+    view: AnnotatorView | Refusal = campaign.view(name)  # type: ignore[attr-defined]
+    while isinstance(view, AnnotatorView) and held(view) and view.votes < count:
+        view = campaign.vote(name, ballot(held(view)[0], "left"))  # type: ignore[attr-defined]
 
 
 def test_the_first_batch_asks_pairs_with_texts_and_videos_that_a_browser_plays(home: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_store_that_another_process_holds_stops_no_vote_and_is_told(home: Path
         assert told.votes == 16
         assert holder.stdin is not None
         holder.stdin.close()
-        assert any(warning.startswith("no fresh batch, tried again in 30 seconds") for warning in told.warnings)
+        assert any("30 seconds" in warning for warning in told.warnings)
 
 
 def test_videos_that_are_missing_are_refused_by_name_and_their_prompts_not_asked(home: Path, made: Path) -> None:
@@ -160,7 +161,7 @@ def test_videos_that_are_missing_are_refused_by_name_and_their_prompts_not_asked
 
 def test_nothing_is_made_where_no_video_can_be_shown(home: Path) -> None:
     Path("none").mkdir()
-    with pytest.raises(CurateError, match="not one of 4 videos can be shown"):
+    with pytest.raises(CurateError, match="none of 4 videos"):
         create("june", "curate.duckdb", config(), videos="none")
     assert not Path("june").exists()
     with pytest.raises(CurateError, match="no prompt 'nope'"):
@@ -175,7 +176,8 @@ def test_a_store_without_votes_is_asked_about_evenly(home: Path, made: Path) -> 
     tasks = tasks_of(Path("june/tasks/0001.jsonl"))
     counts = pl.Series([task.prompt_id for task in tasks]).value_counts()["count"]
     assert (len(tasks), len(counts), counts.min(), counts.max()) == (16, 8, 2, 2)
-    assert "no known answers" in report.warnings[0]
+    assert report.gold_source == "none"
+    assert len(report.warnings) == 1
 
 
 def test_known_answers_come_from_a_run_that_is_certain_of_them(home: Path) -> None:
@@ -190,14 +192,14 @@ def test_known_answers_come_from_a_run_that_is_certain_of_them(home: Path) -> No
     report = create("june", "curate.duckdb", config(), videos="world")
     known = {(t.first, t.second): t.answer for t in tasks_of(Path("june/gold.jsonl")) if t.kind == "gold"}
     assert known["p0001-r01", "p0001-r02"] == "first"
-    assert report.gold_from == "pairs that the latest denoise run is certain of"
+    assert report.gold_source == "denoise"
 
 
 def test_a_check_of_attention_asks_for_one_answer_in_its_text(home: Path) -> None:
     create("june", "curate.duckdb", config(attention_share=0.1), videos="world")
     checks = [task for task in tasks_of(Path("june/gold.jsonl")) if task.kind == "attention"]
     assert checks
-    assert all("please choose this answer" in task.first_text and task.answer == "first" for task in checks)
+    assert all(task.first_text == ATTENTION_TEXT and task.answer == "first" for task in checks)
 
 
 # The command line
@@ -205,7 +207,7 @@ def test_a_check_of_attention_asks_for_one_answer_in_its_text(home: Path) -> Non
 
 def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("rules.md").write_text("# Watch first\nThen vote.")
-    Path("c.toml").write_text("votes = 10\npairs_per_video = 2\n[bars]\nseconds = 1.5\n")
+    Path("c.toml").write_text("votes = 10\npairs_per_video = 2\n[thresholds]\nmin_seconds = 1.5\n")
     arguments = ["campaign", "create", "my june", "--config", "c.toml", "--videos", "world", "--votes", "20"]
     assert run([*arguments, "--instructions", "rules.md", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -221,19 +223,18 @@ def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(["campaign", "status", "my june"]) == 0
     out, err = capsys.readouterr()
     assert "a01" in out
-    assert "0 of 20 votes (0%)" in err
-    assert "20 planned in 1 batch" in err
+    assert "0 of 20 votes" in err
     with open_campaign("my june") as campaign:
         assert campaign.config.instructions.startswith("# Watch first")
-        assert campaign.config.bars.seconds == 1.5
+        assert campaign.config.thresholds.min_seconds == 1.5
         annotate(campaign, "a01", 3)
         assert run(["campaign", "status", "my june", "--json"]) == 0  # while it is open
         assert json.loads(capsys.readouterr().out)["annotators"][0]["votes"] == 3
         assert run(["campaign", "revoke", "my june", "--name", "a02"]) == 0
         assert campaign.visitor(links[1]["link"].rpartition("/")[2]) is None
         assert run(["campaign", "close", "my june"]) == 0
-        assert "closes it with its next request" in capsys.readouterr().err
-        assert campaign.desk("a01").closed
+        assert "next request" in capsys.readouterr().err
+        assert campaign.view("a01").closed
     assert run(["campaign", "close", "my june", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["closed"] is True
     assert status("my june").closed
@@ -242,17 +243,17 @@ def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["create", "june"], 2, "how many votes are wanted is not said"),
-        (["create", "june", "--votes", "9", "--gold-share", "0.9"], 2, "more than half of the questions"),
-        (["create", "world", "--votes", "9"], 1, "is there already"),
+        (["create", "june"], 2, "--config FILE"),
+        (["create", "june", "--votes", "9", "--gold-share", "0.9"], 2, "gold_share and attention_share"),
+        (["create", "world", "--votes", "9"], 1, "already exists"),
         (["create", "june", "--votes", "9", "--gold", "none.csv", "--videos", "world"], 1, "none.csv: no such file"),
         (["create", "june", "--votes", "9", "--instructions", "none.md"], 1, "none.md: cannot be read"),
         (["create", "june", "--votes", "9", "--videos", "nowhere"], 2, "--videos nowhere: no such folder"),
-        (["invite", "world", "--annotators", "2"], 1, "no campaign here"),
+        (["invite", "world", "--annotators", "2"], 1, "no campaign in this folder"),
         (["invite", "world"], 2, "nobody to invite"),
-        (["status", "nowhere"], 1, "no campaign here"),
-        (["close", "nowhere"], 1, "no campaign here"),
-        (["revoke", "world", "--name", "x"], 1, "no campaign here"),
+        (["status", "nowhere"], 1, "no campaign in this folder"),
+        (["close", "nowhere"], 1, "no campaign in this folder"),
+        (["revoke", "world", "--name", "x"], 1, "no campaign in this folder"),
     ],
 )
 def test_what_cannot_be_meant_is_told(
@@ -271,7 +272,7 @@ def test_names_that_cannot_be_and_links_that_work_already_are_refused(home: Path
         with pytest.raises(UsageError):
             invite("june", names, url="http://x")
     assert [row.annotator for row in status("june").annotators] == ["ann"]
-    with pytest.raises(UsageError, match="ben has no link that works"):
+    with pytest.raises(UsageError, match="ben"):
         revoke("june", ["ben"])
     revoke("june", ["ann"])
     assert invite("june", ["ann"], url="http://x/")[0].link.startswith("http://x/a/")
@@ -280,7 +281,7 @@ def test_names_that_cannot_be_and_links_that_work_already_are_refused(home: Path
 def test_a_closed_campaign_invites_no_annotator(home: Path) -> None:
     create("june", "curate.duckdb", config(), videos="world")
     close("june")
-    with pytest.raises(UsageError, match="is closed, and takes no more votes"):
+    with pytest.raises(UsageError, match="closed"):
         invite("june", ["ann"], url="http://x")
     assert invite("june", [], managers=["boss"], url="http://x")[0].role == "manager"
 
@@ -291,14 +292,14 @@ def test_names_are_new_to_the_campaign_and_to_its_store(home: Path) -> None:
     votes.write_csv("more.csv")
     assert ingest("more.csv", "curate.duckdb").votes == 1
     invite("june", ["a01"], url="http://x")
-    assert fresh_names("june", 2) == ["a03", "a04"]
+    assert new_names("june", 2) == ["a03", "a04"]
 
 
 def test_too_few_known_answers_are_told(home: Path) -> None:
     few = Path("gold.csv").read_text().splitlines()[:3]
     Path("few.csv").write_text("\n".join(few))
     report = create("june", "curate.duckdb", config(), videos="world", gold="few.csv")
-    assert any("too few known answers to judge by (2, and 5 are needed)" in warning for warning in report.warnings)
+    assert any("2 of 5" in warning for warning in report.warnings)
 
 
 # Media for browsers

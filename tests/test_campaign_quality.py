@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from annotations.campaign.replay import replay
-
 from annotations.campaign.log import read_events
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import AnnotatorStatus, Desk, Question, Refusal
+from annotations.campaign.session import CampaignSession
+from annotations.campaign.state import replay
+from schemas.campaign import AnnotatorStatus, AnnotatorView, Question, Refusal
 from tests.campaigns import ballot, held, known, make_campaign, pair
 
 Answer = Callable[[Question, int], dict[str, Any]]
@@ -25,142 +24,142 @@ def wrong(question: Question, _: int) -> dict[str, Any]:
     return {"outcome": "right" if question.left_text.startswith("first") else "left"}
 
 
-def vote(campaign: OpenCampaign, name: str, how: Answer, count: int = 1000) -> Desk | Refusal:
+def vote(campaign: CampaignSession, name: str, how: Answer, count: int = 1000) -> AnnotatorView | Refusal:
     """Answers until nothing is asked any more, or so many votes are given."""
-    desk: Desk | Refusal = campaign.desk(name)
-    while isinstance(desk, Desk) and held(desk) and desk.votes < count:
-        question = held(desk)[0]
-        desk = campaign.vote(name, ballot(question, **how(question, desk.votes)))
-    return desk
+    view: AnnotatorView | Refusal = campaign.view(name)
+    while isinstance(view, AnnotatorView) and held(view) and view.votes < count:
+        question = held(view)[0]
+        view = campaign.vote(name, ballot(question, **how(question, view.votes)))
+    return view
 
 
-def standing(campaign: OpenCampaign, name: str) -> AnnotatorStatus:
+def status_of(campaign: CampaignSession, name: str) -> AnnotatorStatus:
     return next(row for row in campaign.status().annotators if row.annotator == name)
 
 
-def make(folder: Path, people: tuple[str, ...] = ("ann",), *, pairs: int = 60, quota: int = 1, **bars: Any) -> Path:
+def make(folder: Path, people: tuple[str, ...] = ("ann",), *, pairs: int = 60, quota: int = 1, **limits: Any) -> Path:
     gold = [known(n) for n in range(500, 540)]
-    bars = {"side_bias": 1.0, "seconds": 0.0, "least": 5, "patience": 6, **bars}
+    thresholds = {"max_side_share": 1.0, "min_seconds": 0.0, "min_questions": 5, "patience": 6, **limits}
     tasks = [pair(n, quota=quota) for n in range(pairs)]
-    return make_campaign(folder, tasks, gold=gold, people=people, gold_share=0.2, bars=bars)
+    return make_campaign(folder, tasks, gold=gold, people=people, gold_share=0.2, thresholds=thresholds)
 
 
 def test_who_misses_known_answers_is_warned_then_stopped_and_asked_nothing_more(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", ("ann", "ben"))
-    with OpenCampaign.open(folder) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
-        while isinstance(desk, Desk) and desk.standing == "ok":
-            question = held(desk)[0]
-            desk = campaign.vote("ann", ballot(question, **wrong(question, 0)))
-        assert isinstance(desk, Desk)
-        assert desk.standing == "warned"
-        assert "0 of 5 known answers" in desk.message
-        at = desk.votes
-        desk = vote(campaign, "ann", wrong)
-        assert isinstance(desk, Desk)
-        assert (desk.standing, desk.sheet, desk.can_undo) == ("stopped", None, False)
-        assert at + 6 <= desk.votes <= at + 12
+    with CampaignSession.open(folder) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        while isinstance(view, AnnotatorView) and view.status == "ok":
+            question = held(view)[0]
+            view = campaign.vote("ann", ballot(question, **wrong(question, 0)))
+        assert isinstance(view, AnnotatorView)
+        assert view.status == "warned"
+        assert "0 of 5" in view.message
+        at = view.votes
+        view = vote(campaign, "ann", wrong)
+        assert isinstance(view, AnnotatorView)
+        assert (view.status, view.sheet, view.can_undo) == ("stopped", None, False)
+        assert at + 6 <= view.votes <= at + 12
         assert campaign.status().open == 0  # what ann held is free
         refusal = campaign.vote("ann", ballot("some-question", vote="some-vote"))
         assert isinstance(refusal, Refusal)
         assert refusal.code == "stopped"
         done = vote(campaign, "ben", right)
-        assert isinstance(done, Desk)
-        assert (done.standing, done.message) == ("ok", "")
-        told = standing(campaign, "ann")
-    assert told.gold_right == 0.0
+        assert isinstance(done, AnnotatorView)
+        assert (done.status, done.message) == ("ok", "")
+        told = status_of(campaign, "ann")
+    assert told.gold_accuracy == 0.0
     again = replay(folder).people["ann"]
-    assert (again.standing, again.reasons) == (told.standing, told.reasons)
+    assert (again.status, again.reasons) == (told.status, told.reasons)
 
 
 def test_who_does_better_after_a_warning_is_well_again(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", pairs=100, patience=40)
-    with OpenCampaign.open(folder) as campaign:
-        desk: Desk | Refusal = campaign.desk("ann")
+    with CampaignSession.open(folder) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
         course = []
-        while isinstance(desk, Desk) and held(desk):
-            question = held(desk)[0]
-            desk = campaign.vote("ann", ballot(question, **(right if "warned" in course else wrong)(question, 0)))
-            assert isinstance(desk, Desk)
-            course.append(desk.standing)
+        while isinstance(view, AnnotatorView) and held(view):
+            question = held(view)[0]
+            view = campaign.vote("ann", ballot(question, **(right if "warned" in course else wrong)(question, 0)))
+            assert isinstance(view, AnnotatorView)
+            course.append(view.status)
     assert list(dict.fromkeys(course)) == ["ok", "warned"]
     assert course[-1] == "ok"
 
 
 def test_who_answers_faster_than_one_can_read_is_warned(tmp_path: Path) -> None:
-    folder = make(tmp_path / "c", seconds=2.0)
-    with OpenCampaign.open(folder) as campaign:
-        desk = vote(campaign, "ann", lambda q, n: {**right(q, n), "seconds": 0.4}, count=5)
-        assert isinstance(desk, Desk)
-        assert desk.standing == "warned"
-        assert "0.4 seconds on a question; expected 2 or more" in desk.message
+    folder = make(tmp_path / "c", min_seconds=2.0)
+    with CampaignSession.open(folder) as campaign:
+        view = vote(campaign, "ann", lambda q, n: {**right(q, n), "seconds": 0.4}, count=5)
+        assert isinstance(view, AnnotatorView)
+        assert view.status == "warned"
+        assert "0.4 seconds" in view.message
 
 
 def test_one_side_all_the_time_is_held_against_someone_only_where_chance_does_not_do_it(tmp_path: Path) -> None:
-    folder = make(tmp_path / "c", side_bias=0.9, gold_accuracy=0.0)
-    with OpenCampaign.open(folder) as campaign:
-        desk = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=7)
-        assert isinstance(desk, Desk)
-        assert desk.standing == "ok"
-        desk = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=8)
-        assert isinstance(desk, Desk)
-        assert desk.standing == "warned"
-        assert "8 of 8 decided votes are for the left side" in desk.message
+    folder = make(tmp_path / "c", max_side_share=0.9, gold_accuracy=0.0)
+    with CampaignSession.open(folder) as campaign:
+        view = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=7)
+        assert isinstance(view, AnnotatorView)
+        assert view.status == "ok"
+        view = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=8)
+        assert isinstance(view, AnnotatorView)
+        assert view.status == "warned"
+        assert "8 of 8" in view.message
 
 
 def test_ties_are_no_side(tmp_path: Path) -> None:
-    folder = make(tmp_path / "c", side_bias=0.9, gold_accuracy=0.0)
-    with OpenCampaign.open(folder) as campaign:
+    folder = make(tmp_path / "c", max_side_share=0.9, gold_accuracy=0.0)
+    with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", lambda *_: {"outcome": "tie"})
-        row = standing(campaign, "ann")
-        assert (row.standing, row.left, row.agreement) == ("ok", None, None)
+        row = status_of(campaign, "ann")
+        assert (row.status, row.left_share, row.agreement) == ("ok", None, None)
 
 
 def test_who_disagrees_with_everyone_is_warned_where_a_bar_of_agreement_is_set(tmp_path: Path) -> None:
     people = ("ann", "ben", "cem")
     folder = make(tmp_path / "c", people, pairs=20, quota=3, agreement=0.5, gold_accuracy=0.0)
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", right)
         vote(campaign, "ben", right)
-        desk = vote(campaign, "cem", wrong)
-        assert isinstance(desk, Desk)
-        assert desk.standing == "stopped"
-        assert "votes agree with others'" in desk.message
-        rows = {name: standing(campaign, name) for name in people}
+        view = vote(campaign, "cem", wrong)
+        assert isinstance(view, AnnotatorView)
+        assert view.status == "stopped"
+        assert "agree" in view.message
+        rows = {name: status_of(campaign, name) for name in people}
     assert rows["cem"].agreement == 0.0
     assert rows["ann"].agreement == 1.0
-    assert rows["ann"].agreement_on >= 10
-    assert rows["ann"].standing == "ok"
+    assert rows["ann"].compared >= 10
+    assert rows["ann"].status == "ok"
 
 
 def test_an_undone_vote_is_in_no_figure(tmp_path: Path) -> None:
     folder = make(tmp_path / "c")
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", right, count=10)
-        before = standing(campaign, "ann")
-        question = held(campaign.desk("ann"))[0]
+        before = status_of(campaign, "ann")
+        question = held(campaign.view("ann"))[0]
         campaign.vote("ann", ballot(question, "both_bad", seconds=500, watched=0.0))
         campaign.undo("ann")
-        after = standing(campaign, "ann")
-    ignored = {"undone": 0, "last": None, "open": 0}  # a sheet that was handed out meanwhile stays
+        after = status_of(campaign, "ann")
+    ignored = {"undone": 0, "last_active": None, "open": 0}  # a sheet that was handed out meanwhile stays
     assert after.model_copy(update=ignored) == before.model_copy(update=ignored)
 
 
 def test_votes_of_one_who_was_stopped_stay_in_the_log_and_their_pairs_are_asked_again(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", ("ann", "ben"), pairs=30)
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         stopped = vote(campaign, "ann", wrong)
-        assert isinstance(stopped, Desk)
-        assert stopped.standing == "stopped"
-        aside = stopped.votes - standing(campaign, "ann").gold
+        assert isinstance(stopped, AnnotatorView)
+        assert stopped.status == "stopped"
+        aside = stopped.votes - status_of(campaign, "ann").gold
         found = campaign.status()
-        assert (found.votes, found.set_aside) == (0, aside)
+        assert (found.votes, found.excluded) == (0, aside)
         done = vote(campaign, "ben", right)
-        assert isinstance(done, Desk)
+        assert isinstance(done, AnnotatorView)
         assert campaign.status().votes == 30
         assert done.goal == done.votes  # all that is wanted is there
     state = replay(folder)
-    assert (state.votes, state.set_aside, state.unmet, state.open) == (30, aside, 0, {})
+    assert (state.votes, state.excluded, state.unmet, state.open) == (30, aside, 0, {})
     logged = [event for event in read_events(folder / "log.jsonl") if event["event"] == "vote"]
     assert sum(event["kind"] == "vote" for event in logged) == 30 + aside
 
@@ -169,22 +168,22 @@ def test_votes_of_one_who_was_stopped_count_where_the_campaign_says_so(tmp_path:
     gold = [known(n) for n in range(500, 540)]
     folder = make_campaign(
         tmp_path / "c", [pair(n) for n in range(30)], gold=gold, people=("ann", "ben"), gold_share=0.3,
-        bars={"patience": 1}, reopen_stopped=False,
+        thresholds={"patience": 1}, reopen_stopped=False,
     )  # fmt: skip
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", wrong)
         found = campaign.status()
-    assert found.annotators[0].standing == "stopped"
-    assert (found.votes, found.set_aside) == (found.annotators[0].votes - found.annotators[0].gold, 0)
+    assert found.annotators[0].status == "stopped"
+    assert (found.votes, found.excluded) == (found.annotators[0].votes - found.annotators[0].gold, 0)
 
 
 def test_who_was_asked_every_known_answer_is_stopped_all_the_same(tmp_path: Path) -> None:
     gold = [known(n) for n in range(500, 505)]
-    bars = {"side_bias": 1.0, "seconds": 0.0, "least": 5, "patience": 6}
+    thresholds = {"max_side_share": 1.0, "min_seconds": 0.0, "min_questions": 5, "patience": 6}
     folder = make_campaign(
-        tmp_path / "c", [pair(n) for n in range(60)], gold=gold, people=("ann",), gold_share=0.3, bars=bars
+        tmp_path / "c", [pair(n) for n in range(60)], gold=gold, people=("ann",), gold_share=0.3, thresholds=thresholds
     )
-    with OpenCampaign.open(folder) as campaign:
-        desk = vote(campaign, "ann", wrong)
-        assert isinstance(desk, Desk)
-        assert (desk.standing, standing(campaign, "ann").gold) == ("stopped", 5)
+    with CampaignSession.open(folder) as campaign:
+        view = vote(campaign, "ann", wrong)
+        assert isinstance(view, AnnotatorView)
+        assert (view.status, status_of(campaign, "ann").gold) == ("stopped", 5)

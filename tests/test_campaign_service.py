@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from annotations.campaign.people import read_people, with_revoked, write_people
-from annotations.campaign.replay import replay
 
-from annotations.campaign.session import OpenCampaign
-from schemas.campaign import Desk, Question, Refusal
+from annotations.campaign.auth import read_members, with_revoked, write_members
+from annotations.campaign.session import CampaignSession
+from annotations.campaign.state import replay
+from schemas.campaign import AnnotatorView, Question, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import BEGIN, Clock, ballot, held, invite, known, make_campaign, pair
 
@@ -20,70 +20,70 @@ def events(folder: Path, *kinds: str) -> list[dict]:
     return [event for event in found if not kinds or event["event"] in kinds]
 
 
-def code(answer: Desk | Refusal) -> str:
+def code(answer: AnnotatorView | Refusal) -> str:
     return answer.code if isinstance(answer, Refusal) else ""
 
 
 def test_a_sheet_holds_pairs_of_one_video_and_the_next_another(tmp_path: Path) -> None:
     tasks = [pair(n, video="a.mp4" if n < 3 else "b.mp4") for n in range(6)]
     folder = make_campaign(tmp_path / "c", tasks, people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        desk = campaign.desk("ann")
-        first = desk.sheet
+    with CampaignSession.open(folder) as campaign:
+        view = campaign.view("ann")
+        first = view.sheet
         assert first is not None
         assert (first.kind, len(first.questions)) == ("video", 3)
         for question in first.questions:
-            desk = campaign.vote("ann", ballot(question))
-        assert isinstance(desk, Desk)
-        assert desk.sheet is not None
-        assert desk.votes == 3
-        assert {first.video, desk.sheet.video} == {"a.mp4", "b.mp4"}
+            view = campaign.vote("ann", ballot(question))
+        assert isinstance(view, AnnotatorView)
+        assert view.sheet is not None
+        assert view.votes == 3
+        assert {first.video, view.sheet.video} == {"a.mp4", "b.mp4"}
 
 
 def test_what_is_shown_does_not_tell_a_vote_from_a_known_answer(tmp_path: Path) -> None:
     gold = [known(n, video="a.mp4") for n in range(50, 60)]
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], gold=gold, gold_share=0.5, people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        shown = campaign.desk("ann").model_dump_json()
+    with CampaignSession.open(folder) as campaign:
+        shown = campaign.view("ann").model_dump_json()
     assert "gold" not in shown
     assert "answer" not in shown.replace("first answer", "").replace("second answer", "")
     assert len(events(folder, "lease")[0]["questions"]) > 1
 
 
-def _all_of(campaign: OpenCampaign, name: str) -> list[Question]:
+def _all_of(campaign: CampaignSession, name: str) -> list[Question]:
     """Everything that they are asked, answered."""
-    asked, desk = [], campaign.desk(name)
-    while questions := held(desk):
+    asked, view = [], campaign.view(name)
+    while questions := held(view):
         asked.append(questions[0])
         answered = campaign.vote(name, ballot(questions[0]))
-        assert isinstance(answered, Desk)
-        desk = answered
+        assert isinstance(answered, AnnotatorView)
+        view = answered
     return asked
 
 
 def test_a_reload_shows_the_same_sheet_and_so_does_a_restart(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
     clock = Clock()
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        first = campaign.desk("ann")
-        assert campaign.desk("ann") == first
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        assert campaign.desk("ann") == first
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        first = campaign.view("ann")
+        assert campaign.view("ann") == first
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        assert campaign.view("ann") == first
 
 
 def test_the_same_ballot_sent_twice_counts_once(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0), pair(1)], people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        mine = ballot(held(campaign.desk("ann"))[0])
+    with CampaignSession.open(folder) as campaign:
+        mine = ballot(held(campaign.view("ann"))[0])
         once, twice = campaign.vote("ann", mine), campaign.vote("ann", mine)
-        assert isinstance(once, Desk)
+        assert isinstance(once, AnnotatorView)
         assert once == twice
         assert once.votes == 1
         other = campaign.vote("ann", ballot(mine.question_id, "right", vote="another-vote"))
         assert code(other) == "unknown"
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         again = campaign.vote("ann", mine)
-        assert isinstance(again, Desk)
+        assert isinstance(again, AnnotatorView)
         assert again.votes == 1
     assert len(events(folder, "vote")) == 1
 
@@ -91,20 +91,20 @@ def test_the_same_ballot_sent_twice_counts_once(tmp_path: Path) -> None:
 def test_the_last_vote_can_be_taken_back_until_the_next_or_the_time_is_over(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann",), undo_minutes=10)
     clock = Clock()
-    with OpenCampaign.open(folder, clock=clock) as campaign:
+    with CampaignSession.open(folder, clock=clock) as campaign:
         assert code(campaign.undo("ann")) == "nothing-to-undo"
-        asked = held(campaign.desk("ann"))[0]
+        asked = held(campaign.view("ann"))[0]
         campaign.vote("ann", ballot(asked))
-        desk = campaign.undo("ann")
-        assert isinstance(desk, Desk)
-        assert (desk.votes, desk.can_undo) == (0, False)
-        back = held(desk)[0]
+        view = campaign.undo("ann")
+        assert isinstance(view, AnnotatorView)
+        assert (view.votes, view.can_undo) == (0, False)
+        back = held(view)[0]
         assert back.question_id != asked.question_id
         assert (back.question, back.left_text) == (asked.question, asked.left_text)
         assert code(campaign.undo("ann")) == "nothing-to-undo"
-        desk = campaign.vote("ann", ballot(back, "right"))
-        assert isinstance(desk, Desk)
-        assert desk.can_undo
+        view = campaign.vote("ann", ballot(back, "right"))
+        assert isinstance(view, AnnotatorView)
+        assert view.can_undo
         clock.later(minutes=11)
         assert code(campaign.undo("ann")) == "nothing-to-undo"
         assert campaign.status().votes == 1
@@ -113,29 +113,29 @@ def test_the_last_vote_can_be_taken_back_until_the_next_or_the_time_is_over(tmp_
 
 def test_an_undo_after_the_last_of_a_sheet_shows_its_video_again_and_then_the_next_sheet(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4"), pair(1, video="b.mp4")], people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        first = campaign.desk("ann").sheet
+    with CampaignSession.open(folder) as campaign:
+        first = campaign.view("ann").sheet
         assert first is not None
         second = campaign.vote("ann", ballot(first.questions[0]))
         undone = campaign.undo("ann")
-        assert isinstance(second, Desk)
-        assert isinstance(undone, Desk)
+        assert isinstance(second, AnnotatorView)
+        assert isinstance(undone, AnnotatorView)
         assert undone.sheet is not None
         assert undone.sheet.video == first.video
         after = campaign.vote("ann", ballot(undone.sheet.questions[0]))
-        assert isinstance(after, Desk)
+        assert isinstance(after, AnnotatorView)
         assert after.sheet == second.sheet
 
 
 def test_a_skipped_pair_goes_to_someone_else_and_not_to_them_again(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
-    with OpenCampaign.open(folder) as campaign:
-        question = held(campaign.desk("ann"))[0].question_id
-        assert held(campaign.desk("ben")) == ()
+    with CampaignSession.open(folder) as campaign:
+        question = held(campaign.view("ann"))[0].question_id
+        assert held(campaign.view("ben")) == ()
         assert held(campaign.skip("ann", question, "the video does not play")) == ()
-        assert isinstance(campaign.skip("ann", question, "sent again"), Desk)
+        assert isinstance(campaign.skip("ann", question, "sent again"), AnnotatorView)
         assert code(campaign.skip("ann", "no-such-question", "")) == "unknown"
-        assert len(held(campaign.desk("ben"))) == 1
+        assert len(held(campaign.view("ben"))) == 1
         assert campaign.status().skips == 1
     assert [event["reason"] for event in events(folder, "skip")] == ["the video does not play"]
 
@@ -146,17 +146,17 @@ def test_a_lease_that_is_over_goes_to_someone_else_and_a_late_ballot_counts_only
     tasks = [pair(n) for n in range(2)]
     folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"), lease_minutes=30)
     clock = Clock()
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        first = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        first = held(campaign.view("ann"))[0]
         clock.later(minutes=31)
-        (taken,) = held(campaign.desk("ben"))
+        (taken,) = held(campaign.view("ben"))
         assert taken.question in ("What happens in 0?", "What happens in 1?")
         if taken.question == first.question:
             assert code(campaign.vote("ann", ballot(first))) == "expired"
             campaign.vote("ben", ballot(taken))
             assert code(campaign.vote("ann", ballot(first))) == "full"
         else:
-            assert isinstance(campaign.vote("ann", ballot(first)), Desk)
+            assert isinstance(campaign.vote("ann", ballot(first)), AnnotatorView)
     state = replay(folder)
     assert all(item.votes + item.held <= item.quota for item in state.items)
 
@@ -164,14 +164,14 @@ def test_a_lease_that_is_over_goes_to_someone_else_and_a_late_ballot_counts_only
 def test_a_late_ballot_counts_where_nobody_took_the_pair(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",), lease_minutes=30)
     clock = Clock()
-    with OpenCampaign.open(folder, clock=clock) as campaign:
-        question = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        question = held(campaign.view("ann"))[0]
         clock.later(minutes=31)
-        renewed = held(campaign.desk("ann"))[0]
+        renewed = held(campaign.view("ann"))[0]
         assert renewed.question_id != question.question_id
-        desk = campaign.vote("ann", ballot(question))
-        assert isinstance(desk, Desk)
-        assert (desk.votes, desk.sheet) == (1, None)
+        view = campaign.vote("ann", ballot(question))
+        assert isinstance(view, AnnotatorView)
+        assert (view.votes, view.sheet) == (1, None)
         assert code(campaign.vote("ann", ballot(renewed))) == "full"
     (vote,) = events(folder, "vote")
     assert vote["late"] is True
@@ -180,19 +180,19 @@ def test_a_late_ballot_counts_where_nobody_took_the_pair(tmp_path: Path) -> None
 
 def test_a_vote_without_the_share_watched_is_not_taken(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], people=("ann",), min_watched=0.8)
-    with OpenCampaign.open(folder) as campaign:
-        question = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder) as campaign:
+        question = held(campaign.view("ann"))[0]
         refusal = campaign.vote("ann", ballot(question, watched=0.5))
         assert isinstance(refusal, Refusal)
         assert refusal.code == "unwatched"
         assert "80%" in refusal.message
-        assert isinstance(campaign.vote("ann", ballot(question, watched=0.8)), Desk)
+        assert isinstance(campaign.vote("ann", ballot(question, watched=0.8)), AnnotatorView)
 
 
 def test_a_vote_on_what_one_does_not_hold_is_not_taken(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
-    with OpenCampaign.open(folder) as campaign:
-        question = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder) as campaign:
+        question = held(campaign.view("ann"))[0]
         assert code(campaign.vote("ben", ballot(question))) == "unknown"
         assert code(campaign.vote("stranger", ballot(question))) == "unknown"
     assert events(folder, "vote") == []
@@ -201,18 +201,18 @@ def test_a_vote_on_what_one_does_not_hold_is_not_taken(tmp_path: Path) -> None:
 def test_links_open_the_door_until_they_are_revoked_and_are_not_stored(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)])
     token = invite(folder, "ann")["ann"]
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         boss = invite(folder, "boss", role="manager")["boss"]
         assert campaign.visitor(token) == ("ann", "annotator")
         assert campaign.visitor(boss) == ("boss", "manager")
         assert campaign.visitor(token + "x") is None
         assert campaign.visitor("\ud800") is None
-        assert held(campaign.desk("boss")) == ()
-        assert len(held(campaign.desk("ann"))) == 1
-        write_people(folder, with_revoked(read_people(folder), ["ann"], BEGIN))
+        assert held(campaign.view("boss")) == ()
+        assert len(held(campaign.view("ann"))) == 1
+        write_members(folder, with_revoked(read_members(folder), ["ann"], BEGIN))
         assert campaign.visitor(token) is None
         invite(folder, "ben")
-        assert len(held(campaign.desk("ben"))) == 1  # what ann held is free at once
+        assert len(held(campaign.view("ben"))) == 1  # what ann held is free at once
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert token.encode() not in everything
     assert (folder / "people.jsonl").stat().st_mode & 0o777 == 0o600
@@ -221,7 +221,7 @@ def test_links_open_the_door_until_they_are_revoked_and_are_not_stored(tmp_path:
 
 def test_media_are_those_of_the_folder_whatever_the_name_says(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")])
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         assert campaign.media("a.mp4") == folder / "media" / "a.mp4"
         for name in ("../people.jsonl", "/etc/passwd", "..", "", "a.mp4/", "%2e%2e", "a.mp4\0"):
             assert campaign.media(name) is None
@@ -230,59 +230,59 @@ def test_media_are_those_of_the_folder_whatever_the_name_says(tmp_path: Path) ->
 def test_one_campaign_is_open_once(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)])
     with (
-        OpenCampaign.open(folder),
-        pytest.raises(CurateError, match="is held by process"),
-        OpenCampaign.open(folder),
+        CampaignSession.open(folder),
+        pytest.raises(CurateError, match="locked by process"),
+        CampaignSession.open(folder),
     ):
         pass
 
 
 def test_closing_ends_voting_for_good(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0), pair(1)], people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        question = held(campaign.desk("ann"))[0]
+    with CampaignSession.open(folder) as campaign:
+        question = held(campaign.view("ann"))[0]
         (folder / "close").touch()
         assert code(campaign.vote("ann", ballot(question))) == "closed"
-        desk = campaign.desk("ann")
-        assert (desk.closed, desk.sheet) == (True, None)
-    with OpenCampaign.open(folder) as campaign:
+        view = campaign.view("ann")
+        assert (view.closed, view.sheet) == (True, None)
+    with CampaignSession.open(folder) as campaign:
         assert campaign.status().closed
     assert len(events(folder, "close")) == 1
 
 
 def test_max_votes_bounds_what_one_annotator_is_asked(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",), max_votes=3)
-    with OpenCampaign.open(folder) as campaign:
-        desk = campaign.desk("ann")
-        assert desk.goal == 3
-        while questions := held(desk):
+    with CampaignSession.open(folder) as campaign:
+        view = campaign.view("ann")
+        assert view.goal == 3
+        while questions := held(view):
             answered = campaign.vote("ann", ballot(questions[0]))
-            assert isinstance(answered, Desk)
-            desk = answered
-        assert desk.votes == 3
+            assert isinstance(answered, AnnotatorView)
+            view = answered
+        assert view.votes == 3
 
 
 def test_shares_of_the_goal_are_equal_and_whole_and_reached_once_all_votes_are_in(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann", "ben"))
-    with OpenCampaign.open(folder) as campaign:
-        assert campaign.desk("ben").goal == 5  # of 9, half
-        desk: Desk | Refusal = campaign.desk("ann")
-        while questions := held(desk):
-            desk = campaign.vote("ann", ballot(questions[0]))
-        for question in held(campaign.desk("ben")):
+    with CampaignSession.open(folder) as campaign:
+        assert campaign.view("ben").goal == 5  # of 9, half
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        while questions := held(view):
+            view = campaign.vote("ann", ballot(questions[0]))
+        for question in held(campaign.view("ben")):
             campaign.vote("ben", ballot(question))
-        assert [(desk.goal, desk.votes) for desk in (campaign.desk("ann"), campaign.desk("ben"))] == [(8, 8), (1, 1)]
+        assert [(view.goal, view.votes) for view in (campaign.view("ann"), campaign.view("ben"))] == [(8, 8), (1, 1)]
     even = make_campaign(tmp_path / "even", [pair(n) for n in range(8)], people=("ann", "ben"))
-    with OpenCampaign.open(even) as campaign:
-        assert campaign.desk("ann").goal == 4
+    with CampaignSession.open(even) as campaign:
+        assert campaign.view("ann").goal == 4
 
 
 def test_leases_of_a_clock_that_ran_ahead_end_when_it_is_put_right(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann", "ben"), pairs_per_video=4)
     clock = Clock()
-    with OpenCampaign.open(folder, clock=clock) as campaign:
+    with CampaignSession.open(folder, clock=clock) as campaign:
         clock.later(days=365)
-        ahead = {question.question for question in held(campaign.desk("ann"))}
+        ahead = {question.question for question in held(campaign.view("ann"))}
         clock.later(days=-365)
         assert ahead <= {question.question for question in _all_of(campaign, "ben")}
         assert {event["why"] for event in events(folder, "free")} == {"expired"}
@@ -290,13 +290,13 @@ def test_leases_of_a_clock_that_ran_ahead_end_when_it_is_put_right(tmp_path: Pat
 
 def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
+    with CampaignSession.open(folder) as campaign:
+        campaign.vote("ann", ballot(held(campaign.view("ann"))[0]))
     log = folder / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole + b'{"seq":99,"at":"20')
     assert replay(folder).votes == 1  # a reader leaves it out
-    with OpenCampaign.open(folder) as campaign:
+    with CampaignSession.open(folder) as campaign:
         assert campaign.status().votes == 1
         assert any("18 bytes" in warning for warning in campaign.status().warnings)
     assert log.read_bytes().startswith(whole)
@@ -304,9 +304,9 @@ def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:
 
 def test_a_log_that_was_edited_is_refused_by_its_line(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
-    with OpenCampaign.open(folder) as campaign:
-        campaign.vote("ann", ballot(held(campaign.desk("ann"))[0]))
+    with CampaignSession.open(folder) as campaign:
+        campaign.vote("ann", ballot(held(campaign.view("ann"))[0]))
     lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "log.jsonl").write_bytes(b"".join(lines[:2] + lines[3:]))
-    with pytest.raises(CurateError, match=r"log\.jsonl:3: its seq is 4, not 3"), OpenCampaign.open(folder):
+    with pytest.raises(CurateError, match=r"log\.jsonl:3: its seq is 4, expected 3"), CampaignSession.open(folder):
         pass

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from annotations.page.headers import POLICY
-from annotations.page.limits import Buckets, Denied, Limits
-from annotations.page.markdown import rendered
-from annotations.page.serving import HEAD_BYTES
-from annotations.page.sessions import HEADER
 
+from annotations.page.files import rendered
+from annotations.page.security import PAGE_HEADER, POLICY, Buckets, Denied, Limits
+from annotations.page.server import HEAD_BYTES
 from schemas.campaign import Refusal
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here, Instead, page_of
@@ -40,7 +38,7 @@ def here(folder: Path) -> Iterator[Here]:
         yield running
 
 
-READS = ["/api/desk", "/api/status", "/media/clip.mp4"]
+READS = ["/api/view", "/api/status", "/media/clip.mp4"]
 CHANGES = ["/api/vote", "/api/undo", "/api/skip", "/api/leave"]
 
 
@@ -64,7 +62,7 @@ def test_without_a_valid_link_nothing_is_changed(here: Here, path: str) -> None:
 def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
     answer = here.visit().get("/")
     assert answer.status_code == 401
-    assert "Use the link that you were sent" in answer.text
+    assert "invited people only" in answer.text
     assert "Kitchen" not in answer.text
 
 
@@ -87,7 +85,7 @@ def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(folder: Path) -
 
 def test_revoking_a_link_works_at_once(here: Here) -> None:
     visit = here.visit("ann")
-    assert visit.get("/api/desk").status_code == 200
+    assert visit.get("/api/view").status_code == 200
     question = visit.open()[0]
     here.revoke("ann")
     assert [visit.get(path).status_code for path in ("/", *READS)] == [401] * 4
@@ -99,18 +97,18 @@ def test_each_role_has_its_own_page(here: Here) -> None:
     assert "data-outcome" in ann.get("/").text
     assert "Annotators" in boss.get("/").text
     assert ann.get("/api/status").status_code == 403
-    assert boss.get("/api/desk").status_code == 403
+    assert boss.get("/api/view").status_code == 403
     assert boss.get("/api/status").json()["wanted"] == 3
 
 
 def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> None:
     visit = here.visit("ann")
     first, *others = visit.open()
-    desk = visit.vote(first).json()
-    assert [question["question_id"] for question in desk["sheet"]["questions"]] == others
-    assert visit.vote(first).json() == desk
-    assert desk["votes"] == here.votes() == 1
-    assert "instructions" not in desk
+    view = visit.vote(first).json()
+    assert [question["question_id"] for question in view["sheet"]["questions"]] == others
+    assert visit.vote(first).json() == view
+    assert view["votes"] == here.votes() == 1
+    assert "instructions" not in view
 
 
 def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
@@ -151,8 +149,8 @@ def test_an_unwatched_vote_is_refused_by_the_server_too(tmp_path: Path) -> None:
         ({"origin": "null"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
-        ({HEADER: ""}, 403),
-        ({HEADER: "f" * 32}, 403),
+        ({PAGE_HEADER: ""}, 403),
+        ({PAGE_HEADER: "f" * 32}, 403),
         ({"content-type": "text/plain"}, 415),
         ({"content-type": "application/x-www-form-urlencoded"}, 415),
     ],
@@ -169,10 +167,10 @@ def test_behind_a_proxy_the_public_address_is_an_origin_of_ours(folder: Path) ->
     with page_of(folder, url="https://votes.example.org") as here:
         visit = here.visit()
         cookie = visit.client.get(f"/a/{here.tokens['ann']}").headers["set-cookie"].partition(";")[0]
-        token = visit.get("/api/desk", cookie=cookie).headers[HEADER]
+        token = visit.get("/api/view", cookie=cookie).headers[PAGE_HEADER]
         codes = [
             visit.post(
-                "/api/skip", {"question_id": "x", "reason": "y"}, cookie=cookie, origin=origin, **{HEADER: token}
+                "/api/skip", {"question_id": "x", "reason": "y"}, cookie=cookie, origin=origin, **{PAGE_HEADER: token}
             )
             for origin in ("https://other.example.org", "http://votes.example.org", "https://votes.example.org")
         ]
@@ -189,20 +187,20 @@ def test_a_head_without_end_is_cut_off(here: Here) -> None:
         stranger.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
         with pytest.raises(OSError, match=r"Broken pipe|reset"):
             stranger.sendall((b"x: " + b"a" * HEAD_BYTES + b"\r\n") * 300)
-    assert here.visit("ann").get("/api/desk").status_code == 200
+    assert here.visit("ann").get("/api/view").status_code == 200
 
 
 @pytest.mark.parametrize("who", ["ann", "max"])
 def test_every_answer_carries_the_strict_headers(here: Here, who: str) -> None:
     visit = here.visit(who)
-    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/app.js", *READS)]
+    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/annotator.js", *READS)]
     answers += [visit.vote("x"), visit.post("/api/vote", {})]
     for answer in answers:
         assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
     assert visit.get("/").headers["cache-control"] == "no-store"
-    assert visit.get("/api/desk").headers["cache-control"] == "no-store"
+    assert visit.get("/api/view").headers["cache-control"] == "no-store"
     assert "unsafe" not in POLICY
     assert "default-src 'none'" in POLICY
 
@@ -233,7 +231,7 @@ def test_a_link_in_the_instructions_leaves_the_page_where_it_is() -> None:
 def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
     task = pair(0).model_copy(update={"first_text": SCRIPT, "second_text": SCRIPT, "question": SCRIPT})
     with page_of(make_campaign(tmp_path / "c", [task])) as here:
-        answer = here.visit("ann").get("/api/desk")
+        answer = here.visit("ann").get("/api/view")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
 
@@ -295,8 +293,8 @@ def test_a_body_that_does_not_come_is_refused(folder: Path) -> None:
 def test_who_asks_too_often_is_told_when_to_come_back(folder: Path) -> None:
     with page_of(folder, limits=Limits(session_rate=0.1, session_burst=5)) as here:
         visit = here.visit("ann")  # two requests
-        codes = [visit.get("/api/desk").status_code for _ in range(5)]
-        late = visit.get("/api/desk")
+        codes = [visit.get("/api/view").status_code for _ in range(5)]
+        late = visit.get("/api/view")
         assert codes == [200, 200, 200, 429, 429]
         assert int(late.headers["retry-after"]) > 1
         assert late.headers["content-type"].startswith("text/plain")
@@ -307,7 +305,7 @@ def test_who_tries_links_is_slowed_by_address(folder: Path) -> None:
     with page_of(folder, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as here:
         visit = here.visit()
         assert [visit.get(f"/a/guess{number}").status_code for number in range(4)] == [403, 403, 403, 429]
-        assert here.visit("ann").get("/api/desk").status_code == 200
+        assert here.visit("ann").get("/api/view").status_code == 200
 
 
 def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
@@ -329,9 +327,9 @@ def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.Log
     def fails(*_: object) -> None:
         raise RuntimeError("/srv/campaign/people.jsonl is broken")
 
-    with page_of(folder, wrap=lambda campaign: Instead(campaign, desk=fails)) as here:
+    with page_of(folder, wrap=lambda campaign: Instead(campaign, view=fails)) as here:
         visit = here.visit("ann")
-        for path in ("/", "/api/desk"):
+        for path in ("/", "/api/view"):
             answer = visit.get(path)
             assert answer.status_code == 500
             assert "people.jsonl" not in answer.text
@@ -343,4 +341,4 @@ def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.Log
 def test_leaving_forgets_the_link(here: Here) -> None:
     visit = here.visit("ann")
     assert visit.post("/api/leave", {}).status_code == 204
-    assert visit.get("/api/desk").status_code == 401
+    assert visit.get("/api/view").status_code == 401

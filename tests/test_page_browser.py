@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annotations.campaign.session import OpenCampaign
+from annotations.campaign.session import CampaignSession
 from schemas.campaign import Refusal
 from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, needs_chromium
 from tests.campaigns import known, make_campaign, pair
@@ -41,18 +41,18 @@ def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp
         fetched: list[str] = []
         screen.page.on("request", lambda request: fetched.append(request.url))
         screen.vote("a")
-        screen.text("#why-not", "Watch at least 80% of the video, then vote: 0% so far.")
-        screen.text("#said", "Watch at least 80%")
+        screen.text("#why-not", "80% of the video")
+        screen.text("#announcement", "80% of the video")
         assert not logged(folder)
         screen.page.evaluate("() => { document.querySelector('video').muted = true; }")
         screen.press("k")
         screen.page.wait_for_function("() => document.querySelector('video').ended")
-        screen.text("#said", "You can vote now.")
+        screen.text("#announcement", "You can vote now.")
         media = len(fetched)
         for count, key in enumerate(["1", "t", "n"], start=1):
             screen.vote(key)
             screen.votes(count)
-        screen.text("#rest-title", "You are done")
+        screen.text("#idle-title", "You are done")
         assert not [url for url in fetched[media:] if "/media/" in url]  # the video stayed from question to question
     votes = logged(folder)
     assert [vote["outcome"] for vote in votes] == ["left", "tie", "both_bad"]
@@ -125,7 +125,7 @@ def test_the_last_vote_is_taken_back(browser: Any, tmp_path: Path) -> None:
         assert screen.question() != first
         screen.press("u")
         screen.text("#question", first)
-        screen.text("#said", "Your last vote was taken back.")
+        screen.text("#announcement", "Your last vote was undone.")
         screen.vote("b")
         screen.votes(1)
         assert here.votes() == 1
@@ -139,9 +139,9 @@ def test_a_question_is_skipped_with_a_reason(browser: Any, tmp_path: Path) -> No
         first = screen.question()
         screen.press("s")
         screen.page.locator("#skip-send").click()
-        screen.text("#skip-said", "Choose a reason")
+        screen.text("#skip-error", "choose a reason")
         screen.page.get_by_role("radio", name="Something else").check()
-        screen.page.get_by_label("In your words").fill("a black screen")
+        screen.page.get_by_label("In your own words").fill("a black screen")
         screen.page.locator("#skip-send").click()
         screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=first)
     assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["a black screen"]
@@ -159,26 +159,26 @@ def test_a_question_is_skipped_by_keys_alone(browser: Any, tmp_path: Path) -> No
 
 
 def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(browser: Any, tmp_path: Path) -> None:
-    bars = {"least": 3, "patience": 2, "seconds": 0}
+    thresholds = {"min_questions": 3, "patience": 2, "min_seconds": 0}
     tasks, gold = [pair(n) for n in range(20)], [known(n, answer="tie") for n in range(50, 70)]
-    with page_of(make_campaign(tmp_path / "c", tasks, gold=gold, gold_share=0.5, bars=bars)) as here:
+    with page_of(make_campaign(tmp_path / "c", tasks, gold=gold, gold_share=0.5, thresholds=thresholds)) as here:
         manager, screen = Screen(browser).enter(here, "max"), Screen(browser).enter(here)
         votes = 0
         while not screen.page.locator("#warning").is_visible():
             votes += 1
             screen.vote("a")
             screen.votes(votes)
-        screen.text("#warning", "known answers met; expected 60%")
+        screen.text("#warning", "control questions")
         manager.text("#annotators tr", "warned")
         while screen.page.locator("#work").is_visible():
             votes += 1
             screen.vote("a")
             screen.page.wait_for_function("() => !/Saving/.test(document.body.innerText)")
-        screen.text("#rest-title", "You are asked no more questions")
-        screen.text("#rest-text", "known answers met")
+        screen.text("#idle-title", "no more questions")
+        screen.text("#idle-text", "control questions")
         manager.text("#annotators tr", "stopped")
         row = manager.page.locator("#annotators tr").inner_text()
-        manager.text("#said", "ann is stopped.")
+        manager.text("#announcement", "ann is stopped.")
         assert f"{here.votes()}" in row.split()
         assert 5 <= here.votes() <= 15
     assert not screen.complaints + manager.complaints
@@ -191,7 +191,7 @@ def test_votes_without_a_connection_are_kept_and_sent_again_once(browser: Any, t
         screen.context.set_offline(True)
         screen.vote("a")
         screen.vote("b")
-        screen.text("#state", "2 votes not saved yet, kept here and sent again: no connection.")
+        screen.text("#save-state", "2 votes not saved yet")
         screen.text("#progress-text", "2 of")
         assert here.votes() == 0
         screen.context.set_offline(False)
@@ -219,9 +219,9 @@ def test_two_windows_keep_their_votes_apart(browser: Any, tmp_path: Path) -> Non
         two.clock.fast_forward(GLANCE)
         one.context.set_offline(True)
         one.vote("a")
-        one.text("#state", "1 vote not saved yet")
+        one.text("#save-state", "1 vote not saved yet")
         two.keyboard.press("a")  # on the same question: the server takes one, and says so of the other
-        two.locator("#state").filter(has_text="1 vote not saved yet").wait_for()
+        two.locator("#save-state").filter(has_text="1 vote not saved yet").wait_for()
         one.page.close()
         two.close()
         one.context.set_offline(False)
@@ -258,7 +258,7 @@ def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any,
         screen = Screen(browser).enter(here)
     port = int(here.url.rpartition(":")[2])
     screen.vote("a")
-    screen.text("#state", "1 vote not saved yet")
+    screen.text("#save-state", "1 vote not saved yet")
     screen.page.close()
     with page_of(folder, port=port, tokens=here.tokens) as again:
         screen.page = screen.context.new_page()
@@ -270,13 +270,13 @@ def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any,
 def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: Any, tmp_path: Path) -> None:
     full = [Refusal(code="disk-full", message="The disk is full: tell the manager.")]
 
-    def wrap(campaign: OpenCampaign) -> Instead:
+    def wrap(campaign: CampaignSession) -> Instead:
         return Instead(campaign, vote=lambda *ballot: full.pop() if full else campaign.vote(*ballot))
 
     with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
         screen = Screen(browser).enter(here)
         screen.vote("a")
-        screen.text("#state", "1 vote not saved yet, kept here: The disk is full: tell the manager.")
+        screen.text("#save-state", "The disk is full: tell the manager.")
         screen.votes(1)
         assert here.votes() == 1
 
@@ -284,7 +284,7 @@ def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: A
 def test_a_vote_that_is_refused_for_good_is_told_and_the_page_goes_on(browser: Any, tmp_path: Path) -> None:
     gone = [Refusal(code="expired", message="This question went to someone else meanwhile.")]
 
-    def wrap(campaign: OpenCampaign) -> Instead:
+    def wrap(campaign: CampaignSession) -> Instead:
         return Instead(campaign, vote=lambda *ballot: gone.pop() if gone else campaign.vote(*ballot))
 
     with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
@@ -315,7 +315,7 @@ def test_reason_and_confidence_go_along_and_typing_is_not_voting(browser: Any, t
         screen.page.keyboard.type("a bat, not a ball: 1 2 3 t n u s")
         screen.press("a")  # still typing
         assert screen.page.get_by_label("Why?").input_value().endswith("t n u sa")
-        assert screen.page.get_by_label("Sure", exact=False).first.is_visible()
+        assert screen.page.get_by_label("Certain", exact=False).first.is_visible()
         screen.page.get_by_role("button", name="Tie").click()
         screen.votes(1)
         assert screen.page.get_by_label("Why?").input_value() == ""
@@ -336,8 +336,8 @@ def test_a_reason_that_ends_in_half_a_letter_is_no_lost_vote(browser: Any, tmp_p
 def test_a_break_is_suggested_after_long_work(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", break_minutes=0.03)) as here:
         screen = Screen(browser).enter(here)
-        screen.text("#break", "A short break helps")
-        screen.page.get_by_role("button", name="Go on").click()
+        screen.text("#break", "short break")
+        screen.page.get_by_role("button", name="Continue").click()
         assert not screen.page.locator("#break").is_visible()
 
 
@@ -357,9 +357,9 @@ def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
         while screen.page.evaluate(f"() => {focus}.dataset.action") != "tie":
             screen.press("Tab")
         screen.press("Enter")
-        screen.text("#keys-said", "Press the key for: Tie.")
+        screen.text("#keys-hint", "Press a key for: Tie.")
         screen.press("x")
-        screen.text("#keys-said", "Tie: X.")
+        screen.text("#keys-hint", "Tie: X.")
         screen.press("Escape")
         assert screen.page.locator(".choice kbd[data-action=tie]").inner_text() == "X"
         screen.vote("t")  # no longer
@@ -367,7 +367,7 @@ def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
         screen.votes(1)
         assert screen.page.evaluate(f"() => {focus}.id") == "question"
         screen.press("u")
-        screen.text("#said", "Your last vote was taken back.")
+        screen.text("#announcement", "Your last vote was undone.")
         assert here.votes() == 0
         screen.press("?")
         screen.page.locator("#instructions[open]").wait_for()
@@ -385,7 +385,7 @@ def test_a_withdrawn_link_is_told_and_the_vote_is_kept(browser: Any, tmp_path: P
         screen = Screen(browser).enter(here)
         here.revoke("ann")
         screen.vote("a")
-        screen.text("#state", "your link is not valid any more")
+        screen.text("#save-state", "no longer valid")
         assert here.campaign.status().votes == 0
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from annotations.page.serving import only_here
 
+from annotations.page.server import is_loopback
 from cli.main import run
 from tests.campaigns import invite, make_campaign, pair
 from tests.pages import Visit
@@ -59,7 +59,7 @@ def test_it_prints_its_address_takes_votes_and_ends_in_order(folder: Path) -> No
 def test_a_second_one_is_told_who_has_the_campaign_open(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with annotating(folder) as (process, _):
         assert run(["annotate", str(folder), "--port", "0"]) == 1
-        assert f"is held by process {process.pid}" in capsys.readouterr().err
+        assert f"locked by process {process.pid}" in capsys.readouterr().err
 
 
 def test_it_warns_where_other_machines_can_reach_it_and_where_nobody_is_invited(folder: Path) -> None:
@@ -69,16 +69,16 @@ def test_it_warns_where_other_machines_can_reach_it_and_where_nobody_is_invited(
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert json.loads(told)["campaign"] == "test"
-    assert "other machines reach this page over plain http" in said
-    assert "nobody is invited yet: curate campaign invite" in said
+    assert "plain http" in said
+    assert "curate campaign invite" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nowhere"], 1, "no campaign here"),
-        (["{folder}", "--url", "votes.example.org"], 2, "not an address of a site"),
-        (["{folder}", "--url", "https://example.org/votes"], 2, "needs a host of its own"),
+        (["nowhere"], 1, "no campaign in this folder"),
+        (["{folder}", "--url", "votes.example.org"], 2, "not a web address"),
+        (["{folder}", "--url", "https://example.org/votes"], 2, "its own host name"),
         (["{folder}", "--host", "192.0.2.1", "--port", "0"], 1, "cannot listen on 192.0.2.1:0"),
         (["{folder}", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host:0"),
     ],
@@ -95,4 +95,4 @@ def test_what_cannot_be_served_is_said(
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
 def test_loopback_is_what_only_this_machine_reaches(host: str, here: bool) -> None:
-    assert only_here(host) is here
+    assert is_loopback(host) is here

@@ -23,7 +23,7 @@ from tests.scripted import Annotator, Truth, known_answers, vote_all
 pytestmark = needs_chromium
 
 WORLD = SimulateConfig(prompts=5, models=4, annotators=6, votes_per_pair=0.2, seed=1, video=True)
-BARS = {"seconds": 0, "patience": 8, "gold_accuracy": 0, "agreement": 0}
+THRESHOLDS = {"min_seconds": 0, "patience": 8, "gold_accuracy": 0, "agreement": 0}
 
 
 def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path:
@@ -45,7 +45,14 @@ def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path
 def test_a_careless_annotator_is_stopped_and_named_and_the_others_find_the_order(tmp_path: Path) -> None:
     store = a_store(tmp_path, WORLD)
     config = CampaignConfig.model_validate(
-        {"name": "june", "votes": 60, "votes_per_pair": 3, "gold_share": 0.1, "min_watched": 0.3, "bars": BARS}
+        {
+            "name": "june",
+            "votes": 60,
+            "votes_per_pair": 3,
+            "gold_share": 0.1,
+            "min_watched": 0.3,
+            "thresholds": THRESHOLDS,
+        }
     )
     create(tmp_path / "june", store, config, videos=tmp_path / "world", gold=tmp_path / "gold.csv")
     tokens = invite(tmp_path / "june", "ann", "ben", "cat", "dan")
@@ -60,7 +67,7 @@ def test_a_careless_annotator_is_stopped_and_named_and_the_others_find_the_order
             person.enter(f"{here.url}/a/{tokens[person.name]}")
         vote_all(people, seconds=90)
         assert not [complaint for screen in screens for complaint in screen.complaints]
-    assert [person.name for person in people if "asked no more" in person.rest] == ["dan"]
+    assert [person.name for person in people if "no more questions" in person.idle] == ["dan"]
     assert [bool(person.warned) for person in people] == [False, False, False, True]
     close(tmp_path / "june")
     ingest(tmp_path / "june" / "log.jsonl", store)
@@ -86,7 +93,7 @@ def test_a_campaign_on_images(tmp_path: Path) -> None:
     with page_of(tmp_path / "stills", tokens=tokens) as here, chromium() as browser:
         screen = Screen(browser, width=360, height=740, touch=True)
         ann = Annotator("ann", screen.page, Truth(tmp_path / "world", tmp_path / "stills"))
-        image = screen.page.get_by_alt_text("The image that the question is about")
+        image = screen.page.get_by_alt_text("The image for this question")
         screen.page.route("**/media/*", lambda route: route.abort())
         ann.enter(f"{here.url}/a/{tokens['ann']}")
         screen.text("#media-error", "The image could not be loaded.")
@@ -103,7 +110,7 @@ def test_a_campaign_on_images(tmp_path: Path) -> None:
         assert "video" not in screen.page.locator("#skipping").inner_text()
         assert screen.axe() == []
         screen.page.locator("#skip-send").tap()
-        screen.text("#said", "Skipped.")
+        screen.text("#announcement", "Skipped.")
         screen.page.screenshot(path=str(tmp_path / "stills.png"))
         vote_all([ann], seconds=60)
         assert not screen.complaints

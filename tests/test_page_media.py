@@ -60,7 +60,7 @@ def test_no_name_reaches_a_file_that_is_not_given_out(here: Here, below: str, na
 
 def test_static_files_are_scripts_styles_and_pictures_only(here: Here) -> None:
     visit = here.visit()
-    assert visit.get("/static/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    assert visit.get("/static/annotator.js").headers["content-type"] == "text/javascript; charset=utf-8"
     assert visit.get("/static/annotator.html").status_code == 404
     etag = visit.get("/static/style.css").headers["etag"]
     assert visit.get("/static/style.css", **{"if-none-match": etag}).status_code == 304

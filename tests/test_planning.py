@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.planning.information import (
-    Beliefs,
     Plan,
+    PosteriorBatch,
     after_plan,
-    foresee,
-    gap_variance,
-    misorder,
+    difference_variance,
+    misorder_probability,
+    predict_accuracy,
     vote_information,
     with_precision,
     with_vote,
 )
-from curate.planning.planner import beliefs_of, plan_votes, random_votes
+from curate.planning.planner import plan_votes, posteriors_of, random_votes
 from curate.rankers.hierarchical import Annotators, Hierarchical
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
@@ -39,11 +39,11 @@ def people(*discrimination: float, tie: float = NEVER) -> Annotators:
     return Annotators(value, value, one, one, one, votes, votes, True)
 
 
-def beliefs(prompts: int = 4, responses: int = 5, room: int = 3) -> Beliefs:
+def flat_posterior(prompts: int = 4, responses: int = 5, room: int = 3) -> PosteriorBatch:
     """Prompts of which nothing is known: all strengths N(0, 1), a vote on any pair adding as much."""
     shape = (prompts, responses, responses)
     off = ~np.eye(responses, dtype=np.bool_)
-    return Beliefs(
+    return PosteriorBatch(
         prompts=np.arange(prompts),
         slots=np.arange(prompts * responses).reshape(prompts, responses),
         mean=np.zeros(shape[:2]),
@@ -53,13 +53,13 @@ def beliefs(prompts: int = 4, responses: int = 5, room: int = 3) -> Beliefs:
     )
 
 
-def drawn(seed: int, prompts: int = 3, responses: int = 5) -> Beliefs:
+def random_posterior(seed: int, prompts: int = 3, responses: int = 5) -> PosteriorBatch:
     """Prompts with random means, covariances and information."""
     rng = np.random.default_rng(seed)
     half = rng.normal(size=(prompts, responses, responses))
     information = rng.uniform(0.05, 0.4, half.shape) * ~np.eye(responses, dtype=np.bool_)
     return replace(
-        beliefs(prompts, responses),
+        flat_posterior(prompts, responses),
         mean=rng.normal(size=(prompts, responses)),
         covariance=half @ half.swapaxes(1, 2) / responses + 0.1 * np.eye(responses),
         information=(information + information.swapaxes(1, 2)) / 2,
@@ -76,7 +76,7 @@ def judged(**changes: object) -> VoteArrays:
 
 @given(st.integers(0, 10_000), st.floats(0.001, 50.0))
 def test_the_update_by_one_vote_is_that_of_the_inverse_precision(seed: int, information: float) -> None:
-    covariance = drawn(seed).covariance[0]
+    covariance = random_posterior(seed).covariance[0]
     e = np.array([0.0, 1.0, 0.0, -1.0, 0.0])
     whole = np.linalg.inv(np.linalg.inv(covariance) + information * np.outer(e, e))
     assert with_vote(covariance, information, 1, 3) == pytest.approx(whole, abs=1e-9)
@@ -84,12 +84,12 @@ def test_the_update_by_one_vote_is_that_of_the_inverse_precision(seed: int, info
 
 @given(st.integers(0, 10_000))
 def test_the_update_by_a_whole_plan_is_that_by_its_votes_one_after_another(seed: int) -> None:
-    belief = drawn(seed)
+    posterior = random_posterior(seed)
     plan = Plan(np.zeros(4, dtype=int), np.array([0, 2, 0, 0]), np.array([[0, 1], [1, 4], [0, 1], [2, 3]]))
-    covariance = belief.covariance.copy()
+    covariance = posterior.covariance.copy()
     for row, (i, j) in zip(plan.row, plan.pair, strict=True):
-        covariance[row] = with_vote(covariance[row], belief.information[row, i, j], i, j)
-    assert after_plan(belief, plan, 0) == pytest.approx(covariance, abs=1e-9)
+        covariance[row] = with_vote(covariance[row], posterior.information[row, i, j], i, j)
+    assert after_plan(posterior, plan, 0) == pytest.approx(covariance, abs=1e-9)
 
 
 def test_the_update_needs_no_inverse_of_the_covariance() -> None:
@@ -97,7 +97,7 @@ def test_the_update_needs_no_inverse_of_the_covariance() -> None:
     covariance = np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
     added = np.zeros((1, 3, 3))
     added[0, 0, 2] = added[0, 2, 0] = 0.5
-    variance = gap_variance(with_precision(covariance, added))[0]
+    variance = difference_variance(with_precision(covariance, added))[0]
     assert variance[0, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[1, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[0, 1] == 0
@@ -112,13 +112,13 @@ def test_the_chance_of_a_wrong_order_is_that_of_draws(gap: float, left: float) -
     if left == 2.0:
         later = np.full(count, gap if gap else 1.0)  # nothing learned of equals: either order is as good
     wrong = np.mean(np.sign(later) != np.sign(truth))
-    assert misorder(np.array(gap), np.array(2.0), np.array(left)) == pytest.approx(wrong, abs=4e-3)
+    assert misorder_probability(np.array(gap), np.array(2.0), np.array(left)) == pytest.approx(wrong, abs=4e-3)
 
 
 @given(st.floats(-6, 6), st.floats(0.01, 30), st.floats(0, 1), st.floats(0, 1))
 def test_more_learned_never_makes_a_wrong_order_likelier(gap: float, variance: float, one: float, other: float) -> None:
     less, more = sorted((one, other))
-    chance = misorder(np.array(gap), np.array(variance), variance * np.array([less, more]))
+    chance = misorder_probability(np.array(gap), np.array(variance), variance * np.array([less, more]))
     assert 0 <= chance[0] <= chance[1] + 1e-12
     assert chance[1] <= 0.5 + 1e-12
 
@@ -163,8 +163,8 @@ def test_a_gap_that_is_known_cannot_be_told_more_of() -> None:
 @pytest.mark.parametrize("votes", [1, 7, 40, 119, 120])
 @pytest.mark.parametrize("focus", ["order", "best"])
 def test_the_budget_is_spent_to_the_vote_and_no_pair_is_asked_too_often(votes: int, focus: str) -> None:
-    belief = beliefs(room=3)
-    plan = plan_votes([belief], votes, focus=focus)
+    posterior = flat_posterior(room=3)
+    plan = plan_votes([posterior], votes, focus=focus)
     pairs, times = np.unique(np.column_stack([plan.row, plan.pair]), axis=0, return_counts=True)
     assert len(plan.row) == votes
     assert times.max() <= 3
@@ -172,12 +172,12 @@ def test_the_budget_is_spent_to_the_vote_and_no_pair_is_asked_too_often(votes: i
 
 
 def test_no_more_is_asked_than_may_be() -> None:
-    assert len(plan_votes([beliefs(room=3)], 10**9).row) == 4 * 10 * 3
+    assert len(plan_votes([flat_posterior(room=3)], 10**9).row) == 4 * 10 * 3
 
 
 def test_of_equals_all_are_asked_as_often() -> None:
-    belief = beliefs(prompts=6, responses=5)
-    plan = plan_votes([belief], 6 * 10)
+    posterior = flat_posterior(prompts=6, responses=5)
+    plan = plan_votes([posterior], 6 * 10)
     of_prompt = np.bincount(plan.row, minlength=6)
     of_response = np.bincount((plan.row[:, None] * 5 + plan.pair).ravel(), minlength=30)
     assert of_prompt.tolist() == [10] * 6
@@ -186,42 +186,44 @@ def test_of_equals_all_are_asked_as_often() -> None:
 
 def test_the_first_vote_is_the_one_that_gains_most() -> None:
     """Against the gain of each vote alone on what is at stake, by the covariance after it."""
-    belief = drawn(3, prompts=1)
-    belief = replace(belief, mean=belief.mean / 10)  # near enough that each vote's own gain is no rounding error
-    first = plan_votes([belief], 1).pair[0].tolist()
-    now = foresee([belief], plan_votes([belief], 0)).tau
+    posterior = random_posterior(3, prompts=1)
+    posterior = replace(
+        posterior, mean=posterior.mean / 10
+    )  # near enough that each vote's own gain is no rounding error
+    first = plan_votes([posterior], 1).pair[0].tolist()
+    now = predict_accuracy([posterior], plan_votes([posterior], 0)).tau
     alone = {}
     for i in range(5):
         for j in range(i + 1, 5):
             plan = Plan(np.zeros(1, dtype=int), np.zeros(1, dtype=int), np.array([[i, j]]))
-            alone[i, j] = foresee([belief], plan).tau - now
+            alone[i, j] = predict_accuracy([posterior], plan).tau - now
     assert alone[tuple(first)] >= 0.9 * max(alone.values())
 
 
 def test_a_plan_for_less_is_the_beginning_of_a_plan_for_more() -> None:
-    belief = drawn(5)
-    small, large = plan_votes([belief], 12), plan_votes([belief], 50).first(12)
+    posterior = random_posterior(5)
+    small, large = plan_votes([posterior], 12), plan_votes([posterior], 50).first(12)
     assert small.row.tolist() == large.row.tolist()
     assert small.pair.tolist() == large.pair.tolist()
 
 
 def test_every_prompt_gets_its_least_share_first() -> None:
-    belief = beliefs(prompts=3)
-    sure = replace(belief, covariance=belief.covariance * np.array([1.0, 1.0, 1e-3])[:, None, None])
+    posterior = flat_posterior(prompts=3)
+    sure = replace(posterior, covariance=posterior.covariance * np.array([1.0, 1.0, 1e-3])[:, None, None])
     assert 2 not in plan_votes([sure], 12).row
-    least = plan_votes([sure], 12, least=2)
+    least = plan_votes([sure], 12, min_per_prompt=2)
     assert (np.bincount(least.first(6).row, minlength=3) == 2).all()
     assert len(least.row) == 12
 
 
 def test_prompts_of_several_sizes_and_of_one_response_are_planned_together() -> None:
-    batches = [beliefs(2, 1), beliefs(3, 2), beliefs(2, 4)]
+    batches = [flat_posterior(2, 1), flat_posterior(3, 2), flat_posterior(2, 4)]
     plan = plan_votes(batches, 9 + 2 * 6 * 3)
     assert set(plan.batch.tolist()) == {1, 2}
     assert len(plan.row) == 9 + 36
-    foreseen = foresee(batches, plan)
-    assert 0 < foreseen.tau < 1
-    assert foreseen.best_of_4 > 0.25
+    predicted = predict_accuracy(batches, plan)
+    assert 0 < predicted.tau < 1
+    assert predicted.best_of_4 > 0.25
 
 
 def test_a_certain_pair_is_never_asked() -> None:
@@ -231,9 +233,9 @@ def test_a_certain_pair_is_never_asked() -> None:
     strength = fit.strength.copy()
     far = graphs.slots[:, 0]
     strength[far] += 100.0
-    [belief] = beliefs_of(votes, replace(fit, strength=strength))
-    assert (belief.room[:, 0] == 0).all()
-    plan = plan_votes([belief], 10**6)
+    [posterior] = posteriors_of(votes, replace(fit, strength=strength))
+    assert (posterior.room[:, 0] == 0).all()
+    plan = plan_votes([posterior], 10**6)
     assert len(plan.row)
     assert (plan.pair != 0).all()
 
@@ -242,38 +244,40 @@ def test_nothing_is_asked_where_all_is_certain() -> None:
     votes = judged()
     fit = Hierarchical().fit(votes)
     sure = replace(fit, covariance=tuple(matrices * 1e-8 for matrices in fit.covariance))
-    assert not len(plan_votes(beliefs_of(votes, sure), 100).row)
+    assert not len(plan_votes(posteriors_of(votes, sure), 100).row)
 
 
 def test_nobody_is_asked_twice_about_a_pair() -> None:
     votes = judged(annotators=2, votes_per_pair=1.5, spammers=0.0)
-    [belief] = beliefs_of(votes, Hierarchical().fit(votes), most=3, people=2)
+    [posterior] = posteriors_of(votes, Hierarchical().fit(votes), max_per_pair=3, annotators=2)
     [graphs] = votes.graphs
     had = np.triu(graphs.wins + graphs.wins.swapaxes(1, 2), 1)
     assert set(np.unique(had)) == {0.0, 1.0, 2.0}
-    assert (had + belief.room <= 2).all()
-    assert (belief.room[had == 1] <= 1).all()
-    [free] = beliefs_of(votes, Hierarchical().fit(votes), most=3)
+    assert (had + posterior.room <= 2).all()
+    assert (posterior.room[had == 1] <= 1).all()
+    [free] = posteriors_of(votes, Hierarchical().fit(votes), max_per_pair=3)
     assert free.room.max() == 3
 
 
 def test_for_the_best_only_who_may_be_best_is_asked() -> None:
-    belief = replace(beliefs(prompts=1), mean=np.array([[0.0, 4.0, 4.1, 0.1, 0.2]]), covariance=0.3 * np.eye(5)[None])
-    assert plan_votes([belief], 2, focus="best").pair.tolist() == [[1, 2]] * 2
-    assert not np.isin(plan_votes([belief], 2).pair, [1, 2]).all()
+    posterior = replace(
+        flat_posterior(prompts=1), mean=np.array([[0.0, 4.0, 4.1, 0.1, 0.2]]), covariance=0.3 * np.eye(5)[None]
+    )
+    assert plan_votes([posterior], 2, focus="best").pair.tolist() == [[1, 2]] * 2
+    assert not np.isin(plan_votes([posterior], 2).pair, [1, 2]).all()
 
 
 def test_prompts_without_a_vote_are_planned_from_what_models_are_known_for() -> None:
     votes = judged(votes_per_pair=2.0)
     rest = votes.of_votes(votes.response_prompt[votes.left] != 0)
-    [belief] = beliefs_of(rest, Hierarchical().fit(rest))
-    plan = plan_votes([belief], 200)
+    [posterior] = posteriors_of(rest, Hierarchical().fit(rest))
+    plan = plan_votes([posterior], 200)
     assert (plan.row == 0).sum() > 200 / 12
 
 
 def test_the_same_plan_comes_out_every_time() -> None:
     votes = judged()
-    one, other = (plan_votes(beliefs_of(votes, Hierarchical().fit(votes)), 60) for _ in range(2))
+    one, other = (plan_votes(posteriors_of(votes, Hierarchical().fit(votes)), 60) for _ in range(2))
     assert one.pair.tobytes() == other.pair.tobytes()
     assert one.row.tobytes() == other.row.tobytes()
 
@@ -282,59 +286,63 @@ def test_the_same_plan_comes_out_every_time() -> None:
 
 
 def test_random_votes_repeat_no_pair_before_all_have_one() -> None:
-    belief = beliefs(prompts=2, responses=4)
-    plan = random_votes([belief], 12, np.random.default_rng(0))
+    posterior = flat_posterior(prompts=2, responses=4)
+    plan = random_votes([posterior], 12, np.random.default_rng(0))
     assert len(np.unique(np.column_stack([plan.row, plan.pair]), axis=0)) == 12
-    assert len(random_votes([belief], 30, np.random.default_rng(0)).row) == 30
-    assert len(random_votes([belief], 0, np.random.default_rng(0)).row) == 0
+    assert len(random_votes([posterior], 30, np.random.default_rng(0)).row) == 30
+    assert len(random_votes([posterior], 0, np.random.default_rng(0)).row) == 0
 
 
 def test_more_votes_are_expected_to_gain_more() -> None:
-    belief = drawn(1, prompts=20)
-    plan = plan_votes([belief], 300)
-    tau = [foresee([belief], plan.first(votes)).tau for votes in (0, 10, 100, 300)]
+    posterior = random_posterior(1, prompts=20)
+    plan = plan_votes([posterior], 300)
+    tau = [predict_accuracy([posterior], plan.first(votes)).tau for votes in (0, 10, 100, 300)]
     assert tau == sorted(tau)
-    assert foresee([belief], random_votes([belief], 300, np.random.default_rng(0))).tau < tau[-1]
+    assert predict_accuracy([posterior], random_votes([posterior], 300, np.random.default_rng(0))).tau < tau[-1]
 
 
 def test_expected_tau_before_any_vote_is_that_of_the_posterior() -> None:
-    belief = drawn(2, prompts=6)
+    posterior = random_posterior(2, prompts=6)
     rng, tau = np.random.default_rng(1), []
-    for mean, covariance in zip(belief.mean, belief.covariance, strict=True):
+    for mean, covariance in zip(posterior.mean, posterior.covariance, strict=True):
         theta = rng.multivariate_normal(mean, covariance, 20_000)
         i, j = np.triu_indices(5, 1)
         tau.append((np.sign(theta[:, i] - theta[:, j]) * np.sign(mean[i] - mean[j])).mean())
-    assert foresee([belief], plan_votes([belief], 0)).tau == pytest.approx(np.mean(tau), abs=0.005)
+    assert predict_accuracy([posterior], plan_votes([posterior], 0)).tau == pytest.approx(np.mean(tau), abs=0.005)
 
 
 def test_top_1_is_foreseen_as_it_comes_out() -> None:
     """Two responses: who is first is the order of one pair, whose chance is known."""
-    belief = replace(beliefs(prompts=1, responses=2), mean=np.array([[0.4, 0.0]]))
-    plan = plan_votes([belief], 3)
-    foreseen = foresee([belief], plan)
-    assert foreseen.top1 == pytest.approx((1 + foreseen.tau) / 2, abs=0.01)
-    assert np.isnan(foreseen.best_of_4)
+    posterior = replace(flat_posterior(prompts=1, responses=2), mean=np.array([[0.4, 0.0]]))
+    plan = plan_votes([posterior], 3)
+    predicted = predict_accuracy([posterior], plan)
+    assert predicted.top1 == pytest.approx((1 + predicted.tau) / 2, abs=0.01)
+    assert np.isnan(predicted.best_of_4)
 
 
 @settings(deadline=None, max_examples=5)
 @given(st.integers(0, 100))
 def test_the_foreseen_gain_is_the_gain_in_a_world_like_the_model(seed: int) -> None:
-    """Truths drawn from the belief, votes that measure gaps with the precision they are said to add: as many pairs
-    come out right as was foreseen."""
+    """Truths drawn from the posterior, votes that measure gaps with the precision they are said to add: as many pairs
+    come out right as was predicted."""
     rng = np.random.default_rng(seed)
-    belief = replace(
-        drawn(seed, prompts=400), covariance=np.broadcast_to(drawn(seed).covariance[0], (400, 5, 5)).copy()
+    posterior = replace(
+        random_posterior(seed, prompts=400),
+        covariance=np.broadcast_to(random_posterior(seed).covariance[0], (400, 5, 5)).copy(),
     )
-    plan = random_votes([belief], 2000, rng)
-    root = np.linalg.cholesky(belief.covariance)
-    truth = belief.mean + (root @ rng.standard_normal((400, 5))[..., None])[..., 0]
-    later, mean = after_plan(belief, plan, 0), np.linalg.solve(belief.covariance, belief.mean[..., None])[..., 0]
+    plan = random_votes([posterior], 2000, rng)
+    root = np.linalg.cholesky(posterior.covariance)
+    truth = posterior.mean + (root @ rng.standard_normal((400, 5))[..., None])[..., 0]
+    later, mean = (
+        after_plan(posterior, plan, 0),
+        np.linalg.solve(posterior.covariance, posterior.mean[..., None])[..., 0],
+    )
     for row, (i, j) in zip(plan.row, plan.pair, strict=True):  # a vote as a measurement of the gap with this precision
-        w = belief.information[row, i, j]
+        w = posterior.information[row, i, j]
         seen = truth[row, i] - truth[row, j] + rng.standard_normal() / np.sqrt(w)
         mean[row, i] += w * seen
         mean[row, j] -= w * seen
     after = (later @ mean[..., None])[..., 0]
     i, j = np.triu_indices(5, 1)
     tau = np.mean(np.sign(truth[:, i] - truth[:, j]) * np.sign(after[:, i] - after[:, j]))
-    assert foresee([belief], plan).tau == pytest.approx(tau, abs=0.04)
+    assert predict_accuracy([posterior], plan).tau == pytest.approx(tau, abs=0.04)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from annotations.campaign.lock import locked
 
 import curate
+from annotations.campaign.folder import locked
 from cli.main import run as command
 from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK

@@ -3,8 +3,8 @@
 Strengths have the normal posterior N(m, Σ) of the hierarchical ranker. A vote on (i, j) comes from a random annotator,
 drawn in proportion to past votes. With e = eᵢ − eⱼ it is expected to reduce Σ by J (Σe)(Σe)ᵀ, where J is the expected
 Fisher information of the outcome about the mean difference (``vote_information``). The posterior means will change,
-too: seen from now, the later mean of a difference is normal around the current mean, with the variance that the difference
-loses. The probability of a wrong order averages over these outcomes (``misorder_probability``).
+too: seen from now, the later mean of a difference is normal around the current mean, with the variance that the
+difference loses. The probability of a wrong order averages over these outcomes (``misorder_probability``).
 
 What votes reveal about models and annotators is ignored, so that predicted gains are slightly too low.
 """

@@ -67,19 +67,19 @@ def plan_votes(
     asked = [np.zeros(len(posterior.prompts), dtype=np.int64) for posterior in posteriors]
 
     def best_vote(batch: int, row: int) -> tuple[bool, float, int, int, int]:
-        """The heap entry of the prompt's best vote."""
+        """The queue entry of the prompt's best vote."""
         cov = state[batch][row]
         gain = _gains(cov, posteriors[batch].information[row], value[batch][row])
         gain = np.where(room[batch][row] > 0, gain, 0.0)
         cell = int(gain.argmax())
         return bool(asked[batch][row] >= min_per_prompt), -float(gain.flat[cell]), batch, row, cell
 
-    heap = [best_vote(b, row) for b, posterior in enumerate(posteriors) for row in range(len(posterior.prompts))]
-    heap = [entry for entry in heap if entry[1] < 0]
-    heapq.heapify(heap)
+    queue = [best_vote(b, row) for b, posterior in enumerate(posteriors) for row in range(len(posterior.prompts))]
+    queue = [entry for entry in queue if entry[1] < 0]
+    heapq.heapify(queue)
     picks: list[tuple[int, int, int, int]] = []
-    while heap and len(picks) < votes:
-        _, _, batch, row, cell = heap[0]
+    while queue and len(picks) < votes:
+        _, _, batch, row, cell = queue[0]
         i, j = divmod(cell, posteriors[batch].slots.shape[1])
         picks.append((batch, row, i, j))
         asked[batch][row] += 1
@@ -87,9 +87,9 @@ def plan_votes(
         state[batch][row] = with_vote(state[batch][row], posteriors[batch].information[row, i, j], i, j)
         entry = best_vote(batch, row)
         if entry[1] < 0:
-            heapq.heapreplace(heap, entry)
+            heapq.heapreplace(queue, entry)
         else:
-            heapq.heappop(heap)
+            heapq.heappop(queue)
     return _plan(np.array(picks, dtype=np.int64).reshape(-1, 4))
 
 
