@@ -76,26 +76,26 @@ def slow_agreement(rows: list[Row], person: str) -> tuple[float, int]:
 
 
 @given(rows=ROWS)
-def test_agreement_is_that_of_counting_the_others_vote_by_vote(rows: list[Row]) -> None:
+def test_agreement_equals_the_plain_reference(rows: list[Row]) -> None:
     share, compared = agreement_with_others(votes_of(rows))
     expected = [slow_agreement(rows, person) for person in PEOPLE]
     assert compared.tolist() == [number for _, number in expected]
     np.testing.assert_allclose(share, [value for value, _ in expected])
 
 
-def test_ones_own_vote_does_not_make_the_majority_one_agrees_with() -> None:
+def test_own_votes_do_not_count_for_the_majority() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 9.0), ("p", "b", "a", "left", "bob", 1.0)])
     share, compared = agreement_with_others(votes)
     assert share[:2].tolist() == [0.0, 0.0]
     assert compared.tolist() == [1, 1, 0]
 
 
-def test_anonymous_votes_are_other_peoples() -> None:
+def test_anonymous_votes_count_as_other_annotators() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "b", "a", "right", "", 1.0)])
     assert agreement_with_others(votes)[0][0] == 1.0
 
 
-def test_votes_that_balance_out_and_ties_are_no_majority() -> None:
+def test_balanced_votes_and_ties_give_no_majority() -> None:
     balanced = [("p", "a", "b", "left", "", 0.3), ("p", "a", "b", "right", "", 0.1), ("p", "b", "a", "left", "", 0.2)]
     votes = votes_of([("p", "a", "b", "left", "ann", 1e3), *balanced, ("p", "a", "b", "both_bad", "bob", 1.0)])
     share, compared = agreement_with_others(votes)
@@ -103,7 +103,7 @@ def test_votes_that_balance_out_and_ties_are_no_majority() -> None:
     assert compared.tolist() == [0, 0, 0]
 
 
-def test_the_pairs_of_a_ranking_weigh_less_than_as_many_votes() -> None:
+def test_pairs_of_a_ranking_have_less_weight_than_votes() -> None:
     """Three pairs of a ranking weigh two votes: ann agrees with 2/3 · 3 of 2/3 · 3 + 1."""
     ranking: list[Row] = [("p", *sides, "left", "ann", 1.0) for sides in (("a", "b"), ("a", "c"), ("b", "c"))]
     others: list[Row] = [(*row[:4], "", 1.0) for row in ranking]
@@ -115,14 +115,14 @@ def test_the_pairs_of_a_ranking_weigh_less_than_as_many_votes() -> None:
 # Krippendorff's alpha.
 
 
-def test_alpha_is_that_of_krippendorffs_example_with_missing_values() -> None:
+def test_alpha_equals_krippendorffs_example_with_missing_values() -> None:
     """Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C: four observers, alpha 0.743."""
     observers = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
     counts = np.array([[sum(row[u] == str(c) for row in observers) for c in range(1, 6)] for u in range(12)])
     assert krippendorff(counts) == pytest.approx(0.743, abs=5e-4)
 
 
-def test_alpha_is_that_of_krippendorffs_binary_example() -> None:
+def test_alpha_equals_krippendorffs_binary_example() -> None:
     """The same, section A: Meg and Owen on ten articles, alpha 0.095."""
     both = zip("0100000010", "1110010000", strict=True)
     counts = np.array([[(meg + owen).count("0"), (meg + owen).count("1")] for meg, owen in both])
@@ -163,12 +163,12 @@ def slow_alpha(rows: list[Row]) -> float:
 
 
 @given(rows=ROWS)
-def test_alpha_is_that_of_its_definition(rows: list[Row]) -> None:
+def test_alpha_equals_its_definition(rows: list[Row]) -> None:
     np.testing.assert_allclose(alpha(votes_of(rows)), slow_alpha(rows), atol=1e-12)
 
 
 @given(rows=ROWS)
-def test_alpha_rests_on_the_pairs_that_two_people_judged_each_of_one_mind(rows: list[Row]) -> None:
+def test_alpha_uses_pairs_with_two_consistent_judges(rows: list[Row]) -> None:
     said: dict[frozenset[str], dict[object, set[str]]] = {}
     for i, row in enumerate(rows):
         said.setdefault(frozenset(row[1:3]), {}).setdefault(row[4] or i, set()).add(preferred(row))
@@ -190,7 +190,7 @@ def test_pairs_of_rankings_do_not_count_for_alpha() -> None:
 PLANTED = SimulateConfig(prompts=60, models=6, annotators=12, votes_per_pair=4, spammers=0.25, seed=1)
 
 
-def test_planted_spammers_are_told_from_all_others() -> None:
+def test_planted_spammers_are_detected() -> None:
     world = simulate_world(PLANTED)
     found = profiles(world.votes, Hierarchical().fit(world.votes))
     spammer = world.annotators.spammer
@@ -201,7 +201,7 @@ def test_planted_spammers_are_told_from_all_others() -> None:
     assert np.all(found.low >= found.spammer)
 
 
-def test_nobody_is_a_spammer_where_there_is_none_and_most_are_where_most_are() -> None:
+def test_no_spammers_are_found_without_any_and_most_if_most_are() -> None:
     for share, least, most in ((0.0, 0, 0), (0.7, 5, 7)):
         world = simulate_world(PLANTED.model_copy(update={"spammers": share, "annotators": 10, "seed": 3}))
         suspected = profiles(world.votes, Hierarchical().fit(world.votes)).spammer > 0.5
@@ -219,7 +219,7 @@ def test_planted_spammers_come_first_in_the_report(tmp_path: Path) -> None:
     assert report.warnings == ()
 
 
-def test_who_has_hardly_voted_is_neither_cleared_nor_condemned() -> None:
+def test_annotators_with_few_votes_stay_near_the_prior() -> None:
     world = simulate_world(SimulateConfig(prompts=40, models=5, annotators=10, votes_per_pair=3, seed=2))
     votes = world.votes
     novice = np.where(np.arange(len(votes.left)) == 0, 10, votes.annotator).astype(np.int32)
@@ -251,7 +251,7 @@ def gold_of(votes: VoteArrays, golds: list[tuple[tuple[str, str, str], str]]) ->
     return against_gold(votes, left, right, np.array(code, dtype=np.int8))
 
 
-def test_gold_is_met_by_its_very_outcome_whatever_the_sides_and_both_bad_is_a_tie() -> None:
+def test_gold_accuracy_ignores_sides_and_counts_both_bad_as_tie() -> None:
     votes = votes_of(
         [
             ("p", "a", "b", "left", "ann", 1.0),
@@ -270,19 +270,19 @@ def test_gold_is_met_by_its_very_outcome_whatever_the_sides_and_both_bad_is_a_ti
     assert gold.mean == pytest.approx(3 / 5)
 
 
-def test_the_chance_of_gold_is_that_of_a_coin_that_ties_as_often() -> None:
+def test_the_chance_level_uses_the_annotators_rate_of_ties() -> None:
     """ann ties on one of four: 3/8 on a decided pair, 1/4 on a tie."""
     rows: list[Row] = [("p", "a", "b", "left", "ann", 1.0), ("p", "a", "c", "right", "ann", 1.0)]
     rows += [("p", "b", "c", "tie", "ann", 1.0), ("q", "a", "b", "left", "ann", 1.0)]
     votes = votes_of(rows)
     gold = gold_of(votes, [(("p", "a", "b"), "left"), (("p", "a", "c"), "tie")])
-    assert gold.chance[0] == pytest.approx((3 / 8 + 1 / 4) / 2)
+    assert gold.chance_level[0] == pytest.approx((3 / 8 + 1 / 4) / 2)
     assert gold.mean_chance_level == pytest.approx(gold.chance_level[0])
     assert np.isnan(gold.accuracy[1:]).all()
     assert np.isnan(gold.high[1:]).all()
 
 
-def test_a_pair_with_two_truths_is_no_gold_and_one_said_twice_is_one() -> None:
+def test_ambiguous_gold_is_excluded_and_repeated_gold_counts_once() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "a", "c", "left", "ann", 1.0)])
     twice = [(("p", "a", "b"), "left"), (("p", "b", "a"), "right")]
     gold = gold_of(votes, [*twice, (("p", "a", "c"), "left"), (("p", "a", "c"), "right")])
@@ -296,7 +296,7 @@ def slow_gold(rows: list[Row], golds: dict[frozenset[str], str], person: str) ->
 
 
 @given(rows=ROWS, truth=st.lists(st.sampled_from(["a", "b", "c", "tie"]), min_size=3, max_size=3))
-def test_gold_accuracy_is_that_of_counting_vote_by_vote(rows: list[Row], truth: list[str]) -> None:
+def test_gold_accuracy_equals_the_plain_reference(rows: list[Row], truth: list[str]) -> None:
     rows = [(*row[:3], "tie" if row[3] == "both_bad" else row[3], *row[4:]) for row in rows]
     known = {(row[1]) for row in rows} | {row[2] for row in rows}
     golds = {
@@ -317,7 +317,7 @@ def test_gold_accuracy_is_that_of_counting_vote_by_vote(rows: list[Row], truth: 
     assert found.unvoted == len(golds) - len({frozenset(row[:3]) for row in asked})
 
 
-def test_the_interval_is_wilsons() -> None:
+def test_the_interval_equals_published_wilson_intervals() -> None:
     """Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3: three examples."""
     share, size = np.array([81 / 263, 15 / 148, 0 / 20]), np.array([263.0, 148.0, 20.0])
     low, high = wilson(share, size)
@@ -384,7 +384,7 @@ PER_PERSON = ("votes", "accuracy", "low", "high", "chance_level")
         ({"spammer": 0.95}, gold_at(4, 1.0), "drop", "spammer"),
     ],
 )
-def test_a_recommendation_follows_its_rule_and_says_why(
+def test_each_rule_gives_its_recommendation_and_reason(
     changes: dict[str, float], gold: Gold, expected: str, word: str
 ) -> None:
     [one] = recommend(profile(**changes), gold)
@@ -393,7 +393,7 @@ def test_a_recommendation_follows_its_rule_and_says_why(
     assert bool(one.reason) == (expected != "pay")
 
 
-def test_who_always_takes_one_side_is_dropped_where_sides_are_drawn() -> None:
+def test_one_sided_annotators_are_dropped_if_sides_are_random() -> None:
     two = {"left_bias": np.array([9.0, 0.0]), "sided": np.array([40, 160]), "lefts": np.array([40, 70])}
     found = replace(profile(), **{name: np.repeat(value, 2) for name, value in vars(profile()).items()} | two)
     gold = replace(NO_GOLD, **{name: np.repeat(getattr(NO_GOLD, name), 2) for name in PER_PERSON})
@@ -406,7 +406,7 @@ def test_who_always_takes_one_side_is_dropped_where_sides_are_drawn() -> None:
     assert recommend(never_drawn, gold)[0].action == "retrain"
 
 
-def test_nobody_is_judged_by_few_votes_but_for_what_the_gold_makes_certain() -> None:
+def test_few_votes_are_judged_by_gold_only() -> None:
     worst = {"spammer": 0.99, "low": 0.99, "left_bias": 5.0, "tie_excess": 5.0}
     few_votes = profile(votes=MIN_VOTES - 1.0, **worst)
     [dropped] = recommend(few_votes, gold_at(7, 1 / 7))
@@ -419,7 +419,7 @@ def test_nobody_is_judged_by_few_votes_but_for_what_the_gold_makes_certain() -> 
     assert enough.action == "drop"
 
 
-def test_gold_that_all_people_together_meet_by_chance_only_decides_nothing() -> None:
+def test_gold_at_the_chance_level_is_not_used() -> None:
     blind = replace(gold_at(100, 0.1), mean=0.44)
     assert recommend(profile(), blind)[0].action == "pay"
 
@@ -446,7 +446,7 @@ def store_of(folder: Path, rows: str) -> Path:
     return store
 
 
-def test_the_report_has_every_annotator_with_votes_times_and_what_others_say(tmp_path: Path) -> None:
+def test_the_report_has_votes_times_and_agreement(tmp_path: Path) -> None:
     rows = "p1,x,y,left,bob,4\np1,x,z,tie,bob,10\np1,y,z,left,bob,\np1,x,y,left,ann,7\np1,x,y,both_bad,cat,\n"
     report = annotators(store_of(tmp_path, rows + "p1,x,y,left,,1\n"))
     assert (report.votes, report.anonymous) == (6, 1)
@@ -459,7 +459,7 @@ def test_the_report_has_every_annotator_with_votes_times_and_what_others_say(tmp
     assert chances == sorted(chances, reverse=True)
 
 
-def test_a_bias_is_null_where_no_side_is_known(tmp_path: Path) -> None:
+def test_a_bias_is_null_without_known_sides(tmp_path: Path) -> None:
     store = store_of(tmp_path, "p1,x,y,left,ann,1\np1,x,y,right,bob,1\n")
     with Store.open(store) as opened:
         opened.execute("UPDATE votes SET sides_known = annotator_id = 'bob'")
@@ -468,7 +468,7 @@ def test_a_bias_is_null_where_no_side_is_known(tmp_path: Path) -> None:
     assert bias["bob"] is not None
 
 
-def test_a_ranking_took_its_time_once(tmp_path: Path) -> None:
+def test_a_ranking_counts_its_time_once(tmp_path: Path) -> None:
     store = store_of(tmp_path, "p1,x,y,left,ann,1\np1,x,z,left,ann,2\np1,y,z,left,ann,9\np2,x,y,left,ann,30\n")
     with Store.open(store) as opened:
         opened.execute("UPDATE votes SET group_id = 'g', line = 2, seconds = 9 WHERE prompt_id = 'p1'")
@@ -476,7 +476,7 @@ def test_a_ranking_took_its_time_once(tmp_path: Path) -> None:
     assert (row.votes, row.median_seconds, row.fast_share) == (4, 19.5, 0.0)
 
 
-def test_who_hurries_is_told_by_the_median_of_all(tmp_path: Path) -> None:
+def test_fast_share_is_relative_to_the_median(tmp_path: Path) -> None:
     """The median of 9, 9, 9, 9, 2, 3 is 9; 2 is below a third of it, 3 is not."""
     rows = "p1,x,y,left,ann,9\np1,x,z,left,ann,9\np1,y,z,left,ann,9\np1,x,y,left,bob,2\np1,x,z,left,bob,3\n"
     report = annotators(store_of(tmp_path, rows + "p1,y,z,left,bob,\np1,y,z,left,,9\np1,y,z,left,cat,\n"))
@@ -487,9 +487,7 @@ def test_who_hurries_is_told_by_the_median_of_all(tmp_path: Path) -> None:
 GOLD_STORE = "p1,x,y,left,ann,\np1,x,z,tie,ann,\np1,y,x,left,bob,\np1,y,z,left,bob,\np1,y,z,left,,\n"
 
 
-def test_a_gold_file_is_read_as_votes_are_and_what_it_cannot_use_is_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unusable_gold_rows_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
     pairs = ["p1,y,x,b", "p1,x,z,tie", "p1,z,w,a", "p2,x,y,a", "p1,y,z,a", "p1,y,z,b", "p1,x,x,a"]
     gold.write_text("\n".join(["prompt_id,response_a,response_b,winner", *pairs]))
@@ -532,7 +530,7 @@ def test_gold_columns_can_be_named_as_for_ingest(tmp_path: Path) -> None:
 NAMED = ("prompt_id", "response_a", "response_b", "outcome")
 
 
-def test_gold_of_another_store_and_gold_that_is_not_there_are_errors(tmp_path: Path) -> None:
+def test_foreign_and_missing_gold_are_errors(tmp_path: Path) -> None:
     store, gold = store_of(tmp_path, GOLD_STORE), tmp_path / "gold.csv"
     gold.write_text("prompt_id,left,right,outcome\nq9,x,y,left\n")
     with pytest.raises(CurateError, match="none of its 1 pairs") as refusal:
@@ -552,9 +550,7 @@ def test_dropping_is_counted_in_votes(tmp_path: Path) -> None:
     assert report.dropped_share == pytest.approx(sum(row.votes for row in dropped) / report.votes)
 
 
-def test_anonymous_votes_only_make_an_empty_table_and_a_note(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_anonymous_votes_give_an_empty_table_and_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = store_of(tmp_path, "p1,x,y,left,,1\np1,x,y,left,,1\np1,x,z,right,,1\np1,x,z,right,,1\n")
     report = annotators(store)
     assert (report.annotators, report.anonymous, report.alpha) == ((), 4, 1.0)

@@ -85,7 +85,7 @@ def test_a_full_disk_refuses_votes_and_goes_on_when_there_is_room(tmp_path: Path
     assert replay(folder).votes == taken + 1
 
 
-def test_where_the_disk_fails_in_reading_too_nothing_is_written_that_would_not_follow(tmp_path: Path) -> None:
+def test_nothing_is_written_after_a_failed_rollback(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
     log, campaign_file = folder / "log.jsonl", folder / "campaign.json"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -111,7 +111,7 @@ def test_where_the_disk_fails_in_reading_too_nothing_is_written_that_would_not_f
         assert isinstance(view, AnnotatorView)
 
 
-def test_many_annotators_at_once_share_flushes_and_meet_every_quota(tmp_path: Path) -> None:
+def test_concurrent_annotators_meet_every_quota_exactly(tmp_path: Path) -> None:
     people = tuple(f"a{n:02}" for n in range(40))
     tasks = [pair(n, quota=3, video=f"v{n % 9}.mp4") for n in range(120)]
     folder = make_campaign(tmp_path / "c", tasks, people=people, thresholds={"max_side_share": 1.0})

@@ -26,7 +26,7 @@ def votes(store: Path) -> pl.DataFrame:
         return opened.votes()
 
 
-def test_a_vote_stands_once_its_annotator_went_on_or_its_time_to_take_it_back_is_over(tmp_path: Path) -> None:
+def test_a_vote_is_final_after_the_next_one_or_after_the_undo_time(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n, video="v.mp4") for n in range(9)], people=("ann",), undo_minutes=10)
     clock, store = Clock(), tmp_path / "curate.duckdb"
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -43,7 +43,7 @@ def test_a_vote_stands_once_its_annotator_went_on_or_its_time_to_take_it_back_is
     assert sorted(votes(store)["outcome"]) == ["left", "tie"]
 
 
-def test_a_vote_that_was_taken_back_is_not_read_and_the_one_in_its_place_is(tmp_path: Path) -> None:
+def test_an_undone_vote_is_not_ingested_but_its_replacement_is(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -56,7 +56,7 @@ def test_a_vote_that_was_taken_back_is_not_read_and_the_one_in_its_place_is(tmp_
     assert votes(store)["outcome"].to_list() == ["both_bad"]
 
 
-def test_what_was_shown_left_is_left_in_the_store_and_what_else_was_said_is_kept(tmp_path: Path) -> None:
+def test_sides_and_metadata_are_stored_as_shown(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(12)], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
     shown = {}
@@ -83,7 +83,7 @@ def test_what_was_shown_left_is_left_in_the_store_and_what_else_was_said_is_kept
     assert set(frame["response_left"].str.slice(-1)) == {"a", "b"}
 
 
-def test_known_answers_are_controls_and_no_votes_and_skips_are_nothing(tmp_path: Path) -> None:
+def test_control_answers_are_not_votes_and_skips_are_not_stored(tmp_path: Path) -> None:
     gold = [known(n, answer="second") for n in range(50, 60)]
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(8)], gold=gold, gold_share=0.5, people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
@@ -105,7 +105,7 @@ def test_known_answers_are_controls_and_no_votes_and_skips_are_nothing(tmp_path:
     assert (controls["outcome"] == controls["answer"]).all()
 
 
-def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_read_later(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="v.mp4"), pair(1, video="v.mp4")], people=("ann",))
     clock, store = Clock(), tmp_path / "curate.duckdb"
     with CampaignSession.open(folder, clock=clock) as campaign:

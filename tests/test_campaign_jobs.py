@@ -81,7 +81,7 @@ def annotate(campaign: object, name: str, count: int = 10_000) -> None:
         view = campaign.vote(name, ballot(held(view)[0], "left"))  # type: ignore[attr-defined]
 
 
-def test_the_first_batch_asks_pairs_with_texts_and_videos_that_a_browser_plays(home: Path) -> None:
+def test_the_first_batch_has_pairs_with_texts_and_playable_videos(home: Path) -> None:
     report = create("june", "curate.duckdb", config(votes_per_pair=2), videos="world", gold="gold.csv")
     tasks = tasks_of(home / "june" / "tasks" / "0001.jsonl")
     assert (report.batch_votes, report.batch_pairs, len(tasks)) == (16, 8, 8)
@@ -104,7 +104,7 @@ def test_equal_stores_and_configs_give_equal_bytes(home: Path) -> None:
     assert [Path("one", path).read_bytes() for path in files] == [Path("two", path).read_bytes() for path in files]
 
 
-def test_fresh_batches_are_planned_from_votes_so_far_until_all_are_in(home: Path) -> None:
+def test_batches_are_planned_until_all_votes_are_collected(home: Path) -> None:
     create("june", "curate.duckdb", config(), videos="world", gold="gold.csv")
     invite("june", ["ann", "ben"], url="http://x")
     with open_campaign("june") as campaign:
@@ -125,7 +125,7 @@ def test_fresh_batches_are_planned_from_votes_so_far_until_all_are_in(home: Path
         assert store.votes().filter(pl.col("annotator_id").is_in(["ann", "ben"])).height == 40
 
 
-def test_a_store_that_another_process_holds_stops_no_vote_and_is_told(home: Path) -> None:
+def test_voting_continues_while_another_process_uses_the_store(home: Path) -> None:
     create("june", "curate.duckdb", config(votes=32), videos="world")
     invite("june", ["ann"], url="http://x")
     hold = "import sys, duckdb; c = duckdb.connect('curate.duckdb'); print('held', flush=True); sys.stdin.read()"
@@ -147,7 +147,7 @@ def test_a_store_that_another_process_holds_stops_no_vote_and_is_told(home: Path
         assert any("30 seconds" in warning for warning in told.warnings)
 
 
-def test_videos_that_are_missing_are_refused_by_name_and_their_prompts_not_asked(home: Path, made: Path) -> None:
+def test_missing_videos_are_refused_and_their_prompts_not_asked(home: Path, made: Path) -> None:
     Path("some").mkdir()
     Path("some/videos").mkdir()
     for path in sorted((made / "world" / "videos").iterdir())[:2]:
@@ -159,7 +159,7 @@ def test_videos_that_are_missing_are_refused_by_name_and_their_prompts_not_asked
     assert asked <= {"p0001", "p0002", "p0003", "p0004"}
 
 
-def test_nothing_is_made_where_no_video_can_be_shown(home: Path) -> None:
+def test_no_folder_is_created_without_a_playable_video(home: Path) -> None:
     Path("none").mkdir()
     with pytest.raises(CurateError, match="none of 4 videos"):
         create("june", "curate.duckdb", config(), videos="none")
@@ -168,7 +168,7 @@ def test_nothing_is_made_where_no_video_can_be_shown(home: Path) -> None:
         create("june", "curate.duckdb", config(prompts=("nope",)), videos="world")
 
 
-def test_a_store_without_votes_is_asked_about_evenly(home: Path, made: Path) -> None:
+def test_without_votes_prompts_get_equal_numbers_of_pairs(home: Path, made: Path) -> None:
     Path("empty.csv").write_text("prompt_id,left,right,winner\n")
     world = made / "world"
     ingest("empty.csv", "new.duckdb", prompts=world / "prompts.csv", responses=world / "responses.csv")
@@ -180,7 +180,7 @@ def test_a_store_without_votes_is_asked_about_evenly(home: Path, made: Path) -> 
     assert len(report.warnings) == 1
 
 
-def test_known_answers_come_from_a_run_that_is_certain_of_them(home: Path) -> None:
+def test_control_questions_come_from_pairs_with_a_certain_order(home: Path) -> None:
     sure = pl.DataFrame(
         [("p0001", "p0001-r01", "p0001-r02", "left", f"x{n}") for n in range(60)],
         schema=["prompt_id", "left", "right", "winner", "annotator_id"],
@@ -195,7 +195,7 @@ def test_known_answers_come_from_a_run_that_is_certain_of_them(home: Path) -> No
     assert report.gold_source == "denoise"
 
 
-def test_a_check_of_attention_asks_for_one_answer_in_its_text(home: Path) -> None:
+def test_an_attention_check_states_its_answer(home: Path) -> None:
     create("june", "curate.duckdb", config(attention_share=0.1), videos="world")
     checks = [task for task in tasks_of(Path("june/gold.jsonl")) if task.kind == "attention"]
     assert checks
@@ -205,7 +205,7 @@ def test_a_check_of_attention_asks_for_one_answer_in_its_text(home: Path) -> Non
 # The command line
 
 
-def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_campaign_on_the_command_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("rules.md").write_text("# Watch first\nThen vote.")
     Path("c.toml").write_text("votes = 10\npairs_per_video = 2\n[thresholds]\nmin_seconds = 1.5\n")
     arguments = ["campaign", "create", "my june", "--config", "c.toml", "--videos", "world", "--votes", "20"]
@@ -256,7 +256,7 @@ def test_a_campaign_by_commands(home: Path, capsys: pytest.CaptureFixture[str]) 
         (["revoke", "world", "--name", "x"], 1, "no campaign in this folder"),
     ],
 )
-def test_what_cannot_be_meant_is_told(
+def test_invalid_arguments_are_reported(
     home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
 ) -> None:
     assert run(["campaign", *arguments]) == code
@@ -265,7 +265,7 @@ def test_what_cannot_be_meant_is_told(
     assert not Path("nowhere").exists()
 
 
-def test_names_that_cannot_be_and_links_that_work_already_are_refused(home: Path) -> None:
+def test_invalid_and_repeated_names_are_refused(home: Path) -> None:
     create("june", "curate.duckdb", config(), videos="world")
     invite("june", ["ann"], url="http://x")
     for names in (["ann"], ["ben", "ann"], ["../x"], ["a b"], [""], ["ann@example.org"]):
@@ -286,7 +286,7 @@ def test_a_closed_campaign_invites_no_annotator(home: Path) -> None:
     assert invite("june", [], managers=["boss"], url="http://x")[0].role == "manager"
 
 
-def test_names_are_new_to_the_campaign_and_to_its_store(home: Path) -> None:
+def test_new_names_are_not_in_the_campaign_or_its_store(home: Path) -> None:
     create("june", "curate.duckdb", config(), videos="world")
     votes = pl.read_csv("world/votes.csv").head(1).with_columns(annotator_id=pl.lit("a02"))
     votes.write_csv("more.csv")
@@ -295,7 +295,7 @@ def test_names_are_new_to_the_campaign_and_to_its_store(home: Path) -> None:
     assert new_names("june", 2) == ["a03", "a04"]
 
 
-def test_too_few_known_answers_are_told(home: Path) -> None:
+def test_too_few_control_questions_are_reported(home: Path) -> None:
     few = Path("gold.csv").read_text().splitlines()[:3]
     Path("few.csv").write_text("\n".join(few))
     report = create("june", "curate.duckdb", config(), videos="world", gold="few.csv")
@@ -329,7 +329,7 @@ def write_video(path: Path, codec: str, pixels: str = "yuv420p") -> Path:
         ("a.avi", "mpeg4", "yuv420p", False, ".mp4"),
     ],
 )
-def test_what_browsers_do_not_play_is_encoded_once_with_its_times(
+def test_other_formats_are_transcoded_with_their_times(
     tmp_path: Path, name: str, codec: str, pixels: str, as_is: bool, suffix: str
 ) -> None:
     path = write_video(tmp_path / name, codec, pixels)
@@ -347,7 +347,7 @@ def test_what_browsers_do_not_play_is_encoded_once_with_its_times(
         assert outs[0].read_bytes().index(b"moov") < outs[0].read_bytes().index(b"mdat")
 
 
-def test_frames_of_unequal_times_keep_them(tmp_path: Path) -> None:
+def test_variable_frame_times_are_kept(tmp_path: Path) -> None:
     path = encode_test_video(tmp_path / "a.mkv", [0, 100, 200, 1200, 1300, 1400])
     encode(path, tmp_path / "out.mp4")
     (before, began), (after, begins) = decode(path, 6), decode(tmp_path / "out.mp4", 6)
@@ -356,7 +356,7 @@ def test_frames_of_unequal_times_keep_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
-def test_a_video_that_is_turned_by_its_display_matrix_is_turned(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+def test_a_rotated_video_is_rotated(tmp_path: Path, matrix: tuple[int, ...]) -> None:
     path, out = tmp_path / "a.mp4", tmp_path / "out.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
@@ -379,7 +379,7 @@ def test_a_video_that_is_turned_by_its_display_matrix_is_turned(tmp_path: Path, 
     assert np.abs(after - before).mean() < 3
 
 
-def test_what_does_not_decode_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_an_undecodable_video_is_refused_without_output(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.avi", "mpeg4")
     bad = tmp_path / "bad.avi"
     for content in (b"no video at all", path.read_bytes()[:300]):
@@ -389,7 +389,7 @@ def test_what_does_not_decode_is_refused_and_nothing_is_left(tmp_path: Path) -> 
         assert not (tmp_path / "out.mp4").exists()
 
 
-def test_images_are_shown_as_they_are_or_as_png(tmp_path: Path) -> None:
+def test_images_are_copied_or_converted_to_png(tmp_path: Path) -> None:
     from PIL import Image
 
     picture = Image.new("RGB", (8, 6), (200, 10, 10))

@@ -83,7 +83,7 @@ def check(folder: Path, quota: int) -> State:
     seed=st.integers(0, 9),
     stops=st.booleans(),
 )
-def test_no_pair_gets_more_than_its_quota_nobody_gets_one_twice_and_all_quotas_are_met_in_the_end(
+def test_quotas_are_met_exactly_and_nobody_gets_a_pair_twice(
     acts: list[tuple[str, str, str, int]], quota: int, videos: int, seed: int, stops: bool
 ) -> None:
     """Votes of those who are stopped meet no quota: others are asked, as long as there are enough of them."""
@@ -134,7 +134,7 @@ def test_no_pair_gets_more_than_its_quota_nobody_gets_one_twice_and_all_quotas_a
 
 
 @given(seed=st.integers(0, 99), asked=st.integers(0, 300), share=st.sampled_from([0.05, 0.1, 0.25, 0.4]))
-def test_known_answers_come_by_their_share_and_early_enough_to_judge(seed: int, asked: int, share: float) -> None:
+def test_control_questions_come_at_their_share_and_early(seed: int, asked: int, share: float) -> None:
     state = State(CampaignConfig(name="x", votes=9, seed=seed, gold_share=share))
     person = Annotator(0, "ann")
     person.asked["vote"] = asked
@@ -145,7 +145,7 @@ def test_known_answers_come_by_their_share_and_early_enough_to_judge(seed: int, 
     assert controls_due(state, person, "gold", 0) == least
 
 
-def test_each_response_of_a_pair_stands_left_as_often_as_right_and_again_alike(tmp_path: Path) -> None:
+def test_sides_are_balanced_and_reproducible(tmp_path: Path) -> None:
     people = tuple(f"a{n:02}" for n in range(10))
     shown = []
     for home in ("one", "two"):
@@ -166,7 +166,7 @@ def test_each_response_of_a_pair_stands_left_as_often_as_right_and_again_alike(t
         assert first == 5
 
 
-def test_nobody_gets_a_known_answer_twice_and_its_share_is_near_what_was_asked_for(tmp_path: Path) -> None:
+def test_control_questions_are_not_repeated_and_have_the_configured_share(tmp_path: Path) -> None:
     gold = [known(n) for n in range(300, 340)]
     checks = [known(n, kind="attention") for n in range(400, 410)]
     folder = make_campaign(

@@ -44,7 +44,7 @@ def make(folder: Path, people: tuple[str, ...] = ("ann",), *, pairs: int = 60, q
     return make_campaign(folder, tasks, gold=gold, people=people, gold_share=0.2, thresholds=thresholds)
 
 
-def test_who_misses_known_answers_is_warned_then_stopped_and_asked_nothing_more(tmp_path: Path) -> None:
+def test_wrong_control_answers_lead_to_a_warning_then_a_stop(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", ("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         view: AnnotatorView | Refusal = campaign.view("ann")
@@ -68,11 +68,11 @@ def test_who_misses_known_answers_is_warned_then_stopped_and_asked_nothing_more(
         assert (done.status, done.message) == ("ok", "")
         told = status_of(campaign, "ann")
     assert told.gold_accuracy == 0.0
-    again = replay(folder).people["ann"]
+    again = replay(folder).annotators["ann"]
     assert (again.status, again.reasons) == (told.status, told.reasons)
 
 
-def test_who_does_better_after_a_warning_is_well_again(tmp_path: Path) -> None:
+def test_improvement_clears_a_warning(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", pairs=100, patience=40)
     with CampaignSession.open(folder) as campaign:
         view: AnnotatorView | Refusal = campaign.view("ann")
@@ -86,7 +86,7 @@ def test_who_does_better_after_a_warning_is_well_again(tmp_path: Path) -> None:
     assert course[-1] == "ok"
 
 
-def test_who_answers_faster_than_one_can_read_is_warned(tmp_path: Path) -> None:
+def test_too_fast_answers_lead_to_a_warning(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", min_seconds=2.0)
     with CampaignSession.open(folder) as campaign:
         view = vote(campaign, "ann", lambda q, n: {**right(q, n), "seconds": 0.4}, count=5)
@@ -95,7 +95,7 @@ def test_who_answers_faster_than_one_can_read_is_warned(tmp_path: Path) -> None:
         assert "0.4 seconds" in view.message
 
 
-def test_one_side_all_the_time_is_held_against_someone_only_where_chance_does_not_do_it(tmp_path: Path) -> None:
+def test_a_one_sided_share_counts_only_if_significant(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", max_side_share=0.9, gold_accuracy=0.0)
     with CampaignSession.open(folder) as campaign:
         view = vote(campaign, "ann", lambda *_: {"outcome": "left"}, count=7)
@@ -107,7 +107,7 @@ def test_one_side_all_the_time_is_held_against_someone_only_where_chance_does_no
         assert "8 of 8" in view.message
 
 
-def test_ties_are_no_side(tmp_path: Path) -> None:
+def test_ties_do_not_count_as_a_side(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", max_side_share=0.9, gold_accuracy=0.0)
     with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", lambda *_: {"outcome": "tie"})
@@ -115,7 +115,7 @@ def test_ties_are_no_side(tmp_path: Path) -> None:
         assert (row.status, row.left_share, row.agreement) == ("ok", None, None)
 
 
-def test_who_disagrees_with_everyone_is_warned_where_a_bar_of_agreement_is_set(tmp_path: Path) -> None:
+def test_low_agreement_leads_to_a_stop_if_there_is_a_threshold(tmp_path: Path) -> None:
     people = ("ann", "ben", "cem")
     folder = make(tmp_path / "c", people, pairs=20, quota=3, agreement=0.5, gold_accuracy=0.0)
     with CampaignSession.open(folder) as campaign:
@@ -132,7 +132,7 @@ def test_who_disagrees_with_everyone_is_warned_where_a_bar_of_agreement_is_set(t
     assert rows["ann"].status == "ok"
 
 
-def test_an_undone_vote_is_in_no_figure(tmp_path: Path) -> None:
+def test_an_undone_vote_changes_no_figure(tmp_path: Path) -> None:
     folder = make(tmp_path / "c")
     with CampaignSession.open(folder) as campaign:
         vote(campaign, "ann", right, count=10)
@@ -145,7 +145,7 @@ def test_an_undone_vote_is_in_no_figure(tmp_path: Path) -> None:
     assert after.model_copy(update=ignored) == before.model_copy(update=ignored)
 
 
-def test_votes_of_one_who_was_stopped_stay_in_the_log_and_their_pairs_are_asked_again(tmp_path: Path) -> None:
+def test_votes_of_a_stopped_annotator_are_collected_again(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", ("ann", "ben"), pairs=30)
     with CampaignSession.open(folder) as campaign:
         stopped = vote(campaign, "ann", wrong)
@@ -164,7 +164,7 @@ def test_votes_of_one_who_was_stopped_stay_in_the_log_and_their_pairs_are_asked_
     assert sum(event["kind"] == "vote" for event in logged) == 30 + aside
 
 
-def test_votes_of_one_who_was_stopped_count_where_the_campaign_says_so(tmp_path: Path) -> None:
+def test_votes_of_a_stopped_annotator_count_without_reopen_stopped(tmp_path: Path) -> None:
     gold = [known(n) for n in range(500, 540)]
     folder = make_campaign(
         tmp_path / "c", [pair(n) for n in range(30)], gold=gold, people=("ann", "ben"), gold_share=0.3,
@@ -177,7 +177,7 @@ def test_votes_of_one_who_was_stopped_count_where_the_campaign_says_so(tmp_path:
     assert (found.votes, found.excluded) == (found.annotators[0].votes - found.annotators[0].gold, 0)
 
 
-def test_who_was_asked_every_known_answer_is_stopped_all_the_same(tmp_path: Path) -> None:
+def test_an_annotator_is_stopped_without_control_questions_left(tmp_path: Path) -> None:
     gold = [known(n) for n in range(500, 505)]
     thresholds = {"max_side_share": 1.0, "min_seconds": 0.0, "min_questions": 5, "patience": 6}
     folder = make_campaign(

@@ -24,7 +24,7 @@ def code(answer: AnnotatorView | Refusal) -> str:
     return answer.code if isinstance(answer, Refusal) else ""
 
 
-def test_a_sheet_holds_pairs_of_one_video_and_the_next_another(tmp_path: Path) -> None:
+def test_a_sheet_has_the_pairs_of_one_video(tmp_path: Path) -> None:
     tasks = [pair(n, video="a.mp4" if n < 3 else "b.mp4") for n in range(6)]
     folder = make_campaign(tmp_path / "c", tasks, people=("ann",))
     with CampaignSession.open(folder) as campaign:
@@ -40,7 +40,7 @@ def test_a_sheet_holds_pairs_of_one_video_and_the_next_another(tmp_path: Path) -
         assert {first.video, view.sheet.video} == {"a.mp4", "b.mp4"}
 
 
-def test_what_is_shown_does_not_tell_a_vote_from_a_known_answer(tmp_path: Path) -> None:
+def test_the_view_does_not_reveal_control_questions(tmp_path: Path) -> None:
     gold = [known(n, video="a.mp4") for n in range(50, 60)]
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], gold=gold, gold_share=0.5, people=("ann",))
     with CampaignSession.open(folder) as campaign:
@@ -61,7 +61,7 @@ def _all_of(campaign: CampaignSession, name: str) -> list[Question]:
     return asked
 
 
-def test_a_reload_shows_the_same_sheet_and_so_does_a_restart(tmp_path: Path) -> None:
+def test_a_reload_and_a_restart_show_the_same_sheet(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",))
     clock = Clock()
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -88,7 +88,7 @@ def test_the_same_ballot_sent_twice_counts_once(tmp_path: Path) -> None:
     assert len(events(folder, "vote")) == 1
 
 
-def test_the_last_vote_can_be_taken_back_until_the_next_or_the_time_is_over(tmp_path: Path) -> None:
+def test_the_last_vote_can_be_undone_within_the_undo_time(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann",), undo_minutes=10)
     clock = Clock()
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -111,7 +111,7 @@ def test_the_last_vote_can_be_taken_back_until_the_next_or_the_time_is_over(tmp_
     assert replay(folder).outcomes == {"right": 1, "left": 0}
 
 
-def test_an_undo_after_the_last_of_a_sheet_shows_its_video_again_and_then_the_next_sheet(tmp_path: Path) -> None:
+def test_an_undo_of_the_last_vote_of_a_sheet_shows_its_video_again(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4"), pair(1, video="b.mp4")], people=("ann",))
     with CampaignSession.open(folder) as campaign:
         first = campaign.view("ann").sheet
@@ -127,7 +127,7 @@ def test_an_undo_after_the_last_of_a_sheet_shows_its_video_again_and_then_the_ne
         assert after.sheet == second.sheet
 
 
-def test_a_skipped_pair_goes_to_someone_else_and_not_to_them_again(tmp_path: Path) -> None:
+def test_a_skipped_pair_goes_to_someone_else(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         question = held(campaign.view("ann"))[0].question_id
@@ -140,7 +140,7 @@ def test_a_skipped_pair_goes_to_someone_else_and_not_to_them_again(tmp_path: Pat
     assert [event["reason"] for event in events(folder, "skip")] == ["the video does not play"]
 
 
-def test_a_lease_that_is_over_goes_to_someone_else_and_a_late_ballot_counts_only_where_there_is_room(
+def test_an_expired_lease_goes_to_someone_else(
     tmp_path: Path,
 ) -> None:
     tasks = [pair(n) for n in range(2)]
@@ -161,7 +161,7 @@ def test_a_lease_that_is_over_goes_to_someone_else_and_a_late_ballot_counts_only
     assert all(item.votes + item.held <= item.quota for item in state.items)
 
 
-def test_a_late_ballot_counts_where_nobody_took_the_pair(tmp_path: Path) -> None:
+def test_a_late_ballot_counts_if_the_pair_is_still_open(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",), lease_minutes=30)
     clock = Clock()
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -178,7 +178,7 @@ def test_a_late_ballot_counts_where_nobody_took_the_pair(tmp_path: Path) -> None
     assert replay(folder).votes == 1
 
 
-def test_a_vote_without_the_share_watched_is_not_taken(tmp_path: Path) -> None:
+def test_a_vote_below_min_watched_is_refused(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], people=("ann",), min_watched=0.8)
     with CampaignSession.open(folder) as campaign:
         question = held(campaign.view("ann"))[0]
@@ -189,7 +189,7 @@ def test_a_vote_without_the_share_watched_is_not_taken(tmp_path: Path) -> None:
         assert isinstance(campaign.vote("ann", ballot(question, watched=0.8)), AnnotatorView)
 
 
-def test_a_vote_on_what_one_does_not_hold_is_not_taken(tmp_path: Path) -> None:
+def test_a_vote_on_a_question_of_someone_else_is_refused(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         question = held(campaign.view("ann"))[0]
@@ -198,7 +198,7 @@ def test_a_vote_on_what_one_does_not_hold_is_not_taken(tmp_path: Path) -> None:
     assert events(folder, "vote") == []
 
 
-def test_links_open_the_door_until_they_are_revoked_and_are_not_stored(tmp_path: Path) -> None:
+def test_links_are_valid_until_revoked_and_not_stored(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)])
     token = invite(folder, "ann")["ann"]
     with CampaignSession.open(folder) as campaign:
@@ -219,7 +219,7 @@ def test_links_open_the_door_until_they_are_revoked_and_are_not_stored(tmp_path:
     assert (folder / "log.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def test_media_are_those_of_the_folder_whatever_the_name_says(tmp_path: Path) -> None:
+def test_only_files_of_the_media_folder_are_served(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")])
     with CampaignSession.open(folder) as campaign:
         assert campaign.media("a.mp4") == folder / "media" / "a.mp4"
@@ -227,7 +227,7 @@ def test_media_are_those_of_the_folder_whatever_the_name_says(tmp_path: Path) ->
             assert campaign.media(name) is None
 
 
-def test_one_campaign_is_open_once(tmp_path: Path) -> None:
+def test_a_campaign_cannot_be_opened_twice(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)])
     with (
         CampaignSession.open(folder),
@@ -237,7 +237,7 @@ def test_one_campaign_is_open_once(tmp_path: Path) -> None:
         pass
 
 
-def test_closing_ends_voting_for_good(tmp_path: Path) -> None:
+def test_closing_is_permanent(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0), pair(1)], people=("ann",))
     with CampaignSession.open(folder) as campaign:
         question = held(campaign.view("ann"))[0]
@@ -250,7 +250,7 @@ def test_closing_ends_voting_for_good(tmp_path: Path) -> None:
     assert len(events(folder, "close")) == 1
 
 
-def test_max_votes_bounds_what_one_annotator_is_asked(tmp_path: Path) -> None:
+def test_max_votes_limits_each_annotator(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann",), max_votes=3)
     with CampaignSession.open(folder) as campaign:
         view = campaign.view("ann")
@@ -262,7 +262,7 @@ def test_max_votes_bounds_what_one_annotator_is_asked(tmp_path: Path) -> None:
         assert view.votes == 3
 
 
-def test_shares_of_the_goal_are_equal_and_whole_and_reached_once_all_votes_are_in(tmp_path: Path) -> None:
+def test_the_goal_is_an_equal_share(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         assert campaign.view("ben").goal == 5  # of 9, half
@@ -277,7 +277,7 @@ def test_shares_of_the_goal_are_equal_and_whole_and_reached_once_all_votes_are_i
         assert campaign.view("ann").goal == 4
 
 
-def test_leases_of_a_clock_that_ran_ahead_end_when_it_is_put_right(tmp_path: Path) -> None:
+def test_leases_expire_when_the_clock_is_set_back(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann", "ben"), pairs_per_video=4)
     clock = Clock()
     with CampaignSession.open(folder, clock=clock) as campaign:
@@ -288,7 +288,7 @@ def test_leases_of_a_clock_that_ran_ahead_end_when_it_is_put_right(tmp_path: Pat
         assert {event["why"] for event in events(folder, "free")} == {"expired"}
 
 
-def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_removed_and_reported(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
     with CampaignSession.open(folder) as campaign:
         campaign.vote("ann", ballot(held(campaign.view("ann"))[0]))
@@ -302,7 +302,7 @@ def test_a_half_written_last_line_is_cut_off_and_told(tmp_path: Path) -> None:
     assert log.read_bytes().startswith(whole)
 
 
-def test_a_log_that_was_edited_is_refused_by_its_line(tmp_path: Path) -> None:
+def test_an_edited_log_is_refused_with_the_line(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
     with CampaignSession.open(folder) as campaign:
         campaign.vote("ann", ballot(held(campaign.view("ann"))[0]))

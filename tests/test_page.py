@@ -44,7 +44,7 @@ CHANGES = ["/api/vote", "/api/undo", "/api/skip", "/api/leave"]
 
 @pytest.mark.parametrize("path", READS)
 @pytest.mark.parametrize("token", ["", "guessed", "a" * 32, "%00", "é" * 32])
-def test_without_a_valid_link_nothing_is_read(here: Here, path: str, token: str) -> None:
+def test_nothing_can_be_read_without_a_valid_link(here: Here, path: str, token: str) -> None:
     visit = here.visit()
     assert visit.client.get(f"/a/{token}").status_code in (403, 404)
     answer = visit.get(path)
@@ -54,19 +54,19 @@ def test_without_a_valid_link_nothing_is_read(here: Here, path: str, token: str)
 
 
 @pytest.mark.parametrize("path", CHANGES)
-def test_without_a_valid_link_nothing_is_changed(here: Here, path: str) -> None:
+def test_nothing_can_be_changed_without_a_valid_link(here: Here, path: str) -> None:
     assert here.visit().post(path, {}).status_code == 401
     assert not here.votes()
 
 
-def test_without_a_link_the_front_page_says_to_use_it(here: Here) -> None:
+def test_the_front_page_without_a_link_asks_for_it(here: Here) -> None:
     answer = here.visit().get("/")
     assert answer.status_code == 401
     assert "invited people only" in answer.text
     assert "Kitchen" not in answer.text
 
 
-def test_the_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(here: Here) -> None:
+def test_the_session_cookie_is_httponly_and_samesite(here: Here) -> None:
     answer = httpx.get(f"{here.url}/a/{here.tokens['ann']}", trust_env=False)
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -101,7 +101,7 @@ def test_each_role_has_its_own_page(here: Here) -> None:
     assert boss.get("/api/status").json()["wanted"] == 3
 
 
-def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> None:
+def test_the_response_to_a_vote_is_the_next_view(here: Here) -> None:
     visit = here.visit("ann")
     first, *others = visit.open()
     view = visit.vote(first).json()
@@ -111,7 +111,7 @@ def test_a_vote_is_answered_with_the_next_desk_and_counts_once(here: Here) -> No
     assert "instructions" not in view
 
 
-def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
+def test_the_response_to_undo_and_skip_is_the_view(here: Here) -> None:
     visit = here.visit("ann")
     visit.vote(visit.open()[0])
     undone = visit.post("/api/undo", {}).json()
@@ -125,14 +125,14 @@ def test_undo_and_skip_answer_with_the_desk(here: Here) -> None:
 @pytest.mark.parametrize(
     ("code", "status"), [("unwatched", 409), ("expired", 409), ("stopped", 403), ("closed", 410), ("disk-full", 507)]
 )
-def test_a_refusal_says_why(folder: Path, code: str, status: int) -> None:
+def test_a_refusal_has_a_status_and_a_message(folder: Path, code: str, status: int) -> None:
     refusal = Refusal(code=code, message="because")  # type: ignore[arg-type]
     with page_of(folder, wrap=lambda campaign: Instead(campaign, vote=lambda *_: refusal)) as here:
         answer = here.visit("ann").vote("some-question")
     assert (answer.status_code, answer.json()) == (status, {"code": code, "message": "because"})
 
 
-def test_an_unwatched_vote_is_refused_by_the_server_too(tmp_path: Path) -> None:
+def test_the_server_checks_min_watched(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], min_watched=0.8)
     with page_of(folder) as here:
         visit = here.visit("ann")
@@ -163,7 +163,7 @@ def test_a_change_from_elsewhere_is_refused(here: Here, headers: dict[str, str],
     assert visit.post("/api/undo", {}, **good).status_code == 200
 
 
-def test_behind_a_proxy_the_public_address_is_an_origin_of_ours(folder: Path) -> None:
+def test_the_public_address_is_a_valid_origin(folder: Path) -> None:
     with page_of(folder, url="https://votes.example.org") as here:
         visit = here.visit()
         cookie = visit.client.get(f"/a/{here.tokens['ann']}").headers["set-cookie"].partition(";")[0]
@@ -182,7 +182,7 @@ def test_a_get_changes_nothing(here: Here) -> None:
     assert [visit.get(path).status_code for path in CHANGES] == [405] * 4
 
 
-def test_a_head_without_end_is_cut_off(here: Here) -> None:
+def test_endless_headers_are_cut_off(here: Here) -> None:
     with socket.create_connection(("127.0.0.1", int(here.url.rpartition(":")[2])), timeout=20) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
         with pytest.raises(OSError, match=r"Broken pipe|reset"):
@@ -191,7 +191,7 @@ def test_a_head_without_end_is_cut_off(here: Here) -> None:
 
 
 @pytest.mark.parametrize("who", ["ann", "max"])
-def test_every_answer_carries_the_strict_headers(here: Here, who: str) -> None:
+def test_every_response_has_the_strict_headers(here: Here, who: str) -> None:
     visit = here.visit(who)
     answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/annotator.js", *READS)]
     answers += [visit.vote("x"), visit.post("/api/vote", {})]
@@ -216,19 +216,19 @@ def test_html_in_instructions_stays_text(here: Here) -> None:
 @pytest.mark.parametrize(
     "text", ["[x](javascript:alert(1))", "[x](data:text/html,hi)", "![x](https://a.example/b.png)"]
 )
-def test_instructions_hold_no_link_that_runs_and_no_picture_from_elsewhere(text: str) -> None:
+def test_instructions_have_no_unsafe_links_or_images(text: str) -> None:
     html = rendered(text)
     assert 'href="javascript' not in html
     assert 'href="data' not in html
     assert "<img" not in html
 
 
-def test_a_link_in_the_instructions_leaves_the_page_where_it_is() -> None:
+def test_a_link_in_the_instructions_opens_a_new_tab() -> None:
     html = rendered("See [the guide](https://a.example/guide).")
     assert 'href="https://a.example/guide" target="_blank" rel="noopener noreferrer"' in html
 
 
-def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
+def test_html_in_texts_is_sent_unchanged_as_json(tmp_path: Path) -> None:
     task = pair(0).model_copy(update={"first_text": SCRIPT, "second_text": SCRIPT, "question": SCRIPT})
     with page_of(make_campaign(tmp_path / "c", [task])) as here:
         answer = here.visit("ann").get("/api/view")
@@ -236,7 +236,7 @@ def test_an_answer_with_html_is_sent_as_the_text_it_is(tmp_path: Path) -> None:
     assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
 
 
-def test_no_script_of_ours_writes_html() -> None:
+def test_no_script_inserts_html() -> None:
     folder = Path(__file__).parent.parent / "annotations" / "page" / "static"
     scripts = sorted(folder.glob("*.js"))
     assert len(scripts) > 5
@@ -255,7 +255,7 @@ def test_no_script_of_ours_writes_html() -> None:
     "body",
     [{}, [], {"question_id": "x"}, {"question_id": "x", "vote_id": "12345678", "outcome": "best", "seconds": 1}],
 )
-def test_what_is_no_ballot_is_refused_with_a_short_reason(here: Here, body: object) -> None:
+def test_an_invalid_ballot_is_refused(here: Here, body: object) -> None:
     answer = here.visit("ann").post("/api/vote", body)
     assert answer.status_code == 422
     assert len(answer.json()["message"]) < 200
@@ -277,7 +277,7 @@ def test_a_body_that_is_too_large_is_refused(here: Here) -> None:
     assert "at most 16,384 bytes" in answer.json()["message"]
 
 
-def test_a_body_that_does_not_come_is_refused(folder: Path) -> None:
+def test_a_slow_body_is_refused(folder: Path) -> None:
     with page_of(folder, limits=Limits(body_seconds=0.2)) as here:
         visit = here.visit("ann")
 
@@ -290,7 +290,7 @@ def test_a_body_that_does_not_come_is_refused(folder: Path) -> None:
         assert visit.client.post("/api/undo", content=slow(), headers=headers).status_code == 408
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(folder: Path) -> None:
+def test_too_many_requests_of_a_link_get_429(folder: Path) -> None:
     with page_of(folder, limits=Limits(session_rate=0.1, session_burst=5)) as here:
         visit = here.visit("ann")  # two requests
         codes = [visit.get("/api/view").status_code for _ in range(5)]
@@ -301,14 +301,14 @@ def test_who_asks_too_often_is_told_when_to_come_back(folder: Path) -> None:
         assert here.visit("max").get("/api/status").status_code == 200  # another link has its own measure
 
 
-def test_who_tries_links_is_slowed_by_address(folder: Path) -> None:
+def test_guessing_links_is_limited_per_address(folder: Path) -> None:
     with page_of(folder, limits=Limits(stranger_rate=0.1, stranger_burst=3)) as here:
         visit = here.visit()
         assert [visit.get(f"/a/guess{number}").status_code for number in range(4)] == [403, 403, 403, 429]
         assert here.visit("ann").get("/api/view").status_code == 200
 
 
-def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
+def test_a_bucket_refills_and_forgets_the_oldest() -> None:
     now = [0.0]
     buckets = Buckets(2.0, 2, remembered=2, clock=lambda: now[0])
     buckets.take("a")
@@ -323,7 +323,7 @@ def test_a_bucket_fills_again_with_time_and_forgets_the_oldest() -> None:
     buckets.take("a")
 
 
-def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_sends_no_traceback(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("/srv/campaign/people.jsonl is broken")
 
@@ -338,7 +338,7 @@ def test_a_defect_shows_no_trace_to_the_browser(folder: Path, caplog: pytest.Log
     assert "people.jsonl is broken" in caplog.text
 
 
-def test_leaving_forgets_the_link(here: Here) -> None:
+def test_leaving_ends_the_session(here: Here) -> None:
     visit = here.visit("ann")
     assert visit.post("/api/leave", {}).status_code == 204
     assert visit.get("/api/view").status_code == 401

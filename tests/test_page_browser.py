@@ -83,7 +83,7 @@ def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
     assert not screen.complaints
 
 
-def test_a_reload_goes_on_where_it_was(browser: Any, tmp_path: Path) -> None:
+def test_a_reload_continues(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", min_watched=0.5)) as here:
         screen = Screen(browser).enter(here)
         screen.watch()
@@ -98,7 +98,7 @@ def test_a_reload_goes_on_where_it_was(browser: Any, tmp_path: Path) -> None:
     assert len(logged(here.folder)) == 2
 
 
-def test_a_clip_plays_by_itself_after_the_first_touch_and_speed_is_remembered(browser: Any, tmp_path: Path) -> None:
+def test_autoplay_after_the_first_key_and_speed_is_remembered(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", videos=2, pairs=1)) as here:
         screen = Screen(browser).enter(here)
         for _ in range(2):
@@ -116,7 +116,7 @@ def test_a_clip_plays_by_itself_after_the_first_touch_and_speed_is_remembered(br
         screen.page.wait_for_function("() => document.querySelector('video').playbackRate === 1.5")
 
 
-def test_the_last_vote_is_taken_back(browser: Any, tmp_path: Path) -> None:
+def test_the_last_vote_is_undone(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         first = screen.question()
@@ -199,7 +199,7 @@ def test_votes_without_a_connection_are_kept_and_sent_again_once(browser: Any, t
     assert [vote["outcome"] for vote in logged(folder)] == ["left", "right"]
 
 
-def test_a_second_press_on_the_same_button_is_no_vote_on_the_next_question(browser: Any, tmp_path: Path) -> None:
+def test_a_double_click_is_one_vote(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         screen.glance()
@@ -252,7 +252,7 @@ def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) 
     assert len(logged(here.folder)) == 1
 
 
-def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any, tmp_path: Path) -> None:
+def test_votes_survive_a_server_restart_and_a_closed_window(browser: Any, tmp_path: Path) -> None:
     folder = clip_campaign(tmp_path / "c")
     with page_of(folder) as here:
         screen = Screen(browser).enter(here)
@@ -267,7 +267,7 @@ def test_votes_outlive_a_restart_of_the_server_and_a_closed_window(browser: Any,
         assert again.votes() == 1
 
 
-def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: Any, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_vote_is_saved_later(browser: Any, tmp_path: Path) -> None:
     full = [Refusal(code="disk-full", message="The disk is full: tell the manager.")]
 
     def wrap(campaign: CampaignSession) -> Instead:
@@ -281,7 +281,7 @@ def test_a_full_disk_is_told_and_the_vote_is_saved_when_there_is_room(browser: A
         assert here.votes() == 1
 
 
-def test_a_vote_that_is_refused_for_good_is_told_and_the_page_goes_on(browser: Any, tmp_path: Path) -> None:
+def test_a_refused_vote_is_reported_and_the_page_continues(browser: Any, tmp_path: Path) -> None:
     gone = [Refusal(code="expired", message="This question went to someone else meanwhile.")]
 
     def wrap(campaign: CampaignSession) -> Instead:
@@ -307,7 +307,7 @@ def test_html_in_answers_and_questions_stays_text(browser: Any, tmp_path: Path) 
     assert not screen.complaints
 
 
-def test_reason_and_confidence_go_along_and_typing_is_not_voting(browser: Any, tmp_path: Path) -> None:
+def test_reason_and_confidence_are_sent_and_typing_is_not_voting(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", ask_reason=True, ask_confidence=True)) as here:
         screen = Screen(browser).enter(here)
         screen.press("9")
@@ -324,7 +324,7 @@ def test_reason_and_confidence_go_along_and_typing_is_not_voting(browser: Any, t
     assert vote["reason"].startswith("a bat, not a ball")
 
 
-def test_a_reason_that_ends_in_half_a_letter_is_no_lost_vote(browser: Any, tmp_path: Path) -> None:
+def test_a_reason_with_half_a_surrogate_pair_is_sent(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", ask_reason=True)) as here:
         screen = Screen(browser).enter(here)
         screen.page.evaluate("() => { document.querySelector('#reason').value = 'a bat \\ud83e'; }")
@@ -380,7 +380,7 @@ def test_everything_by_keyboard_alone(browser: Any, tmp_path: Path) -> None:
     assert {vote["outcome"] for vote in logged(here.folder)} == {"tie"}
 
 
-def test_a_withdrawn_link_is_told_and_the_vote_is_kept(browser: Any, tmp_path: Path) -> None:
+def test_a_revoked_link_is_reported_and_the_vote_is_kept(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         here.revoke("ann")
@@ -419,7 +419,7 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> 
     assert found == []
 
 
-def test_axe_would_find_something(browser: Any, tmp_path: Path) -> None:
+def test_axe_detects_a_violation(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
         screen.page.evaluate("() => document.querySelector('#skip').replaceChildren()")  # a button without a name

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return make_campaign(tmp_path / "june", [pair(0), pair(1)])
 
 
-def test_it_prints_its_address_takes_votes_and_ends_in_order(folder: Path) -> None:
+def test_it_prints_its_address_accepts_votes_and_stops_cleanly(folder: Path) -> None:
     token = invite(folder, "ann")["ann"]
     with annotating(folder) as (process, url):
         assert url.startswith("http://127.0.0.1:")
@@ -56,13 +56,13 @@ def test_it_prints_its_address_takes_votes_and_ends_in_order(folder: Path) -> No
     assert token not in said  # no link is logged
 
 
-def test_a_second_one_is_told_who_has_the_campaign_open(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_process_is_refused_with_the_holder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with annotating(folder) as (process, _):
         assert run(["annotate", str(folder), "--port", "0"]) == 1
         assert f"locked by process {process.pid}" in capsys.readouterr().err
 
 
-def test_it_warns_where_other_machines_can_reach_it_and_where_nobody_is_invited(folder: Path) -> None:
+def test_it_warns_about_remote_access_and_missing_invitations(folder: Path) -> None:
     with annotating(folder, "--host", "0.0.0.0", "--json") as (process, told):
         address = json.loads(told)["address"].replace("0.0.0.0", "127.0.0.1")
         assert Visit(address).get("/").status_code == 401  # it serves
@@ -83,7 +83,7 @@ def test_it_warns_where_other_machines_can_reach_it_and_where_nobody_is_invited(
         (["{folder}", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host:0"),
     ],
 )
-def test_what_cannot_be_served_is_said(
+def test_invalid_addresses_are_reported(
     folder: Path, arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["annotate", *[argument.format(folder=folder) for argument in arguments]]) == code
@@ -94,5 +94,5 @@ def test_what_cannot_be_served_is_said(
     ("host", "here"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
-def test_loopback_is_what_only_this_machine_reaches(host: str, here: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, here: bool) -> None:
     assert is_loopback(host) is here

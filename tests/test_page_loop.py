@@ -42,7 +42,7 @@ def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path
     return store
 
 
-def test_a_careless_annotator_is_stopped_and_named_and_the_others_find_the_order(tmp_path: Path) -> None:
+def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(tmp_path: Path) -> None:
     store = a_store(tmp_path, WORLD)
     config = CampaignConfig.model_validate(
         {

@@ -45,7 +45,7 @@ TRAVERSALS = [
 
 @pytest.mark.parametrize("name", TRAVERSALS)
 @pytest.mark.parametrize("below", ["media", "static"])
-def test_no_name_reaches_a_file_that_is_not_given_out(here: Here, below: str, name: str) -> None:
+def test_no_name_reaches_another_file(here: Here, below: str, name: str) -> None:
     visit = here.visit("ann")
     cookie = "; ".join(f"{one.name}={one.value}" for one in visit.client.cookies.jar)
     host, port = here.url.removeprefix("http://").split(":")
@@ -84,7 +84,7 @@ def test_a_video_is_sent_by_ranges(here: Here, asked: str, status: int, body: by
     assert (answer.status_code, answer.content, answer.headers["content-range"]) == (status, body, told)
 
 
-def test_a_whole_video_says_that_it_can_be_sought_in(here: Here) -> None:
+def test_a_whole_video_accepts_ranges(here: Here) -> None:
     visit = here.visit("ann")
     answer = visit.get("/media/clip.mp4")
     assert (answer.status_code, answer.content) == (200, VIDEO)
@@ -97,12 +97,12 @@ def test_a_whole_video_says_that_it_can_be_sought_in(here: Here) -> None:
 
 
 @pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=x-y", "lines=1-2", "bytes"])
-def test_a_range_that_means_nothing_is_refused_without_the_file(here: Here, asked: str) -> None:
+def test_an_invalid_range_is_refused(here: Here, asked: str) -> None:
     answer = here.visit("ann").get("/media/clip.mp4", range=asked)
     assert answer.status_code == 400
     assert len(answer.content) < 100
 
 
-def test_many_ranges_at_once_are_answered_with_the_file_itself(here: Here) -> None:
+def test_many_ranges_get_the_whole_file(here: Here) -> None:
     many = "bytes=" + ",".join(f"{start}-" for start in range(50))
     assert here.visit("ann").get("/media/clip.mp4", range=many).content == VIDEO

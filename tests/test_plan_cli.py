@@ -58,7 +58,7 @@ def fill(file: Path, outcomes: list[str | None], people: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["tasks.csv", "tasks.jsonl"])
-def test_a_filled_task_file_is_ingested_as_it_is(store: Path, name: str) -> None:
+def test_a_filled_task_file_is_ingested_without_options(store: Path, name: str) -> None:
     report = plan(store, name, votes=40)
     with Store.open(store, read_only=True) as opened:
         before = opened.counts()
@@ -79,7 +79,7 @@ def test_a_filled_task_file_is_ingested_as_it_is(store: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["tasks.csv", "tasks.jsonl"])
-def test_tasks_not_yet_done_are_rejects_by_name_and_become_votes_later(store: Path, name: str) -> None:
+def test_unfinished_tasks_are_rejects_and_become_votes_later(store: Path, name: str) -> None:
     plan(store, name, votes=30)
     fill(Path(name), ["left", None, None], ["ann"])
     first = ingest(name, store, config=IngestConfig(repeats="all"))
@@ -89,7 +89,7 @@ def test_tasks_not_yet_done_are_rejects_by_name_and_become_votes_later(store: Pa
     assert (second.votes, second.duplicates, second.rejects) == (20, 10, 0)
 
 
-def test_the_same_pair_asked_of_two_people_is_two_votes(store: Path) -> None:
+def test_a_repeated_pair_with_two_annotators_gives_two_votes(store: Path) -> None:
     plan(store, "tasks.csv", votes=60, prompts=["p0001", "p0002"], max_per_pair=3)
     fill(Path("tasks.csv"), ["left"], [f"new-{i}" for i in range(60)])
     tasks = asked(Path("tasks.csv"))
@@ -101,7 +101,7 @@ def test_the_same_pair_asked_of_two_people_is_two_votes(store: Path) -> None:
 # The file
 
 
-def test_the_file_has_what_annotators_need_and_room_for_their_answer(store: Path) -> None:
+def test_the_file_has_texts_and_empty_answer_columns(store: Path) -> None:
     plan(store, "tasks.csv", votes=25)
     tasks = asked(Path("tasks.csv"))
     assert tasks.columns == list(COLUMNS)
@@ -116,7 +116,7 @@ def test_the_file_has_what_annotators_need_and_room_for_their_answer(store: Path
         assert row["left"][:5] == row["right"][:5] == row["prompt_id"]
 
 
-def test_equal_plans_are_equal_files_and_another_seed_only_turns_sides_and_order(store: Path) -> None:
+def test_equal_plans_give_equal_files_and_the_seed_changes_sides_and_order(store: Path) -> None:
     for name, seed in (("a.csv", 0), ("b.csv", 0), ("c.csv", 1)):
         plan(store, name, votes=40, seed=seed)
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
@@ -152,7 +152,7 @@ def test_neighbours_in_the_file_are_on_different_prompts(store: Path) -> None:
     assert prompts.head(20).n_unique() >= 7
 
 
-def test_texts_with_quotes_and_line_breaks_come_back_whole(tmp_path: Path) -> None:
+def test_texts_with_quotes_and_line_breaks_survive_the_file(tmp_path: Path) -> None:
     text = 'He says "no",\nthen\r\nleaves; 日本'
     frame = pl.DataFrame([("p", "a", "b")], schema=["prompt_id", "first", "second"], orient="row")
     prompts = pl.DataFrame({"prompt_id": ["p"], "question": ["What, now?"], "video": ["v.mp4"]})
@@ -166,7 +166,7 @@ def test_texts_with_quotes_and_line_breaks_come_back_whole(tmp_path: Path) -> No
             assert dict(opened.responses().select("response_id", "text").iter_rows()) == {"a": text, "b": None}
 
 
-def test_a_file_that_stands_there_is_never_written_over(store: Path) -> None:
+def test_an_existing_file_is_never_overwritten(store: Path) -> None:
     assert plan(store, "tasks.csv", votes=10).written
     assert not plan(store, "tasks.csv", votes=10).written
     fill(Path("tasks.csv"), ["left"], ["ann"])
@@ -179,7 +179,7 @@ def test_a_file_that_stands_there_is_never_written_over(store: Path) -> None:
         plan(store, "folder", votes=10)
 
 
-def test_a_write_that_fails_leaves_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_file(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -192,13 +192,13 @@ def test_a_write_that_fails_leaves_nothing(store: Path, monkeypatch: pytest.Monk
 # The plan
 
 
-def test_the_store_is_only_read(store: Path) -> None:
+def test_the_store_is_not_changed(store: Path) -> None:
     before = store.read_bytes()
     plan(store, "tasks.csv", votes=10)
     assert store.read_bytes() == before
 
 
-def test_accuracy_is_foretold_from_none_of_the_votes_to_all(store: Path) -> None:
+def test_accuracy_is_predicted_from_none_of_the_votes_to_all(store: Path) -> None:
     report = plan(store, "tasks.csv", votes=100)
     assert [stage.votes for stage in report.planned] == [0, 10, 25, 50, 100]
     assert [stage.votes for stage in report.random] == [0, 10, 25, 50, 100]
@@ -208,7 +208,7 @@ def test_accuracy_is_foretold_from_none_of_the_votes_to_all(store: Path) -> None
     assert ours[-1] > other[-1] > other[0]
 
 
-def test_only_the_chosen_prompts_are_asked_about_with_what_all_votes_teach(store: Path) -> None:
+def test_only_the_chosen_prompts_are_asked(store: Path) -> None:
     report = plan(store, "tasks.csv", votes=12, prompts=["p0003", "p0005"])
     assert set(asked(Path("tasks.csv"))["prompt_id"]) == {"p0003", "p0005"}
     assert report.store_votes == 54
@@ -216,7 +216,7 @@ def test_only_the_chosen_prompts_are_asked_about_with_what_all_votes_teach(store
         plan(store, "other.csv", votes=12, prompts=["nowhere"])
 
 
-def test_responses_without_any_vote_are_asked_about(store: Path) -> None:
+def test_responses_without_votes_are_asked(store: Path) -> None:
     Path("prompts.csv").write_text("prompt_id,question,video\nnew,What is new?,new.mp4\n")
     lines = [f"new,new-{i},model-0{i},answer {i}\n" for i in range(1, 5)]
     Path("responses.csv").write_text("prompt_id,response_id,model,text\n" + "".join(lines))
@@ -228,13 +228,13 @@ def test_responses_without_any_vote_are_asked_about(store: Path) -> None:
     assert set(tasks["question"]) == {"What is new?"}
 
 
-def test_a_budget_beyond_all_that_may_be_asked_is_cut_and_said(store: Path) -> None:
+def test_a_too_large_budget_is_reduced_with_a_warning(store: Path) -> None:
     report = plan(store, "tasks.csv", votes=10**9, max_per_pair=1)
     assert report.votes == report.pairs <= 9 * 10
     assert f"{report.votes} of 1,000,000,000" in report.warnings[0]
 
 
-def test_numbers_that_cannot_be_meant_are_refused(store: Path) -> None:
+def test_invalid_numbers_are_refused(store: Path) -> None:
     with pytest.raises(UsageError, match="votes is 0"):
         plan(store, "tasks.csv", votes=0)
     with pytest.raises(UsageError, match="minimum of 27"):
@@ -251,7 +251,7 @@ def test_a_store_without_votes_is_refused(tmp_path: Path) -> None:
         plan(tmp_path / "empty.duckdb", tmp_path / "tasks.csv", votes=5)
 
 
-def test_where_everybody_has_judged_everything_nothing_is_asked_but_of_new_people(tmp_path: Path) -> None:
+def test_only_new_annotators_are_asked_about_judged_pairs(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text("prompt_id,left,right,winner,annotator\np,x,y,left,ann\nq,x,y,left,ann\n")
     ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
     with pytest.raises(CurateError, match="nothing to ask") as caught:
@@ -263,9 +263,7 @@ def test_where_everybody_has_judged_everything_nothing_is_asked_but_of_new_peopl
 # The command
 
 
-def test_the_command_tells_the_table_on_stdout_and_the_file_on_stderr(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_the_table_on_stdout(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", "--votes", "20", "--out", "tasks.csv"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == [

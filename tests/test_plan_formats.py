@@ -167,8 +167,8 @@ def test_annotators_do_not_see_what_they_are_to_say_or_who_answered(
 
 def test_label_studios_config_names_the_keys_of_its_tasks(store: Path, tmp_path: Path) -> None:
     report = plan(store, tmp_path / "tasks.json", votes=VOTES, file_format="label-studio")
-    assert report.beside == str(tmp_path / "tasks-config.xml")
-    config = ET.fromstring(Path(report.beside).read_text())
+    assert report.labelling_config == str(tmp_path / "tasks-config.xml")
+    config = ET.fromstring(Path(report.labelling_config).read_text())
     tasks = [task["data"] for task in json.loads((tmp_path / "tasks.json").read_text())]
     shown = {element.get("value", "")[1:] for element in config.iter() if element.get("value", "").startswith("$")}
     assert shown == {"video", "question", "left_text", "right_text"}

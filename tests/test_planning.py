@@ -75,7 +75,7 @@ def judged(**changes: object) -> VoteArrays:
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 50.0))
-def test_the_update_by_one_vote_is_that_of_the_inverse_precision(seed: int, information: float) -> None:
+def test_the_update_by_one_vote_equals_the_inverse_precision(seed: int, information: float) -> None:
     covariance = random_posterior(seed).covariance[0]
     e = np.array([0.0, 1.0, 0.0, -1.0, 0.0])
     whole = np.linalg.inv(np.linalg.inv(covariance) + information * np.outer(e, e))
@@ -83,7 +83,7 @@ def test_the_update_by_one_vote_is_that_of_the_inverse_precision(seed: int, info
 
 
 @given(st.integers(0, 10_000))
-def test_the_update_by_a_whole_plan_is_that_by_its_votes_one_after_another(seed: int) -> None:
+def test_the_update_by_a_plan_equals_single_updates(seed: int) -> None:
     posterior = random_posterior(seed)
     plan = Plan(np.zeros(4, dtype=int), np.array([0, 2, 0, 0]), np.array([[0, 1], [1, 4], [0, 1], [2, 3]]))
     covariance = posterior.covariance.copy()
@@ -105,7 +105,7 @@ def test_the_update_needs_no_inverse_of_the_covariance() -> None:
 
 @pytest.mark.parametrize("gap", [0.0, 0.3, -1.2, 2.5])
 @pytest.mark.parametrize("left", [1e-9, 0.2, 1.0, 1.7, 2.0])
-def test_the_chance_of_a_wrong_order_is_that_of_draws(gap: float, left: float) -> None:
+def test_the_probability_of_a_wrong_order_equals_monte_carlo(gap: float, left: float) -> None:
     rng, count = np.random.default_rng(0), 400_000
     later = gap + np.sqrt(2.0 - left) * rng.standard_normal(count)
     truth = later + np.sqrt(left) * rng.standard_normal(count)
@@ -116,7 +116,9 @@ def test_the_chance_of_a_wrong_order_is_that_of_draws(gap: float, left: float) -
 
 
 @given(st.floats(-6, 6), st.floats(0.01, 30), st.floats(0, 1), st.floats(0, 1))
-def test_more_learned_never_makes_a_wrong_order_likelier(gap: float, variance: float, one: float, other: float) -> None:
+def test_more_information_never_increases_the_misorder_probability(
+    gap: float, variance: float, one: float, other: float
+) -> None:
     less, more = sorted((one, other))
     chance = misorder_probability(np.array(gap), np.array(variance), variance * np.array([less, more]))
     assert 0 <= chance[0] <= chance[1] + 1e-12
@@ -126,7 +128,7 @@ def test_more_learned_never_makes_a_wrong_order_likelier(gap: float, variance: f
 @pytest.mark.parametrize("gap", [0.0, 1.0, -3.0])
 @pytest.mark.parametrize("variance", [0.05, 1.0, 8.0])
 @pytest.mark.parametrize(("who", "tie"), [((1.0,), NEVER), ((0.0, 0.7, 2.0), np.log(0.8))])
-def test_a_vote_is_expected_to_take_off_what_the_posteriors_after_each_outcome_lack(
+def test_vote_information_equals_numerical_integration(
     gap: float, variance: float, who: tuple[float, ...], tie: float
 ) -> None:
     """The gap's posterior after every outcome of every annotator, on a fine grid; its variance, averaged over both."""
@@ -145,7 +147,7 @@ def test_a_vote_is_expected_to_take_off_what_the_posteriors_after_each_outcome_l
     assert 1 / (1 / variance + information) == pytest.approx(kept, rel=0.01)
 
 
-def test_who_votes_without_looking_tells_nothing() -> None:
+def test_votes_of_spammers_have_no_information() -> None:
     gap, variance = np.array([0.0, 2.0]), np.array([1.0, 3.0])
     assert vote_information(gap, variance, people(0.0)) == pytest.approx([0.0, 0.0], abs=1e-12)
     half = vote_information(gap, variance, people(0.0, 1.0))
@@ -153,7 +155,7 @@ def test_who_votes_without_looking_tells_nothing() -> None:
     assert (half > 0).all()
 
 
-def test_a_gap_that_is_known_cannot_be_told_more_of() -> None:
+def test_a_known_difference_gains_no_information() -> None:
     assert vote_information(np.array([0.5]), np.array([0.0]), people(1.0))[0] == 0
 
 
@@ -162,7 +164,7 @@ def test_a_gap_that_is_known_cannot_be_told_more_of() -> None:
 
 @pytest.mark.parametrize("votes", [1, 7, 40, 119, 120])
 @pytest.mark.parametrize("focus", ["order", "best"])
-def test_the_budget_is_spent_to_the_vote_and_no_pair_is_asked_too_often(votes: int, focus: str) -> None:
+def test_the_budget_is_spent_exactly_within_the_limit_per_pair(votes: int, focus: str) -> None:
     posterior = flat_posterior(room=3)
     plan = plan_votes([posterior], votes, focus=focus)
     pairs, times = np.unique(np.column_stack([plan.row, plan.pair]), axis=0, return_counts=True)
@@ -171,11 +173,11 @@ def test_the_budget_is_spent_to_the_vote_and_no_pair_is_asked_too_often(votes: i
     assert (pairs[:, 1] < pairs[:, 2]).all()
 
 
-def test_no_more_is_asked_than_may_be() -> None:
+def test_a_plan_stops_when_no_room_is_left() -> None:
     assert len(plan_votes([flat_posterior(room=3)], 10**9).row) == 4 * 10 * 3
 
 
-def test_of_equals_all_are_asked_as_often() -> None:
+def test_equal_prompts_get_equal_votes() -> None:
     posterior = flat_posterior(prompts=6, responses=5)
     plan = plan_votes([posterior], 6 * 10)
     of_prompt = np.bincount(plan.row, minlength=6)
@@ -184,7 +186,7 @@ def test_of_equals_all_are_asked_as_often() -> None:
     assert of_response.max() - of_response.min() <= 1
 
 
-def test_the_first_vote_is_the_one_that_gains_most() -> None:
+def test_the_first_vote_gains_most() -> None:
     """Against the gain of each vote alone on what is at stake, by the covariance after it."""
     posterior = random_posterior(3, prompts=1)
     posterior = replace(
@@ -200,14 +202,14 @@ def test_the_first_vote_is_the_one_that_gains_most() -> None:
     assert alone[tuple(first)] >= 0.9 * max(alone.values())
 
 
-def test_a_plan_for_less_is_the_beginning_of_a_plan_for_more() -> None:
+def test_a_smaller_plan_is_a_prefix_of_a_larger_one() -> None:
     posterior = random_posterior(5)
     small, large = plan_votes([posterior], 12), plan_votes([posterior], 50).first(12)
     assert small.row.tolist() == large.row.tolist()
     assert small.pair.tolist() == large.pair.tolist()
 
 
-def test_every_prompt_gets_its_least_share_first() -> None:
+def test_every_prompt_gets_its_minimum_first() -> None:
     posterior = flat_posterior(prompts=3)
     sure = replace(posterior, covariance=posterior.covariance * np.array([1.0, 1.0, 1e-3])[:, None, None])
     assert 2 not in plan_votes([sure], 12).row
@@ -240,14 +242,14 @@ def test_a_certain_pair_is_never_asked() -> None:
     assert (plan.pair != 0).all()
 
 
-def test_nothing_is_asked_where_all_is_certain() -> None:
+def test_nothing_is_asked_if_everything_is_certain() -> None:
     votes = judged()
     fit = Hierarchical().fit(votes)
     sure = replace(fit, covariance=tuple(matrices * 1e-8 for matrices in fit.covariance))
     assert not len(plan_votes(posteriors_of(votes, sure), 100).row)
 
 
-def test_nobody_is_asked_twice_about_a_pair() -> None:
+def test_nobody_gets_a_pair_twice() -> None:
     votes = judged(annotators=2, votes_per_pair=1.5, spammers=0.0)
     [posterior] = posteriors_of(votes, Hierarchical().fit(votes), max_per_pair=3, annotators=2)
     [graphs] = votes.graphs
@@ -259,7 +261,7 @@ def test_nobody_is_asked_twice_about_a_pair() -> None:
     assert free.room.max() == 3
 
 
-def test_for_the_best_only_who_may_be_best_is_asked() -> None:
+def test_focus_best_asks_about_candidates_for_the_best() -> None:
     posterior = replace(
         flat_posterior(prompts=1), mean=np.array([[0.0, 4.0, 4.1, 0.1, 0.2]]), covariance=0.3 * np.eye(5)[None]
     )
@@ -267,7 +269,7 @@ def test_for_the_best_only_who_may_be_best_is_asked() -> None:
     assert not np.isin(plan_votes([posterior], 2).pair, [1, 2]).all()
 
 
-def test_prompts_without_a_vote_are_planned_from_what_models_are_known_for() -> None:
+def test_prompts_without_votes_are_planned_from_model_means() -> None:
     votes = judged(votes_per_pair=2.0)
     rest = votes.of_votes(votes.response_prompt[votes.left] != 0)
     [posterior] = posteriors_of(rest, Hierarchical().fit(rest))
@@ -275,7 +277,7 @@ def test_prompts_without_a_vote_are_planned_from_what_models_are_known_for() -> 
     assert (plan.row == 0).sum() > 200 / 12
 
 
-def test_the_same_plan_comes_out_every_time() -> None:
+def test_plans_are_reproducible() -> None:
     votes = judged()
     one, other = (plan_votes(posteriors_of(votes, Hierarchical().fit(votes)), 60) for _ in range(2))
     assert one.pair.tobytes() == other.pair.tobytes()
@@ -293,7 +295,7 @@ def test_random_votes_repeat_no_pair_before_all_have_one() -> None:
     assert len(random_votes([posterior], 0, np.random.default_rng(0)).row) == 0
 
 
-def test_more_votes_are_expected_to_gain_more() -> None:
+def test_predicted_tau_increases_with_votes() -> None:
     posterior = random_posterior(1, prompts=20)
     plan = plan_votes([posterior], 300)
     tau = [predict_accuracy([posterior], plan.first(votes)).tau for votes in (0, 10, 100, 300)]
@@ -301,7 +303,7 @@ def test_more_votes_are_expected_to_gain_more() -> None:
     assert predict_accuracy([posterior], random_votes([posterior], 300, np.random.default_rng(0))).tau < tau[-1]
 
 
-def test_expected_tau_before_any_vote_is_that_of_the_posterior() -> None:
+def test_predicted_tau_without_votes_equals_the_posterior() -> None:
     posterior = random_posterior(2, prompts=6)
     rng, tau = np.random.default_rng(1), []
     for mean, covariance in zip(posterior.mean, posterior.covariance, strict=True):
@@ -311,7 +313,7 @@ def test_expected_tau_before_any_vote_is_that_of_the_posterior() -> None:
     assert predict_accuracy([posterior], plan_votes([posterior], 0)).tau == pytest.approx(np.mean(tau), abs=0.005)
 
 
-def test_top_1_is_foreseen_as_it_comes_out() -> None:
+def test_predicted_top_1_of_two_responses_follows_from_tau() -> None:
     """Two responses: who is first is the order of one pair, whose chance is known."""
     posterior = replace(flat_posterior(prompts=1, responses=2), mean=np.array([[0.4, 0.0]]))
     plan = plan_votes([posterior], 3)
@@ -322,7 +324,7 @@ def test_top_1_is_foreseen_as_it_comes_out() -> None:
 
 @settings(deadline=None, max_examples=5)
 @given(st.integers(0, 100))
-def test_the_foreseen_gain_is_the_gain_in_a_world_like_the_model(seed: int) -> None:
+def test_the_predicted_gain_is_the_actual_gain_under_the_model(seed: int) -> None:
     """Truths drawn from the posterior, votes that measure gaps with the precision they are said to add: as many pairs
     come out right as was predicted."""
     rng = np.random.default_rng(seed)
