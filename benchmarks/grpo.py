@@ -6,7 +6,7 @@ A tiny policy first imitates good and bad answers. Then TRL's GRPOTrainer reward
 completions of a prompt in one pass and once with a model that scores each alone, both trained on the same ranked
 answers. It answers held-out questions every few steps. Reward is the score of its answers minus that of the answers
 before training, in one pass with them; wins is how often it is positive; truth is checked by a rule.
-Exits with 1 when the multi-response rewards do not raise wins and truth by what GOALS says.
+Exits with 1 when the multi-response rewards raise wins and truth by less than GOALS.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
 
     generator = np.random.default_rng(options.seed)
-    asked = questions(options.examples + options.held_out, generator)
-    held_out, asked = asked[: options.held_out], asked[options.held_out :]
-    ranked = examples(asked, options.responses, generator)
+    training = questions(options.examples + options.held_out, generator)
+    held_out, training = training[: options.held_out], training[options.held_out :]
+    ranked = examples(training, options.responses, generator)
     tokenizer = word_tokenizer()
     began = time.monotonic()
-    start = warmed_policy(tokenizer, asked, generator, steps=options.warmup, seed=options.seed).state_dict()
+    start = warmed_policy(tokenizer, training, generator, steps=options.warmup, seed=options.seed).state_dict()
     print(f"policy warmed in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
     curves: dict[str, list[Point]] = {}
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy = new_policy(tokenizer)
         policy.load_state_dict(start)
         evaluation = PolicyEvaluation(policy, tokenizer, held_out, scorer, single=mode == "single", every=options.every)
-        reinforce(policy, tokenizer, asked, scorer, evaluation, options)
+        reinforce(policy, tokenizer, training, scorer, evaluation, options)
         curves[mode] = evaluation.points
         print(f"{mode}: {options.steps} steps in {time.monotonic() - began:.0f} s", file=sys.stderr)
     return report(curves, options.out)
@@ -154,7 +154,7 @@ class PolicyEvaluation(TrainerCallback):  # type: ignore[misc,unused-ignore]
 def reinforce(
     policy: Any,
     tokenizer: Any,
-    asked: Sequence[Question],
+    training: Sequence[Question],
     scorer: Scorer,
     evaluation: PolicyEvaluation,
     options: argparse.Namespace,
@@ -178,7 +178,7 @@ def reinforce(
         seed=options.seed,
     )
     rewards: Any = GroupReward(scorer, num_generations=GENERATIONS, single=evaluation.single)
-    data = datasets.Dataset.from_dict({"prompt": [question.prompt for question in asked]})
+    data = datasets.Dataset.from_dict({"prompt": [question.prompt for question in training]})
     trainer = library.GRPOTrainer(
         policy, rewards, config, train_dataset=data, processing_class=tokenizer, callbacks=[evaluation]
     )

@@ -44,7 +44,13 @@ def new_policy(tokenizer: Any) -> Any:
 
 
 def warmed_policy(
-    tokenizer: Any, asked: Sequence[Question], generator: np.random.Generator, *, steps: int, seed: int, batch: int = 64
+    tokenizer: Any,
+    questions: Sequence[Question],
+    generator: np.random.Generator,
+    *,
+    steps: int,
+    seed: int,
+    batch: int = 64,
 ) -> Any:
     """A policy that imitates the mixture of good and bad answers."""
     set_seed(seed)
@@ -52,7 +58,7 @@ def warmed_policy(
     optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     for _ in range(steps):
-        drawn = [asked[i] for i in generator.integers(len(asked), size=batch)]
+        drawn = [questions[i] for i in generator.integers(len(questions), size=batch)]
         texts = [question.prompt + imitated(question, generator) + "<eos>" for question in drawn]
         tokens = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
         prompt_length = len(tokenizer.tokenize(drawn[0].prompt))  # the same for every question
@@ -66,9 +72,9 @@ def warmed_policy(
     return policy
 
 
-def sampled(policy: Any, tokenizer: Any, asked: list[Question], answers: int) -> list[list[str]]:
+def sampled(policy: Any, tokenizer: Any, questions: list[Question], answers: int) -> list[list[str]]:
     """Answers to each question, sampled at temperature 1 with a separate random state."""
-    tokens = tokenizer([q.prompt for q in asked for _ in range(answers)], return_tensors="pt", padding=True)
+    tokens = tokenizer([q.prompt for q in questions for _ in range(answers)], return_tensors="pt", padding=True)
     training = policy.training
     policy.eval()
     with torch.random.fork_rng(), torch.no_grad():

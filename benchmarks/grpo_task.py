@@ -58,10 +58,10 @@ def questions(count: int, generator: np.random.Generator) -> list[Question]:
     return [Question(*pairs[i]) for i in generator.permutation(len(pairs))[:count]]
 
 
-def examples(asked: Sequence[Question], responses: int, generator: np.random.Generator) -> list[Example]:
+def examples(drawn: Sequence[Question], responses: int, generator: np.random.Generator) -> list[Example]:
     """For each question, ``responses`` answers of different kinds in random order, with their ranks."""
     found = []
-    for i, question in enumerate(asked):
+    for i, question in enumerate(drawn):
         kinds = generator.permutation(list(PLACE))[:responses]
         texts = tuple(question.answer(str(kind), generator) for kind in kinds)
         places = sorted({PLACE[str(kind)] for kind in kinds})

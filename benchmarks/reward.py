@@ -152,7 +152,7 @@ def count_flops(run: Pass) -> tuple[Tensor, int]:
 
 
 def _attention(causal: int) -> Callable[..., int]:
-    """FLOPs of an attention kernel. causal: position of the argument that says whether half is skipped."""
+    """FLOPs of an attention kernel. causal: position of its argument is_causal."""
 
     def count(*arguments: Any, out_shape: Any = None, **options: Any) -> int:  # noqa: ARG001
         half = arguments[causal] if causal < len(arguments) else options.get("is_causal", False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.reward.data import read_examples, read_manifest
-from curate.shards.atomic import publishing
+from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
@@ -102,17 +102,9 @@ def merge(model: str | Path, out: str | Path) -> Path:
 
 def write_scores(rows: Iterator[dict[str, object]], out: Path) -> int:
     """Write the rows as JSONL, completely or not at all; return their number."""
-    fresh = out.with_name(f".{out.name}.partial")
-    count = 0
-    try:
-        with fresh.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row) + "\n")
-                count += 1
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return count
+    lines = [json.dumps(row) + "\n" for row in rows]
+    publish_file(out, "".join(lines).encode())
+    return len(lines)
 
 
 def _ceiling(data: Path, config: str) -> Ceiling | None:

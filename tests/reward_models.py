@@ -37,9 +37,9 @@ def example(name: str, *responses: str, prompt: str = "What colour moves?", **mo
     return Example(name, prompt, responses, tuple(range(1, len(responses) + 1)), **more)  # type: ignore[arg-type]
 
 
-def encoded(encoder: Encoder, shown: Example, clip: Frames | None = None) -> Encoded:
+def encoded(encoder: Encoder, item: Example, clip: Frames | None = None) -> Encoded:
     """The sequence of an example, with its clip."""
-    return encoder.encode(shown, encoder.encode_media(shown, video=clip))
+    return encoder.encode(item, encoder.encode_media(item, video=clip))
 
 
 def spelling(count: int, seed: int) -> list[Example]:

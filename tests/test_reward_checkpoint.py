@@ -35,8 +35,8 @@ def _quiet():
 
 
 @torch.no_grad()
-def scores(own: RewardModel, shown: Example) -> torch.Tensor:
-    sequence = encoded(own.encoder, shown, frames() if shown.video else None)
+def scores(own: RewardModel, item: Example) -> torch.Tensor:
+    sequence = encoded(own.encoder, item, frames() if item.video else None)
     return own(own.collate([sequence]))[0]
 
 
@@ -69,9 +69,9 @@ def test_a_loaded_model_scores_as_the_saved_one(
     loaded = checkpoint.load(saved(own, tmp_path / "model"), device="cpu")
     assert loaded.config == own.config
     assert not loaded.training
-    for shown in (TEXT, CLIP):
-        assert scores(own, shown).std() > 1e-3
-        torch.testing.assert_close(scores(loaded, shown), scores(own, shown), atol=1e-6, rtol=1e-6)
+    for item in (TEXT, CLIP):
+        assert scores(own, item).std() > 1e-3
+        torch.testing.assert_close(scores(loaded, item), scores(own, item), atol=1e-6, rtol=1e-6)
 
 
 def test_a_checkpoint_of_a_training_loads(backbone: Path, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_merged_model_scores_equally_without_its_backbone(backbone: Path, tmp_
     shutil.rmtree(base)
     shutil.rmtree(folder)
     loaded = checkpoint.load(merged, device="cpu")
-    for shown in (TEXT, CLIP):
-        torch.testing.assert_close(scores(loaded, shown), scores(own, shown), atol=1e-4, rtol=1e-4)
+    for item in (TEXT, CLIP):
+        torch.testing.assert_close(scores(loaded, item), scores(own, item), atol=1e-4, rtol=1e-4)
     assert not (merged / "adapter_config.json").exists()
 
 
@@ -213,8 +213,8 @@ class Official:
         self.width = width
 
     @torch.no_grad()
-    def score(self, shown: Example, clip: Frames | None) -> torch.Tensor:
-        text = shown.prompt + "\n\n" + f"\n\n{SEPARATOR}\n\n".join(shown.responses)
+    def score(self, item: Example, clip: Frames | None) -> torch.Tensor:
+        text = item.prompt + "\n\n" + f"\n\n{SEPARATOR}\n\n".join(item.responses)
         content: list[dict[str, Any]] = [{"type": "text", "text": text}]
         if clip is not None:
             content.insert(0, {"type": "video"})
@@ -259,11 +259,11 @@ def test_the_official_code_reads_our_checkpoint(backbone: Path, tmp_path: Path) 
     torch.nn.init.normal_(own.head[2].weight)  # type: ignore[arg-type]
     own = stirred(own).eval()
     official = Official(saved(own, tmp_path / "model"))
-    for shown in ORDINARY:
-        theirs = official.score(shown, frames() if shown.video else None)
+    for item in ORDINARY:
+        theirs = official.score(item, frames() if item.video else None)
         assert theirs.std() > 1e-3
         # Not exactly: its row for the separator is drawn around the mean of the others, ours is the mean.
-        torch.testing.assert_close(theirs, scores(own, shown), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(theirs, scores(own, item), atol=1e-4, rtol=1e-4)
 
 
 def official_folder(backbone: Path, folder: Path) -> Path:
@@ -302,7 +302,7 @@ def test_an_official_checkpoint_is_scored_as_the_official_code_scores_it(backbon
     folder = official_folder(backbone, tmp_path / "official")
     official, own = Official(folder), checkpoint.load(folder, device="cpu")
     assert own.config == ModelConfig("causal", head=32, max_length=24_576, template="official")
-    for shown in ORDINARY:
-        theirs = official.score(shown, frames() if shown.video else None)
+    for item in ORDINARY:
+        theirs = official.score(item, frames() if item.video else None)
         assert theirs.std() > 1e-3
-        torch.testing.assert_close(scores(own, shown), theirs, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(scores(own, item), theirs, atol=1e-5, rtol=1e-5)

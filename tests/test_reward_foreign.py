@@ -281,7 +281,7 @@ def test_official_metrics_do_not_depend_on_the_order_of_responses(
 
 
 @pytest.mark.parametrize(
-    ("row", "changed", "said"),
+    ("row", "changed", "message"),
     [
         (VL[0], {"human_ranking": [0, 2]}, "'human_ranking' holds [0, 2]; expected [0, 1] or [1, 0], 0 = better"),
         (VL[0], {"human_ranking": [0]}, "'human_ranking' holds [0]; expected 2 whole numbers"),
@@ -306,12 +306,12 @@ def test_official_metrics_do_not_depend_on_the_order_of_responses(
     ],
 )
 def test_a_bad_row_is_named_by_file_row_column_and_value(
-    tmp_path: Path, row: dict[str, Any], changed: dict[str, Any], said: str
+    tmp_path: Path, row: dict[str, Any], changed: dict[str, Any], message: str
 ) -> None:
     path = write(tmp_path / "file.jsonl", [row, {**row, **changed}])
     with pytest.raises(CurateError) as caught:
         read(path)
-    assert str(caught.value).startswith(f"{path}: 1 bad row, nothing was read\n{path}:2: column {said}")
+    assert str(caught.value).startswith(f"{path}: 1 bad row, nothing was read\n{path}:2: column {message}")
 
 
 def test_many_bad_rows_are_counted_and_the_first_are_listed(tmp_path: Path) -> None:
@@ -378,15 +378,15 @@ def test_a_file_that_matches_two_benchmarks_is_refused(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("rename", "said"),
+    ("rename", "message"),
     [
         ({"question": "prompt"}, "there is no such column"),
         ({"category": "prompt"}, "two columns would be 'prompt'"),
         ({"category": "x", "video": "x"}, "two columns would be 'x'"),
     ],
 )
-def test_an_ambiguous_renaming_is_refused(tmp_path: Path, rename: dict[str, str], said: str) -> None:
-    with pytest.raises(CurateError, match=said):
+def test_an_ambiguous_renaming_is_refused(tmp_path: Path, rename: dict[str, str], message: str) -> None:
+    with pytest.raises(CurateError, match=message):
         read(write(tmp_path / "x.jsonl", VRB), rename=rename)
 
 
@@ -396,7 +396,7 @@ def test_shared_ids_get_the_row_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("none.jsonl", None, "no such file"),
         ("x.csv", b"a,b\n", "file type '.csv'"),
@@ -406,13 +406,13 @@ def test_shared_ids_get_the_row_number(tmp_path: Path) -> None:
         ("x.parquet", b"PAR1", "not Parquet"),
     ],
 )
-def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CurateError) as caught:
         read(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_unknown_benchmark_is_refused(tmp_path: Path) -> None:

@@ -217,12 +217,12 @@ def test_examples_that_cannot_train_stop_the_training_before_its_first_step(
     data: Path, invalid: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(data, backbone, tmp_path / "out", rows="invalid", max_length=400) == 1
-    said = capsys.readouterr().err
-    assert "5 of 29 examples cannot train:" in said
+    message = capsys.readouterr().err
+    assert "5 of 29 examples cannot train:" in message
     for name, reason in REASONS.items():
-        (line,) = [line for line in said.splitlines() if line.strip().startswith(f"{name}:")]
+        (line,) = [line for line in message.splitlines() if line.strip().startswith(f"{name}:")]
         assert reason in line
-    assert "--allow-skips" in said
+    assert "--allow-skips" in message
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 

@@ -21,8 +21,8 @@ MIXED = (
 
 
 def encode(own: RewardModel, number: int, order: list[int] | None = None):
-    shown = MIXED[number] if order is None else MIXED[number].permuted(order)
-    return encoded(own.encoder, shown, frames(number) if shown.video else None)
+    item = MIXED[number] if order is None else MIXED[number].permuted(order)
+    return encoded(own.encoder, item, frames(number) if item.video else None)
 
 
 @torch.no_grad()

@@ -62,12 +62,12 @@ def test_the_last_response_is_scored_at_its_end_in_a_padded_batch(encoder: Encod
 
 
 def test_prompt_and_response_must_fit_the_sliding_window(backbone: Path, tmp_path: Path):
-    shown = example("x", "a", "a longer one")
-    whole = encoded(Encoder(load_processor(backbone)), shown)
+    item = example("x", "a", "a longer one")
+    whole = encoded(Encoder(load_processor(backbone)), item)
     alone = whole.starts[0] + max(end + 1 - start for start, end in zip(whole.starts, whole.ends, strict=True))
-    encoded(Encoder(load_processor(backbone), window=alone), shown)
+    encoded(Encoder(load_processor(backbone), window=alone), item)
     with pytest.raises(TooLongError, match=f"{alone} tokens, more than the backbone's sliding window of {alone - 1}"):
-        encoded(Encoder(load_processor(backbone), window=alone - 1), shown)
+        encoded(Encoder(load_processor(backbone), window=alone - 1), item)
     MistralConfig(sliding_window=32).save_pretrained(tmp_path)
     assert sliding_window(tmp_path) == 32
     assert sliding_window(backbone) is None

@@ -8,6 +8,7 @@ the prompt or the video.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -192,11 +193,7 @@ def similarity(examples: Sequence[Example]) -> list[Float]:
     """
     words = [[_words(text) for text in example.responses] for example in examples]
     total = sum(len(responses) for responses in words)
-    documents: dict[str, int] = {}
-    for responses in words:
-        for response in responses:
-            for word in set(response):
-                documents[word] = documents.get(word, 0) + 1
+    documents = Counter(word for responses in words for response in responses for word in set(response))
     idf = {word: np.log((1 + total) / (1 + count)) + 1 for word, count in documents.items()}
     return [_mean_of_others(_cosine(responses, idf)) for responses in words]
 

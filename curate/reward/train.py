@@ -110,6 +110,29 @@ def fit(
     return accelerator.unwrap_model(wrapped)  # type: ignore[no-any-return]
 
 
+def _forward_backward(model: Any, step: Step, config: TrainConfig, accelerator: Accelerator) -> Tensor:
+    """Compute the gradient of the step on this process; return this process's part of the loss.
+
+    The gradient is that of the mean loss over all examples of the step, on any number of passes and processes.
+    """
+    plain = accelerator.unwrap_model(model)
+    passes = passes_of(step.encoded, config.pass_tokens)
+    total = torch.zeros((), device=accelerator.device)
+    for number, part in enumerate(passes):
+        last = number == len(passes) - 1  # gradients are synchronised between processes once per step
+        with accelerator.accumulate(model) if last else accelerator.no_sync(model):
+            batch = plain.collate([step.encoded[i] for i in part])
+            with accelerator.autocast():
+                scores = model(batch)
+            ranks, soft = label_tensors([step.examples[i] for i in part], config.targets, scores.device)
+            losses = LOSSES[config.loss](scores, ranks, batch.present, soft)
+            loss = (losses * torch.tensor([step.weights[i] for i in part], device=scores.device)).sum()
+            # Gradients are averaged over processes, but this loss is one process's part of a sum.
+            accelerator.backward(loss * accelerator.num_processes)
+            total += loss.detach()
+    return total
+
+
 @dataclass(frozen=True)
 class Step:
     """The part of one step that one process computes."""
@@ -143,29 +166,6 @@ def _read_steps(
         for (number, positions), share, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
             weights = [weight / len(positions) for _, weight in share]
             yield Step(number, epoch, number == first - 1, group, encoded, weights)
-
-
-def _forward_backward(model: Any, step: Step, config: TrainConfig, accelerator: Accelerator) -> Tensor:
-    """Compute the gradient of the step on this process; return this process's part of the loss.
-
-    The gradient is that of the mean loss over all examples of the step, on any number of passes and processes.
-    """
-    plain = accelerator.unwrap_model(model)
-    passes = passes_of(step.encoded, config.pass_tokens)
-    total = torch.zeros((), device=accelerator.device)
-    for number, part in enumerate(passes):
-        last = number == len(passes) - 1  # gradients are synchronised between processes once per step
-        with accelerator.accumulate(model) if last else accelerator.no_sync(model):
-            batch = plain.collate([step.encoded[i] for i in part])
-            with accelerator.autocast():
-                scores = model(batch)
-            ranks, soft = label_tensors([step.examples[i] for i in part], config.targets, scores.device)
-            losses = LOSSES[config.loss](scores, ranks, batch.present, soft)
-            loss = (losses * torch.tensor([step.weights[i] for i in part], device=scores.device)).sum()
-            # Gradients are averaged over processes, but this loss is one process's part of a sum.
-            accelerator.backward(loss * accelerator.num_processes)
-            total += loss.detach()
-    return total
 
 
 def label_tensors(examples: Sequence[Example], targets: Targets, device: torch.device) -> tuple[Tensor, Tensor | None]:
