@@ -1,4 +1,4 @@
-"""``curate ingest`` and ``curate rejects``: votes in, and what was not taken."""
+"""``curate ingest`` and ``curate rejects``: read votes, and show the rows that were rejected."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ def ingest(
     store: StoreOption = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option("--map", help="Read FIELD from COLUMN; an empty COLUMN leaves it out.", metavar="FIELD=COLUMN"),
+        typer.Option(
+            "--map", help="Read FIELD from COLUMN; an empty COLUMN disables the field.", metavar="FIELD=COLUMN"
+        ),
     ] = None,
     outcomes: Annotated[
         list[str] | None,
-        typer.Option("--outcome", help="What a VALUE means: left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
+        typer.Option("--outcome", help="Read VALUE as left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
     ] = None,
     sides: Annotated[
         Sides | None,
-        typer.Option("--sides", help="Was the first response shown left? auto: if the columns say so."),
+        typer.Option("--sides", help="Whether the first response was shown left. auto: if the columns are named so."),
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option("--mapping", help="A TOML file with columns, outcomes, sides.", metavar="FILE")
@@ -44,9 +46,11 @@ def ingest(
     ] = None,
     file_format: Annotated[
         str | None,
-        typer.Option("--format", help="What wrote the files (see --formats). Default: by content.", metavar="NAME"),
+        typer.Option(
+            "--format", help="The platform that wrote the files (see --formats). Default: detected.", metavar="NAME"
+        ),
     ] = None,
-    formats: Annotated[bool, typer.Option("--formats", help="List the platforms whose exports are known.")] = False,
+    formats: Annotated[bool, typer.Option("--formats", help="List the supported platforms.")] = False,
     prolific: Annotated[
         Path | None,
         typer.Option("--prolific", help="Prolific's export, joined to the votes by participant id.", metavar="FILE"),
@@ -64,16 +68,16 @@ def ingest(
         typer.Option("--repeats", help="Of an annotator's votes on one pair keep the last, all, or reject the later."),
     ] = None,
     on_error: Annotated[
-        OnError | None, typer.Option("--on-error", help="At a damaged file stop, or reject what is not whole of it.")
+        OnError | None, typer.Option("--on-error", help="At a damaged file, stop or reject the damaged records.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change; change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read votes into the store: CSV, TSV, JSON, JSONL (also .gz) and Parquet.
 
-    Exports of annotation platforms are told by their content; --formats lists them. Every row becomes a vote, the
-    answer to a control question, a duplicate or a reject with its reason; reading a file again changes nothing. The
-    people of platforms are stored under pseudonyms: by --pseudonym-key, else by a key that is kept beside the store.
+    Exports of annotation platforms are detected by their content; --formats lists them. Every row becomes a vote, a
+    control answer, a duplicate or a reject with a reason. Reading a file again changes nothing. Annotators of platforms
+    get pseudonyms under --pseudonym-key, or else under a key in a file beside the store.
 
     \b
     Example:
@@ -81,10 +85,10 @@ def ingest(
       curate ingest label-studio.json toloka.tsv --pseudonym-key keys/people.key
     """
     if formats:
-        put_formats(as_json=as_json)
+        print_formats(as_json=as_json)
         return
     if not (paths or prompts or responses):
-        raise UsageError("no files to read", hint="give files, globs or folders: curate ingest PATH...")
+        raise UsageError("no files to read", hint="name files, globs or folders: curate ingest PATH...")
     from pipelines import ingest as job
     from pipelines.settings import load_toml, updated
     from schemas.config import Mapping
@@ -115,32 +119,33 @@ def ingest(
     put_json(report) if as_json else print_ingest(report)
 
 
-def put_formats(*, as_json: bool) -> None:
-    """The platforms whose exports are known, as a table."""
+def print_formats(*, as_json: bool) -> None:
+    """Print the supported platforms as a table."""
     from annotations.platforms.registry import PLATFORMS
 
-    fields = ("name", "about", "told_by", "sides", "dropped")
+    fields = ("name", "description", "detected_by", "sides", "dropped")
     rows = [{field: getattr(platform, field) for field in fields} for platform in PLATFORMS]
     if as_json:
-        put_json(rows)
+        old = {"about": "description", "told_by": "detected_by"}  # renamed
+        put_json([row | {name: row[field] for name, field in old.items()} for row in rows])
     else:
-        put_table(("format", "files", "sides"), [(row["name"], row["about"], row["sides"]) for row in rows])
-        say("any other table of votes is read by the names of its columns, or by --map; docs/platforms.md says more")
+        put_table(("format", "files", "sides"), [(row["name"], row["description"], row["sides"]) for row in rows])
+        say("other tables of votes are read by the names of their columns, or by --map; see docs/platforms.md")
 
 
 def print_ingest(report: IngestReport) -> None:
-    """The report in words."""
+    """Print the report as text."""
     for file in report.files:
         say(f"{file.path} ({file.format}{', ' + file.platform if file.platform else ''})")
         if file.detected:
             say("  read as  " + ", ".join(f"{field} ← {column}" for field, column in file.detected.items()))
-            say("  sides    " + ("left and right as they were shown" if "left" in file.detected else "not known"))
+            say("  sides    " + ("known (left and right)" if "left" in file.detected else "unknown"))
         if file.meta:
             say("  meta     " + ", ".join(file.meta))
         if file.unused:
             say("  unused   " + ", ".join(file.unused))
         if file.skipped:
-            say("  beside   " + listed(file.skipped))
+            say("  skipped  " + listed(file.skipped))
         say(f"  {_rows(file)}")
     if len(report.files) > 1:
         say(f"in all: {_rows(report)}")
@@ -148,25 +153,22 @@ def print_ingest(report: IngestReport) -> None:
         say(f"rejected: {listed(report.reasons)}   (see: curate rejects --store {report.store})")
     if report.superseded:
         say(f"replaced: {plural(report.superseded, 'earlier vote')} by later ones of the same annotators")
-    if report.mended:
-        say(f"mended: {plural(report.mended, 'row')} that an earlier ingest had rejected")
+    if report.recovered:
+        say(f"recovered: {plural(report.recovered, 'row')} that an earlier ingest had rejected")
     if report.updated:
         say(f"updated: {plural(report.updated, 'prompt or response', 'prompts and responses')}")
     if report.dropped:
         say(f"dropped: {listed(report.dropped)}")
     if report.pseudonyms:
-        key = (
-            "the key given"
-            if report.pseudonym_key == "given"
-            else f"the key in {report.pseudonym_key} (keep it secret)"
-        )
-        say(f"people: {plural(report.pseudonyms, 'pseudonym')} by {key}")
+        own = f"the key in {report.pseudonym_key} (keep it secret)"
+        key = "the given key" if report.pseudonym_key == "given" else own
+        say(f"annotators: {plural(report.pseudonyms, 'pseudonym')} under {key}")
     for warning in report.warnings:
         say(f"note: {warning}")
     if report.dry_run:
-        say(f"dry run: {report.store} is as it was")
+        say(f"dry run: {report.store} is unchanged")
     elif not report.batch:
-        say(f"nothing new: {report.store} is as it was")
+        say(f"nothing new: {report.store} is unchanged")
     else:
         new = f"{plural(report.prompts, 'new prompt')}, {plural(report.responses, 'new response')}"
         who = f"{plural(report.annotators, 'annotator')}, {plural(report.anonymous, 'anonymous vote')}"
@@ -182,13 +184,15 @@ def _rows(counts: FileReport | IngestReport) -> str:
 
 def rejects(
     store: StoreOption = None,
-    reason: Annotated[str, typer.Option("--reason", help="Only these, for example bad-time.", metavar="CODE")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Only this reason, for example bad-time.", metavar="CODE")
+    ] = "",
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with the rows as they were.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with the original rows.")] = False,
 ) -> None:
-    """Show the rows that were not taken: file, line, column, value, reason.
+    """Show the rejected rows: file, line, column, value, reason.
 
-    Mend the mapping or the file and ingest it again: what is taken then is no reject any more.
+    Correct the mapping or the file and ingest it again: rows that become votes are removed from the rejects.
 
     \b
     Example:
@@ -198,7 +202,7 @@ def rejects(
     from schemas.votes import REJECT_REASONS
 
     if reason and reason not in REJECT_REASONS:
-        raise UsageError(f"--reason {reason}: no such reason", hint=f"one of: {', '.join(REJECT_REASONS)}")
+        raise UsageError(f"--reason {reason}: unknown reason", hint=f"expected {', '.join(REJECT_REASONS)}")
     with curate.open(store_path(store)) as opened:
         frame = opened.rejects()
     if reason:

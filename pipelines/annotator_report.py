@@ -16,8 +16,7 @@ from curate.annotators.recommendations import recommend
 from curate.annotators.statistics import alpha, judged_twice, profiles
 from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
-from curate.store.controls import control_answers
-from curate.store.people import annotator_counts
+from curate.store.people import annotator_counts, control_answers
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.ingestion import ingest

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from annotations.tasks.rows import lay_out, write_tasks
+from annotations.tasks import task_table, write_tasks
 from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
 from curate.planning.planner import pair_ids, plan_votes, posteriors_of, random_votes
 from curate.rankers.hierarchical import Hierarchical
@@ -99,7 +99,7 @@ def plan(
     asked = pl.DataFrame(pair_ids(known, posteriors, found), schema=columns, orient="row")
     options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, count, seed]
     name = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:8]
-    tasks = lay_out(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
+    tasks = task_table(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
     by_suffix: TaskFormat = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "csv"
     written, labelling_config = write_tasks(tasks, out, file_format or by_suffix)
     return PlanReport(

@@ -134,8 +134,8 @@ def _plan(
     if subjects:
         steps += [f"ingest {subjects:,} new or changed prompts and responses"]
     newest = latest(recipe.release.config.name, folder / recipe.release.out)
-    if ingested and (ingested.votes or ingested.mended or ingested.superseded):
-        steps += [f"denoise with {ingested.votes + ingested.mended:,} new votes by the method chosen before"]
+    if ingested and (ingested.votes or ingested.recovered or ingested.superseded):
+        steps += [f"denoise with {ingested.votes + ingested.recovered:,} new votes by the method chosen before"]
     elif newest and (votes := _unranked(folder / recipe.store, newest[1])):
         steps += [f"denoise with {votes:,} votes of an earlier refresh by the method chosen before"]
     if (folder / SUMMARIES / PENDING).exists():

@@ -21,18 +21,18 @@ Design = Literal["balanced", "adaptive"]
 
 
 class Mapping(Document):
-    """How the columns and values of a vote file are to be read, where they do not speak for themselves."""
+    """How to read the columns and values of a vote file that have no well-known names."""
 
     columns: dict[str, str] = {}
-    """field -> column, for example {"annotator_id": "user"}; an empty column name switches a field off."""
+    """Field -> column, for example {"annotator_id": "user"}; an empty column name disables a field."""
     prompt_columns: dict[str, str] = {}
     """The same for the file of prompts."""
     response_columns: dict[str, str] = {}
     """The same for the file of responses."""
     outcomes: dict[str, str] = {}
-    """value -> left | right | tie | both_bad, for example {"1": "left"}."""
+    """Value -> left | right | tie | both_bad, for example {"1": "left"}."""
     sides: Sides = "auto"
-    """Was a row's first response the one shown left? "auto": only where the columns are named left and right."""
+    """Whether a row's first response was shown left. "auto": only if the columns are named left and right."""
 
 
 class IngestConfig(Document):
@@ -40,12 +40,12 @@ class IngestConfig(Document):
 
     mapping: Mapping = Mapping()
     format: str = "auto"
-    """The platform that wrote the files, by its name in ``curate ingest --formats``; "generic" for a plain table of
-    votes; "auto": by their content."""
+    """The platform that wrote the files, by its name in ``curate ingest --formats``; "generic": a plain table of votes;
+    "auto": detected from their content."""
     on_error: OnError = "stop"
-    """A file that breaks in the middle: "stop" leaves the store as it was; "reject" rejects only what is not whole."""
+    """At a damaged file: "stop" leaves the store unchanged; "reject" rejects only the damaged records."""
     repeats: Repeats = "last"
-    """An annotator who votes again on a pair: keep the last vote, keep all, or reject what comes after the first."""
+    """Votes of an annotator on the same pair: keep the last, keep all, or reject all after the first."""
 
 
 class BradleyTerryConfig(Document):

@@ -11,37 +11,39 @@ from schemas.validation import HoldOut, MethodScore
 
 
 class FileReport(Document):
-    """One file of an ingest. rows = votes + controls + duplicates + rejects."""
+    """One file of an ingest; rows = votes + controls + duplicates + rejects."""
 
     path: str
     sha256: str
     format: str
     platform: str
-    """What wrote it, by its name in ``curate ingest --formats``; empty for a plain table of votes."""
+    """The platform that wrote it, by its name in ``curate ingest --formats``; empty for a plain table of votes."""
     detected: dict[str, str]
-    """field -> column as read, and "outcome" values and sides in words."""
+    """Field -> column."""
     unused: tuple[str, ...]
-    """Columns that no field took and that are not kept."""
+    """Columns that no field uses and that are not kept."""
     meta: tuple[str, ...]
     """Columns that are kept in the votes' meta."""
     skipped: dict[str, int]
-    """What the file holds beside judgments, by kind: it is no row."""
+    """Kind -> records that are not judgments; they do not count as rows."""
     dropped: dict[str, int]
-    """Personal data that was not kept: values by kind."""
+    """Kind of personal data -> values that were not kept."""
     rows: int
     votes: int
     controls: int
-    """Answers to control questions: their outcome was known, so that they are no votes."""
+    """Answers to control questions, which are not votes because their outcome is known."""
     duplicates: int
     rejects: int
 
 
 class IngestReport(Document):
-    """One ingest. Every row read is exactly one of a vote, a control, a duplicate or a reject."""
+    """One ingest. Every row is exactly one of a vote, a control answer, a duplicate or a reject."""
+
+    renamed: ClassVar[dict[str, str]] = {"mended": "recovered"}
 
     store: str
     batch: str
-    """The batch's id; empty in a dry run, and where nothing in the store changed."""
+    """The id of the batch; empty in a dry run and if nothing in the store changed."""
     dry_run: bool
     files: tuple[FileReport, ...]
     rows: int
@@ -50,31 +52,31 @@ class IngestReport(Document):
     duplicates: int
     rejects: int
     pairs: int
-    """Pairwise votes stored: votes, where a K-wise ranking counts as its pairs."""
+    """Pairwise votes stored; a K-wise ranking counts as its pairs."""
     reasons: dict[str, int]
-    """Rejects by reason."""
+    """Reason -> rejects."""
     superseded: int
-    """Votes of earlier ingests that newer votes of the same annotators replaced (kept as rejects)."""
-    mended: int
-    """Rows that earlier ingests rejected and that are votes now."""
+    """Votes of earlier ingests that newer votes of the same annotators replaced; they become rejects."""
+    recovered: int
+    """Rows that earlier ingests rejected and that are votes or duplicates now."""
     prompts: int
     """Prompts new to the store."""
     responses: int
     """Responses new to the store."""
     updated: int
-    """Known prompts and responses whose question, video, model or text is new or changed."""
+    """Stored prompts and responses whose question, video, model or text is new or changed."""
     annotators: int
     """Distinct annotators among the new votes."""
     anonymous: int
     """New votes without an annotator."""
     sides_known: int
-    """New votes that say which response was shown left."""
+    """New votes that state which response was shown left."""
     dropped: dict[str, int]
-    """Personal data that was not kept: values by kind."""
+    """Kind of personal data -> values that were not kept."""
     pseudonyms: int
-    """People whose ids became pseudonyms."""
+    """Annotators whose ids became pseudonyms."""
     pseudonym_key: str
-    """Where the key of these pseudonyms is: the file of the store's own, or "given"; empty where there are none."""
+    """The key of these pseudonyms: the file of the store's own key, or "given"; empty if there are none."""
     warnings: tuple[str, ...]
 
 

@@ -19,14 +19,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("prompt_id", "VARCHAR PRIMARY KEY", "the prompt"),
         Column("question", "VARCHAR", "what is asked"),
         Column("video", "VARCHAR", "path or id of its video"),
-        Column("given", "BOOLEAN NOT NULL", "came from a file of prompts; false: only seen in votes"),
+        Column("from_file", "BOOLEAN NOT NULL", "true: from a file of prompts; false: only mentioned in votes"),
     ),
     "responses": (
         Column("prompt_id", "VARCHAR NOT NULL", "the prompt it answers"),
         Column("response_id", "VARCHAR NOT NULL", "unique within its prompt"),
         Column("model", "VARCHAR", "the model that gave it; NULL when not known"),
         Column("text", "VARCHAR", "what it says"),
-        Column("given", "BOOLEAN NOT NULL", "came from a file of responses; false: only seen in votes"),
+        Column("from_file", "BOOLEAN NOT NULL", "true: from a file of responses; false: only mentioned in votes"),
     ),
     "batches": (
         Column("batch_id", "VARCHAR PRIMARY KEY", "digest of the batch's files, mapping and place in the store"),

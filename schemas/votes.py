@@ -1,4 +1,4 @@
-"""The column rules of a vote, a prompt and a response: written once, read by the detector, the cleaner and the docs."""
+"""The fields of a vote, a prompt and a response, the spellings of outcomes, and the reasons of rejects."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 Outcome = Literal["left", "right", "tie", "both_bad"]
 OUTCOMES: tuple[Outcome, ...] = ("left", "right", "tie", "both_bad")
-"""In this order an outcome's integer code is its index: 0 left, 1 right, 2 tie, 3 both_bad."""
+"""The integer code of an outcome is its index: 0 left, 1 right, 2 tie, 3 both_bad."""
 
 
 class FieldRule(NamedTuple):
-    """One field a table may carry, and the well-known column names it goes by (lower case; first match wins)."""
+    """One field of a table and its well-known column names (lower case; the first match wins)."""
 
     name: str
     aliases: tuple[str, ...]
@@ -26,7 +26,7 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "prompt_id",
         ("prompt_id", "question_id", "item_id", "instance_id", "qid"),
-        "which prompt (a video and a question) was judged; the column prompt where there is no other",
+        "which prompt (a video and a question) was judged; the column prompt if there is no other",
     ),
     FieldRule("question", ("question", "question_text", "prompt_text", "instruction", "prompt"), "its question"),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "the prompt's video, as a path or id"),
@@ -43,44 +43,44 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "response_a",
         ("response_a", "response_a_id", "response_1", "response_x", "answer_a", "candidate_a"),
-        "one response; which side it was shown on is not said",
+        "one response; its side is unknown",
     ),
     FieldRule(
         "response_b",
         ("response_b", "response_b_id", "response_2", "response_y", "answer_b", "candidate_b"),
         "the other response",
     ),
-    FieldRule("model_a", ("model_a", "model_1", "model_x", "system_a"), "the model that gave the first response"),
-    FieldRule("model_b", ("model_b", "model_2", "model_y", "system_b"), "the model that gave the other response"),
+    FieldRule("model_a", ("model_a", "model_1", "model_x", "system_a"), "the model of the first response"),
+    FieldRule("model_b", ("model_b", "model_2", "model_y", "system_b"), "the model of the other response"),
     FieldRule("text_a", ("text_a", "response_a_text", "left_text", "output_a"), "the first response's text"),
     FieldRule("text_b", ("text_b", "response_b_text", "right_text", "output_b"), "the other response's text"),
     FieldRule(
         "outcome",
         ("outcome", "winner", "choice", "label", "preference", "verdict", "vote"),
-        "who won: left, right, tie, both_bad, or the winner's name",
+        "the outcome: left, right, tie, both_bad, or the name of the preferred response",
     ),
     FieldRule("responses", ("responses", "candidates", "answers", "models"), "K responses judged together, a list"),
     FieldRule(
         "rankings",
         ("rankings", "ranking", "ranks"),
-        "beside responses: their ranks (1 = best, ties allowed) or the responses in order, best first",
+        "with responses: their ranks (1 = best, ties allowed) or the responses in order, best first",
     ),
     FieldRule(
         "annotator_id",
         ("annotator_id", "annotator", "worker_id", "worker", "judge_hash", "judge", "rater_id", "rater", "user_id"),
-        "who voted; empty when not known",
+        "who voted; empty if unknown",
     ),
     FieldRule(
         "voted_at",
         ("voted_at", "timestamp", "submit_time", "submitted_at", "created_at", "tstamp", "date"),
-        "when: ISO 8601, or seconds or milliseconds since 1970; UTC where no zone is given",
+        "when: ISO 8601, or seconds or milliseconds since 1970; UTC if no zone is stated",
     ),
     FieldRule(
         "seconds",
         ("seconds", "seconds_on_task", "time_on_task", "work_time_seconds", "lead_time"),
         "time on the task, seconds",
     ),
-    FieldRule("weight", ("weight", "vote_weight"), "how much the vote counts; 1 when absent"),
+    FieldRule("weight", ("weight", "vote_weight"), "how much the vote counts; 1 if absent"),
 )
 
 PROMPT_FIELDS: tuple[FieldRule, ...] = (
@@ -94,11 +94,11 @@ PROMPT_FIELDS: tuple[FieldRule, ...] = (
 RESPONSE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "prompt", "qid"), "the prompt it answers"),
     FieldRule("response_id", ("response_id", "response", "answer_id", "model", "id"), "the response's id"),
-    FieldRule("model", ("model", "model_name", "system"), "the model that gave it"),
-    FieldRule("text", ("text", "response_text", "answer", "output", "content"), "what it says"),
+    FieldRule("model", ("model", "model_name", "system"), "its model"),
+    FieldRule("text", ("text", "response_text", "answer", "output", "content"), "its text"),
 )
 
-# Spellings of an outcome that do not depend on the columns; "left" and "right" belong to columns that say the side.
+# Spellings of an outcome that do not depend on the columns; "left" and "right" require columns that state the side.
 TIE_WORDS = ("tie", "draw", "equal", "same", "tied")
 BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither")
 LEFT_WORDS = ("left",)
@@ -107,7 +107,7 @@ LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a": (("a", "model_a", "response_a"), ("b", "model_b", "response_b")),
     "x": (("x", "model_x", "response_x"), ("y", "model_y", "response_y")),
 }
-"""The last letter of the first response's column -> how its outcomes spell (the first response, the second)."""
+"""Last letter of the first response's column -> spellings of (the first response, the second response)."""
 
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",
@@ -115,18 +115,18 @@ REJECT_REASONS: dict[str, str] = {
     "bad-encoding": "the bytes are not UTF-8",
     "empty-id": "a prompt or response has no id",
     "self-comparison": "a response is compared with itself",
-    "unknown-outcome": "the outcome is none of the values that the mapping knows",
-    "ambiguous-outcome": "the outcome names one side and spells the other",
+    "unknown-outcome": "the outcome is not a known or mapped value",
+    "ambiguous-outcome": "the outcome names one response and the other side",
     "bad-ranking": "the ranking does not rank its responses",
     "bad-time": "the time cannot be read",
     "future-vote": "the vote is dated after the ingest",
     "bad-seconds": "the time on the task is not a number of seconds, 0 or more",
     "bad-weight": "the weight is not a number from one millionth to a million",
-    "unknown-prompt": "the prompt is not among those given",
+    "unknown-prompt": "the prompt is not in the file of prompts",
     "vote-id-conflict": "another vote has this vote id",
     "repeated-vote": "the annotator voted on this pair again",
     "cancelled": "the annotator cancelled, skipped or discarded it",
-    "no-answer": "nothing was answered, or not yet",
-    "refused-work": "the platform or its requester refused this work, or the participant took it back",
+    "no-answer": "there is no answer, or not yet",
+    "refused-work": "the platform or its requester refused this work, or the participant returned it",
 }
 """Why a row can be rejected: code -> meaning."""

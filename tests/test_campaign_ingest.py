@@ -33,7 +33,7 @@ def test_a_vote_is_final_after_the_next_one_or_after_the_undo_time(tmp_path: Pat
         first, second = held(campaign.view("ann"))[:2]
         campaign.vote("ann", ballot(first, "left"))
         report = read(folder, store, clock)
-        assert (report.rows, report.files[0].skipped) == (0, {"votes that may still be taken back": 1})
+        assert (report.rows, report.files[0].skipped) == (0, {"votes that can still be undone": 1})
         campaign.vote("ann", ballot(second, "tie"))
         assert read(folder, store, clock).votes == 1
         assert read(folder, store, clock).duplicates == 1
@@ -52,7 +52,7 @@ def test_an_undone_vote_is_not_ingested_but_its_replacement_is(tmp_path: Path) -
         campaign.vote("ann", ballot(back, "both_bad"))
         campaign.close()
     report = read(folder, store, clock)
-    assert report.files[0].skipped == {"votes that were taken back": 1}
+    assert report.files[0].skipped == {"undone votes": 1}
     assert votes(store)["outcome"].to_list() == ["both_bad"]
 
 

@@ -9,21 +9,21 @@ from typing import Any
 import polars as pl
 import pytest
 
-from annotations.readers.chunks import Broken, Chunk
-from annotations.readers.columns import detect
-from annotations.readers.rules import Clean, clean
+from annotations.readers.columns import detect_layout
+from annotations.readers.formats import BrokenRecord, Chunk
+from annotations.readers.rules import CleanRows, apply_rules
 from schemas.config import Mapping
 
 NOW = datetime(2026, 1, 1, 12)
 
 
-def cleaned(*rows: dict[str, str | None], broken: tuple[Broken, ...] = (), **mapping: Any) -> Clean:
+def cleaned(*rows: dict[str, str | None], broken: tuple[BrokenRecord, ...] = (), **mapping: Any) -> CleanRows:
     """Rows of a file under the rules; the first is on line 2."""
     names = dict.fromkeys(name for row in rows for name in row)
     frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
     lines = pl.int_range(2, 2 + len(rows), eager=True, dtype=pl.Int64).alias("line")
     chunk = Chunk(frame, lines, broken)
-    return clean(chunk, detect("votes.csv", frame, Mapping.model_validate(mapping)), NOW)
+    return apply_rules(chunk, detect_layout("votes.csv", frame, Mapping.model_validate(mapping)), NOW)
 
 
 def pair(**cells: str | None) -> dict[str, str | None]:
@@ -175,7 +175,7 @@ def test_texts_and_models_come_with_the_vote_and_ids_are_trimmed() -> None:
 
 
 def test_rows_and_rejects_add_up_and_what_is_broken_is_among_them() -> None:
-    broken = (Broken(5, "broken-record", "half a line", "{", damage=True),)
+    broken = (BrokenRecord(5, "broken-record", "half a line", "{", damage=True),)
     found = cleaned(pair(), pair(winner="?"), pair(), broken=broken)
     assert found.rows["line"].to_list() == [2, 4]
     assert [(r["line"], r["reason"], r["row"]) for r in found.rejects.to_dicts()][1:] == [(5, "broken-record", "{")]
@@ -240,11 +240,11 @@ def test_the_pairs_of_many_rankings_stay_with_their_lines() -> None:
         ("[-1, 2]", '["a", "b"]', "ranks start at 1"),
         ("[1]", '["a"]', "fewer than two responses"),
         ("[]", "[]", "fewer than two responses"),
-        ("[2, 1]", '["1", "2"]', "ranks or names?"),
+        ("[2, 1]", '["1", "2"]', "named by numbers"),
         ("a > b", '["a", "b"]', "expected a JSON list"),
         ("[1, 2", '["a", "b"]', "expected a JSON list"),
-        ("[1, 2]", "a, b", "the responses are not a JSON list"),
-        ("[2, 1]", None, "numbers without the responses that they rank"),
+        ("[1, 2]", "a, b", "the responses as a JSON list"),
+        ("[2, 1]", None, "the responses beside their ranks"),
     ],
 )
 def test_a_ranking_that_does_not_rank_its_responses_is_rejected(

@@ -120,7 +120,7 @@ def test_ingest_tells_on_stderr_and_reports_json_on_stdout(here: Path, capsys: p
     out, err = capsys.readouterr()
     assert out == ""
     assert "4 rows = 0 votes + 3 duplicates + 1 reject\n" in err
-    assert "nothing new: curate.duckdb is as it was" in err
+    assert "nothing new: curate.duckdb is unchanged" in err
     assert "left ← left, right ← right, prompt_id ← prompt_id, outcome ← winner" in err
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from annotations.readers.columns import Layout, detect, find_columns
+from annotations.readers.columns import Layout, detect_layout, find_columns
 from schemas.config import Mapping
 from schemas.errors import CurateError
 from schemas.votes import VOTE_FIELDS
@@ -15,7 +15,7 @@ Rows = list[tuple[str | None, ...]]
 
 def layout(header: str, rows: Rows, **mapping: object) -> Layout:
     sample = pl.DataFrame(rows, schema=dict.fromkeys(header.split(), pl.String), orient="row")
-    return detect("votes.csv", sample, Mapping.model_validate(mapping))
+    return detect_layout("votes.csv", sample, Mapping.model_validate(mapping))
 
 
 def refusal(header: str, rows: Rows, **mapping: object) -> tuple[str, str]:
@@ -108,7 +108,7 @@ def test_the_mapping_beats_every_name() -> None:
 
 def test_a_mapped_outcome_beats_the_words() -> None:
     found = layout("prompt left right winner", [("p", "m", "n", "1")], outcomes={"1": "left", "Tie": "both_bad"})
-    assert (found.outcomes["1"], found.outcomes["tie"]) == ("left", "both_bad")
+    assert (found.outcomes.meanings["1"], found.outcomes.meanings["tie"]) == ("left", "both_bad")
 
 
 # What is refused.
@@ -137,7 +137,7 @@ def test_a_fields_own_name_beats_its_other_names() -> None:
     [
         ("prompt one two winner", ("p", "a", "b", "left"), "no columns that name two responses", "--map left=COLUMN"),
         ("left right winner", ("a", "b", "left"), "no column that names the prompt", "--map prompt_id=COLUMN"),
-        ("prompt left right", ("p", "a", "b"), "no column that says who won", "--map outcome=COLUMN"),
+        ("prompt left right", ("p", "a", "b"), "no column that holds the outcome", "--map outcome=COLUMN"),
         ("prompt left winner", ("p", "a", "left"), "no column is right", "--map right=COLUMN"),
         ("prompt left model_a model_b winner", ("p", "a", "m", "n", "left"), "no column is right", "--map left="),
         (
@@ -150,15 +150,20 @@ def test_a_fields_own_name_beats_its_other_names() -> None:
         (
             "prompt response_a response_b winner",
             ("p", "m", "n", "left"),
-            "says left, but no column says what was shown left",
+            "holds left, but no column states",
             "--map left=response_a --map right=response_b",
         ),
-        ("prompt left right winner", ("p", "m", "n", "a"), "says a beside left/right", "--outcome a=left"),
+        (
+            "prompt left right winner",
+            ("p", "m", "n", "a"),
+            "holds a, but the responses are named left and right",
+            "--outcome a=left",
+        ),
         ("prompt left right winner", ("p", "m", "n", "1"), "holds '1'", "--outcome 1=left"),
         (
             "prompt model_a model_b left right winner",
             ("p", "m", "n", "model_b", "model_a", "left"),
-            "points at other columns",
+            "refers to other columns",
             "the responses shown left and right themselves",
         ),
         (
@@ -183,16 +188,19 @@ def test_the_mapping_that_a_refusal_asks_for_settles_it() -> None:
     columns = {"text_a": "response_a", "text_b": "response_b", "response_a": "model_a", "response_b": "model_b"}
     found = layout("prompt_id response_a response_b model_a model_b winner", [row], columns=columns)
     assert (found.columns["first"], found.columns["text_a"]) == ("model_a", "response_a")
-    assert layout("prompt left right winner", [("p", "m", "n", "1")], outcomes={"1": "left"}).outcomes["1"] == "left"
+    assert (
+        layout("prompt left right winner", [("p", "m", "n", "1")], outcomes={"1": "left"}).outcomes.meanings["1"]
+        == "left"
+    )
 
 
-def test_empty_cells_do_not_hide_that_left_points_at_other_columns() -> None:
+def test_empty_cells_do_not_hide_that_left_refers_to_other_columns() -> None:
     rows: Rows = [("p", "m", "n", "model_b", "model_a", "left"), ("p", "m", "n", "", "model_a", "left")]
-    assert "points at other columns" in refusal("prompt model_a model_b left right winner", rows)[0]
+    assert "refers to other columns" in refusal("prompt model_a model_b left right winner", rows)[0]
 
 
-def test_a_winner_that_counts_the_sides_is_not_taken_for_a_name_that_fits_by_chance() -> None:
-    """Model 1 is among the responses; a winner of 0 or 1 means the first or the second, whatever it is called."""
+def test_a_winner_that_counts_the_sides_is_not_read_as_the_name_of_a_response() -> None:
+    """Model 1 is among the responses; a winner of 0 or 1 means the first or the second, whatever its name."""
     rows: Rows = [
         ("p", "7", "1", "1"),
         ("p", "7", "3", "0"),
@@ -201,7 +209,7 @@ def test_a_winner_that_counts_the_sides_is_not_taken_for_a_name_that_fits_by_cha
         ("p", "4", "8", "0"),
     ]
     message, hint = refusal("prompt model_a model_b winner", rows)
-    assert "mostly name neither side" in message
+    assert "most of which name neither response" in message
     assert "--outcome 0=left --outcome 1=right" in hint
 
 
@@ -212,11 +220,11 @@ def test_a_few_typos_do_not_refuse_a_file_of_names() -> None:
 
 def test_a_mapping_to_no_field_no_column_or_no_outcome_is_refused() -> None:
     row: Rows = [("p", "a", "b", "left")]
-    assert "names no field 'side'" in refusal("prompt left right winner", row, columns={"side": "left"})[0]
+    assert "--map side: unknown field" in refusal("prompt left right winner", row, columns={"side": "left"})[0]
     message, hint = refusal("prompt left right winner", row, columns={"outcome": "wins"})
     assert ("no column 'wins'" in message, hint) == (True, "columns: prompt, left, right, winner")
     message, hint = refusal("prompt left right winner", row, outcomes={"1": "first"})
-    assert ("no such outcome" in message, hint) == (True, "outcomes: left, right, tie, both_bad")
+    assert ("unknown outcome" in message, hint) == (True, "outcomes: left, right, tie, both_bad")
 
 
 def test_what_was_detected_is_described_by_field() -> None:

@@ -154,7 +154,7 @@ def test_a_file_with_every_kind_of_bad_row_names_each_where_it_is(tmp_path: Path
 def test_bad_values_do_not_stop_an_ingest_but_damage_does(tmp_path: Path, store: Path) -> None:
     rows = [line for line in BAD.splitlines(keepends=True) if 'm"1' not in line and "\udcff" not in line]
     assert ingest(write(tmp_path / "bad.csv", "".join(rows)), store, now=NOW).rejects == 12
-    with pytest.raises(CurateError, match=r"a.csv:2: a quote opens or closes within a field") as caught:
+    with pytest.raises(CurateError, match=r"a.csv:2: ") as caught:
         ingest(write(tmp_path / "a.csv", HEADER + 'p,a"b,c,left,w,\n'), store)
     assert "--on-error reject" in caught.value.hint
 
@@ -232,7 +232,7 @@ def test_a_key_that_appears_too_late_to_be_read_is_refused(
     row = {"prompt_id": "p", "left": "m1", "right": "m2", "winner": "left"}
     lines = [json.dumps(row) for _ in range(4)] + [json.dumps({**row, "worker": "w1"})]
     path = write(tmp_path / "v.jsonl", "\n".join(lines))
-    with pytest.raises(CurateError, match="'worker' appears only from here on") as caught:
+    with pytest.raises(CurateError, match=r"v.jsonl:\d+: the key 'worker'") as caught:
         ingest(path, store)
     assert "--map annotator_id=" in caught.value.hint
     taken = ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"annotator_id": ""})))
@@ -266,7 +266,7 @@ def test_the_report_says_what_was_read_as_what(tmp_path: Path, store: Path) -> N
 
 def test_a_file_that_says_nobody_voted_is_warned_of(tmp_path: Path, store: Path) -> None:
     report = ingest(write(tmp_path / "v.csv", "prompt_id,left,right,winner\np1,m1,m2,left\n"), store)
-    assert any("who voted" in warning for warning in report.warnings)
+    assert any("no column of annotators" in warning for warning in report.warnings)
 
 
 # Dry runs.
@@ -314,7 +314,7 @@ def test_prompts_and_responses_come_from_their_own_files(tmp_path: Path, store: 
             ("p1", "What is red?", "v1.mp4", True),
             ("p2", "Who runs?", "v2.mp4", True),
         ]
-        assert opened.responses().select("response_id", "model", "text", "given").rows() == [
+        assert opened.responses().select("response_id", "model", "text", "from_file").rows() == [
             ("m1", "gpt", "A ball", True),
             ("m2", None, None, False),
             ("m4", "llama", "A car", True),
@@ -342,10 +342,10 @@ def test_a_prompt_of_which_the_votes_say_two_things_is_warned_of(tmp_path: Path,
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("prompt_id,question\np1,What?\np1,Who?\n", "two things of p1"),
-        ("prompt_id,question\n,What?\n", "prompts.csv:2: no prompt_id"),
+        ("prompt_id,question\np1,What?\np1,Who?\n", "p1 has two different rows"),
+        ("prompt_id,question\n,What?\n", "prompts.csv:2: prompt_id"),
         ("prompt_id,question\np1\n", "prompts.csv:2: 1 fields"),
-        ("question\nWhat?\n", "no prompt_id"),
+        ("question\nWhat?\n", "prompt_id is empty"),
     ],
 )
 def test_a_file_of_prompts_must_be_right_as_a_whole(text: str, complaint: str, tmp_path: Path, store: Path) -> None:
@@ -369,7 +369,7 @@ def test_a_prompt_that_is_given_later_turns_its_rejects_into_votes(tmp_path: Pat
     ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS))
     report = ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS + "p9,How?,v9.mp4\n"))
     assert counts(report) == (2, 1, 1, 0)
-    assert report.mended == 1
+    assert report.recovered == 1
     assert rejects(store) == []
 
 
@@ -561,7 +561,7 @@ def test_a_weight_beside_which_others_vanish_is_rejected(weight: str, tmp_path: 
 @pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "prompt_id": "p"\n}'])
 def test_one_object_around_everything_is_named(text: str, tmp_path: Path, store: Path) -> None:
     (tmp_path / "votes.json").write_text(text)
-    with pytest.raises(CurateError, match="one JSON object around everything"):
+    with pytest.raises(CurateError, match="the whole file is one JSON object"):
         ingest(tmp_path / "votes.json", store)
 
 

@@ -1,4 +1,4 @@
-"""Which votes are the same: platform ids, content, repeats of an annotator, mended mappings, and files that grow."""
+"""Which votes are the same: platform ids, content, repeats of an annotator, recovered mappings, and files that grow."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_snapshots_of_one_growing_file_read_together_again_and_again_keep_their_
     tuesday = write(tmp_path / "tuesday.csv", "p,a,b,left,w1,", "p,a,b,right,w1,")
     for _ in range(3):
         report = ingest([monday, tuesday], store)
-        assert report.mended == 0
+        assert report.recovered == 0
         assert outcomes(store) == ["right"]
         assert reasons(store) == [(2, "repeated-vote")]
     assert report.batch == ""
@@ -250,7 +250,7 @@ def test_the_copy_of_a_row_on_an_unknown_prompt_does_not_make_its_reject_vanish(
     one = write(tmp_path / "1.csv", "q,a,b,left,w1,")
     two = write(tmp_path / "2.csv", "q,a,b,left,w1,", "p,a,b,left,w1,")
     for files in ([one], [one, two], [one, two]):
-        assert ingest(files, store, prompts=prompts).mended == 0
+        assert ingest(files, store, prompts=prompts).recovered == 0
         assert reasons(store) == [(2, "unknown-prompt")]
 
 
@@ -258,7 +258,7 @@ def test_a_policy_that_keeps_more_takes_what_was_rejected(tmp_path: Path, store:
     path = write(tmp_path / "v.csv", *CHANGED)
     ingest(path, store, config=LAST)
     report = ingest(path, store, config=ALL)
-    assert (counts(report), report.mended, reasons(store)) == ((1, 1, 0), 1, [])
+    assert (counts(report), report.recovered, reasons(store)) == ((1, 1, 0), 1, [])
 
 
 def test_reject_takes_back_no_vote_that_is_stored(tmp_path: Path, store: Path) -> None:
@@ -274,11 +274,11 @@ def test_reject_takes_back_no_vote_that_is_stored(tmp_path: Path, store: Path) -
 def test_after_mending_the_outcomes_the_rejected_rows_become_votes(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,", "p,a,b,droite,w3,")
     assert counts(ingest(path, store)) == (1, 0, 2)
-    mended = IngestConfig(mapping=Mapping(outcomes={"gauche": "left", "droite": "right"}))
-    report = ingest(path, store, config=mended)
-    assert (counts(report), report.mended) == ((2, 1, 0), 2)
+    recovered = IngestConfig(mapping=Mapping(outcomes={"gauche": "left", "droite": "right"}))
+    report = ingest(path, store, config=recovered)
+    assert (counts(report), report.recovered) == ((2, 1, 0), 2)
     assert (outcomes(store), reasons(store)) == (["left", "left", "right"], [])
-    assert ingest(path, store, config=mended).batch == ""
+    assert ingest(path, store, config=recovered).batch == ""
 
 
 def test_a_reject_whose_reason_changes_is_replaced_and_not_doubled(tmp_path: Path, store: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_reject_whose_reason_changes_is_replaced_and_not_doubled(tmp_path: Pat
     assert reasons(store) == [(3, "unknown-outcome")]
     report = ingest(path, store, config=IngestConfig(mapping=Mapping(outcomes={"gauche": "left"})))
     assert reasons(store) == [(3, "bad-time")]
-    assert report.mended == 0
+    assert report.recovered == 0
 
 
 @pytest.mark.parametrize("header", [HEADER, HEADER + ",vote_id"])
@@ -297,9 +297,7 @@ def test_a_mapping_that_would_read_stored_votes_otherwise_is_refused(header: str
     path = write(tmp_path / "v.csv", *rows, header=header)
     ingest(path, store, config=IngestConfig(mapping=Mapping(outcomes={"0": "left", "1": "right"})))
     swapped = IngestConfig(mapping=Mapping(outcomes={"0": "right", "1": "left"}))
-    with pytest.raises(
-        CurateError, match="4 rows of a file that is in the store would now read as other votes"
-    ) as caught:
+    with pytest.raises(CurateError, match="4 rows of a file that is already in the store") as caught:
         ingest(path, store, config=swapped)
     assert "mapping of the first ingest" in caught.value.hint
     assert outcomes(store) == ["left", "left", "right", "right"]
@@ -313,7 +311,7 @@ def test_a_mapping_that_says_more_of_the_sides_of_stored_votes_is_refused(
 ) -> None:
     path = write(tmp_path / "v.csv", "p,m,n,a" + ",v1" * ("vote_id" in header), header=header)
     ingest(path, store)
-    with pytest.raises(CurateError, match="would now read as other votes"):
+    with pytest.raises(CurateError, match="already in the store"):
         ingest(path, store, config=IngestConfig(mapping=Mapping(sides="shown")))
 
 

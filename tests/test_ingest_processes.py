@@ -19,7 +19,7 @@ from curate.store import Store
 from pipelines.ingestion import ingest
 from schemas.errors import CurateError
 
-FILES, ROWS, KILLS = 4, 200, 9
+FILES, ROWS, KILLS = 3, 100, 6
 
 INGESTER = """
 import json, os, sys

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from annotations.tasks.rows import COLUMNS, lay_out, write_tasks
+from annotations.tasks import COLUMNS, task_table, write_tasks
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest, simulate
@@ -135,7 +135,7 @@ def test_sides_are_balanced_and_a_pair_asked_again_swaps_them() -> None:
     prompts = pl.DataFrame({"prompt_id": ["p1", "p2"], "question": ["?", None], "video": [None, "v.mp4"]})
     responses = pl.DataFrame({"prompt_id": ["p1"], "response_id": ["a"], "text": ["an answer"]})
     for seed in range(20):
-        tasks = lay_out(frame, prompts, responses, plan="x", rng=np.random.default_rng(seed))
+        tasks = task_table(frame, prompts, responses, plan="x", rng=np.random.default_rng(seed))
         assert abs((tasks["left"] < tasks["right"]).sum() - len(tasks) / 2) <= 0.5
         for pair in set(pairs):
             mine = tasks.filter(
@@ -157,7 +157,7 @@ def test_texts_with_quotes_and_line_breaks_survive_the_file(tmp_path: Path) -> N
     frame = pl.DataFrame([("p", "a", "b")], schema=["prompt_id", "first", "second"], orient="row")
     prompts = pl.DataFrame({"prompt_id": ["p"], "question": ["What, now?"], "video": ["v.mp4"]})
     responses = pl.DataFrame({"prompt_id": ["p", "p"], "response_id": ["a", "b"], "text": [text, None]})
-    tasks = lay_out(frame, prompts, responses, plan="x", rng=np.random.default_rng(0))
+    tasks = task_table(frame, prompts, responses, plan="x", rng=np.random.default_rng(0))
     for name in ("tasks.csv", "tasks.jsonl"):
         done = tasks.with_columns(outcome=pl.lit("left"))
         write_tasks(done, tmp_path / name, "csv" if name.endswith("csv") else "jsonl")
@@ -171,11 +171,11 @@ def test_an_existing_file_is_never_overwritten(store: Path) -> None:
     assert not plan(store, "tasks.csv", votes=10).written
     fill(Path("tasks.csv"), ["left"], ["ann"])
     filled = Path("tasks.csv").read_bytes()
-    with pytest.raises(CurateError, match=r"tasks\.csv: exists, and holds something else"):
+    with pytest.raises(CurateError, match=r"tasks\.csv: exists with other content"):
         plan(store, "tasks.csv", votes=10)
     assert Path("tasks.csv").read_bytes() == filled
     Path("folder").mkdir()
-    with pytest.raises(CurateError, match="exists, and is no file"):
+    with pytest.raises(CurateError, match="exists and is not a file"):
         plan(store, "folder", votes=10)
 
 
@@ -183,7 +183,7 @@ def test_a_failed_write_leaves_no_file(store: Path, monkeypatch: pytest.MonkeyPa
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("annotations.tasks.rows.os.fsync", fail)
+    monkeypatch.setattr("annotations.tasks.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         plan(store, "new/tasks.csv", votes=10)
     assert list(Path("new").iterdir()) == []

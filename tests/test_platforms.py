@@ -1,4 +1,4 @@
-"""Exports of annotation platforms: told by their content, read without a mapping, with their traps named."""
+"""Exports of annotation platforms are detected by their content and read without a mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from annotations.platforms.registry import PLATFORMS, platform_of
+from annotations.platforms.registry import PLATFORMS, detect_platform
 from annotations.readers.files import find_files
 from cli.main import run
 from curate.store import Store
@@ -63,13 +63,13 @@ def meta(votes: pl.DataFrame) -> list[dict[str, Any]]:
     return [json.loads(text or "{}") for text in votes["meta"]]
 
 
-# Told by content
+# Detection
 
 
 @pytest.mark.parametrize("what", EXPORTS)
-def test_each_export_is_told_by_its_content_and_by_no_other_platform(what: str, tmp_path: Path) -> None:
+def test_each_export_is_recognized_by_its_own_platform_only(what: str, tmp_path: Path) -> None:
     [file] = find_files([files.write(tmp_path, *EXPORTS[what])])
-    found = platform_of(file)
+    found = detect_platform(file)
     assert found is not None
     assert found.name == what.partition(" ")[0]
 
@@ -84,26 +84,26 @@ def test_each_export_is_told_by_its_content_and_by_no_other_platform(what: str, 
         '"just text"',
     ],
 )
-def test_a_table_of_votes_is_nobodys_and_read_as_ever(text: str, tmp_path: Path) -> None:
+def test_a_plain_table_of_votes_has_no_platform(text: str, tmp_path: Path) -> None:
     [file] = find_files([files.write(tmp_path, "votes.csv", text)])
-    assert platform_of(file) is None
+    assert detect_platform(file) is None
 
 
-def test_a_platform_can_be_forced_and_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_platform_can_be_named_and_an_unknown_name_is_an_error(tmp_path: Path) -> None:
     [file] = find_files([files.write(tmp_path, *EXPORTS["toloka"])])
-    assert platform_of(file, "generic") is None
-    forced = platform_of(file, "mturk")
+    assert detect_platform(file, "generic") is None
+    forced = detect_platform(file, "mturk")
     assert forced is not None
     assert forced.name == "mturk"
-    with pytest.raises(UsageError, match="no such format"):
-        platform_of(file, "mechanical")
+    with pytest.raises(UsageError, match="mechanical: unknown format"):
+        detect_platform(file, "mechanical")
 
 
 def test_the_platforms_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ingest", "--formats", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in listed] == [platform.name for platform in PLATFORMS]
-    assert all(row["about"] and row["told_by"] and row["sides"] and row["dropped"] for row in listed)
+    assert all(row["description"] and row["detected_by"] and row["sides"] and row["dropped"] for row in listed)
     assert {what.partition(" ")[0] for what in EXPORTS} <= {row["name"] for row in listed}
     assert run(["ingest", "--formats"]) == 0
     assert "label-studio" in capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_label_studio_cancelled_and_empty_results_are_no_ties(tmp_path: Path) ->
     assert votes["seconds"].to_list() == [12.5] * 3
 
 
-def test_label_studio_names_whoever_did_it_by_number_or_object_alike(tmp_path: Path) -> None:
+def test_label_studio_names_annotators_by_number_or_object_alike(tmp_path: Path) -> None:
     as_object = [
         {"id": 5, "data": files.DATA, "annotations": [files.annotation(1, files.pairwise("left"), by={"id": 7})]}
     ]
@@ -204,14 +204,14 @@ def test_label_studio_annotations_listed_twice_are_duplicates(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("outcome", ["pw1", "pw2"])
-def test_label_studio_of_two_pairwise_controls_asks_which_says_who_won(outcome: str, tmp_path: Path) -> None:
+def test_label_studio_of_two_pairwise_controls_asks_which_holds_the_outcome(outcome: str, tmp_path: Path) -> None:
     results = [files.pairwise("left", "pw1"), files.pairwise("right", "pw2")]
     tasks = [{"id": 1, "data": files.DATA, "annotations": [files.annotation(1, *results)]}]
     rows = [{"id": 1, **files.DATA, "pw1": [{"selected": "left"}], "pw2": [{"selected": "right"}], "annotator": 1}]
     times = {"annotation_id": 1, "created_at": "2025-03-02", "updated_at": "2025-03-02", "lead_time": 1}
     for name, content in (("e.json", tasks), ("min.json", [rows[0] | times])):
         path, store = files.write(tmp_path, name, content), tmp_path / f"{name}.duckdb"
-        with pytest.raises(CurateError, match="no column that says who won") as caught:
+        with pytest.raises(CurateError, match="no column that holds the outcome") as caught:
             ingest(path, store)
         assert "--map outcome=COLUMN" in caught.value.hint
         ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"outcome": outcome})))
@@ -239,14 +239,14 @@ def test_argilla_rankings_become_pairs_of_one_group(tmp_path: Path) -> None:
     assert not votes["sides_known"].any()
 
 
-def test_argilla_of_two_questions_asks_which_says_who_won(tmp_path: Path) -> None:
+def test_argilla_of_two_questions_asks_which_holds_the_outcome(tmp_path: Path) -> None:
     lists = {"q1": ["left"], "q2": ["right"]}
     record = {"id": "r", "status": "completed", "_server_id": "s", **files.DATA}
     for name, values in lists.items():
         record |= {f"{name}.responses": values, f"{name}.responses.users": ["u"]}
         record |= {f"{name}.responses.status": ["submitted"]}
     path = files.write(tmp_path, "r.json", [record])
-    with pytest.raises(CurateError, match="no column that says who won"):
+    with pytest.raises(CurateError, match="no column that holds the outcome"):
         ingest(path, tmp_path / "s.duckdb")
     told = IngestConfig(mapping=Mapping(columns={"outcome": "q2"}))
     assert ingest(path, tmp_path / "s.duckdb", config=told).votes == 1
@@ -366,7 +366,7 @@ def test_prolific_is_joined_by_participant_and_returned_work_does_not_count(tmp_
     report = ingest(votes, tmp_path / "s.duckdb", config=config, prolific=export)
     assert (report.votes, report.reasons, report.pseudonyms) == (2, {"refused-work": 1}, 3)
     assert any("1 of its 3 participants" in warning for warning in report.warnings)
-    assert any("1 annotators are none of its participants" in warning for warning in report.warnings)
+    assert any("1 annotators are not among its participants" in warning for warning in report.warnings)
     with Store.open(tmp_path / "s.duckdb") as store:
         told = store.votes()
     assert json.loads(told["meta"][0])["prolific.export"]["Age"] == "25"
@@ -486,7 +486,7 @@ def test_an_export_in_parquet_keeps_its_conversations(tmp_path: Path) -> None:
         assert store.prompts()["question"][0] == "Hi\n\nMore"
 
 
-def test_the_page_on_platforms_says_what_their_readers_say() -> None:
+def test_the_docs_list_every_platform() -> None:
     page = (Path(__file__).parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8")
     for one in PLATFORMS:
-        assert f"| `{one.name}` | {one.about} | {one.told_by} | {one.sides} | {one.dropped} |" in page
+        assert f"| `{one.name}` | {one.description} | {one.detected_by} | {one.sides} | {one.dropped} |" in page

@@ -8,6 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_no_record_makes_a_reader_fail(what: str, data: st.DataObject) -> None:
         path = files.write(Path(home), name, mark + text_of(name, content, records, ends))
         try:
             [file] = find_files([path])
-            chunks = list(platform.read(file))
+            chunks = list(platform.read(file, datetime(2026, 1, 6)))
         except CurateError:
             return
     for chunk in chunks:

@@ -9,12 +9,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from annotations.readers.meta import meta_of
-from annotations.readers.privacy import Pseudonyms, personal_kind, scrubbed
+from annotations.readers.privacy import (
+    Pseudonyms,
+    drop_personal_data,
+    encode_meta,
+    given_key,
+    personal_kind,
+)
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest
-from pipelines.pseudonyms import given_key
 from schemas.errors import CurateError, UsageError
 from tests import platform_files as files
 
@@ -42,10 +46,10 @@ def test_a_person_has_one_pseudonym_under_a_key_and_another_under_another() -> N
 
 def test_nobody_stays_nobody() -> None:
     people = pl.Series("who", ["a", None, "a", " "])
-    mapped = Pseudonyms(b"key").mapped(people)
+    mapped = Pseudonyms(b"key").of_all(people)
     assert mapped.is_null().to_list() == [False, True, False, True]
     assert mapped[0] == mapped[2]
-    empty = Pseudonyms(b"key").mapped(pl.Series("who", [None], dtype=pl.String))
+    empty = Pseudonyms(b"key").of_all(pl.Series("who", [None], dtype=pl.String))
     assert empty.to_list() == [None]
 
 
@@ -162,20 +166,22 @@ def test_columns_of_personal_data_are_known_by_their_names(column: str, kind: st
     ],
 )
 def test_addresses_within_texts_are_replaced(text: str, left: str) -> None:
-    frame, _ = scrubbed(pl.DataFrame({"note": [text]}), content=())
+    frame, _ = drop_personal_data(pl.DataFrame({"note": [text]}), content=())
     assert frame["note"][0] == left
 
 
 def test_what_was_judged_is_left_as_it_is_and_what_went_is_counted() -> None:
     frame = pl.DataFrame({"text_a": ["write to a@b.org"], "ip": ["10.0.0.1"], "note": ["a@b.org, c@d.org"]})
-    kept, gone = scrubbed(frame, content=("text_a",))
+    kept, gone = drop_personal_data(frame, content=("text_a",))
     assert kept.columns == ["text_a", "note"]
     assert kept["text_a"][0] == "write to a@b.org"
     assert dict(gone) == {"IP addresses": 1, "e-mail addresses": 2}
 
 
 def test_personal_keys_of_nested_meta_go_too() -> None:
-    texts, gone = meta_of(pl.DataFrame({"user": ['{"email": "x", "age": 3, "more": [{"ip": "y"}]}'], "none": [None]}))
+    texts, gone = encode_meta(
+        pl.DataFrame({"user": ['{"email": "x", "age": 3, "more": [{"ip": "y"}]}'], "none": [None]})
+    )
     assert json.loads(texts[0]) == {"user": {"age": 3, "more": [{}]}}
     assert dict(gone) == {"e-mail addresses": 1, "IP addresses": 1}
 
@@ -213,4 +219,4 @@ def test_the_report_says_what_was_dropped(tmp_path: Path, capsys: pytest.Capture
     told = capsys.readouterr().err
     assert "(json, label-studio)" in told
     assert "dropped: 1 e-mail addresses, 2 names and phone numbers" in told
-    assert "7 pseudonyms by the key given" in told
+    assert "7 pseudonyms under the given key" in told

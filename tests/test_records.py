@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import annotations.readers.files
-from annotations.readers.chunks import read_chunks
 from annotations.readers.files import find_files
+from annotations.readers.formats import read_chunks
 from annotations.readers.records import count_fields, split_csv, split_lines
 
 Split = list[tuple[int, str, bool]]
@@ -144,7 +144,7 @@ def by_the_book(text: str) -> tuple[list[list[str]], list[int]]:
     return rows[1:], lines[1:]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=well_formed(), size=st.sampled_from([1, 2, 3, 7, 16, 1 << 20]), bom=st.booleans())
 def test_well_formed_csv_reads_as_python_reads_it(
     text: str, size: int, bom: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,13 +156,13 @@ def test_well_formed_csv_reads_as_python_reads_it(
     assert read(path) == (rows, lines, [])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(st.sampled_from('ab,"\n\r'), max_size=40), size=st.integers(1, 9))
 def test_where_the_blocks_end_changes_nothing(text: str, size: int) -> None:
     assert split(text, size) == split(text)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(st.sampled_from('ab,"\n\r'), max_size=40))
 def test_every_line_is_in_exactly_one_record_or_blank(text: str) -> None:
     covered = [line + i for line, record, _ in split(text) for i in range(record.count("\n") + 1)]
@@ -171,7 +171,7 @@ def test_every_line_is_in_exactly_one_record_or_blank(text: str) -> None:
     assert set(range(1, text.count("\n") + 2)) - set(covered) <= blank
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(good=well_formed(), stray=st.sampled_from(['x"y,1', '"x"y,1', 'x",1']))
 def test_a_stray_quote_above_leaves_well_formed_rows_as_they_are(good: str, stray: str) -> None:
     body = split(good)[1:]

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from annotations.readers.times import parse_times
+from annotations.readers.rules import parse_times
 
 TEN = datetime(2024, 1, 2, 10, 0, 0)
 

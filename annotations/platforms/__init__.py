@@ -1,1 +1,1 @@
-"""Exports of annotation platforms, told by their content and read as rows in our own columns: one small file each."""
+"""Exports of annotation platforms: one file per platform, detected by content and read as rows in our columns."""

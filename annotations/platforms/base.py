@@ -1,140 +1,257 @@
-"""What a platform is: how its export is recognised, and how it is read as rows in our own columns.
+"""What a platform is: how its export is recognized, and how it is read as rows in our columns.
 
-A reader yields chunks (annotations.readers.chunks.Chunk) whose frames hold, as text, the fields of
-schemas.votes.VOTE_FIELDS
-under their own names (prompt_id, left and right or response_a and response_b, outcome, annotator_id, vote_id, voted_at,
-seconds, question, video, text_a, text_b, model_a, model_b, responses, rankings), and beside them:
+To add a platform, write one module in this package that defines ``PLATFORM``; the registry finds it.
+
+A platform yields chunks (annotations.readers.formats.Chunk) whose frames hold, as text, the fields of
+schemas.votes.VOTE_FIELDS under their own names (prompt_id, left and right or response_a and response_b, outcome,
+annotator_id, vote_id, voted_at, seconds, question, video, text_a, text_b, model_a, model_b, responses, rankings), and:
 
 * ``model_left``, ``model_right``: the models of left and right;
-* ``control``: the known outcome (left, right, tie or both_bad) of a control question; such a row is no vote;
-* ``reject``, ``reject_text``: a code of REJECT_REASONS and its words, for a row that is no judgment (cancelled, empty);
-* whatever else the export says: it goes to the vote's ``meta``.
+* ``control``: the known outcome (left, right, tie or both_bad) of a control question; such a row is not a vote;
+* ``reject``, ``reject_text``: a code of REJECT_REASONS and a message, for a row that is no judgment (cancelled, empty);
+* any other column of the export: it goes into the vote's ``meta``.
 
-Columns that the platform passes through as they were given to it (its "data") keep their names, so that well-known
-names and ``--map`` work on them as on any file.
+Columns of the task's own data keep their names, so that well-known names and ``--map`` work on them as in any table.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from annotations.platforms.sniffing import Head
-from annotations.readers.chunks import Broken, Chunk, read_chunks
-from annotations.readers.files import VoteFile
-from annotations.readers.participants import Participants
+from annotations.readers.files import BOM, DamagedFile, Format, VoteFile
+from annotations.readers.formats import BrokenRecord, Chunk, delimiter_of, read_chunks
+from annotations.readers.json_text import encode
 
 Record = dict[str, Any]
-"""One record of an export; lists and objects are JSON text (see ``nested``)."""
+"""One record of an export; lists and objects are JSON text (see annotations.readers.json_text)."""
 Row = Mapping[str, Any]
 """One judgment: column -> value of any kind; None is absent."""
 SKIPPED = "skipped"
-"""The one key of a row that is nothing to judge at all (a chat, a task nobody took): its value is counted."""
-Reader = Callable[[VoteFile], Iterator[Chunk]]
+"""The only key of a row for a record that is not a judgment (a chat, an unassigned task); its value is the kind."""
+PARTICIPANT = "prolific.export"
+"""The column that holds the participant's data; it goes into the vote's meta."""
+SNIFFED_LINES = 50
+"""Lines of a JSONL file that are used to recognize the platform."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The start of a file, which decides the platform."""
+
+    format: Format
+    columns: frozenset[str]
+    """Of the header, or the keys of the first records; empty if none can be read."""
+    records: tuple[dict[str, Any], ...]
+    """The first records of JSON and JSONL, decoded."""
+
+    def has(self, *columns: str) -> bool:
+        """Return whether all of these columns are present."""
+        return self.columns.issuperset(columns)
+
+    def has_prefixes(self, *prefixes: str) -> bool:
+        """Return whether each of these prefixes starts some column."""
+        return all(any(column.startswith(prefix) for column in self.columns) for prefix in prefixes)
+
+
+@dataclass(frozen=True)
+class Participants:
+    """Participants of a panel, from one or more exports, which are joined to their votes by id."""
+
+    path: str
+    facts: Mapping[str, str]
+    """Participant id -> their data as JSON text."""
+    refused: Mapping[str, str]
+    """Participant id -> why their work does not count."""
+    found: set[str] = field(default_factory=set)
+    """Participants with a vote, so far."""
+    strangers: set[str] = field(default_factory=set)
+    """Annotators who are not participants, so far."""
+
+    def join(self, chunk: Chunk, annotator: str | None, *, keep_rejects: bool) -> Chunk:
+        """Return the chunk with the participant's data in column PARTICIPANT; rows of refused work get a reject reason.
+
+        annotator: the column of annotator ids. keep_rejects: existing columns "reject" are from a platform reader and
+        take precedence; in a plain table they may mean anything and are replaced.
+        """
+        frame = chunk.frame
+        if annotator not in frame.columns:
+            return chunk
+        people = frame[annotator].str.strip_chars()
+        seen = set(people.drop_nulls().unique())
+        self.found.update(seen & self.facts.keys())
+        self.strangers.update(seen - self.facts.keys())
+        facts = people.replace_strict(dict(self.facts), default=None, return_dtype=pl.String).alias(PARTICIPANT)
+        why = people.replace_strict(dict(self.refused), default=None, return_dtype=pl.String)
+        reason = pl.select(pl.when(why.is_not_null()).then(pl.lit("refused-work"))).to_series()
+        for name, added in (("reject", reason.alias("reject")), ("reject_text", why.alias("reject_text"))):
+            keep = keep_rejects and name in frame.columns
+            frame = frame.with_columns(frame[name].fill_null(added) if keep else added)
+        return replace(chunk, frame=frame.with_columns(facts))
+
+
+def merge_participants(exports: Sequence[Participants]) -> Participants | None:
+    """Return the participants of several exports as one; None if there are no exports."""
+    if not exports:
+        return None
+    facts = {person: text for each in exports for person, text in each.facts.items()}
+    refused = {person: why for each in exports for person, why in each.refused.items()}
+    return Participants(", ".join(each.path for each in exports), facts, refused)
+
+
+Reader = Callable[[VoteFile, datetime], Iterator[Chunk]]
+"""(file, now in naive UTC) -> the rows of a file, chunk by chunk."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """One platform. The words are what ``curate ingest --formats`` and docs/platforms.md say of it."""
+    """One platform. The texts appear in ``curate ingest --formats`` and docs/platforms.md."""
 
     name: str
-    """As ``--format`` takes it."""
-    about: str
-    """One line: which of its files."""
-    told_by: str
-    """How it is recognised."""
+    """The value of ``--format``."""
+    description: str
+    """Which of its files are read, in one line."""
+    detected_by: str
+    """What its files are recognized by."""
     sides: str
-    """Whether its votes say what was shown left, in words."""
+    """Whether its votes state what was shown left."""
     dropped: str
-    """What of the export is not kept."""
-    recognises: Callable[[Head], bool]
+    """Parts of the export that are not kept."""
+    recognizes: Callable[[Head], bool]
     read: Reader
-    read_at: Callable[[VoteFile, datetime], Iterator[Chunk]] | None = None
-    """In place of ``read``, where it depends on the time (naive UTC) what is read."""
-    joins: Callable[[VoteFile], Participants] | None = None
-    """Reads what it says of people, where it holds no votes."""
-    people: bool = True
-    """Whether its annotator ids name people on a platform: then only keyed pseudonyms are stored."""
+    read_participants: Callable[[VoteFile], Participants] | None = None
+    """Reads an export that holds participants and no votes."""
+    personal_ids: bool = True
+    """Its annotator ids identify people on a platform, so that only keyed pseudonyms are stored."""
 
 
 def by_record(rows_of: Callable[[Record], Iterable[Row]]) -> Reader:
-    """A reader that turns each record into its judgment, or none: a row's line is its record's."""
+    """Return a reader that turns each record into rows; the line of a row is that of its record."""
 
-    def read(file: VoteFile) -> Iterator[Chunk]:
-        for lines, records, broken in records_of(file):
+    def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
+        for records in read_chunks(file):
             rows: list[Row] = []
-            own: list[int] = []
+            lines: list[int] = []
             skipped: Counter[str] = Counter()
-            for line, record in zip(lines, records, strict=True):
+            for line, record in zip(records.line, records.frame.iter_rows(named=True), strict=True):
                 for row in rows_of(record):
                     if SKIPPED in row:
                         skipped[row[SKIPPED]] += 1
                     else:
                         rows.append(row)
-                        own.append(line)
-            yield replace(chunk_of(rows, own, broken), skipped=dict(skipped))
+                        lines.append(line)
+            yield replace(chunk_of(rows, lines, records.broken), skipped=dict(skipped))
 
     return read
 
 
-def records_of(file: VoteFile) -> Iterator[tuple[list[int], list[Record], tuple[Broken, ...]]]:
-    """(lines, records, unreadable ones) of a file, block by block."""
-    for chunk in read_chunks(file):
-        yield chunk.line.to_list(), chunk.frame.to_dicts(), chunk.broken
+def all_records(file: VoteFile) -> tuple[list[Record], list[int], list[BrokenRecord]]:
+    """Return (records, their lines, broken records) of a whole file, for platforms that need all records at once."""
+    chunks = list(read_chunks(file))
+    records = [record for chunk in chunks for record in chunk.frame.to_dicts()]
+    lines = [line for chunk in chunks for line in chunk.line]
+    return records, lines, [broken for chunk in chunks for broken in chunk.broken]
 
 
-def renumbered(broken: Sequence[Broken], after: int) -> tuple[Broken, ...]:
-    """Unreadable records with numbers of their own, where rows are numbered; their messages name their lines."""
-    return tuple(
-        record._replace(line=after + i, message=f"record {record.line}: {record.message}")
+def numbered_chunk(rows: Sequence[Row], broken: Sequence[BrokenRecord], skipped: dict[str, int]) -> Chunk:
+    """Return rows as a chunk whose lines are 1, 2, …, for records that hold several judgments.
+
+    The broken records get the numbers after the rows; their messages state their position in the file. ``skipped``:
+    kind -> count, of which zeros are omitted.
+    """
+    renumbered = tuple(
+        record._replace(line=len(rows) + i, message=f"record {record.line}: {record.message}")
         for i, record in enumerate(broken, start=1)
     )
+    chunk = chunk_of(rows, range(1, len(rows) + 1), renumbered)
+    return replace(chunk, skipped={kind: count for kind, count in skipped.items() if count})
 
 
-def chunk_of(rows: Sequence[Row], lines: Sequence[int], broken: tuple[Broken, ...] = ()) -> Chunk:
-    """Rows as a chunk: the union of their keys as columns of text."""
+def chunk_of(rows: Sequence[Row], lines: Sequence[int], broken: Sequence[BrokenRecord] = ()) -> Chunk:
+    """Return rows as a chunk: the union of their keys as columns of text."""
     names = dict.fromkeys(name for row in rows for name in row)
     frame = pl.DataFrame(
-        {name: [as_text(row.get(name)) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
+        {name: [encode(row.get(name)) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
     )
-    return Chunk(frame, pl.Series("line", lines, pl.Int64), broken)
+    return Chunk(frame, pl.Series("line", lines, pl.Int64), tuple(broken))
 
 
-def as_text(value: Any) -> str | None:
-    """A value as a column of text holds it: lists and objects as JSON, None and the empty text as None."""
-    if value is None or value == "":
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def reject(reason: str, message: str) -> dict[str, str]:
+    """Return the columns of a row that is no judgment. ``reason``: a code of REJECT_REASONS."""
+    return {"reject": reason, "reject_text": message}
 
 
-def nested(value: Any) -> Any:
-    """The list or object that a text of JSON holds; anything else as it is."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
+def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return a row with the data of its task; a name that the row already has gets a prefix."""
+    return row | {(f"{prefix}{name}" if name in row else name): value for name, value in data.items()}
+
+
+def without_outcome(rows: Iterable[Row]) -> list[Row]:
+    """Return rows without an outcome column, so that the mapping must name the question that holds it."""
+    return [{name: value for name, value in row.items() if name != "outcome"} for row in rows]
+
+
+def read_head(file: VoteFile) -> Head:
+    """Return the head of a file; without columns if it cannot be read (the reader reports why)."""
+    records: list[dict[str, Any]] = []
+    columns: list[str] = []
+    if file.format == "parquet":
         try:
-            return json.loads(value)
+            columns = pq.ParquetFile(file.path).schema_arrow.names
+        except (OSError, pa.ArrowException):
+            columns = []
+    elif file.format == "csv":
+        columns = _header(_first_block(file))
+    elif file.format == "jsonl":
+        records = _first_lines(_first_block(file))
+    else:
+        records = _first_item(_first_block(file))
+    keys = dict.fromkeys(key for record in records for key in record)
+    return Head(file.format, frozenset(columns or keys), tuple(records))
+
+
+def _first_block(file: VoteFile) -> str:
+    try:
+        block = next(iter(file.blocks()), b"")
+    except DamagedFile:
+        return ""
+    return block.removeprefix(BOM).decode("utf-8", "replace")
+
+
+def _header(text: str) -> list[str]:
+    line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter_of(line)), [])]
+    except csv.Error:
+        return []
+
+
+def _first_lines(text: str) -> list[dict[str, Any]]:
+    records = []
+    for line in text.split("\n", SNIFFED_LINES)[:SNIFFED_LINES]:
+        try:
+            record = json.loads(line)
         except json.JSONDecodeError:
-            return value
-    return value
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
 
 
-def mapping(value: Any) -> dict[str, Any]:
-    """The object that a value is or its JSON text holds; empty where it is none."""
-    found = nested(value)
-    return found if isinstance(found, dict) else {}
-
-
-def listing(value: Any) -> list[Any]:
-    """The list that a value is or its JSON text holds; empty where it is none."""
-    found = nested(value)
-    return found if isinstance(found, list) else []
-
-
-def reject(reason: str, words: str) -> dict[str, str]:
-    """The columns of a row that is no judgment. ``reason``: a code of REJECT_REASONS."""
-    return {"reject": reason, "reject_text": words}
+def _first_item(text: str) -> list[dict[str, Any]]:
+    """Return the first item of a JSON array, if it is an object."""
+    start = text.find("[") + 1
+    try:
+        item, _ = json.JSONDecoder().raw_decode(text, start + len(text[start:]) - len(text[start:].lstrip()))
+    except json.JSONDecodeError:
+        return []
+    return [item] if isinstance(item, dict) else []

@@ -1,8 +1,8 @@
-"""Our own campaigns: the log that the voting page writes, which may be open meanwhile.
+"""Our own campaigns: the log that the voting page writes, also while the page runs.
 
-Shape: docs/campaign.md; one event a line. Read are the votes that can no longer be taken back; the others are left for
-the next reading, and a last line that is not whole is not there yet. Answers to known questions, and checks of
-attention, are control questions. What was shown left is what the event says. Names are the campaign's own.
+Shape: docs/campaign.md, one event per line. A vote is read once it can no longer be undone; the others are left for the
+next reading. An incomplete last line is ignored. Answers to known questions and attention checks are control questions.
+Sides are those of the event. Annotator ids are the campaign's own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from annotations.campaign.log import Event, FinalVote, FinalVotes, seconds_of
-from annotations.platforms.base import Platform, Row, chunk_of
-from annotations.platforms.sniffing import Head
-from annotations.readers.chunks import Broken, Chunk
+from annotations.platforms.base import Head, Platform, Row, chunk_of
 from annotations.readers.files import VoteFile
+from annotations.readers.formats import BrokenRecord, Chunk
 
 ROWS = 100_000
-"""Rows of a chunk."""
+"""Rows per chunk."""
 NUMBER = int | float
 NEEDED: dict[str, dict[str, Any]] = {
     "begin": {"campaign_id": str, "undo_minutes": NUMBER},
@@ -29,29 +28,29 @@ NEEDED: dict[str, dict[str, Any]] = {
     "skip": {"annotator": str},
     "undo": {"annotator": str},
 }
-"""What is read of each kind of event."""
+"""Kind of event -> the keys that are read, and their types."""
 
 
-def _recognises(head: Head) -> bool:
+def _recognizes(head: Head) -> bool:
     return head.format == "jsonl" and head.has("seq", "at", "event", "campaign_id")
 
 
-def read_log(file: VoteFile, now: datetime) -> Iterator[Chunk]:
-    """The votes that stand at the time ``now``, naive UTC."""
+def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
+    """Yield the votes that are final at the time ``now`` (naive UTC)."""
     reading = FinalVotes(now.replace(tzinfo=UTC).timestamp())
-    broken: list[Broken] = []
+    broken: list[BrokenRecord] = []
     rows: list[FinalVote] = []
     for vote in reading.votes(_events(file, broken)):
         rows.append(vote)
         if len(rows) == ROWS:
             yield _chunk(rows, reading, broken)
             rows, broken[:] = [], []
-    beside = {"votes that were taken back": reading.undone, "votes that may still be taken back": reading.pending}
-    skipped = {what: count for what, count in beside.items() if count}
+    others = {"undone votes": reading.undone, "votes that can still be undone": reading.pending}
+    skipped = {kind: count for kind, count in others.items() if count}
     yield replace(_chunk(rows, reading, broken), skipped=skipped)
 
 
-def _events(file: VoteFile, broken: list[Broken]) -> Iterator[tuple[int, Event]]:
+def _events(file: VoteFile, broken: list[BrokenRecord]) -> Iterator[tuple[int, Event]]:
     rest, line = b"", 0
     for block in file.blocks():
         *whole, rest = (rest + block).split(b"\n")
@@ -59,14 +58,14 @@ def _events(file: VoteFile, broken: list[Broken]) -> Iterator[tuple[int, Event]]
             line += 1
             event = _event(text)
             if event is None:
-                message = "not an event of a campaign's log"
-                broken.append(Broken(line, "broken-record", message, text.decode("utf-8", "replace"), True))
+                message = "not an event of a campaign log"
+                broken.append(BrokenRecord(line, "broken-record", message, text.decode("utf-8", "replace"), True))
             else:
                 yield line, event
 
 
 def _event(text: bytes) -> Event | None:
-    """The event of a line; None where it is none, or lacks what is read of its kind."""
+    """Return the event of a line; None if it is not an event or lacks a key that is read."""
     try:
         event = json.loads(text)
         needed = NEEDED.get(event["event"], {})
@@ -78,10 +77,10 @@ def _event(text: bytes) -> Event | None:
     return event if sound else None
 
 
-def _chunk(votes: list[FinalVote], reading: FinalVotes, broken: list[Broken]) -> Chunk:
+def _chunk(votes: list[FinalVote], reading: FinalVotes, broken: list[BrokenRecord]) -> Chunk:
     votes = sorted(votes, key=lambda vote: vote.line)
     rows = [_row(vote.event, reading.campaign_id) for vote in votes]
-    return chunk_of(rows, [vote.line for vote in votes], tuple(broken))
+    return chunk_of(rows, [vote.line for vote in votes], broken)
 
 
 def _row(event: Event, campaign: str) -> Row:
@@ -101,18 +100,13 @@ def _row(event: Event, campaign: str) -> Row:
     return row | {name: event[name] for name in ("reason", "confidence", "late") if name in event}
 
 
-def _read(file: VoteFile) -> Iterator[Chunk]:
-    return read_log(file, datetime.now(UTC).replace(tzinfo=None))
-
-
 PLATFORM = Platform(
     name="campaign",
-    about="the log of a campaign of ours, also while its page runs",
-    told_by="events with seq, at, event and campaign_id",
-    sides="shown",
-    dropped="votes that were taken back; skips, leases and what else happened",
-    recognises=_recognises,
+    description="the log of a campaign of ours, also while its page runs",
+    detected_by="events with seq, at, event and campaign_id",
+    sides="known",
+    dropped="undone votes; skips, leases and all other events",
+    recognizes=_recognizes,
     read=_read,
-    read_at=read_log,
-    people=False,
+    personal_ids=False,
 )

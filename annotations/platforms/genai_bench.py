@@ -1,8 +1,8 @@
-"""GenAI-Bench and the battles of GenAI-Arena: two generated videos or images, and the kind of vote.
+"""GenAI-Bench and the battles of GenAI-Arena: two generated videos or images per vote.
 
 Shapes: TIGER-Lab/GenAI-Bench (left_model, right_model, vote_type, prompt, left_video and right_video or images; no
-annotator, no time) and the arena's battle files (model_a, model_b, inputs {prompt}, vote_type, judge, tstamp). A prompt
-has no id but its text. left_ is what stood left.
+annotator, no time) and the arena's battle files (model_a, model_b, inputs {prompt}, vote_type, judge, tstamp). A
+prompt is identified by its text. left_… is what was shown left.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import Platform, Record, Row, by_record, mapping
-from annotations.platforms.sniffing import Head
+from annotations.platforms.base import Head, Platform, Record, Row, by_record
 from annotations.platforms.wildvision import OUTCOMES
+from annotations.readers.json_text import decode_object
 
 PROMPTS = ("prompt", "instruct_prompt", "instruction")
 READ = ("left_model", "right_model", "model_a", "model_b", "vote_type", "winner", "judge", "tstamp", "inputs")
 
 
-def _recognises(head: Head) -> bool:
+def _recognizes(head: Head) -> bool:
     return head.has("vote_type") and (head.has("left_model", "right_model") or head.has("model_a", "model_b"))
 
 
 def _rows(record: Record) -> Iterator[Row]:
-    told = mapping(record.get("inputs")) | record
-    question = next((told[name] for name in PROMPTS if told.get(name)), None)
+    known = decode_object(record.get("inputs")) | record
+    question = next((known[name] for name in PROMPTS if known.get(name)), None)
     left = record.get("left_model") or record.get("model_a")
     right = record.get("right_model") or record.get("model_b")
     kind = record.get("vote_type")
@@ -40,17 +40,17 @@ def _rows(record: Record) -> Iterator[Row]:
         "voted_at": record.get("tstamp"),
     }
     rest = {name: value for name, value in record.items() if name not in (*READ, *PROMPTS, "prompt_id")}
-    # Pictures themselves are in the release and not in a vote.
+    # The images themselves stay in the release.
     yield {**row, **{f"bench.{name}": value for name, value in rest.items() if "image" not in name}}
 
 
 PLATFORM = Platform(
     name="genai-bench",
-    about="GenAI-Bench (videos, images, editing) and battles of GenAI-Arena: Parquet, JSON, JSONL",
-    told_by="vote_type beside left_model and right_model, or beside model_a and model_b",
-    sides="shown",
+    description="GenAI-Bench (videos, images, editing) and battles of GenAI-Arena: Parquet, JSON, JSONL",
+    detected_by="vote_type with left_model and right_model, or with model_a and model_b",
+    sides="known",
     dropped="the images themselves; addresses in judges' ids",
-    recognises=_recognises,
+    recognizes=_recognizes,
     read=by_record(_rows),
-    people=False,
+    personal_ids=False,
 )

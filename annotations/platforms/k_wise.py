@@ -1,11 +1,11 @@
-"""K-wise sets: one person ranks K responses at once, as in K-Sort Arena.
+"""K-wise sets: one annotator ranks K responses at once, as in K-Sort Arena.
 
-K-Sort Arena (arXiv 2408.14468) shows K = 4 videos or images at a time and takes their ranks; it publishes no file of
-raw votes that we know of. Read are the two shapes in which such sets come: a column for each place (model_1, rank_1,
-model_2, rank_2, ...; also lettered), and the log of a server that descends from FastChat (models, ranks, states,
-tstamp). Ranks count from 1 = best; equal ranks are ties. A table of ``responses`` and ``rankings`` needs no platform.
+K-Sort Arena (arXiv 2408.14468) shows K = 4 videos or images at a time and records their ranks; we know of no published
+file of its raw votes. Two shapes of such sets are read: one column per response (model_1, rank_1, model_2, rank_2, ...,
+also with letters), and the log of a server that descends from FastChat (models, ranks, states, tstamp). Rank 1 is best;
+equal ranks are ties. A table with ``responses`` and ``rankings`` needs no platform.
 
-Sides are not said: of K responses none is left.
+Sides are unknown: none of K responses is left.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping, nested, reject
-from annotations.platforms.sniffing import Head
+from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record, reject
+from annotations.readers.json_text import decode, decode_list, decode_object
 
 NAMES, RANKS = ("model", "response", "candidate"), ("rank", "ranking")
 SLOT = re.compile(r"(model|response|candidate|rank|ranking)_?([0-9]+|[a-z])")
@@ -23,7 +23,7 @@ LISTS = ("ranks", "rank", "ranking", "rankings", "models_rank")
 PROMPTS = ("prompt", "question", "text_input")
 
 
-def _recognises(head: Head) -> bool:
+def _recognizes(head: Head) -> bool:
     slots = [SLOT.fullmatch(name) for name in head.columns]
     ranked = {found[2] for found in slots if found and found[1] in RANKS}
     named = {found[2] for found in slots if found and found[1] in NAMES}
@@ -33,7 +33,7 @@ def _recognises(head: Head) -> bool:
 
 def _rows(record: Record) -> Iterator[Row]:
     read = ["models", "tstamp", "states", *LISTS, *PROMPTS]
-    names, ranks = nested(record.get("models")), next((nested(record[n]) for n in LISTS if record.get(n)), None)
+    names, ranks = decode(record.get("models")), next((decode(record[n]) for n in LISTS if record.get(n)), None)
     if not isinstance(names, list):
         slots = _slots(record)
         read += [name for name in record if SLOT.fullmatch(name)]
@@ -41,8 +41,8 @@ def _rows(record: Record) -> Iterator[Row]:
     elif ranks is None:
         yield {SKIPPED: str(record.get("type") or "lines without ranks")}
         return
-    states = listing(record.get("states"))
-    first = mapping(states[0] if states else None)
+    states = decode_list(record.get("states"))
+    first = decode_object(states[0] if states else None)
     question = next((record[name] for name in PROMPTS if record.get(name)), first.get("prompt"))
     row: dict[str, Any] = {
         "prompt_id": record.get("prompt_id") or record.get("question_id") or first.get("conv_id") or question,
@@ -60,7 +60,7 @@ def _rows(record: Record) -> Iterator[Row]:
 
 
 def _slots(record: Record) -> list[tuple[Any, Any]]:
-    """(response, rank) of each place that is taken."""
+    """Return (response, rank) of each numbered column pair that is filled."""
     found: dict[str, dict[str, Any]] = {}
     for name, value in record.items():
         if slot := SLOT.fullmatch(name):
@@ -74,10 +74,10 @@ def _slots(record: Record) -> list[tuple[Any, Any]]:
 
 PLATFORM = Platform(
     name="k-wise",
-    about="rankings of K responses with a column for each place, or as a server's log (K-Sort Arena)",
-    told_by="three or more pairs of columns like model_1 and rank_1; or models and ranks beside tstamp",
-    sides="not said",
-    dropped="addresses; the states of a log, but for the prompt",
-    recognises=_recognises,
+    description="rankings of K responses with one column per response, or as a server's log (K-Sort Arena)",
+    detected_by="three or more pairs of columns like model_1 and rank_1; or models and ranks with tstamp",
+    sides="unknown",
+    dropped="addresses; the states of a log, except the prompt",
+    recognizes=_recognizes,
     read=by_record(_rows),
 )

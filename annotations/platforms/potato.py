@@ -1,77 +1,77 @@
-"""Potato: annotated_instances.jsonl (one annotator's, or all together) and the CSV or TSV of all.
+"""Potato: annotated_instances.jsonl (of one annotator or of all) and the CSV or TSV of all.
 
 Shape: save_user_state and save_all_annotations in potato/flask_server.py of davidjurgens/potato and
 docs/annotation-types/comparison/pairwise_annotation.md: {id, displayed_text, label_annotations, span_annotations,
 behavioral_data}, label_annotations {scheme: {label: value}}; pairwise gives {"selection": "A" | "B" | "tie"} or
 {"scale_value": "-2"}, below 0 for A; radio gives {label: value}. The table has user, instance_id and scheme:::label.
 
-A is left. What was compared is not in the export: ``curate plan --format potato`` puts it into the instance's id.
-The annotator of a JSONL file is the folder it lies in, where Potato keeps one annotator's state; the store keeps the
-path of the file, and with it that folder's name.
+A is left. The export does not contain what was compared: ``curate plan --format potato`` writes it into the instance's
+id. The annotator of a JSONL file is the folder that holds it, where Potato keeps one annotator's state; the store keeps
+the path of the file and with it the name of that folder.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from annotations.platforms.base import Platform, Row, chunk_of, mapping, nested, records_of, reject
-from annotations.platforms.questions import outcome_of
-from annotations.platforms.sniffing import Head
-from annotations.readers.chunks import Chunk
+from annotations.platforms.base import Head, Platform, Row, all_records, chunk_of, reject
 from annotations.readers.files import VoteFile
+from annotations.readers.formats import Chunk
+from annotations.readers.json_text import decode, decode_object
+from annotations.readers.outcomes import outcome_question
 
 STATE_FILES = ("user_state.json", "annotation_order.txt", "assigned_user_data.json")
-"""What lies beside the annotations of one annotator."""
+"""Files in the folder of one annotator."""
 SIDES = {"a": "left", "b": "right", "no preference": "tie", "equal": "tie"}
-SPENT = re.compile(r"(?:(\d+)d )?(?:(\d+)h )?(?:(\d+)m )?(\d+)s")
+DURATION = re.compile(r"(?:(\d+)d )?(?:(\d+)h )?(?:(\d+)m )?(\d+)s")
 ID_FIELDS = ("task_id", "prompt_id", "left", "right")
 
 
-def _recognises(head: Head) -> bool:
+def _recognizes(head: Head) -> bool:
     table = head.has("user", "instance_id") and any(":::" in name for name in head.columns)
     return table or (head.has("id", "label_annotations") and head.format in ("json", "jsonl"))
 
 
-def _read(file: VoteFile) -> Iterator[Chunk]:
+def _read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
     folder = file.path.resolve().parent
     owner = folder.name if any((folder / name).exists() for name in STATE_FILES) else None
-    blocks = list(records_of(file))
-    which = outcome_of(sorted({name for _, records, _ in blocks for record in records for name in _answers(record)}))
-    for lines, records, broken in blocks:
-        yield chunk_of([_row(record, owner, which) for record in records], lines, broken)
+    records, lines, broken = all_records(file)
+    outcome = outcome_question(sorted({name for record in records for name in _answers(record)}))
+    yield chunk_of([_row(record, owner, outcome) for record in records], lines, broken)
 
 
-def _row(record: dict[str, Any], owner: str | None, which: str | None) -> Row:
-    """One instance. which: the scheme that says who won; None where that is for the mapping to tell."""
-    said = {name: answers for name, answers in _answers(record).items() if answers}
-    values = said.pop(which, {}) if which else {}
+def _row(record: dict[str, Any], owner: str | None, outcome: str | None) -> Row:
+    """Return the row of one instance. outcome: the scheme that holds the outcome; None if the mapping must name it."""
+    answers = {name: values for name, values in _answers(record).items() if values}
+    values = answers.pop(outcome, {}) if outcome else {}
     instance = str(record.get("instance_id") or record.get("id") or "")
     parts = [unquote(part) for part in instance.split("~")]
     known = dict(zip(ID_FIELDS, parts, strict=True)) if len(parts) == len(ID_FIELDS) else {"prompt_id": instance}
     row: dict[str, Any] = {
         **known,
-        **({"outcome": None} if which else {}),
+        **({"outcome": None} if outcome else {}),
         "annotator_id": record.get("user") or record.get("user_id") or owner,
-        "seconds": _seconds(mapping(record.get("behavioral_data"))),
+        "seconds": _seconds(decode_object(record.get("behavioral_data"))),
         "potato.displayed_text": record.get("displayed_text"),
-        **{f"potato.{name}": answers for name, answers in said.items()},
+        **{f"potato.{name}": values for name, values in answers.items()},
     }
-    if which is None:
-        return row | {name: next(iter(_chosen(answers)), None) for name, answers in said.items()}
+    if outcome is None:
+        return row | {name: next(iter(_chosen(values)), None) for name, values in answers.items()}
     chosen = _chosen(values)
     if len(chosen) > 1:
-        return row | reject("ambiguous-outcome", f"the annotator chose {' and '.join(chosen)}")
+        return row | reject("ambiguous-outcome", f"expected one answer, found {' and '.join(chosen)}")
     if "scale_value" in values:
         row["potato.scale_value"] = values["scale_value"]
     return row | {"outcome": chosen[0] if chosen else None}
 
 
 def _answers(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Scheme -> {label: value}."""
-    labels = nested(record.get("label_annotations"))
+    """Return scheme -> {label: value}."""
+    labels = decode(record.get("label_annotations"))
     if isinstance(labels, dict):
         return {name: answers for name, answers in labels.items() if isinstance(answers, dict)}
     found: dict[str, dict[str, Any]] = {}
@@ -85,7 +85,7 @@ def _answers(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _chosen(values: dict[str, Any]) -> list[str]:
-    """What was chosen, in our words where they are plain: the selection, the sign of the scale, or the labels."""
+    """Return what was chosen, as an outcome if it is one: the selection, the sign of the scale, or the labels."""
     if "scale_value" in values:
         try:
             scale = float(values["scale_value"])
@@ -97,10 +97,10 @@ def _chosen(values: dict[str, Any]) -> list[str]:
 
 
 def _seconds(behaviour: dict[str, Any]) -> Any:
-    """Time on the instance, from "Time spent: 0d 0h 0m 12s " or total_time_ms."""
+    """Return the seconds on the instance, from "Time spent: 0d 0h 0m 12s " or total_time_ms."""
     if isinstance(ms := behaviour.get("total_time_ms"), int | float):
         return ms / 1000
-    found = SPENT.search(str(behaviour.get("time_string", "")))
+    found = DURATION.search(str(behaviour.get("time_string", "")))
     if not found:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
@@ -109,10 +109,10 @@ def _seconds(behaviour: dict[str, Any]) -> Any:
 
 PLATFORM = Platform(
     name="potato",
-    about="annotated_instances as JSONL, CSV or TSV, with the pairwise or the radio scheme",
-    told_by="id and label_annotations; or user, instance_id and columns scheme:::label",
-    sides="shown: A is left",
-    dropped="interaction events, but for the time spent; spans",
-    recognises=_recognises,
+    description="annotated_instances as JSONL, CSV or TSV, with the pairwise or the radio scheme",
+    detected_by="id and label_annotations; or user, instance_id and columns scheme:::label",
+    sides="known: A is left",
+    dropped="interaction events, except the total time; spans",
+    recognizes=_recognizes,
     read=_read,
 )

@@ -1,62 +1,43 @@
-"""The platforms that are known, and which of them wrote a file."""
+"""The known platforms, one per module of this package, and the one that wrote a file."""
 
 from __future__ import annotations
 
-from annotations.platforms import (
-    arena,
-    argilla,
-    campaign,
-    genai_bench,
-    k_wise,
-    label_studio,
-    mturk,
-    potato,
-    prodigy,
-    prolific,
-    toloka,
-    wildvision,
-)
-from annotations.platforms.base import Platform
-from annotations.platforms.sniffing import head_of
+import pkgutil
+from importlib import import_module
+
+import annotations.platforms as package
+from annotations.platforms.base import Platform, read_head
 from annotations.readers.files import VoteFile
 from schemas.errors import UsageError
 
 PLATFORMS: tuple[Platform, ...] = tuple(
     module.PLATFORM
-    for module in (
-        campaign,
-        label_studio,
-        argilla,
-        prodigy,
-        arena,
-        wildvision,
-        genai_bench,
-        toloka,
-        mturk,
-        prolific,
-        potato,
-        k_wise,
-    )
+    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    if name not in ("base", "registry") and hasattr(module := import_module(f"{package.__name__}.{name}"), "PLATFORM")
 )
 AUTO = "auto"
-PROLIFIC = "prolific"
 GENERIC = "generic"
-"""A table of votes that no platform claims: its columns speak for themselves, or the mapping does."""
+"""A plain table of votes: its columns have well-known names, or the mapping names them."""
 
 
-def platform_of(file: VoteFile, name: str = AUTO) -> Platform | None:
-    """The platform that wrote a file, by its content; None where none or more than one claims it.
+def detect_platform(file: VoteFile, name: str = AUTO) -> Platform | None:
+    """Return the platform that wrote a file, by its content; None if none or several recognize it.
 
-    name: the platform to take it for, or "generic" for none. Raises UsageError for a name that is neither.
+    name: the platform to assume, or "generic" for none. Raises UsageError for an unknown name.
     """
     if name == GENERIC:
         return None
     if name != AUTO:
-        for platform in PLATFORMS:
-            if platform.name == name:
-                return platform
-        known = ", ".join(platform.name for platform in PLATFORMS)
-        raise UsageError(f"--format {name}: no such format", hint=f"one of: {AUTO}, {GENERIC}, {known}")
-    head = head_of(file)
-    claims = [platform for platform in PLATFORMS if head.columns and platform.recognises(head)]
-    return claims[0] if len(claims) == 1 else None
+        return platform_named(name)
+    head = read_head(file)
+    found = [platform for platform in PLATFORMS if head.columns and platform.recognizes(head)]
+    return found[0] if len(found) == 1 else None
+
+
+def platform_named(name: str) -> Platform:
+    """Return the platform of a name. Raises UsageError for an unknown name."""
+    for platform in PLATFORMS:
+        if platform.name == name:
+            return platform
+    known = ", ".join(platform.name for platform in PLATFORMS)
+    raise UsageError(f"--format {name}: unknown format", hint=f"expected {AUTO}, {GENERIC}, {known}")

@@ -2,10 +2,10 @@
 
 Shape: GetAssignmentsTsvParameters in toloka-kit's client/assignment.py: INPUT:x (what the task was given), OUTPUT:x
 (answers), GOLDEN:x (the known answer of a control task, else empty), HINT:text, and ASSIGNMENT:link, assignment_id,
-task_id, task_suite_id, worker_id, status, started, submitted, ... Task suites are parted by blank lines. A suite is one
-assignment with several tasks, so that a judgment is told by both ids, and the suite's time is nobody's time on a task.
+task_id, task_suite_id, worker_id, status, started, submitted, ... Blank lines separate task suites. A suite is one
+assignment with several tasks, so both ids together identify a judgment, and the time of a suite is not that of a task.
 
-Golden rows are control questions and no votes. Sides are shown where INPUT: columns name left and right.
+Golden rows are control questions, not votes. Sides are known if INPUT: columns name left and right.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, reject
-from annotations.platforms.questions import beside, outcome_of
-from annotations.platforms.sniffing import Head
+from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record, reject, with_data
+from annotations.readers.outcomes import outcome_question
 
 INPUT, OUTPUT, GOLDEN, OWN = "INPUT:", "OUTPUT:", "GOLDEN:", "ASSIGNMENT:"
 NOT_DONE = {
@@ -27,8 +26,8 @@ NOT_DONE = {
 READ = tuple(OWN + name for name in ("worker_id", "submitted", "link"))
 
 
-def _recognises(head: Head) -> bool:
-    return head.begins(INPUT, OUTPUT)
+def _recognizes(head: Head) -> bool:
+    return head.has_prefixes(INPUT, OUTPUT)
 
 
 def _rows(record: Record) -> Iterator[Row]:
@@ -50,24 +49,24 @@ def _rows(record: Record) -> Iterator[Row]:
         row |= reject(NOT_DONE[status], f"the assignment is {status}")
     for start in (OUTPUT, GOLDEN):
         row |= {n: v for n, v in record.items() if n.startswith(start) and n != f"{start}{answer}"}
-    # A second answer that is well known for something else keeps its prefix: it is no field of the vote.
+    # Another answer with a well-known name keeps its prefix, so that no field of the vote takes it.
     data = {name.removeprefix(INPUT): value for name, value in record.items() if name.startswith(INPUT)}
-    yield beside(row, data, INPUT)
+    yield with_data(row, data, INPUT)
 
 
 def _outcome(record: Record) -> str | None:
-    """The answer that says who won: by its name, else the one that control tasks know, else Toloka's usual result."""
+    """Return the answer that holds the outcome: by its name, else the one with a golden column, else ``result``."""
     answers = [name.removeprefix(OUTPUT) for name in record if name.startswith(OUTPUT)]
     known = [name for name in answers if GOLDEN + name in record]
-    return outcome_of(answers) or outcome_of(known) or ("result" if "result" in answers else None)
+    return outcome_question(answers) or outcome_question(known) or ("result" if "result" in answers else None)
 
 
 PLATFORM = Platform(
     name="toloka",
-    about="TSV of assignments; golden rows are control questions",
-    told_by="columns that begin with INPUT: and OUTPUT:",
-    sides="shown, where INPUT: columns name left and right",
+    description="TSV of assignments; golden rows are control questions",
+    detected_by="columns that start with INPUT: and OUTPUT:",
+    sides="known if INPUT: columns name left and right",
     dropped="links to assignments; hints",
-    recognises=_recognises,
+    recognizes=_recognizes,
     read=by_record(_rows),
 )

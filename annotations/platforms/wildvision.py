@@ -1,11 +1,11 @@
-"""Logs of arena servers: WildVision Arena and all that descend from FastChat write one event a line.
+"""Logs of arena servers: WildVision Arena and other descendants of FastChat write one event per line.
 
 Shape: vote_last_response in fastchat/serve/gradio_block_arena_anony.py and in WildVision-AI/WildVision-Arena, and its
 2024-06-28-conv.json: {tstamp, type, models, states, ip}; type is leftvote, rightvote, tievote or bothbad_vote, or an
-event that is no battle (chat, upvote, flag, ...). ``models`` is empty strings where the models were hidden: they stand
-in the states. A state's messages are [role, text], of which those before ``offset`` are no part of the conversation.
+event that is not a battle (chat, upvote, flag, ...). ``models`` holds empty strings if the models were hidden; then the
+states name them. A state's messages are [role, text]; those before ``offset`` are not part of the conversation.
 
-Left and right are what was shown. Voters are known by their address only: it becomes a pseudonym.
+Left and right are the sides on the screen. Voters are identified only by their address, which becomes a pseudonym.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Platform, Record, Row, by_record, listing, mapping
-from annotations.platforms.sniffing import Head
+from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record
+from annotations.readers.json_text import decode_list, decode_object
 
 OUTCOMES = {
     "leftvote": "left",
@@ -27,7 +27,7 @@ SIDES = ("left", "right")
 READ = ("tstamp", "type", "models", "states", "ip")
 
 
-def _recognises(head: Head) -> bool:
+def _recognizes(head: Head) -> bool:
     return any(r.get("type") in OUTCOMES and isinstance(r.get("states"), list) for r in head.records) or (
         head.has("tstamp", "type", "ip") and head.has("state") and any("conv_id" in _state(r) for r in head.records)
     )
@@ -43,8 +43,8 @@ def _rows(record: Record) -> Iterator[Row]:
     if kind not in OUTCOMES:
         yield {SKIPPED: kind}
         return
-    states = [mapping(state) for state in listing(record.get("states"))]
-    models = [_name(model) for model in listing(record.get("models"))]
+    states = [decode_object(state) for state in decode_list(record.get("states"))]
+    models = [_name(model) for model in decode_list(record.get("models"))]
     row: dict[str, Any] = {
         "outcome": OUTCOMES[kind],
         "voted_at": record.get("tstamp"),
@@ -55,15 +55,15 @@ def _rows(record: Record) -> Iterator[Row]:
         hidden = state.get("model_name") or None
         model = (models[i] if i < len(models) else "") or hidden
         offset = state.get("offset")
-        said = listing(state.get("messages"))[offset if isinstance(offset, int) else 0 :]
-        row |= {side: model, f"model_{side}": model, f"text_{'ab'[i]}": _texts(said[1::2])}
+        messages = decode_list(state.get("messages"))[offset if isinstance(offset, int) else 0 :]
+        row |= {side: model, f"model_{side}": model, f"text_{'ab'[i]}": _texts(messages[1::2])}
         if i == 0:
-            row |= {"prompt_id": state.get("conv_id"), "question": _texts(said[0::2])}
+            row |= {"prompt_id": state.get("conv_id"), "question": _texts(messages[0::2])}
     yield {**row, **{f"log.{name}": value for name, value in record.items() if name not in READ and name != "state"}}
 
 
 def _name(model: Any) -> str:
-    """A model's name without what the page wrote around it."""
+    """Return a model's name without the page's markup."""
     text = str(model or "")
     for start in ("### Model A: ", "### Model B: ", "Model A: ", "Model B: "):
         text = text.removeprefix(start)
@@ -78,10 +78,10 @@ def _texts(messages: list[Any]) -> str | None:
 
 PLATFORM = Platform(
     name="wildvision",
-    about="vote logs of WildVision Arena and other servers that descend from FastChat (JSONL)",
-    told_by="lines of type leftvote, rightvote, tievote or bothbad_vote with states",
-    sides="shown",
-    dropped="addresses; the states, but for the question and the two answers; events that are no battle",
-    recognises=_recognises,
+    description="vote logs of WildVision Arena and other servers that descend from FastChat (JSONL)",
+    detected_by="lines of type leftvote, rightvote, tievote or bothbad_vote with states",
+    sides="known",
+    dropped="addresses; the states, except the question and the two responses; events that are not battles",
+    recognizes=_recognizes,
     read=by_record(_rows),
 )

@@ -1,1 +1,1 @@
-"""Vote files of any common format to clean rows and named rejects."""
+"""Read vote files of any common format as clean rows and rejects: formats, columns, rules."""

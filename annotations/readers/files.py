@@ -1,4 +1,4 @@
-"""Vote files on disk: finding them, telling their format by content, and reading their bytes block by block."""
+"""Vote files on disk: find them, detect their format from their first bytes, and read them block by block."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from schemas.errors import CurateError
 Format = Literal["csv", "jsonl", "json", "parquet"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
-"""What a directory is searched for, each also with .gz."""
+"""The files that a directory is searched for; each also with .gz."""
 
 BLOCK = 1 << 24
 """Bytes read at a time."""
 
 HEAD = 4096
-"""Bytes by which a format is told."""
+"""Bytes used to detect the format."""
+
+BOM = b"\xef\xbb\xbf"
+"""The byte-order mark of UTF-8."""
 
 
-class BrokenFile(Exception):
-    """The bytes end before the file does; what came before is whole."""
+class DamagedFile(Exception):
+    """The compressed data end early; the bytes before are intact."""
 
 
 @dataclass(frozen=True)
 class VoteFile:
-    """One file, its format told by its first bytes."""
+    """One file and its detected format."""
 
     path: Path
     format: Format
@@ -40,7 +43,7 @@ class VoteFile:
     sha256: str
 
     def blocks(self) -> Iterator[bytes]:
-        """The file's bytes, decompressed. Raises BrokenFile after the last whole byte of a damaged gzip file."""
+        """Yield the decompressed bytes. Raises DamagedFile after the last intact byte of a damaged gzip file."""
         with self.path.open("rb") as raw:
             if self.gzipped:
                 yield from _unzipped(gzip.GzipFile(fileobj=raw))
@@ -53,7 +56,7 @@ def _unzipped(stream: gzip.GzipFile) -> Iterator[bytes]:
     held: list[bytes] = []
     size = 0
     try:
-        while piece := stream.read1(BLOCK):  # read1 and not read: what was whole before an error is kept
+        while piece := stream.read1(BLOCK):  # read1, not read: it returns the intact bytes before an error
             held.append(piece)
             size += len(piece)
             if size >= BLOCK:
@@ -61,14 +64,14 @@ def _unzipped(stream: gzip.GzipFile) -> Iterator[bytes]:
                 held, size = [], 0
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         yield b"".join(held)
-        raise BrokenFile(f"the gzip data is cut off or damaged ({error})") from error
+        raise DamagedFile(f"the gzip data is cut off or damaged ({error})") from error
     yield b"".join(held)
 
 
 def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
-    """The files that paths, globs and directories name, each once, in the order given and by name within one.
+    """Return the files that paths, globs and directories name, each once: in the given order, sorted within each.
 
-    Raises CurateError for a path that names nothing, and for a file whose format is none of ours.
+    Raises CurateError for a path that does not exist and for a file whose format cannot be read.
     """
     found: dict[Path, None] = {}
     for path in paths:
@@ -80,10 +83,12 @@ def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
         if (path / "campaign.json").is_file() and (path / "log.jsonl").is_file():
-            return [path / "log.jsonl"]  # a campaign: of its files only the log holds votes
+            return [path / "log.jsonl"]  # a campaign folder: only its log holds votes
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.removesuffix(".gz").endswith(SUFFIXES))
         if not files:
-            raise CurateError(f"{path}: no vote files here", hint=f"looked for {', '.join(SUFFIXES)} (also .gz)")
+            raise CurateError(
+                f"{path}: no vote files in this folder", hint=f"searched for {', '.join(SUFFIXES)} (also .gz)"
+            )
         return files
     if path.exists():
         return [path]
@@ -108,28 +113,28 @@ def _sniff(path: Path) -> VoteFile:
             start += block
             if len(start) >= HEAD:
                 break
-    except BrokenFile as error:
+    except DamagedFile as error:
         if not start:
-            raise CurateError(f"{path}: {error}; not a byte of it can be read", hint="fetch the file again") from error
+            raise CurateError(f"{path}: {error}; nothing can be read", hint="download the file again") from error
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise CurateError(f"{path}: UTF-16 text", hint="convert it to UTF-8 first: iconv -f UTF-16 -t UTF-8")
     start = start[:HEAD]
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = start.removeprefix(BOM).lstrip()
     if not text:
-        raise CurateError(f"{path}: the file is empty", hint="leave it out, or fetch it again")
+        raise CurateError(f"{path}: the file is empty", hint="omit it, or download it again")
     if b"\0" in start:
-        raise CurateError(f"{path}: neither text nor Parquet", hint="what can be read: CSV, TSV, JSON, JSONL, Parquet")
+        raise CurateError(f"{path}: neither text nor Parquet", hint="supported: CSV, TSV, JSON, JSONL, Parquet")
     if text[:1] == b"[":
         return VoteFile(path=path, format="json", gzipped=gzipped, sha256=sha256)
     if text[:1] == b"{" and _one_object(text):
-        hint = "expected an array of objects, or one object a line (JSONL)"
-        raise CurateError(f"{path}: one JSON object around everything", hint=hint)
+        hint = "expected an array of objects, or one object per line (JSONL)"
+        raise CurateError(f"{path}: the whole file is one JSON object", hint=hint)
     if text[:1] == b"{":
         return VoteFile(path=path, format="jsonl", gzipped=gzipped, sha256=sha256)
     return file
 
 
 def _one_object(start: bytes) -> bool:
-    """Whether a JSON text begins with an object of several lines, or one that holds the rows as a list."""
+    """Return whether a JSON text starts with an object that spans lines or that holds the rows as a list."""
     line = start.split(b"\n", 1)[0].strip()
     return line == b"{" or re.match(rb'\{\s*"(data|votes|items|rows|results|annotations)"\s*:\s*\[', line) is not None

@@ -1,7 +1,7 @@
-"""What is not kept of people: their ids become keyed pseudonyms; addresses and names go, and are counted.
+"""Personal data: annotator ids become keyed pseudonyms; addresses and names are dropped and counted.
 
-A pseudonym is HMAC-SHA256 of the id under a secret key (RFC 2104): the same person under the same key is the same
-pseudonym whatever the file, and nobody without the key can tell who it is, nor try out a list of ids.
+A pseudonym is HMAC-SHA256 of the id under a secret key (RFC 2104). The same person under the same key has the same
+pseudonym in every file. Without the key nobody can compute an id from a pseudonym or test a list of ids.
 """
 
 from __future__ import annotations
@@ -9,26 +9,40 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import os
 import re
+import secrets
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from annotations.readers.json_text import decode
+from schemas.errors import CurateError, UsageError
+
+KEY_VARIABLE = "CURATE_PSEUDONYM_KEY"
+"""The environment variable that holds the key if no argument does."""
+MIN_KEY_LENGTH = 16
+"""Characters of a key; a shorter one can be found by trial."""
+KEY_SUFFIX = ".pseudonym-key"
 IPS, EMAILS, NAMES = "IP addresses", "e-mail addresses", "names and phone numbers"
 EMAIL = r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,}"
-_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_HEX = r"[0-9A-Fa-f]{1,4}"
-IP = rf"(?:{_BYTE}\.){{3}}{_BYTE}|\b(?:{_HEX}:){{7}}{_HEX}\b|\b(?:{_HEX}:){{1,6}}(?::{_HEX}){{1,6}}\b"
+BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+HEX = r"[0-9A-Fa-f]{1,4}"
+IP = rf"(?:{BYTE}\.){{3}}{BYTE}|\b(?:{HEX}:){{7}}{HEX}\b|\b(?:{HEX}:){{1,6}}(?::{HEX}){{1,6}}\b"
 VALUES = {EMAILS: (EMAIL, "[e-mail address]"), IPS: (IP, "[IP address]")}
-"""Kind -> (what it looks like, what stands in its place)."""
+"""Kind of personal data -> (pattern, replacement)."""
 PERSONAL = {
     IPS: re.compile(r"(?:^|_)ip(?:v[46])?(?:_?addr(?:ess)?)?$|^remote_addr$"),
     EMAILS: re.compile(r"(?:^|_)e?_?mail(?:_?address)?$"),
     NAMES: re.compile(r"(?:^|_)(?:first|last|full|sur|user)_?name$|(?:^|_)phone(?:_number)?$"),
 }
-"""Kind -> the columns that hold nothing else, by the last part of their name."""
+"""Kind of personal data -> pattern of the last part of a column name that holds only this."""
+ADDRESS = f"{EMAIL}|{IP}"
 
 
 @dataclass(frozen=True)
@@ -38,61 +52,156 @@ class Pseudonyms:
     key: bytes
 
     def of(self, person: str) -> str:
-        """``p-`` and 12 letters and digits, 60 bits. Spelling of an e-mail address does not matter."""
-        spelled = person.strip()
-        if re.fullmatch(EMAIL, spelled):
-            spelled = spelled.lower()
-        digest = hmac.new(self.key, spelled.encode(), hashlib.sha256).digest()
+        """Return ``p-`` and 12 letters and digits (60 bits). The case of an e-mail address is ignored."""
+        name = person.strip()
+        if re.fullmatch(EMAIL, name):
+            name = name.lower()
+        digest = hmac.new(self.key, name.encode(), hashlib.sha256).digest()
         return "p-" + base64.b32encode(digest)[:12].decode().lower()
 
-    def mapped(self, people: pl.Series) -> pl.Series:
-        """(n,) the pseudonyms of n people; null where nobody is named."""
+    def of_all(self, people: pl.Series) -> pl.Series:
+        """Return (n,) the pseudonyms of n people; null for null and blank ids."""
         named = people.drop_nulls().unique()
         table = {person: self.of(person) if person.strip() else None for person in named}
         return people.replace_strict(table, default=None, return_dtype=pl.String)
 
     @property
     def fingerprint(self) -> str:
-        """What tells two keys apart and nothing else of them."""
+        """A text that differs between keys and reveals nothing else about them."""
         return hmac.new(self.key, b"curate pseudonyms", hashlib.sha256).hexdigest()[:12]
 
 
-def scrubbed(frame: pl.DataFrame, content: Iterable[str]) -> tuple[pl.DataFrame, Counter[str]]:
-    """The frame without personal columns and addresses, and how many values of each kind went.
+def given_key(key: str | None) -> bytes | None:
+    """Return the bytes of ``--pseudonym-key``, else of KEY_VARIABLE: the content of that file, or the text; else None.
 
-    content: columns that are left as they are: what was judged, and ids. Elsewhere an address within a text is replaced
-    by its kind in brackets.
+    Raises UsageError for a text that looks like the path of a missing file, and for a key that is too short.
     """
-    gone: Counter[str] = Counter()
-    content = set(content)
+    key = key or os.environ.get(KEY_VARIABLE)
+    if not key:
+        return None
+    hint = "create one: openssl rand -hex 32 > FILE"
+    path = Path(key).expanduser()
+    if path.is_file():
+        secret, where = path.read_bytes().strip(), str(path)
+    elif "/" in key or os.sep in key or path.suffix:
+        raise UsageError(f"--pseudonym-key {key}: no such file", hint=hint)
+    else:
+        secret, where = key.strip().encode(), "the given text"
+    if len(secret) < MIN_KEY_LENGTH:
+        raise UsageError(f"--pseudonym-key: {where} has fewer than {MIN_KEY_LENGTH} characters", hint=hint)
+    return secret
+
+
+@dataclass
+class StoreKey:
+    """The pseudonym key of one ingest: the given key, or the store's own key in a file beside the store."""
+
+    store: Path
+    given: bytes | None = None
+    """None: the store's own key, created when it is first needed."""
+    lasting: bool = True
+    """False in a dry run: a new key is not written."""
+    known: frozenset[str] = frozenset()
+    """Fingerprints of the keys of earlier ingests into the store."""
+    used: Pseudonyms | None = field(default=None, init=False)
+    """The pseudonyms, once they were needed."""
+    _created: bool = field(default=False, init=False)
+
+    @property
+    def path(self) -> Path:
+        """The file of the store's own key."""
+        return self.store.with_name(self.store.name + KEY_SUFFIX)
+
+    def pseudonyms(self) -> Pseudonyms:
+        """Return the pseudonyms. Raises CurateError if earlier ingests used another key: one person would be two."""
+        if self.used is None:
+            found = Pseudonyms(self.given or self._own_key())
+            if self.known and found.fingerprint not in self.known:
+                raise CurateError(
+                    f"{self.store}: its annotators have pseudonyms under another key",
+                    hint="use the key of the first ingest, or start a new store; with two keys one person would "
+                    "count as two",
+                )
+            self.used = found
+        return self.used
+
+    def _own_key(self) -> bytes:
+        if self.path.is_file():
+            return self.path.read_bytes().strip()
+        secret = secrets.token_hex(32).encode()
+        if self.lasting:
+            with os.fdopen(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(secret + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self._created = True
+        return secret
+
+    def discard_new(self) -> None:
+        """Delete a key that this ingest created, because the ingest failed."""
+        if self._created:
+            self.path.unlink(missing_ok=True)
+            self._created = False
+
+
+def drop_personal_data(frame: pl.DataFrame, content: Iterable[str]) -> tuple[pl.DataFrame, Counter[str]]:
+    """Return the frame without personal columns and addresses, and the number of dropped values by kind.
+
+    content: columns that stay unchanged (what was judged, and ids). In other columns an address within a text is
+    replaced by its kind in brackets.
+    """
+    dropped: Counter[str] = Counter()
+    kept = set(content)
     for name in frame.columns:
-        if name in content:
+        if name in kept:
             continue
         column = frame[name]
         if kind := personal_kind(name):
-            gone[kind] += len(column) - column.null_count()
+            dropped[kind] += len(column) - column.null_count()
             frame = frame.drop(name)
             continue
-        for kind, (pattern, instead) in VALUES.items():
-            found = int(column.str.count_matches(pattern).sum())
-            if found:
-                gone[kind] += found
-                column = column.str.replace_all(pattern, instead)
+        for kind, (pattern, replacement) in VALUES.items():
+            if count := int(column.str.count_matches(pattern).sum()):
+                dropped[kind] += count
+                column = column.str.replace_all(pattern, replacement)
                 frame = frame.with_columns(column)
-    return frame, +gone
+    return frame, +dropped
 
 
-def found_in(column: pl.Series) -> Counter[str]:
-    """How many addresses of each kind stand in a column."""
+def count_addresses(column: pl.Series) -> Counter[str]:
+    """Return the number of addresses in a column, by kind."""
     return +Counter({kind: int(column.str.count_matches(pattern).sum()) for kind, (pattern, _) in VALUES.items()})
 
 
 def personal_kind(column: str) -> str:
-    """What a column of this name holds of a person; empty for nothing."""
+    """Return the kind of personal data that a column of this name holds; empty for none."""
     last = re.split(r"[.:/ ]", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column))[-1].lower().replace("-", "_")
     return next((kind for kind, pattern in PERSONAL.items() if pattern.search(last)), "")
 
 
-def addresses(people: pl.Series) -> int:
-    """How many of the distinct ids hold an e-mail or IP address."""
-    return int(people.drop_nulls().unique().str.contains(f"{EMAIL}|{IP}").sum())
+def encode_meta(frame: pl.DataFrame) -> tuple[pl.Series, Counter[str]]:
+    """Return (n,) the columns of each row as a JSON object, and the number of dropped values by kind.
+
+    Absent values are omitted, and a row without values is null. Keys of nested objects that name personal data are
+    dropped.
+    """
+    dropped: Counter[str] = Counter()
+    texts: list[str | None] = []
+    for row in frame.iter_rows(named=True):
+        known = {name: _without_personal(decode(value), dropped) for name, value in row.items() if value is not None}
+        texts.append(json.dumps(known, ensure_ascii=False, sort_keys=True) if known else None)
+    return pl.Series("meta", texts, pl.String), dropped
+
+
+def _without_personal(value: Any, dropped: Counter[str]) -> Any:
+    if isinstance(value, list):
+        return [_without_personal(item, dropped) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for name, item in value.items():
+        if kind := personal_kind(name):
+            dropped[kind] += item is not None
+        else:
+            kept[name] = _without_personal(item, dropped)
+    return kept

@@ -1,21 +1,19 @@
-"""K-wise judgments: one person ranks K responses; read as lists, checked, and expanded to pairs that share a row."""
+"""K-wise rankings: one annotator ranks K responses; parsed from lists, checked, and expanded to pairs."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from annotations.readers.halving import parse_by_halves
-
-LIST = pl.List(pl.String)
+from annotations.readers.json_text import decode_lists
 
 
 def read_rankings(raw: pl.DataFrame) -> pl.DataFrame:
-    """Adds ``names`` (list of responses) and ``ranks`` (list of ranks, 1 = best), ``fault`` (what is wrong, or null)
-    and ``ranking`` (the judgment as canonical text).
+    """Add ``judged`` (responses), ``ranks`` (1 = best), ``fault`` (what is wrong, or null) and ``ranking`` (text).
 
-    ``rankings`` beside ``responses`` are ranks, or the responses in order, best first; alone they are the order.
+    With a column ``responses``, ``rankings`` holds their ranks or the responses in order, best first; without one it
+    holds the order.
     """
-    raw = raw.with_columns(_lists(raw["responses"]).alias("names"), _lists(raw["rankings"]).alias("order"))
+    raw = raw.with_columns(decode_lists(raw["responses"]).alias("names"), decode_lists(raw["rankings"]).alias("order"))
     numbers = _numbers("order")
     numeric = (
         pl.col("names").is_not_null()
@@ -25,7 +23,7 @@ def read_rankings(raw: pl.DataFrame) -> pl.DataFrame:
     named = (pl.col("order").list.set_intersection("names").list.len() > 0).fill_null(False)
     is_ranks = numeric & ~named
     raw = raw.with_columns(
-        pl.when(is_ranks).then(numbers).alias("ranks"), is_ranks.alias("is_ranks"), (numeric & named).alias("two_ways")
+        pl.when(is_ranks).then(numbers).alias("ranks"), is_ranks.alias("is_ranks"), (numeric & named).alias("ambiguous")
     )
     by_order = pl.int_ranges(1, pl.col("order").list.len() + 1, dtype=pl.Int32)
     raw = raw.with_columns(
@@ -36,9 +34,9 @@ def read_rankings(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def expand_rankings(rows: pl.DataFrame) -> pl.DataFrame:
-    """Every pair of each row's responses, once: line, response_left, response_right, outcome (left, right or tie).
+    """Return each pair of each row's responses: line, response_left, response_right, outcome (left, right or tie).
 
-    Sides are not known; the pair stands in the order of the row's list.
+    Sides are not known; a pair has the order of the row's list.
     """
     long = rows.select("line", "judged", "ranks").explode("judged", "ranks")
     long = long.with_columns(pl.int_range(pl.len()).over("line").alias("place"))
@@ -54,12 +52,12 @@ def expand_rankings(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _numbers(name: str) -> pl.Expr:
-    """A list of texts as whole numbers; null where one is none."""
+    """Return a list of texts as integers; null for a text that is not an integer."""
     return pl.col(name).list.eval(pl.element().cast(pl.Int32, strict=False))
 
 
 def _fault() -> pl.Expr:
-    """What is wrong with a ranking, in words; null where nothing is."""
+    """Return what is wrong with a ranking as text; null if nothing is."""
     judged, names = pl.col("judged"), pl.col("names")
     twice = judged.list.n_unique() < judged.list.len()
     empty = judged.list.eval(pl.element().is_null() | (pl.element().str.strip_chars() == "")).list.any()
@@ -71,11 +69,11 @@ def _fault() -> pl.Expr:
         pl.when(pl.col("order").is_null())
         .then(pl.lit("expected a JSON list of ranks, or of responses in order"))
         .when(pl.col("responses").is_not_null() & names.is_null())
-        .then(pl.lit("the responses are not a JSON list"))
+        .then(pl.lit("expected the responses as a JSON list"))
         .when(names.is_null() & _numbers("order").list.drop_nulls().list.len().eq(pl.col("order").list.len()))
-        .then(pl.lit("numbers without the responses that they rank"))
-        .when("two_ways")
-        .then(pl.lit("the responses are named by numbers: ranks or names? name them otherwise"))
+        .then(pl.lit("expected the responses beside their ranks"))
+        .when("ambiguous")
+        .then(pl.lit("the responses are named by numbers, which could also be ranks; use other names"))
         .when(empty)
         .then(pl.lit("a response or a rank is missing"))
         .when(others.fill_null(False))
@@ -90,23 +88,6 @@ def _fault() -> pl.Expr:
 
 
 def _canonical() -> pl.Expr:
-    """The judgment as text: each response with its rank, in the order of the row."""
+    """Return the ranking as text: each response with its rank, in the order of the row."""
     parts = pl.struct("judged", "ranks").struct.json_encode()
     return pl.when(pl.col("judged").is_not_null()).then(parts)
-
-
-def _lists(text: pl.Series) -> pl.Series:
-    """JSON lists as lists of text; null where a text is no list."""
-    listed = text.str.starts_with("[").fill_null(False)
-    at = listed.arg_true()
-    source = text.gather(at)
-
-    def parse(lo: int, hi: int) -> pl.Series:
-        return source.slice(lo, hi - lo).str.json_decode(LIST).list.eval(pl.element().str.strip_chars())
-
-    pieces, bad = parse_by_halves(parse, 0, len(source), (pl.exceptions.PolarsError,))
-    good = at.to_frame().with_row_index("i").filter(~pl.col("i").is_in(bad.tolist())).to_series(1)
-    values = pl.concat(pieces) if pieces else pl.Series(dtype=LIST)
-    place = pl.DataFrame({"at": good.cast(pl.UInt32), "value": values})
-    whole = pl.int_range(0, len(text), dtype=pl.UInt32, eager=True).alias("at").to_frame()
-    return whole.join(place, on="at", how="left", maintain_order="left")["value"]

@@ -1,4 +1,4 @@
-"""Where the records of a text file begin and end: found on whole blocks of bytes, so that every row knows its line."""
+"""Record boundaries in a text file, computed on whole blocks of bytes, with the line number of each record."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ NEWLINE, RETURN, QUOTE = 10, 13, 34
 
 @dataclass(frozen=True)
 class Records:
-    """n records of one block of bytes. Blank lines are no records."""
+    """n records of one block of bytes. Blank lines are not records."""
 
     data: Bytes
     """(bytes,) the block."""
     start: Index
     """(n,) where each record begins."""
     end: Index
-    """(n,) one past its last byte, the line break left out."""
+    """(n,) one past its last byte, without the line break."""
     line: Index
     """(n,) its 1-based line in the file."""
     sound: npt.NDArray[np.bool_]
-    """(n,) false where the quotes of the record do not match, or its bytes are not UTF-8."""
+    """(n,) false if the quotes of the record do not match or its bytes are not UTF-8."""
 
     def __len__(self) -> int:
         return len(self.start)
 
     def text(self, i: int) -> str:
-        """Record i as text; bytes that are not UTF-8 show as escapes."""
+        """Return record i as text; bytes that are not UTF-8 become escapes."""
         return self.data[self.start[i] : self.end[i]].tobytes().decode("utf-8", "backslashreplace")
 
     def take(self, keep: npt.NDArray[np.bool_] | Index) -> Records:
-        """The chosen records of the same block."""
+        """Return the selected records of the same block."""
         return replace(self, start=self.start[keep], end=self.end[keep], line=self.line[keep], sound=self.sound[keep])
 
     def joined(self) -> bytes:
-        """The records as text, each on its own line, nothing between."""
+        """Return the records as bytes, one per line, without the bytes between them."""
         if not len(self):
             return b""
         gap = self.start[1:] - self.end[:-1]
         if np.all((gap == 1) | ((gap == 2) & (self.data[self.end[:-1]] == RETURN))):
             return self.data[self.start[0] : self.end[-1]].tobytes()
         size = self.end - self.start
-        target = np.cumsum(size + 1) - (size + 1)  # where each record goes
+        target = np.cumsum(size + 1) - (size + 1)  # the first output byte of each record
         out = np.full(int((size + 1).sum()), NEWLINE, np.uint8)
         # one gather for all records: byte k of record r comes from start[r] + k
         place = np.arange(int(size.sum())) + np.repeat(np.arange(len(size)), size)
@@ -57,15 +57,15 @@ class Records:
 
 
 def split_lines(blocks: Iterator[bytes]) -> Iterator[Records]:
-    """Every line as a record: for formats without quotes (JSONL)."""
+    """Yield every line as a record, for formats without quotes (JSONL)."""
     return _split(blocks, delimiter=None)
 
 
 def split_csv(blocks: Iterator[bytes], delimiter: str) -> Iterator[Records]:
-    """CSV records (RFC 4180): a line break within quotes belongs to its record.
+    """Yield CSV records (RFC 4180): a line break within quotes belongs to its record.
 
-    A quote that opens or closes where none may makes its record unsound. Of an unsound record of several lines only
-    the first is rejected and reading starts anew below it, since a stray quote must not swallow the rows that follow.
+    A misplaced quote makes its record unsound. If an unsound record spans several lines, only its first line is
+    rejected and parsing restarts at the next line, so that a stray quote does not consume the rows that follow.
     """
     return _split(blocks, delimiter=ord(delimiter))
 
@@ -86,7 +86,7 @@ def _split(blocks: Iterator[bytes], *, delimiter: int | None) -> Iterator[Record
 
 
 def _records(data: Bytes, line: int, delimiter: int | None, *, final: bool) -> tuple[Records, int]:
-    """(the records of a block, where they stop). Unless ``final``, a record that may go on in the next is left out."""
+    """Return (the records of a block, their end). Unless ``final``, a record that may continue is not returned."""
     breaks = np.flatnonzero(data == NEWLINE)
     starts = np.concatenate([np.zeros(1, np.int64), breaks + 1])
     if starts[-1] == len(data):
@@ -111,9 +111,9 @@ def _records(data: Bytes, line: int, delimiter: int | None, *, final: bool) -> t
 def _quoted(
     data: Bytes, starts: Index, ends: Index, delimiter: int, *, final: bool
 ) -> tuple[Index, Index, npt.NDArray[np.bool_]]:
-    """(first line, last line, soundness) of each record: lines joined by their quotes, started anew below a stray one.
+    """Return (first line, last line, soundness) of each record.
 
-    A line begins a record where an even number of quotes stands above it; below a stray quote, an odd one.
+    A line starts a record if the number of quotes before it is even; after a stray quote, if it is odd.
     """
     inside = (np.searchsorted(np.flatnonzero(data == QUOTE), starts) & 1).astype(bool)
     readings: list[tuple[Index, Index, npt.NDArray[np.bool_], Index]] = []
@@ -138,8 +138,8 @@ def _quoted(
 def _reading(
     data: Bytes, starts: Index, ends: Index, first: Index, delimiter: int, *, final: bool
 ) -> tuple[Index, Index, npt.NDArray[np.bool_], Index]:
-    """(first line, last line, soundness) of the records that begin on the given lines, and the first lines of those
-    that a stray quote made of several."""
+    """Return (first line, last line, soundness, stray) of the records that start on the given lines; ``stray``: the
+    first lines of records that a stray quote extended over several lines."""
     last = np.append(first[1:], len(starts))[: len(first)] - 1
     wrong, unclosed = _misplaced(data, starts[first], ends[last], delimiter)
     stray = (last > first) & (wrong | unclosed if final else wrong)
@@ -149,7 +149,7 @@ def _reading(
 def _misplaced(
     data: Bytes, starts: Index, ends: Index, delimiter: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """(n,) whether a quote of a record opens or closes within a field; (n,) whether one of its quotes never closes."""
+    """Return (n,) whether a quote opens or closes inside a field, and (n,) whether a quote never closes."""
     quotes = np.flatnonzero(data == QUOTE)
     lo, hi = np.searchsorted(quotes, starts), np.searchsorted(quotes, ends)
     record = np.searchsorted(starts, quotes, side="right") - 1
@@ -173,7 +173,7 @@ def _checked_encoding(records: Records) -> Records:
         records.data.tobytes().decode("utf-8")
     except UnicodeDecodeError:
         sound = records.sound.copy()
-        for i in range(len(records)):  # only in a block that holds a bad byte
+        for i in range(len(records)):  # only in a block with an invalid byte
             sound[i] &= _is_utf8(records.data[records.start[i] : records.end[i]].tobytes())
         return replace(records, sound=sound)
     return records
@@ -188,10 +188,10 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def count_fields(records: Records, delimiter: str) -> Index:
-    """(n,) fields of each CSV record: delimiters outside quotes, plus one."""
+    """Return (n,) the number of fields of each CSV record: delimiters outside quotes, plus one."""
     at = np.flatnonzero(records.data == ord(delimiter))
     if len(at) and len(records) and QUOTE in records.data:
-        # parity from the record's own start, since a record before it may be unsound
+        # count quotes from the record's start, since an earlier record may be unsound
         quotes = np.flatnonzero(records.data == QUOTE)
         record = np.searchsorted(records.start, at, side="right") - 1
         base = np.searchsorted(quotes, records.start)[np.maximum(record, 0)]

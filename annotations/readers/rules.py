@@ -1,4 +1,4 @@
-"""The rules of a vote, on whole columns: every row of a chunk comes out clean or as a reject with its reason."""
+"""The rules of a vote, applied to whole columns: each row of a chunk becomes a clean row or a reject with a reason."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from annotations.readers.chunks import Chunk
-from annotations.readers.columns import Layout
+from annotations.readers.columns import PLATFORM_COLUMNS, REJECT_COLUMNS, Layout
+from annotations.readers.formats import Chunk
 from annotations.readers.rankings import expand_rankings, read_rankings
-from annotations.readers.times import parse_times
-from schemas.votes import OUTCOMES
 
-ROW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+
+ROW_SCHEMA: Schema = {
     "line": pl.Int64,
     "vote_id": pl.String,
     "prompt_id": pl.String,
@@ -34,9 +34,9 @@ ROW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "text_right": pl.String,
     "meta": pl.String,
 }
-"""A clean row. ``ranking``: the whole judgment of a K-wise row as text, whose responses are in ``Clean.pairs``."""
+"""A clean row. ``ranking``: the whole judgment of a K-wise row as text; its pairs are in ``CleanRows.pairs``."""
 
-CONTROL_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+CONTROL_SCHEMA: Schema = {
     "line": pl.Int64,
     "vote_id": pl.String,
     "prompt_id": pl.String,
@@ -52,8 +52,13 @@ CONTROL_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """A clean answer to a control question. ``answer``: the known outcome."""
 
-PAIR_SCHEMA = {"line": pl.Int64, "response_left": pl.String, "response_right": pl.String, "outcome": pl.String}
-REJECT_SCHEMA = {
+PAIR_SCHEMA: Schema = {
+    "line": pl.Int64,
+    "response_left": pl.String,
+    "response_right": pl.String,
+    "outcome": pl.String,
+}
+REJECT_SCHEMA: Schema = {
     "line": pl.Int64,
     "column_name": pl.String,
     "value": pl.String,
@@ -62,18 +67,24 @@ REJECT_SCHEMA = {
     "row": pl.String,
 }
 
-BESIDE = ("control", "reject", "reject_text")
-"""What only readers of platforms say of a row: see annotations.platforms.base."""
-OWN_REASON = ("reject", "reject_text")
+FIELD_COLUMNS = {
+    "first": "response_left",
+    "second": "response_right",
+    "model_a": "model_left",
+    "model_b": "model_right",
+    "text_a": "text_left",
+    "text_b": "text_right",
+}
+"""Field of a layout -> column of ROW_SCHEMA, where they differ."""
 LOCAL_SLACK = timedelta(hours=14)
 """A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
 CLOCK_SLACK = timedelta(minutes=5)
 MAX_WEIGHT = 1e6
-"""Weights beyond this, either way, drown or are drowned: beside them the others cannot be computed with."""
+"""Sums of weights beyond this, or below its inverse, lose the precision of the other votes."""
 
 
 @dataclass(frozen=True)
-class Clean:
+class CleanRows:
     """One chunk after the rules: rows + controls + rejects = the rows read."""
 
     rows: pl.DataFrame
@@ -91,19 +102,22 @@ class Check:
     """One rule. ``fails`` is a boolean expression over the cleaned columns."""
 
     reason: str
-    """A code of REJECT_REASONS; empty where the row brings its own."""
+    """A code of REJECT_REASONS; empty if the platform reader gave the reason."""
     field: str
     fails: pl.Expr
     message: str
 
 
-def clean(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None = None) -> Clean:
-    """Apply the rules to a chunk. ``now`` (naive UTC) bounds the votes' dates; meta: (n,) what else rows say."""
-    raw = _named(chunk, layout)
+def apply_rules(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None = None) -> CleanRows:
+    """Return the clean rows and the rejects of a chunk.
+
+    ``now``: naive UTC; later votes are rejected. ``meta``: (n,) the other columns of each row as JSON.
+    """
+    raw = _fields(chunk, layout)
     if meta is not None:
         raw = raw.with_columns(meta.alias("meta"))
-    raw = read_rankings(raw) if layout.kind == "ranking" else _judged(raw, layout)
-    raw = _measured(raw)
+    raw = read_rankings(raw) if layout.kind == "ranking" else _with_outcomes(raw, layout)
+    raw = _with_numbers(raw)
     checks = _checks(layout, now)
     failed = raw.select(
         pl.coalesce(pl.when(check.fails).then(pl.lit(i, pl.Int16)) for i, check in enumerate(checks))
@@ -114,7 +128,7 @@ def clean(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None
     if "control" in layout.columns and layout.kind == "pair":
         controls = good.filter(pl.col("answer").is_not_null()).select(list(CONTROL_SCHEMA))
         good = good.filter(pl.col("answer").is_null())
-    return Clean(
+    return CleanRows(
         rows=good.select(list(ROW_SCHEMA)),
         pairs=expand_rankings(good) if layout.kind == "ranking" else pl.DataFrame(schema=PAIR_SCHEMA),
         controls=controls,
@@ -122,17 +136,16 @@ def clean(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None
     )
 
 
-def _named(chunk: Chunk, layout: Layout) -> pl.DataFrame:
-    """The chunk's columns under their fields' names, trimmed, empty fields null, absent fields null throughout."""
-    renamed = {"first": "response_left", "second": "response_right", "model_a": "model_left", "model_b": "model_right"}
-    renamed |= {"text_a": "text_left", "text_b": "text_right"}
-    columns = {renamed.get(name, name): column for name, column in layout.columns.items()}
-    wanted = [*ROW_SCHEMA, "outcome", "responses", "rankings", *(name for name in BESIDE if name in layout.columns)]
+def _fields(chunk: Chunk, layout: Layout) -> pl.DataFrame:
+    """Return the chunk's columns under the names of their fields, trimmed; empty and absent fields are null."""
+    columns = {FIELD_COLUMNS.get(name, name): column for name, column in layout.columns.items()}
+    own = (name for name in PLATFORM_COLUMNS if name in layout.columns)
+    wanted = dict.fromkeys([*ROW_SCHEMA, "outcome", "responses", "rankings", *own])
     exprs = []
-    for name in dict.fromkeys(wanted):
+    for name in wanted:
         if name in columns and columns[name] in chunk.frame.columns:
             text = pl.col(columns[name]).str.strip_chars()
-            if name == "video":  # the trainer's JSONL lists its one video
+            if name == "video":  # a list of one video, as in the trainer's JSONL
                 text = text.str.replace(r'^\["([^"\\]+)"\]$', "$1")
             exprs.append(pl.when(text != "").then(text).alias(name))
         elif name != "line":
@@ -141,36 +154,20 @@ def _named(chunk: Chunk, layout: Layout) -> pl.DataFrame:
     return frame.with_columns(chunk.line.alias("line"), pl.lit(layout.sides_known).alias("sides_known"))
 
 
-def _judged(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Adds the outcome: what its spelling says, or the side that it names; both where they disagree.
-
-    The known outcome of a control question is read in the same way, as ``answer``.
-    """
-    outcome, two_ways = _outcome(raw, "outcome", layout)
+def _with_outcomes(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Add the outcome and whether it is ambiguous; for a control question also its known outcome as ``answer``."""
+    outcome, ambiguous = layout.outcomes.read(raw, "outcome")
     raw = raw.with_columns(
-        pl.col("outcome").alias("outcome_text"), outcome.alias("outcome"), two_ways.alias("two_ways")
+        pl.col("outcome").alias("outcome_text"), outcome.alias("outcome"), ambiguous.alias("ambiguous")
     )
     if "control" in layout.columns:
-        answer, _ = _outcome(raw, "control", layout)
+        answer, _ = layout.outcomes.read(raw, "control")
         raw = raw.with_columns(answer.alias("answer"))
     return raw
 
 
-def _outcome(raw: pl.DataFrame, column: str, layout: Layout) -> tuple[pl.Expr, pl.Expr]:
-    """(what a column says who won, whether it says it in two ways)."""
-    value = pl.col(column)
-    # Few values stand in the column, though many rows: each is looked up once.
-    meaning = {word: layout.outcomes.get(word.lower()) for word in raw[column].drop_nulls().unique()}
-    told = [word for word in meaning if word.lower() in layout.told]
-    spelled = value.replace_strict(meaning, default=None, return_dtype=pl.String)
-    is_left = (value == pl.col("response_left")) | (value == pl.col("model_left")).fill_null(False)
-    is_right = (value == pl.col("response_right")) | (value == pl.col("model_right")).fill_null(False)
-    named = pl.when(is_left & ~is_right).then(pl.lit("left")).when(is_right & ~is_left).then(pl.lit("right"))
-    return pl.coalesce(spelled, named), ((spelled != named) & ~value.is_in(told)).fill_null(False)
-
-
-def _measured(raw: pl.DataFrame) -> pl.DataFrame:
-    """Adds times and numbers, keeping their texts beside them."""
+def _with_numbers(raw: pl.DataFrame) -> pl.DataFrame:
+    """Add times and numbers, and keep their texts for messages."""
     time, zoned = parse_times(raw["voted_at"])
     return raw.with_columns(
         pl.col("voted_at").alias("voted_at_text"),
@@ -184,7 +181,7 @@ def _measured(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checks(layout: Layout, now: datetime) -> list[Check]:
-    """The rules in the order in which a row is held against them; the first that fails names the reject."""
+    """Return the rules in order; the first that fails gives the reason of the reject."""
     slack = pl.when("zoned").then(pl.lit(now + CLOCK_SLACK)).otherwise(pl.lit(now + LOCAL_SLACK))
     seconds, weight = pl.col("seconds"), pl.col("weight")
     bad_seconds = pl.col("seconds_text").is_not_null() & ~(seconds.is_finite() & (seconds >= 0)).fill_null(False)
@@ -193,70 +190,57 @@ def _checks(layout: Layout, now: datetime) -> list[Check]:
     bad_time = pl.col("voted_at_text").is_not_null() & pl.col("voted_at").is_null()
     common = [
         Check("bad-time", "voted_at", bad_time, "expected ISO 8601, or seconds or milliseconds since 1970"),
-        Check(
-            "future-vote",
-            "voted_at",
-            future,
-            f"later than now ({now:%F %T} UTC)",
-        ),
+        Check("future-vote", "voted_at", future, f"expected a time before now ({now:%F %T} UTC)"),
         Check("bad-seconds", "seconds", bad_seconds, "expected a number of seconds, 0 or more"),
         Check("bad-weight", "weight", bad_weight, f"expected a number from {1 / MAX_WEIGHT:g} to {MAX_WEIGHT:,.0f}"),
     ]
     own = [Check("", "reject", pl.col("reject").is_not_null(), "")] if "reject" in layout.columns else []
-    no_prompt = Check("empty-id", "prompt_id", pl.col("prompt_id").is_null(), "the prompt has no id")
+    no_prompt = Check("empty-id", "prompt_id", pl.col("prompt_id").is_null(), "expected the id of a prompt")
     if layout.kind == "ranking":
         return [
             *own,
             no_prompt,
-            Check("bad-ranking", "rankings", pl.col("fault").is_not_null(), "see the row"),
+            Check("bad-ranking", "rankings", pl.col("fault").is_not_null(), ""),
             *common,
         ]
     same = pl.col("response_left") == pl.col("response_right")
     known = []
     if "control" in layout.columns:
         unread = pl.col("control").is_not_null() & pl.col("answer").is_null()
-        known = [Check("unknown-outcome", "control", unread, f"expected {_expected(layout)}")]
+        known = [Check("unknown-outcome", "control", unread, f"expected {layout.outcomes.expected()}")]
     return [
         *own,
         no_prompt,
-        Check("empty-id", "response_left", pl.col("response_left").is_null(), "the response has no id"),
-        Check("empty-id", "response_right", pl.col("response_right").is_null(), "the response has no id"),
-        Check("self-comparison", "response_right", same, "the response is compared with itself"),
-        Check("ambiguous-outcome", "outcome", pl.col("two_ways"), "it names one response and spells the other side"),
-        Check("unknown-outcome", "outcome", pl.col("outcome").is_null(), f"expected {_expected(layout)}"),
+        Check("empty-id", "response_left", pl.col("response_left").is_null(), "expected the id of a response"),
+        Check("empty-id", "response_right", pl.col("response_right").is_null(), "expected the id of a response"),
+        Check("self-comparison", "response_right", same, "expected another response than on the left"),
+        Check("ambiguous-outcome", "outcome", pl.col("ambiguous"), "it names one response and the other side"),
+        Check("unknown-outcome", "outcome", pl.col("outcome").is_null(), f"expected {layout.outcomes.expected()}"),
         *known,
         *common,
     ]
 
 
-def _expected(layout: Layout) -> str:
-    """The spellings that the file's layout understands, one an outcome, and the way to add one."""
-    shown = {}
-    for word, outcome in layout.outcomes.items():
-        if outcome not in shown or word in layout.told:
-            shown[outcome] = word
-    listed = ", ".join(shown[outcome] for outcome in OUTCOMES if outcome in shown)
-    return f"{listed}, or the name of a side; map others with --outcome VALUE=OUTCOME"
-
-
 def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check: Check, layout: Layout) -> pl.DataFrame:
-    """The rows that failed rule i first, as rejects."""
+    """Return the rows whose first failed rule is rule i, as rejects."""
     at = (failed == i).fill_null(False).arg_true()
     if at.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)
     field = {"response_left": "first", "response_right": "second"}.get(check.field, check.field)
     column = layout.columns.get(field, field)
     rows = raw[at]
-    as_read = chunk.frame[at].select(pl.struct(pl.exclude(*OWN_REASON)).struct.json_encode()).to_series().alias("row")
+    as_read = (
+        chunk.frame[at].select(pl.struct(pl.exclude(*REJECT_COLUMNS)).struct.json_encode()).to_series().alias("row")
+    )
     if not check.reason:
-        brought = rows.with_columns(
+        own = rows.with_columns(
             as_read,
             pl.lit(None, pl.String).alias("column_name"),
             pl.lit(None, pl.String).alias("value"),
             pl.col("reject").alias("reason"),
             pl.col("reject_text").alias("message"),
         )
-        return brought.select(list(REJECT_SCHEMA))
+        return own.select(list(REJECT_SCHEMA))
     text = check.field + "_text"
     value = rows[text] if text in rows.columns else rows[check.field] if check.field in rows.columns else None
     message = pl.lit(check.message) if check.reason != "bad-ranking" else pl.col("fault")
@@ -274,5 +258,71 @@ def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check:
 
 
 def _broken(chunk: Chunk) -> pl.DataFrame:
+    """Return the records that could not be read, as rejects."""
     rows = [(b.line, None, None, b.reason, b.message, b.text) for b in chunk.broken]
     return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
+
+
+# Times
+
+LOCAL_PATTERNS = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d",
+)
+UTC_PATTERNS = (
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.f UTC",
+    "%Y-%m-%dT%H:%M:%S%.f UTC",
+)
+OFFSET_PATTERNS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f %#z")
+NUMBER = "number"
+TIME = pl.Datetime("us")
+# The size of a number since 1970 gives its unit: seconds (1973 to 5138), milliseconds, then microseconds. A smaller
+# number is no date of a vote but probably the time spent on the task.
+SECONDS_FROM, SECONDS_BELOW, MILLISECONDS_BELOW = 1e8, 1e11, 1e14
+
+
+def parse_times(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return (UTC times as Datetime[us], whether each text stated its zone) of n texts; null if a text is not a time.
+
+    A time without a zone is read as UTC. A number is a time since 1970 in seconds, milliseconds or microseconds.
+    """
+    time = pl.Series("time", [None], TIME).new_from_index(0, len(text))
+    zoned = pl.Series("zoned", [False]).new_from_index(0, len(text))
+    sample = text.head(10_000).drop_nulls().head(20)
+    patterns = (*LOCAL_PATTERNS, *UTC_PATTERNS, *OFFSET_PATTERNS, NUMBER)
+    for pattern in sorted(patterns, key=lambda pattern: _parse(sample, pattern).null_count()):
+        missing = time.is_null() & text.is_not_null()
+        if not missing.any():
+            break
+        if missing.all():
+            time = _parse(text, pattern)
+        else:
+            found = _parse(text.filter(missing), pattern)
+            if found.null_count() == len(found):
+                continue
+            time = time.scatter(missing.arg_true(), found)
+        if pattern not in LOCAL_PATTERNS:
+            zoned = zoned | (missing & time.is_not_null())
+    return time.alias("time"), zoned
+
+
+def _parse(text: pl.Series, pattern: str) -> pl.Series:
+    """Return the texts that fit one pattern as times without a zone; null for the others."""
+    if pattern == NUMBER:
+        return _parse_numbers(text)
+    zone = "UTC" if pattern in OFFSET_PATTERNS else None
+    found = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone=zone)
+    return found.dt.replace_time_zone(None)
+
+
+def _parse_numbers(text: pl.Series) -> pl.Series:
+    value = pl.col("v")
+    unit = pl.when(value < SECONDS_BELOW).then(1e6).when(value < MILLISECONDS_BELOW).then(1e3).otherwise(1)
+    number = text.cast(pl.Float64, strict=False).alias("v").to_frame()
+    valid = pl.when((value >= SECONDS_FROM) & (value < 1e18)).then(value)
+    return number.select(valid).select((value * unit).round().cast(pl.Int64).cast(TIME)).to_series()

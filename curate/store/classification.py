@@ -1,14 +1,12 @@
-"""The verdict on every staged row: a vote, a duplicate, or a reject for what only the whole store can tell."""
+"""Row classification: whether each staged row is a vote, a duplicate, or a reject for a reason that needs the store."""
 
 from __future__ import annotations
 
 from curate.store.database import Store
-
-# The rows that no rule has claimed yet.
-_OPEN = "(SELECT * FROM staged ANTI JOIN verdicts USING (file_no, line))"
+from curate.store.staging import NEW_VOTES
 
 _PAIR = "least(ROW.response_left, ROW.response_right) || chr(31) || greatest(ROW.response_left, ROW.response_right)"
-# Who won against whom, however the sides were named; of a K-wise ranking, over all its pairs.
+# Which response won against which, independent of sides.
 _WON = f"""{_PAIR} || chr(31) || CASE ROW.outcome
     WHEN 'left' THEN ROW.response_left WHEN 'right' THEN ROW.response_right ELSE chr(30) || ROW.outcome END"""
 _GROUP = "array_to_string(list_sort(list_distinct(flatten(list([response_left, response_right])))), chr(31))"
@@ -18,54 +16,56 @@ _ROW = """to_json({prompt_id: s.prompt_id, response_left: s.response_left, respo
     voted_at: s.voted_at, seconds: s.seconds, weight: s.weight, vote_id: s.vote_id})"""
 
 
-def judge(store: Store, *, repeats: str) -> None:
-    """Fill ``verdicts`` (duplicate | reject), ``staged_rejects`` and ``superseded``; rows without a verdict are votes.
+def classify_rows(store: Store, *, repeats: str) -> None:
+    """Classify the staged rows: fill ``classified`` (duplicate | reject), ``staged_rejects`` and ``superseded``.
 
-    ``repeats``: what happens when an annotator votes on a pair again (last | all | reject).
+    Rows without a class are votes. ``repeats``: what happens if an annotator votes on a pair again (last | all |
+    reject).
     """
-    _find_equals(store)
+    _find_repeated_keys(store)
     _number_occurrences(store)
-    _known_votes(store)
-    _equals_in_batch(store)
-    store.execute("DROP TABLE equals")
-    _unknown_prompts(store)
+    _find_known_votes(store)
+    _find_duplicates_in_batch(store)
+    store.execute("DROP TABLE repeated_keys")
+    _reject_unknown_prompts(store)
     if repeats != "all":
-        _equal_repeats(store)
-        _repeats(store, last=repeats == "last")
+        _find_equal_repeats(store)
+        _resolve_repeats(store, last=repeats == "last")
+    _classify_controls(store)
 
 
-def _find_equals(store: Store) -> None:
-    """``equals``: the few rows that share a key with another of the batch; all that follows looks at these only."""
+def _find_repeated_keys(store: Store) -> None:
+    """Create ``repeated_keys``: the few rows whose key occurs more than once in the batch."""
     store.execute("""
-        CREATE TEMP TABLE equals AS
+        CREATE TEMP TABLE repeated_keys AS
         SELECT file_no, line, vote_id, vote_key
         FROM staged SEMI JOIN (SELECT vote_key FROM staged GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
     """)
 
 
 def _number_occurrences(store: Store) -> None:
-    """The second, third, … equal row of a file is a vote of its own: its key takes in which one it is."""
+    """Give the second, third, … equal row of a file a separate key: equal rows of one file are separate votes."""
     store.execute("""
-        CREATE OR REPLACE TEMP TABLE equals AS
+        CREATE OR REPLACE TEMP TABLE repeated_keys AS
         SELECT file_no, line, vote_id, n,
             CASE WHEN n = 1 THEN vote_key ELSE md5_number(to_hex(vote_key) || '#' || n) END AS vote_key
         FROM (SELECT *, CASE WHEN vote_id IS NULL
                 THEN row_number() OVER (PARTITION BY file_no, vote_key, vote_id IS NULL ORDER BY line) ELSE 1 END AS n
-              FROM equals)
+              FROM repeated_keys)
     """)
-    if store.value("SELECT count(*) FROM equals WHERE n > 1"):
+    if store.value("SELECT count(*) FROM repeated_keys WHERE n > 1"):
         store.execute("""
-            UPDATE staged SET vote_key = e.vote_key, occurrence = e.n FROM equals e
+            UPDATE staged SET vote_key = e.vote_key, occurrence = e.n FROM repeated_keys e
             WHERE e.n > 1 AND staged.file_no = e.file_no AND staged.line = e.line
         """)
 
 
-def _known_votes(store: Store) -> None:
-    """Rows whose key the store has: duplicates, unless a platform's id now names something else."""
+def _find_known_votes(store: Store) -> None:
+    """Classify rows whose key is in the store as duplicates; if a platform's id now names another vote, as rejects."""
     if not store.value("SELECT count(*) FROM votes"):
         return
     store.execute("""
-        INSERT INTO verdicts
+        INSERT INTO classified
         SELECT file_no, line, 'duplicate' FROM staged SEMI JOIN votes USING (vote_key) WHERE vote_id IS NULL
     """)
     if store.value("SELECT count(vote_id) FROM staged"):
@@ -75,23 +75,25 @@ def _known_votes(store: Store) -> None:
             FROM votes SEMI JOIN (SELECT vote_key FROM staged WHERE vote_id IS NOT NULL) USING (vote_key)
             GROUP BY vote_key
         """
-        _same_id(store, f"SELECT s.*, k FROM {_OPEN} s JOIN ({known}) k USING (vote_key) WHERE vote_id IS NOT NULL")
+        _compare_same_id(
+            store, f"SELECT s.*, k FROM {NEW_VOTES} s JOIN ({known}) k USING (vote_key) WHERE vote_id IS NOT NULL"
+        )
 
 
-def _equals_in_batch(store: Store) -> None:
-    """Rows that share their key with an earlier row of the batch."""
+def _find_duplicates_in_batch(store: Store) -> None:
+    """Classify rows whose key occurs in an earlier row of the batch."""
     store.execute("""
         CREATE TEMP TABLE later AS
         SELECT file_no, line, vote_id, first.file_no AS first_file, first.line AS first_line
         FROM (SELECT *, first_value({file_no: file_no, line: line}) OVER same AS first, row_number() OVER same AS place
-              FROM equals ANTI JOIN verdicts USING (file_no, line)
+              FROM repeated_keys ANTI JOIN classified USING (file_no, line)
               WINDOW same AS (PARTITION BY vote_key ORDER BY file_no, line))
         WHERE place > 1
     """)
-    store.execute("INSERT INTO verdicts SELECT file_no, line, 'duplicate' FROM later WHERE vote_id IS NULL")
+    store.execute("INSERT INTO classified SELECT file_no, line, 'duplicate' FROM later WHERE vote_id IS NULL")
     if store.value("SELECT count(vote_id) FROM later"):
         judgment = f"{{prompt_id: k.prompt_id, annotator_id: k.annotator_id, judgment: {_judgment_of('k')}}}"
-        _same_id(
+        _compare_same_id(
             store,
             f"""SELECT s.*, {judgment} AS k
                 FROM staged s JOIN later l ON s.file_no = l.file_no AND s.line = l.line AND l.vote_id IS NOT NULL
@@ -100,13 +102,13 @@ def _equals_in_batch(store: Store) -> None:
     store.execute("DROP TABLE later")
 
 
-def _same_id(store: Store, rows: str) -> None:
-    """Verdicts for rows beside the known vote ``k`` of the same platform id: {prompt_id, annotator_id, judgment}."""
+def _compare_same_id(store: Store, rows: str) -> None:
+    """Classify rows with the platform id of a known vote ``k`` {prompt_id, annotator_id, judgment}."""
     same = f"""s.prompt_id = k.prompt_id AND s.annotator_id IS NOT DISTINCT FROM k.annotator_id
         AND {_judgment_of("s")} = k.judgment"""
     store.execute(f"CREATE TEMP TABLE same_id AS SELECT s.*, ({same}) AS same FROM ({rows}) s")
     store.execute("""
-        INSERT INTO verdicts SELECT file_no, line, CASE WHEN same THEN 'duplicate' ELSE 'reject' END FROM same_id
+        INSERT INTO classified SELECT file_no, line, CASE WHEN same THEN 'duplicate' ELSE 'reject' END FROM same_id
     """)
     store.execute(f"""
         INSERT INTO staged_rejects
@@ -119,93 +121,94 @@ def _same_id(store: Store, rows: str) -> None:
 
 
 def _judgment(rows: str) -> str:
-    """Who won against whom in all of a vote's pairs, as one text: an aggregate over the pairs ``rows``."""
+    """Return the SQL aggregate of the winners and replaced of all pairs ``rows`` of a vote, as one text."""
     won = _WON.replace("ROW.", f"{rows}.")
     return f"string_agg({won}, chr(29) ORDER BY {won})"
 
 
 def _judgment_of(row: str) -> str:
-    """The same of a staged row."""
+    """Return the SQL for the same text of a staged row."""
     own = f"SELECT {_judgment('p')} FROM staged_pairs p WHERE p.file_no = {row}.file_no AND p.line = {row}.line"
     return f"CASE WHEN {row}.ranking IS NULL THEN {_WON.replace('ROW.', f'{row}.')} ELSE ({own}) END"
 
 
 def _members(row: str) -> str:
-    """The responses of a staged row as one sorted text: of its pair or of its ranking."""
+    """Return the SQL for the sorted responses of a staged row, of its pair or of its ranking."""
     listed = f'from_json({row}.ranking, \'{{"judged": ["VARCHAR"]}}\').judged'
     ranking = f"array_to_string(list_sort({listed}), chr(31))"
     return f"CASE WHEN {row}.ranking IS NULL THEN {_PAIR} ELSE {ranking} END".replace("ROW.", f"{row}.")
 
 
-def _unknown_prompts(store: Store) -> None:
-    """Once prompts were given, a vote on any other is a mistake."""
-    if not store.value("SELECT count(*) FROM prompts WHERE given"):
+def _reject_unknown_prompts(store: Store) -> None:
+    """Reject votes on prompts that are not in the file of prompts, if the store has one."""
+    if not store.value("SELECT count(*) FROM prompts WHERE from_file"):
         return
     store.execute(f"""
         INSERT INTO staged_rejects
         SELECT s.file_no, s.line, f.prompt_column, s.prompt_id, 'unknown-prompt',
-            format('column ''{{}}'' holds ''{{}}'', not one of the prompts given', f.prompt_column, s.prompt_id),
+            format('column ''{{}}'' holds ''{{}}''; expected a prompt from the file of prompts',
+                f.prompt_column, s.prompt_id),
             {_ROW}, s.vote_key
-        FROM {_OPEN} s JOIN staged_files f USING (file_no)
-        ANTI JOIN (SELECT prompt_id FROM prompts WHERE given) p ON s.prompt_id = p.prompt_id
+        FROM {NEW_VOTES} s JOIN staged_files f USING (file_no)
+        ANTI JOIN (SELECT prompt_id FROM prompts WHERE from_file) p ON s.prompt_id = p.prompt_id
     """)
     store.execute("""
-        INSERT INTO verdicts SELECT file_no, line, 'reject' FROM staged_rejects WHERE reason = 'unknown-prompt'
+        INSERT INTO classified SELECT file_no, line, 'reject' FROM staged_rejects WHERE reason = 'unknown-prompt'
     """)
 
 
-def _equal_repeats(store: Store) -> None:
-    """A named annotator's second equal row is the same vote again. (Equal rows of anonymous voters are votes.)"""
+def _find_equal_repeats(store: Store) -> None:
+    """Classify a named annotator's second equal row as a duplicate. Equal rows of anonymous voters stay votes."""
     store.execute(f"""
-        INSERT INTO verdicts
-        SELECT file_no, line, 'duplicate' FROM {_OPEN} WHERE occurrence > 1 AND annotator_id IS NOT NULL
+        INSERT INTO classified
+        SELECT file_no, line, 'duplicate' FROM {NEW_VOTES} WHERE occurrence > 1 AND annotator_id IS NOT NULL
     """)
 
 
-def _repeats(store: Store, *, last: bool) -> None:
-    """Of a named annotator's votes on the same responses one stands: the last, or the first."""
-    _contest(store)
-    if store.value("SELECT count(*) FROM contest"):
-        # Time decides, then the place where a row was first seen, so that an old row read again does not become new.
+def _resolve_repeats(store: Store, *, last: bool) -> None:
+    """Keep one of a named annotator's votes on the same responses: the last, or the first."""
+    _find_competing_votes(store)
+    if store.value("SELECT count(*) FROM competing"):
+        # Time decides, then where a row was first read, so that reading an old row again does not make it the newest.
         if last:
             order = "coalesce(voted_at, '-infinity') DESC, seen_file DESC, seen_line DESC"
         else:
             order = "file_no IS NOT NULL, coalesce(voted_at, 'infinity'), seen_file, seen_line"
         store.execute(f"""
-            CREATE TEMP TABLE losers AS
+            CREATE TEMP TABLE replaced AS
             SELECT * FROM (SELECT *, row_number() OVER (
-                PARTITION BY annotator_id, prompt_id, members ORDER BY {order}) AS place FROM contest)
+                PARTITION BY annotator_id, prompt_id, members ORDER BY {order}) AS place FROM competing)
             WHERE place > 1
         """)
-        if last:  # votes that an earlier policy let in are not taken back by one that rejects newcomers
+        if last:  # "reject" affects new rows only, not votes stored under another setting
             store.execute(
-                "INSERT INTO superseded SELECT seen_file, seen_line, vote_key FROM losers WHERE file_no IS NULL"
+                "INSERT INTO superseded SELECT seen_file, seen_line, vote_key FROM replaced WHERE file_no IS NULL"
             )
-        stands = "a later vote" if last else "the first vote"
+        kept = "a later vote" if last else "the first vote"
         store.execute(f"""
             INSERT INTO staged_rejects
             SELECT s.file_no, s.line, f.annotator_column, s.annotator_id, 'repeated-vote',
-                format('column ''{{}}'' holds ''{{}}'', who voted on these responses more than once: {stands} stands',
+                format('column ''{{}}'' holds ''{{}}'', who voted on these responses more than once; {kept} counts',
                     f.annotator_column, s.annotator_id), {_ROW}, s.vote_key
-            FROM staged s JOIN losers l USING (file_no, line) JOIN staged_files f USING (file_no)
+            FROM staged s JOIN replaced l USING (file_no, line) JOIN staged_files f USING (file_no)
         """)
-        store.execute("INSERT INTO verdicts SELECT file_no, line, 'reject' FROM losers WHERE file_no IS NOT NULL")
-        store.execute("DROP TABLE losers")
-    store.execute("DROP TABLE contest")
+        store.execute("INSERT INTO classified SELECT file_no, line, 'reject' FROM replaced WHERE file_no IS NOT NULL")
+        store.execute("DROP TABLE replaced")
+    store.execute("DROP TABLE competing")
 
 
-def _contest(store: Store) -> None:
-    """Every vote, staged (file_no set) or stored (file_no NULL), on responses that its annotator judged before.
+def _find_competing_votes(store: Store) -> None:
+    """Create ``competing``: staged (file_no set) and stored (file_no NULL) votes of one annotator on the same pair.
 
-    A 64-bit hash finds the few that may meet; the exact columns decide among those.
+    A 64-bit hash selects the few candidates; the exact columns decide among those.
     """
     store.execute(f"""
-        CREATE TEMP TABLE subjects AS
+        CREATE TEMP TABLE candidates AS
         SELECT file_no, line, hash(annotator_id, prompt_id, {_members("s")}) AS h
-        FROM {_OPEN} s WHERE annotator_id IS NOT NULL
+        FROM {NEW_VOTES} s WHERE annotator_id IS NOT NULL
     """)
     store.execute(f"""
-        CREATE TEMP TABLE stored_subjects AS
+        CREATE TEMP TABLE stored_candidates AS
         SELECT vote_key, file_id, line, annotator_id, prompt_id, members, voted_at
         FROM (
             SELECT vote_key, file_id, line, annotator_id, prompt_id, voted_at,
@@ -216,23 +219,45 @@ def _contest(store: Store) -> None:
                 {_GROUP} AS members
             FROM votes WHERE annotator_id IS NOT NULL AND group_id IS NOT NULL GROUP BY vote_key, file_id, line
         )
-        SEMI JOIN (SELECT h FROM subjects) ON h = hash(annotator_id, prompt_id, members)
+        SEMI JOIN (SELECT h FROM candidates) ON h = hash(annotator_id, prompt_id, members)
     """)
     store.execute(f"""
-        CREATE TEMP TABLE contest AS
+        CREATE TEMP TABLE competing AS
         WITH known AS (
             SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote' GROUP BY vote_key
-        ), met AS (
-            SELECT h FROM (SELECT h FROM subjects
-                UNION ALL SELECT hash(annotator_id, prompt_id, members) FROM stored_subjects)
+        ), shared AS (
+            SELECT h FROM (SELECT h FROM candidates
+                UNION ALL SELECT hash(annotator_id, prompt_id, members) FROM stored_candidates)
             GROUP BY h HAVING count(*) > 1
         ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
         SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, {_members("s")} AS members, s.voted_at,
             coalesce(k.seen[1], base.file_id + s.file_no) AS seen_file, coalesce(k.seen[2], s.line) AS seen_line
-        FROM staged s JOIN subjects USING (file_no, line) SEMI JOIN met USING (h)
+        FROM staged s JOIN candidates USING (file_no, line) SEMI JOIN shared USING (h)
             LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
         UNION ALL
-        SELECT NULL, NULL, vote_key, annotator_id, prompt_id, members, voted_at, file_id, line FROM stored_subjects
+        SELECT NULL, NULL, vote_key, annotator_id, prompt_id, members, voted_at, file_id, line FROM stored_candidates
     """)
-    store.execute("DROP TABLE subjects")
-    store.execute("DROP TABLE stored_subjects")
+    store.execute("DROP TABLE candidates")
+    store.execute("DROP TABLE stored_candidates")
+
+
+def _classify_controls(store: Store) -> None:
+    """Set the status of staged control answers that the store or an earlier row of the batch has to duplicate.
+
+    The second, third, … equal answer of one file is a separate answer with a separate key.
+    """
+    if not store.value("SELECT count(*) FROM staged_controls"):
+        return
+    store.execute("""
+        CREATE OR REPLACE TEMP TABLE staged_controls AS
+        WITH numbered AS (
+            SELECT *, row_number() OVER (PARTITION BY file_no, control_key ORDER BY line) AS n FROM staged_controls
+        ), keyed AS (
+            SELECT * EXCLUDE (control_key, status, n),
+                CASE WHEN n = 1 THEN control_key ELSE md5_number(to_hex(control_key) || '#' || n) END AS control_key
+            FROM numbered
+        )
+        SELECT *, CASE WHEN row_number() OVER (PARTITION BY control_key ORDER BY file_no, line) > 1
+            OR control_key IN (SELECT control_key FROM controls) THEN 'duplicate' ELSE 'control' END AS status
+        FROM keyed
+    """)

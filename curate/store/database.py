@@ -118,11 +118,11 @@ class Store:
         )
 
     def prompts(self) -> pl.DataFrame:
-        """Every prompt: prompt_id, question, video, given."""
+        """Every prompt: prompt_id, question, video, from_file."""
         return self.frame("SELECT * FROM prompts ORDER BY prompt_id")
 
     def responses(self) -> pl.DataFrame:
-        """Every response: prompt_id, response_id, model, text, given.
+        """Every response: prompt_id, response_id, model, text, from_file.
 
         A response without a model whose id answers several prompts is taken to be named after its model.
         """
@@ -294,7 +294,7 @@ class Store:
 
 
 RESPONSES = """
-    SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text, given
+    SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text, from_file
     FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
 """
 """The responses with their models. An id that answers several prompts can only be the name of what answered."""

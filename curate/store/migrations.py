@@ -94,14 +94,26 @@ MEDIA_COLUMNS_OF_0_2 = {"variable": "variable_frame_rate", "limit_s": "timeout_s
 """Column of table media before 0.2 -> its name since then (renamed)."""
 
 
+def _rename_ingest_names(con: duckdb.DuckDBPyConnection) -> None:
+    """Column given -> from_file of prompts and responses, count mended -> recovered of batches (renamed in 0.2)."""
+    for table in ("prompts", "responses"):
+        columns = {name for (name,) in con.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()}
+        if "given" in columns:
+            con.execute(f"ALTER TABLE {table} RENAME COLUMN given TO from_file")
+    old, new = '"mended":', '"recovered":'  # renamed
+    con.execute("UPDATE batches SET counts = replace(counts::VARCHAR, ?, ?)::JSON", [old, new])
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
     _add_meta,
     _rename_ranker_and_status,
     _rename_media_columns,
+    _rename_ingest_names,
 )
-"""1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media."""
+"""1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
+6: in prompts, responses and batches."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

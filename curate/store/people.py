@@ -28,3 +28,10 @@ def annotator_counts(store: Store) -> pl.DataFrame:
         """,
         {"fast": FAST},
     )
+
+
+def control_answers(store: Store) -> pl.DataFrame:
+    """Return annotator_id, outcome and answer of every control answer of a named annotator, by file and line."""
+    return store.frame(
+        "SELECT annotator_id, outcome, answer FROM controls WHERE annotator_id IS NOT NULL ORDER BY file_id, line"
+    )

@@ -1,4 +1,4 @@
-"""Files as frames of text columns, chunk by chunk, each row with its line and each unreadable record by name."""
+"""CSV, JSONL, JSON and Parquet files as frames of text columns, chunk by chunk; every row knows its line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.readers.files import BrokenFile, VoteFile
-from annotations.readers.halving import parse_by_halves
+from annotations.readers.files import BOM, DamagedFile, VoteFile
+from annotations.readers.json_text import encode_columns, parse_by_halves
 from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 
-BOM = b"\xef\xbb\xbf"
 DELIMITERS = ",\t;|"
 PARQUET_ROWS = 250_000
 SPACE = re.compile(r"[ \t\r\n]*")
 
 
-class Broken(NamedTuple):
+class BrokenRecord(NamedTuple):
     """A record that cannot be read."""
 
     line: int
@@ -35,7 +34,7 @@ class Broken(NamedTuple):
     message: str
     text: str
     damage: bool
-    """The file itself is damaged here (``--on-error`` decides), not only this row."""
+    """The file itself is damaged here, not only this row; ``IngestConfig.on_error`` decides what happens."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,25 @@ class Chunk:
     frame: pl.DataFrame
     """(n, columns), every column a String; lists and objects as JSON text; empty fields null."""
     line: pl.Series
-    """(n,) Int64: the line of each row; its ordinal in JSON arrays and Parquet."""
-    broken: tuple[Broken, ...] = field(default=())
+    """(n,) Int64: the 1-based line of each row; in JSON arrays and Parquet its 1-based position."""
+    broken: tuple[BrokenRecord, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
-    """What the file holds beside judgments, counted by kind: they are no rows."""
+    """Kind -> count of records that are not judgments; they do not count as rows."""
 
 
 def read_chunks(file: VoteFile) -> Iterator[Chunk]:
-    """The file's rows in order. Raises CurateError where it has no usable header."""
+    """Yield the file's rows in order. Raises CurateError if the header cannot be used."""
     reader = {"csv": _csv, "jsonl": _jsonl, "json": _json, "parquet": _parquet}[file.format]
     return reader(file)
 
 
 def delimiter_of(header: str) -> str:
-    """The delimiter that a header line uses most; a comma where it uses none."""
+    """Return the delimiter that occurs most often in a header line; a comma if none occurs."""
     return max(DELIMITERS, key=header.count)
 
 
 class _Blocks:
-    """A file's bytes without its byte-order mark; remembers how they ended."""
+    """The bytes of a file without its byte-order mark. ``damage`` states why they ended early, if they did."""
 
     def __init__(self, file: VoteFile) -> None:
         self.file = file
@@ -78,13 +77,13 @@ class _Blocks:
                 elif len(start := start + block) >= len(BOM):
                     yield start.removeprefix(BOM)
                     start = None
-        except BrokenFile as error:
+        except DamagedFile as error:
             self.damage = str(error)
         if start:
             yield start.removeprefix(BOM)
 
     def first_line(self) -> str:
-        """The first line that is not blank."""
+        """Return the first line that is not blank."""
         start = b""
         for block in self:
             start = (start + block).lstrip(b"\r\n")
@@ -113,15 +112,18 @@ def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
     try:
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except csv.Error as error:
-        hint = "lines must end with \\n or \\r\\n" if "\r" in text else "mend the first line"
+        hint = "lines must end with \\n or \\r\\n" if "\r" in text else "correct the first line"
         raise CurateError(f"{file.path}:1: the header cannot be read: {error}", hint=hint) from error
-    # A column without a name is an index that some tool wrote: it is kept, and no field takes it.
+    # A column without a name is an index column (pandas writes one). It gets a name that no field uses.
     names = [name or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        what = f"names {', '.join(twice)} twice"
-        raise CurateError(f"{file.path}:1: the header {what}", hint="every column needs a name of its own")
+    _check_unique(f"{file.path}:1", names)
     return names
+
+
+def _check_unique(where: str, names: list[str]) -> None:
+    """Raise CurateError if two columns have the same name."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise CurateError(f"{where}: two columns are named {', '.join(repeated)}", hint="give each column its own name")
 
 
 def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
@@ -129,10 +131,10 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
     fits = records.sound & (fields == len(header))
     broken = [_unsound(records, int(i)) for i in np.flatnonzero(~records.sound)]
     broken += [
-        Broken(
+        BrokenRecord(
             line=int(records.line[i]),
             reason="wrong-field-count",
-            message=f"{fields[i]} fields where the header has {len(header)}",
+            message=f"{fields[i]} fields; expected {len(header)}, as in the header",
             text=records.text(int(i)),
             damage=False,
         )
@@ -148,7 +150,7 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
             schema=dict.fromkeys(header, pl.String),
         )
         if frame.height != hi - lo:
-            raise pl.exceptions.ComputeError("not one row a record")
+            raise pl.exceptions.ComputeError("not one row per record")
         return frame
 
     return _parsed(kept, parse, broken, pl.DataFrame(schema=dict.fromkeys(header, pl.String)))
@@ -172,27 +174,27 @@ def _jsonl_chunk(records: Records) -> Chunk:
     def parse(lo: int, hi: int) -> pl.DataFrame:
         text = kept.take(np.arange(lo, hi)).joined()
         names = _keys(text)
-        if not names:  # polars would take a number for an object without keys
-            raise pl.exceptions.ComputeError("not one object a line")
+        if not names:  # polars would read a number as an object without keys
+            raise pl.exceptions.ComputeError("not one object per line")
         frame = pl.read_ndjson(io.BytesIO(text), schema=dict.fromkeys(names, pl.String))
         if frame.height != hi - lo:
-            raise pl.exceptions.ComputeError("not one object a line")
+            raise pl.exceptions.ComputeError("not one object per line")
         return frame
 
     return _parsed(kept, parse, broken, pl.DataFrame())
 
 
 def _keys(text: bytes) -> list[str]:
-    """The keys of all objects, in order of appearance."""
+    """Return the keys of all objects, in order of appearance."""
     try:
         return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None).columns
-    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError):  # one key holds values of unlike types
+    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError):  # one key has values of different types
         objects: list[Any] = [json.loads(line) for line in text.splitlines()]
         return list(dict.fromkeys(key for item in objects if isinstance(item, dict) for key in item))
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:
-    """A JSON array of objects. A row's line is its place in the array, from 1."""
+    """Yield the objects of a JSON array as one chunk. A row's line is its 1-based position in the array."""
     blocks = _Blocks(file)
     raw = b"".join(blocks)
     damage = blocks.damage
@@ -212,14 +214,14 @@ def _json(file: VoteFile) -> Iterator[Chunk]:
     end = np.cumsum(size + 1) - 1
     data = np.frombuffer(b"\n".join(lines), np.uint8)
     chunk = _jsonl_chunk(Records(data, end - size, end, np.arange(1, len(lines) + 1), np.ones(len(lines), np.bool_)))
-    cut = (Broken(len(items) + 1, "broken-record", damage, "", damage=True),) if damage else ()
+    cut = (BrokenRecord(len(items) + 1, "broken-record", damage, "", damage=True),) if damage else ()
     yield Chunk(chunk.frame, chunk.line, chunk.broken + cut)
 
 
 def _whole_items(text: str) -> list[Any]:
-    """The items of a damaged JSON array that can still be read, from its start.
+    """Return the readable items at the start of a damaged JSON array.
 
-    A last item that only the end of the text ends may go on: a 1 that was a 10.
+    A last item without a following comma may be incomplete (a 1 that was a 10); only an object is known to be whole.
     """
     decoder, at = json.JSONDecoder(), 1
     items: list[Any] = []
@@ -239,72 +241,50 @@ def _whole_items(text: str) -> list[Any]:
 
 
 def _parquet(file: VoteFile) -> Iterator[Chunk]:
-    """Rows of a Parquet file. A row's line is its ordinal, from 1."""
+    """Yield the rows of a Parquet file. A row's line is its 1-based position."""
     line = 1
     try:
         table = pq.ParquetFile(file.path)
-        names = table.schema_arrow.names
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise CurateError(
-                f"{file.path}: names {', '.join(twice)} twice", hint="every column needs a name of its own"
-            )
+        _check_unique(str(file.path), table.schema_arrow.names)
         for batch in table.iter_batches(batch_size=PARQUET_ROWS):
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
-            yield Chunk(_as_text(frame), pl.int_range(line, line + frame.height, eager=True))
+            yield Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
             line += frame.height
     except (OSError, pa.ArrowException) as error:
         empty = pl.Series("line", [], pl.Int64)
         message = f"the Parquet file is damaged ({error})"
-        yield Chunk(pl.DataFrame(), empty, (Broken(line, "broken-record", message, "", damage=True),))
+        yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "broken-record", message, "", damage=True),))
 
 
-def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every column as String: numbers and times in their usual spelling, lists and structs as JSON."""
-    columns = []
-    for name, dtype in frame.schema.items():
-        column = frame[name]
-        if dtype.is_nested():
-            wrapped = pl.DataFrame({"v": column}).select(pl.struct("v").struct.json_encode()).to_series()
-            text = wrapped.str.slice(5, wrapped.str.len_chars() - 6)  # {"v":…}
-            columns.append(pl.select(pl.when(column.is_not_null()).then(text)).to_series().alias(name))
-        elif dtype == pl.Binary:
-            try:
-                columns.append(column.cast(pl.String))
-            except pl.exceptions.ComputeError:  # pictures and the like
-                columns.append(column.bin.encode("hex"))
-        else:
-            columns.append(column.cast(pl.String))
-    return pl.DataFrame(columns)
-
-
-def _parsed(kept: Records, parse: Any, broken: list[Broken], empty: pl.DataFrame) -> Chunk:
-    """A chunk of the records that ``parse`` can read; the others join the broken ones."""
+def _parsed(kept: Records, parse: Any, broken: list[BrokenRecord], empty: pl.DataFrame) -> Chunk:
+    """Return a chunk of the records that ``parse`` can read; the others are added to the broken records."""
     failures = (pl.exceptions.PolarsError, json.JSONDecodeError)
     pieces, bad = parse_by_halves(parse, 0, len(kept), failures)
     for i in map(int, bad):
-        if not kept.text(i).strip():
-            continue  # a line of blanks is as good as none
-        broken.append(Broken(int(kept.line[i]), "broken-record", "the record cannot be parsed", kept.text(i), True))
+        text = kept.text(i)
+        if not text.strip():
+            continue  # a line of spaces is an empty line
+        broken.append(BrokenRecord(int(kept.line[i]), "broken-record", "the record cannot be parsed", text, True))
     good = np.ones(len(kept), np.bool_)
     good[bad] = False
     frame = pl.concat(pieces, how="diagonal") if pieces else empty
     return Chunk(frame, pl.Series("line", kept.line[good], pl.Int64), tuple(sorted(broken)))
 
 
-def _unsound(records: Records, i: int) -> Broken:
+def _unsound(records: Records, i: int) -> BrokenRecord:
     text = records.text(i)
     raw = records.data[records.start[i] : records.end[i]].tobytes()
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Broken(int(records.line[i]), "bad-encoding", f"not UTF-8 ({error.reason})", text, damage=True)
-    message = "a quote opens or closes within a field, or is never closed"
-    return Broken(int(records.line[i]), "broken-record", message, text, damage=True)
+        return BrokenRecord(int(records.line[i]), "bad-encoding", f"not UTF-8 ({error.reason})", text, damage=True)
+    message = "a quote opens or closes inside a field, or is never closed"
+    return BrokenRecord(int(records.line[i]), "broken-record", message, text, damage=True)
 
 
 def _without_cut(read: Any, records: Records, damage: str, *args: Any) -> Chunk:
-    """The last chunk. Where the file is cut off, what follows the last line break is half a record."""
+    """Return the last chunk. If the file is truncated, the text after the last line break is an incomplete record."""
     if not damage:
         chunk: Chunk = read(records, *args)
         return chunk
@@ -314,4 +294,5 @@ def _without_cut(read: Any, records: Records, damage: str, *args: Any) -> Chunk:
     at, begin = (int(records.line[-1]), int(records.start[-1])) if len(records) else (1, 0)
     line = at if cut else at + int(np.count_nonzero(records.data[begin:] == NEWLINE))
     text = records.text(whole) if cut else ""
-    return Chunk(chunk.frame, chunk.line, (*chunk.broken, Broken(line, "broken-record", damage, text, damage=True)))
+    last = BrokenRecord(line, "broken-record", damage, text, damage=True)
+    return Chunk(chunk.frame, chunk.line, (*chunk.broken, last))

@@ -1,0 +1,160 @@
+"""One file of an ingest, from its bytes to clean rows: format, layout, participants, privacy, rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import polars as pl
+
+from annotations.platforms.base import PARTICIPANT, Participants, Platform
+from annotations.readers.columns import (
+    PLATFORM_COLUMNS,
+    REJECT_COLUMNS,
+    Layout,
+    detect_layout,
+    detect_platform_layout,
+    find_columns,
+)
+from annotations.readers.files import VoteFile
+from annotations.readers.formats import Chunk, read_chunks
+from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
+from annotations.readers.rules import CleanRows, apply_rules
+from schemas.config import IngestConfig, Mapping
+from schemas.errors import CurateError
+from schemas.votes import VOTE_FIELDS
+
+CONTENT = ("first", "second", "prompt_id", "question", "video", "text_a", "text_b", "responses", "rankings", "voted_at")
+"""Fields that stay unchanged: what was judged, and its ids."""
+
+
+@dataclass
+class FileReader:
+    """Reads one file and counts what it finds. The counts are complete once ``read`` is exhausted."""
+
+    file: VoteFile
+    platform: Platform | None
+    """None for a plain table of votes."""
+    key: StoreKey | None
+    """The key of pseudonyms; None if ids are stored unchanged."""
+    pseudonymize_all: bool = False
+    """Every annotator gets a pseudonym, whatever the platform."""
+    participants: Participants | None = None
+    layout: Layout | None = None
+    """None until a record could be read."""
+    columns: dict[str, None] = field(default_factory=dict)
+    """The columns of the file, in order."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Kind of personal data -> values that were not kept."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Kind -> records that are not judgments."""
+    people: set[str] = field(default_factory=set)
+    """The pseudonyms that were given."""
+    meta_columns: dict[str, None] = field(default_factory=dict)
+    """Columns that went into the votes' meta."""
+    addressed: int = 0
+    """Annotator ids of a plain table that contain an address and were stored unchanged."""
+
+    def read(self, config: IngestConfig, now: datetime) -> Iterator[CleanRows]:
+        """Yield the clean rows and the rejects, chunk by chunk. ``now``: naive UTC.
+
+        Raises CurateError for a file that cannot be read without guessing, and for a damaged one unless
+        ``config.on_error`` is "reject".
+        """
+        for chunk in self.platform.read(self.file, now) if self.platform else read_chunks(self.file):
+            damage = next((record for record in chunk.broken if record.damage), None)
+            if damage and config.on_error == "stop":
+                raise CurateError(
+                    f"{self.file.path}:{damage.line}: {damage.message}",
+                    hint="the store is unchanged; repair the file, or read its intact rows with --on-error reject",
+                )
+            if self.layout is not None:
+                self._check_late_columns(chunk, config.mapping)
+            elif chunk.frame.width:
+                self.layout = self._detect_layout(chunk.frame, config.mapping)
+            self.columns |= dict.fromkeys(chunk.frame.columns)
+            self.skipped.update(chunk.skipped)
+            yield self._clean(chunk, self.layout or Layout(), now)
+
+    def _detect_layout(self, sample: pl.DataFrame, mapping: Mapping) -> Layout:
+        detect = detect_platform_layout if self.platform else detect_layout
+        layout = detect(str(self.file.path), sample, mapping)
+        if self.platform or self.participants:
+            layout = replace(layout, columns={**layout.columns, **{name: name for name in REJECT_COLUMNS}})
+        return layout
+
+    def _check_late_columns(self, chunk: Chunk, mapping: Mapping) -> None:
+        """Raise CurateError if a new key of a JSONL file would have changed how the earlier rows were read."""
+        late = [name for name in chunk.frame.columns if name not in self.columns]
+        found = find_columns(str(self.file.path), late, VOTE_FIELDS, {}) if late else {}
+        for name, column in found.items():
+            if name not in mapping.columns:
+                raise CurateError(
+                    f"{self.file.path}:{chunk.line[0]}: the key {column!r} first appears here, too late to be the "
+                    f"field {name}",
+                    hint=f"ignore it with --map {name}=, or add the key to the first records",
+                )
+
+    def _clean(self, chunk: Chunk, layout: Layout, now: datetime) -> CleanRows:
+        """Return the chunk after participants, privacy and rules."""
+        annotator = layout.columns.get("annotator_id")
+        if self.platform:
+            chunk = _mark_unanswered(chunk, layout)
+        if self.participants:
+            chunk = self.participants.join(chunk, annotator, keep_rejects=self.platform is not None)
+        if self.key is None:
+            if not self.platform and annotator in chunk.frame.columns:
+                self.addressed += int(chunk.frame[annotator].drop_nulls().unique().str.contains(ADDRESS).sum())
+            return apply_rules(chunk, layout, now)
+        chunk = self._pseudonymize(chunk, layout, annotator, self.key)
+        return apply_rules(chunk, layout, now, meta=self._meta(chunk.frame, layout))
+
+    def _pseudonymize(self, chunk: Chunk, layout: Layout, annotator: str | None, key: StoreKey) -> Chunk:
+        """Return the chunk with pseudonyms for annotators and without other personal data."""
+        frame = chunk.frame
+        content = {layout.columns[name] for name in CONTENT if name in layout.columns}
+        if annotator in frame.columns:
+            content.add(annotator)
+            people = frame[annotator]
+            named = people.is_not_null()
+            if not self.pseudonymize_all and self.platform and not self.platform.personal_ids:
+                named &= people.str.contains(ADDRESS)
+            if named.any():
+                pseudonyms = key.pseudonyms().of_all(people.filter(named))
+                self.dropped += count_addresses(people)
+                self.people.update(pseudonyms.drop_nulls())
+                frame = frame.with_columns(people.clone().scatter(named.arg_true(), pseudonyms).alias(annotator))
+        frame, dropped = drop_personal_data(frame, content)
+        self.dropped += dropped
+        # The text of an unreadable record may contain a name, so only its line is stored.
+        broken = tuple(record._replace(text="") for record in chunk.broken)
+        return replace(chunk, frame=frame, broken=broken)
+
+    def _meta(self, frame: pl.DataFrame, layout: Layout) -> pl.Series | None:
+        """Return (n,) the columns that no field uses as JSON; of a plain table only those of participants."""
+        used = {*layout.columns.values(), *PLATFORM_COLUMNS}
+        names = [name for name in frame.columns if name not in used and (self.platform or name == PARTICIPANT)]
+        if not names:
+            return None
+        self.meta_columns |= dict.fromkeys(names)
+        meta, dropped = encode_meta(frame.select(names))
+        self.dropped += dropped
+        return meta
+
+
+def _mark_unanswered(chunk: Chunk, layout: Layout) -> Chunk:
+    """Return the chunk of a platform with the reject reason "no-answer" in each row with an empty outcome."""
+    frame, column = chunk.frame, layout.columns.get("outcome")
+    if layout.kind != "pair" or column not in frame.columns:
+        return chunk
+    for name in REJECT_COLUMNS:
+        if name not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
+    unanswered = (pl.col(column).str.strip_chars().fill_null("") == "") & pl.col("reject").is_null()
+    values = {"reject": "no-answer", "reject_text": "no outcome was chosen"}
+    marked = (
+        pl.when(unanswered).then(pl.lit(text)).otherwise(pl.col(name)).alias(name) for name, text in values.items()
+    )
+    return replace(chunk, frame=frame.with_columns(marked))
