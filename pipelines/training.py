@@ -134,7 +134,9 @@ def _check(config: TrainConfig, out: Path, resume: bool) -> None:
             "pretraining requires a backbone from scratch", hint='set backbone = "scratch", or remove pretraining'
         )
     if config.pretraining and not config.pretraining.is_file():
-        raise CurateError(f"{config.pretraining}: no such file", hint="curate simulate --video can write it")
+        raise CurateError(
+            f"{config.pretraining}: no such file", hint="curate simulate --video --pretraining-videos N writes it"
+        )
     if out.exists() and not out.is_dir():
         raise CurateError(f"{out}: not a folder", hint="choose another --out")
     # A training that stopped before its first step leaves only the backbone from scratch, which is made again.
@@ -149,11 +151,9 @@ def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
     """The report of the finished model in ``out``; None where there is none. Raises CurateError for another model."""
     if not (out / MODEL).exists():
         return None
-    from curate.reward.checkpoint import current_config
-
     inputs = json.loads((out / TRAINING).read_text(encoding="utf-8")) if (out / TRAINING).exists() else None
     if inputs is not None:
-        inputs["training"] = current_config(inputs["training"])
+        inputs["training"] = TrainConfig.from_stored(inputs["training"]).model_dump(mode="json")
     if inputs != _inputs(config):
         raise CurateError(f"{out}: contains a model of another config or other shards", hint="choose another --out")
     report = TrainReport.from_stored((out / REPORT).read_bytes())

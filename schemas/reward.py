@@ -56,7 +56,7 @@ class TrainConfig(Document):
     """false: train all weights except those of the vision tower. "scratch" has nothing to adapt: it trains all."""
     pretraining: Path | None = None
     """JSONL of videos with questions, responses and the correct answer, on which a backbone from scratch is trained
-    first (``curate simulate --video`` can write it)."""
+    first (``curate simulate --video --pretraining-videos N`` writes it)."""
     pretraining_epochs: Count = 3
     head: Count = 1024
     """Hidden units of the value head."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -186,7 +185,7 @@ def resume_training(model: RewardModel, optimizer: torch.optim.Optimizer, out: P
         return 0
     newest = found[-1]
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
-    saved = current_config(state["config"])
+    saved = TrainConfig.from_stored(state["config"]).model_dump(mode="json")
     changed = [key for key, value in inputs["config"].items() if saved.get(key) != value]
     if changed:
         raise CurateError(
@@ -209,12 +208,6 @@ def newest_step(out: Path) -> int:
     """The step of the newest checkpoint; 0 where there is none."""
     found = _checkpoints(out)
     return int(json.loads((found[-1] / STATE).read_text(encoding="utf-8"))["step"]) if found else 0
-
-
-def current_config(document: dict[str, Any]) -> dict[str, Any]:
-    """A stored TrainConfig of this or the previous version, as this version stores it."""
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):
-        return TrainConfig.model_validate(document).model_dump(mode="json")
 
 
 def _checkpoints(out: Path) -> list[Path]:

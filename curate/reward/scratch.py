@@ -186,7 +186,7 @@ def read_pretraining(path: Path, *, media: Path | None = None) -> list[Pretraini
             raise CurateError(
                 f"{path}:{number}: answer is {answer!r} and response_answers is {given!r}; expected a word, and a word"
                 " per response",
-                hint="curate simulate --video writes such a file",
+                hint="curate simulate --video --pretraining-videos N writes such a file",
             )
         found.append(PretrainingExample(example, answer, tuple(given)))
     return found
