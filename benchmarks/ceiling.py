@@ -2,7 +2,7 @@
 
     python -m benchmarks.ceiling [--dir demo]
 
---dir: where ``curate run mr2bench-video`` was run (``make demo``): its newest release, and the truth of its world.
+--dir: the folder of ``curate run mr2bench-video`` (``make demo``) with its latest release and the truth of its world.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=Path("demo"))
     options = parser.parse_args()
     found = latest("mr2bench-video", options.dir / "releases")
-    assert found is not None, "no release there: make demo"
+    assert found is not None, "no release found: run make demo"
     folder, release = found
     truth = pl.read_csv(options.dir / "world" / "truth.csv").select("prompt_id", "response_id", "strength")
-    print(f"{release.label}\n{'config':20} items  stated  by the truth")
+    print(f"{release.label}\n{'config':20} items  stated  true")
     for config in ("benchmark", "benchmark_pairwise", "train", "train_pairwise"):
         rows = pl.concat(pl.read_parquet(path) for path in sorted(folder.glob(f"{config}-*.parquet")))
         rows = rows.filter(pl.col("best").is_not_null()).with_row_index()
@@ -32,7 +32,7 @@ def main() -> None:
         best = long.group_by("index", maintain_order=True).agg(
             right=pl.col("strength").arg_max() == pl.col("best").first()
         )
-        print(f"{config:20} {len(rows):5}   {rows['confidence'].mean():.3f}         {best['right'].mean():.3f}")
+        print(f"{config:20} {len(rows):5}   {rows['confidence'].mean():.3f}  {best['right'].mean():.3f}")
 
 
 if __name__ == "__main__":

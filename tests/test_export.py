@@ -20,6 +20,7 @@ import pytest
 
 import pipelines.exporting as exporting
 from cli.export import print_export
+from curate.shards.atomic import read_manifest
 from curate.store import Store
 from curate.uncertainty.posterior import best_probability
 from pipelines.exporting import Kind, export
@@ -404,6 +405,22 @@ def test_a_killed_export_leaves_nothing_that_looks_finished(store: Path, tmp_pat
     export(whole, "train", out=tmp_path / "whole", config=HALF)
     assert contents(out) == contents(tmp_path / "whole")
     assert report.items["train"] > 0
+
+
+OLD_MANIFEST = """
+{"kind": "train", "schema_version": 1, "version": "0123456789ab",
+ "run": {"run": "aaaaaaaaaaaa", "step": "export-train", "config": {}, "inputs": {}, "code_version": "0.1.0+0"},
+ "upstream": [], "batches": [],
+ "counts": {"items": {"train": 2}, "prompts": 1, "left_out": {"prompt: thin": 3}}, "files": []}
+"""
+"""As written by version 0.1; left_out was renamed to excluded."""
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_the_manifest_of_an_export_of_the_previous_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(OLD_MANIFEST)
+    counts = read_manifest(tmp_path).counts
+    assert (counts["excluded"], counts["items"]) == ({"prompt: thin": 3}, {"train": 2})
 
 
 # The split.

@@ -1,4 +1,4 @@
-"""Leakage: what counts as the same prompt, and what does not."""
+"""Leakage: which pairs of prompts count as the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAVES = (0b1111_0000_1111_0000, 0b1010_1010_1010_1010)
 
 
 def flipped(hashes: tuple[int, ...], bits: int) -> tuple[int, ...]:
-    """The hashes with so many bits of the first one cleared."""
+    """The hashes with this number of bits of the first one cleared."""
     first = hashes[0]
     for _ in range(bits):
         first &= first - 1
@@ -26,21 +26,21 @@ def rules_between(train: Subject, benchmark: Subject, config: LeakConfig = RULES
     return [leak.rule for leak in find_leaks([train], [benchmark], config)]
 
 
-def test_the_same_prompt_leaks_whatever_else_differs() -> None:
+def test_the_same_prompt_id_leaks_whatever_else_differs() -> None:
     assert rules_between(Subject("p", "one", "a.mp4", "aa"), Subject("p", "two", "b.mp4", "bb")) == ["prompt"]
 
 
-def test_the_same_bytes_under_another_name_leak_though_the_question_is_another() -> None:
+def test_the_same_bytes_leak_under_another_name_and_question() -> None:
     assert rules_between(Subject("p", "one", "a.mp4", "aa"), Subject("q", "two", "b.mp4", "aa")) == ["video"]
 
 
-def test_the_same_name_leaks_only_where_bytes_were_not_seen() -> None:
+def test_the_same_name_leaks_only_if_bytes_are_unknown() -> None:
     assert rules_between(Subject("p", "one", "a.mp4"), Subject("q", "two", "a.mp4")) == ["video"]
     assert rules_between(Subject("p", "one", "a.mp4", "aa"), Subject("q", "two", "a.mp4")) == ["video"]
     assert rules_between(Subject("p", "one", "a.mp4", "aa"), Subject("q", "two", "a.mp4", "bb")) == []
 
 
-def test_a_video_encoded_anew_leaks_by_its_frames() -> None:
+def test_a_re_encoded_video_leaks_by_its_frames() -> None:
     a, near, far = (
         Subject(name, name, f"{name}.mp4", name, flipped(WAVES, bits)) for name, bits in (("a", 0), ("b", 2), ("c", 6))
     )
@@ -48,7 +48,7 @@ def test_a_video_encoded_anew_leaks_by_its_frames() -> None:
     assert rules_between(a, far) == []
 
 
-def test_with_the_same_question_a_video_need_not_be_so_near() -> None:
+def test_with_the_same_question_the_distance_may_be_larger() -> None:
     a = Subject("a", "Who wins the race?", "a.mp4", "aa", WAVES)
     b = Subject("b", "who wins the race", "b.mp4", "bb", flipped(WAVES, 4))
     assert find_leaks([a], [b], RULES)[0].distance == pytest.approx(4 / 16)
@@ -79,22 +79,22 @@ def test_a_long_question_with_one_word_changed_leaks_and_a_short_one_does_not() 
     assert rules_between(Subject("a", "What colour is the circle?"), Subject("b", "What colour is the square?")) == []
 
 
-def test_a_question_that_is_not_known_is_like_no_other() -> None:
+def test_unknown_questions_are_not_similar() -> None:
     assert rules_between(Subject("a"), Subject("b")) == []
 
 
-def test_pairs_that_somebody_cleared_are_no_leaks() -> None:
+def test_cleared_pairs_are_no_leaks() -> None:
     pair = Subject("a", "one", "a.mp4", "aa"), Subject("b", "two", "b.mp4", "aa")
     assert rules_between(*pair, RULES.model_copy(update={"cleared": (("a", "b"),)})) == []
 
 
-def test_nearly_flat_videos_are_not_compared() -> None:
+def test_almost_uniform_videos_are_not_compared() -> None:
     pair = Subject("a", "one", "a.mp4", "aa", (1,)), Subject("b", "two", "b.mp4", "bb", (1,))
     assert rules_between(*pair) == ["near video"]
     assert rules_between(*pair, LeakConfig()) == []
 
 
-def test_units_are_chains_of_likeness_named_after_their_first_video() -> None:
+def test_units_are_connected_components_named_after_their_first_video() -> None:
     subjects = [
         Subject("p1", "x", "c.mp4", "1", WAVES),
         Subject("p2", "y", "b.mp4", "2", flipped(WAVES, 2)),

@@ -31,7 +31,7 @@ from pipelines.releasing import LeakError, build
 from schemas.errors import CurateError
 from schemas.items import JSONL_KEYS
 from schemas.leakage import LeakConfig
-from schemas.release import Filters, MediaAs
+from schemas.release import Filters, MediaAs, ReleaseConfig
 from tests.releases import (
     CONFIG,
     folder_of,
@@ -190,6 +190,25 @@ def test_embedded_media_are_the_bytes_of_each_row() -> None:
     assert len(rows) > 0
     for video, sha256 in rows.select("video", "media_sha256").iter_rows():
         assert hashlib.sha256(video["bytes"]).hexdigest() == sha256
+
+
+def test_old_names_in_a_config_are_accepted_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="embedded"):
+        assert ReleaseConfig.model_validate({"media_as": "inside"}).media_as == "embedded"
+    with pytest.warns(FutureWarning, match="min_bits"):
+        assert LeakConfig.model_validate({"least_bits": 3}).min_bits == 3
+
+
+def test_the_command_accepts_the_old_name_of_a_packaging_and_refuses_unknown_ones(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["release", "build", "--store", str(world[0]), "--out", str(tmp_path / "out"), "--media", str(world[1])]
+    assert run([*arguments, "--media-as", "boxes"]) == 2
+    capsys.readouterr()
+    assert run([*arguments, "--media-as", "inside"]) == 0
+    printed = capsys.readouterr()
+    assert "'inside' is now called 'embedded'" in printed.err
+    assert read_release(Path(printed.out.strip())).media_as == "embedded"
 
 
 def test_without_media_videos_are_named_without_absolute_paths(tmp_path: Path) -> None:

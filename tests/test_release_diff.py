@@ -1,4 +1,4 @@
-"""What changed from one release to another: which prompts, votes, ranks and items, and why."""
+"""Changes from one release to another: prompts, votes, ranks, items, and causes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_the_video_recipe_ends_in_a_verified_release_and_a_report(tmp_path: Path
 
 @pytest.fixture
 def rankings(tmp_path: Path) -> Path:
-    """Ten images, a question on each, 8 models' responses, and six people's rankings of them, nearly of one mind."""
+    """Ten images, a question on each, 8 models' responses, and six annotators' rankings with little noise."""
     folder, rng = tmp_path / "given", np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     prompts, responses, lines = [], [], []
@@ -85,7 +85,7 @@ def test_the_image_recipe_goes_from_rankings_to_a_verified_release(
     assert (Path(reports["release"]["out"]) / rows["image_file_name"][0]).exists()
 
 
-def test_own_files_take_the_place_of_the_simulated_world(tmp_path: Path) -> None:
+def test_given_files_replace_the_simulated_world(tmp_path: Path) -> None:
     recipe = on_own_files(load_recipe("mr2bench-video"), votes=[tmp_path / "v.csv"], videos=tmp_path)
     assert recipe.simulate is None
     assert recipe.compare is None
@@ -97,6 +97,6 @@ def test_own_files_take_the_place_of_the_simulated_world(tmp_path: Path) -> None
         on_own_files(recipe.model_copy(update={"ingest": None}), votes=[tmp_path])
 
 
-def test_files_of_your_own_come_with_votes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_videos_need_votes(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["run", "mr2bench-video", "--videos", "clips"]) == 2
     assert "belong to --votes" in capsys.readouterr().err
