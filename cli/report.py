@@ -1,4 +1,4 @@
-"""``curate report``: everything that is known of a run on one HTML page."""
+"""``curate report``: one HTML page on a denoise run."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ def report(
     store: StoreOption = None,
     run: RunOption = "",
     prompts: Annotated[
-        str, typer.Option("--prompts", help="Show these prompts one by one, in this order.", metavar="ID,ID,…")
+        str, typer.Option("--prompts", help="Show these prompts, in this order.", metavar="ID,ID,…")
     ] = "",
     show: Annotated[
         int,
         typer.Option(
             "--show",
             min=0,
-            help="Without --prompts: how many, the doubtful, the certain and some by chance.",
+            help="Without --prompts: number of prompts, by disagreement, expected tau and at random.",
             metavar="N",
         ),
     ] = 12,
-    seed: Annotated[int, typer.Option("--seed", help="Of those by chance.", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random prompts.", metavar="N")] = 0,
     media: Annotated[
         Path | None,
-        typer.Option("--media", help="Show frames too: the folder that video paths start from.", metavar="DIR"),
+        typer.Option("--media", help="Show frames; the folder that video paths are relative to.", metavar="DIR"),
     ] = None,
     gold: Annotated[
         Path | None,
-        typer.Option("--gold", help="Votes whose outcome is the truth, as in curate annotators.", metavar="FILE"),
+        typer.Option("--gold", help="Votes with known outcomes, as in curate annotators.", metavar="FILE"),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option("--validation", help="What curate validate --json wrote.", metavar="FILE")
+        Path | None, typer.Option("--validation", help="Output of curate validate --json.", metavar="FILE")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one self-contained HTML page on a denoise run: it opens in any browser, offline.
+    """Write one self-contained HTML page on a denoise run; it works offline.
 
-    The funnel, the models with intervals, who beat whom, the annotators, position bias, contradictions, calibration,
-    and single prompts with their preference graphs. A figure that nobody computed says which command does.
+    Funnel, leaderboard with intervals, win rates, annotators, position bias, disagreement, calibration, and single
+    prompts with their preference graphs. For a figure that was not computed the page names the command.
 
     \b
     Example:
@@ -57,13 +57,13 @@ def report(
     from pipelines.reporting import report as job
 
     base = settings()
-    asked = tuple(prompt.strip() for prompt in prompts.split(",") if prompt.strip())
+    requested = tuple(prompt.strip() for prompt in prompts.split(",") if prompt.strip())
     with progress_bar() as progress:
         done = job(
             store or base.store,
             out,
             run=run,
-            prompts=asked,
+            prompts=requested,
             show=show,
             seed=seed,
             media=media,
@@ -76,13 +76,13 @@ def report(
 
 
 def print_report(done: PageReport) -> None:
-    """The report on the report, in words."""
+    """Print what the page shows."""
     say(f"{done.out}: run {done.run}, {done.bytes / 1e6:.2f} MB")
     for prompt, reason in done.shown:
         say(f"  shows {prompt}: {reason}")
     if done.pictures:
         say(f"  {plural(done.pictures, 'prompt')} with frames")
-    for video, why in done.no_picture.items():
+    for video, why in done.picture_errors.items():
         say(f"  note: no frames of {video}: {why}")
-    for what in done.missing:
+    for what in done.not_computed:
         say(f"  note: {what}")

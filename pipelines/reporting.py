@@ -1,4 +1,4 @@
-"""The job ``report``: one page on a denoise run, with all that the store knows of it."""
+"""The job ``report``: one HTML page on a denoise run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from curate.report.choosing import choose_prompts, given_prompts
-from curate.report.contradiction import by_prompt, judged_pairs
-from curate.report.funnel import KEPT, Block, export_block, prompts_block, release_block, votes_block
+from curate.report.figures import (
+    KEPT,
+    Block,
+    Disagreement,
+    LabelCeiling,
+    PromptRow,
+    ReportView,
+    Source,
+    export_block,
+    pair_disagreement,
+    prompt_disagreement,
+    prompts_block,
+    release_block,
+    sides_of,
+    votes_block,
+)
 from curate.report.models import Models, models_of
 from curate.report.page import GENERATOR, render
-from curate.report.prompts import shown_prompts
-from curate.report.sides import sides_of
-from curate.report.view import Contradictions, LabelCeiling, PromptRow, ReportView, Source
+from curate.report.prompts import choose_prompts, requested_prompts, shown_prompts
 from curate.shards.atomic import publish_file
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
 from curate.store.reporting import (
     ingested,
     pair_votes,
-    placed_responses,
     prompt_facts,
+    ranked_responses,
     release_of,
     runs_over,
     votes_by_side,
@@ -40,7 +51,7 @@ from schemas.reports import DenoiseReport, PageReport
 from schemas.validation import ValidationReport
 
 Pictures = Callable[[Mapping[str, str]], tuple[Mapping[str, bytes], Mapping[str, str]]]
-"""From prompt_id -> its video, as the store names it, to pictures (PNG or JPEG) and to why there are none."""
+"""A function from prompt_id -> video to prompt_id -> picture (PNG or JPEG) and prompt_id -> reason for none."""
 
 
 def report(
@@ -58,42 +69,64 @@ def report(
     pictures: Pictures | None = None,
     progress: Progress = silent,
 ) -> PageReport:
-    """Write one self-contained HTML page on a denoise run (its id or a prefix; the latest when empty).
+    """Write one self-contained HTML page on a denoise run; equal stores and options give equal bytes.
 
-    prompts: those to show one by one; when empty, ``show`` of them are chosen: the most contradictory, the most and the
-    least certain, and some by the seed. gold: as in ``annotators``. validation: the JSON of ``curate validate --json``.
-    media: folder that video paths start from; frames are then drawn with the prompts shown. pictures: draws something
-    else instead. The store is only read. Equal store and options give equal bytes. ``out`` appears whole or not at
-    all; a report that is there already is replaced.
-    Raises CurateError where there is no run, prompt or file of that name, and where ``out`` is anything but a report.
+    Parameters
+    ----------
+    store_path
+        The DuckDB file, which is only read.
+    out
+        The HTML file. It appears completely or not at all; an existing report is replaced.
+    run
+        The id of the denoise run or a prefix of it; the latest run if empty.
+    prompts
+        Prompts to show one by one. If empty, ``show`` prompts are chosen: those with the highest disagreement and the
+        highest and lowest expected tau, and random ones.
+    seed
+        Seed of the random choice.
+    gold, mapping
+        Votes with known outcomes and how their columns are read, as in ``annotators``.
+    validation
+        The JSON file of ``curate validate --json``.
+    media
+        Folder that video paths are relative to; if given, frames are shown with the prompts.
+    pictures
+        A function that draws other pictures instead.
+    progress
+        Called with the current step.
+
+    Raises
+    ------
+    CurateError
+        If a run, prompt or file does not exist, or ``out`` exists and is not a report.
     """
     out = Path(out)
     if show < 0:
-        raise UsageError(f"{show} prompts to show: a number below 0", hint="give 0 for none")
+        raise UsageError(f"show is {show}; expected 0 or more", hint="give 0 for none")
     _check_out(out)
     validated = _validation(Path(validation)) if validation else None
     progress("reading the store", 0, 0)
     with Store.open(store_path, read_only=True) as store:
         run_id = store.denoise_run(run)
         _check_prompts(store, run_id, prompts)
-        progress("judging annotators", 0, 0)
+        progress("estimating annotators", 0, 0)
         people = annotators(store_path, gold=gold, mapping=mapping)
         progress("counting", 0, 0)
         view = _view(store, run_id, people, validated, prompts=prompts, show=show, seed=seed)
     draw = pictures or (_frames(Path(media), progress) if media else None)
-    videos = {prompt.prompt_id: prompt.video for prompt, _ in view.shown if prompt.video}
-    drawn, missing = draw(videos) if draw else ({}, {})
+    videos = {prompt.prompt_id: prompt.video for prompt in view.shown if prompt.video}
+    drawn, errors = draw(videos) if draw else ({}, {})
     progress("writing", 0, 0)
-    page = render(view, pictures=drawn, no_picture=missing).encode()
+    page = render(view, pictures=drawn, picture_errors=errors).encode()
     publish_file(out, page)
     return PageReport(
         out=str(out),
         run=run_id,
         bytes=len(page),
-        shown=tuple((prompt.prompt_id, prompt.reason) for prompt, _ in view.shown),
+        shown=tuple((prompt.prompt_id, prompt.reason) for prompt in view.shown),
         pictures=len(drawn),
-        no_picture={videos[prompt]: why for prompt, why in missing.items()},
-        missing=tuple(_missing(view)),
+        picture_errors={videos[prompt]: why for prompt, why in errors.items()},
+        not_computed=tuple(_not_computed(view)),
     )
 
 
@@ -107,30 +140,32 @@ def _view(
     show: int,
     seed: int,
 ) -> ReportView:
-    """All that the store says of the run, beside what is known of its people and methods."""
-    placed, pairs = placed_responses(store, run_id), pair_votes(store, run_id)
-    judged = judged_pairs(pairs, placed)
-    facts = prompt_facts(store, run_id).join(by_prompt(judged), on="prompt_id", how="left", maintain_order="left")
-    chosen = given_prompts(prompts) if prompts else choose_prompts(facts, show=show, seed=seed)
+    """Return all values of the page."""
+    responses, votes = ranked_responses(store, run_id), pair_votes(store, run_id)
+    pairs = pair_disagreement(votes, responses)
+    facts = prompt_facts(store, run_id).join(
+        prompt_disagreement(pairs), on="prompt_id", how="left", maintain_order="left"
+    )
+    chosen = requested_prompts(prompts) if prompts else choose_prompts(facts, show=show, seed=seed)
     found = store.run(run_id)
-    told: dict[str, Any] = found["report"] if found else {}
+    run_report: dict[str, Any] = found["report"] if found else {}
     later = runs_over(store, run_id)
-    denoised = _denoise_report(told)
+    denoised = _denoise_report(run_report)
     chosen_run = denoised.auto.chosen_run if denoised and denoised.auto else ""
     return ReportView(
         source=_source(store, run_id),
-        responses=len(placed),
+        responses=len(responses),
         run=denoised,
         chosen_in=release_of(store, chosen_run) if chosen_run else "",
-        funnel=_funnel(store, run_id, facts, told, later),
-        models=_models(facts, placed, pairs),
+        funnel=_funnel(store, run_id, facts, run_report, later),
+        models=_models(facts, responses, votes),
         people=people,
         sides=sides_of(votes_by_side(store)),
-        contradictions=_contradictions(facts),
+        disagreement=_disagreement(facts),
         validation=validation,
         ceilings=tuple(ceiling for export in later for ceiling in _ceilings(export["report"])),
         prompts=tuple(PromptRow(**{name: row[name] for name in _FIELDS}) for row in facts.to_dicts()),
-        shown=shown_prompts(chosen, facts, placed, judged),
+        shown=tuple(shown_prompts(chosen, facts, responses, pairs)),
     )
 
 
@@ -150,7 +185,7 @@ def _source(store: Store, run_id: str) -> Source:
 
 
 def _funnel(
-    store: Store, run_id: str, facts: pl.DataFrame, told: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
+    store: Store, run_id: str, facts: pl.DataFrame, run_report: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
 ) -> tuple[Block, ...]:
     counts = store.counts()
     sums, reasons = ingested(store)
@@ -158,37 +193,37 @@ def _funnel(
     exports = [run for run in later if run["step"].startswith("export-")]
     releases = [run for run in later if run["step"] == "release"][-1:]
     return (
-        votes_block(sums, reasons, counts["votes"], told),
+        votes_block(sums, reasons, counts["votes"], run_report),
         prompts_block(counts["prompts"], status, prompts_outside(store, run_id)),
         *(export_block(run["step"], run["run_id"], run["report"], len(facts)) for run in exports),
         *(release_block(run["run_id"], run["report"]) for run in releases),
     )
 
 
-def _models(facts: pl.DataFrame, placed: pl.DataFrame, pairs: pl.DataFrame) -> Models | None:
-    if placed["model"].drop_nulls().is_empty():
+def _models(facts: pl.DataFrame, responses: pl.DataFrame, votes: pl.DataFrame) -> Models | None:
+    if responses["model"].drop_nulls().is_empty():
         return None
-    return models_of(placed, pairs, facts.filter(pl.col("status") == "ranked")["prompt_id"])
+    return models_of(responses, votes, facts.filter(pl.col("status") == "ranked")["prompt_id"])
 
 
-def _contradictions(facts: pl.DataFrame) -> Contradictions:
-    """Over the prompts with a ranking and votes."""
+def _disagreement(facts: pl.DataFrame) -> Disagreement:
+    """Return the disagreement over the prompts with a ranking and votes."""
     ranked = facts.filter(pl.col("status").is_in(KEPT), pl.col("compared") > 0)
     weight, against = float(ranked["compared"].sum()), float(ranked["against"].sum())
     bounds = ranked["bound"]
     size = pl.col("responses").cast(pl.Int64)
     triples = ranked.select((size * (size - 1) * (size - 2) // 6).sum()).item()
-    return Contradictions(
+    return Disagreement(
         share=against / weight if weight else None,
-        least=float(bounds.sum()) / weight if weight and not bounds.has_nulls() else None,
+        lower_bound=float(bounds.sum()) / weight if weight and not bounds.has_nulls() else None,
         cyclic=int(ranked["cyclic_triads"].sum()),
         triples=int(triples),
-        shares=tuple(ranked["contradicted"]),
+        shares=tuple(ranked["disagreement"]),
     )
 
 
 def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
-    """Of each config of an export (its report)."""
+    """Return the label reliability of each config of an export. export: its report."""
     ceilings = export.get("ceiling", {})
     return [
         LabelCeiling(
@@ -203,17 +238,17 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
     ]
 
 
-def _denoise_report(told: Mapping[str, Any]) -> DenoiseReport | None:
+def _denoise_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
     try:
-        return DenoiseReport.from_stored(told)
+        return DenoiseReport.from_stored(stored)
     except ValidationError:
         return None
 
 
 def _frames(media: Path, progress: Progress) -> Pictures:
-    """Draws a few frames of each video."""
+    """Return a function that draws a few frames of each video."""
     if not media.is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths start from")
+        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
 
     def draw(videos: Mapping[str, str]) -> tuple[Mapping[str, bytes], Mapping[str, str]]:
         from curate.report.stills import stills
@@ -229,36 +264,38 @@ def _check_prompts(store: Store, run_id: str, prompts: Sequence[str]) -> None:
     for prompt in prompts:
         if prompt not in known:
             raise CurateError(
-                f"{store.path}: run {run_id} says nothing of a prompt {prompt!r}",
-                hint="curate rankings lists the prompts that are ranked",
+                f"{store.path}: run {run_id} has no prompt {prompt!r}",
+                hint="curate rankings lists the ranked prompts",
             )
 
 
 def _check_out(out: Path) -> None:
-    """Only a report may be replaced by a report."""
+    """Raise CurateError if ``out`` exists and is not a report."""
     if out.is_dir():
         raise CurateError(f"{out}: is a folder", hint="name the file: --out report.html")
     if out.exists():
         with out.open("rb") as file:
             if f'content="{GENERATOR}"'.encode() not in file.read(1000):
-                raise CurateError(f"{out}: exists, and is no report of curate", hint="choose another --out")
+                raise CurateError(f"{out}: exists and is not a report of curate", hint="choose another --out")
 
 
 def _validation(path: Path) -> ValidationReport:
     try:
         return ValidationReport.from_stored(path.read_bytes())
     except FileNotFoundError as error:
-        raise CurateError(f"{path}: no such file", hint="make one: curate validate --json > validation.json") from error
+        raise CurateError(
+            f"{path}: no such file", hint="create it: curate validate --json > validation.json"
+        ) from error
     except ValidationError as error:
         raise CurateError(
-            f"{path}: not what curate validate says", hint="make one: curate validate --json > validation.json"
+            f"{path}: not a report of curate validate", hint="create it: curate validate --json > validation.json"
         ) from error
 
 
-def _missing(view: ReportView) -> list[str]:
-    """What the page could not say, each with what would let it."""
+def _not_computed(view: ReportView) -> list[str]:
+    """Return what the page lacks, and the command that computes it."""
     found = {
-        "no leaderboard: no response names its model": view.models is None,
+        "no leaderboard: no response has a model": view.models is None,
         "no gold accuracy: --gold FILE": view.people.gold is None,
         "no held-out votes: curate validate --json > FILE, then --validation FILE": not (
             view.validation or (view.run and view.run.auto)
@@ -267,6 +304,6 @@ def _missing(view: ReportView) -> list[str]:
             view.validation and view.validation.reliability
         ),
         "no reliability ceiling: curate export benchmark --out DIR": not view.ceilings,
-        "no position bias: no vote says what was shown left": view.sides.share is None,
+        "no position bias: no vote has known sides": view.sides.share is None,
     }
     return [what for what, absent in found.items() if absent]

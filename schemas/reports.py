@@ -268,17 +268,19 @@ class ExportReport(Document):
 class PageReport(Document):
     """One HTML report on a denoise run."""
 
+    renamed: ClassVar[dict[str, str]] = {"no_picture": "picture_errors", "missing": "not_computed"}
+
     out: str
     run: str
     bytes: int
     shown: tuple[tuple[str, str], ...]
-    """(prompt, why it is shown), in the order of the page."""
+    """(prompt, reason), in the order of the page."""
     pictures: int
     """Prompts that are shown with a picture."""
-    no_picture: dict[str, str]
+    picture_errors: dict[str, str]
     """Video -> why no frames of it are shown."""
-    missing: tuple[str, ...]
-    """What the page could not say, each with what would let it."""
+    not_computed: tuple[str, ...]
+    """What the page lacks, and the command that computes it."""
 
 
 class SimulateReport(Document):

@@ -1,4 +1,4 @@
-"""The report page: its figures are the store's, what people wrote stays text, and it needs nothing but itself."""
+"""The report page: its figures are those of the store, texts are escaped, and it is self-contained."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from cli.main import run as curate
-from curate.report.contradiction import by_prompt, judged_pairs
+from curate.report.figures import pair_disagreement, prompt_disagreement
 from curate.store import Store
-from curate.store.reporting import pair_votes, placed_responses
+from curate.store.reporting import pair_votes, ranked_responses
 from pipelines import denoise, export, ingest, simulate
 from pipelines.reporting import report
 from pipelines.validation import validate
@@ -111,7 +111,7 @@ def page_of(store: Path, **options: object) -> Page:
     return Page(out.read_text())
 
 
-# What it says.
+# Content
 
 
 def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
@@ -121,8 +121,8 @@ def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
     assert run is not None
     told = run["report"]
     assert f"pairwise votes in the store {counts['votes']:,} " in page.text
-    assert f"{100 * told['disagreement']:.1f}% of the vote weight goes against the final orders" in page.text
-    assert f"tau of {told['expected_tau']:.3f}" in page.text
+    assert f"{100 * told['disagreement']:.1f}% of the vote weight disagrees with the final orders" in page.text
+    assert f"{told['expected_tau']:.3f} (posterior" in page.text
     assert "1 × rejected: self-comparison" in page.text
     means = ranking.group_by("model").agg(pl.col("strength").mean()).sort("strength", descending=True)
     [leaderboard] = [t for t in page.named("table") if "Leaderboard" in t.text]
@@ -132,17 +132,17 @@ def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
         assert f"{strength:.2f}".replace("-", "−") in leaderboard.text.split(model)[1][:400]
 
 
-def test_what_goes_against_the_order_is_the_cost_of_the_ranking(store: Path) -> None:
+def test_the_weight_against_the_order_is_the_cost_of_the_ranking(store: Path) -> None:
     with Store.open(store, read_only=True) as opened:
         run = opened.denoise_run()
         cost = opened.prompt_stats(run).select("prompt_id", "cost")
-        found = by_prompt(judged_pairs(pair_votes(opened, run), placed_responses(opened, run)))
+        found = prompt_disagreement(pair_disagreement(pair_votes(opened, run), ranked_responses(opened, run)))
     both = found.join(cost, on="prompt_id")
     assert len(both) == 14
     assert both["against"].to_list() == pytest.approx(both["cost"].to_list())
 
 
-def test_every_method_and_the_reliability_diagram_are_there(store: Path, page: Page) -> None:
+def test_all_methods_and_a_reliability_diagram_are_shown(store: Path, page: Page) -> None:
     with Store.open(store, read_only=True) as opened:
         told = json.loads(opened.runs()["report"][0])
     names = [score["method"] for score in told["auto"]["methods"]]
@@ -150,10 +150,10 @@ def test_every_method_and_the_reliability_diagram_are_there(store: Path, page: P
     assert [name for name in names if name not in methods.text] == []
     [drawn] = [e for e in page.named("svg") if e.attributes.get("aria-label", "").startswith("Reliability diagram")]
     bins = next(s for s in told["auto"]["methods"] if s["method"] == told["method"])["calibration"]
-    assert drawn.text.count("chance ") == len(bins) + 1  # a title each, and the axis
+    assert drawn.text.count("probability ") == len(bins) + 1  # a title each, and the axis label
 
 
-def test_the_ceiling_is_what_the_export_says(store: Path, page: Page) -> None:
+def test_the_ceiling_is_that_of_the_export(store: Path, page: Page) -> None:
     with Store.open(store, read_only=True) as opened:
         [told] = [json.loads(r) for s, r in opened.runs().select("step", "report").iter_rows() if s != "denoise"]
     [ceilings] = [t for t in page.named("table") if "ceiling" in t.text]
@@ -161,14 +161,14 @@ def test_the_ceiling_is_what_the_export_says(store: Path, page: Page) -> None:
         assert f"{100 * ceiling['mean']:.1f}%" in ceilings.text.split(name)[1]
 
 
-def test_figures_that_nobody_computed_say_which_command_does(page: Page) -> None:
+def test_missing_figures_name_the_command_that_computes_them(page: Page) -> None:
     todo = [element.text for element in page.elements if element.attributes.get("class") == "todo"]
     assert len(todo) == 2
     assert "curate report --gold FILE" in todo[0]
     assert "curate validate --json > validation.json" in todo[1]
 
 
-def test_a_validation_fills_in_the_reliability(store: Path, tmp_path: Path) -> None:
+def test_a_validation_adds_the_reliability(store: Path, tmp_path: Path) -> None:
     found = validate(store, folds=2, splits=1, config=DenoiseConfig(ranker="hierarchical"))
     (tmp_path / "validation.json").write_text(found.model_dump_json())
     out = tmp_path / "report.html"
@@ -177,32 +177,30 @@ def test_a_validation_fills_in_the_reliability(store: Path, tmp_path: Path) -> N
     assert "Split-half reliability was not computed" not in text
     assert found.reliability is not None
     assert f"{found.reliability.methods[0].against_bt:.3f}" in text
-    assert [what for what in done.missing if "reliability:" in what] == []
+    assert [what for what in done.not_computed if "reliability:" in what] == []
     (tmp_path / "validation.json").write_text("{}")
-    with pytest.raises(CurateError, match="not what curate validate says"):
+    with pytest.raises(CurateError, match="not a report of curate validate"):
         report(store, out, validation=tmp_path / "validation.json")
 
 
-def test_gold_pairs_fill_in_the_accuracy(store: Path, tmp_path: Path) -> None:
+def test_gold_pairs_add_the_accuracy(store: Path, tmp_path: Path) -> None:
     votes = (store.parent / "world" / "votes.csv").read_text().splitlines()
     (tmp_path / "gold.csv").write_text("\n".join([votes[0], *votes[1:30]]) + "\n")
     out = tmp_path / "report.html"
     report(store, out, gold=tmp_path / "gold.csv", show=0, mapping=Mapping())
-    assert "right;" in Page(out.read_text()).text
+    assert "correct; chance level" in Page(out.read_text()).text
 
 
-# Single prompts.
+# Single prompts
 
 
-def test_shown_are_the_most_contradictory_the_most_and_least_certain_and_some_by_chance(
-    store: Path, tmp_path: Path
-) -> None:
+def test_prompts_are_shown_by_disagreement_expected_tau_and_at_random(store: Path, tmp_path: Path) -> None:
     done = report(store, tmp_path / "a.html", show=8)
     assert [reason for _, reason in done.shown] == [
-        *["most contradictory"] * 2,
-        *["most certain"] * 2,
-        *["least certain"] * 2,
-        *["drawn by chance"] * 2,
+        *["highest disagreement"] * 2,
+        *["highest expected tau"] * 2,
+        *["lowest expected tau"] * 2,
+        *["random"] * 2,
     ]
     assert len({prompt for prompt, _ in done.shown}) == 8
     with Store.open(store, read_only=True) as opened:
@@ -212,12 +210,12 @@ def test_shown_are_the_most_contradictory_the_most_and_least_certain_and_some_by
     assert other.shown[:6] == done.shown[:6]
 
 
-def test_prompts_asked_for_come_in_that_order(store: Path, tmp_path: Path) -> None:
+def test_requested_prompts_are_shown_in_their_order(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     report(store, out, prompts=["p0009", "p0002", "p0009"])
     titles = [h.text.split()[0] for h in Page(out.read_text()).named("h3") if h.attributes.get("id")]
     assert titles == ["p0009", "p0002"]
-    with pytest.raises(CurateError, match="says nothing of a prompt 'nobody'"):
+    with pytest.raises(CurateError, match="has no prompt 'nobody'"):
         report(store, out, prompts=["nobody"])
 
 
@@ -235,44 +233,44 @@ def test_a_prompt_shows_ranks_intervals_and_the_votes_by_pair(tmp_path: Path) ->
     [graph] = [e for e in shown.named("svg") if e.attributes.get("aria-label", "").startswith("Preference graph")]
     against = [e.text.strip() for e in shown.named("path") if e.attributes.get("class", "").startswith("arc against")]
     assert sorted(against) == ["y (rank 2) over x (rank 1): 1", "z (rank 3) over y (rank 2): 0.5"]
-    assert "25.0% of the vote weight against it" in graph.attributes["aria-label"]  # 1 and half a tie of 6
+    assert "disagreement 25.0%" in graph.attributes["aria-label"]  # 1 and half a tie of 6
 
 
 def test_a_prompt_without_a_ranking_shows_its_votes_only(tmp_path: Path) -> None:
-    rows = "p,x,y,left,a1\np,y,x,right,a2\nthin,x,y,tie,a1\n"
-    shown = page_of(votes_store(tmp_path, rows), prompts=["thin"])
+    rows = "p,x,y,left,a1\np,y,x,right,a2\nfew,x,y,tie,a1\n"
+    shown = page_of(votes_store(tmp_path, rows), prompts=["few"])
     [article] = shown.named("article")
     assert "status too_few_votes" in " ".join(article.text.split())
     assert "Preference graph" not in article.text
     assert "Votes by pair (1 pair)" in article.text
 
 
-def test_parts_that_no_vote_connects_are_told_apart(tmp_path: Path) -> None:
+def test_connected_components_are_numbered(tmp_path: Path) -> None:
     rows = "p,x,y,left,a1\np,x,y,left,a2\np,u,v,left,a1\n"
     text = page_of(votes_store(tmp_path, rows), prompts=["p"]).text
-    assert "in 2 parts; ranks are counted within each" in text
+    assert "2 connected components" in text
 
 
-def test_agreement_is_told_with_what_it_rests_on_and_not_at_all_where_no_pair_was_judged_twice(tmp_path: Path) -> None:
+def test_agreement_is_shown_with_its_number_of_pairs_or_as_unknown(tmp_path: Path) -> None:
     for name in ("both", "once"):
         (tmp_path / name).mkdir()
     said = "p,a,b,left,ann\np,a,b,left,bob\np,b,c,left,ann\np,b,c,right,bob\np,a,c,left,ann\n"
     both = page_of(votes_store(tmp_path / "both", said)).text
-    assert "on 2 pairs that two or more of 2 annotators judged" in both
+    assert "on 2 pairs with votes of at least two of 2 annotators" in both
     assert "Krippendorff's alpha, on 2 pairs" in both
     assert "50% of 2" in both
     once = page_of(votes_store(tmp_path / "once", "p,a,b,left,ann\np,b,c,left,bob\n")).text
     assert "Krippendorff" not in once
-    assert "No pair was judged by two people: how far they agree is not known." in once
+    assert "Agreement is unknown" in once
 
 
-# What people wrote.
+# Escaping
 
 
 EVIL = '<script>alert("1")</script><img src=x onerror=alert(1)>\'&amp;'
 
 
-def test_markup_in_ids_questions_answers_models_and_names_stays_text(tmp_path: Path) -> None:
+def test_markup_in_ids_texts_and_names_is_escaped(tmp_path: Path) -> None:
     quoted = '"' + EVIL.replace('"', '""') + '"'
     people = [f'"{who}{EVIL}"'.replace('"1"', '""1""') for who in "abc"]
     votes = "".join(f"{quoted},x{k},y{k},left,{who}\n" for who in people for k in range(2))
@@ -295,7 +293,7 @@ def test_markup_in_ids_questions_answers_models_and_names_stays_text(tmp_path: P
     assert labels
 
 
-def test_a_long_answer_is_folded_but_whole(tmp_path: Path) -> None:
+def test_a_long_response_is_collapsed_and_complete(tmp_path: Path) -> None:
     rows = "p,x,y,left,a1\np,x,y,left,a2\n"
     path = votes_store(tmp_path, rows)
     long = "word " * 200
@@ -305,10 +303,10 @@ def test_a_long_answer_is_folded_but_whole(tmp_path: Path) -> None:
     assert any(element.text.count("word") > 200 for element in shown.named("details"))
 
 
-# What it is made of.
+# Markup
 
 
-def test_equal_stores_and_options_give_equal_bytes_and_no_path(store: Path, tmp_path: Path) -> None:
+def test_equal_stores_and_options_give_equal_bytes_without_paths(store: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / store.name
     copy.parent.mkdir()
     shutil.copy(store, copy)
@@ -319,7 +317,7 @@ def test_equal_stores_and_options_give_equal_bytes_and_no_path(store: Path, tmp_
     assert str(tmp_path) not in (tmp_path / "a.html").read_text()
 
 
-def test_nothing_is_asked_of_anywhere_else(page: Page) -> None:
+def test_the_page_makes_no_requests(page: Page) -> None:
     for element in page.elements:
         for key, value in element.attributes.items():
             if key in {"src", "srcset", "data", "action", "poster", "xlink:href"}:
@@ -334,7 +332,7 @@ def test_nothing_is_asked_of_anywhere_else(page: Page) -> None:
     assert page.named("script", "link") == []
 
 
-def test_headings_go_down_one_level_at_a_time_and_links_lead_somewhere(page: Page) -> None:
+def test_headings_are_nested_and_links_have_targets(page: Page) -> None:
     levels = [int(h.name[1]) for h in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -377,39 +375,39 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-# Stores that know less.
+# Incomplete stores
 
 
-def test_without_models_and_sides_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_missing_models_and_sides_are_reported(tmp_path: Path) -> None:
     rows = "p,x,y,a,k\np,y,z,a,k\nq,u,v,b,\n"
     path = votes_store(tmp_path, rows, "prompt_id,response_a,response_b,winner,annotator_id")
     done = report(path, tmp_path / "report.html")
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "there is no leaderboard" in text
-    assert "No decisive vote says which response was shown left" in text
-    assert "no leaderboard: no response names its model" in done.missing
+    assert "No leaderboard" in text
+    assert "Position bias is unknown" in text
+    assert "no leaderboard: no response has a model" in done.not_computed
 
 
-def test_votes_that_came_after_the_run_are_not_counted_pair_by_pair(tmp_path: Path) -> None:
+def test_votes_ingested_after_the_run_are_not_counted(tmp_path: Path) -> None:
     path = votes_store(tmp_path, "p,x,y,left,a1\np,x,y,left,a2\n")
     (tmp_path / "late.csv").write_text("prompt_id,left,right,winner,annotator_id\np,y,x,left,a3\n")
     ingest(tmp_path / "late.csv", path)
     shown = page_of(path, prompts=["p"])
-    assert "1 vote came after this run" in shown.text
-    assert "0.0% of the vote weight goes against the final orders" in shown.text
+    assert "1 vote ingested after this run" in shown.text
+    assert "0.0% of the vote weight disagrees with the final orders" in shown.text
 
 
-# The file.
+# The file
 
 
-def test_a_report_replaces_a_report_and_nothing_else(store: Path, tmp_path: Path) -> None:
+def test_a_report_replaces_only_a_report(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "report.html"
     report(store, out, show=0)
     before = out.read_bytes()
     report(store, out, show=1)
     assert out.read_bytes() != before
     (tmp_path / "notes.html").write_text("<p>mine</p>")
-    with pytest.raises(CurateError, match="exists, and is no report of curate"):
+    with pytest.raises(CurateError, match="not a report of curate"):
         report(store, tmp_path / "notes.html")
     assert (tmp_path / "notes.html").read_text() == "<p>mine</p>"
     with pytest.raises(CurateError, match="is a folder"):
@@ -424,28 +422,28 @@ def test_bad_input_is_named(store: Path, tmp_path: Path) -> None:
         report(store, tmp_path / "r.html", run="feed")
     with pytest.raises(CurateError, match="no such folder"):
         report(store, tmp_path / "r.html", media=tmp_path / "none")
-    with pytest.raises(UsageError, match="below 0"):
+    with pytest.raises(UsageError, match="expected 0 or more"):
         report(store, tmp_path / "r.html", show=-1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_tells_what_it_wrote(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_it_wrote(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.html"
     assert curate(["report", "--store", str(store), "--out", str(out), "--prompts", "p0003, p0001", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["shown"] == [["p0003", "asked for"], ["p0001", "asked for"]]
+    assert done["shown"] == [["p0003", "requested"], ["p0001", "requested"]]
     assert done["bytes"] == out.stat().st_size
     assert curate(["report", "--store", str(store), "--out", str(out), "--show", "1"]) == 0
-    shown, said = capsys.readouterr()
-    assert shown == ""
-    assert "most contradictory" in said
-    assert "no gold accuracy: --gold FILE" in said
+    out_text, err = capsys.readouterr()
+    assert out_text == ""
+    assert "highest disagreement" in err
+    assert "--gold FILE" in err
 
 
-# Pictures.
+# Pictures
 
 
-def test_frames_are_shown_and_a_video_that_fails_says_why(store: Path, tmp_path: Path) -> None:
+def test_frames_are_shown_or_the_reason_for_none(store: Path, tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     with Store.open(store, read_only=True) as opened:
         videos = dict(opened.prompts().select("prompt_id", "video").iter_rows())
@@ -454,7 +452,7 @@ def test_frames_are_shown_and_a_video_that_fails_says_why(store: Path, tmp_path:
     out = tmp_path / "report.html"
     done = report(store, out, prompts=["p0001", "p0002", "p0003"], media=tmp_path)
     assert done.pictures == 1
-    assert set(done.no_picture) == {videos["p0002"], videos["p0003"]}
+    assert set(done.picture_errors) == {videos["p0002"], videos["p0003"]}
     page = Page(out.read_text())
     [picture] = page.named("img")
     assert picture.attributes["src"].startswith("data:image/jpeg;base64,/9j/")
@@ -463,7 +461,7 @@ def test_frames_are_shown_and_a_video_that_fails_says_why(store: Path, tmp_path:
     assert str(tmp_path) not in page.html
 
 
-def test_other_pictures_may_be_drawn_instead(store: Path, tmp_path: Path) -> None:
+def test_other_pictures_can_be_given(store: Path, tmp_path: Path) -> None:
     png = b"\x89PNG\r\n\x1a\nsheet"
     report(store, tmp_path / "r.html", prompts=["p0001"], pictures=lambda videos: (dict.fromkeys(videos, png), {}))
     [picture] = Page((tmp_path / "r.html").read_text()).named("img")
@@ -477,7 +475,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 @pytest.mark.parametrize("width", [360, 1440])
-def test_no_width_makes_the_page_scroll_sideways(page: Page, tmp_path: Path, width: int) -> None:
+def test_the_page_fits_every_width(page: Page, tmp_path: Path, width: int) -> None:
     (tmp_path / "report.html").write_text(page.html)
     (tmp_path / "frame.html").write_text(
         f"""<body><iframe src="report.html" width="{width}" height="900" style="border:0"></iframe><script>
@@ -496,7 +494,7 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, tmp_path: Path, wid
     assert int(found[2]) > 2000
 
 
-def test_votes_of_annotators_whom_the_run_left_out_are_not_counted_against_its_orders(tmp_path: Path) -> None:
+def test_votes_of_excluded_annotators_are_not_counted(tmp_path: Path) -> None:
     config = SimulateConfig(prompts=20, models=6, annotators=20, votes_per_pair=4.0, spammers=0.3)
     simulate(tmp_path / "world", config=config)
     ingest(

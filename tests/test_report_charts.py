@@ -1,4 +1,4 @@
-"""The parts of a report: charts that say what they are given, and figures worked out by hand."""
+"""Charts and figures of the report, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from curate.evaluation.cross_validation import calibration_bins
-from curate.report.calibration import reliability_diagram
-from curate.report.charts import calibration_part, side_part
-from curate.report.choosing import choose_prompts, given_prompts
-from curate.report.contradiction import by_prompt, judged_pairs
-from curate.report.funnel import export_block, prompts_block, votes_block
-from curate.report.heatmap import heatmap
-from curate.report.histogram import histogram
-from curate.report.intervals import interval
+from curate.report.charts import Arc, Node, heatmap, histogram, interval, preference_graph, reliability_diagram
+from curate.report.figures import (
+    export_block,
+    pair_disagreement,
+    prompt_disagreement,
+    prompts_block,
+    sides_of,
+    votes_block,
+)
 from curate.report.models import models_of
-from curate.report.preference_graph import Arc, Node, preference_graph
-from curate.report.sides import sides_of
+from curate.report.panels import calibration_panel, sides_panel
+from curate.report.prompts import choose_prompts, requested_prompts
 from curate.report.stills import strip
 from curate.report.svg import element, signed, ticks
 from schemas.validation import CalibrationBin
@@ -56,7 +57,7 @@ def _heat(values: list[list[float]], **more: object) -> str:
     return str(heatmap(names, np.array(values), title=lambda i, j: f"{i}>{j}", **{**settings, **more}))  # type: ignore[arg-type]
 
 
-def test_a_share_of_one_half_has_the_middle_colour_and_ends_have_the_ends() -> None:
+def test_diverging_colours_are_centred_at_one_half() -> None:
     drawn = _heat([[math.nan, 0.5, 1.0], [0.5, math.nan, 0.0], [0.0, 1.0, math.nan]])
     colours = re.findall(r'<rect[^>]*class="(\w+)"><title>(\d&gt;\d)', drawn)
     assert {cell: colour for colour, cell in colours} == {
@@ -70,19 +71,19 @@ def test_a_share_of_one_half_has_the_middle_colour_and_ends_have_the_ends() -> N
     assert drawn.count('class="na"') == 3
 
 
-def test_counts_go_from_none_to_the_most() -> None:
+def test_sequential_colours_go_from_zero_to_the_largest() -> None:
     drawn = _heat([[math.nan, 8.0], [0.0, math.nan]], scale="sequential", cell=lambda v: f"{v:.0f}")
     assert re.findall(r'class="(s\d)"', drawn) == ["s8", "s0"]
     assert ">8</text>" in drawn
 
 
-def test_many_models_have_cells_without_text_but_with_titles() -> None:
+def test_large_heatmaps_have_titles_instead_of_text() -> None:
     drawn = _heat(np.full((40, 40), 0.3).tolist())
     assert drawn.count("<title>") == 1600
     assert 'class="t ' not in drawn
 
 
-def test_an_interval_stays_on_its_line() -> None:
+def test_an_interval_is_clipped_to_its_axis() -> None:
     drawn = str(interval(5.0, -99.0, 99.0, domain=(0.0, 10.0)))
     xs = [float(x) for x in re.findall(r'(?:x1|x2|cx)="([\d.]+)"', drawn)]
     assert min(xs) >= 0
@@ -90,7 +91,7 @@ def test_an_interval_stays_on_its_line() -> None:
     assert 'cx="75"' in drawn
 
 
-def test_arcs_against_the_order_are_above_and_the_others_below() -> None:
+def test_arcs_against_the_order_are_above_the_line() -> None:
     nodes = [Node(1, "a"), Node(2, "b"), Node(2, "c")]
     drawn = str(preference_graph(nodes, [Arc(0, 1, 2.0), Arc(1, 0, 1.0), Arc(1, 2, 1.0)], label="g"))
     line = float(re.findall(r'cy="([\d.]+)"', drawn)[0])
@@ -117,21 +118,21 @@ def test_a_histogram_counts_every_share() -> None:
     assert said == [("0%", "2"), ("2%", "1"), ("30%", "1"), ("98%", "1")]
 
 
-def test_no_share_is_no_bar() -> None:
+def test_an_empty_histogram_has_no_bars() -> None:
     assert "<title>" not in str(histogram([], axis="share", label="h"))
 
 
-def test_the_diagram_puts_calibrated_bins_on_its_diagonal() -> None:
+def test_calibrated_bins_are_on_the_diagonal() -> None:
     bins = [CalibrationBin(probability=p, observed=p, observed_se=0.01, votes=10) for p in (0.55, 0.75, 0.95)]
     drawn = str(reliability_diagram(bins, errors=1.0, label="r"))
     points = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
     assert len({round(x + y, 1) for x, y in points}) == 1
-    assert "chance 75.0%, chosen 75.0% of 10 votes" in drawn
+    assert "probability 75.0%, observed 75.0% of 10 votes" in drawn
 
 
-def test_bins_of_held_out_votes_hold_about_as_many_each_and_see_the_likelier_side() -> None:
+def test_calibration_bins_have_equal_sizes() -> None:
     odds = np.array([-2.0, 2.0] * 10 + [0.0] * 20)
-    left = np.array([False, True] * 10 + [True] * 20)  # always as said; where nothing is said, half counts
+    left = np.array([False, True] * 10 + [True] * 20)  # always the likelier side; at even odds half counts
     bins = calibration_bins(odds, left, np.ones(40), np.arange(40))
     assert [b.votes for b in bins] == [4] * 10
     assert [b.observed for b in bins] == [0.5] * 5 + [1.0] * 5
@@ -139,12 +140,12 @@ def test_bins_of_held_out_votes_hold_about_as_many_each_and_see_the_likelier_sid
 
 
 def test_without_held_out_votes_there_is_no_diagram() -> None:
-    part = calibration_part(None, None)
+    part = calibration_panel(None, None)
     assert part["diagram"] is None
     assert part["methods"] == ()
 
 
-def test_frames_stand_side_by_side() -> None:
+def test_frames_are_side_by_side() -> None:
     from io import BytesIO
 
     from PIL import Image
@@ -156,8 +157,8 @@ def test_frames_stand_side_by_side() -> None:
 # Figures.
 
 
-def placed(*rows: tuple[str, str, str | None, int | None, float]) -> pl.DataFrame:
-    """(prompt, response, model, rank, strength) rows as ``placed_responses`` gives them."""
+def ranked(*rows: tuple[str, str, str | None, int | None, float]) -> pl.DataFrame:
+    """(prompt, response, model, rank, strength) rows as of ``ranked_responses``."""
     frame = pl.DataFrame(
         rows,
         schema={
@@ -173,15 +174,15 @@ def placed(*rows: tuple[str, str, str | None, int | None, float]) -> pl.DataFram
 
 
 def votes_on(*rows: tuple[str, str, str, float, float, float]) -> pl.DataFrame:
-    """(prompt, first, second, for_first, for_second, tied) rows as ``pair_votes`` gives them."""
+    """(prompt, first, second, for_first, for_second, tied) rows as of ``pair_votes``."""
     names = ["prompt_id", "first", "second", "for_first", "for_second", "tied"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(votes=pl.lit(1))
 
 
-TWO = placed(("p", "a", "A", 1, 1.0), ("p", "b", "B", 2, -1.0), ("q", "c", "A", 2, -0.5), ("q", "d", "B", 1, 0.5))
+TWO = ranked(("p", "a", "A", 1, 1.0), ("p", "b", "B", 2, -1.0), ("q", "c", "A", 2, -0.5), ("q", "d", "B", 1, 0.5))
 
 
-def test_the_leaderboard_worked_out_by_hand() -> None:
+def test_the_leaderboard_computed_by_hand() -> None:
     pairs = votes_on(("p", "a", "b", 3, 0, 1), ("q", "c", "d", 0, 2, 0))
     found = models_of(TWO, pairs, pl.Series(["p", "q"]))
     first, second = found.rows
@@ -203,24 +204,24 @@ def test_the_leaderboard_worked_out_by_hand() -> None:
     assert np.isnan(np.diag(found.comparisons)).all()
 
 
-def test_intervals_of_drawn_together_strengths_hold_the_truth_as_often_as_they_say() -> None:
-    """Strengths 𝒩(μ, 1) seen with error 𝒩(0, 2), shrunk: without widening far fewer than 90% would."""
+def test_intervals_of_shrunken_strengths_have_their_coverage() -> None:
+    """Posterior means of strengths 𝒩(μ, 1) observed with error 𝒩(0, 2); uncorrected intervals are too narrow."""
     from curate.report.models import _mean
 
     rng = np.random.default_rng(0)
     prompts, noise = 60, 2.0
     shrink = 1 / (1 + noise)
-    held, plain = 0, 0
+    covered, uncorrected = 0, 0
     for _ in range(400):
         seen = rng.normal(0.3, np.sqrt(1 + noise), prompts)
         means = seen.mean() + shrink * (seen - seen.mean())
         wide, narrow = (_mean(means, np.full(prompts, v)) for v in (noise * shrink, 0.0))
         assert wide is not None
         assert narrow is not None
-        held += wide.low <= 0.3 <= wide.high
-        plain += narrow.low <= 0.3 <= narrow.high
-    assert 0.86 <= held / 400 <= 0.94
-    assert plain / 400 < 0.6
+        covered += wide.low <= 0.3 <= wide.high
+        uncorrected += narrow.low <= 0.3 <= narrow.high
+    assert 0.86 <= covered / 400 <= 0.94
+    assert uncorrected / 400 < 0.6
 
 
 def test_a_model_on_one_prompt_has_no_interval() -> None:
@@ -230,41 +231,41 @@ def test_a_model_on_one_prompt_has_no_interval() -> None:
     assert found.rows[0].best_rank is None
 
 
-def test_without_a_prompt_ranked_in_full_win_rates_order_the_models() -> None:
+def test_without_fully_ranked_prompts_models_are_sorted_by_win_rate() -> None:
     found = models_of(TWO, votes_on(("p", "a", "b", 0, 3, 0)), pl.Series([], dtype=pl.String))
     assert [row.model for row in found.rows] == ["B", "A"]
     assert found.rows[0].strength is None
 
 
-def test_two_responses_of_one_model_are_no_comparison() -> None:
-    same = placed(("p", "a", "A", 1, 1.0), ("p", "b", "A", 2, 0.0), ("p", "c", None, 3, -1.0))
+def test_two_responses_of_one_model_are_not_compared() -> None:
+    same = ranked(("p", "a", "A", 1, 1.0), ("p", "b", "A", 2, 0.0), ("p", "c", None, 3, -1.0))
     found = models_of(same, votes_on(("p", "a", "b", 1, 0, 0), ("p", "a", "c", 1, 0, 0)), pl.Series(["p"]))
     assert [(row.model, row.comparisons) for row in found.rows] == [("A", 0)]
     assert found.rows[0].mean_rank is not None
     assert found.rows[0].mean_rank.value == 1.5
 
 
-def test_what_is_against_an_order_counts_ties_and_equals_half() -> None:
-    three = placed(
+def test_disagreement_counts_ties_and_equal_ranks_half() -> None:
+    three = ranked(
         ("p", "a", "A", 1, 0.0), ("p", "b", "B", 2, 0.0), ("p", "c", "C", 2, 0.0), ("p", "d", "D", None, 0.0)
     )
     pairs = votes_on(("p", "a", "b", 3, 1, 2), ("p", "b", "c", 3, 1, 0), ("p", "a", "d", 1, 0, 0))
-    judged = judged_pairs(pairs, three)
+    judged = pair_disagreement(pairs, three)
     assert judged["against"].to_list() == [2.0, 2.0, None]
-    assert by_prompt(judged).row(0) == ("p", 4.0, 10.0, 0.4)
+    assert prompt_disagreement(judged).row(0) == ("p", 4.0, 10.0, 0.4)
 
 
-def test_the_share_of_left_with_its_interval_over_people() -> None:
+def test_the_share_of_left_has_an_interval_clustered_by_annotator() -> None:
     counts = pl.DataFrame(
         {"annotator_id": ["a", "b", None], "left": [3, 1, 1], "right": [1, 3, 1], "undecided": [0, 1, 0]}
     )
     found = sides_of(counts)
-    assert (found.left, found.right, found.undecided, found.people) == (5, 5, 1, 4)
+    assert (found.left, found.right, found.undecided, found.annotators) == (5, 5, 1, 4)
     assert found.share is not None
     assert found.share.value == 0.5
     # deviations 1, −1, ½, −½; error √(4/3 · 2.5) / 10; t of 3 freedoms 2.353
     assert found.share.high == pytest.approx(0.5 + 2.353 * math.sqrt(4 / 3 * 2.5) / 10, abs=1e-3)
-    assert "does not tell it from one half" in side_part(found)["side_words"]
+    assert "significant" in sides_panel(found)["side_conclusion"]
     assert sides_of(counts.clear()).share is None
 
 
@@ -272,51 +273,51 @@ FACTS = pl.DataFrame(
     {
         "prompt_id": ["a", "b", "c", "d", "e"],
         "status": ["ranked", "ranked", "disconnected", "too_few_votes", "ranked"],
-        "contradicted": [0.1, 0.4, 0.4, None, 0.2],
+        "disagreement": [0.1, 0.4, 0.4, None, 0.2],
         "expected_tau": [0.9, 0.5, None, None, 0.6],
     }
 )
 
 
-def test_prompts_are_chosen_once_each_and_only_ranked_ones() -> None:
+def test_only_ranked_prompts_are_chosen_and_each_once() -> None:
     chosen = choose_prompts(FACTS, show=9, seed=0)
     assert sorted(c.prompt_id for c in chosen) == ["a", "b", "c", "e"]
     assert [(c.prompt_id, c.reason) for c in chosen[:3]] == [
-        ("b", "most contradictory"),
-        ("a", "most certain"),
-        ("e", "least certain"),
+        ("b", "highest disagreement"),
+        ("a", "highest expected tau"),
+        ("e", "lowest expected tau"),
     ]
     assert choose_prompts(FACTS.reverse(), show=2, seed=0) == choose_prompts(FACTS, show=2, seed=0)
-    assert [c.prompt_id for c in given_prompts(["z", "a", "z"])] == ["z", "a"]
+    assert [c.prompt_id for c in requested_prompts(["z", "a", "z"])] == ["z", "a"]
 
 
 def test_the_funnel_adds_up() -> None:
     sums = {"rows": 10, "votes": 6, "duplicates": 1, "rejects": 3, "pairs": 9}
-    votes = votes_block(sums, {"bad-time": 2, "self-comparison": 1}, 8, {"votes": 5, "left_out": 2})
+    votes = votes_block(sums, {"bad-time": 2, "self-comparison": 1}, 8, {"votes": 5, "excluded_votes": 2})
     assert [(stage.name, stage.count) for stage in votes.stages] == [
         ("rows read", 10),
-        ("votes taken in", 6),
+        ("votes ingested", 6),
         ("pairwise votes in the store", 8),
-        ("votes that the run read", 5),
+        ("votes used by the run", 5),
     ]
-    assert [sum(n for _, n in stage.left_out) for stage in votes.stages] == [0, 4, 1, 3]
+    assert [sum(n for _, n in stage.excluded) for stage in votes.stages] == [0, 4, 1, 3]
     assert votes.share(votes.stages[2]) == 0.8
     prompts = prompts_block(10, {"ranked": 5, "too_few_votes": 3}, 2)
     assert [stage.count for stage in prompts.stages] == [10, 8, 5]
-    assert prompts.stages[2].left_out == (("too few votes, or none that prefers a response", 3),)
+    assert prompts.stages[2].excluded == (("too few votes, or no decisive vote", 3),)
 
 
-def test_an_export_says_what_became_of_its_sets() -> None:
-    told = {
+def test_the_stages_of_an_export() -> None:
+    export = {
         "kind": "benchmark",
         "items": {"4way": 3},
         "candidates": {"4way": 20},
         "eligible": {"4way": 12},
         "prompts": 2,
-        "left_out": {"prompt: in the other split": 6},
+        "excluded": {"prompt: in the other split": 6},
     }
-    block = export_block("export-benchmark", "abc", told, 8)
-    assert [(stage.count, stage.left_out) for stage in block.stages] == [
+    block = export_block("export-benchmark", "abc", export, 8)
+    assert [(stage.count, stage.excluded) for stage in block.stages] == [
         (8, ()),
         (2, (("prompt: in the other split", 6),)),
         (20, ()),

@@ -1,1 +1,1 @@
-"""The report on a denoise run: pure functions from frames to figures, charts and one HTML page."""
+"""The HTML report on a denoise run: figures, charts and page."""

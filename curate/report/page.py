@@ -1,7 +1,7 @@
-"""The report as one HTML page: no script, nothing from elsewhere, and everything that people wrote stays text.
+"""The report as one self-contained HTML page, without scripts and requests.
 
-Templates escape what they are given (jinja2's autoescape); only the charts, which escape their own text, are markup.
-The page forbids itself scripts and requests (its Content-Security-Policy), so that a mistake could do no harm.
+Templates escape all values (jinja2's autoescape); only charts, which escape their own text, are markup. A Content
+Security Policy in the page forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -14,43 +14,50 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from curate.report.charts import Leaderboard, calibration_part, leaderboard, maps, rank_column, side_part
-from curate.report.histogram import histogram
+from curate.report.charts import preference_graph
+from curate.report.figures import ReportView
 from curate.report.models import DRAWS
-from curate.report.preference_graph import preference_graph
+from curate.report.panels import (
+    LeaderboardCharts,
+    calibration_panel,
+    disagreement_panel,
+    heatmap_panel,
+    leaderboard_charts,
+    rank_column,
+    sides_panel,
+)
 from curate.report.prompts import ShownPrompt
 from curate.report.svg import signed
-from curate.report.view import ReportView
 
 GENERATOR = "curate report"
-"""What the page says it was made by; by this a report may be replaced by a newer one."""
-FIRST, PEOPLE = 20, 200
-"""Annotators that are seen at once, the worst first, and those that the page holds at most."""
+"""Content of the meta tag ``generator``, by which a report is recognised and may be replaced."""
+VISIBLE, LISTED = 20, 200
+"""Annotators in the visible table, worst first, and on the page at most."""
 SECTIONS = (
     ("funnel", "Funnel"),
     ("models", "Models"),
     ("annotators", "Annotators"),
     ("sides", "Position bias"),
-    ("contradictions", "Contradictions"),
+    ("disagreement", "Disagreement"),
     ("certainty", "Calibration and reliability"),
     ("prompts", "Single prompts"),
-    ("about", "How it was made"),
+    ("about", "Provenance"),
 )
 
 
 @dataclass(frozen=True)
 class DrawnPrompt:
-    """The pictures of one prompt."""
+    """The charts and the picture of one prompt."""
 
     graph: Markup | None
     axis: Markup | None
-    """Of the ranks; None where nothing is ranked."""
+    """Axis of the ranks; None if nothing is ranked."""
     intervals: tuple[Markup, ...]
-    """One for each response; empty for those that are not ranked."""
-    answers: bool
-    """Whether any response's text is known."""
-    parts: int
-    """Components, where there are several; else 0."""
+    """One per response; empty if it is unranked."""
+    has_texts: bool
+    """Whether the text of any response is known."""
+    components: int
+    """Number of connected components if there are several, else 0."""
     picture: str | None
     """Data URI."""
 
@@ -60,12 +67,11 @@ def render(
     *,
     title: str = "Preference report",
     pictures: Mapping[str, bytes] | None = None,
-    no_picture: Mapping[str, str] | None = None,
+    picture_errors: Mapping[str, str] | None = None,
 ) -> str:
-    """The page. Equal values give equal text.
+    """Return the page; equal values give equal text.
 
-    pictures: prompt_id -> a PNG or JPEG (say, a contact sheet) that is shown with the prompt; of other prompts none is.
-    no_picture: prompt_id -> why there is none, in words.
+    pictures: prompt_id -> a PNG or JPEG that is shown with the prompt. picture_errors: prompt_id -> why there is none.
     """
     environment = Environment(
         loader=PackageLoader("curate.report"),
@@ -78,7 +84,7 @@ def render(
     environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number, weight=_weight, short=_short)
     assert environment.loader is not None
     css, _, _ = environment.loader.get_source(environment, "page.css")
-    board = leaderboard(view.models) if view.models else Leaderboard()
+    board = leaderboard_charts(view.models) if view.models else LeaderboardCharts()
     values: dict[str, Any] = {
         "view": view,
         "title": title,
@@ -94,27 +100,23 @@ def render(
         "rank_axis": board.rank_axis,
         "strengths": board.strengths,
         "model_ranks": board.ranks,
-        **(maps(view.models) if view.models else {}),
-        "first_people": view.people.annotators[:FIRST],
-        "more_people": view.people.annotators[FIRST:PEOPLE],
+        **(heatmap_panel(view.models) if view.models else {}),
+        "first_people": view.people.annotators[:VISIBLE],
+        "more_people": view.people.annotators[VISIBLE:LISTED],
         "known": {name for row in view.people.annotators for name, value in row if value is not None},
-        "left_people": max(len(view.people.annotators) - PEOPLE, 0),
+        "hidden_people": max(len(view.people.annotators) - LISTED, 0),
         "recommended": _recommended(view),
-        **side_part(view.sides),
-        "contradiction_chart": histogram(
-            view.contradictions.shares,
-            axis="share of the vote weight against the order",
-            label=f"Histogram of contradiction over {len(view.contradictions.shares)} prompts",
-        ),
-        **calibration_part(view.run, view.validation),
-        "graphs": [_drawn(view, k, (pictures or {}).get(shown.prompt_id)) for k, (shown, _) in enumerate(view.shown)],
-        "no_picture": no_picture or {},
+        **sides_panel(view.sides),
+        **disagreement_panel(view.disagreement),
+        **calibration_panel(view.run, view.validation),
+        "graphs": [_drawn(prompt, (pictures or {}).get(prompt.prompt_id)) for prompt in view.shown],
+        "picture_errors": picture_errors or {},
     }
     return environment.get_template("page.html").render(values)
 
 
 def _figures(view: ReportView) -> list[tuple[str, str]]:
-    """The few figures that stand at the top."""
+    """The key figures at the top of the page."""
     run, people = view.run, view.people
     found: list[tuple[str, str]] = [("pairwise votes in the store", _whole(people.votes))]
     if people.annotators:
@@ -124,54 +126,56 @@ def _figures(view: ReportView) -> list[tuple[str, str]]:
     found.append(("responses", _whole(view.responses)))
     if view.models:
         found.append(("models", _whole(len(view.models.rows))))
-    if view.contradictions.share is not None:
-        found.append(("of the vote weight against the orders", _percent(view.contradictions.share)))
+    if view.disagreement.share is not None:
+        found.append(("disagreement of votes with the orders", _percent(view.disagreement.share)))
     if run and run.expected_tau is not None:
-        found.append(("expected Kendall tau to the truth", _number(run.expected_tau)))
+        found.append(("expected Kendall tau", _number(run.expected_tau)))
     if people.alpha is not None:
         found.append((f"Krippendorff's alpha, on {_many(people.judged_twice, 'pair')}", _number(people.alpha)))
     return found
 
 
 def _notes(view: ReportView) -> list[str]:
-    """What a reader must know before the figures."""
+    """Caveats that precede the figures."""
     notes = []
     if view.source.newer_votes:
         notes.append(
-            f"{_many(view.source.newer_votes, 'vote')} came after this run, which ranks without: curate denoise takes "
-            "newer votes in. The figures on annotators and sides count them."
+            f"{_many(view.source.newer_votes, 'vote')} ingested after this run: not in its ranking, but counted in the "
+            "figures on annotators and sides. To include them: curate denoise"
         )
     if view.run and view.run.excluded_votes:
-        told = "The figures on annotators and sides count them." if view.run.spammer_ids else "This page counts them."
+        counted = "Only the figures on annotators and sides" if view.run.spammer_ids else "The figures of this page"
         spammers = _many(view.run.spammers, "likely spammer")
-        notes.append(f"The run left out {_many(view.run.excluded_votes, 'vote')} of {spammers}. {told}")
+        notes.append(f"The run excluded {_many(view.run.excluded_votes, 'vote')} by {spammers}. {counted} count them.")
     if view.run and view.run.strengths and view.run.strengths.shape != "normal":
-        notes.append(f"The joint model found that {view.run.strengths.summary}.")
+        notes.append(f"Hierarchical model: {view.run.strengths.summary}.")
     if view.run is None:
-        notes.append("What the run wrote down is not readable by this version; rank anew for all figures.")
+        notes.append("This version cannot read the report of the run. Run curate denoise again for all figures.")
     return notes
 
 
 def _recommended(view: ReportView) -> list[tuple[str, int]]:
-    """(what to do, of how many), in the order of the table."""
+    """(recommendation, number of annotators), in the order of the table."""
     found: dict[str, int] = {}
     for row in view.people.annotators:
         found[row.recommendation] = found.get(row.recommendation, 0) + 1
     return list(found.items())
 
 
-def _drawn(view: ReportView, k: int, picture: bytes | None) -> DrawnPrompt:
-    prompt, arcs = view.shown[k]
+def _drawn(prompt: ShownPrompt, picture: bytes | None) -> DrawnPrompt:
     axis, intervals = rank_column(prompt.responses)
-    parts = {response.component for response in prompt.ranked}
-    graph = preference_graph(prompt.nodes(), arcs, label=_graph_label(prompt)) if len(prompt.ranked) > 1 else None
-    answers = any(response.text for response in prompt.responses)
-    return DrawnPrompt(graph, axis, intervals, answers, len(parts) if len(parts) > 1 else 0, _uri(picture))
+    components = {response.component for response in prompt.ranked}
+    graph = (
+        preference_graph(prompt.nodes(), prompt.arcs, label=_graph_label(prompt)) if len(prompt.ranked) > 1 else None
+    )
+    has_texts = any(response.text for response in prompt.responses)
+    count = len(components) if len(components) > 1 else 0
+    return DrawnPrompt(graph, axis, intervals, has_texts, count, _uri(picture))
 
 
 def _graph_label(prompt: ShownPrompt) -> str:
-    against = "" if prompt.contradicted is None else f"; {_percent(prompt.contradicted)} of the vote weight against it"
-    return f"Preference graph of {prompt.prompt_id}: {len(prompt.ranked)} responses in rank order{against}"
+    share = "" if prompt.disagreement is None else f", disagreement {_percent(prompt.disagreement)}"
+    return f"Preference graph of {prompt.prompt_id}: {len(prompt.ranked)} responses in rank order{share}"
 
 
 def _uri(picture: bytes | None) -> str | None:
@@ -199,7 +203,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _weight(value: float) -> str:
-    """A vote weight: a whole number where votes count one each."""
+    """A vote weight; without decimals if it is a whole number."""
     return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else f"{value:,.2f}"
 
 

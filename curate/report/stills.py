@@ -12,21 +12,20 @@ from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read
 from curate.media.workers import MediaReader
 
 COUNT, HEIGHT, GAP, QUALITY = 4, 150, 4, 78
-"""Frames of a video; their height and what is between them, pixels; of the JPEG."""
+"""Frames per video, their height and gap in pixels, and the JPEG quality."""
 WIDEST = 1280
-"""Pixels of a whole strip: the frames of a very wide video become lower."""
+"""Largest width of a strip, pixels."""
 
 
 def stills(
     videos: Mapping[str, str], media: Path, *, workers: int = 2, timeout: float = 30.0
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """key -> a JPEG of COUNT frames by time (of an image: itself), and key -> why there is none, without any folder.
+    """Return key -> JPEG of COUNT frames (or of the image), and key -> reason why there is none.
 
-    videos: key -> path, relative ones from ``media``. Videos are read in processes of their own, each within timeout
-    seconds.
+    videos: key -> path, relative to ``media``. Worker processes decode the videos, each within timeout seconds.
     """
     paths = {key: media / video for key, video in videos.items()}
-    moving = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
+    video_keys = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
     found: dict[str, bytes] = {}
     failed: dict[str, str] = {}
 
@@ -36,11 +35,11 @@ def stills(
         else:
             found[key] = strip(images)
 
-    if moving:
+    if video_keys:
         with MediaReader(workers=workers, timeout=timeout) as reader:
-            for key, answer in zip(moving, reader.videos([paths[key] for key in moving], COUNT), strict=True):
+            for key, answer in zip(video_keys, reader.videos([paths[key] for key in video_keys], COUNT), strict=True):
                 take(key, answer.images if isinstance(answer, Frames) else answer)
-    for key in paths.keys() - set(moving):
+    for key in paths.keys() - set(video_keys):
         try:
             take(key, read_image(paths[key])[None])
         except MediaError as error:
@@ -49,7 +48,7 @@ def stills(
 
 
 def strip(images: Images) -> bytes:
-    """The JPEG of frames side by side. images: (T, H, W, 3) RGB."""
+    """Return the JPEG of frames side by side. images: (T, H, W, 3) RGB."""
     from PIL import Image
 
     count, height, width = images.shape[:3]

@@ -1,4 +1,4 @@
-"""Elements of inline SVG whose text and attributes are always escaped, and the numbers that axes are marked with."""
+"""Elements of inline SVG with escaped text and attributes, and tick marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 
 def element(name: str, *children: str | Markup, **attributes: str | float) -> Markup:
-    """One element. Children that are no Markup are text. ``class_`` is class; ``_`` in a name stands for ``-``.
+    """Return one element. Children that are not Markup are escaped. In names ``class_`` is class and ``_`` is ``-``.
 
     >>> element("text", "a < b", x=1.50001, class_="label")
     Markup('<text x="1.5" class="label">a &lt; b</text>')
@@ -21,7 +21,7 @@ def element(name: str, *children: str | Markup, **attributes: str | float) -> Ma
 
 
 def picture(width: float, height: float, *children: Markup, label: str, class_: str = "chart") -> Markup:
-    """A chart that scales with its box, named for those who do not see it. width, height: in its own units."""
+    """Return a scalable chart with an accessible name. width, height: SVG units."""
     return element(
         "svg",
         *children,
@@ -35,7 +35,7 @@ def picture(width: float, height: float, *children: Markup, label: str, class_: 
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from ``low`` to ``high``, about so many: steps of 1, 2 or 5 times a power of ten.
+    """Return about ``about`` round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten.
 
     >>> ticks(-1.3, 1.1)
     [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -50,7 +50,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """The number with a true minus sign, and no sign on zero.
+    """Return the number with a minus sign (U+2212), and zero without a sign.
 
     >>> signed(-0.001), signed(-1.5, 1)
     ('0.00', '−1.5')
@@ -60,5 +60,5 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def _plain(value: str | float) -> str:
-    """Numbers to two decimals, without idle zeros."""
+    """Numbers with at most two decimals."""
     return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

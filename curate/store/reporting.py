@@ -1,4 +1,4 @@
-"""What a report on a run reads of the store: votes counted by pair and by side, prompts, and what ingests counted."""
+"""Queries for the report on a run: votes by pair and by side, prompts, responses, counts of ingests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import polars as pl
 from curate.store.database import RESPONSES, Store
 
 _SEEN = """(SELECT file_id FROM files WHERE $batches IS NULL OR batch_id IN (SELECT unnest($batches::VARCHAR[])))"""
-"""The files of the ingests that the run had seen; all where it does not say which these were."""
+"""The files that were ingested before the run; all files if the run has no list of them."""
 
 
 def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
-    """The vote weight on every pair of responses that a run counted, one row a pair, in the order of ids.
+    """One row per pair with votes of a run, sorted by ids.
 
-    prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is tied
-    unless the run dropped it), votes (how many). Votes of ingests after the run are not in it, nor those of annotators
-    whom it left out, where it says who they are.
+    prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is a tie
+    unless the run dropped it), votes (number). Excludes votes that were ingested after the run, and votes of the
+    spammers that it excluded.
     """
     found = store.run(run_id)
     without = found["report"].get("spammer_ids", []) if found else []
@@ -45,7 +45,7 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
 
 
 def votes_by_side(store: Store) -> pl.DataFrame:
-    """annotator_id (null: anonymous), left, right, undecided: votes of which it is known who was shown where."""
+    """annotator_id (null: anonymous), left, right, undecided: numbers of votes whose sides are known."""
     return store.frame(
         """SELECT annotator_id, count(*) FILTER (outcome = 'left') AS "left",
             count(*) FILTER (outcome = 'right') AS "right",
@@ -55,7 +55,7 @@ def votes_by_side(store: Store) -> pl.DataFrame:
 
 
 def prompt_facts(store: Store, run_id: str) -> pl.DataFrame:
-    """The prompt_stats of a run with question, video and split (null where there is none), by prompt_id."""
+    """The prompt_stats of a run with question, video and split (null if unknown), sorted by prompt_id."""
     return store.frame(
         """SELECT s.* EXCLUDE (run_id), p.question, p.video, d.split
         FROM prompt_stats s JOIN prompts p USING (prompt_id) LEFT JOIN splits d USING (prompt_id)
@@ -64,10 +64,10 @@ def prompt_facts(store: Store, run_id: str) -> pl.DataFrame:
     )
 
 
-def placed_responses(store: Store, run_id: str) -> pl.DataFrame:
-    """Every response to the prompts of a run: prompt_id, response_id, model, text, and its place in the ranking.
+def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
+    """Every response to the prompts of a run: prompt_id, response_id, model, text, and its ranking.
 
-    component, rank, best_rank, worst_rank, score, strength, strength_se: null where the run did not rank it.
+    component, rank, best_rank, worst_rank, score, strength, strength_se are null if the run did not rank it.
     """
     return store.frame(
         f"""SELECT r.prompt_id, r.response_id, r.model, r.text, k.component, k.rank, k.best_rank, k.worst_rank,
@@ -80,9 +80,9 @@ def placed_responses(store: Store, run_id: str) -> pl.DataFrame:
 
 
 def ingested(store: Store) -> tuple[dict[str, int], dict[str, int]]:
-    """Sums over all ingests: rows, votes, duplicates, rejects, pairs; and rejects by reason, the most frequent first.
+    """Return sums over all ingests (rows, votes, duplicates, rejects, pairs), and rejects by reason, most first.
 
-    What an ingest did not count is absent.
+    Counts that ingests of an earlier version lack are absent.
     """
     total: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def ingested(store: Store) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """The runs that read a denoise run (exports, releases) in the order asked for: step, run_id and report."""
+    """The exports and releases of a denoise run in the order of their latest use: step, run_id and report."""
     rows = store.frame(
         "SELECT step, run_id, inputs::VARCHAR AS inputs, report::VARCHAR AS report FROM runs ORDER BY seq"
     )
@@ -106,7 +106,7 @@ def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 
 def release_of(store: Store, run_id: str) -> str:
-    """The first release that was built from a denoise run, as name-version; empty where there is none."""
+    """The first release that was built from a denoise run, name-version; empty if there is none."""
     for run in runs_over(store, run_id):
         if run["step"] == "release":
             report = run["report"]
