@@ -14,6 +14,8 @@ from schemas.config import Design, Link, StrengthDistribution
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
 
+OLD_PRETRAINING_VIDEOS = "--lessons"  # renamed
+
 
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
@@ -62,7 +64,7 @@ def simulate(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.", metavar="N")] = None,
     old_strength_distribution: Annotated[str | None, typer.Option("--tails", hidden=True)] = None,  # renamed
-    old_pretraining_videos: Annotated[int | None, typer.Option("--lessons", hidden=True)] = None,  # renamed
+    old_pretraining_videos: Annotated[int | None, typer.Option(OLD_PRETRAINING_VIDEOS, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a simulated world: votes to try things on, and the true strengths to compare rankings with.
@@ -93,10 +95,7 @@ def simulate(
         "shapes": shapes,
         "video": video,
         "pretraining_videos": renamed_option(
-            "--lessons",
-            "--pretraining-videos",
-            old_pretraining_videos,
-            pretraining_videos,  # renamed
+            OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
         ),
         "seed": seed,
     }
