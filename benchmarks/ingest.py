@@ -1,7 +1,7 @@
-"""Ingest, timed and weighed: 94 thousand and 10 million simulated votes, against bare loads of the same file.
+"""Time and peak memory of ingest for 94 thousand and 10 million simulated votes, compared with plain loads.
 
-Each measurement is a process of its own (its start-up counts), so that peak memory is its own too. The peers only
-load: no rules, no identities, no duplicates, no transaction over a store. They are a floor to compare with.
+Each measurement is one process, including its start, so that its peak memory is its own. The peers only load the file,
+without rules, vote identity, duplicates or a transaction; they are lower limits.
 
     python benchmarks/ingest.py [--votes FILE ...] [--small]
 """
@@ -59,7 +59,7 @@ def measure(body: str, votes: Path, store: Path) -> tuple[float, float]:
 
 
 def table(votes: Path, folder: Path) -> dict[str, tuple[float, float]]:
-    """Every way of loading one file, printed with its ratio to ours."""
+    """Print and return (seconds, GiB) of each way to load one file."""
     store = folder / f"{votes.parent.name}-{votes.stem}.duckdb"
     rows = sum(1 for _ in votes.open("rb")) - 1
     print(f"\n{votes.name}: {rows:,} rows, {votes.stat().st_size / 1e6:.0f} MB")
@@ -79,7 +79,7 @@ def table(votes: Path, folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def simulated(folder: Path, prompts: int, votes_per_pair: float) -> Path:
-    """The votes of a simulated world of so many prompts × 19 models."""
+    """Return the votes of a simulated world of ``prompts`` × 19 models."""
     from pipelines import simulate
     from schemas.config import SimulateConfig
 
@@ -89,8 +89,8 @@ def simulated(folder: Path, prompts: int, votes_per_pair: float) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--votes", nargs="*", type=Path, default=[], help="files of your own, measured as well")
-    parser.add_argument("--small", action="store_true", help="leave out the 10 million")
+    parser.add_argument("--votes", nargs="*", type=Path, default=[], help="more vote files to measure")
+    parser.add_argument("--small", action="store_true", help="omit the 10 million votes")
     options = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:

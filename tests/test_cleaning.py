@@ -1,4 +1,4 @@
-"""The rules of a vote: each bad row is rejected for its own reason, each good one means what it says."""
+"""The rules of a vote: each bad row is rejected with its reason, and each good row has its outcome."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_the_winner_may_be_named_by_its_model() -> None:
     assert outcome(plain("gpt", a="r1", b="r2", model_a="llama", model_b="gpt")) == ["right"]
 
 
-def test_a_name_is_compared_as_it_is_written() -> None:
+def test_names_are_case_sensitive() -> None:
     assert reject(plain("M"), plain("m"))["reason"] == "unknown-outcome"
 
 
-def test_a_name_of_neither_side_or_of_both_is_no_outcome() -> None:
+def test_a_name_of_neither_side_or_of_both_is_not_an_outcome() -> None:
     assert reject(plain("o"), plain("m"))["reason"] == "unknown-outcome"
     both = plain("w", a="r1", b="r2", model_a="w", model_b="w")
     assert reject(both, plain("r3", a="r3", b="r4", model_a="m", model_b="n"))["reason"] == "unknown-outcome"
@@ -99,7 +99,7 @@ def test_a_name_that_spells_the_other_side_is_ambiguous() -> None:
     assert reject(plain("A", a="B", b="A"), good)["reason"] == "ambiguous-outcome"
 
 
-def test_a_mapped_value_is_not_taken_for_a_name() -> None:
+def test_a_mapped_value_is_not_a_name() -> None:
     assert outcome(plain("1", a="1", b="0"), outcomes={"1": "right", "0": "left"}) == ["right"]
 
 
@@ -139,7 +139,7 @@ def test_the_winner_of_shown_sides_is_found_beside_models_in_another_order() -> 
         ({"weight": "much"}, "weight", "much", "bad-weight"),
     ],
 )
-def test_a_bad_cell_is_named_with_its_column_and_value(
+def test_a_reject_states_its_column_and_value(
     cells: dict[str, str | None], column: str, value: str | None, reason: str
 ) -> None:
     columns = {"timestamp": None, "time_on_task": None, "weight": None}
@@ -157,7 +157,7 @@ def test_the_first_rule_that_fails_gives_the_reason() -> None:
     assert reject(pair(left="b", winner="lft", weight="0"), pair(weight="1"))["reason"] == "self-comparison"
 
 
-def test_a_clock_may_be_a_little_fast_and_a_time_without_a_zone_local() -> None:
+def test_future_votes_have_slack_for_clocks_and_zones() -> None:
     rows = [pair(timestamp=text) for text in ("2026-01-01T12:04:00Z", "2026-01-02 01:59", "1767268800")]
     assert cleaned(*rows).rejects.is_empty()
 
@@ -174,7 +174,7 @@ def test_texts_and_models_come_with_the_vote_and_ids_are_trimmed() -> None:
     assert (vote["question"], vote["video"], vote["text_left"], vote["model_left"]) == ("What?", "v.mp4", "Yes.", "gpt")
 
 
-def test_rows_and_rejects_add_up_and_what_is_broken_is_among_them() -> None:
+def test_rows_and_rejects_add_up_including_broken_records() -> None:
     broken = (BrokenRecord(5, "broken-record", "half a line", "{", damage=True),)
     found = cleaned(pair(), pair(winner="?"), pair(), broken=broken)
     assert found.rows["line"].to_list() == [2, 4]
@@ -215,7 +215,7 @@ def test_names_in_lists_are_trimmed_like_all_ids() -> None:
     assert pairs(ranked("[2, 1]", '[" a", "b "]')) == [("a", "b", "right")]
 
 
-def test_the_sides_of_a_ranking_are_not_known() -> None:
+def test_the_sides_of_a_ranking_are_unknown() -> None:
     assert cleaned(ranked("[1, 2, 3]")).rows["sides_known"].to_list() == [False]
 
 
@@ -247,9 +247,7 @@ def test_the_pairs_of_many_rankings_stay_with_their_lines() -> None:
         ("[2, 1]", None, "the responses beside their ranks"),
     ],
 )
-def test_a_ranking_that_does_not_rank_its_responses_is_rejected(
-    rankings: str, responses: str | None, fault: str
-) -> None:
+def test_a_bad_ranking_is_rejected_with_its_fault(rankings: str, responses: str | None, fault: str) -> None:
     found = reject(ranked(rankings, responses), ranked("[1, 2, 3]"))
     assert (found["column_name"], found["value"], found["reason"]) == ("rankings", rankings, "bad-ranking")
     assert fault in found["message"]

@@ -1,4 +1,4 @@
-"""Control questions: their answers are no votes, are kept once, and count as gold."""
+"""Control questions: their answers are not votes, are stored once, and count as gold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def controls(path: Path) -> pl.DataFrame:
         return store.frame("SELECT * FROM controls ORDER BY file_id, line")
 
 
-def test_a_control_is_no_vote_and_brings_no_prompt(tmp_path: Path) -> None:
+def test_a_control_answer_is_not_a_vote_and_adds_no_prompt(tmp_path: Path) -> None:
     path = toloka(tmp_path, "a.tsv", [files.assignment("t1", "left", golden="left")])
     report = ingest(path, tmp_path / "s.duckdb")
     assert (report.rows, report.votes, report.controls, report.prompts, report.responses) == (1, 0, 1, 0, 0)
@@ -33,7 +33,7 @@ def test_a_control_is_no_vote_and_brings_no_prompt(tmp_path: Path) -> None:
         assert store.prompts().is_empty()
 
 
-def test_a_control_is_kept_once_however_often_it_is_read(tmp_path: Path) -> None:
+def test_a_control_answer_is_stored_once(tmp_path: Path) -> None:
     rows = [files.assignment("t1", "left", golden="left"), files.assignment("t2", "tie", golden="both_bad")]
     path = toloka(tmp_path, "a.tsv", rows)
     longer = toloka(tmp_path, "b.tsv", [*rows, files.assignment("t3", "left", golden="right")])
@@ -46,7 +46,7 @@ def test_a_control_is_kept_once_however_often_it_is_read(tmp_path: Path) -> None
     assert len(controls(store)) == 3
 
 
-def test_equal_answers_of_one_file_are_answers_of_their_own(tmp_path: Path) -> None:
+def test_equal_control_answers_of_one_file_are_separate(tmp_path: Path) -> None:
     row = files.assignment("t1", "left", golden="left")
     del row["ASSIGNMENT:assignment_id"]
     path = toloka(tmp_path, "a.tsv", [row, row])
@@ -54,7 +54,7 @@ def test_equal_answers_of_one_file_are_answers_of_their_own(tmp_path: Path) -> N
     assert ingest(path, tmp_path / "s.duckdb").duplicates == 2
 
 
-def test_a_known_outcome_that_is_no_outcome_is_a_reject(tmp_path: Path) -> None:
+def test_an_unreadable_known_outcome_is_a_reject(tmp_path: Path) -> None:
     rows = [files.assignment("t1", "left", golden="perhaps"), files.assignment("t2", "left")]
     report = ingest(toloka(tmp_path, "a.tsv", rows), tmp_path / "s.duckdb")
     assert (report.votes, report.controls, report.reasons) == (1, 0, {"unknown-outcome": 1})
@@ -85,7 +85,7 @@ def test_answers_to_controls_count_as_gold(store: Path) -> None:
     assert any("control questions and have no vote: 1" in warning for warning in report.warnings)
 
 
-def test_answers_to_controls_stand_beside_a_file_of_gold(store: Path, tmp_path: Path) -> None:
+def test_control_answers_and_a_gold_file_are_combined(store: Path, tmp_path: Path) -> None:
     gold = files.write(tmp_path, "gold.csv", "prompt_id,left,right,winner\np0,a,b,left\np1,a,b,left\n")
     report = annotators(store, gold=gold).gold
     assert report is not None
@@ -93,23 +93,27 @@ def test_answers_to_controls_stand_beside_a_file_of_gold(store: Path, tmp_path: 
     assert report.accuracy == pytest.approx(15 / 26)
 
 
-def test_the_table_of_annotators_says_how_many_answers_it_rests_on(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_of_annotators_shows_the_number_of_answers(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["annotators", "--store", str(store)]) == 0
     out, told = capsys.readouterr()
     assert "0.17 of 12" in out
     assert "24 answers to control questions: 58.3% right" in told
 
 
-def test_a_store_of_before_gets_what_it_lacks(tmp_path: Path) -> None:
+def test_an_old_store_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "old.duckdb"
     with Store.open(path, create=True) as store:
         store.execute("DROP TABLE controls")
         store.execute("ALTER TABLE votes DROP COLUMN meta")
+        for table in ("prompts", "responses"):
+            store.execute(f"ALTER TABLE {table} RENAME COLUMN from_file TO given")  # renamed
+        store.execute("""INSERT INTO batches VALUES ('b', 1, '{}', '{"mended": 3, "votes": 1}')""")  # renamed
         store.execute("DELETE FROM migrations WHERE step > 2")
     votes = files.write(tmp_path, "v.csv", "prompt_id,left,right,winner\np,a,b,left\n")
     assert ingest(votes, path).votes == 1
     with Store.open(path, read_only=True) as store:
         assert store.votes()["meta"].to_list() == [None]
         assert store.frame("SELECT * FROM controls").is_empty()
+        assert store.prompts()["from_file"].to_list() == [False]
+        assert store.responses()["from_file"].to_list() == [False, False]
+        assert store.value("SELECT counts FROM batches WHERE batch_id = 'b'") == '{"recovered": 3, "votes": 1}'

@@ -1,4 +1,4 @@
-"""Which column is which: what is taken, what is refused, and the mapping that a refusal asks for."""
+"""The layout of a file: detected columns, ambiguous files, and the mapping that resolves them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refusal(header: str, rows: Rows, **mapping: object) -> tuple[str, str]:
     return str(caught.value), caught.value.hint
 
 
-# What is taken.
+# Detected.
 
 
 @pytest.mark.parametrize("prompt", ["prompt_id", "question_id", "item_id", "prompt", "Prompt_ID"])
@@ -39,14 +39,14 @@ def refusal(header: str, rows: Rows, **mapping: object) -> tuple[str, str]:
     ],
 )
 @pytest.mark.parametrize("winner", ["winner", "choice", "label", "preference"])
-def test_the_well_known_names_are_known(prompt: str, a: str, b: str, field: str, winner: str) -> None:
+def test_well_known_column_names_are_detected(prompt: str, a: str, b: str, field: str, winner: str) -> None:
     found = layout(f"{prompt} {a} {b} {winner}", [("p", "r1", "r2", "tie")]).columns
     assert (found["prompt_id"], found[field], found["second"], found["outcome"]) == (prompt, a, b, winner)
 
 
 @pytest.mark.parametrize("who", ["annotator_id", "worker", "judge", "judge_hash", "rater"])
 @pytest.mark.parametrize("when", ["timestamp", "tstamp", "submit_time", "created_at"])
-def test_who_when_how_long_and_how_much_are_known(who: str, when: str) -> None:
+def test_annotator_time_seconds_and_weight_are_detected(who: str, when: str) -> None:
     found = layout(
         f"qid left right winner {who} {when} time_on_task weight", [("p", "a", "b", "left", "w", "", "", "")]
     )
@@ -74,7 +74,7 @@ def test_sides_are_known_only_where_the_columns_are_named_left_and_right() -> No
     assert not layout("prompt left right winner", [("p", "m", "n", "left")], sides="unknown").sides_known
 
 
-def test_left_and_right_beside_models_are_the_responses_and_the_models_are_left_alone() -> None:
+def test_left_and_right_take_precedence_over_models() -> None:
     found = layout("prompt model_x model_y winner left right", [("8", "97", "98", "right", "Weaver", "Airo")])
     assert (found.columns["first"], found.columns["second"], found.sides_known) == ("left", "right", True)
     assert not {"model_a", "model_b"} & set(found.columns)
@@ -106,12 +106,12 @@ def test_the_mapping_beats_every_name() -> None:
     }
 
 
-def test_a_mapped_outcome_beats_the_words() -> None:
+def test_a_mapped_outcome_beats_known_words() -> None:
     found = layout("prompt left right winner", [("p", "m", "n", "1")], outcomes={"1": "left", "Tie": "both_bad"})
     assert (found.outcomes.meanings["1"], found.outcomes.meanings["tie"]) == ("left", "both_bad")
 
 
-# What is refused.
+# Errors.
 
 
 def test_two_columns_for_one_field_are_refused() -> None:
@@ -174,7 +174,7 @@ def test_a_fields_own_name_beats_its_other_names() -> None:
         ),
     ],
 )
-def test_an_ambiguous_file_is_refused_with_the_mapping_it_needs(
+def test_an_ambiguous_file_is_an_error_with_the_needed_mapping(
     header: str, row: tuple[str, ...], complaint: str, needed: str
 ) -> None:
     message, hint = refusal(header, [row])
@@ -183,7 +183,7 @@ def test_an_ambiguous_file_is_refused_with_the_mapping_it_needs(
     assert needed in hint
 
 
-def test_the_mapping_that_a_refusal_asks_for_settles_it() -> None:
+def test_the_needed_mapping_resolves_the_error() -> None:
     row = ("p", "long " * 50, "text", "m", "n", "model_a")
     columns = {"text_a": "response_a", "text_b": "response_b", "response_a": "model_a", "response_b": "model_b"}
     found = layout("prompt_id response_a response_b model_a model_b winner", [row], columns=columns)

@@ -1,4 +1,4 @@
-"""Ingest as a whole: what a file becomes in the store, what the report says, and what stays as it was."""
+"""Ingest: the content of the store, the report, and files that change nothing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def in_every_format(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_every_format_gives_the_same_votes_so_that_thirteen_copies_are_there_once(tmp_path: Path, store: Path) -> None:
+def test_every_format_gives_the_same_votes(tmp_path: Path, store: Path) -> None:
     (tmp_path / "files").mkdir()
     files = in_every_format(tmp_path / "files")
     assert len(files) == 13
@@ -93,7 +93,9 @@ def test_every_format_gives_the_same_votes_so_that_thirteen_copies_are_there_onc
         assert opened.votes()["voted_at"].to_list()[0] == datetime(2025, 1, 1, 10)
 
 
-def test_small_blocks_change_nothing(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_result(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "files").mkdir()
     in_every_format(tmp_path / "files")
     monkeypatch.setattr(annotations.readers.files, "BLOCK", 30)
@@ -124,7 +126,7 @@ BAD = HEADER + (
 )
 
 
-def test_a_file_with_every_kind_of_bad_row_names_each_where_it_is(tmp_path: Path, store: Path) -> None:
+def test_every_kind_of_bad_row_is_rejected_with_its_line(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "votes.csv", BAD.encode("utf-8", "surrogateescape"))
     report = ingest(path, store, config=TAKE, now=NOW)
     assert counts(report) == (17, 2, 1, 14)
@@ -151,7 +153,7 @@ def test_a_file_with_every_kind_of_bad_row_names_each_where_it_is(tmp_path: Path
     assert len(rejects(store)) == 14
 
 
-def test_bad_values_do_not_stop_an_ingest_but_damage_does(tmp_path: Path, store: Path) -> None:
+def test_damage_stops_an_ingest_and_bad_values_do_not(tmp_path: Path, store: Path) -> None:
     rows = [line for line in BAD.splitlines(keepends=True) if 'm"1' not in line and "\udcff" not in line]
     assert ingest(write(tmp_path / "bad.csv", "".join(rows)), store, now=NOW).rejects == 12
     with pytest.raises(CurateError, match=r"a.csv:2: ") as caught:
@@ -180,7 +182,7 @@ def damaged(folder: Path) -> dict[str, tuple[Path, int]]:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "utf8", "jsonl", "json", "quote", "parquet"])
-def test_a_file_that_breaks_leaves_the_store_as_it_was(kind: str, tmp_path: Path, store: Path) -> None:
+def test_a_damaged_file_leaves_the_store_unchanged(kind: str, tmp_path: Path, store: Path) -> None:
     path, _ = damaged(tmp_path)[kind]
     ingest(write(tmp_path / "good.csv", HEADER + "p9,m1,m2,left,w1,\n"), store)
     before = store.read_bytes()
@@ -192,7 +194,7 @@ def test_a_file_that_breaks_leaves_the_store_as_it_was(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["gzip", "utf8", "jsonl", "json", "quote", "parquet"])
-def test_of_a_file_that_breaks_what_is_whole_can_be_taken(kind: str, tmp_path: Path, store: Path) -> None:
+def test_the_intact_rows_of_a_damaged_file_can_be_ingested(kind: str, tmp_path: Path, store: Path) -> None:
     path, whole = damaged(tmp_path)[kind]
     report = ingest(path, store, config=TAKE)
     assert counts(report) == (report.votes + 1, report.votes, 0, 1)
@@ -202,7 +204,7 @@ def test_of_a_file_that_breaks_what_is_whole_can_be_taken(kind: str, tmp_path: P
     assert len(rejects(store)) == 1
 
 
-def test_a_file_that_is_fetched_again_adds_what_was_missing(tmp_path: Path, store: Path) -> None:
+def test_a_complete_download_adds_the_missing_rows(tmp_path: Path, store: Path) -> None:
     whole = gzip.compress((HEADER + "".join(f"p{i},m1,m2,left,w{i * 7919 % 1000},\n" for i in range(500))).encode())
     first = ingest(write(tmp_path / "v.csv.gz", whole[: len(whole) // 2]), store, config=TAKE)
     second = ingest(write(tmp_path / "v.csv.gz", whole), store, config=TAKE)
@@ -215,11 +217,11 @@ def test_a_first_ingest_that_fails_leaves_no_store(tmp_path: Path, store: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
 
 
-def test_a_file_without_one_readable_record_is_all_rejects(tmp_path: Path, store: Path) -> None:
+def test_a_file_without_a_readable_record_is_all_rejects(tmp_path: Path, store: Path) -> None:
     assert counts(ingest(write(tmp_path / "v.jsonl", "{oh\n{no\n"), store, config=TAKE)) == (2, 0, 0, 2)
 
 
-def test_a_header_alone_is_no_rows_and_a_warning(tmp_path: Path, store: Path) -> None:
+def test_a_header_without_rows_is_a_warning(tmp_path: Path, store: Path) -> None:
     report = ingest(write(tmp_path / "v.csv", HEADER), store)
     assert counts(report) == (0, 0, 0, 0)
     assert any("no rows" in warning for warning in report.warnings)
@@ -242,7 +244,7 @@ def test_a_key_that_appears_too_late_to_be_read_is_refused(
 # The report.
 
 
-def test_the_report_says_what_was_read_as_what(tmp_path: Path, store: Path) -> None:
+def test_the_report_lists_the_column_of_each_field(tmp_path: Path, store: Path) -> None:
     text = HEADER.replace("\n", ",mood\n") + "p1,m1,m2,left,w1,,glad\np1,m1,m3,tie,,,\n"
     report = ingest(write(tmp_path / "v.csv", text), store)
     [file] = report.files
@@ -264,7 +266,7 @@ def test_the_report_says_what_was_read_as_what(tmp_path: Path, store: Path) -> N
     )
 
 
-def test_a_file_that_says_nobody_voted_is_warned_of(tmp_path: Path, store: Path) -> None:
+def test_a_file_without_annotators_is_a_warning(tmp_path: Path, store: Path) -> None:
     report = ingest(write(tmp_path / "v.csv", "prompt_id,left,right,winner\np1,m1,m2,left\n"), store)
     assert any("no column of annotators" in warning for warning in report.warnings)
 
@@ -280,7 +282,7 @@ def test_a_dry_run_makes_no_store(tmp_path: Path, store: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
 
 
-def test_a_dry_run_says_what_would_happen_and_leaves_every_byte(tmp_path: Path, store: Path) -> None:
+def test_a_dry_run_reports_the_changes_and_writes_nothing(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n")
     ingest(path, store)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -301,7 +303,7 @@ PROMPTS = "prompt_id,question,video\np1,What is red?,v1.mp4\np2,Who runs?,v2.mp4
 RESPONSES = "prompt_id,response_id,model,text\np1,m1,gpt,A ball\np1,m4,llama,A car\n"
 
 
-def test_prompts_and_responses_come_from_their_own_files(tmp_path: Path, store: Path) -> None:
+def test_prompts_and_responses_are_read_from_files(tmp_path: Path, store: Path) -> None:
     report = ingest(
         write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n"),
         store,
@@ -321,7 +323,7 @@ def test_prompts_and_responses_come_from_their_own_files(tmp_path: Path, store: 
         ]
 
 
-def test_prompts_and_responses_come_with_the_votes(tmp_path: Path, store: Path) -> None:
+def test_prompts_and_responses_are_read_from_votes(tmp_path: Path, store: Path) -> None:
     row = {"prompt_id": "p1", "question": "What?", "video": "v.mp4", "response_a": "r1", "response_b": "r2"}
     row |= {"model_a": "gpt", "model_b": "llama", "text_a": "Yes", "text_b": "No", "winner": "model_b"}
     ingest(write(tmp_path / "v.json", json.dumps([row])), store)
@@ -333,7 +335,7 @@ def test_prompts_and_responses_come_with_the_votes(tmp_path: Path, store: Path) 
         ]
 
 
-def test_a_prompt_of_which_the_votes_say_two_things_is_warned_of(tmp_path: Path, store: Path) -> None:
+def test_votes_with_different_questions_on_a_prompt_are_a_warning(tmp_path: Path, store: Path) -> None:
     text = "prompt_id,question,left,right,winner,worker\np1,What?,m1,m2,left,w1\np1,Who?,m1,m3,left,w1\n"
     report = ingest(write(tmp_path / "v.csv", text), store)
     assert any("more than one text, model or video" in warning for warning in report.warnings)
@@ -348,14 +350,14 @@ def test_a_prompt_of_which_the_votes_say_two_things_is_warned_of(tmp_path: Path,
         ("question\nWhat?\n", "prompt_id is empty"),
     ],
 )
-def test_a_file_of_prompts_must_be_right_as_a_whole(text: str, complaint: str, tmp_path: Path, store: Path) -> None:
+def test_a_bad_row_in_a_file_of_prompts_is_an_error(text: str, complaint: str, tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n")
     with pytest.raises(CurateError, match=complaint):
         ingest(path, store, prompts=write(tmp_path / "prompts.csv", text))
     assert not store.exists()
 
 
-def test_once_prompts_were_given_a_vote_on_any_other_is_rejected(tmp_path: Path, store: Path) -> None:
+def test_votes_on_prompts_outside_the_file_of_prompts_are_rejected(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\np9,m1,m2,left,w1,\n")
     prompts = write(tmp_path / "prompts.csv", PROMPTS)
     assert counts(ingest(path, store, prompts=prompts)) == (2, 1, 0, 1)
@@ -364,7 +366,7 @@ def test_once_prompts_were_given_a_vote_on_any_other_is_rejected(tmp_path: Path,
     assert len(rejects(store)) == 1
 
 
-def test_a_prompt_that_is_given_later_turns_its_rejects_into_votes(tmp_path: Path, store: Path) -> None:
+def test_a_prompt_that_is_added_later_recovers_its_rejects(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\np9,m1,m2,left,w1,\n")
     ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS))
     report = ingest(path, store, prompts=write(tmp_path / "prompts.csv", PROMPTS + "p9,How?,v9.mp4\n"))
@@ -408,7 +410,7 @@ def as_csv(rows: list[tuple[str, ...]]) -> str:
     order=st.permutations([0, 1, 2]),
     size=st.sampled_from([40, 1 << 20]),
 )
-def test_every_row_ends_once_and_reading_again_in_any_order_changes_nothing(
+def test_every_row_is_classified_once_and_ingest_is_idempotent(
     files: list[list[tuple[str, ...]]],
     repeats: str,
     order: list[int],
@@ -439,7 +441,7 @@ def test_every_row_ends_once_and_reading_again_in_any_order_changes_nothing(
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
 @given(rows=garbage, cut=st.integers(0, 14), repeats=st.sampled_from(["last", "all", "reject"]))
-def test_a_file_read_as_it_grows_gives_the_votes_of_the_whole_file(
+def test_ingesting_a_growing_file_equals_ingesting_the_whole_file(
     rows: list[tuple[str, ...]], cut: int, repeats: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("grown")
@@ -451,7 +453,7 @@ def test_a_file_read_as_it_grows_gives_the_votes_of_the_whole_file(
         assert sorted(votes(folder / "grown.duckdb")) == sorted(votes(folder / "whole.duckdb"))
 
 
-def test_texts_that_come_later_with_known_votes_are_kept(tmp_path: Path) -> None:
+def test_texts_of_duplicate_votes_are_stored(tmp_path: Path) -> None:
     """A second export of the same votes with the answers' texts adds the texts and no vote."""
     (tmp_path / "bare.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n")
     (tmp_path / "full.csv").write_text("prompt_id,left,right,winner,text_a,text_b,question\np,a,b,left,A!,B!,Why?\n")
@@ -465,7 +467,7 @@ def test_texts_that_come_later_with_known_votes_are_kept(tmp_path: Path) -> None
     assert ingest(tmp_path / "full.csv", tmp_path / "s.duckdb").batch == ""
 
 
-def test_a_file_of_prompts_corrects_what_is_known_and_says_so(tmp_path: Path) -> None:
+def test_a_file_of_prompts_replaces_stored_facts(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n")
     ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
     for question in ("Why?", "Why not?"):
@@ -478,13 +480,13 @@ def test_a_file_of_prompts_corrects_what_is_known_and_says_so(tmp_path: Path) ->
         assert store.prompts()["question"].to_list() == ["Why not?"]
 
 
-def test_an_index_column_without_a_name_is_left_alone(tmp_path: Path) -> None:
+def test_an_index_column_without_a_name_is_unused(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text(",prompt_id,left,right,winner\n0,p,a,b,left\n1,p,b,c,left\n")
     report = ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")
     assert (report.votes, report.files[0].unused) == (2, ("unnamed_1",))
 
 
-def test_equal_texts_of_two_models_are_not_taken_for_one_response(tmp_path: Path) -> None:
+def test_equal_texts_of_two_models_are_not_one_response(tmp_path: Path) -> None:
     rows = "p,gpt,qwen,yes,no,a\np,gpt,molmo,yes,yes,tie\n"
     (tmp_path / "votes.csv").write_text("prompt_id,model_a,model_b,response_a,response_b,winner\n" + rows)
     with pytest.raises(CurateError, match="holds texts, not ids") as caught:
@@ -501,7 +503,7 @@ def test_equal_texts_of_two_models_are_not_taken_for_one_response(tmp_path: Path
         ]
 
 
-def test_a_line_of_blanks_is_no_damage(tmp_path: Path) -> None:
+def test_a_line_of_spaces_is_not_damage(tmp_path: Path) -> None:
     (tmp_path / "votes.jsonl").write_text('{"prompt_id":"p","left":"a","right":"b","winner":"left"}\n   \n')
     report = ingest(tmp_path / "votes.jsonl", tmp_path / "s.duckdb")
     assert (report.rows, report.votes) == (1, 1)
@@ -533,7 +535,7 @@ def test_a_list_of_one_video_is_that_video(tmp_path: Path, store: Path) -> None:
         assert opened.prompts()["video"].to_list() == ["v.mp4"]
 
 
-def test_repeats_that_another_column_may_tell_apart_are_pointed_out(tmp_path: Path, store: Path) -> None:
+def test_repeats_that_another_column_may_distinguish_are_a_warning(tmp_path: Path, store: Path) -> None:
     rows = "q,m,n,model_a,ann,1\nq,m,n,model_a,ann,2\nq,m,n,model_b,ann,3\n"
     (tmp_path / "votes.csv").write_text("question_id,model_a,model_b,winner,judge,turn\n" + rows)
     [warning] = ingest(tmp_path / "votes.csv", store).warnings
@@ -541,7 +543,7 @@ def test_repeats_that_another_column_may_tell_apart_are_pointed_out(tmp_path: Pa
     assert "--repeats all" in warning
 
 
-def test_anonymous_rows_that_another_file_holds_too_are_pointed_out(tmp_path: Path, store: Path) -> None:
+def test_equal_anonymous_rows_of_two_files_are_a_warning(tmp_path: Path, store: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.csv").write_text("prompt_id,left,right,winner\np,a,b,left\n" + f"p,a,{name},left\n")
     report = ingest([tmp_path / "one.csv", tmp_path / "two.csv"], store)
@@ -552,20 +554,20 @@ def test_anonymous_rows_that_another_file_holds_too_are_pointed_out(tmp_path: Pa
 
 
 @pytest.mark.parametrize("weight", ["1e7", "1e-9", "1e300", "inf", "0", "-1", "much"])
-def test_a_weight_beside_which_others_vanish_is_rejected(weight: str, tmp_path: Path, store: Path) -> None:
+def test_an_extreme_weight_is_rejected(weight: str, tmp_path: Path, store: Path) -> None:
     (tmp_path / "votes.csv").write_text(f"prompt_id,left,right,winner,weight\np,a,b,left,{weight}\np,b,c,left,2\n")
     report = ingest(tmp_path / "votes.csv", store)
     assert (report.votes, report.reasons) == (1, {"bad-weight": 1})
 
 
 @pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "prompt_id": "p"\n}'])
-def test_one_object_around_everything_is_named(text: str, tmp_path: Path, store: Path) -> None:
+def test_a_file_that_is_one_object_is_an_error(text: str, tmp_path: Path, store: Path) -> None:
     (tmp_path / "votes.json").write_text(text)
     with pytest.raises(CurateError, match="the whole file is one JSON object"):
         ingest(tmp_path / "votes.json", store)
 
 
-def test_an_outcome_spread_over_columns_is_named(tmp_path: Path, store: Path) -> None:
+def test_an_outcome_spread_over_columns_is_an_error(tmp_path: Path, store: Path) -> None:
     header = "prompt_id,model_a,model_b,winner_model_a,winner_model_b,winner_tie\n"
     (tmp_path / "votes.csv").write_text(header + "p,m,n,1,0,0\n")
     with pytest.raises(CurateError, match="spread over winner_model_a, winner_model_b, winner_tie"):

@@ -1,4 +1,4 @@
-"""Which votes are the same: platform ids, content, repeats of an annotator, recovered mappings, and files that grow."""
+"""Identity of votes: platform ids, content, repeats of an annotator, corrected mappings, and growing files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_reading_a_file_again_changes_nothing(tmp_path: Path, store: Path) -> No
     assert len(store.read_bytes()) == len(before)
 
 
-def test_equal_rows_of_anonymous_voters_are_votes_of_their_own(tmp_path: Path, store: Path) -> None:
+def test_equal_anonymous_rows_are_separate_votes(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", *["p,a,b,left,,"] * 3)
     assert counts(ingest(path, store)) == (3, 0, 0)
     assert counts(ingest(path, store)) == (0, 3, 0)
@@ -70,14 +70,14 @@ def test_a_grown_file_adds_only_what_is_new(tmp_path: Path, store: Path) -> None
     assert outcomes(store) == ["left", "left", "left", "right", "tie"]
 
 
-def test_equal_content_in_two_files_is_there_once(tmp_path: Path, store: Path) -> None:
+def test_equal_rows_of_two_files_are_duplicates(tmp_path: Path, store: Path) -> None:
     rows = ["p,a,b,left,w1,", "p,a,b,right,,"]
     one, two = write(tmp_path / "one.csv", *rows), write(tmp_path / "two.csv", *reversed(rows))
     assert counts(ingest([one, two], store)) == (2, 2, 0)
     assert counts(ingest(two, store)) == (0, 2, 0)
 
 
-def test_what_differs_in_prompt_sides_outcome_annotator_or_time_is_another_vote(tmp_path: Path, store: Path) -> None:
+def test_a_different_prompt_side_outcome_annotator_or_time_is_another_vote(tmp_path: Path, store: Path) -> None:
     others = ["p,b,a,left,w1,", "p,a,b,right,w1,", "q,a,b,left,w1,", "p,a,b,left,w2,", "p,a,b,left,w1,2025-01-01"]
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", *others, "p,a,b,left,,")
     assert counts(ingest(path, store, config=ALL)) == (7, 0, 0)
@@ -110,7 +110,7 @@ def test_a_platform_id_keeps_equal_rows_apart(tmp_path: Path, store: Path) -> No
     assert counts(ingest(path, store)) == (2, 0, 0)
 
 
-def test_the_same_judgment_told_from_the_other_side_is_a_duplicate(tmp_path: Path, store: Path) -> None:
+def test_the_same_judgment_with_swapped_sides_is_a_duplicate(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "v1,p,a,b,left,w1", "v1,p,b,a,right,w1", header=IDS)
     assert counts(ingest(path, store)) == (1, 1, 0)
 
@@ -119,9 +119,7 @@ CONFLICTS = ["v1,q,a,b,left,w1", "v1,p,a,c,left,w1", "v1,p,a,b,left,w2", "v1,p,a
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_an_id_that_names_another_vote_is_a_conflict_and_not_a_duplicate(
-    runs: int, tmp_path: Path, store: Path
-) -> None:
+def test_an_id_of_another_vote_is_a_conflict(runs: int, tmp_path: Path, store: Path) -> None:
     one = write(tmp_path / "1.csv", "v1,p,a,b,left,w1", header=IDS)
     two = write(tmp_path / "2.csv", *CONFLICTS, header=IDS)
     if runs == 2:
@@ -135,7 +133,7 @@ def test_an_id_that_names_another_vote_is_a_conflict_and_not_a_duplicate(
     assert ingest([one, two], store).batch == ""
 
 
-def test_the_id_of_a_task_that_several_people_judged_hides_no_vote_as_a_duplicate(tmp_path: Path, store: Path) -> None:
+def test_a_task_id_shared_by_annotators_hides_no_vote(tmp_path: Path, store: Path) -> None:
     rows = ["b1,p,a,b,left", "b1,p,a,b,right", "b1,p,a,b,tie"]
     path = write(tmp_path / "v.csv", *rows, header="battle_id,prompt_id,left,right,winner")
     assert counts(ingest(path, store)) == (1, 0, 2)
@@ -151,7 +149,7 @@ def test_a_column_called_id_is_no_platform_id(tmp_path: Path, store: Path) -> No
 CHANGED = ["p,a,b,left,w1,", "p,b,a,left,w1,"]
 
 
-def test_last_keeps_the_later_vote_and_names_the_earlier(tmp_path: Path, store: Path) -> None:
+def test_last_keeps_the_later_vote_and_rejects_the_earlier(tmp_path: Path, store: Path) -> None:
     assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=LAST)) == (1, 0, 1)
     with Store.open(store, read_only=True) as opened:
         assert opened.votes()["line"].to_list() == [3]
@@ -168,7 +166,7 @@ def test_all_keeps_every_vote(tmp_path: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize(("config", "expected"), [(LAST, (1, 1, 0)), (REJECT, (1, 1, 0)), (ALL, (2, 0, 0))])
-def test_an_equal_row_of_a_named_annotator_is_a_vote_under_all_alone(
+def test_an_equal_row_of_a_named_annotator_is_a_vote_only_under_all(
     config: IngestConfig, expected: tuple[int, int, int], tmp_path: Path, store: Path
 ) -> None:
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,left,w1,")
@@ -176,7 +174,7 @@ def test_an_equal_row_of_a_named_annotator_is_a_vote_under_all_alone(
     assert counts(ingest(path, store, config=config)) == (0, 2, 0)
 
 
-def test_another_annotator_pair_or_prompt_is_no_repeat(tmp_path: Path, store: Path) -> None:
+def test_another_annotator_pair_or_prompt_is_not_a_repeat(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,left,w2,", "p,a,c,left,w1,", "q,a,b,left,w1,")
     assert counts(ingest(path, store)) == (4, 0, 0)
 
@@ -188,9 +186,7 @@ def test_time_decides_which_vote_is_the_last(tmp_path: Path, store: Path) -> Non
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
-def test_with_times_the_last_vote_stands_in_whatever_order_files_come(
-    order: Sequence[int], tmp_path: Path, store: Path
-) -> None:
+def test_with_times_the_order_of_files_does_not_matter(order: Sequence[int], tmp_path: Path, store: Path) -> None:
     for day in order:
         outcome = {1: "left", 2: "right", 3: "tie"}[day]
         ingest(write(tmp_path / f"{day}.csv", f"p,a,b,{outcome},w1,2025-01-0{day}"), store)
@@ -199,7 +195,7 @@ def test_with_times_the_last_vote_stands_in_whatever_order_files_come(
 
 
 @pytest.mark.parametrize(("config", "stands"), [(LAST, "tie"), (REJECT, "left")])
-def test_without_times_the_order_of_the_first_ingest_decides_for_good(
+def test_without_times_the_order_of_the_first_ingest_decides(
     config: IngestConfig, stands: str, tmp_path: Path, store: Path
 ) -> None:
     words = ("left", "right", "tie")
@@ -213,9 +209,7 @@ def test_without_times_the_order_of_the_first_ingest_decides_for_good(
     assert len(reasons(store)) == 2
 
 
-def test_a_vote_that_replaces_a_stored_one_is_reported_and_the_old_one_kept_as_a_reject(
-    tmp_path: Path, store: Path
-) -> None:
+def test_a_superseded_vote_is_reported_and_becomes_a_reject(tmp_path: Path, store: Path) -> None:
     ingest(write(tmp_path / "1.csv", "p,a,b,left,w1,"), store)
     report = ingest(write(tmp_path / "2.csv", "p,a,b,right,w1,"), store)
     assert (counts(report), report.superseded) == ((1, 0, 0), 1)
@@ -230,9 +224,7 @@ def test_a_vote_that_replaces_a_stored_one_is_reported_and_the_old_one_kept_as_a
     assert '"left"' in old["row"]
 
 
-def test_snapshots_of_one_growing_file_read_together_again_and_again_keep_their_rejects(
-    tmp_path: Path, store: Path
-) -> None:
+def test_snapshots_of_a_growing_file_keep_their_rejects(tmp_path: Path, store: Path) -> None:
     """The superseded row is in both files: once a reject and once its duplicate, which is no reason to forget it."""
     monday = write(tmp_path / "monday.csv", "p,a,b,left,w1,")
     tuesday = write(tmp_path / "tuesday.csv", "p,a,b,left,w1,", "p,a,b,right,w1,")
@@ -244,7 +236,7 @@ def test_snapshots_of_one_growing_file_read_together_again_and_again_keep_their_
     assert report.batch == ""
 
 
-def test_the_copy_of_a_row_on_an_unknown_prompt_does_not_make_its_reject_vanish(tmp_path: Path, store: Path) -> None:
+def test_a_copy_of_a_rejected_row_does_not_remove_the_reject(tmp_path: Path, store: Path) -> None:
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("prompt_id\np\n")
     one = write(tmp_path / "1.csv", "q,a,b,left,w1,")
@@ -254,14 +246,14 @@ def test_the_copy_of_a_row_on_an_unknown_prompt_does_not_make_its_reject_vanish(
         assert reasons(store) == [(2, "unknown-prompt")]
 
 
-def test_a_policy_that_keeps_more_takes_what_was_rejected(tmp_path: Path, store: Path) -> None:
+def test_a_more_permissive_setting_recovers_rejects(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", *CHANGED)
     ingest(path, store, config=LAST)
     report = ingest(path, store, config=ALL)
     assert (counts(report), report.recovered, reasons(store)) == ((1, 1, 0), 1, [])
 
 
-def test_reject_takes_back_no_vote_that_is_stored(tmp_path: Path, store: Path) -> None:
+def test_reject_removes_no_stored_vote(tmp_path: Path, store: Path) -> None:
     ingest(write(tmp_path / "1.csv", *CHANGED), store, config=ALL)
     report = ingest(write(tmp_path / "2.csv", "p,a,b,tie,w1,"), store, config=REJECT)
     assert (counts(report), report.superseded) == ((0, 0, 1), 0)
@@ -271,7 +263,7 @@ def test_reject_takes_back_no_vote_that_is_stored(tmp_path: Path, store: Path) -
 # Mended mappings.
 
 
-def test_after_mending_the_outcomes_the_rejected_rows_become_votes(tmp_path: Path, store: Path) -> None:
+def test_rejected_rows_become_votes_under_a_corrected_mapping(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,", "p,a,b,droite,w3,")
     assert counts(ingest(path, store)) == (1, 0, 2)
     recovered = IngestConfig(mapping=Mapping(outcomes={"gauche": "left", "droite": "right"}))
@@ -281,7 +273,7 @@ def test_after_mending_the_outcomes_the_rejected_rows_become_votes(tmp_path: Pat
     assert ingest(path, store, config=recovered).batch == ""
 
 
-def test_a_reject_whose_reason_changes_is_replaced_and_not_doubled(tmp_path: Path, store: Path) -> None:
+def test_a_reject_with_a_new_reason_replaces_the_old_one(tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,soon")
     ingest(path, store)
     assert reasons(store) == [(3, "unknown-outcome")]
@@ -291,7 +283,7 @@ def test_a_reject_whose_reason_changes_is_replaced_and_not_doubled(tmp_path: Pat
 
 
 @pytest.mark.parametrize("header", [HEADER, HEADER + ",vote_id"])
-def test_a_mapping_that_would_read_stored_votes_otherwise_is_refused(header: str, tmp_path: Path, store: Path) -> None:
+def test_a_mapping_that_contradicts_stored_votes_is_an_error(header: str, tmp_path: Path, store: Path) -> None:
     """With platform ids as without: the wrong votes must not stay while the report says "duplicates"."""
     rows = [f"p,a,b,{i % 2},w{i}," + f",v{i}" * ("vote_id" in header) for i in range(4)]
     path = write(tmp_path / "v.csv", *rows, header=header)
@@ -306,9 +298,7 @@ def test_a_mapping_that_would_read_stored_votes_otherwise_is_refused(header: str
 @pytest.mark.parametrize(
     "header", ["prompt,response_a,response_b,winner", "prompt,response_a,response_b,winner,vote_id"]
 )
-def test_a_mapping_that_says_more_of_the_sides_of_stored_votes_is_refused(
-    header: str, tmp_path: Path, store: Path
-) -> None:
+def test_a_mapping_that_changes_the_sides_of_stored_votes_is_an_error(header: str, tmp_path: Path, store: Path) -> None:
     path = write(tmp_path / "v.csv", "p,m,n,a" + ",v1" * ("vote_id" in header), header=header)
     ingest(path, store)
     with pytest.raises(CurateError, match="already in the store"):
@@ -381,7 +371,7 @@ def test_a_platform_id_of_a_ranking_conflicts_when_its_order_differs(tmp_path: P
     assert (counts(again), again.batch) == ((0, 2, 1), "")
 
 
-def test_a_ranking_that_ranks_nothing_is_rejected_with_its_line(tmp_path: Path, store: Path) -> None:
+def test_a_bad_ranking_is_rejected_with_its_line(tmp_path: Path, store: Path) -> None:
     (tmp_path / "v.jsonl").write_text(
         K_WISE + '{"prompt_id": "p", "responses": ["a", "b"], "rankings": [1], "worker": "w"}\n'
     )

@@ -1,4 +1,4 @@
-"""Ingest among processes: killed at any moment, or beside another that holds the store."""
+"""Ingest and other processes: a killed ingest, and a store that another process holds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def running(code: str, *args: str) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def test_killed_at_any_moment_a_store_opens_and_takes_exactly_what_it_lacks(tmp_path: Path) -> None:
+def test_a_killed_ingest_leaves_whole_batches_and_can_be_repeated(tmp_path: Path) -> None:
     files = []
     for i in range(FILES):
         path = tmp_path / f"{i}.csv"
@@ -110,7 +110,7 @@ def test_killed_at_any_moment_a_store_opens_and_takes_exactly_what_it_lacks(tmp_
 
 
 @pytest.mark.parametrize("other", ["writes", "reads"])
-def test_beside_a_process_that_holds_the_store_ingest_says_so(other: str, tmp_path: Path) -> None:
+def test_a_store_that_another_process_holds_is_an_error(other: str, tmp_path: Path) -> None:
     path, store = tmp_path / "v.csv", tmp_path / "curate.duckdb"
     path.write_text("prompt_id,left,right,winner\np,a,b,left\n")
     ingest(path, store)
@@ -121,7 +121,7 @@ def test_beside_a_process_that_holds_the_store_ingest_says_so(other: str, tmp_pa
     assert ingest(path, store).duplicates == 1
 
 
-def test_what_a_killed_process_left_of_a_new_store_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_remains_of_a_killed_process_do_not_matter(tmp_path: Path) -> None:
     path, store = tmp_path / "v.csv", tmp_path / "curate.duckdb"
     path.write_text("prompt_id,left,right,winner\np,a,b,left\n")
     (tmp_path / f".curate.duckdb.{os.getpid()}.new").write_bytes(b"half a store")
@@ -130,7 +130,7 @@ def test_what_a_killed_process_left_of_a_new_store_is_in_nobodys_way(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"not a database", b"prompt_id,left\n" * 900])
-def test_a_file_that_is_no_store_is_left_alone(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_is_unchanged(content: bytes, tmp_path: Path) -> None:
     path, store = tmp_path / "v.csv", tmp_path / "curate.duckdb"
     path.write_text("prompt_id,left,right,winner\np,a,b,left\n")
     store.write_bytes(content)

@@ -182,7 +182,7 @@ def test_a_config_that_was_changed_is_not_overwritten(store: Path, tmp_path: Pat
         plan(store, tmp_path / "tasks.json", votes=VOTES, file_format="label-studio")
 
 
-def test_the_command_says_which_config_belongs_to_the_tasks(
+def test_the_command_names_the_labelling_config(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "tasks.json"

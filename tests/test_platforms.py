@@ -222,7 +222,7 @@ def test_label_studio_of_two_pairwise_controls_asks_which_holds_the_outcome(outc
 # Argilla
 
 
-def test_argilla_discards_and_drafts_are_no_votes_and_suggestions_are_nobodys(tmp_path: Path) -> None:
+def test_argilla_discards_drafts_and_suggestions_are_not_votes(tmp_path: Path) -> None:
     report, votes = read(tmp_path, "argilla")
     assert outcomes(votes) == ["left", "tie"]
     assert report.reasons == {"broken-record": 1, "cancelled": 1, "no-answer": 1}
@@ -283,7 +283,7 @@ def test_prodigy_options_may_be_numbers_where_the_task_names_its_responses(tmp_p
 # Arenas
 
 
-def test_arena_winners_texts_and_models_are_read_and_model_a_stood_left(tmp_path: Path) -> None:
+def test_arena_winners_texts_models_and_sides_are_read(tmp_path: Path) -> None:
     _, votes = read(tmp_path, "arena")
     assert outcomes(votes) == ["left", "right", "tie", "both_bad"]
     assert votes["sides_known"].all()
@@ -303,7 +303,7 @@ def test_arena_judges_keep_their_names_unless_they_hold_an_address(tmp_path: Pat
     assert report.dropped == {"IP addresses": 1}
 
 
-def test_mt_bench_judges_each_turn_as_a_prompt_of_its_own_and_says_no_sides(tmp_path: Path) -> None:
+def test_mt_bench_turns_are_separate_prompts_without_sides(tmp_path: Path) -> None:
     _, votes = read(tmp_path, "arena (mt-bench)")
     assert votes["prompt_id"].to_list() == ["81", "81-turn-2"]
     assert not votes["sides_known"].any()
@@ -377,7 +377,7 @@ def test_prolific_is_joined_by_participant_and_returned_work_does_not_count(tmp_
     assert (among.votes, among.reasons) == (2, {"refused-work": 1})
 
 
-def test_potato_says_which_side_by_letter_by_scale_or_by_label(tmp_path: Path) -> None:
+def test_potato_outcomes_are_letters_scales_or_labels(tmp_path: Path) -> None:
     report, votes = read(tmp_path, "potato")
     assert outcomes(votes) == ["left", "tie", "right", "right"]
     assert votes["response_right"].unique().to_list() == ["b~1"]
@@ -385,7 +385,7 @@ def test_potato_says_which_side_by_letter_by_scale_or_by_label(tmp_path: Path) -
     assert report.reasons == {"no-answer": 1}
 
 
-def test_potato_schemes_that_were_left_empty_are_not_mistaken_for_another(tmp_path: Path) -> None:
+def test_empty_potato_schemes_are_not_confused(tmp_path: Path) -> None:
     items = [
         {
             "id": "t~p~a~b",
@@ -454,7 +454,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("what", RECORDS)
-def test_records_without_their_keys_are_no_crash(what: str, tmp_path: Path) -> None:
+def test_records_without_their_keys_are_rejects(what: str, tmp_path: Path) -> None:
     hollow = [record if i % 2 == 0 else dict.fromkeys(record) for i, record in enumerate(RECORDS[what])]
     assert sound(files.write(tmp_path, "hollow.json", hollow), what.partition(" ")[0], tmp_path / "s.duckdb")
 
@@ -472,7 +472,7 @@ def altered(value: Any, instead: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("what", RECORDS)
 @pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": [None]}])
-def test_values_of_another_kind_are_no_crash(what: str, value: Any, tmp_path: Path) -> None:
+def test_values_of_another_type_are_rejects(what: str, value: Any, tmp_path: Path) -> None:
     first, *_ = RECORDS[what]
     wrong = [first, *(record for record in altered(first, value) if isinstance(record, dict))]
     assert sound(files.write(tmp_path, "wrong.json", wrong), what.partition(" ")[0], tmp_path / "s.duckdb")

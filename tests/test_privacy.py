@@ -1,4 +1,4 @@
-"""People: pseudonyms under a key, the store's own key, and what of them is not kept at all."""
+"""Personal data: pseudonyms under a key, the store's own key, and dropped values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stored_text(path: Path) -> str:
 # Pseudonyms
 
 
-def test_a_person_has_one_pseudonym_under_a_key_and_another_under_another() -> None:
+def test_a_pseudonym_depends_on_person_and_key() -> None:
     one, other = Pseudonyms(b"key one"), Pseudonyms(b"key two")
     assert one.of("W1") == one.of(" W1 ") == "p-" + one.of("W1")[2:]
     assert one.of("W1") != one.of("W2")
@@ -44,7 +44,7 @@ def test_a_person_has_one_pseudonym_under_a_key_and_another_under_another() -> N
     assert len(one.of("W1")) == 14
 
 
-def test_nobody_stays_nobody() -> None:
+def test_a_missing_annotator_has_no_pseudonym() -> None:
     people = pl.Series("who", ["a", None, "a", " "])
     mapped = Pseudonyms(b"key").of_all(people)
     assert mapped.is_null().to_list() == [False, True, False, True]
@@ -61,7 +61,7 @@ def test_the_same_key_joins_a_person_over_platforms(tmp_path: Path) -> None:
     assert "W9" not in stored_text(tmp_path / "s.duckdb")
 
 
-def test_without_a_key_the_store_keeps_one_of_its_own_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_without_a_key_the_store_creates_one_with_mode_600(tmp_path: Path) -> None:
     path, store = files.write(tmp_path, "e.json", files.LABEL_STUDIO), tmp_path / "s.duckdb"
     report = ingest(path, store)
     key = tmp_path / "s.duckdb.pseudonym-key"
@@ -72,7 +72,7 @@ def test_without_a_key_the_store_keeps_one_of_its_own_that_only_its_owner_reads(
     assert key.read_bytes() == before
 
 
-def test_a_dry_run_and_a_table_of_votes_make_no_key(tmp_path: Path) -> None:
+def test_a_dry_run_and_a_plain_table_create_no_key(tmp_path: Path) -> None:
     path = files.write(tmp_path, "e.json", files.LABEL_STUDIO)
     assert ingest(path, tmp_path / "s.duckdb", dry_run=True).votes == 3
     votes = files.write(tmp_path, "v.csv", "prompt_id,left,right,winner,annotator\np,a,b,left,ann\n")
@@ -80,7 +80,7 @@ def test_a_dry_run_and_a_table_of_votes_make_no_key(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*pseudonym-key"))
 
 
-def test_an_ingest_that_fails_takes_its_key_back(tmp_path: Path) -> None:
+def test_a_failed_ingest_deletes_its_new_key(tmp_path: Path) -> None:
     good = files.write(tmp_path, "e.json", files.LABEL_STUDIO)
     bad = files.write(tmp_path, "v.csv", "nothing,to,see\n1,2,3\n")
     with pytest.raises(CurateError):
@@ -88,7 +88,7 @@ def test_an_ingest_that_fails_takes_its_key_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("s.duckdb*"))
 
 
-def test_another_key_than_the_stores_is_refused(tmp_path: Path) -> None:
+def test_another_key_is_an_error(tmp_path: Path) -> None:
     path = files.write(tmp_path, "e.json", files.LABEL_STUDIO)
     ingest(path, tmp_path / "s.duckdb", pseudonym_key=KEY)
     with pytest.raises(CurateError, match="under another key"):
@@ -105,7 +105,7 @@ def test_a_key_that_is_given_covers_tables_of_votes_too(tmp_path: Path) -> None:
     assert "x.org" not in stored_text(tmp_path / "s.duckdb")
 
 
-def test_addresses_kept_as_ids_of_a_table_are_pointed_out(tmp_path: Path) -> None:
+def test_addresses_as_ids_of_a_plain_table_are_a_warning(tmp_path: Path) -> None:
     votes = files.write(tmp_path, "v.csv", "prompt_id,left,right,winner,annotator\np,a,b,left,ann@x.org\n")
     report = ingest(votes, tmp_path / "s.duckdb")
     assert any("--pseudonym-key" in warning for warning in report.warnings)
@@ -170,7 +170,7 @@ def test_addresses_within_texts_are_replaced(text: str, left: str) -> None:
     assert frame["note"][0] == left
 
 
-def test_what_was_judged_is_left_as_it_is_and_what_went_is_counted() -> None:
+def test_judged_texts_stay_and_dropped_values_are_counted() -> None:
     frame = pl.DataFrame({"text_a": ["write to a@b.org"], "ip": ["10.0.0.1"], "note": ["a@b.org, c@d.org"]})
     kept, gone = drop_personal_data(frame, content=("text_a",))
     assert kept.columns == ["text_a", "note"]
@@ -178,7 +178,7 @@ def test_what_was_judged_is_left_as_it_is_and_what_went_is_counted() -> None:
     assert dict(gone) == {"IP addresses": 1, "e-mail addresses": 2}
 
 
-def test_personal_keys_of_nested_meta_go_too() -> None:
+def test_personal_keys_of_nested_meta_are_dropped() -> None:
     texts, gone = encode_meta(
         pl.DataFrame({"user": ['{"email": "x", "age": 3, "more": [{"ip": "y"}]}'], "none": [None]})
     )
@@ -204,7 +204,7 @@ def test_no_address_of_any_export_reaches_the_store(tmp_path: Path) -> None:
         assert personal not in text
 
 
-def test_a_record_that_cannot_be_read_leaves_its_line_and_not_its_text(tmp_path: Path) -> None:
+def test_the_text_of_an_unreadable_record_is_not_stored(tmp_path: Path) -> None:
     lines = files.lines(files.PRODIGY) + '{"_annotator_id": "Ann Smith", '
     path = files.write(tmp_path, "a.jsonl", lines)
     assert run(["ingest", str(path), "--store", str(tmp_path / "s.duckdb"), "--on-error", "reject"]) == 0
@@ -213,7 +213,7 @@ def test_a_record_that_cannot_be_read_leaves_its_line_and_not_its_text(tmp_path:
     assert (broken["line"], broken["row"]) == (7, "")
 
 
-def test_the_report_says_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_lists_dropped_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = files.write(tmp_path, "e.json", files.LABEL_STUDIO)
     assert run(["ingest", str(path), "--store", str(tmp_path / "s.duckdb"), "--pseudonym-key", KEY]) == 0
     told = capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_equal_content_gives_equal_rows_whatever_the_format(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_gzip_is_told_by_content_and_changes_nothing(name: str, tmp_path: Path) -> None:
+def test_gzip_is_detected_by_content(name: str, tmp_path: Path) -> None:
     assert rows(gzipped(tmp_path / (name + ".gz"), TEXTS[name].encode())) == ROWS
     assert rows(gzipped(tmp_path / name, TEXTS[name].encode())) == ROWS
 
@@ -89,7 +89,7 @@ def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [*range(1, 28), 40])
-def test_it_does_not_matter_where_the_blocks_end(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_boundaries_do_not_matter(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in TEXTS.items():
         (tmp_path / name).write_bytes(text.encode())
     expected = {name: (rows(tmp_path / name), lines(tmp_path / name)) for name in TEXTS}
@@ -187,7 +187,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_itself(tmp_path: Path) -> None:
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:6], "nothing can be read"),
     ],
 )
-def test_what_is_no_vote_file_is_refused_by_name(content: bytes, complaint: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_with_its_name(content: bytes, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_bytes(content)
     with pytest.raises(CurateError, match=f"votes.csv: .*{complaint}") as caught:
         find_files([tmp_path / "votes.csv"])
@@ -195,19 +195,19 @@ def test_what_is_no_vote_file_is_refused_by_name(content: bytes, complaint: str,
 
 
 @pytest.mark.parametrize("path", ["missing.csv", "*.nothing", "."])
-def test_a_path_that_names_nothing_is_refused(path: str, tmp_path: Path) -> None:
+def test_a_missing_path_is_an_error(path: str, tmp_path: Path) -> None:
     with pytest.raises(CurateError, match=r"no such file|no vote files"):
         find_files([tmp_path / path])
 
 
 @pytest.mark.parametrize(("header", "complaint"), [("a,a", "two columns are named a"), ("a\rb,c\rd", "cannot be read")])
-def test_a_header_that_names_columns_badly_is_refused(header: str, complaint: str, tmp_path: Path) -> None:
+def test_a_bad_header_is_an_error(header: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_bytes(header.encode() + b"\n")
     with pytest.raises(CurateError, match=f"v.csv:1: .*{complaint}"):
         chunks(tmp_path / "v.csv")
 
 
-def test_a_parquet_file_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_parquet_column_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "v.parquet")
     with pytest.raises(CurateError, match="two columns are named a"):
         chunks(tmp_path / "v.parquet")
@@ -250,7 +250,7 @@ def test_a_row_with_too_few_or_too_many_fields_is_broken_alone(tmp_path: Path) -
         ("scalar.json", b'[{"a": 1}, 5, {"a": 3}]', ([1, 3], [(2, "broken-record", True)])),
     ],
 )
-def test_damage_is_named_where_it_is_and_the_rest_is_read(
+def test_damage_is_located_and_the_rest_is_read(
     name: str, content: bytes, expected: tuple[list[int], list[tuple[int, str, bool]]], tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)

@@ -158,7 +158,7 @@ def test_well_formed_csv_reads_as_python_reads_it(
 
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(st.sampled_from('ab,"\n\r'), max_size=40), size=st.integers(1, 9))
-def test_where_the_blocks_end_changes_nothing(text: str, size: int) -> None:
+def test_block_boundaries_do_not_change_records(text: str, size: int) -> None:
     assert split(text, size) == split(text)
 
 

@@ -1,4 +1,4 @@
-"""When a vote was cast: which spellings are times, and which are refused."""
+"""Times: which spellings are read, and which are not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_time_that_names_its_zone_is_read_as_utc(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["2024-01-02T10:00:00", "2024-01-02 10:00:00.000", "2024-01-02 10:00"])
-def test_a_time_without_a_zone_is_taken_as_utc_and_says_so(text: str) -> None:
+def test_a_time_without_a_zone_is_utc_and_marked(text: str) -> None:
     assert parsed(text) == [(TEN, False)]
 
 
@@ -49,12 +49,12 @@ def test_a_date_is_its_midnight() -> None:
 @pytest.mark.parametrize(
     "text", ["yesterday", "2024-02-30", "01/02/2024", "NaN", "inf", "1e30", "", "2024-01-02 10:00:00 CET"]
 )
-def test_what_is_no_time_is_null(text: str) -> None:
+def test_a_text_that_is_not_a_time_is_null(text: str) -> None:
     assert parsed(text) == [(None, False)]
 
 
 @pytest.mark.parametrize("text", ["12.5", "0", "-5", "2024", "20240102", "99999999"])
-def test_a_duration_a_year_or_a_date_without_dashes_is_not_taken_for_a_time_since_1970(text: str) -> None:
+def test_small_numbers_are_not_times(text: str) -> None:
     assert parsed(text) == [(None, False)]
 
 
