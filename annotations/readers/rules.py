@@ -11,61 +11,31 @@ from annotations.readers.columns import PLATFORM_COLUMNS, REJECT_COLUMNS, Layout
 from annotations.readers.formats import Chunk
 from annotations.readers.rankings import expand_rankings, read_rankings
 
-Schema = dict[str, pl.DataType | type[pl.DataType]]
-
-ROW_SCHEMA: Schema = {
-    "line": pl.Int64,
-    "vote_id": pl.String,
-    "prompt_id": pl.String,
-    "response_left": pl.String,
-    "response_right": pl.String,
-    "outcome": pl.String,
-    "sides_known": pl.Boolean,
-    "annotator_id": pl.String,
+TYPES = {
+    "line": pl.Int64(),
+    "sides_known": pl.Boolean(),
     "voted_at": pl.Datetime("us"),
-    "seconds": pl.Float64,
-    "weight": pl.Float64,
-    "ranking": pl.String,
-    "question": pl.String,
-    "video": pl.String,
-    "model_left": pl.String,
-    "model_right": pl.String,
-    "text_left": pl.String,
-    "text_right": pl.String,
-    "meta": pl.String,
+    "seconds": pl.Float64(),
+    "weight": pl.Float64(),
 }
+"""Column -> type; all other columns are text."""
+
+
+def _schema(columns: str) -> dict[str, pl.DataType]:
+    return {name: TYPES.get(name, pl.String()) for name in columns.split()}
+
+
+ROW_SCHEMA = _schema(
+    "line vote_id prompt_id response_left response_right outcome sides_known annotator_id voted_at seconds weight "
+    "ranking question video model_left model_right text_left text_right meta"
+)
 """A clean row. ``ranking``: the whole judgment of a K-wise row as text; its pairs are in ``CleanRows.pairs``."""
-
-CONTROL_SCHEMA: Schema = {
-    "line": pl.Int64,
-    "vote_id": pl.String,
-    "prompt_id": pl.String,
-    "response_left": pl.String,
-    "response_right": pl.String,
-    "outcome": pl.String,
-    "answer": pl.String,
-    "sides_known": pl.Boolean,
-    "annotator_id": pl.String,
-    "voted_at": pl.Datetime("us"),
-    "seconds": pl.Float64,
-    "meta": pl.String,
-}
+CONTROL_SCHEMA = _schema(
+    "line vote_id prompt_id response_left response_right outcome answer sides_known annotator_id voted_at seconds meta"
+)
 """A clean answer to a control question. ``answer``: the known outcome."""
-
-PAIR_SCHEMA: Schema = {
-    "line": pl.Int64,
-    "response_left": pl.String,
-    "response_right": pl.String,
-    "outcome": pl.String,
-}
-REJECT_SCHEMA: Schema = {
-    "line": pl.Int64,
-    "column_name": pl.String,
-    "value": pl.String,
-    "reason": pl.String,
-    "message": pl.String,
-    "row": pl.String,
-}
+PAIR_SCHEMA = _schema("line response_left response_right outcome")
+REJECT_SCHEMA = _schema("line column_name value reason message row")
 
 FIELD_COLUMNS = {
     "first": "response_left",
@@ -226,35 +196,20 @@ def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check:
     at = (failed == i).fill_null(False).arg_true()
     if at.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)
-    field = {"response_left": "first", "response_right": "second"}.get(check.field, check.field)
-    column = layout.columns.get(field, field)
-    rows = raw[at]
-    as_read = (
-        chunk.frame[at].select(pl.struct(pl.exclude(*REJECT_COLUMNS)).struct.json_encode()).to_series().alias("row")
-    )
-    if not check.reason:
-        own = rows.with_columns(
-            as_read,
-            pl.lit(None, pl.String).alias("column_name"),
-            pl.lit(None, pl.String).alias("value"),
-            pl.col("reject").alias("reason"),
-            pl.col("reject_text").alias("message"),
-        )
-        return own.select(list(REJECT_SCHEMA))
-    text = check.field + "_text"
-    value = rows[text] if text in rows.columns else rows[check.field] if check.field in rows.columns else None
-    message = pl.lit(check.message) if check.reason != "bad-ranking" else pl.col("fault")
-    held = pl.format("column '{}' holds '{}'; {}", pl.lit(column), pl.col("value").fill_null(""), message)
-    return (
-        rows.with_columns(
-            pl.lit(column).alias("column_name"),
-            (value if value is not None else pl.Series([None], dtype=pl.String)).alias("value"),
-            as_read,
-            pl.lit(check.reason).alias("reason"),
-        )
-        .with_columns(held.alias("message"))
-        .select(list(REJECT_SCHEMA))
-    )
+    original = chunk.frame[at].select(pl.struct(pl.exclude(*REJECT_COLUMNS)).struct.json_encode()).to_series()
+    nothing = pl.lit(None, pl.String)
+    if check.reason:
+        field = {"response_left": "first", "response_right": "second"}.get(check.field, check.field)
+        column = pl.lit(layout.columns.get(field, field))
+        texts = [name for name in (f"{check.field}_text", check.field) if name in raw.columns]
+        value = pl.col(texts[0]) if texts else nothing
+        fault = pl.lit(check.message) if check.message else pl.col("fault")
+        message = pl.format("column '{}' holds '{}'; {}", column, value.fill_null(""), fault)
+        cells = {"column_name": column, "value": value, "reason": pl.lit(check.reason), "message": message}
+    else:
+        reasons = {"reason": pl.col("reject"), "message": pl.col("reject_text")}
+        cells = {"column_name": nothing, "value": nothing, **reasons}
+    return raw[at].select("line", **cells).with_columns(original.alias("row")).select(list(REJECT_SCHEMA))
 
 
 def _broken(chunk: Chunk) -> pl.DataFrame:
