@@ -1,10 +1,11 @@
-"""A campaign under 200 annotators without think times, without HTTP: votes a second, delays, memory, quotas, kills.
+"""A campaign session under 200 annotators without think time and HTTP: throughput, latency, memory, quotas, kills.
 
     python -m benchmarks.annotate [--votes 100000] [--annotators 200] [--kills 50] [--folder DIR]
 
-Each annotator is a thread of one process that answers whatever it is asked at once; each answer is confirmed only when
-the disk holds it. Then, in a process that is killed with SIGKILL again and again, every confirmed vote is looked for in
-the log. benchmarks.annotate_http does the same over the page. DIR is where the log is written: the disk counts.
+Each annotator is a thread that answers every question immediately; an answer is confirmed only when the disk holds it.
+Then a voting process is killed with SIGKILL repeatedly, and every confirmed vote must be in the log.
+benchmarks.annotate_http measures the same through the page. DIR is the folder of the log; the result depends on its
+disk.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ QUOTA = 40
 """Votes on a pair."""
 KNOWN = 400
 FINISHED = Event()
-"""Every quota is met."""
+"""Set when every quota is met."""
 WORDS = "the person in front turns to the door and then waits until the light changes "
 
 
@@ -56,9 +57,9 @@ def main() -> None:
 
 
 def load(folder: Path, votes: int, annotators: int) -> None:
-    """All annotators at once until every quota is met."""
+    """Let all annotators vote until every quota is met, and print the figures."""
     people = make(folder, votes // QUOTA, annotators)
-    print(f"{annotators} annotators, {votes // QUOTA:,} pairs × {QUOTA} votes, {KNOWN} known answers")
+    print(f"{annotators} annotators, {votes // QUOTA:,} pairs × {QUOTA} votes, {KNOWN} control questions")
     delays: list[list[float]] = [[] for _ in people]
     at: list[tuple[int, float]] = []
     done = [0] * len(people)
@@ -79,41 +80,39 @@ def load(folder: Path, votes: int, annotators: int) -> None:
         own = sum(len(part) for part in delays) * 32 / 2**20  # what this script itself keeps
     every = np.concatenate([np.array(part) for part in delays]) * 1000
     answers = len(every)
-    print(f"{answers:,} answers confirmed in {took:.1f} s: {answers / took:,.0f} a second")
-    print(f"delay of one: p50 {np.percentile(every, 50):.1f} ms, p99 {np.percentile(every, 99):.1f} ms")
+    print(f"{answers:,} answers confirmed in {took:.1f} s: {answers / took:,.0f} per second")
+    print(f"latency: p50 {np.percentile(every, 50):.1f} ms, p99 {np.percentile(every, 99):.1f} ms")
     flushes = (folder / LOG).stat().st_size / 2**20
     print(f"log: {flushes:.1f} MiB")
     for share in (0.1, 0.5, 1.0):
         count, used = next(pair for pair in at if pair[0] >= share * at[-1][0])
-        print(
-            f"memory after {count:,} answers: {used:.0f} MiB (at the start {before:.0f}; this script's own {own:.0f})"
-        )
+        print(f"memory after {count:,} answers: {used:.0f} MiB (at the start {before:.0f}; of this script {own:.0f})")
     begin = time.process_time()
     state = replay(folder)
-    print(f"replay of {state.seq:,} events: {time.process_time() - begin:.1f} s of processor time")
+    print(f"replay of {state.seq:,} events: {time.process_time() - begin:.1f} CPU seconds")
     pairs = [item for item in state.items if item.kind == "vote"]
     over = sum(item.votes > item.quota for item in pairs)
     unmet = sum(item.votes < item.quota for item in pairs)
-    print(f"pairs with more votes than asked: {over}; with fewer: {unmet}; votes {told.votes:,} of {told.wanted:,}")
+    print(f"pairs above their quota: {over}; below: {unmet}; votes {told.votes:,} of {told.wanted:,}")
     twice = sum(len(set(person.items)) != len(person.items) for person in state.annotators.values())
     print(f"annotators who got a pair twice: {twice}")
-    print(f"known answers: {share_of(state):.3f} of questions (asked for: 0.12, more at first)")
+    print(f"control questions: {share_of(state):.3f} of questions (configured: 0.12, more at first)")
 
 
 def share_of(state: State) -> float:
-    """Share of answers on questions whose answer is known."""
+    """Share of control questions among the answers."""
     kinds = np.array([item.kind != "vote" for item in state.items])
     given = np.concatenate([np.frombuffer(person.items, np.int32) for person in state.annotators.values()])
     return float(kinds[given].mean())
 
 
 def annotate(campaign: CampaignSession, name: str, delays: list[float], done: list[int], me: int) -> None:
-    """Answers at once whatever is asked."""
+    """Answer every question immediately."""
     rng = random.Random(name)
     view: AnnotatorView | Refusal = campaign.view(name)
     while isinstance(view, AnnotatorView):
         if view.sheet is None:
-            if FINISHED.wait(0.2):  # others hold what is left
+            if FINISHED.wait(0.2):  # others hold the remaining questions
                 return
             view = campaign.view(name)
             continue
@@ -133,7 +132,7 @@ def annotate(campaign: CampaignSession, name: str, delays: list[float], done: li
 
 
 def sweep(folder: Path, kills: int) -> None:
-    """Kill a process that takes votes, again and again, and look for every vote that it had confirmed."""
+    """Kill a voting process repeatedly, and look for every confirmed vote in the log."""
     people = make(folder, 4000, 20)
     rng = random.Random(0)
     confirmed: list[str] = []
@@ -153,11 +152,11 @@ def sweep(folder: Path, kills: int) -> None:
     print(f"{kills} kills: {len(confirmed):,} votes confirmed, {lost} of them lost, {twice} stored twice")
     torn = sum(event.get("torn", 0) > 0 for event in read_events(folder / LOG))
     over = sum(item.votes + item.held > item.quota for item in state.items if item.kind == "vote")
-    print(f"half-written lines cut off: {torn}; pairs beyond their quota: {over}")
+    print(f"incomplete lines removed: {torn}; pairs above their quota: {over}")
 
 
 def child(folder: Path, people: list[str]) -> None:
-    """Vote until killed, and print what was confirmed."""
+    """Vote until killed, and print the confirmed questions."""
     lock = Lock()
 
     def work(name: str) -> None:
@@ -179,7 +178,7 @@ def child(folder: Path, people: list[str]) -> None:
 
 
 def make(folder: Path, pairs: int, annotators: int) -> list[str]:
-    """A campaign without thresholds, and its annotators."""
+    """Create a campaign without thresholds; return its annotators."""
     thresholds = {"gold_accuracy": 0, "min_seconds": 0, "max_side_share": 1}
     config = CampaignConfig.model_validate({"name": "bench", "votes": pairs * QUOTA, "thresholds": thresholds})
     for below in (folder, folder / TASKS, folder / MEDIA):
@@ -212,7 +211,7 @@ def task(number: int, video: int, **more: object) -> Task:
 
 
 def memory() -> float:
-    """MiB that this process holds now."""
+    """Memory of this process, MiB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

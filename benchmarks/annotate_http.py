@@ -1,12 +1,12 @@
-"""How many votes the page takes in a second, over HTTP on loopback, each on the disk before it is acknowledged.
+"""Votes per second of the page over HTTP on loopback, each on the disk before it is confirmed.
 
     python -m benchmarks.annotate_http [--annotators 200] [--seconds 15] [--pairs 20000]
 
-Starts ``curate annotate`` on a campaign made for it, and lets so many annotators vote at once, each on a connection of
-its own, without a pause between two votes, for so many seconds or until nothing is left to ask. A request is a whole
-one: cookie, page token, rate limits, the vote fsynced, the next view in the answer. Prints votes a second, the 50th
-and 99th percentile of the time to an answer, and what of the acknowledged is missing from the log. The clients take a
-share of the same machine.
+Starts ``curate annotate`` on a temporary campaign and lets the annotators vote simultaneously, each on a separate
+connection and without pauses, until the time is over or no question is left. Each request is complete: cookie, page
+token, rate limits, the fsync of the vote, the next view in the response. Prints votes per second, the 50th and 99th
+percentile of the response time, and the number of confirmed votes that are missing in the log. The clients run on the
+same machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TEXT = "The person picks up the cup, turns round, and puts it down on the shelf 
 
 
 def make(folder: Path, pairs: int, annotators: int) -> list[str]:
-    """A campaign of so many pairs, four to a video; the tokens of its annotators."""
+    """Create a campaign with four pairs per video; return the tokens of its annotators."""
     for below in (folder, folder / TASKS, folder / MEDIA):
         below.mkdir()
     tasks = [
@@ -71,12 +71,12 @@ def make(folder: Path, pairs: int, annotators: int) -> list[str]:
 
 @dataclass
 class Annotator:
-    """One connection that votes as fast as it is answered."""
+    """One connection that votes as soon as it has a response."""
 
     port: int
     token: str
     waits: list[float] = field(default_factory=list)
-    """Seconds from each vote to its acknowledgement."""
+    """Response time of each vote, seconds."""
     acknowledged: list[str] = field(default_factory=list)
     codes: Counter[int] = field(default_factory=Counter)
 
@@ -116,7 +116,7 @@ class Annotator:
 
 
 async def vote(port: int, tokens: list[str], seconds: float) -> tuple[list[Annotator], float]:
-    """All of them at once; and how long it took."""
+    """Let all annotators vote; return them and the time that it took."""
     annotators = [Annotator(port, token) for token in tokens]
     begin = time.monotonic()
     await asyncio.gather(*[annotator.run(begin + seconds) for annotator in annotators])
@@ -124,7 +124,7 @@ async def vote(port: int, tokens: list[str], seconds: float) -> tuple[list[Annot
 
 
 def processor_seconds(process: int) -> float:
-    """That a process has used so far."""
+    """CPU seconds that a process has used."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -161,13 +161,13 @@ def main() -> None:
     cuts = statistics.quantiles(waits, n=100)
     print(f"{len(tokens)} annotators, no pause between votes, {took:.1f} s over HTTP on loopback")
     print(
-        f"  {len(acknowledged):,} votes acknowledged: {len(acknowledged) / took:,.0f} a second; answers {dict(codes)}"
+        f"  {len(acknowledged):,} votes confirmed: {len(acknowledged) / took:,.0f} per second; responses {dict(codes)}"
     )
-    print(f"  to an answer: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms")
-    print(f"  processor time of the server: {1000 * worked / len(acknowledged):.2f} ms a vote")
-    print(f"  acknowledged and not in the log: {sum(vote not in logged for vote in acknowledged)}")
+    print(f"  response time: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms")
+    print(f"  CPU time of the server: {1000 * worked / len(acknowledged):.2f} ms per vote")
+    print(f"  confirmed and not in the log: {sum(vote not in logged for vote in acknowledged)}")
     print(f"  in the log twice: {sum(count > 1 for count in logged.values())}")
-    print(f"  pairs with more votes than asked: {sum(count > 1 for count in asked.values())}")
+    print(f"  pairs with more votes than their quota: {sum(count > 1 for count in asked.values())}")
     print(f"  memory of the server at the end: {int(memory) / 1024:.0f} MiB")
 
 

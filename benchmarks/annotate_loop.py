@@ -1,13 +1,12 @@
-"""The loop from a campaign to clean votes, by real commands and a real browser: ``python -m benchmarks.annotate_loop``.
+"""The whole loop from a campaign to rankings, with real commands and a real browser.
 
     python -m benchmarks.annotate_loop [--dir DIR] [--prompts 12] [--pictures]
 
-A simulated world with videos → a campaign → five annotators in Chromium, of whom four vote by the truth of the world
-and one presses A without looking → ingest → denoise → ``curate annotators`` → a report. Every command is printed with
-what it says. Then it is checked that each confirmed vote is in the store once, that the careless one and nobody else
-is named to drop, and that the ranking is closer to the truth than chance; exits with 1 where one of these
-fails. DIR, which must be empty, keeps everything; --pictures adds screenshots. Needs Chromium, and the extras annotate
-and dev.
+A simulated world with videos → a campaign → five annotators in Chromium, of whom four vote by the true strengths and
+one always presses A → ingest → denoise → ``curate annotators`` → a report. Prints every command with its output. Then
+checks that each confirmed vote is in the store once, that only the careless annotator gets the recommendation to drop,
+and that the ranking is better than a random one; exits with 1 if a check fails. DIR must be empty and keeps all files;
+--pictures adds screenshots. Needs Chromium, and the extras annotate and dev.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ from tests.scripted import Annotator, Truth, known_answers, vote_all
 
 ROOT = Path(__file__).parent.parent
 CARELESS, PEOPLE, MANAGER = "a03", ("a01", "a02", "a03", "a04", "a05"), "boss"
-MOST = 240.0
-"""Seconds of voting, at most."""
-CHANCE = 0.41
+MAX_SECONDS = 240.0
+"""Time limit of the voting."""
+TAU_DEVIATION = 0.41
 """Standard deviation of Kendall's tau of a random order of five."""
 RULES = "# What to look for\n\nWatch the video, then say which answer is **right**. A tie only where both are equal.\n"
 CONFIG = """\
 title = "What happens in the clips"
 votes_per_pair = 3
-batch = 120          # chosen by the planner at a time: the second while people vote
+batch = 120          # the planner chooses the second batch during the voting
 gold_share = 0.15
 attention_share = 0.03
-min_watched = 0.5    # of a clip, before a vote on it is taken
+min_watched = 0.5
 [thresholds]
-seconds = 0          # scripts are fast
+min_seconds = 0      # scripts are fast
 patience = 30        # votes after a warning: enough for curate annotators to judge by
 """
 
 
 class Shell:
-    """Runs curate in a folder, and prints each command and what it says."""
+    """Runs curate in a folder, and prints each command with its output."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +63,7 @@ class Shell:
         return subprocess.Popen(arguments, cwd=self.folder, env=self.environment, text=True, **pipes)
 
     def run(self, command: str, *, quiet: bool = False) -> str:
-        """Standard output; printed unless quiet. Exits where the command fails."""
+        """Run a command and return its standard output, printed unless quiet. Exits if the command fails."""
         with self.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             out, err = process.communicate()
         print(("" if quiet else out) + err, end="", flush=True)
@@ -86,12 +85,12 @@ def main() -> None:
         if any(folder.iterdir()):
             parser.error(f"{folder} is not empty")
         passed = loop(Shell(folder), folder, options.prompts, pictures=options.pictures)
-    print(f"{time.monotonic() - begin:.0f} s in all")
+    print(f"{time.monotonic() - begin:.0f} s in total")
     raise SystemExit(0 if passed else 1)
 
 
 def loop(shell: Shell, folder: Path, prompts: int, *, pictures: bool) -> bool:
-    """The whole of it; whether every check passed."""
+    """Run all steps; return whether every check passed."""
     shell.run(f"simulate --video --out world --prompts {prompts} --models 5 --votes-per-pair 1")
     known_answers(folder / "world", folder / "gold.csv")
     (folder / "campaign.toml").write_text(CONFIG, encoding="utf-8")
@@ -112,7 +111,7 @@ def loop(shell: Shell, folder: Path, prompts: int, *, pictures: bool) -> bool:
 
 
 def vote(shell: Shell, folder: Path, *, pictures: bool) -> list[Annotator]:
-    """The page runs until nobody is asked anything any more."""
+    """Serve the page until no annotator has a question left; return the annotators."""
     with shell.start("annotate june --port 0", stdout=subprocess.PIPE) as server, chromium() as browser:
         try:
             assert server.stdout is not None
@@ -126,12 +125,12 @@ def vote(shell: Shell, folder: Path, *, pictures: bool) -> list[Annotator]:
             for annotator in annotators:
                 annotator.enter(links[annotator.name])
             begin = time.monotonic()
-            vote_all(annotators, seconds=MOST, over=partial(finished, folder / "june"))
-            told = f"{sum(len(one.acknowledged) for one in annotators)} votes in {time.monotonic() - begin:.0f} s"
-            print(f"\nfive windows of Chromium: {told}")
+            vote_all(annotators, seconds=MAX_SECONDS, over=partial(finished, folder / "june"))
+            summary = f"{sum(len(one.acknowledged) for one in annotators)} votes in {time.monotonic() - begin:.0f} s"
+            print(f"\nfive windows of Chromium: {summary}")
             for one in annotators:
                 warned = f", warned after {one.warned}" if one.warned else ""
-                print(f"  {one.name}: {len(one.acknowledged)} votes{warned}: {one.rest}")
+                print(f"  {one.name}: {len(one.acknowledged)} votes{warned}: {one.idle}")
             if pictures:
                 screens[MANAGER].page.goto(links[MANAGER])
                 screens[MANAGER].page.locator("#annotators tr").first.wait_for()
@@ -139,7 +138,7 @@ def vote(shell: Shell, folder: Path, *, pictures: bool) -> list[Annotator]:
                     screens[name].page.screenshot(path=str(folder / f"{name}.png"))
             complaints = [complaint for screen in screens.values() for complaint in screen.complaints]
             if complaints:
-                raise SystemExit(f"the page complained: {complaints}")
+                raise SystemExit(f"errors on the page: {complaints}")
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
@@ -147,13 +146,13 @@ def vote(shell: Shell, folder: Path, *, pictures: bool) -> list[Annotator]:
 
 
 def finished(campaign: Path) -> bool:
-    """Whether all votes that are wanted are in."""
-    told = status(campaign)
-    return told.votes >= told.wanted
+    """Whether all wanted votes are collected."""
+    found = status(campaign)
+    return found.votes >= found.wanted
 
 
 def check(folder: Path, annotators: list[Annotator], named: list[dict[str, Any]], tau: float) -> bool:
-    """Print each check; whether all passed."""
+    """Print each check; return whether all passed."""
     lines = (folder / "june" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     campaign = events[0]["campaign_id"]
@@ -164,15 +163,15 @@ def check(folder: Path, annotators: list[Annotator], named: list[dict[str, Any]]
     confirmed = [vote for annotator in annotators for vote in annotator.acknowledged]
     once = sum(stored[logged.get(vote, "")] == 1 for vote in confirmed)
     faulty = [row["annotator_id"] for row in named if row["recommendation"] == "drop"]
-    stopped = [one.name for one in annotators if one.rest == "You are asked no more questions"]
-    least = 3 * CHANCE / len(list((folder / "world" / "videos").iterdir())) ** 0.5
+    stopped = [one.name for one in annotators if one.idle == "There are no more questions for you"]
+    required = 3 * TAU_DEVIATION / len(list((folder / "world" / "videos").iterdir())) ** 0.5
     report = folder / "report.html"
     checks = {
         f"{once} of {len(confirmed)} confirmed votes are in the store once": once == len(confirmed) == stored.total(),
         f"stopped by the campaign: {', '.join(stopped) or 'nobody'}": stopped == [CARELESS],
-        f"named to drop: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
-        f"Kendall tau to the truth: {tau:.2f}; chance is 0, at least {least:.2f} is asked": tau >= least,
-        "the report is there": report.is_file() and "</html>" in report.read_text(encoding="utf-8"),
+        f"recommended to drop: {', '.join(faulty) or 'nobody'}": faulty == [CARELESS],
+        f"Kendall tau to the truth: {tau:.2f} (chance level 0, required {required:.2f})": tau >= required,
+        "the report exists": report.is_file() and "</html>" in report.read_text(encoding="utf-8"),
     }
     print()
     for what, passed in checks.items():

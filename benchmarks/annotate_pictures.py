@@ -1,4 +1,4 @@
-"""The pictures of docs/annotate.md, of a real page in a real browser: ``python -m benchmarks.annotate_pictures``.
+"""Make the pictures of docs/annotate.md from the real page in a browser: ``python -m benchmarks.annotate_pictures``.
 
     docs/annotate-desktop.png          a question at 1440 pixels, light
     docs/annotate-phone.png            a question at 360 pixels, dark
@@ -36,7 +36,7 @@ HEIGHT, WIDTH, FRAMES, RATE = 360, 640, 75, 25
 
 
 def draw(path: Path) -> None:
-    """A clip of three seconds: a ball rolls behind a box, and out of the picture."""
+    """Write a clip of three seconds: a ball rolls behind a box, and out of the picture."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     ground = np.where((y < 250)[..., None], np.stack([150 + y / 5, 185 + y / 6, 215 + y / 8], -1), (112, 128, 92))
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
@@ -57,7 +57,7 @@ def draw(path: Path) -> None:
 
 
 def answer(question: Question, number: int, careless: bool) -> Ballot:
-    """A vote that looks, or one that does not."""
+    """A careful or a careless vote."""
     said = "left" if careless else ("left" if question.left_text == GOOD else "right")
     if number % 7 == 3 and not careless:
         said = ("tie", "both_bad")[number % 2]

@@ -1,4 +1,4 @@
-"""Are planned votes worth more than others, and is their gain what was predicted? On simulated campaigns.
+"""Gains of planned votes compared with other votes and with the prediction, on simulated campaigns.
 
     python -m benchmarks.plan --prompts 150 --seeds 6
 
@@ -31,7 +31,7 @@ Float = npt.NDArray[np.float64]
 WAYS = ("plan, order", "plan, best", "random", "fewest first")
 MEASURES = ("tau", "top-1", "best-of-4")
 CLOSE = 0.25
-"""A predicted gain of tau may miss the actual one by this part of it, or by two standard errors."""
+"""Tolerated relative error of a predicted gain of tau, unless within two standard errors."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def campaign(prompts: int, votes_per_pair: float, share: float, seed: int) -> tuple[Float, Float, Float]:
-    """(3,) MEASURES before, and (4, 3) what each of the WAYS gained and was predicted to gain."""
+    """(3,) MEASURES before; (4, 3) actual gains of the WAYS; (4, 3) predicted gains."""
     world = simulate_world(SimulateConfig(prompts=prompts, votes_per_pair=votes_per_pair, seed=seed))
     votes = world.votes
     fit = Hierarchical().fit(votes)
@@ -87,7 +87,7 @@ def quality(world: World, votes: VoteArrays, fit: HierarchicalFit) -> Float:
 def fewest_first(
     votes: VoteArrays, posteriors: Sequence[PosteriorBatch], number: int, rng: np.random.Generator
 ) -> Plan:
-    """One vote on each of the pairs with fewest votes, equals at random."""
+    """One vote on each of the pairs with the fewest votes, ties broken at random."""
     every = random_votes(
         posteriors, sum(len(b.prompts) * b.slots.shape[1] * (b.slots.shape[1] - 1) // 2 for b in posteriors), rng
     )
@@ -103,7 +103,7 @@ def fewest_first(
 def answered(
     world: World, votes: VoteArrays, posteriors: Sequence[PosteriorBatch], plan: Plan, rng: np.random.Generator
 ) -> VoteArrays:
-    """The votes with the plan's, which the world's annotators answered by their activity, none twice on a pair."""
+    """The votes including those of the plan, answered by the world's annotators, none of whom gets a pair twice."""
     slots = [posteriors[b].slots[row] for b, row in zip(plan.batch, plan.row, strict=True)]
     pair = np.array([own[places] for own, places in zip(slots, plan.pair, strict=True)], dtype=np.int32)
     swapped = rng.integers(0, 2, len(pair))
@@ -128,7 +128,7 @@ def answered(
 def draw_annotators_for(
     world: World, votes: VoteArrays, pair: npt.NDArray[np.int32], rng: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """(V,) who answers: of all who have not judged the pair, by their tickets (exponential races). pair: (V, 2)."""
+    """(V,) annotators who have not judged the pair, drawn by activity (exponential races). pair: (V, 2)."""
     responses = len(votes.responses)
     asked, place, turns = np.unique(pair.astype(np.int64) @ [responses, 1], return_inverse=True, return_counts=True)
     finish = rng.exponential(1.0, (len(asked), len(votes.annotators))) / world.annotators.tickets
@@ -143,7 +143,7 @@ def draw_annotators_for(
 
 
 def show(name: str, values: Float, predicted: Float | None = None) -> None:
-    """One line: means over seeds of (seeds, 3) figures, and what was predicted of them."""
+    """Print the means over seeds of (seeds, 3) figures, and their predictions."""
     cells = [
         f"{what} {mean:+.4f} ± {error:.4f}" for what, mean, error in zip(MEASURES, *mean_and_error(values), strict=True)
     ]
@@ -152,7 +152,7 @@ def show(name: str, values: Float, predicted: Float | None = None) -> None:
 
 
 def goals(gains: Float, predicted: Float) -> list[bool]:
-    """Prints PASS or FAIL for each goal. gains, predicted: (seeds, 4, 3)."""
+    """Print PASS or FAIL for each goal; return which passed. gains, predicted: (seeds, 4, 3)."""
     met = []
     tau, first = gains[:, :, 0], gains[:, :, 1]
     for what, gain in (

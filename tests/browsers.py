@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright: contexts as a desktop or a phone has them, and what they complained of."""
+"""Chromium driven by Playwright: windows of desktop or phone size, and the errors that they report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found :=
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
 GLANCE = 350
-"""Milliseconds after which a question can be answered."""
+"""Milliseconds before a new question can be answered."""
 SERIOUS = ("serious", "critical")
 
 
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Screen:
-    """One person's window."""
+    """One window."""
 
     def __init__(self, browser: Any, *, width: int = 1440, height: int = 900, touch: bool = False, **more: Any) -> None:
         shape = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
@@ -71,19 +71,19 @@ class Screen:
         self.page.keyboard.press(key)
 
     def vote(self, key: str) -> None:
-        """Press it once the question has been there for a moment."""
+        """Press a key after the minimum time of a question."""
         self.glance()
         self.press(key)
 
     def glance(self) -> None:
-        """Let the time pass that a look at a new question takes."""
+        """Advance the page's clock by the minimum time of a question."""
         self.page.clock.fast_forward(GLANCE)
 
     def question(self) -> str:
         return str(self.page.locator("#question").inner_text())
 
     def text(self, selector: str, wanted: str) -> None:
-        """Wait until the element says so."""
+        """Wait until an element has the text."""
         self.page.locator(selector).filter(has_text=wanted).first.wait_for()
 
     def votes(self, count: int) -> None:
@@ -100,7 +100,7 @@ class Screen:
         self.page.wait_for_function("() => document.querySelector('video').ended")
 
     def axe(self) -> list[str]:
-        """What axe finds serious or critical."""
+        """The serious and critical violations that axe finds."""
         from axe_playwright_python.base import AXE_SCRIPT
 
         if not self.page.evaluate("() => 'axe' in window"):

@@ -1,4 +1,4 @@
-"""A campaign in a process of its own, to be killed: votes as fast as it can, and prints what was confirmed."""
+"""A campaign session as a separate process, to be killed: votes continuously and prints the confirmed questions."""
 
 from __future__ import annotations
 

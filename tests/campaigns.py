@@ -1,4 +1,4 @@
-"""Small campaigns for tests: a folder written straight from tasks, people, and a clock that is moved by hand."""
+"""Small campaigns for tests: folders made of literal tasks and people, and a manual clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that advances only by ``later``."""
 
     def __init__(self) -> None:
         self.now = BEGIN
@@ -27,7 +27,7 @@ class Clock:
 
 
 def pair(number: int, *, video: str = "", quota: int = 1, **more: Any) -> Task:
-    """Pair t000, t001, … of a prompt and two responses of its own."""
+    """Pair t000, t001, …, each with another prompt and two responses."""
     return Task(
         task_id=f"t{number:03}",
         prompt_id=f"p{number:03}",
@@ -44,14 +44,14 @@ def pair(number: int, *, video: str = "", quota: int = 1, **more: Any) -> Task:
 
 
 def known(number: int, *, answer: str = "first", kind: str = "gold", video: str = "") -> Task:
-    """A question whose answer is known; its text says which one is right."""
+    """A control question; the texts show which answer is right."""
     return pair(number, video=video, kind=kind, answer=answer)
 
 
 def make_campaign(
     folder: Path, tasks: list[Task], *, gold: list[Task] | None = None, people: tuple[str, ...] = (), **config: Any
 ) -> Path:
-    """A campaign of one batch; without known answers none are due."""
+    """A campaign of one batch; without ``gold`` it asks no control questions."""
     settings = {"gold_share": 0.1 if gold else 0.0, "attention_share": 0.0, **config}
     wanted = sum(task.quota for task in tasks)
     document = CampaignFile(
@@ -81,7 +81,7 @@ def invite(folder: Path, *names: str, role: Role = "annotator") -> dict[str, str
 
 
 def ballot(question: Question | str, outcome: str = "left", *, vote: str = "", **more: Any) -> Ballot:
-    """A considered answer; its vote_id is made of the question's unless one is given."""
+    """A valid ballot; its vote_id is derived from the question unless given."""
     question_id = question if isinstance(question, str) else question.question_id
     said = {"seconds": 9.0, "watched": 1.0, **more}
     return Ballot(question_id=question_id, vote_id=vote or f"vote-{question_id}", outcome=outcome, **said)

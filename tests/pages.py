@@ -1,4 +1,4 @@
-"""The page for tests: a real campaign behind a real server on loopback, and a client with its cookie."""
+"""The page for tests: a real campaign and server on loopback, and a client with its session cookie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.campaigns import BEGIN, invite
 
 
 class Visit:
-    """A browser without a screen: a client with its cookie and the page's token."""
+    """A client with the session cookie and the page token."""
 
     def __init__(self, url: str, token: str = "") -> None:
         self.client = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)  # no TLS here
@@ -46,7 +46,7 @@ class Visit:
 
 @dataclass
 class Here:
-    """A page that runs."""
+    """A running page."""
 
     folder: Path
     campaign: CampaignSession
@@ -77,7 +77,7 @@ def page_of(
     tokens: dict[str, str] | None = None,
     wrap: Callable[[CampaignSession], Any] = lambda campaign: campaign,
 ) -> Iterator[Here]:
-    """The campaign of a folder and its page, which runs in a thread for the block."""
+    """Open a campaign and serve its page in a thread for the block."""
     if tokens is None:
         tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
     with CampaignSession.open(folder) as campaign:
@@ -94,7 +94,7 @@ def page_of(
 
 
 class Instead:
-    """A campaign of which some methods do something else."""
+    """A campaign session with some methods replaced."""
 
     def __init__(self, campaign: CampaignSession, **methods: Callable[..., Any]) -> None:
         self.campaign = campaign

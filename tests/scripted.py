@@ -1,4 +1,4 @@
-"""Scripted annotators in a browser: they know the truth of a simulated world and vote by it, or press A unseeing."""
+"""Scripted annotators in a browser, who vote by the true strengths of a simulated world, or always press A."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipelines.campaign_tasks import ATTENTION_TEXT
 from tests.browsers import GLANCE
 
 SHARPNESS = 2.0
-"""The odds that a careful one takes the better of two answers, in logits a unit of strength."""
-LEVEL = 0.1
-"""Strengths that are no further apart are a tie to them."""
+"""Logits per unit of strength with which a careful annotator prefers the better answer."""
+TIE_RANGE = 0.1
+"""Maximum difference in strength of a tie."""
 LOOK = """() => {
   const byId = (id) => document.getElementById(id);
   const text = (id) => byId(id).textContent;
@@ -35,11 +35,11 @@ LOOK = """() => {
     question: text('question'), left: text('left'), right: text('right'),
   };
 }"""
-"""All that a person sees at one look."""
+"""The visible state of the page."""
 
 
 class Truth:
-    """How good each answer is: by the file on the screen, the question and the answer's text."""
+    """The true strength of each answer, by the file on the screen, the question and the answer's text."""
 
     def __init__(self, world: Path, campaign: Path) -> None:
         shown = {line["video"]: line["file"] for line in _lines(campaign / "media.jsonl")}
@@ -51,7 +51,7 @@ class Truth:
         }
 
     def gap(self, seen: dict[str, Any]) -> float:
-        """Strength of the left answer above the right one's; infinite where one asks to be chosen."""
+        """Strength of the left answer above the right one's; infinite for an attention check."""
         return self._strength(seen, "left") - self._strength(seen, "right")
 
     def _strength(self, seen: dict[str, Any], side: str) -> float:
@@ -61,18 +61,18 @@ class Truth:
 
 @dataclass
 class Annotator:
-    """One person before one window. They look, wait for what the page wants, and press a key."""
+    """One person with one window, who waits until voting is possible and presses a key."""
 
     name: str
     page: Any
     truth: Truth | None = None
-    """None: presses A without looking."""
+    """None: always presses A."""
     acknowledged: list[str] = field(default_factory=list)
     """Ids of the votes that the server confirmed."""
     warned: int = 0
     """After so many votes; 0: never."""
     idle: str = ""
-    """What the page says where it asks nothing."""
+    """The title of the page while there is no question."""
     _question: tuple[str, ...] = ()
     _since: float = 0.0
 
@@ -90,7 +90,7 @@ class Annotator:
             self.acknowledged.append(response.request.post_data_json["vote_id"])
 
     def act(self) -> bool:
-        """Look once, and do what there is to do; whether there is a question, or an answer on its way."""
+        """Perform the next action; return whether there is a question, or a vote being saved."""
         seen = self.page.evaluate(LOOK)
         if seen["warning"] and not self.warned:
             self.warned = len(self.acknowledged)
@@ -115,11 +115,11 @@ class Annotator:
         return True
 
     def key(self, seen: dict[str, Any]) -> str:
-        """What they press: the same for the same screen."""
+        """The key to press, determined by the screen."""
         if self.truth is None:
             return "a"
         gap = self.truth.gap(seen)
-        if abs(gap) <= LEVEL:
+        if abs(gap) <= TIE_RANGE:
             return "t"
         slips = 1 / (1 + math.exp(SHARPNESS * min(abs(gap), 20)))
         right = random.Random(f"{self.name} {seen['question']} {seen['left']} {seen['right']}").random() >= slips
@@ -127,17 +127,16 @@ class Annotator:
 
 
 def vote_all(annotators: list[Annotator], *, seconds: float, over: Callable[[], bool] = lambda: True) -> None:
-    """Let them vote in turns until nobody is asked anything, and it is over. Raises TimeoutError after so long."""
+    """Let them vote in turns until no question is left and ``over`` is true. Raises TimeoutError after ``seconds``."""
     until = time.monotonic() + seconds
     while sum(annotator.act() for annotator in annotators) or not over():
         if time.monotonic() > until:
             raise TimeoutError(f"still voting after {seconds:g} s")
-        annotators[0].page.wait_for_timeout(20)  # lets the browser, and what it tells us, go on
+        annotators[0].page.wait_for_timeout(20)  # processes events of the browser
 
 
 def known_answers(world: Path, path: Path) -> int:
-    """Write, of each prompt that has a right and a wrong answer, the best and the worst, as votes whose outcome is
-    known; how many."""
+    """Write the best and worst answer of each prompt with a right and a wrong one as gold; return their number."""
     prompts: dict[str, list[dict[str, str]]] = {}
     for row in _rows(world / "truth.csv"):
         prompts.setdefault(row["prompt_id"], []).append(row)

@@ -1,4 +1,4 @@
-"""Annotators: agreement, alpha and gold beside slow twins and published examples, and what to do about each."""
+"""Annotators: agreement, alpha and gold against plain references and published examples, and recommendations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a campaign whose process is killed, or whose disk is full: every vote that was confirmed."""
+"""Every confirmed vote survives a kill or a full disk."""
 
 from __future__ import annotations
 

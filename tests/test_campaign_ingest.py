@@ -1,4 +1,4 @@
-"""The log of a campaign through ingest, also while it is written: which votes stand, what is control, what goes on."""
+"""Ingesting the log of a campaign, also while it is written: final votes, control answers, incomplete lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Campaigns from the command line and back: made from a world with videos, voted on, read, planned anew, closed."""
+"""The campaign jobs and commands: create, vote, ingest, plan the next batch, close; and media for browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A campaign under whatever people do: quotas, repeats, balance, and a state that its log alone gives."""
+"""Invariants of a campaign under random actions: quotas, repeats, balance, and equality of state and replay."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ACTS = st.tuples(
 
 
 def same(one: State, other: State) -> bool:
-    """Whether two states say the same; people are numbered by who came first, which a reload without an event hides."""
+    """Whether two states are equal, up to the numbers of annotators (a view without an event also assigns one)."""
     names = [{p.number: p.name for p in state.annotators.values()} for state in (one, other)]
 
-    def told(state: State, named: dict[int, str]) -> list[object]:
+    def content(state: State, named: dict[int, str]) -> list[object]:
         seen = [{named[bit] for bit in named if item.seen >> bit & 1} for item in state.items]
         counts = [(item.quota, item.votes, item.held, item.lean) for item in state.items]
         people = {
@@ -51,11 +51,11 @@ def same(one: State, other: State) -> bool:
             state.skips,
         ]
 
-    return told(one, names[0]) == told(other, names[1])
+    return content(one, names[0]) == content(other, names[1])
 
 
 def check(folder: Path, quota: int) -> State:
-    """What must hold at any time, by the log alone."""
+    """Replay the log and check the invariants."""
     state = replay(folder)
     for item in state.items:
         if item.kind == "vote":
@@ -86,7 +86,7 @@ def check(folder: Path, quota: int) -> State:
 def test_quotas_are_met_exactly_and_nobody_gets_a_pair_twice(
     acts: list[tuple[str, str, str, int]], quota: int, videos: int, seed: int, stops: bool
 ) -> None:
-    """Votes of those who are stopped meet no quota: others are asked, as long as there are enough of them."""
+    """Votes of stopped annotators do not count, and are collected again from others as long as there are enough."""
     tasks = [pair(n, quota=quota, video=f"v{n % videos}.mp4" if videos else "") for n in range(7)]
     gold = [known(n, video=f"v{n % videos}.mp4" if videos else "") for n in range(50, 56)]
     clock = Clock()
@@ -118,7 +118,7 @@ def test_quotas_are_met_exactly_and_nobody_gets_a_pair_twice(
                 opening = CampaignSession.open(folder, clock=clock)
                 campaign = opening.__enter__()
             assert same(check(folder, quota), campaign._state)
-        for _ in range(6):  # whoever holds a question may wait until it is over; then the others get it
+        for _ in range(6):  # open leases may have to expire before others get the questions
             for name in PEOPLE:
                 view = campaign.view(name)
                 while questions := held(view):
@@ -182,7 +182,7 @@ def test_control_questions_are_not_repeated_and_have_the_configured_share(tmp_pa
     asked = Counter(state.items[number].kind for number in person.items)
     assert len(set(person.items)) == len(person.items)
     assert asked["vote"] == 200
-    assert 22 <= asked["gold"] <= 28  # one in ten, and the first five twice as often
+    assert 22 <= asked["gold"] <= 28  # one in ten, the first five twice as often
     assert 7 <= asked["attention"] <= 10
     assert person.gold_correct == asked["gold"] + asked["attention"]
     early = [state.items[number].kind for number in person.items[:30]]

@@ -1,4 +1,4 @@
-"""Live quality: who is warned and who is stopped, by which bar, and that a restart agrees."""
+"""Live quality control: warnings and stops by each threshold, and their replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = Callable[[Question, int], dict[str, Any]]
 
 
 def right(question: Question, _: int) -> dict[str, Any]:
-    """Knows every known answer: the first one."""
+    """Answers every control question correctly: the first response."""
     return {"outcome": "left" if question.left_text.startswith("first") else "right"}
 
 
@@ -25,7 +25,7 @@ def wrong(question: Question, _: int) -> dict[str, Any]:
 
 
 def vote(campaign: CampaignSession, name: str, how: Answer, count: int = 1000) -> AnnotatorView | Refusal:
-    """Answers until nothing is asked any more, or so many votes are given."""
+    """Vote until no question is left, or ``count`` votes are given."""
     view: AnnotatorView | Refusal = campaign.view(name)
     while isinstance(view, AnnotatorView) and held(view) and view.votes < count:
         question = held(view)[0]
@@ -59,7 +59,7 @@ def test_wrong_control_answers_lead_to_a_warning_then_a_stop(tmp_path: Path) -> 
         assert isinstance(view, AnnotatorView)
         assert (view.status, view.sheet, view.can_undo) == ("stopped", None, False)
         assert at + 6 <= view.votes <= at + 12
-        assert campaign.status().open == 0  # what ann held is free
+        assert campaign.status().open == 0  # the leases of ann ended
         refusal = campaign.vote("ann", ballot("some-question", vote="some-vote"))
         assert isinstance(refusal, Refusal)
         assert refusal.code == "stopped"

@@ -1,4 +1,4 @@
-"""An open campaign as a page uses it: sheets, votes, undo, skips, leases, links, and what is left after a restart."""
+"""A campaign session: sheets, votes, undo, skips, leases, links, and restarts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_view_does_not_reveal_control_questions(tmp_path: Path) -> None:
 
 
 def _all_of(campaign: CampaignSession, name: str) -> list[Question]:
-    """Everything that they are asked, answered."""
+    """Answer every question of an annotator; return the questions."""
     asked, view = [], campaign.view(name)
     while questions := held(view):
         asked.append(questions[0])
@@ -212,7 +212,7 @@ def test_links_are_valid_until_revoked_and_not_stored(tmp_path: Path) -> None:
         write_members(folder, with_revoked(read_members(folder), ["ann"], BEGIN))
         assert campaign.visitor(token) is None
         invite(folder, "ben")
-        assert len(held(campaign.view("ben"))) == 1  # what ann held is free at once
+        assert len(held(campaign.view("ben"))) == 1  # the leases of ann ended
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert token.encode() not in everything
     assert (folder / "people.jsonl").stat().st_mode & 0o777 == 0o600
@@ -295,7 +295,7 @@ def test_an_incomplete_last_line_is_removed_and_reported(tmp_path: Path) -> None
     log = folder / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole + b'{"seq":99,"at":"20')
-    assert replay(folder).votes == 1  # a reader leaves it out
+    assert replay(folder).votes == 1  # a reader ignores it
     with CampaignSession.open(folder) as campaign:
         assert campaign.status().votes == 1
         assert any("18 bytes" in warning for warning in campaign.status().warnings)

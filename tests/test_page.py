@@ -1,4 +1,4 @@
-"""The page over HTTP: without a link nothing is read, changes come from the page itself, and nothing leaks out."""
+"""The page over HTTP: authorization, protected changes, strict headers, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: keys, touch, reloads, lost connections, warnings, and what a screen reader needs."""
+"""The page in a real browser: keys, touch, reloads, lost connections, warnings, accessibility."""
 
 from __future__ import annotations
 
@@ -169,6 +169,7 @@ def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(bro
             screen.vote("a")
             screen.votes(votes)
         screen.text("#warning", "control questions")
+        manager.page.clock.fast_forward(4_000)  # the interval of its updates
         manager.text("#annotators tr", "warned")
         while screen.page.locator("#work").is_visible():
             votes += 1
@@ -176,6 +177,7 @@ def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(bro
             screen.page.wait_for_function("() => !/Saving/.test(document.body.innerText)")
         screen.text("#idle-title", "no more questions")
         screen.text("#idle-text", "control questions")
+        manager.page.clock.fast_forward(4_000)
         manager.text("#annotators tr", "stopped")
         row = manager.page.locator("#annotators tr").inner_text()
         manager.text("#announcement", "ann is stopped.")
@@ -336,6 +338,7 @@ def test_a_reason_with_half_a_surrogate_pair_is_sent(browser: Any, tmp_path: Pat
 def test_a_break_is_suggested_after_long_work(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", break_minutes=0.03)) as here:
         screen = Screen(browser).enter(here)
+        screen.page.clock.run_for(3_000)
         screen.text("#break", "short break")
         screen.page.get_by_role("button", name="Continue").click()
         assert not screen.page.locator("#break").is_visible()

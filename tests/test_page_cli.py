@@ -1,4 +1,4 @@
-"""``curate annotate`` as a process: its address, its end, its lock, and what it says of open doors."""
+"""``curate annotate`` as a process: address, orderly stop, lock, warnings about remote access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop in a browser: a simulated world, a campaign, annotators of whom one does not look, votes, rankings."""
+"""The whole loop in a browser: a simulated world, a campaign, careful and careless annotators, votes, rankings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THRESHOLDS = {"min_seconds": 0, "patience": 8, "gold_accuracy": 0, "agreement": 
 
 
 def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path:
-    """A world in home/world, and a store of its prompts and responses without any vote; images: in place of videos."""
+    """A simulated world in home/world, and a store of its prompts and responses without votes."""
     simulate(home / "world", config=config)
     if images:
         prompts = home / "world" / "prompts.csv"
@@ -83,7 +83,7 @@ def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(tmp_path: Pa
 
 
 def test_a_campaign_on_images(tmp_path: Path) -> None:
-    """The image stands beside the answers, nothing is to be watched, and the screen is judged by what it shows."""
+    """An image replaces the video, and min_watched has no effect."""
     store = a_store(tmp_path, WORLD.model_copy(update={"prompts": 3}), images=True)
     config = CampaignConfig.model_validate({"name": "stills", "votes": 8, "gold_share": 0, "min_watched": 0.5})
     report = create(tmp_path / "stills", store, config, videos=tmp_path / "world")

@@ -1,4 +1,4 @@
-"""What the page gives out by name: a campaign's media, whole and by ranges, and its own scripts; nothing else."""
+"""Files that the page serves: the campaign's media, whole and by ranges, and static files; nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``curate plan`` over a store: the task file and its way back through ingest, sides, order, and what is refused."""
+"""``curate plan``: the task file and its ingestion, sides, order, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planning: the formulas are right, and the plan asks what is open, within its bounds, the same every time."""
+"""Planning: formulas against references, limits, and reproducibility."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NEVER = -40.0
 
 
 def people(*discrimination: float, tie: float = NEVER) -> Annotators:
-    """Annotators of these discriminations, without bias, who vote equally often; nobody anonymous."""
+    """Annotators with these discriminations, without bias, with equal numbers of votes; no anonymous votes."""
     rate = np.array([*discrimination, 1.0])
     value = np.stack([rate, np.zeros(len(rate)), np.full(len(rate), tie)], axis=1)
     votes = np.array([1.0] * len(discrimination) + [0.0])
@@ -40,7 +40,7 @@ def people(*discrimination: float, tie: float = NEVER) -> Annotators:
 
 
 def flat_posterior(prompts: int = 4, responses: int = 5, room: int = 3) -> PosteriorBatch:
-    """Prompts of which nothing is known: all strengths N(0, 1), a vote on any pair adding as much."""
+    """Prompts with all strengths N(0, 1) and equal information of votes on all pairs."""
     shape = (prompts, responses, responses)
     off = ~np.eye(responses, dtype=np.bool_)
     return PosteriorBatch(
@@ -110,7 +110,7 @@ def test_the_probability_of_a_wrong_order_equals_monte_carlo(gap: float, left: f
     later = gap + np.sqrt(2.0 - left) * rng.standard_normal(count)
     truth = later + np.sqrt(left) * rng.standard_normal(count)
     if left == 2.0:
-        later = np.full(count, gap if gap else 1.0)  # nothing learned of equals: either order is as good
+        later = np.full(count, gap if gap else 1.0)  # without information, the order of equals is arbitrary
     wrong = np.mean(np.sign(later) != np.sign(truth))
     assert misorder_probability(np.array(gap), np.array(2.0), np.array(left)) == pytest.approx(wrong, abs=4e-3)
 
@@ -131,7 +131,7 @@ def test_more_information_never_increases_the_misorder_probability(
 def test_vote_information_equals_numerical_integration(
     gap: float, variance: float, who: tuple[float, ...], tie: float
 ) -> None:
-    """The gap's posterior after every outcome of every annotator, on a fine grid; its variance, averaged over both."""
+    """Reference: the mean variance of the posterior over outcomes and annotators, on a fine grid."""
     grid = gap + np.sqrt(variance) * np.linspace(-9, 9, 20_001)
     prior = np.exp(-((grid - gap) ** 2) / (2 * variance))
     prior /= prior.sum()
@@ -187,7 +187,7 @@ def test_equal_prompts_get_equal_votes() -> None:
 
 
 def test_the_first_vote_gains_most() -> None:
-    """Against the gain of each vote alone on what is at stake, by the covariance after it."""
+    """Reference: the predicted gain of each single vote."""
     posterior = random_posterior(3, prompts=1)
     posterior = replace(
         posterior, mean=posterior.mean / 10
@@ -284,7 +284,7 @@ def test_plans_are_reproducible() -> None:
     assert one.row.tobytes() == other.row.tobytes()
 
 
-# The foresight
+# Predicted accuracy
 
 
 def test_random_votes_repeat_no_pair_before_all_have_one() -> None:
@@ -314,7 +314,7 @@ def test_predicted_tau_without_votes_equals_the_posterior() -> None:
 
 
 def test_predicted_top_1_of_two_responses_follows_from_tau() -> None:
-    """Two responses: who is first is the order of one pair, whose chance is known."""
+    """With two responses, top-1 is the order of one pair."""
     posterior = replace(flat_posterior(prompts=1, responses=2), mean=np.array([[0.4, 0.0]]))
     plan = plan_votes([posterior], 3)
     predicted = predict_accuracy([posterior], plan)
@@ -325,8 +325,7 @@ def test_predicted_top_1_of_two_responses_follows_from_tau() -> None:
 @settings(deadline=None, max_examples=5)
 @given(st.integers(0, 100))
 def test_the_predicted_gain_is_the_actual_gain_under_the_model(seed: int) -> None:
-    """Truths drawn from the posterior, votes that measure gaps with the precision they are said to add: as many pairs
-    come out right as was predicted."""
+    """Strengths are drawn from the posterior, and votes measure differences with the precision that they should add."""
     rng = np.random.default_rng(seed)
     posterior = replace(
         random_posterior(seed, prompts=400),
