@@ -73,8 +73,8 @@ class Annotator:
     """After so many votes; 0: never."""
     idle: str = ""
     """The title of the page while there is no question."""
-    _question: tuple[str, ...] = ()
-    _since: float = 0.0
+    _checked: float = 0.0
+    """When it last checked for new questions."""
 
     def enter(self, link: str) -> None:
         """Open the secret link, read the instructions."""
@@ -97,21 +97,18 @@ class Annotator:
         if seen["saving"]:
             return True
         self.idle = seen["title"] if seen["idle"] else ""
-        now = time.monotonic()
         if self.idle:
-            if seen["again"] and now > self._since + 1:
-                self._since = now
+            now = time.monotonic()
+            if seen["again"] and now > self._checked + 1:
+                self._checked = now
                 self.page.locator("#check-again").click()
             return False
-        question = (seen["media"], seen["question"], seen["left"], seen["right"])
-        if question != self._question:
-            self._question, self._since = question, now
         if not seen["ready"]:
             if seen["paused"]:
                 self.page.keyboard.press("k")
-        elif now - self._since > GLANCE / 1000:
+        else:
+            self.page.clock.fast_forward(GLANCE)
             self.page.keyboard.press(self.key(seen))
-            self._question = ()
         return True
 
     def key(self, seen: dict[str, Any]) -> str:
