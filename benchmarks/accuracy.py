@@ -32,7 +32,8 @@ from benchmarks.oracle import oracle
 from benchmarks.peers import MANY, PEERS, installed
 from curate.denoising.ranking import rank_votes
 from curate.evaluation.agreement import best_of, kendall_tau, top1
-from curate.rankers import BradleyTerry, build
+from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.registry import build
 from curate.simulation.world import World
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, SimulateConfig

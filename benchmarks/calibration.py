@@ -22,7 +22,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.rankers import BradleyTerry, Hierarchical, build, ranks
+from curate.rankers.base import ranks
+from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.hierarchical import Hierarchical
+from curate.rankers.registry import build
 from curate.sampling.items import Rule, draw_items
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.posterior import beats, best_probability

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from curate.denoising.selection import choose, with_stack
 from curate.evaluation.cross_validation import HeldOut, hold_out, mean_and_error, scores, units
-from curate.rankers import Ranking, build
-from curate.rankers.base import TIE_DECIMALS
-from curate.rankers.registry import compared_rankers
+from curate.rankers.base import TIE_DECIMALS, Ranking
+from curate.rankers.registry import build, compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays

@@ -36,9 +36,10 @@ import pandas as pd
 from crowdkit.aggregation import NoisyBradleyTerry
 
 from curate.denoising.ranking import rank_votes
-from curate.rankers import FeedbackArcSet, build
 from curate.rankers.base import Ranking
+from curate.rankers.feedback_arc_set import FeedbackArcSet
 from curate.rankers.feedback_arc_set.programs import order_by_program
+from curate.rankers.registry import build
 from curate.simulation.world import simulate_world
 from curate.store import Store
 from curate.store.rankings import load_votes

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curate.rankers import BradleyTerry, WinRate, build, ranks
-from curate.rankers.registry import spec_of
+from curate.rankers.base import ranks
+from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.registry import build, spec_of
+from curate.rankers.win_rate import WinRate
 from curate.simulation.world import simulate_world
 from curate.uncertainty import bootstrap
 from curate.uncertainty.bootstrap import bootstrap_ranks, resampling_units, stack_samples

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.rankers import Hierarchical, ranks
+from curate.rankers.base import ranks
+from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import simulate_world
 from curate.uncertainty.intervals import DRAWS, expected_tau, rank_counts, rank_intervals
 from curate.votes.arrays import VoteArrays

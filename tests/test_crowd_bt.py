@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from scipy.optimize import minimize
 
 from curate.evaluation.agreement import kendall_tau
-from curate.rankers import BradleyTerry, CrowdBT
-from curate.rankers.crowd_bt import PRIOR_AGREE, PRIOR_DISAGREE
+from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.crowd_bt import PRIOR_AGREE, PRIOR_DISAGREE, CrowdBT
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from curate.evaluation.design import LEVEL, RIDGE, Design, _association, _counts, design_of
-from curate.rankers import BradleyTerry
 from curate.rankers.base import average_ranks
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig

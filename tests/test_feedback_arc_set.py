@@ -284,7 +284,7 @@ def test_permutations_and_kernels_find_the_same_cost(wins: list[list[float]]) ->
 def test_small_problems_need_no_compiler() -> None:
     code = (
         "import sys; from tests.strategies import random_wins, votes_from_wins\n"
-        "from curate.rankers import FeedbackArcSet\n"
+        "from curate.rankers.feedback_arc_set import FeedbackArcSet\n"
         "assert FeedbackArcSet()(votes_from_wins(random_wins(6, 2.0, seed=0))).cost[0] > 0\n"
         "assert FeedbackArcSet()(votes_from_wins([[j > i for j in range(9)] for i in range(9)])).cost[0] == 0\n"
         "assert 'numba' not in sys.modules"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.evaluation.agreement import kendall_tau
-from curate.rankers import BradleyTerry
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
 from curate.rankers.hierarchical import ranker as module
 from curate.rankers.hierarchical.model import MAX_DEVIATION, Likelihood, derivatives, quadrature

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from curate.rankers import BradleyTerry, CrowdBT, Ensemble, WinRate, build, combine, ranks
-from curate.rankers.base import Ranker, ranking_of
+from curate.rankers.base import Ranker, ranking_of, ranks
+from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.crowd_bt import CrowdBT
+from curate.rankers.ensemble import Ensemble, combine
+from curate.rankers.registry import build
+from curate.rankers.win_rate import WinRate
 from curate.votes.arrays import VoteArrays
 from schemas.config import BradleyTerryConfig, DenoiseConfig, FeedbackArcSetConfig, PageRankConfig
 from schemas.rankers import BUILT_IN

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import curate
 from cli.main import run
-from curate.rankers import BradleyTerry
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.registry import build, compared_rankers, single_rankers, spec_of
 from pipelines import denoise, ingest
 from pipelines.settings import load_toml

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.reliability import MAX_COST, halve, methods_of, spearman, split_half, split_units, step_up
-from curate.rankers import BradleyTerry
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.registry import spec_of
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays

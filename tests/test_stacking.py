@@ -10,8 +10,9 @@ from scipy.special import expit
 
 from curate.denoising.selection import choose, chosen, fit_weights, with_stack
 from curate.evaluation.cross_validation import HeldOut
-from curate.rankers import BradleyTerry, WinRate
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.stack import Stack
+from curate.rankers.win_rate import WinRate
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig

@@ -23,7 +23,7 @@ from curate.evaluation.cross_validation import (
     mean_and_error,
     units,
 )
-from curate.rankers import BradleyTerry
+from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.registry import compared_rankers, single_rankers
 from curate.simulation.world import simulate_world

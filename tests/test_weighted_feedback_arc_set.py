@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from curate.evaluation.agreement import kendall_tau
-from curate.rankers import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.base import ranking_of
 from curate.rankers.bradley_terry import fit
+from curate.rankers.feedback_arc_set import FeedbackArcSet, WeightedFeedbackArcSet
 from curate.rankers.feedback_arc_set.weighted import accuracies, chosen_is_better, relative_odds
 from curate.votes.arrays import VoteArrays
 from tests.strategies import prompt_sets, random_wins, votes_from, votes_from_wins
