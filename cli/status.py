@@ -1,4 +1,4 @@
-"""``curate status`` and ``curate run``: what a store holds, and whole recipes."""
+"""``curate status`` and ``curate run``: the content of a store, and whole recipes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Show what the store holds: votes, rejects, batches, runs.
+    """Show the content of the store: votes, rejects, batches, runs.
 
     \b
     Example:
@@ -33,7 +33,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
     ingests = plural(report.batches, "ingest")
     put(f"{report.store}  {report.bytes / 1e6:.1f} MB, schema {report.schema_version}, {ingests}")
     put(f"votes        {report.votes:,}" + (f"  ({listed(report.outcomes)})" if report.votes else ""))
-    unknown = "  (elsewhere left is the response named first)" if report.sides_known < report.votes else ""
+    unknown = "  (elsewhere left is the first response named)" if report.sides_known < report.votes else ""
     put(f"sides known  {report.sides_known:,}{unknown}")
     put(f"rankings     {report.groups:,} K-wise")
     put(f"prompts      {report.prompts:,}" + (f"  ({listed(report.splits)})" if report.splits else ""))
@@ -48,22 +48,24 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe of ours.", metavar="RECIPE")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where its relative paths begin.", metavar="DIR")] = Path(),
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a contained recipe.", metavar="RECIPE")],
+    folder: Annotated[Path, typer.Option("--dir", help="Folder that paths are relative to.", metavar="DIR")] = Path(),
     votes: Annotated[
         list[Path] | None,
-        typer.Option("--votes", help="Your votes in place of a simulated world; may be repeated.", metavar="PATH"),
+        typer.Option("--votes", help="Your votes instead of simulated ones; may be repeated.", metavar="PATH"),
     ] = None,
-    prompts: Annotated[Path | None, typer.Option("--prompts", help="Their prompts.", metavar="FILE")] = None,
-    responses: Annotated[Path | None, typer.Option("--responses", help="Their responses.", metavar="FILE")] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="Prompts of these votes.", metavar="FILE")] = None,
+    responses: Annotated[
+        Path | None, typer.Option("--responses", help="Responses of these votes.", metavar="FILE")
+    ] = None,
     videos: Annotated[
-        Path | None, typer.Option("--videos", help="The folder that the names of videos start from.", metavar="DIR")
+        Path | None, typer.Option("--videos", help="Folder that video paths are relative to.", metavar="DIR")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the jobs of a recipe: simulate, ingest, denoise, export, release, compare, report, train.
 
-    Finished work is recognised: a recipe can be run again after a change or a failure.
+    Finished steps are recognised, so a recipe can be run again after a change or a failure.
 
     \b
     Example:
@@ -78,7 +80,7 @@ def run(
     if votes:
         loaded = on_own_files(loaded, votes=votes, prompts=prompts, responses=responses, videos=videos)
     elif prompts or responses or videos:
-        raise UsageError("--prompts, --responses and --videos belong to --votes", hint="give your votes: --votes PATH")
+        raise UsageError("--prompts, --responses and --videos need --votes", hint="give your votes: --votes PATH")
     printer = printers()
 
     def done(step: str, report: Document) -> None:
@@ -93,7 +95,7 @@ def run(
     from curate.reward.quiet import quiet
 
     with quiet() if loaded.train else nullcontext(), progress_bar() as progress:
-        reports = job(loaded, folder, progress=progress, done=done, tell=say)
+        reports = job(loaded, folder, progress=progress, done=done, say=say)
     if as_json:
         put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
 

@@ -1,4 +1,4 @@
-"""How a job tells how far it is."""
+"""The callback by which a job reports its progress."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called now and then with what is being done, how much of it is done, and of how much (0 = not known)."""
+    """Called with the current step, the finished units and the total (0 = unknown)."""
 
     def __call__(self, doing: str, done: int, total: int) -> None: ...
 
 
 def silent(doing: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""

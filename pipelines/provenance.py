@@ -1,4 +1,4 @@
-"""Which run this is: the digest of a step, its config, its inputs and the code, by which a second run is recognised."""
+"""Run ids: digests of step, config, inputs and code, by which a finished run is recognised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("schemas", "annotations", "curate", "pipelines")
 
 @cache
 def code_version() -> str:
-    """The installed version and a digest of the sources, so that changed code is never taken for the same run."""
+    """Return the installed version and a digest of the sources, so that changed code gives another run id."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for package in PACKAGES:
@@ -24,6 +24,6 @@ def code_version() -> str:
 
 
 def run_id(step: str, config: dict[str, Any], inputs: dict[str, Any]) -> str:
-    """12 hex digits: equal for equal step, config, inputs and code. Config and inputs must be JSON."""
+    """Return 12 hex digits, equal for equal step, config, inputs and code. Config and inputs are JSON values."""
     document = json.dumps([step, config, inputs, code_version()], sort_keys=True)
     return hashlib.sha256(document.encode()).hexdigest()[:12]

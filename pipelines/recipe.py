@@ -1,4 +1,4 @@
-"""The job ``run``: the steps of a recipe, one after the other. A recipe is config for plain functions, no engine."""
+"""The job ``run``: the steps of a recipe in order. A recipe is the config of plain functions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from schemas.reports import PageReport
 from schemas.reward import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-"""The recipes that come with curate; each is known by its file's name, with - or _."""
+"""The recipes that curate contains; the name of a recipe is its file name, with - or _."""
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """The recipe of a TOML file, or of the name of one that comes with curate. Raises CurateError for neither."""
+    """Return the recipe of a TOML file or of the name of a contained one. Raises CurateError if there is none."""
     own = RECIPES / f"{str(name).replace('-', '_')}.toml"
     if Path(name).is_file() or not own.is_file():
         if not Path(name).is_file():
@@ -45,10 +45,10 @@ def on_own_files(
     responses: Path | None = None,
     videos: Path | None = None,
 ) -> Recipe:
-    """The recipe on your own votes in place of a simulated world: without the steps simulate and compare.
+    """Return the recipe for given votes instead of a simulated world, without the steps simulate and compare.
 
-    videos: the folder that the names of videos start from; without it a release names them only. Paths count from the
-    working directory. Raises CurateError where the recipe ingests nothing.
+    videos: the folder that video paths are relative to; without it a release contains names only. Paths are relative to
+    the working directory. Raises CurateError if the recipe has no step ingest.
     """
     if recipe.ingest is None:
         raise CurateError(f"{recipe.title}: this recipe reads no votes", hint="give one with a step [ingest]")
@@ -70,13 +70,29 @@ def run(
     *,
     progress: Progress = silent,
     done: Callable[[str, Document], None] = lambda _step, _report: None,
-    tell: Callable[[str], None] = lambda _line: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Document]:
-    """Do the recipe's steps in ``folder``; returns each step's report, and hands it to ``done`` as it comes. tell: gets
-    a line now and then while a model trains.
+    """Run the steps of a recipe in ``folder`` and return the report of each.
 
-    Every step recognises its own finished work, so that a recipe may be run again after a failure or a change.
-    Raises CurateError from the step that failed; what earlier steps made stays.
+    Every step recognises its finished work, so a recipe can be run again after a failure or a change.
+
+    Parameters
+    ----------
+    recipe
+        The steps and their configs (``load_recipe``).
+    folder
+        The folder that paths of the recipe are relative to.
+    progress
+        Called with the progress of a step.
+    done
+        Called with the name and the report of each finished step.
+    say
+        Called with lines about the training of a model.
+
+    Raises
+    ------
+    CurateError
+        From the step that failed; the output of earlier steps is kept.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,14 +144,14 @@ def run(
     if page:
         finish("report", page)
     if recipe.train:
-        trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, say=tell)
+        trained = train(inside(recipe.train.config, folder), folder / recipe.train.out, progress=progress, say=say)
         if trained is not None:
             finish("train", trained)
     return reports
 
 
 def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress = silent) -> PageReport | None:
-    """The recipe's HTML report on a denoise run (the latest when empty), written anew; None where it asks for none."""
+    """Write the recipe's HTML report on a denoise run (the latest if empty); None if the recipe has no report."""
     if not recipe.report:
         return None
     media = recipe.release.media if recipe.release else None
@@ -149,8 +165,10 @@ def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress =
 
 
 def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
-    """What ``verify`` says of a release that was just built, its media decoded by the build. validated: see there.
-    Raises CurateError where anything does not hold."""
+    """Verify a release that was just built, without decoding its media again. validated: as in ``verify``.
+
+    Raises CurateError if there are findings.
+    """
     found = verify(release, media=False, validated=validated)
     if found.findings:
         first = found.findings[0]
@@ -162,7 +180,7 @@ def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
 
 
 def inside(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The config with its relative paths begun in ``folder``."""
+    """Return the config with its paths relative to ``folder``."""
     return config.model_copy(
         update={
             "shards": tuple(folder / path for path in config.shards),

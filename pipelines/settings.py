@@ -1,4 +1,4 @@
-"""TOML documents into configs: the project's settings, mapping files and recipes, with errors that name the place."""
+"""Configs from TOML files: settings, mapping files and recipes, with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ D = TypeVar("D", bound=Document)
 
 
 def load_settings(folder: str | Path = ".") -> Settings:
-    """What ``curate.toml`` in the folder says, else ``[tool.curate]`` of its pyproject.toml, else the defaults."""
+    """Return the settings in ``curate.toml``, else in ``[tool.curate]`` of pyproject.toml, else the defaults."""
     folder = Path(folder)
     own, project = folder / "curate.toml", folder / "pyproject.toml"
     if own.exists():
@@ -29,12 +29,12 @@ def load_settings(folder: str | Path = ".") -> Settings:
 
 
 def load_toml(path: str | Path, kind: type[D]) -> D:
-    """The document that a TOML file holds. Raises CurateError naming the file and the key at fault."""
+    """Return the document of a TOML file. Raises CurateError naming the file and the invalid key."""
     return validated(read_toml(Path(path)), kind, where=str(path))
 
 
 def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
-    """The document that the values make. Raises CurateError naming the first key at fault."""
+    """Return the document of the values. Raises CurateError naming the first invalid key."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -47,9 +47,9 @@ def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
 
 
 def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
-    """The config with the changes that are not None; a dotted key reaches into a part of it.
+    """Return the config with the changes that are not None; a dotted key names a nested field.
 
-    Raises UsageError naming the change at fault.
+    Raises UsageError naming the invalid change.
     """
     values = config.model_dump()
     for key, value in changes.items():
@@ -67,7 +67,7 @@ def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file says. Raises CurateError naming the file."""
+    """Return the content of a TOML file. Raises CurateError naming the file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

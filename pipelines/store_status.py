@@ -1,4 +1,4 @@
-"""The job ``status``: what a store holds."""
+"""The job ``status``: the content of a store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from schemas.tables import SCHEMA_VERSION
 
 
 def status(store: str | Path = "curate.duckdb") -> StatusReport:
-    """Counts of everything in the store, and its runs. Raises CurateError where there is no store."""
+    """Return the counts of a store and its runs. Raises CurateError if there is no store."""
     with Store.open(store, read_only=True) as opened:
         counts = opened.counts()
         runs = [
-            {"run": row["run_id"], "step": row["step"], "did": _in_words(row["step"], json.loads(row["report"]))}
+            {"run": row["run_id"], "step": row["step"], "did": _summary(row["step"], json.loads(row["report"]))}
             for row in opened.runs().iter_rows(named=True)
         ]
     return StatusReport(
@@ -24,7 +24,8 @@ def status(store: str | Path = "curate.duckdb") -> StatusReport:
     )
 
 
-def _in_words(step: str, report: dict[str, Any]) -> str:
+def _summary(step: str, report: dict[str, Any]) -> str:
+    """One line about a run."""
     if step == "denoise":
         return f"{report['ranker']}: {report['ranked']} of {report['prompts']} prompts ranked in full"
     items = ", ".join(f"{count} {name}" for name, count in report["items"].items())

@@ -1,12 +1,12 @@
-"""The one exception a user is meant to read: what happened, where, and what to do next."""
+"""The exceptions for users: what happened, where, and what to do next."""
 
 from __future__ import annotations
 
 
 class CurateError(Exception):
-    """A handled failure. ``str(error)`` says what and where; ``error.hint`` says what next (may be empty).
+    """A handled failure. ``str(error)`` names the problem and its place; ``error.hint`` is the next step (or empty).
 
-    The command line prints both and exits with 1. Any other exception is a defect of ours and keeps its traceback.
+    The command line prints both and exits with 1. Any other exception is a bug and keeps its traceback.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -15,4 +15,4 @@ class CurateError(Exception):
 
 
 class UsageError(CurateError):
-    """A command line or config that cannot be meant: the command exits with 2."""
+    """An invalid command line or config: the command exits with 2."""

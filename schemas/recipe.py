@@ -1,4 +1,4 @@
-"""A recipe: the jobs of one build, in their fixed order, each with its files and its config. Paths are relative."""
+"""Recipes: the jobs of one build in fixed order, each with its files and config. Paths are relative."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class DenoiseStep(Document):
 
 class ExportStep(Document):
     train: Path | None = None
-    """Folder of the training shards; none are made when absent."""
+    """Folder of the training shards; without it none are written."""
     benchmark: Path | None = None
     config: ExportConfig = ExportConfig()
     train_config: ExportConfig | None = None
-    """Of the training shards, where theirs is another; the split must be the same."""
+    """Config of the training shards if it differs; the split must be the same."""
 
 
 class ReleaseStep(Document):
     out: Path = Path("releases")
-    """Folder in which NAME-VERSION appears; what is there already is kept apart from."""
+    """Folder in which NAME-VERSION appears; earlier releases in it are checked for leakage."""
     media: Path | None = None
-    """Folder that the names of videos start from."""
+    """Folder that video paths are relative to."""
     previous: tuple[Path, ...] = ()
-    """Earlier releases elsewhere to keep apart from."""
+    """Earlier releases in other folders that are checked for leakage."""
     config: ReleaseConfig = ReleaseConfig()
 
 
@@ -59,8 +59,8 @@ class TrainStep(Document):
 
 
 class Recipe(Document):
-    """What ``curate run`` does: simulate, ingest, denoise, export, release (built, then verified), compare, report,
-    train, in this order, leaving out absent steps. ``curate refresh`` does ingest, denoise and release for what is new.
+    """The steps of ``curate run``: simulate, ingest, denoise, export, release (built and verified), compare, report,
+    train, in this order; absent steps are skipped. ``curate refresh`` runs ingest, denoise and release on new files.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The tables of a store: every column with its SQL type and its meaning."""
+"""The tables of a store: every column with its SQL type and meaning."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The whole chain by recipe: votes in, rankings and shards out, twice the same."""
+"""Recipes: from votes to shards, reproducibly."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,20 +25,28 @@ compare = { truth = "world/truth.csv" }
 """
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    (tmp_path / "small.toml").write_text(SMALL)
-    return load_recipe(tmp_path / "small.toml")
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    path = tmp_path_factory.mktemp("recipe") / "small.toml"
+    path.write_text(SMALL)
+    return load_recipe(path)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Document], list[str]]:
+    """The folder of a finished recipe, its reports, and the steps in the order in which they finished."""
+    folder = tmp_path_factory.mktemp("finished")
+    steps: list[str] = []
+    return folder, run(recipe, folder, done=lambda step, _report: steps.append(step)), steps
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_recipe_goes_from_votes_to_shards(recipe: Recipe, tmp_path: Path) -> None:
-    told: list[str] = []
-    reports = run(recipe, tmp_path / "out", done=lambda step, _report: told.append(step))
-    assert told == ["simulate", "ingest", "denoise", "export train", "export benchmark", "compare"]
+def test_a_recipe_goes_from_votes_to_shards(finished: tuple[Path, dict[str, Document], list[str]]) -> None:
+    folder, reports, steps = finished
+    assert steps == ["simulate", "ingest", "denoise", "export train", "export benchmark", "compare"]
     ingested, denoised, compared = (reports[step] for step in ("ingest", "denoise", "compare"))
     assert isinstance(ingested, IngestReport)
     assert (ingested.rows, ingested.votes) == (12 * 28 * 3, 12 * 28 * 3)
@@ -45,14 +54,16 @@ def test_a_recipe_goes_from_votes_to_shards(recipe: Recipe, tmp_path: Path) -> N
     assert (denoised.ranked, denoised.proven_optimal) == (12, 12)
     assert isinstance(compared, ComparisonReport)
     assert compared.kendall_tau["final"] > 0.6
-    with curate.open(tmp_path / "out" / "curate.duckdb") as store:
+    with curate.open(folder / "curate.duckdb") as store:
         assert store.rankings().height == 12 * 8
-    assert (tmp_path / "out" / "train" / "manifest.json").exists()
-    assert (tmp_path / "out" / "bench" / "manifest.json").exists()
+    assert (folder / "train" / "manifest.json").exists()
+    assert (folder / "bench" / "manifest.json").exists()
 
 
-def test_a_recipe_run_again_recognises_its_own_work(recipe: Recipe, tmp_path: Path) -> None:
-    run(recipe, tmp_path / "out")
+def test_a_repeated_recipe_recognises_finished_steps(
+    recipe: Recipe, finished: tuple[Path, dict[str, Document], list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "out")
     before = bytes_of(tmp_path / "out" / "train")
     again = run(recipe, tmp_path / "out")
     assert isinstance(again["ingest"], IngestReport)
@@ -61,21 +72,22 @@ def test_a_recipe_run_again_recognises_its_own_work(recipe: Recipe, tmp_path: Pa
     assert bytes_of(tmp_path / "out" / "train") == before
 
 
-def test_the_same_recipe_elsewhere_gives_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
-    run(recipe, tmp_path / "one")
+def test_a_recipe_gives_the_same_bytes_in_another_folder(
+    recipe: Recipe, finished: tuple[Path, dict[str, Document], list[str]], tmp_path: Path
+) -> None:
     run(recipe, tmp_path / "other")
     for folder in ("world", "train", "bench"):
-        assert bytes_of(tmp_path / "one" / folder) == bytes_of(tmp_path / "other" / folder), folder
+        assert bytes_of(finished[0] / folder) == bytes_of(tmp_path / "other" / folder), folder
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_our_own_recipes_are_sound_and_known_by_name(path: Path) -> None:
+def test_contained_recipes_are_valid_and_found_by_name(path: Path) -> None:
     recipe = load_recipe(path)
     assert load_recipe(path.stem.replace("_", "-")) == recipe
     assert recipe.denoise is not None
 
 
-def test_a_recipe_names_its_mistakes(tmp_path: Path) -> None:
+def test_errors_name_the_file_and_the_key(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('title = "x"\n[denoise]\nconfig = { min_votes = 0 }\n')
     with pytest.raises(CurateError, match=r"bad.toml: denoise.config.min_votes: Input should be greater"):
         load_recipe(tmp_path / "bad.toml")
@@ -84,7 +96,10 @@ def test_a_recipe_names_its_mistakes(tmp_path: Path) -> None:
     assert "mr2bench-video" in caught.value.hint
 
 
-def test_a_step_that_fails_leaves_the_earlier_ones(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_failed_step_keeps_earlier_output(
+    recipe: Recipe, finished: tuple[Path, dict[str, Document], list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "out")
     done: dict[str, Document] = {}
     broken = recipe.model_copy(
         update={"compare": recipe.compare and recipe.compare.model_copy(update={"truth": Path("none")})}

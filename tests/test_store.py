@@ -1,4 +1,4 @@
-"""The store itself: opening, refusing, migrating, and what a notebook reads from it."""
+"""The store: opening, errors, migrations, and reading methods."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_new_store_has_the_tables_of_the_schema(tmp_path: Path) -> None:
             assert found["column_name"].to_list() == [column.name for column in columns], table
 
 
-def test_opening_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+def test_opening_a_missing_store_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="no such store"):
         curate.open(tmp_path / "s.duckdb")
     with pytest.raises(CurateError, match="no such folder"):
@@ -38,7 +38,7 @@ def test_opening_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+def test_another_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "text.duckdb").write_text("hello" * 1000)
     with pytest.raises(CurateError, match="cannot be opened as a store"):
         curate.open(tmp_path / "text.duckdb")
@@ -48,14 +48,14 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
         curate.open(tmp_path / "other.duckdb")
 
 
-def test_a_store_of_a_newer_curate_is_refused(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_not_opened(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb", create=True) as store:
         store.execute("INSERT INTO migrations VALUES (?)", [len(MIGRATIONS) + 1])
     with pytest.raises(CurateError, match="newer curate"):
         curate.open(tmp_path / "s.duckdb")
 
 
-def test_an_older_store_is_brought_up_by_a_writer_only(tmp_path: Path) -> None:
+def test_an_older_store_is_migrated_by_a_writer_only(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "s.duckdb")) as old:
         old.execute("CREATE TABLE migrations (step INTEGER PRIMARY KEY)").fetchall()
     with pytest.raises(CurateError, match="older curate"):
@@ -64,7 +64,7 @@ def test_an_older_store_is_brought_up_by_a_writer_only(tmp_path: Path) -> None:
         assert version(store.connection) == len(MIGRATIONS)
 
 
-def test_a_store_that_another_process_writes_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_store_in_use_is_not_opened(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p,a,b,left")
     with Store.open(path):
         code = (
@@ -75,7 +75,7 @@ def test_a_store_that_another_process_writes_is_refused_in_words(tmp_path: Path)
     assert "another process has this store open" in done.stdout
 
 
-def test_two_readers_may_share_a_store(tmp_path: Path) -> None:
+def test_two_readers_can_share_a_store(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p,a,b,left")
     with curate.open(path) as one:
         code = f"import curate; print(curate.open({str(path)!r}).votes().height)"
@@ -83,7 +83,7 @@ def test_two_readers_may_share_a_store(tmp_path: Path) -> None:
         assert (done.stdout, one.votes().height) == ("1\n", 1)
 
 
-def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb", create=True) as store:
         with pytest.raises(RuntimeError), store.transaction():  # noqa: PT012 (the block is the point)
             store.execute("INSERT INTO prompts VALUES ('p', NULL, NULL, false)")
@@ -104,7 +104,7 @@ def test_the_graph_points_from_winner_to_loser(tmp_path: Path) -> None:
             store.graph("nobody")
 
 
-def test_a_notebook_reads_frames(tmp_path: Path) -> None:
+def test_the_reading_methods_return_frames(tmp_path: Path) -> None:
     path = store_of(tmp_path, "p,a,b,left", "p,b,c,left")
     denoise(path)
     with curate.open(path) as store:

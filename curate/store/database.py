@@ -1,4 +1,4 @@
-"""The store: one DuckDB file, opened, migrated, and read as polars frames."""
+"""The store: one DuckDB file, read as polars frames."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
-        """The store at ``path``. ``create`` makes it where it is missing; ``read_only`` lets several readers in.
+        """Open the store at ``path``; ``create`` creates a missing one, ``read_only`` allows several readers.
 
-        Raises CurateError when it is missing, is not a store, comes of a newer curate, or another process holds it.
+        Raises CurateError if it is missing, is not a store, was written by a newer version, or is in use.
         """
         path = Path(path)
         if not path.exists():
@@ -51,13 +51,13 @@ class Store:
 
     @classmethod
     def in_memory(cls) -> Store:
-        """An empty store that leaves nothing behind."""
+        """Return an empty store in memory."""
         connection = duckdb.connect(config=CONFIG)
         migrate(connection)
         return cls(connection, Path(":memory:"))
 
     def discard(self) -> None:
-        """Take an empty store away again, so that a first ingest that fails leaves nothing behind."""
+        """Delete an empty store, so that a failed first ingest leaves no file."""
         if not self.value("SELECT count(*) FROM batches"):
             self.path.unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ class Store:
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """All of the block or none of it; none as well where ``keep`` is false (a dry run)."""
+        """Run the block as one transaction; ``keep=False`` rolls it back (a dry run)."""
         self.execute("BEGIN")
         try:
             yield
@@ -84,23 +84,23 @@ class Store:
         self.execute("COMMIT" if keep else "ROLLBACK")
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
-        """Run one statement to its end."""
+        """Execute one statement."""
         self.connection.execute(sql, params).fetchall()
 
     def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
-        """The rows of a query, as a polars frame."""
+        """Return the rows of a query."""
         frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
 
     def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
-        """The one value of a query with one row and one column."""
+        """Return the value of a query with one row and one column."""
         [(value,)] = self.connection.execute(sql, params).fetchall()
         return value
 
     @contextmanager
     def views(self, **frames: pl.DataFrame) -> Iterator[None]:
-        """Frames that the SQL of the block can name as tables."""
+        """Make frames available as tables in the SQL of the block."""
         for name, frame in frames.items():
             self.connection.register(name, frame.to_arrow())
         try:
@@ -109,10 +109,10 @@ class Store:
             for name in frames:
                 self.connection.unregister(name)
 
-    # What a notebook asks for.
+    # Public reading methods.
 
     def votes(self) -> pl.DataFrame:
-        """Every vote, in the order of the files and lines it came from."""
+        """All votes, sorted by file and line."""
         return self.frame(
             "SELECT * EXCLUDE (vote_key) FROM votes ORDER BY file_id, line, response_left, response_right"
         )
@@ -129,26 +129,26 @@ class Store:
         return self.frame(f"SELECT * FROM ({RESPONSES}) ORDER BY prompt_id, response_id")
 
     def rejects(self) -> pl.DataFrame:
-        """Every rejected row: file, line, column, value, reason, message, row, batch_id."""
+        """All rejected rows: file, line, column, value, reason, message, row, batch_id."""
         return self.frame(
             "SELECT file, line, column_name AS 'column', value, reason, message, row, batch_id "
             "FROM rejects ORDER BY file_id, line"
         )
 
     def runs(self) -> pl.DataFrame:
-        """Every run, the latest last: run_id, step, config, inputs, code_version, seed, report (JSON as text)."""
+        """All runs, the latest last: run_id, step, config, inputs, code_version, seed, report (JSON as text)."""
         return self.frame("SELECT * EXCLUDE (seq) FROM runs ORDER BY seq")
 
     def batches(self) -> pl.DataFrame:
-        """Every ingest, the latest last: batch_id, config, counts (JSON as text)."""
+        """All ingests, the latest last: batch_id, config, counts (JSON as text)."""
         return self.frame("SELECT * EXCLUDE (seq) FROM batches ORDER BY seq")
 
     def file_digests(self) -> list[str]:
-        """SHA-256 of every file that was ingested."""
+        """SHA-256 of all ingested files."""
         return self.frame("SELECT DISTINCT sha256 FROM files ORDER BY sha256")["sha256"].to_list()
 
     def counts(self) -> dict[str, Any]:
-        """How much of everything there is, and votes by outcome, rejects by reason, prompts by split."""
+        """Return the counts of the tables, and votes by outcome, rejects by reason, prompts by split."""
         [row] = self.frame(f"""
             SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM responses) AS responses,
                 (SELECT count(DISTINCT model) FROM ({RESPONSES})) AS models, (SELECT count(*) FROM batches) AS batches,
@@ -258,16 +258,16 @@ class Store:
         return graph
 
     def newer_votes(self, run_id: str) -> int:
-        """Votes of ingests that the denoise run had not seen."""
+        """Number of votes that were ingested after the denoise run."""
         seen = "(SELECT unnest(from_json(inputs -> 'batches', '[\"VARCHAR\"]')) FROM runs WHERE run_id = ?)"
         return int(
             self.value(f"SELECT count(*) FROM votes JOIN files USING (file_id) WHERE batch_id NOT IN {seen}", [run_id])
         )
 
     def denoise_run(self, run: str = "") -> str:
-        """The id of the denoise run that starts with ``run``.
+        """Return the id of the denoise run that starts with ``run``; the latest run if empty.
 
-        When empty, the latest asked for; a run over chosen prompts only where there is no other.
+        Runs over selected prompts are used only if there is no other. Raises CurateError for none or several.
         """
         found = self.frame(
             """SELECT run_id FROM runs WHERE step = 'denoise' AND starts_with(run_id, ?)
@@ -284,7 +284,7 @@ class Store:
         return str(found[0])
 
     def run(self, run_id: str) -> dict[str, Any] | None:
-        """One recorded run with its JSON read: run_id, step, config, inputs, code_version, seed, report; or None."""
+        """Return one run with parsed JSON (run_id, step, config, inputs, code_version, seed, report), or None."""
         rows = self.frame("SELECT * EXCLUDE (seq) FROM runs WHERE run_id = ?", [run_id]).to_dicts()
         return (
             {k: json.loads(v) if k in {"config", "inputs", "report"} else v for k, v in rows[0].items()}
@@ -297,4 +297,4 @@ RESPONSES = """
     SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text, from_file
     FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
 """
-"""The responses with their models. An id that answers several prompts can only be the name of what answered."""
+"""The responses with their models. A response id that occurs for several prompts is the name of a model."""
