@@ -26,8 +26,17 @@ import trl
 from accelerate import Accelerator
 from transformers import TrainerCallback
 
-from benchmarks.grpo_policy import LONGEST, new_policy, sampled, warmed_policy, word_tokenizer
-from benchmarks.grpo_task import Question, examples, questions, truth
+from benchmarks.grpo_task import (
+    LONGEST,
+    Question,
+    examples,
+    new_policy,
+    questions,
+    sampled,
+    truth,
+    warmed_policy,
+    word_tokenizer,
+)
 from curate.reward.data import Example
 from curate.reward.grpo import GroupReward
 from curate.reward.loader import Loader

@@ -24,6 +24,7 @@ from curate.reward.quiet import quiet
 from pipelines import load_recipe, run
 from pipelines.recipe import inside
 from pipelines.training import train
+from schemas.reward import TABLE
 
 CONTROLS = ("shuffled-text control", "shuffled-video control")
 BASELINES = ("random", "longest", "shortest", "overlap", "similarity")
@@ -70,7 +71,7 @@ def main() -> None:
 
 def _print(runs: list[dict[str, Any]]) -> None:
     """Print a line per run with its controls, then the baselines."""
-    print(f"\n{'':34} top-1      ±   pairs      ±     tau     ECE   order")
+    print(f"\n{'':34}" + "".join(f"{header:>9}" for header in TABLE))
     for found in runs:
         _line(f"{found['layout']}, {found['loss']}, seed {found['seed']}", found["model"])
         for name in CONTROLS:
@@ -81,8 +82,7 @@ def _print(runs: list[dict[str, Any]]) -> None:
 
 
 def _line(name: str, row: dict[str, Any]) -> None:
-    keys = ("top1", "top1_se", "pairwise", "pairwise_se", "tau", "ece", "order_sensitivity")
-    print(f"{name:34}" + "".join(f"{'' if row[key] is None else f'{row[key]:.3f}':>7} " for key in keys))
+    print(f"{name:34}" + "".join(f"{'' if row[key] is None else f'{row[key]:.3f}':>9}" for key in TABLE.values()))
 
 
 if __name__ == "__main__":

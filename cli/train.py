@@ -135,14 +135,15 @@ def print_train(report: TrainReport) -> None:
 
 def print_evaluations(evaluations: tuple[EvaluationReport, ...]) -> None:
     """Print a table on stdout, one line per scorer."""
-    header = ("scorer", "items", "top-1", "±", "pairs", "±", "tau", "ECE", "order")
+    from schemas.reward import TABLE
+
     rows = []
     for evaluation in evaluations:
-        row = evaluation.overall
-        figures = (row.top1, row.top1_se, row.pairwise, row.pairwise_se, row.tau, row.ece, row.order_sensitivity)
-        rows.append((evaluation.scorer, row.items, *(None if f is None else round(f, 3) for f in figures)))
+        values = [getattr(evaluation.overall, field) for field in TABLE.values()]
+        rounded = [None if value is None else round(value, 3) for value in values]
+        rows.append((evaluation.scorer, evaluation.overall.items, *rounded))
     if rows:
-        put_table(header, rows)
+        put_table(("scorer", "items", *TABLE), rows)
 
 
 def _config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:

@@ -169,6 +169,18 @@ class EvaluationRow(Document):
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+TABLE = {
+    "top-1": "top1",
+    "± top-1": "top1_se",
+    "pairs": "pairwise",
+    "± pairs": "pairwise_se",
+    "tau": "tau",
+    "ECE": "ece",
+    "order": "order_sensitivity",
+}
+"""Columns of printed tables -> fields of EvaluationRow."""
+
+
 class EvaluationReport(Document):
     """One scorer on one data set. Contains no time and no path: equal inputs give equal reports."""
 

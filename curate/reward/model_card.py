@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from schemas.reward import EvaluationReport, TrainConfig, TrainReport
+from schemas.reward import TABLE, EvaluationReport, TrainConfig, TrainReport
 
 LAYOUTS = {
     "causal": "each response attends to those before it (arXiv 2604.10966): scores depend on the order of responses",
@@ -52,18 +52,15 @@ def model_card(report: TrainReport, config: TrainConfig, versions: Mapping[str, 
 
 
 def evaluation_table(evaluations: tuple[EvaluationReport, ...]) -> list[str]:
-    """A Markdown table, one line per evaluation, ± one standard error."""
+    """A Markdown table, one line per evaluation; order: share of items whose winner changes with the order."""
     if not evaluations:
         return ["Nothing was held out.", ""]
-    lines = [
-        "| scorer | items | top-1 | ± | pairs | ± | tau | ECE | winner changes with order |",
-        "|---|" + "---:|" * 8,
-    ]
+    lines = [f"| scorer | items | {' | '.join(TABLE)} |", "|---|---:|" + "---:|" * len(TABLE)]
     for evaluation in evaluations:
         row = evaluation.overall
-        cells = (row.top1, row.top1_se, row.pairwise, row.pairwise_se, row.tau, row.ece, row.order_sensitivity)
-        columns = " | ".join("" if value is None else f"{value:.3f}" for value in cells)
-        lines.append(f"| {evaluation.scorer} | {row.items} | {columns} |")
+        values = (getattr(row, field) for field in TABLE.values())
+        cells = " | ".join("" if value is None else f"{value:.3f}" for value in values)
+        lines.append(f"| {evaluation.scorer} | {row.items} | {cells} |")
     return [*lines, ""]
 
 

@@ -39,6 +39,8 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+PATCHES = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
+"""Pixels per patch, patches per token, frames per patch."""
 FRAMES = 8
 """Frames of the largest video at full size; with more frames, each is smaller."""
 CHAT = (
@@ -70,27 +72,14 @@ def build_backbone(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(texts, vocabulary)
     tokenizer.save_pretrained(out)
-    image = Qwen2VLImageProcessorPil(
-        patch_size=8,
-        merge_size=2,
-        temporal_patch_size=2,
-        size={"shortest_edge": 16 * 16, "longest_edge": side * side},
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-    )
+    frames = {**PATCHES, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    image = Qwen2VLImageProcessorPil(**frames, size={"shortest_edge": 16 * 16, "longest_edge": side * side})
     image.save_pretrained(out)
+    video_size = {"shortest_edge": 2 * 16 * 16, "longest_edge": FRAMES * side * side}
     processor = {
         "processor_class": "Qwen3VLProcessor",
         "image_processor": image.to_dict(),
-        "video_processor": {
-            "video_processor_type": "Qwen3VLVideoProcessor",
-            "patch_size": 8,
-            "merge_size": 2,
-            "temporal_patch_size": 2,
-            "size": {"shortest_edge": 2 * 16 * 16, "longest_edge": FRAMES * side * side},
-            "image_mean": [0.5] * 3,
-            "image_std": [0.5] * 3,
-        },
+        "video_processor": {"video_processor_type": "Qwen3VLVideoProcessor", **frames, "size": video_size},
     }
     (out / "processor_config.json").write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
     with torch.random.fork_rng(devices=()):
@@ -147,15 +136,10 @@ def _config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> Qwen
             "initializer_range": 64**-0.5,
         },
         tie_word_embeddings=True,
-        **{
-            f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>")
-            for name, token in (
-                ("image", "image_pad"),
-                ("video", "video_pad"),
-                ("vision_start", "vision_start"),
-                ("vision_end", "vision_end"),
-            )
-        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
     )
 
 
