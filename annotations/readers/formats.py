@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.readers.files import BOM, DamagedFile, VoteFile
-from annotations.readers.json_text import encode_columns, parse_by_halves
+from annotations.readers.json_text import decode_lines, encode_columns, parse_by_halves
 from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 
@@ -172,25 +172,9 @@ def _jsonl_chunk(records: Records) -> Chunk:
     kept = records.take(records.sound)
 
     def parse(lo: int, hi: int) -> pl.DataFrame:
-        text = kept.take(np.arange(lo, hi)).joined()
-        names = _keys(text)
-        if not names:  # polars would read a number as an object without keys
-            raise pl.exceptions.ComputeError("not one object per line")
-        frame = pl.read_ndjson(io.BytesIO(text), schema=dict.fromkeys(names, pl.String))
-        if frame.height != hi - lo:
-            raise pl.exceptions.ComputeError("not one object per line")
-        return frame
+        return decode_lines(kept.take(np.arange(lo, hi)).joined(), hi - lo)
 
     return _parsed(kept, parse, broken, pl.DataFrame())
-
-
-def _keys(text: bytes) -> list[str]:
-    """Return the keys of all objects, in order of appearance."""
-    try:
-        return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None).columns
-    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError):  # one key has values of different types
-        objects: list[Any] = [json.loads(line) for line in text.splitlines()]
-        return list(dict.fromkeys(key for item in objects if isinstance(item, dict) for key in item))
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:

@@ -5,6 +5,7 @@ Every column of a chunk is text. This module is the only place where nested valu
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -64,6 +65,28 @@ def encode_columns(frame: pl.DataFrame) -> pl.DataFrame:
         else:
             columns.append(column.cast(pl.String))
     return pl.DataFrame(columns)
+
+
+def decode_lines(text: bytes, count: int) -> pl.DataFrame:
+    """Return ``count`` JSON objects, one per line, as columns of text; lists and objects stay JSON text.
+
+    Raises PolarsError or JSONDecodeError if a line is not an object.
+    """
+    names = _keys(text)
+    # Without keys polars would read a number as an object.
+    frame = pl.read_ndjson(io.BytesIO(text), schema=dict.fromkeys(names, pl.String)) if names else pl.DataFrame()
+    if frame.height != count:
+        raise pl.exceptions.ComputeError("not one object per line")
+    return frame
+
+
+def _keys(text: bytes) -> list[str]:
+    """Return the keys of all objects, in order of appearance."""
+    try:
+        return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None).columns
+    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError):  # one key has values of different types
+        objects: list[Any] = [json.loads(line) for line in text.splitlines()]
+        return list(dict.fromkeys(key for item in objects if isinstance(item, dict) for key in item))
 
 
 def decode_lists(text: pl.Series) -> pl.Series:
