@@ -438,7 +438,7 @@ def test_k_wise_logs_give_six_pairs_of_four(tmp_path: Path) -> None:
 
 
 def sound(path: Path, platform: str, store: Path) -> bool:
-    """Whether a file is read with every row accounted for, or refused in words."""
+    """Whether every row of a file is counted, or the file is an error with a hint."""
     try:
         report = ingest(path, store, config=IngestConfig(format=platform))
     except CurateError as error:
@@ -471,7 +471,7 @@ def altered(value: Any, instead: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("what", RECORDS)
-@pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": [None]}])
+@pytest.mark.parametrize("value", [None, "text", {"a": [None]}])
 def test_values_of_another_type_are_rejects(what: str, value: Any, tmp_path: Path) -> None:
     first, *_ = RECORDS[what]
     wrong = [first, *(record for record in altered(first, value) if isinstance(record, dict))]

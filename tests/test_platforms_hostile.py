@@ -82,7 +82,7 @@ def spoilt(records: list[Any], where: tuple[Any, ...], odd: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ALL)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_no_record_crashes_a_reader(what: str, data: st.DataObject) -> None:
     name, content = ALL[what]
