@@ -20,6 +20,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("question", "VARCHAR", "what is asked"),
         Column("video", "VARCHAR", "path or id of its video"),
         Column("from_file", "BOOLEAN NOT NULL", "true: from a file of prompts; false: only mentioned in votes"),
+        Column("category", "VARCHAR", "its category; NULL if unknown"),
     ),
     "responses": (
         Column("prompt_id", "VARCHAR NOT NULL", "the prompt it answers"),

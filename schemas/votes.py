@@ -30,6 +30,7 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     ),
     FieldRule("question", ("question", "question_text", "prompt_text", "instruction", "prompt"), "its question"),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "the prompt's video, as a path or id"),
+    FieldRule("category", ("category",), "the prompt's category, by which leaderboards can be split"),
     FieldRule(
         "left",
         ("left", "response_left", "left_response", "left_id", "left_model", "model_left"),
@@ -89,6 +90,7 @@ PROMPT_FIELDS: tuple[FieldRule, ...] = (
         "question", ("question", "question_text", "prompt_text", "text", "instruction", "prompt"), "its question"
     ),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "its video"),
+    FieldRule("category", ("category",), "its category"),
 )
 
 RESPONSE_FIELDS: tuple[FieldRule, ...] = (

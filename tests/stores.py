@@ -75,7 +75,7 @@ def add_prompts(store: Store, prompts: list[Ranked], *, order: int = 0) -> None:
     with store.views(new_rows=pl.DataFrame(rows), new_stats=pl.DataFrame(stats, schema_overrides={"video": pl.String})):
         store.execute(
             "INSERT INTO prompts SELECT prompt_id, CASE WHEN prompt_id <> 'p001' THEN 'What? ' || prompt_id END, "
-            "video, true FROM new_stats"
+            "video, true, NULL FROM new_stats"
         )
         store.execute("INSERT INTO responses SELECT prompt_id, response_id, model, text, true FROM new_rows")
         store.execute(

@@ -313,8 +313,8 @@ def test_prompts_and_responses_are_read_from_files(tmp_path: Path, store: Path) 
     assert (report.prompts, report.responses) == (2, 3)
     with Store.open(store, read_only=True) as opened:
         assert opened.prompts().rows() == [
-            ("p1", "What is red?", "v1.mp4", True),
-            ("p2", "Who runs?", "v2.mp4", True),
+            ("p1", "What is red?", "v1.mp4", True, None),
+            ("p2", "Who runs?", "v2.mp4", True, None),
         ]
         assert opened.responses().select("response_id", "model", "text", "from_file").rows() == [
             ("m1", "gpt", "A ball", True),
@@ -328,7 +328,7 @@ def test_prompts_and_responses_are_read_from_votes(tmp_path: Path, store: Path) 
     row |= {"model_a": "gpt", "model_b": "llama", "text_a": "Yes", "text_b": "No", "winner": "model_b"}
     ingest(write(tmp_path / "v.json", json.dumps([row])), store)
     with Store.open(store, read_only=True) as opened:
-        assert opened.prompts().rows() == [("p1", "What?", "v.mp4", False)]
+        assert opened.prompts().rows() == [("p1", "What?", "v.mp4", False, None)]
         assert opened.responses().rows() == [
             ("p1", "r1", "gpt", "Yes", False),
             ("p1", "r2", "llama", "No", False),

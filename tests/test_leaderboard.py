@@ -155,7 +155,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("leaderboard")
     rows = [("p", "a", "b", "left"), ("q", "b", "a", "tie"), ("p", "a", "b", "left"), ("q", "a", "b", "right")]
     pl.DataFrame(rows, schema=["prompt_id", "left", "right", "winner"], orient="row").with_columns(
-        annotator_id=pl.Series(["w1", "w2", "w3", "w3"])
+        annotator_id=pl.Series(["w1", "w2", "w3", "w3"]), category=pl.Series(["pets", "wild", "pets", "wild"])
     ).write_csv(folder / "votes.csv")
     (folder / "prompts.csv").write_text("prompt_id,question,video\np,what?,cat.mp4\nq,why?,dog.mp4\n")
     ingest(folder / "votes.csv", folder / "s.duckdb", prompts=folder / "prompts.csv")
@@ -179,6 +179,7 @@ def test_store_and_command_use_the_same_code(store: Path, capsys: pytest.Capture
 
 def test_by_groups_votes_by_a_column_of_the_prompts(store: Path) -> None:
     with curate.open(store) as opened:
+        assert opened.leaderboard(by="category")["category"].to_list() == ["pets", "pets", "wild", "wild"]
         found = opened.leaderboard(by="video")
     assert found.select("video", "model", "votes").rows() == [
         ("cat.mp4", "a", 2), ("cat.mp4", "b", 2), ("dog.mp4", "b", 2), ("dog.mp4", "a", 2),

@@ -86,7 +86,7 @@ def test_two_readers_can_share_a_store(tmp_path: Path) -> None:
 def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb", create=True) as store:
         with pytest.raises(RuntimeError), store.transaction():  # noqa: PT012 (the block is the point)
-            store.execute("INSERT INTO prompts VALUES ('p', NULL, NULL, false)")
+            store.execute("INSERT INTO prompts VALUES ('p', NULL, NULL, false, NULL)")
             raise RuntimeError
         assert store.prompts().is_empty()
 

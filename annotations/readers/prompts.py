@@ -12,12 +12,12 @@ from schemas.votes import PROMPT_FIELDS, RESPONSE_FIELDS, FieldRule
 
 
 def read_prompts(path: str, mapped: dict[str, str]) -> pl.DataFrame:
-    """Return (prompt_id, question, video) of a file, one row per prompt. ``mapped``: field -> column.
+    """Return (prompt_id, question, video, category) of a file, one row per prompt. ``mapped``: field -> column.
 
     Raises CurateError for a damaged file, an empty id, and a prompt with two different rows.
     """
     frame = _read(path, PROMPT_FIELDS, mapped, "prompt_columns")
-    return _distinct(path, frame, ("prompt_id",), ("question", "video"))
+    return _distinct(path, frame, ("prompt_id",), ("question", "video", "category"))
 
 
 def read_responses(path: str, mapped: dict[str, str]) -> pl.DataFrame:

@@ -118,7 +118,7 @@ class Store:
         )
 
     def prompts(self) -> pl.DataFrame:
-        """Every prompt: prompt_id, question, video, from_file."""
+        """Every prompt: prompt_id, question, video, category, from_file."""
         return self.frame("SELECT * FROM prompts ORDER BY prompt_id")
 
     def responses(self) -> pl.DataFrame:

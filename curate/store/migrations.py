@@ -104,6 +104,11 @@ def _rename_ingest_names(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("UPDATE batches SET counts = replace(counts::VARCHAR, ?, ?)::JSON", [old, new])
 
 
+def _add_category(con: duckdb.DuckDBPyConnection) -> None:
+    """The prompts' category."""
+    con.execute("ALTER TABLE prompts ADD COLUMN IF NOT EXISTS category VARCHAR")
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
@@ -111,9 +116,10 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _rename_ranker_and_status,
     _rename_media_columns,
     _rename_ingest_names,
+    _add_category,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
-6: in prompts, responses and batches."""
+6: in prompts, responses and batches; 7: prompts.category."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

@@ -29,12 +29,12 @@ class PromptChanges:
         return PromptChanges(*(a + b for a, b in pairs))
 
 
-PROMPTS = ("prompts", ("prompt_id",), ("question", "video"))
+PROMPTS = ("prompts", ("prompt_id",), ("question", "video", "category"))
 RESPONSES = ("responses", ("prompt_id", "response_id"), ("model", "text"))
 
 
 def write_prompts(store: Store, frame: pl.DataFrame) -> PromptChanges:
-    """Write prompts (prompt_id, question, video) from a file; their facts replace the stored ones."""
+    """Write prompts (prompt_id, question, video, category) from a file; their facts replace the stored ones."""
     with store.views(seen=frame):
         store.execute("CREATE TEMP TABLE seen_prompts AS SELECT * FROM seen")
     updated = _update(store, *PROMPTS, from_file=True)
@@ -53,8 +53,9 @@ def add_mentioned_prompts(store: Store) -> PromptChanges:
     """Add the prompts and responses that the batch's votes mention, and fill in facts that the store lacks."""
     store.execute(f"""
         CREATE TEMP TABLE seen_prompts AS
-        SELECT prompt_id, min(question) AS question, min(video) AS video,
-            coalesce(min(question) <> max(question), false) OR coalesce(min(video) <> max(video), false) AS conflict
+        SELECT prompt_id, min(question) AS question, min(video) AS video, min(category) AS category,
+            coalesce(min(question) <> max(question), false) OR coalesce(min(video) <> max(video), false)
+                OR coalesce(min(category) <> max(category), false) AS conflict
         FROM {VALID_ROWS} GROUP BY prompt_id
     """)
     # Most votes state only the id of a response: then there is nothing to aggregate.
@@ -130,6 +131,7 @@ def _add(store: Store, table: str, key: tuple[str, ...], facts: tuple[str, ...],
     new = f"FROM seen_{table} ANTI JOIN {table} USING ({', '.join(key)})"
     count = int(store.value(f"SELECT count(*) {new}"))
     columns = ", ".join((*key, *facts))
-    store.execute(f"INSERT INTO {table} SELECT {columns}, {from_file} {new} ORDER BY {', '.join(key)}")
+    rows = f"SELECT {columns}, {from_file} AS from_file {new} ORDER BY {', '.join(key)}"
+    store.execute(f"INSERT INTO {table} BY NAME {rows}")
     store.execute(f"DROP TABLE seen_{table}")
     return count
