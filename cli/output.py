@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, narration and progress on stderr."""
+"""Printing: data on stdout, messages and progress on stderr."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def say(text: str = "") -> None:
-    """Narration, for people."""
+    """Print a message on stderr."""
     sys.stderr.write(text + "\n")
 
 
 def put(text: str) -> None:
-    """Data, for pipes."""
+    """Print data on stdout."""
     sys.stdout.write(text + "\n")
 
 
 def put_json(value: Document | dict[str, Any] | list[Any]) -> None:
-    """One JSON document on stdout."""
+    """Print a JSON document on stdout; renamed fields have their old names as well."""
     document = value if isinstance(value, dict | list) else value.with_old_names()
     put(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 
 def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequence[str] | None = None) -> None:
-    """A frame as a JSON list of objects, as CSV, or as a table of the named columns (all when None)."""
+    """Print a frame as a JSON list of objects, as CSV, or as a table of these columns (all if None)."""
     frame = frame.fill_nan(None)
     if as_json:
         put_json(frame.to_dicts())
@@ -44,7 +44,7 @@ def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequ
 
 
 def put_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout, as wide as its contents need."""
+    """Print a table on stdout."""
     cells = [[_cell(value) for value in row] for row in rows]
     width = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(header))]
@@ -62,18 +62,18 @@ def _cell(value: Any) -> str:
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
-    """The count with its noun: 1 vote, 1,234 votes."""
+    """Return the count with its noun: 1 vote, 1,234 votes."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def listed(counts: dict[str, int]) -> str:
-    """ "3 empty-id, 1 bad-time"."""
+    """Return "3 empty-id, 1 bad-time"."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A progress bar on stderr while the block runs; silence where stderr is not a terminal."""
+    """Show a progress bar on stderr during the block if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _total: None
         return

@@ -9,7 +9,7 @@ WIDTH = "100"
 
 
 def reference() -> str:
-    """The whole reference as Markdown: every command's ``--help``, word for word."""
+    """Return the reference as Markdown: the ``--help`` of every command."""
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
     from typer.testing import CliRunner
 
@@ -19,7 +19,7 @@ def reference() -> str:
     parts = [
         "# Command line reference",
         "Generated from `--help` by `make docs`. Exit codes: 0 done, 1 a handled error (its hint on stderr), 2 wrong",
-        "usage, 3 a refresh after which all is as it was. Data goes to stdout, narration and progress to stderr;",
+        "usage, 3 a refresh without changes. Data goes to stdout, messages and progress to stderr;",
         "`--json` gives every command's report.\n",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
@@ -30,7 +30,7 @@ def reference() -> str:
 
 
 def names() -> list[str]:
-    """Every command, with the word before it where it has one: ingest, media check, …"""
+    """Return all commands with their groups: ingest, media check, …"""
     from cli.main import COMMANDS, GROUPS
 
     below = [

@@ -20,7 +20,7 @@ from schemas.votes import (
 
 
 def reference() -> str:
-    """Every field, outcome, reject reason, table and shard column, as Markdown."""
+    """Return every field, outcome, reject reason, table and shard column as Markdown."""
     letters = "; ".join(f"{' '.join(first)} / {' '.join(second)}" for first, second in LETTER_WORDS.values())
     parts = [
         "# What goes in and what comes out\n",

@@ -1,10 +1,11 @@
-"""The models over all prompts: mean strength, win rate and mean rank with intervals, and who beat whom how often.
+"""The models over all prompts: mean strength, win rate and mean rank with intervals, and pairwise win rates.
 
-Prompts are what is drawn at random: intervals rest on how a figure varies from prompt to prompt (Cochran, "Sampling
-Techniques", 1977, §11.8; Student's t with one freedom less than prompts). Strengths are posterior means, which a model
-that pools draws towards each other: they vary less than what the votes say of each prompt. Where v is their variance
-over prompts and s the mean posterior variance, normal means say that the unshrunk ones vary by (v + s)² / v, and that
-is what the intervals of mean strengths rest on.
+Prompts are the sampling units: intervals use the variance over prompts (Cochran, "Sampling Techniques", 1977, §11.8)
+and Student's t with one degree of freedom less than prompts. Strengths are posterior means, which are shrunken and
+therefore vary less than the true strengths. With the variance v over prompts and the mean posterior variance s, the
+unshrunken values of a normal model have the variance (v + s)² / v, which the intervals of mean strengths use.
+
+`models_of` is the only function that the report calls.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import polars as pl
 from curate.uncertainty.intervals import LEVEL, percentile_intervals
 
 DRAWS = 2000
-"""Of prompts, for the intervals of the models' ranks."""
+"""Bootstrap draws of prompts for the intervals of ranks."""
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -26,13 +27,13 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval; low and high are the figure itself where one prompt says nothing of its error."""
+    """A value with its interval; low and high equal the value if there is no interval."""
 
     value: float
     low: float
     high: float
     known: bool = True
-    """False where there is no interval."""
+    """Whether there is an interval."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +42,38 @@ class ModelRow:
 
     model: str
     rank: int
-    """1 = highest mean strength (win rate, where no prompt is ranked in full)."""
+    """1 = highest mean strength (highest win rate if no prompt is ranked in full)."""
     best_rank: int | None
-    """Interval of that rank over draws of prompts; None below two prompts."""
+    """Bootstrap interval of the rank; None with less than two prompts."""
     worst_rank: int | None
     strength: Estimate | None
-    """Mean over prompts of the joint model's strength, logits above the mean response of the prompt."""
+    """Mean over prompts of the strength, logits relative to the mean response of the prompt."""
     win_rate: Estimate | None
-    """Share of its vote weight that it won, a tie counting half."""
+    """Share of its vote weight that it won; a tie counts half."""
     mean_rank: Estimate | None
     """Mean rank over prompts ranked in full."""
     prompts: int
-    """Prompts ranked in full that it answers."""
+    """Number of fully ranked prompts with its responses."""
     comparisons: float
     """Vote weight on pairs with another model."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """M models, the best first, and how they did against each other."""
+    """M models, the best first, and their pairwise results."""
 
     rows: tuple[ModelRow, ...]
     win_rate: Float
-    """(M, M) share of the vote weight between row and column that row won; NaN where there is none."""
+    """(M, M) share of the vote weight between row and column that the row won; NaN without votes."""
     comparisons: Float
     """(M, M) vote weight between row and column; NaN on the diagonal."""
 
 
 def models_of(placed: pl.DataFrame, pairs: pl.DataFrame, ranked: pl.Series) -> Models:
-    """placed: ``placed_responses``; pairs: ``pair_votes`` of the same run. ranked: ids of prompts ranked in full.
+    """Return the models of a run.
 
-    Responses whose model is not known do not count; a model that has two responses to a prompt counts by their mean.
+    placed: ``ranked_responses``; pairs: ``pair_votes`` of the same run; ranked: ids of fully ranked prompts. Responses
+    without a model are excluded; several responses of a model to one prompt are averaged.
     """
     names = placed["model"].drop_nulls().unique().sort()
     number = pl.DataFrame({"model": names, "number": np.arange(len(names))})
@@ -107,7 +109,7 @@ def models_of(placed: pl.DataFrame, pairs: pl.DataFrame, ranked: pl.Series) -> M
 
 
 def _table(full: pl.DataFrame, number: pl.DataFrame, column: str) -> Float:
-    """(P, M) mean of the column over a model's responses to each prompt; NaN where it has none."""
+    """(P, M) mean of the column over a model's responses to each prompt; NaN without responses."""
     prompts = full["prompt_id"].unique().sort()
     table = np.full((len(prompts), len(number)), np.nan)
     value = pl.col("strength_se") ** 2 if column == "variance" else pl.col(column)
@@ -123,7 +125,7 @@ def _table(full: pl.DataFrame, number: pl.DataFrame, column: str) -> Float:
 
 
 def _against(placed: pl.DataFrame, pairs: pl.DataFrame, number: pl.DataFrame) -> tuple[Float, Float, Float]:
-    """(P, M) weight that each model won in each prompt, (P, M) weight of its pairs, (M, M) what row won from column."""
+    """Return (P, M) weight won per prompt, (P, M) weight of the pairs, (M, M) weight that row won from column."""
     model = placed.join(number, on="model").select("prompt_id", "response_id", "number")
     prompts = pairs["prompt_id"].unique().sort()
     found = pairs
@@ -145,7 +147,7 @@ def _against(placed: pl.DataFrame, pairs: pl.DataFrame, number: pl.DataFrame) ->
 
 
 def _mean(values: Float, variance: Float) -> Estimate | None:
-    """The mean of a figure over the prompts that have it. variance: (P,) posterior variance of each, 0 where exact."""
+    """Return the mean over the prompts with a value. variance: (P,) posterior variances, 0 for exact values."""
     known = np.isfinite(values)
     count = int(known.sum())
     if not count:
@@ -153,17 +155,17 @@ def _mean(values: Float, variance: Float) -> Estimate | None:
     mean = float(values[known].mean())
     if count < 2:
         return Estimate(mean, mean, mean, known=False)
-    spread = float(values[known].var(ddof=1))
-    return _around(mean, _widening(spread, variance[known]) * float(np.sqrt(spread / count)), count)
+    observed = float(values[known].var(ddof=1))
+    return _around(mean, _widening(observed, variance[known]) * float(np.sqrt(observed / count)), count)
 
 
-def _widening(spread: float, variance: Float) -> float:
-    """How many times as far the unshrunk values lie apart. spread: variance of the posterior means over prompts."""
-    return (spread + float(variance.mean())) / spread if spread > 0 else 1.0
+def _widening(observed: float, variance: Float) -> float:
+    """Ratio of the unshrunken to the shrunken standard deviation. observed: variance of the posterior means."""
+    return (observed + float(variance.mean())) / observed if observed > 0 else 1.0
 
 
 def _ratio(won: Float, weight: Float) -> Estimate | None:
-    """Σ won / Σ weight, prompts being independent. won, weight: (P,)."""
+    """Return Σ won / Σ weight with prompts as clusters. won, weight: (P,)."""
     voted = weight > 0
     count, total = int(voted.sum()), float(weight.sum())
     if not count:
@@ -180,14 +182,14 @@ def _ratio(won: Float, weight: Float) -> Estimate | None:
 def _around(value: float, error: float, count: int) -> Estimate:
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
-    return Estimate(value, value - reach, value + reach)
+    margin = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
+    return Estimate(value, value - margin, value + margin)
 
 
 def _ranks(strength: Float, variance: Float) -> tuple[Int, Int]:
-    """(M,) best and worst rank of each model's mean strength over draws of prompts with replacement; 0 below two.
+    """(M,) best and worst rank of each model by bootstrap over prompts; 0 with less than two prompts.
 
-    Deviations of the drawn means are widened as the intervals of the means are.
+    Deviations of the drawn means are corrected for shrinkage as the intervals of the means are.
     """
     count, models = strength.shape
     nothing = np.zeros(models, dtype=np.int64)
@@ -195,7 +197,7 @@ def _ranks(strength: Float, variance: Float) -> tuple[Int, Int]:
     if count < 2 or not models:
         return nothing, nothing
     times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
-    drawn = times @ answers  # (draws, M) answers of each model among the prompts drawn
+    drawn = times @ answers  # (draws, M) drawn prompts with a response of each model
     sums = times @ np.where(answers, strength, 0.0)
     seen = answers.sum(axis=0)
     mean = np.where(answers, strength, 0.0).sum(axis=0) / np.maximum(seen, 1)
