@@ -118,26 +118,11 @@ def ledger_subjects(rows: pl.DataFrame) -> list[Subject]:
 
 def ledger_rows(label: str, benchmark: Sequence[Subject]) -> pl.DataFrame:
     """Return the rows of the ledger for a release's benchmark."""
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "release": pl.String,
-        "prompt_id": pl.String,
-        "question": pl.String,
-        "video": pl.String,
-        "sha256": pl.String,
-        "phash": pl.List(pl.UInt64),
-    }
     rows = [
-        {
-            "release": label,
-            "prompt_id": subject.prompt_id,
-            "question": subject.question or None,
-            "video": subject.video,
-            "sha256": subject.sha256 or None,
-            "phash": list(subject.phash) or None,
-        }
-        for subject in benchmark
+        (label, s.prompt_id, s.question or None, s.video, s.sha256 or None, list(s.phash) or None) for s in benchmark
     ]
-    return pl.DataFrame(rows, schema=schema)
+    texts = dict.fromkeys(("release", "prompt_id", "question", "video", "sha256"), pl.String)
+    return pl.DataFrame(rows, schema={**texts, "phash": pl.List(pl.UInt64)}, orient="row")
 
 
 def _subject(row: Mapping[str, Any], phash: Sequence[int] | None) -> Subject:

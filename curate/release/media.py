@@ -53,6 +53,19 @@ class MediaFacts:
         return f"{self.sha256[:32]}{self.path.suffix.lower()}"
 
 
+FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "bytes": pl.Int64,
+    "duration": pl.Float64,
+    "fps": pl.Float64,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "frames": pl.Int64,
+    "codec": pl.String,
+    "phash": pl.List(pl.UInt64),
+}
+"""Columns of the media table that are fields of MediaFacts."""
+
+
 def public_name(name: str) -> str:
     """Return the name for publication: as ingested, but only the last part of an absolute path."""
     absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
@@ -163,34 +176,11 @@ def _unique(facts: Iterable[MediaFacts]) -> list[MediaFacts]:
 def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Mapping[str, str]) -> pl.DataFrame:
     """Return one row per medium of the release: its facts and its side. sides: name -> train, benchmark."""
     rows = [
-        {
-            "video": name,
-            "split": sides[name],
-            "bytes": fact.bytes,
-            "duration": fact.duration,
-            "fps": fact.fps,
-            "width": fact.width,
-            "height": fact.height,
-            "frames": fact.frames,
-            "codec": fact.codec,
-            "phash": list(fact.phash),
-        }
+        {"video": name, "split": sides[name], **{field: getattr(fact, field) for field in FACTS}}
         for name, fact in sorted(facts.items())
         if name in sides
     ]
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "video": pl.String,
-        "split": pl.String,
-        "bytes": pl.Int64,
-        "duration": pl.Float64,
-        "fps": pl.Float64,
-        "width": pl.Int32,
-        "height": pl.Int32,
-        "frames": pl.Int64,
-        "codec": pl.String,
-        "phash": pl.List(pl.UInt64),
-    }
-    return attach(pl.DataFrame(rows, schema=schema), places)
+    return attach(pl.DataFrame(rows, schema={"video": pl.String, "split": pl.String, **FACTS}), places)
 
 
 def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
@@ -199,22 +189,15 @@ def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
     media: the store's table: video, path (relative to the folder), status, reason, kind, bytes, duration, fps, width,
     height, frames, codec, sha256 and phash; all but the first four null if a file is not usable.
     """
-    return {
-        row["video"]: MediaFacts(
+    found = {}
+    for row in media.iter_rows(named=True):
+        known = {field: row[field] for field in ("sha256", *FACTS) if row[field] is not None}
+        found[row["video"]] = MediaFacts(
             name=row["video"],
             path=folder / (row["path"] or row["video"]),
             status=row["status"],
             reason=row["reason"] or "",
             kind="image" if row["kind"] == "image" else "video",
-            bytes=row["bytes"] or 0,
-            sha256=row["sha256"] or "",
-            phash=tuple(row["phash"] or ()),
-            duration=row["duration"],
-            fps=row["fps"],
-            width=row["width"],
-            height=row["height"],
-            frames=row["frames"],
-            codec=row["codec"],
+            **(known | {"phash": tuple(row["phash"] or ())}),
         )
-        for row in media.iter_rows(named=True)
-    }
+    return found

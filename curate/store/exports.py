@@ -130,13 +130,7 @@ def manifest_run(store: Store, run_id: str) -> ManifestRun:
     """Return a recorded run as an entry of a manifest."""
     found = store.run(run_id)
     assert found is not None
-    return ManifestRun(
-        run=run_id,
-        step=found["step"],
-        config=found["config"],
-        inputs=found["inputs"],
-        code_version=found["code_version"],
-    )
+    return ManifestRun(run=run_id, **{key: found[key] for key in ("step", "config", "inputs", "code_version")})
 
 
 def manifest_batches(store: Store, run: ManifestRun) -> tuple[ManifestBatch, ...]:
