@@ -16,8 +16,8 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
+from schemas.choices import TaskFormat
 from schemas.errors import CurateError
-from schemas.plan import TaskFormat
 
 COLUMNS = (
     "task_id",

@@ -25,9 +25,9 @@ from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.coverage import cover
 from pipelines import ingest
 from pipelines.progress import silent
+from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
 from schemas.rankers import BUILT_IN, MethodName
-from schemas.validation import HoldOut
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ import typer
 from cli.options import JsonOption, StoreOption, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
-from schemas.plan import Focus
+from schemas.choices import Focus
 
 if TYPE_CHECKING:
     from pipelines.campaigns import RunningPage

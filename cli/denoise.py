@@ -8,7 +8,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, numbers, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
-from schemas.config import BothBad, Disconnected
+from schemas.choices import BothBad, Disconnected
 from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:

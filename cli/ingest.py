@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, pairs, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, put_table, say
-from schemas.config import OnError, Repeats, Sides
+from schemas.choices import OnError, Repeats, Sides
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:

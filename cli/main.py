@@ -43,7 +43,7 @@ from cli import (
     train,
     validate,
 )
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, RenamedWarning, UsageError
 
 app = typer.Typer(
     name="curate",
@@ -111,8 +111,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @contextmanager
 def _renamed_names_as_notes() -> Iterator[None]:
     """Print the warnings about renamed options and keys as one note line each on stderr, without a source line."""
-    from schemas.base import RenamedWarning
-
     noted: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", RenamedWarning)

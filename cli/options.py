@@ -38,7 +38,7 @@ def renamed_option(old: str, new: str, old_value: T | None, value: T | None) -> 
     """Return the value of an option, or the value given by its deprecated name, with a warning."""
     if old_value is None:
         return value
-    from schemas.base import warn_renamed
+    from schemas.errors import warn_renamed
 
     warn_renamed(old, new)
     return old_value if value is None else value

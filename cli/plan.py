@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, store_path
 from cli.output import plural, progress_bar, put_json, put_table, say
-from schemas.plan import Focus, TaskFormat
+from schemas.choices import Focus, TaskFormat
 
 if TYPE_CHECKING:
     from schemas.plan import PlanReport

@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, renamed_option, settings, store_path
 from cli.output import plural, put_json, put_table, say
-from schemas.config import Design, Link, StrengthDistribution
+from schemas.choices import Design, Link, StrengthDistribution
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport

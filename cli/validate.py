@@ -8,7 +8,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, settings
 from cli.output import plural, progress_bar, put, put_json, put_table, say
-from schemas.validation import HoldOut
+from schemas.choices import HoldOut
 
 if TYPE_CHECKING:
     from schemas.validation import Reliability, ValidationReport

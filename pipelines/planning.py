@@ -20,8 +20,9 @@ from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.progress import Progress, silent
+from schemas.choices import Focus, TaskFormat
 from schemas.errors import CurateError, UsageError
-from schemas.plan import ExpectedAccuracy, Focus, PlanReport, TaskFormat
+from schemas.plan import ExpectedAccuracy, PlanReport
 
 STAGES = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Shares of the plan after which the accuracy is predicted."""

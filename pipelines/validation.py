@@ -15,10 +15,11 @@ from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT
 from pipelines.progress import Progress, silent
+from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError, UsageError
 from schemas.rankers import MethodName
-from schemas.validation import HoldOut, MethodReliability, Reliability, ValidationReport
+from schemas.validation import MethodReliability, Reliability, ValidationReport
 
 
 def validate(

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
-REMOVED_IN = "0.3"
-"""The version that no longer accepts the names in ``Document.renamed``."""
-
+from schemas.errors import warn_renamed as warn_renamed
 
 _STORED = {"stored": True}
 """Validation context of documents that an earlier version may have written: their old names are no mistake."""
-
-
-class RenamedWarning(FutureWarning):
-    """The use of a name that a later version no longer accepts. The command line prints it as a note."""
-
-
-def warn_renamed(old: str, new: str) -> None:
-    """Warn that ``old`` is a deprecated name of ``new``."""
-    warnings.warn(
-        f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", RenamedWarning, stacklevel=3
-    )
 
 
 class Document(BaseModel):

@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Document
-from schemas.rankers import BUILT_IN, RankerChoice, RankerName
+from schemas.choices import BothBad, Design, Disconnected, Link, OnError, Repeats, Sides, StrengthDistribution
+from schemas.rankers import BUILT_IN, check_choice, check_ranker
 
-Sides = Literal["auto", "shown", "unknown"]
-Repeats = Literal["last", "all", "reject"]
-OnError = Literal["stop", "reject"]
-Disconnected = Literal["components", "skip"]
-BothBad = Literal["tie", "drop"]
-Link = Literal["logistic", "fixed-error"]
-StrengthDistribution = Literal["normal", "heavy-tailed"]
-Design = Literal["balanced", "adaptive"]
+RankerName = Annotated[str, AfterValidator(check_ranker)]
+"""A ranker of curate or of an installed package."""
+RankerChoice = Annotated[str, AfterValidator(check_choice)]
+"""A ranker, or "auto": the method with the lowest log-loss on held-out votes of the store."""
 
 
 class Mapping(Document):

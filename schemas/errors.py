@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
+REMOVED_IN = "0.3"
+"""The version that no longer accepts the names in ``Document.renamed``."""
+
 
 class CurateError(Exception):
     """A handled failure. ``str(error)`` names the problem and its place; ``error.hint`` is the next step (or empty).
@@ -16,3 +21,14 @@ class CurateError(Exception):
 
 class UsageError(CurateError):
     """An invalid command line or config: the command exits with 2."""
+
+
+class RenamedWarning(FutureWarning):
+    """The use of a name that a later version no longer accepts. The command line prints it as a note."""
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn that ``old`` is a deprecated name of ``new``."""
+    warnings.warn(
+        f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", RenamedWarning, stacklevel=3
+    )

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from schemas.base import Document
-
-Focus = Literal["order", "best"]
-"""The goal of a plan: the whole order of every prompt, or its best response."""
-TaskFormat = Literal["csv", "jsonl", "label-studio", "toloka", "mturk", "prodigy", "argilla", "potato"]
-"""A table to fill in (csv, jsonl), or the input of a platform."""
+from schemas.choices import Focus, TaskFormat
 
 
 class ExpectedAccuracy(Document):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint
-from typing import Annotated
 
-from pydantic import AfterValidator
-
-from schemas.base import warn_renamed
+from schemas.errors import warn_renamed
 
 GROUP = "curate.rankers"
 """The entry point group in which an installed package declares further rankers."""
@@ -70,9 +67,5 @@ def _built_in() -> dict[str, EntryPoint]:
     return {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
 
 
-RankerName = Annotated[str, AfterValidator(check_ranker)]
-"""A ranker of curate or of an installed package."""
-RankerChoice = Annotated[str, AfterValidator(check_choice)]
-"""A ranker, or "auto": the method with the lowest log-loss on held-out votes of the store."""
 MethodName = str
 """A ranker, or "stack": the weighted sum of the rankers' log odds. Not validated: reports may come from elsewhere."""

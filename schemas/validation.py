@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from schemas.base import Document
+from schemas.choices import HoldOut
 from schemas.rankers import MethodName
-
-HoldOut = Literal["vote", "pair", "annotator"]
-"""The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
 
 SplitBy = Literal["annotator", "vote"]
 """The unit that the two halves do not share: annotators, or only votes."""

@@ -19,9 +19,9 @@ from cli.main import run
 from curate.store import Store
 from pipelines import ingest, simulate
 from pipelines.planning import plan
+from schemas.choices import TaskFormat
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
-from schemas.plan import TaskFormat
 from tests import platform_files as files
 
 WORLD = SimulateConfig(prompts=6, models=4, annotators=8, votes_per_pair=0.6, seed=2)

@@ -31,10 +31,11 @@ from curate.votes.arrays import TIE, VoteArrays
 from pipelines import ingest, simulate
 from pipelines.progress import silent
 from pipelines.validation import validate
+from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError, UsageError
 from schemas.rankers import MethodName
-from schemas.validation import HoldOut, ValidationReport
+from schemas.validation import ValidationReport
 from tests.strategies import votes_from
 
 KINDS: tuple[HoldOut, ...] = ("vote", "pair", "annotator")

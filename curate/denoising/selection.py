@@ -21,9 +21,10 @@ from curate.rankers.base import TIE_DECIMALS
 from curate.rankers.registry import POSTERIOR, compared_rankers, spec_of
 from curate.rankers.stack import Stack
 from curate.votes.arrays import VoteArrays
+from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
 from schemas.rankers import STACK, MethodName
-from schemas.validation import HoldOut, MethodScore
+from schemas.validation import MethodScore
 
 PRIOR_PRECISION = 1.0
 """Of the normal prior of the weights, whose mean is an equal share of 1, in votes' information. It matters only where

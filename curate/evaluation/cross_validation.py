@@ -23,9 +23,10 @@ from curate.rankers.ensemble import combine
 from curate.rankers.registry import build, spec_of
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.coverage import component_labels, cover
+from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
 from schemas.rankers import MethodName
-from schemas.validation import CalibrationBin, HoldOut, MethodScore
+from schemas.validation import CalibrationBin, MethodScore
 
 BINS = 10
 """Of the calibration error, and of the reliability diagram."""

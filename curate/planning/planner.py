@@ -23,7 +23,7 @@ from curate.planning.information import (
 )
 from curate.rankers.hierarchical import HierarchicalFit
 from curate.votes.arrays import VoteArrays
-from schemas.plan import Focus
+from schemas.choices import Focus
 
 CERTAIN = 1e-3
 """A pair whose probability of a wrong order is below this is not asked."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from curate.simulation.scenes import Film, draw_film
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
-from schemas.config import SimulateConfig, StrengthDistribution
+from schemas.choices import StrengthDistribution
+from schemas.config import SimulateConfig
 
 Int = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]

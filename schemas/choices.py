@@ -1,0 +1,20 @@
+"""The choices of options and config keys. Without pydantic, so that ``curate --help`` starts fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Sides = Literal["auto", "shown", "unknown"]
+Repeats = Literal["last", "all", "reject"]
+OnError = Literal["stop", "reject"]
+Disconnected = Literal["components", "skip"]
+BothBad = Literal["tie", "drop"]
+Link = Literal["logistic", "fixed-error"]
+StrengthDistribution = Literal["normal", "heavy-tailed"]
+Design = Literal["balanced", "adaptive"]
+HoldOut = Literal["vote", "pair", "annotator"]
+"""The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
+Focus = Literal["order", "best"]
+"""The goal of a plan: the whole order of every prompt, or its best response."""
+TaskFormat = Literal["csv", "jsonl", "label-studio", "toloka", "mturk", "prodigy", "argilla", "potato"]
+"""A table to fill in (csv, jsonl), or the input of a platform."""
