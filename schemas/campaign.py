@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Document
-from schemas.plan import Focus
+from schemas.choices import Focus
 from schemas.release import Funnel
 from schemas.votes import Outcome
 

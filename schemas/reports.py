@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from schemas.base import Document
+from schemas.choices import HoldOut
 from schemas.manifest import Ceiling
-from schemas.validation import HoldOut, MethodScore
+from schemas.validation import MethodScore
 
 
 class FileReport(Document):
