@@ -1,12 +1,11 @@
-"""Whether looking at videos costs more than decoding them: curate's probe beside plain decord, for the same frames.
+"""Time of probing videos relative to plain decoding of the same frames with decord.
 
     python -m benchmarks.media [--clips 1000] [--folder DIR] [--processes 2] [--rounds 3]
 
-Renders short 720p clips of H.264 once (2 to 4 seconds at 25 frames a second, noise that moves and shapes that bounce),
-then, in turn, a few rounds: ``probe``, all that curate finds out of a file (sha256, codec, timestamps, 8 frames spread
-over its time, their perceptual hashes), in its worker processes; and ``decord``, the same 8 frames by get_batch in as
-many plain processes. The starts of the processes do not count. Prints the seconds of each and the least ratio of a
-round; the goal is 1.3 or less.
+Renders short 720p clips of H.264 (2 to 4 seconds at 25 frames per second, moving noise and bouncing shapes). Each round
+measures ``probe`` (digest, codec, timestamps, 8 frames and their perceptual hashes, in worker processes) and ``decord``
+(the same 8 frames by get_batch, in as many plain processes), without the start of the processes. Prints the seconds of
+each and the smallest ratio; the goal is at most 1.3.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ GOAL = 1.3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1000)
-    parser.add_argument("--folder", type=Path, help="where the clips are kept; default: thrown away at the end")
+    parser.add_argument("--folder", type=Path, help="folder of the clips; default: a temporary one")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -47,17 +46,17 @@ def main() -> None:
             ours, plain = probing(paths, options.processes), decoding(paths, options.processes)
             ratios.append(ours / plain)
             print(f"  probe {ours:.2f} s, decord {plain:.2f} s: {ours / plain:.2f} times")
-    print(f"least {min(ratios):.2f}, median {np.median(ratios):.2f} times decord's own time; goal {GOAL}")
+    print(f"least {min(ratios):.2f}, median {np.median(ratios):.2f} times decord; goal {GOAL}")
 
 
 def probing(paths: list[Path], processes: int) -> float:
-    """Seconds that curate takes to look at all files."""
+    """Seconds of probing all files."""
     with MediaReader(workers=processes) as reader:
-        list(reader.probe(paths[:1] * 8 * processes))  # until every process has begun
+        list(reader.probe(paths[:1] * 8 * processes))  # until every process has started
         begin = time.perf_counter()
-        wrong = [answer for answer in reader.probe(paths) if isinstance(answer, MediaError)]
+        errors = [answer for answer in reader.probe(paths) if isinstance(answer, MediaError)]
         seconds = time.perf_counter() - begin
-    assert not wrong, wrong
+    assert not errors, errors
     return seconds
 
 

@@ -1,15 +1,15 @@
-"""How well perceptual hashes tell a video that was encoded anew from another video, and how fast many are compared.
+"""Recall and precision of near-duplicate detection by perceptual hashes, and its speed.
 
     python -m benchmarks.near [--clips 450] [--copies 60] [--others 10000]
 
-Worlds: simulated clips of four shapes (curate simulate --video), which look much alike, and pans over textures with the
-spectrum of natural pictures, a third of them mostly black and a third with black bars. Of some clips copies are made:
-encoded at low quality, at 60% of the size, brighter, darker, at half the frame rate, cropped by 3% and by 6% on each
-side. Every copy is compared with every clip. Recall: copies near to their clip. False: pairs of different clips that
-are near; some simulated clips do show almost the same. Precision: of all pairs of a copy with a clip that are near,
-those of a copy with its clip. Beside it the classical pHash (64 waves of brightness, above the median or not) at its
-usual threshold, 10 of 64 bits on average, and ours of the whole frames alone. ``one frame`` is what images have: the
-same with the hashes of one frame each.
+Worlds: simulated clips of four shapes (curate simulate --video), which are similar to each other, and pans over
+textures with the spectrum of natural images, a third of them mostly black and a third with black bars. Copies of some
+clips are encoded at low quality, at 60% of the size, brighter, darker, at half the frame rate, and cropped by 3% and by
+6% at each side. Every copy is compared with every clip. Recall: share of copies that are near their clip. False: pairs
+of different clips that are near (some simulated clips look almost the same). Precision: share of the near pairs of a
+copy and a clip that belong together. For comparison: the classical pHash (64 waves of brightness, above the median or
+not) at its usual threshold of 10 of 64 bits, and our hashes of whole frames only. ``one frame``: the same with one
+frame per clip, as for images.
 """
 
 from __future__ import annotations

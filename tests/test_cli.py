@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, streams, JSON, settings, and a light start."""
+"""The command line: exit codes, streams, JSON, settings, and a fast start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ p1,x,z,left,bob
 p1,x,x,left,bob
 """
 
-HEAVY = {"torch", "transformers", "cvxpy", "scipy", "polars", "duckdb", "numpy", "networkx", "pyarrow"}
+HEAVY = {"torch", "pydantic", "transformers", "cvxpy", "scipy", "polars", "duckdb", "numpy", "networkx", "pyarrow"}
 
 
 @pytest.fixture
@@ -36,20 +36,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_reference_is_the_help_of_every_command() -> None:
+def test_docs_cli_md_is_the_help_of_every_command() -> None:
     written = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == reference(), "docs/cli.md is stale: make docs"
 
 
-def test_the_data_reference_is_that_of_the_contracts() -> None:
+def test_docs_data_md_is_generated_from_the_schemas() -> None:
     written = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
     assert written == data_reference(), "docs/data.md is stale: make docs"
 
 
-def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in names():
-        assert run([*name.split(), "--help"]) == 0
-        assert f"curate {name}" in capsys.readouterr().out.split("Example:")[1]
+def test_every_help_has_an_example() -> None:
+    sections = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("\n## curate ")[1:]
+    assert [section.splitlines()[0] for section in sections] == names()
+    for name, section in zip(names(), sections, strict=True):
+        assert f"curate {name}" in section.split("Example:")[1]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         (["simulate", "--video", "--out", "world"], "av", "video"),
     ],
 )
-def test_what_is_not_installed_is_named_with_the_extra_of_the_command(
+def test_a_missing_package_is_named_with_its_extra(
     here: Path, capsys: pytest.CaptureFixture[str], command: list[str], package: str, extra: str
 ) -> None:
     code = "import sys; sys.modules[sys.argv[1]] = None; import cli.main; sys.exit(cli.main.run(sys.argv[2:]))"
@@ -106,7 +107,7 @@ def test_wrong_usage_exits_2(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "bradley-terry" in capsys.readouterr().err
 
 
-def test_ingest_tells_on_stderr_and_reports_json_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ingest_prints_messages_on_stderr_and_json_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ingest", "votes.csv", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {key: report[key] for key in ("rows", "votes", "duplicates", "rejects", "reasons")} == {
@@ -202,7 +203,7 @@ def test_settings_of_the_folder_are_the_defaults(here: Path, capsys: pytest.Capt
     assert "curate.toml: denoise.rankr: Extra inputs are not permitted" in capsys.readouterr().err
 
 
-def test_settings_may_stand_in_pyproject(here: Path) -> None:
+def test_settings_can_be_in_pyproject(here: Path) -> None:
     (here / "pyproject.toml").write_text('[tool.curate]\nstore = "of_project.duckdb"\n')
     run(["ingest", "votes.csv"])
     assert (here / "of_project.duckdb").exists()
@@ -230,11 +231,11 @@ def test_status_counts_what_is_there(here: Path, capsys: pytest.CaptureFixture[s
     assert "votes        3  (3 left)" in capsys.readouterr().out
 
 
-def test_a_reader_that_stops_early_is_no_error(here: Path) -> None:
-    rows = "".join(f"p{i},x,y,left,ann\n" for i in range(20_000))
+def test_a_closed_pipe_is_not_an_error(here: Path) -> None:
+    rows = "".join(f"p{i},x,y,left,ann\n" for i in range(3000))  # more output than a pipe buffers
     (here / "many.csv").write_text("prompt_id,left,right,winner,annotator_id\n" + rows)
     run(["ingest", "many.csv"])
-    run(["denoise"])
+    run(["denoise", "--ranker", "bradley-terry"])
     command = f"{sys.executable} -m cli.main rankings --csv | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("prompt_id,")
@@ -287,6 +288,8 @@ def test_a_cold_start_takes_little_cpu_time(here: Path, command: tuple[str, ...]
         subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if least < CPU_LIMITS[command]:
+            break
     assert least < 1.5 * CPU_LIMITS[command]  # other processes share the caches of a busy machine
 
 
