@@ -99,4 +99,4 @@ def test_given_files_replace_the_simulated_world(tmp_path: Path) -> None:
 
 def test_given_videos_need_votes(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["run", "mr2bench-video", "--videos", "clips"]) == 2
-    assert "belong to --votes" in capsys.readouterr().err
+    assert "need --votes" in capsys.readouterr().err
