@@ -48,6 +48,14 @@ def retired_terms(text: str) -> Iterator[tuple[int, str]]:
                 yield number, match.group(0)
 
 
+def checked_text(path: Path) -> str:
+    """The text of a file; of the changelog without the lists of renamed fields, which must name the old ones."""
+    text = path.read_text(encoding="utf-8")
+    if path.name != "CHANGELOG.md":
+        return text
+    return re.sub(r"^### Renamed$.*?^## ", lambda match: "\n" * match.group(0).count("\n"), text, flags=re.M | re.S)
+
+
 def files(folder: Path) -> Iterator[Path]:
     """The checked files of a folder (or the file itself)."""
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
@@ -61,11 +69,10 @@ def occurrences(folder: Path) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line}: {term}"
         for path in files(folder)
-        for line, term in retired_terms(path.read_text(encoding="utf-8"))
+        for line, term in retired_terms(checked_text(path))
     ]
 
 
-@pytest.mark.xfail(reason="the renaming is under way", strict=False)
 @pytest.mark.parametrize("folder", [*FOLDERS, "README.md", "CHANGELOG.md"])
 def test_no_retired_terms(folder: str) -> None:
     assert occurrences(ROOT / folder) == []
