@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from curate.evaluation.leaderboard import Leaderboard, leaderboard
 from curate.report.figures import (
     KEPT,
     Block,
@@ -26,12 +27,12 @@ from curate.report.figures import (
     sides_of,
     votes_block,
 )
-from curate.report.models import Models, models_of
 from curate.report.page import GENERATOR, render
 from curate.report.prompts import choose_prompts, requested_prompts, shown_prompts
 from curate.shards.atomic import publish_file
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
+from curate.store.rankings import load_votes
 from curate.store.reporting import (
     ingested,
     pair_votes,
@@ -158,7 +159,7 @@ def _view(
         run=denoised,
         chosen_in=release_of(store, chosen_run) if chosen_run else "",
         funnel=_funnel(store, run_id, facts, run_report, later),
-        models=_models(facts, responses, votes),
+        models=_models(store),
         people=people,
         sides=sides_of(votes_by_side(store)),
         disagreement=_disagreement(facts),
@@ -200,10 +201,12 @@ def _funnel(
     )
 
 
-def _models(facts: pl.DataFrame, responses: pl.DataFrame, votes: pl.DataFrame) -> Models | None:
-    if responses["model"].drop_nulls().is_empty():
+def _models(store: Store) -> Leaderboard | None:
+    """Return the leaderboard of all votes; None if no vote compares two known models."""
+    try:
+        return leaderboard(load_votes(store).votes)
+    except CurateError:
         return None
-    return models_of(responses, votes, facts.filter(pl.col("status") == "ranked")["prompt_id"])
 
 
 def _disagreement(facts: pl.DataFrame) -> Disagreement:
@@ -295,7 +298,7 @@ def _validation(path: Path) -> ValidationReport:
 def _not_computed(view: ReportView) -> list[str]:
     """Return what the page lacks, and the command that computes it."""
     found = {
-        "no leaderboard: no response has a model": view.models is None,
+        "no leaderboard: no vote compares two known models": view.models is None,
         "no gold accuracy: --gold FILE": view.people.gold is None,
         "no held-out votes: curate validate --json > FILE, then --validation FILE": not (
             view.validation or (view.run and view.run.auto)

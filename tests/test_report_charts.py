@@ -22,7 +22,6 @@ from curate.report.figures import (
     sides_of,
     votes_block,
 )
-from curate.report.models import models_of
 from curate.report.panels import calibration_panel, sides_panel
 from curate.report.prompts import choose_prompts, requested_prompts
 from curate.report.stills import strip
@@ -180,69 +179,6 @@ def votes_on(*rows: tuple[str, str, str, float, float, float]) -> pl.DataFrame:
 
 
 TWO = ranked(("p", "a", "A", 1, 1.0), ("p", "b", "B", 2, -1.0), ("q", "c", "A", 2, -0.5), ("q", "d", "B", 1, 0.5))
-
-
-def test_the_leaderboard_computed_by_hand() -> None:
-    pairs = votes_on(("p", "a", "b", 3, 0, 1), ("q", "c", "d", 0, 2, 0))
-    found = models_of(TWO, pairs, pl.Series(["p", "q"]))
-    first, second = found.rows
-    assert (first.model, second.model) == ("A", "B")
-    assert first.strength is not None
-    assert first.win_rate is not None
-    assert first.mean_rank is not None
-    assert first.strength.value == pytest.approx(0.25)
-    assert first.win_rate.value == pytest.approx(3.5 / 6)
-    assert first.mean_rank.value == pytest.approx(1.5)
-    assert (first.prompts, first.comparisons) == (2, 6)
-    # one freedom: t = 6.314; standard error 1.5 / √2 / √2 = 0.75
-    assert first.strength.high == pytest.approx(0.25 + 6.314 * 0.75, abs=1e-3)
-    # deviations 3.5 − 4 · 7/12 and 0 − 2 · 7/12, ± 7/6: √(2 · 2 · (7/6)²) / 6
-    assert first.win_rate.high == 1.0
-    assert found.win_rate[0, 1] == pytest.approx(3.5 / 6)
-    assert found.win_rate[1, 0] == pytest.approx(2.5 / 6)
-    assert found.comparisons[0, 1] == 6
-    assert np.isnan(np.diag(found.comparisons)).all()
-
-
-def test_intervals_of_shrunken_strengths_have_their_coverage() -> None:
-    """Posterior means of strengths 𝒩(μ, 1) observed with error 𝒩(0, 2); uncorrected intervals are too narrow."""
-    from curate.report.models import _mean
-
-    rng = np.random.default_rng(0)
-    prompts, noise = 60, 2.0
-    shrink = 1 / (1 + noise)
-    covered, uncorrected = 0, 0
-    for _ in range(400):
-        seen = rng.normal(0.3, np.sqrt(1 + noise), prompts)
-        means = seen.mean() + shrink * (seen - seen.mean())
-        wide, narrow = (_mean(means, np.full(prompts, v)) for v in (noise * shrink, 0.0))
-        assert wide is not None
-        assert narrow is not None
-        covered += wide.low <= 0.3 <= wide.high
-        uncorrected += narrow.low <= 0.3 <= narrow.high
-    assert 0.86 <= covered / 400 <= 0.94
-    assert uncorrected / 400 < 0.6
-
-
-def test_a_model_on_one_prompt_has_no_interval() -> None:
-    found = models_of(TWO.filter(pl.col("prompt_id") == "p"), votes_on(("p", "a", "b", 1, 0, 0)), pl.Series(["p"]))
-    assert found.rows[0].strength is not None
-    assert not found.rows[0].strength.known
-    assert found.rows[0].best_rank is None
-
-
-def test_without_fully_ranked_prompts_models_are_sorted_by_win_rate() -> None:
-    found = models_of(TWO, votes_on(("p", "a", "b", 0, 3, 0)), pl.Series([], dtype=pl.String))
-    assert [row.model for row in found.rows] == ["B", "A"]
-    assert found.rows[0].strength is None
-
-
-def test_two_responses_of_one_model_are_not_compared() -> None:
-    same = ranked(("p", "a", "A", 1, 1.0), ("p", "b", "A", 2, 0.0), ("p", "c", None, 3, -1.0))
-    found = models_of(same, votes_on(("p", "a", "b", 1, 0, 0), ("p", "a", "c", 1, 0, 0)), pl.Series(["p"]))
-    assert [(row.model, row.comparisons) for row in found.rows] == [("A", 0)]
-    assert found.rows[0].mean_rank is not None
-    assert found.rows[0].mean_rank.value == 1.5
 
 
 def test_disagreement_counts_ties_and_equal_ranks_half() -> None:

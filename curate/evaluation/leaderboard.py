@@ -63,6 +63,8 @@ class Leaderboard:
     """(M, M) of the strengths, logits²."""
     significant: Bool
     """(M, M) whether two models differ significantly (family-wise)."""
+    wins: Float
+    """(M, M) vote weight that the row won against the column; a tie counts half."""
     clustered_by: tuple[str, ...]
     """What the standard errors take to be independent: prompt, annotator, vote."""
     side_bias: float
@@ -137,6 +139,7 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
         frame=frame.with_columns(pl.Series("model", [names[m] for m in order])).select(*COLUMNS),
         covariance=covariance[np.ix_(order, order)],
         significant=significant[np.ix_(order, order)],
+        wins=_wins(games)[np.ix_(order, order)],
         clustered_by=clustered_by,
         side_bias=float(fit.theta[-1]),
         votes=len(games.i),
@@ -360,8 +363,8 @@ def _frame(
     from scipy.special import stdtrit
 
     m = games.models
-    total = np.bincount(games.i, games.weight, m) + np.bincount(games.j, games.weight, m)
-    wins = np.bincount(games.i, games.weight * games.won, m) + np.bincount(games.j, games.weight * (1 - games.won), m)
+    won = _wins(games)
+    wins, total = won.sum(axis=1), won.sum(axis=1) + won.sum(axis=0)
     prompts = int(games.prompt.max()) + 1
     seen = np.unique(np.concatenate([games.i, games.j]) * prompts + np.tile(games.prompt, 2)) // prompts
     better = strength[None, :] > strength[:, None]  # [m, n]: n is better than m
@@ -384,6 +387,14 @@ def _frame(
             "prompts": np.bincount(seen, minlength=m),
         }
     )
+
+
+def _wins(games: _Games) -> Float:
+    """(M, M) vote weight that the row won against the column."""
+    m = games.models
+    won = np.bincount(games.i * m + games.j, games.weight * games.won, m * m)
+    lost = np.bincount(games.j * m + games.i, games.weight * (1 - games.won), m * m)
+    return (won + lost).astype(np.float64).reshape(m, m)
 
 
 def _classes(significant: Bool, component: Int, strength: Float) -> list[str]:

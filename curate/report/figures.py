@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.report.models import Estimate, Models
+from curate.evaluation.leaderboard import Leaderboard
 from curate.report.prompts import ShownPrompt
 from curate.uncertainty.intervals import LEVEL
 from schemas.annotators import AnnotatorsReport
@@ -24,6 +24,17 @@ STATUS = {
     "skipped": "not connected by votes, and skipped",
 }
 """Status of a prompt without a full ranking -> its meaning."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval; low and high equal the value if there is no interval."""
+
+    value: float
+    low: float
+    high: float
+    known: bool = True
+    """Whether there is an interval."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +292,7 @@ class ReportView:
     chosen_in: str
     """Release of the earlier run that selected the method, name-version; empty if there is none."""
     funnel: tuple[Block, ...]
-    models: Models | None
+    models: Leaderboard | None
     """None if no response has a model."""
     people: AnnotatorsReport
     sides: Sides

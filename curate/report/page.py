@@ -16,13 +16,11 @@ from markupsafe import Markup
 
 from curate.report.charts import preference_graph
 from curate.report.figures import ReportView
-from curate.report.models import DRAWS
 from curate.report.panels import (
-    LeaderboardCharts,
     calibration_panel,
     disagreement_panel,
     heatmap_panel,
-    leaderboard_charts,
+    leaderboard_panel,
     rank_column,
     sides_panel,
 )
@@ -84,7 +82,6 @@ def render(
     environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number, weight=_weight, short=_short)
     assert environment.loader is not None
     css, _, _ = environment.loader.get_source(environment, "page.css")
-    board = leaderboard_charts(view.models) if view.models else LeaderboardCharts()
     values: dict[str, Any] = {
         "view": view,
         "title": title,
@@ -94,12 +91,7 @@ def render(
         "figures": _figures(view),
         "notes": _notes(view),
         "exported": any(block.title.startswith(("Export", "Release")) for block in view.funnel),
-        "draws": DRAWS,
-        "by_strength": board.by_strength,
-        "strength_axis": board.strength_axis,
-        "rank_axis": board.rank_axis,
-        "strengths": board.strengths,
-        "model_ranks": board.ranks,
+        **(leaderboard_panel(view.models) if view.models else {}),
         **(heatmap_panel(view.models) if view.models else {}),
         "first_people": view.people.annotators[:VISIBLE],
         "more_people": view.people.annotators[VISIBLE:LISTED],
@@ -125,7 +117,7 @@ def _figures(view: ReportView) -> list[tuple[str, str]]:
         found.append((f"of {_whole(run.prompts)} prompts ranked in full", _whole(run.ranked)))
     found.append(("responses", _whole(view.responses)))
     if view.models:
-        found.append(("models", _whole(len(view.models.rows))))
+        found.append(("models", _whole(len(view.models.frame))))
     if view.disagreement.share is not None:
         found.append(("disagreement of votes with the orders", _percent(view.disagreement.share)))
     if run and run.expected_tau is not None:

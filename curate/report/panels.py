@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from curate.evaluation.leaderboard import Leaderboard
 from curate.report.charts import axis, heatmap, histogram, interval, legend, reliability_diagram
 from curate.report.figures import Disagreement, Sides
-from curate.report.models import Models
 from curate.report.prompts import ShownResponse
 from curate.report.svg import signed, ticks
 from curate.uncertainty.intervals import LEVEL
@@ -25,46 +24,30 @@ MAX_MODELS = 60
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class LeaderboardCharts:
-    """The chart columns of the leaderboard, one chart per model."""
-
-    by_strength: bool = False
-    strength_axis: Markup | None = None
-    rank_axis: Markup | None = None
-    strengths: tuple[Markup, ...] = ()
-    ranks: tuple[Markup, ...] = ()
-
-
-def leaderboard_charts(models: Models) -> LeaderboardCharts:
-    """Return the chart columns; empty if no prompt is ranked in full, because there are no strengths then."""
-    known = [row.strength for row in models.rows if row.strength]
-    if not known:
-        return LeaderboardCharts()
-    domain = _domain([e.low for e in known] + [e.high for e in known])
-    ranks_domain = (1.0, float(max(len(models.rows), 2)))
-    strengths = tuple(
-        interval(row.strength.value, row.strength.low, row.strength.high, domain=domain, mark=0.0)
-        if row.strength
-        else Markup()
-        for row in models.rows
-    )
-    ranks = tuple(
-        interval(row.rank, row.best_rank, row.worst_rank, domain=ranks_domain)
-        if row.best_rank is not None and row.worst_rank is not None
-        else Markup()
-        for row in models.rows
-    )
-    marks = [(value, signed(value, 1)) for value in ticks(*domain, 4)]
-    return LeaderboardCharts(
-        True, axis(marks, domain=domain), axis(_rank_marks(len(models.rows)), domain=ranks_domain), strengths, ranks
-    )
+def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
+    """Return the rows of the leaderboard with their charts, as variables of the template."""
+    rows = models.frame.to_dicts()
+    domain = _domain([row["low"] for row in rows] + [row["high"] for row in rows])
+    ranks_domain = (1.0, float(max(len(rows), 2)))
+    for row in rows:
+        row["strength_chart"] = interval(row["strength"], row["low"], row["high"], domain=domain, mark=0.0)
+        row["rank_chart"] = interval(row["rank"], row["best_rank"], row["worst_rank"], domain=ranks_domain)
+    return {
+        "model_rows": rows,
+        "clustered_by": " and by ".join(models.clustered_by),
+        "components": models.frame["component"].n_unique(),
+        "strength_axis": axis([(value, signed(value, 1)) for value in ticks(*domain, 4)], domain=domain),
+        "rank_axis": axis(_rank_marks(len(rows)), domain=ranks_domain),
+    }
 
 
-def heatmap_panel(models: Models) -> dict[str, Any]:
+def heatmap_panel(models: Leaderboard) -> dict[str, Any]:
     """Return both heatmaps with their legends and tables, as variables of the template."""
-    names = [row.model for row in models.rows[:MAX_MODELS]]
-    rates, counts = models.win_rate[:MAX_MODELS, :MAX_MODELS], models.comparisons[:MAX_MODELS, :MAX_MODELS]
+    names = models.frame["model"].to_list()[:MAX_MODELS]
+    wins = models.wins[:MAX_MODELS, :MAX_MODELS]
+    counts = wins + wins.T
+    rates = np.where(counts > 0, wins / np.where(counts > 0, counts, 1), np.nan)
+    np.fill_diagonal(counts, np.nan)
     most = float(np.nan_to_num(counts).max(initial=0))
 
     def win(i: int, j: int) -> str:
@@ -76,7 +59,7 @@ def heatmap_panel(models: Models) -> dict[str, Any]:
     what = f"{len(names)} models against each other"
     return {
         "heat_names": names,
-        "hidden_models": len(models.rows) - len(names),
+        "hidden_models": len(models.frame) - len(names),
         "win_legend": legend("diverging", "0% won", "50%", "100% won", label="Colours of win rates, 0 to 100 percent"),
         "count_legend": legend("sequential", "0", "", f"{most:,g}", label=f"Colours of comparisons, 0 to {most:g}"),
         "win_heatmap": heatmap(
