@@ -89,10 +89,11 @@ class Guarded:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started = complete = False
 
         async def guarded(message: Message) -> None:
-            nonlocal started
+            nonlocal started, complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 started = True
                 own = [header for header in message.get("headers", ()) if header[0] not in FIXED_HEADERS]
@@ -104,9 +105,11 @@ class Guarded:
         try:
             await self.app(scope, receive, guarded if scope["type"] == "http" else send)
         except Exception:
-            if scope["type"] != "http" or started:
+            if scope["type"] != "http" or (started and not complete):
                 raise  # the response is incomplete: the connection must be closed
             log.exception("a request failed")
+            if complete:  # Starlette has answered; the connection may be used again
+                return
             refusal = Denied(500, "failed", "the server failed on this request; nothing was lost, please try again")
             await (await denied_response(Request(scope), refusal))(scope, receive, guarded)
 
