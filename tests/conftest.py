@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from hypothesis import HealthCheck, settings
 # The duration of an example depends on the machine, not on the code.
 settings.register_profile("curate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("curate")
+
+
+SLOW_FILE = re.compile(r"^pytestmark = .*pytest\.mark\.slow", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With -m "not slow", do not even import the files that are slow as a whole: torch alone takes seconds."""
+    skips = config.option.markexpr == "not slow" and collection_path.suffix == ".py"
+    return True if skips and SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,8 @@ from schemas.campaign import AnnotatorView, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import ballot, held, make_campaign, pair
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = tuple(f"a{n}" for n in range(6))
 KILLS = 8
 

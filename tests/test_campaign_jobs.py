@@ -28,6 +28,8 @@ from schemas.errors import CurateError, UsageError
 from tests.campaigns import ballot, held
 from tests.video_files import encode as encode_test_video
 
+pytestmark = pytest.mark.slow
+
 WORLD = SimulateConfig(
     prompts=8, models=4, annotators=6, votes_per_pair=2, prompts_per_video=2, seed=3, video=True, ties=0.05
 )

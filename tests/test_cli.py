@@ -17,6 +17,8 @@ from cli.reference import names, reference
 from curate.installation import ShadowedPackageError, check_installation
 from schemas.reference import reference as data_reference
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 VOTES = """prompt_id,left,right,winner,annotator_id
 p1,x,y,left,ann

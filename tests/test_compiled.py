@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 KERNEL = """
 from curate.compiled import compiled
@@ -29,6 +31,7 @@ def caches(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("__pycache__/kernels-*")}
 
 
+@pytest.mark.slow
 def test_editing_a_kernel_file_renews_the_cache_of_its_folder_only(tmp_path: Path) -> None:
     for folder, name in (("one", "add"), ("other", "increase")):
         (tmp_path / folder).mkdir()

@@ -101,6 +101,7 @@ def test_of_independent_strengths_it_equals_quadrature(size: int, error: float) 
         assert best_probability(mean, diagonal(deviation), best) == pytest.approx(exact, abs=error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "error"), [(3, 2e-5), (4, 1e-4), (5, 2e-4), (8, 2e-3)])
 def test_of_dependent_strengths_it_equals_scipy(size: int, error: float) -> None:
     rng = np.random.default_rng(size)

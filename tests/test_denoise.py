@@ -91,6 +91,7 @@ def test_an_identical_run_is_reused(tmp_path: Path) -> None:
         assert store.runs().height == 1
 
 
+@pytest.mark.slow
 def test_new_votes_or_another_config_make_a_new_run(tmp_path: Path) -> None:
     path = store_of(tmp_path, *CHAIN)
     first = denoise(path)
@@ -112,6 +113,7 @@ def test_a_reused_run_becomes_the_latest(tmp_path: Path) -> None:
         assert store.denoise_run() == first.run
 
 
+@pytest.mark.slow
 def test_the_order_of_ingest_does_not_matter(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
@@ -342,6 +344,7 @@ def test_likely_spammers_can_be_excluded(tmp_path: Path) -> None:
     assert careful.disagreement < 0.2 < everyone.disagreement
 
 
+@pytest.mark.slow
 def test_more_votes_make_expected_tau_higher_and_intervals_narrower(tmp_path: Path) -> None:
     few, many = tmp_path / "few", tmp_path / "many"
     few.mkdir()

@@ -31,6 +31,8 @@ from schemas.manifest import Manifest
 from schemas.reports import ExportReport
 from tests.stores import RUN, Ranked, add_prompts, make_store, plenty
 
+pytestmark = pytest.mark.slow
+
 HALF = ExportConfig(split=SplitConfig(benchmark_fraction=0.5))
 KINDS: tuple[Kind, ...] = ("train", "benchmark")
 

@@ -106,6 +106,7 @@ def test_any_weights_are_solved_within_the_tolerance(kind: str, data: st.DataObj
     assert ranking.cost[0] == pytest.approx(least, abs=1e-7 * total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "votes_per_pair", "seed"), [(7, 1.0, 0), (12, 1.0, 1), (14, 0.6, 2), (16, 3.0, 3)])
 def test_cost_equals_that_of_the_plain_integer_program(size: int, votes_per_pair: float, seed: int) -> None:
     wins = random_wins(size, votes_per_pair, seed)

@@ -14,6 +14,8 @@ from curate.reward.data import Example
 from curate.reward.grpo import GroupReward, completion_text, groups, prompt_text
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 
 class Places:
     """A toy scorer: 10 × length + position in the pass; records passes and calls."""

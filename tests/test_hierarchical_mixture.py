@@ -149,6 +149,7 @@ def test_right_and_wrong_answers_are_a_two_component_mixture_and_calibrated(
     assert stated - true > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -403,6 +403,7 @@ def as_csv(rows: list[tuple[str, ...]]) -> str:
     return HEADER.replace("\n", ",vote_id\n") + "p0,r1,r2,left,w0,,\n" + "".join(line + "\n" for line in lines)
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
 @given(
     files=st.lists(garbage, min_size=1, max_size=3),
@@ -439,6 +440,7 @@ def test_every_row_is_classified_once_and_ingest_is_idempotent(
     assert (votes(store), rejects(store)) == stored
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
 @given(rows=garbage, cut=st.integers(0, 14), repeats=st.sampled_from(["last", "all", "reject"]))
 def test_ingesting_a_growing_file_equals_ingesting_the_whole_file(

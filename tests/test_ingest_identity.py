@@ -13,6 +13,8 @@ from schemas.config import IngestConfig, Mapping
 from schemas.errors import CurateError
 from schemas.reports import IngestReport
 
+pytestmark = pytest.mark.slow
+
 HEADER = "prompt_id,left,right,winner,worker,timestamp"
 LAST, ALL, REJECT = (IngestConfig.model_validate({"repeats": word}) for word in ("last", "all", "reject"))
 

@@ -19,6 +19,8 @@ from curate.store import Store
 from pipelines.ingestion import ingest
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 FILES, ROWS, KILLS = 3, 100, 6
 
 INGESTER = """

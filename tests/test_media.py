@@ -18,6 +18,8 @@ from curate.media.frames import Frames, MediaError, read_video
 from curate.media.workers import MediaReader
 from tests.video_files import encode, numbers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[MediaReader]:

@@ -23,6 +23,8 @@ from schemas.media import MEDIA_REJECTS, MediaFile, MediaReport
 from tests.stores import Ranked, make_store
 from tests.video_files import encode
 
+pytestmark = pytest.mark.slow
+
 VIDEOS = ("good.mp4", "uneven.mp4", "still.png", "cut.mkv", "empty.mp4", "gone.mp4", "text.mp4")
 
 

@@ -17,6 +17,8 @@ from schemas.campaign import Refusal
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here, Instead, page_of
 
+pytestmark = pytest.mark.slow
+
 VIDEO = bytes(range(256)) * 40
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 

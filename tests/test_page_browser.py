@@ -14,7 +14,7 @@ from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, need
 from tests.campaigns import known, make_campaign, pair
 from tests.pages import Instead, page_of
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><b>bold</b>"
 RULES = "# What to look for\n\nWatch the video, then say which answer is **right**.\n\n1. Facts first.\n2. Then style."

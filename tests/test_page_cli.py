@@ -17,6 +17,8 @@ from cli.main import run
 from tests.campaigns import invite, make_campaign, pair
 from tests.pages import Visit
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "cli.main", "annotate"]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import curate
@@ -20,7 +21,7 @@ from tests.campaigns import invite
 from tests.pages import page_of
 from tests.scripted import Annotator, Truth, known_answers, vote_all
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 WORLD = SimulateConfig(prompts=5, models=4, annotators=6, votes_per_pair=0.2, seed=1, video=True)
 THRESHOLDS = {"min_seconds": 0, "patience": 8, "gold_accuracy": 0, "agreement": 0}

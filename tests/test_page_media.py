@@ -11,6 +11,8 @@ import pytest
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here, page_of
 
+pytestmark = pytest.mark.slow
+
 VIDEO = bytes(range(256)) * 40
 
 

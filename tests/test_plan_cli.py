@@ -18,6 +18,8 @@ from pipelines.planning import plan
 from schemas.config import IngestConfig, SimulateConfig
 from schemas.errors import CurateError, UsageError
 
+pytestmark = pytest.mark.slow
+
 WORLD = SimulateConfig(prompts=9, models=5, annotators=12, votes_per_pair=0.6, prompts_per_video=3, seed=2)
 
 

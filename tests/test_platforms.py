@@ -22,6 +22,8 @@ from schemas.reports import IngestReport
 from schemas.votes import REJECT_REASONS
 from tests import platform_files as files
 
+pytestmark = pytest.mark.slow
+
 KEY = "a secret of this test"
 
 EXPORTS: dict[str, tuple[str, Any]] = {

@@ -25,6 +25,8 @@ from schemas.recipe import Recipe
 from schemas.refresh import RefreshReport
 from schemas.release import ReleaseConfig
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 title = "a small campaign"
 ingest = { paths = ["votes-*.csv"], prompts = "prompts.csv", responses = "responses.csv" }

@@ -46,6 +46,8 @@ from tests.releases import (
 )
 from tests.stores import RUN, Ranked, add_prompts, make_store
 
+pytestmark = pytest.mark.slow
+
 ITEMS = ("train", "train_pairwise", "train_full", "benchmark", "benchmark_pairwise", "benchmark_full")
 
 

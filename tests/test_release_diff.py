@@ -15,6 +15,8 @@ from schemas.release import ReleaseConfig
 from tests.releases import CONFIG, folder_of, make_world, on_side
 from tests.stores import Ranked, add_prompts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> tuple[Path, Path]:

@@ -17,6 +17,8 @@ from schemas.errors import CurateError
 from schemas.release import ReleaseReport, VerifyReport
 from schemas.reports import PageReport
 
+pytestmark = pytest.mark.slow
+
 MODELS = 8
 
 

@@ -27,6 +27,8 @@ from schemas.release import Finding, MediaAs, VerifyReport
 from tests.releases import folder_of, make_world, released, released_copy, set_hashes, with_media
 from tests.video_files import encode
 
+pytestmark = pytest.mark.slow
+
 PACKAGINGS: tuple[MediaAs, ...] = ("files", "webdataset", "embedded", "none")
 
 

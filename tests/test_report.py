@@ -24,6 +24,8 @@ from schemas.config import AutoConfig, DenoiseConfig, ExportConfig, Mapping, Sim
 from schemas.errors import CurateError, UsageError
 from tests.video_files import encode
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 INLINE = {"a", "b", "code", "em", "span", "strong"}
 

@@ -23,6 +23,8 @@ from pipelines.evaluation import merge
 from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings
 
+pytestmark = pytest.mark.slow
+
 TEXT = example("text", "the red one", "blue, I would say", "green green green", "no", prompt="What colour is it?")
 CLIP = example("clip", "a circle", "a square", "nothing at all", prompt="What moves?", video=Path("clip.mp4"))
 LAYOUTS: tuple[Layout, ...] = ("causal", "tree", "set", "single")

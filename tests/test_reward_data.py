@@ -19,6 +19,8 @@ from schemas.config import ExportConfig, SplitConfig
 from schemas.errors import CurateError
 from tests.stores import make_store, plenty
 
+pytestmark = pytest.mark.slow
+
 HALF = ExportConfig(split=SplitConfig(benchmark_fraction=0.5))
 ROW = {"prompt": "What?", "responses": ["a", "b"], "rankings": [2, 1], "image": None, "video": None}
 

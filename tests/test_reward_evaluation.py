@@ -25,6 +25,8 @@ from curate.reward.evaluation import (
 from curate.reward.metrics import chance_level, top1
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 
 def answers(*responses: str, ranks: tuple[int, ...] = ()) -> Example:
     return Example("x", "?", responses, ranks)

@@ -24,6 +24,8 @@ from curate.reward.foreign.benchmark import preferred
 from curate.reward.foreign.reward_bench_2 import ties_score
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 VL = [
     {"id": "wild-1", "query": "q1", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "WildVision"},
     {"id": "RLHF-1", "query": "q2", "response": ["a", "b"], "human_ranking": [1, 0], "query_source": "RLHF-V"},

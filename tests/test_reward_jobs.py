@@ -28,6 +28,8 @@ from schemas.reward import EvaluateReport, TrainConfig, TrainReport
 from tests.stores import make_store, plenty
 from tests.video_files import encode
 
+pytestmark = pytest.mark.slow
+
 VL = [
     {"id": "wild-1", "query": "q1", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "WildVision"},
     {"id": "RLHF-1", "query": "q2", "response": ["c", "b"], "human_ranking": [1, 0], "query_source": "RLHF-V"},

@@ -12,6 +12,8 @@ from curate.reward.layout import TREE, Batch, restart_positions, tree_attention
 from curate.reward.model import RewardModel
 from schemas.reward import Layout, LoraSettings
 
+pytestmark = pytest.mark.slow
+
 MIXED = (
     example("a", "the red one", "blue", "green green green", "no", video=Path("a.mp4")),
     example("b", "red", "blue, I would say", prompt="What?"),

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from curate.reward.loss import LOSSES, bradley_terry, label_targets, plackett_luce, top1
 
+pytestmark = pytest.mark.slow
+
 Item = tuple[list[float], list[int]]
 ITEMS = st.integers(2, 5).flatmap(
     lambda n: st.tuples(

@@ -28,6 +28,8 @@ from curate.reward.metrics import (
 from schemas.errors import CurateError
 from schemas.reward import EvaluationReport
 
+pytestmark = pytest.mark.slow
+
 Item = tuple[list[float], list[int]]
 
 

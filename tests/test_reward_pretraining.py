@@ -29,6 +29,8 @@ from schemas.config import SimulateConfig
 from schemas.errors import CurateError
 from schemas.reward import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:

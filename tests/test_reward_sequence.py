@@ -19,6 +19,8 @@ from curate.reward.qwen3_vl import PillowProcessor
 from curate.reward.sequence import SEPARATOR, Encoder, TooLongError
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def encoder(backbone: Path) -> Encoder:

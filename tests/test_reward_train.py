@@ -33,6 +33,8 @@ from curate.reward.train import METRICS, StepReport, assign_share, learning_rate
 from schemas.errors import CurateError
 from schemas.reward import LoraSettings, Schedule, TrainConfig
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 

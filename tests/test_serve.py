@@ -23,6 +23,8 @@ from curate.reward.serving.protocols import ServeConfig
 from curate.reward.serving.server import LoadedModel, Service, serve
 from schemas.errors import CurateError
 
+pytestmark = pytest.mark.slow
+
 
 class Lengths:
     """A toy scorer: the length of a response plus a hundredth of its position among the distinct ones of its pass."""

@@ -61,6 +61,7 @@ def watch(path: Path) -> dict[str, str]:
     return dict(zip(QUESTIONS, (COLOURS[mover], way, COLOURS[late], TIMES[times - 1]), strict=True))
 
 
+@pytest.mark.slow
 def test_the_encoded_videos_show_the_right_answers(tmp_path: Path) -> None:
     scenes = draw_scenes(np.random.default_rng(0), 60)
     for video in range(60):

@@ -38,6 +38,8 @@ from schemas.rankers import MethodName
 from schemas.validation import ValidationReport
 from tests.strategies import votes_from
 
+pytestmark = pytest.mark.slow
+
 KINDS: tuple[HoldOut, ...] = ("vote", "pair", "annotator")
 CIRCLE = votes_from([("p", a, b, "left") for a, b in ("ab", "bc", "cd", "de", "ea", "ba", "cb", "dc")])
 ONES = np.ones(4)
