@@ -34,7 +34,7 @@ def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
         row["rank_chart"] = interval(row["rank"], row["best_rank"], row["worst_rank"], domain=ranks_domain)
     return {
         "model_rows": rows,
-        "clustered_by": " and by ".join(models.clustered_by),
+        "model_clusters": " and by ".join(models.clustered_by),
         "components": models.frame["component"].n_unique(),
         "strength_axis": axis([(value, signed(value, 1)) for value in ticks(*domain, 4)], domain=domain),
         "rank_axis": axis(_rank_marks(len(rows)), domain=ranks_domain),
