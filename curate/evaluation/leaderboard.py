@@ -12,9 +12,10 @@ cluster-robust sandwich (Cameron, Gelbach and Miller, "Robust inference with mul
 where H is the negative Hessian, H_g and u_g the part of it and of the gradient that the votes in cluster g contribute,
 and the clusters are prompts (p), annotators (a), and their intersections (pa). d_g is how far θ moves when cluster g is
 left out (one Newton step), so that Vₚ and Vₐ are jackknife estimates, which do not understate the variance where
-clusters are few (Bell and McCaffrey, "Bias reduction in standard errors", 2002). The intervals thus describe new
-prompts and new annotators. Where there is one prompt only, they describe new annotators on this prompt. Critical
-values are Student's t with min(G) − 1 degrees of freedom.
+clusters are few (Bell and McCaffrey, "Bias reduction in standard errors", 2002). In no direction is V taken to be less
+than H⁻¹, the variance if votes were independent. The intervals thus describe new prompts and new annotators. Where
+there is one prompt only, they describe new annotators on this prompt. Critical values are Student's t with min(G) − 1
+degrees of freedom.
 
 All pairs of models are compared at once, each at level 5% / number of pairs (Bonferroni), so that the probability of
 any false difference is at most 5%. From these comparisons follow the intervals of ranks (Mogstad, Romano, Shaikh and
@@ -36,8 +37,9 @@ from schemas.errors import CurateError
 
 LEVEL = 0.95
 """Confidence level of the intervals; 1 − LEVEL is the family-wise error rate of the comparisons."""
-RIDGE = 0.01
-"""Precision of the normal prior on strengths and bias, 1 / logits²: keeps a model that won every vote finite."""
+RIDGE = 0.5
+"""Precision of the normal prior on strengths and bias, 1 / logits², so that a model that won every vote has a finite
+strength and a wide interval. Its information is that of about two votes."""
 MAX_WORK = 2_000_000_000
 """G (M + 1)³ above which clusters are not left out in turn: they are then so many that it makes no difference."""
 CHUNK = 4_000_000
@@ -291,12 +293,16 @@ def _robust_covariance(games: _Games, fit: _Fit, component: Int) -> tuple[Float,
         both = games.prompt * (int(games.annotator.max()) + 1) + games.annotator
         moves = np.linalg.solve(fit.hessian, _cluster_sums(both, games, fit.residual).toarray().T)
         total = total - moves @ moves.T
+    # At least the model's own variance H⁻¹ = L Lᵀ in every direction: votes that all agree have no residual variance.
+    half = np.linalg.cholesky(np.linalg.inv(fit.hessian))
+    inverse = np.linalg.inv(half)
+    values, vectors = np.linalg.eigh(inverse @ total @ inverse.T)
+    root = half @ vectors
+    total = (root * np.maximum(values, 1.0)) @ root.T
     same = component[:, None] == component
     centre = np.eye(games.models) - same / same.sum(axis=1)
-    covariance = centre @ total[:-1, :-1] @ centre.T
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T  # the difference may have negative eigenvalues
-    return positive, tuple(parts), max(1, min(count for _, count in parts.values()) - 1)
+    covariance: Float = centre @ total[:-1, :-1] @ centre.T
+    return covariance, tuple(parts), max(1, min(count for _, count in parts.values()) - 1)
 
 
 def _jackknife(cluster: Int, games: _Games, fit: _Fit) -> tuple[Float, int]:
