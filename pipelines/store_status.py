@@ -17,7 +17,7 @@ def status(store: str | Path = "curate.duckdb") -> StatusReport:
         counts = opened.counts()
         runs = [
             {"run": row["run_id"], "step": row["step"], "did": _summary(row["step"], json.loads(row["report"]))}
-            for row in opened.runs().iter_rows(named=True)
+            for row in opened.rows("SELECT run_id, step, report FROM runs ORDER BY seq")
         ]
     return StatusReport(
         store=str(store), bytes=Path(store).stat().st_size, schema_version=SCHEMA_VERSION, runs=tuple(runs), **counts

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import polars as pl
 
 from curate.store.migrations import migrate
 from curate.store.opening import CONFIG, check_version, connect, create_file
@@ -18,6 +17,7 @@ from schemas.errors import CurateError
 
 if TYPE_CHECKING:
     import networkx
+    import polars as pl
 
 
 class Store:
@@ -87,8 +87,16 @@ class Store:
         """Execute one statement."""
         self.connection.execute(sql, params).fetchall()
 
+    def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a small query, without polars, whose import takes longer than the query."""
+        found = self.connection.execute(sql, params)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
     def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """Return the rows of a query."""
+        import polars as pl
+
         frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
@@ -149,33 +157,35 @@ class Store:
 
     def counts(self) -> dict[str, Any]:
         """Return the counts of the tables, and votes by outcome, rejects by reason, prompts by split."""
-        [row] = self.frame(f"""
+        [row] = self.rows(f"""
             SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM responses) AS responses,
                 (SELECT count(DISTINCT model) FROM ({RESPONSES})) AS models, (SELECT count(*) FROM batches) AS batches,
                 (SELECT count(*) FROM controls) AS controls,
                 count(DISTINCT annotator_id) AS annotators, count(*) AS votes,
                 count(*) FILTER (sides_known) AS sides_known, count(DISTINCT group_id) AS groups
             FROM votes
-        """).to_dicts()
+        """)
         for name, table, column in (
             ("outcomes", "votes", "outcome"),
             ("rejects", "rejects", "reason"),
             ("splits", "splits", "split"),
         ):
-            found = self.frame(
-                f"SELECT {column}, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}"
+            found = self.rows(
+                f"SELECT {column} AS name, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}"
             )
-            row[name] = dict(found.iter_rows())
+            row[name] = {each["name"]: each["n"] for each in found}
         return row
 
     def rankings(self, run: str = "") -> pl.DataFrame:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
 
         prompt_id, response_id, model, component, rank (1 = best), best_rank and worst_rank (its 90% interval), score
-        (higher is better), strength and strength_se (posterior of the joint model, logits), and ``rank_NAME`` for every
-        ranker used.
+        (higher is better), strength and strength_se (posterior of the hierarchical ranker, logits), and ``rank_NAME``
+        for every ranker used.
         Raises CurateError where there is no such run.
         """
+        import polars as pl
+
         run_id = self.denoise_run(run)
         ranking = self.frame(
             f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.best_rank, k.worst_rank,
