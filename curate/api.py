@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -31,15 +31,23 @@ class RankResult:
     """One row per response, by prompt and rank: prompt_id, response_id, model, component, rank (1 = best), best_rank
     and worst_rank (its 90% interval), score (higher is better), strength and strength_se (posterior of the
     hierarchical ranker, logits). Ranks are counted within a connected component."""
-    method: MethodName
-    """The ranker whose order this is."""
     votes: VoteArrays
     columns: Columns
     """Which column of the table held what."""
-    choice: Choice | None = None
-    """How held-out votes compared the rankers; None where the ranker was given."""
-    _denoised: Denoised | None = field(default=None)
-    _frame: pl.DataFrame | None = field(default=None)
+    denoised: Denoised
+    """The result as arrays: all rankers that were run, and the posterior."""
+    table: pl.DataFrame
+    """The votes as given."""
+
+    @property
+    def method(self) -> MethodName:
+        """The ranker whose order this is."""
+        return self.denoised.method
+
+    @property
+    def choice(self) -> Choice | None:
+        """How held-out votes compared the rankers; None where the ranker was given."""
+        return self.denoised.choice
 
     def leaderboard(self, *, by: str | None = None) -> pl.DataFrame:
         """Return the models over all prompts, best first.
@@ -64,9 +72,9 @@ class RankResult:
         """
         if by is None:
             return leaderboard(self.votes).frame
-        if self._frame is None or by not in self._frame.columns:
+        if by not in self.table.columns:
             raise CurateError(f"no column {by!r}", hint="name a column of the table that was ranked")
-        return by_group(self.votes, self._frame[by], name=by)
+        return by_group(self.votes, self.table[by], name=by)
 
     def annotators(self) -> pl.DataFrame:
         """Return one row per annotator, the most likely spammers first.
@@ -75,10 +83,10 @@ class RankResult:
         error, agreement (share of decisive votes that go with the majority of the others), left_bias (logits), votes.
         Raises CurateError where all votes are anonymous.
         """
-        if self._denoised is None or not self.votes.annotators:
+        if not self.votes.annotators:
             raise CurateError("all votes are anonymous", hint='name the column of annotators: annotator="worker"')
-        used = self._denoised.votes
-        found = profiles(used, self._denoised.posterior)
+        used = self.denoised.votes
+        found = profiles(used, self.denoised.posterior)
         return (
             pl.DataFrame(
                 {
@@ -98,9 +106,7 @@ class RankResult:
     @cached_property
     def expected_tau(self) -> float | None:
         """Mean over connected prompts of the expected Kendall tau to the true order; None where there is none."""
-        if self._denoised is None:
-            return None
-        tau = self._denoised.expected_tau
+        tau = self.denoised.expected_tau
         known = tau[np.isfinite(tau)]
         return float(known.mean()) if len(known) else None
 
@@ -152,8 +158,8 @@ def rank(
         A table with one row per vote: a polars or pandas DataFrame, a pyarrow Table, anything with the Arrow C stream
         interface, or a dict of columns.
     prompt
-        Column of the prompt. Default: a column with a well-known name (``prompt_id``, ``question_id``, ``prompt``, …);
-        without one, all votes belong to one prompt.
+        Column that identifies the prompt. Default: a column with a well-known name (``prompt_id``, ``question_id``,
+        ``prompt``, …); without one, all votes belong to one prompt (an error if questions or videos differ).
     left, right
         Columns of the two responses. Default: ``left`` and ``right``, ``response_a`` and ``response_b``, or ``model_a``
         and ``model_b``. A side bias is modelled only where the names say which response was shown left.
@@ -205,31 +211,11 @@ def rank(
     denoised = rank_votes(arrays, config)
     if not len(denoised.votes.prompts):
         raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
-    return RankResult(
-        rankings=_rankings(denoised),
-        method=denoised.method,
-        votes=arrays,
-        columns=columns,
-        choice=denoised.choice,
-        _denoised=denoised,
-        _frame=frame,
-    )
+    return RankResult(_rankings(denoised), arrays, columns, denoised, frame)
 
 
 def _rankings(denoised: Denoised) -> pl.DataFrame:
-    votes = denoised.votes
-    names = np.array([*votes.models, None], dtype=object)
-    return pl.DataFrame(
-        {
-            "prompt_id": np.array(votes.prompts, dtype=object)[votes.response_prompt].tolist(),
-            "response_id": list(votes.responses),
-            "model": pl.Series(names[votes.response_model].tolist(), dtype=pl.String),
-            "component": denoised.component,
-            "rank": denoised.rank,
-            "best_rank": denoised.best_rank,
-            "worst_rank": denoised.worst_rank,
-            "score": denoised.final.scores,
-            "strength": denoised.posterior.strength,
-            "strength_se": denoised.posterior.strength_se,
-        }
-    ).sort("prompt_id", "component", "rank", "response_id")
+    names = pl.Series([*denoised.votes.models, None], dtype=pl.String)
+    model = names.gather(denoised.votes.response_model % len(names)).alias("model")
+    frame = denoised.frame().insert_column(2, model)
+    return frame.sort("prompt_id", "component", "rank", "response_id")

@@ -1,4 +1,4 @@
-"""What each job may be told: one frozen model a job, read from curate.toml, a recipe or the command line."""
+"""The configuration of each job: one frozen model per job, read from curate.toml, a recipe or the command line."""
 
 from __future__ import annotations
 

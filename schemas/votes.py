@@ -110,6 +110,23 @@ LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "x": (("x", "model_x", "response_x"), ("y", "model_y", "response_y")),
 }
 """Last letter of the first response's column -> spellings of (the first response, the second response)."""
+ALL_LETTER_WORDS = frozenset(word for pair in LETTER_WORDS.values() for words in pair for word in words)
+
+
+def outcome_words(*, sides: bool, letters: str) -> dict[str, str]:
+    """Return spelling -> outcome; "left" is the first response of the pair.
+
+    sides: "left" and "right" name the responses. letters: the last letter of the first response's column; empty if
+    letters name no response.
+    """
+    words = dict.fromkeys(TIE_WORDS, "tie") | dict.fromkeys(BOTH_BAD_WORDS, "both_bad")
+    if sides:
+        words |= dict.fromkeys(LEFT_WORDS, "left") | dict.fromkeys(RIGHT_WORDS, "right")
+    if letters:
+        first, second = LETTER_WORDS.get(letters, LETTER_WORDS["a"])
+        words |= dict.fromkeys(first, "left") | dict.fromkeys(second, "right")
+    return words
+
 
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",

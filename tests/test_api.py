@@ -163,3 +163,32 @@ def test_auto_chooses_on_held_out_votes() -> None:
     assert result.expected_tau is not None
     again = curate.rank(table)
     assert again.rankings.equals(result.rankings)
+
+
+def test_questions_do_not_identify_prompts() -> None:
+    """One question may be asked about several videos: ranking them together would be wrong."""
+    table = {"question": ["why?"] * 3, "video": ["1.mp4", "2.mp4", "3.mp4"], "left": ["a", "a", "b"]}
+    table |= {"right": ["b", "b", "a"], "winner": ["left"] * 3}
+    with pytest.raises(CurateError, match="no column identifies the prompt"):
+        curate.rank(table)
+    assert len(curate.rank(table, prompt="video", ranker="borda").votes.prompts) == 3
+
+
+def test_columns_that_refer_to_other_columns_are_refused() -> None:
+    table = {"model_a": ["m1", "m2"], "model_b": ["m3", "m4"], "left": ["a", "b"], "right": ["b", "a"]}
+    with pytest.raises(CurateError, match="refers to other columns"):
+        curate.rank(table | {"winner": ["left", "right"]})
+
+
+def test_a_group_column_must_not_have_a_name_of_the_leaderboard() -> None:
+    result = curate.rank(VOTES | {"model": ["x", "y"] * 6}, ranker="borda")
+    with pytest.raises(CurateError, match="'model'"):
+        result.leaderboard(by="model")
+
+
+def test_ids_are_trimmed_and_empty_annotators_are_anonymous() -> None:
+    frame = pl.DataFrame({"left": ["a ", "a"], "right": ["b", " b"], "winner": ["left", "b"], "worker": ["", "w"]})
+    votes = vote_arrays(frame, find_columns(frame))
+    assert votes.responses == ("a", "b")
+    assert votes.outcome.tolist() == [0, 1]
+    assert votes.annotator.tolist() == [-1, 0]

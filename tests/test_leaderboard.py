@@ -200,6 +200,28 @@ def test_by_groups_votes_by_a_column_of_the_prompts(store: Path) -> None:
     ]  # fmt: skip
 
 
+def test_by_a_field_of_the_meta_stays_with_its_vote(tmp_path: Path) -> None:
+    """K-wise rankings share a vote key over several pairs; each pair keeps the field of its row."""
+    from curate.store import Store
+    from pipelines import ingest
+
+    rows = [
+        {"prompt_id": f"p{i}", "responses": ["a", "b", "c"], "rankings": [1, 2, 3] if i % 2 else [3, 2, 1]}
+        for i in range(6)
+    ]
+    (tmp_path / "v.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    ingest(tmp_path / "v.jsonl", tmp_path / "s.duckdb")
+    with Store.open(tmp_path / "s.duckdb") as opened:
+        opened.execute(
+            """UPDATE votes SET meta = CASE WHEN prompt_id IN ('p1', 'p3', 'p5') THEN '{"language": "en"}'
+            WHEN prompt_id <> 'p0' THEN '{"language": "fi"}' END"""
+        )
+        found = opened.leaderboard(by="language")
+    assert found.select("language", "model", "win_rate").rows() == [
+        ("en", "a", 1.0), ("en", "b", 0.5), ("en", "c", 0.0), ("fi", "c", 1.0), ("fi", "b", 0.5), ("fi", "a", 0.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("by", ["nothing", 'a"b', "a'b", "$.x"])
 def test_an_unknown_group_is_refused(store: Path, by: str) -> None:
     with curate.open(store) as opened, pytest.raises(CurateError):

@@ -9,10 +9,10 @@ from typing import Literal
 
 import polars as pl
 
-from annotations.readers.outcomes import ALL_LETTER_WORDS, OutcomeWords, infer_outcomes, mapping_needed
+from annotations.readers.outcomes import OutcomeWords, infer_outcomes, mapping_needed
 from schemas.config import Mapping
 from schemas.errors import CurateError
-from schemas.votes import VOTE_FIELDS, FieldRule
+from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule
 
 SIDES, PLAIN, MODELS = ("left", "right"), ("response_a", "response_b"), ("model_a", "model_b")
 """The fields that can name the two responses of a pair, in order of precedence."""

@@ -1,6 +1,6 @@
 """The meaning of outcomes: which column or question holds the outcome, and which spelling is which outcome.
 
-This module is the only place that infers what an outcome value means.
+The spellings themselves are in ``schemas.votes``; readers infer what an outcome value means here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import polars as pl
 from schemas.config import Mapping
 from schemas.errors import CurateError
 from schemas.votes import (
+    ALL_LETTER_WORDS,
     BOTH_BAD_WORDS,
     LEFT_WORDS,
-    LETTER_WORDS,
     OUTCOMES,
     RIGHT_WORDS,
     TIE_WORDS,
     VOTE_FIELDS,
+    outcome_words,
 )
 
-ALL_LETTER_WORDS = frozenset(word for pair in LETTER_WORDS.values() for words in pair for word in words)
 UNDECIDED_WORDS = frozenset({*TIE_WORDS, *BOTH_BAD_WORDS})
 OUTCOME_NAMES = next(rule.aliases for rule in VOTE_FIELDS if rule.name == "outcome")
 
@@ -72,7 +72,7 @@ def infer_outcomes(
     left and right. Raises CurateError if the outcomes contradict the columns or if no value is understood.
     """
     letters = "" if by_side else columns["first"][-1:].lower()
-    words = _known_words(by_side or mapping.sides == "shown", letters=letters)
+    words = outcome_words(sides=by_side or mapping.sides == "shown", letters=letters)
     for value, outcome in mapping.outcomes.items():
         if outcome not in OUTCOMES:
             message = f"{where}: --outcome {value}={outcome}: unknown outcome"
@@ -100,17 +100,6 @@ def is_undecided(answer: Any) -> bool:
 def mapping_needed(where: str, sample: pl.DataFrame, problem: str, needed: str) -> CurateError:
     """Return the error for a file with several or no possible readings; ``needed``: the options that resolve it."""
     return CurateError(f"{where}: {problem} (columns: {', '.join(sample.columns)})", hint=f"needed: {needed}")
-
-
-def _known_words(sides: bool, *, letters: str) -> dict[str, str]:
-    """Return spelling -> outcome. letters: the last letter of the first response's column; empty for no letters."""
-    words = dict.fromkeys(TIE_WORDS, "tie") | dict.fromkeys(BOTH_BAD_WORDS, "both_bad")
-    if sides:
-        words |= dict.fromkeys(LEFT_WORDS, "left") | dict.fromkeys(RIGHT_WORDS, "right")
-    if letters:
-        first, second = LETTER_WORDS.get(letters, LETTER_WORDS["a"])
-        words |= dict.fromkeys(first, "left") | dict.fromkeys(second, "right")
-    return words
 
 
 def _check(where: str, sample: pl.DataFrame, columns: dict[str, str], words: OutcomeWords) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
@@ -28,7 +29,7 @@ from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 
@@ -40,7 +41,7 @@ class Denoised:
     """On the ranked prompts, without those of excluded annotators."""
     coverage: Coverage
     """Of all prompts."""
-    component: Int
+    component: Index
     """(R,) responses with different numbers in one prompt cannot be compared."""
     spammers: Bool
     """(A,) annotators whose votes are excluded."""
@@ -55,9 +56,9 @@ class Denoised:
     """The method and every other ranker that was run."""
     posterior: HierarchicalFit
     """The posterior of the strengths, always fitted."""
-    best_rank: Int
+    best_rank: Index
     """(R,) best rank of each response's 90% interval, counted within components."""
-    worst_rank: Int
+    worst_rank: Index
     """(R,) worst rank of it."""
 
     @property
@@ -78,12 +79,12 @@ class Denoised:
         return connected
 
     @property
-    def group(self) -> Int:
+    def group(self) -> Index:
         """(R,) a label that no two components share: ranks are counted within it."""
         return component_labels(self.votes, self.component)
 
     @cached_property
-    def rank(self) -> Int:
+    def rank(self) -> Index:
         """(R,) rank by the method, 1 = best within the component; equals share the best of their ranks."""
         return ranks(self.final.scores, self.group)
 
@@ -101,6 +102,23 @@ class Denoised:
             (a, b): np.where(self.connected, kendall_tau(rankings[a].scores, rankings[b].scores, offsets), np.nan)
             for a, b in combinations(rankings, 2)
         }
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row per response: its ids, component, rank with interval, score and strength (logits)."""
+        prompts = pl.Series("prompt_id", self.votes.prompts, pl.String)
+        return pl.DataFrame(
+            {
+                "prompt_id": prompts.gather(self.votes.response_prompt),
+                "response_id": pl.Series(self.votes.responses, dtype=pl.String),
+                "component": self.component,
+                "rank": self.rank,
+                "best_rank": self.best_rank,
+                "worst_rank": self.worst_rank,
+                "score": self.final.scores,
+                "strength": self.posterior.strength,
+                "strength_se": self.posterior.strength_se,
+            }
+        )
 
     def __repr__(self) -> str:
         ranked = f"{len(self.votes.prompts):,} of {len(self.coverage.status):,} prompts"
@@ -233,9 +251,9 @@ def _intervals(
     method: MethodName,
     members: dict[str, float],
     fits: dict[str, Fit],
-    group: Int,
+    group: Index,
     config: DenoiseConfig,
-) -> tuple[Int, Int]:
+) -> tuple[Index, Index]:
     """(R,) best and (R,) worst rank of each response's 90% interval.
 
     From the method's own posterior; from the hierarchical one for the stack and for an ensemble with a member that has

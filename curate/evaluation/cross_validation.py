@@ -35,20 +35,20 @@ LEVEL = 0.05
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """S decisive held-out votes, and the log odds of every method for them."""
 
-    vote: Int
+    vote: Index
     """(S,) their positions among all votes."""
     left: Bool
     """(S,) whether left was chosen."""
     weight: Float
     """(S,) the votes' own, those of a K-wise ranking scaled down to K − 1 votes together."""
-    fold: Int
+    fold: Index
     """(S,) the fold that each was held out with."""
     odds: dict[MethodName, Float]
     """(S,) log odds of left, given a decisive outcome, by each method fitted without the vote."""
@@ -68,7 +68,7 @@ class HeldOut:
         return (1 + np.where(self.left, 1, -1) * self.order[method]) / 2
 
 
-def units(votes: VoteArrays, by: HoldOut) -> Int:
+def units(votes: VoteArrays, by: HoldOut) -> Index:
     """Return (V,) numbers 0 … U − 1: votes with the same number are held out together.
 
     by: "vote" each alone; "pair" all votes on the same two responses; "annotator" all votes of one annotator, anonymous
@@ -87,11 +87,11 @@ def units(votes: VoteArrays, by: HoldOut) -> Int:
     _, group = np.unique(group, return_inverse=True)
     nodes = count + int(key.max(initial=-1)) + 1  # groups first, then keys: a vote links its group to its key
     number = connected_components(coo_array((np.ones(count), (group, count + key)), shape=(nodes, nodes)))[1]
-    found: Int = np.unique(number[group], return_inverse=True)[1]
+    found: Index = np.unique(number[group], return_inverse=True)[1]
     return found
 
 
-def assign_folds(unit: Int, folds: int, rng: np.random.Generator) -> Int:
+def assign_folds(unit: Index, folds: int, rng: np.random.Generator) -> Index:
     """Return the (V,) fold, 0 … folds − 1, of each vote: a random balanced assignment of units. unit: (V,)."""
     _, unit = np.unique(unit, return_inverse=True)
     fold = rng.permutation(int(unit.max(initial=-1)) + 1) % folds
@@ -100,7 +100,7 @@ def assign_folds(unit: Int, folds: int, rng: np.random.Generator) -> Int:
 
 def hold_out(
     votes: VoteArrays,
-    unit: Int,
+    unit: Index,
     config: DenoiseConfig,
     *,
     names: Sequence[str],
@@ -136,7 +136,7 @@ def hold_out(
     )
 
 
-def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
+def scores(held: HeldOut, cluster: Index) -> tuple[MethodScore, ...]:
     """Return every method's scores on the held-out votes, lowest log-loss first.
 
     cluster: (S,) votes with the same number are not independent.
@@ -166,7 +166,7 @@ def scores(held: HeldOut, cluster: Int) -> tuple[MethodScore, ...]:
     return tuple(score(name) for name in order)
 
 
-def mean_and_error(value: Float, weight: Float, cluster: Int) -> tuple[float, float | None]:
+def mean_and_error(value: Float, weight: Float, cluster: Index) -> tuple[float, float | None]:
     """Return the weighted mean and its standard error, for independent clusters of dependent votes.
 
     The linearised variance of a ratio (Cochran, "Sampling Techniques", 1977, §11.8), C / (C − 1) · Σ (sum of a
@@ -197,7 +197,7 @@ def calibration_error(odds: Float, left: Bool, weight: Float) -> float:
     return float(np.abs(surplus).sum() / w.sum())
 
 
-def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Int) -> tuple[CalibrationBin, ...]:
+def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Index) -> tuple[CalibrationBin, ...]:
     """Return the reliability diagram: votes sorted by probability of the likelier response, in BINS of equal weight.
 
     Probabilities are those of the response ranked higher, 0.5 and above; where both are equal, half of it was chosen.
@@ -246,7 +246,7 @@ class _Fitted:
     votes: VoteArrays
     used: Bool
     """(P,) of all prompts, those ranked."""
-    component: Int
+    component: Index
     """(all responses,)"""
     scores: dict[MethodName, Float]
     """(R,) higher is better, of each method without a posterior."""
@@ -289,14 +289,14 @@ def _fit(votes: VoteArrays, config: DenoiseConfig, names: Sequence[str], *, post
 class _Predicted(NamedTuple):
     """One fold of a HeldOut."""
 
-    vote: Int
+    vote: Index
     odds: dict[MethodName, Float]
     order: dict[MethodName, Float]
     slopes: dict[MethodName, float]
 
 
 def _predict(
-    votes: VoteArrays, train: Int, held: Int, part: Int, config: DenoiseConfig, names: Sequence[str]
+    votes: VoteArrays, train: Index, held: Index, part: Index, config: DenoiseConfig, names: Sequence[str]
 ) -> _Predicted:
     """Return the held votes that the training votes compare, and each method's log odds and order for them.
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 
@@ -122,7 +122,7 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
     """
     names, model = _models(votes)
     i, j = model[votes.left], model[votes.right]
-    used = (i >= 0) & (j >= 0) & (i != j)
+    used = _between_models(votes, model)
     if not used.any():
         raise CurateError(
             "no vote compares two known models",
@@ -156,9 +156,9 @@ class _Games:
     """V votes between two of M models."""
 
     models: int
-    i: Int
+    i: Index
     """(V,) the model shown left (the first named, where sides are unknown)."""
-    j: Int
+    j: Index
     """(V,) the other model."""
     side: Float
     """(V,) 1 where sides are known, else 0."""
@@ -166,13 +166,13 @@ class _Games:
     """(V,) 1 a win of i, 0 of j, ½ a tie."""
     weight: Float
     """(V,)"""
-    prompt: Int
+    prompt: Index
     """(V,)"""
-    annotator: Int
+    annotator: Index
     """(V,) a number per annotator; per K-wise ranking or vote where the annotator is anonymous."""
 
 
-def _games(votes: VoteArrays, i: Int, j: Int, models: int) -> _Games:
+def _games(votes: VoteArrays, i: Index, j: Index, models: int) -> _Games:
     groups = int(votes.group.max(initial=-1)) + 1
     alone = len(votes.annotators) + np.where(votes.group >= 0, votes.group, groups + np.arange(len(i)))
     return _Games(
@@ -198,18 +198,34 @@ def by_group(votes: VoteArrays, group: pl.Series, *, name: str) -> pl.DataFrame:
         (V,) the group of each vote; votes without one (null) are left out.
     name
         The name of the column that holds the group.
+
+    Raises
+    ------
+    CurateError
+        Where the name is that of a column of a leaderboard, or no group has a vote between two known models. Other
+        groups without such a vote have no rows.
     """
+    if name in COLUMNS:
+        raise CurateError(f"{name!r} is a column of the leaderboard itself", hint="rename the column, or use another")
     values = group.cast(pl.String)
     frames = []
     for value in values.drop_nulls().unique().sort():
-        frame = leaderboard(votes.of_votes((values == value).fill_null(False).to_numpy())).frame
-        frames.append(frame.select(pl.lit(value).alias(name), pl.all()))
+        own = votes.of_votes((values == value).fill_null(False).to_numpy())
+        if _between_models(own, _models(own)[1]).any():
+            frames.append(leaderboard(own).frame.select(pl.lit(value).alias(name), pl.all()))
     if not frames:
-        raise CurateError(f"no vote has a {name}", hint="leave out --by, or give another column")
+        raise CurateError(f"no {name} has a vote between two known models", hint="use another column, or none")
     return pl.concat(frames)
 
 
-def _models(votes: VoteArrays) -> tuple[tuple[str, ...], Int]:
+def _between_models(votes: VoteArrays, model: Index) -> Bool:
+    """(V,) whether each vote compares two different known models. model: (R,), −1 unknown."""
+    i, j = model[votes.left], model[votes.right]
+    between: Bool = (i >= 0) & (j >= 0) & (i != j)
+    return between
+
+
+def _models(votes: VoteArrays) -> tuple[tuple[str, ...], Index]:
     """Names of the models, and (R,) the model of each response (−1 unknown)."""
     if not votes.models and len(votes.prompts) == 1:
         return votes.responses, np.arange(len(votes.responses))
@@ -264,7 +280,7 @@ def _hessian(games: _Games, curvature: Float) -> Float:
     return total
 
 
-def _components(games: _Games) -> Int:
+def _components(games: _Games) -> Index:
     """(M,) the connected component of each model; 0 is the largest (of equal ones, the one with the first model)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -272,17 +288,17 @@ def _components(games: _Games) -> Int:
     graph = coo_array((np.ones(len(games.i)), (games.i, games.j)), shape=(games.models, games.models))
     _, label = connected_components(graph, directed=False)
     order = np.argsort(-np.bincount(label), kind="stable")
-    component: Int = np.argsort(order)[label]
+    component: Index = np.argsort(order)[label]
     return component
 
 
-def _component_mean(values: Float, component: Int) -> Float:
+def _component_mean(values: Float, component: Index) -> Float:
     """(M,) the mean over each model's component."""
     mean: Float = np.bincount(component, values) / np.bincount(component)
     return mean[component]
 
 
-def _robust_covariance(games: _Games, fit: _Fit, component: Int) -> tuple[Float, tuple[str, ...], int]:
+def _robust_covariance(games: _Games, fit: _Fit, component: Index) -> tuple[Float, tuple[str, ...], int]:
     """(M, M) covariance of the centred strengths, what it clusters by, and the degrees of freedom."""
     clusters = {"prompt": games.prompt, "annotator": games.annotator}
     used = {name: cluster for name, cluster in clusters.items() if len(np.unique(cluster)) > 1}
@@ -305,7 +321,7 @@ def _robust_covariance(games: _Games, fit: _Fit, component: Int) -> tuple[Float,
     return covariance, tuple(parts), max(1, min(count for _, count in parts.values()) - 1)
 
 
-def _jackknife(cluster: Int, games: _Games, fit: _Fit) -> tuple[Float, int]:
+def _jackknife(cluster: Index, games: _Games, fit: _Fit) -> tuple[Float, int]:
     """(M + 1, M + 1) variance of θ over G clusters that are left out in turn, and G."""
     _, number = np.unique(cluster, return_inverse=True)
     count, size = int(number.max()) + 1, len(fit.theta)
@@ -324,7 +340,7 @@ def _jackknife(cluster: Int, games: _Games, fit: _Fit) -> tuple[Float, int]:
     return total * (count - 1) / count if corrected else total, count
 
 
-def _cluster_sums(cluster: Int, games: _Games, residual: Float) -> csr_array:
+def _cluster_sums(cluster: Index, games: _Games, residual: Float) -> csr_array:
     """(G, M + 1) gradient of the votes of each cluster."""
     from scipy.sparse import csr_array
 
@@ -335,7 +351,7 @@ def _cluster_sums(cluster: Int, games: _Games, residual: Float) -> csr_array:
     return csr_array((values, (rows, columns)), shape=(int(number.max()) + 1, games.models + 1))
 
 
-def _cluster_hessians(cluster: Int, count: int, games: _Games, curvature: Float) -> Float:
+def _cluster_hessians(cluster: Index, count: int, games: _Games, curvature: Float) -> Float:
     """(G, M + 1, M + 1) Σ curvature · x xᵀ over the votes of clusters 0 … G − 1; others are ignored."""
     own = (cluster >= 0) & (cluster < count)
     size = games.models + 1
@@ -349,7 +365,7 @@ def _cluster_hessians(cluster: Int, count: int, games: _Games, curvature: Float)
     return hessians
 
 
-def _significant(strength: Float, covariance: Float, component: Int, degrees: int) -> Bool:
+def _significant(strength: Float, covariance: Float, component: Index, degrees: int) -> Bool:
     """(M, M) which pairs of one component differ, at a family-wise error rate of 1 − LEVEL."""
     from scipy.special import stdtrit
 
@@ -363,7 +379,7 @@ def _significant(strength: Float, covariance: Float, component: Int, degrees: in
 
 
 def _frame(
-    games: _Games, strength: Float, error: Float, significant: Bool, component: Int, degrees: int
+    games: _Games, strength: Float, error: Float, significant: Bool, component: Index, degrees: int
 ) -> pl.DataFrame:
     """The columns of `COLUMNS` but the model's name, one row per model in the order of their numbers."""
     from scipy.special import stdtrit
@@ -403,7 +419,7 @@ def _wins(games: _Games) -> Float:
     return (won + lost).astype(np.float64).reshape(m, m)
 
 
-def _classes(significant: Bool, component: Int, strength: Float) -> list[str]:
+def _classes(significant: Bool, component: Index, strength: Float) -> list[str]:
     """The letters of each model: one per maximal set of models of a component without a significant difference."""
     import networkx as nx
 

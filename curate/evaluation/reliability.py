@@ -33,7 +33,7 @@ LARGEST_SHARE = 2 / 3
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def methods_of(votes: VoteArrays, config: DenoiseConfig) -> list[str]:
     return compared_rankers(config, annotators=bool(votes.annotators), max_cost=MAX_COST)
 
 
-def split_units(votes: VoteArrays) -> tuple[Int, SplitBy]:
+def split_units(votes: VoteArrays) -> tuple[Index, SplitBy]:
     """Return (V,) numbers 0 … U − 1: votes with the same number go into the same half; and the unit that they share.
 
     All votes of an annotator stay together, so that no annotator is in both halves; anonymous votes are alone. Where in
@@ -109,7 +109,7 @@ def split_units(votes: VoteArrays) -> tuple[Int, SplitBy]:
     return units(votes, "vote"), "vote"
 
 
-def halve(unit: Int, prompt: npt.NDArray[np.int32], rng: np.random.Generator) -> Bool:
+def halve(unit: Index, prompt: npt.NDArray[np.int32], rng: np.random.Generator) -> Bool:
     """Return (V,) whether each vote is in the second half.
 
     Units of similar size, of one prompt as far as possible, form pairs, and one random unit of each pair goes to the
@@ -124,7 +124,7 @@ def halve(unit: Int, prompt: npt.NDArray[np.int32], rng: np.random.Generator) ->
     return second[unit]
 
 
-def spearman(a: Float, b: Float, offsets: Int) -> Float:
+def spearman(a: Float, b: Float, offsets: Index) -> Float:
     """Return (P,) Spearman's rank correlation of two scores, ties at their mean rank; NaN where either ranks all equal.
 
     a, b: (R,) scores; equal to 9 decimals is a tie. offsets: (P + 1,) the first response of each prompt.
@@ -157,7 +157,7 @@ class _Half:
 
     used: Bool
     """(P,) prompts that are ranked."""
-    component: Int
+    component: Index
     """(R,)"""
     scores: dict[MethodName, Float]
     """(R,) higher is better; 0 on prompts that are not ranked."""

@@ -26,7 +26,7 @@ from schemas.leakage import Leak, LeakConfig, LeakRule
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 RULES: tuple[LeakRule, ...] = ("prompt", "video", "near video", "video and question", "question")
 """The strongest first: a leak is reported with the first rule that applies."""
@@ -157,7 +157,7 @@ class _Questions:
         grams = csr_array((np.ones(len(columns), dtype=np.int32), columns, ends), shape=shape)
         return cls(grams, np.diff(ends).astype(np.float64))
 
-    def similarity(self, a: Int, b: Int) -> Float:
+    def similarity(self, a: Index, b: Index) -> Float:
         """Return the (A, B) Jaccard similarity of questions; 0 if either is unknown."""
         both = (self.grams[a] @ self.grams[b].T).toarray().astype(np.float64)
         union: Float = self.size[a][:, None] + self.size[b][None, :] - both
@@ -173,11 +173,11 @@ class _Prompts:
     video: npt.NDArray[np.str_]
     """Empty for prompts without one."""
     phash: list[tuple[int, ...]]
-    question: Int
+    question: Index
     """Row numbers of their questions."""
 
     @classmethod
-    def of(cls, subjects: Sequence[Subject], places: Int) -> _Prompts:
+    def of(cls, subjects: Sequence[Subject], places: Index) -> _Prompts:
         return cls(
             np.array([subject.prompt_id for subject in subjects]),
             np.array([subject.sha256 for subject in subjects]),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from curate.media.hashing import CUTS, Hashes, split_views
 
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 NEAR = 0.2
@@ -22,7 +22,7 @@ MIN_BITS = 24
 BLOCK = 1024
 """Videos that are compared at a time."""
 
-Pairs = tuple[Int, Int, Float]
+Pairs = tuple[Index, Index, Float]
 """(K,) index of the one, (K,) index of the other, (K,) distance."""
 
 
@@ -30,9 +30,9 @@ Pairs = tuple[Int, Int, Float]
 class NearPairs:
     """K pairs, sorted by left, then right."""
 
-    left: Int
+    left: Index
     """(K,) index of one video."""
-    right: Int
+    right: Index
     """(K,) index of the other: in the same sequence and greater than left, or in ``others``."""
     distance: Float
     """(K,) from 0 (same hashes) to the threshold."""
@@ -115,7 +115,7 @@ def _by_view(phashes: Sequence[Sequence[int]]) -> list[list[tuple[int, ...]]]:
     return [[own[k] if k < len(own) else () for own in split] for k in range(len(CUTS))]
 
 
-def _of_length(phashes: Sequence[Sequence[int]], length: int) -> tuple[Int, Hashes]:
+def _of_length(phashes: Sequence[Sequence[int]], length: int) -> tuple[Index, Hashes]:
     """(n,) indices of the sequences of this length, and (n, length) their hashes."""
     place = np.array([i for i, one in enumerate(phashes) if len(one) == length], dtype=np.int64)
     hashes = np.array([phashes[i] for i in place], dtype=np.uint64).reshape(len(place), length)

@@ -24,7 +24,7 @@ from curate.evaluation.agreement import best_of, top1
 from curate.rankers.hierarchical import Annotators, log_probability
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 CLASSES = 8
 """Number of classes into which annotators are grouped, by discrimination."""
@@ -42,9 +42,9 @@ CHUNK = 1_000_000
 class PosteriorBatch:
     """The posterior of B prompts with N responses each, and the information of one more vote on each pair."""
 
-    prompts: Int
+    prompts: Index
     """(B,) prompt numbers."""
-    slots: Int
+    slots: Index
     """(B, N) response numbers."""
     mean: Float
     """(B, N) posterior mean of strength, logits."""
@@ -52,7 +52,7 @@ class PosteriorBatch:
     """(B, N, N) posterior covariance."""
     information: Float
     """(B, N, N) precision that one vote adds to the difference of i and j, 1 / logits²; 0 on the diagonal."""
-    room: Int
+    room: Index
     """(B, N, N) votes that may still be collected on i and j; 0 on and below the diagonal."""
 
     def of_prompts(self, keep: npt.NDArray[np.bool_]) -> PosteriorBatch:
@@ -65,11 +65,11 @@ class PosteriorBatch:
 class Plan:
     """V votes to collect, the most informative first: the first votes are the plan for a smaller budget."""
 
-    batch: Int
+    batch: Index
     """(V,) index of the PosteriorBatch."""
-    row: Int
+    row: Index
     """(V,) index of the prompt in the batch."""
-    pair: Int
+    pair: Index
     """(V, 2) indices of the prompt's responses, the smaller first."""
 
     def first(self, votes: int) -> Plan:

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.planning.information import (
     Float,
-    Int,
+    Index,
     Plan,
     PosteriorBatch,
     difference_variance,
@@ -145,7 +145,7 @@ def _best_probability(posterior: PosteriorBatch) -> Float:
     return probability
 
 
-def _annotators_per_pair(votes: VoteArrays, prompts: Int, n: int) -> Int:
+def _annotators_per_pair(votes: VoteArrays, prompts: Index, n: int) -> Index:
     """(B, N, N) number of named annotators who voted on i and j, for prompts of N responses."""
     place = np.full(len(votes.prompts), -1)
     place[prompts] = np.arange(len(prompts))
@@ -168,5 +168,5 @@ def pair_ids(votes: VoteArrays, posteriors: Sequence[PosteriorBatch], plan: Plan
     return rows
 
 
-def _plan(picks: Int) -> Plan:
+def _plan(picks: Index) -> Plan:
     return Plan(picks[:, 0], picks[:, 1], picks[:, 2:])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curate.reward.scoring import Scorer
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Baseline = Callable[[Sequence[Example]], list[Float]]
 """I examples to I arrays, each (N,) scores of the example's responses, higher is better."""
 
@@ -124,7 +124,7 @@ def shuffled_media(examples: Sequence[Example], *, seed: int) -> list[Example]:
     return shuffled
 
 
-def derangement(keys: Sequence[Hashable], what: str, rng: np.random.Generator) -> Int:
+def derangement(keys: Sequence[Hashable], what: str, rng: np.random.Generator) -> Index:
     """(I,) permutation: position i receives from the donor at i, whose key differs. keys: (I,).
 
     The positions are shuffled, grouped by key, and rotated by the size of the largest group: no group overlaps itself

@@ -13,7 +13,7 @@ from schemas.errors import CurateError
 from schemas.reward import EvaluationReport, EvaluationRow
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Scores = Sequence[npt.ArrayLike]
 """I items, each (N,) scores of its responses, higher is better; N may differ between items."""
 Ranks = Sequence[Sequence[int]]
@@ -47,7 +47,7 @@ def chance_level(ranks: Ranks) -> Float:
     return top1([np.zeros(len(rank)) for rank in ranks], ranks)
 
 
-def pairwise(scores: Scores, ranks: Ranks) -> tuple[Float, Int]:
+def pairwise(scores: Scores, ranks: Ranks) -> tuple[Float, Index]:
     """(I,) correctly ordered pairs and (I,) pairs with different ranks; a pair of equal scores counts half.
 
     Their quotient is the accuracy of an item; the quotient of their sums is the pooled accuracy.
@@ -231,19 +231,19 @@ def _cluster(example: Example) -> str:
     return str(example.video or "\n".join(map(str, example.images)) or example.prompt)
 
 
-def _best(rank: Int) -> npt.NDArray[np.bool_]:
+def _best(rank: Index) -> npt.NDArray[np.bool_]:
     """(I, N) bool: the rank is the best of the item."""
     best: npt.NDArray[np.bool_] = rank == rank.min(axis=1, keepdims=True)
     return best
 
 
-def _signs(values: Float | Int) -> Float:
+def _signs(values: Float | Index) -> Float:
     """(I, N, N) sign of value i minus value j. values: (I, N)."""
     signs: Float = np.sign(values[:, :, None] - values[:, None, :]).astype(np.float64)
     return signs
 
 
-def _batches(scores: Scores, ranks: Ranks) -> Iterator[tuple[Int, Float, Int]]:
+def _batches(scores: Scores, ranks: Ranks) -> Iterator[tuple[Index, Float, Index]]:
     """For each N that occurs: (I,) rows of its items, (I, N) their scores and (I, N) their ranks.
 
     Raises CurateError where scores and ranks differ in number, or a score is not finite.

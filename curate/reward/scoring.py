@@ -18,7 +18,7 @@ from curate.reward.model import RewardModel
 from curate.reward.sequence import Encoded
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 WINDOW = 64
 """Examples that are read and sorted by length at a time."""
@@ -135,7 +135,7 @@ class Scorer:
         self.loader.__exit__(*error)
 
 
-def _orders(example: Example, number: int) -> list[Int]:
+def _orders(example: Example, number: int) -> list[Index]:
     """Orders of the responses: the given one, then permutations that depend only on the item id."""
     given = np.arange(len(example.responses))
     rng = np.random.default_rng(zlib.crc32(example.item_id.encode()))

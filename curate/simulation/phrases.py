@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 
 
-def questions(number: Int) -> pl.Series:
+def questions(number: Index) -> pl.Series:
     """(n,) questions; different numbers give different questions."""
     return _sentences(QUESTIONS, number, end="?")
 
 
-def responses(number: Int) -> pl.Series:
+def responses(number: Index) -> pl.Series:
     """(n,) responses; different numbers give different responses."""
     return _sentences(RESPONSES, number, end=".")
 
 
-def _sentences(parts: tuple[tuple[str, ...], ...], number: Int, *, end: str) -> pl.Series:
+def _sentences(parts: tuple[tuple[str, ...], ...], number: Index, *, end: str) -> pl.Series:
     """(n,) sentences: a phrase of each part, then a time in the video."""
     combinations = math.prod(len(part) for part in parts)
     turn, rest = np.divmod(number, combinations)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Int = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 Number = npt.NDArray[np.integer[Any]]
@@ -60,15 +60,15 @@ class Scenes:
     """V videos. Shape 0 moves, shape 1 appears, shapes 2 and 3 stand still; only the first ``shapes`` are drawn. A lamp
     below them lights up several times."""
 
-    colour: Int
+    colour: Index
     """(V, 4) colour of each shape, in COLOURS; a permutation."""
-    shape: Int
+    shape: Index
     """(V, 4) form of each shape, in SHAPES."""
-    way: Int
+    way: Index
     """(V,) direction in which shape 0 moves, in WAYS."""
-    cell: Int
+    cell: Index
     """(V, 4) cell of each shape, row · GRID + column; for shape 0 the first one."""
-    appears: Int
+    appears: Index
     """(V,) first frame with shape 1."""
     shapes: int
     """Number of shapes that are drawn."""
@@ -76,7 +76,7 @@ class Scenes:
     """(V, FRAMES) whether the lamp is lit: for two frames each time, with two or more dark frames between."""
 
     @cached_property
-    def answers(self) -> Int:
+    def answers(self) -> Index:
         """(V, kinds) the right answer to each question, in ANSWERS."""
         lit = np.diff(self.lamp.astype(np.int64), axis=1, prepend=0) == 1
         return np.stack([self.colour[:, 0], self.way, self.colour[:, 1], lit.sum(axis=1) - 1], axis=1)
@@ -87,15 +87,15 @@ class Film:
     """The videos of a world, a question per prompt, and N responses to each."""
 
     scenes: Scenes
-    video: Int
+    video: Index
     """(P,) the video of each prompt."""
-    kind: Int
+    kind: Index
     """(P,) the question of each prompt, in QUESTIONS."""
-    answer: Int
+    answer: Index
     """(P, N) the answer of each response, in ANSWERS[kind]."""
-    style: Int
+    style: Index
     """(P, N) its style, in STYLES."""
-    wording: Int
+    wording: Index
     """(P, N) its template, in WORDINGS[style]."""
 
     @cached_property
@@ -209,13 +209,13 @@ def lamp_patterns() -> dict[int, Bool]:
     return {times: apart[apart.sum(axis=1) == times] for times in range(1, len(TIMES) + 1)}
 
 
-def draw_wordings(rng: np.random.Generator, answer: Int, style: Int) -> Int:
+def draw_wordings(rng: np.random.Generator, answer: Index, style: Index) -> Index:
     """(P, N) template of each response; equal answers of the same style to one prompt use different templates if
     possible."""
     same = (answer[:, :, None] == answer[:, None, :]) & (style[:, :, None] == style[:, None, :])
     before = np.tril(same, -1).sum(axis=2)
     first = rng.integers(0, 4, (len(answer), 4, len(STYLES)))
-    wording: Int = np.take_along_axis(first.reshape(len(answer), -1), answer * len(STYLES) + style, axis=1) + before
+    wording: Index = np.take_along_axis(first.reshape(len(answer), -1), answer * len(STYLES) + style, axis=1) + before
     return wording % 4
 
 

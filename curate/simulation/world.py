@@ -13,7 +13,7 @@ from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 from schemas.choices import StrengthDistribution
 from schemas.config import SimulateConfig
 
-Int = npt.NDArray[np.int32]
+Int32 = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -32,13 +32,13 @@ class Responses:
 
     model_strength: Float
     """(N,) mean strength of each model, logits; unsorted."""
-    model: Int
+    model: Int32
     """(P, N) the model of each response, shuffled within each prompt."""
     strength: Float
     """(P, N) strength of each response, logits; higher is better."""
 
     @cached_property
-    def rank(self) -> Int:
+    def rank(self) -> Int32:
         """(P, N) 1 = best; equals share a rank."""
         ordered = np.sort(-self.strength, axis=1)
         better = [np.searchsorted(row, -own, side="left") for row, own in zip(ordered, self.strength, strict=True)]
@@ -76,13 +76,13 @@ class World:
 
     responses: Responses
     annotators: Annotators
-    left: Int
+    left: Int32
     """(V,) the response shown left."""
-    right: Int
+    right: Int32
     """(V,) the other response of the same prompt."""
     outcome: npt.NDArray[np.int8]
     """(V,) LEFT, RIGHT or TIE of curate.votes.arrays."""
-    annotator: Int
+    annotator: Int32
     """(V,) who voted, 0 … A − 1."""
     seconds: Float
     """(V,) time on the task, seconds, rounded to tenths."""
@@ -248,13 +248,13 @@ def _adaptive_probabilities(rng: np.random.Generator, config: SimulateConfig, st
     return share.ravel()
 
 
-def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[Index, Int]:
+def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[Index, Int32]:
     """Return (V,) pairs and (V,) annotators in random order; no annotator votes twice on a pair.
 
     count: (pairs,) votes on each pair, at most the number of annotators.
     """
     tasks: list[Index] = []
-    annotators: list[Int] = []
+    annotators: list[Int32] = []
     taken = np.zeros((0, len(count)), dtype=np.int32)
     for already in range(int(count.max())):
         task = np.flatnonzero(count > already)
@@ -269,7 +269,7 @@ def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[
     return task[order], annotator[order]
 
 
-def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int], number: int) -> Int:
+def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int32], number: int) -> Int32:
     """(number,) annotators drawn in proportion to tickets (A,), excluding those in ``taken`` at the same position.
 
     One draw each, without rejection: a remaining ticket is drawn and shifted past the excluded tickets before it.
@@ -289,7 +289,7 @@ def perceived_difference(difference: Float, config: SimulateConfig) -> Float:
 
 
 def draw_outcomes(
-    rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int
+    rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int32
 ) -> npt.NDArray[np.int8]:
     """(V,) outcomes by the model of Davidson (1970).
 

@@ -225,10 +225,12 @@ class Store:
             Where there are no votes, no vote compares two known models, or no vote has a value of ``by``.
         """
         from curate.evaluation.leaderboard import by_group, leaderboard
-        from curate.store.rankings import load_votes, vote_groups
+        from curate.store.rankings import load_votes
 
-        votes = load_votes(self).votes
-        return leaderboard(votes).frame if by is None else by_group(votes, vote_groups(self, by), name=by)
+        loaded = load_votes(self, by=by)
+        if by is None or loaded.labels is None:
+            return leaderboard(loaded.votes).frame
+        return by_group(loaded.votes, loaded.labels, name=by)
 
     def prompt_stats(self, run: str = "") -> pl.DataFrame:
         """One row a prompt of a denoise run (the latest when empty): status, votes, coverage, cycles, cost, bound, …"""

@@ -14,6 +14,7 @@ from curate.rankers.base import ranks
 from curate.store.database import RESPONSES, Store
 from curate.votes.arrays import VoteArrays
 from schemas.errors import CurateError
+from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
 
 if TYPE_CHECKING:
@@ -22,19 +23,25 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float64]
 
 
+PROMPT_COLUMNS = tuple(column.name for column in TABLES["prompts"])
+
+
 @dataclass(frozen=True)
 class Loaded:
     """Votes as arrays, and a digest of everything in them that a ranker may use."""
 
     votes: VoteArrays
     digest: str
+    labels: pl.Series | None = None
+    """(V,) the value of ``by`` of each vote; null where it has none."""
 
 
-def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "tie") -> Loaded:
+def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "tie", by: str | None = None) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
-    Sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
-    Raises CurateError where there are no votes, and for an unknown prompt.
+    by: a column of the table prompts, or a key of the votes' meta, whose value is loaded with each vote.
+    Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
+    Raises CurateError where there are no votes, for an unknown prompt, and where no vote has a value of ``by``.
     """
     _choose_prompts(store, prompts)
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
@@ -45,20 +52,27 @@ def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "ti
         FROM (SELECT DISTINCT annotator_id FROM votes SEMI JOIN chosen_prompts USING (prompt_id)
               WHERE annotator_id IS NOT NULL)
     """)
+    label = _label(by)
     columns = store.frame(
         f"""
         SELECT l.number AS "left", r.number AS "right", list_position({list(OUTCOMES)!r}, v.outcome) - 1 AS outcome,
             v.weight, v.sides_known, coalesce(a.number, -1) AS annotator,
-            CASE WHEN v.group_id IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY v.group_id) - 1 END AS "group"
+            CASE WHEN v.group_id IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY v.group_id) - 1 END AS "group",
+            {label} AS label
         FROM votes v
+        JOIN prompts p USING (prompt_id)
         JOIN chosen_responses l ON l.prompt_id = v.prompt_id AND l.response_id = v.response_left
         JOIN chosen_responses r ON r.prompt_id = v.prompt_id AND r.response_id = v.response_right
         LEFT JOIN chosen_annotators a USING (annotator_id)
         WHERE $both_bad = 'tie' OR v.outcome <> 'both_bad'
         ORDER BY v.vote_key, l.number, r.number
         """,
-        {"both_bad": both_bad},
+        {"both_bad": both_bad, **({"by": by} if "$by" in label else {})},
     )
+    if by is not None and columns["label"].is_null().all():
+        keys = "SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key"
+        known = [*PROMPT_COLUMNS, *store.frame(keys)["key"]]
+        raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
     annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
     prompt_ids = store.frame("SELECT prompt_id FROM chosen_prompts ORDER BY number")["prompt_id"]
     digest = _digest(store)
@@ -82,32 +96,14 @@ def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "ti
         models=tuple(models),
         annotators=tuple(annotators),
     )
-    return Loaded(votes, digest)
+    return Loaded(votes, digest, columns["label"] if by is not None else None)
 
 
-def vote_groups(store: Store, by: str) -> pl.Series:
-    """(V,) the group of each vote of `load_votes`, in the same order; null where it has none.
-
-    by: a column of the table prompts, or a key of the votes' meta. Raises CurateError where it is neither.
-    """
-    columns = store.frame("SELECT column_name FROM duckdb_columns() WHERE table_name = 'prompts'")["column_name"]
-    value = f'p."{by}"' if by in set(columns) else "v.meta ->> ('$.' || json_quote($by))"
-    groups = store.frame(
-        f"""
-        SELECT {value} AS "group" FROM votes v JOIN prompts p USING (prompt_id)
-        ORDER BY v.vote_key, v.prompt_id, v.response_left, v.response_right
-        """,
-        {} if by in set(columns) else {"by": by},
-    )["group"]
-    if groups.is_null().all():
-        known = [*columns, *_meta_keys(store)]
-        raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
-    return groups.cast(pl.String)
-
-
-def _meta_keys(store: Store) -> list[str]:
-    keys = store.frame("SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key")
-    return keys["key"].to_list()
+def _label(by: str | None) -> str:
+    """The SQL of the value of ``by`` of vote v on prompt p."""
+    if by is None:
+        return "NULL::VARCHAR"
+    return f"p.{by}::VARCHAR" if by in PROMPT_COLUMNS else "v.meta ->> ('$.' || json_quote($by))"
 
 
 def save_rankings(store: Store, run_id: str, denoised: Denoised, votes: VoteArrays) -> None:
@@ -167,16 +163,7 @@ def _digest(store: Store) -> str:
 
 def _rankings_frame(denoised: Denoised) -> pl.DataFrame:
     """Return the table ``rankings``: one row per response of a ranked prompt."""
-    return _ids(denoised.votes).with_columns(
-        component=denoised.component.astype(np.int32),
-        rank=denoised.rank.astype(np.int32),
-        score=denoised.final.scores,
-        strength=denoised.posterior.strength,
-        strength_se=denoised.posterior.strength_se,
-        covariance=_covariance_rows(denoised),
-        best_rank=denoised.best_rank.astype(np.int32),
-        worst_rank=denoised.worst_rank.astype(np.int32),
-    )
+    return denoised.frame().with_columns(covariance=_covariance_rows(denoised))
 
 
 def _ranker_scores_frame(denoised: Denoised) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.votes.arrays import VoteArrays
 from schemas.errors import CurateError
-from schemas.votes import BOTH_BAD_WORDS, LETTER_WORDS, OUTCOMES, TIE_WORDS, VOTE_FIELDS
+from schemas.votes import ALL_LETTER_WORDS, LETTER_WORDS, OUTCOMES, VOTE_FIELDS, outcome_words
 
 ALIASES = {field.name: field.aliases for field in VOTE_FIELDS}
 PAIRS = (("left", "right"), ("response_a", "response_b"), ("model_a", "model_b"))
@@ -86,7 +86,7 @@ def find_columns(
         raise CurateError("no column holds the outcome", hint=f"give winner=; the table has {', '.join(frame.columns)}")
     taken.add(winner)
     return Columns(
-        prompt=prompt or _find(frame, "prompt_id", taken) or _find(frame, "question", taken),
+        prompt=prompt or _find_prompt(frame, taken),
         left=left,
         right=right,
         winner=winner,
@@ -112,10 +112,40 @@ def _find_pair(frame: pl.DataFrame) -> tuple[str, str]:
     for first, second in PAIRS:
         one, other = _find(frame, first, set()), _find(frame, second, set())
         if one and other:
+            _check_no_references(frame, one)
             return one, other
     raise CurateError(
         "no columns hold the two responses", hint=f"give left= and right=; the table has {', '.join(frame.columns)}"
     )
+
+
+def _find_prompt(frame: pl.DataFrame, taken: set[str]) -> str | None:
+    """The column of the prompt; None if all votes belong to one prompt.
+
+    Raises CurateError if questions or videos vary but no column identifies the prompt: one question may be asked about
+    several videos.
+    """
+    found = _find(frame, "prompt_id", taken)
+    if found is None:
+        found = next((name for name in frame.columns if name.lower() == "prompt" and name not in taken), None)
+    parts = [name for name in frame.columns if name.lower() in {*ALIASES["question"], *ALIASES["video"]} - taken]
+    if found is None and any(frame[name].n_unique() > 1 for name in parts):
+        raise CurateError(
+            f"no column identifies the prompt, but {' and '.join(parts)} may: one prompt is one video and one question",
+            hint=f'name the column: prompt="{parts[0]}"',
+        )
+    return found
+
+
+def _check_no_references(frame: pl.DataFrame, left: str) -> None:
+    """Raise CurateError if the column of the left response only says in which other column the response is."""
+    values = set(frame[left].drop_nulls().cast(pl.String).str.strip_chars().str.to_lowercase().unique())
+    others = [name for name in frame.columns if name != left and name.lower() in ALIASES["model_a"]]
+    if others and values and values <= ALL_LETTER_WORDS:
+        raise CurateError(
+            f"column {left!r} refers to other columns ({', '.join(sorted(values))})",
+            hint="name the columns that hold the responses shown left and right: left=, right=",
+        )
 
 
 def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
@@ -131,14 +161,12 @@ def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
     """
     if frame.is_empty():
         raise CurateError("the table has no votes", hint="give at least one row")
+    ids = {name: getattr(columns, name) for name in ("prompt", "left", "right", "winner", "annotator")}
     text = frame.select(
-        (pl.col(columns.prompt) if columns.prompt else pl.lit("all")).cast(pl.String).alias("prompt"),
-        pl.col(columns.left).cast(pl.String).alias("left"),
-        pl.col(columns.right).cast(pl.String).alias("right"),
-        pl.col(columns.winner).cast(pl.String).str.strip_chars().alias("winner"),
-        (pl.col(columns.annotator) if columns.annotator else pl.lit(None)).cast(pl.String).alias("annotator"),
+        *(pl.col(column).cast(pl.String).str.strip_chars().alias(name) for name, column in ids.items() if column),
+        *(pl.lit(None if name == "annotator" else "all", pl.String).alias(name) for name in ids if not ids[name]),
         (pl.col(columns.weight) if columns.weight else pl.lit(1.0)).cast(pl.Float64, strict=False).alias("weight"),
-    ).with_columns(_outcome(columns).alias("outcome"))
+    ).with_columns(_outcome(columns).alias("outcome"), annotator=pl.col("annotator").replace("", None))
     _check(frame, text, columns)
     return VoteArrays.from_columns(
         prompt=text["prompt"],
@@ -153,23 +181,15 @@ def vote_arrays(frame: pl.DataFrame, columns: Columns) -> VoteArrays:
 
 def _outcome(columns: Columns) -> pl.Expr:
     """The code of each row's outcome; null where it is unknown, −1 where it has two meanings."""
-    word = pl.col("winner").str.to_lowercase()
-    one, two = LETTER_WORDS.get(columns.left[-1].lower(), ((), ()))
-    first, second = ["left", columns.left.lower(), *one], ["right", columns.right.lower(), *two]
-    by_word = (
-        pl.when(word.is_in(first))
-        .then(OUTCOMES.index("left"))
-        .when(word.is_in(second))
-        .then(OUTCOMES.index("right"))
-        .when(word.is_in(TIE_WORDS))
-        .then(OUTCOMES.index("tie"))
-        .when(word.is_in(BOTH_BAD_WORDS))
-        .then(OUTCOMES.index("both_bad"))
-    )
+    letters = columns.left[-1].lower() if columns.left[-1].lower() in LETTER_WORDS else ""
+    words = outcome_words(sides=True, letters=letters)
+    words |= {columns.left.lower(): "left", columns.right.lower(): "right"}
+    codes = {word: OUTCOMES.index(outcome) for word, outcome in words.items()}
+    by_word = pl.col("winner").str.to_lowercase().replace_strict(codes, default=None, return_dtype=pl.Int32)
     by_name = (
-        pl.when(pl.col("winner") == pl.col("left").str.strip_chars())
+        pl.when(pl.col("winner") == pl.col("left"))
         .then(OUTCOMES.index("left"))
-        .when(pl.col("winner") == pl.col("right").str.strip_chars())
+        .when(pl.col("winner") == pl.col("right"))
         .then(OUTCOMES.index("right"))
     )
     return (
