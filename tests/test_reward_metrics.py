@@ -252,7 +252,7 @@ def test_order_sensitivity_is_measured_over_orders() -> None:
 
 def test_metrics_of_no_items_are_none() -> None:
     row = evaluate("me", "it", [], []).overall
-    assert (row.items, row.top1, row.chance, row.ece) == (0, None, None, None)
+    assert (row.items, row.top1, row.chance_level, row.ece) == (0, None, None, None)
 
 
 @pytest.mark.parametrize(
