@@ -19,7 +19,7 @@ from schemas.config import AutoConfig, DenoiseConfig
 from schemas.errors import CurateError
 from schemas.rankers import MethodName
 
-COMPARED_PROMPTS = 40
+COMPARED_PROMPTS = 20
 """Prompts on which ``auto`` compares the rankers unless a config says otherwise: a notebook should not wait."""
 
 
@@ -174,7 +174,7 @@ def rank(
         A registered ranker, or ``auto``: the one that predicts held-out votes best.
     config
         Hyperparameters; its ``ranker`` is replaced by the argument above. By default ``auto`` compares the rankers on
-        at most 40 prompts, and ``curate denoise`` on 500: ``DenoiseConfig(auto=AutoConfig(prompts=500))`` is the same.
+        at most 20 prompts, and ``curate denoise`` on 500: ``DenoiseConfig(auto=AutoConfig(prompts=500))`` is the same.
 
     Returns
     -------
