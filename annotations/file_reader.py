@@ -22,8 +22,9 @@ from annotations.readers.files import VoteFile
 from annotations.readers.formats import Chunk, read_chunks
 from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
 from annotations.readers.rules import CleanRows, apply_rules
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.votes import VOTE_FIELDS
 
 CONTENT = ("first", "second", "prompt_id", "question", "video", "text_a", "text_b", "responses", "rankings", "voted_at")

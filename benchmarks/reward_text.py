@@ -31,8 +31,9 @@ from curate.reward.quiet import quiet
 from curate.reward.scoring import Scorer
 from pipelines import denoise, export, ingest
 from pipelines.training import train
-from schemas.config import DenoiseConfig, ExportConfig, Mapping, SplitConfig
+from schemas.config import DenoiseConfig, ExportConfig, SplitConfig
 from schemas.config import IngestConfig as Reading
+from schemas.mapping import Mapping
 from schemas.reward import LoraSettings, TrainConfig
 
 QUESTION = "Which argument for this stance is the more convincing? "

@@ -91,7 +91,7 @@ def ingest(
         raise UsageError("no files to read", hint="name files, globs or folders: curate ingest PATH...")
     from pipelines import ingest as job
     from pipelines.settings import load_toml, updated
-    from schemas.config import Mapping
+    from schemas.mapping import Mapping
 
     base = settings()
     read = load_toml(mapping, Mapping) if mapping else base.ingest.mapping

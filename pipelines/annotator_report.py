@@ -21,8 +21,9 @@ from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.ingestion import ingest
 from schemas.annotators import AnnotatorRow, AnnotatorsReport, GoldReport, Recommendation
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.votes import OUTCOMES
 
 

@@ -25,8 +25,8 @@ from pipelines.annotator_report import read_gold
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
 from schemas.campaign import CampaignConfig, MediaLine, QuestionKind, Task
-from schemas.config import Mapping as ColumnMapping
 from schemas.errors import CurateError
+from schemas.mapping import Mapping as ColumnMapping
 from schemas.media import MediaFile
 
 Pair = tuple[str, str, str]

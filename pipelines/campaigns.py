@@ -63,8 +63,8 @@ from schemas.campaign import (
     Role,
     Task,
 )
-from schemas.config import Mapping
 from schemas.errors import CurateError, UsageError
+from schemas.mapping import Mapping
 from schemas.release import Funnel, FunnelStage
 
 PEOPLE_LOCK = "people.lock"

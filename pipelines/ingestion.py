@@ -33,8 +33,9 @@ from curate.store.insertion import (
 from curate.store.prompts import PromptChanges, write_prompts, write_responses
 from curate.store.staging import create_staging, drop_staging, stage_file, stage_rows
 from pipelines.progress import Progress, silent
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.reports import FileReport, IngestReport
 
 COUNTS = ("rows", "votes", "controls", "duplicates", "rejects")

@@ -45,9 +45,9 @@ from curate.store.reporting import (
 from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
-from schemas.config import Mapping as Columns
 from schemas.errors import CurateError, UsageError
 from schemas.manifest import Ceiling
+from schemas.mapping import Mapping as Columns
 from schemas.reports import DenoiseReport, PageReport
 from schemas.validation import ValidationReport
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Document
-from schemas.choices import BothBad, Design, Disconnected, Link, OnError, Repeats, Sides, StrengthDistribution
+from schemas.choices import BothBad, Design, Disconnected, Link, OnError, Repeats, StrengthDistribution
+from schemas.mapping import FileMapping, Limits, Mapping
 from schemas.rankers import BUILT_IN, check_choice, check_ranker
 
 RankerName = Annotated[str, AfterValidator(check_ranker)]
@@ -17,25 +18,12 @@ RankerChoice = Annotated[str, AfterValidator(check_choice)]
 """A ranker, or "auto": the method with the lowest log-loss on held-out votes of the store."""
 
 
-class Mapping(Document):
-    """How to read the columns and values of a vote file that have no well-known names."""
-
-    columns: dict[str, str] = {}
-    """Field -> column, for example {"annotator_id": "user"}; an empty column name disables a field."""
-    prompt_columns: dict[str, str] = {}
-    """The same for the file of prompts."""
-    response_columns: dict[str, str] = {}
-    """The same for the file of responses."""
-    outcomes: dict[str, str] = {}
-    """Value -> left | right | tie | both_bad, for example {"1": "left"}."""
-    sides: Sides = "auto"
-    """Whether a row's first response was shown left. "auto": only if the columns are named left and right."""
-
-
 class IngestConfig(Document):
     """How vote files become votes in the store."""
 
     mapping: Mapping = Mapping()
+    files: tuple[FileMapping, ...] = ()
+    """Mappings of single files, by name or pattern; the first that matches applies, over ``mapping``."""
     format: str = "auto"
     """The platform that wrote the files, by its name in ``curate ingest --formats``; "generic": a plain table of votes;
     "auto": detected from their content."""
@@ -43,6 +31,9 @@ class IngestConfig(Document):
     """At a damaged file: "stop" leaves the store unchanged; "reject" rejects only the damaged records."""
     repeats: Repeats = "last"
     """Votes of an annotator on the same pair: keep the last, keep all, or reject all after the first."""
+    max_rejects: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The share of a file's rows that may be rejected for one reason; beyond it the file is refused."""
+    limits: Limits = Limits()
 
 
 class BradleyTerryConfig(Document):

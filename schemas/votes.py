@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 Outcome = Literal["left", "right", "tie", "both_bad"]
@@ -17,6 +18,20 @@ class FieldRule(NamedTuple):
     meaning: str
 
 
+WORD_BREAK = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
+"""Between two words of a name without separators: camel case, and letters beside digits."""
+
+
+def normalized(column: str) -> str:
+    """Return a column name as well-known names are spelled: ``Prompt ID``, ``promptId``, ``prompt-id`` → prompt_id.
+
+    >>> normalized("system1Id")
+    'system_1_id'
+    """
+    parted = re.sub(WORD_BREAK, "_", column)
+    return re.sub(r"[\W_]+", "_", parted).strip("_").lower()
+
+
 VOTE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "vote_id",
@@ -28,7 +43,11 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
         ("prompt_id", "question_id", "item_id", "instance_id", "qid"),
         "which prompt (a video and a question) was judged; the column prompt if there is no other",
     ),
-    FieldRule("question", ("question", "question_text", "prompt_text", "instruction", "prompt"), "its question"),
+    FieldRule(
+        "question",
+        ("question", "question_text", "prompt_text", "instruction", "prompt", "input", "query", "caption"),
+        "its question",
+    ),
     FieldRule("video", ("video", "video_path", "video_id", "video_url", "clip"), "the prompt's video, as a path or id"),
     FieldRule("category", ("category",), "the prompt's category, by which leaderboards can be split"),
     FieldRule(
@@ -51,20 +70,61 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
         ("response_b", "response_b_id", "response_2", "response_y", "answer_b", "candidate_b"),
         "the other response",
     ),
-    FieldRule("model_a", ("model_a", "model_1", "model_x", "system_a"), "the model of the first response"),
-    FieldRule("model_b", ("model_b", "model_2", "model_y", "system_b"), "the model of the other response"),
-    FieldRule("text_a", ("text_a", "response_a_text", "left_text", "output_a"), "the first response's text"),
-    FieldRule("text_b", ("text_b", "response_b_text", "right_text", "output_b"), "the other response's text"),
+    FieldRule(
+        "model_a",
+        ("model_a", "model_1", "model_x", "system_a", "system_1", "system_1_id", "generator_1", "generator_a"),
+        "the model of the first response",
+    ),
+    FieldRule(
+        "model_b",
+        ("model_b", "model_2", "model_y", "system_b", "system_2", "system_2_id", "generator_2", "generator_b"),
+        "the model of the other response",
+    ),
+    FieldRule(
+        "text_a", ("text_a", "response_a_text", "left_text", "output_a", "output_1"), "the first response's text"
+    ),
+    FieldRule(
+        "text_b", ("text_b", "response_b_text", "right_text", "output_b", "output_2"), "the other response's text"
+    ),
+    FieldRule(
+        "chosen",
+        ("chosen", "preferred", "winner_id", "chosen_id"),
+        "the preferred response; needs rejected, no outcome",
+    ),
+    FieldRule("rejected", ("rejected", "loser", "loser_id", "rejected_id"), "the response that lost"),
     FieldRule(
         "outcome",
         ("outcome", "winner", "choice", "label", "preference", "verdict", "vote"),
         "the outcome: left, right, tie, both_bad, or the name of the preferred response",
     ),
-    FieldRule("responses", ("responses", "candidates", "answers", "models"), "K responses judged together, a list"),
+    FieldRule(
+        "rank_a", ("rank_a", "rank_1", "rank_left", "system_1_rank"), "the first response's rank (1 = best) as outcome"
+    ),
+    FieldRule("rank_b", ("rank_b", "rank_2", "rank_right", "system_2_rank"), "the other response's rank"),
+    FieldRule(
+        "score_a", ("score_a", "score_1", "score_left"), "the first response's score (higher is better) as outcome"
+    ),
+    FieldRule("score_b", ("score_b", "score_2", "score_right"), "the other response's score"),
+    FieldRule(
+        "responses",
+        ("responses", "candidates", "answers", "models", "generations"),
+        "K responses judged together, a list",
+    ),
     FieldRule(
         "rankings",
         ("rankings", "ranking", "ranks"),
         "with responses: their ranks (1 = best, ties allowed) or the responses in order, best first",
+    ),
+    FieldRule("scores", ("scores",), "with responses: their scores (higher is better)"),
+    FieldRule(
+        "group_id",
+        ("group_id", "ranking_id"),
+        "pairs with the same value were judged together (one ranking, one session); they are not independent",
+    ),
+    FieldRule(
+        "criterion",
+        ("criterion", "aspect", "dimension"),
+        "by what the responses were compared; each criterion is ranked separately",
     ),
     FieldRule(
         "annotator_id",
@@ -85,7 +145,7 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
 )
 
 PROMPT_FIELDS: tuple[FieldRule, ...] = (
-    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "id", "qid"), "the prompt's id"),
+    FieldRule("prompt_id", ("prompt_id", "question_id", "item_id", "task_id", "id", "qid"), "the prompt's id"),
     FieldRule(
         "question", ("question", "question_text", "prompt_text", "text", "instruction", "prompt"), "its question"
     ),
@@ -130,6 +190,10 @@ def outcome_words(*, sides: bool, letters: str) -> dict[str, str]:
 
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",
+    "too-deep": "the record nests more lists and objects than allowed",
+    "too-large": "the record is larger than allowed",
+    "too-many-digits": "the record holds a number with more digits than allowed",
+    "parser-crash": "the parser crashed here",
     "wrong-field-count": "the row has more or fewer fields than the header",
     "bad-encoding": "the bytes are not UTF-8",
     "empty-id": "a prompt or response has no id",
@@ -137,9 +201,9 @@ REJECT_REASONS: dict[str, str] = {
     "unknown-outcome": "the outcome is not a known or mapped value",
     "ambiguous-outcome": "the outcome names one response and the other side",
     "bad-ranking": "the ranking does not rank its responses",
-    "bad-time": "the time cannot be read",
+    "bad-time": "the time cannot be read (such times are stored as NULL since version 0.2)",
     "future-vote": "the vote is dated after the ingest",
-    "bad-seconds": "the time on the task is not a number of seconds, 0 or more",
+    "bad-seconds": "the time on the task is not a number of seconds, 0 or more (stored as NULL since version 0.2)",
     "bad-weight": "the weight is not a number from one millionth to a million",
     "unknown-prompt": "the prompt is not in the file of prompts",
     "vote-id-conflict": "another vote has this vote id",

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from annotations.readers.columns import Layout, detect_layout, find_columns
-from schemas.config import Mapping
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.votes import VOTE_FIELDS
 
 Rows = list[tuple[str | None, ...]]

@@ -16,8 +16,9 @@ import annotations.readers.files
 import curate
 from curate.store import Store
 from pipelines.ingestion import ingest
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.reports import IngestReport
 
 HEADER = "prompt_id,left,right,winner,worker,timestamp\n"

@@ -9,8 +9,9 @@ import pytest
 
 from curate.store import Store
 from pipelines.ingestion import ingest
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.reports import IngestReport
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,9 @@ from annotations.readers.files import find_files
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest
-from schemas.config import IngestConfig, Mapping
+from schemas.config import IngestConfig
 from schemas.errors import CurateError, UsageError
+from schemas.mapping import Mapping
 from schemas.reports import IngestReport
 from schemas.votes import REJECT_REASONS
 from tests import platform_files as files

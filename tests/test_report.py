@@ -20,8 +20,9 @@ from curate.store.reporting import pair_votes, ranked_responses
 from pipelines import denoise, export, ingest, simulate
 from pipelines.reporting import report
 from pipelines.validation import validate
-from schemas.config import AutoConfig, DenoiseConfig, ExportConfig, Mapping, SimulateConfig
+from schemas.config import AutoConfig, DenoiseConfig, ExportConfig, SimulateConfig
 from schemas.errors import CurateError, UsageError
+from schemas.mapping import Mapping
 from tests.video_files import encode
 
 pytestmark = pytest.mark.slow

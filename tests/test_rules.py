@@ -12,7 +12,7 @@ import pytest
 from annotations.readers.columns import detect_layout
 from annotations.readers.formats import BrokenRecord, Chunk
 from annotations.readers.rules import CleanRows, apply_rules, parse_times
-from schemas.config import Mapping
+from schemas.mapping import Mapping
 
 NOW = datetime(2026, 1, 1, 12)
 

@@ -10,8 +10,8 @@ from typing import Literal
 import polars as pl
 
 from annotations.readers.outcomes import OutcomeWords, infer_outcomes, mapping_needed
-from schemas.config import Mapping
 from schemas.errors import CurateError
+from schemas.mapping import Mapping, Source
 from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule
 
 SIDES, PLAIN, MODELS = ("left", "right"), ("response_a", "response_b"), ("model_a", "model_b")
@@ -74,7 +74,7 @@ def detect_platform_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -
 
 
 def find_columns(
-    where: str, present: Iterable[str], rules: Iterable[FieldRule], mapped: dict[str, str]
+    where: str, present: Iterable[str], rules: Iterable[FieldRule], mapped: dict[str, Source]
 ) -> dict[str, str]:
     """Return field -> column: first by the mapping, then by well-known names, of which the field's own name wins."""
     present, rules = tuple(present), tuple(rules)
@@ -98,7 +98,7 @@ def find_columns(
 
 
 def _mapped_columns(
-    where: str, present: tuple[str, ...], by_name: dict[str, list[str]], fields: set[str], mapped: dict[str, str]
+    where: str, present: tuple[str, ...], by_name: dict[str, list[str]], fields: set[str], mapped: dict[str, Source]
 ) -> dict[str, str]:
     """Return field -> column of the mapping, as the file spells the columns; raise CurateError for unknown names."""
     columns: dict[str, str] = {}

@@ -7,14 +7,15 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 from typing import Literal
 
 from schemas.errors import CurateError
+from schemas.mapping import Limits, Mapping
 
-Format = Literal["csv", "jsonl", "json", "parquet"]
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 """The files that a directory is searched for; each also with .gz."""
@@ -41,6 +42,14 @@ class VoteFile:
     format: Format
     gzipped: bool
     sha256: str
+    name: str = ""
+    """How the source is named in messages and in the store; empty: its path."""
+    mapping: Mapping = field(default=Mapping(), compare=False)
+    """How its bytes and columns are read."""
+    limits: Limits = field(default=Limits(), compare=False)
+
+    def __str__(self) -> str:
+        return self.name or str(self.path)
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the decompressed bytes. Raises DamagedFile after the last intact byte of a damaged gzip file."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from schemas.config import Mapping
 from schemas.errors import CurateError
+from schemas.mapping import Mapping
 from schemas.votes import (
     ALL_LETTER_WORDS,
     BOTH_BAD_WORDS,

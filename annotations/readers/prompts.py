@@ -8,10 +8,11 @@ from annotations.readers.columns import find_columns
 from annotations.readers.files import find_files
 from annotations.readers.formats import read_chunks
 from schemas.errors import CurateError
+from schemas.mapping import Source
 from schemas.votes import PROMPT_FIELDS, RESPONSE_FIELDS, FieldRule
 
 
-def read_prompts(path: str, mapped: dict[str, str]) -> pl.DataFrame:
+def read_prompts(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
     """Return (prompt_id, question, video, category) of a file, one row per prompt. ``mapped``: field -> column.
 
     Raises CurateError for a damaged file, an empty id, and a prompt with two different rows.
@@ -20,13 +21,13 @@ def read_prompts(path: str, mapped: dict[str, str]) -> pl.DataFrame:
     return _distinct(path, frame, ("prompt_id",), ("question", "video", "category"))
 
 
-def read_responses(path: str, mapped: dict[str, str]) -> pl.DataFrame:
+def read_responses(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
     """Return (prompt_id, response_id, model, text) of a file, one row per response. Raises as ``read_prompts``."""
     frame = _read(path, RESPONSE_FIELDS, mapped, "response_columns")
     return _distinct(path, frame, ("prompt_id", "response_id"), ("model", "text"))
 
 
-def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, str], key: str) -> pl.DataFrame:
+def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, Source], key: str) -> pl.DataFrame:
     frames = []
     for file in find_files([path]):
         for chunk in read_chunks(file):
