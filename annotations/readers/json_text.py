@@ -79,7 +79,8 @@ def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame) -> pl.Da
     with _database().cursor() as duck:
         for name, table in tables.items():
             duck.register(name, table.to_arrow())
-        return duck.sql(sql, params=list(params)).pl()
+        found: pl.DataFrame = duck.sql(sql, params=list(params)).pl()
+        return found
 
 
 @cache
