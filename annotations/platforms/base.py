@@ -154,6 +154,40 @@ def by_record(rows_of: Callable[[Record], Iterable[Row]]) -> Reader:
     return read
 
 
+def by_columns(rows_of: Callable[[pl.DataFrame], pl.DataFrame], *, several: bool = False) -> Reader:
+    """Return a reader that turns the columns of each chunk into columns of rows.
+
+    ``rows_of`` gets the frame of a chunk (every column a String, lists and objects as JSON text) and returns columns of
+    text, one row per record in order. A row with a kind in a column SKIPPED is counted as a record that is no judgment.
+    several: a record may give any number of rows; then rows are numbered 1, 2, … instead of having their record's line.
+    """
+
+    def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
+        total = 0
+        for records in read_chunks(file):
+            rows = rows_of(records.frame) if records.frame.height else pl.DataFrame()
+            line, broken, skipped = records.line, records.broken, {}
+            if SKIPPED in rows.columns:
+                kind = rows[SKIPPED]
+                skipped = dict(kind.drop_nulls().value_counts(sort=True).iter_rows())
+                rows = rows.filter(kind.is_null()).drop(SKIPPED)
+                line = line if several else line.filter(kind.is_null())
+            if several:
+                first, total = total + 1, total + rows.height + len(broken)
+                line = pl.int_range(first, first + rows.height, eager=True).alias("line")
+                broken = renumbered(broken, first + rows.height)
+            # Without rows there is nothing from which the layout could be detected.
+            yield Chunk(without_empty(rows) if rows.height else pl.DataFrame(), line, broken, skipped)
+
+    return read
+
+
+def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with null for empty texts."""
+    holds = [name for name in frame.columns if (frame[name].str.len_bytes() == 0).any()]
+    return frame.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in holds)
+
+
 def all_records(file: VoteFile) -> tuple[list[Record], list[int], list[BrokenRecord]]:
     """Return (records, their lines, broken records) of a whole file, for platforms that need all records at once."""
     chunks = list(read_chunks(file))
@@ -168,12 +202,16 @@ def numbered_chunk(rows: Sequence[Row], broken: Sequence[BrokenRecord], skipped:
     The broken records get the numbers after the rows; their messages state their position in the file. ``skipped``:
     kind -> count, of which zeros are omitted.
     """
-    renumbered = tuple(
-        record._replace(line=len(rows) + i, message=f"record {record.line}: {record.message}")
-        for i, record in enumerate(broken, start=1)
-    )
-    chunk = chunk_of(rows, range(1, len(rows) + 1), renumbered)
+    chunk = chunk_of(rows, range(1, len(rows) + 1), renumbered(broken, len(rows) + 1))
     return replace(chunk, skipped={kind: count for kind, count in skipped.items() if count})
+
+
+def renumbered(broken: Sequence[BrokenRecord], first: int) -> tuple[BrokenRecord, ...]:
+    """Return broken records with the lines first, first + 1, …; their messages state their position in the file."""
+    return tuple(
+        record._replace(line=line, message=f"record {record.line}: {record.message}")
+        for line, record in enumerate(broken, start=first)
+    )
 
 
 def chunk_of(rows: Sequence[Row], lines: Sequence[int], broken: Sequence[BrokenRecord] = ()) -> Chunk:
