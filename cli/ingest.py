@@ -121,10 +121,10 @@ def ingest(
 
 def print_formats(*, as_json: bool) -> None:
     """Print the supported platforms as a table."""
-    from annotations.platforms.registry import PLATFORMS
+    from annotations.platforms.registry import all_platforms
 
     fields = ("name", "description", "detected_by", "sides", "dropped")
-    rows = [{field: getattr(platform, field) for field in fields} for platform in PLATFORMS]
+    rows = [{field: getattr(platform, field) for field in fields} for platform in all_platforms()]
     if as_json:
         old = {"about": "description", "told_by": "detected_by"}  # renamed
         put_json([row | {name: row[field] for name, field in old.items()} for row in rows])

@@ -1,6 +1,8 @@
 """What a platform is: how its export is recognized, and how it is read as rows in our columns.
 
-To add a platform, write one module in this package that defines ``PLATFORM``; the registry finds it.
+To add a platform, write one module in this package that defines ``PLATFORM``; the registry finds it. An installed
+package declares its ``Platform`` as an entry point of the group ``curate.platforms``. annotations.platforms.contract
+checks both.
 
 A platform yields chunks (annotations.readers.formats.Chunk) whose frames hold, as text, the fields of
 schemas.votes.VOTE_FIELDS under their own names (prompt_id, left and right or response_a and response_b, outcome,
@@ -231,6 +233,11 @@ def reject(reason: str, message: str) -> dict[str, str]:
 def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return a row with the data of its task; a name that the row already has gets a prefix."""
     return row | {(f"{prefix}{name}" if name in row else name): value for name, value in data.items()}
+
+
+def with_missing(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """Return the frame with a column of nulls for each of these names that it lacks."""
+    return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in names if name not in frame.columns)
 
 
 def without_outcome(rows: Iterable[Row]) -> list[Row]:
