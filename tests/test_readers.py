@@ -116,7 +116,7 @@ def test_keys_may_differ_from_line_to_line(tmp_path: Path) -> None:
     (tmp_path / "v.jsonl").write_text('{"a": 1}\n{"b": [1, "x"]}\n{"a": "z", "b": 2}\n')
     assert rows(tmp_path / "v.jsonl") == [
         {"a": "1", "b": None},
-        {"a": None, "b": '[1, "x"]'},
+        {"a": None, "b": '[1,"x"]'},
         {"a": "z", "b": "2"},
     ]
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.readers.files import BOM, DamagedFile, VoteFile
-from annotations.readers.json_text import decode_lines, encode_columns, parse_by_halves
+from annotations.readers.json_text import encode_columns, read_objects
 from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 
@@ -142,18 +142,18 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
     ]
     kept = records.take(fits)
 
+    schema = dict.fromkeys(header, pl.String)
+
     def parse(lo: int, hi: int) -> pl.DataFrame:
-        frame = pl.read_csv(
-            io.BytesIO(kept.take(np.arange(lo, hi)).joined()),
-            has_header=False,
-            separator=delimiter,
-            schema=dict.fromkeys(header, pl.String),
-        )
+        if lo == hi:
+            return pl.DataFrame(schema=schema)
+        text = io.BytesIO(kept.take(np.arange(lo, hi)).joined())
+        frame = pl.read_csv(text, has_header=False, separator=delimiter, schema=schema)
         if frame.height != hi - lo:
             raise pl.exceptions.ComputeError("not one row per record")
         return frame
 
-    return _parsed(kept, parse, broken, pl.DataFrame(schema=dict.fromkeys(header, pl.String)))
+    return _parsed(kept, parse, broken)
 
 
 def _jsonl(file: VoteFile) -> Iterator[Chunk]:
@@ -168,13 +168,15 @@ def _jsonl(file: VoteFile) -> Iterator[Chunk]:
 
 
 def _jsonl_chunk(records: Records) -> Chunk:
-    broken = [_unsound(records, int(i)) for i in np.flatnonzero(~records.sound)]
-    kept = records.take(records.sound)
-
-    def parse(lo: int, hi: int) -> pl.DataFrame:
-        return decode_lines(kept.take(np.arange(lo, hi)).joined(), hi - lo)
-
-    return _parsed(kept, parse, broken, pl.DataFrame())
+    frame, is_object, repeats = read_objects(records.texts())
+    broken = []
+    for i in np.flatnonzero(~is_object | repeats):
+        if not records.sound[i]:
+            broken.append(_unsound(records, int(i)))
+        elif text := records.text(int(i)).strip():  # a line of spaces is an empty line
+            message = "a key occurs twice" if repeats[i] else "not a JSON object"
+            broken.append(BrokenRecord(int(records.line[i]), "broken-record", message, text, damage=True))
+    return Chunk(frame, pl.Series("line", records.line[is_object & ~repeats], pl.Int64), tuple(broken))
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:
@@ -241,19 +243,34 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
         yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "broken-record", message, "", damage=True),))
 
 
-def _parsed(kept: Records, parse: Any, broken: list[BrokenRecord], empty: pl.DataFrame) -> Chunk:
+def _parsed(kept: Records, parse: Callable[[int, int], pl.DataFrame], broken: list[BrokenRecord]) -> Chunk:
     """Return a chunk of the records that ``parse`` can read; the others are added to the broken records."""
-    failures = (pl.exceptions.PolarsError, json.JSONDecodeError)
-    pieces, bad = parse_by_halves(parse, 0, len(kept), failures)
-    for i in map(int, bad):
+    pieces, bad = _parse_by_halves(parse, 0, len(kept))
+    for i in bad:
         text = kept.text(i)
-        if not text.strip():
-            continue  # a line of spaces is an empty line
         broken.append(BrokenRecord(int(kept.line[i]), "broken-record", "the record cannot be parsed", text, True))
-    good = np.ones(len(kept), np.bool_)
-    good[bad] = False
-    frame = pl.concat(pieces, how="diagonal") if pieces else empty
-    return Chunk(frame, pl.Series("line", kept.line[good], pl.Int64), tuple(sorted(broken)))
+    line = pl.Series("line", np.delete(kept.line, bad), pl.Int64)
+    return Chunk(pl.concat([parse(0, 0), *pieces]), line, tuple(sorted(broken)))
+
+
+def _parse_by_halves(
+    parse: Callable[[int, int], pl.DataFrame], lo: int, hi: int
+) -> tuple[list[pl.DataFrame], list[int]]:
+    """Return (parsed pieces in order, positions that cannot be parsed) of the records lo … hi − 1.
+
+    ``parse(lo, hi)`` parses a range or raises PolarsError. k bad records among n cost about k log₂ n calls.
+    """
+    if lo == hi:
+        return [], []
+    try:
+        return [parse(lo, hi)], []
+    except pl.exceptions.PolarsError:
+        if hi - lo == 1:
+            return [], [lo]
+    middle = (lo + hi) // 2
+    left, bad_left = _parse_by_halves(parse, lo, middle)
+    right, bad_right = _parse_by_halves(parse, middle, hi)
+    return left + right, bad_left + bad_right
 
 
 def _unsound(records: Records, i: int) -> BrokenRecord:

@@ -5,20 +5,33 @@ Every column of a chunk is text. This module is the only place where nested valu
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
-T = TypeVar("T")
+from schemas.errors import CurateError
+
+Mask = npt.NDArray[np.bool_]
 
 LIST = pl.List(pl.String)
+
+MAX_KEYS = 4096
+"""Different keys of the JSON records of one block."""
+MAX_CELLS = 1 << 24
+"""Values that are extracted at a time."""
+
+_KEYS = """
+SELECT keys, coalesce(CASE WHEN len(keys) = 0 THEN json_type(text) = 'OBJECT' ELSE keys IS NOT NULL END, false)
+    AS is_object
+FROM (SELECT text, TRY(json_keys(text)) AS keys FROM chunk)
+"""
 
 
 def encode(value: Any) -> str | None:
@@ -33,7 +46,7 @@ def decode(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             return json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, an integer of thousands of digits, or nested too deeply
             return value
     return value
 
@@ -51,25 +64,33 @@ def decode_list(value: Any) -> list[Any]:
 
 
 def encode_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return every column as text: numbers and times in their usual spelling, lists and structs as JSON."""
-    columns = []
-    for name, dtype in frame.schema.items():
-        column = frame[name]
-        if dtype.is_nested():
-            wrapped = pl.DataFrame({"v": column}).select(pl.struct("v").struct.json_encode()).to_series()
-            text = wrapped.str.slice(5, wrapped.str.len_chars() - 6)  # {"v":…}
-            columns.append(pl.select(pl.when(column.is_not_null()).then(text)).to_series().alias(name))
-        elif dtype == pl.Binary:
+    """Return every column as text: numbers and times in their usual spelling, lists and structs as JSON.
+
+    Raises CurateError for a type that has no text.
+    """
+    return pl.DataFrame([_encoded(column) for column in frame])
+
+
+def _encoded(column: pl.Series) -> pl.Series:
+    try:
+        if column.dtype.is_nested():
+            return query("SELECT to_json(v)::VARCHAR AS v FROM chunk", chunk=pl.DataFrame({"v": column}))["v"].alias(
+                column.name
+            )
+        if column.dtype == pl.Binary:
             try:
-                columns.append(column.cast(pl.String))
+                return column.cast(pl.String)
             except pl.exceptions.ComputeError:  # images and the like
-                columns.append(column.bin.encode("hex"))
-        else:
-            columns.append(column.cast(pl.String))
-    return pl.DataFrame(columns)
+                return column.bin.encode("hex")
+        return column.cast(pl.String)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, duckdb.Error) as error:
+        raise CurateError(
+            f"column {column.name!r} of type {column.dtype} cannot be read as text",
+            hint="remove the column, or convert it to numbers, text, times, or lists and structs of these",
+        ) from error
 
 
-def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame) -> pl.DataFrame:
+def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame | pa.Table) -> pl.DataFrame:
     """Return the rows of a DuckDB query over frames, for its functions on JSON text; rows keep their order.
 
     >>> frame = pl.DataFrame({"messages": ['[{"role": "user", "content": "a"}]']})
@@ -78,7 +99,7 @@ def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame) -> pl.Da
     """
     with _database().cursor() as duck:
         for name, table in tables.items():
-            duck.register(name, table.to_arrow())
+            duck.register(name, table.to_arrow() if isinstance(table, pl.DataFrame) else table)
         found: pl.DataFrame = duck.sql(sql, params=list(params)).pl()
         return found
 
@@ -89,58 +110,41 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"enable_external_access": False, "threads": 2})
 
 
-def decode_lines(text: bytes, count: int) -> pl.DataFrame:
-    """Return ``count`` JSON objects, one per line, as columns of text; lists and objects stay JSON text.
+def read_objects(text: pa.Array) -> tuple[pl.DataFrame, Mask, Mask]:
+    """Return (columns, which of the n texts are JSON objects, which of those repeat a key).
 
-    Raises PolarsError or JSONDecodeError if a line is not an object.
+    A column for each key holds its values as text, byte for byte; lists and objects stay JSON text. It has a row for
+    each object that repeats no key.
     """
-    names = _keys(text)
-    # Without keys polars would read a number as an object.
-    frame = pl.read_ndjson(io.BytesIO(text), schema=dict.fromkeys(names, pl.String)) if names else pl.DataFrame()
-    if frame.height != count:
-        raise pl.exceptions.ComputeError("not one object per line")
-    return frame
+    found = query(_KEYS, chunk=pa.table({"text": text}))
+    is_object = found["is_object"].to_numpy()
+    keys = found["keys"]
+    repeats = is_object & (keys.list.n_unique() < keys.list.len()).fill_null(False).to_numpy()
+    good = is_object & ~repeats
+    names = keys.filter(good).explode(empty_as_null=False).unique(maintain_order=True).to_list()
+    if len(names) > MAX_KEYS:
+        raise CurateError(
+            f"{len(names)} different keys in {len(text)} JSON records; expected at most {MAX_KEYS}",
+            hint="put what differs from record to record into one object or list",
+        )
+    if not names:
+        return pl.DataFrame(height=int(good.sum())), is_object, repeats
+    wanted = text if good.all() else text.filter(pa.array(good))
+    step = max(1, MAX_CELLS // len(names))
+    pieces = [_columns(wanted.slice(at, step), names) for at in range(0, len(wanted), step)]
+    return pl.concat(pieces), is_object, repeats
 
 
-def _keys(text: bytes) -> list[str]:
-    """Return the keys of all objects, in order of appearance."""
-    try:
-        return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None).columns
-    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError):  # one key has values of different types
-        objects: list[Any] = [json.loads(line) for line in text.splitlines()]
-        return list(dict.fromkeys(key for item in objects if isinstance(item, dict) for key in item))
+def _columns(text: pa.Array, names: list[str]) -> pl.DataFrame:
+    """Return the values of these keys in each JSON object as columns of text."""
+    pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+    values = query("SELECT json_extract_string(text, ?) AS v FROM chunk", [pointers], chunk=pa.table({"text": text}))
+    flat = values["v"].explode()
+    return pl.DataFrame({name: flat.gather_every(len(names), place) for place, name in enumerate(names)})
 
 
 def decode_lists(text: pl.Series) -> pl.Series:
     """(n,) List of String: each JSON list with its items trimmed; null where a text is not a list."""
-    positions = text.str.starts_with("[").fill_null(False).arg_true()
-    source = text.gather(positions)
-
-    def parse(lo: int, hi: int) -> pl.Series:
-        return source.slice(lo, hi - lo).str.json_decode(LIST).list.eval(pl.element().str.strip_chars())
-
-    pieces, bad = parse_by_halves(parse, 0, len(source), (pl.exceptions.PolarsError,))
-    values = pl.concat(pieces) if pieces else pl.Series(dtype=LIST)
-    found = pl.DataFrame({"row": np.delete(positions.to_numpy(), bad).astype(np.int64), "value": values})
-    rows = pl.DataFrame({"row": np.arange(len(text))})
-    return rows.join(found, on="row", how="left", maintain_order="left")["value"]
-
-
-def parse_by_halves(
-    parse: Callable[[int, int], T], lo: int, hi: int, failures: tuple[type[Exception], ...]
-) -> tuple[list[T], npt.NDArray[np.int64]]:
-    """Return (parsed pieces in order, positions that cannot be parsed) of the items lo … hi − 1.
-
-    ``parse(lo, hi)`` parses a range or raises one of ``failures``. k bad items among n cost about k log₂ n calls.
-    """
-    if lo == hi:
-        return [], np.empty(0, np.int64)
-    try:
-        return [parse(lo, hi)], np.empty(0, np.int64)
-    except failures:
-        if hi - lo == 1:
-            return [], np.array([lo])
-    middle = (lo + hi) // 2
-    left, bad_left = parse_by_halves(parse, lo, middle, failures)
-    right, bad_right = parse_by_halves(parse, middle, hi, failures)
-    return left + right, np.concatenate([bad_left, bad_right])
+    sql = """SELECT CASE WHEN starts_with(text, '[') THEN TRY(from_json(text, '["VARCHAR"]')) END AS v FROM chunk"""
+    lists = query(sql, chunk=pl.DataFrame({"text": text.cast(pl.String)}))["v"]
+    return lists.cast(LIST).list.eval(pl.element().str.strip_chars())

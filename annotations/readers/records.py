@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Index = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -39,6 +40,17 @@ class Records:
     def take(self, keep: npt.NDArray[np.bool_] | Index) -> Records:
         """Return the selected records of the same block."""
         return replace(self, start=self.start[keep], end=self.end[keep], line=self.line[keep], sound=self.sound[keep])
+
+    def texts(self) -> pa.Array:
+        """Return (n,) the records as text without a copy, each with the blank lines after it; null if not sound.
+
+        The records must be all those of their block, or the first ones.
+        """
+        if not len(self):
+            return pa.array([], pa.large_string())
+        offsets = np.append(self.start, self.end[-1]).astype(np.int64)
+        valid = np.packbits(self.sound, bitorder="little")
+        return pa.LargeStringArray.from_buffers(len(self), *map(pa.py_buffer, (offsets, self.data, valid)))
 
     def joined(self) -> bytes:
         """Return the records as bytes, one per line, without the bytes between them."""
