@@ -231,6 +231,17 @@ def test_a_row_with_too_few_or_too_many_fields_is_broken_alone(tmp_path: Path) -
     assert seen(tmp_path / "v.csv") == ([3, 5], [(2, "wrong-field-count", False), (4, "wrong-field-count", False)])
 
 
+@pytest.mark.parametrize("first", ["1,2\n", "1,2,3\n", '1,"2"\n'])
+def test_rows_may_omit_the_last_columns_that_a_platform_names(first: str, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("a,b,Approve,Reject\n" + first + "1\n1,2,3,4\n1,2,3,4,5\n,,\n")
+    [file] = find_files([tmp_path / "v.csv"])
+    [chunk] = read_chunks(file, optional=("Reject", "Approve", "a"))
+    assert chunk.line.to_list() == [2, 4, 6]
+    assert chunk.frame["Reject"].to_list() == [None, "4", None]
+    assert chunk.frame["b"].to_list() == ["2", "2", None]
+    assert [(b.line, b.reason) for b in chunk.broken] == [(3, "wrong-field-count"), (5, "wrong-field-count")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

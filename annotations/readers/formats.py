@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,10 +51,14 @@ class Chunk:
     """Kind -> count of records that are not judgments; they do not count as rows."""
 
 
-def read_chunks(file: VoteFile) -> Iterator[Chunk]:
-    """Yield the file's rows in order. Raises CurateError if the header cannot be used."""
-    reader = {"csv": _csv, "jsonl": _jsonl, "json": _json, "parquet": _parquet}[file.format]
-    return reader(file)
+def read_chunks(file: VoteFile, *, optional: Collection[str] = ()) -> Iterator[Chunk]:
+    """Yield the file's rows in order. Raises CurateError if the header cannot be used.
+
+    optional: names of columns of a CSV file that rows may omit where the header ends with them.
+    """
+    if file.format == "csv":
+        return _csv(file, optional)
+    return {"jsonl": _jsonl, "json": _json, "parquet": _parquet}[file.format](file)
 
 
 def delimiter_of(header: str) -> str:
@@ -92,20 +97,20 @@ class _Blocks:
         return start.split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
-def _csv(file: VoteFile) -> Iterator[Chunk]:
+def _csv(file: VoteFile, optional: Collection[str]) -> Iterator[Chunk]:
     blocks = _Blocks(file)
     delimiter = delimiter_of(_Blocks(file).first_line())
     header: list[str] | None = None
     previous: Records | None = None
     for records in split_csv(iter(blocks), delimiter):
         if previous is not None and len(previous):
-            yield _csv_chunk(previous, header or [], delimiter)
+            yield _csv_chunk(previous, header or [], delimiter, optional)
         if header is None:
             header = _header(file, records.text(0), delimiter)
             records = records.take(np.arange(1, len(records)))
         previous = records
     if previous is not None:
-        yield _without_cut(_csv_chunk, previous, blocks.damage, header or [], delimiter)
+        yield _without_cut(_csv_chunk, previous, blocks.damage, header or [], delimiter, optional)
 
 
 def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
@@ -126,9 +131,10 @@ def _check_unique(where: str, names: list[str]) -> None:
         raise CurateError(f"{where}: two columns are named {', '.join(repeated)}", hint="give each column its own name")
 
 
-def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
+def _csv_chunk(records: Records, header: list[str], delimiter: str, optional: Collection[str]) -> Chunk:
     fields = count_fields(records, delimiter)
-    fits = records.sound & (fields == len(header))
+    omitted = sum(1 for _ in takewhile(optional.__contains__, reversed(header)))
+    fits = records.sound & (fields <= len(header)) & (fields >= max(1, len(header) - omitted))
     broken = [_unsound(records, int(i)) for i in np.flatnonzero(~records.sound)]
     broken += [
         BrokenRecord(
@@ -140,20 +146,39 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str) -> Chunk:
         )
         for i in np.flatnonzero(records.sound & ~fits)
     ]
-    kept = records.take(fits)
+    empty = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
+    chunks = [Chunk(empty, pl.Series("line", [], pl.Int64), tuple(broken))]
+    for width in np.unique(fields[fits]):
+        chunks.append(_parse_csv(records.take(fits & (fields == width)), header[:width], delimiter))
+    return chunks[1] if len(chunks) == 2 and not broken and chunks[1].frame.width == len(header) else _merged(chunks)
 
+
+def _merged(chunks: list[Chunk]) -> Chunk:
+    """Return the rows and broken records of chunks in the order of their lines."""
+    line = pl.concat([chunk.line for chunk in chunks])
+    order = line.arg_sort()
+    frame = pl.concat([chunk.frame for chunk in chunks], how="diagonal")[order]
+    return Chunk(frame, line[order], tuple(sorted(record for chunk in chunks for record in chunk.broken)))
+
+
+def _parse_csv(records: Records, header: list[str], delimiter: str) -> Chunk:
+    """Return records with one field for each name."""
     schema = dict.fromkeys(header, pl.String)
 
     def parse(lo: int, hi: int) -> pl.DataFrame:
-        if lo == hi:
-            return pl.DataFrame(schema=schema)
-        text = io.BytesIO(kept.take(np.arange(lo, hi)).joined())
+        text = io.BytesIO(records.take(np.arange(lo, hi)).joined())
         frame = pl.read_csv(text, has_header=False, separator=delimiter, schema=schema)
         if frame.height != hi - lo:
             raise pl.exceptions.ComputeError("not one row per record")
         return frame
 
-    return _parsed(kept, parse, broken)
+    pieces, bad = _parse_by_halves(parse, 0, len(records))
+    broken = tuple(
+        BrokenRecord(int(records.line[i]), "broken-record", "the record cannot be parsed", records.text(i), damage=True)
+        for i in bad
+    )
+    frame = pl.concat([pl.DataFrame(schema=schema), *pieces])
+    return Chunk(frame, pl.Series("line", np.delete(records.line, bad), pl.Int64), broken)
 
 
 def _jsonl(file: VoteFile) -> Iterator[Chunk]:
@@ -241,16 +266,6 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
         empty = pl.Series("line", [], pl.Int64)
         message = f"the Parquet file is damaged ({error})"
         yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "broken-record", message, "", damage=True),))
-
-
-def _parsed(kept: Records, parse: Callable[[int, int], pl.DataFrame], broken: list[BrokenRecord]) -> Chunk:
-    """Return a chunk of the records that ``parse`` can read; the others are added to the broken records."""
-    pieces, bad = _parse_by_halves(parse, 0, len(kept))
-    for i in bad:
-        text = kept.text(i)
-        broken.append(BrokenRecord(int(kept.line[i]), "broken-record", "the record cannot be parsed", text, True))
-    line = pl.Series("line", np.delete(kept.line, bad), pl.Int64)
-    return Chunk(pl.concat([parse(0, 0), *pieces]), line, tuple(sorted(broken)))
 
 
 def _parse_by_halves(
