@@ -16,12 +16,14 @@ from annotations.readers.columns import (
     Layout,
     detect_layout,
     detect_platform_layout,
-    find_columns,
+    find_sources,
 )
+from annotations.readers.derived import UnknownColumn, find, melted
 from annotations.readers.files import VoteFile
 from annotations.readers.formats import Chunk, read_chunks
 from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
 from annotations.readers.rules import CleanRows, apply_rules
+from annotations.readers.times import find_time_format, parse_times
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from schemas.mapping import Mapping
@@ -57,6 +59,14 @@ class FileReader:
     """Columns that went into the votes' meta."""
     addressed: int = 0
     """Annotator ids of a plain table that contain an address and were stored unchanged."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Optional field -> values that could not be read and are stored as NULL."""
+    time_format: str = ""
+    """The format of times, given or found."""
+    ambiguous_times: tuple[str, ...] = ()
+    """Formats that fit all times and give different ones."""
+    sample: pl.DataFrame | None = None
+    """The first rows, as the layout was detected from them."""
 
     def read(self, config: IngestConfig, now: datetime) -> Iterator[CleanRows]:
         """Yield the clean rows and the rejects, chunk by chunk. ``now``: naive UTC.
@@ -64,42 +74,83 @@ class FileReader:
         Raises CurateError for a file that cannot be read without guessing, and for a damaged one unless
         ``config.on_error`` is "reject".
         """
-        for chunk in self.platform.read(self.file, now) if self.platform else read_chunks(self.file):
+        mapping = self.file.mapping
+        for chunk in self._chunks(now):
             damage = next((record for record in chunk.broken if record.damage), None)
             if damage and config.on_error == "stop":
                 raise CurateError(
-                    f"{self.file.path}:{damage.line}: {damage.message}",
+                    f"{self.file}:{damage.line}: {damage.message}",
                     hint="the store is unchanged; repair the file, or read its intact rows with --on-error reject",
                 )
             if self.layout is not None:
-                self._check_late_columns(chunk, config.mapping)
+                self._check_late_columns(chunk, mapping)
             elif chunk.frame.width:
-                self.layout = self._detect_layout(chunk.frame, config.mapping)
+                self.sample = chunk.frame
+                self.layout = self._detect_layout(chunk.frame, mapping)
+                self._find_time_format(now)
             self.columns |= dict.fromkeys(chunk.frame.columns)
             self.skipped.update(chunk.skipped)
-            yield self._clean(chunk, self.layout or Layout(), now)
+            clean = self._clean(chunk, self.layout or Layout(), now)
+            self.unread.update(clean.unread)
+            yield clean
+
+    def _chunks(self, now: datetime) -> Iterator[Chunk]:
+        """Yield the rows of the file, one per judgment."""
+        melt = self.file.mapping.melt
+        for chunk in self.platform.read(self.file, now) if self.platform else read_chunks(self.file):
+            if melt is None or not chunk.frame.width:
+                yield chunk
+                continue
+            present = chunk.frame.columns
+            if taken := {melt.into, "outcome"}.intersection(present):
+                raise CurateError(
+                    f"{self.file}: melt writes the columns {melt.into} and outcome, but the file has {min(taken)!r}",
+                    hint="rename that column in the file",
+                )
+            try:
+                columns = tuple(find(name, present) for name in melt.columns)
+            except UnknownColumn as error:
+                raise CurateError(f"{self.file}: melt: {error}", hint="list the columns that hold outcomes") from error
+            melt = melt.model_copy(update={"columns": columns})
+            frame, line, empty = melted(chunk.frame, chunk.line, melt, "outcome")
+            yield replace(chunk, frame=frame, line=line, skipped={**chunk.skipped, "cells without an outcome": empty})
 
     def _detect_layout(self, sample: pl.DataFrame, mapping: Mapping) -> Layout:
         detect = detect_platform_layout if self.platform else detect_layout
-        layout = detect(str(self.file.path), sample, mapping)
+        layout = detect(str(self.file), sample, mapping)
         if self.platform or self.participants:
             layout = replace(layout, columns={**layout.columns, **{name: name for name in REJECT_COLUMNS}})
         return layout
 
+    def _find_time_format(self, now: datetime) -> None:
+        """Find how times are written; only a file with unusual times is read twice."""
+        self.time_format = self.file.mapping.time_format
+        layout, sample = self.layout, self.sample
+        if self.time_format or layout is None or sample is None or "voted_at" not in layout.columns:
+            return
+        column = layout.columns["voted_at"]
+        texts = layout.apply(sample)[column].str.strip_chars()
+        if not (parse_times(texts)[0].is_null() & (texts != "")).any():
+            return
+        parts = (layout.apply(chunk.frame) for chunk in self._chunks(now) if chunk.frame.width)
+        self.time_format, ambiguous = find_time_format(part[column] for part in parts if column in part.columns)
+        self.ambiguous_times = tuple(ambiguous)
+
     def _check_late_columns(self, chunk: Chunk, mapping: Mapping) -> None:
         """Raise CurateError if a new key of a JSONL file would have changed how the earlier rows were read."""
         late = [name for name in chunk.frame.columns if name not in self.columns]
-        found = find_columns(str(self.file.path), late, VOTE_FIELDS, {}) if late else {}
+        found = find_sources(late, VOTE_FIELDS, {})[0] if late else {}
         for name, column in found.items():
             if name not in mapping.columns:
                 raise CurateError(
-                    f"{self.file.path}:{chunk.line[0]}: the key {column!r} first appears here, too late to be the "
+                    f"{self.file}:{chunk.line[0]}: the key {column!r} first appears here, too late to be the "
                     f"field {name}",
                     hint=f"ignore it with --map {name}=, or add the key to the first records",
                 )
 
     def _clean(self, chunk: Chunk, layout: Layout, now: datetime) -> CleanRows:
         """Return the chunk after participants, privacy and rules."""
+        chunk = replace(chunk, frame=layout.apply(chunk.frame)) if chunk.frame.width else chunk
         annotator = layout.columns.get("annotator_id")
         if self.platform:
             chunk = _mark_unanswered(chunk, layout)
@@ -108,9 +159,9 @@ class FileReader:
         if self.key is None:
             if not self.platform and annotator in chunk.frame.columns:
                 self.addressed += int(chunk.frame[annotator].drop_nulls().unique().str.contains(ADDRESS).sum())
-            return apply_rules(chunk, layout, now)
+            return apply_rules(chunk, layout, now, time_format=self.time_format)
         chunk = self._pseudonymize(chunk, layout, annotator, self.key)
-        return apply_rules(chunk, layout, now, meta=self._meta(chunk.frame, layout))
+        return apply_rules(chunk, layout, now, meta=self._meta(chunk.frame, layout), time_format=self.time_format)
 
     def _pseudonymize(self, chunk: Chunk, layout: Layout, annotator: str | None, key: StoreKey) -> Chunk:
         """Return the chunk with pseudonyms for annotators and without other personal data."""
@@ -135,7 +186,7 @@ class FileReader:
 
     def _meta(self, frame: pl.DataFrame, layout: Layout) -> pl.Series | None:
         """Return (n,) the columns that no field uses as JSON; of a plain table only those of participants."""
-        used = {*layout.columns.values(), *PLATFORM_COLUMNS}
+        used = {*layout.columns.values(), *PLATFORM_COLUMNS, *(derived.column for derived in layout.derived)}
         names = [name for name in frame.columns if name not in used and (self.platform or name == PARTICIPANT)]
         if not names:
             return None

@@ -92,8 +92,8 @@ def ingest(
     >>> report.rows == report.votes + report.controls + report.duplicates + report.rejects  # doctest: +SKIP
     True
     """
-    files = find_files([paths] if isinstance(paths, str | Path) else paths)
-    sources = [(file, detect_platform(file, config.format)) for file in files]
+    files = find_files([paths] if isinstance(paths, str | Path) else paths, config)
+    sources = [(file, detect_platform(file, config.format_of(str(file)))) for file in files]
     if prolific:
         sources += [(file, platform_named("prolific")) for file in find_files([prolific])]
     secret = given_key(pseudonym_key)
@@ -181,7 +181,7 @@ def _stage(
         if staging:
             staging.result()
     columns = reader.layout.columns if reader.layout else {}
-    stage_file(store, file_no, str(reader.file.path), reader.file.sha256, columns)
+    stage_file(store, file_no, str(reader.file), reader.file.sha256, columns)
 
 
 def _insert(
@@ -237,7 +237,7 @@ def _file_report(reader: FileReader, counts: dict[str, int]) -> FileReport:
     layout = reader.layout
     used = {*reader.meta_columns, *PLATFORM_COLUMNS, *(layout.columns.values() if layout else ())}
     return FileReport(
-        path=str(reader.file.path),
+        path=str(reader.file),
         sha256=reader.file.sha256,
         format=reader.file.format + (".gz" if reader.file.gzipped else ""),
         platform=reader.platform.name if reader.platform else "",
@@ -246,6 +246,7 @@ def _file_report(reader: FileReader, counts: dict[str, int]) -> FileReport:
         meta=tuple(reader.meta_columns),
         skipped=dict(sorted(reader.skipped.items())),
         dropped=dict(sorted(reader.dropped.items())),
+        unread=dict(sorted(reader.unread.items())),
         **counts,
     )
 

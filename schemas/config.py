@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,6 +17,10 @@ RankerName = Annotated[str, AfterValidator(check_ranker)]
 """A ranker of curate or of an installed package."""
 RankerChoice = Annotated[str, AfterValidator(check_choice)]
 """A ranker, or "auto": the method with the lowest log-loss on held-out votes of the store."""
+
+
+MERGED = ("columns", "prompt_columns", "response_columns", "outcomes")
+"""Parts of a mapping that a file's own mapping extends instead of replacing."""
 
 
 class IngestConfig(Document):
@@ -34,6 +39,25 @@ class IngestConfig(Document):
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The share of a file's rows that may be rejected for one reason; beyond it the file is refused."""
     limits: Limits = Limits()
+
+    def mapping_of(self, path: str) -> Mapping:
+        """Return the mapping of a file: the common one, overridden by the first entry of ``files`` that matches."""
+        own = self._entry(path)
+        if own is None:
+            return self.mapping
+        changes = own.model_dump(exclude={"match", "format"}, exclude_unset=True)
+        values = self.mapping.model_dump()
+        merged = {name: {**values[name], **new} if name in MERGED else new for name, new in changes.items()}
+        return Mapping.model_validate(values | merged)
+
+    def format_of(self, path: str) -> str:
+        """Return the platform of a file, "generic" or "auto"."""
+        own = self._entry(path)
+        return own.format if own and own.format else self.format
+
+    def _entry(self, path: str) -> FileMapping | None:
+        names = (path, PurePath(path).name)
+        return next((own for own in self.files if any(fnmatchcase(name, own.match) for name in names)), None)
 
 
 class BradleyTerryConfig(Document):

@@ -277,11 +277,11 @@ def test_rejected_rows_become_votes_under_a_corrected_mapping(tmp_path: Path, st
 
 
 def test_a_reject_with_a_new_reason_replaces_the_old_one(tmp_path: Path, store: Path) -> None:
-    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,soon")
+    path = write(tmp_path / "v.csv", "p,a,b,left,w1,", "p,a,b,gauche,w2,2099-01-01")
     ingest(path, store)
     assert reasons(store) == [(3, "unknown-outcome")]
     report = ingest(path, store, config=IngestConfig(mapping=Mapping(outcomes={"gauche": "left"})))
-    assert reasons(store) == [(3, "bad-time")]
+    assert reasons(store) == [(3, "future-vote")]
     assert report.recovered == 0
 
 

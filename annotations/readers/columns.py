@@ -1,28 +1,69 @@
-"""The layout of a vote file: which column holds which field, from the mapping, well-known names and the first rows."""
+"""The layout of a vote file: which source gives which field, from the mapping, well-known names and the first rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
-from annotations.readers.outcomes import OutcomeWords, infer_outcomes, mapping_needed
+from annotations.readers import derived
+from annotations.readers.derived import UnknownColumn, is_text, label, parse_source, values
+from annotations.readers.outcomes import DERIVED_OUTCOMES, OutcomeWords, infer_outcomes
 from schemas.errors import CurateError
-from schemas.mapping import Mapping, Source
-from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule
+from schemas.mapping import Constant, Mapping, Source
+from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule, normalized
 
-SIDES, PLAIN, MODELS = ("left", "right"), ("response_a", "response_b"), ("model_a", "model_b")
+SIDES, PLAIN, MODELS, TEXTS = (
+    ("left", "right"),
+    ("response_a", "response_b"),
+    ("model_a", "model_b"),
+    ("text_a", "text_b"),
+)
 """The fields that can name the two responses of a pair, in order of precedence."""
+CHOSEN = ("chosen", "rejected")
+RANKS, SCORES = ("rank_a", "rank_b"), ("score_a", "score_b")
+"""Pairs of numbers that can state the outcome."""
+OUTCOME_SOURCES = ("outcome", *CHOSEN, *RANKS, *SCORES)
 MODEL_NAMES = {rule.name: rule.aliases for rule in VOTE_FIELDS if rule.name in MODELS}
-LONG = 200
-"""A value with more characters is a text, not an id."""
 REJECT_COLUMNS = ("reject", "reject_text")
 PLATFORM_COLUMNS = ("control", *REJECT_COLUMNS)
 """Columns that only platform readers write: see annotations.platforms.base."""
 MODELS_BY_SIDE = {"model_a": "model_left", "model_b": "model_right"}
+UNKNOWN = "?"
+"""What a proposed mapping holds where only the user knows."""
+
+
+class Problem(NamedTuple):
+    """Why a file cannot be read without guessing."""
+
+    field: str
+    text: str
+    fix: str
+    """The options that resolve it."""
+
+
+class LayoutError(CurateError):
+    """A file has no possible layout, or more than one; names all that is missing at once."""
+
+    def __init__(self, where: str, columns: Iterable[str], problems: Sequence[Problem], sources: dict[str, Source]):
+        listed = "; ".join(problem.text for problem in problems)
+        super().__init__(
+            f"{where}: {listed} (columns: {', '.join(columns)})",
+            hint=f"needed: {'; '.join(dict.fromkeys(problem.fix for problem in problems))}",
+        )
+        self.problems = tuple(problems)
+        self.sources = sources
+        """Field -> source, as far as they were found."""
+
+
+class Derived(NamedTuple):
+    """A column that is computed from others."""
+
+    column: str
+    compute: Callable[[pl.DataFrame], pl.Series]
 
 
 @dataclass(frozen=True)
@@ -35,6 +76,10 @@ class Layout:
     outcomes: OutcomeWords = field(default_factory=OutcomeWords)
     sides_known: bool = False
     """The first response was shown left."""
+    derived: tuple[Derived, ...] = ()
+    """Columns to add to every chunk."""
+    text_ids: frozenset[str] = frozenset()
+    """Fields that hold ids or texts; a long text is replaced by its digest."""
 
     def described(self) -> dict[str, str]:
         """Return field -> column for reports: "first" is left or response_a."""
@@ -42,25 +87,16 @@ class Layout:
         names = {"first": first, "second": second}
         return {names.get(name, name): column for name, column in self.columns.items() if name not in PLATFORM_COLUMNS}
 
+    def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a chunk's frame with the derived columns."""
+        for column, compute in self.derived:
+            frame = frame.with_columns(compute(frame).alias(column))
+        return frame
+
 
 def detect_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
-    """Return the layout of a vote file whose first rows are ``sample``.
-
-    Raises CurateError if there is no possible layout or more than one; its hint names the mapping that resolves it.
-    """
-    columns = find_columns(where, sample.columns, VOTE_FIELDS, mapping.columns)
-    columns = _prompt_or_question(columns)
-    pair = _pair(where, columns, sample)
-    if pair is None:
-        if "rankings" not in columns:
-            needed = "--map left=COLUMN --map right=COLUMN; omit a file without votes"
-            raise mapping_needed(where, sample, "no columns that name two responses", needed)
-        layout = Layout("ranking", _without(columns, "outcome"))
-    else:
-        layout = _pair_layout(where, sample, columns, pair, mapping)
-    if "prompt_id" not in layout.columns:
-        raise mapping_needed(where, sample, "no column that names the prompt", "--map prompt_id=COLUMN")
-    return layout
+    """Return the layout of a vote file whose first rows are ``sample``. Raises LayoutError."""
+    return _Detection(where, sample, mapping).layout()
 
 
 def detect_platform_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
@@ -73,127 +109,239 @@ def detect_platform_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -
     return replace(layout, columns={**layout.columns, **columns})
 
 
-def find_columns(
-    where: str, present: Iterable[str], rules: Iterable[FieldRule], mapped: dict[str, Source]
-) -> dict[str, str]:
-    """Return field -> column: first by the mapping, then by well-known names, of which the field's own name wins."""
+def find_sources(
+    present: Iterable[str], rules: Iterable[FieldRule], mapped: dict[str, Source]
+) -> tuple[dict[str, Source], list[Problem]]:
+    """Return (field -> source, problems): first by the mapping, then by well-known names.
+
+    Names are compared without case and separators (``Prompt ID``, ``promptId``); a field's own name beats its others.
+    """
     present, rules = tuple(present), tuple(rules)
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
+    known = {rule.name for rule in rules}
+    for name, source in mapped.items():
+        try:
+            if name not in known:
+                fix = f"one of the fields {', '.join(sorted(known))}"
+                problems.append(Problem(name, f"the mapping names an unknown field {name!r}", fix))
+            elif source == UNKNOWN:
+                problems.append(Problem(name, f"the mapping leaves {name} open ({UNKNOWN})", f"--map {name}=COLUMN"))
+            elif parsed := parse_source(source, present):
+                sources[name] = parsed
+        except UnknownColumn as error:
+            problems.append(Problem(name, f"--map {name}: {error}", f"--map {name}=COLUMN"))
+    taken = {column for source in sources.values() for column in derived.columns_of(source)}
     by_name: dict[str, list[str]] = {}
-    for name in present:
-        by_name.setdefault(name.lower(), []).append(name)
-    columns = _mapped_columns(where, present, by_name, {rule.name for rule in rules}, mapped)
-    taken = set(columns.values())
-    free = {low: [name for name in alike if name not in taken] for low, alike in by_name.items()}
+    for column in present:
+        if column not in taken:
+            by_name.setdefault(normalized(column), []).append(column)
     for rule in rules:
         if rule.name in mapped:
             continue
-        found = [free[alias] for alias in rule.aliases if free.get(alias)]
-        names = found[0] if found and found[0][0].lower() == rule.name else list(chain.from_iterable(found))
+        found = [by_name[alias] for alias in rule.aliases if alias in by_name]
+        own = bool(found) and normalized(found[0][0]) == rule.name
+        names = found[0] if own else list(chain.from_iterable(found))
         if len(names) > 1:
             options = " or ".join(f"--map {rule.name}={name}" for name in names)
-            raise CurateError(f"{where}: {rule.name} could be {' or '.join(names)}", hint=f"choose one: {options}")
-        if names:
-            columns[rule.name] = names[0]
-    return columns
+            problems.append(Problem(rule.name, f"{rule.name} could be {' or '.join(names)}", options))
+        elif names:
+            sources[rule.name] = names[0]
+    return sources, problems
 
 
-def _mapped_columns(
-    where: str, present: tuple[str, ...], by_name: dict[str, list[str]], fields: set[str], mapped: dict[str, Source]
-) -> dict[str, str]:
-    """Return field -> column of the mapping, as the file spells the columns; raise CurateError for unknown names."""
-    columns: dict[str, str] = {}
-    for name, column in mapped.items():
-        if name not in fields:
-            raise CurateError(f"{where}: --map {name}: unknown field", hint=f"fields: {', '.join(sorted(fields))}")
-        if not column:
-            continue
-        alike = by_name.get(column.lower(), [])
-        if not alike:
-            raise CurateError(f"{where}: no column {column!r}", hint=f"columns: {', '.join(present)}")
-        if column not in alike and len(alike) > 1:
-            raise CurateError(f"{where}: {column!r} could be {' or '.join(alike)}", hint="spell it as in the file")
-        columns[name] = column if column in alike else alike[0]
-    return columns
+class _Detection:
+    """One detection: the sources found so far, the layout built from them, and what is missing."""
 
+    def __init__(self, where: str, sample: pl.DataFrame, mapping: Mapping) -> None:
+        self.where, self.sample, self.mapping = where, sample, mapping
+        self.sources, self.problems = find_sources(sample.columns, VOTE_FIELDS, mapping.columns)
+        self.columns: dict[str, str] = {}
+        self.derived: list[Derived] = []
+        self.text_ids: set[str] = set()
 
-def _prompt_or_question(columns: dict[str, str]) -> dict[str, str]:
-    """A column "prompt" holds the question if another column holds the id; otherwise it is the id."""
-    if "prompt_id" not in columns and columns.get("question", "").lower() == "prompt":
-        return {**_without(columns, "question"), "prompt_id": columns["question"]}
-    return columns
+    def layout(self) -> Layout:
+        self._find_prompt()
+        pair = self._pair()
+        ranked = "rankings" in self.sources or "scores" in self.sources
+        if pair is None and ranked:
+            layout = self._ranking_layout()
+        else:
+            if pair is None and not any(problem.field in (*SIDES, *PLAIN, *MODELS) for problem in self.problems):
+                needed = "--map left=COLUMN --map right=COLUMN; omit a file without votes"
+                self._miss("left", "no columns that name two responses", needed)
+            layout = self._pair_layout(pair)
+        if self.problems:
+            raise LayoutError(self.where, self.sample.columns, self.problems, self.sources)
+        return replace(layout, derived=tuple(self.derived), text_ids=frozenset(self.text_ids))
 
+    def _miss(self, name: str, text: str, fix: str) -> None:
+        self.problems.append(Problem(name, text, fix))
 
-def _pair(where: str, columns: dict[str, str], sample: pl.DataFrame) -> tuple[str, str] | None:
-    """Return the two fields that name the responses of a pair; None if no columns do."""
-    has = {pair: all(name in columns for name in pair) for pair in (SIDES, PLAIN, MODELS)}
-    for pair in (SIDES, PLAIN, MODELS):
-        if not has[pair] and any(name in columns for name in pair):
-            one, other = sorted(pair, key=lambda name: name not in columns)
-            problem = f"{one} is column {columns[one]!r}, but no column is {other}"
-            raise mapping_needed(where, sample, problem, f"--map {other}=COLUMN, or --map {one}= to ignore it")
-    if "rankings" in columns and any(has.values()):
-        needed = "--map rankings= or --map response_a= and so on, to ignore one"
-        raise mapping_needed(where, sample, "both pairs and rankings", needed)
-    if has[SIDES] and has[PLAIN]:
-        pairs = f"{columns['left']}/{columns['right']} and {columns['response_a']}/{columns['response_b']}"
-        needed = "--map left= --map right= to ignore one pair"
-        raise mapping_needed(where, sample, f"two pairs of responses ({pairs})", needed)
-    if has[SIDES]:
-        values = set(sample[columns["left"]].drop_nulls().str.strip_chars().str.to_lowercase().unique()) - {""}
-        if has[MODELS] and values and values <= ALL_LETTER_WORDS:
-            problem = f"column {columns['left']!r} refers to other columns ({', '.join(sorted(values))})"
-            needed = "columns that hold the responses shown left and right themselves"
-            raise mapping_needed(where, sample, problem, needed)
-        return SIDES
-    if has[PLAIN] and has[MODELS] and (_is_text(sample, columns["response_a"]) or _shared_by_models(sample, columns)):
-        a, b = columns["response_a"], columns["response_b"]
-        needed = f"--map text_a={a} --map text_b={b} --map response_a={columns['model_a']} "
-        needed += f"--map response_b={columns['model_b']}"
-        raise mapping_needed(where, sample, f"column {a!r} holds texts, not ids of responses", needed)
-    return PLAIN if has[PLAIN] else MODELS if has[MODELS] else None
+    def _has(self, *names: str) -> bool:
+        return all(name in self.sources for name in names)
 
+    def _texts(self, name: str) -> bool:
+        """Return whether the source of a field holds texts, not ids."""
+        return bool(is_text(values(self.sources[name], self.sample).str.strip_chars()).any())
 
-def _pair_layout(
-    where: str, sample: pl.DataFrame, columns: dict[str, str], pair: tuple[str, str], mapping: Mapping
-) -> Layout:
-    """Return the layout of pairwise votes whose responses are in the fields ``pair``."""
-    by_side = pair == SIDES
-    first, second = columns[pair[0]], columns[pair[1]]
-    fields = {"first": first, "second": second, **_without(columns, *SIDES, *PLAIN, "rankings", "responses")}
-    if not set(MODELS) & fields.keys():  # the mapping may name a model's column as the response
-        named = zip(MODELS, (first, second), strict=True)
-        fields |= {field: column for field, column in named if column.lower() in MODEL_NAMES[field]}
-    if by_side:  # columns of models beside left and right may be in another order
-        fields = _without(fields, *MODELS)
-    if "outcome" not in columns:
+    def _use(self, name: str, source: Source) -> str:
+        """Make a source the column of a field, and return the column."""
+        column = label(source)
+        if not isinstance(source, str) or source not in self.sample.columns:
+            column = derived.free_name(column, self.sample.columns)
+            self._derive(column, lambda frame: values(source, frame))
+        self.columns[name] = column
+        return column
+
+    def _derive(self, column: str, compute: Callable[[pl.DataFrame], pl.Series]) -> None:
+        if all(known.column != column for known in self.derived):
+            self.derived.append(Derived(column, compute))
+
+    def _find_prompt(self) -> None:
+        """Without a column of ids, the question identifies the prompt; a long one by its digest."""
+        if self._has("prompt_id"):
+            self.text_ids |= {"prompt_id"} if isinstance(self.sources["prompt_id"], str) else set()
+        elif self._has("question"):
+            question = self.sources["question"]
+            self.sources["prompt_id"] = question
+            self.text_ids.add("prompt_id")
+            if label(question).lower() == "prompt":  # it may hold ids; the rules take its texts as questions
+                del self.sources["question"]
+        elif not any(problem.field in ("prompt_id", "question") for problem in self.problems):
+            fix = "--map prompt_id=COLUMN, or --map prompt_id=\"'all'\" for a leaderboard without prompts"
+            self._miss("prompt_id", "no column that names the prompt", fix)
+
+    def _pair(self) -> tuple[str, str] | None:
+        """Return the two fields that name the responses of a pair; None if no columns do."""
+        groups = (SIDES, PLAIN, MODELS, TEXTS)
+        has = {pair: self._has(*pair) for pair in groups}
+        for pair in (SIDES, PLAIN, MODELS):
+            if not has[pair] and any(name in self.sources for name in pair):
+                one, other = sorted(pair, key=lambda name: name not in self.sources)
+                text = f"{one} is column {label(self.sources[one])!r}, but no column is {other}"
+                self._miss(other, text, f"--map {other}=COLUMN, or --map {one}= to ignore it")
+        if "rankings" in self.sources and any(has.values()):
+            self._miss("rankings", "both pairs and rankings", "--map rankings= or --map response_a= and so on")
+        if has[SIDES] and has[PLAIN]:
+            one, other = ("/".join(label(self.sources[name]) for name in pair) for pair in (SIDES, PLAIN))
+            self._miss("left", f"two pairs of responses ({one} and {other})", "--map left= --map right= to ignore one")
+        if has[SIDES]:
+            found = values(self.sources["left"], self.sample).drop_nulls().str.strip_chars().str.to_lowercase()
+            words = set(found.unique()) - {""}
+            if has[MODELS] and words and words <= ALL_LETTER_WORDS:
+                text = f"column {label(self.sources['left'])!r} refers to other columns ({', '.join(sorted(words))})"
+                self._miss("left", text, "columns that hold the responses shown left and right themselves")
+            return SIDES
+        if has[PLAIN] and has[MODELS] and "response_a" not in self.mapping.columns and self._responses_are_texts():
+            for text, response in zip(TEXTS, PLAIN, strict=True):
+                self.sources.setdefault(text, self.sources.pop(response))
+            return MODELS
+        found_pair = next((pair for pair in (PLAIN, MODELS) if has[pair]), None)
+        if found_pair is None and self._has("rejected") and (self._has("chosen") or self._has("outcome")):
+            self.sources.setdefault("chosen", self.sources.get("outcome", ""))
+            return CHOSEN
+        return found_pair or (TEXTS if has[TEXTS] and "rankings" not in self.sources else None)
+
+    def _responses_are_texts(self) -> bool:
+        """Return whether response_a holds texts: long ones, or one response that two models share."""
+        if any(map(self._texts, PLAIN)):
+            return True
+        if not self._has("prompt_id"):
+            return False
+        rows = [
+            pl.DataFrame(
+                [values(self.sources[name], self.sample).alias(str(i)) for i, name in enumerate(("prompt_id", *fields))]
+            )
+            for fields in zip(PLAIN, MODELS, strict=True)
+        ]
+        return bool((pl.concat(rows).group_by("0", "1").agg(pl.col("2").n_unique())["2"] > 1).any())
+
+    def _ranking_layout(self) -> Layout:
+        if "scores" in self.sources and "rankings" not in self.sources:
+            scores = self.sources.pop("scores")
+            column = derived.free_name(f"ranks of {label(scores)}", self.sample.columns)
+            self._derive(column, lambda frame: derived.ranks_from_scores(values(scores, frame)))
+            self.columns["rankings"] = column
+        for name, source in self.sources.items():
+            if name not in (*OUTCOME_SOURCES, "scores", *SIDES, *PLAIN, *TEXTS, *MODELS):
+                self._use(name, source)
+        return Layout("ranking", self.columns)
+
+    def _pair_layout(self, pair: tuple[str, str] | None) -> Layout:
+        """Return the layout of pairwise votes whose responses are in the fields ``pair``."""
+        by_side = pair == SIDES
+        if pair:
+            for name, own in zip(("first", "second"), pair, strict=True):
+                self._use(name, self.sources[own])
+                if own not in MODELS and isinstance(self.sources[own], str):
+                    self.text_ids |= {name, "outcome"}
+            if not set(MODELS) & self.sources.keys():  # the mapping may name a model's column as the response
+                for name, own in zip(MODELS, pair, strict=True):
+                    if normalized(label(self.sources[own])) in MODEL_NAMES[name]:
+                        self.sources[name] = self.sources[own]
+        dropped = {*SIDES, *PLAIN, *OUTCOME_SOURCES, "rankings", "responses", "scores"}
+        if by_side:  # columns of models beside left and right may be in another order
+            dropped |= set(MODELS)
+        for name, source in self.sources.items():
+            if name not in dropped:
+                self._use(name, source)
+        outcomes = self._outcomes(pair, by_side=by_side)
+        sides_known = {"auto": by_side, "shown": True, "unknown": False}[self.mapping.sides]
+        return Layout("pair", self.columns, outcomes, sides_known)
+
+    def _outcomes(self, pair: tuple[str, str] | None, *, by_side: bool) -> OutcomeWords:
+        """Find the source of the outcome and return the meaning of its values."""
+        mapped = {name for name, source in self.mapping.columns.items() if source}
+        numbers = next((two for two in (RANKS, SCORES) if mapped.intersection(two)), None)
+        if numbers is None and "outcome" not in self.sources:
+            numbers = next((two for two in (RANKS, SCORES) if self._has(*two)), None)
+        if pair == CHOSEN:
+            return self._derived_outcome("chosen", lambda frame: values(Constant(const=derived.FIRST), frame))
+        if numbers:
+            if not self._has(*numbers):
+                self._miss(numbers[0], f"{' and '.join(numbers)} are needed together", f"--map {numbers[1]}=COLUMN")
+                return OutcomeWords()
+            a, b = (self.sources[name] for name in numbers)
+            return self._derived_outcome(
+                f"{label(a)} and {label(b)}",
+                lambda frame: derived.outcome_from_numbers(
+                    values(a, frame), values(b, frame), higher_is_better=numbers == SCORES
+                ),
+            )
+        if "outcome" not in self.sources:
+            if not any(problem.field == "outcome" for problem in self.problems):
+                self._miss_outcome()
+            return OutcomeWords()
+        outcome = self.sources["outcome"]
+        if scale := self.mapping.scale:
+            return self._derived_outcome(
+                f"{label(outcome)} from {scale.first:g} to {scale.second:g}",
+                lambda frame: derived.outcome_from_scale(values(outcome, frame), scale),
+            )
+        self._use("outcome", outcome)
+        if pair is None:
+            return OutcomeWords()
+        frame = replace(Layout(), derived=tuple(self.derived)).apply(self.sample)
+        words, problems = infer_outcomes(frame, self.columns, self.mapping, by_side=by_side)
+        self.problems += [Problem("outcome", *problem) for problem in problems]
+        return words
+
+    def _derived_outcome(self, name: str, compute: Callable[[pl.DataFrame], pl.Series]) -> OutcomeWords:
+        column = derived.free_name(name, [*self.sample.columns, *(known.column for known in self.derived)])
+        self._derive(column, compute)
+        self.columns["outcome"] = column
+        self.text_ids.discard("outcome")
+        return DERIVED_OUTCOMES
+
+    def _miss_outcome(self) -> None:
         several = [
-            name for name in sample.columns if name.lower().startswith(("winner_", "vote_")) or name.endswith("vote")
+            name
+            for name in self.sample.columns
+            if normalized(name).startswith(("winner_", "vote_")) or normalized(name).endswith("vote")
         ]
         if len(several) > 1:
-            problem = f"the outcome is spread over {', '.join(several)}"
-            raise mapping_needed(where, sample, problem, "one column with the outcome instead of these")
-        raise mapping_needed(where, sample, "no column that holds the outcome", "--map outcome=COLUMN")
-    outcomes = infer_outcomes(where, sample, fields, mapping, by_side=by_side)
-    sides_known = {"auto": by_side, "shown": True, "unknown": False}[mapping.sides]
-    return Layout("pair", fields, outcomes, sides_known)
-
-
-def _is_text(sample: pl.DataFrame, column: str) -> bool:
-    """Return whether a column holds texts, not ids."""
-    values = sample[column]
-    return bool((values.str.len_chars() > LONG).any() or values.str.contains("\n", literal=True).any())
-
-
-def _shared_by_models(sample: pl.DataFrame, columns: dict[str, str]) -> bool:
-    """Return whether two models have the same response to a prompt: then it is a text, not an id."""
-    if "prompt_id" not in columns:
-        return False
-    sides = [["prompt_id", f"response_{side}", f"model_{side}"] for side in "ab"]
-    both = pl.concat(
-        sample.select(pl.col(columns[name]).alias(f"{i}") for i, name in enumerate(side)) for side in sides
-    )
-    return bool((both.group_by("0", "1").agg(pl.col("2").n_unique())["2"] > 1).any())
-
-
-def _without(columns: dict[str, str], *names: str) -> dict[str, str]:
-    return {name: column for name, column in columns.items() if name not in names}
+            fix = "--map outcome=COLUMN, or [melt] in the mapping if each column is the vote of one annotator"
+            self._miss("outcome", f"the outcome is spread over {', '.join(several)}", fix)
+        else:
+            self._miss("outcome", "no column that holds the outcome", "--map outcome=COLUMN")

@@ -7,11 +7,12 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob
 from pathlib import Path
 from typing import Literal
 
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from schemas.mapping import Limits, Mapping
 
@@ -77,8 +78,10 @@ def _unzipped(stream: gzip.GzipFile) -> Iterator[bytes]:
     yield b"".join(held)
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
+def find_files(paths: Iterable[str | Path], config: IngestConfig = IngestConfig()) -> tuple[VoteFile, ...]:
     """Return the files that paths, globs and directories name, each once: in the given order, sorted within each.
+
+    config: the mapping of each file, and the limits.
 
     Raises CurateError for a path that does not exist and for a file whose format cannot be read.
     """
@@ -86,7 +89,7 @@ def find_files(paths: Iterable[str | Path]) -> tuple[VoteFile, ...]:
     for path in paths:
         for file in _expand(Path(path)):
             found.setdefault(file)
-    return tuple(_sniff(path) for path in found)
+    return tuple(replace(_sniff(path), mapping=config.mapping_of(str(path)), limits=config.limits) for path in found)
 
 
 def _expand(path: Path) -> list[Path]:

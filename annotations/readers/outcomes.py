@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from schemas.errors import CurateError
 from schemas.mapping import Mapping
 from schemas.votes import (
     ALL_LETTER_WORDS,
@@ -21,6 +21,7 @@ from schemas.votes import (
     RIGHT_WORDS,
     TIE_WORDS,
     VOTE_FIELDS,
+    normalized,
     outcome_words,
 )
 
@@ -63,24 +64,31 @@ class OutcomeWords:
         return f"{listed}, or the name of a response; map other values with --outcome VALUE=OUTCOME"
 
 
-def infer_outcomes(
-    where: str, sample: pl.DataFrame, columns: dict[str, str], mapping: Mapping, *, by_side: bool
-) -> OutcomeWords:
-    """Return what the spellings in the outcome column mean.
+DERIVED_OUTCOMES = OutcomeWords({"left": "left", "right": "right", "tie": "tie"}, frozenset({"left", "right", "tie"}))
+"""The spellings of an outcome that is computed from ranks, scores or a scale; the words never name a response."""
 
-    ``columns``: field -> column, with the responses under "first" and "second". ``by_side``: these columns are named
-    left and right. Raises CurateError if the outcomes contradict the columns or if no value is understood.
+
+def infer_outcomes(
+    sample: pl.DataFrame, columns: dict[str, str], mapping: Mapping, *, by_side: bool
+) -> tuple[OutcomeWords, list[tuple[str, str]]]:
+    """Return (what the spellings in the outcome column mean, problems as (text, fix)).
+
+    ``columns``: field -> column of ``sample``, with the responses under "first" and "second". ``by_side``: these
+    columns are named left and right. It is a problem if the outcomes contradict the columns, if no value is understood,
+    and if the mapping is incomplete.
     """
-    letters = "" if by_side else columns["first"][-1:].lower()
+    letters = "" if by_side else normalized(columns["first"])[-1:]
     words = outcome_words(sides=by_side or mapping.sides == "shown", letters=letters)
+    problems = []
     for value, outcome in mapping.outcomes.items():
-        if outcome not in OUTCOMES:
-            message = f"{where}: --outcome {value}={outcome}: unknown outcome"
-            raise CurateError(message, hint=f"outcomes: {', '.join(OUTCOMES)}")
-    mapped = {value.lower(): outcome for value, outcome in mapping.outcomes.items()}
+        if outcome == "?":
+            problems.append((f"the mapping leaves the outcome {value!r} open (?)", f"--outcome {value}=OUTCOME"))
+        elif outcome not in OUTCOMES:
+            fix = f"one of the outcomes {', '.join(OUTCOMES)}"
+            problems.append((f"--outcome {value}={outcome}: unknown outcome", fix))
+    mapped = {value.strip().lower(): outcome for value, outcome in mapping.outcomes.items()}
     found = OutcomeWords({**words, **mapped}, frozenset(mapped))
-    _check(where, sample, columns, found)
-    return found
+    return found, problems or _problems(sample, columns, found)
 
 
 def outcome_question(names: Iterable[str]) -> str | None:
@@ -97,13 +105,8 @@ def is_undecided(answer: Any) -> bool:
     return isinstance(answer, str) and answer.strip().lower() in UNDECIDED_WORDS
 
 
-def mapping_needed(where: str, sample: pl.DataFrame, problem: str, needed: str) -> CurateError:
-    """Return the error for a file with several or no possible readings; ``needed``: the options that resolve it."""
-    return CurateError(f"{where}: {problem} (columns: {', '.join(sample.columns)})", hint=f"needed: {needed}")
-
-
-def _check(where: str, sample: pl.DataFrame, columns: dict[str, str], words: OutcomeWords) -> None:
-    """Raise CurateError if the outcomes contradict the columns or if no value is understood."""
+def _problems(sample: pl.DataFrame, columns: dict[str, str], words: OutcomeWords) -> list[tuple[str, str]]:
+    """Return how the outcomes contradict the columns, or that no value is understood, as (text, fix)."""
     column, first, second = (columns[name] for name in ("outcome", "first", "second"))
     value = sample[column].str.strip_chars()
     unmapped = set(value.drop_nulls().unique().str.to_lowercase()) - words.mapped - {""}
@@ -112,14 +115,12 @@ def _check(where: str, sample: pl.DataFrame, columns: dict[str, str], words: Out
     side_words = unnamed & {*LEFT_WORDS, *RIGHT_WORDS}
     if side_words and "left" not in words.meanings:
         listed = " and ".join(sorted(side_words))
-        problem = f"column {column!r} holds {listed}, but no column states which response was shown left"
-        raise mapping_needed(
-            where, sample, problem, f"--map left={first} --map right={second}, if {first} was shown left"
-        )
+        text = f"column {column!r} holds {listed}, but no column states which response was shown left"
+        return [(text, f"--map left={first} --map right={second}, if {first} was shown left")]
     letters = unnamed & (ALL_LETTER_WORDS - set(words.meanings))
     if letters:
-        problem = f"column {column!r} holds {', '.join(sorted(letters))}, but the responses are named left and right"
-        raise mapping_needed(where, sample, problem, f"--outcome {sorted(letters)[0]}=left and so on")
+        text = f"column {column!r} holds {', '.join(sorted(letters))}, but the responses are named left and right"
+        return [(text, f"--outcome {sorted(letters)[0]}=OUTCOME and so on")]
     others = sample.filter(value.is_not_null() & ~value.str.to_lowercase().is_in([*words.meanings, ""]))
     sides = [columns[name] for name in ("first", "second", "model_a", "model_b") if name in columns]
     is_name = pl.any_horizontal(pl.col(column).str.strip_chars() == pl.col(side).str.strip_chars() for side in sides)
@@ -127,8 +128,19 @@ def _check(where: str, sample: pl.DataFrame, columns: dict[str, str], words: Out
     understood = not unmapped.isdisjoint(words.meanings)
     # A 0 or 1 that counts the sides may equal the name of a response now and then: names must match in the majority.
     if (0 < hits < others.height - hits) or (others.height and not hits and not understood):
-        unread = others[column].str.strip_chars().unique().sort()
-        shown = ", ".join(repr(v) for v in unread.head(6)) + (" and more" if len(unread) > 6 else "")
-        example = " ".join(f"--outcome {v}={o}" for v, o in zip(unread.head(4), OUTCOMES, strict=False))
-        problem = f"column {column!r} holds {shown}" + (", most of which name neither response" if hits else "")
-        raise mapping_needed(where, sample, problem, f"the meaning of each value, for example {example}")
+        return [meaning_needed(column, others[column], "most of which name neither response" if hits else "")]
+    return []
+
+
+def meaning_needed(column: str, unread: pl.Series, remark: str = "") -> tuple[str, str]:
+    """Return (text, fix) for values whose meaning only the user knows; never a guess of their meaning."""
+    counts = unread.str.strip_chars().value_counts(sort=True, name="n").sort("n", unread.name, descending=[True, False])
+    shown = [(value if len(value) <= 40 else value[:39] + "…", n) for value, n in counts.head(6).iter_rows()]
+    listed = " ".join(f"{value}=? ({n:,})" for value, n in shown) + (" and more" if counts.height > 6 else "")
+    numbers = counts[unread.name].cast(pl.Float64, strict=False).to_numpy()
+    if len(numbers) > 6 and np.isfinite(numbers).all():
+        ends = f"first = {numbers.min():g} or {numbers.max():g}"
+        fix = f"the end at which the first response is better, in the mapping: [scale] {ends}, second = the other"
+    else:
+        fix = " ".join(f"--outcome {value}=OUTCOME" for value, _ in shown)
+    return f"the values of column {column!r} have no known meaning: {listed}" + (f", {remark}" if remark else ""), fix

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from annotations.readers.columns import find_columns
+from annotations.readers.columns import LayoutError, find_sources
+from annotations.readers.derived import values
 from annotations.readers.files import find_files
 from annotations.readers.formats import read_chunks
 from schemas.errors import CurateError
@@ -17,17 +18,17 @@ def read_prompts(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
 
     Raises CurateError for a damaged file, an empty id, and a prompt with two different rows.
     """
-    frame = _read(path, PROMPT_FIELDS, mapped, "prompt_columns")
+    frame = _read(path, PROMPT_FIELDS, mapped)
     return _distinct(path, frame, ("prompt_id",), ("question", "video", "category"))
 
 
 def read_responses(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
     """Return (prompt_id, response_id, model, text) of a file, one row per response. Raises as ``read_prompts``."""
-    frame = _read(path, RESPONSE_FIELDS, mapped, "response_columns")
+    frame = _read(path, RESPONSE_FIELDS, mapped)
     return _distinct(path, frame, ("prompt_id", "response_id"), ("model", "text"))
 
 
-def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, Source], key: str) -> pl.DataFrame:
+def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, Source]) -> pl.DataFrame:
     frames = []
     for file in find_files([path]):
         for chunk in read_chunks(file):
@@ -36,17 +37,16 @@ def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, Source], ke
                 raise CurateError(f"{file.path}:{first.line}: {first.message}", hint="repair the file")
             if not chunk.frame.width:
                 continue
-            try:
-                columns = find_columns(str(file.path), chunk.frame.columns, rules, mapped)
-            except CurateError as error:
-                raise CurateError(str(error), hint=f"name the column in the mapping file, under [{key}]") from error
+            sources, problems = find_sources(chunk.frame.columns, rules, mapped)
+            if problems:
+                raise LayoutError(str(file), chunk.frame.columns, problems, sources)
             fields = [
-                pl.col(columns[rule.name]).str.strip_chars().alias(rule.name)
-                if rule.name in columns
-                else pl.lit(None, pl.String).alias(rule.name)
+                values(sources[rule.name], chunk.frame).str.strip_chars().alias(rule.name)
+                if rule.name in sources
+                else pl.Series(rule.name, [None], pl.String).new_from_index(0, chunk.frame.height)
                 for rule in rules
             ]
-            frames.append(chunk.frame.select(fields).with_columns(chunk.line.alias("line")))
+            frames.append(pl.DataFrame([*fields, chunk.line.alias("line")]))
     if not frames:
         raise CurateError(f"{path}: no rows", hint="check that this is the right file")
     return pl.concat(frames)

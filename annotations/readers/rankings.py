@@ -53,7 +53,9 @@ def expand_rankings(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _numbers(name: str) -> pl.Expr:
     """Return a list of texts as integers; null for a text that is not an integer."""
-    return pl.col(name).list.eval(pl.element().cast(pl.Int32, strict=False))
+    number = pl.element().cast(pl.Float64, strict=False)
+    whole = number.is_finite() & (number == number.round())
+    return pl.col(name).list.eval(pl.when(whole).then(number.cast(pl.Int32, strict=False)))
 
 
 def _fault() -> pl.Expr:

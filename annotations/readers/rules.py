@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from annotations.readers.columns import PLATFORM_COLUMNS, REJECT_COLUMNS, Layout
+from annotations.readers.derived import is_text, short_ids
 from annotations.readers.formats import Chunk
 from annotations.readers.rankings import expand_rankings, read_rankings
+from annotations.readers.times import parse_times
 
 TYPES = {
     "line": pl.Int64(),
@@ -46,9 +48,13 @@ FIELD_COLUMNS = {
     "text_b": "text_right",
 }
 """Field of a layout -> column of ROW_SCHEMA, where they differ."""
+TEXT_COLUMNS = {"prompt_id": "question", "response_left": "text_left", "response_right": "text_right"}
+"""Column of ids -> the column that keeps them if they are texts."""
 LOCAL_SLACK = timedelta(hours=14)
 """A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
 CLOCK_SLACK = timedelta(minutes=5)
+UNREAD = ("voted_at", "seconds")
+"""Optional fields whose unreadable values become NULL; they say nothing about the judgment."""
 MAX_WEIGHT = 1e6
 """Sums of weights beyond this, or below its inverse, lose the precision of the other votes."""
 
@@ -65,6 +71,8 @@ class CleanRows:
     """CONTROL_SCHEMA."""
     rejects: pl.DataFrame
     """REJECT_SCHEMA."""
+    unread: dict[str, int]
+    """Field -> values that could not be read and are stored as NULL."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,9 @@ class Check:
     message: str
 
 
-def apply_rules(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None = None) -> CleanRows:
+def apply_rules(
+    chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series | None = None, time_format: str = ""
+) -> CleanRows:
     """Return the clean rows and the rejects of a chunk.
 
     ``now``: naive UTC; later votes are rejected. ``meta``: (n,) the other columns of each row as JSON.
@@ -87,7 +97,7 @@ def apply_rules(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series 
     if meta is not None:
         raw = raw.with_columns(meta.alias("meta"))
     raw = read_rankings(raw) if layout.kind == "ranking" else _with_outcomes(raw, layout)
-    raw = _with_numbers(raw)
+    raw = _with_numbers(raw, time_format)
     checks = _checks(layout, now)
     failed = raw.select(
         pl.coalesce(pl.when(check.fails).then(pl.lit(i, pl.Int16)) for i, check in enumerate(checks))
@@ -103,6 +113,7 @@ def apply_rules(chunk: Chunk, layout: Layout, now: datetime, *, meta: pl.Series 
         pairs=expand_rankings(good) if layout.kind == "ranking" else pl.DataFrame(schema=PAIR_SCHEMA),
         controls=controls,
         rejects=pl.concat(rejects).sort("line", maintain_order=True),
+        unread={name: count for name in UNREAD if (count := int(good[f"{name}_unread"].sum()))},
     )
 
 
@@ -121,7 +132,23 @@ def _fields(chunk: Chunk, layout: Layout) -> pl.DataFrame:
         elif name != "line":
             exprs.append(pl.lit(None, pl.String).alias(name))
     frame = chunk.frame.select(exprs) if chunk.frame.width else pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+    frame = _shortened(frame, layout)
     return frame.with_columns(chunk.line.alias("line"), pl.lit(layout.sides_known).alias("sides_known"))
+
+
+def _shortened(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Replace texts that serve as ids by their digests, and keep them as texts of responses or as questions."""
+    for field in sorted(layout.text_ids):
+        name = FIELD_COLUMNS.get(field, field)
+        column = frame[name]
+        if name in TEXT_COLUMNS:
+            target = TEXT_COLUMNS[name]
+            text = column.str.contains(r"\s") if name == "prompt_id" else is_text(column)
+            if text.any() and frame[target].null_count():
+                kept = pl.when(text).then(pl.col(name))
+                frame = frame.with_columns(pl.coalesce(target, kept).alias(target))
+        frame = frame.with_columns(short_ids(column))
+    return frame
 
 
 def _with_outcomes(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -136,15 +163,18 @@ def _with_outcomes(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     return raw
 
 
-def _with_numbers(raw: pl.DataFrame) -> pl.DataFrame:
-    """Add times and numbers, and keep their texts for messages."""
-    time, zoned = parse_times(raw["voted_at"])
+def _with_numbers(raw: pl.DataFrame, time_format: str) -> pl.DataFrame:
+    """Add times and numbers, which values of the optional ones cannot be read, and texts for messages."""
+    time, zoned = parse_times(raw["voted_at"], time_format)
+    seconds = pl.col("seconds").cast(pl.Float64, strict=False)
+    seconds = pl.when(seconds.is_finite() & (seconds >= 0)).then(seconds)
     return raw.with_columns(
         pl.col("voted_at").alias("voted_at_text"),
         time.alias("voted_at"),
         zoned.alias("zoned"),
-        pl.col("seconds").alias("seconds_text"),
-        pl.col("seconds").cast(pl.Float64, strict=False),
+        (raw["voted_at"].is_not_null() & time.is_null()).alias("voted_at_unread"),
+        seconds,
+        (pl.col("seconds").is_not_null() & seconds.is_null()).alias("seconds_unread"),
         pl.col("weight").alias("weight_text"),
         pl.col("weight").fill_null("1").cast(pl.Float64, strict=False),
     )
@@ -153,15 +183,10 @@ def _with_numbers(raw: pl.DataFrame) -> pl.DataFrame:
 def _checks(layout: Layout, now: datetime) -> list[Check]:
     """Return the rules in order; the first that fails gives the reason of the reject."""
     slack = pl.when("zoned").then(pl.lit(now + CLOCK_SLACK)).otherwise(pl.lit(now + LOCAL_SLACK))
-    seconds, weight = pl.col("seconds"), pl.col("weight")
-    bad_seconds = pl.col("seconds_text").is_not_null() & ~(seconds.is_finite() & (seconds >= 0)).fill_null(False)
-    bad_weight = ~weight.is_between(1 / MAX_WEIGHT, MAX_WEIGHT).fill_null(False)
+    bad_weight = ~pl.col("weight").is_between(1 / MAX_WEIGHT, MAX_WEIGHT).fill_null(False)
     future = (pl.col("voted_at") > slack).fill_null(False)
-    bad_time = pl.col("voted_at_text").is_not_null() & pl.col("voted_at").is_null()
     common = [
-        Check("bad-time", "voted_at", bad_time, "expected ISO 8601, or seconds or milliseconds since 1970"),
         Check("future-vote", "voted_at", future, f"expected a time before now ({now:%F %T} UTC)"),
-        Check("bad-seconds", "seconds", bad_seconds, "expected a number of seconds, 0 or more"),
         Check("bad-weight", "weight", bad_weight, f"expected a number from {1 / MAX_WEIGHT:g} to {MAX_WEIGHT:,.0f}"),
     ]
     own = [Check("", "reject", pl.col("reject").is_not_null(), "")] if "reject" in layout.columns else []
@@ -196,7 +221,8 @@ def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check:
     at = (failed == i).fill_null(False).arg_true()
     if at.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)
-    original = chunk.frame[at].select(pl.struct(pl.exclude(*REJECT_COLUMNS)).struct.json_encode()).to_series()
+    ours = (*REJECT_COLUMNS, *(derived.column for derived in layout.derived))
+    original = chunk.frame[at].select(pl.struct(pl.exclude(*ours)).struct.json_encode()).to_series()
     nothing = pl.lit(None, pl.String)
     if check.reason:
         field = {"response_left": "first", "response_right": "second"}.get(check.field, check.field)
@@ -216,68 +242,3 @@ def _broken(chunk: Chunk) -> pl.DataFrame:
     """Return the records that could not be read, as rejects."""
     rows = [(b.line, None, None, b.reason, b.message, b.text) for b in chunk.broken]
     return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
-
-
-# Times
-
-LOCAL_PATTERNS = (
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d",
-)
-UTC_PATTERNS = (
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M:%S%.f UTC",
-    "%Y-%m-%dT%H:%M:%S%.f UTC",
-)
-OFFSET_PATTERNS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f %#z")
-NUMBER = "number"
-TIME = pl.Datetime("us")
-# The size of a number since 1970 gives its unit: seconds (1973 to 5138), milliseconds, then microseconds. A smaller
-# number is no date of a vote but probably the time spent on the task.
-SECONDS_FROM, SECONDS_BELOW, MILLISECONDS_BELOW = 1e8, 1e11, 1e14
-
-
-def parse_times(text: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return (UTC times as Datetime[us], whether each text stated its zone) of n texts; null if a text is not a time.
-
-    A time without a zone is read as UTC. A number is a time since 1970 in seconds, milliseconds or microseconds.
-    """
-    time = pl.Series("time", [None], TIME).new_from_index(0, len(text))
-    zoned = pl.Series("zoned", [False]).new_from_index(0, len(text))
-    sample = text.head(10_000).drop_nulls().head(20)
-    patterns = (*LOCAL_PATTERNS, *UTC_PATTERNS, *OFFSET_PATTERNS, NUMBER)
-    for pattern in sorted(patterns, key=lambda pattern: _parse(sample, pattern).null_count()):
-        missing = time.is_null() & text.is_not_null()
-        if not missing.any():
-            break
-        if missing.all():
-            time = _parse(text, pattern)
-        else:
-            found = _parse(text.filter(missing), pattern)
-            if found.null_count() == len(found):
-                continue
-            time = time.scatter(missing.arg_true(), found)
-        if pattern not in LOCAL_PATTERNS:
-            zoned = zoned | (missing & time.is_not_null())
-    return time.alias("time"), zoned
-
-
-def _parse(text: pl.Series, pattern: str) -> pl.Series:
-    """Return the texts that fit one pattern as times without a zone; null for the others."""
-    if pattern == NUMBER:
-        return _parse_numbers(text)
-    zone = "UTC" if pattern in OFFSET_PATTERNS else None
-    found = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone=zone)
-    return found.dt.replace_time_zone(None)
-
-
-def _parse_numbers(text: pl.Series) -> pl.Series:
-    value = pl.col("v")
-    unit = pl.when(value < SECONDS_BELOW).then(1e6).when(value < MILLISECONDS_BELOW).then(1e3).otherwise(1)
-    number = text.cast(pl.Float64, strict=False).alias("v").to_frame()
-    valid = pl.when((value >= SECONDS_FROM) & (value < 1e18)).then(value)
-    return number.select(valid).select((value * unit).round().cast(pl.Int64).cast(TIME)).to_series()
