@@ -20,6 +20,7 @@ from annotations.readers.prompts import read_prompts, read_responses
 from curate.store import Store
 from curate.store.classification import classify_rows
 from curate.store.insertion import (
+    ReasonCount,
     doubtful_repeats,
     file_counts,
     insert_batch,
@@ -27,6 +28,7 @@ from curate.store.insertion import (
     pseudonym_keys,
     record_batch,
     reject_reasons,
+    rejects_of_file,
     remapped_rows,
     vote_facts,
 )
@@ -180,8 +182,55 @@ def _stage(
             progress(reader.file.path.name, rows, 0)
         if staging:
             staging.result()
+    _check_rejects(store, file_no, reader, config, rows)
     columns = reader.layout.columns if reader.layout else {}
     stage_file(store, file_no, str(reader.file), reader.file.sha256, columns)
+
+
+OWN_REASONS = ("cancelled", "no-answer", "refused-work")
+"""Reasons that the platform states; they do not mean that the file was misread."""
+
+FEW = 2
+"""So many rejects refuse no file: a share of few rows says little."""
+DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep", "too-large", "too-many-digits", "parser-crash")
+"""Reasons that ``on_error="reject"`` accepts."""
+
+
+def _check_rejects(store: Store, file_no: int, reader: FileReader, config: IngestConfig, rows: int) -> None:
+    """Raise RefusedFile if too many rows of a file were rejected for one reason: it was probably misread."""
+    reasons = rejects_of_file(store, file_no)
+    for found in reasons:
+        if config.on_error == "reject" and found.reason in DAMAGE_REASONS:
+            continue
+        allowed = rows if found.reason in OWN_REASONS else max(config.max_rejects * rows, FEW)
+        if found.count == rows and config.max_rejects < 1:
+            allowed = 0  # nothing of the file is usable
+        if found.count > allowed:
+            shown = " ".join(f"{value!r} ({count:,})" for value, count in found.values)
+            column = f" in column {found.column!r}" if found.column else ""
+            raise RefusedFile(
+                f"{reader.file}: {found.count:,} of {rows:,} rows would be rejected: {found.reason}{column}"
+                + (f", most often {shown}" if shown else f" ({found.message})"),
+                hint=_fix(found) + f"; or accept them with --max-rejects {min(1.0, found.count / rows + 0.005):.2f}",
+                reader=reader,
+            )
+
+
+def _fix(found: ReasonCount) -> str:
+    """Return the mapping that resolves a reason."""
+    if found.reason == "unknown-outcome":
+        return "state what the values mean: " + " ".join(f"--outcome {value}=OUTCOME" for value, _ in found.values)
+    if found.column:
+        return f"map the field to another column (it is {found.column!r} now): curate ingest FILE --explain"
+    return "look at the file: curate ingest FILE --explain"
+
+
+class RefusedFile(CurateError):
+    """A file that was probably misread: too many of its rows would be rejected."""
+
+    def __init__(self, message: str, *, hint: str, reader: FileReader) -> None:
+        super().__init__(message, hint=hint)
+        self.reader = reader
 
 
 def _insert(
@@ -255,6 +304,8 @@ def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tu
     """Return what the user should check, one sentence each."""
     repeats, anonymous = doubtful
     addressed = sum(reader.addressed for reader in readers)
+    unread = sum((reader.unread for reader in readers), Counter())
+    ambiguous = next((reader.ambiguous_times for reader in readers if reader.ambiguous_times), ())
     warnings = {
         f"{repeats} rows repeat an annotator's vote on the same responses; if another column distinguishes them "
         "(a turn, a criterion), make it part of the prompt's id, or keep them with --repeats all": repeats,
@@ -263,6 +314,9 @@ def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tu
         "no rows: the files hold only a header": (
             rows == 0 and readers and not any(reader.skipped for reader in readers)
         ),
+        f"{unread['voted_at']} times cannot be read and are NULL; state how they are written with --time-format"
+        + (f" (it could be {' or '.join(ambiguous)})" if ambiguous else ""): unread["voted_at"],
+        f"{unread['seconds']} times on the task are no number of seconds and are NULL": unread["seconds"],
         f"{conflicts} prompts or responses have more than one text, model or video; one was stored": conflicts,
         "no column of annotators: votes cannot be assigned to people": any(
             reader.layout and "annotator_id" not in reader.layout.columns for reader in readers

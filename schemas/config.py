@@ -37,7 +37,8 @@ class IngestConfig(Document):
     repeats: Repeats = "last"
     """Votes of an annotator on the same pair: keep the last, keep all, or reject all after the first."""
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The share of a file's rows that may be rejected for one reason; beyond it the file is refused."""
+    """The share of a file's rows that may be rejected for one reason; beyond it the file is refused. One or two rejects
+    refuse no file, unless nothing else is in it."""
     limits: Limits = Limits()
 
     def mapping_of(self, path: str) -> Mapping:

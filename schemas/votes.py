@@ -128,7 +128,18 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     ),
     FieldRule(
         "annotator_id",
-        ("annotator_id", "annotator", "worker_id", "worker", "judge_hash", "judge", "rater_id", "rater", "user_id"),
+        (
+            "annotator_id",
+            "annotator",
+            "worker_id",
+            "worker",
+            "judge_hash",
+            "judge",
+            "judge_id",
+            "rater_id",
+            "rater",
+            "user_id",
+        ),
         "who voted; empty if unknown",
     ),
     FieldRule(
@@ -166,7 +177,10 @@ BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both
 LEFT_WORDS = ("left",)
 RIGHT_WORDS = ("right",)
 LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "a": (("a", "model_a", "response_a"), ("b", "model_b", "response_b")),
+    "a": (
+        ("a", "model_a", "response_a", "a_winner", "winner_a"),
+        ("b", "model_b", "response_b", "b_winner", "winner_b"),
+    ),
     "x": (("x", "model_x", "response_x"), ("y", "model_y", "response_y")),
 }
 """Last letter of the first response's column -> spellings of (the first response, the second response)."""

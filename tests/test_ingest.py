@@ -23,7 +23,7 @@ from schemas.reports import IngestReport
 
 HEADER = "prompt_id,left,right,winner,worker,timestamp\n"
 NOW = datetime(2026, 1, 1)
-TAKE = IngestConfig(on_error="reject")
+TAKE = IngestConfig(on_error="reject", max_rejects=1)
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def test_every_row_is_classified_once_and_ingest_is_idempotent(
 ) -> None:
     folder = tmp_path_factory.mktemp("garbage")
     store = folder / "curate.duckdb"
-    config = IngestConfig.model_validate({"on_error": "reject", "repeats": repeats})
+    config = IngestConfig.model_validate({"on_error": "reject", "max_rejects": 1, "repeats": repeats})
     paths = [write(folder / f"{i}.csv", as_csv(rows)) for i, rows in enumerate(files)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotations.readers.files, "BLOCK", size)
@@ -449,7 +449,7 @@ def test_ingesting_a_growing_file_equals_ingesting_the_whole_file(
     rows: list[tuple[str, ...]], cut: int, repeats: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("grown")
-    config = IngestConfig.model_validate({"on_error": "reject", "repeats": repeats})
+    config = IngestConfig.model_validate({"on_error": "reject", "max_rejects": 1, "repeats": repeats})
     ingest(write(folder / "v.csv", as_csv(rows)), folder / "whole.duckdb", config=config, now=NOW)
     ingest(write(folder / "v.csv", as_csv(rows[:cut])), folder / "grown.duckdb", config=config, now=NOW)
     ingest(write(folder / "v.csv", as_csv(rows)), folder / "grown.duckdb", config=config, now=NOW)

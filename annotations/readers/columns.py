@@ -28,6 +28,11 @@ RANKS, SCORES = ("rank_a", "rank_b"), ("score_a", "score_b")
 """Pairs of numbers that can state the outcome."""
 OUTCOME_SOURCES = ("outcome", *CHOSEN, *RANKS, *SCORES)
 MODEL_NAMES = {rule.name: rule.aliases for rule in VOTE_FIELDS if rule.name in MODELS}
+FIELD_ORDER = (
+    *("first", "second", "prompt_id", "outcome", "annotator_id"),
+    *(rule.name for rule in VOTE_FIELDS if rule.name not in ("prompt_id", "outcome", "annotator_id")),
+)
+"""The order of fields in reports."""
 REJECT_COLUMNS = ("reject", "reject_text")
 PLATFORM_COLUMNS = ("control", *REJECT_COLUMNS)
 """Columns that only platform readers write: see annotations.platforms.base."""
@@ -173,7 +178,8 @@ class _Detection:
             layout = self._pair_layout(pair)
         if self.problems:
             raise LayoutError(self.where, self.sample.columns, self.problems, self.sources)
-        return replace(layout, derived=tuple(self.derived), text_ids=frozenset(self.text_ids))
+        columns = {name: self.columns[name] for name in FIELD_ORDER if name in self.columns}
+        return replace(layout, columns=columns, derived=tuple(self.derived), text_ids=frozenset(self.text_ids))
 
     def _miss(self, name: str, text: str, fix: str) -> None:
         self.problems.append(Problem(name, text, fix))

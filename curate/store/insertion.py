@@ -59,6 +59,36 @@ def reject_reasons(store: Store) -> dict[str, int]:
     return dict(reasons.iter_rows())
 
 
+@dataclass(frozen=True)
+class ReasonCount:
+    """The rejects of one file for one reason, before the batch is classified."""
+
+    reason: str
+    count: int
+    column: str | None
+    message: str
+    values: tuple[tuple[str, int], ...]
+    """The most frequent values and their counts."""
+
+
+def rejects_of_file(store: Store, file_no: int) -> list[ReasonCount]:
+    """Return the rejects of a staged file by reason, the most frequent first."""
+    rows = store.rows(
+        """
+        SELECT reason, sum(n)::BIGINT AS count, mode(column_name) AS "column", any_value(message) AS message,
+            list({value: value, n: n} ORDER BY n DESC, value)[:6] AS values
+        FROM (SELECT reason, value, any_value(column_name) AS column_name, any_value(message) AS message, count(*) AS n
+              FROM staged_rejects WHERE file_no = ? GROUP BY reason, value)
+        GROUP BY reason ORDER BY count DESC, reason
+        """,
+        [file_no],
+    )
+    return [
+        ReasonCount(**{**row, "values": tuple((v["value"], v["n"]) for v in row["values"] if v["value"] is not None)})
+        for row in rows
+    ]
+
+
 def vote_facts(store: Store) -> dict[str, int]:
     """Return counts of the batch's new votes: annotators (distinct), anonymous, sides_known."""
     [facts] = store.frame(f"""
