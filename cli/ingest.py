@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import JsonOption, StoreOption, pairs, settings, store_path
-from cli.output import listed, plural, progress_bar, put_frame, put_json, put_table, say
+from cli.output import listed, plural, progress_bar, put, put_frame, put_json, put_table, say
 from schemas.choices import OnError, Repeats, Sides
-from schemas.errors import UsageError
+from schemas.errors import CurateError, UsageError
 
 if TYPE_CHECKING:
-    from schemas.reports import FileReport, IngestReport
+    from schemas.reports import FileReport, FileReview, IngestReport
 
 
 def ingest(
@@ -70,6 +71,18 @@ def ingest(
     on_error: Annotated[
         OnError | None, typer.Option("--on-error", help="At a damaged file, stop or reject the damaged records.")
     ] = None,
+    max_rejects: Annotated[
+        float | None,
+        typer.Option("--max-rejects", help="Refuse a file of which more than this share is rejected for one reason."),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option("--time-format", help='How times are written, for example "%d/%m/%Y %H:%M".', metavar="FORMAT"),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Review the files: rows, columns, what is missing; print a mapping as TOML."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change; change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,6 +96,7 @@ def ingest(
     Example:
       curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
       curate ingest label-studio.json toloka.tsv --pseudonym-key keys/people.key
+      curate ingest votes.csv --explain > curate.toml
     """
     if formats:
         print_formats(as_json=as_json)
@@ -99,23 +113,36 @@ def ingest(
         "mapping.columns": {**read.columns, **pairs(columns, "--map")},
         "mapping.outcomes": {**read.outcomes, **pairs(outcomes, "--outcome")},
         "mapping.sides": sides,
+        "mapping.time_format": time_format,
+        "max_rejects": max_rejects,
         "format": file_format,
         "repeats": repeats,
         "on_error": on_error,
     }
     config = updated(base.ingest.model_copy(update={"mapping": read}), changes, where="curate ingest")
+    from pipelines import explain as review
+
+    if explain:
+        for document in review(paths or [], config):
+            put_json(document) if as_json else print_review(document)
+        return
     with progress_bar() as progress:
-        report = job(
-            paths or [],
-            store or base.store,
-            config=config,
-            prompts=prompts,
-            responses=responses,
-            prolific=prolific,
-            pseudonym_key=pseudonym_key,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        try:
+            report = job(
+                paths or [],
+                store or base.store,
+                config=config,
+                prompts=prompts,
+                responses=responses,
+                prolific=prolific,
+                pseudonym_key=pseudonym_key,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        except CurateError as error:
+            for document in review([error.where], config) if hasattr(error, "where") else ():
+                print_review(document, mapping_on=say)
+            raise
     put_json(report) if as_json else print_ingest(report)
 
 
@@ -133,6 +160,29 @@ def print_formats(*, as_json: bool) -> None:
         say("other tables of votes are read by the names of their columns, or by --map; see docs/platforms.md")
 
 
+def print_review(review: FileReview, *, mapping_on: Callable[[str], None] = put) -> None:
+    """Print the review of one file on stderr, and its mapping as TOML on stdout (or with ``mapping_on``)."""
+    say(f"{review.path} ({review.format}{', ' + review.platform if review.platform else ''})")
+    say(f"the first {plural(len(review.sample), 'row')} of the {review.rows:,} looked at:")
+    for row in review.sample:
+        say("  " + ", ".join(f"{name}={_short(value, 30)}" for name, value in row.items()))
+    say("columns:")
+    for column in review.columns:
+        values = ", ".join(f"{_short(value, 30)} ({count:,})" for value, count in column.values)
+        say(f"  {column.name}: {plural(column.distinct, 'value')}, {column.empty:,} empty: {values}")
+    say("read as:")
+    for field, source in review.detected.items():
+        say(f"  {field} ← {source}")
+    for problem in review.problems:
+        say(f"missing: {problem}")
+    mapping_on(review.mapping)
+
+
+def _short(value: object, length: int) -> str:
+    text = "" if value is None else str(value).replace("\n", "⏎")
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def print_ingest(report: IngestReport) -> None:
     """Print the report as text."""
     for file in report.files:
@@ -144,6 +194,8 @@ def print_ingest(report: IngestReport) -> None:
             say("  meta     " + ", ".join(file.meta))
         if file.unused:
             say("  unused   " + ", ".join(file.unused))
+        if file.unread:
+            say("  unread   " + listed(file.unread) + " (stored as NULL)")
         if file.skipped:
             say("  skipped  " + listed(file.skipped))
         say(f"  {_rows(file)}")

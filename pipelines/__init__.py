@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from pipelines.annotator_report import annotators
     from pipelines.comparison import compare
     from pipelines.denoising import denoise
+    from pipelines.explanation import explain
     from pipelines.exporting import export
     from pipelines.ingestion import ingest
     from pipelines.media import probe_files, probe_media
@@ -21,6 +22,7 @@ __all__ = [
     "annotators",
     "compare",
     "denoise",
+    "explain",
     "export",
     "ingest",
     "load_recipe",
@@ -38,6 +40,7 @@ _MODULES = {
     "annotators": "annotator_report",
     "compare": "comparison",
     "denoise": "denoising",
+    "explain": "explanation",
     "export": "exporting",
     "ingest": "ingestion",
     "load_recipe": "recipe",

@@ -230,7 +230,7 @@ class RefusedFile(CurateError):
 
     def __init__(self, message: str, *, hint: str, reader: FileReader) -> None:
         super().__init__(message, hint=hint)
-        self.reader = reader
+        self.where = str(reader.file)
 
 
 def _insert(

@@ -39,6 +39,34 @@ class FileReport(Document):
     rejects: int
 
 
+class ColumnReview(Document):
+    """One column of a reviewed file."""
+
+    name: str
+    distinct: int
+    empty: int
+    values: tuple[tuple[str, int], ...]
+    """The most frequent values and their counts."""
+
+
+class FileReview(Document):
+    """How a vote file would be read: ``curate ingest FILE --explain``."""
+
+    path: str
+    format: str
+    platform: str
+    rows: int
+    """Rows that were looked at: the first ones."""
+    sample: tuple[dict[str, str | None], ...]
+    columns: tuple[ColumnReview, ...]
+    detected: dict[str, str]
+    """Field -> source, as far as it is known."""
+    problems: tuple[str, ...]
+    """What is missing; empty if the file can be read."""
+    mapping: str
+    """TOML for curate.toml; ``?`` where only the user knows."""
+
+
 class IngestReport(Document):
     """One ingest. Every row is exactly one of a vote, a control answer, a duplicate or a reject."""
 

@@ -59,6 +59,7 @@ class LayoutError(CurateError):
             f"{where}: {listed} (columns: {', '.join(columns)})",
             hint=f"needed: {'; '.join(dict.fromkeys(problem.fix for problem in problems))}",
         )
+        self.where = where
         self.problems = tuple(problems)
         self.sources = sources
         """Field -> source, as far as they were found."""

@@ -1,0 +1,133 @@
+"""The review of a file that cannot be read without guessing, and the mapping that it proposes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipelines import explain, ingest
+from schemas.config import IngestConfig, Settings
+from schemas.errors import CurateError
+
+SHAPES = {
+    "labels.jsonl": "".join(
+        f'{{"input": "Why {i}?", "output_1": "one \\\\frac {i}", "output_2": "two {i}", "label": {1 + i % 2}}}\n'
+        for i in range(6)
+    ),
+    "scale.csv": "instruction,generator_1,generator_2,preference\n"
+    + "".join(f"q{i} what,m,n,{1 + i / 10}\n" for i in range(11)),
+    "ranks.csv": "segment,judgeID,system1Id,system1rank,system2Id,system2rank,rankingID\n"
+    "s1,j,a,1,b,2,r\ns1,j,b,2,c,2,r\ns2,j,c,3,a,1,q\n",
+    "bare.csv": "left,right,winner\nPizza,Sushi,left\nSushi,Taco,tie\n",
+}
+"""Small files in shapes that occur elsewhere: no ids, a numeric scale, two rank columns, no prompt."""
+ANSWERS = {
+    "labels.jsonl": [('"1" = "?"', '"1" = "left"'), ('"2" = "?"', '"2" = "right"')],
+    "scale.csv": [("# scale = { first = ?, second = ? }", "scale = { first = 1, second = 2 }")],
+    "ranks.csv": [('prompt_id = "?"', 'prompt_id = "segment"')],
+    "bare.csv": [('prompt_id = "?"', 'prompt_id = { const = "all" }')],
+}
+"""What a user writes for the question marks."""
+OUTCOMES = {
+    "labels.jsonl": ["left", "right"] * 3,
+    "scale.csv": ["left"] * 5 + ["tie"] + ["right"] * 5,
+    "ranks.csv": ["left", "tie", "right"],
+    "bare.csv": ["left", "tie"],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_review_is_enough(name: str, tmp_path: Path) -> None:
+    import curate
+
+    path, store = tmp_path / name, tmp_path / "s.duckdb"
+    path.write_text(SHAPES[name])
+    with pytest.raises(CurateError):
+        ingest(path, store)
+    assert not store.exists()
+    [review] = explain([path])
+    assert review.problems
+    assert "?" in review.mapping
+    text = review.mapping
+    for question, answer in ANSWERS[name]:
+        assert question in text
+        text = text.replace(question, answer)
+    config = Settings.model_validate(tomllib.loads(text)).ingest
+    assert explain([path], config).__next__().problems == ()
+    report = ingest(path, store, config=config)
+    assert (report.votes, report.rejects) == (len(OUTCOMES[name]), 0)
+    with curate.open(store) as opened:
+        assert opened.votes().sort("line")["outcome"].to_list() == OUTCOMES[name]
+
+
+def test_all_missing_fields_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("thing,best\nx,y\n")
+    with pytest.raises(CurateError, match=r"the prompt; .*two responses; .*outcome"):
+        ingest(tmp_path / "v.csv", tmp_path / "s.duckdb")
+
+
+@pytest.mark.parametrize("header", ["Prompt ID,Model A,model-b,Winner", "promptId,modelA,modelB,winner"])
+def test_header_names_match_without_case_and_separators(header: str, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(f"{header}\np,m,n,model_a\n")
+    assert ingest(tmp_path / "v.csv", tmp_path / "s.duckdb").votes == 1
+
+
+def test_a_file_with_too_many_rejects_stores_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"p{i},a,b,{'left' if i < 6 else 'gauche'}\n" for i in range(10))
+    (tmp_path / "v.csv").write_text("prompt_id,left,right,winner\n" + rows)
+    with pytest.raises(CurateError, match=r"4 of 10 rows.*'gauche' \(4\)") as caught:
+        ingest(tmp_path / "v.csv", tmp_path / "s.duckdb")
+    assert "--outcome gauche=OUTCOME" in caught.value.hint
+    assert not (tmp_path / "s.duckdb").exists()
+    taken = ingest(tmp_path / "v.csv", tmp_path / "s.duckdb", config=IngestConfig(max_rejects=0.4))
+    assert (taken.votes, taken.rejects) == (6, 4)
+
+
+@pytest.mark.parametrize("into", ["annotator_id", "criterion"])
+def test_columns_of_outcomes_are_melted(into: str, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("prompt,response_a,response_b,one,two\np,a,b,A,tie\nq,a,b,B,\n")
+    config = IngestConfig.model_validate({"mapping": {"melt": {"into": into, "columns": ["one", "two"]}}})
+    report = ingest(tmp_path / "v.csv", tmp_path / "s.duckdb", config=config)
+    assert (report.votes, report.files[0].skipped) == (3, {"cells without an outcome": 1})
+
+
+@pytest.mark.parametrize(
+    ("times", "given", "found"),
+    [
+        (["09/13/2025 09:07 AM", "09/01/2025 10:00 PM"], "", ["2025-09-13T09:07:00", "2025-09-01T22:00:00"]),
+        (["09/01/2025 09:07 AM"], "", [None]),
+        (["09/01/2025 09:07 AM"], "%d/%m/%Y %I:%M %p", ["2025-01-09T09:07:00"]),
+        (["2025/01/05 10:00"], "", ["2025-01-05T10:00:00"]),
+        (["Jan 5 2025"], "", ["2025-01-05T00:00:00"]),
+        (["20241118"], "", ["2024-11-18T00:00:00"]),
+        (["Tue Mar  2 12:34:56 2021"], "", ["2021-03-02T12:34:56"]),
+    ],
+)
+def test_a_time_is_read_if_one_format_fits_the_column(
+    times: list[str], given: str, found: list[str | None], tmp_path: Path
+) -> None:
+    import curate
+
+    rows = "".join(f"p{i},a,b,left,{time}\n" for i, time in enumerate(times))
+    (tmp_path / "v.csv").write_text("prompt,left,right,winner,timestamp\n" + rows)
+    config = IngestConfig.model_validate({"mapping": {"time_format": given}})
+    report = ingest(tmp_path / "v.csv", tmp_path / "s.duckdb", config=config)
+    assert (report.votes, report.files[0].unread) == (len(times), {"voted_at": 1} if None in found else {})
+    with curate.open(tmp_path / "s.duckdb") as opened:
+        voted = opened.votes().sort("line")["voted_at"].to_list()
+    assert [time and time.isoformat() for time in voted] == found
+
+
+def test_a_files_own_mapping_beats_the_common_one(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("prompt,left,right,winner\np,a,b,1\n")
+    (tmp_path / "two.csv").write_text("prompt,left,right,winner\np,a,b,1\n")
+    config = IngestConfig.model_validate(
+        {"mapping": {"outcomes": {"1": "left"}}, "files": [{"match": "two.csv", "outcomes": {"1": "right"}}]}
+    )
+    import curate
+
+    ingest([tmp_path / "one.csv", tmp_path / "two.csv"], tmp_path / "s.duckdb", config=config)
+    with curate.open(tmp_path / "s.duckdb") as opened:
+        assert sorted(opened.votes()["outcome"]) == ["left", "right"]
