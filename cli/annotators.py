@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, pairs, settings
+from cli.options import CriterionOption, JsonOption, StoreOption, pairs, settings
 from cli.output import plural, put_frame, put_json, put_table, say
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def annotators(
         list[str] | None,
         typer.Option("--outcome", help="Meaning of a VALUE in the gold, as in curate ingest.", metavar="VALUE=OUTCOME"),
     ] = None,
+    criterion: CriterionOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with every column.")] = False,
 ) -> None:
@@ -49,7 +50,8 @@ def annotators(
         "columns": {**mapping.columns, **pairs(columns, "--map")},
         "outcomes": {**mapping.outcomes, **pairs(outcomes, "--outcome")},
     }
-    report = job(store or base.store, gold=gold, mapping=updated(mapping, changes, where="curate annotators"))
+    mapping = updated(mapping, changes, where="curate annotators")
+    report = job(store or base.store, gold=gold, mapping=mapping, criterion=criterion or base.denoise.criterion)
     if as_json:
         put_json(report)
     else:

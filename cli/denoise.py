@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, numbers, settings, store_path
+from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, numbers, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
 from schemas.choices import BothBad, Disconnected
 from schemas.rankers import AUTO, ranker_names
@@ -34,6 +34,7 @@ def denoise(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
     ] = None,
+    criterion: CriterionOption = None,
     max_spammer: Annotated[
         float | None,
         typer.Option(
@@ -75,6 +76,7 @@ def denoise(
         "weights": numbers(weights, "--weight"),
         "max_spammer": max_spammer,
         "prompts": tuple(prompts) if prompts else None,
+        "criterion": criterion,
         "min_votes": min_votes,
         "disconnected": disconnected,
         "both_bad": both_bad,

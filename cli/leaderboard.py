@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, store_path
+from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import put_frame, say
 
 
@@ -16,6 +16,7 @@ def leaderboard(
         str | None,
         typer.Option("--by", help="One leaderboard per value of this column, such as category.", metavar="COLUMN"),
     ] = None,
+    criterion: CriterionOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
 ) -> None:
@@ -23,7 +24,7 @@ def leaderboard(
 
     Strength is in logits (log odds of winning against the mean model). Two models share a letter under classes if and
     only if they do not differ significantly. Intervals are at 95% and allow for the dependence of votes on one prompt
-    and by one annotator. --by takes a column of the prompts or a field of the votes' meta.
+    and by one annotator. --by takes a column of the prompts, a field of the votes' meta, or criterion.
 
     \b
     Example:
@@ -32,8 +33,10 @@ def leaderboard(
     """
     import curate
 
-    with curate.open(store_path(store)) as opened:
-        frame = opened.leaderboard(by=by)
+    base = settings()
+    default = "" if by == "criterion" else base.denoise.criterion
+    with curate.open(store or base.store) as opened:
+        frame = opened.leaderboard(by=by, criterion=criterion or default)
     columns = [by, *COLUMNS] if by else COLUMNS
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)
     if not as_json and not as_csv:

@@ -19,6 +19,10 @@ StoreOption = Annotated[
     typer.Option("--store", help="The DuckDB file. Default: store in curate.toml, else curate.duckdb.", metavar="FILE"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+CriterionOption = Annotated[
+    str | None,
+    typer.Option("--criterion", help="Only the votes by this criterion; needed if there are several.", metavar="NAME"),
+]
 RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, store_path
+from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import plural, progress_bar, put_json, put_table, say
 from schemas.choices import Focus, TaskFormat
 
@@ -29,6 +29,7 @@ def plan(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
     ] = None,
+    criterion: CriterionOption = None,
     max_per_pair: Annotated[
         int, typer.Option("--max-per-pair", min=1, help="Maximum votes per pair.", metavar="N")
     ] = 3,
@@ -55,14 +56,16 @@ def plan(
     """
     from pipelines.planning import plan as job
 
+    base = settings()
     with progress_bar() as progress:
         report = job(
-            store_path(store),
+            store or base.store,
             out,
             votes=votes,
             file_format=file_format,
             focus=focus,
             prompts=prompts or (),
+            criterion=criterion or base.denoise.criterion,
             max_per_pair=max_per_pair,
             min_per_prompt=min_per_prompt,
             annotators=annotators,

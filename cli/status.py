@@ -34,6 +34,8 @@ def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
     put(f"{report.store}  {report.bytes / 1e6:.1f} MB, schema {report.schema_version}, {ingests}")
     put(f"votes        {report.votes:,}" + (f"  ({listed(report.outcomes)})" if report.votes else ""))
     unknown = "  (elsewhere left is the first response named)" if report.sides_known < report.votes else ""
+    if report.criteria:
+        put(f"criteria     {len(report.criteria):,}  ({listed(report.criteria)})")
     put(f"sides known  {report.sides_known:,}{unknown}")
     put(f"rankings     {report.groups:,} K-wise")
     put(f"prompts      {report.prompts:,}" + (f"  ({listed(report.splits)})" if report.splits else ""))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import plural, progress_bar, put, put_json, put_table, say
 from schemas.choices import HoldOut
 
@@ -24,6 +24,7 @@ def validate(
         int, typer.Option("--splits", min=0, help="Random halvings of the votes for reliability; 0: none.")
     ] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds and splits.")] = 0,
+    criterion: CriterionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hold out votes, fit every method to the rest, and compare how well each predicts the held-out votes.
@@ -35,12 +36,14 @@ def validate(
     Example:
       curate validate --by annotator --folds 10
     """
+    from pipelines.settings import updated
     from pipelines.validation import validate as job
 
     base = settings()
+    config = updated(base.denoise, {"criterion": criterion}, where="curate validate")
     with progress_bar() as progress:
         report = job(
-            store or base.store, config=base.denoise, folds=folds, by=by, splits=splits, seed=seed, progress=progress
+            store or base.store, config=config, folds=folds, by=by, splits=splits, seed=seed, progress=progress
         )
     put_json(report) if as_json else print_validation(report)
 

@@ -28,7 +28,11 @@ from schemas.votes import OUTCOMES
 
 
 def annotators(
-    store_path: str | Path = "curate.duckdb", *, gold: str | Path | None = None, mapping: Mapping = Mapping()
+    store_path: str | Path = "curate.duckdb",
+    *,
+    gold: str | Path | None = None,
+    mapping: Mapping = Mapping(),
+    criterion: str = "",
 ) -> AnnotatorsReport:
     """Return every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
@@ -43,18 +47,21 @@ def annotators(
         control questions count in addition.
     mapping
         How to read the columns and outcomes of ``gold``.
+    criterion
+        Only the votes by this criterion, and the pairs of ``gold`` by it or by none; needed if there are several.
 
     Raises
     ------
     CurateError
-        Without a store or a vote in it; if ``gold`` cannot be read or has no pair of the store.
+        Without a store or a vote in it; if ``gold`` cannot be read or has no pair of the store; if the votes are by
+        several criteria and none is given.
     """
     with Store.open(store_path, read_only=True) as store:
-        votes = load_votes(store).votes
-        counts = annotator_counts(store)
+        votes = load_votes(store, criterion=criterion).votes
+        counts = annotator_counts(store, criterion)
         controls = control_answers(store)
     answers, absent = _answers(controls, votes)
-    known, report = _gold(gold, mapping, votes, str(store_path), answers)
+    known, report = _gold(gold, mapping, votes, str(store_path), answers, criterion)
     rows, warnings = _rows(votes, known, counts)
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
     overall, (pairs, judges) = alpha(votes), judged_twice(votes)
@@ -124,13 +131,13 @@ def _answers(controls: pl.DataFrame, votes: VoteArrays) -> tuple[Answers, int]:
 
 
 def _gold(
-    path: str | Path | None, mapping: Mapping, votes: VoteArrays, store: str, answers: Answers
+    path: str | Path | None, mapping: Mapping, votes: VoteArrays, store: str, answers: Answers, criterion: str
 ) -> tuple[Gold, GoldReport | None]:
     """The accuracy on a gold file and on control questions, and the report on the file's rows."""
     left: Number = np.zeros(0, dtype=np.int64)
     right, outcome, unknown, rejected = left, left.astype(np.int8), 0, 0
     if path:
-        left, right, outcome, unknown, rejected = _pairs(path, mapping, votes, store)
+        left, right, outcome, unknown, rejected = _pairs(path, mapping, votes, store, criterion)
     gold = against_gold(votes, left, right, outcome, answers=answers)
     if not path and not len(answers.annotator):
         return gold, None
@@ -149,10 +156,12 @@ def _gold(
 
 
 def _pairs(
-    path: str | Path, mapping: Mapping, votes: VoteArrays, store: str
+    path: str | Path, mapping: Mapping, votes: VoteArrays, store: str, criterion: str
 ) -> tuple[Number, Number, npt.NDArray[np.int8], int, int]:
     """(left, right, outcome) of the pairs of a gold file, the number of rows unknown to the store, and of rejects."""
     rows, rejected = read_gold(path, mapping)
+    if criterion:
+        rows = rows.filter(pl.col("criterion").is_null() | (pl.col("criterion") == criterion))
     number = pl.DataFrame(
         {
             "prompt_id": pl.Series(votes.prompts, dtype=pl.String).gather(votes.response_prompt),
@@ -175,12 +184,12 @@ def _pairs(
 
 
 def read_gold(path: str | Path, mapping: Mapping) -> tuple[pl.DataFrame, int]:
-    """(prompt_id, response_left, response_right, outcome) of a file of votes, and the number of rejected rows."""
+    """(prompt_id, response_left, response_right, outcome, criterion) of a vote file; the number of rejected rows."""
     with TemporaryDirectory() as folder:
         store = Path(folder) / "gold.duckdb"
         report = ingest(path, store, config=IngestConfig(mapping=mapping, repeats="all"))
         with Store.open(store, read_only=True) as opened:
-            rows = opened.votes().select("prompt_id", "response_left", "response_right", "outcome")
+            rows = opened.votes().select("prompt_id", "response_left", "response_right", "outcome", "criterion")
     return rows, report.rejects
 
 

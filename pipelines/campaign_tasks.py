@@ -164,7 +164,7 @@ def choose_pairs(
     pairs = [pair for pair in can.pairs() if task_id(pair) not in closed]
     wanted = -(-votes // config.votes_per_pair)
     with Store.open(store, read_only=True) as opened:
-        known = load_votes(opened).votes if opened.counts()["votes"] else None
+        known = load_votes(opened, criterion=config.criterion).votes if opened.counts()["votes"] else None
     if known is None:
         chosen = _balanced_sample(pairs, wanted, np.random.default_rng(seed))
     else:

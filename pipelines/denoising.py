@@ -65,15 +65,16 @@ def denoise(
     Raises
     ------
     CurateError
-        Where the store has no votes, or the config names an unknown prompt.
+        Where the store has no votes, the config names an unknown prompt or criterion, or the votes are by several
+        criteria and the config names none.
     """
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
-        loaded = load_votes(opened, prompts=config.prompts, both_bad=config.both_bad)
+        loaded = load_votes(opened, prompts=config.prompts, criterion=config.criterion, both_bad=config.both_bad)
         inputs: dict[str, Any] = {"votes": loaded.digest, **_third_party(config)}
         judged = loaded
         if config.prompts and config.max_spammer < 1:
-            judged = load_votes(opened, both_bad=config.both_bad)
+            judged = load_votes(opened, criterion=config.criterion, both_bad=config.both_bad)
             inputs["judged"] = judged.digest
         document = config.model_dump(mode="json")
         kept = None
@@ -126,7 +127,7 @@ class _Kept:
 def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
     """The choice of the latest run with this config; None where no such run held votes out."""
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
-        if json.loads(run["config"]) != config:
+        if {"criterion": "", **json.loads(run["config"])} != config:  # earlier runs have no criterion
             continue
         report = DenoiseReport.from_stored(run["report"])
         if report.auto is not None and report.auto.slopes:

@@ -36,6 +36,7 @@ def plan(
     file_format: TaskFormat | None = None,
     focus: Focus = "order",
     prompts: Sequence[str] = (),
+    criterion: str = "",
     max_per_pair: int = 3,
     min_per_prompt: int = 0,
     annotators: int | None = None,
@@ -59,6 +60,8 @@ def plan(
         "order" for the whole order of every prompt, "best" for its best response.
     prompts
         Ask only about these prompts (empty: all).
+    criterion
+        Plan from the votes by this criterion; needed if the votes are by several.
     max_per_pair, min_per_prompt
         Maximum votes per pair; minimum votes per prompt with an uncertain order.
     annotators
@@ -77,7 +80,7 @@ def plan(
     out = Path(out)
     with Store.open(store_path, read_only=True) as store:
         progress("reading votes", 0, 0)
-        loaded = load_votes(store)
+        loaded = load_votes(store, criterion=criterion)
         questions, texts = store.prompts(), store.responses()
     known = loaded.votes
     count = len(known.annotators) if annotators is None else annotators

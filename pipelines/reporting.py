@@ -34,6 +34,7 @@ from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
 from curate.store.rankings import load_votes
 from curate.store.reporting import (
+    criterion_of,
     ingested,
     pair_votes,
     prompt_facts,
@@ -111,7 +112,7 @@ def report(
         run_id = store.denoise_run(run)
         _check_prompts(store, run_id, prompts)
         progress("estimating annotators", 0, 0)
-        people = annotators(store_path, gold=gold, mapping=mapping)
+        people = annotators(store_path, gold=gold, mapping=mapping, criterion=criterion_of(store, run_id))
         progress("counting", 0, 0)
         view = _view(store, run_id, people, validated, prompts=prompts, show=show, seed=seed)
     draw = pictures or (_frames(Path(media), progress) if media else None)
@@ -143,6 +144,7 @@ def _view(
 ) -> ReportView:
     """Return all values of the page."""
     responses, votes = ranked_responses(store, run_id), pair_votes(store, run_id)
+    criterion = criterion_of(store, run_id)
     pairs = pair_disagreement(votes, responses)
     facts = prompt_facts(store, run_id).join(
         prompt_disagreement(pairs), on="prompt_id", how="left", maintain_order="left"
@@ -159,9 +161,9 @@ def _view(
         run=denoised,
         chosen_in=release_of(store, chosen_run) if chosen_run else "",
         funnel=_funnel(store, run_id, facts, run_report, later),
-        models=_models(store),
+        models=_models(store, criterion),
         people=people,
-        sides=sides_of(votes_by_side(store)),
+        sides=sides_of(votes_by_side(store, criterion)),
         disagreement=_disagreement(facts),
         validation=validation,
         ceilings=tuple(ceiling for export in later for ceiling in _ceilings(export["report"])),
@@ -201,10 +203,10 @@ def _funnel(
     )
 
 
-def _models(store: Store) -> Leaderboard | None:
-    """Return the leaderboard of all votes; None if no vote compares two known models."""
+def _models(store: Store, criterion: str) -> Leaderboard | None:
+    """Return the leaderboard of all votes by the run's criterion; None if no vote compares two known models."""
     try:
-        return leaderboard(load_votes(store).votes)
+        return leaderboard(load_votes(store, criterion=criterion).votes)
     except CurateError:
         return None
 

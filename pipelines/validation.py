@@ -59,7 +59,8 @@ def validate(
     UsageError
         For fewer than two folds, or splits below 0.
     CurateError
-        Where there are fewer units than folds, or no held-out vote can be scored.
+        Where there are fewer units than folds, no held-out vote can be scored, or the votes are by several criteria and
+        the config names none.
     """
     if folds < 2:
         raise UsageError(f"{folds} folds: no votes would be left to fit", hint="give at least 2 folds")
@@ -67,7 +68,7 @@ def validate(
         raise UsageError(f"{splits} splits: a number below 0", hint="give 0 for no reliability")
     with Store.open(store_path, read_only=True) as store:
         progress("reading votes", 0, 0)
-        votes = load_votes(store, prompts=config.prompts, both_bad=config.both_bad).votes
+        votes = load_votes(store, prompts=config.prompts, criterion=config.criterion, both_bad=config.both_bad).votes
     unit = units(votes, by)
     number = int(unit.max()) + 1
     if number < folds:

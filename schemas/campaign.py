@@ -58,6 +58,8 @@ class CampaignConfig(Document):
     focus: Focus = "order"
     prompts: tuple[str, ...] = ()
     """Ask only about these prompts (empty: all)."""
+    criterion: str = ""
+    """Choose pairs by the votes of this criterion; needed if the votes of the store are by several."""
     pairs_per_video: Annotated[int, Field(ge=1, le=20)] = 4
     """Maximum number of pairs on one sheet."""
     gold_share: Share = 0.1

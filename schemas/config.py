@@ -125,6 +125,8 @@ class DenoiseConfig(Document):
     """Exclude the votes of annotators who are spammers with a higher probability than this (curate annotators)."""
     prompts: tuple[str, ...] = ()
     """Only these prompts (all when empty)."""
+    criterion: str = ""
+    """Only the votes by this criterion; needed if the votes are by several. "(none)": those without a criterion."""
     min_votes: Annotated[int, Field(ge=1)] = 1
     """A prompt with fewer votes is reported as too_few_votes and not ranked."""
     disconnected: Disconnected = "components"

@@ -363,4 +363,6 @@ class StatusReport(Document):
     batches: int
     runs: tuple[dict[str, str], ...]
     """Every run: id, step, what it did in a line; the latest last."""
+    criteria: dict[str, int] = {}
+    """Votes by criterion; empty if no vote has one."""
     splits: dict[str, int]

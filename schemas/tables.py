@@ -53,11 +53,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("voted_at", "TIMESTAMP", "when, UTC"),
         Column("seconds", "DOUBLE", "time on the task, seconds"),
         Column("weight", "DOUBLE NOT NULL", "how much it counts, above 0"),
-        Column("group_id", "VARCHAR", "pairs of one K-wise ranking share it: they are not independent votes"),
+        Column("group_id", "VARCHAR", "votes that were judged together share it (one ranking, one session); else NULL"),
         Column("platform_id", "VARCHAR", "the platform's id of the vote"),
         Column("file_id", "INTEGER NOT NULL", "the file it came from"),
         Column("line", "BIGINT NOT NULL", "its line there"),
         Column("meta", "JSON", "what the platform's export says beyond these, without personal data; else NULL"),
+        Column("criterion", "VARCHAR", "by what the responses were compared; NULL if the file does not say"),
     ),
     "controls": (
         Column("control_key", "UHUGEINT NOT NULL", "identity: md5 of platform id, content and occurrence"),

@@ -180,7 +180,6 @@ def test_alpha_uses_pairs_with_two_consistent_judges(rows: list[Row]) -> None:
 def test_pairs_of_rankings_do_not_count_for_alpha() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "a", "b", "right", "bob", 1.0)])
     assert alpha(votes) == pytest.approx(-0.5)
-    assert np.isnan(alpha(replace(votes, group=np.array([0, -1], dtype=np.int32))))
     assert np.isnan(alpha(replace(votes, group=np.array([0, 0], dtype=np.int32))))
 
 

@@ -29,7 +29,7 @@ def _schema(columns: str) -> dict[str, pl.DataType]:
 
 ROW_SCHEMA = _schema(
     "line vote_id prompt_id response_left response_right outcome sides_known annotator_id voted_at seconds weight "
-    "ranking question video category model_left model_right text_left text_right meta"
+    "ranking criterion group_id question video category model_left model_right text_left text_right meta"
 )
 """A clean row. ``ranking``: the whole judgment of a K-wise row as text; its pairs are in ``CleanRows.pairs``."""
 CONTROL_SCHEMA = _schema(

@@ -156,7 +156,7 @@ def judged_twice(votes: VoteArrays) -> tuple[int, int]:
 def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
     """(J,) person, pair and category of each person's consistent judgment of each pair, without K-wise rankings."""
     pair, category = pairs_of(votes)
-    alone = votes.group < 0
+    alone = votes.group_share == 1
     pair, category, annotator = pair[alone], category[alone].astype(np.int64), votes.annotator[alone]
     units = int(pair.max(initial=-1)) + 1
     person = np.where(annotator >= 0, annotator, len(votes.annotators) + np.arange(len(pair)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.store.database import Store
+from curate.store.database import K_WISE, Store
 from curate.store.staging import NEW_VOTES
 
 _PAIR = "least(ROW.response_left, ROW.response_right) || chr(31) || greatest(ROW.response_left, ROW.response_right)"
@@ -11,9 +11,12 @@ _WON = f"""{_PAIR} || chr(31) || CASE ROW.outcome
     WHEN 'left' THEN ROW.response_left WHEN 'right' THEN ROW.response_right ELSE chr(30) || ROW.outcome END"""
 _GROUP = "array_to_string(list_sort(list_distinct(flatten(list([response_left, response_right])))), chr(31))"
 
-_ROW = """to_json({prompt_id: s.prompt_id, response_left: s.response_left, response_right: s.response_right,
+_FIELDS = """prompt_id: s.prompt_id, response_left: s.response_left, response_right: s.response_right,
     outcome: s.outcome, ranking: s.ranking, sides_known: s.sides_known, annotator_id: s.annotator_id,
-    voted_at: s.voted_at, seconds: s.seconds, weight: s.weight, vote_id: s.vote_id})"""
+    voted_at: s.voted_at, seconds: s.seconds, weight: s.weight, vote_id: s.vote_id"""
+# Without a criterion the text is that of earlier versions, so that their rejects are recognised.
+_ROW = f"""CASE WHEN s.criterion IS NULL THEN to_json({{{_FIELDS}}})
+    ELSE to_json({{{_FIELDS}, criterion: s.criterion}}) END"""
 
 
 def classify_rows(store: Store, *, repeats: str) -> None:
@@ -166,7 +169,7 @@ def _find_equal_repeats(store: Store) -> None:
 
 
 def _resolve_repeats(store: Store, *, last: bool) -> None:
-    """Keep one of a named annotator's votes on the same responses: the last, or the first."""
+    """Keep one of a named annotator's votes on the same responses by the same criterion: the last, or the first."""
     _find_competing_votes(store)
     if store.value("SELECT count(*) FROM competing"):
         # Time decides, then where a row was first read, so that reading an old row again does not make it the newest.
@@ -177,7 +180,7 @@ def _resolve_repeats(store: Store, *, last: bool) -> None:
         store.execute(f"""
             CREATE TEMP TABLE replaced AS
             SELECT * FROM (SELECT *, row_number() OVER (
-                PARTITION BY annotator_id, prompt_id, members ORDER BY {order}) AS place FROM competing)
+                PARTITION BY annotator_id, prompt_id, criterion, members ORDER BY {order}) AS place FROM competing)
             WHERE place > 1
         """)
         if last:  # "reject" affects new rows only, not votes stored under another setting
@@ -198,28 +201,29 @@ def _resolve_repeats(store: Store, *, last: bool) -> None:
 
 
 def _find_competing_votes(store: Store) -> None:
-    """Create ``competing``: staged (file_no set) and stored (file_no NULL) votes of one annotator on the same pair.
+    """Create ``competing``: staged (file_no set) and stored (file_no NULL) votes of one annotator on the same responses
+    by the same criterion.
 
     A 64-bit hash selects the few candidates; the exact columns decide among those.
     """
     store.execute(f"""
         CREATE TEMP TABLE candidates AS
-        SELECT file_no, line, hash(annotator_id, prompt_id, {_members("s")}) AS h
+        SELECT file_no, line, hash(annotator_id, prompt_id, criterion, {_members("s")}) AS h
         FROM {NEW_VOTES} s WHERE annotator_id IS NOT NULL
     """)
     store.execute(f"""
         CREATE TEMP TABLE stored_candidates AS
-        SELECT vote_key, file_id, line, annotator_id, prompt_id, members, voted_at
+        SELECT vote_key, file_id, line, annotator_id, prompt_id, criterion, members, voted_at
         FROM (
-            SELECT vote_key, file_id, line, annotator_id, prompt_id, voted_at,
+            SELECT vote_key, file_id, line, annotator_id, prompt_id, criterion, voted_at,
                 {_PAIR.replace("ROW.", "")} AS members
-            FROM votes WHERE annotator_id IS NOT NULL AND group_id IS NULL
+            FROM votes WHERE annotator_id IS NOT NULL AND NOT {K_WISE}
             UNION ALL
-            SELECT vote_key, file_id, line, any_value(annotator_id), any_value(prompt_id), any_value(voted_at),
-                {_GROUP} AS members
-            FROM votes WHERE annotator_id IS NOT NULL AND group_id IS NOT NULL GROUP BY vote_key, file_id, line
+            SELECT vote_key, file_id, line, any_value(annotator_id), any_value(prompt_id), any_value(criterion),
+                any_value(voted_at), {_GROUP} AS members
+            FROM votes WHERE annotator_id IS NOT NULL AND {K_WISE} GROUP BY vote_key, file_id, line
         )
-        SEMI JOIN (SELECT h FROM candidates) ON h = hash(annotator_id, prompt_id, members)
+        SEMI JOIN (SELECT h FROM candidates) ON h = hash(annotator_id, prompt_id, criterion, members)
     """)
     store.execute(f"""
         CREATE TEMP TABLE competing AS
@@ -227,15 +231,17 @@ def _find_competing_votes(store: Store) -> None:
             SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote' GROUP BY vote_key
         ), shared AS (
             SELECT h FROM (SELECT h FROM candidates
-                UNION ALL SELECT hash(annotator_id, prompt_id, members) FROM stored_candidates)
+                UNION ALL SELECT hash(annotator_id, prompt_id, criterion, members) FROM stored_candidates)
             GROUP BY h HAVING count(*) > 1
         ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
-        SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, {_members("s")} AS members, s.voted_at,
-            coalesce(k.seen[1], base.file_id + s.file_no) AS seen_file, coalesce(k.seen[2], s.line) AS seen_line
+        SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, s.criterion, {_members("s")} AS members,
+            s.voted_at, coalesce(k.seen[1], base.file_id + s.file_no) AS seen_file,
+            coalesce(k.seen[2], s.line) AS seen_line
         FROM staged s JOIN candidates USING (file_no, line) SEMI JOIN shared USING (h)
             LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
         UNION ALL
-        SELECT NULL, NULL, vote_key, annotator_id, prompt_id, members, voted_at, file_id, line FROM stored_candidates
+        SELECT NULL, NULL, vote_key, annotator_id, prompt_id, criterion, members, voted_at, file_id, line
+        FROM stored_candidates
     """)
     store.execute("DROP TABLE candidates")
     store.execute("DROP TABLE stored_candidates")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from curate.store.criteria import CRITERION, NO_CRITERION, criteria, one_criterion
 from curate.store.migrations import migrate
 from curate.store.opening import CONFIG, check_version, connect, create_file
 from schemas.errors import CurateError
@@ -156,13 +157,14 @@ class Store:
         return self.frame("SELECT DISTINCT sha256 FROM files ORDER BY sha256")["sha256"].to_list()
 
     def counts(self) -> dict[str, Any]:
-        """Return the counts of the tables, and votes by outcome, rejects by reason, prompts by split."""
+        """Return the counts of the tables, and votes by outcome and criterion, rejects by reason, prompts by split."""
         [row] = self.rows(f"""
             SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM responses) AS responses,
                 (SELECT count(DISTINCT model) FROM ({RESPONSES})) AS models, (SELECT count(*) FROM batches) AS batches,
                 (SELECT count(*) FROM controls) AS controls,
                 count(DISTINCT annotator_id) AS annotators, count(*) AS votes,
-                count(*) FILTER (sides_known) AS sides_known, count(DISTINCT group_id) AS groups
+                count(*) FILTER (sides_known) AS sides_known,
+                count(DISTINCT group_id) FILTER ({K_WISE}) AS groups
             FROM votes
         """)
         for name, table, column in (
@@ -174,6 +176,8 @@ class Store:
                 f"SELECT {column} AS name, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}"
             )
             row[name] = {each["name"]: each["n"] for each in found}
+        found_criteria = criteria(self)
+        row["criteria"] = found_criteria if found_criteria.keys() - {NO_CRITERION} else {}
         return row
 
     def rankings(self, run: str = "") -> pl.DataFrame:
@@ -205,14 +209,16 @@ class Store:
             ranking = ranking.join(own, on=["prompt_id", "response_id"], how="left", maintain_order="left")
         return ranking
 
-    def leaderboard(self, *, by: str | None = None) -> pl.DataFrame:
+    def leaderboard(self, *, by: str | None = None, criterion: str = "") -> pl.DataFrame:
         """Return the models over all prompts, best first, computed from all votes of the store.
 
         Parameters
         ----------
         by
-            A column of the table prompts, or a key of the votes' meta (such as ``category``): one leaderboard for each
-            of its values.
+            A column of the table prompts, a key of the votes' meta (such as ``category``), or ``criterion``: one
+            leaderboard for each of its values.
+        criterion
+            Only the votes by this criterion; needed if the votes are by several, unless ``by`` is ``criterion``.
 
         Returns
         -------
@@ -222,12 +228,13 @@ class Store:
         Raises
         ------
         CurateError
-            Where there are no votes, no vote compares two known models, or no vote has a value of ``by``.
+            Where there are no votes, no vote compares two known models, no vote has a value of ``by``, or the votes are
+            by several criteria.
         """
         from curate.evaluation.leaderboard import by_group, leaderboard
         from curate.store.rankings import load_votes
 
-        loaded = load_votes(self, by=by)
+        loaded = load_votes(self, by=by, criterion=criterion)
         if by is None or loaded.labels is None:
             return leaderboard(loaded.votes).frame
         return by_group(loaded.votes, loaded.labels, name=by)
@@ -238,30 +245,33 @@ class Store:
             "SELECT * EXCLUDE (run_id) FROM prompt_stats WHERE run_id = ? ORDER BY prompt_id", [self.denoise_run(run)]
         )
 
-    def graph(self, prompt_id: str) -> networkx.DiGraph[str]:
+    def graph(self, prompt_id: str, *, criterion: str = "") -> networkx.DiGraph[str]:
         """The prompt's preference graph: an arc from winner to loser, ``weight`` = the vote weight that says so.
 
         A tie gives half to each direction. Responses without votes are nodes without arcs. Raises CurateError for a
-        prompt that the store does not know.
+        prompt that the store does not know, and if its votes are by several criteria and none is given.
         """
         import networkx
 
         if not self.value("SELECT count(*) FROM prompts WHERE prompt_id = ?", [prompt_id]):
             raise CurateError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
+        chosen = one_criterion(
+            self, criterion, "(SELECT * FROM votes WHERE prompt_id = $prompt)", {"prompt": prompt_id}
+        )
         arcs = self.frame(
-            """
+            f"""
             SELECT winner, loser, sum(weight) AS weight FROM (
                 SELECT response_left AS winner, response_right AS loser,
                     weight * CASE outcome WHEN 'left' THEN 1 WHEN 'right' THEN 0 ELSE 0.5 END AS weight
-                FROM votes WHERE prompt_id = $prompt
+                FROM votes WHERE prompt_id = $prompt AND {CRITERION} = $criterion
                 UNION ALL
                 SELECT response_right, response_left,
                     weight * CASE outcome WHEN 'left' THEN 0 WHEN 'right' THEN 1 ELSE 0.5 END
-                FROM votes WHERE prompt_id = $prompt
+                FROM votes WHERE prompt_id = $prompt AND {CRITERION} = $criterion
             )
             GROUP BY winner, loser HAVING sum(weight) > 0 ORDER BY winner, loser
             """,
-            {"prompt": prompt_id},
+            {"prompt": prompt_id, "criterion": chosen},
         )
         graph: networkx.DiGraph[str] = networkx.DiGraph(prompt_id=prompt_id)
         nodes = "SELECT response_id FROM responses WHERE prompt_id = ? ORDER BY response_id"
@@ -270,10 +280,15 @@ class Store:
         return graph
 
     def newer_votes(self, run_id: str) -> int:
-        """Number of votes that were ingested after the denoise run."""
-        seen = "(SELECT unnest(from_json(inputs -> 'batches', '[\"VARCHAR\"]')) FROM runs WHERE run_id = ?)"
+        """Number of votes that were ingested after the denoise run, by its criterion if it has one."""
+        seen = "(SELECT unnest(from_json(inputs -> 'batches', '[\"VARCHAR\"]')) FROM runs WHERE run_id = $run)"
+        criterion = "(SELECT coalesce(config ->> 'criterion', '') FROM runs WHERE run_id = $run)"
         return int(
-            self.value(f"SELECT count(*) FROM votes JOIN files USING (file_id) WHERE batch_id NOT IN {seen}", [run_id])
+            self.value(
+                f"""SELECT count(*) FROM votes JOIN files USING (file_id)
+                WHERE batch_id NOT IN {seen} AND {criterion} IN ('', {CRITERION})""",
+                {"run": run_id},
+            )
         )
 
     def denoise_run(self, run: str = "") -> str:
@@ -310,3 +325,5 @@ RESPONSES = """
     FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
 """
 """The responses with their models. A response id that occurs for several prompts is the name of a model."""
+K_WISE = "(group_id IS NOT DISTINCT FROM lower(to_hex(vote_key)))"
+"""SQL: a vote is a pair of a K-wise ranking. The groups of other votes come from the file."""

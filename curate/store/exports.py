@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import polars as pl
 
+from curate.store.criteria import CRITERION
 from curate.store.database import RESPONSES, Store
 from curate.store.runs import Run
 from schemas.config import SplitConfig
@@ -160,17 +161,18 @@ def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
     once), responses, pairs_covered, pairs_possible, agreement, expected_tau.
     """
     return store.frame(
-        """
+        f"""
         WITH voters AS (
             SELECT prompt_id, count(DISTINCT coalesce(annotator_id, '')) AS annotators
             FROM votes JOIN files USING (file_id)
-            WHERE $batches IS NULL OR list_contains($batches, batch_id) GROUP BY prompt_id)
+            WHERE ($batches IS NULL OR list_contains($batches, batch_id)) AND $criterion IN ('', {CRITERION})
+            GROUP BY prompt_id)
         SELECT prompt_id, p.question, p.video, s.status, coalesce(s.votes, 0) AS votes,
             coalesce(v.annotators, 0) AS annotators, s.responses, s.pairs_covered, s.pairs_possible, s.agreement,
             s.expected_tau
         FROM prompts p LEFT JOIN (SELECT * FROM prompt_stats WHERE run_id = $run) s USING (prompt_id)
         LEFT JOIN voters v USING (prompt_id) ORDER BY prompt_id""",
-        {"run": run.run, "batches": run.inputs.get("batches")},
+        {"run": run.run, "batches": run.inputs.get("batches"), "criterion": run.config.get("criterion", "")},
     )
 
 
@@ -178,10 +180,15 @@ def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without
     """Return the number of identified annotators of the run's votes on these prompts. without: excluded annotators."""
     return int(
         store.value(
-            """SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
+            f"""SELECT count(DISTINCT annotator_id) FROM votes JOIN files USING (file_id)
             WHERE prompt_id IN (SELECT unnest($prompts)) AND annotator_id NOT IN (SELECT unnest($without::VARCHAR[]))
-                AND ($batches IS NULL OR list_contains($batches, batch_id))""",
-            {"prompts": prompts, "batches": run.inputs.get("batches"), "without": without},
+                AND ($batches IS NULL OR list_contains($batches, batch_id)) AND $criterion IN ('', {CRITERION})""",
+            {
+                "prompts": prompts,
+                "batches": run.inputs.get("batches"),
+                "without": without,
+                "criterion": run.config.get("criterion", ""),
+            },
         )
     )
 

@@ -173,15 +173,20 @@ def record_batch(store: Store, batch_id: str, config: dict[str, Any], counts: di
 
 
 def _write_votes(store: Store, base: int) -> int:
-    """Write pairwise rows and the pairs of K-wise rows, and return how many pairs were written."""
+    """Write pairwise rows and the pairs of K-wise rows, and return how many pairs were written.
+
+    The file's name of a group is unique only for its annotator; without one, only in its file.
+    """
     before = int(store.value("SELECT count(*) FROM votes"))
     common = "sides_known, annotator_id, voted_at, seconds, weight"
     store.execute(
         f"""
         INSERT INTO votes
-        SELECT vote_key, prompt_id, response_left, response_right, outcome, {common}, NULL, vote_id,
-            ? + file_no, line, meta
-        FROM {NEW_VOTES} WHERE ranking IS NULL
+        SELECT vote_key, prompt_id, response_left, response_right, outcome, {common},
+            CASE WHEN group_id IS NOT NULL
+                THEN md5(coalesce(annotator_id, chr(30) || sha256) || chr(31) || group_id) END,
+            vote_id, ? + file_no, line, meta, criterion
+        FROM {NEW_VOTES} JOIN staged_files USING (file_no) WHERE ranking IS NULL
         """,
         [base],
     )
@@ -189,7 +194,7 @@ def _write_votes(store: Store, base: int) -> int:
         f"""
         INSERT INTO votes
         SELECT vote_key, prompt_id, p.response_left, p.response_right, p.outcome, {common},
-            lower(to_hex(vote_key)), vote_id, ? + file_no, line, meta
+            lower(to_hex(vote_key)), vote_id, ? + file_no, line, meta, criterion
         FROM (SELECT * EXCLUDE (response_left, response_right, outcome) FROM {NEW_VOTES} WHERE ranking IS NOT NULL)
         JOIN staged_pairs p USING (file_no, line)
         """,
@@ -277,7 +282,8 @@ def _supersede(store: Store, batch_id: str) -> int:
             format('column ''annotator_id'' holds ''{}'', who voted on these responses again; the later vote counts',
                 any_value(v.annotator_id)),
             to_json(list({prompt_id: v.prompt_id, response_left: v.response_left, response_right: v.response_right,
-                outcome: v.outcome, annotator_id: v.annotator_id, voted_at: v.voted_at, weight: v.weight})), v.vote_key
+                outcome: v.outcome, annotator_id: v.annotator_id, criterion: v.criterion, voted_at: v.voted_at,
+                weight: v.weight})), v.vote_key
         FROM votes v JOIN superseded s USING (vote_key) JOIN files f ON f.file_id = v.file_id
         GROUP BY v.vote_key, v.file_id, v.line
         """,

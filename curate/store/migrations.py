@@ -109,6 +109,11 @@ def _add_category(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE prompts ADD COLUMN IF NOT EXISTS category VARCHAR")
 
 
+def _add_criterion(con: duckdb.DuckDBPyConnection) -> None:
+    """The votes' criterion."""
+    con.execute("ALTER TABLE votes ADD COLUMN IF NOT EXISTS criterion VARCHAR")
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
@@ -117,9 +122,10 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _rename_media_columns,
     _rename_ingest_names,
     _add_category,
+    _add_criterion,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
-6: in prompts, responses and batches; 7: prompts.category."""
+6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

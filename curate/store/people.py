@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.store.criteria import CRITERION
 from curate.store.database import Store
 
 FAST = 1 / 3
 """A task is fast if it takes less than this share of the store's median time."""
 
 
-def annotator_counts(store: Store) -> pl.DataFrame:
+def annotator_counts(store: Store, criterion: str = "") -> pl.DataFrame:
     """annotator_id, votes, median_seconds and fast_share of each annotator (null without times), ordered by id.
 
     votes: pairwise votes, as ``curate status`` counts them. fast_share: share of the tasks with a time that took less
-    than FAST × the median of all tasks. A K-wise ranking is one task, with one time for all its pairs.
+    than FAST × the median of all tasks. A K-wise ranking is one task, with one time for all its pairs. criterion: only
+    the votes by it.
     """
     return store.frame(
-        """
+        f"""
         WITH tasks AS (
             SELECT annotator_id, count(*) AS pairs, any_value(seconds) AS seconds
-            FROM votes GROUP BY annotator_id, file_id, line
+            FROM votes WHERE $criterion IN ('', {CRITERION}) GROUP BY annotator_id, file_id, line
         )
         SELECT annotator_id, sum(pairs)::BIGINT AS votes, median(seconds) AS median_seconds,
             avg((seconds < $fast * (SELECT median(seconds) FROM tasks))::INTEGER) AS fast_share
         FROM tasks WHERE annotator_id IS NOT NULL GROUP BY annotator_id ORDER BY annotator_id
         """,
-        {"fast": FAST},
+        {"fast": FAST, "criterion": criterion},
     )
 
 

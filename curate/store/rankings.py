@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.rankers.base import ranks
-from curate.store.database import RESPONSES, Store
+from curate.store.criteria import CRITERION, one_criterion
+from curate.store.database import K_WISE, RESPONSES, Store
 from curate.votes.arrays import VoteArrays
 from schemas.errors import CurateError
 from schemas.tables import TABLES
@@ -36,21 +37,30 @@ class Loaded:
     """(V,) the value of ``by`` of each vote; null where it has none."""
 
 
-def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "tie", by: str | None = None) -> Loaded:
+def load_votes(
+    store: Store,
+    *,
+    prompts: Sequence[str] = (),
+    criterion: str = "",
+    both_bad: str = "tie",
+    by: str | None = None,
+) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
-    by: a column of the table prompts, or a key of the votes' meta, whose value is loaded with each vote.
+    criterion: the one whose votes are loaded; needed if the votes are by several.
+    by: a column of the table prompts, a key of the votes' meta, or "criterion", whose value is loaded with each vote.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
-    Raises CurateError where there are no votes, for an unknown prompt, and where no vote has a value of ``by``.
+    Raises CurateError where there are no votes, for an unknown prompt, where no vote has a value of ``by``, and where
+    the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
     _choose_prompts(store, prompts)
+    _choose_votes(store, criterion, each=by == "criterion")
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
     models = responses["model"].drop_nulls().unique().sort()
     store.execute("""
         CREATE TEMP TABLE chosen_annotators AS
         SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number
-        FROM (SELECT DISTINCT annotator_id FROM votes SEMI JOIN chosen_prompts USING (prompt_id)
-              WHERE annotator_id IS NOT NULL)
+        FROM (SELECT DISTINCT annotator_id FROM chosen_votes WHERE annotator_id IS NOT NULL)
     """)
     label = _label(by)
     columns = store.frame(
@@ -59,7 +69,7 @@ def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "ti
             v.weight, v.sides_known, coalesce(a.number, -1) AS annotator,
             CASE WHEN v.group_id IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY v.group_id) - 1 END AS "group",
             {label} AS label
-        FROM votes v
+        FROM chosen_votes v
         JOIN prompts p USING (prompt_id)
         JOIN chosen_responses l ON l.prompt_id = v.prompt_id AND l.response_id = v.response_left
         JOIN chosen_responses r ON r.prompt_id = v.prompt_id AND r.response_id = v.response_right
@@ -71,11 +81,12 @@ def load_votes(store: Store, *, prompts: Sequence[str] = (), both_bad: str = "ti
     )
     if by is not None and columns["label"].is_null().all():
         keys = "SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key"
-        known = [*PROMPT_COLUMNS, *store.frame(keys)["key"]]
+        known = ["criterion", *PROMPT_COLUMNS, *store.frame(keys)["key"]]
         raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
     annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
     prompt_ids = store.frame("SELECT prompt_id FROM chosen_prompts ORDER BY number")["prompt_id"]
     digest = _digest(store)
+    store.execute("DROP VIEW chosen_votes")
     for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
         store.execute(f"DROP TABLE {table}")
     if columns.is_empty():
@@ -103,6 +114,8 @@ def _label(by: str | None) -> str:
     """The SQL of the value of ``by`` of vote v on prompt p."""
     if by is None:
         return "NULL::VARCHAR"
+    if by == "criterion":
+        return "v.criterion"
     return f"p.{by}::VARCHAR" if by in PROMPT_COLUMNS else "v.meta ->> ('$.' || json_quote($by))"
 
 
@@ -146,12 +159,24 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
     """)
 
 
+def _choose_votes(store: Store, criterion: str, *, each: bool) -> None:
+    """Create the view chosen_votes: the votes on the chosen prompts by one criterion; each: by any if none is given."""
+    votes = "votes SEMI JOIN chosen_prompts USING (prompt_id)"
+    chosen = None if each and not criterion else one_criterion(store, criterion, votes)
+    store.execute("SET VARIABLE criterion = ?", [chosen])
+    store.execute(f"""
+        CREATE TEMP VIEW chosen_votes AS SELECT * FROM {votes}
+        WHERE getvariable('criterion') IS NULL OR {CRITERION} = getvariable('criterion')
+    """)
+
+
 def _digest(store: Store) -> str:
     """Return a hex digest of the chosen votes and responses, independent of the order of rows."""
-    votes = store.value("""
+    votes = store.value(f"""
         SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), to_hex(vote_key), prompt_id, response_left,
-            response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR))), 0))
-        FROM votes SEMI JOIN chosen_prompts USING (prompt_id)
+            response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR,
+            CASE WHEN NOT {K_WISE} THEN group_id END))), 0))
+        FROM chosen_votes
     """)
     responses = store.value("""
         SELECT to_hex(coalesce(bit_xor(md5_number(

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.store.criteria import CRITERION
 from curate.store.database import RESPONSES, Store
 
 _SEEN = """(SELECT file_id FROM files WHERE $batches IS NULL OR batch_id IN (SELECT unnest($batches::VARCHAR[])))"""
@@ -18,8 +19,8 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
     """One row per pair with votes of a run, sorted by ids.
 
     prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is a tie
-    unless the run dropped it), votes (number). Excludes votes that were ingested after the run, and votes of the
-    spammers that it excluded.
+    unless the run dropped it), votes (number). Excludes votes that were ingested after the run or are by another
+    criterion than the run's, and votes of the spammers that it excluded.
     """
     found = store.run(run_id)
     without = found["report"].get("spammer_ids", []) if found else []
@@ -33,6 +34,7 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
                 AND outcome IN ('left', 'right')), 0) AS for_second,
             coalesce(sum(weight) FILTER (outcome NOT IN ('left', 'right')), 0) AS tied, count(*) AS votes
         FROM votes WHERE file_id IN {_SEEN} AND (NOT $drop OR outcome <> 'both_bad')
+            AND $criterion IN ('', {CRITERION})
             AND (annotator_id IS NULL OR annotator_id NOT IN (SELECT unnest($without::VARCHAR[])))
         GROUP BY ALL ORDER BY ALL
         """,
@@ -40,17 +42,28 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
             "batches": _batches(store, run_id),
             "drop": _config(store, run_id).get("both_bad") == "drop",
             "without": without,
+            "criterion": criterion_of(store, run_id),
         },
     )
 
 
-def votes_by_side(store: Store) -> pl.DataFrame:
-    """annotator_id (null: anonymous), left, right, undecided: numbers of votes whose sides are known."""
+def criterion_of(store: Store, run_id: str) -> str:
+    """Return the criterion whose votes a run ranked; empty if it did not choose one."""
+    return str(_config(store, run_id).get("criterion", ""))
+
+
+def votes_by_side(store: Store, criterion: str = "") -> pl.DataFrame:
+    """annotator_id (null: anonymous), left, right, undecided: numbers of votes whose sides are known.
+
+    criterion: only the votes by it.
+    """
     return store.frame(
-        """SELECT annotator_id, count(*) FILTER (outcome = 'left') AS "left",
+        f"""SELECT annotator_id, count(*) FILTER (outcome = 'left') AS "left",
             count(*) FILTER (outcome = 'right') AS "right",
             count(*) FILTER (outcome NOT IN ('left', 'right')) AS undecided
-        FROM votes WHERE sides_known GROUP BY annotator_id ORDER BY annotator_id NULLS LAST"""
+        FROM votes WHERE sides_known AND $criterion IN ('', {CRITERION})
+        GROUP BY annotator_id ORDER BY annotator_id NULLS LAST""",
+        {"criterion": criterion},
     )
 
 

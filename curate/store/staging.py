@@ -11,7 +11,8 @@ from curate.store.database import Store
 _JUDGED = "coalesce(ranking, response_left || chr(30) || response_right || chr(30) || outcome)"
 _CONTENT = f"""concat_ws(chr(31), prompt_id, {_JUDGED}, sides_known::VARCHAR, coalesce(annotator_id, chr(29)),
     coalesce(epoch_us(voted_at)::VARCHAR, chr(29)))"""
-_KEY = f"md5_number(CASE WHEN vote_id IS NULL THEN {_CONTENT} ELSE 'id' || chr(31) || vote_id END)"
+_OF_ANY = f"md5_number(CASE WHEN vote_id IS NULL THEN {_CONTENT} ELSE 'id' || chr(31) || vote_id END)"
+_KEY = f"CASE WHEN criterion IS NULL THEN {_OF_ANY} ELSE md5_number(to_hex({_OF_ANY}) || chr(31) || criterion) END"
 # Identity of a control answer: its id and its content, because two answers may have one id.
 _CONTROL_KEY = """md5_number(concat_ws(chr(31), coalesce(vote_id, chr(29)), prompt_id, response_left, response_right,
     outcome, answer, sides_known::VARCHAR, coalesce(annotator_id, chr(29)),
@@ -22,9 +23,9 @@ _TABLES = {
         annotator_column VARCHAR""",
     "staged": """file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR,
         response_right VARCHAR, outcome VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR, voted_at TIMESTAMP,
-        seconds DOUBLE, weight DOUBLE, ranking VARCHAR, question VARCHAR, video VARCHAR, category VARCHAR,
-        model_left VARCHAR, model_right VARCHAR, text_left VARCHAR, text_right VARCHAR, meta VARCHAR, vote_key UHUGEINT,
-        occurrence INTEGER""",
+        seconds DOUBLE, weight DOUBLE, ranking VARCHAR, criterion VARCHAR, group_id VARCHAR, question VARCHAR,
+        video VARCHAR, category VARCHAR, model_left VARCHAR, model_right VARCHAR, text_left VARCHAR, text_right VARCHAR,
+        meta VARCHAR, vote_key UHUGEINT, occurrence INTEGER""",
     "staged_controls": """file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR,
         response_right VARCHAR, outcome VARCHAR, answer VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR,
         voted_at TIMESTAMP, seconds DOUBLE, meta VARCHAR, control_key UHUGEINT, status VARCHAR""",

@@ -46,7 +46,7 @@ class VoteArrays:
     annotator: Int32
     """(V,) 0 … A−1; −1 anonymous."""
     group: Int32
-    """(V,) votes from one K-wise ranking share a number and are dependent; −1 for a single vote."""
+    """(V,) votes that were judged together (a K-wise ranking) share a number: dependent; −1 for a single vote."""
     response_prompt: Int32
     """(R,) the prompt of each response, never decreasing."""
     response_model: Int32
@@ -173,13 +173,16 @@ class VoteArrays:
     def group_share(self) -> Float:
         """(V,) factor of each vote's weight: 1 for a single vote; the pairs of a K-wise ranking share K − 1.
 
-        A ranking of K responses is K − 1 successive choices (Plackett, 1975), although it decides K(K − 1)/2 pairs.
+        A ranking of K responses is K − 1 successive choices (Plackett, 1975), although it decides K(K − 1)/2 pairs. A
+        group of votes on several prompts is a ranking on each of them.
         """
         share = np.ones(len(self.left))
         of_group = self.group >= 0
         if not of_group.any():
             return share
-        group = self.group[of_group].astype(np.int64)
+        prompt = self.response_prompt[self.left[of_group]].astype(np.int64)
+        group = self.group[of_group].astype(np.int64) * len(self.prompts) + prompt
+        group = np.unique(group, return_inverse=True)[1]
         pairs = np.bincount(group)
         members = np.stack([np.tile(group, 2), np.r_[self.left[of_group], self.right[of_group]]])
         ranked = np.bincount(np.unique(members, axis=1)[0], minlength=len(pairs))

@@ -71,7 +71,8 @@ def find_columns(
     Raises
     ------
     CurateError
-        Where a named column is missing, or no column holds the responses or the outcome, or several could.
+        Where a named column is missing, no column holds the responses or the outcome, several could, or the votes are
+        by several criteria.
     """
     for name in (prompt, left, right, winner, annotator, weight):
         if name is not None and name not in frame.columns:
@@ -85,6 +86,7 @@ def find_columns(
     if winner is None:
         raise CurateError("no column holds the outcome", hint=f"give winner=; the table has {', '.join(frame.columns)}")
     taken.add(winner)
+    _check_criterion(frame, taken)
     return Columns(
         prompt=prompt or _find_prompt(frame, taken),
         left=left,
@@ -135,6 +137,21 @@ def _find_prompt(frame: pl.DataFrame, taken: set[str]) -> str | None:
             hint=f'name the column: prompt="{parts[0]}"',
         )
     return found
+
+
+def _check_criterion(frame: pl.DataFrame, taken: set[str]) -> None:
+    """Raise CurateError if the votes are by several criteria: a ranking of all together would mix them."""
+    name = _find(frame, "criterion", taken)
+    if name is None or frame[name].n_unique() < 2:
+        return
+    counts = (
+        frame[name].cast(pl.String).fill_null("(none)").value_counts().sort("count", name, descending=[True, False])
+    )
+    shown = ", ".join(f"{value} ({count:,})" for value, count in counts.head(8).iter_rows())
+    raise CurateError(
+        f"column {name!r} holds {len(counts)} criteria (votes): {shown}",
+        hint="rank the votes by one criterion at a time; drop the column if it holds something else",
+    )
 
 
 def _check_no_references(frame: pl.DataFrame, left: str) -> None:
