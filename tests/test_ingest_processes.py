@@ -136,6 +136,6 @@ def test_a_file_that_is_not_a_store_is_unchanged(content: bytes, tmp_path: Path)
     path, store = tmp_path / "v.csv", tmp_path / "curate.duckdb"
     path.write_text("prompt_id,left,right,winner\np,a,b,left\n")
     store.write_bytes(content)
-    with pytest.raises(CurateError, match="cannot be opened as a store"):
+    with pytest.raises(CurateError, match="so not a store"):
         ingest(path, store)
     assert store.read_bytes() == content

@@ -40,7 +40,7 @@ def test_opening_a_missing_store_creates_nothing(tmp_path: Path) -> None:
 
 def test_another_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "text.duckdb").write_text("hello" * 1000)
-    with pytest.raises(CurateError, match="cannot be opened as a store"):
+    with pytest.raises(CurateError, match="so not a store"):
         curate.open(tmp_path / "text.duckdb")
     with duckdb.connect(str(tmp_path / "other.duckdb")) as other:
         other.execute("CREATE TABLE mine (x INTEGER)").fetchall()

@@ -14,7 +14,26 @@ from schemas.errors import CurateError
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MiB",  # above it DuckDB writes temporary files
     "preserve_insertion_order": False,  # all ordered queries have ORDER BY; large inserts need less memory
+    "autoinstall_known_extensions": False,  # nothing is downloaded because of what a file looks like
+    "autoload_known_extensions": False,
+    "enable_external_access": False,
 }
+MAGIC, MAGIC_AT = b"DUCK", 8
+"""What a DuckDB file holds at this byte."""
+
+
+def check_is_duckdb(path: Path) -> None:
+    """Raise CurateError if an existing path is not a DuckDB file; DuckDB would open some others as tables."""
+    hint = "give another --store; a new store is created at a path that does not exist"
+    if not path.is_file():
+        raise CurateError(f"{path}: not a regular file, so not a store", hint=hint)
+    with path.open("rb") as file:
+        start = file.read(MAGIC_AT + len(MAGIC))
+    if start[MAGIC_AT:] != MAGIC:
+        kinds = {b"SQLite": "an SQLite file", b"PAR1": "a Parquet file", b"": "an empty file"}
+        kind = next((kind for first, kind in kinds.items() if start.startswith(first)), "no DuckDB file")
+        kind = "no DuckDB file" if start and kind == "an empty file" else kind
+        raise CurateError(f"{path}: {kind}, so not a store", hint=hint)
 
 
 def create_file(path: Path) -> None:
@@ -37,6 +56,7 @@ def create_file(path: Path) -> None:
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Return a connection to an existing file. Raises CurateError if it is in use or not a DuckDB file."""
+    check_is_duckdb(path)
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
         connection.execute("SET enable_progress_bar = false").fetchall()  # stdout belongs to data
