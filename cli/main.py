@@ -43,6 +43,7 @@ from cli import (
     train,
     validate,
 )
+from cli.output import say
 from schemas.errors import CurateError, RenamedWarning, UsageError
 
 app = typer.Typer(
@@ -121,7 +122,7 @@ def _renamed_names_as_notes() -> Iterator[None]:
                 show(message, category, *place, **more)
             elif str(message) not in noted:
                 noted.add(str(message))
-                sys.stderr.write(f"note: {message}\n")
+                say(f"note: {message}")
 
         warnings.showwarning = note
         yield
@@ -165,7 +166,7 @@ def run(arguments: list[str]) -> int:
 def _fail(error: CurateError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"error": str(error), "hint": error.hint}) + "\n")
-    sys.stderr.write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+    say(f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +16,34 @@ if TYPE_CHECKING:
     from schemas.base import Document
 
 
+UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that move the cursor, start an escape sequence or reorder text; not the tab and the line break."""
+
+
+def printable(text: str) -> str:
+    """Return a text in which a terminal interprets nothing: unsafe characters as visible escapes.
+
+    >>> printable("p1" + chr(27) + "[2J")
+    'p1\\\\x1b[2J'
+    """
+    return UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(text: str = "") -> None:
     """Print a message on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def put(text: str) -> None:
-    """Print data on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print text on stdout."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def put_json(value: Document | dict[str, Any] | list[Any]) -> None:
     """Print a JSON document on stdout; renamed fields have their old names as well."""
     document = value if isinstance(value, dict | list) else value.with_old_names()
-    put(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    put(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # the same document
 
 
 def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequence[str] | None = None) -> None:
@@ -37,7 +52,8 @@ def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequ
     if as_json:
         put_json(frame.to_dicts())
     elif as_csv:
-        sys.stdout.write(frame.write_csv())
+        text = frame.write_csv()
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     else:
         shown = frame.select(columns) if columns else frame
         put_table(shown.columns, shown.rows())
@@ -80,12 +96,17 @@ def progress_bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, amount="")
 
         def update(doing: str, done: int, total: int) -> None:
             amount = f"{done:,}" + (f" of {total:,}" if total else "") if done else ""
-            bar.update(task, description=doing, completed=done, total=total or None, amount=amount)
+            bar.update(task, description=printable(doing), completed=done, total=total or None, amount=amount)
 
         yield update
