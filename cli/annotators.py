@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, pairs, settings
+from cli.options import CriterionOption, JsonOption, StoreOption, mapping_changes, settings
 from cli.output import plural, put_frame, put_json, put_table, say
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def annotators(
 
     base = settings()
     mapping = base.ingest.mapping
-    changes = {
-        "columns": {**mapping.columns, **pairs(columns, "--map")},
-        "outcomes": {**mapping.outcomes, **pairs(outcomes, "--outcome")},
-    }
+    changes = mapping_changes(mapping, columns, outcomes)
     mapping = updated(mapping, changes, where="curate annotators")
     report = job(store or base.store, gold=gold, mapping=mapping, criterion=criterion or base.denoise.criterion)
     if as_json:

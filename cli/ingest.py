@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, pairs, settings, store_path
+from cli.options import JsonOption, StoreOption, mapping_changes, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_frame, put_json, put_table, say
 from schemas.choices import OnError, Repeats, Sides
 from schemas.errors import CurateError, UsageError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def ingest(
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Files, globs or folders of votes.", metavar="PATH...")
+        list[str] | None, typer.Argument(help="Files, globs, folders, URLs, or - for stdin.", metavar="PATH...")
     ] = None,
     store: StoreOption = None,
     columns: Annotated[
@@ -40,10 +40,10 @@ def ingest(
         Path | None, typer.Option("--mapping", help="A TOML file with columns, outcomes, sides.", metavar="FILE")
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
+        str | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
     ] = None,
     responses: Annotated[
-        Path | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
+        str | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
     ] = None,
     file_format: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def ingest(
     ] = None,
     formats: Annotated[bool, typer.Option("--formats", help="List the supported platforms.")] = False,
     prolific: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--prolific", help="Prolific's export, joined to the votes by participant id.", metavar="FILE"),
     ] = None,
     pseudonym_key: Annotated[
@@ -97,6 +97,7 @@ def ingest(
       curate ingest votes/*.csv --prompts prompts.csv --map annotator_id=user --outcome 1=left
       curate ingest label-studio.json toloka.tsv --pseudonym-key keys/people.key
       curate ingest votes.csv --explain > curate.toml
+      zcat votes.jsonl.gz | curate ingest -
     """
     if formats:
         print_formats(as_json=as_json)
@@ -110,8 +111,7 @@ def ingest(
     base = settings()
     read = load_toml(mapping, Mapping) if mapping else base.ingest.mapping
     changes = {
-        "mapping.columns": {**read.columns, **pairs(columns, "--map")},
-        "mapping.outcomes": {**read.outcomes, **pairs(outcomes, "--outcome")},
+        **{f"mapping.{key}": value for key, value in mapping_changes(read, columns, outcomes).items()},
         "mapping.sides": sides,
         "mapping.time_format": time_format,
         "max_rejects": max_rejects,

@@ -11,6 +11,7 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.config import Settings
+    from schemas.mapping import Mapping
 
 T = TypeVar("T")
 
@@ -57,6 +58,24 @@ def pairs(options: list[str] | None, name: str) -> dict[str, str]:
             raise UsageError(f"{name} {option}: expected KEY=VALUE", hint=f"for example: {name} {EXAMPLES[name]}")
         found[key.strip()] = value.strip()
     return found
+
+
+def mapping_changes(mapping: Mapping, columns: list[str] | None, outcomes: list[str] | None) -> dict[str, Any]:
+    """Return the changes that --map and --outcome make to a mapping.
+
+    ``prompts.FIELD`` and ``responses.FIELD`` are fields of the files of prompts and of responses.
+    """
+    changed: dict[str, dict[str, Any]] = {
+        "columns": dict(mapping.columns),
+        "prompt_columns": dict(mapping.prompt_columns),
+        "response_columns": dict(mapping.response_columns),
+        "outcomes": {**mapping.outcomes, **pairs(outcomes, "--outcome")},
+    }
+    for name, source in pairs(columns, "--map").items():
+        table, dot, of_table = name.partition(".")
+        key = {"prompts": "prompt_columns", "responses": "response_columns"}.get(table) if dot else None
+        changed[key or "columns"][of_table if key else name] = source
+    return changed
 
 
 EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pagerank=0.5"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,9 @@ from annotations.file_reader import FileReader
 from annotations.platforms.registry import detect_platform
 from annotations.readers.columns import UNKNOWN, LayoutError, Problem
 from annotations.readers.derived import label
-from annotations.readers.files import VoteFile, find_files
+from annotations.readers.files import VoteFile
 from annotations.readers.outcomes import OUTCOME_NAMES
+from annotations.readers.sources import vote_files
 from schemas.config import IngestConfig
 from schemas.mapping import Constant, Digest, Joined, ListOf, Part, Source
 from schemas.reports import ColumnReview, FileReview
@@ -32,13 +34,13 @@ WORDS = {
 PAIR_FIELDS = ("left", "right", "response_a", "response_b", "model_a", "model_b", "text_a", "text_b", "chosen")
 
 
-def explain(paths: Iterable[str | Path], config: IngestConfig = IngestConfig()) -> Iterator[FileReview]:
+def explain(paths: Any, config: IngestConfig = IngestConfig()) -> Iterator[FileReview]:
     """Yield the review of each file; nothing is stored.
 
     Parameters
     ----------
     paths
-        Files, globs and directories, as for ``ingest``.
+        The same sources as of ``ingest``.
     config
         What is known already; the review names what is still missing.
 
@@ -47,8 +49,9 @@ def explain(paths: Iterable[str | Path], config: IngestConfig = IngestConfig()) 
     CurateError
         A file cannot be parsed at all.
     """
-    for file in find_files([paths] if isinstance(paths, str | Path) else paths, config):
-        yield _review(file, config)
+    with vote_files(paths, config) as files:
+        for file in files:
+            yield _review(file, config)
 
 
 def _review(file: VoteFile, config: IngestConfig) -> FileReview:
@@ -87,7 +90,11 @@ def _column(column: pl.Series) -> ColumnReview:
 
 def _mapping(file: VoteFile, sample: pl.DataFrame, sources: dict[str, Source], problems: tuple[Problem, ...]) -> str:
     """Return the mapping of a file as TOML, with ``?`` and candidates where something is missing."""
-    lines = [f"# {file}: {sample.height:,} rows were looked at", "[[ingest.files]]", f"match = {_text(file.path.name)}"]
+    lines = [
+        f"# {file}: {sample.height:,} rows were looked at",
+        "[[ingest.files]]",
+        f"match = {_text(PurePath(str(file)).name)}",
+    ]
     open_fields = [problem.field for problem in problems]
     outcome = sources.get("outcome")
     values = None

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from annotations.file_reader import FileReader
 from annotations.platforms.base import Platform, merge_participants
 from annotations.platforms.registry import detect_platform, platform_named
 from annotations.readers.columns import PLATFORM_COLUMNS
-from annotations.readers.files import VoteFile, find_files
+from annotations.readers.files import VoteFile
 from annotations.readers.privacy import StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
+from annotations.readers.sources import vote_files
 from curate.store import Store
 from curate.store.classification import classify_rows
 from curate.store.insertion import (
@@ -37,7 +39,6 @@ from curate.store.staging import create_staging, drop_staging, stage_file, stage
 from pipelines.progress import Progress, silent
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
-from schemas.mapping import Mapping
 from schemas.reports import FileReport, IngestReport
 
 COUNTS = ("rows", "votes", "controls", "duplicates", "rejects")
@@ -45,13 +46,13 @@ COUNTS = ("rows", "votes", "controls", "duplicates", "rejects")
 
 
 def ingest(
-    paths: Iterable[str | Path] | str | Path,
+    paths: Any,
     store: str | Path = "curate.duckdb",
     *,
     config: IngestConfig = IngestConfig(),
-    prompts: str | Path | None = None,
-    responses: str | Path | None = None,
-    prolific: str | Path | None = None,
+    prompts: Any = None,
+    responses: Any = None,
+    prolific: Any = None,
     pseudonym_key: str | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
@@ -62,15 +63,16 @@ def ingest(
     Parameters
     ----------
     paths
-        Files, globs and directories. Exports of platforms (annotations.platforms) are detected by their content, and
-        their annotators get pseudonyms.
+        A path, glob or folder, ``-`` (stdin), a URL, a DataFrame, an Arrow table, a Dataset, an iterable of dicts, or
+        an iterable of such sources (``annotations.readers.sources.vote_files``). Exports of platforms
+        (annotations.platforms) are detected by their content, and their annotators get pseudonyms.
     store
         The DuckDB file; created if missing.
     config
         Mapping of columns and outcomes, platform, repeated votes, damaged files.
     prompts, responses
-        Files of prompts and responses; they may come before any vote (``paths=[]``). Once the store has a file of
-        prompts, votes on other prompts are rejected.
+        Prompts and responses, from the same kinds of sources; they may come before any vote (``paths=[]``). Once the
+        store has a file of prompts, votes on other prompts are rejected.
     prolific
         An export of Prolific, joined to the votes by participant id. One among ``paths`` is detected as well.
     pseudonym_key
@@ -94,10 +96,36 @@ def ingest(
     >>> report.rows == report.votes + report.controls + report.duplicates + report.rejects  # doctest: +SKIP
     True
     """
-    files = find_files([paths] if isinstance(paths, str | Path) else paths, config)
-    sources = [(file, detect_platform(file, config.format_of(str(file)))) for file in files]
-    if prolific:
-        sources += [(file, platform_named("prolific")) for file in find_files([prolific])]
+    with (
+        vote_files(paths, config) as files,
+        vote_files([] if prolific is None else prolific, config) as exports,
+    ):
+        return _ingest_files(
+            [(file, detect_platform(file, config.format_of(str(file)))) for file in files]
+            + [(file, platform_named("prolific")) for file in exports],
+            store,
+            config=config,
+            prompts=prompts,
+            responses=responses,
+            pseudonym_key=pseudonym_key,
+            dry_run=dry_run,
+            now=now,
+            progress=progress,
+        )
+
+
+def _ingest_files(
+    sources: Sequence[tuple[VoteFile, Platform | None]],
+    store: str | Path,
+    *,
+    config: IngestConfig,
+    prompts: Any,
+    responses: Any,
+    pseudonym_key: str | None,
+    dry_run: bool,
+    now: datetime | None,
+    progress: Progress,
+) -> IngestReport:
     secret = given_key(pseudonym_key)
     now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
@@ -105,7 +133,7 @@ def ingest(
     with Store.in_memory() if dry_run and missing else Store.open(store, create=True) as opened:
         try:
             with opened.transaction(keep=not dry_run):
-                changes = _write_prompts(opened, prompts, responses, config.mapping)
+                changes = _write_prompts(opened, prompts, responses, config)
                 key = StoreKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
                 readers = _file_readers(sources, key)
                 create_staging(opened)
@@ -124,15 +152,13 @@ def ingest(
         return report.model_copy(update={"dry_run": True, "batch": ""}) if dry_run else report
 
 
-def _write_prompts(
-    store: Store, prompts: str | Path | None, responses: str | Path | None, mapping: Mapping
-) -> PromptChanges:
+def _write_prompts(store: Store, prompts: Any, responses: Any, config: IngestConfig) -> PromptChanges:
     """Write the files of prompts and responses, and return what changed."""
     changes = PromptChanges()
-    if prompts:
-        changes += write_prompts(store, read_prompts(str(prompts), mapping.prompt_columns))
-    if responses:
-        changes += write_responses(store, read_responses(str(responses), mapping.response_columns))
+    if prompts is not None:
+        changes += write_prompts(store, read_prompts(prompts, config))
+    if responses is not None:
+        changes += write_responses(store, read_responses(responses, config))
     return changes
 
 

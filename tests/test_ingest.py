@@ -349,7 +349,7 @@ def test_votes_with_different_questions_on_a_prompt_are_a_warning(tmp_path: Path
         ("prompt_id,question\np1,What?\np1,Who?\n", "p1 has two different rows"),
         ("prompt_id,question\n,What?\n", "prompts.csv:2: prompt_id"),
         ("prompt_id,question\np1\n", "prompts.csv:2: 1 fields"),
-        ("question\nWhat?\n", "prompt_id is empty"),
+        ("question\nWhat?\n", "no column that holds prompt_id"),
     ],
 )
 def test_a_bad_row_in_a_file_of_prompts_is_an_error(text: str, complaint: str, tmp_path: Path, store: Path) -> None:

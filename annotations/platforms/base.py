@@ -28,10 +28,9 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from annotations.readers.files import BOM, DamagedFile, Format, VoteFile
-from annotations.readers.formats import BrokenRecord, Chunk, delimiter_of, read_chunks
+from annotations.readers.formats import BrokenRecord, Chunk, arrow_batches, delimiter_of, read_chunks
 from annotations.readers.json_text import encode
 
 Record = dict[str, Any]
@@ -249,9 +248,9 @@ def read_head(file: VoteFile) -> Head:
     """Return the head of a file; without columns if it cannot be read (the reader reports why)."""
     records: list[dict[str, Any]] = []
     columns: list[str] = []
-    if file.format == "parquet":
+    if file.format in ("parquet", "arrow"):
         try:
-            columns = pq.ParquetFile(file.path).schema_arrow.names
+            columns = arrow_batches(file)[0]
         except (OSError, pa.ArrowException):
             columns = []
     elif file.format == "csv":

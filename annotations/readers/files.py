@@ -18,7 +18,7 @@ from schemas.mapping import Limits, Mapping
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow")
 """The files that a directory is searched for; each also with .gz."""
 
 BLOCK = 1 << 24
@@ -119,6 +119,8 @@ def _sniff(path: Path) -> VoteFile:
     file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256)
     if head == b"PAR1":
         return VoteFile(path=path, format="parquet", gzipped=False, sha256=sha256)
+    if head in (b"ARRO", b"\xff\xff\xff\xff"):
+        return VoteFile(path=path, format="arrow", gzipped=False, sha256=sha256)
     start = b""
     try:
         for block in file.blocks():

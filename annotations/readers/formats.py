@@ -58,7 +58,7 @@ def read_chunks(file: VoteFile, *, optional: Collection[str] = ()) -> Iterator[C
     """
     if file.format == "csv":
         return _csv(file, optional)
-    return {"jsonl": _jsonl, "json": _json, "parquet": _parquet}[file.format](file)
+    return {"jsonl": _jsonl, "json": _json, "parquet": _parquet, "arrow": _parquet}[file.format](file)
 
 
 def delimiter_of(header: str) -> str:
@@ -251,20 +251,34 @@ def _whole_items(text: str) -> list[Any]:
         at += 1
 
 
+def arrow_batches(file: VoteFile) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+    """Return (columns, rows in batches) of a Parquet file or an Arrow IPC file or stream."""
+    if file.format == "parquet":
+        table = pq.ParquetFile(file.path)
+        return table.schema_arrow.names, table.iter_batches(batch_size=PARQUET_ROWS)
+    source = pa.memory_map(str(file.path))
+    if source.read(6) == b"ARROW1":
+        reader = pa.ipc.open_file(source)
+        return reader.schema.names, (reader.get_batch(i) for i in range(reader.num_record_batches))
+    source.seek(0)
+    stream = pa.ipc.open_stream(source)
+    return stream.schema.names, iter(stream)
+
+
 def _parquet(file: VoteFile) -> Iterator[Chunk]:
     """Yield the rows of a Parquet file. A row's line is its 1-based position."""
     line = 1
     try:
-        table = pq.ParquetFile(file.path)
-        _check_unique(str(file.path), table.schema_arrow.names)
-        for batch in table.iter_batches(batch_size=PARQUET_ROWS):
+        names, batches = arrow_batches(file)
+        _check_unique(str(file), names)
+        for batch in batches:
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
             yield Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
             line += frame.height
     except (OSError, pa.ArrowException) as error:
         empty = pl.Series("line", [], pl.Int64)
-        message = f"the Parquet file is damaged ({error})"
+        message = f"the {file.format.capitalize()} file is damaged ({error})"
         yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "broken-record", message, "", damage=True),))
 
 

@@ -2,54 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
-from annotations.readers.columns import LayoutError, find_sources
+from annotations.readers.columns import LayoutError, Problem, find_sources
 from annotations.readers.derived import values
-from annotations.readers.files import find_files
+from annotations.readers.files import VoteFile
 from annotations.readers.formats import read_chunks
+from annotations.readers.sources import vote_files
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from schemas.mapping import Source
 from schemas.votes import PROMPT_FIELDS, RESPONSE_FIELDS, FieldRule
 
 
-def read_prompts(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
+def read_prompts(given: Any, config: IngestConfig) -> pl.DataFrame:
     """Return (prompt_id, question, video, category) of a file, one row per prompt. ``mapped``: field -> column.
 
     Raises CurateError for a damaged file, an empty id, and a prompt with two different rows.
     """
-    frame = _read(path, PROMPT_FIELDS, mapped)
+    path, frame = _read(given, config, PROMPT_FIELDS, "prompt_columns")
     return _distinct(path, frame, ("prompt_id",), ("question", "video", "category"))
 
 
-def read_responses(path: str, mapped: dict[str, Source]) -> pl.DataFrame:
+def read_responses(given: Any, config: IngestConfig) -> pl.DataFrame:
     """Return (prompt_id, response_id, model, text) of a file, one row per response. Raises as ``read_prompts``."""
-    frame = _read(path, RESPONSE_FIELDS, mapped)
+    path, frame = _read(given, config, RESPONSE_FIELDS, "response_columns")
     return _distinct(path, frame, ("prompt_id", "response_id"), ("model", "text"))
 
 
-def _read(path: str, rules: tuple[FieldRule, ...], mapped: dict[str, Source]) -> pl.DataFrame:
-    frames = []
-    for file in find_files([path]):
-        for chunk in read_chunks(file):
-            if chunk.broken:
-                first = chunk.broken[0]
-                raise CurateError(f"{file.path}:{first.line}: {first.message}", hint="repair the file")
-            if not chunk.frame.width:
-                continue
-            sources, problems = find_sources(chunk.frame.columns, rules, mapped)
-            if problems:
-                raise LayoutError(str(file), chunk.frame.columns, problems, sources)
-            fields = [
-                values(sources[rule.name], chunk.frame).str.strip_chars().alias(rule.name)
-                if rule.name in sources
-                else pl.Series(rule.name, [None], pl.String).new_from_index(0, chunk.frame.height)
-                for rule in rules
-            ]
-            frames.append(pl.DataFrame([*fields, chunk.line.alias("line")]))
+def _read(given: Any, config: IngestConfig, rules: tuple[FieldRule, ...], key: str) -> tuple[str, pl.DataFrame]:
+    """Return (the name of the source, its rows). ``key``: the part of the mapping that names its columns."""
+    frames, names = [], []
+    with vote_files(given, config) as files:
+        for file in files:
+            names.append(str(file))
+            for chunk in read_chunks(file):
+                if chunk.broken:
+                    first = chunk.broken[0]
+                    raise CurateError(f"{file}:{first.line}: {first.message}", hint="repair the file")
+                if chunk.frame.width:
+                    fields = _fields(file, chunk.frame, rules, getattr(file.mapping, key))
+                    frames.append(fields.with_columns(chunk.line.alias("line")))
+    where = ", ".join(names)
     if not frames:
-        raise CurateError(f"{path}: no rows", hint="check that this is the right file")
-    return pl.concat(frames)
+        raise CurateError(f"{where}: no rows", hint="check that this is the right file")
+    return where, pl.concat(frames)
+
+
+def _fields(
+    file: VoteFile, frame: pl.DataFrame, rules: tuple[FieldRule, ...], mapped: dict[str, Source]
+) -> pl.DataFrame:
+    """Return one column per rule; raise LayoutError that names everything missing at once."""
+    sources, problems = find_sources(frame.columns, rules, mapped)
+    table = "prompts" if rules is PROMPT_FIELDS else "responses"
+    for name in ("prompt_id", "response_id"):
+        needed = any(rule.name == name for rule in rules)
+        if needed and name not in sources and not any(problem.field == name for problem in problems):
+            problems.append(Problem(name, f"no column that holds {name}", f"--map {table}.{name}=COLUMN"))
+    if problems:
+        raise LayoutError(str(file), frame.columns, problems, sources)
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+    return pl.DataFrame(
+        [
+            (values(sources[rule.name], frame).str.strip_chars() if rule.name in sources else nothing).alias(rule.name)
+            for rule in rules
+        ]
+    )
 
 
 def _distinct(path: str, frame: pl.DataFrame, key: tuple[str, ...], facts: tuple[str, ...]) -> pl.DataFrame:
