@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import JsonOption, settings
 from cli.output import plural, progress_bar, put, put_json, say
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def refresh(
     """
     from cli.status import printers
     from pipelines import load_recipe
+    from pipelines.recipe import with_settings
     from pipelines.refreshing import refresh as job
 
-    loaded = load_recipe(recipe)
+    loaded = with_settings(load_recipe(recipe), settings())
     printer = printers()
 
     def done(step: str, report: Document) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, StoreOption, store_path
+from cli.options import JsonOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -76,13 +76,14 @@ def run(
     """
     from pipelines import load_recipe
     from pipelines import run as job
-    from pipelines.recipe import on_own_files
+    from pipelines.recipe import on_own_files, with_settings
 
     loaded = load_recipe(recipe)
     if votes:
         loaded = on_own_files(loaded, votes=votes, prompts=prompts, responses=responses, videos=videos)
     elif prompts or responses or videos:
         raise UsageError("--prompts, --responses and --videos need --votes", hint="give your votes: --votes PATH")
+    loaded = with_settings(loaded, settings())
     printer = printers()
 
     def done(step: str, report: Document) -> None:

@@ -16,6 +16,7 @@ from pipelines.settings import load_toml
 from pipelines.simulation import simulate
 from pipelines.training import train
 from schemas.base import Document
+from schemas.config import IngestConfig, Settings
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.release import VerifyReport
@@ -62,6 +63,20 @@ def on_own_files(
     media = {"media": videos.absolute() if videos else None}
     release = recipe.release.model_copy(update=media) if recipe.release else None
     return recipe.model_copy(update={"simulate": None, "compare": None, "ingest": ingested, "release": release})
+
+
+def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
+    """Return the recipe with the project's own [ingest] settings where the recipe sets none.
+
+    A recipe that simulates its votes reads them as they are.
+    """
+    if recipe.ingest is None or recipe.simulate is not None:
+        return recipe
+    own = recipe.ingest.config.model_dump(exclude_unset=True)
+    common = settings.ingest.model_dump(exclude_unset=True)
+    merged = {**common, **own, "mapping": {**common.get("mapping", {}), **own.get("mapping", {})}}
+    config = IngestConfig.model_validate(merged)
+    return recipe.model_copy(update={"ingest": recipe.ingest.model_copy(update={"config": config})})
 
 
 def run(

@@ -9,8 +9,9 @@ import pytest
 
 import curate
 from pipelines import load_recipe, run
-from pipelines.recipe import RECIPES
+from pipelines.recipe import RECIPES, with_settings
 from schemas.base import Document
+from schemas.config import Settings
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.reports import ComparisonReport, DenoiseReport, ExportReport, IngestReport
@@ -108,3 +109,21 @@ def test_a_failed_step_keeps_earlier_output(
         run(broken, tmp_path / "out", done=done.__setitem__)
     assert list(done)[-1] == "export benchmark"
     assert (tmp_path / "out" / "train" / "manifest.json").exists()
+
+
+def test_a_run_on_own_votes_reads_the_settings_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("Item,one,two,best\np,a,b,1\np,b,c,2\n")
+    columns = {"prompt_id": "Item", "response_a": "one", "response_b": "two", "outcome": "best"}
+    mapping = {"columns": columns, "outcomes": {"1": "left", "2": "right"}}
+    own = Recipe.model_validate(
+        {
+            "title": "own votes",
+            "ingest": {"paths": ["v.csv"], "config": {"repeats": "all", "mapping": {"sides": "shown"}}},
+        }
+    )
+    loaded = with_settings(own, Settings.model_validate({"ingest": {"mapping": mapping, "repeats": "reject"}}))
+    [report] = run(loaded, tmp_path).values()
+    assert isinstance(report, IngestReport)
+    assert (report.votes, report.sides_known) == (2, 2)
+    assert loaded.ingest is not None
+    assert loaded.ingest.config.repeats == "all"

@@ -284,7 +284,7 @@ def _first_lines(text: str) -> list[dict[str, Any]]:
     for line in text.split("\n", SNIFFED_LINES)[:SNIFFED_LINES]:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # the reader reports it
             continue
         if isinstance(record, dict):
             records.append(record)
@@ -296,6 +296,6 @@ def _first_item(text: str) -> list[dict[str, Any]]:
     start = text.find("[") + 1
     try:
         item, _ = json.JSONDecoder().raw_decode(text, start + len(text[start:]) - len(text[start:].lstrip()))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return []
     return [item] if isinstance(item, dict) else []

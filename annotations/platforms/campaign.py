@@ -72,7 +72,7 @@ def _event(text: bytes) -> Event | None:
         sound = all(isinstance(event[name], kind) for name, kind in needed.items())
         if "at" in needed:
             seconds_of(event["at"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return event if sound else None
 

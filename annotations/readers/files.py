@@ -103,6 +103,10 @@ def _expand(path: Path) -> list[Path]:
             )
         return files
     if path.exists():
+        if not path.is_file():  # opening a pipe or a device could wait forever
+            raise CurateError(
+                f"{path}: not a regular file", hint="give a file, or - to read a pipe: curate ingest - < PIPE"
+            )
         return [path]
     files = sorted(p for p in map(Path, glob(str(path), recursive=True)) if p.is_file())  # noqa: PTH207 (** and parents)
     if not files:

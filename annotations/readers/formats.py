@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,10 +21,14 @@ from annotations.readers.files import BOM, DamagedFile, VoteFile
 from annotations.readers.json_text import encode_columns, read_objects
 from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
+from schemas.mapping import Limits
 
 DELIMITERS = ",\t;|"
 PARQUET_ROWS = 250_000
 SPACE = re.compile(r"[ \t\r\n]*")
+TEXTS, BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"[\[\]{}]")
+LONGEST_NUMBER = 400
+"""Digits of an integer that Python converts; a longer one stays text."""
 
 
 class BrokenRecord(NamedTuple):
@@ -186,15 +191,21 @@ def _jsonl(file: VoteFile) -> Iterator[Chunk]:
     previous: Records | None = None
     for records in split_lines(iter(blocks)):
         if previous is not None:
-            yield _jsonl_chunk(previous)
+            yield _jsonl_chunk(previous, file.limits)
         previous = records
     if previous is not None:
-        yield _without_cut(_jsonl_chunk, previous, blocks.damage)
+        yield _without_cut(_jsonl_chunk, previous, blocks.damage, file.limits)
 
 
-def _jsonl_chunk(records: Records) -> Chunk:
+def _jsonl_chunk(records: Records, limits: Limits) -> Chunk:
+    deep = _nested_beyond(records, limits.depth)
+    message = f"lists and objects nested beyond {limits.depth} levels ([ingest.limits] depth)"
+    broken = [
+        BrokenRecord(int(records.line[i]), "too-deep", message, "", damage=False)
+        for i in map(int, np.flatnonzero(deep))
+    ]
+    records = records.take(~deep)
     frame, is_object, repeats = read_objects(records.texts())
-    broken = []
     for i in np.flatnonzero(~is_object | repeats):
         if not records.sound[i]:
             broken.append(_unsound(records, int(i)))
@@ -202,6 +213,17 @@ def _jsonl_chunk(records: Records) -> Chunk:
             message = "a key occurs twice" if repeats[i] else "not a JSON object"
             broken.append(BrokenRecord(int(records.line[i]), "broken-record", message, text, damage=True))
     return Chunk(frame, pl.Series("line", records.line[is_object & ~repeats], pl.Int64), tuple(broken))
+
+
+def _nested_beyond(records: Records, depth: int) -> npt.NDArray[np.bool_]:
+    """Return (n,) whether a record nests lists and objects beyond a depth; brackets within texts do not count."""
+    opening = np.flatnonzero((records.data == ord("[")) | (records.data == ord("{")))
+    brackets = np.searchsorted(opening, records.end) - np.searchsorted(opening, records.start)
+    deep = brackets > depth
+    for i in map(int, np.flatnonzero(deep)):
+        level = np.array([1 if sign in "[{" else -1 for sign in BRACKETS.findall(TEXTS.sub("", records.text(i)))])
+        deep[i] = level.cumsum().max(initial=0) > depth
+    return deep
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:
@@ -216,7 +238,10 @@ def _json(file: VoteFile) -> Iterator[Chunk]:
         text = raw[: error.start].decode("utf-8").strip()
     items: list[Any] = []
     try:
-        items = json.loads(text)
+        items = json.loads(text, parse_int=_integer)
+    except RecursionError as error:
+        hint = "give one object per line (JSONL), of which those that nest too deeply are rejected"
+        raise CurateError(f"{file}: lists and objects are nested too deeply", hint=hint) from error
     except json.JSONDecodeError as error:
         damage = damage or f"not JSON from here on: {error.msg}"
         items = _whole_items(text)
@@ -224,9 +249,14 @@ def _json(file: VoteFile) -> Iterator[Chunk]:
     size = np.array([len(line) for line in lines], np.int64)
     end = np.cumsum(size + 1) - 1
     data = np.frombuffer(b"\n".join(lines), np.uint8)
-    chunk = _jsonl_chunk(Records(data, end - size, end, np.arange(1, len(lines) + 1), np.ones(len(lines), np.bool_)))
+    records = Records(data, end - size, end, np.arange(1, len(lines) + 1), np.ones(len(lines), np.bool_))
+    chunk = _jsonl_chunk(records, file.limits)
     cut = (BrokenRecord(len(items) + 1, "broken-record", damage, "", damage=True),) if damage else ()
     yield Chunk(chunk.frame, chunk.line, chunk.broken + cut)
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_NUMBER else digits
 
 
 def _whole_items(text: str) -> list[Any]:
@@ -234,13 +264,13 @@ def _whole_items(text: str) -> list[Any]:
 
     A last item without a following comma may be incomplete (a 1 that was a 10); only an object is known to be whole.
     """
-    decoder, at = json.JSONDecoder(), 1
+    decoder, at = json.JSONDecoder(parse_int=_integer), 1
     items: list[Any] = []
     while True:
         at = SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text
         try:
             item, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             return items
         at = SPACE.match(text, end).end()  # type: ignore[union-attr]
         if at == len(text) and not isinstance(item, dict):
