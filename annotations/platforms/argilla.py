@@ -64,7 +64,8 @@ def _answers(record: dict[str, Any]) -> Answers | None:
     if isinstance(responses, dict) and "fields" in record:
         for question, answers in responses.items():
             for answer in filter(None, map(decode_object, decode_list(answers))):
-                status = answer.get("status") or record.get("status") or "submitted"
+                # The SDK omits the status of a response; the record's own states whether it needs more responses.
+                status = answer.get("status") or "submitted"
                 found[str(answer.get("user_id")), question] = decode(answer.get("value")), str(status)
         return found
     for name in record:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -135,11 +135,14 @@ class Platform:
     """Its annotator ids identify people on a platform, so that only keyed pseudonyms are stored."""
 
 
-def by_record(rows_of: Callable[[Record], Iterable[Row]]) -> Reader:
-    """Return a reader that turns each record into rows; the line of a row is that of its record."""
+def by_record(rows_of: Callable[[Record], Iterable[Row]], *, optional: Collection[str] = ()) -> Reader:
+    """Return a reader that turns each record into rows; the line of a row is that of its record.
+
+    optional: columns that the rows of a CSV file may omit where its header ends with them.
+    """
 
     def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
-        for records in read_chunks(file):
+        for records in read_chunks(file, optional=optional):
             rows: list[Row] = []
             lines: list[int] = []
             skipped: Counter[str] = Counter()

@@ -21,13 +21,15 @@ from annotations.readers.outcomes import outcome_question
 
 INPUT, ANSWER, JSON_ANSWERS = "Input.", "Answer.", "Answer.taskAnswers"
 BATCH = ("Title", "Description", "Keywords", "RequesterAnnotation")
+REVIEW = ("Approve", "Reject")
+"""Columns for the requester's review, which the header ends with and the rows of a download omit."""
 READ = ("WorkerId", "AssignmentId", "SubmitTime", "WorkTimeInSeconds", *BATCH)
 TIME = re.compile(r"\w{3} (\w{3} \d{1,2} \d\d:\d\d:\d\d) (\w+) (\d{4})")
 ZONES = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
 
 
 def _recognizes(head: Head) -> bool:
-    return head.has("HITId", "AssignmentId", "WorkerId") and head.has_prefixes(ANSWER)
+    return head.has_prefixes(ANSWER) and (head.has("HITId") or (head.has("WorkerId") and head.has_prefixes(INPUT)))
 
 
 def _rows(record: Record) -> Iterator[Row]:
@@ -83,9 +85,9 @@ def _time(text: Any) -> Any:
 PLATFORM = Platform(
     name="mturk",
     description="CSV of a batch's results",
-    detected_by="HITId, AssignmentId and WorkerId with Answer. columns",
+    detected_by="Answer. columns with HITId, or with WorkerId and Input. columns",
     sides="known if Input. columns name left and right",
     dropped="the batch's title, description, keywords and annotation",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_record(_rows, optional=REVIEW),
 )

@@ -37,6 +37,8 @@ REJECT_COLUMNS = ("reject", "reject_text")
 PLATFORM_COLUMNS = ("control", *REJECT_COLUMNS)
 """Columns that only platform readers write: see annotations.platforms.base."""
 MODELS_BY_SIDE = {"model_a": "model_left", "model_b": "model_right"}
+LISTED = 20
+"""Columns that a message lists."""
 UNKNOWN = "?"
 """What a proposed mapping holds where only the user knows."""
 
@@ -55,8 +57,10 @@ class LayoutError(CurateError):
 
     def __init__(self, where: str, columns: Iterable[str], problems: Sequence[Problem], sources: dict[str, Source]):
         listed = "; ".join(problem.text for problem in problems)
+        names = list(columns)
+        shown = ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
         super().__init__(
-            f"{where}: {listed} (columns: {', '.join(columns)})",
+            f"{where}: {listed} (columns: {shown})",
             hint=f"needed: {'; '.join(dict.fromkeys(problem.fix for problem in problems))}",
         )
         self.where = where

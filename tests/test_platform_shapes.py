@@ -1,0 +1,84 @@
+"""Platform exports in shapes that occur elsewhere, in small files of our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import curate
+from pipelines import ingest
+from schemas.errors import CurateError
+
+TEXT = 'a \\frac{1}{2} literal \\n, "quoted"\nnext ☃'
+ACUTE = (
+    ",run_id,worker,question,correct,winner,loser,eval_choice_0,eval_choice_1,is_onboarding,pairing_id,"
+    "winner_dialogue,loser_dialogue\n"
+)
+
+
+def test_acute_eval_pairings_are_prompts_and_onboarding_is_control(tmp_path: Path) -> None:
+    rows = (
+        "0,r,1,Who is better?,-1,m1,m2,m1,m2,False,45,hello,bye\n"
+        "1,r,1,Who is better?,-1,m2,m1,m1,m2,False,46,bye,hello\n"
+        "2,r,2,Who is better?,1,m1,m2,m2,m1,True,1,good,bad\n"
+        "3,r,2,Who is better?,0,m2,m1,m2,m1,True,2,bad,good\n"
+    )
+    (tmp_path / "full.csv").write_text(ACUTE + rows)
+    report = ingest(tmp_path / "full.csv", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, report.votes, report.controls) == ("parlai", 2, 2)
+    with curate.open(tmp_path / "s.duckdb") as store:
+        votes = store.votes().sort("line")
+        assert votes.select("prompt_id", "outcome", "criterion", "sides_known").rows() == [
+            ("45", "left", "Who is better?", False),
+            ("46", "right", "Who is better?", False),
+        ]
+        controls = store.rows("SELECT outcome, answer FROM controls ORDER BY line")
+        assert controls == [{"outcome": "right", "answer": "right"}, {"outcome": "left", "answer": "right"}]
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_mturk_rows_may_omit_the_last_columns(ids: bool, tmp_path: Path) -> None:
+    header = ["HITId", *(["AssignmentId"] if ids else []), "WorkerId", "Input.prompt_id", "Input.left", "Input.right"]
+    rows = [["h", *(["a"] if ids else []), "w", "p", "m", "n", "left"]]
+    lines = [",".join([*header, "Answer.choice", "Approve", "Reject"]), *(",".join(row) for row in rows)]
+    (tmp_path / "batch.csv").write_text("\n".join(lines) + "\n")
+    report = ingest(tmp_path / "batch.csv", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, report.votes, report.rejects) == ("mturk", 1, 0)
+
+
+def test_an_mturk_rating_study_has_no_votes(tmp_path: Path) -> None:
+    (tmp_path / "batch.csv").write_text("HITId,WorkerId,Input.query,Answer.rating,Approve,Reject\nh,w,q,4\n")
+    with pytest.raises(CurateError, match="no columns that name two responses"):
+        ingest(tmp_path / "batch.csv", tmp_path / "s.duckdb")
+    assert not (tmp_path / "s.duckdb").exists()
+
+
+def test_nested_argilla_responses_without_a_status_are_submitted(tmp_path: Path) -> None:
+    record = {
+        "id": "1",
+        "status": "pending",
+        "fields": {"prompt_id": "p", "left": "m", "right": "n", "question": TEXT},
+        "metadata": {},
+        "suggestions": {},
+        "responses": {"choice": [{"value": "left", "user_id": "u1"}, {"value": "right", "user_id": "u2"}]},
+    }
+    (tmp_path / "records.json").write_text(json.dumps([record]))
+    report = ingest(tmp_path / "records.json", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, report.votes, report.rejects) == ("argilla", 2, 0)
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.prompts()["question"].to_list() == [TEXT]
+
+
+def test_label_studio_texts_survive_byte_for_byte(tmp_path: Path) -> None:
+    result = [{"type": "choices", "from_name": "winner", "value": {"choices": ["a_winner"]}}]
+    data = {"id": 7, "prompt": TEXT, "model_a": "m", "model_b": "n", "response_a": f"{TEXT} a", "response_b": TEXT}
+    tasks = [{"id": 1, "data": data, "annotations": [{"id": 3, "completed_by": 1, "result": result}]}]
+    (tmp_path / "ls.json").write_text(json.dumps(tasks))
+    report = ingest(tmp_path / "ls.json", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, report.votes, report.rejects) == ("label-studio", 1, 0)
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.prompts()["question"].to_list() == [TEXT]
+        assert store.responses().sort("response_id")["text"].to_list() == [f"{TEXT} a", TEXT]
+        assert store.votes()["outcome"].to_list() == ["left"]
