@@ -218,7 +218,7 @@ def gold_from_file(
     rows, rejects = read_gold(path, mapping)
     answers: dict[Pair, set[str]] = {}
     unknown = 0
-    for prompt, left, right, outcome in rows.iter_rows():
+    for prompt, left, right, outcome, _criterion in rows.iter_rows():
         if left not in can.texts.get(prompt, ()) or right not in can.texts.get(prompt, ()):
             unknown += 1
             continue

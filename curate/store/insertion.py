@@ -72,13 +72,14 @@ class ReasonCount:
 
 
 def rejects_of_file(store: Store, file_no: int) -> list[ReasonCount]:
-    """Return the rejects of a staged file by reason, the most frequent first."""
+    """Return the rejects of a staged file by reason, the most frequent first; an empty outcome is no answer."""
     rows = store.rows(
         """
         SELECT reason, sum(n)::BIGINT AS count, mode(column_name) AS "column", any_value(message) AS message,
             list({value: value, n: n} ORDER BY n DESC, value)[:6] AS values
-        FROM (SELECT reason, value, any_value(column_name) AS column_name, any_value(message) AS message, count(*) AS n
-              FROM staged_rejects WHERE file_no = ? GROUP BY reason, value)
+        FROM (SELECT CASE WHEN reason = 'unknown-outcome' AND value IS NULL THEN 'no-answer' ELSE reason END AS reason,
+                value, any_value(column_name) AS column_name, any_value(message) AS message, count(*) AS n
+              FROM staged_rejects WHERE file_no = ? GROUP BY 1, value)
         GROUP BY reason ORDER BY count DESC, reason
         """,
         [file_no],
