@@ -82,3 +82,27 @@ def test_label_studio_texts_survive_byte_for_byte(tmp_path: Path) -> None:
         assert store.prompts()["question"].to_list() == [TEXT]
         assert store.responses().sort("response_id")["text"].to_list() == [f"{TEXT} a", TEXT]
         assert store.votes()["outcome"].to_list() == ["left"]
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_arena_texts_survive_byte_for_byte(parts: bool, tmp_path: Path) -> None:
+    content = [{"type": "text", "text": TEXT}] if parts else TEXT
+    talk = [{"role": "user", "content": content}, {"role": "assistant", "content": content}]
+    battle = {
+        "question_id": "q",
+        "model_a": "m",
+        "model_b": "n",
+        "winner": "model_b",
+        "judge_hash": "j",
+        "conversation_a": talk,
+        "conversation_b": talk,
+        "tstamp": 1.7e9,
+        "note": {"text": TEXT},
+    }
+    (tmp_path / "battles.jsonl").write_text(json.dumps(battle) + "\n")
+    report = ingest(tmp_path / "battles.jsonl", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, report.votes) == ("arena", 1)
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.prompts()["question"].to_list() == [TEXT]
+        assert store.responses()["text"].to_list() == [TEXT, TEXT]
+        assert json.loads(store.votes()["meta"].item())["arena.note"] == {"text": TEXT}

@@ -1,28 +1,34 @@
 """Arena releases: one battle per row, with both conversations (Chatbot Arena, MT-bench, WildVision, Arena 55k to 140k).
 
 Shapes: fastchat/serve/monitor/clean_battle_data.py (question_id, model_a, model_b, winner, judge or judge_hash,
-conversation_a, conversation_b, turn, anony, language, tstamp), MT-bench's human judgments (the same without time, one
-row per judged turn), and the 55k release (prompt, response_a, response_b as JSON lists; winner_model_a, winner_model_b,
-winner_tie). The id of a response is its model.
+conversation_a, conversation_b, turn, anony, language, tstamp), which is also lmarena-ai/arena-human-preference-100k;
+lmsys/mt_bench_human_judgments (the same without time, one row per judged turn); the 55k release (prompt, response_a,
+response_b as JSON lists; winner_model_a, winner_model_b, winner_tie); arena-human-preference-140k (id,
+evaluation_session_id, evaluation_order, timestamp, no judge; a message's content is a list of {type, text, image}). The
+columns were compared with the releases' cards and with public code that reads them. A response's id is its model.
 
 Arenas show model_a on the left. MT-bench has no time and does not state sides; there each later turn is a separate
-prompt. ``tie (bothbad)`` is both_bad. Judges are anonymous in releases; an id that contains an IP address
-(``arena_user_10.1.2.3``) becomes a pseudonym.
+prompt. ``tie (bothbad)`` and ``both_bad`` are both_bad. Battles of one evaluation session share a group_id. Judges are
+anonymous in releases; an id that contains an IP address (``arena_user_10.1.2.3``) becomes a pseudonym.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import polars as pl
 
-from annotations.platforms.base import Head, Platform, Record, Row, by_record, reject
-from annotations.readers.json_text import decode
+from annotations.platforms.base import Head, Platform, by_columns, first_of
+from annotations.readers.json_text import query
 
 WINNER_COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
 CONVERSATIONS = ("conversation_a", "conversation_b")
-READ = ("question_id", "id", "model_a", "model_b", "winner", "judge", "judge_hash", "tstamp", "timestamp", "turn")
-BULKY = (*CONVERSATIONS, "full_conversation", "conversation", *WINNER_COLUMNS, "prompt", "response_a", "response_b")
-SIDES = {"model_a": "left", "model_b": "right"}
+IDS, JUDGES, TIMES = ("question_id", "id"), ("judge_hash", "judge"), ("tstamp", "timestamp")
+SESSION = "evaluation_session_id"
+TEXTS = {"question": "prompt", "text_a": "response_a", "text_b": "response_b"}
+READ = (*IDS, *JUDGES, *TIMES, SESSION, "model_a", "model_b", "winner", "turn")
+BULKY = (*CONVERSATIONS, "full_conversation", "conversation", *WINNER_COLUMNS, *TEXTS.values())
+PARTS = r'"content"\s*:\s*[^"\s]'
+"""Matches a conversation in which some content is not a text."""
+TRUE = ("1", "1.0", "true")
 
 
 def _recognizes(head: Head) -> bool:
@@ -33,81 +39,97 @@ def _recognizes(head: Head) -> bool:
     return spread or (head.has("winner") and (head.has(*CONVERSATIONS) or judged))
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    prompt = record.get("question_id") or record.get("id")
-    when = record.get("tstamp") or record.get("timestamp")
-    live = when is not None or all(name in record for name in WINNER_COLUMNS)
-    turn = int(record["turn"]) if str(record.get("turn") or "").isdigit() else None
-    winner = _winner(record)
-    row: dict[str, Any] = {
-        "prompt_id": prompt if live or turn in (None, 1) else f"{prompt}-turn-{turn}",
-        "annotator_id": record.get("judge_hash") or record.get("judge"),
-        "voted_at": when,
-        **_texts(record, None if live else turn),
+def _rows(battles: pl.DataFrame) -> pl.DataFrame:
+    spread = set(WINNER_COLUMNS).issubset(battles.columns)
+    live = spread or any(battles[name].count() for name in TIMES if name in battles.columns)
+    turn = first_of(battles, "turn").cast(pl.Int64, strict=False)
+    prompt, winner = first_of(battles, *IDS), first_of(battles, "winner")
+    later = pl.when(turn > 1).then(prompt + "-turn-" + turn.cast(pl.String)).otherwise(prompt)
+    columns = {
+        "prompt_id": prompt if live else later,
+        "annotator_id": first_of(battles, *JUDGES),
+        "voted_at": first_of(battles, *TIMES),
     }
-    names = {"left": record.get("model_a"), "right": record.get("model_b")}
+    if SESSION in battles.columns:
+        columns["group_id"] = pl.col(SESSION)
+    if spread:
+        won = [pl.col(name).str.to_lowercase().is_in(TRUE).fill_null(False) for name in WINNER_COLUMNS]
+        one = pl.sum_horizontal(won) == 1
+        found = [pl.when(won[i] & one).then(pl.lit(name[len("winner_") :])) for i, name in enumerate(WINNER_COLUMNS)]
+        several = winner.is_null() & (pl.sum_horizontal(won) > 1)
+        winner = pl.coalesce(winner, *found)
+        columns["reject"] = pl.when(several).then(pl.lit("ambiguous-outcome"))
+        columns["reject_text"] = pl.when(several).then(pl.lit("several of the columns winner_... are 1"))
+    models = {name: first_of(battles, name) for name in ("model_a", "model_b")}
     if live:
-        models = {f"model_{side}": name for side, name in names.items()}
-        row |= {**names, **models, "outcome": SIDES.get(winner or "", winner)}
+        sides = dict(zip(("left", "right"), models.values(), strict=True))
+        columns |= sides | {f"model_{side}": model for side, model in sides.items()}
+        winner = winner.replace({"model_a": "left", "model_b": "right"})
     else:
-        row |= {"model_a": names["left"], "model_b": names["right"], "outcome": winner}
-    if winner == "":
-        row |= reject("ambiguous-outcome", "several of the columns winner_... are 1")
-    rest = {name: value for name, value in record.items() if name not in (*READ, *BULKY)}
-    yield {**row, **{f"arena.{name}": value for name, value in rest.items()}, "arena.turn": record.get("turn")}
+        columns |= models
+    rest = [pl.col(name).alias(f"arena.{name}") for name in battles.columns if name not in (*READ, *BULKY)]
+    rest.append(first_of(battles, "turn").alias("arena.turn"))
+    rows = battles.select([expr.alias(name) for name, expr in columns.items()] + [winner.alias("outcome"), *rest])
+    texts = (
+        _of_conversations(battles, None if live else turn)
+        if "conversation_a" in battles.columns
+        else _of_lists(battles)
+    )
+    return rows.hstack(texts)
 
 
-def _winner(record: Record) -> str | None:
-    """Return the winner as spelled; empty if several of the winner_… columns are 1."""
-    if record.get("winner") is not None or not all(name in record for name in WINNER_COLUMNS):
-        winner = record.get("winner")
-        return None if winner is None else str(winner)
-    won = [name.removeprefix("winner_") for name in WINNER_COLUMNS if str(record[name]).lower() in ("1", "1.0", "true")]
-    return won[0] if len(won) == 1 else "" if won else None
+def _of_conversations(battles: pl.DataFrame, turns: pl.Expr | None) -> pl.DataFrame:
+    """Return the question and both responses of the first ``turns`` turns (all if None).
 
-
-def _texts(record: Record, turns: int | None) -> dict[str, str | None]:
-    """Return the question and both responses, of the first ``turns`` turns (all if None)."""
-    if "conversation_a" in record:
-        a, b = (decode(record.get(name)) for name in CONVERSATIONS)
-        return {
-            "question": _messages(a, "user", turns),
-            "text_a": _messages(a, "assistant", turns),
-            "text_b": _messages(b, "assistant", turns),
-        }
-    return {
-        field: _joined(record.get(name))
-        for field, name in (("question", "prompt"), ("text_a", "response_a"), ("text_b", "response_b"))
-    }
-
-
-def _joined(value: Any) -> str | None:
-    """Return the turns of a JSON list as one text."""
-    turns = decode(value)
-    if isinstance(turns, list):
-        return "\n\n".join(turn for turn in turns if isinstance(turn, str)) or None
-    return value if isinstance(value, str) else None
-
-
-def _messages(conversation: Any, role: str, turns: int | None) -> str | None:
-    """Return all messages of a role (user, assistant) in the first ``turns`` turns as one text; None if empty.
-
-    conversation: [{role, content}, ...], content a text or a list of parts, some of which are text.
+    A conversation is a JSON list of {role, content}, the content a text or a list of parts, some of which are text.
     """
-    messages = decode(conversation)
-    if not isinstance(messages, list):
-        return None
-    own = [m for m in messages if isinstance(m, dict) and m.get("role") == role]
-    texts = [_content(m.get("content")) for m in own[:turns]]
-    return "\n\n".join(text for text in texts if text) or None
+    limit = pl.lit(None, pl.Int64) if turns is None else turns
+    sides = [first_of(battles, name) for name in CONVERSATIONS]
+    return query(
+        f"""
+        WITH parsed AS (
+            SELECT {_messages("a")} AS a, {_messages("b")} AS b, coalesce(turns, {2**40}) AS turns FROM chunk)
+        SELECT {_said("a", "user")} AS question, {_said("a", "assistant")} AS text_a,
+               {_said("b", "assistant")} AS text_b
+          FROM parsed
+        """,
+        chunk=battles.select(
+            limit.alias("turns"),
+            *(side.alias(name) for side, name in zip(sides, "ab", strict=True)),
+            *(side.str.contains(PARTS).alias(f"parts_{name}") for side, name in zip(sides, "ab", strict=True)),
+        ),
+    )
 
 
-def _content(content: Any) -> str:
-    content = decode(content)
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+def _messages(column: str) -> str:
+    """Return SQL for a list of {role, content}, the content a text. Only rows with parts pay for decoding them."""
+    part = """CASE json_type(part) WHEN 'VARCHAR' THEN part ->> '$' WHEN 'OBJECT' THEN
+                   CASE json_type(part, '$.text') WHEN 'VARCHAR' THEN part ->> '$.text' END END"""
+    content = f"""CASE json_type(m.content) WHEN 'VARCHAR' THEN m.content ->> '$' WHEN 'ARRAY' THEN
+                  array_to_string(list_transform(from_json(m.content, '["JSON"]'), lambda part: {part}), chr(10)) END"""
+    of_json = """TRY(from_json({}, '[{{"role": "VARCHAR", "content": "{}"}}]'))""".format
+    return f"""CASE WHEN parts_{column}
+                    THEN list_transform({of_json(column, "JSON")}, lambda m: {{role: m.role, content: {content}}})
+                    ELSE {of_json(column, "VARCHAR")} END"""
+
+
+def _said(conversation: str, role: str) -> str:
+    """Return SQL for all messages of a role in the first ``turns`` turns as one text."""
+    own = f"list_slice(list_filter({conversation}, lambda m: m.role = '{role}'), 1, turns)"
+    return f"array_to_string(list_transform({own}, lambda m: nullif(m.content, '')), chr(10) || chr(10))"
+
+
+def _of_lists(battles: pl.DataFrame) -> pl.DataFrame:
+    """Return the question and both responses; the turns of a JSON list become one text."""
+
+    def joined(column: str) -> str:
+        texts = f"""list_transform(from_json({column}, '["JSON"]'),
+                                   lambda turn: CASE json_type(turn) WHEN 'VARCHAR' THEN turn ->> '$' END)"""
+        is_list = f"json_valid({column}) AND json_type({column}) = 'ARRAY'"
+        return f"CASE WHEN {is_list} THEN array_to_string({texts}, chr(10) || chr(10)) ELSE {column} END AS {column}"
+
+    chunk = battles.select(first_of(battles, column).alias(name) for name, column in TEXTS.items())
+    return query(f"SELECT {', '.join(map(joined, TEXTS))} FROM chunk", chunk=chunk)
 
 
 PLATFORM = Platform(
@@ -117,6 +139,6 @@ PLATFORM = Platform(
     sides="known: model_a is left; unknown for MT-bench judgments",
     dropped="the conversations, except the question and the two responses",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
     personal_ids=False,
 )

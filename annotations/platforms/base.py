@@ -186,6 +186,12 @@ def by_columns(rows_of: Callable[[pl.DataFrame], pl.DataFrame], *, several: bool
     return read
 
 
+def first_of(frame: pl.DataFrame, *names: str) -> pl.Expr:
+    """Return the first of these columns that is not empty, row by row; null for columns that do not exist."""
+    own = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in names if name in frame.columns]
+    return pl.coalesce(own) if own else pl.lit(None, pl.String)
+
+
 def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with null for empty texts."""
     holds = [name for name in frame.columns if (frame[name].str.len_bytes() == 0).any()]

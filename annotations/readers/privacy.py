@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from annotations.readers.json_text import decode
+from annotations.readers.json_text import decode, encode, query
 from schemas.errors import CurateError, UsageError
 
 KEY_VARIABLE = "CURATE_PSEUDONYM_KEY"
@@ -42,6 +42,11 @@ PERSONAL = {
     NAMES: re.compile(r"(?:^|_)(?:first|last|full|sur|user)_?name$|(?:^|_)phone(?:_number)?$"),
 }
 """Kind of personal data -> pattern of the last part of a column name that holds only this."""
+PERSONAL_KEY = (
+    r"(?i)(?:ip(?:[_-]?v[46])?(?:[_-]?addr(?:ess)?)?|remote[_-]?addr|mail(?:[_-]?address)?|"
+    r"(?:first|last|full|sur|user)[_-]?name|phone(?:[_-]?number)?)\"\s*:|\\u00"
+)
+"""Matches every JSON text with a key that is personal (an escape may spell one), and some others."""
 ADDRESS = f"{EMAIL}|{IP}"
 
 
@@ -182,15 +187,35 @@ def personal_kind(column: str) -> str:
 def encode_meta(frame: pl.DataFrame) -> tuple[pl.Series, Counter[str]]:
     """Return (n,) the columns of each row as a JSON object, and the number of dropped values by kind.
 
-    Absent values are omitted, and a row without values is null. Keys of nested objects that name personal data are
-    dropped.
+    Absent values are omitted, and a row without values is null. Lists and objects keep their spelling, except that keys
+    of objects that name personal data are dropped.
     """
     dropped: Counter[str] = Counter()
-    texts: list[str | None] = []
-    for row in frame.iter_rows(named=True):
-        known = {name: _without_personal(decode(value), dropped) for name, value in row.items() if value is not None}
-        texts.append(json.dumps(known, ensure_ascii=False, sort_keys=True) if known else None)
-    return pl.Series("meta", texts, pl.String), dropped
+    names = sorted(frame.columns)
+    columns = [
+        _without_personal_keys(frame[name].cast(pl.String), dropped).alias(f"c{i}") for i, name in enumerate(names)
+    ]
+    labels = [json.dumps(name, ensure_ascii=False).replace("'", "''") for name in names]
+    is_nested = "left(c{0}, 1) IN ('[', '{{') AND json_valid(c{0})".format
+    parts = (
+        f"CASE WHEN c{i} IS NULL THEN NULL WHEN {is_nested(i)} THEN '{label}: ' || c{i} "
+        f"ELSE '{label}: ' || to_json(c{i}) END"
+        for i, label in enumerate(labels)
+    )
+    meta = query(
+        f"SELECT '{{' || nullif(array_to_string([{', '.join(parts)}], ', '), '') || '}}' AS meta FROM chunk",
+        chunk=pl.DataFrame(columns),
+    )
+    return meta["meta"], dropped
+
+
+def _without_personal_keys(column: pl.Series, dropped: Counter[str]) -> pl.Series:
+    """Return the column without the keys of nested objects that name personal data; only such values are decoded."""
+    found = (column.str.contains(r"^[\[{]") & column.str.contains(PERSONAL_KEY)).fill_null(False).arg_true()
+    if found.is_empty():
+        return column
+    kept = [encode(_without_personal(decode(text), dropped)) for text in column.gather(found)]
+    return column.clone().scatter(found, kept)
 
 
 def _without_personal(value: Any, dropped: Counter[str]) -> Any:
