@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import run
 from pipelines import explain, ingest
 from schemas.config import IngestConfig, Settings
 from schemas.errors import CurateError
@@ -131,3 +132,17 @@ def test_a_files_own_mapping_beats_the_common_one(tmp_path: Path) -> None:
     ingest([tmp_path / "one.csv", tmp_path / "two.csv"], tmp_path / "s.duckdb", config=config)
     with curate.open(tmp_path / "s.duckdb") as opened:
         assert sorted(opened.votes()["outcome"]) == ["left", "right"]
+
+
+def test_the_command_prints_the_review_and_a_refusal_prints_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ranks.csv").write_text(SHAPES["ranks.csv"])
+    assert run(["ingest", "ranks.csv", "--explain"]) == 0
+    printed = capsys.readouterr()
+    assert tomllib.loads(printed.out)["ingest"]["files"][0]["columns"]["prompt_id"] == "?"
+    assert run(["ingest", "ranks.csv"]) == 1
+    assert "missing: no column that names the prompt" in capsys.readouterr().err
+    Path("curate.toml").write_text(printed.out.replace('prompt_id = "?"', 'prompt_id = "segment"'))
+    assert run(["ingest", "ranks.csv"]) == 0
