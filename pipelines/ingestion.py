@@ -218,7 +218,7 @@ OWN_REASONS = ("cancelled", "no-answer", "refused-work")
 
 FEW = 2
 """So many rejects refuse no file: a share of few rows says little."""
-DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep", "too-large", "too-many-digits", "parser-crash")
+DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep")
 """Reasons that ``on_error="reject"`` accepts."""
 
 

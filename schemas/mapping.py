@@ -97,17 +97,11 @@ class Mapping(Document):
     time_format: str = ""
     """How times are written, for example "%d/%m/%Y %H:%M" (strftime). Default: ISO 8601 or a number since 1970, or the
     only format that fits the whole column."""
-    rows: str = ""
-    """The key of a JSON object that holds the list of records."""
-    separator: str = ""
+    separator: Annotated[str, Field(max_length=1)] = ""
     """The character between the fields of a CSV file. Default: the most frequent of comma, tab, semicolon and bar in
     the header."""
     encoding: str = ""
-    """The encoding of a text file, for example "latin-1". Default: UTF-8, or UTF-16 with a byte-order mark."""
-    quoting: bool = True
-    """Whether quotes enclose fields of a CSV file. false: a quote is a character like any other."""
-    comment: str = ""
-    """Lines of a CSV file that start with this are not records."""
+    """The encoding of a text file, for example "latin-1". Default: UTF-8."""
 
 
 class FileMapping(Mapping):
@@ -124,11 +118,5 @@ class Limits(Document):
 
     depth: Annotated[int, Field(ge=1, le=1000)] = 100
     """Nested lists and objects in a JSON record."""
-    record_mib: Annotated[float, Field(gt=0)] = 64.0
-    """Size of one record."""
-    digits: Annotated[int, Field(ge=1, le=4000)] = 400
-    """Digits of a JSON number."""
     uncompressed_gib: Annotated[float, Field(gt=0)] = 64.0
-    """Size of a compressed file after decompression."""
-    ratio: Annotated[float, Field(gt=1)] = 400.0
-    """Uncompressed size of a compressed file, of more than 100 MiB, by its compressed size."""
+    """Size of a compressed file after decompression, and of what is copied from stdin or a URL."""

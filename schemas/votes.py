@@ -205,9 +205,6 @@ def outcome_words(*, sides: bool, letters: str) -> dict[str, str]:
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",
     "too-deep": "the record nests more lists and objects than allowed",
-    "too-large": "the record is larger than allowed",
-    "too-many-digits": "the record holds a number with more digits than allowed",
-    "parser-crash": "the parser crashed here",
     "wrong-field-count": "the row has more or fewer fields than the header",
     "bad-encoding": "the bytes are not UTF-8",
     "empty-id": "a prompt or response has no id",

@@ -146,3 +146,25 @@ def test_the_command_prints_the_review_and_a_refusal_prints_it_too(
     assert "missing: no column that names the prompt" in capsys.readouterr().err
     Path("curate.toml").write_text(printed.out.replace('prompt_id = "?"', 'prompt_id = "segment"'))
     assert run(["ingest", "ranks.csv"]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+def test_an_encoding_and_a_separator_can_be_given(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_bytes("prompt~left~right~winner\ncafé, a|b~ü~ä~left\n".encode(encoding))
+    config = IngestConfig.model_validate({"mapping": {"encoding": encoding, "separator": "~"}})
+    assert ingest(tmp_path / "v.csv", tmp_path / "s.duckdb", config=config).votes == 1
+    with pytest.raises(CurateError):
+        ingest(tmp_path / "v.csv", tmp_path / "t.duckdb")
+    for wrong in ("klingon", "ascii"):
+        config = IngestConfig.model_validate({"mapping": {"encoding": wrong, "separator": "~"}})
+        with pytest.raises(CurateError, match="encoding"):
+            ingest(tmp_path / "v.csv", tmp_path / "t.duckdb", config=config)
+
+
+def test_a_compressed_file_beyond_the_limit_is_an_error(tmp_path: Path) -> None:
+    import gzip
+
+    (tmp_path / "v.csv.gz").write_bytes(gzip.compress(b"prompt,left,right,winner\n" + b"a" * 3_000_000))
+    config = IngestConfig.model_validate({"limits": {"uncompressed_gib": 0.001}})
+    with pytest.raises(CurateError, match="after decompression"):
+        ingest(tmp_path / "v.csv.gz", tmp_path / "s.duckdb", config=config)

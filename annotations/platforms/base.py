@@ -263,7 +263,7 @@ def read_head(file: VoteFile) -> Head:
         except (OSError, pa.ArrowException):
             columns = []
     elif file.format == "csv":
-        columns = _header(_first_block(file))
+        columns = _header(_first_block(file), file.mapping.separator)
     elif file.format == "jsonl":
         records = _first_lines(_first_block(file))
     else:
@@ -280,10 +280,10 @@ def _first_block(file: VoteFile) -> str:
     return block.removeprefix(BOM).decode("utf-8", "replace")
 
 
-def _header(text: str) -> list[str]:
+def _header(text: str, separator: str) -> list[str]:
     line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
     try:
-        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter_of(line)), [])]
+        return [name.strip() for name in next(csv.reader([line], delimiter=separator or delimiter_of(line)), [])]
     except csv.Error:
         return []
 

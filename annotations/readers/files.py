@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import re
@@ -53,13 +54,46 @@ class VoteFile:
         return self.name or str(self.path)
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the decompressed bytes. Raises DamagedFile after the last intact byte of a damaged gzip file."""
+        """Yield the decompressed bytes, text as UTF-8.
+
+        Raises DamagedFile after the last intact byte of a damaged gzip file, and CurateError if the file is larger than
+        the limit or is not in the given encoding.
+        """
+        decoder = _decoder(self)
+        size = 0
+        for block in self._bytes():
+            size += len(block)
+            if size > self.limits.uncompressed_gib * 2**30 and self.gzipped:
+                message = f"{self}: larger than {self.limits.uncompressed_gib:g} GiB after decompression"
+                raise CurateError(message, hint="raise uncompressed_gib under [ingest.limits] in curate.toml")
+            yield block if decoder is None else _decoded(self, decoder, block)
+
+    def _bytes(self) -> Iterator[bytes]:
         with self.path.open("rb") as raw:
             if self.gzipped:
                 yield from _unzipped(gzip.GzipFile(fileobj=raw))
             else:
                 while block := raw.read(BLOCK):
                     yield block
+
+
+def _decoder(file: VoteFile) -> codecs.IncrementalDecoder | None:
+    """Return the decoder of the file's encoding; None for UTF-8. Raises CurateError for an unknown encoding."""
+    if not file.mapping.encoding or file.format in ("parquet", "arrow"):
+        return None
+    try:
+        return codecs.getincrementaldecoder(file.mapping.encoding)()
+    except LookupError as error:
+        hint = "for example latin-1, cp1252 or utf-16"
+        raise CurateError(f"{file}: unknown encoding {file.mapping.encoding!r}", hint=hint) from error
+
+
+def _decoded(file: VoteFile, decoder: codecs.IncrementalDecoder, block: bytes) -> bytes:
+    try:
+        return decoder.decode(block).encode()
+    except UnicodeDecodeError as error:
+        message = f"{file}: not in the encoding {file.mapping.encoding} ({error.reason})"
+        raise CurateError(message, hint="correct encoding in the mapping") from error
 
 
 def _unzipped(stream: gzip.GzipFile) -> Iterator[bytes]:
@@ -89,7 +123,7 @@ def find_files(paths: Iterable[str | Path], config: IngestConfig = IngestConfig(
     for path in paths:
         for file in _expand(Path(path)):
             found.setdefault(file)
-    return tuple(replace(_sniff(path), mapping=config.mapping_of(str(path)), limits=config.limits) for path in found)
+    return tuple(_sniff(path, config) for path in found)
 
 
 def _expand(path: Path) -> list[Path]:
@@ -114,17 +148,18 @@ def _expand(path: Path) -> list[Path]:
     return files
 
 
-def _sniff(path: Path) -> VoteFile:
+def _sniff(path: Path, config: IngestConfig) -> VoteFile:
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
         head = stream.read(4)
     gzipped = head[:2] == b"\x1f\x8b"
-    file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256)
+    mapping, limits = config.mapping_of(str(path)), config.limits
+    file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256, mapping=mapping, limits=limits)
     if head == b"PAR1":
-        return VoteFile(path=path, format="parquet", gzipped=False, sha256=sha256)
+        return replace(file, format="parquet")
     if head in (b"ARRO", b"\xff\xff\xff\xff"):
-        return VoteFile(path=path, format="arrow", gzipped=False, sha256=sha256)
+        return replace(file, format="arrow")
     start = b""
     try:
         for block in file.blocks():
@@ -135,7 +170,7 @@ def _sniff(path: Path) -> VoteFile:
         if not start:
             raise CurateError(f"{path}: {error}; nothing can be read", hint="download the file again") from error
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise CurateError(f"{path}: UTF-16 text", hint="convert it to UTF-8 first: iconv -f UTF-16 -t UTF-8")
+        raise CurateError(f"{path}: UTF-16 text", hint='set encoding = "utf-16" in the mapping')
     start = start[:HEAD]
     text = start.removeprefix(BOM).lstrip()
     if not text:
@@ -143,12 +178,12 @@ def _sniff(path: Path) -> VoteFile:
     if b"\0" in start:
         raise CurateError(f"{path}: neither text nor Parquet", hint="supported: CSV, TSV, JSON, JSONL, Parquet")
     if text[:1] == b"[":
-        return VoteFile(path=path, format="json", gzipped=gzipped, sha256=sha256)
+        return replace(file, format="json")
     if text[:1] == b"{" and _one_object(text):
         hint = "expected an array of objects, or one object per line (JSONL)"
         raise CurateError(f"{path}: the whole file is one JSON object", hint=hint)
     if text[:1] == b"{":
-        return VoteFile(path=path, format="jsonl", gzipped=gzipped, sha256=sha256)
+        return replace(file, format="jsonl")
     return file
 
 

@@ -104,7 +104,7 @@ class _Blocks:
 
 def _csv(file: VoteFile, optional: Collection[str]) -> Iterator[Chunk]:
     blocks = _Blocks(file)
-    delimiter = delimiter_of(_Blocks(file).first_line())
+    delimiter = file.mapping.separator or delimiter_of(_Blocks(file).first_line())
     header: list[str] | None = None
     previous: Records | None = None
     for records in split_csv(iter(blocks), delimiter):
