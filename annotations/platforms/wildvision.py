@@ -28,7 +28,7 @@ READ = ("tstamp", "type", "models", "states", "ip")
 
 
 def _recognizes(head: Head) -> bool:
-    return any(r.get("type") in OUTCOMES and isinstance(r.get("states"), list) for r in head.records) or (
+    return any(str(r.get("type")) in OUTCOMES and isinstance(r.get("states"), list) for r in head.records) or (
         head.has("tstamp", "type", "ip") and head.has("state") and any("conv_id" in _state(r) for r in head.records)
     )
 
