@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 import warnings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
@@ -171,6 +172,7 @@ def _fail(error: CurateError, *, as_json: bool) -> None:
 
 def main() -> None:
     """The console script."""
+    sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)).rstrip())
     sys.exit(run(sys.argv[1:]))
 
 

@@ -61,6 +61,7 @@ def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequ
 
 def put_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table on stdout."""
+    header = [printable(name) for name in header]
     cells = [[_cell(value) for value in row] for row in rows]
     width = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(header))]
@@ -73,7 +74,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    text = str(value).replace("\n", "⏎")
+    text = printable(str(value).replace("\n", "⏎"))  # before the width is measured
     return text if len(text) <= 100 else text[:99] + "…"
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -28,6 +32,8 @@ WRITERS = {
     "store.sqlite": sqlite,
     "empty.duckdb": lambda path: path.touch(),
     "folder.duckdb": lambda path: path.mkdir(),
+    "short.duckdb": lambda path: path.write_bytes(b"\0" * 8 + b"DUC"),
+    "pipe.duckdb": os.mkfifo,
 }
 
 
@@ -46,5 +52,29 @@ def test_a_store_at_another_kind_of_file_is_an_error(name: str, tmp_path: Path) 
 def test_a_store_reads_no_other_files(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text(VOTES)
     ingest(tmp_path / "v.csv", tmp_path / "s.duckdb")
-    with Store.open(tmp_path / "s.duckdb", read_only=True) as store, pytest.raises(Exception, match="Permission"):
+    with Store.open(tmp_path / "s.duckdb", read_only=True) as store, pytest.raises(duckdb.PermissionException):
         store.rows(f"SELECT * FROM read_csv('{tmp_path / 'v.csv'}')")
+    for sql in (f"ATTACH '{tmp_path / 's.duckdb'}' AS other", "INSTALL sqlite", "SET enable_external_access = true"):
+        with Store.in_memory() as store, pytest.raises(duckdb.Error):
+            store.execute(sql)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_large_query_still_writes_temporary_files(
+    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store.in_memory() if in_memory else Store.open("s.duckdb", create=True) as store:
+        store.execute("SET memory_limit = '30MiB'")
+        store.execute("CREATE TEMP TABLE large AS SELECT md5(i::VARCHAR) AS name FROM range(1_000_000) r(i)")
+        assert any(tmp_path.rglob("duckdb_temp*"))
+        assert store.value("SELECT count(DISTINCT name) FROM large") == 1_000_000
+
+
+def test_a_file_that_is_not_a_store_ends_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(VOTES)
+    command = [sys.executable, "-m", "cli.main", "ingest", str(path), "--store", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, path.read_text()) == (1, "", VOTES)
+    assert "stored" not in done.stderr

@@ -20,6 +20,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 MAGIC, MAGIC_AT = b"DUCK", 8
 """What a DuckDB file holds at this byte."""
+OTHER_KINDS = {b"SQLite format 3\0": "an SQLite file", b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file"}
+"""First bytes -> kind of file."""
 
 
 def check_is_duckdb(path: Path) -> None:
@@ -27,13 +29,16 @@ def check_is_duckdb(path: Path) -> None:
     hint = "give another --store; a new store is created at a path that does not exist"
     if not path.is_file():
         raise CurateError(f"{path}: not a regular file, so not a store", hint=hint)
-    with path.open("rb") as file:
-        start = file.read(MAGIC_AT + len(MAGIC))
-    if start[MAGIC_AT:] != MAGIC:
-        kinds = {b"SQLite": "an SQLite file", b"PAR1": "a Parquet file", b"": "an empty file"}
-        kind = next((kind for first, kind in kinds.items() if start.startswith(first)), "no DuckDB file")
-        kind = "no DuckDB file" if start and kind == "an empty file" else kind
-        raise CurateError(f"{path}: {kind}, so not a store", hint=hint)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except PermissionError as error:
+        raise CurateError(f"{path}: cannot be opened as a store", hint="check its permissions") from error
+    if start[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC:
+        return
+    kinds = (kind for first, kind in OTHER_KINDS.items() if start.startswith(first))
+    kind = next(kinds, f"no DuckDB file (it starts with {start!r})") if start else "an empty file"
+    raise CurateError(f"{path}: {kind}, so not a store", hint=hint)
 
 
 def create_file(path: Path) -> None:

@@ -197,7 +197,7 @@ class Batcher:
             parts = passes if len(passes) > 1 else passes[0].split()
             if len(parts) > 1:
                 return [outcome for part in parts for outcome in self._outcomes([part])]
-            log.warning("%s was not scored", examples[0].item_id, exc_info=error)
+            log.warning("%r was not scored", examples[0].item_id, exc_info=error)
             return [(parts[0].results[0], error)]
         return [outcome for group, row in zip(passes, rows, strict=True) for outcome in group.outcomes(row)]
 
