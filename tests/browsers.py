@@ -105,7 +105,9 @@ class Screen:
 
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
-        self.page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished))")  # of colours too
+        # Animations of colours must be over; one that was cancelled is.
+        settled = "Promise.allSettled(document.getAnimations().map((one) => one.finished))"
+        self.page.evaluate(f"() => {settled}.then(() => {{}})")
         run = "() => axe.run({resultTypes: ['violations']}).then((found) => found.violations)"
         violations = self.page.evaluate(run)
         return [

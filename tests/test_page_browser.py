@@ -318,6 +318,7 @@ def test_reason_and_confidence_are_sent_and_typing_is_not_voting(browser: Any, t
         screen.press("a")  # still typing
         assert screen.page.get_by_label("Why?").input_value().endswith("t n u sa")
         assert screen.page.get_by_label("Certain", exact=False).first.is_visible()
+        screen.glance()
         screen.page.get_by_role("button", name="Tie").click()
         screen.votes(1)
         assert screen.page.get_by_label("Why?").input_value() == ""
