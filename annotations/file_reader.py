@@ -59,7 +59,7 @@ class FileReader:
     """Columns that went into the votes' meta."""
     addressed: int = 0
     """Annotator ids of a plain table that contain an address and were stored unchanged."""
-    unread: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
     """Optional field -> values that could not be read and are stored as NULL."""
     time_format: str = ""
     """The format of times, given or found."""
@@ -91,7 +91,7 @@ class FileReader:
             self.columns |= dict.fromkeys(chunk.frame.columns)
             self.skipped.update(chunk.skipped)
             clean = self._clean(chunk, self.layout or Layout(), now)
-            self.unread.update(clean.unread)
+            self.unreadable.update(clean.unreadable)
             yield clean
 
     def _chunks(self, now: datetime) -> Iterator[Chunk]:

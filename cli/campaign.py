@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, store_path
+from cli.options import JsonOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
 from schemas.choices import Focus
@@ -112,7 +112,8 @@ def create(
     }
     chosen = load_config(config, changes, instructions=instructions, default_name=folder.resolve().name)
     with progress_bar() as progress:
-        report = job(folder, store_path(store), chosen, videos=videos, gold=gold, progress=progress)
+        mapping = settings().ingest.mapping
+        report = job(folder, store_path(store), chosen, videos=videos, gold=gold, mapping=mapping, progress=progress)
     put_json(report) if as_json else print_campaign(report)
 
 

@@ -11,7 +11,7 @@ import typer
 from cli.options import JsonOption, StoreOption, mapping_changes, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_frame, put_json, put_table, say
 from schemas.choices import OnError, Repeats, Sides
-from schemas.errors import CurateError, UsageError
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.reports import FileReport, FileReview, IngestReport
@@ -104,24 +104,26 @@ def ingest(
         return
     if not (paths or prompts or responses):
         raise UsageError("no files to read", hint="name files, globs or folders: curate ingest PATH...")
+    from pipelines import explain as review
     from pipelines import ingest as job
+    from pipelines.ingestion import RefusedFile
     from pipelines.settings import load_toml, updated
     from schemas.mapping import Mapping
 
-    base = settings()
-    read = load_toml(mapping, Mapping) if mapping else base.ingest.mapping
+    base = settings().ingest
+    if mapping:
+        base = base.model_copy(update={"mapping": load_toml(mapping, Mapping), "files": ()})
+    given = mapping_changes(Mapping(), columns, outcomes)
+    given |= {"sides": sides, "time_format": time_format, "format": file_format}
+    given = {name: value for name, value in given.items() if value}
+    of_options = ({"match": "*", **given},) if given else ()  # of all files, over those of curate.toml
     changes = {
-        **{f"mapping.{key}": value for key, value in mapping_changes(read, columns, outcomes).items()},
-        "mapping.sides": sides,
-        "mapping.time_format": time_format,
+        "files": (*of_options, *(own.model_dump(exclude_unset=True) for own in base.files)),
         "max_rejects": max_rejects,
-        "format": file_format,
         "repeats": repeats,
         "on_error": on_error,
     }
-    config = updated(base.ingest.model_copy(update={"mapping": read}), changes, where="curate ingest")
-    from pipelines import explain as review
-
+    config = updated(base, changes, where="curate ingest")
     if explain:
         for document in review(paths or [], config):
             put_json(document) if as_json else print_review(document)
@@ -130,7 +132,7 @@ def ingest(
         try:
             report = job(
                 paths or [],
-                store or base.store,
+                store_path(store),
                 config=config,
                 prompts=prompts,
                 responses=responses,
@@ -139,9 +141,8 @@ def ingest(
                 dry_run=dry_run,
                 progress=progress,
             )
-        except CurateError as error:
-            for document in review([error.where], config) if hasattr(error, "where") else ():
-                print_review(document, mapping_on=say)
+        except RefusedFile as error:
+            print_review(error.review, mapping_on=say)
             raise
     put_json(report) if as_json else print_ingest(report)
 
@@ -194,8 +195,8 @@ def print_ingest(report: IngestReport) -> None:
             say("  meta     " + ", ".join(file.meta))
         if file.unused:
             say("  unused   " + ", ".join(file.unused))
-        if file.unread:
-            say("  unread   " + listed(file.unread) + " (stored as NULL)")
+        if file.unreadable:
+            say("  NULL     " + listed(file.unreadable) + " (cannot be read)")
         if file.skipped:
             say("  skipped  " + listed(file.skipped))
         say(f"  {_rows(file)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import PurePath
 from typing import Any
 
@@ -19,12 +20,14 @@ from annotations.readers.files import VoteFile
 from annotations.readers.outcomes import OUTCOME_NAMES
 from annotations.readers.sources import vote_files
 from schemas.config import IngestConfig
-from schemas.mapping import Constant, Digest, Joined, ListOf, Part, Source
+from schemas.mapping import Source
 from schemas.reports import ColumnReview, FileReview
 from schemas.votes import normalized
 
-SAMPLED, SHOWN, FREQUENT = 5, 6, 8
-"""Rows shown, values shown per column, and values up to which a column may be an outcome."""
+SAMPLED, SHOWN = 5, 6
+"""Rows shown, and values shown per column."""
+FREQUENT, LISTED = 8, 30
+"""Distinct values up to which a column may hold outcomes, and up to which their meanings are asked for."""
 WORDS = {
     "prompt_id": ("prompt", "question", "instruction", "input", "task", "item", "segment", "query"),
     "outcome": (*OUTCOME_NAMES, "better", "result", "score", "answer", "judgment"),
@@ -55,27 +58,30 @@ def explain(paths: Any, config: IngestConfig = IngestConfig()) -> Iterator[FileR
 
 
 def _review(file: VoteFile, config: IngestConfig) -> FileReview:
-    platform = detect_platform(file, config.format_of(str(file)))
-    reader = FileReader(file, platform, None)
-    problems: tuple[Problem, ...] = ()
-    sources: dict[str, Source] = {}
+    reader = FileReader(file, detect_platform(file, config.format_of(str(file))), None)
+    lenient = config.model_copy(update={"on_error": "reject"})
     try:
-        next(
-            reader.read(config.model_copy(update={"on_error": "reject"}), datetime.now(UTC).replace(tzinfo=None)), None
-        )
+        next(reader.read(lenient, datetime.now(UTC).replace(tzinfo=None)), None)
     except LayoutError as error:
-        problems, sources = error.problems, error.sources
+        return review_of(reader, error)
+    return review_of(reader)
+
+
+def review_of(reader: FileReader, error: LayoutError | None = None) -> FileReview:
+    """Return the review of a file whose first rows were read. error: what the layout lacks."""
+    file = reader.file
     sample = pl.DataFrame() if reader.sample is None else reader.sample
-    detected = reader.layout.described() if reader.layout else {name: label(one) for name, one in sources.items()}
+    sources = error.sources if error else {}
+    problems = {problem.field: problem for problem in error.problems} if error else {}
     return FileReview(
         path=str(file),
         format=file.format,
-        platform=platform.name if platform else "",
+        platform=reader.platform.name if reader.platform else "",
         rows=sample.height,
         sample=tuple(sample.head(SAMPLED).to_dicts()),
         columns=tuple(_column(sample[name]) for name in sample.columns),
-        detected=detected,
-        problems=tuple(problem.text for problem in problems),
+        detected=reader.layout.described() if reader.layout else {name: label(one) for name, one in sources.items()},
+        problems=tuple(problem.text for problem in error.problems) if error else (),
         mapping=_mapping(file, sample, sources, problems),
     )
 
@@ -88,50 +94,50 @@ def _column(column: pl.Series) -> ColumnReview:
     )
 
 
-def _mapping(file: VoteFile, sample: pl.DataFrame, sources: dict[str, Source], problems: tuple[Problem, ...]) -> str:
+def _mapping(file: VoteFile, sample: pl.DataFrame, sources: dict[str, Source], problems: dict[str, Problem]) -> str:
     """Return the mapping of a file as TOML, with ``?`` and candidates where something is missing."""
     lines = [
-        f"# {file}: {sample.height:,} rows were looked at",
+        _comment(f"{file}: {sample.height:,} rows were looked at"),
         "[[ingest.files]]",
-        f"match = {_text(PurePath(str(file)).name)}",
+        f"match = {_text(escape(PurePath(str(file)).name))}",
     ]
-    open_fields = [problem.field for problem in problems]
     outcome = sources.get("outcome")
-    values = None
-    if "outcome" in open_fields and isinstance(outcome, str) and outcome in sample.columns:
-        values = sample[outcome].drop_nulls().str.strip_chars().value_counts(sort=True, name="n")
-        numbers = values[outcome].cast(pl.Float64, strict=False).to_numpy()
-        if len(numbers) > FREQUENT and np.isfinite(numbers).all():
-            lines.append(
-                f"# scale = {{ first = {UNKNOWN}, second = {UNKNOWN} }}  # the ends at which the first and the second "
-                f"response are better: {numbers.min():g} and {numbers.max():g}"
-            )
-            values = None
+    meanings: list[str] = []
+    if "outcome" in problems and isinstance(outcome, str) and outcome in sample.columns:
+        scale, meanings = _outcome_questions(sample[outcome].str.strip_chars())
+        lines += scale
     lines.append("[ingest.files.columns]")
-    lines += [f"{name} = {_toml(source)}" for name, source in sources.items() if name not in open_fields]
-    for problem in problems:
-        if problem.field == "outcome" and outcome:
+    lines += [f"{name} = {_toml(source)}" for name, source in sources.items() if name not in problems]
+    for name, problem in problems.items():
+        if name == "outcome" and outcome:
             lines.append(f"outcome = {_toml(outcome)}")
         else:
-            lines.append(f"{problem.field} = {_text(UNKNOWN)}  # {problem.text}; {_candidates(problem.field, sample)}")
-    if values is not None:
-        lines.append("[ingest.files.outcomes]  # left (the first response), right, tie or both_bad")
-        lines += [f"{_text(value)} = {_text(UNKNOWN)}  # {count:,} rows" for value, count in values.iter_rows()]
-    return "\n".join(lines)
+            remark = _comment(f"{problem.text}; {_candidates(name, sample)}")
+            lines.append(f"{name} = {_text(UNKNOWN)}  {remark}")
+    return "\n".join([*lines, *meanings])
+
+
+def _outcome_questions(values: pl.Series) -> tuple[list[str], list[str]]:
+    """Return the lines that ask for the ends of a scale, or those that ask for the meaning of each value."""
+    counts = values.drop_nulls().value_counts(name="n").sort("n", values.name, descending=[True, False])
+    numbers = counts[values.name].cast(pl.Float64, strict=False).to_numpy()
+    if len(numbers) > FREQUENT and np.isfinite(numbers).all():
+        ends = f"the ends at which the first and the second response are better: {numbers.min():g}, {numbers.max():g}"
+        return [_comment(f"scale = {{ first = {UNKNOWN}, second = {UNKNOWN} }}  # {ends}")], []
+    head = "[ingest.files.outcomes]  # left (the first response), right, tie or both_bad"
+    asked = [f"{_text(value)} = {_text(UNKNOWN)}  # {count:,} rows" for value, count in counts.head(LISTED).iter_rows()]
+    more = [_comment(f"and {counts.height - LISTED:,} more values")] if counts.height > LISTED else []
+    return [], [head, *asked, *more]
 
 
 def _candidates(field: str, sample: pl.DataFrame) -> str:
-    """Return the columns that may hold a field, by their names and contents, as a comment."""
+    """Return the columns that may hold a field, by their names and contents."""
     found = []
     for name in sample.columns:
         distinct = sample[name].n_unique()
         named = any(word in normalized(name) for word in WORDS.get(field, (field.split("_")[0],)))
-        fits = {
-            "outcome": 1 < distinct <= FREQUENT,
-            "prompt_id": named and distinct > 1,
-            "annotator_id": named and distinct < sample.height,
-        }.get(field, distinct > 1)
-        if (named and fits) or (field == "outcome" and fits) or (field in PAIR_FIELDS and fits):
+        by_content = field in PAIR_FIELDS or (field == "outcome" and distinct <= FREQUENT)
+        if distinct > 1 and (named or by_content):
             found.append((not named, name, distinct))
     listed = ", ".join(f"{name} ({distinct:,} values)" for _, name, distinct in sorted(found)[:SHOWN])
     constant = '; for a leaderboard without prompts { const = "all" }' if field == "prompt_id" else ""
@@ -140,14 +146,15 @@ def _candidates(field: str, sample: pl.DataFrame) -> str:
 
 def _toml(source: Source) -> str:
     """Return a source as a TOML value."""
-    if isinstance(source, Constant | Joined | Part | Digest | ListOf):
-        values = source.model_dump(exclude_defaults=True)
-        return (
-            "{ "
-            + ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
-            + " }"
-        )
-    return _text(source)
+    if isinstance(source, str):
+        return _text(source)
+    parts = source.model_dump(exclude_defaults=True).items()
+    return "{ " + ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in parts) + " }"
+
+
+def _comment(text: str) -> str:
+    """Return a TOML comment of one line."""
+    return "# " + " ".join(text.split())
 
 
 def _text(value: str) -> str:

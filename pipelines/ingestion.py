@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from annotations.file_reader import FileReader
 from annotations.platforms.base import Platform, merge_participants
 from annotations.platforms.registry import detect_platform, platform_named
-from annotations.readers.columns import PLATFORM_COLUMNS
+from annotations.readers.columns import PLATFORM_COLUMNS, LayoutError
 from annotations.readers.files import VoteFile
 from annotations.readers.privacy import StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
@@ -36,11 +36,18 @@ from curate.store.insertion import (
 )
 from curate.store.prompts import PromptChanges, write_prompts, write_responses
 from curate.store.staging import create_staging, drop_staging, stage_file, stage_rows
+from pipelines.explanation import review_of
 from pipelines.progress import Progress, silent
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
-from schemas.reports import FileReport, IngestReport
+from schemas.reports import FileReport, FileReview, IngestReport
 
+STATED_REASONS = ("cancelled", "no-answer", "refused-work")
+"""Reasons that the file states; they do not mean that it was misread."""
+DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep")
+"""Reasons that ``on_error="reject"`` accepts."""
+FEW = 2
+"""Up to this many rejects never refuse a file that has other rows: a share of few rows says little."""
 COUNTS = ("rows", "votes", "controls", "duplicates", "rejects")
 """The counts of a file; rows is the sum of the others."""
 
@@ -187,7 +194,28 @@ def _file_readers(sources: Sequence[tuple[VoteFile, Platform | None]], key: Stor
 def _stage(
     store: Store, file_no: int, reader: FileReader, config: IngestConfig, now: datetime, progress: Progress
 ) -> None:
-    """Stage the clean rows and rejects of one file, chunk by chunk."""
+    """Stage the clean rows and rejects of one file, chunk by chunk. Raises RefusedFile with the review of the file."""
+    try:
+        rows = _stage_chunks(store, file_no, reader, config, now, progress)
+    except LayoutError as error:
+        raise RefusedFile(str(error), hint=error.hint, review=review_of(reader, error)) from error
+    _check_rejects(store, file_no, reader, config, rows)
+    columns = reader.layout.columns if reader.layout else {}
+    stage_file(store, file_no, str(reader.file), reader.file.sha256, columns)
+
+
+class RefusedFile(CurateError):
+    """A file that cannot be read without guessing, or of which too many rows would be rejected."""
+
+    def __init__(self, message: str, *, hint: str, review: FileReview) -> None:
+        super().__init__(message, hint=hint)
+        self.review = review
+
+
+def _stage_chunks(
+    store: Store, file_no: int, reader: FileReader, config: IngestConfig, now: datetime, progress: Progress
+) -> int:
+    """Stage the chunks of one file and return the number of rows."""
     rows = 0
     # The store inserts one chunk while the next is read; both release the interpreter lock.
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -205,40 +233,29 @@ def _stage(
                 rejects=clean.rejects,
             )
             rows += clean.rows.height + clean.controls.height + clean.rejects.height
-            progress(reader.file.path.name, rows, 0)
+            progress(PurePath(str(reader.file)).name, rows, 0)
         if staging:
             staging.result()
-    _check_rejects(store, file_no, reader, config, rows)
-    columns = reader.layout.columns if reader.layout else {}
-    stage_file(store, file_no, str(reader.file), reader.file.sha256, columns)
-
-
-OWN_REASONS = ("cancelled", "no-answer", "refused-work")
-"""Reasons that the platform states; they do not mean that the file was misread."""
-
-FEW = 2
-"""So many rejects refuse no file: a share of few rows says little."""
-DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep")
-"""Reasons that ``on_error="reject"`` accepts."""
+    return rows
 
 
 def _check_rejects(store: Store, file_no: int, reader: FileReader, config: IngestConfig, rows: int) -> None:
-    """Raise RefusedFile if too many rows of a file were rejected for one reason: it was probably misread."""
+    """Raise RefusedFile if no row of a file is usable, or too many were rejected for one reason: it was misread."""
     reasons = rejects_of_file(store, file_no)
+    if config.on_error == "reject":
+        reasons = [found for found in reasons if found.reason not in DAMAGE_REASONS]
+    unusable = sum(found.count for found in reasons) == rows
     for found in reasons:
-        if config.on_error == "reject" and found.reason in DAMAGE_REASONS:
-            continue
-        allowed = rows if found.reason in OWN_REASONS else max(config.max_rejects * rows, FEW)
-        if found.count == rows and config.max_rejects < 1:
-            allowed = 0  # nothing of the file is usable
-        if found.count > allowed:
+        allowed = rows if found.reason in STATED_REASONS else max(config.max_rejects * rows, FEW)
+        if found.count > allowed or (unusable and config.max_rejects < 1):
             shown = " ".join(f"{value!r} ({count:,})" for value, count in found.values)
             column = f" in column {found.column!r}" if found.column else ""
+            share = 1.0 if unusable else found.count / rows + 0.005
             raise RefusedFile(
                 f"{reader.file}: {found.count:,} of {rows:,} rows would be rejected: {found.reason}{column}"
                 + (f", most often {shown}" if shown else f" ({found.message})"),
-                hint=_fix(found) + f"; or accept them with --max-rejects {min(1.0, found.count / rows + 0.005):.2f}",
-                reader=reader,
+                hint=f"{_fix(found)}; or accept them with --max-rejects {share:.2f}",
+                review=review_of(reader),
             )
 
 
@@ -247,16 +264,8 @@ def _fix(found: ReasonCount) -> str:
     if found.reason == "unknown-outcome":
         return "state what the values mean: " + " ".join(f"--outcome {value}=OUTCOME" for value, _ in found.values)
     if found.column:
-        return f"map the field to another column (it is {found.column!r} now): curate ingest FILE --explain"
-    return "look at the file: curate ingest FILE --explain"
-
-
-class RefusedFile(CurateError):
-    """A file that was probably misread: too many of its rows would be rejected."""
-
-    def __init__(self, message: str, *, hint: str, reader: FileReader) -> None:
-        super().__init__(message, hint=hint)
-        self.where = str(reader.file)
+        return f"map the field to another column (it is {found.column!r} now)"
+    return "look at the rows in the review: curate ingest FILE --explain"
 
 
 def _insert(
@@ -321,7 +330,7 @@ def _file_report(reader: FileReader, counts: dict[str, int]) -> FileReport:
         meta=tuple(reader.meta_columns),
         skipped=dict(sorted(reader.skipped.items())),
         dropped=dict(sorted(reader.dropped.items())),
-        unread=dict(sorted(reader.unread.items())),
+        unreadable=dict(sorted(reader.unreadable.items())),
         **counts,
     )
 
@@ -330,7 +339,7 @@ def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tu
     """Return what the user should check, one sentence each."""
     repeats, anonymous = doubtful
     addressed = sum(reader.addressed for reader in readers)
-    unread = sum((reader.unread for reader in readers), Counter())
+    unreadable = sum((reader.unreadable for reader in readers), Counter())
     ambiguous = next((reader.ambiguous_times for reader in readers if reader.ambiguous_times), ())
     warnings = {
         f"{repeats} rows repeat an annotator's vote on the same responses; if another column distinguishes them "
@@ -340,9 +349,9 @@ def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tu
         "no rows: the files hold only a header": (
             rows == 0 and readers and not any(reader.skipped for reader in readers)
         ),
-        f"{unread['voted_at']} times cannot be read and are NULL; state how they are written with --time-format"
-        + (f" (it could be {' or '.join(ambiguous)})" if ambiguous else ""): unread["voted_at"],
-        f"{unread['seconds']} times on the task are no number of seconds and are NULL": unread["seconds"],
+        f"{unreadable['voted_at']} times cannot be read and are stored as NULL; give their format with --time-format"
+        + (f" (it could be {' or '.join(ambiguous)})" if ambiguous else ""): unreadable["voted_at"],
+        f"{unreadable['seconds']} durations are not numbers of seconds and are stored as NULL": unreadable["seconds"],
         f"{conflicts} prompts or responses have more than one text, model or video; one was stored": conflicts,
         "no column of annotators: votes cannot be assigned to people": any(
             reader.layout and "annotator_id" not in reader.layout.columns for reader in readers

@@ -69,7 +69,7 @@ def refresh(
         raise CurateError(f"{folder}: no such folder", hint="curate run makes the first release")
     store = folder / recipe.store
     with locked(folder / LOCK):
-        files = find_files([folder / path for path in recipe.ingest.paths])
+        files = find_files([folder / path for path in recipe.ingest.paths], recipe.ingest.config)
         new, subjects = _unread(store, files), folder / SUMMARIES / SUBJECTS
         digests = _subject_digests(recipe.ingest, folder)
         # If prompts or responses changed, all files are read again: votes on unknown prompts may be recovered.

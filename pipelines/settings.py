@@ -51,14 +51,14 @@ def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
 
     Raises UsageError naming the invalid change.
     """
-    values = config.model_dump()
+    values = config.model_dump(exclude_unset=True)  # what is unset stays so: a file's mapping overrides what it sets
     for key, value in changes.items():
         if value is None:
             continue
         *path, last = key.split(".")
         part = values
         for name in path:
-            part = part[name]
+            part = part.setdefault(name, {})
         part[last] = value
     try:
         return validated(values, type(config), where=where)

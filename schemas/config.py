@@ -28,7 +28,7 @@ class IngestConfig(Document):
 
     mapping: Mapping = Mapping()
     files: tuple[FileMapping, ...] = ()
-    """Mappings of single files, by name or pattern; the first that matches applies, over ``mapping``."""
+    """Mappings of files by name or pattern, over ``mapping``; where several match, the first has precedence."""
     format: str = "auto"
     """The platform that wrote the files, by its name in ``curate ingest --formats``; "generic": a plain table of votes;
     "auto": detected from their content."""
@@ -38,27 +38,24 @@ class IngestConfig(Document):
     """Votes of an annotator on the same pair: keep the last, keep all, or reject all after the first."""
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The share of a file's rows that may be rejected for one reason; beyond it the file is refused. One or two rejects
-    refuse no file, unless nothing else is in it."""
+    never refuse a file, unless no row is left."""
     limits: Limits = Limits()
 
     def mapping_of(self, path: str) -> Mapping:
-        """Return the mapping of a file: the common one, overridden by the first entry of ``files`` that matches."""
-        own = self._entry(path)
-        if own is None:
-            return self.mapping
-        changes = own.model_dump(exclude={"match", "format"}, exclude_unset=True)
+        """Return the mapping of a file: the common one, overridden by the entries of ``files`` that match."""
         values = self.mapping.model_dump()
-        merged = {name: {**values[name], **new} if name in MERGED else new for name, new in changes.items()}
-        return Mapping.model_validate(values | merged)
+        for own in reversed(self._entries(path)):
+            changes = own.model_dump(exclude={"match", "format"}, exclude_unset=True)
+            values |= {name: {**values[name], **new} if name in MERGED else new for name, new in changes.items()}
+        return Mapping.model_validate(values)
 
     def format_of(self, path: str) -> str:
         """Return the platform of a file, "generic" or "auto"."""
-        own = self._entry(path)
-        return own.format if own and own.format else self.format
+        return next((own.format for own in self._entries(path) if own.format), self.format)
 
-    def _entry(self, path: str) -> FileMapping | None:
+    def _entries(self, path: str) -> list[FileMapping]:
         names = (path, PurePath(path).name)
-        return next((own for own in self.files if any(fnmatchcase(name, own.match) for name in names)), None)
+        return [own for own in self.files if any(fnmatchcase(name, own.match) for name in names)]
 
 
 class BradleyTerryConfig(Document):

@@ -29,7 +29,7 @@ class FileReport(Document):
     """Kind -> records that are not judgments; they do not count as rows."""
     dropped: dict[str, int]
     """Kind of personal data -> values that were not kept."""
-    unread: dict[str, int] = {}
+    unreadable: dict[str, int] = {}
     """Optional field -> values that could not be read and are stored as NULL."""
     rows: int
     votes: int

@@ -131,7 +131,7 @@ def test_every_kind_of_bad_row_is_rejected_with_its_line(tmp_path: Path, store: 
     path = write(tmp_path / "votes.csv", BAD.encode("utf-8", "surrogateescape"))
     report = ingest(path, store, config=TAKE, now=NOW)
     assert counts(report) == (17, 2, 1, 14)
-    assert report.files[0].unread == {"voted_at": 1}
+    assert report.files[0].unreadable == {"voted_at": 1}
     assert votes(store) == [("p1", "m1", "m\n2", "right"), ("p1", "m1", "m2", "right")]
     assert rejects(store) == [
         ("votes.csv", 2, "worker", "w1", "repeated-vote"),

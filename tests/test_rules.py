@@ -123,7 +123,7 @@ def test_the_winner_of_shown_sides_is_found_beside_models_in_another_order() -> 
 @pytest.mark.parametrize("field", ["voted_at", "seconds"])
 def test_an_unreadable_time_is_null_and_counted(field: str, text: str) -> None:
     found = cleaned(pair(**{field: text}), pair(**{field: None}))
-    assert (found.rows[field].to_list(), found.unread) == ([None, None], {field: 1})
+    assert (found.rows[field].to_list(), found.unreadable) == ([None, None], {field: 1})
 
 
 @pytest.mark.parametrize(

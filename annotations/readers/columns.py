@@ -63,7 +63,6 @@ class LayoutError(CurateError):
             f"{where}: {listed} (columns: {shown})",
             hint=f"needed: {'; '.join(dict.fromkeys(problem.fix for problem in problems))}",
         )
-        self.where = where
         self.problems = tuple(problems)
         self.sources = sources
         """Field -> source, as far as they were found."""
@@ -90,6 +89,8 @@ class Layout:
     """Columns to add to every chunk."""
     text_ids: frozenset[str] = frozenset()
     """Fields that hold ids or texts; a long text is replaced by its digest."""
+    prompts_may_be_questions: bool = False
+    """A prompt's id that contains a space is its question."""
 
     def described(self) -> dict[str, str]:
         """Return field -> column for reports: "first" is left or response_a."""
@@ -169,6 +170,7 @@ class _Detection:
         self.columns: dict[str, str] = {}
         self.derived: list[Derived] = []
         self.text_ids: set[str] = set()
+        self.prompts_may_be_questions = False
 
     def layout(self) -> Layout:
         self._find_prompt()
@@ -184,7 +186,13 @@ class _Detection:
         if self.problems:
             raise LayoutError(self.where, self.sample.columns, self.problems, self.sources)
         columns = {name: self.columns[name] for name in FIELD_ORDER if name in self.columns}
-        return replace(layout, columns=columns, derived=tuple(self.derived), text_ids=frozenset(self.text_ids))
+        return replace(
+            layout,
+            columns=columns,
+            derived=tuple(self.derived),
+            text_ids=frozenset(self.text_ids),
+            prompts_may_be_questions=self.prompts_may_be_questions,
+        )
 
     def _miss(self, name: str, text: str, fix: str) -> None:
         self.problems.append(Problem(name, text, fix))
@@ -217,8 +225,9 @@ class _Detection:
             question = self.sources["question"]
             self.sources["prompt_id"] = question
             self.text_ids.add("prompt_id")
-            if label(question).lower() == "prompt":  # it may hold ids; the rules take its texts as questions
+            if normalized(label(question)) == "prompt":  # it may hold ids, which are no questions
                 del self.sources["question"]
+                self.prompts_may_be_questions = True
         elif not any(problem.field in ("prompt_id", "question") for problem in self.problems):
             fix = "--map prompt_id=COLUMN, or --map prompt_id=\"'all'\" for a leaderboard without prompts"
             self._miss("prompt_id", "no column that names the prompt", fix)
@@ -249,10 +258,16 @@ class _Detection:
                 self.sources.setdefault(text, self.sources.pop(response))
             return MODELS
         found_pair = next((pair for pair in (PLAIN, MODELS) if has[pair]), None)
-        if found_pair is None and self._has("rejected") and (self._has("chosen") or self._has("outcome")):
-            self.sources.setdefault("chosen", self.sources.get("outcome", ""))
+        if found_pair is None and self._names_winner_and_loser():
             return CHOSEN
         return found_pair or (TEXTS if has[TEXTS] and "rankings" not in self.sources else None)
+
+    def _names_winner_and_loser(self) -> bool:
+        """Return whether chosen and rejected are known; a column ``winner`` beside a ``loser`` is the chosen one."""
+        outcome, rejected = (normalized(label(self.sources.get(name, ""))) for name in ("outcome", "rejected"))
+        if not self._has("chosen") and outcome == "winner" and rejected.startswith("loser"):
+            self.sources["chosen"] = self.sources["outcome"]
+        return self._has(*CHOSEN)
 
     def _responses_are_texts(self) -> bool:
         """Return whether response_a holds texts: long ones, or one response that two models share."""

@@ -123,9 +123,8 @@ def _column(name: str, frame: pl.DataFrame) -> pl.Series:
         return pl.Series(name, [None], pl.String).new_from_index(0, frame.height)
     keys = [key.replace("~", "~0").replace("/", "~1") for key in name.removeprefix(f"{owner}.").split(".")]
     found = "CASE WHEN json_valid(v) THEN json_extract_string(v, ?) END"
-    return query(f"SELECT {found} AS v FROM data", ["/" + "/".join(keys)], data=frame.select(pl.col(owner).alias("v")))[
-        "v"
-    ]
+    data = frame.select(pl.col(owner).alias("v"))
+    return query(f"SELECT {found} AS v FROM data", ["/" + "/".join(keys)], data=data)["v"]
 
 
 def digests(texts: pl.Series) -> pl.Series:

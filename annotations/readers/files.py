@@ -67,6 +67,8 @@ class VoteFile:
                 message = f"{self}: larger than {self.limits.uncompressed_gib:g} GiB after decompression"
                 raise CurateError(message, hint="raise uncompressed_gib under [ingest.limits] in curate.toml")
             yield block if decoder is None else _decoded(self, decoder, block)
+        if decoder is not None:
+            yield _decoded(self, decoder, b"", final=True)
 
     def _bytes(self) -> Iterator[bytes]:
         with self.path.open("rb") as raw:
@@ -82,15 +84,16 @@ def _decoder(file: VoteFile) -> codecs.IncrementalDecoder | None:
     if not file.mapping.encoding or file.format in ("parquet", "arrow"):
         return None
     try:
+        "".encode(file.mapping.encoding)  # refuses codecs that are not of texts
         return codecs.getincrementaldecoder(file.mapping.encoding)()
     except LookupError as error:
         hint = "for example latin-1, cp1252 or utf-16"
         raise CurateError(f"{file}: unknown encoding {file.mapping.encoding!r}", hint=hint) from error
 
 
-def _decoded(file: VoteFile, decoder: codecs.IncrementalDecoder, block: bytes) -> bytes:
+def _decoded(file: VoteFile, decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bytes:
     try:
-        return decoder.decode(block).encode()
+        return decoder.decode(block, final).encode()
     except UnicodeDecodeError as error:
         message = f"{file}: not in the encoding {file.mapping.encoding} ({error.reason})"
         raise CurateError(message, hint="correct encoding in the mapping") from error
@@ -123,7 +126,7 @@ def find_files(paths: Iterable[str | Path], config: IngestConfig = IngestConfig(
     for path in paths:
         for file in _expand(Path(path)):
             found.setdefault(file)
-    return tuple(_sniff(path, config) for path in found)
+    return tuple(sniff(path, config.mapping_of(str(path)), config.limits) for path in found)
 
 
 def _expand(path: Path) -> list[Path]:
@@ -148,13 +151,13 @@ def _expand(path: Path) -> list[Path]:
     return files
 
 
-def _sniff(path: Path, config: IngestConfig) -> VoteFile:
+def sniff(path: Path, mapping: Mapping, limits: Limits) -> VoteFile:
+    """Return a file with its format, detected from its first bytes. Raises CurateError if it cannot be read."""
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
         head = stream.read(4)
     gzipped = head[:2] == b"\x1f\x8b"
-    mapping, limits = config.mapping_of(str(path)), config.limits
     file = VoteFile(path=path, format="csv", gzipped=gzipped, sha256=sha256, mapping=mapping, limits=limits)
     if head == b"PAR1":
         return replace(file, format="parquet")

@@ -53,7 +53,7 @@ TEXT_COLUMNS = {"prompt_id": "question", "response_left": "text_left", "response
 LOCAL_SLACK = timedelta(hours=14)
 """A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
 CLOCK_SLACK = timedelta(minutes=5)
-UNREAD = ("voted_at", "seconds")
+OPTIONAL = ("voted_at", "seconds")
 """Optional fields whose unreadable values become NULL; they say nothing about the judgment."""
 MAX_WEIGHT = 1e6
 """Sums of weights beyond this, or below its inverse, lose the precision of the other votes."""
@@ -71,7 +71,7 @@ class CleanRows:
     """CONTROL_SCHEMA."""
     rejects: pl.DataFrame
     """REJECT_SCHEMA."""
-    unread: dict[str, int]
+    unreadable: dict[str, int]
     """Field -> values that could not be read and are stored as NULL."""
 
 
@@ -113,7 +113,7 @@ def apply_rules(
         pairs=expand_rankings(good) if layout.kind == "ranking" else pl.DataFrame(schema=PAIR_SCHEMA),
         controls=controls,
         rejects=pl.concat(rejects).sort("line", maintain_order=True),
-        unread={name: count for name in UNREAD if (count := int(good[f"{name}_unread"].sum()))},
+        unreadable={name: count for name in OPTIONAL if (count := int(good[f"{name}_unreadable"].sum()))},
     )
 
 
@@ -143,7 +143,8 @@ def _shortened(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         column = frame[name]
         if name in TEXT_COLUMNS:
             target = TEXT_COLUMNS[name]
-            text = column.str.contains(r"\s") if name == "prompt_id" else is_text(column)
+            question = name == "prompt_id" and layout.prompts_may_be_questions
+            text = column.str.contains(r"\s") if question else is_text(column)
             if text.any() and frame[target].null_count():
                 kept = pl.when(text).then(pl.col(name))
                 frame = frame.with_columns(pl.coalesce(target, kept).alias(target))
@@ -172,9 +173,9 @@ def _with_numbers(raw: pl.DataFrame, time_format: str) -> pl.DataFrame:
         pl.col("voted_at").alias("voted_at_text"),
         time.alias("voted_at"),
         zoned.alias("zoned"),
-        (raw["voted_at"].is_not_null() & time.is_null()).alias("voted_at_unread"),
+        (raw["voted_at"].is_not_null() & time.is_null()).alias("voted_at_unreadable"),
         seconds,
-        (pl.col("seconds").is_not_null() & seconds.is_null()).alias("seconds_unread"),
+        (pl.col("seconds").is_not_null() & seconds.is_null()).alias("seconds_unreadable"),
         pl.col("weight").alias("weight_text"),
         pl.col("weight").fill_null("1").cast(pl.Float64, strict=False),
     )

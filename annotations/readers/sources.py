@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.readers.files import BLOCK, SUFFIXES, Format, VoteFile, find_files
+from annotations.readers.files import BLOCK, SUFFIXES, Format, VoteFile, find_files, sniff
 from schemas.config import IngestConfig
 from schemas.errors import CurateError, UsageError
 
@@ -196,10 +196,10 @@ class _Spool:
                     raise CurateError(message, hint="raise uncompressed_gib under [ingest.limits] in curate.toml")
                 out.write(block)
         try:
-            [file] = find_files([path], self.config)
+            file = sniff(path, self.config.mapping_of(name), self.config.limits)
         except CurateError as error:
             raise type(error)(str(error).replace(str(path), name), hint=error.hint) from error
-        return replace(file, name=self._unique(name), mapping=self.config.mapping_of(name))
+        return replace(file, name=self._unique(name))
 
     def _table(self, source: Any, name: str) -> VoteFile:
         """Return a table as a Parquet file. Raises CurateError naming a column that cannot be stored."""

@@ -37,7 +37,7 @@ def check_is_duckdb(path: Path) -> None:
     if start[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC:
         return
     kinds = (kind for first, kind in OTHER_KINDS.items() if start.startswith(first))
-    kind = next(kinds, f"no DuckDB file (it starts with {start!r})") if start else "an empty file"
+    kind = next(kinds, f"not a DuckDB file (it starts with {start!r})") if start else "an empty file"
     raise CurateError(f"{path}: {kind}, so not a store", hint=hint)
 
 
