@@ -94,7 +94,7 @@ def main() -> None:
     )
     print()
     print(result.summary())
-    print(board.select("rank", "model", "classes", "strength", "low", "high").head(5))
+    print(board.select("rank", "model", "class", "strength", "low", "high").head(5))
     if not arguments.votes and of_rank > GOAL:
         print(f"goal missed: {of_rank:.2f} s > {GOAL} s")
         sys.exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, settings
+from cli.options import ControlOption, CriterionOption, JsonOption, StoreOption, names, settings
 from cli.output import put_frame, say
 
 
@@ -17,30 +17,41 @@ def leaderboard(
         typer.Option("--by", help="One leaderboard per value of this column, such as category.", metavar="COLUMN"),
     ] = None,
     criterion: CriterionOption = None,
+    control: ControlOption = None,
+    effects: Annotated[bool, typer.Option("--effects", help="Print the effects of position and --control.")] = False,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
 ) -> None:
     """Rank the models over all prompts, with confidence intervals.
 
-    Strength is in logits (log odds of winning against the mean model). Two models share a letter under classes if and
-    only if they do not differ significantly. Intervals are at 95% and allow for the dependence of votes on one prompt
-    and by one annotator. --by takes a column of the prompts, a field of the votes' meta, or criterion.
+    Strength is in logits (log odds of winning against the mean model). Class 1 holds the models that do not differ
+    significantly from the best, class 2 the next ones likewise. Intervals are at 90% and allow for the dependence of
+    votes on one video and by one annotator. --by takes a column of the prompts, a field of the votes' meta, or
+    criterion.
+    --control compares models as if their responses were equally long (log odds per doubling), or alike in other
+    properties, and shows the uncontrolled ranks and strengths as well. --effects prints what these properties do.
 
     \b
     Example:
       curate leaderboard
       curate leaderboard --by category --csv > leaderboard.csv
+      curate leaderboard --control length,markdown
     """
     import curate
 
     base = settings()
     default = "" if by == "criterion" else base.denoise.criterion
+    chosen, controlled = criterion or default, names(control)
     with curate.open(store or base.store) as opened:
-        frame = opened.leaderboard(by=by, criterion=criterion or default)
-    columns = [by, *COLUMNS] if by else COLUMNS
+        if effects:
+            put_frame(opened.effects(criterion=chosen, control=controlled), as_json=as_json, as_csv=as_csv)
+            return
+        frame = opened.leaderboard(by=by, criterion=chosen, control=controlled)
+    further = [name for name in frame.columns if name.endswith("_uncontrolled")]
+    columns = [*([by] if by else []), *COLUMNS, *further]
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)
     if not as_json and not as_csv:
-        say("strength in logits; 95% intervals; models that share a letter do not differ significantly")
+        say("strength in logits; 90% intervals; models of one class do not differ significantly from its first")
 
 
 COLUMNS = [
@@ -48,7 +59,7 @@ COLUMNS = [
     "best_rank",
     "worst_rank",
     "model",
-    "classes",
+    "class",
     "strength",
     "low",
     "high",

@@ -24,6 +24,14 @@ CriterionOption = Annotated[
     str | None,
     typer.Option("--criterion", help="Only the votes by this criterion; needed if there are several.", metavar="NAME"),
 ]
+ControlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--control",
+        help="Remove the effects of these on votes: length, markdown, position, or numeric columns of the responses.",
+        metavar="NAME,…",
+    ),
+]
 RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
 
 
@@ -79,6 +87,11 @@ def mapping_changes(mapping: Mapping, columns: list[str] | None, outcomes: list[
 
 
 EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pagerank=0.5"}
+
+
+def names(option: str | None) -> tuple[str, ...]:
+    """("a", "b") of "a,b"; empty without the option."""
+    return tuple(name.strip() for name in (option or "").split(",") if name.strip())
 
 
 def numbers(options: list[str] | None, name: str) -> dict[str, float] | None:

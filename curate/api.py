@@ -60,10 +60,9 @@ class RankResult:
         Returns
         -------
         polars.DataFrame
-            One row per model: model, component, rank, best_rank and worst_rank (simultaneous 95% intervals), classes
-            (two models share a letter if and only if they do not differ significantly), strength (log odds against the
-            mean model) with strength_se, low and high (95%), win_rate, votes, prompts. With ``by``, its column comes
-            first.
+            One row per model: model, component, rank, best_rank and worst_rank (simultaneous 95% intervals), class
+            (its models do not differ significantly from the best of them), strength (log odds against the mean model)
+            with strength_se, low and high (90%), win_rate, votes, prompts. With ``by``, its column comes first.
 
         Raises
         ------

@@ -28,6 +28,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("model", "VARCHAR", "the model that gave it; NULL when not known"),
         Column("text", "VARCHAR", "what it says"),
         Column("from_file", "BOOLEAN NOT NULL", "true: from a file of responses; false: only mentioned in votes"),
+        Column("meta", "JSON", "the numeric columns of the file of responses, for --control; else NULL"),
     ),
     "batches": (
         Column("batch_id", "VARCHAR PRIMARY KEY", "digest of the batch's files, mapping and place in the store"),

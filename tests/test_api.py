@@ -49,7 +49,7 @@ def test_result_has_leaderboard_annotators_and_summary() -> None:
     result = curate.rank(VOTES, ranker="win-rate")
     board = result.leaderboard()
     assert sorted(board["model"]) == ["a", "b", "c"]
-    assert set(board.columns) >= {"rank", "low", "high", "classes"}
+    assert set(board.columns) >= {"rank", "low", "high", "class"}
     by_topic = result.leaderboard(by="topic")
     assert by_topic["topic"].to_list() == ["code"] * 3 + ["math"] * 3
     people = result.annotators()

@@ -332,8 +332,8 @@ def test_prompts_and_responses_are_read_from_votes(tmp_path: Path, store: Path) 
     with Store.open(store, read_only=True) as opened:
         assert opened.prompts().rows() == [("p1", "What?", "v.mp4", False, None)]
         assert opened.responses().rows() == [
-            ("p1", "r1", "gpt", "Yes", False),
-            ("p1", "r2", "llama", "No", False),
+            ("p1", "r1", "gpt", "Yes", False, None),
+            ("p1", "r2", "llama", "No", False, None),
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_strengths_maximise_the_penalised_likelihood(world_votes: VoteArrays, bo
     names = np.array(world_votes.models)
     expected = dict(zip(names, best[:m] - best[:m].mean(), strict=True))
     assert board.converged
-    assert board.side_bias == pytest.approx(best[m], abs=1e-4)
+    assert board.effects["effect"][0] == pytest.approx(best[m], abs=1e-4)
     for name, strength in board.frame.select("model", "strength").iter_rows():
         assert strength == pytest.approx(expected[name], abs=1e-4)
 
@@ -88,15 +89,15 @@ def test_reversing_every_vote_reverses_the_leaderboard(world_votes: VoteArrays, 
     mirrored = dict(reverse.frame.select("model", "strength").iter_rows())
     for name, strength in board.frame.select("model", "strength").iter_rows():
         assert mirrored[name] == pytest.approx(-strength, abs=1e-8)
-    assert reverse.side_bias == pytest.approx(board.side_bias, abs=1e-8)
+    assert reverse.effects["effect"][0] == pytest.approx(board.effects["effect"][0], abs=1e-8)
 
 
-def test_models_share_a_class_exactly_if_they_do_not_differ(board: Leaderboard) -> None:
-    classes = [set(letters) for letters in board.frame["classes"]]
-    assert board.significant.any()
-    for a in range(len(classes)):
-        for b in range(a):
-            assert bool(classes[a] & classes[b]) == (not board.significant[a, b])
+def test_a_class_holds_what_does_not_differ_from_its_best_model(board: Leaderboard) -> None:
+    classes = board.frame["class"].to_list()
+    assert max(classes) > 1
+    for place, own in enumerate(classes):
+        anchors = [classes.index(number) for number in range(1, own + 1)]
+        assert [bool(board.significant[place, anchor]) for anchor in anchors] == [True] * (own - 1) + [False]
 
 
 def test_rank_intervals_count_significant_differences(board: Leaderboard) -> None:
@@ -105,6 +106,37 @@ def test_rank_intervals_count_significant_differences(board: Leaderboard) -> Non
     for place in range(n):
         assert frame["best_rank"][place] == 1 + board.significant[place, :place].sum()
         assert frame["worst_rank"][place] == n - board.significant[place, place + 1 :].sum()
+
+
+def test_prompts_on_one_video_are_one_cluster(world_votes: VoteArrays, board: Leaderboard) -> None:
+    prompts = len(world_votes.prompts)
+    shared = leaderboard(replace(world_votes, prompt_video=np.arange(prompts, dtype=np.int32) // 10))
+    assert shared.clustered_by == ("video", "annotator")
+    alone = leaderboard(replace(world_votes, prompt_video=np.full(prompts, -1, dtype=np.int32)))
+    assert alone.frame.equals(board.frame)
+    apart = leaderboard(replace(world_votes, prompt_video=np.arange(prompts, dtype=np.int32)))
+    assert apart.frame.equals(board.frame)
+    few = shared.frame.sort("model")["high"] - shared.frame.sort("model")["low"]
+    many = board.frame.sort("model")["high"] - board.frame.sort("model")["low"]
+    assert (few > many).all()  # three videos leave two degrees of freedom
+
+
+def test_the_effect_of_a_covariate_is_estimated_beside_the_strengths() -> None:
+    """Equal models, one of which writes twice as long; each doubling adds half a logit."""
+    rng = np.random.default_rng(0)
+    world = simulate_world(SimulateConfig(prompts=40, models=5, annotators=30, votes_per_pair=4, model_sd=0, seed=1))
+    votes, texts = world.votes, rng.normal(size=len(world.votes.responses))
+    texts += 2 * (world.votes.response_model == 0)
+    lead = 0.5 * (texts[votes.left] - texts[votes.right])
+    outcome = (rng.random(len(lead)) > 1 / (1 + np.exp(-lead))).astype(np.int8)
+    votes = replace(votes, outcome=outcome, covariates=texts[:, None] * 100, covariate_names=("centi-doublings",))
+    controlled, plain = leaderboard(votes), leaderboard(replace(votes, covariates=None, covariate_names=()))
+    (_, effect, _, low, high) = controlled.effects.row(1)
+    assert low < 0.005 < high
+    assert 0.0035 < effect < 0.0065
+    assert plain.frame.row(0, named=True)["model"] == "model-01"
+    assert plain.frame["class"].max() > 1
+    assert controlled.frame["class"].max() == 1
 
 
 def test_equal_inputs_give_equal_bytes(world_votes: VoteArrays, board: Leaderboard) -> None:
@@ -131,7 +163,7 @@ def test_a_few_unanimous_votes_decide_nothing(votes: int) -> None:
 
 def test_thirty_unanimous_votes_decide() -> None:
     rows = [(f"p{i}", *("ab" if i % 2 else "ba"), "left" if i % 2 else "right") for i in range(30)]
-    assert leaderboard(votes_of(rows)).frame["classes"].to_list() == ["a", "b"]
+    assert leaderboard(votes_of(rows)).frame["class"].to_list() == [1, 2]
 
 
 def test_components_are_ranked_apart() -> None:
@@ -181,9 +213,7 @@ def test_store_and_command_use_the_same_code(store: Path, capsys: pytest.Capture
     expected = leaderboard(vote_arrays(table, find_columns(table))).frame
     with curate.open(store) as opened:
         found = opened.leaderboard()
-    assert found.select("model", "rank", "classes", "votes").equals(
-        expected.select("model", "rank", "classes", "votes")
-    )
+    assert found.select("model", "rank", "class", "votes").equals(expected.select("model", "rank", "class", "votes"))
     np.testing.assert_allclose(found["strength"], expected["strength"], atol=1e-9)
     assert run(["leaderboard", "--store", str(store), "--csv"]) == 0
     assert capsys.readouterr().out == found.write_csv()
@@ -220,6 +250,44 @@ def test_by_a_field_of_the_meta_stays_with_its_vote(tmp_path: Path) -> None:
     assert found.select("language", "model", "win_rate").rows() == [
         ("en", "a", 1.0), ("en", "b", 0.5), ("en", "c", 0.0), ("fi", "c", 1.0), ("fi", "b", 0.5), ("fi", "a", 0.0),
     ]  # fmt: skip
+
+
+def test_control_removes_the_effects_of_text_and_of_numeric_columns(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines import ingest
+
+    rng = np.random.default_rng(0)
+    doublings = rng.integers(0, 6, size=(60, 4)) + np.arange(4)  # of 8 characters
+    responses = pl.DataFrame(
+        [
+            {"prompt_id": f"p{p}", "response_id": f"m{m}", "text": "x" * 2 ** (3 + own), "words": f"{own}", "note": "n"}
+            for p, row in enumerate(doublings.tolist())
+            for m, own in enumerate(row)
+        ]
+    )
+    rows = []
+    for p in range(60):
+        for i, j in product(range(4), repeat=2):
+            left = rng.random() < 1 / (1 + np.exp(-0.5 * (doublings[p, i] - doublings[p, j])))
+            rows.append((f"p{p}", f"m{i}", f"m{j}", "left" if left else "right"))
+    votes = pl.DataFrame(rows, schema=["prompt_id", "left", "right", "winner"], orient="row")
+    votes = votes.filter(pl.col("left") != pl.col("right"))
+    ingest(votes, tmp_path / "s.duckdb", responses=responses)
+    with curate.open(tmp_path / "s.duckdb") as opened:
+        assert json.loads(opened.responses()["meta"][1]) == {"words": doublings[0, 1]}
+        board = opened.leaderboard(control=["length"])
+        effect = opened.effects(control=["length", "position"])
+        assert opened.effects(control=["words"])["covariate"].to_list() == ["position", "words"]
+    assert effect["low"][1] < 0.5 < effect["high"][1]
+    assert board.sort("model")["rank_uncontrolled"].to_list() == [4, 3, 2, 1]
+    assert board["strength"].abs().max() < 0.2
+    command = ["leaderboard", "--store", str(tmp_path / "s.duckdb"), "--control"]
+    assert run([*command, "length", "--effects", "--json"]) == 0
+    assert [row["covariate"] for row in json.loads(capsys.readouterr().out)] == ["position", "length"]
+    assert run([*command, "note"]) == 1
+    assert "length, markdown, position, words" in capsys.readouterr().err
+    assert run(["leaderboard", "--store", str(store), "--control", "length"]) == 1  # these responses have no text
 
 
 @pytest.mark.parametrize("by", ["nothing", 'a"b', "a'b", "$.x"])

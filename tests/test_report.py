@@ -126,7 +126,7 @@ def test_the_figures_are_those_of_the_store(store: Path, page: Page) -> None:
     assert f"{100 * told['disagreement']:.1f}% of the vote weight disagrees with the final orders" in page.text
     assert f"{told['expected_tau']:.3f} (posterior" in page.text
     assert "1 × rejected: self-comparison" in page.text
-    assert "clustered by prompt and by annotator" in page.text
+    assert "clustered by video and by annotator" in page.text
     [leaderboard] = [t for t in page.named("table") if "Leaderboard" in t.text]
     places = [leaderboard.text.index(model) for model in means["model"]]
     assert places == sorted(places)

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from annotations.readers.columns import LayoutError, Problem, find_sources
-from annotations.readers.derived import values
+from annotations.readers.derived import columns_of, values
 from annotations.readers.files import VoteFile
 from annotations.readers.formats import read_chunks
 from annotations.readers.sources import vote_files
@@ -15,6 +15,9 @@ from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from schemas.mapping import Source
 from schemas.votes import PROMPT_FIELDS, RESPONSE_FIELDS, FieldRule
+
+OTHER = "other."
+"""Prefix of the columns of a file that are no field."""
 
 
 def read_prompts(given: Any, config: IngestConfig) -> pl.DataFrame:
@@ -27,9 +30,20 @@ def read_prompts(given: Any, config: IngestConfig) -> pl.DataFrame:
 
 
 def read_responses(given: Any, config: IngestConfig) -> pl.DataFrame:
-    """Return (prompt_id, response_id, model, text) of a file, one row per response. Raises as ``read_prompts``."""
+    """Return (prompt_id, response_id, model, text, meta) of a file, one row per response. Raises as ``read_prompts``.
+
+    meta: a JSON object of the file's other columns, where all values of a column are numbers.
+    """
     path, frame = _read(given, config, RESPONSE_FIELDS, "response_columns")
-    return _distinct(path, frame, ("prompt_id", "response_id"), ("model", "text"))
+    others = [column for column in frame if column.name.startswith(OTHER)]
+    numbers = [
+        value.alias(column.name.removeprefix(OTHER))
+        for column in others
+        if not (value := column.str.strip_chars().cast(pl.Float64, strict=False)).is_null().all()
+        and value.null_count() == column.null_count()
+    ]
+    meta = pl.select(pl.struct(numbers).struct.json_encode()).to_series() if numbers else pl.lit(None, pl.String)
+    return _distinct(path, frame.with_columns(meta=meta), ("prompt_id", "response_id"), ("model", "text", "meta"))
 
 
 def _read(given: Any, config: IngestConfig, rules: tuple[FieldRule, ...], key: str) -> tuple[str, pl.DataFrame]:
@@ -48,7 +62,7 @@ def _read(given: Any, config: IngestConfig, rules: tuple[FieldRule, ...], key: s
     where = ", ".join(names)
     if not frames:
         raise CurateError(f"{where}: no rows", hint="check that this is the right file")
-    return where, pl.concat(frames)
+    return where, pl.concat(frames, how="diagonal")
 
 
 def _fields(
@@ -63,13 +77,13 @@ def _fields(
             problems.append(Problem(name, f"no column that holds {name}", f"--map {table}.{name}=COLUMN"))
     if problems:
         raise LayoutError(str(file), frame.columns, problems, sources)
+    used = {name for source in sources.values() for name in columns_of(source)}
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
-    return pl.DataFrame(
-        [
-            (values(sources[rule.name], frame).str.strip_chars() if rule.name in sources else nothing).alias(rule.name)
-            for rule in rules
-        ]
-    )
+    fields = [
+        (values(sources[rule.name], frame).str.strip_chars() if rule.name in sources else nothing).alias(rule.name)
+        for rule in rules
+    ]
+    return pl.DataFrame(fields + [column.alias(OTHER + column.name) for column in frame if column.name not in used])
 
 
 def _distinct(path: str, frame: pl.DataFrame, key: tuple[str, ...], facts: tuple[str, ...]) -> pl.DataFrame:

@@ -1,31 +1,32 @@
-"""The leaderboard: models over all prompts, with confidence intervals and classes of indistinguishable models.
+"""The leaderboard: models over all prompts, with intervals, classes of indistinguishable models, effects of style.
 
-A vote for model i over model j shown left and right has log odds θᵢ − θⱼ + β: Bradley-Terry on the models, with one
-bias β toward the left side where sides are known; a tie counts half a vote for each. Strengths θ are relative to the
-mean model of their connected component.
+A vote for model i over model j shown left and right has log odds θᵢ − θⱼ + βᵀx: Bradley-Terry on the models, with a
+bias toward the left side where sides are known, and an effect of each covariate of the responses (x: 1, left − right).
+A tie counts half a vote for each. Strengths θ are relative to the mean model of their connected component.
 
-Votes on one prompt are dependent, and so are votes by one annotator. The covariance of θ is therefore the two-way
-cluster-robust sandwich (Cameron, Gelbach and Miller, "Robust inference with multiway clustering", 2011):
+Votes on one video (one prompt, where videos are unknown) are dependent, and so are votes by one annotator. The
+covariance of θ is therefore the two-way cluster-robust sandwich (Cameron, Gelbach and Miller, "Robust inference with
+multiway clustering", 2011):
 
-    V = Vₚ + Vₐ − Vₚₐ,   Vₚ and Vₐ = (G − 1)/G Σ_g d_g d_gᵀ, d_g = (H − H_g)⁻¹ u_g,   Vₚₐ = Σ_g H⁻¹ u_g u_gᵀ H⁻¹,
+    V = Vᵥ + Vₐ − Vᵥₐ,   Vᵥ and Vₐ = (G − 1)/G Σ_g d_g d_gᵀ, d_g = (H − H_g)⁻¹ u_g,   Vᵥₐ = Σ_g H⁻¹ u_g u_gᵀ H⁻¹,
 
 where H is the negative Hessian, H_g and u_g the part of it and of the gradient that the votes in cluster g contribute,
-and the clusters are prompts (p), annotators (a), and their intersections (pa). d_g is how far θ moves when cluster g is
-left out (one Newton step), so that Vₚ and Vₐ are jackknife estimates, which do not understate the variance where
-clusters are few (Bell and McCaffrey, "Bias reduction in standard errors", 2002). In no direction is V taken to be less
-than H⁻¹, the variance if votes were independent. The intervals thus describe new prompts and new annotators. Where
-there is one prompt only, they describe new annotators on this prompt. Critical values are Student's t with min(G) − 1
-degrees of freedom.
+and the clusters are videos (v), annotators (a), and their intersections (va). Prompts are nested in videos. d_g is how
+far θ moves when cluster g is left out (one Newton step), so that Vᵥ and Vₐ are jackknife estimates, which do not
+understate the variance where clusters are few (Bell and McCaffrey, "Bias reduction in standard errors", 2002). In no
+direction is V taken to be less than H⁻¹, the variance if votes were independent. The intervals thus describe new videos
+and new annotators. Where there is one video only, they describe new annotators on this video. Critical values are
+Student's t with min(G) − 1 degrees of freedom.
 
 All pairs of models are compared at once, each at level 5% / number of pairs (Bonferroni), so that the probability of
 any false difference is at most 5%. From these comparisons follow the intervals of ranks (Mogstad, Romano, Shaikh and
-Wilhelm, "Inference for ranks", 2024) and the classes (Piepho, "An algorithm for a letter-based representation of
-all-pairwise comparisons", 2004): two models share a letter if and only if they do not differ significantly.
+Wilhelm, "Inference for ranks", 2024) and the classes: the best model that has no class yet is the anchor of the next
+one, which takes all models without a class that do not differ significantly from it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,15 +34,18 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
+from curate.votes.covariates import POSITION
 from schemas.errors import CurateError
 
-LEVEL = 0.95
-"""Confidence level of the intervals; 1 − LEVEL is the family-wise error rate of the comparisons."""
+LEVEL = 0.90
+"""Confidence level of the intervals of strengths and effects."""
+FAMILY_WISE_ERROR = 0.05
+"""Probability of any false difference among all pairs of models."""
 RIDGE = 0.5
-"""Precision of the normal prior on strengths and bias, 1 / logits², so that a model that won every vote has a finite
+"""Precision of the normal prior on strengths and effects, 1 / logits², so that a model that won every vote has a finite
 strength and a wide interval. Its information is that of about two votes."""
 MAX_WORK = 2_000_000_000
-"""G (M + 1)³ above which clusters are not left out in turn: they are then so many that it makes no difference."""
+"""G size³ above which clusters are not left out in turn: they are then so many that it makes no difference."""
 CHUNK = 4_000_000
 """Numbers in the Hessians of clusters at a time."""
 TOLERANCE = 1e-10
@@ -60,7 +64,7 @@ class Leaderboard:
     """M models, best first within each connected component."""
 
     frame: pl.DataFrame
-    """One row per model: see `COLUMNS`."""
+    """One row per model: see `COLUMNS` and `UNCONTROLLED`."""
     covariance: Float
     """(M, M) of the strengths, logits²."""
     significant: Bool
@@ -68,9 +72,10 @@ class Leaderboard:
     wins: Float
     """(M, M) vote weight that the row won against the column; a tie counts half."""
     clustered_by: tuple[str, ...]
-    """What the standard errors take to be independent: prompt, annotator, vote."""
-    side_bias: float
-    """Log odds in favour of the left side; 0 where no side is known."""
+    """What the standard errors take to be independent: video or prompt, annotator, vote."""
+    effects: pl.DataFrame
+    """One row per covariate: covariate, effect (log odds per unit of the left response's surplus), effect_se, low and
+    high (its 90% interval). The first, ``position``, is that of being shown left, where sides are known."""
     votes: int
     """Votes between two different models: what the leaderboard is computed from."""
     excluded_votes: int
@@ -85,10 +90,10 @@ COLUMNS = {
     "rank": "1 = highest strength",
     "best_rank": "1 + the number of models that are significantly better",
     "worst_rank": "the number of models minus those that are significantly worse",
-    "classes": "letters: two models share one if and only if they do not differ significantly",
+    "class": "1 = the models that do not differ significantly from the best; each next class likewise, of the others",
     "strength": "log odds of winning against the mean model",
     "strength_se": "its standard error, cluster-robust",
-    "low": "lower end of the 95% confidence interval of strength",
+    "low": "lower end of the 90% confidence interval of strength",
     "high": "upper end",
     "win_rate": "share of vote weight won; a tie counts half",
     "votes": "votes that the model takes part in",
@@ -97,13 +102,21 @@ COLUMNS = {
 """Column of `Leaderboard.frame` -> meaning."""
 
 
+UNCONTROLLED = {
+    "rank_uncontrolled": "rank where covariates are not controlled for",
+    "strength_uncontrolled": "strength where they are not: what exceeds strength is the standing that style explains",
+}
+"""Further columns where the votes have covariates."""
+
+
 def leaderboard(votes: VoteArrays) -> Leaderboard:
     """Return the leaderboard of the models behind the votes.
 
     Parameters
     ----------
     votes
-        V votes. With one prompt and no models, each response counts as a model.
+        V votes. With one prompt and no models, each response counts as a model. The effects of their covariates are
+        estimated together with the strengths, which are then those of models with equal covariates.
 
     Raises
     ------
@@ -117,8 +130,8 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
     >>> rows = [("p1", "a", "b", "left"), ("p2", "a", "b", "left"), ("p3", "b", "a", "left"), ("p4", "a", "b", "left")]
     >>> frame = pl.DataFrame(rows, schema=["prompt", "left", "right", "winner"], orient="row")
     >>> votes = vote_arrays(frame, find_columns(frame))
-    >>> leaderboard(votes).frame.select("model", "rank", "win_rate", "classes").rows()
-    [('a', 1, 0.75, 'a'), ('b', 2, 0.25, 'a')]
+    >>> leaderboard(votes).frame.select("model", "rank", "win_rate", "class").rows()
+    [('a', 1, 0.75, 1), ('b', 2, 0.25, 1)]
     """
     names, model = _models(votes)
     i, j = model[votes.left], model[votes.right]
@@ -131,19 +144,25 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
     games = _games(votes.of_votes(used), i[used], j[used], len(names))
     fit = _bradley_terry(games)
     component = _components(games)
-    strength = fit.theta[:-1] - _component_mean(fit.theta[:-1], component)
-    covariance, clustered_by, degrees = _robust_covariance(games, fit, component)
+    strength = fit.theta[: games.models] - _component_mean(fit.theta[: games.models], component)
+    total, clustered_by, degrees = _robust_covariance(games, fit)
+    covariance = _centred(total[: games.models, : games.models], component)
     significant = _significant(strength, covariance, component, degrees)
     order = np.lexsort((np.arange(len(names)), -np.round(strength, 9), component))
     order = order[np.bincount(np.concatenate([games.i, games.j]), minlength=len(names))[order] > 0]
     frame = _frame(games, strength, np.sqrt(np.diagonal(covariance)), significant, component, degrees)[order]
+    frame = frame.with_columns(pl.Series("model", [names[m] for m in order])).select(*COLUMNS)
+    if votes.covariate_names:
+        plain = leaderboard(replace(votes, covariates=None, covariate_names=())).frame
+        others = plain.select("model", **{name: name.removesuffix("_uncontrolled") for name in UNCONTROLLED})
+        frame = frame.join(others, on="model", how="left", maintain_order="left")
     return Leaderboard(
-        frame=frame.with_columns(pl.Series("model", [names[m] for m in order])).select(*COLUMNS),
+        frame=frame,
         covariance=covariance[np.ix_(order, order)],
         significant=significant[np.ix_(order, order)],
         wins=_wins(games)[np.ix_(order, order)],
         clustered_by=clustered_by,
-        side_bias=float(fit.theta[-1]),
+        effects=_effects(games, votes.covariate_names, fit.theta, total, degrees),
         votes=len(games.i),
         excluded_votes=int((~used).sum()),
         n_iter=fit.n_iter,
@@ -160,30 +179,48 @@ class _Games:
     """(V,) the model shown left (the first named, where sides are unknown)."""
     j: Index
     """(V,) the other model."""
-    side: Float
-    """(V,) 1 where sides are known, else 0."""
+    design: Float
+    """(V, 1 + K) 1 where sides are known, else 0; and the covariates of i minus those of j, over their scale."""
+    scale: Float
+    """(1 + K,) units of the covariates in one unit of the design."""
     won: Float
     """(V,) 1 a win of i, 0 of j, ½ a tie."""
     weight: Float
     """(V,)"""
     prompt: Index
     """(V,)"""
-    annotator: Index
-    """(V,) a number per annotator; per K-wise ranking or vote where the annotator is anonymous."""
+    clusters: dict[str, Index]
+    """What votes are clustered by -> (V,) numbers. Anonymous annotators: a number per group, or per vote."""
 
 
 def _games(votes: VoteArrays, i: Index, j: Index, models: int) -> _Games:
     groups = int(votes.group.max(initial=-1)) + 1
     alone = len(votes.annotators) + np.where(votes.group >= 0, votes.group, groups + np.arange(len(i)))
+    sides = votes.sides_known.astype(np.float64)[:, None]
+    names = len(votes.covariate_names)
+    covariates = votes.covariates if votes.covariates is not None else np.zeros((len(votes.responses), names))
+    surplus = covariates[votes.left] - covariates[votes.right]
+    scale = np.sqrt(np.average(surplus**2, axis=0, weights=votes.weight)) if len(i) else np.ones(names)
+    scale = np.where(scale > 0, scale, 1.0)
+    prompt = votes.response_prompt[votes.left].astype(np.int64)
+    clusters = {"prompt": prompt}
+    if votes.prompt_video is not None and (votes.prompt_video >= 0).any():
+        video = votes.prompt_video.astype(np.int64)
+        clusters = {"video": np.where(video >= 0, video, video.max() + 1 + np.arange(len(video)))[prompt]}
+    annotator = np.where(votes.annotator >= 0, votes.annotator, alone)
     return _Games(
         models=models,
         i=i,
         j=j,
-        side=votes.sides_known.astype(np.float64),
+        design=np.hstack([sides, surplus / scale]),
+        scale=np.append(1.0, scale),
         won=np.select([votes.outcome == LEFT, votes.outcome == RIGHT], [1.0, 0.0], 0.5),
         weight=votes.weight,
-        prompt=votes.response_prompt[votes.left].astype(np.int64),
-        annotator=np.unique(np.where(votes.annotator >= 0, votes.annotator, alone), return_inverse=True)[1],
+        prompt=prompt,
+        clusters={
+            name: np.unique(cluster, return_inverse=True)[1]
+            for name, cluster in {**clusters, "annotator": annotator}.items()
+        },
     )
 
 
@@ -235,49 +272,33 @@ def _models(votes: VoteArrays) -> tuple[tuple[str, ...], Index]:
 @dataclass(frozen=True)
 class _Fit:
     theta: Float
-    """(M + 1,) strengths, then the side bias."""
+    """(M + 1 + K,) strengths, then side bias and effects of covariates in units of the design."""
     residual: Float
     """(V,) weighted residual of each vote: its gradient in θᵢ, and minus that in θⱼ."""
     curvature: Float
     """(V,) weighted p (1 − p) of each vote."""
     hessian: Float
-    """(M + 1, M + 1) negative Hessian, with the ridge."""
+    """(M + 1 + K, M + 1 + K) negative Hessian, with the ridge."""
     n_iter: int
     converged: bool
 
 
 def _bradley_terry(games: _Games) -> _Fit:
     """Maximise Σ weight · log-likelihood − RIDGE ‖θ‖² / 2 by Newton's method; the objective is concave."""
-    theta, n_iter, converged = np.zeros(games.models + 1), 0, False
+    m, n_iter, converged = games.models, 0, False
+    theta, one = np.zeros(m + games.design.shape[1]), np.zeros(len(games.i), dtype=np.int64)
     while n_iter < MAX_ITER and not converged:
         n_iter += 1
-        probability = 1 / (1 + np.exp(-(theta[games.i] - theta[games.j] + theta[-1] * games.side)))
+        log_odds = theta[games.i] - theta[games.j] + games.design @ theta[m:]
+        probability = 1 / (1 + np.exp(-log_odds))
         residual = games.weight * (games.won - probability)
         curvature = games.weight * probability * (1 - probability)
-        hessian = _hessian(games, curvature)
-        step = np.linalg.solve(hessian, _gradient(games, residual) - RIDGE * theta)
+        hessian = _hessians(one, 1, games, curvature)[0] + RIDGE * np.eye(len(theta))
+        gradient = _cluster_sums(one, games, residual).toarray()[0]
+        step = np.linalg.solve(hessian, gradient - RIDGE * theta)
         converged = bool(np.abs(step).max() < TOLERANCE)
         theta = theta + step / max(1.0, float(np.abs(step).max()))
     return _Fit(theta, residual, curvature, hessian, n_iter, converged)
-
-
-def _gradient(games: _Games, residual: Float) -> Float:
-    """(M + 1,) sum over votes of residual · x, with x = eᵢ − eⱼ + side · e_bias."""
-    total = np.zeros(games.models + 1)
-    total[:-1] = np.bincount(games.i, residual, games.models) - np.bincount(games.j, residual, games.models)
-    total[-1] = residual @ games.side
-    return total
-
-
-def _hessian(games: _Games, curvature: Float) -> Float:
-    """(M + 1, M + 1) Σ curvature · x xᵀ + RIDGE · I: minus the second derivatives."""
-    m, sided = games.models, curvature * games.side
-    cross = np.bincount(games.i * m + games.j, curvature, m * m).reshape(m, m)
-    total = RIDGE * np.eye(m + 1)
-    total[:-1, :-1] += np.diag(cross.sum(axis=0) + cross.sum(axis=1)) - cross - cross.T
-    total[-1, :-1] = total[:-1, -1] = np.bincount(games.i, sided, m) - np.bincount(games.j, sided, m)
-    total[-1, -1] += sided @ games.side
-    return total
 
 
 def _components(games: _Games) -> Index:
@@ -298,82 +319,115 @@ def _component_mean(values: Float, component: Index) -> Float:
     return mean[component]
 
 
-def _robust_covariance(games: _Games, fit: _Fit, component: Index) -> tuple[Float, tuple[str, ...], int]:
-    """(M, M) covariance of the centred strengths, what it clusters by, and the degrees of freedom."""
-    clusters = {"prompt": games.prompt, "annotator": games.annotator}
-    used = {name: cluster for name, cluster in clusters.items() if len(np.unique(cluster)) > 1}
-    used = used or {"vote": np.arange(len(games.i))}  # one prompt and one annotator: only votes are left to vary
-    parts = {name: _jackknife(cluster, games, fit) for name, cluster in used.items()}
-    total: Float = np.sum([variance for variance, _ in parts.values()], axis=0)
-    if len(parts) == 2:
-        both = games.prompt * (int(games.annotator.max()) + 1) + games.annotator
-        moves = np.linalg.solve(fit.hessian, _cluster_sums(both, games, fit.residual).toarray().T)
+def _robust_covariance(games: _Games, fit: _Fit) -> tuple[Float, tuple[str, ...], int]:
+    """(M + 1 + K, M + 1 + K) covariance of θ, what it clusters by, and the degrees of freedom."""
+    used = {name: cluster for name, cluster in games.clusters.items() if cluster.max() > 0}
+    used = used or {"vote": np.arange(len(games.i))}  # one video and one annotator: only votes are left to vary
+    total: Float = np.sum([_jackknife(cluster, games, fit) for cluster in used.values()], axis=0)
+    counts = [int(cluster.max()) + 1 for cluster in used.values()]
+    if len(used) == 2:
+        first, second = used.values()
+        moves = np.linalg.solve(fit.hessian, _cluster_sums(first * counts[1] + second, games, fit.residual).toarray().T)
         total = total - moves @ moves.T
     # At least the model's own variance H⁻¹ = L Lᵀ in every direction: votes that all agree have no residual variance.
     half = np.linalg.cholesky(np.linalg.inv(fit.hessian))
     inverse = np.linalg.inv(half)
     values, vectors = np.linalg.eigh(inverse @ total @ inverse.T)
     root = half @ vectors
-    total = (root * np.maximum(values, 1.0)) @ root.T
+    return (root * np.maximum(values, 1.0)) @ root.T, tuple(used), max(1, min(counts) - 1)
+
+
+def _centred(covariance: Float, component: Index) -> Float:
+    """(M, M) the covariance of strengths relative to the mean of their component."""
     same = component[:, None] == component
-    centre = np.eye(games.models) - same / same.sum(axis=1)
-    covariance: Float = centre @ total[:-1, :-1] @ centre.T
-    return covariance, tuple(parts), max(1, min(count for _, count in parts.values()) - 1)
+    centre = np.eye(len(component)) - same / same.sum(axis=1)
+    centred: Float = centre @ covariance @ centre.T
+    return centred
 
 
-def _jackknife(cluster: Index, games: _Games, fit: _Fit) -> tuple[Float, int]:
-    """(M + 1, M + 1) variance of θ over G clusters that are left out in turn, and G."""
-    _, number = np.unique(cluster, return_inverse=True)
-    count, size = int(number.max()) + 1, len(fit.theta)
-    gradient = _cluster_sums(number, games, fit.residual)
+def _jackknife(cluster: Index, games: _Games, fit: _Fit) -> Float:
+    """(M + 1 + K, M + 1 + K) variance of θ over G clusters, 0 … G − 1, that are left out in turn."""
+    count, size = int(cluster.max()) + 1, len(fit.theta)
+    gradient = _cluster_sums(cluster, games, fit.residual)
     total = np.zeros((size, size))
     corrected = count * size**3 <= MAX_WORK
     step = max(1, CHUNK // size**2) if corrected else count
     for start in range(0, count, step):
-        part = gradient[start : start + step].toarray()  # (clusters, M + 1)
+        part = gradient[start : start + step].toarray()  # (clusters, M + 1 + K)
         if corrected:
-            hessian = fit.hessian - _cluster_hessians(number - start, len(part), games, fit.curvature)
+            hessian = fit.hessian - _hessians(cluster - start, len(part), games, fit.curvature)
             moves = np.linalg.solve(hessian, part[:, :, None])[:, :, 0]
         else:
             moves = np.linalg.solve(fit.hessian, part.T).T
         total += moves.T @ moves
-    return total * (count - 1) / count if corrected else total, count
+    return total * (count - 1) / count if corrected else total
 
 
 def _cluster_sums(cluster: Index, games: _Games, residual: Float) -> csr_array:
-    """(G, M + 1) gradient of the votes of each cluster."""
+    """(G, M + 1 + K) gradient of the votes of each distinct cluster: Σ residual · x, x = eᵢ − eⱼ and the design."""
     from scipy.sparse import csr_array
 
     _, number = np.unique(cluster, return_inverse=True)
-    bias = np.full(len(games.i), games.models)
-    rows, columns = np.tile(number, 3), np.concatenate([games.i, games.j, bias])
-    values = np.concatenate([residual, -residual, residual * games.side])
-    return csr_array((values, (rows, columns)), shape=(int(number.max()) + 1, games.models + 1))
+    extra = games.design.shape[1]
+    rows = np.concatenate([number, number, np.repeat(number, extra)])
+    columns = np.concatenate([games.i, games.j, np.tile(games.models + np.arange(extra), len(number))])
+    values = np.concatenate([residual, -residual, (residual[:, None] * games.design).ravel()])
+    return csr_array((values, (rows, columns)), shape=(int(number.max()) + 1, games.models + extra))
 
 
-def _cluster_hessians(cluster: Index, count: int, games: _Games, curvature: Float) -> Float:
-    """(G, M + 1, M + 1) Σ curvature · x xᵀ over the votes of clusters 0 … G − 1; others are ignored."""
+def _hessians(cluster: Index, count: int, games: _Games, curvature: Float) -> Float:
+    """(G, M + 1 + K, M + 1 + K) Σ curvature · x xᵀ over the votes of clusters 0 … G − 1; others are ignored."""
     own = (cluster >= 0) & (cluster < count)
-    size = games.models + 1
-    g, i, j = cluster[own], games.i[own], games.j[own]
-    value, side, bias = curvature[own], games.side[own], np.full(int(own.sum()), games.models)
-    cells = ((i, i, value), (j, j, value), (i, j, -value), (j, i, -value), (bias, bias, value * side))
-    with_bias = ((i, bias, value * side), (bias, i, value * side), (j, bias, -value * side), (bias, j, -value * side))
-    place = np.concatenate([(g * size + row) * size + column for row, column, _ in (*cells, *with_bias)])
-    values = np.concatenate([each for _, _, each in (*cells, *with_bias)])
-    hessians: Float = np.bincount(place, values, count * size**2).astype(np.float64).reshape(count, size, size)
+    m, size = games.models, games.models + games.design.shape[1]
+    g, i, j, value, design = cluster[own], games.i[own], games.j[own], curvature[own], games.design[own]
+    hessians = np.zeros((count, size, size))
+
+    def add(rows: Index, columns: Index, values: Float, width: int) -> Float:
+        """(G, rows, columns) sums at the places of one kind."""
+        place = (g * m + rows) * width + columns
+        return np.bincount(place, values, count * m * width).astype(np.float64).reshape(count, m, width)
+
+    cross = add(i, j, value, m)
+    hessians[:, :m, :m] = -cross - cross.swapaxes(1, 2)
+    hessians[:, np.arange(m), np.arange(m)] += cross.sum(axis=1) + cross.sum(axis=2)
+    zero = np.zeros_like(i)
+    for k in range(size - m):
+        weighted = value * design[:, k]
+        hessians[:, :m, m + k] = (add(i, zero, weighted, 1) - add(j, zero, weighted, 1))[:, :, 0]
+        hessians[:, m + k, :m] = hessians[:, :m, m + k]
+        for other in range(k, size - m):
+            both = np.bincount(g, weighted * design[:, other], count)
+            hessians[:, m + k, m + other] = hessians[:, m + other, m + k] = both
     return hessians
 
 
+def _effects(games: _Games, names: tuple[str, ...], theta: Float, covariance: Float, degrees: int) -> pl.DataFrame:
+    """The effects of the design's columns, in logits per unit of the covariate."""
+    from scipy.special import stdtrit
+
+    effect = theta[games.models :] / games.scale
+    error = np.sqrt(np.diagonal(covariance)[games.models :]) / games.scale
+    reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
+    return pl.DataFrame(
+        {
+            "covariate": [POSITION, *names],
+            "effect": effect,
+            "effect_se": error,
+            "low": effect - reach,
+            "high": effect + reach,
+        }
+    )
+
+
 def _significant(strength: Float, covariance: Float, component: Index, degrees: int) -> Bool:
-    """(M, M) which pairs of one component differ, at a family-wise error rate of 1 − LEVEL."""
+    """(M, M) which pairs of one component differ, at a family-wise error rate of FAMILY_WISE_ERROR."""
     from scipy.special import stdtrit
 
     variance = np.diagonal(covariance)
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0.0))
     same = (component[:, None] == component) & (error > 0)
     pairs = max(1, int(same.sum()) // 2)
-    critical = float(stdtrit(degrees, 1 - (1 - LEVEL) / pairs / 2))
+    critical = float(stdtrit(degrees, 1 - FAMILY_WISE_ERROR / pairs / 2))
     found: Bool = same & (np.abs(strength[:, None] - strength) > critical * error)
     return found
 
@@ -399,7 +453,7 @@ def _frame(
             "rank": 1 + (same & (rounded[None, :] > rounded[:, None])).sum(axis=1),
             "best_rank": 1 + (significant & better).sum(axis=1),
             "worst_rank": same.sum(axis=1) - (significant & ~better).sum(axis=1),
-            "classes": _classes(significant, component, strength),
+            "class": _classes(significant, component, strength),
             "strength": strength,
             "strength_se": error,
             "low": strength - reach,
@@ -419,27 +473,14 @@ def _wins(games: _Games) -> Float:
     return (won + lost).astype(np.float64).reshape(m, m)
 
 
-def _classes(significant: Bool, component: Index, strength: Float) -> list[str]:
-    """The letters of each model: one per maximal set of models of a component without a significant difference."""
-    import networkx as nx
+def _classes(significant: Bool, component: Index, strength: Float) -> Index:
+    """(M,) the class of each model, 1 … within its component. The strongest model without a class is the next anchor.
 
-    place = np.argsort(np.lexsort((-strength, component)))
-    alike = ~significant & (component[:, None] == component)
-    graph = nx.from_numpy_array(np.triu(alike, 1))
-    cliques = [sorted(clique, key=place.__getitem__) for clique in nx.find_cliques(graph)]
-    cliques.sort(key=lambda clique: [int(place[member]) for member in clique])
-    letters: list[list[str]] = [[] for _ in component]
-    for number, clique in enumerate(cliques):
-        for member in clique:
-            letters[member].append(_letter(number))
-    return [("" if len(cliques) <= 26 else " ").join(each) for each in letters]
-
-
-def _letter(number: int) -> str:
-    """a … z, then aa, ab, …"""
-    letters = ""
-    number += 1
-    while number:
-        number, digit = divmod(number - 1, 26)
-        letters = chr(ord("a") + digit) + letters
-    return letters
+    A fixed anchor keeps classes from chaining: no model joins one because it resembles another member.
+    """
+    found = np.zeros(len(component), dtype=np.int64)
+    for anchor in np.lexsort((-strength, component)):
+        if not found[anchor]:
+            own = component == component[anchor]
+            found[own & (found == 0) & ~significant[anchor]] = found[own].max() + 1
+    return found

@@ -131,7 +131,7 @@ class Store:
         return self.frame("SELECT * FROM prompts ORDER BY prompt_id")
 
     def responses(self) -> pl.DataFrame:
-        """Every response: prompt_id, response_id, model, text, from_file.
+        """Every response: prompt_id, response_id, model, text, from_file, meta (numbers, JSON as text).
 
         A response without a model whose id answers several prompts is taken to be named after its model.
         """
@@ -209,7 +209,7 @@ class Store:
             ranking = ranking.join(own, on=["prompt_id", "response_id"], how="left", maintain_order="left")
         return ranking
 
-    def leaderboard(self, *, by: str | None = None, criterion: str = "") -> pl.DataFrame:
+    def leaderboard(self, *, by: str | None = None, criterion: str = "", control: Sequence[str] = ()) -> pl.DataFrame:
         """Return the models over all prompts, best first, computed from all votes of the store.
 
         Parameters
@@ -219,6 +219,9 @@ class Store:
             leaderboard for each of its values.
         criterion
             Only the votes by this criterion; needed if the votes are by several, unless ``by`` is ``criterion``.
+        control
+            ``length``, ``markdown`` or numeric columns of the file of responses: strengths are those of models whose
+            responses are equal in these, and the columns of ``UNCONTROLLED`` are added.
 
         Returns
         -------
@@ -234,10 +237,21 @@ class Store:
         from curate.evaluation.leaderboard import by_group, leaderboard
         from curate.store.rankings import load_votes
 
-        loaded = load_votes(self, by=by, criterion=criterion)
+        loaded = load_votes(self, by=by, criterion=criterion, control=control)
         if by is None or loaded.labels is None:
             return leaderboard(loaded.votes).frame
         return by_group(loaded.votes, loaded.labels, name=by)
+
+    def effects(self, *, criterion: str = "", control: Sequence[str] = ()) -> pl.DataFrame:
+        """Return what position and covariates do to votes, estimated together with the models' strengths.
+
+        Parameters as of ``leaderboard``. Returns one row per covariate: covariate, effect (log odds per unit of the
+        left response's surplus; per doubling for length and markdown), effect_se, low and high (its 90% interval).
+        """
+        from curate.evaluation.leaderboard import leaderboard
+        from curate.store.rankings import load_votes
+
+        return leaderboard(load_votes(self, criterion=criterion, control=control).votes).effects
 
     def prompt_stats(self, run: str = "") -> pl.DataFrame:
         """One row a prompt of a denoise run (the latest when empty): status, votes, coverage, cycles, cost, bound, …"""
@@ -321,7 +335,8 @@ class Store:
 
 
 RESPONSES = """
-    SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text, from_file
+    SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text,
+        from_file, meta
     FROM (SELECT *, count(*) OVER (PARTITION BY response_id) AS answers FROM responses)
 """
 """The responses with their models. A response id that occurs for several prompts is the name of a model."""

@@ -114,6 +114,11 @@ def _add_criterion(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE votes ADD COLUMN IF NOT EXISTS criterion VARCHAR")
 
 
+def _add_numbers_of_responses(con: duckdb.DuckDBPyConnection) -> None:
+    """The responses' meta."""
+    con.execute("ALTER TABLE responses ADD COLUMN IF NOT EXISTS meta JSON")
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
@@ -123,9 +128,10 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _rename_ingest_names,
     _add_category,
     _add_criterion,
+    _add_numbers_of_responses,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
-6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion."""
+6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

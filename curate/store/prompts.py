@@ -30,7 +30,7 @@ class PromptChanges:
 
 
 PROMPTS = ("prompts", ("prompt_id",), ("question", "video", "category"))
-RESPONSES = ("responses", ("prompt_id", "response_id"), ("model", "text"))
+RESPONSES = ("responses", ("prompt_id", "response_id"), ("model", "text", "meta"))
 
 
 def write_prompts(store: Store, frame: pl.DataFrame) -> PromptChanges:
@@ -42,7 +42,7 @@ def write_prompts(store: Store, frame: pl.DataFrame) -> PromptChanges:
 
 
 def write_responses(store: Store, frame: pl.DataFrame) -> PromptChanges:
-    """Write responses (prompt_id, response_id, model, text) from a file; their facts replace the stored ones."""
+    """Write responses (prompt_id, response_id, model, text, meta) from a file; their facts replace the stored ones."""
     with store.views(seen=frame):
         store.execute("CREATE TEMP TABLE seen_responses AS SELECT * FROM seen")
     updated = _update(store, *RESPONSES, from_file=True)
@@ -60,9 +60,9 @@ def add_mentioned_prompts(store: Store) -> PromptChanges:
     """)
     # Most votes state only the id of a response: then there is nothing to aggregate.
     known = "SELECT count(model_left) + count(model_right) + count(text_left) + count(text_right) FROM staged"
-    facts = "NULL AS model, NULL AS text, false AS conflict"
+    facts = "NULL AS model, NULL AS text, NULL AS meta, false AS conflict"
     if store.value(known):
-        facts = """min(model) AS model, min(text) AS text,
+        facts = """min(model) AS model, min(text) AS text, NULL AS meta,
             coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict"""
     store.execute(f"""
         CREATE TEMP TABLE seen_responses AS

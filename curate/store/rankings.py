@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from curate.rankers.base import ranks
 from curate.store.criteria import CRITERION, one_criterion
 from curate.store.database import K_WISE, RESPONSES, Store
 from curate.votes.arrays import VoteArrays
+from curate.votes.covariates import OF_TEXT, POSITION, covariates
 from schemas.errors import CurateError
 from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
@@ -44,11 +47,13 @@ def load_votes(
     criterion: str = "",
     both_bad: str = "tie",
     by: str | None = None,
+    control: Sequence[str] = (),
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
     criterion: the one whose votes are loaded; needed if the votes are by several.
     by: a column of the table prompts, a key of the votes' meta, or "criterion", whose value is loaded with each vote.
+    control: the covariates to load with the responses (curate.votes.covariates); the side is not one of them.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
     Raises CurateError where there are no votes, for an unknown prompt, where no vote has a value of ``by``, and where
     the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
@@ -84,8 +89,10 @@ def load_votes(
         known = ["criterion", *PROMPT_COLUMNS, *store.frame(keys)["key"]]
         raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
     annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
-    prompt_ids = store.frame("SELECT prompt_id FROM chosen_prompts ORDER BY number")["prompt_id"]
-    digest = _digest(store)
+    chosen = store.frame("SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number")
+    names = tuple(name for name in control if name != POSITION)
+    values = covariates(names, _properties(store, names)) if names else None
+    digest = _digest(store, values)
     store.execute("DROP VIEW chosen_votes")
     for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
         store.execute(f"DROP TABLE {table}")
@@ -102,10 +109,13 @@ def load_votes(
         group=columns["group"].to_numpy().astype(np.int32),
         response_prompt=responses["prompt"].to_numpy().astype(np.int32),
         response_model=responses["model"].replace_strict(models_by_name, default=-1, return_dtype=pl.Int32).to_numpy(),
-        prompts=tuple(prompt_ids),
+        prompts=tuple(chosen["prompt_id"]),
         responses=tuple(responses["response_id"]),
         models=tuple(models),
         annotators=tuple(annotators),
+        covariates=values,
+        covariate_names=names,
+        prompt_video=(chosen["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
     )
     return Loaded(votes, digest, columns["label"] if by is not None else None)
 
@@ -170,8 +180,26 @@ def _choose_votes(store: Store, criterion: str, *, each: bool) -> None:
     """)
 
 
-def _digest(store: Store) -> str:
-    """Return a hex digest of the chosen votes and responses, independent of the order of rows."""
+def _properties(store: Store, names: Sequence[str]) -> pl.DataFrame:
+    """Return the chosen responses' text and numbers of these names (NULL where they have none)."""
+    known = store.frame("SELECT DISTINCT unnest(json_keys(meta)) AS key FROM responses ORDER BY key")["key"]
+    unknown = [name for name in names if name not in OF_TEXT and name not in known]
+    if unknown:
+        raise CurateError(
+            f"{store.path}: no covariate {unknown[0]!r}",
+            hint=f"known: {', '.join((*OF_TEXT, POSITION, *known))}; numeric columns of a file of responses are, too",
+        )
+    stored = [name for name in names if name not in OF_TEXT]
+    numbers = [f', (meta ->> $k{k})::DOUBLE AS "k{k}"' for k in range(len(stored))]
+    return store.frame(
+        f"""SELECT text{"".join(numbers)} FROM chosen_responses JOIN responses USING (prompt_id, response_id)
+        ORDER BY number""",
+        {f"k{k}": f"$.{json.dumps(name)}" for k, name in enumerate(stored)},
+    ).rename({f"k{k}": name for k, name in enumerate(stored)})
+
+
+def _digest(store: Store, values: Float | None) -> str:
+    """Return a hex digest of the chosen votes, responses and covariates, independent of the order of rows."""
     votes = store.value(f"""
         SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), to_hex(vote_key), prompt_id, response_left,
             response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR,
@@ -183,7 +211,8 @@ def _digest(store: Store) -> str:
             concat_ws(chr(31), prompt_id, response_id, coalesce(model, chr(29))))), 0))
         FROM chosen_responses
     """)
-    return f"{votes}-{responses}".lower()
+    numbers = "" if values is None else "-" + sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+    return f"{votes}-{responses}{numbers}".lower()
 
 
 def _rankings_frame(denoised: Denoised) -> pl.DataFrame:

@@ -59,6 +59,12 @@ class VoteArrays:
     """(M,) model names."""
     annotators: tuple[str, ...] = ()
     """(A,) annotator ids."""
+    prompt_video: Int32 | None = None
+    """(P,) the video of each prompt, numbered; −1 unknown. None: all unknown."""
+    covariates: Float | None = None
+    """(R, K) properties of the responses whose effect on votes is estimated, in the units of ``covariate_names``."""
+    covariate_names: tuple[str, ...] = ()
+    """(K,)"""
 
     @classmethod
     def from_columns(
@@ -216,6 +222,8 @@ class VoteArrays:
             response_model=self.response_model[response],
             prompts=tuple(compress(self.prompts, keep)),
             responses=tuple(compress(self.responses, response)),
+            prompt_video=None if self.prompt_video is None else self.prompt_video[keep],
+            covariates=None if self.covariates is None else self.covariates[response],
         )
 
 
