@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 DATA ?=
 WORKERS ?= 2
 
-.PHONY: demo demo-reward test test-quick lint format bench docs clean
+CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
+
+.PHONY: demo demo-reward test test-quick test-clients lint format bench docs clean
 
 demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
@@ -27,6 +29,16 @@ test: $(VENV)/installed-dev
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+
+# Our files in the programs of others, and theirs in ours. CLIENTS="argilla potato" takes only some of tests/clients/*.txt.
+test-clients: $(VENV)/installed-dev $(CLIENTS:%=.venv-clients/%/installed)
+	$(BIN)/python -m pytest $(CLIENTS:%=tests/clients/test_%.py)
+
+# Each list of packages is complete; --no-deps leaves out what a client needs only elsewhere.
+.venv-clients/%/installed: tests/clients/%.txt
+	$(PYTHON) -m venv --clear .venv-clients/$*
+	.venv-clients/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -86,4 +98,4 @@ $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
 
 clean:
 	find curate -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-clients demo demo-reward build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

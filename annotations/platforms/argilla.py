@@ -48,7 +48,9 @@ def _recognizes(head: Head) -> bool:
 def _read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
     records, _lines, broken = all_records(file)
     answers = [_answers(record) for record in records]
-    outcome = outcome_question(question for own in answers if own is not None for _, question in own)
+    said = [(question, value) for own in answers if own for (_, question), (value, _) in own.items()]
+    ranked = {question for question, value in said if isinstance(value, list)}
+    outcome = outcome_question(question for question, _ in said) or (ranked.pop() if len(ranked) == 1 else None)
     rows: list[Row] = []
     for record, own in zip(records, answers, strict=True):
         rows += [{**_data(record), **BAD_LISTS}] if own is None else list(_rows(record, own, outcome))

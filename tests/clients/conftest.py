@@ -1,0 +1,49 @@
+"""Clients: programs of others, each run in an environment of its own that ``make test-clients`` installs.
+
+A family NAME has three files here: ``NAME.txt`` pins its packages, ``NAME_client.py`` runs in its environment, reads a
+job as JSON from stdin and prints a result as JSON, and ``test_NAME.py`` runs in ours.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = HERE.parent.parent / ".venv-clients"
+TIMEOUT = 300
+"""Seconds for one job."""
+
+Client = Callable[..., Any]
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
+    """Return a function that runs a job in the environment of the test file's family, in the test's folder.
+
+    ``client(job, **inputs)`` calls the client's function ``job`` with the inputs and returns what it returned.
+    """
+    name = request.path.stem.removeprefix("test_")
+    python = ENVIRONMENTS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no environment of {name}: `make test-clients` installs it")
+
+    def run(job: str, **inputs: Any) -> Any:
+        done = subprocess.run(
+            [python, "-I", HERE / f"{name}_client.py", job],
+            input=json.dumps(inputs),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
