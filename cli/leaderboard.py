@@ -48,6 +48,7 @@ def leaderboard(
             return
         frame = opened.leaderboard(by=by, criterion=chosen, control=controlled)
     further = [name for name in frame.columns if name.endswith("_uncontrolled")]
+    further += ["acceptable"] if frame["acceptable"].is_not_null().any() else []
     columns = [*([by] if by else []), *COLUMNS, *further]
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)
     if not as_json and not as_csv:

@@ -111,6 +111,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("covariance", "FLOAT[] NOT NULL", "of strength with the prompt's ranked responses, by id, logits²"),
         Column("best_rank", "INTEGER NOT NULL", "best rank of its 90% interval"),
         Column("worst_rank", "INTEGER NOT NULL", "worst rank of its 90% interval"),
+        Column("acceptable", "DOUBLE", "P(an annotator finds it acceptable); NULL without a vote that both are bad"),
+        Column("acceptable_low", "DOUBLE", "lower end of its 90% interval"),
+        Column("acceptable_high", "DOUBLE", "upper end of its 90% interval"),
     ),
     "ranker_scores": (
         Column("run_id", "VARCHAR NOT NULL", "the denoise run"),

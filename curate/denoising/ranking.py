@@ -14,6 +14,7 @@ import polars as pl
 
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
+from curate.evaluation.acceptability import Acceptability, acceptability
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.base import Fit, PosteriorRanker, Ranking, ranks
 from curate.rankers.ensemble import combine
@@ -95,6 +96,11 @@ class Denoised:
         return np.where(self.connected, tau, np.nan)
 
     @cached_property
+    def acceptability(self) -> Acceptability | None:
+        """Of each response, from votes that both are bad; None where there is none."""
+        return acceptability(self.votes)
+
+    @cached_property
     def agreement(self) -> dict[tuple[MethodName, MethodName], Float]:
         """(P,) Kendall tau-b between every two rankers that were run; NaN where the prompt is not connected."""
         offsets, rankings = self.votes.offsets, self.rankings
@@ -104,8 +110,9 @@ class Denoised:
         }
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per response: its ids, component, rank with interval, score and strength (logits)."""
-        prompts = pl.Series("prompt_id", self.votes.prompts, pl.String)
+        """Return one row per response: ids, component, rank with interval, score, strength (logits), acceptability."""
+        prompts, accepted = pl.Series("prompt_id", self.votes.prompts, pl.String), self.acceptability
+        unknown = np.full(len(self.rank), np.nan)
         return pl.DataFrame(
             {
                 "prompt_id": prompts.gather(self.votes.response_prompt),
@@ -117,8 +124,11 @@ class Denoised:
                 "score": self.final.scores,
                 "strength": self.posterior.strength,
                 "strength_se": self.posterior.strength_se,
+                "acceptable": accepted.estimate if accepted else unknown,
+                "acceptable_low": accepted.low if accepted else unknown,
+                "acceptable_high": accepted.high if accepted else unknown,
             }
-        )
+        ).with_columns(pl.col("^acceptable.*$").fill_nan(None))
 
     def __repr__(self) -> str:
         ranked = f"{len(self.votes.prompts):,} of {len(self.coverage.status):,} prompts"

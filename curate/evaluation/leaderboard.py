@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.evaluation.acceptability import acceptability
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.covariates import POSITION
 from schemas.errors import CurateError
@@ -98,6 +99,7 @@ COLUMNS = {
     "win_rate": "share of vote weight won; a tie counts half",
     "votes": "votes that the model takes part in",
     "prompts": "prompts with such a vote",
+    "acceptable": "mean probability that an annotator finds a response acceptable; null without a both_bad vote",
 }
 """Column of `Leaderboard.frame` -> meaning."""
 
@@ -151,7 +153,11 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
     order = np.lexsort((np.arange(len(names)), -np.round(strength, 9), component))
     order = order[np.bincount(np.concatenate([games.i, games.j]), minlength=len(names))[order] > 0]
     frame = _frame(games, strength, np.sqrt(np.diagonal(covariance)), significant, component, degrees)[order]
-    frame = frame.with_columns(pl.Series("model", [names[m] for m in order])).select(*COLUMNS)
+    accepted = acceptability(votes)
+    by_model = _means(accepted.estimate, model, len(names)) if accepted else np.full(len(names), np.nan)
+    frame = frame.with_columns(
+        pl.Series("model", [names[m] for m in order]), pl.Series("acceptable", by_model[order]).fill_nan(None)
+    ).select(*COLUMNS)
     if votes.covariate_names:
         plain = leaderboard(replace(votes, covariates=None, covariate_names=())).frame
         others = plain.select("model", **{name: name.removesuffix("_uncontrolled") for name in UNCONTROLLED})
@@ -299,6 +305,14 @@ def _bradley_terry(games: _Games) -> _Fit:
         converged = bool(np.abs(step).max() < TOLERANCE)
         theta = theta + step / max(1.0, float(np.abs(step).max()))
     return _Fit(theta, residual, curvature, hessian, n_iter, converged)
+
+
+def _means(value: Float, model: Index, models: int) -> Float:
+    """(M,) the mean over each model's responses with a value. value, model: (R,)."""
+    known = np.isfinite(value) & (model >= 0)
+    count = np.bincount(model[known], minlength=models)
+    mean: Float = np.bincount(model[known], value[known], models) / np.where(count > 0, count, np.nan)
+    return mean
 
 
 def _components(games: _Games) -> Index:

@@ -184,8 +184,9 @@ class Store:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
 
         prompt_id, response_id, model, component, rank (1 = best), best_rank and worst_rank (its 90% interval), score
-        (higher is better), strength and strength_se (posterior of the hierarchical ranker, logits), and ``rank_NAME``
-        for every ranker used.
+        (higher is better), strength and strength_se (posterior of the hierarchical ranker, logits), acceptable
+        (probability that an annotator finds it acceptable) with acceptable_low and acceptable_high (its 90% interval;
+        null without a vote that both are bad), and ``rank_NAME`` for every ranker used.
         Raises CurateError where there is no such run.
         """
         import polars as pl
@@ -193,7 +194,7 @@ class Store:
         run_id = self.denoise_run(run)
         ranking = self.frame(
             f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.best_rank, k.worst_rank,
-                k.score, k.strength, k.strength_se
+                k.score, k.strength, k.strength_se, k.acceptable, k.acceptable_low, k.acceptable_high
             FROM rankings k LEFT JOIN ({RESPONSES}) r USING (prompt_id, response_id)
             WHERE k.run_id = ? ORDER BY k.prompt_id, k.component, k.rank, k.response_id""",
             [run_id],

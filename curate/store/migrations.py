@@ -115,8 +115,10 @@ def _add_criterion(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add_numbers_of_responses(con: duckdb.DuckDBPyConnection) -> None:
-    """The responses' meta."""
+    """The responses' meta, and the rankings' acceptability."""
     con.execute("ALTER TABLE responses ADD COLUMN IF NOT EXISTS meta JSON")
+    for name in ("acceptable", "acceptable_low", "acceptable_high"):
+        con.execute(f"ALTER TABLE rankings ADD COLUMN IF NOT EXISTS {name} DOUBLE")
 
 
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
@@ -131,7 +133,8 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _add_numbers_of_responses,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
-6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta."""
+6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta,
+rankings.acceptable."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
