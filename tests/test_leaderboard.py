@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 
 import curate
 from cli.main import run
-from curate.evaluation.leaderboard import RIDGE, Leaderboard, leaderboard
+from curate.evaluation.leaderboard import Leaderboard, leaderboard
+from curate.evaluation.models import RIDGE
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from curate.votes.tables import find_columns, vote_arrays
