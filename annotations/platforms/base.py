@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from annotations.readers.files import BOM, DamagedFile, Format, VoteFile
 from annotations.readers.formats import BrokenRecord, Chunk, arrow_batches, delimiter_of, read_chunks
-from annotations.readers.json_text import encode
+from annotations.readers.json_text import encode, encode_columns
 
 Record = dict[str, Any]
 """One record of an export; lists and objects are JSON text (see annotations.readers.json_text)."""
@@ -158,18 +158,26 @@ def by_record(rows_of: Callable[[Record], Iterable[Row]], *, optional: Collectio
     return read
 
 
-def by_columns(rows_of: Callable[[pl.DataFrame], pl.DataFrame], *, several: bool = False) -> Reader:
+def by_columns(
+    rows_of: Callable[[pl.DataFrame], pl.DataFrame],
+    *,
+    several: bool = False,
+    whole: bool = False,
+    optional: Collection[str] = (),
+) -> Reader:
     """Return a reader that turns the columns of each chunk into columns of rows.
 
     ``rows_of`` gets the frame of a chunk (every column a String, lists and objects as JSON text) and returns columns of
-    text, one row per record in order. A row with a kind in a column SKIPPED is counted as a record that is no judgment.
+    text or lists of text, one row per record in order. A row with a kind in a column SKIPPED is counted as a record
+    that is no judgment.
     several: a record may give any number of rows; then rows are numbered 1, 2, … instead of having their record's line.
+    whole: the file is one chunk, for what depends on all of its records. optional: as in ``by_record``.
     """
 
     def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
         total = 0
-        for records in read_chunks(file):
-            rows = rows_of(records.frame) if records.frame.height else pl.DataFrame()
+        for records in [read_whole(file, optional=optional)] if whole else read_chunks(file, optional=optional):
+            rows = encode_columns(rows_of(records.frame)) if records.frame.height else pl.DataFrame()
             line, broken, skipped = records.line, records.broken, {}
             if SKIPPED in rows.columns:
                 kind = rows[SKIPPED]
@@ -186,6 +194,29 @@ def by_columns(rows_of: Callable[[pl.DataFrame], pl.DataFrame], *, several: bool
     return read
 
 
+def read_whole(file: VoteFile, *, optional: Collection[str] = ()) -> Chunk:
+    """Return all rows of a file as one chunk."""
+    chunks = list(read_chunks(file, optional=optional))
+    return Chunk(
+        pl.concat([chunk.frame for chunk in chunks], how="diagonal") if chunks else pl.DataFrame(),
+        pl.concat([chunk.line for chunk in chunks]) if chunks else pl.Series("line", [], pl.Int64),
+        tuple(broken for chunk in chunks for broken in chunk.broken),
+    )
+
+
+def reject_where(*cases: tuple[pl.Expr, str, pl.Expr | str]) -> dict[str, pl.Expr]:
+    """Return the columns of rows that are no judgment, from the first case that holds.
+
+    A case is (condition, code of REJECT_REASONS, message).
+    """
+    return {
+        "reject": pl.coalesce(pl.when(holds).then(pl.lit(reason)) for holds, reason, _ in cases),
+        "reject_text": pl.coalesce(
+            pl.when(holds).then(pl.lit(text) if isinstance(text, str) else text) for holds, _, text in cases
+        ),
+    }
+
+
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Expr:
     """Return the first of these columns that is not empty, row by row; null for columns that do not exist."""
     own = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in names if name in frame.columns]
@@ -200,10 +231,8 @@ def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
 
 def all_records(file: VoteFile) -> tuple[list[Record], list[int], list[BrokenRecord]]:
     """Return (records, their lines, broken records) of a whole file, for platforms that need all records at once."""
-    chunks = list(read_chunks(file))
-    records = [record for chunk in chunks for record in chunk.frame.to_dicts()]
-    lines = [line for chunk in chunks for line in chunk.line]
-    return records, lines, [broken for chunk in chunks for broken in chunk.broken]
+    whole = read_whole(file)
+    return whole.frame.to_dicts(), whole.line.to_list(), list(whole.broken)
 
 
 def numbered_chunk(rows: Sequence[Row], broken: Sequence[BrokenRecord], skipped: dict[str, int]) -> Chunk:
@@ -239,7 +268,7 @@ def reject(reason: str, message: str) -> dict[str, str]:
 
 
 def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return a row with the data of its task; a name that the row already has gets a prefix."""
+    """Return the columns of a row with the data of its task; a name that the row already has gets a prefix."""
     return row | {(f"{prefix}{name}" if name in row else name): value for name, value in data.items()}
 
 

@@ -7,12 +7,11 @@ prompt is identified by its text. left_… is what was shown left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import polars as pl
 
-from annotations.platforms.base import Head, Platform, Record, Row, by_record
+from annotations.platforms.base import Head, Platform, by_columns, first_of
 from annotations.platforms.wildvision import OUTCOMES
-from annotations.readers.json_text import decode_object
+from annotations.readers.json_text import query
 
 PROMPTS = ("prompt", "instruct_prompt", "instruction")
 READ = ("left_model", "right_model", "model_a", "model_b", "vote_type", "winner", "judge", "tstamp", "inputs")
@@ -22,26 +21,27 @@ def _recognizes(head: Head) -> bool:
     return head.has("vote_type") and (head.has("left_model", "right_model") or head.has("model_a", "model_b"))
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    known = decode_object(record.get("inputs")) | record
-    question = next((known[name] for name in PROMPTS if known.get(name)), None)
-    left = record.get("left_model") or record.get("model_a")
-    right = record.get("right_model") or record.get("model_b")
-    kind = record.get("vote_type")
-    row: dict[str, Any] = {
-        "prompt_id": record.get("prompt_id") or question,
+def _rows(battles: pl.DataFrame) -> pl.DataFrame:
+    if "inputs" in battles.columns:
+        texts = ", ".join(f"TRY(inputs ->> '$.{name}') AS \"inputs.{name}\"" for name in PROMPTS)
+        battles = battles.hstack(query(f"SELECT {texts} FROM chunk", chunk=battles.select("inputs")))
+    inputs = [f"inputs.{name}" for name in PROMPTS]
+    question = first_of(battles, *PROMPTS, *inputs)
+    left, right = first_of(battles, "left_model", "model_a"), first_of(battles, "right_model", "model_b")
+    columns = {
+        "prompt_id": pl.coalesce(first_of(battles, "prompt_id"), question),
         "question": question,
         "left": left,
         "right": right,
         "model_left": left,
         "model_right": right,
-        "outcome": OUTCOMES.get(str(kind), kind),
-        "annotator_id": record.get("judge"),
-        "voted_at": record.get("tstamp"),
+        "outcome": first_of(battles, "vote_type").replace(OUTCOMES),
+        "annotator_id": first_of(battles, "judge"),
+        "voted_at": first_of(battles, "tstamp"),
     }
-    rest = {name: value for name, value in record.items() if name not in (*READ, *PROMPTS, "prompt_id")}
     # The images themselves stay in the release.
-    yield {**row, **{f"bench.{name}": value for name, value in rest.items() if "image" not in name}}
+    rest = [n for n in battles.columns if n not in (*READ, *PROMPTS, *inputs, "prompt_id") and "image" not in n]
+    return battles.select(**columns, **{f"bench.{name}": pl.col(name) for name in rest})
 
 
 PLATFORM = Platform(
@@ -51,6 +51,6 @@ PLATFORM = Platform(
     sides="known",
     dropped="the images themselves; addresses in judges' ids",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
     personal_ids=False,
 )

@@ -11,16 +11,18 @@ Sides are unknown: none of K responses is left.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
-from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record, reject
-from annotations.readers.json_text import decode, decode_list, decode_object
+import polars as pl
+
+from annotations.platforms.base import SKIPPED, Head, Platform, by_columns, first_of, reject_where
+from annotations.readers.json_text import LIST, query
 
 NAMES, RANKS = ("model", "response", "candidate"), ("rank", "ranking")
 SLOT = re.compile(r"(model|response|candidate|rank|ranking)_?([0-9]+|[a-z])")
 LISTS = ("ranks", "rank", "ranking", "rankings", "models_rank")
 PROMPTS = ("prompt", "question", "text_input")
+IDS, PEOPLE, TIMES = ("prompt_id", "question_id"), ("annotator_id", "user_id"), ("tstamp", "timestamp")
+READ = ("models", "states", "ip", "responses", *LISTS, *PROMPTS, *IDS, *PEOPLE, *TIMES)
 
 
 def _recognizes(head: Head) -> bool:
@@ -31,45 +33,54 @@ def _recognizes(head: Head) -> bool:
     return log or len(ranked & named) > 2
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    read = ["models", "tstamp", "states", *LISTS, *PROMPTS]
-    names, ranks = decode(record.get("models")), next((decode(record[n]) for n in LISTS if record.get(n)), None)
-    if not isinstance(names, list):
-        slots = _slots(record)
-        read += [name for name in record if SLOT.fullmatch(name)]
-        names, ranks = [name for name, _ in slots], [rank for _, rank in slots]
-    elif ranks is None:
-        yield {SKIPPED: str(record.get("type") or "lines without ranks")}
-        return
-    states = decode_list(record.get("states"))
-    first = decode_object(states[0] if states else None)
-    question = next((record[name] for name in PROMPTS if record.get(name)), first.get("prompt"))
-    row: dict[str, Any] = {
-        "prompt_id": record.get("prompt_id") or record.get("question_id") or first.get("conv_id") or question,
+def _rows(sets: pl.DataFrame) -> pl.DataFrame:
+    rest = {f"k_wise.{n}": pl.col(n) for n in sets.columns if n not in READ and not SLOT.fullmatch(n)}
+    question = pl.coalesce(first_of(sets, *PROMPTS), "log.prompt")
+    person, address = first_of(sets, *PEOPLE), first_of(sets, "ip")
+    no_ranks = pl.coalesce(first_of(sets, "type"), pl.lit("lines without ranks"))
+    columns = {
+        SKIPPED: pl.when(pl.col("is_log") & pl.col("log.rankings").is_null()).then(no_ranks),
+        "prompt_id": pl.coalesce(first_of(sets, *IDS), "log.prompt_id", question),
         "question": question,
-        "responses": names,
-        "rankings": ranks,
-        "annotator_id": record.get("annotator_id") or record.get("user_id") or record.get("ip"),
-        "voted_at": record.get("tstamp") or record.get("timestamp"),
+        "responses": pl.col("log.responses"),
+        "rankings": pl.col("log.rankings"),
+        "annotator_id": pl.coalesce(person, address),
+        "voted_at": first_of(sets, *TIMES),
+        "k_wise.ip": pl.when(person.is_not_null()).then(address),
+        **reject_where((pl.col("unranked"), "no-answer", "a response has no rank")),
     }
-    if any(rank is None for rank in ranks if isinstance(ranks, list)):
-        row |= reject("no-answer", "a response has no rank")
-    read += [] if record.get("annotator_id") or record.get("user_id") else ["ip"]
-    own = (*row, *read, "question_id", "user_id", "timestamp")
-    yield {**row, **{f"k_wise.{name}": value for name, value in record.items() if name not in own}}
+    return sets.hstack(_sets(sets)).select(**columns, **rest)
 
 
-def _slots(record: Record) -> list[tuple[Any, Any]]:
-    """Return (response, rank) of each numbered column pair that is filled."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, value in record.items():
-        if slot := SLOT.fullmatch(name):
-            found.setdefault(slot[2], {})["rank" if slot[1] in RANKS else slot[1]] = value
-    taken = [
-        (next((own[n] for n in ("response", "candidate", "model") if own.get(n)), None), own.get("rank"))
-        for own in found.values()
-    ]
-    return [(name, rank) for name, rank in taken if name is not None]
+def _sets(sets: pl.DataFrame) -> pl.DataFrame:
+    """Return responses and their ranks as JSON lists: those of a log, else of the slots that hold a response."""
+    slots = dict.fromkeys(found[2] for name in sets.columns if (found := SLOT.fullmatch(name)))
+    parts = {"names": ("response", "candidate", "model"), "places": RANKS}
+    listed = {
+        part: pl.concat_list(first_of(sets, *(f"{n}{_}{slot}" for n in names for _ in ("_", ""))) for slot in slots)
+        if slots
+        else pl.lit(None, LIST)
+        for part, names in parts.items()
+    }
+    ranks, models, states = (first_of(sets, *names) for names in (LISTS, ("models",), ("states",)))
+    return query(
+        """
+        WITH taken AS (
+            SELECT *, coalesce(json_type(TRY(models::JSON)) = 'ARRAY', false) AS is_log,
+                   list_filter(coalesce(list_zip(names, places), []), lambda slot: slot[1] IS NOT NULL) AS slots
+              FROM chunk),
+        ranked AS (
+            SELECT states, is_log,
+                   if(is_log, models, to_json(list_transform(slots, lambda slot: slot[1]))::VARCHAR) AS responses,
+                   if(is_log, ranks, to_json(list_transform(slots, lambda slot: slot[2]))::VARCHAR) AS rankings
+              FROM taken)
+        SELECT is_log, responses AS "log.responses", rankings AS "log.rankings",
+               list_count(items(rankings)) < len(items(rankings)) AS unranked,
+               items(states)[1] ->> '$.prompt' AS "log.prompt", items(states)[1] ->> '$.conv_id' AS "log.prompt_id"
+          FROM ranked
+        """,
+        chunk=sets.select(**listed, ranks=ranks, models=models, states=states),
+    )
 
 
 PLATFORM = Platform(
@@ -79,5 +90,5 @@ PLATFORM = Platform(
     sides="unknown",
     dropped="addresses; the states of a log, except the prompt",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
 )

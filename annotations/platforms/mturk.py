@@ -10,13 +10,10 @@ Sides are known if Input. columns name left and right. Rejected assignments are 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+import polars as pl
 
-from annotations.platforms.base import Head, Platform, Record, Row, by_record, reject, with_data
-from annotations.readers.json_text import decode_list, decode_object
+from annotations.platforms.base import Head, Platform, by_columns, first_of, reject_where, with_data
+from annotations.readers.json_text import query
 from annotations.readers.outcomes import outcome_question
 
 INPUT, ANSWER, JSON_ANSWERS = "Input.", "Answer.", "Answer.taskAnswers"
@@ -24,7 +21,7 @@ BATCH = ("Title", "Description", "Keywords", "RequesterAnnotation")
 REVIEW = ("Approve", "Reject")
 """Columns for the requester's review, which the header ends with and the rows of a download omit."""
 READ = ("WorkerId", "AssignmentId", "SubmitTime", "WorkTimeInSeconds", *BATCH)
-TIME = re.compile(r"\w{3} (\w{3} \d{1,2} \d\d:\d\d:\d\d) (\w+) (\d{4})")
+TIME = r"^\w{3} (\w{3} \d{1,2} \d\d:\d\d:\d\d) (\w+) (\d{4})$"
 ZONES = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4}
 
 
@@ -32,54 +29,87 @@ def _recognizes(head: Head) -> bool:
     return head.has_prefixes(ANSWER) and (head.has("HITId") or (head.has("WorkerId") and head.has_prefixes(INPUT)))
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    answers = _answers(record)
-    question = outcome_question(answers)
-    chosen = answers.pop(question) if question else []
-    row: dict[str, Any] = {
-        **({"outcome": chosen[0] if len(chosen) == 1 else None} if question else {}),
-        "annotator_id": record.get("WorkerId"),
-        "vote_id": f"mturk-{record['AssignmentId']}" if record.get("AssignmentId") else None,
-        "voted_at": _time(record.get("SubmitTime")),
-        "seconds": record.get("WorkTimeInSeconds"),
-        **{ANSWER + name: each[0] if len(each) == 1 else each or None for name, each in answers.items()},
+def _rows(assignments: pl.DataFrame) -> pl.DataFrame:
+    answers = _answers(assignments)
+    question = outcome_question(answers.columns)
+    texts = _texts(answers)
+    refused = first_of(assignments, "AssignmentStatus").str.to_lowercase() == "rejected"
+    rejects = [(refused, "refused-work", pl.lit("the assignment was rejected"))]
+    columns = {
+        "annotator_id": first_of(assignments, "WorkerId"),
+        "vote_id": "mturk-" + first_of(assignments, "AssignmentId"),
+        "voted_at": _time(first_of(assignments, "SubmitTime")),
+        "seconds": first_of(assignments, "WorkTimeInSeconds"),
+        **{ANSWER + name: pl.lit(texts[name]) for name in texts.columns if name != question},
+        **{n: pl.col(n) for n in assignments.columns if not n.startswith((INPUT, ANSWER)) and n not in READ},
     }
-    row |= {n: v for n, v in record.items() if not n.startswith((INPUT, ANSWER)) and n not in READ}
-    if str(record.get("AssignmentStatus")).lower() == "rejected":
-        row |= reject("refused-work", "the assignment was rejected")
-    elif len(chosen) > 1:
-        row |= reject("ambiguous-outcome", f"expected one answer, found {' and '.join(map(str, chosen))}")
-    data = {name.removeprefix(INPUT): value for name, value in record.items() if name.startswith(INPUT)}
-    yield with_data(row, data, INPUT)
+    if question:
+        chosen = answers[question].list
+        several = pl.lit(chosen.len() > 1)
+        columns["outcome"] = pl.when(~several).then(pl.lit(texts[question]))
+        message = pl.format("expected one answer, found {}", pl.lit(chosen.join(" and ")))
+        rejects.append((several, "ambiguous-outcome", message))
+    data = {name.removeprefix(INPUT): pl.col(name) for name in assignments.columns if name.startswith(INPUT)}
+    return assignments.select(**with_data(columns | reject_where(*rejects), data, INPUT))
 
 
-def _answers(record: Record) -> dict[str, list[Any]]:
-    """Return question -> answers: the options that are true, or the text."""
-    found: dict[str, list[Any]] = {}
-    for name, value in record.items():
-        if not name.startswith(ANSWER) or name == JSON_ANSWERS:
-            continue
-        question, _, option = name.removeprefix(ANSWER).partition(".")
-        answers = found.setdefault(question, [])
-        if option and str(value).lower() in ("true", "false"):
-            answers += [option] if str(value).lower() == "true" else []
-        elif value is not None:
-            answers.append(value)
-    as_json = decode_list(record.get(JSON_ANSWERS))
-    for question, value in decode_object(as_json[0] if as_json else None).items():
-        if not found.get(question):
-            chosen = [name for name, on in value.items() if on is True] if isinstance(value, dict) else [value]
-            found[question] = [answer for answer in chosen if answer is not None]
-    return found
+def _answers(assignments: pl.DataFrame) -> pl.DataFrame:
+    """Return a column for each question with its answers as a list: the options that are true, or the text."""
+    given: dict[str, list[pl.Expr]] = {}
+    for name in assignments.columns:
+        if name.startswith(ANSWER) and name != JSON_ANSWERS:
+            question, _, option = name.removeprefix(ANSWER).partition(".")
+            value = pl.col(name)
+            state = value.str.to_lowercase()
+            chosen = pl.when(state == "true").then(pl.lit(option)).when((state != "false").fill_null(True)).then(value)
+            given.setdefault(question, []).append(chosen if option else value)
+    answers = assignments.select(**{name: pl.concat_list(own).list.drop_nulls() for name, own in given.items()})
+    if JSON_ANSWERS not in assignments.columns:
+        return answers
+    as_json = _json_answers(assignments[JSON_ANSWERS])
+    return answers.hstack(as_json.select(pl.exclude(answers.columns))).with_columns(
+        pl.when(answers[name].list.len() > 0).then(answers[name]).otherwise(as_json[name]).alias(name)
+        for name in as_json.columns
+        if name in answers.columns
+    )
 
 
-def _time(text: Any) -> Any:
+def _json_answers(texts: pl.Series) -> pl.DataFrame:
+    """Return the same of JSON texts [{question: {option: whether it is chosen} or the answer}]."""
+    answers = query(
+        """
+        SELECT list_transform(map_entries(entries(TRY(text -> '$[0]'))), lambda answer: {
+                   question: answer.key,
+                   chosen: CASE json_type(answer.value) WHEN 'OBJECT'
+                       THEN list_filter(map_keys(entries(answer.value)),
+                                        lambda option: entries(answer.value)[option] = 'true')
+                       ELSE list_filter([answer.value ->> '$'], lambda text: text IS NOT NULL) END}) AS answer
+          FROM chunk
+        """,
+        chunk=pl.DataFrame({"text": texts}),
+    ).with_row_index()
+    long = answers.explode("answer").unnest("answer").drop_nulls("question")
+    return (
+        answers.select("index")
+        .join(long.pivot("question", index="index", values="chosen"), on="index", how="left")
+        .drop("index")
+    )
+
+
+def _texts(answers: pl.DataFrame) -> pl.DataFrame:
+    """Return lists of answers as text: the only answer, or a JSON list of several."""
+    if not answers.width:
+        return answers
+    text = "CASE len(COLUMNS(*)) WHEN 0 THEN NULL WHEN 1 THEN COLUMNS(*)[1] ELSE to_json(COLUMNS(*))::VARCHAR END"
+    return query(f"SELECT {text} FROM chunk", chunk=answers)
+
+
+def _time(text: pl.Expr) -> pl.Expr:
     """Return MTurk's time as ISO 8601 in UTC; another spelling unchanged."""
-    found = TIME.fullmatch(str(text or "").strip())
-    if not found or found[2] not in ZONES:
-        return text
-    when = datetime.strptime(f"{found[1]} {found[3]}", "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
-    return f"{when - timedelta(hours=ZONES[found[2]]):%Y-%m-%dT%H:%M:%SZ}"
+    part = text.str.strip_chars().str.extract_groups(TIME).struct.field
+    local = (part("1") + " " + part("3")).str.to_datetime("%b %d %H:%M:%S %Y", strict=False)
+    utc = local - pl.duration(hours=part("2").replace_strict(ZONES, default=None, return_dtype=pl.Int64))
+    return pl.coalesce(utc.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), text)
 
 
 PLATFORM = Platform(
@@ -89,5 +119,5 @@ PLATFORM = Platform(
     sides="known if Input. columns name left and right",
     dropped="the batch's title, description, keywords and annotation",
     recognizes=_recognizes,
-    read=by_record(_rows, optional=REVIEW),
+    read=by_columns(_rows, whole=True, optional=REVIEW),
 )

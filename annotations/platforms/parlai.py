@@ -11,10 +11,9 @@ does not state which dialogue was shown left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import polars as pl
 
-from annotations.platforms.base import Head, Platform, Record, Row, by_record
+from annotations.platforms.base import Head, Platform, by_columns, first_of
 
 CHOICES = ("eval_choice_0", "eval_choice_1")
 NEEDED = ("winner", "loser", "pairing_id", "is_onboarding", *CHOICES)
@@ -27,25 +26,27 @@ def _recognizes(head: Head) -> bool:
     return head.has(*NEEDED)
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    winner, loser = record.get("winner"), record.get("loser")
-    first, second = (record.get(name) for name in CHOICES)
-    dialogues = {winner: record.get("winner_dialogue"), loser: record.get("loser_dialogue")}
-    row: dict[str, Any] = {
-        "prompt_id": record.get("pairing_id"),
+def _rows(judgments: pl.DataFrame) -> pl.DataFrame:
+    names = ("winner", "loser", *CHOICES, "winner_dialogue", "loser_dialogue")
+    winner, loser, first, second, won, lost = (first_of(judgments, name) for name in names)
+    onboarding, correct = (
+        first_of(judgments, name).str.to_lowercase().is_in(TRUE) for name in ("is_onboarding", "correct")
+    )
+    columns = {
+        "prompt_id": first_of(judgments, "pairing_id"),
         "response_a": first,
         "response_b": second,
         "model_a": first,
         "model_b": second,
-        "text_a": dialogues.get(first),
-        "text_b": dialogues.get(second),
+        "text_a": pl.when(first == loser).then(lost).when(first == winner).then(won),
+        "text_b": pl.when(second == loser).then(lost).when(second == winner).then(won),
         "outcome": winner,
-        "criterion": record.get("question"),
-        "annotator_id": record.get("worker"),
+        "criterion": first_of(judgments, "question"),
+        "annotator_id": first_of(judgments, "worker"),
+        "control": pl.when(onboarding).then(pl.when(correct).then(winner).otherwise(loser)),
     }
-    if str(record.get("is_onboarding")).lower() in TRUE:
-        row["control"] = winner if str(record.get("correct")).lower() in TRUE else loser
-    yield row | {f"acute.{name}": value for name, value in record.items() if name not in (*READ, *BULKY)}
+    rest = {f"acute.{name}": pl.col(name) for name in judgments.columns if name not in (*READ, *BULKY)}
+    return judgments.select(**columns, **rest)
 
 
 PLATFORM = Platform(
@@ -55,5 +56,5 @@ PLATFORM = Platform(
     sides="unknown",
     dropped="names of workers; the dialogues of both models together",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
 )

@@ -11,15 +11,16 @@ and reject are not ties.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-from annotations.platforms.base import Head, Platform, Row, all_records, chunk_of, reject, with_data
+import polars as pl
+
+from annotations.platforms.base import Head, Platform, by_columns, first_of, reject_where, with_data, with_missing
 from annotations.readers.files import VoteFile
 from annotations.readers.formats import Chunk
-from annotations.readers.json_text import decode, decode_list
-from annotations.readers.outcomes import is_undecided
+from annotations.readers.json_text import query
+from annotations.readers.outcomes import UNDECIDED_WORDS
 
 KNOWN = ("options", "accept", "answer", "_session_id", "_annotator_id", "_timestamp", "_input_hash", "_task_hash")
 SIDES = ("left", "right")
@@ -29,18 +30,38 @@ def _recognizes(head: Head) -> bool:
     return head.has("_task_hash", "answer", "accept", "options")
 
 
-def _read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
-    records, lines, broken = all_records(file)
-    prefix = _prefix(file.path.name, records)
-    yield chunk_of([_row(record, prefix) for record in records], lines, broken)
+def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
+    return by_columns(lambda tasks: _rows(tasks, file.path.name), whole=True)(file, now)
 
 
-def _prefix(filename: str, records: Iterable[dict[str, Any]]) -> str:
+def _rows(tasks: pl.DataFrame, filename: str) -> pl.DataFrame:
+    annotator = first_of(tasks, "_annotator_id", "_session_id")
+    prefix = _prefix(filename, set(tasks.select(annotator.drop_nulls().unique()).to_series()))
+    data = {name: pl.col(name) for name in tasks.columns if name not in KNOWN}
+    answer = first_of(tasks, "answer")
+    several = pl.format("expected one answer, found {}", pl.col("_accepted").list.join(" and "))
+    rejects = reject_where(
+        *((answer == word, "cancelled", f"the answer is {word}") for word in ("ignore", "reject")),
+        (pl.col("_accepted").list.len() > 1, "ambiguous-outcome", several),
+    )
+    tasks = tasks.hstack(_choices(tasks))
+    responses = _responses(tasks)
+    data |= {name: pl.when(responses["left"].is_not_null()).then(name) for name in responses if name in data}
+    columns = {
+        "outcome": pl.when(rejects["reject"].is_null()).then("_outcome"),
+        "annotator_id": annotator.str.strip_prefix(prefix),
+        "voted_at": first_of(tasks, "_timestamp"),
+        **{name: pl.coalesce(response, first_of(tasks, name)) for name, response in responses.items()},
+        **rejects,
+    }
+    return tasks.select(**with_data(columns, data, "data."))
+
+
+def _prefix(filename: str, people: set[str]) -> str:
     """Return the data set's name and a hyphen, with which its annotators' ids start; empty if unknown.
 
     It is the name of the file (``prodigy db-out answers > answers.jsonl``) or the common prefix of all ids.
     """
-    people = {_annotator(record) for record in records} - {""}
     named = filename.removesuffix(".gz").rpartition(".")[0] + "-"
     if people and all(who.startswith(named) and who != named for who in people):
         return named
@@ -52,57 +73,48 @@ def _prefix(filename: str, records: Iterable[dict[str, Any]]) -> str:
     return shared[: shared.rfind("-") + 1]
 
 
-def _annotator(record: dict[str, Any]) -> str:
-    return str(record.get("_annotator_id") or record.get("_session_id") or "")
+def _choices(tasks: pl.DataFrame) -> pl.DataFrame:
+    """Return what was accepted, its outcome (left, right, or a text), and the two options that are no tie, if two."""
+    undecided = r"coalesce(lower(trim({}, E' \t\r\n')) IN $1, false)".format
+    return query(
+        f"""
+        WITH tasks AS (
+            SELECT list_transform(objects(options), lambda option: {{
+                       id: option ->> '$.id', text: option ->> '$.text', model: option ->> '$.model',
+                       response: option ->> '$.response_id'}}) AS options,
+                   CASE WHEN starts_with(accept, '[') THEN list_transform(items(accept), lambda item: item ->> '$')
+                        WHEN accept <> '' THEN [accept] END AS accepted
+              FROM chunk),
+        found AS (
+            SELECT accepted, list_filter(options, lambda option: option.id = accepted[1])[1].text AS label,
+                   list_filter(options, lambda option: NOT {undecided("option.id")} AND NOT {undecided("option.text")})
+                       AS responses
+              FROM tasks),
+        paired AS (SELECT *, CASE WHEN len(responses) = 2 THEN responses END AS pair FROM found)
+        SELECT accepted AS _accepted, pair[1] AS _left, pair[2] AS _right,
+               CASE WHEN accepted[1] = pair[1].id THEN 'left'
+                    WHEN accepted[1] = pair[2].id THEN 'right'
+                    WHEN {undecided("label")} AND NOT {undecided("accepted[1]")} THEN label
+                    ELSE accepted[1] END AS _outcome
+          FROM paired
+        """,
+        [sorted(UNDECIDED_WORDS)],
+        chunk=with_missing(tasks, "options", "accept").select("options", "accept"),
+    )
 
 
-def _row(record: dict[str, Any], prefix: str) -> Row:
-    options = [o for o in decode_list(record.get("options")) if isinstance(o, dict)]
-    accepted = decode(record.get("accept"))
-    chosen = list(accepted) if isinstance(accepted, list) else [] if accepted is None else [accepted]
-    row: dict[str, Any] = {
-        "outcome": None,
-        "annotator_id": _annotator(record).removeprefix(prefix),
-        "voted_at": record.get("_timestamp"),
-        **_responses(record, options),
-    }
-    answer = str(record.get("answer") or "")
-    if answer in ("ignore", "reject"):
-        row |= reject("cancelled", f"the answer is {answer}")
-    elif len(chosen) > 1:
-        row |= reject("ambiguous-outcome", f"expected one answer, found {' and '.join(map(str, chosen))}")
-    elif chosen:
-        row["outcome"] = _outcome(options, chosen[0])
-    data = {name: value for name, value in record.items() if name not in KNOWN}
-    return with_data(row, data, "data.")
-
-
-def _response_options(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the options that are a response, not a tie."""
-    return [o for o in options if not is_undecided(o.get("id")) and not is_undecided(o.get("text"))]
-
-
-def _outcome(options: list[dict[str, Any]], chosen: Any) -> str | None:
-    """Return left, right, or the text of the accepted option."""
-    responses = [str(option.get("id")) for option in _response_options(options)]
-    if str(chosen) in responses and len(responses) == 2:
-        return SIDES[responses.index(str(chosen))]
-    text = next((option.get("text") for option in options if str(option.get("id")) == str(chosen)), None)
-    return str(text) if not is_undecided(chosen) and is_undecided(text) else str(chosen)
-
-
-def _responses(record: dict[str, Any], options: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return left and right with their texts if the options name them and the task does not."""
-    responses = _response_options(options)
-    if any(record.get(name) for name in ("left", "response_a", "model_a")) or len(responses) != 2:
+def _responses(tasks: pl.DataFrame) -> dict[str, pl.Expr]:
+    """Return left and right with their texts where the options name them and the task does not; empty if nowhere."""
+    columns: dict[str, pl.Expr] = {}
+    named = first_of(tasks, "left", "response_a", "model_a").is_null()
+    for side in SIDES:
+        option = pl.col(f"_{side}").struct.field
+        name = pl.coalesce(option("response").replace("", None), option("model").replace("", None), option("id"))
+        named &= name.is_not_null() & ~name.str.contains(r"^\d+$") & ~name.str.to_lowercase().is_in(SIDES)
+        columns |= {side: name, f"{side}_text": option("text"), f"model_{side}": option("model")}
+    if not tasks.select(named.any()).item():
         return {}
-    found: dict[str, Any] = {}
-    for side, option in zip(SIDES, responses, strict=True):
-        name = option.get("response_id") or option.get("model") or option.get("id")
-        if name is None or str(name).isdigit() or str(name).lower() in SIDES:
-            return {}
-        found |= {side: name, f"{side}_text": option.get("text"), f"model_{side}": option.get("model")}
-    return found
+    return {name: pl.when(named).then(own) for name, own in columns.items()}
 
 
 PLATFORM = Platform(

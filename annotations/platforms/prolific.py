@@ -10,11 +10,11 @@ that were returned, rejected or timed out are rejects.
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import polars as pl
 
-from annotations.platforms.base import Head, Participants, Platform, all_records
+from annotations.platforms.base import Head, Participants, Platform, read_whole, with_missing
 from annotations.readers.files import VoteFile
+from annotations.readers.privacy import encode_meta
 from schemas.errors import CurateError
 
 ID, STATUS = "Participant id", "Status"
@@ -31,29 +31,32 @@ def _recognizes(head: Head) -> bool:
 
 def _participants(file: VoteFile) -> Participants:
     """Return the participants. Raises CurateError for a file that is damaged or names nobody."""
-    facts: dict[str, dict[str, Any]] = {}
-    refused: dict[str, str] = {}
-    accepted: set[str] = set()
-    records, _, broken = all_records(file)
-    if broken:
-        raise CurateError(f"{file.path}:{broken[0].line}: {broken[0].message}", hint="download the export again")
-    for record in records:
-        own = {OLD.get(name, name): value for name, value in record.items()}
-        person = str(own.get(ID) or "").strip()
-        if not person:
-            continue
-        status = str(own.get(STATUS) or "").upper()
-        if status in REFUSED:
-            refused[person] = f"the participant's submission is {status.lower()}"
-        else:
-            accepted.add(person)
-        if person not in facts or status not in REFUSED:
-            facts[person] = {n: v for n, v in own.items() if n not in SECRET and v is not None and v not in ABSENT}
-    if not facts:
+    whole = read_whole(file)
+    if whole.broken:
+        first = whole.broken[0]
+        raise CurateError(f"{file.path}:{first.line}: {first.message}", hint="download the export again")
+    people = with_missing(whole.frame.rename(OLD, strict=False), ID, STATUS).rename({ID: "person"})
+    people = people.with_columns(pl.col("person").str.strip_chars()).filter(pl.col("person") != "")
+    if people.is_empty():
         raise CurateError(f"{file.path}: no participants", hint=f"needed: a column {ID!r} with values")
-    texts = {person: json.dumps(known, ensure_ascii=False) for person, known in facts.items()}
+    is_refused = pl.col(STATUS).str.to_uppercase().is_in(REFUSED).fill_null(False)
+    accepted = people.filter(~is_refused).unique("person", keep="last", maintain_order=True)
     # A participant with a refused and an accepted submission did the work.
-    return Participants(str(file.path), texts, {p: why for p, why in refused.items() if p not in accepted})
+    refused = people.filter(is_refused).join(accepted, on="person", how="anti")
+    refused = refused.unique("person", keep="last", maintain_order=True)
+    why = "the participant's submission is " + refused[STATUS].str.to_lowercase()
+    known = pl.concat([accepted, refused])
+    facts = known.select(
+        pl.when(~pl.col(name).is_in(ABSENT)).then(name).alias(name)
+        for name in known.columns
+        if name not in ("person", *SECRET)
+    )
+    texts = encode_meta(facts)[0].fill_null("{}")
+    return Participants(
+        str(file.path),
+        dict(zip(known["person"], texts, strict=True)),
+        dict(zip(refused["person"], why, strict=True)),
+    )
 
 
 PLATFORM = Platform(

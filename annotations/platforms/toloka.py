@@ -10,10 +10,11 @@ Golden rows are control questions, not votes. Sides are known if INPUT: columns 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
 
-from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record, reject, with_data
+import polars as pl
+
+from annotations.platforms.base import SKIPPED, Head, Platform, by_columns, first_of, reject_where, with_data
 from annotations.readers.outcomes import outcome_question
 
 INPUT, OUTPUT, GOLDEN, OWN = "INPUT:", "OUTPUT:", "GOLDEN:", "ASSIGNMENT:"
@@ -30,34 +31,32 @@ def _recognizes(head: Head) -> bool:
     return head.has_prefixes(INPUT, OUTPUT)
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    if all(value is None or not str(value).strip() for value in record.values()):
-        yield {SKIPPED: "blank rows between task suites"}
-        return
-    answer = _outcome(record)
-    ids = [record.get(OWN + name) for name in ("assignment_id", "task_id")]
-    status = str(record.get(OWN + "status") or "").upper()
-    row: dict[str, Any] = {
-        "annotator_id": record.get(OWN + "worker_id"),
-        "voted_at": record.get(OWN + "submitted"),
-        "vote_id": None if None in ids else f"toloka-{ids[0]}-{ids[1]}",
-        **{name: value for name, value in record.items() if name.startswith(OWN) and name not in READ},
+def _rows(tasks: pl.DataFrame) -> pl.DataFrame:
+    answer = _outcome(tasks.columns)
+    status = first_of(tasks, OWN + "status").str.to_uppercase()
+    ids = [first_of(tasks, OWN + name) for name in ("assignment_id", "task_id")]
+    blank = pl.all_horizontal(pl.all().str.strip_chars().fill_null("") == "")
+    columns = {
+        SKIPPED: pl.when(blank).then(pl.lit("blank rows between task suites")),
+        "annotator_id": first_of(tasks, OWN + "worker_id"),
+        "voted_at": first_of(tasks, OWN + "submitted"),
+        "vote_id": pl.format("toloka-{}-{}", *ids),
+        **{name: pl.col(name) for name in tasks.columns if name.startswith(OWN) and name not in READ},
+        **reject_where(*((status == word, why, f"the assignment is {word}") for word, why in NOT_DONE.items())),
     }
     if answer:
-        row |= {"outcome": record.get(OUTPUT + answer), "control": record.get(GOLDEN + answer)}
-    if status in NOT_DONE:
-        row |= reject(NOT_DONE[status], f"the assignment is {status}")
+        columns |= {"outcome": pl.col(OUTPUT + answer), "control": first_of(tasks, GOLDEN + answer)}
     for start in (OUTPUT, GOLDEN):
-        row |= {n: v for n, v in record.items() if n.startswith(start) and n != f"{start}{answer}"}
-    # Another answer with a well-known name keeps its prefix, so that no field of the vote takes it.
-    data = {name.removeprefix(INPUT): value for name, value in record.items() if name.startswith(INPUT)}
-    yield with_data(row, data, INPUT)
+        # Another answer with a well-known name keeps its prefix, so that no field of the vote takes it.
+        columns |= {n: pl.col(n) for n in tasks.columns if n.startswith(start) and n != f"{start}{answer}"}
+    data = {name.removeprefix(INPUT): pl.col(name) for name in tasks.columns if name.startswith(INPUT)}
+    return tasks.select(**with_data(columns, data, INPUT))
 
 
-def _outcome(record: Record) -> str | None:
+def _outcome(columns: Sequence[str]) -> str | None:
     """Return the answer that holds the outcome: by its name, else the one with a golden column, else ``result``."""
-    answers = [name.removeprefix(OUTPUT) for name in record if name.startswith(OUTPUT)]
-    known = [name for name in answers if GOLDEN + name in record]
+    answers = [name.removeprefix(OUTPUT) for name in columns if name.startswith(OUTPUT)]
+    known = [name for name in answers if GOLDEN + name in columns]
     return outcome_question(answers) or outcome_question(known) or ("result" if "result" in answers else None)
 
 
@@ -68,5 +67,5 @@ PLATFORM = Platform(
     sides="known if INPUT: columns name left and right",
     dropped="links to assignments; hints",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
 )

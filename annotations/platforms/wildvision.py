@@ -10,11 +10,12 @@ Left and right are the sides on the screen. Voters are identified only by their 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from annotations.platforms.base import SKIPPED, Head, Platform, Record, Row, by_record
-from annotations.readers.json_text import decode_list, decode_object
+import polars as pl
+
+from annotations.platforms.base import SKIPPED, Head, Platform, by_columns, first_of, with_missing
+from annotations.readers.json_text import query
 
 OUTCOMES = {
     "leftvote": "left",
@@ -24,7 +25,9 @@ OUTCOMES = {
     "bothbadvote": "both_bad",
 }
 SIDES = ("left", "right")
-READ = ("tstamp", "type", "models", "states", "ip")
+READ = ("tstamp", "type", "models", "states", "state", "ip")
+MARKUP = "^(### Model A: )?(### Model B: )?(Model A: )?(Model B: )?"
+"""What the page writes before the name of a model."""
 
 
 def _recognizes(head: Head) -> bool:
@@ -38,42 +41,49 @@ def _state(record: dict[str, Any]) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _rows(record: Record) -> Iterator[Row]:
-    kind = str(record.get("type"))
-    if kind not in OUTCOMES:
-        yield {SKIPPED: kind}
-        return
-    states = [decode_object(state) for state in decode_list(record.get("states"))]
-    models = [_name(model) for model in decode_list(record.get("models"))]
-    row: dict[str, Any] = {
-        "outcome": OUTCOMES[kind],
-        "voted_at": record.get("tstamp"),
-        "annotator_id": record.get("ip"),
+def _rows(events: pl.DataFrame) -> pl.DataFrame:
+    kind = first_of(events, "type")
+    battles = events.hstack(_of_states(with_missing(events, "models", "states").select("models", "states")))
+    columns = {
+        SKIPPED: pl.when(~kind.is_in(list(OUTCOMES)).fill_null(False)).then(kind.fill_null("lines without a type")),
+        "outcome": kind.replace_strict(OUTCOMES, default=None, return_dtype=pl.String),
+        "voted_at": first_of(events, "tstamp"),
+        "annotator_id": first_of(events, "ip"),
+        "prompt_id": pl.col("state.conv_id"),
+        "question": pl.col("state.question"),
     }
     for i, side in enumerate(SIDES):
-        state = states[i] if i < len(states) else {}
-        hidden = state.get("model_name") or None
-        model = (models[i] if i < len(models) else "") or hidden
-        offset = state.get("offset")
-        messages = decode_list(state.get("messages"))[offset if isinstance(offset, int) else 0 :]
-        row |= {side: model, f"model_{side}": model, f"text_{'ab'[i]}": _texts(messages[1::2])}
-        if i == 0:
-            row |= {"prompt_id": state.get("conv_id"), "question": _texts(messages[0::2])}
-    yield {**row, **{f"log.{name}": value for name, value in record.items() if name not in READ and name != "state"}}
+        shown = pl.col(f"state.shown_{side}").str.replace(MARKUP, "").str.strip_chars()
+        named = pl.when(~shown.is_in(["", "Model A", "Model B"])).then(shown)
+        model = pl.coalesce(named, f"state.model_{side}")
+        columns |= {side: model, f"model_{side}": model, f"text_{'ab'[i]}": pl.col(f"state.text_{side}")}
+    rest = {f"log.{name}": pl.col(name) for name in events.columns if name not in READ}
+    return battles.select(**columns, **rest)
 
 
-def _name(model: Any) -> str:
-    """Return a model's name without the page's markup."""
-    text = str(model or "")
-    for start in ("### Model A: ", "### Model B: ", "Model A: ", "Model B: "):
-        text = text.removeprefix(start)
-    return "" if text in ("Model A", "Model B") else text.strip()
+def _of_states(battles: pl.DataFrame) -> pl.DataFrame:
+    """Return the conversation's id and question, and of each side the model and what it said."""
+    sides = ", ".join(
+        f"""items(models)[{i}] ->> '$' AS "state.shown_{side}", state_{side} ->> '$.model_name' AS "state.model_{side}",
+            {_said(side, 0)} AS "state.text_{side}\""""
+        for i, side in enumerate(SIDES, start=1)
+    )
+    return query(
+        f"""
+        WITH split AS (SELECT models, items(states)[1] AS state_left, items(states)[2] AS state_right FROM chunk)
+        SELECT state_left ->> '$.conv_id' AS "state.conv_id", {_said("left", 1)} AS "state.question", {sides}
+          FROM split
+        """,
+        chunk=battles,
+    )
 
 
-def _texts(messages: list[Any]) -> str | None:
-    texts = [message[1] for message in messages if isinstance(message, list) and len(message) > 1]
-    texts = [text[0] if isinstance(text, list) and text else text for text in texts]
-    return "\n\n".join(text for text in texts if isinstance(text, str) and text) or None
+def _said(side: str, parity: int) -> str:
+    """Return SQL for the texts of every second message [role, text] after the offset; a text may begin a list."""
+    messages = f"items(state_{side} -> '$.messages')[coalesce(TRY_CAST(state_{side} ->> '$.offset' AS INT), 0) + 1:]"
+    own = f"list_filter({messages}, lambda message, place: place % 2 = {parity})"
+    text = "coalesce(string(message -> '$[1]'), string(message -> '$[1][0]'))"
+    return f"array_to_string(list_transform({own}, lambda message: nullif({text}, '')), chr(10) || chr(10))"
 
 
 PLATFORM = Platform(
@@ -83,5 +93,5 @@ PLATFORM = Platform(
     sides="known",
     dropped="addresses; the states, except the question and the two responses; events that are not battles",
     recognizes=_recognizes,
-    read=by_record(_rows),
+    read=by_columns(_rows),
 )

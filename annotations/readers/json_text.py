@@ -27,6 +27,16 @@ MAX_KEYS = 4096
 MAX_CELLS = 1 << 24
 """Values that are extracted at a time."""
 
+_MACROS = """
+CREATE MACRO items(text) AS CASE WHEN starts_with(text, '[') THEN coalesce(TRY(from_json(text, '["JSON"]')), [])
+                                 ELSE [] END;
+CREATE MACRO objects(text) AS list_filter(items(text), lambda item: json_type(item) = 'OBJECT');
+CREATE MACRO entries(text) AS CASE WHEN starts_with(text, '{') THEN TRY(from_json(text, '"MAP(VARCHAR, JSON)"')) END;
+CREATE MACRO string(value) AS CASE json_type(value) WHEN 'VARCHAR' THEN value ->> '$' END;
+"""
+"""What platform readers share: the items of a JSON list (none if the text is not one), those that are objects; the
+map of a JSON object; the text that a JSON value is, else null."""
+
 _KEYS = """
 SELECT keys, coalesce(CASE WHEN len(keys) = 0 THEN json_type(text) = 'OBJECT' ELSE keys IS NOT NULL END, false)
     AS is_object
@@ -93,6 +103,8 @@ def _encoded(column: pl.Series) -> pl.Series:
 def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame | pa.Table) -> pl.DataFrame:
     """Return the rows of a DuckDB query over frames, for its functions on JSON text; rows keep their order.
 
+    Beside DuckDB's functions there are items(text), objects(text), entries(text) and string(value).
+
     >>> frame = pl.DataFrame({"messages": ['[{"role": "user", "content": "a"}]']})
     >>> query("SELECT messages ->> '$[0].content' AS text FROM chunk", chunk=frame)["text"].item()
     'a'
@@ -107,7 +119,9 @@ def query(sql: str, params: Sequence[Any] = (), **tables: pl.DataFrame | pa.Tabl
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
     """Return the process's database in memory, which reads no files."""
-    return duckdb.connect(config={"enable_external_access": False, "threads": 2})
+    duck = duckdb.connect(config={"enable_external_access": False, "threads": 2})
+    duck.execute(_MACROS)
+    return duck
 
 
 def read_objects(text: pa.Array) -> tuple[pl.DataFrame, Mask, Mask]:
