@@ -8,7 +8,7 @@ import typer
 
 from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, numbers, settings, store_path
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
-from schemas.choices import BothBad, Disconnected
+from schemas.choices import BothBad, Disconnected, Effort
 from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ def denoise(
         Disconnected | None,
         typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
     ] = None,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(
+            "--effort", help="Limits of work, as counts: a tenth of the configured ones, these, or ten times."
+        ),
+    ] = None,
     keep_choice: Annotated[
         bool, typer.Option("--keep-choice", help="Auto: reuse the choice of the last such run; hold no votes out.")
     ] = False,
@@ -79,6 +85,7 @@ def denoise(
         "criterion": criterion,
         "min_votes": min_votes,
         "disconnected": disconnected,
+        "effort": effort,
         "both_bad": both_bad,
     }
     config = updated(base.denoise, changes, where="curate denoise")
@@ -113,6 +120,9 @@ def print_denoise(report: DenoiseReport) -> None:
     if report.proven_optimal is not None and report.votes:
         gap = f"optimality gap {report.optimality_gap:g}"
         say(f"  feedback arc set proven optimal for {report.proven_optimal:,} of {plural(ranked, 'prompt')} ({gap})")
+    if report.unproven:
+        largest = ", ".join(f"{prompt} {gap:g}" for prompt, gap in list(report.unproven.items())[:5])
+        say(f"  largest optimality gaps: {largest}")
     if report.strengths and report.strengths.shape != "normal":
         say(f"  {report.strengths.summary}")
     if report.expected_tau is not None:

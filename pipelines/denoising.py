@@ -5,7 +5,6 @@ Load the votes, rank them (``curate.denoising.ranking.rank_votes``), report, sav
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from pydantic import ValidationError
 
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
@@ -33,6 +33,9 @@ from schemas.rankers import AUTO, STACK, third_party
 from schemas.reports import WARNINGS, AutoReport, DenoiseReport, DesignReport, StrengthsReport
 
 Float = npt.NDArray[np.float64]
+
+LISTED = 100
+"""Prompts without a proof that the report lists."""
 
 
 def denoise(
@@ -127,7 +130,7 @@ class _Kept:
 def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
     """The choice of the latest run with this config; None where no such run held votes out."""
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
-        if {"criterion": "", **json.loads(run["config"])} != config:  # earlier runs have no criterion
+        if not _same_config(run["config"], config):
             continue
         report = DenoiseReport.from_stored(run["report"])
         if report.auto is not None and report.auto.slopes:
@@ -136,6 +139,14 @@ def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
             choice = Choice(report.method, stack, auto.by, auto.prompts, auto.votes, auto.methods)
             return _Kept(choice, auto.chosen_run or run["run_id"], auto.chosen_on or report.votes)
     return None
+
+
+def _same_config(stored: str, config: dict[str, Any]) -> bool:
+    """Whether a run had this config; options that are newer than the run count with their defaults."""
+    try:
+        return DenoiseConfig.from_stored(stored).model_dump(mode="json") == config
+    except ValidationError:  # of an option that has been removed since
+        return False
 
 
 def _choice_inputs(choice: Choice) -> dict[str, Any]:
@@ -173,6 +184,7 @@ def _report(
         expected_tau=_mean(denoised.expected_tau),
         proven_optimal=int(bounded.converged.sum()) if bounded else None,
         optimality_gap=float((bounded.cost - bounded.bound).clip(0).sum()) if bounded else None,
+        unproven=_unproven(denoised),
         not_converged={name: n for name, n in not_converged.items() if n},
         cyclic_triads=int(coverage.triads[coverage.used].sum()),
         disagreement=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else None,
@@ -241,6 +253,16 @@ def _warnings(denoised: Denoised) -> dict[str, int]:
         "no_better_than_chance": choice is not None and _at_chance(choice.methods),
     }
     return {**{code: 0 for code, found in whole.items() if found}, **{code: n for code, n in counts.items() if n}}
+
+
+def _unproven(denoised: Denoised) -> dict[str, float]:
+    """Prompt -> optimality gap of the orders without a proof, the largest gaps first."""
+    bounded = denoised.bounded
+    if bounded is None:
+        return {}
+    gap = np.where(bounded.converged, -np.inf, bounded.cost - bounded.bound)
+    largest = np.argsort(-gap, kind="stable")[:LISTED]
+    return {denoised.votes.prompts[p]: float(gap[p]) for p in largest.tolist() if not bounded.converged[p]}
 
 
 def _at_chance(methods: Sequence[Any]) -> bool:

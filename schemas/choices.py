@@ -14,6 +14,8 @@ StrengthDistribution = Literal["normal", "heavy-tailed"]
 Design = Literal["balanced", "adaptive"]
 HoldOut = Literal["vote", "pair", "annotator"]
 """The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
+Effort = Literal["low", "normal", "high"]
+"""How much work is done at most: a tenth of the configured limits, these limits, or ten times as much."""
 Focus = Literal["order", "best"]
 """The goal of a plan: the whole order of every prompt, or its best response."""
 TaskFormat = Literal["csv", "jsonl", "label-studio", "toloka", "mturk", "prodigy", "argilla", "potato"]

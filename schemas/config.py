@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Document
-from schemas.choices import BothBad, Design, Disconnected, Link, OnError, Repeats, StrengthDistribution
+from schemas.choices import BothBad, Design, Disconnected, Effort, Link, OnError, Repeats, StrengthDistribution
 from schemas.mapping import FileMapping, Limits, Mapping
 from schemas.rankers import BUILT_IN, check_choice, check_ranker
 
@@ -80,6 +80,13 @@ class FeedbackArcSetConfig(Document):
     """integer-program: HiGHS through cvxpy on every prompt, a check on the search some hundred times as slow."""
     max_nodes: Annotated[int, Field(gt=0)] = 100
     """Linear programs for one component, where the subsets are too many: a count, so that no result depends on time."""
+    max_steps: Annotated[float, Field(gt=0)] = 1e8
+    """Work on one prompt after the first try, in steps of about 20 ns: simplex iterations times rows and columns, and
+    the search for cycles. Also a count."""
+    max_total_steps: Annotated[float, Field(gt=0)] = 2e8
+    """The same for all prompts together. Each prompt that the first try leaves open gets an equal share."""
+    prove: bool = True
+    """Prove optimality within these limits; false: local search only. Held-out votes and the bootstrap never prove."""
 
 
 class HierarchicalConfig(Document):
@@ -98,6 +105,8 @@ class AutoConfig(Document):
     """Parts of the votes, each held out once."""
     prompts: Annotated[int, Field(ge=1)] = 500
     """Prompts whose votes decide, at most; of more, so many are drawn."""
+    votes: Annotated[int, Field(ge=1)] = 100_000
+    """Votes that decide, at most; of more, whole annotators (or single votes) are drawn."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the draw of prompts and folds."""
 
@@ -109,6 +118,9 @@ class DenoiseConfig(Document):
 
     ranker: RankerChoice = "auto"
     """The ranker whose order becomes the ranking."""
+    effort: Effort = "normal"
+    """The limits of work: low takes a tenth of the configured ones (auto.prompts and auto.votes; those of
+    feedback_arc_set), high ten times as much."""
     compare: bool = False
     """Run all other rankers as well, and store their scores beside those of the chosen one."""
     weights: dict[RankerName, Annotated[float, Field(ge=0, le=1e6)]] = {
@@ -136,6 +148,17 @@ class DenoiseConfig(Document):
     hierarchical: HierarchicalConfig = HierarchicalConfig()
     options: dict[RankerName, dict[str, Any]] = {}
     """Third-party ranker -> its options, handed to it as they are."""
+
+    @property
+    def effort_factor(self) -> float:
+        """The factor of all limits of work."""
+        return {"low": 0.1, "normal": 1.0, "high": 10.0}[self.effort]
+
+    @property
+    def unproven(self) -> DenoiseConfig:
+        """The same without proofs of optimality."""
+        own = self.feedback_arc_set.model_copy(update={"prove": False})
+        return self.model_copy(update={"feedback_arc_set": own})
 
     @property
     def members(self) -> dict[str, float]:

@@ -180,7 +180,8 @@ WARNINGS: dict[str, str] = {
     "the model alone",
     "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
     "not_ranked": "not ranked: {count} prompts (too few votes, no decisive vote, or not connected)",
-    "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts (see the optimality gap)",
+    "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts; --effort high may prove "
+    "more",
 }
 """Code of a warning of ``curate denoise`` -> its text."""
 
@@ -233,6 +234,8 @@ class DenoiseReport(Document):
     """Prompts whose feedback-arc-set order is proven optimal; None where no ranker with a bound was run."""
     optimality_gap: float | None
     """Sum over prompts of cost minus lower bound of that order, in vote weight."""
+    unproven: dict[str, float] = {}
+    """Prompt whose order is not proven optimal -> its optimality gap, the largest first; at most 100 prompts."""
     not_converged: dict[str, int]
     """Ranker -> prompts on which it did not converge, without those of 0."""
     cyclic_triads: int

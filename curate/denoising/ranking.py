@@ -276,4 +276,5 @@ def _intervals(
     if fit is not None:
         return rank_intervals(votes, fit.strength, fit.covariance, group)
     pools = any(spec_of(name).pools_prompts for name in members or (method,))
-    return percentile_intervals(bootstrap_ranks(votes, build(method, config), group=group, pools=pools, seed=0), LEVEL)
+    ranker = build(method, config.unproven)
+    return percentile_intervals(bootstrap_ranks(votes, ranker, group=group, pools=pools, seed=0), LEVEL)

@@ -32,6 +32,9 @@ rankers agree closely, or votes are few."""
 SMALLEST_WEIGHT = 0.01
 """Weights below this are 0."""
 
+FEWEST = 20
+"""Prompts that decide at least, where there are so many."""
+
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
 
@@ -58,17 +61,14 @@ def silent(_doing: str, _done: int, _total: int) -> None:
 
 
 def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str, int, int], None] = silent) -> Choice:
-    """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts of the votes.
+    """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts and ``votes`` votes.
 
     Whole annotators are held out where there are at least two for each fold, since a ranking should hold for people who
     did not vote on it; else single votes. The votes of a K-wise ranking stay together.
     """
     auto = config.auto
-    count = len(votes.prompts)
-    drawn = np.random.default_rng(auto.seed).permutation(count)[: auto.prompts]
-    sample = votes.of_prompts(np.isin(np.arange(count), drawn))
-    people = len(np.unique(sample.annotator[sample.annotator >= 0]))
-    by: HoldOut = "annotator" if people >= 2 * auto.folds else "vote"
+    sample = draw_sample(votes, config)
+    by = held_out_unit(sample, auto.folds)
     unit = units(sample, by)
     if int(unit.max(initial=-1)) + 1 >= auto.folds:
         names = compared_rankers(config, annotators=bool(sample.annotators), held_out=True)
@@ -82,6 +82,33 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
                 (method,) = stack.members  # the stack has the order of its only member
             return Choice(method, stack, by, len(sample.prompts), len(held.vote), methods)
     return Choice(POSTERIOR, None, by, len(sample.prompts), 0, ())
+
+
+def draw_sample(votes: VoteArrays, config: DenoiseConfig) -> VoteArrays:
+    """Return the votes that decide: those of prompts drawn at random, up to both limits of ``config.auto``.
+
+    Where FEWEST prompts have more votes than the limit, only as many units of held-out votes are drawn from them. More
+    prompts are preferred to that, because thinned votes compare rankers at another density.
+    """
+    auto, rng = config.auto, np.random.default_rng(config.auto.seed)
+    prompts, limit = (max(1, int(number * config.effort_factor)) for number in (auto.prompts, auto.votes))
+    drawn = rng.permutation(len(votes.prompts))[:prompts]
+    each = np.bincount(votes.response_prompt[votes.left], minlength=len(votes.prompts))
+    few = max(FEWEST, int(np.searchsorted(np.cumsum(each[drawn]), limit, side="right")))
+    sample = votes.of_prompts(np.isin(np.arange(len(votes.prompts)), drawn[:few]))
+    if len(sample.left) <= limit:
+        return sample
+    unit = units(sample, held_out_unit(sample, auto.folds))
+    size = np.bincount(unit)
+    order = rng.permutation(len(size))
+    kept = order[: max(2 * auto.folds, int(np.searchsorted(np.cumsum(size[order]), limit, side="right")))]
+    return sample.of_votes(np.isin(unit, kept))
+
+
+def held_out_unit(votes: VoteArrays, folds: int) -> HoldOut:
+    """Return what is held out whole: annotators where there are at least two for each fold, else votes."""
+    people = len(np.unique(votes.annotator[votes.annotator >= 0]))
+    return "annotator" if people >= 2 * folds else "vote"
 
 
 def chosen(methods: Sequence[MethodScore]) -> MethodName:

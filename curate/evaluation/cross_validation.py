@@ -110,10 +110,12 @@ def hold_out(
 ) -> HeldOut:
     """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
-    names: the single rankers to compare; the ensemble is added where it has members among them. unit: (V,) as of
+    No optimality is proven: only orders count here. names: the single rankers to compare; the ensemble is added where
+    it has members among them. unit: (V,) as of
     ``units``, at least as many as folds. A vote is excluded where its training votes do not rank its prompt, or do not
     connect its two responses.
     """
+    config = config.unproven
     rng = np.random.default_rng(seed)
     fold = assign_folds(unit, folds, rng)
     decisive = np.isin(votes.outcome, [LEFT, RIGHT])

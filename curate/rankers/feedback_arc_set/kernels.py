@@ -15,8 +15,39 @@ Mask = npt.NDArray[np.uint64]
 
 
 @compiled
-def improve_order(net: Float, order: Index) -> None:
-    """Exchange adjacent blocks of ``order``, (n,), in place until no exchange lowers the cost.
+def move_responses(net: Float, order: Index) -> None:
+    """Move single responses of ``order``, (n,), in place until no move lowers the cost. net: (n, n) whole numbers.
+
+    Each response in turn goes to its best place, the nearest of equal ones. A pass over all takes n² steps, where
+    ``improve_order`` takes n³ for one exchange.
+    """
+    n, changed = len(order), True
+    while changed:
+        changed = False
+        for v in order.copy():
+            p = 0
+            while order[p] != v:
+                p += 1
+            best, to = 0.0, p
+            gain = 0.0
+            for q in range(p - 1, -1, -1):
+                gain += net[v, order[q]]
+                if gain > best:
+                    best, to = gain, q
+            gain = 0.0
+            for q in range(p + 1, n):
+                gain += net[order[q], v]
+                if gain > best:
+                    best, to = gain, q
+            for q in range(p, to, -1 if to < p else 1):
+                order[q] = order[q - 1] if to < p else order[q + 1]
+            order[to] = v
+            changed = changed or best > 0
+
+
+@compiled
+def improve_order(net: Float, order: Index, steps: int) -> None:
+    """Exchange adjacent blocks of ``order``, (n,), in place until no exchange lowers the cost, at most ``steps`` times.
 
     net: (n, n). Each step makes the best exchange, the first of equal ones. Moving one response anywhere is the
     exchange of a block of one. Exchanging places a … b−1 with b … c−1 saves the net weight by which the right block is
@@ -24,7 +55,7 @@ def improve_order(net: Float, order: Index) -> None:
     """
     n = len(order)
     sums, before = np.zeros((n + 1, n + 1)), order.copy()  # sums[i, j]: total of rows before i and columns before j
-    while True:
+    for _ in range(steps):
         for i in range(n):
             row = 0.0
             for j in range(n):

@@ -5,11 +5,17 @@ directed cycle, at the least weight. Cycles are added only where a solution viol
 bound is recomputed from the multipliers y ≥ 0 of the cycles, rounded to whole numbers, as Σ y_c plus the least that
 each arc's weight less the y of its cycles can add (Lagrangian duality). The bound holds for any y, so a wrong or
 unfinished answer of the solver costs time but never correctness.
+
+Work is counted in steps, which are in proportion to seconds on any machine (about 20 ns each): a linear program takes
+its simplex iterations times its rows and columns, the search for violated cycles n³. The solver gets the steps that are
+left as a limit of its iterations. Dual simplex without presolve keeps multipliers y ≥ 0 at every iteration, so what it
+has when it stops there still proves a bound.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import highspy
@@ -38,6 +44,10 @@ HOP = 1e-7
 """Length added to each arc, so that of equally short cycles the one with the fewest arcs is found."""
 EXACT = 2.0**52
 """Whole numbers whose sums stay below this are added without rounding."""
+PROGRAM_STEPS = 50_000
+"""Steps that a linear program takes besides its iterations and the search for cycles."""
+STATE_STEPS = 0.3
+"""Steps that a subset takes, times n²."""
 
 
 class Node(NamedTuple):
@@ -55,16 +65,21 @@ class Node(NamedTuple):
     """(A,) the last solution of its linear program."""
 
 
-def prove(weights: Weights, order: Index, max_states: int, max_programs: int) -> Solution:
+def prove(weights: Weights, order: Index, max_states: int, max_programs: int, max_steps: float = math.inf) -> Solution:
     """Solve one strongly connected component of n ≥ 3 responses; the bound is in steps of vote weight.
 
     weights: of its responses. order: (n,) a good order to start from. max_states: sets that the dynamic programme may
-    store. max_programs: linear programs to solve, a count so that no result depends on the clock.
+    store. max_programs: linear programs to solve. max_steps: work. All are counts, so that no result depends on the
+    clock.
     """
-    program = CoverProgram(weights.net, order, max_programs)
+    if max_steps < len(order) ** 3 + PROGRAM_STEPS:
+        return Solution(order, 0.0)
+    program = CoverProgram(weights.net, order, max_programs, max_steps)
     root = program.relax(program.all_orders(), program.cost)
-    if root.bound < program.cost and len(order) <= MAX_RESPONSES:
-        found = search(arrange(weights.net, program.order), program.packing(), program.cost, max_states)
+    states = int(min(max_states, program.steps / (STATE_STEPS * len(order) ** 2)))
+    if root.bound < program.cost and len(order) <= MAX_RESPONSES and states > 0:
+        found = search(arrange(weights.net, program.order), program.packing(), program.cost, states)
+        program.steps -= found.states * STATE_STEPS * len(order) ** 2
         if found.finished:
             best = program.order[found.order]
             return Solution(best, order_weight(weights.whole, best))
@@ -83,7 +98,7 @@ def branch(program: CoverProgram, root: Node, weights: Weights) -> float:
         node = heapq.heappop(queue)  # never empty: the side that disagrees with an arc is always pushed
         steps = order_weight(weights.whole, program.order)
         free = node.low < node.high
-        if steps_proven(node.bound, weights) >= steps or program.budget <= 0 or not free.any():
+        if steps_proven(node.bound, weights) >= steps or program.exhausted or not free.any():
             return node.bound
         arc = int(np.where(free, np.abs(node.z - 0.5), np.inf).argmin())
         enough = float((steps - 1) * weights.scale + weights.swing)
@@ -98,9 +113,15 @@ def branch(program: CoverProgram, root: Node, weights: Weights) -> float:
 class CoverProgram:
     """One component's arcs, the cycles found so far, the solver that holds them, and the best order known."""
 
-    def __init__(self, net: Float, order: Index, budget: int) -> None:
-        """net: (n, n) antisymmetric whole numbers. order: (n,) a good one. budget: linear programs it may solve."""
-        self.net, self.order, self.cost, self.budget = net, order, order_weight(net, order), budget
+    def __init__(self, net: Float, order: Index, programs: int, steps: float = math.inf) -> None:
+        """net: (n, n) antisymmetric whole numbers. order: (n,) a good one. programs, steps: that it may take."""
+        self.net, self.order, self.cost, self.programs, self.steps = (
+            net,
+            order,
+            order_weight(net, order),
+            programs,
+            steps,
+        )
         self.tail, self.head = np.nonzero(net > 0)
         self.weight = net[self.tail, self.head]  # (A,)
         self.number = np.full(net.shape, -1)
@@ -111,9 +132,16 @@ class CoverProgram:
         self.solver = highspy.Highs()  # type: ignore[no-untyped-call]
         self.solver.setOptionValue("output_flag", False)
         self.solver.setOptionValue("threads", 1)
+        self.solver.setOptionValue("solver", "simplex")
+        self.solver.setOptionValue("presolve", "off")
         self.solver.addVars(len(self.weight), np.zeros(len(self.weight)), np.ones(len(self.weight)))
         self.solver.changeColsCost(len(self.weight), self.columns, self.weight / self.weight.mean())
         self._add_violated(np.zeros(len(self.weight)))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget of programs or of steps is used up."""
+        return self.programs <= 0 or self.steps <= 0
 
     def all_orders(self) -> Node:
         """Return the root of branch and bound."""
@@ -128,10 +156,8 @@ class CoverProgram:
         """
         bound, z = node.bound, node.z
         self.solver.changeColsBounds(len(z), self.columns, node.low, node.high)
-        while self.budget > 0:
-            self.budget -= 1
-            self.solver.run()
-            if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        while not self.exhausted:
+            if not self._solve():
                 break
             answer = self.solver.getSolution()
             z = np.clip(np.array(answer.col_value), node.low, node.high)
@@ -141,6 +167,18 @@ class CoverProgram:
             if bound > enough or not self._add_violated(z):
                 break
         return node._replace(bound=bound, z=z)
+
+    def _solve(self) -> bool:
+        """Solve the linear program within the budget; return whether there is a solution, optimal or not."""
+        size = len(self.cycles) + len(self.weight)
+        limit = int(min(max(self.steps / size, 1), highspy.kHighsIInf))
+        self.solver.setOptionValue("simplex_iteration_limit", limit)
+        self.solver.run()
+        self.programs -= 1
+        iterations = self.solver.getInfo().simplex_iteration_count
+        self.steps -= max(iterations, 0) * size + len(self.net) ** 3 + PROGRAM_STEPS
+        stopped = highspy.HighsModelStatus.kIterationLimit
+        return self.solver.getModelStatus() in (highspy.HighsModelStatus.kOptimal, stopped)
 
     def packing(self) -> Packing:
         """Return the last multipliers as a packing in the best order known, each cut to what its arcs have left."""
@@ -176,7 +214,8 @@ class CoverProgram:
         follow = self.net.copy()
         disagrees = z > 0.5
         follow[self.tail[disagrees], self.head[disagrees]] = 0
-        order = improve(self.net, self.order[components(arrange(follow, self.order)[None]).order[0]])
+        order = self.order[components(arrange(follow, self.order)[None]).order[0]]
+        order = improve(self.net, order, thorough=len(order) <= MAX_RESPONSES)
         cost = order_weight(self.net, order)
         if cost < self.cost:
             self.order, self.cost = order, cost

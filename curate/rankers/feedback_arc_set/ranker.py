@@ -8,7 +8,8 @@ The steps for each prompt:
    Others: local search from Bradley-Terry's order gives an upper bound, packed cycles give a lower bound, and if they
    differ, a dynamic programme over subsets that both bounds prune finds the optimum.
 3. If a small budget of subsets does not suffice, a linear program finds the best packing of cycles (``programs``). It
-   prunes the subsets once more; what is still open is left to branch and bound on arcs, within a second budget.
+   prunes the subsets once more; what is still open is left to branch and bound on arcs, within a second budget. The
+   prompts that reach this step share one budget equally, so that no result depends on their order or on the clock.
 
 The proof: the bound of every step is a set of weighted cycles, an exhausted search, or multipliers whose value is
 recomputed here, all in whole numbers without rounding. Multiplied by the grid's step, less the change from rounding to
@@ -26,7 +27,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Float, Index, RankerSpec, Ranking, blocks, ranking_of
+from curate.rankers.base import TIE_DECIMALS, Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
 from curate.rankers.bradley_terry import mode_of
 from curate.rankers.feedback_arc_set.search import (
     Solution,
@@ -67,26 +68,46 @@ class FeedbackArcSet:
     """Subsets that the dynamic programme may store for one component of a prompt."""
     max_nodes: int = 100
     """Linear programs that may be solved for one component if the subsets do not suffice."""
+    max_steps: float = 1e8
+    """Steps of work (``programs``) on one component."""
+    max_total_steps: float = 2e8
+    """Steps of work on all prompts, of which each one that is still open gets an equal share."""
+    prove: bool = True
+    """False: local search only, where an order is needed but no proof."""
     solver: Solver = "search"
     """integer-program: HiGHS through cvxpy on every prompt, with HiGHS's own bounds; any of several optimal orders."""
     ridge: float = 0.1
     """Precision of the prior of the Bradley-Terry strengths that choose among optimal orders, 1 / logits²."""
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
-        scores = np.zeros(len(votes.responses))
-        bound, total = np.zeros(len(votes.prompts)), np.zeros(len(votes.prompts))
+        scores, bound = np.zeros(len(votes.responses)), np.zeros(len(votes.prompts))
+        total = np.zeros(len(votes.prompts))
+        strengths = [mode_of(graphs, self.ridge).strength for graphs in votes.graphs]
         for graphs in votes.graphs:
-            strength = mode_of(graphs, self.ridge).strength
-            for rows in blocks(len(graphs.wins), graphs.wins.shape[1] ** 2):
-                found = self._solve(graphs.wins[rows], strength[rows])
-                scores[graphs.slots[rows]], bound[graphs.prompts[rows]] = found.scores, found.bound
             total[graphs.prompts] = graphs.wins.sum(axis=(1, 2))
-        ranking = ranking_of(votes, scores)
-        converged = ranking.cost - bound <= TOLERANCE * total
-        return replace(ranking, converged=converged, bound=np.minimum(bound, ranking.cost))
 
-    def _solve(self, wins: Float, strength: Float) -> Orders:
-        """Return the result for B prompts of one size. wins: (B, N, N). strength: (B, N) of Bradley-Terry."""
+        def solve(wanted: Bool, steps: float) -> Ranking:
+            for graphs, strength in zip(votes.graphs, strengths, strict=True):
+                mine = np.flatnonzero(wanted[graphs.prompts])
+                for block in blocks(len(mine), graphs.wins.shape[1] ** 2):
+                    rows = mine[block]
+                    found = self._solve(graphs.wins[rows], strength[rows], steps)
+                    scores[graphs.slots[rows]], bound[graphs.prompts[rows]] = found.scores, found.bound
+            ranking = ranking_of(votes, scores)
+            converged = ranking.cost - bound <= TOLERANCE * total
+            return replace(ranking, converged=converged, bound=np.minimum(bound, ranking.cost))
+
+        ranking = solve(np.ones(len(bound), dtype=np.bool_), 0.0)
+        unproven = ~ranking.converged
+        if self.prove and unproven.any():
+            ranking = solve(unproven, min(self.max_steps, self.max_total_steps / int(unproven.sum())))
+        return ranking
+
+    def _solve(self, wins: Float, strength: Float, steps: float) -> Orders:
+        """Return the result for B prompts of one size.
+
+        wins: (B, N, N). strength: (B, N) of Bradley-Terry. steps: work on each component after the first try.
+        """
         strength = np.round(strength, TIE_DECIMALS)
         # The search sees the responses in Bradley-Terry's order, so that their numbering does not matter.
         number = np.broadcast_to(np.arange(wins.shape[1]), strength.shape)
@@ -94,36 +115,38 @@ class FeedbackArcSet:
         wins = np.take_along_axis(np.take_along_axis(wins, start[:, :, None], axis=1), start[:, None, :], axis=2)
         strength = np.take_along_axis(strength, start, axis=1)
         weights = weigh(wins, strength)
-        order, steps = self._by_program(weights) if self.solver == "integer-program" else self._by_search(weights)
-        found = conclude(wins, strength, weights, order, steps)
+        program = self.prove and self.solver == "integer-program"
+        order, proven = self._by_program(weights) if program else self._by_search(weights, steps)
+        found = conclude(wins, strength, weights, order, proven)
         scores = np.empty_like(strength)
         np.put_along_axis(scores, start, found.scores, axis=1)
         return Orders(scores, found.bound)
 
-    def _by_search(self, weights: Weights) -> tuple[Index, Float]:
+    def _by_search(self, weights: Weights, steps: float) -> tuple[Index, Float]:
         """Return (B, N) orders and the (B,) steps of vote weight that every order costs."""
         found = components(weights.net)
-        order, steps = found.order, np.zeros(len(found.order))
+        order, proven = found.order, np.zeros(len(found.order))
         cyclic = (np.diff(found.label, axis=1) == 0).any(axis=1)  # the order of the other prompts has cost 0
         for b in np.flatnonzero(cyclic).tolist():
             mine = weights.of(b)
             for first, after in pairwise(component_bounds(found.label[b])):
                 if after - first > 1:
                     members = order[b, first:after].copy()
-                    part = self._solve_component(mine.part(members))
+                    part = self._solve_component(mine.part(members), steps)
                     order[b, first:after] = members[part.order]
-                    steps[b] += part.bound
-        return order, steps
+                    proven[b] += part.bound
+        return order, proven
 
-    def _solve_component(self, weights: Weights) -> Solution:
+    def _solve_component(self, weights: Weights, steps: float) -> Solution:
         """Return an order of one component, and as its bound the steps of vote weight that every order costs."""
-        first_try = min(FIRST_TRY, self.max_states)
-        found = component_order(weights.net, first_try)
-        if found.bound < order_weight(weights.net, found.order):
+        found = component_order(weights.net, min(FIRST_TRY, self.max_states) if self.prove else 0)
+        proven = steps_proven(found.bound, weights)
+        if steps > 0 and found.bound < order_weight(weights.net, found.order):
             from curate.rankers.feedback_arc_set.programs import prove
 
-            return prove(weights, found.order, self.max_states, self.max_nodes)
-        return Solution(found.order, steps_proven(found.bound, weights))
+            better = prove(weights, found.order, self.max_states, self.max_nodes, steps)
+            return Solution(better.order, max(better.bound, proven))
+        return Solution(found.order, proven)
 
     def _by_program(self, weights: Weights) -> tuple[Index, Float]:
         """Return the same by the integer program."""
@@ -159,9 +182,15 @@ def conclude(wins: Float, strength: Float, weights: Weights, order: Index, steps
 
 def feedback_arc_set(config: DenoiseConfig) -> FeedbackArcSet:
     """Return the ranker with the hyperparameters of the config."""
-    own = config.feedback_arc_set
+    own, factor = config.feedback_arc_set, config.effort_factor
     return FeedbackArcSet(
-        max_states=own.max_states, max_nodes=own.max_nodes, solver=own.solver, ridge=config.bradley_terry.ridge
+        max_states=max(1, int(own.max_states * factor)),
+        max_nodes=max(1, int(own.max_nodes * factor)),
+        max_steps=own.max_steps * factor,
+        max_total_steps=own.max_total_steps * factor,
+        prove=own.prove,
+        solver=own.solver,
+        ridge=config.bradley_terry.ridge,
     )
 
 

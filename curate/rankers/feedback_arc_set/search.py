@@ -25,6 +25,10 @@ MAX_RESPONSES = 63
 """The subset search stores a set of responses in one 64-bit word."""
 MAX_CYCLE = 5
 """Arcs of the longest packed cycle."""
+MAX_PACKING = 3e8
+"""Steps of packing (paths that are looked at) beyond which only cycles of three arcs are packed."""
+MAX_EXCHANGES = 1e9
+"""Exchanges of blocks that local search looks at, at most: all that it needs below 64 responses."""
 
 
 class Solution(NamedTuple):
@@ -80,11 +84,13 @@ def order_weight(net: Float, order: Index) -> float:
 def component_order(net: Float, max_states: int) -> Solution:
     """Return a good order of one component and a bound: by permutations or local search, packed cycles, subsets.
 
-    max_states: sets that the subset search may store.
+    max_states: sets that the subset search may store; 0 for local search alone, with 0 as the bound.
     """
     if len(net) <= MAX_PERMUTED:
         return _permuted(net)
-    order = improve(net, np.arange(len(net)))
+    order = improve(net, np.arange(len(net)), thorough=max_states > 0)
+    if not max_states:
+        return Solution(order, 0.0)
     arranged = arrange(net, order)
     cost = float(np.tril(np.maximum(arranged, 0.0)).sum())
     packing = pack(arranged)
@@ -98,11 +104,12 @@ def component_order(net: Float, max_states: int) -> Solution:
 def components(net: Float) -> Components:
     """Return the strongly connected components of B problems. net: (B, n, n)."""
     n = net.shape[1]
-    reach = (net > 0) | np.eye(n, dtype=np.bool_)
+    arcs = ((net > 0) | np.eye(n, dtype=np.bool_)).astype(np.float32)  # of which BLAS makes products
     length = 1
     while length < n:  # paths of up to 2, 4, 8 … arcs
-        reach = np.matmul(reach, reach, dtype=np.float32) > 0
+        arcs = (arcs @ arcs > 0).astype(np.float32)
         length *= 2
+    reach = arcs > 0
     both = reach & reach.swapaxes(1, 2)
     # A component's members share their first member and what they reach; an earlier component reaches more.
     key = both.argmax(axis=2) - n * reach.sum(axis=2)
@@ -130,12 +137,20 @@ def _permuted(net: Float) -> Solution:
     return Solution(orders[best], float(cost[best]))
 
 
-def improve(net: Float, order: Index) -> Index:
-    """Return an order that no exchange of two adjacent blocks improves, reached from the given one."""
-    from curate.rankers.feedback_arc_set.kernels import improve_order
+def improve(net: Float, order: Index, *, thorough: bool = True) -> Index:
+    """Return an order that no exchange of two adjacent blocks improves, reached from the given one.
+
+    Above MAX_RESPONSES, single responses are moved first; blocks are then exchanged if thorough, in a limited number of
+    steps.
+    """
+    from curate.rankers.feedback_arc_set.kernels import improve_order, move_responses
 
     order = np.array(order, dtype=np.int64)
-    improve_order(net, order)
+    large = len(order) > MAX_RESPONSES
+    if large:
+        move_responses(net, order)
+    if thorough or not large:
+        improve_order(net, order, max(1, int(6 * MAX_EXCHANGES / max(len(order), 1) ** 3)))
     return order
 
 
@@ -144,7 +159,8 @@ def pack(arranged: Float) -> Packing:
     from curate.rankers.feedback_arc_set.kernels import pack_cycles
 
     n = len(arranged)
-    places = np.full((n * (n - 1) // 2 + 1, MAX_CYCLE), -1)  # each cycle uses up an arc
+    paths = np.count_nonzero(np.tril(arranged) > 0) * n * n / 6
+    places = np.full((n * (n - 1) // 2 + 1, MAX_CYCLE if paths <= MAX_PACKING else 3), -1)  # each cycle uses up an arc
     amount = np.zeros(len(places))
     trail = np.zeros((MAX_CYCLE, n), dtype=np.int64)
     count = pack_cycles(np.maximum(arranged, 0.0), np.zeros(n), trail, places, amount)
