@@ -15,10 +15,11 @@ from pydantic import ValidationError
 import curate
 from curate.store import Store
 from pipelines import denoise, ingest
-from schemas.config import DenoiseConfig
+from schemas.config import DenoiseConfig, FeedbackArcSetConfig
 from schemas.errors import CurateError
 from schemas.rankers import BUILT_IN
 
+OUTCOMES = ("left", "right")
 HEADER = "prompt_id,left,right,winner,annotator_id\n"
 
 
@@ -197,6 +198,20 @@ def test_cost_bound_and_cycles_are_those_of_the_votes(tmp_path: Path) -> None:
     row = stats(path)["p"]
     assert (row["cost"], row["bound"], row["cyclic_triads"]) == (1, 1, 1)
     assert (report.proven_optimal, report.optimality_gap, report.disagreement) == (1, 0, 0.25)
+
+
+def test_prompts_without_a_proof_are_listed_with_their_gap(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    rows = [f"hard r{i:02} r{j:02} {rng.choice(OUTCOMES)} u" for i in range(24) for j in range(i)]
+    path = store_of(tmp_path, *rows, "p a b left u", "p b c left u", "p c a left u")
+    limits = FeedbackArcSetConfig(max_states=1, max_nodes=1)
+    report = denoise(path, config=DenoiseConfig(ranker="feedback-arc-set", feedback_arc_set=limits))
+    row = stats(path)["hard"]
+    assert report.unproven == {"hard": row["cost"] - row["bound"]}
+    assert report.unproven["hard"] == report.optimality_gap > 0
+    assert report.warning_counts == {"not_proven_optimal": 1}
+    more = denoise(path, config=DenoiseConfig(ranker="feedback-arc-set", feedback_arc_set=limits, effort="high"))
+    assert more.optimality_gap < report.optimality_gap
 
 
 def test_k_wise_pairs_carry_their_group(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -154,13 +154,61 @@ def test_branch_and_bound_out_of_budget_stays_below_the_optimum(programs: int) -
 
 
 def test_out_of_budget_the_bound_is_below_the_cost_and_not_converged() -> None:
-    rng = np.random.default_rng(0)
-    majority = np.triu(rng.integers(0, 2, (26, 26)), 1)
-    votes = votes_from_wins((majority + np.tril(1 - majority.T, -1)).tolist())
+    votes = votes_from_wins(tournament(26, seed=0))
     ranking = FeedbackArcSet(max_states=1, max_nodes=1)(votes)
     assert 0 < ranking.bound[0] < ranking.cost[0]
     assert ranking.converged.tolist() == [False]
     assert sorted(ranking.scores) == list(range(26))
+
+
+def tournament(size: int, seed: int) -> list[list[float]]:
+    """One vote per pair, at random: no order is good, and the proof is long."""
+    majority = np.triu(np.random.default_rng(seed).integers(0, 2, (size, size)), 1)
+    return (majority + np.tril(1 - majority.T, -1)).tolist()
+
+
+@pytest.mark.parametrize("steps", [1e5, 3e5, 1e6])
+def test_a_program_that_stops_within_its_iterations_still_proves_a_bound(steps: float) -> None:
+    net = 2.0 * np.array(tournament(14, seed=1))
+    net -= net.T
+    stopped = prove(by_votes_alone(net), np.arange(14), 1, 1_000, steps)
+    assert 0 < stopped.bound <= minimum_order(net, 1_000_000)[1]
+
+
+def test_all_prompts_share_the_steps_and_their_order_does_not_matter() -> None:
+    large, small = tournament(30, seed=0), random_wins(9, 1.0, seed=0)
+    ranker = FeedbackArcSet(max_states=100, max_total_steps=2e6)
+    alone, first, last = (ranker(votes_from_wins(*wins)) for wins in ([large], [large, small], [small, large]))
+    assert alone.converged.tolist() == [False]
+    assert 0 < alone.bound[0] < alone.cost[0]
+    assert first.bound.tolist() == last.bound.tolist()[::-1] == [alone.bound[0], first.cost[1]]
+    shared = ranker(votes_from_wins(large, large))
+    assert shared.bound[0] == shared.bound[1] < alone.bound[0]
+
+
+def test_without_proofs_orders_are_local_optima_and_no_program_is_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.rankers.feedback_arc_set.programs.prove", None)
+    wins = tournament(20, seed=2)
+    ranking = FeedbackArcSet(prove=False)(votes_from_wins(wins))
+    assert ranking.converged.tolist() == [False]
+    order = np.argsort(-ranking.scores).tolist()
+    costs = [order_cost(np.array(wins), other) for other in exchanges(order)]
+    assert ranking.cost[0] == order_cost(np.array(wins), order) == min(costs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(wins=wins_matrices(7), order=st.permutations(range(7)))
+def test_after_moves_no_response_has_a_better_place(wins: list[list[float]], order: list[int]) -> None:
+    from curate.rankers.feedback_arc_set.kernels import move_responses
+
+    net, moved = net_of(wins), np.array([v for v in order if v < len(wins)])
+    before = order_weight(net, moved)
+    move_responses(net, moved)
+    assert sorted(moved) == list(range(len(wins)))
+    assert order_weight(net, moved) <= before
+    for p, q in product(range(len(wins)), repeat=2):
+        other = np.insert(np.delete(moved, p), q, moved[p])
+        assert order_weight(net, other) >= order_weight(net, moved)
 
 
 def test_more_than_64_responses_are_solved() -> None:

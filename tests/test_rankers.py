@@ -35,12 +35,14 @@ def test_build_passes_the_hyperparameters() -> None:
     config = DenoiseConfig(
         bradley_terry=BradleyTerryConfig(ridge=0.7),
         pagerank=PageRankConfig(damping=0.6),
-        feedback_arc_set=FeedbackArcSetConfig(max_states=5, max_nodes=6),
+        feedback_arc_set=FeedbackArcSetConfig(max_states=5, max_nodes=6, max_steps=7, max_total_steps=8, prove=False),
+        effort="high",
     )
     assert build("bradley-terry", config) == BradleyTerry(ridge=0.7)
     assert repr(build("pagerank", config)) == "PageRank(damping=0.6)"
     assert repr(build("rate-pagerank", config)) == "RatePageRank(damping=0.6)"
-    inner = "FeedbackArcSet(max_states=5, max_nodes=6, solver='search', ridge=0.7)"
+    limits = "max_states=50, max_nodes=60, max_steps=70.0, max_total_steps=80.0"
+    inner = f"FeedbackArcSet({limits}, prove=False, solver='search', ridge=0.7)"
     assert repr(build("feedback-arc-set", config)) == inner
     assert repr(build("weighted-feedback-arc-set", config)) == f"WeightedFeedbackArcSet(inner={inner})"
     crowd = build("crowd-bt", config)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from curate.denoising.selection import choose, chosen, fit_weights, with_stack
+from curate.denoising.selection import choose, chosen, draw_sample, fit_weights, with_stack
 from curate.evaluation.cross_validation import HeldOut
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.stack import Stack
@@ -121,6 +121,19 @@ def test_choosing_holds_out_whole_annotators_on_a_limited_number_of_prompts() ->
     assert [score.log_loss for score in choice.methods] == sorted(score.log_loss for score in choice.methods)
     assert choice.votes <= 15 * 28
     assert choose(world(), config) == choice
+
+
+def test_the_votes_that_decide_are_limited_by_prompts_and_then_by_whole_annotators() -> None:
+    votes = world()  # 40 prompts × 28 votes
+    fewer_prompts = draw_sample(votes, DenoiseConfig(auto=AutoConfig(votes=30 * 28)))
+    assert (len(fewer_prompts.prompts), len(fewer_prompts.left)) == (30, 30 * 28)
+    thinned = draw_sample(votes, DenoiseConfig(auto=AutoConfig(votes=300, folds=2)))
+    assert len(thinned.prompts) == 20
+    assert len(thinned.left) <= 300
+    drawn = votes.of_prompts(np.isin(votes.prompts, thinned.prompts))
+    assert len(thinned.left) == np.isin(drawn.annotator, thinned.annotator).sum()
+    effort = [DenoiseConfig(auto=AutoConfig(prompts=20), effort=effort) for effort in ("low", "normal", "high")]
+    assert [len(draw_sample(votes, config).prompts) for config in effort] == [2, 20, 40]
 
 
 def test_anonymous_votes_are_held_out_singly() -> None:
