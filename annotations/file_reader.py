@@ -45,6 +45,10 @@ class FileReader:
     pseudonymize_all: bool = False
     """Every annotator gets a pseudonym, whatever the platform."""
     participants: Participants | None = None
+    one_prompt: bool = False
+    """Without a column that names the prompt, all votes are on one prompt."""
+    kept: list[Chunk] | None = None
+    """If a list is given, the rows as read are added to it."""
     layout: Layout | None = None
     """None until a record could be read."""
     columns: dict[str, None] = field(default_factory=dict)
@@ -90,6 +94,8 @@ class FileReader:
                 self._find_time_format(now)
             self.columns |= dict.fromkeys(chunk.frame.columns)
             self.skipped.update(chunk.skipped)
+            if self.kept is not None:
+                self.kept.append(chunk)
             clean = self._clean(chunk, self.layout or Layout(), now)
             self.unreadable.update(clean.unreadable)
             yield clean
@@ -116,8 +122,10 @@ class FileReader:
             yield replace(chunk, frame=frame, line=line, skipped={**chunk.skipped, "cells without an outcome": empty})
 
     def _detect_layout(self, sample: pl.DataFrame, mapping: Mapping) -> Layout:
-        detect = detect_platform_layout if self.platform else detect_layout
-        layout = detect(str(self.file), sample, mapping)
+        if self.platform:
+            layout = detect_platform_layout(str(self.file), sample, mapping)
+        else:
+            layout = detect_layout(str(self.file), sample, mapping, one_prompt=self.one_prompt)
         if self.platform or self.participants:
             layout = replace(layout, columns={**layout.columns, **{name: name for name in REJECT_COLUMNS}})
         return layout

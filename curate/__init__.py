@@ -1,7 +1,7 @@
 """curate: crowdsourced pairwise votes to rankings that one can trust.
 
-`rank` turns a DataFrame of votes into rankings; `open` opens a store that the command line or the jobs in ``pipelines``
-filled.
+`rank` turns votes in files or tables into rankings; `open` opens a store that the command line or the jobs in
+``pipelines`` filled.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from curate.installation import check_installation
 
 if TYPE_CHECKING:
-    from curate.api import RankResult, rank
+    from curate.api import RankResult
     from curate.store import Store
+    from pipelines.ranking import rank
 
 check_installation()
 
 __all__ = ["RankResult", "Store", "__version__", "open", "rank"]
 
-_LAZY = {"RankResult": "curate.api", "rank": "curate.api", "Store": "curate.store"}
-"""Public name -> the module that defines it, imported at first use."""
+_LAZY = {"RankResult": "curate.api", "rank": "pipelines.ranking", "Store": "curate.store"}
+"""Public name -> the module that defines it, imported at first use. ``rank`` is a job, found here for convenience."""
 
 
 def open(path: str | Path = "curate.duckdb", *, read_only: bool = True) -> Store:  # noqa: A001

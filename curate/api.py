@@ -1,26 +1,49 @@
-"""``curate.rank``: votes in a DataFrame to rankings, a leaderboard and figures on annotators, without a store."""
+"""What ``curate.rank`` returns: rankings, a leaderboard and figures on annotators, without a store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from curate.annotators.statistics import profiles
-from curate.denoising.ranking import Denoised, rank_votes
+from curate.denoising.ranking import Denoised
 from curate.denoising.selection import Choice
 from curate.evaluation.leaderboard import by_group, leaderboard
 from curate.votes.arrays import VoteArrays
-from curate.votes.tables import Columns, as_frame, find_columns, vote_arrays
-from schemas.config import AutoConfig, DenoiseConfig
 from schemas.errors import CurateError
 from schemas.rankers import MethodName
+from schemas.reports import IngestReport
 
-COMPARED_PROMPTS = 20
-"""Prompts on which ``auto`` compares the rankers unless a config says otherwise: a notebook should not wait."""
+
+@dataclass(frozen=True)
+class Columns:
+    """What the votes were read from, as in the report of an ingest; None where the source has no such column."""
+
+    prompt: str | None
+    left: str | None
+    right: str | None
+    winner: str | None
+    annotator: str | None
+    weight: str | None
+    sides_known: bool
+    """Whether left and right are the sides on the screen."""
+
+    @classmethod
+    def of(cls, detected: dict[str, str]) -> Columns:
+        """Return the columns of field -> column, as ``FileReport.detected`` has them."""
+        get = detected.get
+        return cls(
+            prompt=get("prompt_id"),
+            left=get("left", get("response_a")),
+            right=get("right", get("response_b")),
+            winner=get("outcome", get("rankings")),
+            annotator=get("annotator_id"),
+            weight=get("weight"),
+            sides_known="left" in detected,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,11 +56,15 @@ class RankResult:
     hierarchical ranker, logits). Ranks are counted within a connected component."""
     votes: VoteArrays
     columns: Columns
-    """Which column of the table held what."""
+    """Which column held what; of several files, in the first."""
     denoised: Denoised
     """The result as arrays: all rankers that were run, and the posterior."""
     table: pl.DataFrame
-    """The votes as given."""
+    """(V rows) the row of each vote in its source, as texts, in the order of ``votes``."""
+    report: IngestReport
+    """What was read from which file: votes, duplicates, rejects, and what to check."""
+    rejects: pl.DataFrame
+    """The rows that are no votes: file, line, column, value, reason, message, row."""
 
     @property
     def method(self) -> MethodName:
@@ -117,6 +144,7 @@ class RankResult:
         lines = [
             f"{len(votes.left):,} votes on {len(votes.prompts):,} prompts, {len(votes.responses):,} responses, "
             f"{len(votes.models):,} models, {len(votes.annotators):,} annotators",
+            *([f"{not_votes(self.report)} (see .rejects)"] if not_votes(self.report) else []),
             "columns: " + ", ".join(f"{name} = {column}" for name, column in read.items() if column),
             f"ranked {ranked:,} of {len(votes.prompts):,} prompts by {self.method}"
             + ("" if self.choice is None else ", chosen on held-out votes"),
@@ -137,84 +165,8 @@ class RankResult:
         return f"<pre>{escape(self.summary())}</pre>{self.rankings._repr_html_()}"
 
 
-def rank(
-    votes: Any,
-    *,
-    prompt: str | None = None,
-    left: str | None = None,
-    right: str | None = None,
-    winner: str | None = None,
-    annotator: str | None = None,
-    weight: str | None = None,
-    ranker: str = "auto",
-    config: DenoiseConfig | None = None,
-) -> RankResult:
-    """Rank the responses of every prompt from pairwise votes.
-
-    Parameters
-    ----------
-    votes
-        A table with one row per vote: a polars or pandas DataFrame, a pyarrow Table, anything with the Arrow C stream
-        interface, or a dict of columns.
-    prompt
-        Column that identifies the prompt. Default: a column with a well-known name (``prompt_id``, ``question_id``,
-        ``prompt``, …); without one, all votes belong to one prompt (an error if questions or videos differ).
-    left, right
-        Columns of the two responses. Default: ``left`` and ``right``, ``response_a`` and ``response_b``, or ``model_a``
-        and ``model_b``. A side bias is modelled only where the names say which response was shown left.
-    winner
-        Column of the outcome: ``left``, ``right``, ``tie``, ``both_bad``, the name of one of the two columns, or the
-        name of one of the two responses. Default: ``winner``, ``outcome``, ``preference``, …
-    annotator
-        Column of the annotator. Default: ``annotator``, ``worker``, ``judge``, …; without one, votes are anonymous.
-    weight
-        Column of vote weights, above 0. Default: ``weight``; without one, each vote weighs 1.
-    ranker
-        A registered ranker, or ``auto``: the one that predicts held-out votes best.
-    config
-        Hyperparameters; its ``ranker`` is replaced by the argument above. By default ``auto`` compares the rankers on
-        at most 20 prompts, and ``curate denoise`` on 500: ``DenoiseConfig(auto=AutoConfig(prompts=500))`` is the same.
-
-    Returns
-    -------
-    RankResult
-        ``.rankings`` is a polars DataFrame; ``.leaderboard()``, ``.annotators()`` and ``.summary()`` say more.
-
-    Raises
-    ------
-    CurateError
-        Where a column is missing or ambiguous, or a row is no vote: names the row, the column and the value.
-
-    Examples
-    --------
-    >>> import curate
-    >>> votes = {
-    ...     "prompt": ["p", "p", "p", "q"],
-    ...     "left": ["a", "b", "a", "a"],
-    ...     "right": ["b", "c", "c", "b"],
-    ...     "winner": ["left", "left", "left", "tie"],
-    ... }
-    >>> result = curate.rank(votes, ranker="bradley-terry")
-    >>> result
-    <RankResult: 1 of 2 prompts, 4 votes, by bradley-terry>
-    >>> result.rankings.select("prompt_id", "response_id", "rank").rows()
-    [('p', 'a', 1), ('p', 'b', 2), ('p', 'c', 3)]
-    """
-    frame = as_frame(votes)
-    columns = find_columns(
-        frame, prompt=prompt, left=left, right=right, winner=winner, annotator=annotator, weight=weight
-    )
-    arrays = vote_arrays(frame, columns)
-    config = config or DenoiseConfig(auto=AutoConfig(prompts=COMPARED_PROMPTS))
-    config = DenoiseConfig.model_validate({**config.model_dump(), "ranker": ranker})
-    denoised = rank_votes(arrays, config)
-    if not len(denoised.votes.prompts):
-        raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
-    return RankResult(_rankings(denoised), arrays, columns, denoised, frame)
-
-
-def _rankings(denoised: Denoised) -> pl.DataFrame:
-    names = pl.Series([*denoised.votes.models, None], dtype=pl.String)
-    model = names.gather(denoised.votes.response_model % len(names)).alias("model")
-    frame = denoised.frame().insert_column(2, model)
-    return frame.sort("prompt_id", "component", "rank", "response_id")
+def not_votes(report: IngestReport) -> str:
+    """Return how many rows are no votes, and why; empty if all are."""
+    counts = {"duplicates": report.duplicates, "control answers": report.controls, **report.reasons}
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f"{report.rows - report.votes:,} of {report.rows:,} rows are no votes: {listed}" if listed else ""

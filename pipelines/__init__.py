@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipelines.exporting import export
     from pipelines.ingestion import ingest
     from pipelines.media import probe_files, probe_media
+    from pipelines.ranking import rank
     from pipelines.recipe import load_recipe, run
     from pipelines.refreshing import refresh
     from pipelines.reporting import report
@@ -28,6 +29,7 @@ __all__ = [
     "load_recipe",
     "probe_files",
     "probe_media",
+    "rank",
     "refresh",
     "report",
     "run",
@@ -46,6 +48,7 @@ _MODULES = {
     "load_recipe": "recipe",
     "probe_files": "media",
     "probe_media": "media",
+    "rank": "ranking",
     "refresh": "refreshing",
     "report": "reporting",
     "run": "recipe",

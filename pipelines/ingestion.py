@@ -134,32 +134,48 @@ def _ingest_files(
     progress: Progress,
 ) -> IngestReport:
     secret = given_key(pseudonym_key)
-    now = now or datetime.now(UTC).replace(tzinfo=None)
     missing = not Path(store).exists()
     key: StoreKey | None = None
     with Store.in_memory() if dry_run and missing else Store.open(store, create=True) as opened:
         try:
             with opened.transaction(keep=not dry_run):
-                changes = _write_prompts(opened, prompts, responses, config)
+                changes = write_prompt_files(opened, prompts, responses, config)
                 key = StoreKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
-                readers = _file_readers(sources, key)
-                create_staging(opened)
-                for file_no, reader in enumerate(readers, start=1):
-                    _stage(opened, file_no, reader, config, now, progress)
-                progress("classifying rows", 0, 0)
-                classify_rows(opened, repeats=config.repeats)
-                report = _insert(opened, str(store), readers, config, changes, key)
-                drop_staging(opened)
+                readers = file_readers(sources, key)
+                report = read_files(opened, readers, config, changes, key, now=now, progress=progress)
         except BaseException:
             if key:
                 key.discard_new()
             if missing:
                 opened.discard()
             raise
-        return report.model_copy(update={"dry_run": True, "batch": ""}) if dry_run else report
+        changed = {"dry_run": True, "batch": ""} if dry_run else {}
+        return report.model_copy(update={**changed, "store": str(store)})
 
 
-def _write_prompts(store: Store, prompts: Any, responses: Any, config: IngestConfig) -> PromptChanges:
+def read_files(
+    store: Store,
+    readers: list[FileReader],
+    config: IngestConfig,
+    changes: PromptChanges,
+    key: StoreKey | None = None,
+    *,
+    now: datetime | None = None,
+    progress: Progress = silent,
+) -> IngestReport:
+    """Read files into an open store, in its transaction. changes: what the files of prompts and responses changed."""
+    now = now or datetime.now(UTC).replace(tzinfo=None)
+    create_staging(store)
+    for file_no, reader in enumerate(readers, start=1):
+        _stage(store, file_no, reader, config, now, progress)
+    progress("classifying rows", 0, 0)
+    classify_rows(store, repeats=config.repeats)
+    report = _insert(store, readers, config, changes, key)
+    drop_staging(store)
+    return report
+
+
+def write_prompt_files(store: Store, prompts: Any, responses: Any, config: IngestConfig) -> PromptChanges:
     """Write the files of prompts and responses, and return what changed."""
     changes = PromptChanges()
     if prompts is not None:
@@ -169,15 +185,18 @@ def _write_prompts(store: Store, prompts: Any, responses: Any, config: IngestCon
     return changes
 
 
-def _file_readers(sources: Sequence[tuple[VoteFile, Platform | None]], key: StoreKey) -> list[FileReader]:
-    """Return a reader for each file, in order, with the participants and the key that apply to it."""
+def file_readers(sources: Sequence[tuple[VoteFile, Platform | None]], key: StoreKey | None) -> list[FileReader]:
+    """Return a reader for each file, in order, with the participants and the key that apply to it.
+
+    key: of pseudonyms; None to keep the ids of all annotators.
+    """
     exports = {
         file: platform.read_participants(file)
         for file, platform in sources
         if platform is not None and platform.read_participants is not None
     }
     participants = merge_participants(list(exports.values()))
-    pseudonymize_all = participants is not None or key.given is not None
+    pseudonymize_all = participants is not None or (key is not None and key.given is not None)
     return [
         FileReader(
             file,
@@ -269,12 +288,12 @@ def _fix(found: ReasonCount) -> str:
 
 
 def _insert(
-    store: Store, path: str, readers: list[FileReader], config: IngestConfig, changes: PromptChanges, key: StoreKey
+    store: Store, readers: list[FileReader], config: IngestConfig, changes: PromptChanges, key: StoreKey | None
 ) -> IngestReport:
     """Insert the classified batch and return the report."""
     if remapped := remapped_rows(store):
         raise CurateError(
-            f"{path}: {remapped} rows of a file that is already in the store would become other votes",
+            f"{store.path}: {remapped} rows of a file that is already in the store would become other votes",
             hint="use the mapping of the first ingest, or start a new store with the right one",
         )
     counts, reasons, facts = file_counts(store), reject_reasons(store), vote_facts(store)
@@ -291,7 +310,7 @@ def _insert(
     }
     changed = inserted.changes + changes.prompts + changes.responses + changes.updated > 0
     report = IngestReport(
-        store=path,
+        store=str(store.path),
         batch=batch_id if changed else "",
         dry_run=False,
         files=tuple(_file_report(reader, counts[n]) for n, reader in enumerate(readers, start=1)),
@@ -300,15 +319,15 @@ def _insert(
         updated=changes.updated,
         dropped=dict(sorted(sum((reader.dropped for reader in readers), Counter()).items())),
         pseudonyms=len({person for reader in readers for person in reader.people}),
-        pseudonym_key="" if key.used is None else "given" if key.given else str(key.path),
+        pseudonym_key="" if key is None or key.used is None else "given" if key.given else str(key.path),
         warnings=tuple(_warnings(readers, total["rows"], changes.conflicts, doubtful)),
         **total,
         **stored,
         **facts,
     )
     if changed:
-        fingerprint = {"pseudonyms": key.used.fingerprint} if key.used else {}
-        record_batch(store, batch_id, config.model_dump(mode="json") | fingerprint, {**total, **stored})
+        fingerprint = {"pseudonyms": key.used.fingerprint} if key and key.used else {}
+        record_batch(store, batch_id, config.model_dump(mode="json") | fingerprint, {**total, **stored}, counts)
     return report
 
 

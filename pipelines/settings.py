@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from schemas.base import Document
-from schemas.config import Settings
+from schemas.config import IngestConfig, Settings
 from schemas.errors import CurateError, UsageError
+from schemas.mapping import Mapping as VoteMapping
 
 D = TypeVar("D", bound=Document)
 
@@ -26,6 +27,22 @@ def load_settings(folder: str | Path = ".") -> Settings:
         table = read_toml(project).get("tool", {}).get("curate", {})
         return validated(table, Settings, where=f"{project} [tool.curate]")
     return Settings()
+
+
+def ingest_config(mapping: IngestConfig | Mapping[str, Any] | str | Path) -> IngestConfig:
+    """Return how vote files are read, from a TOML file or a dict of its keys: curate.toml, or those of a mapping alone.
+
+    Raises CurateError naming the invalid key.
+    """
+    if isinstance(mapping, IngestConfig):
+        return mapping
+    if isinstance(mapping, str | Path):
+        where, values = str(mapping), read_toml(Path(mapping))
+    else:
+        where, values = "mapping", dict(mapping)
+    if "ingest" in values:
+        return validated(values, Settings, where=where).ingest
+    return IngestConfig(mapping=validated(values, VoteMapping, where=where))
 
 
 def load_toml(path: str | Path, kind: type[D]) -> D:

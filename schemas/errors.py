@@ -25,6 +25,10 @@ class UsageError(CurateError):
     """An invalid command line or config: the command exits with 2."""
 
 
+class RejectWarning(UserWarning):
+    """Some rows are no votes."""
+
+
 class RenamedWarning(FutureWarning):
     """The use of a name that a later version no longer accepts. The command line prints it as a note."""
 

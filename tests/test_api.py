@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -11,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 import curate
-from curate.votes.tables import find_columns, vote_arrays
-from schemas.errors import CurateError
+from pipelines.ingestion import RefusedFile
+from schemas.errors import CurateError, RejectWarning
+from schemas.votes import OUTCOMES
 
 VOTES: dict[str, list[Any]] = {
     "prompt": ["p"] * 6 + ["q"] * 6,
@@ -60,31 +63,41 @@ def test_result_has_leaderboard_annotators_and_summary() -> None:
     assert "<table" in result._repr_html_()
 
 
+def outcomes(result: curate.RankResult) -> list[tuple[int, str, str, str]]:
+    """(row, left, right, outcome) of each vote, by row. The table has a column ``row``."""
+    votes = result.votes
+    ends = (np.array(votes.responses)[side].tolist() for side in (votes.left, votes.right))
+    names = (OUTCOMES[code] for code in votes.outcome)
+    return sorted(zip(map(int, result.table["row"]), *ends, names, strict=True))
+
+
 def test_outcomes_are_read_by_word_and_by_name() -> None:
-    frame = pl.DataFrame(
-        {
-            "model_a": ["x"] * 6,
-            "model_b": ["y"] * 6,
-            "winner": ["model_a", "B", "tie (bothbad)", "y", "x", "Tie"],
-        }
-    )
-    votes = vote_arrays(frame, find_columns(frame))
-    assert votes.outcome.tolist() == [0, 1, 3, 1, 0, 2]
-    assert not votes.sides_known.any()
+    table = {
+        "row": [0, 1, 2, 3, 4, 5],
+        "model_a": ["x"] * 6,
+        "model_b": ["y"] * 6,
+        "winner": ["model_a", "B", "tie (bothbad)", "y", "x", "Tie"],
+    }
+    result = curate.rank(table, ranker="borda")
+    expected = ["left", "right", "tie", "right", "left", "tie"]  # the default counts both_bad as a tie
+    assert [outcome.replace("both_bad", "tie") for *_, outcome in outcomes(result)] == expected
+    assert not result.votes.sides_known.any()
+    assert not result.columns.sides_known
 
 
-def test_sides_are_known_only_by_the_names_of_columns() -> None:
-    frame = pl.DataFrame(VOTES)
-    assert find_columns(frame).sides_known
-    renamed = frame.rename({"left": "one", "right": "two"})
-    assert not find_columns(renamed, left="one", right="two").sides_known
+def test_a_column_names_its_response() -> None:
+    renamed = pl.DataFrame(VOTES).rename({"left": "one", "right": "two"})
+    renamed = renamed.with_columns(pl.col("winner").replace({"left": "one", "right": "TWO"}))
+    result = curate.rank(renamed, left="one", right="two", ranker="borda")
+    expected = curate.rank(VOTES, ranker="borda")
+    assert result.rankings["rank"].to_list() == expected.rankings["rank"].to_list()
+    assert not result.columns.sides_known
+    assert expected.columns.sides_known
 
 
 def test_models_are_ids_that_answer_several_prompts() -> None:
-    frame = pl.DataFrame(
-        {"prompt": ["p", "p", "q"], "left": ["m", "p1", "m"], "right": ["p1", "n", "n"], "winner": ["left"] * 3}
-    )
-    votes = vote_arrays(frame, find_columns(frame))
+    table = {"prompt": ["p", "p", "q"], "left": ["m", "p1", "m"], "right": ["p1", "n", "n"], "winner": ["left"] * 3}
+    votes = curate.rank(table, ranker="borda").votes
     assert votes.models == ("m", "n")
     assert votes.responses == ("m", "n", "p1", "m", "n")
     assert votes.response_model.tolist() == [0, 1, -1, 0, 1]
@@ -98,23 +111,40 @@ def changed(column: str, value: Any) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("table", "names"),
+    ("table", "line", "column", "reason"),
     [
-        (changed("winner", "lft"), ("row 4", "winner", "lft")),
-        (changed("winner", None), ("row 4", "winner")),
-        (changed("left", None), ("row 4", "left")),
-        (changed("left", "c"), ("row 4", "right")),
-        (changed("prompt", ""), ("row 4", "prompt")),
-        (pl.DataFrame({**VOTES, "weight": [1.0] * 11 + [0.0]}), ("row 11", "weight")),
-        (pl.DataFrame({**VOTES, "winner": [0, 1] * 6}), ("row 0", "winner")),
-        (pl.DataFrame({**VOTES, "judge": ["j"] * 12}), ("worker", "judge")),
-        (pl.DataFrame(VOTES).drop("winner"), ("outcome",)),
-        (pl.DataFrame(VOTES).drop("left"), ("two responses",)),
-        (pl.DataFrame(VOTES).clear(), ("no votes",)),
-        ([1, 2, 3], ("list",)),
+        (changed("winner", "lft"), 5, "winner", "unknown-outcome"),
+        (changed("winner", None), 5, "winner", "unknown-outcome"),
+        (changed("left", None), 5, "left", "empty-id"),
+        (changed("left", "c"), 5, "right", "self-comparison"),
+        (changed("prompt", ""), 5, "prompt", "empty-id"),
+        (pl.DataFrame({**VOTES, "weight": [1.0] * 11 + [0.0]}), 12, "weight", "bad-weight"),
+        (pl.concat([pl.DataFrame(VOTES), pl.DataFrame(VOTES)[5:6]]), None, None, None),
     ],
 )
-def test_a_bad_table_is_refused_by_name(table: Any, names: tuple[str, ...]) -> None:
+def test_a_row_that_is_no_vote_is_reported(table: Any, line: int, column: str, reason: str) -> None:
+    """As ``ingest`` does: a reject with its line, column and reason, or a duplicate."""
+    with pytest.warns(RejectWarning, match=rf"1 of {len(table)} rows are no votes: 1 {reason or 'duplicates'}"):
+        result = curate.rank(table, ranker="borda")
+    assert len(result.votes.left) == len(result.table) == len(table) - 1
+    found = result.rejects.select("line", "column", "reason").rows()
+    assert found == ([(line, column, reason)] if reason else [])
+    assert "1 of" in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        (pl.DataFrame({**VOTES, "winner": [0, 1] * 6}), ("winner", "0=? (6)", "1=? (6)")),
+        (pl.DataFrame({**VOTES, "judge": ["j"] * 12}), ("worker", "judge")),
+        (pl.DataFrame(VOTES).drop("winner"), ("outcome",)),
+        (pl.DataFrame(VOTES).drop("left"), ("right", "no column is left")),
+        (pl.DataFrame({**VOTES, "winner": ["left"] * 9 + ["z"] * 3}), ("3 of 12", "unknown-outcome", "'z' (3)")),
+        (pl.DataFrame(VOTES).clear(), ("no votes",)),
+        ([1, 2, 3], ("not a source",)),
+    ],
+)
+def test_a_table_that_needs_a_guess_is_refused(table: Any, names: tuple[str, ...]) -> None:
     with pytest.raises(CurateError) as error:
         curate.rank(table)
     assert all(name in str(error.value) for name in names)
@@ -122,15 +152,77 @@ def test_a_bad_table_is_refused_by_name(table: Any, names: tuple[str, ...]) -> N
 
 
 def test_a_word_that_names_the_other_response_is_refused() -> None:
-    with pytest.raises(CurateError, match="row 0"):
+    with pytest.raises(CurateError, match="ambiguous-outcome"):
         curate.rank({"left": ["right"], "right": ["x"], "winner": ["right"]})
 
 
-def test_numbers_that_could_mean_anything_are_counted_in_the_hint() -> None:
-    with pytest.raises(CurateError) as error:
-        curate.rank({"left": ["a", "a"], "right": ["b", "b"], "winner": [0, 1]})
-    assert "0 × 1, 1 × 1" in error.value.hint
-    assert error.value.__notes__ == [f"hint: {error.value.hint}"]
+def test_a_refusal_carries_the_review_and_the_mapping_to_complete(tmp_path: Path) -> None:
+    table = {**VOTES, "winner": [0, 1, 1] * 4}
+    with pytest.raises(RefusedFile) as error:
+        curate.rank(table)
+    assert error.value.review.columns[3].values == (("1", 8), ("0", 4))
+    proposed = error.value.review.mapping
+    assert proposed in error.value.__notes__[-1]
+    completed = proposed.replace('"0" = "?"', '"0" = "right"').replace('"1" = "?"', '"1" = "left"')
+    (tmp_path / "curate.toml").write_text(completed)
+    given: list[Any] = [tmp_path / "curate.toml", {"outcomes": {"0": "right", "1": "left"}}]
+    found = [curate.rank(table, mapping=mapping, ranker="borda").rankings for mapping in given]
+    expected = curate.rank({**VOTES, "winner": ["right", "left", "left"] * 4}, ranker="borda").rankings
+    assert all(one.equals(expected) for one in found)
+
+
+def test_sources_of_an_ingest_can_be_ranked(tmp_path: Path) -> None:
+    """Also with headers of another spelling, and rankings, scores, or winners and losers instead of outcomes."""
+    frame = pl.DataFrame(VOTES)
+    frame.write_csv(tmp_path / "votes.csv")
+    frame.rename({"prompt": "Prompt ID", "left": "Left Response", "right": "right-response"}).write_ndjson(
+        tmp_path / "votes.jsonl"
+    )
+    expected = curate.rank(frame, ranker="borda").rankings
+    for source in (tmp_path / "votes.csv", str(tmp_path / "*.jsonl"), frame.to_dicts(), iter(frame.to_dicts())):
+        assert curate.rank(source, ranker="borda").rankings.equals(expected)
+    rankings: dict[str, list[Any]] = {"responses": [["a", "b", "c"]], "rankings": [[2, 1, 3]]}
+    ranks = {"model_1": ["a", "a", "b"], "model_2": ["b", "c", "c"], "rank_1": [2, 1, 1], "rank_2": [1, 2, 2]}
+    scores = {"model_1": ["a", "a", "b"], "model_2": ["b", "c", "c"], "score_1": [1, 2, 9], "score_2": [2, 1, 8]}
+    won = {"chosen": ["b", "a", "b"], "rejected": ["a", "c", "c"]}
+    for votes in (rankings, ranks, scores, won):
+        found = curate.rank(votes, ranker="borda").rankings
+        assert dict(found.select("response_id", "rank").iter_rows()) == {"b": 1, "a": 2, "c": 3}
+
+
+def test_a_saved_dataset_and_a_file_of_responses_can_be_ranked(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict(VOTES).save_to_disk(tmp_path / "saved")
+    models = {"prompt_id": ["p", "p", "q", "q"], "response_id": ["a", "b"] * 2, "model": ["m", "n"] * 2}
+    result = curate.rank(tmp_path / "saved", responses=models, ranker="borda")
+    assert result.votes.models == ("c", "m", "n")
+
+
+def test_the_rows_of_the_table_are_those_of_the_votes() -> None:
+    """Whatever the order of the votes, also for the pairs of rankings and for columns of annotators."""
+    rows = {"prompt": ["p", "q"], "responses": [["a", "b", "c"]] * 2, "rankings": [[1, 2, 3]] * 2, "line": [7, 8]}
+    result = curate.rank(rows, ranker="borda")
+    prompts = np.array(result.votes.prompts)[result.votes.response_prompt[result.votes.left]]
+    assert result.table["prompt"].to_list() == prompts.tolist()
+    assert sorted(result.table["line"]) == ["7"] * 3 + ["8"] * 3
+    melted = {
+        "prompt": ["p", "q"],
+        "left": ["a", "a"],
+        "right": ["b", "b"],
+        "ann": ["left", "right"],
+        "bo": ["tie"] * 2,
+    }
+    mapping = {"melt": {"into": "annotator_id", "columns": ["ann", "bo"]}}
+    result = curate.rank(melted, mapping=mapping, ranker="borda")
+    people = np.array(result.votes.annotators)[result.votes.annotator]
+    assert result.table["annotator_id"].to_list() == people.tolist()
+    assert result.votes.annotators == ("ann", "bo")
+
+
+def test_one_criterion_is_ranked() -> None:
+    table = {**VOTES, "criterion": ["fluency", "accuracy"] * 6}
+    with pytest.raises(CurateError, match="2 criteria"):
+        curate.rank(table)
+    assert len(curate.rank(table, criterion="fluency", ranker="borda").votes.left) == 6
 
 
 def test_a_missing_column_is_refused() -> None:
@@ -169,7 +261,7 @@ def test_questions_do_not_identify_prompts() -> None:
     """One question may be asked about several videos: ranking them together would be wrong."""
     table = {"question": ["why?"] * 3, "video": ["1.mp4", "2.mp4", "3.mp4"], "left": ["a", "a", "b"]}
     table |= {"right": ["b", "b", "a"], "winner": ["left"] * 3}
-    with pytest.raises(CurateError, match="no column identifies the prompt"):
+    with pytest.raises(CurateError, match="two videos"):
         curate.rank(table)
     assert len(curate.rank(table, prompt="video", ranker="borda").votes.prompts) == 3
 
@@ -187,8 +279,8 @@ def test_a_group_column_must_not_have_a_name_of_the_leaderboard() -> None:
 
 
 def test_ids_are_trimmed_and_empty_annotators_are_anonymous() -> None:
-    frame = pl.DataFrame({"left": ["a ", "a"], "right": ["b", " b"], "winner": ["left", "b"], "worker": ["", "w"]})
-    votes = vote_arrays(frame, find_columns(frame))
-    assert votes.responses == ("a", "b")
-    assert votes.outcome.tolist() == [0, 1]
-    assert votes.annotator.tolist() == [-1, 0]
+    table = {"row": [0, 1], "left": ["a ", "a"], "right": ["b", " b"], "winner": ["left", "b"], "worker": ["", "w"]}
+    result = curate.rank(table, ranker="borda")
+    assert outcomes(result) == [(0, "a", "b", "left"), (1, "a", "b", "right")]
+    assert result.votes.annotators == ("w",)
+    assert sorted(result.votes.annotator) == [-1, 0]

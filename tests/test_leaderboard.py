@@ -18,15 +18,13 @@ from curate.evaluation.leaderboard import Leaderboard, leaderboard
 from curate.evaluation.models import RIDGE
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
-from curate.votes.tables import find_columns, vote_arrays
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
 
 
 def votes_of(rows: list[tuple[str, str, str, str]], **columns: list[str]) -> VoteArrays:
-    frame = pl.DataFrame(rows, schema=["prompt", "left", "right", "winner"], orient="row")
-    frame = frame.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
-    return vote_arrays(frame, find_columns(frame))
+    prompt, left, right, outcome = zip(*rows, strict=True)
+    return VoteArrays.from_columns(prompt=prompt, left=left, right=right, outcome=outcome, **columns)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +209,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_store_and_command_use_the_same_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = pl.read_csv(store.parent / "votes.csv")
-    expected = leaderboard(vote_arrays(table, find_columns(table))).frame
+    expected = curate.rank(table, ranker="borda").leaderboard()
     with curate.open(store) as opened:
         found = opened.leaderboard()
     assert found.select("model", "rank", "class", "votes").equals(expected.select("model", "rank", "class", "votes"))

@@ -105,9 +105,12 @@ class Layout:
         return frame
 
 
-def detect_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
-    """Return the layout of a vote file whose first rows are ``sample``. Raises LayoutError."""
-    return _Detection(where, sample, mapping).layout()
+def detect_layout(where: str, sample: pl.DataFrame, mapping: Mapping, *, one_prompt: bool = False) -> Layout:
+    """Return the layout of a vote file whose first rows are ``sample``. Raises LayoutError.
+
+    one_prompt: without a column that names the prompt, all votes are on one prompt, ``all``.
+    """
+    return _Detection(where, sample, mapping, one_prompt=one_prompt).layout()
 
 
 def detect_platform_layout(where: str, sample: pl.DataFrame, mapping: Mapping) -> Layout:
@@ -164,8 +167,8 @@ def find_sources(
 class _Detection:
     """One detection: the sources found so far, the layout built from them, and what is missing."""
 
-    def __init__(self, where: str, sample: pl.DataFrame, mapping: Mapping) -> None:
-        self.where, self.sample, self.mapping = where, sample, mapping
+    def __init__(self, where: str, sample: pl.DataFrame, mapping: Mapping, *, one_prompt: bool) -> None:
+        self.where, self.sample, self.mapping, self.one_prompt = where, sample, mapping, one_prompt
         self.sources, self.problems = find_sources(sample.columns, VOTE_FIELDS, mapping.columns)
         self.columns: dict[str, str] = {}
         self.derived: list[Derived] = []
@@ -228,7 +231,11 @@ class _Detection:
             if normalized(label(question)) == "prompt":  # it may hold ids, which are no questions
                 del self.sources["question"]
                 self.prompts_may_be_questions = True
-        elif not any(problem.field in ("prompt_id", "question") for problem in self.problems):
+        elif any(problem.field in ("prompt_id", "question") for problem in self.problems):
+            return
+        elif self.one_prompt:
+            self.sources["prompt_id"] = Constant(const="all")
+        else:
             fix = "--map prompt_id=COLUMN, or --map prompt_id=\"'all'\" for a leaderboard without prompts"
             self._miss("prompt_id", "no column that names the prompt", fix)
 

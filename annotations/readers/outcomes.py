@@ -17,6 +17,7 @@ from schemas.votes import (
     ALL_LETTER_WORDS,
     BOTH_BAD_WORDS,
     LEFT_WORDS,
+    LETTER_WORDS,
     OUTCOMES,
     RIGHT_WORDS,
     TIE_WORDS,
@@ -77,8 +78,10 @@ def infer_outcomes(
     columns are named left and right. It is a problem if the outcomes contradict the columns, if no value is understood,
     and if the mapping is incomplete.
     """
-    letters = "" if by_side else normalized(columns["first"])[-1:]
+    last = normalized(columns["first"])[-1:]
+    letters = last if not by_side and (last in LETTER_WORDS or last.isdigit()) else ""
     words = outcome_words(sides=by_side or mapping.sides == "shown", letters=letters)
+    words |= {columns[name].lower(): side for name, side in (("first", "left"), ("second", "right"))}
     problems = []
     for value, outcome in mapping.outcomes.items():
         if outcome == "?":

@@ -99,11 +99,8 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
 
     Examples
     --------
-    >>> import polars as pl
-    >>> from curate.votes.tables import find_columns, vote_arrays
-    >>> rows = [("p1", "a", "b", "left"), ("p2", "a", "b", "left"), ("p3", "b", "a", "left"), ("p4", "a", "b", "left")]
-    >>> frame = pl.DataFrame(rows, schema=["prompt", "left", "right", "winner"], orient="row")
-    >>> votes = vote_arrays(frame, find_columns(frame))
+    >>> prompts, outcomes = ["p1", "p2", "p3", "p4"], ["left", "left", "right", "left"]
+    >>> votes = VoteArrays.from_columns(prompt=prompts, left=["a"] * 4, right=["b"] * 4, outcome=outcomes)
     >>> leaderboard(votes).frame.select("model", "rank", "win_rate", "class").rows()
     [('a', 1, 0.75, 1), ('b', 2, 0.25, 1)]
     """

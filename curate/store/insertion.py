@@ -159,14 +159,16 @@ def insert_batch(store: Store, batch_id: str) -> Inserted:
     return Inserted(pairs, superseded, recovered, new_rejects, _write_controls(store, base), prompts)
 
 
-def record_batch(store: Store, batch_id: str, config: dict[str, Any], counts: dict[str, Any]) -> None:
-    """Write the record of the batch and of its files."""
+def record_batch(
+    store: Store, batch_id: str, config: dict[str, Any], counts: dict[str, Any], files: dict[int, dict[str, int]]
+) -> None:
+    """Write the record of the batch and of its files. files: the counts of each."""
     base = int(store.value("SELECT coalesce(max(file_id), 0) FROM files"))
     store.execute(
         "INSERT INTO batches VALUES (?, ?, ?, ?)",
         [batch_id, next_batch(store), json.dumps(config, sort_keys=True), json.dumps(counts, sort_keys=True)],
     )
-    for file_no, found in file_counts(store).items():
+    for file_no, found in files.items():
         store.execute(
             "INSERT INTO files SELECT ?, ? + file_no, path, sha256, ? FROM staged_files WHERE file_no = ?",
             [batch_id, base, json.dumps(found, sort_keys=True), file_no],

@@ -38,6 +38,8 @@ class Loaded:
     digest: str
     labels: pl.Series | None = None
     """(V,) the value of ``by`` of each vote; null where it has none."""
+    places: pl.DataFrame | None = None
+    """(V rows) file_id and line of each vote."""
 
 
 def load_votes(
@@ -48,12 +50,14 @@ def load_votes(
     both_bad: str = "tie",
     by: str | None = None,
     control: Sequence[str] = (),
+    places: bool = False,
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
     criterion: the one whose votes are loaded; needed if the votes are by several.
     by: a column of the table prompts, a key of the votes' meta, or "criterion", whose value is loaded with each vote.
     control: the covariates to load with the responses (curate.votes.covariates); the side is not one of them.
+    places: load where each vote was read, and no digest.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
     Raises CurateError where there are no votes, for an unknown prompt, where no vote has a value of ``by``, and where
     the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
@@ -73,7 +77,7 @@ def load_votes(
         SELECT l.number AS "left", r.number AS "right", list_position({list(OUTCOMES)!r}, v.outcome) - 1 AS outcome,
             v.weight, v.sides_known, coalesce(a.number, -1) AS annotator,
             CASE WHEN v.group_id IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY v.group_id) - 1 END AS "group",
-            {label} AS label
+            {label} AS label{", v.file_id, v.line" if places else ""}
         FROM chosen_votes v
         JOIN prompts p USING (prompt_id)
         JOIN chosen_responses l ON l.prompt_id = v.prompt_id AND l.response_id = v.response_left
@@ -92,7 +96,7 @@ def load_votes(
     chosen = store.frame("SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number")
     names = tuple(name for name in control if name != POSITION)
     values = covariates(names, _properties(store, names)) if names else None
-    digest = _digest(store, values)
+    digest = "" if places else _digest(store, values)
     store.execute("DROP VIEW chosen_votes")
     for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
         store.execute(f"DROP TABLE {table}")
@@ -117,7 +121,8 @@ def load_votes(
         covariate_names=names,
         prompt_video=(chosen["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
     )
-    return Loaded(votes, digest, columns["label"] if by is not None else None)
+    labels = columns["label"] if by is not None else None
+    return Loaded(votes, digest, labels, columns.select("file_id", "line") if places else None)
 
 
 def _label(by: str | None) -> str:
