@@ -44,6 +44,8 @@ CHOICES = (
 NO_TEXT = "(no text)"
 """Stands for a missing text. The id could be the name of the model, which annotators must not see."""
 PAIR = ("prompt_id", "first", "second")
+LINE_BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
+"""Signs that some readers of JSONL, Potato among them, take for the end of a line -> their JSON escape."""
 
 
 def task_table(
@@ -194,7 +196,8 @@ def _argilla(row: dict[str, Any]) -> dict[str, Any]:
 def _potato(row: dict[str, Any]) -> dict[str, Any]:
     """Return an instance whose id contains the pair, because Potato's export has nothing else."""
     known = _without_nulls(row)
-    ids = "~".join(quote(row[name], safe="") for name in ("task_id", "prompt_id", "left", "right"))
+    parts = (row[name] for name in ("task_id", "prompt_id", "left", "right"))
+    ids = "~".join(quote(part, safe="").replace("~", "%7E") for part in parts)
     video = {"video": known["video"]} if "video" in known else {}
     return {"id": ids, "text": known["question"], **video, "responses": [known["left_text"], known["right_text"]]}
 
@@ -207,4 +210,5 @@ RECORDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def _lines(records: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n"
+    return lines.translate(LINE_BREAKS).encode()

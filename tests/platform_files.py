@@ -343,6 +343,41 @@ POTATO = [
     )
 ]
 
+
+def potato_state(user: str, said: dict[str, list[Any]], orders: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One annotator's user_state.json of Potato 2. said: instance -> [[{schema, name}, value], …]."""
+    behaviour = {
+        name: {"total_time_ms": 72_000, "annotation_changes": [{"timestamp": 1.7e9 + n, "schema_name": "preference"}]}
+        for n, name in enumerate(said)
+    }
+    own = {"user_id": user, "instance_id_ordering": list(said), "instance_id_to_behavioral_data": behaviour}
+    return own | {"instance_id_to_label_to_value": said, "instance_id_to_presentation_order": orders or {}}
+
+
+def said(name: str, value: str, scheme: str = "preference") -> list[Any]:
+    """One answer in a user state."""
+    return [{"schema": scheme, "name": name}, value]
+
+
+POTATO_STATE = [
+    potato_state(
+        "ann",
+        {
+            "t1~p1~a~b%7E1": [said("selection", "A"), said("text_box", 'so \\n "so"', "why")],
+            "t2~p2~a~b%7E1": [said("selection", "A")],
+            "t3~p3~a~b%7E1": [said("selection", "tie")],
+        },
+        {"t2~p2~a~b%7E1": {"preference": [1, 0]}, "t3~p3~a~b%7E1": {"preference": [0, 1]}},
+    ),
+    potato_state("bob", {"t1~p1~a~b%7E1": [said("selection", "B")], "t2~p2~a~b%7E1": []}),
+]
+POTATO_EXPORT = table(
+    [
+        {"instance_id": f"t{n}~p{n}~a~b", "user_id": "ann", "preference.selection": answer, "why.text_box": "hm"}
+        for n, answer in enumerate(("A", "B", "tie", ""))
+    ]
+)
+
 K_WISE = table(
     [
         {"prompt": "A cat", "model_1": "m1", "rank_1": 1, "model_2": "m2", "rank_2": 2, "model_3": "m3", "rank_3": 2},

@@ -559,8 +559,8 @@ def test_an_extreme_weight_is_rejected(weight: str, tmp_path: Path, store: Path)
     assert (report.votes, report.reasons) == (1, {"bad-weight": 1})
 
 
-@pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "prompt_id": "p"\n}'])
-def test_a_file_that_is_one_object_is_an_error(text: str, tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "votes": [{"prompt_id": "p"}]\n}'])
+def test_an_object_that_holds_the_rows_is_an_error(text: str, tmp_path: Path, store: Path) -> None:
     (tmp_path / "votes.json").write_text(text)
     with pytest.raises(CurateError, match="the whole file is one JSON object"):
         ingest(tmp_path / "votes.json", store)

@@ -44,6 +44,8 @@ EXPORTS: dict[str, tuple[str, Any]] = {
     "mturk": ("Batch_1_batch_results.csv", files.MTURK),
     "prolific": ("prolific_export_1.csv", files.PROLIFIC),
     "potato": ("annotated_instances.jsonl", files.lines(files.POTATO)),
+    "potato (states)": ("states.json", files.POTATO_STATE),
+    "potato (export)": ("annotations.csv", files.POTATO_EXPORT),
     "k-wise": ("ranks.csv", files.K_WISE),
     "k-wise (log)": ("ranks.jsonl", files.lines(files.K_WISE_LOG)),
 }
@@ -410,6 +412,35 @@ def test_potato_names_the_annotator_whose_folder_it_is(tmp_path: Path) -> None:
     path = files.write(folder, *EXPORTS["potato"])
     report = ingest(path, tmp_path / "s.duckdb", config=IngestConfig(repeats="all"))
     assert (report.votes, report.annotators, report.anonymous) == (4, 1, 0)
+
+
+def test_potato_states_of_a_folder_are_read_with_the_order_on_the_screen(tmp_path: Path) -> None:
+    for state in files.POTATO_STATE:
+        (tmp_path / state["user_id"]).mkdir()
+        path = tmp_path / state["user_id"] / "user_state.json"
+        path.write_text(json.dumps(state, indent=2))
+        (tmp_path / state["user_id"] / "annotation_history.jsonl").write_text('{"action_type": "add_label"}\n')
+    report = ingest(tmp_path, tmp_path / "s.duckdb", pseudonym_key=KEY)
+    assert (report.votes, report.reasons, report.annotators) == (4, {"no-answer": 1}, 2)
+    with Store.open(tmp_path / "s.duckdb") as store:
+        votes = store.votes().sort("line")
+    pairs = votes.select("prompt_id", "response_left", "response_right", "outcome").rows()
+    assert pairs == [
+        ("p1", "a", "b~1", "left"),
+        ("p2", "b~1", "a", "left"),
+        ("p3", "a", "b~1", "tie"),
+        ("p1", "a", "b~1", "right"),
+    ]
+    assert meta(votes)[0]["potato.why"] == {"text_box": 'so \\n "so"'}
+    assert votes["seconds"].to_list() == [72.0] * 4
+    assert votes["voted_at"][1].timestamp() > votes["voted_at"][0].timestamp()
+
+
+def test_a_potato_state_without_pairwise_votes_names_its_schemes(tmp_path: Path) -> None:
+    state = files.potato_state("ann", {"1": [files.said("positive", "1", "sentiment")]})
+    path = files.write(tmp_path, "user_state.json", state)
+    with pytest.raises(CurateError, match=r"no votes here: .* it has sentiment \(positive\)"):
+        ingest(path, tmp_path / "s.duckdb")
 
 
 def test_potato_tables_are_read_like_its_lines(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".
 BLOCK = 1 << 24
 """Bytes read at a time."""
 
+POTATO_STATE = "user_state.json"
+"""Where Potato keeps one annotator's answers."""
+
 HEAD = 4096
 """Bytes used to detect the format."""
 
@@ -49,6 +52,8 @@ class VoteFile:
     mapping: Mapping = field(default=Mapping(), compare=False)
     """How its bytes and columns are read."""
     limits: Limits = field(default=Limits(), compare=False)
+    objects: tuple[Path, ...] = ()
+    """Files of one JSON object each, which are read as the items of one array."""
 
     def __str__(self) -> str:
         return self.name or str(self.path)
@@ -71,6 +76,11 @@ class VoteFile:
             yield _decoded(self, decoder, b"", final=True)
 
     def _bytes(self) -> Iterator[bytes]:
+        if self.objects:
+            for i, path in enumerate(self.objects):
+                yield (b"," if i else b"[") + path.read_bytes().removeprefix(BOM)
+            yield b"]"
+            return
         with self.path.open("rb") as raw:
             if self.gzipped:
                 yield from _unzipped(gzip.GzipFile(fileobj=raw))
@@ -122,18 +132,48 @@ def find_files(paths: Iterable[str | Path], config: IngestConfig = IngestConfig(
 
     Raises CurateError for a path that does not exist and for a file whose format cannot be read.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, VoteFile] = {}
+    for path in map(Path, paths):
+        files = _expand(path)
+        objects = tuple(file for file in files if is_object(file)) if path.is_dir() else ()
+        if len(objects) > 1:
+            files = [file for file in files if file not in objects]
+            mapping = config.mapping_of(str(path))
+            found.setdefault(path, VoteFile(path, "json", False, _digest(objects), "", mapping, config.limits, objects))
+        for file in files:
+            found.setdefault(file, sniff(file, config.mapping_of(str(file)), config.limits))
+    return tuple(found.values())
+
+
+def is_object(path: Path) -> bool:
+    """Return whether a file without a suffix, or with the suffix .json, holds one JSON object and nothing else."""
+    if path.suffix not in ("", ".json"):
+        return False
+    with path.open("rb") as stream:
+        if _spans_lines(start := stream.read(HEAD).removeprefix(BOM).lstrip()):
+            return True
+        line = start + stream.readline()
+        return start[:1] == b"{" and line.rstrip()[-1:] == b"}" and not stream.read(HEAD).strip()
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the names and contents of files."""
+    digest = hashlib.sha256()
     for path in paths:
-        for file in _expand(Path(path)):
-            found.setdefault(file)
-    return tuple(sniff(path, config.mapping_of(str(path)), config.limits) for path in found)
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
         if (path / "campaign.json").is_file() and (path / "log.jsonl").is_file():
             return [path / "log.jsonl"]  # a campaign folder: only its log holds votes
-        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.removesuffix(".gz").endswith(SUFFIXES))
+        present = sorted(p for p in path.rglob("*") if p.is_file())
+        if states := [p for p in present if p.name == POTATO_STATE]:
+            return states  # a project of Potato: its other files are copies, or no votes
+        files = [p for p in present if p.name.removesuffix(".gz").endswith(SUFFIXES)]
+        # Label Studio names the files of a storage after the annotation, without a suffix.
+        files = files or [p for p in present if p.name.isdecimal() and is_object(p)]
         if not files:
             raise CurateError(
                 f"{path}: no vote files in this folder", hint=f"searched for {', '.join(SUFFIXES)} (also .gz)"
@@ -182,15 +222,14 @@ def sniff(path: Path, mapping: Mapping, limits: Limits) -> VoteFile:
         raise CurateError(f"{path}: neither text nor Parquet", hint="supported: CSV, TSV, JSON, JSONL, Parquet")
     if text[:1] == b"[":
         return replace(file, format="json")
-    if text[:1] == b"{" and _one_object(text):
+    if text[:1] != b"{":
+        return file
+    if re.match(rb'\{\s*"(data|votes|items|rows|results)"\s*:\s*\[', text) or (gzipped and _spans_lines(text)):
         hint = "expected an array of objects, or one object per line (JSONL)"
         raise CurateError(f"{path}: the whole file is one JSON object", hint=hint)
-    if text[:1] == b"{":
-        return replace(file, format="jsonl")
-    return file
+    return replace(file, format="json", objects=(path,)) if _spans_lines(text) else replace(file, format="jsonl")
 
 
-def _one_object(start: bytes) -> bool:
-    """Return whether a JSON text starts with an object that spans lines or that holds the rows as a list."""
-    line = start.split(b"\n", 1)[0].strip()
-    return line == b"{" or re.match(rb'\{\s*"(data|votes|items|rows|results|annotations)"\s*:\s*\[', line) is not None
+def _spans_lines(start: bytes) -> bool:
+    """Return whether a JSON text starts with an object whose first line is only the bracket."""
+    return start.split(b"\n", 1)[0].strip() == b"{"

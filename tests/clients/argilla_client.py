@@ -59,10 +59,5 @@ def export(tasks: list[dict[str, Any]], votes: list[dict[str, Any]], labels: lis
     return {name: str(Path(name).resolve()) for name in ("nested.json", "flat.json", "flat.jsonl", "hub.parquet")}
 
 
-def user_ids(names: list[str]) -> dict[str, str]:
-    """Return annotator -> id of the user."""
-    return {name: str(uuid5(NAMESPACE_DNS, name)) for name in names}
-
-
 if __name__ == "__main__":
-    print(json.dumps({"export": export, "user_ids": user_ids}[sys.argv[1]](**json.load(sys.stdin))))
+    print(json.dumps({"export": export}[sys.argv[1]](**json.load(sys.stdin))))

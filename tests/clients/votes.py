@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import polars as pl
 
@@ -69,7 +70,7 @@ def votes_on(tasks: pl.DataFrame, annotators: list[str]) -> list[dict[str, str]]
     ]
 
 
-def expected(votes: list[dict[str, str]]) -> list[tuple[str, ...]]:
+def expected(votes: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Return votes as rows of VOTE, sorted, with pseudonyms for annotators."""
     people = Pseudonyms(KEY.encode())
     return sorted(
