@@ -125,6 +125,8 @@ def print_denoise(report: DenoiseReport) -> None:
         say(f"  largest optimality gaps: {largest}")
     if report.strengths and report.strengths.shape != "normal":
         say(f"  {report.strengths.summary}")
+    if report.perception and report.perception.error_sd:
+        say(f"  {report.perception.summary}")
     if report.expected_tau is not None:
         say(f"  expected Kendall tau to the true order {report.expected_tau:.3f}, by the hierarchical ranker")
     members = set(report.weights)

@@ -40,6 +40,9 @@ def plan(
         int | None,
         typer.Option("--annotators", min=1, help="Number of annotators. Default: those of the store.", metavar="N"),
     ] = None,
+    per_sitting: Annotated[
+        int, typer.Option("--per-sitting", min=1, help="Pairs of a prompt that one annotator judges.", metavar="N")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sides and order of the tasks.", metavar="N")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,6 +72,7 @@ def plan(
             max_per_pair=max_per_pair,
             min_per_prompt=min_per_prompt,
             annotators=annotators,
+            per_sitting=per_sitting,
             seed=seed,
             progress=progress,
         )

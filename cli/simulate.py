@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, renamed_option, settings, store_path
 from cli.output import plural, put_json, put_table, say
-from schemas.choices import Design, Link, StrengthDistribution
+from schemas.choices import Design, Link, PerceptionUnit, StrengthDistribution
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
@@ -30,6 +30,22 @@ def simulate(
     design: Annotated[
         Design | None,
         typer.Option("--design", help="Equally many votes on all pairs, or more on responses that seem strong."),
+    ] = None,
+    sittings_per_prompt: Annotated[
+        int | None,
+        typer.Option("--sittings-per-prompt", help="Votes in sittings: number of annotators per prompt.", metavar="N"),
+    ] = None,
+    responses_per_sitting: Annotated[
+        int | None,
+        typer.Option("--responses-per-sitting", help="Responses of a sitting; all pairs are asked.", metavar="N"),
+    ] = None,
+    perception_error: Annotated[
+        float | None,
+        typer.Option("--perception-error", help="Deviation of perceived from true strengths, logits.", metavar="X"),
+    ] = None,
+    perception_unit: Annotated[
+        PerceptionUnit | None,
+        typer.Option("--perception-unit", help="Votes of a sitting share errors, or each vote has its own."),
     ] = None,
     strength_distribution: Annotated[
         StrengthDistribution | None, typer.Option("--strength-distribution", help="Distribution of strengths.")
@@ -83,6 +99,10 @@ def simulate(
         "annotators": annotators,
         "votes_per_pair": votes_per_pair,
         "design": design,
+        "sittings_per_prompt": sittings_per_prompt,
+        "responses_per_sitting": responses_per_sitting,
+        "perception_error": perception_error,
+        "perception_unit": perception_unit,
         "strength_distribution": renamed_option(
             "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
         ),

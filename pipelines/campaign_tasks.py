@@ -183,7 +183,9 @@ def _planned(known: VoteArrays, pairs: Sequence[Pair], count: int, config: Campa
     number = {(known.prompts[prompt], response): slot for slot, (prompt, response) in slots_of}
     allowed = {(number[p, a], number[p, b]) for p, a, b in pairs if (p, a) in number and (p, b) in number}
     posteriors = []
-    for posterior in posteriors_of(known, Hierarchical().fit(known), max_per_pair=1):
+    for posterior in posteriors_of(
+        known, Hierarchical().fit(known), max_per_pair=1, per_sitting=config.pairs_per_video
+    ):
         room = np.zeros_like(posterior.room)
         for row, i, j in np.argwhere(posterior.room > 0).tolist():
             a, b = posterior.slots[row, [i, j]].tolist()

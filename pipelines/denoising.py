@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
 from curate.evaluation.design import design_of
-from curate.rankers.hierarchical import Mixture
+from curate.rankers.hierarchical import HierarchicalFit, Mixture
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
@@ -30,7 +30,7 @@ from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import DenoiseConfig
 from schemas.rankers import AUTO, STACK, third_party
-from schemas.reports import WARNINGS, AutoReport, DenoiseReport, DesignReport, StrengthsReport
+from schemas.reports import WARNINGS, AutoReport, DenoiseReport, DesignReport, PerceptionReport, StrengthsReport
 
 Float = npt.NDArray[np.float64]
 
@@ -181,6 +181,7 @@ def _report(
         status=dict(zip(status.tolist(), count.tolist(), strict=True)),
         responses=len(votes.responses),
         strengths=_strengths(denoised.posterior.mixture),
+        perception=_perception(denoised.posterior, votes),
         expected_tau=_mean(denoised.expected_tau),
         proven_optimal=int(bounded.converged.sum()) if bounded else None,
         optimality_gap=float((bounded.cost - bounded.bound).clip(0).sum()) if bounded else None,
@@ -237,6 +238,24 @@ def _strengths(mixture: Mixture | None) -> StrengthsReport:
         "component)"
     )
     return StrengthsReport(shape="mixture", separation=separation, upper_weight=upper, summary=summary)
+
+
+def _perception(fit: HierarchicalFit, votes: VoteArrays) -> PerceptionReport:
+    error, strength = float(np.sqrt(fit.prior.error_variance)), float(np.sqrt(fit.prior.variance))
+    repeated = np.bincount(votes.sitting).max(initial=0) > 1
+    if not error:
+        summary = "no errors of perception that an annotator's votes on a prompt share"
+        status: Literal["absent", "negligible"] = "negligible" if repeated else "absent"
+        return PerceptionReport(status=status, error_sd=0.0, strength_sd=strength, summary=summary)
+    sizes = f"{error:.1f} logits, beside {strength:.1f} between responses"
+    if fit.error_identified:
+        summary = f"an annotator's votes on a prompt share errors of perception ({sizes}), which intervals allow for"
+        return PerceptionReport(status="identified", error_sd=error, strength_sd=strength, summary=summary)
+    summary = (
+        f"the votes do not identify the errors of perception that those of an annotator on a prompt share ({sizes}): "
+        "intervals allow for more and for less"
+    )
+    return PerceptionReport(status="not identified", error_sd=error, strength_sd=strength, summary=summary)
 
 
 def _warnings(denoised: Denoised) -> dict[str, int]:

@@ -40,6 +40,7 @@ def plan(
     max_per_pair: int = 3,
     min_per_prompt: int = 0,
     annotators: int | None = None,
+    per_sitting: int = 1,
     seed: int = 0,
     progress: Progress = silent,
 ) -> PlanReport:
@@ -67,6 +68,8 @@ def plan(
     annotators
         Number of annotators, none of whom gets a pair twice. Default: those of the store; unlimited if its votes are
         anonymous.
+    per_sitting
+        Pairs on a prompt that one annotator judges at a time: their votes share the annotator's errors of perception.
     seed
         Seed of sides and order of the tasks.
 
@@ -89,7 +92,7 @@ def plan(
 
     progress("fitting the hierarchical ranker", 0, 0)
     fit = Hierarchical().fit(known)
-    batches = posteriors_of(known, fit, max_per_pair=max_per_pair, annotators=count)
+    batches = posteriors_of(known, fit, max_per_pair=max_per_pair, annotators=count, per_sitting=per_sitting)
     posteriors = [batch.of_prompts(chosen) for batch in batches]
     progress("choosing votes", 0, 0)
     found = plan_votes(posteriors, votes, focus=focus, min_per_prompt=min_per_prompt)
@@ -101,7 +104,7 @@ def plan(
 
     columns = dict.fromkeys(("prompt_id", "first", "second"), pl.String)
     asked = pl.DataFrame(pair_ids(known, posteriors, found), schema=columns, orient="row")
-    options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, count, seed]
+    options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, count, per_sitting, seed]
     name = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:8]
     tasks = task_table(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
     by_suffix: TaskFormat = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "csv"

@@ -12,6 +12,7 @@ BothBad = Literal["tie", "drop"]
 Link = Literal["logistic", "fixed-error"]
 StrengthDistribution = Literal["normal", "heavy-tailed"]
 Design = Literal["balanced", "adaptive"]
+PerceptionUnit = Literal["sitting", "vote"]
 HoldOut = Literal["vote", "pair", "annotator"]
 """The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
 Effort = Literal["low", "normal", "high"]

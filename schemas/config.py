@@ -9,7 +9,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Document
-from schemas.choices import BothBad, Design, Disconnected, Effort, Link, OnError, Repeats, StrengthDistribution
+from schemas.choices import (
+    BothBad,
+    Design,
+    Disconnected,
+    Effort,
+    Link,
+    OnError,
+    PerceptionUnit,
+    Repeats,
+    StrengthDistribution,
+)
 from schemas.mapping import FileMapping, Limits, Mapping
 from schemas.rankers import BUILT_IN, check_choice, check_ranker
 
@@ -250,6 +260,15 @@ class SimulateConfig(Document):
     design: Design = "balanced"
     """Which pairs get votes: all about equally many, or "adaptive": half of the votes go to pairs of responses that
     seem strong."""
+    sittings_per_prompt: Annotated[int, Field(ge=0)] = 0
+    """If above 0, votes are cast in sittings instead: so many annotators judge each prompt once, each all pairs of
+    responses_per_sitting random responses; votes_per_pair and design do not apply."""
+    responses_per_sitting: Annotated[int, Field(ge=2)] = 5
+    """Number of responses that an annotator compares in a sitting."""
+    perception_error: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Standard deviation of an annotator's error in perceiving the strength of a response, logits."""
+    perception_unit: PerceptionUnit = "sitting"
+    """Whether all votes of an annotator on a prompt share these errors, or every vote has its own."""
     spammers: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of annotators who vote without regard to the responses."""
     discrimination_sd: Annotated[float, Field(ge=0, le=5)] = 0.4
@@ -275,10 +294,23 @@ class SimulateConfig(Document):
 
     @model_validator(mode="after")
     def _check_votes_per_pair(self) -> SimulateConfig:
+        if self.sittings_per_prompt:
+            return self._check_sittings()
         if self.votes_per_pair > self.annotators:
             raise ValueError(
                 f"votes_per_pair {self.votes_per_pair} needs more than {self.annotators} annotators: "
                 "nobody votes twice on a pair"
+            )
+        return self
+
+    def _check_sittings(self) -> SimulateConfig:
+        if self.sittings_per_prompt > self.annotators:
+            raise ValueError(
+                f"{self.sittings_per_prompt} sittings per prompt need as many annotators, not {self.annotators}"
+            )
+        if self.responses_per_sitting > self.models:
+            raise ValueError(
+                f"{self.responses_per_sitting} responses per sitting need as many models, not {self.models}"
             )
         return self
 

@@ -174,6 +174,20 @@ class StrengthsReport(Document):
     """That in a sentence."""
 
 
+class PerceptionReport(Document):
+    """The errors of perception that the votes of a sitting share, by the hierarchical ranker."""
+
+    status: Literal["absent", "negligible", "identified", "not identified"]
+    """absent: no annotator has several votes on a prompt. not identified: the votes do not tell errors from differences
+    between responses, so that intervals allow for both."""
+    error_sd: float
+    """Standard deviation of the errors, logits."""
+    strength_sd: float
+    """Standard deviation of strengths around their models' means, logits."""
+    summary: str
+    """That in a sentence."""
+
+
 WARNINGS: dict[str, str] = {
     "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
@@ -226,6 +240,8 @@ class DenoiseReport(Document):
     responses: int
     """Responses ranked."""
     strengths: StrengthsReport | None = None
+    """None in runs of an earlier version."""
+    perception: PerceptionReport | None = None
     """None in runs of an earlier version."""
     expected_tau: float | None
     """Expected Kendall tau of the rankings to the true order, by the hierarchical ranker's posterior; mean over full

@@ -54,7 +54,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("voted_at", "TIMESTAMP", "when, UTC"),
         Column("seconds", "DOUBLE", "time on the task, seconds"),
         Column("weight", "DOUBLE NOT NULL", "how much it counts, above 0"),
-        Column("group_id", "VARCHAR", "votes that were judged together share it (one ranking, one session); else NULL"),
+        Column("group_id", "VARCHAR", "votes that were judged together share it (one ranking, one sitting); else NULL"),
         Column("platform_id", "VARCHAR", "the platform's id of the vote"),
         Column("file_id", "INTEGER NOT NULL", "the file it came from"),
         Column("line", "BIGINT NOT NULL", "its line there"),

@@ -119,7 +119,7 @@ VOTE_FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "group_id",
         ("group_id", "ranking_id"),
-        "pairs with the same value were judged together (one ranking, one session); they are not independent",
+        "pairs with the same value were judged together (one ranking, one sitting); they are not independent",
     ),
     FieldRule(
         "criterion",

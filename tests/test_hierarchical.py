@@ -14,8 +14,9 @@ from curate.evaluation.agreement import kendall_tau
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
 from curate.rankers.hierarchical import ranker as module
-from curate.rankers.hierarchical.model import MAX_DEVIATION, Likelihood, derivatives, quadrature
-from curate.rankers.hierarchical.posterior import Normal, newton_step
+from curate.rankers.hierarchical.model import Likelihood, derivatives
+from curate.rankers.hierarchical.perception import PerceivedGaps, Perception, VoteSites
+from curate.rankers.hierarchical.posterior import solve
 from curate.rankers.hierarchical.priors import Hyperprior, PromptEffect, StrengthPrior, variance_step
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
@@ -80,7 +81,9 @@ def test_derivatives_equal_differences_of_the_log_probability(d: float, t: float
         (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4 * step**2),
         (at(0, 1) - 2 * at(0, 0) + at(0, -1)) / step**2,
     ]
-    np.testing.assert_allclose(derivatives(np.array(d), np.exp(np.array(t)), np.array(side)), expected, atol=1e-5)
+    found, probability = derivatives(np.array(d), np.exp(np.array(t)), np.array(side))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert float(probability) == pytest.approx(np.exp(at(0, 0)), rel=1e-6)
 
 
 @given(d=st.floats(-700, 700), t=st.floats(-30, 30))
@@ -89,76 +92,108 @@ def test_probabilities_of_the_three_outcomes_sum_to_1(d: float, t: float) -> Non
     assert total == pytest.approx(1)
 
 
-def expected_log_likelihood(
-    people: np.ndarray, prompt_tie: np.ndarray, strength: np.ndarray, variance: np.ndarray, of_prompt: int | None = None
-) -> float:
-    """Of the votes of SMALL, one by one, three nodes. variance: (7,) of gaps."""
-    total = 0.0
-    for v in range(7):
-        prompt = SMALL.response_prompt[SMALL.left[v]]
+def sites_of(votes: VoteArrays, seed: int = 0) -> VoteSites:
+    """Arbitrary sites of the votes."""
+    rng = np.random.default_rng(seed)
+    return VoteSites(rng.uniform(0.05, 0.4, len(votes.left)), rng.normal(0, 0.4, len(votes.left)))
+
+
+def test_an_update_equals_integration_on_a_grid() -> None:
+    """Reference: the posterior of a perceived gap, over the vote's old site, times its likelihood."""
+    data, sites, rng = vote_data(SMALL), sites_of(SMALL), np.random.default_rng(1)
+    gaps = PerceivedGaps(rng.normal(size=7), rng.uniform(0.3, 1.5, 7), 0.0, 0.0, np.zeros(0))
+
+    def tilted(v: int, people: np.ndarray, prompt_tie: np.ndarray) -> tuple[float, float, float]:
+        """Log mass, mean and variance."""
+        mean, variance = gaps.mean[v], gaps.variance[v]
+        u = mean + np.sqrt(variance) * np.linspace(-9, 9, 4001)
         rate, bias, tie = people[SMALL.annotator[v]]
         side = [1.0, -1.0, 0.0, 0.0][SMALL.outcome[v]]
-        for point, share in zip(*quadrature(3), strict=True):
-            deviation = min(np.sqrt(variance[v]), MAX_DEVIATION / rate)
-            gap = strength[SMALL.left[v]] - strength[SMALL.right[v]] + point * deviation
-            d = rate * gap + bias * SMALL.sides_known[v]
-            if of_prompt in (None, prompt):
-                total += SMALL.weight[v] * share * float(log_probability(d, tie + prompt_tie[prompt], side))
-    return total
+        t = tie + prompt_tie[SMALL.response_prompt[SMALL.left[v]]]
+        log = log_probability(rate * u + bias, t, side) - sites.linear[v] * u + sites.precision[v] * u**2 / 2
+        density = np.exp(log - (u - mean) ** 2 / (2 * variance))
+        at = float(density @ u / density.sum())
+        return float(np.log(density.sum())), at, float(density @ (u - at) ** 2 / density.sum())
+
+    new, found = Likelihood(data, PEOPLE, PROMPT_TIE, 9).update(sites, gaps)
+    gradient, of_prompt, step = np.zeros((3, 3)), np.zeros(3), 1e-4
+    for v in range(7):
+        _, mean, variance = tilted(v, PEOPLE, PROMPT_TIE)
+        cavity = 1 / gaps.variance[v] - sites.precision[v]
+        cavity_linear = gaps.mean[v] / gaps.variance[v] - sites.linear[v]
+        assert new.precision[v] == pytest.approx(1 / variance - cavity, abs=2e-3)
+        assert new.linear[v] == pytest.approx(mean / variance - cavity_linear, abs=2e-3)
+        for k in range(3):
+            ends = [tilted(v, PEOPLE + sign * step * np.eye(3)[k], PROMPT_TIE)[0] for sign in (1, -1)]
+            gradient[SMALL.annotator[v], k] += SMALL.weight[v] * (ends[0] - ends[1]) / (2 * step)
+        ends = [tilted(v, PEOPLE, PROMPT_TIE + sign * step)[0] for sign in (1, -1)]
+        of_prompt[SMALL.response_prompt[SMALL.left[v]]] += SMALL.weight[v] * (ends[0] - ends[1]) / (2 * step)
+    np.testing.assert_allclose(found.gradient, gradient, atol=2e-3)
+    np.testing.assert_allclose(found.prompt_gradient, of_prompt, atol=2e-3)
 
 
-def test_sites_and_parameter_derivatives_equal_differences_of_the_expected_log_likelihood() -> None:
-    data, rng, step = vote_data(SMALL), np.random.default_rng(0), 1e-4
-    strength, covariance = rng.normal(size=8), np.zeros(data.cells)
-    covariance[data.diagonal] = rng.uniform(0.2, 1.0, 8)
-    variance = data.gap_variance(covariance)
-    likelihood = Likelihood(data, PEOPLE, PROMPT_TIE, 3)
-
-    def differences(function: object, size: int) -> np.ndarray:
-        unit = step * np.eye(size)
-        return np.array([(function(e) - function(-e)) / (2 * step) for e in unit])  # type: ignore[operator]
-
-    sites = likelihood.sites(strength, covariance)
-    gradient = differences(lambda e: expected_log_likelihood(PEOPLE, PROMPT_TIE, strength + e, variance), 8)
-
-    def slope(at: np.ndarray) -> np.ndarray:
-        linear, information = likelihood.sites(at, covariance)
-        return linear - data.product(information, at)
-
-    np.testing.assert_allclose(slope(strength), gradient, atol=1e-6)
-    bend = differences(lambda e: -slope(strength + e), 8)
-    for block in data.blocks:
-        for responses, matrix in zip(block.responses, block.of(sites.information), strict=True):
-            np.testing.assert_allclose(matrix, bend[np.ix_(responses, responses)], atol=1e-6)
-
-    found = likelihood.parameter_derivatives(strength, covariance)
-
-    def shifted(e: np.ndarray) -> Likelihood:
-        return replace(likelihood, value=PEOPLE + e.reshape(3, 3))
-
-    rate = PEOPLE[:, :1] >= MAX_DEVIATION / np.sqrt(variance.max())
-    assert not rate.any()  # the limit of the deviation does not bind
-    gradient = differences(
-        lambda e: expected_log_likelihood(PEOPLE + e.reshape(3, 3), PROMPT_TIE, strength, variance), 9
+def test_messages_and_perceived_gaps_equal_those_of_plain_matrices() -> None:
+    """Reference: one normal distribution of all strengths and all errors of perception."""
+    rows = [("p", "a", "b", 0), ("p", "b", "c", 0), ("p", "a", "c", 0), ("p", "a", "b", 1), ("p", "c", "d", 1)]
+    rows += [("p", "a", "d", 1), ("q", "x", "y", 0), ("q", "y", "z", 1), ("q", "x", "z", 2)]
+    votes = votes_from([(prompt, a, b, "left") for prompt, a, b, _ in rows])
+    votes = replace(votes, annotator=np.array([row[3] for row in rows], dtype=np.int32), annotators=("a", "b", "c"))
+    data, sites, variance, prior = vote_data(votes), sites_of(votes), 0.7, 1.3
+    errors = sorted(
+        {pair for side in (votes.left, votes.right) for pair in zip(votes.annotator, side.tolist(), strict=True)}
     )
-    np.testing.assert_allclose(found.gradient.ravel(), gradient, atol=1e-6)
-    hessian = differences(lambda e: shifted(e).parameter_derivatives(strength, covariance).gradient.ravel(), 9)
-    for a in range(3):
-        np.testing.assert_allclose(found.hessian[a], hessian[3 * a : 3 * a + 3, 3 * a : 3 * a + 3], atol=1e-6)
-    for p in range(3):
-        of_prompt = [
-            expected_log_likelihood(PEOPLE, PROMPT_TIE + e * np.eye(3)[p], strength, variance, p)
-            for e in (-step, 0.0, step)
-        ]
-        assert found.prompt_gradient[p] == pytest.approx((of_prompt[2] - of_prompt[0]) / (2 * step), abs=1e-5)
-        assert found.prompt_hessian[p] == pytest.approx(np.diff(of_prompt, 2)[0] / step**2, abs=1e-5)
+    design = np.zeros((9, 7 + len(errors)))
+    for v, (a, left, right) in enumerate(zip(votes.annotator, votes.left, votes.right, strict=True)):
+        for response, sign in ((left, 1.0), (right, -1.0)):
+            design[v, [response, 7 + errors.index((a, int(response)))]] = sign
+
+    def joint(error_variance: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Mean and covariance of strengths and errors, and the log-evidence."""
+        q = np.diag([1 / prior] * 7 + [1 / error_variance] * len(errors))
+        total = q + design.T @ (sites.precision[:, None] * design)
+        linear = design.T @ sites.linear
+        covariance = np.linalg.inv(total)
+        evidence = linear @ covariance @ linear - np.linalg.slogdet(total)[1] + np.linalg.slogdet(q)[1]
+        return covariance @ linear, covariance, evidence / 2
+
+    mean, covariance, _ = joint(variance)
+    perception = Perception(data, sites, variance)
+    posterior = np.zeros((7, 7))
+    for block in data.blocks:
+        for responses, matrix in zip(block.responses, block.of(perception.sites.information), strict=True):
+            posterior[np.ix_(responses, responses)] = matrix
+    posterior = np.linalg.inv(posterior + np.eye(7) / prior)
+    np.testing.assert_allclose(posterior, covariance[:7, :7], atol=1e-10)
+    np.testing.assert_allclose(posterior @ perception.sites.linear, mean[:7], atol=1e-10)
+    flat = np.concatenate([posterior[np.ix_(r, r)].ravel() for block in data.blocks for r in block.responses])
+    gaps = perception.perceived(mean[:7], flat)
+    np.testing.assert_allclose(gaps.mean, design @ mean, atol=1e-10)
+    np.testing.assert_allclose(gaps.variance, np.diag(design @ covariance @ design.T), atol=1e-10)
+    slope = (joint(variance + 1e-5)[2] - joint(variance - 1e-5)[2]) / 2e-5
+    assert gaps.score / 2 == pytest.approx(slope, abs=1e-6)
+    left = np.eye(len(errors)) / variance - covariance[7:, 7:] / variance**2  # precision of the data in the errors
+    squares = sum(
+        float(np.trace(block.of(gaps.squares)[0] @ block.of(flat)[0] @ block.of(gaps.squares)[0] @ block.of(flat)[0]))
+        for block in data.blocks
+    )
+    assert gaps.information + squares == pytest.approx(float((left * left).sum()), abs=1e-10)
+
+
+def test_many_votes_of_one_annotator_on_a_pair_count_at_most_as_one_exact_perception() -> None:
+    votes = votes_from([("p", "a", "b", "left")] * 50)
+    votes = replace(votes, annotator=np.zeros(50, dtype=np.int32), annotators=("ann",))
+    sites = VoteSites(np.full(50, 0.25), np.full(50, 0.3))
+    information = Perception(vote_data(votes), sites, 0.5).sites.information
+    assert 0.9 < information[0] < 1.0  # 1 / (2 · 0.5)
+    alone = replace(votes, annotator=np.full(50, -1, dtype=np.int32), annotators=())
+    assert Perception(vote_data(alone), sites, 0.5).sites.information[0] == pytest.approx(50 * 0.25 / 1.25)
 
 
 # The posterior, against plain matrices over all responses.
 
 
 def small_prior(correlation: np.ndarray | None) -> StrengthPrior:
-    return StrengthPrior(0.8, 1.1, correlation, PromptEffect(np.array([0.2, 0.0, -0.3]), 0.1))
+    return StrengthPrior(0.8, 1.1, correlation, PromptEffect(np.array([0.2, 0.0, -0.3]), 0.1), 0.0)
 
 
 def small_covariance(prior: StrengthPrior, *, around_means: bool) -> np.ndarray:
@@ -182,15 +217,10 @@ def small_covariance(prior: StrengthPrior, *, around_means: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("correlation", [None, CORRELATION], ids=["independent", "correlated"])
-def test_a_newton_step_equals_that_of_plain_matrices(correlation: np.ndarray | None) -> None:
-    data, prior, rng = vote_data(SMALL), small_prior(correlation), np.random.default_rng(0)
-    start, covariance = rng.normal(0, 0.1, 8), np.zeros(data.cells)
-    covariance[data.diagonal] = 1.0
-    likelihood, means = Likelihood(data, PEOPLE, np.zeros(3), 3), np.zeros(3)
-    for _ in range(4):  # first steps are damped
-        (start, _), means, *_ = newton_step(likelihood, prior, Normal(start, covariance), means)
-    linear, flat = likelihood.sites(start, covariance)
-    found = newton_step(likelihood, prior, Normal(start, covariance), means)
+def test_the_posterior_equals_that_of_plain_matrices(correlation: np.ndarray | None) -> None:
+    data, prior = vote_data(SMALL), small_prior(correlation)
+    linear, flat = sites = Perception(data, sites_of(SMALL), 0.0).sites
+    found = solve(data, sites, prior)
 
     def whole(cells: np.ndarray) -> np.ndarray:
         matrix = np.zeros((8, 8))
@@ -222,17 +252,6 @@ def test_a_newton_step_equals_that_of_plain_matrices(correlation: np.ndarray | N
         assert found.moments.information[p] == pytest.approx((learn * learn.T)[np.ix_(of, of)].sum())
 
 
-def test_newton_steps_from_far_away_reach_the_maximum() -> None:
-    data = vote_data(ALONE)
-    prior = StrengthPrior(0.0, 1e4, None, PromptEffect(np.zeros(1), 0.0))
-    likelihood = Likelihood(data, np.array([[1.0, 0.0, 0.0]]), np.zeros(1), 1)
-    posterior = Normal(np.linspace(-40, 40, 8), np.zeros(data.cells))
-    for _ in range(80):
-        step = newton_step(likelihood, prior, posterior, np.zeros(0))
-        posterior = step.posterior
-    assert step.error.max() < 1e-9
-
-
 def test_variance_steps_on_known_values_end_at_their_mean_square() -> None:
     values = np.array([3.0, -1.0, 2.0, 0.5])
     variance = 1.0
@@ -245,16 +264,35 @@ def test_variance_steps_on_known_values_end_at_their_mean_square() -> None:
 
 
 @pytest.mark.parametrize("models", [(), tuple(f"m{i}" for i in range(8))])
-def test_one_prompt_without_annotators_equals_bradley_terry_with_a_ridge(models: tuple[str, ...]) -> None:
-    """Exactly so with Laplace's approximation, the ridge being the inverse of the whole prior variance."""
+def test_one_prompt_without_annotators_is_ranked_as_by_bradley_terry_with_a_ridge(models: tuple[str, ...]) -> None:
+    """The ridge is the inverse of the whole prior variance. A posterior mean lies farther out than a mode."""
     number = np.arange(8, dtype=np.int32) if models else np.full(8, -1, dtype=np.int32)
     unknown = np.zeros(len(ALONE.left), dtype=np.bool_)
     votes = replace(ALONE, response_model=number, models=models, sides_known=unknown)
-    fit = Hierarchical(nodes=1).fit(votes)
+    fit = Hierarchical().fit(votes)
     assert fit.converged.all()
     ridge = 1 / (fit.prior.variance + fit.prior.mean_variance)
-    np.testing.assert_allclose(fit.strength, BradleyTerry(ridge)(votes).scores, atol=1e-4)
-    assert kendall_tau(Hierarchical().fit(votes).strength, fit.strength, votes.offsets)[0] > 0.9
+    mode = BradleyTerry(ridge)(votes).scores
+    assert kendall_tau(fit.strength, mode, votes.offsets)[0] > 0.9
+    np.testing.assert_allclose(fit.strength, mode, atol=0.3 * fit.strength_se.max())
+
+
+def test_the_posterior_of_two_responses_equals_integration_on_a_grid() -> None:
+    outcomes = ["left"] * 6 + ["right"] * 2 + ["tie"]
+    votes = votes_from([("p", "a", "b", outcome) for outcome in outcomes])
+    fit = Hierarchical().fit(votes)
+    gap = np.linspace(-12, 12, 20_001)
+    log = -(gap**2) / (4 * fit.prior.variance)
+    for outcome in outcomes:
+        side = {"left": 1.0, "right": -1.0, "tie": 0.0}[outcome]
+        log += log_probability(gap + fit.annotators.value[-1, 1], fit.annotators.tie[-1] + fit.prompt_tie[0], side)
+    density = np.exp(log - log.max())
+    density /= density.sum()
+    mean = float(density @ gap)
+    assert fit.strength[0] - fit.strength[1] == pytest.approx(mean, abs=0.02)
+    covariance = fit.covariance[0][0]
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert variance == pytest.approx(float(density @ (gap - mean) ** 2), rel=0.05)
 
 
 def test_anonymous_votes_have_one_annotator_of_discrimination_1() -> None:
@@ -354,7 +392,7 @@ def test_exchanging_the_sides_reverses_the_biases_and_nothing_else() -> None:
 
 
 def test_a_vote_of_weight_2_equals_two_votes() -> None:
-    votes = world().votes
+    votes = replace(world().votes, annotator=np.full_like(world().votes.annotator, -1))  # each a sitting of its own
     twice = np.repeat(np.arange(len(votes.left)), 2)
     heavy = Hierarchical().fit(replace(votes, weight=votes.weight * 2))
     np.testing.assert_allclose(Hierarchical().fit(votes.of_votes(twice)).strength, heavy.strength, atol=1e-8)
@@ -396,7 +434,9 @@ def test_standard_errors_equal_the_distance_from_the_truth() -> None:
     truth = made.responses.strength * made.annotators.discrimination.mean()
     found = fit.strength.reshape(truth.shape)
     error = (found - found.mean(axis=1, keepdims=True)) - (truth - truth.mean(axis=1, keepdims=True))
-    assert np.sqrt((error**2).mean()) == pytest.approx(np.sqrt((fit.strength_se**2).mean()), rel=0.2)
+    center = np.eye(truth.shape[1]) - 1 / truth.shape[1]
+    variance = np.einsum("bii->bi", center @ fit.covariance[0] @ center)
+    assert np.sqrt((error**2).mean()) == pytest.approx(np.sqrt(variance.mean()), rel=0.1)
 
 
 def correlated_world(prompts: int) -> tuple[VoteArrays, np.ndarray]:
@@ -454,10 +494,11 @@ def test_prompts_of_larger_spread_have_a_larger_scale() -> None:
 
 def test_a_start_from_a_sample_of_prompts_reaches_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SAMPLE_PROMPTS", 10)
+    monkeypatch.setattr(module, "SAMPLE_VOTES", 100)
     again = Hierarchical().fit(world().votes)
     assert again.converged.all()
     assert not np.array_equal(again.strength, fitted().strength)
-    np.testing.assert_allclose(again.strength, fitted().strength, atol=0.02)
+    np.testing.assert_allclose(again.strength, fitted().strength, atol=0.03)
 
 
 def test_the_result_does_not_depend_on_the_tolerance() -> None:
@@ -472,6 +513,6 @@ def test_a_fit_that_is_cut_short_has_not_converged() -> None:
 
 
 def test_invalid_hyperparameters_raise() -> None:
-    for invalid in ({"tolerance": 0.0}, {"nodes": 0}, {"max_iterations": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
+    for invalid in ({"tolerance": 0.0}, {"nodes": 2}, {"max_iterations": 0}):
+        with pytest.raises(ValueError, match="at least"):
             Hierarchical(**invalid)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, Mixture
-from curate.rankers.hierarchical.model import Sites
+from curate.rankers.hierarchical.perception import Sites
 from curate.rankers.hierarchical.posterior import EPState, Normal, ep_evidence, ep_pass, start_ep
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.posterior import best_probability

@@ -14,6 +14,7 @@ from curate.planning.information import (
     PosteriorBatch,
     after_plan,
     difference_variance,
+    laplacian,
     misorder_probability,
     predict_accuracy,
     vote_information,
@@ -97,7 +98,7 @@ def test_the_update_needs_no_inverse_of_the_covariance() -> None:
     covariance = np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
     added = np.zeros((1, 3, 3))
     added[0, 0, 2] = added[0, 2, 0] = 0.5
-    variance = difference_variance(with_precision(covariance, added))[0]
+    variance = difference_variance(with_precision(covariance, laplacian(added)))[0]
     assert variance[0, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[1, 2] == pytest.approx(1 / (1 / 2 + 0.5))
     assert variance[0, 1] == 0
@@ -171,6 +172,35 @@ def test_the_budget_is_spent_exactly_within_the_limit_per_pair(votes: int, focus
     assert len(plan.row) == votes
     assert times.max() <= 3
     assert (pairs[:, 1] < pairs[:, 2]).all()
+
+
+@pytest.mark.parametrize("per_sitting", [1, 3])
+def test_votes_of_a_sitting_share_their_errors_of_perception(per_sitting: int) -> None:
+    """Reference: strengths and the errors of every sitting in one normal distribution."""
+    posterior = replace(random_posterior(2, prompts=1), error_variance=0.8, per_sitting=per_sitting)
+    pairs = [(0, 1), (1, 2), (0, 2), (0, 1), (3, 4), (0, 4), (1, 2)]
+    sittings = -(-len(pairs) // per_sitting)
+    precision = np.diag(np.r_[np.zeros(5), np.full(5 * sittings, 1 / 0.8)])
+    precision[:5, :5] = np.linalg.inv(posterior.covariance[0])
+    for v, (i, j) in enumerate(pairs):
+        x, errors = np.zeros(len(precision)), 5 + 5 * (v // per_sitting)
+        x[[i, errors + i]], x[[j, errors + j]] = 1.0, -1.0
+        precision += posterior.information[0, i, j] * np.outer(x, x)
+    plan = Plan(np.zeros(7, dtype=np.int64), np.zeros(7, dtype=np.int64), np.array(pairs))
+    np.testing.assert_allclose(after_plan(posterior, plan, 0)[0], np.linalg.inv(precision)[:5, :5], atol=1e-10)
+
+
+def test_a_plan_avoids_a_second_vote_on_a_response_in_a_sitting() -> None:
+    """Ten responses alike, of which three pairs make a sitting: six different ones, with errors of perception."""
+    flat = replace(flat_posterior(prompts=1, responses=10, room=1), per_sitting=3, error_variance=2.0)
+    first = plan_votes([flat], 3).pair.ravel()
+    assert len(np.unique(first)) == 6
+    sure = replace(flat, error_variance=0.0)
+    once, with_errors = (predict_accuracy([one], plan_votes([one], 9)).tau for one in (sure, flat))
+    assert with_errors < once
+    apart, together = replace(flat, per_sitting=1), replace(flat, per_sitting=9)
+    plan = plan_votes([apart], 9)
+    assert predict_accuracy([together], plan).tau < predict_accuracy([apart], plan).tau
 
 
 def test_a_plan_stops_when_no_room_is_left() -> None:

@@ -2,7 +2,8 @@
 
 Strengths have the normal posterior N(m, Σ) of the hierarchical ranker. A vote on (i, j) comes from a random annotator,
 drawn in proportion to past votes. With e = eᵢ − eⱼ it is expected to reduce Σ by J (Σe)(Σe)ᵀ, where J is the expected
-Fisher information of the outcome about the mean difference (``vote_information``). The posterior means will change,
+Fisher information of the outcome about the mean difference (``vote_information``). Votes depend on perceived strengths,
+whose errors the votes of one sitting share: a second vote of a sitting is worth less. The posterior means will change,
 too: seen from now, the later mean of a difference is normal around the current mean, with the variance that the
 difference loses. The probability of a wrong order averages over these outcomes (``misorder_probability``).
 
@@ -12,7 +13,7 @@ What votes reveal about models and annotators is ignored, so that predicted gain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,10 @@ CHUNK = 1_000_000
 
 @dataclass(frozen=True)
 class PosteriorBatch:
-    """The posterior of B prompts with N responses each, and the information of one more vote on each pair."""
+    """The posterior of B prompts with N responses each, and the information of one more vote on each pair.
+
+    per_sitting consecutive votes on a prompt come from one annotator, whose errors of perception they share.
+    """
 
     prompts: Index
     """(B,) prompt numbers."""
@@ -51,14 +55,31 @@ class PosteriorBatch:
     covariance: Float
     """(B, N, N) posterior covariance."""
     information: Float
-    """(B, N, N) precision that one vote adds to the difference of i and j, 1 / logits²; 0 on the diagonal."""
+    """(B, N, N) precision that one vote adds to the perceived difference of i and j, 1 / logits²; 0 on the diagonal."""
     room: Index
     """(B, N, N) votes that may still be collected on i and j; 0 on and below the diagonal."""
+    error_variance: float = 0.0
+    """Variance of the errors of perception, logits²."""
+    per_sitting: int = 1
+    """Votes on a prompt that one annotator casts."""
+
+    @property
+    def first_information(self) -> Float:
+        """(B, N, N) precision that the first vote of a sitting adds to the difference of i and j."""
+        return self.information / (1 + 2 * self.error_variance * self.information)
 
     def of_prompts(self, keep: npt.NDArray[np.bool_]) -> PosteriorBatch:
         """The same for a selection of prompts. keep: (P,) booleans."""
         rows = keep[self.prompts]
-        return PosteriorBatch(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return replace(
+            self,
+            prompts=self.prompts[rows],
+            slots=self.slots[rows],
+            mean=self.mean[rows],
+            covariance=self.covariance[rows],
+            information=self.information[rows],
+            room=self.room[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -149,25 +170,37 @@ def predict_accuracy(posteriors: Sequence[PosteriorBatch], plan: Plan, *, seed: 
 
 
 def with_vote(covariance: Float, information: float, i: int, j: int) -> Float:
-    """(N, N) the covariance after a vote on i and j (Sherman and Morrison, 1950)."""
+    """(N, N) the covariance after a vote on i and j (Sherman and Morrison, 1950). Negative i, j count from the end."""
     column = covariance[:, i] - covariance[:, j]
     after: Float = covariance - np.outer(column, column) * (information / (1 + information * (column[i] - column[j])))
     return after
 
 
 def with_precision(covariance: Float, added: Float) -> Float:
-    """(B, N, N) the covariance after adding precision ``added`` (B, N, N): (Σ⁻¹ + L)⁻¹, without inverting Σ."""
-    after = np.linalg.solve(np.eye(covariance.shape[1]) + covariance @ laplacian(added), covariance)
+    """(B, N, N) the covariance after adding the precision L = ``added`` (B, N, N): (Σ⁻¹ + L)⁻¹, without inverting Σ."""
+    after = np.linalg.solve(np.eye(covariance.shape[1]) + covariance @ added, covariance)
     symmetric: Float = (after + after.swapaxes(1, 2)) / 2
     return symmetric
 
 
 def after_plan(posterior: PosteriorBatch, plan: Plan, batch: int) -> Float:
     """(B, N, N) the covariance after the plan's votes on this batch."""
-    mine = plan.batch == batch
-    votes = np.zeros_like(posterior.information)
-    np.add.at(votes, (plan.row[mine], plan.pair[mine, 0], plan.pair[mine, 1]), 1.0)
-    return with_precision(posterior.covariance, (votes + votes.swapaxes(1, 2)) * posterior.information)
+    mine = np.flatnonzero(plan.batch == batch)
+    mine = mine[np.argsort(plan.row[mine], kind="stable")]
+    row, (i, j) = plan.row[mine], plan.pair[mine].T
+    added, error = np.zeros_like(posterior.information), posterior.error_variance
+    if posterior.per_sitting == 1 or not error:
+        np.add.at(added, (row, i, j), posterior.first_information[row, i, j])
+        return with_precision(posterior.covariance, laplacian(added + added.swapaxes(1, 2)))
+    place = np.arange(len(row)) - np.searchsorted(row, row)  # among the votes on this prompt
+    _, first, sitting = np.unique(
+        row * (len(row) + 1) + place // posterior.per_sitting, return_index=True, return_inverse=True
+    )
+    votes = np.zeros((len(first), *added.shape[1:]))
+    np.add.at(votes, (sitting, i, j), posterior.information[row, i, j])
+    known = laplacian(votes + votes.swapaxes(1, 2))
+    np.add.at(added, row[first], known @ np.linalg.inv(np.eye(known.shape[1]) + error * known))
+    return with_precision(posterior.covariance, added)
 
 
 def differences(mean: Float) -> Float:

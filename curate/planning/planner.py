@@ -32,14 +32,14 @@ DRAWS = 400
 
 
 def posteriors_of(
-    votes: VoteArrays, fit: HierarchicalFit, *, max_per_pair: int = 3, annotators: int = 0
+    votes: VoteArrays, fit: HierarchicalFit, *, max_per_pair: int = 3, annotators: int = 0, per_sitting: int = 1
 ) -> tuple[PosteriorBatch, ...]:
     """The posterior of the fit, one batch for each of ``votes.graphs``.
 
     max_per_pair: maximum votes per pair. annotators: the number of annotators, none of whom gets a pair twice (0:
-    unlimited).
+    unlimited). per_sitting: consecutive votes on a prompt that one annotator casts.
     """
-    found = []
+    found, error = [], fit.prior.error_variance
     for graphs, covariance in zip(votes.graphs, fit.covariance, strict=True):
         mean = fit.strength[graphs.slots]
         difference, variance = differences(mean), difference_variance(covariance)
@@ -48,8 +48,11 @@ def posteriors_of(
             room = np.minimum(room, annotators - _annotators_per_pair(votes, graphs.prompts, len(mean[0])))
         uncertain = misorder_probability(difference, variance, variance) >= CERTAIN
         room = np.triu(np.where(uncertain, np.maximum(room, 0), 0), 1)
-        information = vote_information(difference, variance, fit.annotators) * ~np.eye(len(mean[0]), dtype=np.bool_)
-        found.append(PosteriorBatch(graphs.prompts, graphs.slots, mean, covariance, information, room))
+        information = vote_information(difference, variance + 2 * error, fit.annotators)
+        information *= ~np.eye(len(mean[0]), dtype=np.bool_)
+        found.append(
+            PosteriorBatch(graphs.prompts, graphs.slots, mean, covariance, information, room, error, per_sitting)
+        )
     return tuple(found)
 
 
@@ -61,15 +64,16 @@ def plan_votes(
     focus: "order" weighs all pairs of a prompt equally, "best" by the product of their probabilities to be the best.
     min_per_prompt: votes that every prompt with open pairs gets before the others are assigned by gain.
     """
-    state = [posterior.covariance.copy() for posterior in posteriors]
+    state = [
+        [before_sitting(own, posterior.error_variance) for own in posterior.covariance] for posterior in posteriors
+    ]
     room = [posterior.room.copy() for posterior in posteriors]
     value = [laplacian(_variance_value(posterior, focus)) for posterior in posteriors]
     asked = [np.zeros(len(posterior.prompts), dtype=np.int64) for posterior in posteriors]
 
     def best_vote(batch: int, row: int) -> tuple[bool, float, int, int, int]:
         """The queue entry of the prompt's best vote."""
-        cov = state[batch][row]
-        gain = _gains(cov, posteriors[batch].information[row], value[batch][row])
+        gain = _gains(state[batch][row], posteriors[batch].information[row], value[batch][row])
         gain = np.where(room[batch][row] > 0, gain, 0.0)
         cell = int(gain.argmax())
         return bool(asked[batch][row] >= min_per_prompt), -float(gain.flat[cell]), batch, row, cell
@@ -80,11 +84,15 @@ def plan_votes(
     picks: list[tuple[int, int, int, int]] = []
     while queue and len(picks) < votes:
         _, _, batch, row, cell = queue[0]
-        i, j = divmod(cell, posteriors[batch].slots.shape[1])
+        posterior, n = posteriors[batch], posteriors[batch].slots.shape[1]
+        i, j = divmod(cell, n)
         picks.append((batch, row, i, j))
         asked[batch][row] += 1
         room[batch][row][i, j] -= 1
-        state[batch][row] = with_vote(state[batch][row], posteriors[batch].information[row, i, j], i, j)
+        after = with_vote(state[batch][row], posterior.information[row, i, j], i - n, j - n)
+        if posterior.error_variance and asked[batch][row] % posterior.per_sitting == 0:
+            after = before_sitting(after[:n, :n], posterior.error_variance)
+        state[batch][row] = after
         entry = best_vote(batch, row)
         if entry[1] < 0:
             heapq.heapreplace(queue, entry)
@@ -113,7 +121,7 @@ def _variance_value(posterior: PosteriorBatch, focus: Focus) -> Float:
     """
     n = posterior.mean.shape[1]
     difference, now = differences(posterior.mean), difference_variance(posterior.covariance)
-    later = difference_variance(with_precision(posterior.covariance, posterior.information))
+    later = difference_variance(with_precision(posterior.covariance, laplacian(posterior.first_information)))
     gain = misorder_probability(difference, now, now) - misorder_probability(difference, now, later)
     lost = now - later
     mean: Float = np.where(lost > 1e-9 * now, gain / np.where(lost > 0, lost, 1.0), 0.0)
@@ -125,14 +133,29 @@ def _variance_value(posterior: PosteriorBatch, focus: Focus) -> Float:
     return weighted
 
 
+def before_sitting(covariance: Float, error_variance: float) -> Float:
+    """(2 N, 2 N) covariance of the strengths and of the strengths as the next annotator will perceive them.
+
+    Without errors of perception both are the same, and it is the covariance (N, N) itself.
+    """
+    if not error_variance:
+        return covariance
+    both = np.tile(covariance, (2, 2))
+    both[len(covariance) :, len(covariance) :] += error_variance * np.eye(len(covariance))
+    return both
+
+
 def _gains(covariance: Float, information: Float, weight: Float) -> Float:
     """(N, N) expected gain of one vote on i and j. weight: (N, N) Laplacian L of the value of variance.
 
-    The vote subtracts Jₑ (Σe)(Σe)ᵀ from the covariance Σ, with Jₑ = w / (1 + w eᵀΣe). The sum over pairs, weighted by
-    their values, is Jₑ eᵀ(ΣLΣ)e.
+    covariance: of ``before_sitting`` and the votes of the sitting. With the covariance Π of the perceived strengths and
+    their covariance Γ with the strengths, the vote subtracts Jₑ (Γᵀe)(Γᵀe)ᵀ from the covariance of the strengths,
+    with Jₑ = w / (1 + w eᵀΠe). The sum over pairs, weighted by their values, is Jₑ eᵀ(ΓLΓᵀ)e.
     """
-    total = difference_variance(covariance @ weight @ covariance)
-    gains: Float = total * information / (1 + information * difference_variance(covariance))
+    n = len(weight)
+    perceived, both = covariance[-n:, -n:], covariance[-n:, :n]
+    total = difference_variance(both @ weight @ both.T)
+    gains: Float = total * information / (1 + information * difference_variance(perceived))
     return gains
 
 

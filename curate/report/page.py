@@ -141,6 +141,8 @@ def _notes(view: ReportView) -> list[str]:
         notes.append(f"The run excluded {_many(view.run.excluded_votes, 'vote')} by {spammers}. {counted} count them.")
     if view.run and view.run.strengths and view.run.strengths.shape != "normal":
         notes.append(f"Hierarchical model: {view.run.strengths.summary}.")
+    if view.run and view.run.perception and view.run.perception.error_sd:
+        notes.append(f"Hierarchical model: {view.run.perception.summary}.")
     if view.run is None:
         notes.append("This version cannot read the report of the run. Run curate denoise again for all figures.")
     return notes

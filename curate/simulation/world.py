@@ -136,17 +136,20 @@ class World:
 def simulate_world(config: SimulateConfig) -> World:
     """Return the world of a config.
 
-    Responses, annotators and votes use three random streams: configs that differ in votes_per_pair or in the
-    annotators have the same responses.
+    Responses, annotators, votes and errors of perception use four random streams: configs that differ in votes_per_pair
+    or in the annotators have the same responses.
     """
-    for_responses, for_annotators, for_votes = np.random.default_rng(config.seed).spawn(3)
+    for_responses, for_annotators, for_votes, for_perception = np.random.default_rng(config.seed).spawn(4)
     responses, film = (
         draw_responses_on_videos(for_responses, config)
         if config.video
         else (draw_responses(for_responses, config), None)
     )
     annotators = draw_annotators(for_annotators, config)
-    task, annotator = draw_tasks(for_votes, draw_counts(for_votes, config, responses.strength), annotators.tickets)
+    if config.sittings_per_prompt:
+        task, annotator = draw_sittings(for_votes, config, annotators.tickets)
+    else:
+        task, annotator = draw_tasks(for_votes, draw_counts(for_votes, config, responses.strength), annotators.tickets)
 
     pairs = np.stack(np.triu_indices(config.models, 1)).astype(np.int32)  # (2, pairs) places within a prompt
     prompt, pair = np.divmod(task, pairs.shape[1])
@@ -154,7 +157,8 @@ def simulate_world(config: SimulateConfig) -> World:
     first = (prompt * config.models).astype(np.int32)
     left, right = first + pairs[swapped, pair], first + pairs[1 - swapped, pair]
     strength = responses.strength.ravel()
-    difference = perceived_difference(strength[left] - strength[right], config)
+    error = draw_perception_errors(for_perception, config, left, right, annotator)
+    difference = perceived_difference(strength[left] + error[0] - strength[right] - error[1], config)
     outcome = draw_outcomes(for_votes, difference, annotators, annotator)
     seconds = np.round(annotators.median_seconds[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
     voted_at = draw_times(for_votes, len(task))
@@ -267,6 +271,39 @@ def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[
     task, annotator = np.concatenate(tasks), np.concatenate(annotators)
     order = rng.permutation(len(task))
     return task[order], annotator[order]
+
+
+def draw_sittings(rng: np.random.Generator, config: SimulateConfig, tickets: Index) -> tuple[Index, Int32]:
+    """Return (V,) pairs and (V,) annotators: sittings in random order, the pairs of a sitting one after another."""
+    prompts, models, size = config.prompts, config.models, config.responses_per_sitting
+    annotators: list[Int32] = []
+    for _ in range(config.sittings_per_prompt):
+        annotators.append(draw_others(rng, tickets, annotators, prompts))
+    annotator = np.concatenate(annotators)  # (sittings,)
+    places = np.tile(np.arange(models), (len(annotator), 1))
+    chosen = np.sort(rng.permuted(places, axis=1)[:, :size], axis=1)  # (sittings, size)
+    number = np.zeros((models, models), dtype=np.int64)  # of each pair within a prompt
+    number[np.triu_indices(models, 1)] = np.arange(models * (models - 1) // 2)
+    i, j = np.triu_indices(size, 1)
+    prompt = np.tile(np.arange(prompts), config.sittings_per_prompt)
+    task = prompt[:, None] * (models * (models - 1) // 2) + number[chosen[:, i], chosen[:, j]]
+    order = rng.permutation(len(annotator))
+    return task[order].ravel(), np.repeat(annotator[order], len(i))
+
+
+def draw_perception_errors(
+    rng: np.random.Generator, config: SimulateConfig, left: Int32, right: Int32, annotator: Int32
+) -> Float:
+    """(2, V) errors with which the strengths of the left and the right response are perceived, logits."""
+    ends = np.stack([left, right])
+    if not config.perception_error:
+        return np.zeros(ends.shape)
+    if config.perception_unit == "vote":
+        return rng.normal(0.0, config.perception_error, ends.shape)
+    of_annotator = ends.astype(np.int64) * config.annotators + annotator
+    _, place = np.unique(of_annotator, return_inverse=True)
+    error: Float = rng.normal(0.0, config.perception_error, int(place.max(initial=-1)) + 1)[place.reshape(ends.shape)]
+    return error
 
 
 def draw_others(rng: np.random.Generator, tickets: Index, taken: list[Int32], number: int) -> Int32:

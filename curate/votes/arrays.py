@@ -195,6 +195,18 @@ class VoteArrays:
         share[of_group] = np.minimum(1.0, (ranked - 1) / np.maximum(pairs, 1))[group]
         return share
 
+    @cached_property
+    def sitting(self) -> Index:
+        """(V,) votes that share a number were cast in one sitting: their annotator perceived each response once.
+
+        They share a group and a prompt, or else a named annotator and a prompt. Any other vote is a sitting of its own.
+        """
+        owner = np.where(self.group >= 0, len(self.annotators) + self.group.astype(np.int64), self.annotator)
+        key = owner * len(self.prompts) + self.response_prompt[self.left]
+        alone = owner < 0
+        key[alone] = -1 - np.arange(np.count_nonzero(alone))
+        return np.unique(key, return_inverse=True)[1]
+
     def of_votes(self, places: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> VoteArrays:
         """Return the votes at these positions, in this order (or of a (V,) mask), with all responses and annotators."""
         return replace(

@@ -15,15 +15,15 @@ Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-BLOCK_PROMPTS = 256
-"""Prompts that are processed together: their matrices fit into the processor's cache."""
+BLOCK_CELLS = 2**17
+"""Cells of the matrices that are processed together: they fit into the processor's cache."""
 
 
 class Block(NamedTuple):
-    """B prompts with N responses each."""
+    """B prompts (or sittings) with N responses each."""
 
     cells: slice  # of their (B, N, N) matrices in a flat array
-    prompts: Index  # (B,)
+    prompts: Index  # (B,) numbers of the prompts (or sittings)
     responses: Index  # (B, N) response numbers
     model: Index  # (B, N) model of each response; M where it is unknown
 
@@ -43,23 +43,14 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VoteData:
-    """V votes on R responses to P prompts as index arrays, and the layout of the prompts' matrices in flat arrays."""
+class Layout:
+    """The matrices of all prompts (or sittings) in a flat array, and the places of V votes on their responses."""
 
     left: Index  # (V,) response number
     right: Index  # (V,)
-    side: Float  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
-    weight: Float  # (V,) the pairs of a K-wise ranking count as K − 1 votes together
-    sides_known: Bool  # (V,)
-    annotator: Index  # (V,) 0 … A − 1; A for all anonymous votes
-    prompt: Index  # (V,)
     cell: tuple[Index, Index, Index]  # (V,) cells of (left, left), (right, right) and (left, right)
-    response_prompt: Index  # (R,)
     response_model: Index  # (R,) 0 … M − 1; M where the model is unknown
     blocks: tuple[Block, ...]
-    prompts: int
-    models: int
-    annotators: int  # A + 1
 
     @property
     def cells(self) -> int:
@@ -68,7 +59,7 @@ class VoteData:
     @cached_property
     def diagonal(self) -> Index:
         """(R,) cell of each response's variance."""
-        found = np.empty(len(self.response_prompt), dtype=np.int64)
+        found = np.empty(len(self.response_model), dtype=np.int64)
         for block in self.blocks:
             cells = np.arange(block.cells.start, block.cells.stop).reshape(*block.responses.shape, -1)
             found[block.responses] = np.einsum("bii->bi", cells)
@@ -79,8 +70,22 @@ class VoteData:
         left, right, pair = self.cell
         return np.asarray(np.maximum(covariance[left] + covariance[right] - 2 * covariance[pair], 0.0))
 
+    def gradient(self, slope: Float) -> Float:
+        """(R,) Σ over votes of slope x, x = e_l − e_r. slope: (V,)."""
+        count = len(self.response_model)
+        return sums(self.left, slope, count) - sums(self.right, slope, count)
+
+    def laplacian(self, weight: Float) -> Float:
+        """Flat Σ over votes of weight x xᵀ, x = e_l − e_r. weight: (V,)."""
+        found = sums(self.cell[2], -weight, self.cells)
+        for block in self.blocks:
+            matrix = block.of(found)
+            matrix += matrix.swapaxes(1, 2).copy()
+            np.einsum("bii->bi", matrix)[:] = -matrix.sum(axis=2)
+        return found
+
     def product(self, cells: Float, vector: Float) -> Float:
-        """(R,) each prompt's matrix times its part of the vector."""
+        """(R,) each matrix times its part of the vector."""
         found = np.empty(len(vector))
         for block in self.blocks:
             found[block.responses] = times(block.of(cells), vector[block.responses])
@@ -105,39 +110,92 @@ class VoteData:
         return float(sum(np.linalg.slogdet(block.of(cells))[1].sum() for block in self.blocks))
 
 
+@dataclass(frozen=True)
+class Sittings(Layout):
+    """The sittings of several votes: each numbers its votes and responses from the start."""
+
+    votes: Index  # (V,) their numbers among all votes
+    response: Index  # (R,) the numbers of the responses among all responses; one of several sittings occurs as often
+    prompt_cell: Index  # (cells,) the cells in the matrices of the prompts
+
+
+@dataclass(frozen=True)
+class VoteData(Layout):
+    """V votes on R responses to P prompts as index arrays, and the layout of the prompts' matrices."""
+
+    side: Float  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
+    weight: Float  # (V,)
+    sides_known: Bool  # (V,)
+    annotator: Index  # (V,) 0 … A − 1; A for all anonymous votes
+    prompt: Index  # (V,)
+    response_prompt: Index  # (R,)
+    prompts: int
+    models: int
+    annotators: int  # A + 1
+    source: VoteArrays
+
+    @cached_property
+    def alone(self) -> Bool:
+        """(V,) votes that are a sitting of their own."""
+        sitting = self.source.sitting
+        return np.asarray(np.bincount(sitting)[sitting] == 1)
+
+    @cached_property
+    def sittings(self) -> Sittings:
+        """The sittings of several votes, on one pair or on several."""
+        sitting, responses = self.source.sitting, len(self.response_model)
+        votes = np.flatnonzero(~self.alone)
+        number = np.unique(sitting[votes], return_inverse=True)[1]
+        ends = np.stack([number * responses + self.left[votes], number * responses + self.right[votes]])
+        members, (left, right) = np.unique(ends, return_inverse=True)
+        owner, response = np.divmod(members, max(responses, 1))
+        offsets = np.searchsorted(owner, np.arange(int(number.max(initial=-1)) + 2))
+        layout = _layout(offsets, number, left, right, self.response_model[response])
+        prompt_cell, first = np.empty(layout.cells, dtype=np.int64), self.source.offsets
+        for block in layout.blocks:
+            own = response[block.responses]
+            prompt = self.response_prompt[own[:, 0]]
+            row = self.diagonal[own] - (own - first[prompt][:, None])  # the cell of (i, 0) of row i
+            prompt_cell[block.cells] = (row[:, :, None] + (own - first[prompt][:, None])[:, None, :]).ravel()
+        return Sittings(**vars(layout), votes=votes, response=response, prompt_cell=prompt_cell)
+
+
 def vote_data(votes: VoteArrays) -> VoteData:
     """The index arrays of the votes."""
-    offsets, size, models = votes.offsets.astype(np.int64), np.diff(votes.offsets), len(votes.models)
+    models = len(votes.models)
     model = np.where(votes.response_model < 0, models, votes.response_model).astype(np.int64)
-    first_cell, blocks, stop = np.zeros(len(votes.prompts), dtype=np.int64), list[Block](), 0
+    left, right = votes.left.astype(np.int64), votes.right.astype(np.int64)
+    prompt = votes.response_prompt[left].astype(np.int64)
+    side = np.zeros(4)
+    side[LEFT], side[RIGHT] = 1.0, -1.0
+    return VoteData(
+        **vars(_layout(votes.offsets.astype(np.int64), prompt, left, right, model)),
+        side=side[votes.outcome],
+        weight=votes.weight,
+        sides_known=votes.sides_known,
+        annotator=np.where(votes.annotator < 0, len(votes.annotators), votes.annotator).astype(np.int64),
+        prompt=prompt,
+        response_prompt=votes.response_prompt.astype(np.int64),
+        prompts=len(votes.prompts),
+        models=models,
+        annotators=len(votes.annotators) + 1,
+        source=votes,
+    )
+
+
+def _layout(offsets: Index, prompt: Index, left: Index, right: Index, model: Index) -> Layout:
+    """The layout of prompts whose responses begin at these offsets (P + 1,). prompt: (V,) of each vote."""
+    size = np.diff(offsets)
+    first_cell, blocks, stop = np.zeros(len(size), dtype=np.int64), list[Block](), 0
     for n in np.unique(size[size > 0]).tolist():
-        of_size = np.flatnonzero(size == n)
-        for prompts in np.split(of_size, range(BLOCK_PROMPTS, len(of_size), BLOCK_PROMPTS)):
+        of_size, at_once = np.flatnonzero(size == n), max(1, BLOCK_CELLS // (n * n))
+        for prompts in np.split(of_size, range(at_once, len(of_size), at_once)):
             start, stop = stop, stop + n * n * len(prompts)
             first_cell[prompts] = start + n * n * np.arange(len(prompts))
             responses = offsets[prompts, None] + np.arange(n)
             blocks.append(Block(slice(start, stop), prompts, responses, model[responses]))
-    left, right = votes.left.astype(np.int64), votes.right.astype(np.int64)
-    prompt = votes.response_prompt[left].astype(np.int64)
     i, j, n_of, cell = left - offsets[prompt], right - offsets[prompt], size[prompt], first_cell[prompt]
-    side = np.zeros(4)
-    side[LEFT], side[RIGHT] = 1.0, -1.0
-    return VoteData(
-        left=left,
-        right=right,
-        side=side[votes.outcome],
-        weight=votes.weight * votes.group_share,
-        sides_known=votes.sides_known,
-        annotator=np.where(votes.annotator < 0, len(votes.annotators), votes.annotator).astype(np.int64),
-        prompt=prompt,
-        cell=(cell + i * n_of + i, cell + j * n_of + j, cell + i * n_of + j),
-        response_prompt=votes.response_prompt.astype(np.int64),
-        response_model=model,
-        blocks=tuple(blocks),
-        prompts=len(votes.prompts),
-        models=models,
-        annotators=len(votes.annotators) + 1,
-    )
+    return Layout(left, right, (cell + i * n_of + i, cell + j * n_of + j, cell + i * n_of + j), model, tuple(blocks))
 
 
 def sums(place: npt.NDArray[np.integer[Any]], weight: Float, length: int) -> Float:

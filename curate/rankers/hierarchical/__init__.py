@@ -1,7 +1,8 @@
 """The hierarchical ranker: one model of all prompts, models and annotators (approximate marginal likelihood)."""
 
+from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.model import log_probability
-from curate.rankers.hierarchical.priors import Annotators, Mixture
+from curate.rankers.hierarchical.priors import Annotators
 from curate.rankers.hierarchical.ranker import Hierarchical, HierarchicalFit
 
 __all__ = ["Annotators", "Hierarchical", "HierarchicalFit", "Mixture", "log_probability"]

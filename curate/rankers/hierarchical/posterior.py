@@ -1,12 +1,10 @@
-"""The posterior of the strengths given the votes' likelihood sites and the priors.
+"""The posterior of the strengths given the votes' sites and the priors.
 
-Normal prior: the posterior's mean maximises the expected log-posterior and its precision is the curvature there, the
-expectation being over the gaps' own uncertainty (Opper and Archambeau, "The variational Gaussian approximation
-revisited", 2009). The model means couple the prompts. With likelihood sites (h, J) and prior precision Q of a prompt,
+Normal prior: the model means couple the prompts. With sites (h, J) and prior precision Q of a prompt,
 
     S = (J + Q)⁻¹,   θ | μ ~ N(S (h + Q μ), S),   precision of the means μ: 1 / mean_variance + Σ[prompts] Q − Q S Q,
 
-so that a Newton step for all strengths and means costs one (N, N) inverse per prompt.
+so that all strengths and means cost one (N, N) inverse per prompt.
 
 Mixture prior: expectation propagation (Minka, 2001). A normal prior site replaces the prior of each response; cavity =
 posterior / site, tilted = cavity × mixture, and the site takes the posterior to the tilted mean and variance.
@@ -19,14 +17,15 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.rankers.base import Float
-from curate.rankers.hierarchical.model import Likelihood, Sites
-from curate.rankers.hierarchical.priors import Mixture, Moments, StrengthPrior, informative
+from curate.rankers.hierarchical.mixture import Mixture
+from curate.rankers.hierarchical.perception import Sites
+from curate.rankers.hierarchical.priors import Moments, StrengthPrior, informative
 from curate.votes.blocks import VoteData, sums, times
 
 SITE_STEP = 0.7  # damping of expectation propagation: the part of the way that a site moves in one pass
 LEAST_SITE = 0.2  # of a site's precision, as part of the prior's: between the components it would be negative
 LEAST_CAVITY = 1e-6  # of a cavity's precision, as part of the posterior's: proper in spite of rounding
-MAX_CHANGE = 0.75  # logits that a strength moves in one pass at most: gaps then move 1.5 (Likelihood.step_size)
+MAX_CHANGE = 0.75  # logits that a strength moves in one pass at most
 
 
 class Normal(NamedTuple):
@@ -36,42 +35,35 @@ class Normal(NamedTuple):
     covariance: Float  # flat, logits²
 
 
-class NewtonStep(NamedTuple):
-    """The posterior after a Newton step."""
+class Solution(NamedTuple):
+    """The posterior of strengths and model means."""
 
     posterior: Normal
     model_mean: Float  # (M,)
-    moments: Moments  # at the end of the whole step
-    error: Float  # (P,) largest gradient of a prompt's strengths where the step started, in units of the precision
+    moments: Moments
 
 
-def newton_step(likelihood: Likelihood, prior: StrengthPrior, start: Normal, model_mean: Float) -> NewtonStep:
-    """One damped Newton step for strengths and model means, and the covariance where it ends."""
-    data, sites, precision = likelihood.data, likelihood.sites(*start), prior.precision(likelihood.data)
-    given = Normal(np.empty(len(start.mean)), np.empty(data.cells))  # for model means of 0, which are known
-    means, error, target = np.append(model_mean, 0.0), np.zeros(data.prompts), np.zeros(data.models + 1)
-    system = np.diag(np.full(data.models + 1, 1 / (prior.mean_variance or 1.0)))
+def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
+    """The posterior under a normal prior."""
+    precision = prior.precision(data)
+    given = Normal(np.empty(len(sites.linear)), np.empty(data.cells))  # for model means of 0, which are known
+    target, system = np.zeros(data.models + 1), np.diag(np.full(data.models + 1, 1 / (prior.mean_variance or 1.0)))
     for block in data.blocks:
-        j, q, theta = block.of(sites.information), block.of(precision), start.mean[block.responses]
-        linear, total, s = sites.linear[block.responses], j + q, block.of(given.covariance)
-        s[:] = np.linalg.inv(total)
-        given.mean[block.responses] = times(s, linear)
-        target += sums(block.model, times(q, given.mean[block.responses]), len(means))
+        j, q, s = block.of(sites.information), block.of(precision), block.of(given.covariance)
+        s[:] = np.linalg.inv(j + q)
+        given.mean[block.responses] = times(s, sites.linear[block.responses])
+        target += sums(block.model, times(q, given.mean[block.responses]), len(target))
         system += block.model_sums(q - q @ s @ q, data.models)
-        slope = np.abs(linear - times(j, theta) - times(q, theta - means[block.model])).max(axis=1)
-        error[block.prompts] = slope / np.einsum("bii->bi", total).max(axis=1)
     model_covariance = np.asarray(np.linalg.inv(system[:-1, :-1]))
-    new_means = model_covariance @ target[:-1]
-    end, moments = _with_means(data, precision, given, new_means, model_covariance)
-    step = likelihood.step_size(end.mean - start.mean)
-    posterior = Normal(start.mean + step * (end.mean - start.mean), end.covariance)
-    return NewtonStep(posterior, model_mean + step * (new_means - model_mean), moments, error)
+    model_mean = model_covariance @ target[:-1]
+    posterior, moments = _with_means(data, precision, given, model_mean, model_covariance)
+    return Solution(posterior, model_mean, moments)
 
 
 def _with_means(
     data: VoteData, precision: Float, given: Normal, model_mean: Float, model_covariance: Float
 ) -> tuple[Normal, Moments]:
-    """The posterior with the model means integrated out, and the moments of δ. given: as in newton_step."""
+    """The posterior with the model means integrated out, and the moments of δ. given: as in solve."""
     end, second = Normal(np.empty(len(given.mean)), np.empty(data.cells)), np.empty(data.cells)
     gradient, information, known = np.zeros(data.prompts), np.zeros(data.prompts), informative(data)
     means, uncertain = np.append(model_mean, 0.0), np.pad(model_covariance, (0, 1))

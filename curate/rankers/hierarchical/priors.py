@@ -6,7 +6,8 @@
     Σ[i, j] = C[m(i), m(j)],   C = variance · 1 or, where models are correlated, variance · correlation
 
 A response of an unknown model has mean 0 and the further variance mean_variance. Variances take steps of Fisher scoring
-on the marginal likelihood under weak hyperpriors. A mixture of two normals may replace the normal prior of θ.
+on the marginal likelihood under weak hyperpriors.
+mixture.py has the mixture that may replace the normal prior of θ.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from curate.rankers.base import Bool, Float
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, ParameterDerivatives
+from curate.rankers.hierarchical.perception import PerceivedGaps, Perception, VoteSites
 from curate.votes.blocks import VoteData, sums
 
 
@@ -31,7 +33,10 @@ class Hyperprior(NamedTuple):
 ANNOTATOR_VARIANCE = (Hyperprior(0.25, 2.0), Hyperprior(0.05, 2.0), Hyperprior(0.25, 2.0))  # weak: there are few
 STRENGTH_VARIANCE = Hyperprior(1.0, 1.0)  # of strengths around their models' means, and of these means, logits²
 PROMPT_TIE_VARIANCE = Hyperprior(0.05, 2.0)
+ERROR_RATIO = Hyperprior(0.5, 2.0)  # variance of the errors of perception over that of strengths
 LOG_SCALE_VARIANCE = Hyperprior(0.05, 10.0)  # informative, because a scale is confounded with the prompt's strengths
+DAMPING = 0.05  # of the joint step for variances of strengths and errors: the votes may inform only their sum
+NEGLIGIBLE = 0.1  # ratio of error variance and variance that has no effect
 MEAN_PRECISION = 1.0  # of the normal hyperprior of mean bias and mean tie parameter around their first values
 MIN_PROMPTS_PER_MODEL = 5  # that correlations are estimated from: there are (M − 1) / 2 of them for each model
 MAX_SHRINKAGE = 0.8  # correlations that would be shrunk by more are taken to be 0
@@ -142,7 +147,8 @@ class PromptEffect(NamedTuple):
             return PromptEffect(np.zeros_like(self.value), 0.0)
         precision = information + 1 / self.variance
         step = np.clip((gradient - self.value / self.variance) / precision, -0.5, 0.5)  # exp changes by 1.6 at most
-        value, learned = self.value + step_size * step, 1 - 1 / (precision * self.variance)
+        step -= step.mean()  # other parameters have the common part
+        value, learned = self.value + step, 1 - 1 / (precision * self.variance)
         second, on_variance = float((value**2 + 1 / precision).sum()), float((learned**2).sum())
         return PromptEffect(value, variance_step(self.variance, second, len(value), on_variance, hyperprior, step_size))
 
@@ -155,6 +161,7 @@ class StrengthPrior:
     variance: float  # mean of C's diagonal, logits²
     correlation: Float | None  # (M, M) with trace M; None: models are independent
     log_scale: PromptEffect
+    error_variance: float  # of the errors of perception, logits²; 0 if no annotator has several votes on a prompt
 
     def precision(self, data: VoteData) -> Float:
         """Flat (N, N) prior precision of the strengths of each prompt's responses around their models' means.
@@ -175,11 +182,11 @@ class StrengthPrior:
         cells[data.diagonal] = own
         return data.inverse(cells)
 
-    def m_step(self, data: VoteData, moments: Moments, step_size: float) -> StrengthPrior:
-        """The prior's variances and scales after one step of Fisher scoring each."""
-        count, gradient = int(informative(data).sum()), float(moments.gradient.sum())
-        second, information = self.variance * (count + gradient), float(moments.information.sum())
-        variance = variance_step(self.variance, second, count, information, STRENGTH_VARIANCE, step_size)
+    def m_step(
+        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float, step_size: float
+    ) -> StrengthPrior:
+        """The prior's variances and scales after one step of Fisher scoring. covariance: flat posterior covariance."""
+        variance, error_variance = self._variances_step(data, moments, gaps, covariance, step_size)
         mean_variance = self.mean_variance
         if data.models:
             learned = np.eye(data.models) - moments.model_covariance / mean_variance
@@ -187,7 +194,63 @@ class StrengthPrior:
             information = float((learned * learned.T).sum())
             mean_variance = variance_step(mean_variance, second, data.models, information, STRENGTH_VARIANCE, step_size)
         log_scale = self.log_scale.step(moments.gradient, 2 * moments.information, LOG_SCALE_VARIANCE, step_size)
-        return replace(self, variance=variance, mean_variance=mean_variance, log_scale=log_scale)
+        return StrengthPrior(mean_variance, variance, self.correlation, log_scale, error_variance)
+
+    def _variances_step(
+        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float, step_size: float
+    ) -> tuple[float, float]:
+        """The variances of strengths and of errors after one joint step: votes inform their sum better than each."""
+        count, gradient = int(informative(data).sum()), float(moments.gradient.sum())
+        information = float(moments.information.sum())
+        if not self.error_variance:
+            second = self.variance * (count + gradient)
+            return variance_step(self.variance, second, count, information, STRENGTH_VARIANCE, step_size), 0.0
+        own = STRENGTH_VARIANCE.weight * float(np.log(self.variance / STRENGTH_VARIANCE.typical))
+        ratio = ERROR_RATIO.weight * float(np.log(self.error_variance / self.variance / ERROR_RATIO.typical))
+        score = np.array([gradient - own + ratio, self.error_variance * gaps.score - ratio])
+        curvature = self.variance_information(data, moments, gaps, covariance)
+        curvature[[0, 1], [0, 1]] *= 1 + DAMPING
+        curvature += ERROR_RATIO.weight * np.array([[1.0, -1.0], [-1.0, 1.0]])
+        curvature += np.diag([STRENGTH_VARIANCE.weight + max(0.0, -own), max(0.0, -ratio)])
+        step = np.exp(step_size * np.clip(np.linalg.solve(curvature, score), -1.0, 1.0))
+        return self.variance * float(step[0]), self.error_variance * float(step[1])
+
+    def ratio_uncertainty(
+        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float
+    ) -> tuple[float, Float]:
+        """The standard error of log(error_variance / variance), and the (2,) change of both logarithms with it."""
+        ratio = np.array([-1.0, 1.0])
+        precision = self.variance_information(data, moments, gaps, covariance) / 2
+        precision += ERROR_RATIO.weight / 2 * np.outer(ratio, ratio) + STRENGTH_VARIANCE.weight / 2 * np.diag(
+            [1.0, 0.0]
+        )
+        response = np.linalg.solve(precision, ratio)
+        se = float(np.sqrt(ratio @ response))
+        return se, response / se
+
+    def scaled(self, factor: Float) -> StrengthPrior:
+        """The prior with these (2,) factors of ``variance`` and ``error_variance``."""
+        return replace(
+            self, variance=self.variance * float(factor[0]), error_variance=self.error_variance * float(factor[1])
+        )
+
+    def log_changes(self, old: StrengthPrior) -> list[float]:
+        """Absolute changes of the logarithms of the variances of means, strengths and errors."""
+        new = np.array([self.mean_variance, self.variance, self.error_variance])
+        before = np.array([old.mean_variance, old.variance, old.error_variance])
+        both = (new > 0) & (before > 0)
+        return [abs(change) for change in np.log(new[both] / before[both]).tolist()]
+
+    def variance_information(self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float) -> Float:
+        """(2, 2) twice Fisher's information on the logarithms of ``variance`` and ``error_variance``."""
+        errors, both, precision = gaps.information, 0.0, self.precision(data)
+        for block in data.blocks:
+            product = block.of(gaps.squares) @ block.of(covariance)
+            errors += float((product * product.swapaxes(1, 2)).sum())
+            both += float((product @ block.of(precision) * block.of(covariance)).sum())
+        own, errors = float(moments.information.sum()), max(self.error_variance**2 * errors, 0.0)
+        both = min(self.error_variance * both, float(np.sqrt(own * errors)))  # rounding, uncertain model means
+        return np.array([[own, both], [both, errors]])
 
     def correlation_shrinkage(self, data: VoteData, moments: Moments) -> float:
         """How much correlations between models are shrunk towards 0; 1: the votes do not support any.
@@ -246,99 +309,21 @@ def informative(data: VoteData) -> Bool:
     return np.asarray((data.response_model < data.models) | (data.models == 0))
 
 
+def first_error_variance(
+    data: VoteData, sites: VoteSites, posterior: tuple[Float, Float], prior: StrengthPrior, moments: Moments
+) -> float:
+    """Where the estimation of the error variance starts, given a fit without errors; 0 if the votes exclude errors."""
+    if not len(data.sittings.votes):
+        return 0.0
+    trial = replace(prior, error_variance=1e-6 * prior.variance)
+    gaps = Perception(data, sites, trial.error_variance).perceived(*posterior)
+    (own, both), (_, errors) = trial.variance_information(data, moments, gaps, posterior[1])
+    information = (errors - both * both / max(own, 1e-300)) / trial.error_variance**2
+    highest = (gaps.score + 2 * np.sqrt(2 * max(information, 0.0))) / max(information, 1e-300)
+    return ERROR_RATIO.typical * prior.variance if highest > NEGLIGIBLE * prior.variance else 0.0
+
+
 def first_scale_variance(moments: Moments) -> float:
     """The moment estimate of the variance of log scales: by how much squared gradients exceed their information."""
     excess, information = moments.gradient**2 - 2 * moments.information, 2 * moments.information
     return max(0.0, float(excess.sum()) / max(float((information**2).sum()), 1e-9))
-
-
-class Tilted(NamedTuple):
-    """Cavity times mixture for each response: again a mixture of two normals."""
-
-    weight: Float  # (R, 2) posterior probabilities of the components
-    mean: Float  # (R, 2) logits
-    variance: Float  # (R, 2) logits²
-    log_mass: Float  # (R,) logarithm of the integral, up to a constant
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A two-component prior: θ[p, i] = model_mean[m] + center[k] + e, e ~ N(0, variance), P(k = 1) = share[m].
-
-    As of right and wrong answers. Under one normal prior, what separates right from wrong would also be expected
-    between right answers.
-    """
-
-    center: Float  # (2,) logits
-    variance: float  # logits²
-    share: Float  # (M + 1,) P(k = 1) of each model; the last row is for responses of an unknown model
-    common_share: float  # of all responses
-    model_mean: Float  # (M,) logits, besides the centers
-    mean_variance: float  # of the models' means around 0
-
-    def penalty(self, data: VoteData) -> float:
-        """BIC's penalty over a normal prior (Schwarz, 1978), nats: of a further center and a share of each model."""
-        of_models = np.bincount(data.response_model, minlength=data.models + 1)
-        return float(np.log1p([*of_models, len(data.response_model)]).sum()) / 2
-
-    def components(self, data: VoteData) -> tuple[Float, Float]:
-        """(R, 2) means and (R, 2) shares of the components of each response."""
-        share, mean = self.share[data.response_model], np.append(self.model_mean, 0.0)[data.response_model]
-        return mean[:, None] + self.center, np.stack([1 - share, share], axis=1)
-
-    def moments(self, data: VoteData) -> tuple[Float, Float]:
-        """(R,) mean and (R,) variance of each response's prior."""
-        center, share = self.components(data)
-        mean = (share * center).sum(axis=1)
-        return mean, (share * (self.variance + (center - mean[:, None]) ** 2)).sum(axis=1)
-
-    def tilted(self, data: VoteData, precision: Float, linear: Float) -> Tilted:
-        """The mixture times cavities with these natural parameters (R,)."""
-        center, share = self.components(data)
-        total = 1 / precision[:, None] + self.variance
-        log = np.log(share) - (((linear / precision)[:, None] - center) ** 2 / total + np.log(total)) / 2
-        log_mass = np.logaddexp(log[:, 0], log[:, 1])
-        posterior = precision[:, None] + 1 / self.variance
-        mean = (linear[:, None] + center / self.variance) / posterior
-        return Tilted(np.exp(log - log_mass[:, None]), mean, 1 / posterior, log_mass)
-
-    def m_step(self, data: VoteData, tilted: Tilted) -> Mixture:
-        """The mixture after one step each for shares, centers, model means and variances."""
-        model, rows, weight = data.response_model, data.models + 1, tilted.weight
-        count = weight.sum(axis=0) + 1e-9  # above 0 for a component without responses
-        common = float(count[1] / count.sum())
-        # Each model's share is shrunk to the common one by two responses.
-        share = (sums(model, weight[:, 1], rows) + 2 * common) / (np.bincount(model, minlength=rows) + 2)
-        center = (weight * (tilted.mean - np.append(self.model_mean, 0.0)[model, None])).sum(axis=0) / count
-        center -= (count * center).sum() / count.sum()  # votes do not inform a common mean
-        new = self._with_model_means(data, tilted, center)
-        away = tilted.mean - np.append(new.model_mean, 0.0)[model, None] - center
-        second = float((weight * (tilted.variance + away**2)).sum())
-        learned = float((weight * (1 - tilted.variance / self.variance) ** 2).sum())
-        variance = variance_step(self.variance, second, float(count.sum()), learned, STRENGTH_VARIANCE, 1.0)
-        return replace(new, center=center, variance=variance, share=share, common_share=common)
-
-    def _with_model_means(self, data: VoteData, tilted: Tilted, center: Float) -> Mixture:
-        """The mixture with new model means and the variance of their prior."""
-        if not data.models:
-            return self
-        precision, of = tilted.weight / self.variance, data.response_model
-        terms = (precision * (tilted.mean - center), precision, precision * (1 - tilted.variance / self.variance))
-        linear, known, learned = (sums(of, term.sum(axis=1), data.models + 1)[:-1] for term in terms)
-        mean, left = linear / (known + 1 / self.mean_variance), 1 / (learned + 1 / self.mean_variance)
-        second, information = float((mean**2 + left).sum()), float((1 - left / self.mean_variance).sum())
-        variance = variance_step(self.mean_variance, second, data.models, information, STRENGTH_VARIANCE, 1.0)
-        return replace(self, model_mean=mean - mean.mean(), mean_variance=variance)
-
-    def change_from(self, old: Mixture) -> float:
-        """The largest change of a center, a model mean or the logarithm of a variance."""
-        changes = (self.center - old.center, self.model_mean - old.model_mean, np.log([self.variance / old.variance]))
-        return max(float(np.abs(change).max(initial=0.0)) for change in changes)
-
-
-def first_mixture(prior: StrengthPrior, model_mean: Float) -> Mixture:
-    """A mixture with the variance of a fitted normal prior: 64% between the centers, 36% within. model_mean: (M,)."""
-    half = 0.8 * float(np.sqrt(prior.variance))
-    share = np.clip(0.5 + np.append(model_mean, 0.0) / (2 * half), 0.1, 0.9)  # it follows the model means
-    center, means = np.array([-half, half]), np.zeros(len(model_mean))
-    return Mixture(center, 0.36 * prior.variance, share, float(share[-1]), means, prior.mean_variance)

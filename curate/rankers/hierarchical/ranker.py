@@ -12,33 +12,35 @@ ridge; without ties a vote follows Bradley and Terry's model. both_bad counts as
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking_of
+from curate.rankers.hierarchical.mixture import Mixture, first_mixture
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, Likelihood, log_probability, quadrature
-from curate.rankers.hierarchical.posterior import Normal, ep_evidence, ep_pass, newton_step, normal_evidence, start_ep
+from curate.rankers.hierarchical.perception import Perception, VoteSites
+from curate.rankers.hierarchical.posterior import Normal, ep_evidence, ep_pass, normal_evidence, solve, start_ep
 from curate.rankers.hierarchical.priors import (
     PROMPT_TIE_VARIANCE,
     STRENGTH_VARIANCE,
     Annotators,
-    Mixture,
     Moments,
     PromptEffect,
     StrengthPrior,
     first_annotators,
-    first_mixture,
+    first_error_variance,
     first_scale_variance,
 )
+from curate.rankers.hierarchical.rounds import Aitken, Rounds, State
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
 
 EXACT = 1e-6  # largest gradient (NewtonStep.error), or last step under a mixture, of a prompt that has converged
-MAX_LAST_STEPS = 50  # Newton steps at most after annotators and priors have converged
-SAMPLE_PROMPTS = 300  # with four times as many, a sample of about so many gives the starting values and the mixture
+MAX_LAST_PASSES = 100  # at most after annotators and priors have converged
+SAMPLE_PROMPTS, SAMPLE_VOTES = 120, 20_000  # with twice as many of both, a sample of prompts gives start and structure
+IDENTIFIED = 0.5  # standard error of the log ratio of error variance and variance; above, posteriors are averaged
 WHOLE_STEPS = 30  # rounds with whole steps of variances; then half steps, because with few votes they may oscillate
 CORRELATION_STEPS = 10  # rounds that update correlations; then these stay fixed, because they converge slowly
 STRONG_EVIDENCE = 3.0  # nats: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)
@@ -58,11 +60,18 @@ class HierarchicalFit:
     strength_se: Float  # (R,) posterior standard deviation, logits
     model_mean: Float  # (M,) posterior mean of each model's mean strength under the normal prior, logits
     prior: StrengthPrior
+    error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors of perception
     mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
     annotators: Annotators  # A + 1 rows, the last for all anonymous votes
     prompt_tie: Float  # (P,) what each prompt adds to all tie parameters (Davidson's log ν)
+    sites: VoteSites
     n_iter: Index  # (P,) rounds, Newton steps and passes of expectation propagation until the prompt converged
     converged: Bool  # (P,) annotators and priors converged, and so did the prompt's strengths given these
+
+    @property
+    def error_identified(self) -> bool:
+        """Whether the votes tell errors of perception from differences in strength."""
+        return self.error_ratio_se <= IDENTIFIED
 
     @property
     def discrimination(self) -> Float:
@@ -96,7 +105,10 @@ class HierarchicalFit:
         mean alone would be overconfident. Side bias enters where sides are known.
         """
         data, people, normal = vote_data(votes), self.annotators, self.normal
-        gap, gap_se = normal.mean[data.left] - normal.mean[data.right], np.sqrt(data.gap_variance(normal.covariance))
+        gap, gap_se = (
+            normal.mean[data.left] - normal.mean[data.right],
+            np.sqrt(data.gap_variance(normal.covariance) + 2 * self.prior.error_variance),
+        )
         seen = (people.votes > 0)[data.annotator, None]
         mean = np.where(seen, people.value[data.annotator], people.prior_mean)
         se = np.sqrt(np.where(seen, people.variance[data.annotator], people.prior_variance))
@@ -114,61 +126,90 @@ class HierarchicalFit:
 class Hierarchical:
     """Ranks by the posterior mean of strength in the hierarchical model; ``fit`` returns the whole posterior."""
 
-    nodes: int = 3  # quadrature nodes over each gap's uncertainty; 1 is Laplace's approximation
+    nodes: int = 5  # quadrature nodes over each perceived gap
     tolerance: float = 1e-3  # annotators and priors have converged when a round changes no strength by more, logits
     max_iterations: int = 200
     mixtures: bool = True  # whether a mixture prior is tried
+    errors: bool = True  # whether votes of a sitting may share errors of perception
 
     def __post_init__(self) -> None:
-        if self.nodes < 1 or self.max_iterations < 1 or not self.tolerance > 0:
-            raise ValueError("nodes and max_iterations must be at least 1, and tolerance above 0")
+        if self.nodes < 3 or self.max_iterations < 1 or not self.tolerance > 0:
+            raise ValueError("nodes must be at least 3, max_iterations at least 1, and tolerance above 0")
 
     def __call__(self, votes: VoteArrays, /) -> Ranking:
         return self.fit(votes).ranking(votes)
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
-        data, every = vote_data(votes), len(votes.prompts) // SAMPLE_PROMPTS
-        if every < 4:
-            fit = self._fit(data, self._run(data, self._first_state(data)))
+        data = vote_data(votes)
+        every = min(data.prompts // SAMPLE_PROMPTS, len(data.left) // SAMPLE_VOTES)
+        if every < 2:
+            rounds = self._run(data, self._first_state(data), explore=True)
+            fit = self._fit(data, rounds)
             mixture = self._select_mixture(data, fit) if self.mixtures else None
         else:
             sample = vote_data(votes.of_prompts(np.arange(data.prompts) % every == 0))
-            rounds = self._run(sample, self._first_state(sample))
+            rounds = self._run(sample, self._first_state(sample), explore=True)
             mixture = self._select_mixture(sample, self._fit(sample, rounds)) if self.mixtures else None
-            fit = self._fit(data, self._run(data, self._first_state(data).starting_from(rounds.state, data)))
+            start = self._first_state(data).starting_from(rounds.state, data)
+            fit = self._fit(data, self._run(data, start, explore=False))
         return self._with_mixture(data, fit, mixture) if mixture else fit
+
+    def refit(self, votes: VoteArrays, fit: HierarchicalFit, /) -> HierarchicalFit:
+        """The posterior of the strengths from other votes, with the annotators and the priors of a fit.
+
+        votes: on the responses of the fit, by its annotators; for instance a part of its votes.
+        """
+        data = vote_data(votes)
+        start = self._first_state(data)
+        prompt_tie = start.prompt_tie._replace(value=fit.prompt_tie)
+        state = start._replace(prior=fit.prior, annotators=fit.annotators, prompt_tie=prompt_tie)
+        again = self._fit(data, Rounds(state, 0, True))
+        return self._with_mixture(data, again, fit.mixture) if fit.mixture else again
 
     def _first_state(self, data: VoteData) -> State:
         """All responses, annotators and prompts alike."""
         annotators, covariance, typical = first_annotators(data), np.zeros(data.cells), STRENGTH_VARIANCE.typical
         covariance[data.diagonal] = typical
         log_scale = PromptEffect(np.zeros(data.prompts), 0.0)
-        prior = StrengthPrior(typical if data.models else 0.0, typical, None, log_scale)
+        prior = StrengthPrior(typical if data.models else 0.0, typical, None, log_scale, 0.0)
         prompt_tie = PromptEffect(np.zeros(data.prompts), PROMPT_TIE_VARIANCE.typical if annotators.has_ties else 0.0)
         posterior = Normal(np.zeros(len(data.response_model)), covariance)
-        return State(posterior, np.zeros(data.models), prior, annotators, prompt_tie)
+        sites = VoteSites(np.zeros(len(data.left)), np.zeros(len(data.left)))
+        return State(sites, posterior, np.zeros(data.models), prior, annotators, prompt_tie)
 
-    def _run(self, data: VoteData, state: State) -> Rounds:
-        """Rounds until annotators and priors have converged, with the structure that the votes support."""
-        shrinkage, correlation_steps, structured, aitken = 1.0, 0, False, Aitken()
+    def _run(self, data: VoteData, state: State, *, explore: bool) -> Rounds:
+        """Rounds until annotators and priors have converged.
+
+        explore: whether structure that the votes support is added: errors of perception first, because with these the
+        votes may support no other.
+        """
+        shrinkage, aitken, stage = 1.0, Aitken(), (0 if self.errors else 1) if explore else 2
+        correlation_steps = CORRELATION_STEPS if state.prior.correlation is not None else 0
         for n_iter in range(1, self.max_iterations + 1):
             new, moments = self._round(data, state, 1.0 if n_iter <= WHOLE_STEPS else 0.5)
-            converged = new.change_from(state) <= self.tolerance
+            change = new.change_from(state) if n_iter > 1 else np.inf  # the first round still is at the prior
             if correlation_steps > 0:
+                if correlation_steps == CORRELATION_STEPS:
+                    shrinkage = state.prior.correlation_shrinkage(data, moments)
                 correlation_steps -= 1
                 correlation = state.prior.correlation_step(data, moments, shrinkage)
                 state = new._replace(prior=replace(new.prior, correlation=correlation))
                 continue
-            if converged and structured:
+            if stage == 2 and change <= self.tolerance:
                 return Rounds(new, n_iter, True)
-            if converged:
-                structured, aitken = True, Aitken()
-                shrinkage = state.prior.correlation_shrinkage(data, moments)
-                variance = first_scale_variance(moments)
-                correlation_steps = CORRELATION_STEPS if shrinkage < 1 else 0
-                if not variance and not correlation_steps:
-                    return Rounds(new, n_iter, True)
+            if stage == 0 and change <= 10 * self.tolerance:
+                stage, aitken, error = (
+                    1,
+                    Aitken(),
+                    first_error_variance(data, new.sites, new.posterior, new.prior, moments),
+                )
+                if error:
+                    state = new._replace(prior=replace(new.prior, error_variance=error))
+                    continue
+            if stage == 1 and change <= 10 * self.tolerance:
+                stage, aitken, variance = 2, Aitken(), first_scale_variance(moments)
+                correlation_steps = CORRELATION_STEPS * (new.prior.correlation_shrinkage(data, moments) < 1)
                 log_scale = new.prior.log_scale._replace(variance=variance)
                 new = new._replace(prior=replace(new.prior, log_scale=log_scale))
             state = aitken.next(new, state)
@@ -176,37 +217,68 @@ class Hierarchical:
 
     def _round(self, data: VoteData, old: State, step_size: float) -> tuple[State, Moments]:
         """One step each for strengths, annotators, prompts' ties and priors."""
+        perception = Perception(data, old.sites, old.prior.error_variance)
+        posterior, model_mean, moments = solve(data, perception.sites, old.prior)
+        gaps = perception.perceived(*posterior)
         likelihood = Likelihood(data, old.annotators.value, old.prompt_tie.value, self.nodes)
-        (mean, covariance), model_mean, moments, _ = newton_step(likelihood, old.prior, old.posterior, old.model_mean)
-        covariance = old.posterior.covariance + step_size * (covariance - old.posterior.covariance)
-        found = likelihood.parameter_derivatives(mean, covariance)
+        sites, found = likelihood.update(old.sites, gaps)
         prompt_tie = old.prompt_tie.step(found.prompt_gradient, -found.prompt_hessian, PROMPT_TIE_VARIANCE, step_size)
         annotators = old.annotators.newton_step(found).m_step(step_size)
-        prior = old.prior.m_step(data, moments, step_size)
-        return State(Normal(mean, covariance), model_mean, prior, annotators, prompt_tie), moments
+        prior = old.prior.m_step(data, moments, gaps, posterior.covariance, step_size)
+        return State(sites, posterior, model_mean, prior, annotators, prompt_tie), moments
 
     def _fit(self, data: VoteData, rounds: Rounds) -> HierarchicalFit:
-        """The posterior given the annotators and priors, by Newton steps until every prompt has converged."""
-        posterior, model_mean, prior, annotators, prompt_tie = rounds.state
-        likelihood = Likelihood(data, annotators.value, prompt_tie.value, self.nodes)
-        n_iter, error = np.full(data.prompts, rounds.n_iter), np.full(data.prompts, np.inf)
-        for _ in range(MAX_LAST_STEPS):
-            n_iter[error > EXACT] += 1
-            posterior, model_mean, _, error = newton_step(likelihood, prior, posterior, model_mean)
-            if not (error > EXACT).any():
-                break
+        """The posterior given the annotators and priors, by passes until every prompt has converged."""
+        state, change, n_iter = self._passes(data, rounds.state)
+        posterior, prior, ratio_se = state.posterior, state.prior, 0.0
+        if prior.error_variance:
+            ratio_se, others = self._other_ratios(data, state)
+            if others:
+                posterior = mixed(data, [posterior, *others])
         return HierarchicalFit(
             strength=posterior.mean,
             covariance=data.by_size(posterior.covariance),
             strength_se=np.sqrt(posterior.covariance[data.diagonal]),
-            model_mean=model_mean,
+            model_mean=state.model_mean,
             prior=prior,
+            error_ratio_se=ratio_se,
             mixture=None,
-            annotators=annotators,
-            prompt_tie=prompt_tie.value,
-            n_iter=n_iter,
-            converged=(error <= EXACT) & rounds.converged,
+            annotators=state.annotators,
+            prompt_tie=state.prompt_tie.value,
+            sites=state.sites,
+            n_iter=rounds.n_iter + n_iter,
+            converged=(change <= EXACT) & rounds.converged,
         )
+
+    def _passes(self, data: VoteData, state: State) -> tuple[State, Float, Index]:
+        """The state after passes for given parameters; (P,) last changes and (P,) numbers of passes."""
+        likelihood = Likelihood(data, state.annotators.value, state.prompt_tie.value, self.nodes)
+        sites, posterior, model_mean, prior, *_ = state
+        n_iter, change = np.zeros(data.prompts, dtype=np.int64), np.full(data.prompts, np.inf)
+        for number in range(MAX_LAST_PASSES):
+            n_iter[change > EXACT] += 1
+            perception, before = Perception(data, sites, prior.error_variance), posterior
+            posterior, model_mean, _ = solve(data, perception.sites, prior)
+            if number or sites.precision.any():  # without sites the posterior is the prior
+                change = largest(data, posterior.mean - before.mean)
+                if not (change > EXACT).any():
+                    break
+            sites, _ = likelihood.update(sites, perception.perceived(*posterior))
+        return state._replace(sites=sites, posterior=posterior, model_mean=model_mean), change, n_iter
+
+    def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[Normal]]:
+        """The standard error of the log ratio of error variance and variance, and posteriors at √3 of it to each side.
+
+        The posteriors are at the best variances for these ratios, and made only where the ratio is not identified.
+        """
+        perception = Perception(data, state.sites, state.prior.error_variance)
+        posterior, _, moments = solve(data, perception.sites, state.prior)
+        gaps = perception.perceived(*posterior)
+        se, direction = state.prior.ratio_uncertainty(data, moments, gaps, posterior.covariance)
+        if se <= IDENTIFIED:
+            return se, []
+        priors = [state.prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
+        return se, [self._passes(data, state._replace(prior=prior))[0].posterior for prior in priors]
 
     def _select_mixture(self, data: VoteData, fit: HierarchicalFit) -> Mixture | None:
         """The mixture prior, if the votes strongly support it.
@@ -214,7 +286,7 @@ class Hierarchical:
         It is taken if its evidence, as expectation propagation estimates it for the votes to second order, exceeds the
         normal prior's by more than the penalty of its parameters (BIC) and STRONG_EVIDENCE.
         """
-        votes = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes).sites(*fit.normal)
+        votes = Perception(data, fit.sites, fit.prior.error_variance).sites
         of_normal = normal_evidence(fit.prior, data, fit.strength, fit.model_mean, votes)
         state = start_ep(first_mixture(fit.prior, fit.model_mean), data, fit.normal)
         for passes in range(1, MAX_PASSES + 1):
@@ -234,14 +306,16 @@ class Hierarchical:
         """
         likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
         n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
-        state, votes = start_ep(mixture, data, fit.normal), likelihood.sites(*fit.normal)
+        perception, sites = Perception(data, fit.sites, fit.prior.error_variance), fit.sites
+        state, votes = start_ep(mixture, data, fit.normal), perception.sites
         for _ in range(REFIT_PASSES):
             state = ep_pass(state, data, votes, fit_mixture=True)
         for _ in range(self.max_iterations):
             n_iter[change > EXACT] += 1
-            state = ep_pass(state, data, likelihood.sites(*state.posterior), fit_mixture=False)
-            change = np.zeros(data.prompts)
-            np.maximum.at(change, data.response_prompt, state.change)
+            sites, _ = likelihood.update(sites, perception.perceived(*state.posterior))
+            perception = Perception(data, sites, fit.prior.error_variance)
+            state = ep_pass(state, data, perception.sites, fit_mixture=False)
+            change = largest(data, state.change)
             if not (change > EXACT).any():
                 break
         mean, covariance = state.posterior
@@ -251,85 +325,29 @@ class Hierarchical:
             covariance=data.by_size(covariance),
             strength_se=np.sqrt(covariance[data.diagonal]),
             mixture=state.mixture,
+            sites=sites,
             n_iter=n_iter,
             converged=fit.converged & (change <= EXACT),
         )
 
 
-class State(NamedTuple):
-    """Posterior and parameters between two rounds."""
-
-    posterior: Normal
-    model_mean: Float  # (M,)
-    prior: StrengthPrior
-    annotators: Annotators
-    prompt_tie: PromptEffect
-
-    def change_from(self, old: State) -> float:
-        """The largest change of a strength, logits, or a tenth of that of a log scale."""
-        strength = np.abs(self.posterior.mean - old.posterior.mean).max(initial=0.0)
-        scale = np.abs(self.prior.log_scale.value - old.prior.log_scale.value).max(initial=0.0)
-        return max(float(strength), float(scale) / 10)
-
-    def starting_from(self, other: State, data: VoteData) -> State:
-        """This state with the model means, annotators and variances of a fit to a sample of its prompts."""
-        if other.annotators.has_ties != self.annotators.has_ties:
-            return self
-        of_all, strength = self.annotators, np.append(other.model_mean, 0.0)[data.response_model]
-        annotators = replace(other.annotators, votes=of_all.votes, sided=of_all.sided).normalised()
-        prior = replace(self.prior, variance=other.prior.variance, mean_variance=other.prior.mean_variance)
-        prompt_tie = self.prompt_tie._replace(variance=other.prompt_tie.variance)
-        return State(self.posterior._replace(mean=strength), other.model_mean, prior, annotators, prompt_tie)
+def mixed(data: VoteData, at: list[Normal]) -> Normal:
+    """The moments of the mixture of posteriors at a value and at √3 standard errors to each side (Gauss-Hermite)."""
+    shares = (2 / 3, 1 / 6, 1 / 6)
+    mean = np.average([one.mean for one in at], axis=0, weights=shares)
+    covariance = np.average([one.covariance for one in at], axis=0, weights=shares)
+    for block in data.blocks:
+        for share, one in zip(shares, at, strict=True):
+            away = (one.mean - mean)[block.responses]
+            block.of(covariance)[:] += share * away[:, :, None] * away[:, None, :]
+    return Normal(mean, covariance)
 
 
-class Rounds(NamedTuple):
-    """Where the rounds have ended."""
-
-    state: State
-    n_iter: int
-    converged: bool
-
-
-@dataclass
-class Aitken:
-    """Aitken's extrapolation of rounds: they converge linearly, and soon along one direction.
-
-    Where two successive steps of the strengths have the same direction and the ratio r, the rest of the way is
-    r / (1 − r) times the last step. Steps must halve between two extrapolations, so that there are few of them.
-    """
-
-    limit: float = np.inf  # norm of a step below which the next extrapolation may be
-    before: Float | None = None  # the step before
-
-    def next(self, new: State, old: State) -> State:
-        """The state from which the next round starts."""
-        step, before = new.posterior.mean - old.posterior.mean, self.before
-        self.before, size = step, float(np.linalg.norm(step))
-        if before is None or not 0 < size < self.limit:
-            return new
-        along, size_before = float(step @ before), float(np.linalg.norm(before))
-        ratio = along / size_before**2
-        if not (0.3 < ratio < 0.95 and along > 0.95 * size * size_before):
-            return new
-        self.before, self.limit = None, size / 2
-        state: State = extrapolate(new, old, ratio / (1 - ratio))
-        annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
-        return state._replace(annotators=annotators.normalised())
-
-
-def extrapolate(new: Any, old: Any, factor: float) -> Any:
-    """new + factor · (new − old) for all arrays in a tree of NamedTuples and dataclasses.
-
-    Numbers in it are variances, which are extrapolated in their logarithms.
-    """
-    if isinstance(new, np.ndarray):
-        return new + factor * (new - old)
-    if isinstance(new, tuple):
-        return type(new)(*(extrapolate(a, b, factor) for a, b in zip(new, old, strict=True)))
-    if is_dataclass(new):
-        values = {of.name: extrapolate(getattr(new, of.name), getattr(old, of.name), factor) for of in fields(new)}
-        return replace(new, **values)  # type: ignore[type-var]
-    return new * (new / old) ** factor if isinstance(new, float) and new > 0 < old else new
+def largest(data: VoteData, change: Float) -> Float:
+    """(P,) the largest absolute change (R,) of a prompt's strengths."""
+    found = np.zeros(data.prompts)
+    np.maximum.at(found, data.response_prompt, np.abs(change))
+    return found
 
 
 RANKER = RankerSpec("hierarchical", build=lambda _: Hierarchical(), relative_cost=8.0, has_posterior=True)

@@ -1,0 +1,104 @@
+"""The state between two rounds of the hierarchical ranker, and extrapolation of rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from curate.rankers.base import Float
+from curate.rankers.hierarchical.perception import VoteSites
+from curate.rankers.hierarchical.posterior import Normal
+from curate.rankers.hierarchical.priors import Annotators, PromptEffect, StrengthPrior
+from curate.votes.blocks import VoteData
+
+MAX_EXTRAPOLATION = 0.7  # of a strength, logits, and of the logarithm of a variance of strengths, in one step
+
+
+class State(NamedTuple):
+    """Posterior and parameters between two rounds."""
+
+    sites: VoteSites
+    posterior: Normal
+    model_mean: Float  # (M,)
+    prior: StrengthPrior
+    annotators: Annotators
+    prompt_tie: PromptEffect
+
+    def change_from(self, old: State) -> float:
+        """The largest change of a strength, logits, or a tenth of that of a log scale."""
+        strength = np.abs(self.posterior.mean - old.posterior.mean).max(initial=0.0)
+        scale = np.abs(self.prior.log_scale.value - old.prior.log_scale.value).max(initial=0.0)
+        return max(float(strength), float(scale) / 10)
+
+    def starting_from(self, other: State, data: VoteData) -> State:
+        """This state with the model means, annotators and variances of a fit to a sample of its prompts."""
+        if other.annotators.has_ties != self.annotators.has_ties:
+            return self
+        of_all, strength = self.annotators, np.append(other.model_mean, 0.0)[data.response_model]
+        annotators = replace(other.annotators, votes=of_all.votes, sided=of_all.sided).normalised()
+        prior = replace(
+            self.prior,
+            variance=other.prior.variance,
+            mean_variance=other.prior.mean_variance,
+            correlation=other.prior.correlation,
+            log_scale=self.prior.log_scale._replace(variance=other.prior.log_scale.variance),
+            error_variance=other.prior.error_variance,
+        )
+        prompt_tie = self.prompt_tie._replace(variance=other.prompt_tie.variance)
+        posterior = self.posterior._replace(mean=strength)
+        return State(self.sites, posterior, other.model_mean, prior, annotators, prompt_tie)
+
+
+class Rounds(NamedTuple):
+    """Where the rounds have ended."""
+
+    state: State
+    n_iter: int
+    converged: bool
+
+
+@dataclass
+class Aitken:
+    """Aitken's extrapolation of rounds: they converge linearly, and soon along one direction.
+
+    Where two successive steps of the strengths have the same direction and the ratio r, the rest of the way is
+    r / (1 − r) times the last step. Steps must halve between two extrapolations, so that there are few of them.
+    """
+
+    limit: float = np.inf  # norm of a step below which the next extrapolation may be
+    before: Float | None = None  # the step before
+
+    def next(self, new: State, old: State) -> State:
+        """The state from which the next round starts."""
+        step, before = new.posterior.mean - old.posterior.mean, self.before
+        size = float(np.linalg.norm(step))
+        self.before = step if size else None
+        if before is None or not 0 < size < self.limit:
+            return new
+        along, size_before = float(step @ before), float(np.linalg.norm(before))
+        ratio = along / size_before**2
+        if not (0.3 < ratio < 0.995 and along > 0.95 * size * size_before):
+            return new
+        self.before, self.limit = None, size / 2
+        farthest = max(float(np.abs(step).max()), *new.prior.log_changes(old.prior))
+        state: State = extrapolate(new, old, min(ratio / (1 - ratio), MAX_EXTRAPOLATION / farthest))
+        annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
+        sites = state.sites._replace(precision=np.maximum(state.sites.precision, 0.0))
+        return state._replace(sites=sites, annotators=annotators.normalised())
+
+
+def extrapolate(new: Any, old: Any, factor: float) -> Any:
+    """new + factor · (new − old) for all arrays in a tree of NamedTuples and dataclasses.
+
+    Numbers in it are variances, which are extrapolated in their logarithms.
+    """
+    if isinstance(new, np.ndarray):
+        return new + factor * (new - old)
+    if isinstance(new, tuple):
+        return type(new)(*(extrapolate(a, b, factor) for a, b in zip(new, old, strict=True)))
+    if is_dataclass(new):
+        values = {of.name: extrapolate(getattr(new, of.name), getattr(old, of.name), factor) for of in fields(new)}
+        return replace(new, **values)  # type: ignore[type-var]
+    return new * (new / old) ** factor if isinstance(new, float) and new > 0 < old else new
