@@ -49,15 +49,6 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
 RENAMED_COLUMNS = {"gap": "margin"}
 """Old name -> current name of columns that were renamed; readers of items accept the old names."""
 
-RENAMED_COLUMNS = {"gap": "margin"}
-"""Old name -> current name of columns that were renamed; readers of items accept the old names."""
-
-RENAMED_COLUMNS = {"gap": "margin"}
-"""Old name -> current name of columns that were renamed; readers of items accept the old names."""
-
-RENAMED_COLUMNS = {"gap": "margin"}
-"""Old name -> current name of columns that were renamed; readers of items accept the old names."""
-
 DIFFICULTIES = ("hard", "medium", "easy")
 
 JSONL_KEYS = ("prompt", "responses", "rankings", "image", "video")

@@ -74,16 +74,18 @@ def add_prompts(store: Store, prompts: list[Ranked], *, order: int = 0) -> None:
     random.Random(order).shuffle(stats)
     with store.views(new_rows=pl.DataFrame(rows), new_stats=pl.DataFrame(stats, schema_overrides={"video": pl.String})):
         store.execute(
-            "INSERT INTO prompts SELECT prompt_id, CASE WHEN prompt_id <> 'p001' THEN 'What? ' || prompt_id END, "
-            "video, true, NULL FROM new_stats"
+            "INSERT INTO prompts BY NAME SELECT prompt_id, video, true AS from_file, "
+            "CASE WHEN prompt_id <> 'p001' THEN 'What? ' || prompt_id END AS question FROM new_stats"
         )
-        store.execute("INSERT INTO responses SELECT prompt_id, response_id, model, text, true FROM new_rows")
+        store.execute(
+            "INSERT INTO responses BY NAME SELECT prompt_id, response_id, model, text, true AS from_file FROM new_rows"
+        )
         store.execute(
             "INSERT INTO prompt_stats SELECT run_id, prompt_id, status, 0, 0, responses, 0, 0, 1, 0, "
             "NULL, NULL, NULL, NULL, NULL, true FROM new_stats"
         )
         store.execute(
-            "INSERT INTO rankings SELECT k.run_id, k.prompt_id, response_id, component, rank, score, strength, "
+            "INSERT INTO rankings BY NAME SELECT k.run_id, k.prompt_id, response_id, component, rank, score, strength, "
             "strength_se, covariance, best_rank, worst_rank FROM new_rows k JOIN new_stats s USING (prompt_id) "
             "WHERE status IN ('ranked', 'disconnected')"
         )

@@ -34,7 +34,9 @@ def make_store(
         for (prompt, response), rank in ranks["final"].items():
             component = int(prompt in apart and response == max(r for p, r in ranks["final"] if p == prompt))
             store.execute(
-                "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, 0, 1, [], 1, 1)",
+                "INSERT INTO rankings BY NAME SELECT ? AS run_id, ? AS prompt_id, ? AS response_id, ? AS component, "
+                "? AS rank, ? AS score, 0 AS strength, 1 AS strength_se, [] AS covariance, 1 AS best_rank, "
+                "1 AS worst_rank",
                 [run, prompt, response, component, rank, -rank],
             )
         for ranker in ranks.keys() - {"final"}:
