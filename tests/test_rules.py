@@ -170,11 +170,16 @@ def test_empty_optional_cells_are_absent_values_and_a_weight_is_1() -> None:
     assert (vote["annotator_id"], vote["voted_at"], vote["seconds"], vote["weight"]) == (None, None, None, 1.0)
 
 
-def test_texts_and_models_come_with_the_vote_and_ids_are_trimmed() -> None:
+def test_texts_and_models_come_with_the_vote_and_only_texts_are_not_trimmed() -> None:
     row = plain(" m", worker=" w1", question="What?", video="v.mp4", text_a=" Yes. ", model_a="gpt ", model_b="llama")
     [vote] = cleaned(row).rows.to_dicts()
     assert (vote["response_left"], vote["annotator_id"], vote["outcome"]) == ("m", "w1", "left")
-    assert (vote["question"], vote["video"], vote["text_left"], vote["model_left"]) == ("What?", "v.mp4", "Yes.", "gpt")
+    assert (vote["question"], vote["video"], vote["text_left"], vote["model_left"]) == (
+        "What?",
+        "v.mp4",
+        " Yes. ",
+        "gpt",
+    )
 
 
 def test_rows_and_rejects_add_up_including_broken_records() -> None:

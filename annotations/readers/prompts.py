@@ -16,6 +16,7 @@ from schemas.errors import CurateError
 from schemas.mapping import Source
 from schemas.votes import PROMPT_FIELDS, RESPONSE_FIELDS, FieldRule
 
+UNTRIMMED = ("question", "text")
 OTHER = "other."
 """Prefix of the columns of a file that are no field."""
 
@@ -80,9 +81,9 @@ def _fields(
     used = {name for source in sources.values() for name in columns_of(source)}
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
     fields = [
-        (values(sources[rule.name], frame).str.strip_chars() if rule.name in sources else nothing).alias(rule.name)
-        for rule in rules
+        (values(sources[rule.name], frame) if rule.name in sources else nothing).alias(rule.name) for rule in rules
     ]
+    fields = [column if column.name in UNTRIMMED else column.str.strip_chars() for column in fields]
     return pl.DataFrame(fields + [column.alias(OTHER + column.name) for column in frame if column.name not in used])
 
 
@@ -93,7 +94,9 @@ def _distinct(path: str, frame: pl.DataFrame, key: tuple[str, ...], facts: tuple
         if empty.height:
             line = empty["line"][0]
             raise CurateError(f"{path}:{line}: {name} is empty", hint=f"every row needs a value in a column {name}")
-    frame = frame.with_columns(pl.when(pl.col(fact) != "").then(pl.col(fact)).alias(fact) for fact in facts)
+    frame = frame.with_columns(
+        pl.when(pl.col(fact).str.strip_chars() != "").then(pl.col(fact)).alias(fact) for fact in facts
+    )
     rows = frame.select(*key, *facts).unique(maintain_order=True)
     repeated = rows.filter(pl.struct(key).is_duplicated())
     if repeated.height:

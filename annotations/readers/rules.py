@@ -50,6 +50,8 @@ FIELD_COLUMNS = {
 """Field of a layout -> column of ROW_SCHEMA, where they differ."""
 TEXT_COLUMNS = {"prompt_id": "question", "response_left": "text_left", "response_right": "text_right"}
 """Column of ids -> the column that keeps them if they are texts."""
+UNTRIMMED = ("question", "text_left", "text_right")
+"""Texts, which are training data; all other fields are trimmed."""
 LOCAL_SLACK = timedelta(hours=14)
 """A time without a zone may be local, and local time is at most 14 hours ahead of UTC."""
 CLOCK_SLACK = timedelta(minutes=5)
@@ -118,7 +120,7 @@ def apply_rules(
 
 
 def _fields(chunk: Chunk, layout: Layout) -> pl.DataFrame:
-    """Return the chunk's columns under the names of their fields, trimmed; empty and absent fields are null."""
+    """Return the chunk's columns under the names of their fields, ids trimmed; blank and absent fields are null."""
     columns = {FIELD_COLUMNS.get(name, name): column for name, column in layout.columns.items()}
     own = (name for name in PLATFORM_COLUMNS if name in layout.columns)
     wanted = dict.fromkeys([*ROW_SCHEMA, "outcome", "responses", "rankings", *own])
@@ -128,7 +130,8 @@ def _fields(chunk: Chunk, layout: Layout) -> pl.DataFrame:
             text = pl.col(columns[name]).str.strip_chars()
             if name == "video":  # a list of one video, as in the trainer's JSONL
                 text = text.str.replace(r'^\["([^"\\]+)"\]$', "$1")
-            exprs.append(pl.when(text != "").then(text).alias(name))
+            kept = pl.col(columns[name]) if name in UNTRIMMED else text
+            exprs.append(pl.when(text != "").then(kept).alias(name))
         elif name != "line":
             exprs.append(pl.lit(None, pl.String).alias(name))
     frame = chunk.frame.select(exprs) if chunk.frame.width else pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
