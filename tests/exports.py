@@ -75,7 +75,7 @@ def battle(vote: Vote, conversations: Callable[..., Any] = files.talk) -> dict[s
     return own | sides | talks
 
 
-def parts(*texts: str) -> list[dict[str, Any]]:
+def in_parts(*texts: str) -> list[dict[str, Any]]:
     return [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in files.talk(*texts)]
 
 
@@ -149,7 +149,8 @@ def judgment(vote: Vote) -> dict[str, Any]:
 
 
 def instance(vote: Vote) -> dict[str, Any]:
-    ids = "~".join(quote(part, safe="") for part in (f"t{vote.number}", vote.prompt_id, vote.left, vote.right))
+    parts = (f"t{vote.number}", vote.prompt_id, vote.left, vote.right)
+    ids = "~".join(quote(part, safe="").replace("~", "%7E") for part in parts)
     labels = {"preference": {"selection": {"left": "A"}.get(vote.winner, "B")}}
     time = {"time_string": "Time spent: 0d 0h 0m 12s "}
     return {"id": ids, "displayed_text": vote.question, "label_annotations": labels, "behavioral_data": time}
@@ -185,7 +186,7 @@ EXPORTS: dict[str, Export] = {
     "generic (parquet)": Export("parquet", plain),
     "generic (rankings)": Export("csv", ranking, (*IDS, "question")),
     "arena": Export("jsonl", battle),
-    "arena (parts)": Export("jsonl", lambda vote: battle(vote, parts)),
+    "arena (parts)": Export("jsonl", lambda vote: battle(vote, in_parts)),
     "arena (lists)": Export("csv", spread),
     "argilla": Export("jsonl", argilla),
     "argilla (flat)": Export("jsonl", argilla_flat),
