@@ -135,6 +135,26 @@ class VoteData(Layout):
     source: VoteArrays
 
     @cached_property
+    def covariate_scale(self) -> Float:
+        """(K,) root mean square of the covariates' differences from the prompt's mean; 1 where all are 0."""
+        scale = np.sqrt((self._covariates**2).mean(axis=0)) if len(self._covariates) else np.ones(0)
+        return np.where(scale > 0, scale, 1.0)
+
+    @cached_property
+    def covariates(self) -> Float:
+        """(R, K) covariates less the prompt's mean, over their scale."""
+        return self._covariates / self.covariate_scale
+
+    @cached_property
+    def _covariates(self) -> Float:
+        given = self.source.covariates
+        if given is None:
+            return np.zeros((len(self.response_model), 0))
+        count = np.maximum(np.bincount(self.response_prompt, minlength=self.prompts), 1)
+        mean = np.stack([sums(self.response_prompt, column, self.prompts) / count for column in given.T], axis=1)
+        return np.asarray(given - mean[self.response_prompt])
+
+    @cached_property
     def alone(self) -> Bool:
         """(V,) votes that are a sitting of their own."""
         sitting = self.source.sitting

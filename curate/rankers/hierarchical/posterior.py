@@ -1,6 +1,6 @@
 """The posterior of the strengths given the votes' sites and the priors.
 
-Normal prior: the model means couple the prompts. With sites (h, J) and prior precision Q of a prompt,
+Normal prior: the model means, and the effects of covariates, couple the prompts. With sites (h, J) and prior precision Q of a prompt,
 
     S = (J + Q)⁻¹,   θ | μ ~ N(S (h + Q μ), S),   precision of the means μ: 1 / mean_variance + Σ[prompts] Q − Q S Q,
 
@@ -25,6 +25,7 @@ from curate.votes.blocks import VoteData, sums, times
 SITE_STEP = 0.7  # damping of expectation propagation: the part of the way that a site moves in one pass
 LEAST_SITE = 0.2  # of a site's precision, as part of the prior's: between the components it would be negative
 LEAST_CAVITY = 1e-6  # of a cavity's precision, as part of the posterior's: proper in spite of rounding
+EFFECT_PRECISION = 1e-3  # of the effects of covariates, whose differences are scaled to 1: nearly no prior
 MAX_CHANGE = 0.75  # logits that a strength moves in one pass at most
 
 
@@ -36,41 +37,73 @@ class Normal(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """The posterior of strengths and model means."""
+    """The posterior of strengths, model means and effects of covariates."""
 
     posterior: Normal
     model_mean: Float  # (M,)
     moments: Moments
+    controlled: Normal  # of the strengths less the effects of covariates
+    effect: Normal  # (K,) mean and (K, K) covariance, logits per unit of the covariate
 
 
 def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
-    """The posterior under a normal prior."""
+    """The posterior under a normal prior, whose mean is the model's plus the effects of the response's covariates."""
     precision = prior.precision(data)
-    given = Normal(np.empty(len(sites.linear)), np.empty(data.cells))  # for model means of 0, which are known
-    target, system = np.zeros(data.models + 1), np.diag(np.full(data.models + 1, 1 / (prior.mean_variance or 1.0)))
+    given = Normal(np.empty(len(sites.linear)), np.empty(data.cells))  # for means of 0, which are known
+    first = data.models + 1  # effects come after the mean of unknown models, which is 0
+    size = first + data.covariates.shape[1]
+    target, system = np.zeros(size), np.zeros((size, size))
     for block in data.blocks:
         j, q, s = block.of(sites.information), block.of(precision), block.of(given.covariance)
         s[:] = np.linalg.inv(j + q)
         given.mean[block.responses] = times(s, sites.linear[block.responses])
-        target += sums(block.model, times(q, given.mean[block.responses]), len(target))
-        system += block.model_sums(q - q @ s @ q, data.models)
-    model_covariance = np.asarray(np.linalg.inv(system[:-1, :-1]))
-    model_mean = model_covariance @ target[:-1]
-    posterior, moments = _with_means(data, precision, given, model_mean, model_covariance)
-    return Solution(posterior, model_mean, moments)
+        pull, part = times(q, given.mean[block.responses]), q - q @ s @ q
+        target[:first] += sums(block.model, pull, first)
+        system[:first, :first] += block.model_sums(part, data.models)
+        if size > first:
+            covariates = data.covariates[block.responses]  # (B, N, K)
+            target[first:] += np.einsum("bnk,bn->k", covariates, pull)
+            through = part @ covariates
+            system[first:, first:] += np.einsum("bnk,bnl->kl", covariates, through)
+            for k in range(size - first):
+                system[:first, first + k] += sums(block.model, through[:, :, k], first)
+    system[first:, :first] = system[:first, first:].T
+    system += np.diag(np.repeat([1 / (prior.mean_variance or 1.0), EFFECT_PRECISION], [first, size - first]))
+    known = np.arange(size) != data.models
+    covariance = np.zeros_like(system)
+    covariance[np.ix_(known, known)] = np.linalg.inv(system[np.ix_(known, known)])
+    means = Normal(covariance @ target, covariance)
+    posterior, moments, controlled = _with_means(data, precision, given, means)
+    scale = data.covariate_scale
+    effect = Normal(means.mean[first:] / scale, covariance[first:, first:] / np.outer(scale, scale))
+    return Solution(posterior, moments.model_mean, moments, controlled, effect)
 
 
-def _with_means(
-    data: VoteData, precision: Float, given: Normal, model_mean: Float, model_covariance: Float
-) -> tuple[Normal, Moments]:
-    """The posterior with the model means integrated out, and the moments of δ. given: as in solve."""
+def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) -> tuple[Normal, Moments, Normal]:
+    """The posterior with model means and effects integrated out, the moments of δ, and the controlled posterior.
+
+    given: as in solve. means: (M + 1 + K,) of models and effects.
+    """
     end, second = Normal(np.empty(len(given.mean)), np.empty(data.cells)), np.empty(data.cells)
     gradient, information, known = np.zeros(data.prompts), np.zeros(data.prompts), informative(data)
-    means, uncertain = np.append(model_mean, 0.0), np.pad(model_covariance, (0, 1))
+    first = data.models + 1
+    of_models, of_effects = means.covariance[:first, :first], means.covariance[first:, first:]
+    controlled = Normal(end.mean.copy(), end.covariance.copy()) if len(of_effects) else end
     for block in data.blocks:
-        s, q, mean = block.of(given.covariance), block.of(precision), means[block.model]
-        follow, shared = s @ q, uncertain[block.model_pair]  # how strengths follow the means
+        s, q, mean = block.of(given.covariance), block.of(precision), means.mean[block.model]
+        shared = of_models[block.model_pair]
+        follow = s @ q  # how strengths follow the means
         learn = np.eye(s.shape[1]) - follow
+        if len(of_effects):
+            covariates = data.covariates[block.responses]
+            style, cross = covariates @ means.mean[first:], means.covariance[block.model][:, :, first:]
+            both = cross @ covariates.swapaxes(1, 2)  # covariance of model means and effects of style
+            styles = covariates @ of_effects @ covariates.swapaxes(1, 2)
+            across = follow @ both @ learn.swapaxes(1, 2)
+            controlled.mean[block.responses] = given.mean[block.responses] + times(follow, mean) - times(learn, style)
+            block.of(controlled.covariance)[:] = s + follow @ shared @ follow.swapaxes(1, 2)
+            block.of(controlled.covariance)[:] += learn @ styles @ learn.swapaxes(1, 2) - across - across.swapaxes(1, 2)
+            mean, shared = mean + style, shared + both + both.swapaxes(1, 2) + styles
         theta = given.mean[block.responses] + times(follow, mean)
         away = theta - mean
         moment = s + learn @ shared @ learn.swapaxes(1, 2) + away[:, :, None] * away[:, None, :]
@@ -81,7 +114,9 @@ def _with_means(
         gradient[block.prompts] = ((fit - 1) * known[block.responses]).sum(axis=1)
         learn = learn * known[block.responses][:, :, None]
         information[block.prompts] = (learn * learn.swapaxes(1, 2)).sum(axis=(1, 2))
-    return end, Moments(second, gradient, information, model_mean, model_covariance)
+    models = slice(0, data.models)
+    moments = Moments(second, gradient, information, means.mean[models], of_models[models, models])
+    return end, moments, controlled
 
 
 class PriorSites(NamedTuple):

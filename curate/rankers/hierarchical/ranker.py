@@ -55,10 +55,12 @@ PREDICTION_NODES = 5  # quadrature nodes over the posterior of a gap, of a discr
 class HierarchicalFit:
     """The posterior of everything that the votes depend on."""
 
-    strength: Float  # (R,) posterior mean, logits of an annotator of discrimination 1; higher is better
+    strength: Float  # (R,) posterior mean, logits of an annotator of discrimination 1; higher is better; without the
+    # effects of the votes' covariates, where they have any
     covariance: tuple[Float, ...]  # (B, N, N) posterior covariance of each batch of ``votes.graphs``, logits²
     strength_se: Float  # (R,) posterior standard deviation, logits
     model_mean: Float  # (M,) posterior mean of each model's mean strength under the normal prior, logits
+    effect: Normal  # (K,) mean and (K, K) covariance of the effects of covariates, logits per unit
     prior: StrengthPrior
     error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors of perception
     mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
@@ -105,10 +107,9 @@ class HierarchicalFit:
         mean alone would be overconfident. Side bias enters where sides are known.
         """
         data, people, normal = vote_data(votes), self.annotators, self.normal
-        gap, gap_se = (
-            normal.mean[data.left] - normal.mean[data.right],
-            np.sqrt(data.gap_variance(normal.covariance) + 2 * self.prior.error_variance),
-        )
+        gap_se = np.sqrt(data.gap_variance(normal.covariance) + 2 * self.prior.error_variance)
+        style = votes.covariates @ self.effect.mean if votes.covariates is not None else np.zeros(len(normal.mean))
+        gap = (normal.mean + style)[data.left] - (normal.mean + style)[data.right]
         seen = (people.votes > 0)[data.annotator, None]
         mean = np.where(seen, people.value[data.annotator], people.prior_mean)
         se = np.sqrt(np.where(seen, people.variance[data.annotator], people.prior_variance))
@@ -141,16 +142,16 @@ class Hierarchical:
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
-        data = vote_data(votes)
+        data, mixtures = vote_data(votes), self.mixtures and not votes.covariate_names
         every = min(data.prompts // SAMPLE_PROMPTS, len(data.left) // SAMPLE_VOTES)
         if every < 2:
             rounds = self._run(data, self._first_state(data), explore=True)
             fit = self._fit(data, rounds)
-            mixture = self._select_mixture(data, fit) if self.mixtures else None
+            mixture = self._select_mixture(data, fit) if mixtures else None
         else:
             sample = vote_data(votes.of_prompts(np.arange(data.prompts) % every == 0))
             rounds = self._run(sample, self._first_state(sample), explore=True)
-            mixture = self._select_mixture(sample, self._fit(sample, rounds)) if self.mixtures else None
+            mixture = self._select_mixture(sample, self._fit(sample, rounds)) if mixtures else None
             start = self._first_state(data).starting_from(rounds.state, data)
             fit = self._fit(data, self._run(data, start, explore=False))
         return self._with_mixture(data, fit, mixture) if mixture else fit
@@ -218,7 +219,7 @@ class Hierarchical:
     def _round(self, data: VoteData, old: State, step_size: float) -> tuple[State, Moments]:
         """One step each for strengths, annotators, prompts' ties and priors."""
         perception = Perception(data, old.sites, old.prior.error_variance)
-        posterior, model_mean, moments = solve(data, perception.sites, old.prior)
+        posterior, model_mean, moments, *_ = solve(data, perception.sites, old.prior)
         gaps = perception.perceived(*posterior)
         likelihood = Likelihood(data, old.annotators.value, old.prompt_tie.value, self.nodes)
         sites, found = likelihood.update(old.sites, gaps)
@@ -230,7 +231,8 @@ class Hierarchical:
     def _fit(self, data: VoteData, rounds: Rounds) -> HierarchicalFit:
         """The posterior given the annotators and priors, by passes until every prompt has converged."""
         state, change, n_iter = self._passes(data, rounds.state)
-        posterior, prior, ratio_se = state.posterior, state.prior, 0.0
+        prior, ratio_se = state.prior, 0.0
+        posterior, effect = self._controlled(data, state)
         if prior.error_variance:
             ratio_se, others = self._other_ratios(data, state)
             if others:
@@ -240,6 +242,7 @@ class Hierarchical:
             covariance=data.by_size(posterior.covariance),
             strength_se=np.sqrt(posterior.covariance[data.diagonal]),
             model_mean=state.model_mean,
+            effect=effect,
             prior=prior,
             error_ratio_se=ratio_se,
             mixture=None,
@@ -258,7 +261,7 @@ class Hierarchical:
         for number in range(MAX_LAST_PASSES):
             n_iter[change > EXACT] += 1
             perception, before = Perception(data, sites, prior.error_variance), posterior
-            posterior, model_mean, _ = solve(data, perception.sites, prior)
+            posterior, model_mean, *_ = solve(data, perception.sites, prior)
             if number or sites.precision.any():  # without sites the posterior is the prior
                 change = largest(data, posterior.mean - before.mean)
                 if not (change > EXACT).any():
@@ -272,13 +275,19 @@ class Hierarchical:
         The posteriors are at the best variances for these ratios, and made only where the ratio is not identified.
         """
         perception = Perception(data, state.sites, state.prior.error_variance)
-        posterior, _, moments = solve(data, perception.sites, state.prior)
+        posterior, _, moments, *_ = solve(data, perception.sites, state.prior)
         gaps = perception.perceived(*posterior)
         se, direction = state.prior.ratio_uncertainty(data, moments, gaps, posterior.covariance)
         if se <= IDENTIFIED:
             return se, []
         priors = [state.prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
-        return se, [self._passes(data, state._replace(prior=prior))[0].posterior for prior in priors]
+        states = [self._passes(data, state._replace(prior=prior))[0] for prior in priors]
+        return se, [self._controlled(data, each)[0] for each in states]
+
+    def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal]:
+        """The posterior of the strengths without the effects of covariates, and that of these effects."""
+        found = solve(data, Perception(data, state.sites, state.prior.error_variance).sites, state.prior)
+        return found.controlled, found.effect
 
     def _select_mixture(self, data: VoteData, fit: HierarchicalFit) -> Mixture | None:
         """The mixture prior, if the votes strongly support it.
