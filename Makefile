@@ -56,6 +56,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--votes $(DATA))
 	$(BIN)/python -m benchmarks.calibration && $(BIN)/python -m benchmarks.calibration --world video && $(BIN)/python -m benchmarks.calibration --world heavy
+	$(BIN)/python -m benchmarks.control
 	$(BIN)/python -m benchmarks.plan
 	$(BIN)/python -m benchmarks.near
 	$(BIN)/python -m benchmarks.media

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, numbers, settings, store_path
+from cli.options import (
+    ControlOption,
+    CriterionOption,
+    JsonOption,
+    RunOption,
+    StoreOption,
+    names,
+    numbers,
+    settings,
+    store_path,
+)
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
 from schemas.choices import BothBad, Disconnected, Effort
 from schemas.rankers import AUTO, ranker_names
@@ -35,6 +45,7 @@ def denoise(
         list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
     ] = None,
     criterion: CriterionOption = None,
+    control: ControlOption = None,
     max_spammer: Annotated[
         float | None,
         typer.Option(
@@ -64,13 +75,15 @@ def denoise(
 
     With --ranker auto, the default, all rankers are compared on held-out votes, and the best one (or a weighted sum of
     several) makes the ranking. Only the rankers that this needs are run on all votes; --compare runs the others too.
-    A run with the same votes, config and code is found in the store and not repeated.
+    A run with the same votes, config and code is found in the store and not repeated. --control ranks responses as if
+    they were alike in style: a run of its own, from which items can be drawn (export --run).
 
     \b
     Example:
       curate denoise
       curate denoise --ranker bradley-terry --compare
       curate denoise --ranker ensemble --weight bradley-terry=2 --weight pagerank=1
+      curate denoise --control length,markdown
     """
     from pipelines import denoise as job
     from pipelines.settings import updated
@@ -83,6 +96,7 @@ def denoise(
         "max_spammer": max_spammer,
         "prompts": tuple(prompts) if prompts else None,
         "criterion": criterion,
+        "control": names(control) if control is not None else None,
         "min_votes": min_votes,
         "disconnected": disconnected,
         "effort": effort,
@@ -127,6 +141,10 @@ def print_denoise(report: DenoiseReport) -> None:
         say(f"  {report.strengths.summary}")
     if report.perception and report.perception.error_sd:
         say(f"  {report.perception.summary}")
+    for effect in report.effects:
+        per = " per doubling" if effect.covariate in ("length", "markdown") else " per unit"
+        interval = f"[{effect.low:+.2f}, {effect.high:+.2f}]"
+        say(f"  effect of {effect.covariate}, removed: {effect.effect:+.2f} {interval} logits{per}")
     if report.expected_tau is not None:
         say(f"  expected Kendall tau to the true order {report.expected_tau:.3f}, by the hierarchical ranker")
     members = set(report.weights)

@@ -41,7 +41,7 @@ def leaderboard(
 
     base = settings()
     default = "" if by == "criterion" else base.denoise.criterion
-    chosen, controlled = criterion or default, names(control)
+    chosen, controlled = criterion or default, base.denoise.control if control is None else names(control)
     with curate.open(store or base.store) as opened:
         if effects:
             put_frame(opened.effects(criterion=chosen, control=controlled), as_json=as_json, as_csv=as_csv)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,15 @@ from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import DenoiseConfig
 from schemas.rankers import AUTO, STACK, third_party
-from schemas.reports import WARNINGS, AutoReport, DenoiseReport, DesignReport, PerceptionReport, StrengthsReport
+from schemas.reports import (
+    WARNINGS,
+    AutoReport,
+    DenoiseReport,
+    DesignReport,
+    EffectReport,
+    PerceptionReport,
+    StrengthsReport,
+)
 
 Float = npt.NDArray[np.float64]
 
@@ -73,7 +82,13 @@ def denoise(
     """
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
-        loaded = load_votes(opened, prompts=config.prompts, criterion=config.criterion, both_bad=config.both_bad)
+        loaded = load_votes(
+            opened,
+            prompts=config.prompts,
+            criterion=config.criterion,
+            both_bad=config.both_bad,
+            control=config.control,
+        )
         inputs: dict[str, Any] = {"votes": loaded.digest, **_third_party(config)}
         judged = loaded
         if config.prompts and config.max_spammer < 1:
@@ -182,6 +197,7 @@ def _report(
         responses=len(votes.responses),
         strengths=_strengths(denoised.posterior.mixture),
         perception=_perception(denoised.posterior, votes),
+        effects=_effects(denoised.posterior, votes),
         expected_tau=_mean(denoised.expected_tau),
         proven_optimal=int(bounded.converged.sum()) if bounded else None,
         optimality_gap=float((bounded.cost - bounded.bound).clip(0).sum()) if bounded else None,
@@ -238,6 +254,12 @@ def _strengths(mixture: Mixture | None) -> StrengthsReport:
         "component)"
     )
     return StrengthsReport(shape="mixture", separation=separation, upper_weight=upper, summary=summary)
+
+
+def _effects(fit: HierarchicalFit, votes: VoteArrays) -> tuple[EffectReport, ...]:
+    reach = NormalDist().inv_cdf(0.95) * np.sqrt(np.diagonal(fit.effect.covariance))
+    found = zip(votes.covariate_names, fit.effect.mean.tolist(), reach.tolist(), strict=True)
+    return tuple(EffectReport(covariate=name, effect=e, low=e - r, high=e + r) for name, e, r in found)
 
 
 def _perception(fit: HierarchicalFit, votes: VoteArrays) -> PerceptionReport:

@@ -135,7 +135,12 @@ def rank(
         if not report.votes:
             raise CurateError("there are no votes", hint="give at least one row")
         loaded = load_votes(
-            store, prompts=config.prompts, criterion=config.criterion, both_bad=config.both_bad, places=True
+            store,
+            prompts=config.prompts,
+            criterion=config.criterion,
+            both_bad=config.both_bad,
+            control=config.control,
+            places=True,
         )
     if text := not_votes(report):
         warnings.warn(f"{text}; see .rejects of the result", RejectWarning, stacklevel=2)

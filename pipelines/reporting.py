@@ -161,7 +161,7 @@ def _view(
         run=denoised,
         chosen_in=release_of(store, chosen_run) if chosen_run else "",
         funnel=_funnel(store, run_id, facts, run_report, later),
-        models=_models(store, criterion),
+        models=_models(store, criterion, found["config"].get("control", ()) if found else ()),
         people=people,
         sides=sides_of(votes_by_side(store, criterion)),
         disagreement=_disagreement(facts),
@@ -203,10 +203,10 @@ def _funnel(
     )
 
 
-def _models(store: Store, criterion: str) -> Leaderboard | None:
-    """Return the leaderboard of all votes by the run's criterion; None if no vote compares two known models."""
+def _models(store: Store, criterion: str, control: Sequence[str]) -> Leaderboard | None:
+    """Return the leaderboard of all votes by the criterion; None if no vote compares two known models."""
     try:
-        return leaderboard(load_votes(store, criterion=criterion).votes)
+        return leaderboard(load_votes(store, criterion=criterion, control=control).votes)
     except CurateError:
         return None
 

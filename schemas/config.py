@@ -146,6 +146,9 @@ class DenoiseConfig(Document):
     """Only these prompts (all when empty)."""
     criterion: str = ""
     """Only the votes by this criterion; needed if the votes are by several. "(none)": those without a criterion."""
+    control: tuple[str, ...] = ()
+    """Covariates of the responses whose effects on votes are estimated and removed: length, markdown, position (always
+    modelled), or numeric columns of the file of responses. Only the hierarchical ranker does this."""
     min_votes: Annotated[int, Field(ge=1)] = 1
     """A prompt with fewer votes is reported as too_few_votes and not ranked."""
     disconnected: Disconnected = "components"

@@ -188,6 +188,18 @@ class PerceptionReport(Document):
     """That in a sentence."""
 
 
+class EffectReport(Document):
+    """The effect of a covariate on votes, by the hierarchical ranker."""
+
+    covariate: str
+    effect: float
+    """Log odds per unit of the left response's surplus; per doubling for length and markdown."""
+    low: float
+    """Lower end of its 90% interval."""
+    high: float
+    """Upper end."""
+
+
 WARNINGS: dict[str, str] = {
     "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
@@ -242,6 +254,8 @@ class DenoiseReport(Document):
     strengths: StrengthsReport | None = None
     """None in runs of an earlier version."""
     perception: PerceptionReport | None = None
+    effects: tuple[EffectReport, ...] = ()
+    """Of the covariates that the run controls for."""
     """None in runs of an earlier version."""
     expected_tau: float | None
     """Expected Kendall tau of the rankings to the true order, by the hierarchical ranker's posterior; mean over full

@@ -174,9 +174,11 @@ def rank_votes(
     kept, spammers = exclude_spammers(votes, judged or votes, config)
     coverage = cover(kept, config)
     used = kept.of_prompts(coverage.used)
-    if config.ranker == AUTO and choice is None:
+    if config.ranker == AUTO and choice is None and not used.covariate_names:
         choice = choose(used, config, progress=progress)
     method = choice.method if choice else config.ranker
+    if used.covariate_names:
+        method = _controlling(config)
     members = _members(method, choice, config)
     component = coverage.component[coverage.used[kept.response_prompt]]
     group = component_labels(used, component)
@@ -217,6 +219,17 @@ def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfi
     likely = spam_probability(fit) > config.max_spammer
     spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
+
+
+def _controlling(config: DenoiseConfig) -> MethodName:
+    """The ranker where covariates are controlled for. Raises CurateError if the config asks for another."""
+    if config.ranker not in (AUTO, POSTERIOR) or config.compare:
+        other = config.ranker if config.ranker not in (AUTO, POSTERIOR) else "compare"
+        raise CurateError(
+            f"control = {', '.join(config.control)}: only the {POSTERIOR} ranker controls for covariates, not {other}",
+            hint="leave out --ranker and --compare, or --control",
+        )
+    return POSTERIOR
 
 
 def _members(method: MethodName, choice: Choice | None, config: DenoiseConfig) -> dict[str, float]:

@@ -14,6 +14,7 @@ were unacceptable; intervals are normal in log odds, from the expected informati
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ Float = npt.NDArray[np.float64]
 
 PRIOR_VOTES = 2.0
 """κ: the prior of a response counts as many votes."""
-Z = 1.6448536269514722
+Z = NormalDist().inv_cdf(0.95)
 """Standard normal quantile of a 90% interval."""
 TOLERANCE = 1e-6
 MAX_ITER = 2000

@@ -34,6 +34,8 @@ def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
         row["rank_chart"] = interval(row["rank"], row["best_rank"], row["worst_rank"], domain=ranks_domain)
     return {
         "model_rows": rows,
+        "controlled": " and ".join(models.effects["covariate"][1:]),
+        "effects": models.effects.to_dicts(),
         "model_clusters": " and by ".join(models.clustered_by),
         "components": models.frame["component"].n_unique(),
         "strength_axis": axis([(value, signed(value, 1)) for value in ticks(*domain, 4)], domain=domain),

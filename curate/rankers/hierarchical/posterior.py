@@ -1,6 +1,7 @@
 """The posterior of the strengths given the votes' sites and the priors.
 
-Normal prior: the model means, and the effects of covariates, couple the prompts. With sites (h, J) and prior precision Q of a prompt,
+Normal prior: the model means, and the effects of covariates, couple the prompts. With sites (h, J) and prior precision
+Q of a prompt,
 
     S = (J + Q)⁻¹,   θ | μ ~ N(S (h + Q μ), S),   precision of the means μ: 1 / mean_variance + Σ[prompts] Q − Q S Q,
 
