@@ -105,7 +105,8 @@ class Likelihood:
             gap = mean + z * deviation
             d = rate * gap + bias * data.sides_known[chunk]
             found, probability = derivatives(d, nu[data.annotator[chunk]] * prompt_nu[data.prompt[chunk]], side)
-            ratio = np.exp(z * ((tau * mean - old_linear) * deviation + z * (tau * variance / 2)))  # 1 / site
+            of_site = z * ((tau * mean - old_linear) * deviation + z * (tau * variance / 2))  # logarithm of 1 / site
+            ratio = np.exp(of_site - of_site.max(axis=0))
             ratio *= probability
             if (part < 1).any():
                 ratio **= part
