@@ -84,6 +84,43 @@ def test_label_studio_texts_survive_byte_for_byte(tmp_path: Path) -> None:
         assert store.votes()["outcome"].to_list() == ["left"]
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_label_studio_file_for_each_task_or_annotation_is_read_with_the_others(
+    centred: bool, indent: int | None, tmp_path: Path
+) -> None:
+    for n, said in enumerate(["left", "right", "tie", ""]):
+        result = [{"type": "choices", "from_name": "outcome", "value": {"choices": [said] if said else []}}]
+        data = {"prompt_id": f"p{n}", "question": TEXT, "left": "m", "right": "n"}
+        annotation = {"id": 10 + n, "completed_by": {"id": 1, "email": "a@x.org"}, "result": result, "lead_time": 2.5}
+        task = {"id": n, "data": data}
+        whole = {**annotation, "task": task} if centred else {**task, "annotations": [annotation]}
+        # Label Studio names the files of a target storage after the annotation.
+        path = tmp_path / "export" / (str(10 + n) if centred else f"task-{n}.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(whole, indent=indent))
+    report = ingest(tmp_path / "export", tmp_path / "s.duckdb")
+    assert (report.files[0].platform, len(report.files)) == ("label-studio", 1)
+    assert (report.rows, report.votes, report.reasons) == (4, 3, {"no-answer": 1})
+    with curate.open(tmp_path / "s.duckdb") as store:
+        votes = store.votes().sort("line")
+        assert votes["prompt_id"].to_list() == ["p0", "p1", "p2"]
+        assert votes["outcome"].to_list() == ["left", "right", "tie"]
+        assert votes["seconds"].to_list() == [2.5] * 3
+        assert set(store.prompts()["question"]) == {TEXT}
+
+
+def test_a_text_that_mentions_a_pairwise_answer_is_kept(tmp_path: Path) -> None:
+    text = "[{'selected': 'left'}] was printed by {'selected': 'right'}"
+    row = {"id": 1, "prompt_id": "p", "left": "m", "right": "n", "left_text": text, "outcome": "right"}
+    times = {"annotator": 1, "annotation_id": 2, "created_at": "2025-03-02", "updated_at": "2025-03-02", "lead_time": 1}
+    (tmp_path / "min.json").write_text(json.dumps([row | times]))
+    ingest(tmp_path / "min.json", tmp_path / "s.duckdb")
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert store.responses()["text"].drop_nulls().to_list() == [text]
+        assert store.votes()["outcome"].to_list() == ["right"]
+
+
 @pytest.mark.parametrize("parts", [False, True])
 def test_arena_texts_survive_byte_for_byte(parts: bool, tmp_path: Path) -> None:
     content = [{"type": "text", "text": TEXT}] if parts else TEXT

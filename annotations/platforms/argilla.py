@@ -10,31 +10,52 @@ Sides are known only if fields or metadata name left and right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+import polars as pl
 
 from annotations.platforms.base import (
+    SKIPPED,
     Head,
     Platform,
-    Row,
-    all_records,
-    numbered_chunk,
-    reject,
+    by_columns,
+    first_of,
+    reject_where,
     with_data,
-    without_outcome,
+    with_missing,
 )
-from annotations.readers.files import VoteFile
-from annotations.readers.formats import Chunk
-from annotations.readers.json_text import decode, decode_list, decode_object
+from annotations.readers.json_text import query, spread
 from annotations.readers.outcomes import outcome_question
 
 END, USERS, STATUS = ".responses", ".responses.users", ".responses.status"
+OWN = ("id", "status", "_server_id", "vectors", "metadata", "fields", "responses", "suggestions")
+"""Columns of a flattened record that are not data."""
 NOT_SUBMITTED = {"draft": "no-answer", "pending": "no-answer", "discarded": "cancelled"}
+KEY = ("row", "user")
+SAID, DATA = "said:", "data:"
+"""Prefixes of columns while rows are put together."""
+ROW = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
 
-Answers = dict[tuple[str, str], tuple[Any, str]]
-"""(user, question) -> (value, status) of one record."""
-BAD_LISTS = reject("broken-record", "expected lists of responses, users and statuses of equal length")
+_NESTED = """
+SELECT row, question, answer ->> '$.user_id' AS user, answer -> '$.value' AS value,
+       coalesce(nullif(answer ->> '$.status', ''), 'submitted') AS status, false AS uneven
+  FROM (SELECT row, said.key AS question, unnest(objects(said.value)) AS answer
+          FROM (SELECT row, unnest(map_entries(entries(responses))) AS said FROM chunk))
+"""
+"""SQL for the responses of nested records. The SDK omits the status of a response; it exports submitted ones."""
+_FLAT = """
+SELECT row, ? AS question, unnest(CASE WHEN uneven THEN [NULL] ELSE users END) ->> '$' AS user,
+       unnest(CASE WHEN uneven THEN [NULL] ELSE said END) AS value,
+       coalesce(unnest(CASE WHEN uneven THEN [NULL] ELSE states END) ->> '$', 'submitted') AS status, uneven
+  FROM (SELECT *, len(said) <> len(users) OR len(states) NOT IN (0, len(users)) AS uneven
+          FROM (SELECT row, items(said) AS said, items(users) AS users, items(states) AS states FROM chunk))
+"""
+"""SQL for the responses to one question of flattened records; one row for a record whose lists are uneven."""
+_VALUES = """
+SELECT * EXCLUDE value, value ->> '$' AS text, json_type(value) = 'ARRAY' AS is_list,
+       CASE WHEN json_type(value) = 'ARRAY' THEN list_transform(items(value::VARCHAR), lambda item, place:
+            CASE json_type(item) WHEN 'OBJECT' THEN {value: item ->> '$.value', rank: item ->> '$.rank'}
+                                 ELSE {value: item ->> '$', rank: place::VARCHAR} END) END AS ranked
+  FROM chunk
+"""
 
 
 def _recognizes(head: Head) -> bool:
@@ -45,74 +66,92 @@ def _recognizes(head: Head) -> bool:
     )
 
 
-def _read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
-    records, _lines, broken = all_records(file)
-    answers = [_answers(record) for record in records]
-    said = [(question, value) for own in answers if own for (_, question), (value, _) in own.items()]
-    ranked = {question for question, value in said if isinstance(value, list)}
-    outcome = outcome_question(question for question, _ in said) or (ranked.pop() if len(ranked) == 1 else None)
-    rows: list[Row] = []
-    for record, own in zip(records, answers, strict=True):
-        rows += [{**_data(record), **BAD_LISTS}] if own is None else list(_rows(record, own, outcome))
-    if outcome is None and any(answers):
-        rows = without_outcome(rows)
-    yield numbered_chunk(rows, broken, {"records without a response": answers.count({})})
+def _rows(records: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per record and user."""
+    records = with_missing(records, "id")
+    nested = {"fields", "responses"}.issubset(records.columns)
+    said = query(_VALUES, chunk=_nested(records) if nested else _flat(records))
+    uneven = said.filter("uneven")["row"].unique()
+    said = said.filter(~pl.col("row").is_in(uneven.implode())).unique(
+        [*KEY, "question"], keep="last", maintain_order=True
+    )
+    ranked = said.filter("is_list")["question"].unique()
+    outcome = outcome_question(said["question"]) or (ranked[0] if len(ranked) == 1 else None)
+    users = said.select(KEY).unique(maintain_order=True)
+    rows = records.select(ROW).join(users, on="row", how="left", maintain_order="left_right")
+    main = said.filter(pl.col("question") == outcome) if outcome else said.clear()
+    rows = rows.join(main.drop("question", "uneven"), on=KEY, how="left", nulls_equal=True, maintain_order="left")
+    others = said.filter(pl.col("question").ne_missing(outcome))
+    if others.height:
+        wide = others.pivot("question", index=KEY, values="text", maintain_order=True)
+        wide = wide.rename(lambda name: name if name in KEY else f"{SAID}{name}")
+        rows = rows.join(wide, on=KEY, how="left", nulls_equal=True, maintain_order="left")
+    data = _data(records, nested=nested)
+    if data.width:
+        rows = rows.hstack(data[rows["row"]].rename(lambda name: f"{DATA}{name}"))
+    return _assembled(rows, records["id"][rows["row"]], uneven, outcome)
 
 
-def _answers(record: dict[str, Any]) -> Answers | None:
-    """Return the answers of one record; None if its lists have different lengths."""
-    found: Answers = {}
-    responses = decode(record.get("responses"))
-    if isinstance(responses, dict) and "fields" in record:
-        for question, answers in responses.items():
-            for answer in filter(None, map(decode_object, decode_list(answers))):
-                # The SDK omits the status of a response; the record's own states whether it needs more responses.
-                status = answer.get("status") or "submitted"
-                found[str(answer.get("user_id")), question] = decode(answer.get("value")), str(status)
-        return found
-    for name in record:
-        if not name.endswith(END):
-            continue
-        question = name.removesuffix(END)
-        values, users = decode_list(record[name]), decode_list(record.get(question + USERS))
-        states = decode_list(record.get(question + STATUS)) or ["submitted"] * len(users)
-        if not len(values) == len(users) == len(states):
-            return None
-        for value, user, status in zip(values, users, states, strict=True):
-            found[str(user), question] = decode(value), str(status or "submitted")
-    return found
+def _nested(records: pl.DataFrame) -> pl.DataFrame:
+    """Return (row, question, user, value, status, uneven) of nested records."""
+    return query(_NESTED, chunk=records.select(ROW, "responses"))
 
 
-def _data(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields and metadata of a record under their own names."""
-    if "fields" in record and isinstance(decode(record.get("responses")), dict):
-        return decode_object(record["fields"]) | decode_object(record.get("metadata"))
-    ours = ("id", "status", "_server_id", "vectors", "metadata", "fields", "responses", "suggestions")
-    return {n: v for n, v in record.items() if n not in ours and END not in n and ".suggestion" not in n}
+def _flat(records: pl.DataFrame) -> pl.DataFrame:
+    """Return the same of flattened records."""
+    found = []
+    for name in records.columns:
+        if name.endswith(END):
+            question = name.removesuffix(END)
+            lists = {"said": name, "users": question + USERS, "states": question + STATUS}
+            chunk = records.select(ROW, **{own: first_of(records, column) for own, column in lists.items()})
+            found.append(query(_FLAT, [question], chunk=chunk))
+    return pl.concat(found) if found else _nested(with_missing(records.head(0), "responses"))
 
 
-def _rows(record: dict[str, Any], answers: Answers, outcome: str | None) -> Iterator[Row]:
-    """Yield one row per user."""
-    for user in dict.fromkeys(user for user, _ in answers):
-        own = {question: answer for (other, question), answer in answers.items() if other == user}
-        value, status = own.pop(outcome, (None, "submitted")) if outcome else (None, "submitted")
-        row: dict[str, Any] = {
-            "outcome": None,
-            "annotator_id": user,
-            "argilla.id": record.get("id"),
-            "argilla.status": status,
-            **{question: answer for question, (answer, _) in own.items()},
+def _data(records: pl.DataFrame, *, nested: bool) -> pl.DataFrame:
+    """Return the fields and metadata of records under their own names."""
+    if not nested:
+        return records.select(n for n in records.columns if n not in OWN and END not in n and ".suggestion" not in n)
+    fields, metadata = (spread(with_missing(records, name)[name]) for name in ("fields", "metadata"))
+    both = [
+        pl.Series(name, metadata[name]).fill_null(fields[name]) for name in metadata.columns if name in fields.columns
+    ]
+    return fields.hstack(metadata.select(pl.exclude(fields.columns))).with_columns(both)
+
+
+def _assembled(rows: pl.DataFrame, ids: pl.Series, uneven: pl.Series, outcome: str | None) -> pl.DataFrame:
+    """Return rows in our columns. ids: of their records. uneven: records whose lists have different lengths."""
+    is_uneven = pl.col("row").is_in(uneven.implode())
+    silent = pl.col("user").is_null() & pl.col("status").is_null() & ~is_uneven
+    status = pl.col("status").fill_null("submitted")
+    state = status.str.to_lowercase()
+    not_submitted = [
+        (state == name, reason, pl.format("the response is {}", state)) for name, reason in NOT_SUBMITTED.items()
+    ]
+    columns = {
+        "annotator_id": pl.col("user"),
+        "argilla.id": pl.lit(ids),
+        "argilla.status": status,
+        **{name.removeprefix(SAID): pl.col(name) for name in rows.columns if name.startswith(SAID)},
+    }
+    ranked = pl.col("ranked").list.len().fill_null(0) > 0
+    submitted = ~state.is_in(list(NOT_SUBMITTED))
+    rankings = rows.filter(submitted, pl.col("user").is_not_null()).select(ranked).to_series()
+    if outcome and rankings.any():
+        parts = {"responses": "value", "rankings": "rank"}
+        columns |= {
+            name: pl.when(ranked).then(pl.col("ranked").list.eval(pl.element().struct.field(part)))
+            for name, part in parts.items()
         }
-        data = _data(record)
-        if status.lower() in NOT_SUBMITTED:
-            row |= reject(NOT_SUBMITTED[status.lower()], f"the response is {status.lower()}")
-        elif isinstance(value, list) and value:
-            ranked = [x if isinstance(x, dict) else {"value": x, "rank": i} for i, x in enumerate(value, start=1)]
-            row |= {"responses": [x.get("value") for x in ranked], "rankings": [x.get("rank") for x in ranked]}
-            del row["outcome"]
-        else:
-            row["outcome"] = value
-        yield with_data(row, data, "data.")
+    if (outcome or not rows["user"].count()) and not (rankings.any() and rankings.all()):
+        columns["outcome"] = pl.when(submitted & ~pl.col("is_list").fill_null(False)).then("text")
+    columns |= reject_where(
+        (is_uneven, "broken-record", "expected lists of responses, users and statuses of equal length"), *not_submitted
+    )
+    data = {name.removeprefix(DATA): pl.col(name) for name in rows.columns if name.startswith(DATA)}
+    skipped = pl.when(silent).then(pl.lit("records without a response"))
+    return rows.select(**with_data(columns, data, "data."), **{SKIPPED: skipped})
 
 
 PLATFORM = Platform(
@@ -122,5 +161,5 @@ PLATFORM = Platform(
     sides="known if fields or metadata name left and right; unknown for rankings",
     dropped="suggestions and vectors",
     recognizes=_recognizes,
-    read=_read,
+    read=by_columns(_rows, whole=True, several=True),
 )

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -33,8 +32,6 @@ from annotations.readers.files import BOM, DamagedFile, Format, VoteFile
 from annotations.readers.formats import BrokenRecord, Chunk, arrow_batches, delimiter_of, read_chunks
 from annotations.readers.json_text import encode, encode_columns
 
-Record = dict[str, Any]
-"""One record of an export; lists and objects are JSON text (see annotations.readers.json_text)."""
 Row = Mapping[str, Any]
 """One judgment: column -> value of any kind; None is absent."""
 SKIPPED = "skipped"
@@ -135,29 +132,6 @@ class Platform:
     """Its annotator ids identify people on a platform, so that only keyed pseudonyms are stored."""
 
 
-def by_record(rows_of: Callable[[Record], Iterable[Row]], *, optional: Collection[str] = ()) -> Reader:
-    """Return a reader that turns each record into rows; the line of a row is that of its record.
-
-    optional: columns that the rows of a CSV file may omit where its header ends with them.
-    """
-
-    def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
-        for records in read_chunks(file, optional=optional):
-            rows: list[Row] = []
-            lines: list[int] = []
-            skipped: Counter[str] = Counter()
-            for line, record in zip(records.line, records.frame.iter_rows(named=True), strict=True):
-                for row in rows_of(record):
-                    if SKIPPED in row:
-                        skipped[row[SKIPPED]] += 1
-                    else:
-                        rows.append(row)
-                        lines.append(line)
-            yield replace(chunk_of(rows, lines, records.broken), skipped=dict(skipped))
-
-    return read
-
-
 def by_columns(
     rows_of: Callable[[pl.DataFrame], pl.DataFrame],
     *,
@@ -171,7 +145,8 @@ def by_columns(
     text or lists of text, one row per record in order. A row with a kind in a column SKIPPED is counted as a record
     that is no judgment.
     several: a record may give any number of rows; then rows are numbered 1, 2, … instead of having their record's line.
-    whole: the file is one chunk, for what depends on all of its records. optional: as in ``by_record``.
+    whole: the file is one chunk, for what depends on all of its records.
+    optional: columns that the rows of a CSV file may omit where its header ends with them.
     """
 
     def read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
@@ -229,22 +204,6 @@ def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in holds)
 
 
-def all_records(file: VoteFile) -> tuple[list[Record], list[int], list[BrokenRecord]]:
-    """Return (records, their lines, broken records) of a whole file, for platforms that need all records at once."""
-    whole = read_whole(file)
-    return whole.frame.to_dicts(), whole.line.to_list(), list(whole.broken)
-
-
-def numbered_chunk(rows: Sequence[Row], broken: Sequence[BrokenRecord], skipped: dict[str, int]) -> Chunk:
-    """Return rows as a chunk whose lines are 1, 2, …, for records that hold several judgments.
-
-    The broken records get the numbers after the rows; their messages state their position in the file. ``skipped``:
-    kind -> count, of which zeros are omitted.
-    """
-    chunk = chunk_of(rows, range(1, len(rows) + 1), renumbered(broken, len(rows) + 1))
-    return replace(chunk, skipped={kind: count for kind, count in skipped.items() if count})
-
-
 def renumbered(broken: Sequence[BrokenRecord], first: int) -> tuple[BrokenRecord, ...]:
     """Return broken records with the lines first, first + 1, …; their messages state their position in the file."""
     return tuple(
@@ -262,11 +221,6 @@ def chunk_of(rows: Sequence[Row], lines: Sequence[int], broken: Sequence[BrokenR
     return Chunk(frame, pl.Series("line", lines, pl.Int64), tuple(broken))
 
 
-def reject(reason: str, message: str) -> dict[str, str]:
-    """Return the columns of a row that is no judgment. ``reason``: a code of REJECT_REASONS."""
-    return {"reject": reason, "reject_text": message}
-
-
 def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return the columns of a row with the data of its task; a name that the row already has gets a prefix."""
     return row | {(f"{prefix}{name}" if name in row else name): value for name, value in data.items()}
@@ -275,11 +229,6 @@ def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[st
 def with_missing(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
     """Return the frame with a column of nulls for each of these names that it lacks."""
     return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in names if name not in frame.columns)
-
-
-def without_outcome(rows: Iterable[Row]) -> list[Row]:
-    """Return rows without an outcome column, so that the mapping must name the question that holds it."""
-    return [{name: value for name, value in row.items() if name != "outcome"} for row in rows]
 
 
 def read_head(file: VoteFile) -> Head:

@@ -1,4 +1,4 @@
-"""Label Studio: JSON (tasks with their annotations), JSON-MIN and CSV (one row per annotation).
+"""Label Studio: JSON (tasks with their annotations, or annotations with their task), JSON-MIN and CSV (one row each).
 
 Shapes: "Label Studio JSON format of annotated tasks" (labelstud.io/guide/task_format), tags Pairwise and Choices
 (labelstud.io/tags), and the CSV and JSON-MIN writers of label-studio-converter (csv.py, utils.prettify_result), which
@@ -11,197 +11,242 @@ a Choices control states a tie, that is the outcome. ``completed_by`` is a numbe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+import polars as pl
 
 from annotations.platforms.base import (
+    SKIPPED,
     Head,
     Platform,
-    Row,
-    all_records,
-    chunk_of,
-    numbered_chunk,
+    by_columns,
+    first_of,
     read_head,
-    reject,
+    reject_where,
     with_data,
-    without_outcome,
+    with_missing,
 )
 from annotations.readers.files import VoteFile
 from annotations.readers.formats import Chunk
-from annotations.readers.json_text import decode, decode_list, decode_object
-from annotations.readers.outcomes import is_undecided, outcome_question
+from annotations.readers.json_text import query, spread
+from annotations.readers.outcomes import UNDECIDED_WORDS, outcome_question
 
 NAME = "label-studio"
 COMMON = ("annotation_id", "annotator", "created_at", "updated_at", "lead_time")
 KNOWN = {*COMMON[2:], "id", "task", "project", "result", "completed_by", "was_cancelled", "result_count"}
 """Keys of an annotation that are read, or that only count its results."""
-SELECTED = re.compile(r"""['"]selected['"]\s*:\s*['"](\w+)['"]""")
+EMPTY = ("", "0", "0.0", "false", "[]", "{}")
+SELECTED = r"""^\[?\{[^{}]*['"]selected['"]\s*:\s*['"](\w+)['"][^{}]*\}\]?$"""
+"""A Pairwise answer in CSV or JSON-MIN."""
+SIDES = ("left", "right")
+ROW = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
+PAIRWISE, CHOICES = "pairwise", "choices"
 
-Answers = dict[str, list[Any]]
-"""Name of a control -> its distinct answers in one annotation."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """The answers of one annotation, by kind of control."""
-
-    pairwise: Answers
-    choices: Answers
-    others: Answers
-    """Reasons, ratings and the like."""
-
-    @property
-    def named(self) -> Answers:
-        return self.others | self.choices | self.pairwise
+_ANNOTATIONS = """
+SELECT row, unnest(CASE WHEN len(listed) = 0 THEN [NULL] ELSE listed END)::VARCHAR AS annotation, len(listed) AS n
+  FROM (SELECT row, CASE WHEN starts_with(data, '{') THEN items(annotations) ELSE [] END AS listed FROM chunk)
+"""
+_RESULTS = """
+SELECT row, name, kind, answer::VARCHAR AS answer, answer ->> '$' AS text, json_type(answer) = 'ARRAY' AS several
+  FROM (SELECT row, name, kind, CASE json_type(answer) WHEN 'NULL' THEN NULL WHEN 'ARRAY' THEN
+               CASE json_array_length(answer) WHEN 0 THEN NULL WHEN 1 THEN answer -> '$[0]' ELSE answer END
+               ELSE answer END AS answer
+          FROM (SELECT row, coalesce(item ->> '$.from_name', 'result') AS name,
+                       lower(coalesce(item ->> '$.type', '')) AS kind, item -> '$.value' AS value,
+                       CASE WHEN json_type(value) IS DISTINCT FROM 'OBJECT' THEN NULL
+                            WHEN kind = 'pairwise' THEN CASE WHEN value ->> '$.selected' IN ('left', 'right')
+                                                             THEN value -> '$.selected' END
+                            ELSE coalesce(value -> '$.choices', value -> '$.text', value -> '$.rating',
+                                          value -> '$.number', nullif(value, '{}'::JSON)) END AS answer
+                  FROM (SELECT row, unnest(objects(result)) AS item FROM chunk)))
+"""
+"""SQL for (row, control, its type, answer as JSON, as text, whether it is a list): the answers of each annotation."""
 
 
 def _recognizes(head: Head) -> bool:
     if head.has(*COMMON):
         return True
     lists = ("annotations", "completions")
-    return any(isinstance(r.get("data"), dict) and isinstance(r.get(k), list) for r in head.records for k in lists)
+    return any(
+        (isinstance(r.get("data"), dict) and any(isinstance(r.get(key), list) for key in lists))
+        or (isinstance(r.get("task"), dict) and "data" in r["task"] and isinstance(r.get("result"), list))
+        for r in head.records
+    )
 
 
-def _read(file: VoteFile, _: datetime) -> Iterator[Chunk]:
-    """Yield the rows of CSV or JSON-MIN, or of tasks with annotations."""
-    yield _flat(file) if read_head(file).has(*COMMON) else _tasks(file)
+def _is_stored(record: dict[str, object]) -> bool:
+    """Return whether a record is an annotation from a target storage, which holds its task."""
+    task = record.get("task")
+    return isinstance(task, dict) and "data" in task and isinstance(record.get("result"), list)
 
 
-def _tasks(file: VoteFile) -> Chunk:
-    """Return the annotations of all tasks; a row's line is the number of its annotation in the file."""
-    records, _, broken = all_records(file)
-    found = [(record, annotation) for record in records for annotation in _annotations(record)]
-    results = [_results(decode_object(annotation).get("result")) for _, annotation in found]
-    pairwise = {name for own in results for name in own.pairwise}
-    choices = {name for own in results for name in own.choices}
-    outcome = outcome_question(sorted(pairwise or choices))
-    rows: list[Row] = [_row(*one, own, outcome) for one, own in zip(found, results, strict=True)]
-    if outcome is None and (pairwise or choices):
-        rows = without_outcome(rows)
-    no_tasks = [NO_TASK for record in records if not decode_object(record.get("data"))]
-    empty = sum(not _annotations(record) for record in records) - len(no_tasks)
-    return numbered_chunk([*rows, *no_tasks], broken, {"tasks without an annotation": empty})
+def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
+    """Yield the rows of CSV or JSON-MIN, of tasks with annotations, or of annotations with their tasks."""
+    head = read_head(file)
+    flat = head.has(*COMMON)
+    rows = _flat_rows if flat else _stored_rows if any(map(_is_stored, head.records)) else _task_rows
+    yield from by_columns(rows, whole=True, several=not flat)(file, now)
 
 
-NO_TASK = reject("broken-record", "expected a task; the item has no data")
+def _task_rows(tasks: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each annotation of tasks."""
+    lists = first_of(tasks, "annotations", "completions").alias("annotations")
+    found = query(_ANNOTATIONS, chunk=with_missing(tasks, "data").select(ROW, lists, "data"))
+    annotations = spread(found["annotation"]).with_columns(
+        (~found["annotation"].str.starts_with("{")).alias("no annotation"), (found["n"] == 0).alias("none")
+    )
+    return _rows(tasks[found["row"]], annotations)
 
 
-def _annotations(record: dict[str, Any]) -> list[Any]:
-    listed = decode_list(record.get("annotations") or record.get("completions"))
-    return listed if decode_object(record.get("data")) else []
+def _stored_rows(annotations: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each annotation that holds its task."""
+    tasks = spread(with_missing(annotations, "task")["task"])
+    flags = (pl.lit(False).alias(name) for name in ("no annotation", "none"))
+    return _rows(tasks, annotations.with_columns(flags))
 
 
-def _results(result: Any) -> Results:
-    found = Results({}, {}, {})
-    for item in map(decode_object, decode_list(result)):
-        value = decode_object(item.get("value"))
-        kind, name = str(item.get("type", "")).lower(), str(item.get("from_name", "result"))
-        if kind == "pairwise":
-            side = value.get("selected")
-            answer, into = (side if side in ("left", "right") else None), found.pairwise
-        else:
-            answer, into = _answer(value), found.choices if kind == "choices" else found.others
-        known = into.setdefault(name, [])
-        if answer is not None and answer not in known:  # a repeated answer counts once
-            known.append(answer)
-    return found
+def _rows(tasks: pl.DataFrame, annotations: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each annotation.
 
-
-def _answer(value: dict[str, Any]) -> Any:
-    """Return the answer in a control's value: the choice, the text, the number."""
-    for kind in ("choices", "text", "rating", "number"):
-        if kind in value:
-            answer = value[kind]
-            return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer or None
-    return value or None
-
-
-def _row(record: dict[str, Any], annotation: Any, results: Results, outcome: str | None) -> Row:
-    """Return the row of one annotation. outcome: the control that holds the outcome."""
-    data = decode_object(record.get("data"))
-    if not isinstance(annotation, dict):
-        return with_data(dict(reject("broken-record", "expected an annotation that is an object")), data, "data.")
-    annotator, person = _person(annotation.get("completed_by"))
-    name, answers = outcome, results.named.get(outcome or "", [])
-    if not answers and outcome not in results.choices:  # Pairwise is empty: a Choices control may state a tie
-        ties = ((own, each) for own, each in results.choices.items() if len(each) == 1 and is_undecided(each[0]))
-        name, answers = next(ties, (outcome, []))
-    row: dict[str, Any] = {
-        "outcome": None,
+    tasks: that of each annotation. annotations: their keys; "none" is true for a task without an annotation, and
+    "no annotation" for an item that is no object.
+    """
+    tasks = with_missing(tasks, "data")
+    is_task = tasks["data"].str.starts_with("{").fill_null(False)
+    said = query(_RESULTS, chunk=with_missing(annotations, "result").select(ROW, "result"))
+    controls = [said.filter(pl.col("kind") == kind)["name"].unique().sort() for kind in (PAIRWISE, CHOICES)]
+    outcome = outcome_question(controls[0] if len(controls[0]) else controls[1])
+    answers = _answers(said, outcome, len(is_task))
+    annotator, person = _person(annotations, "completed_by")
+    columns = {
         "annotator_id": annotator,
-        "vote_id": f"{NAME}-{annotation['id']}" if annotation.get("id") is not None else None,
-        "voted_at": annotation.get("updated_at") or annotation.get("created_at"),
-        "seconds": annotation.get("lead_time"),
+        "vote_id": f"{NAME}-" + first_of(annotations, "id"),
+        "voted_at": first_of(annotations, "updated_at", "created_at"),
+        "seconds": first_of(annotations, "lead_time"),
         **person,
-        **{f"annotation.{key}": value for key, value in annotation.items() if key not in KNOWN and value},
-        **{f"task.{key}": decode(record.get(key)) or None for key in ("id", "project", "meta")},
-        **{own: each[0] if len(each) == 1 else each or None for own, each in results.named.items() if own != name},
+        **{
+            f"annotation.{name}": pl.when(~pl.col(name).is_in(EMPTY)).then(name)
+            for name in annotations.columns
+            if name not in (*KNOWN, "none", "no annotation")
+        },
+        **{f"task.{name}": pl.lit(_column(tasks, name).replace("{}", None)) for name in ("id", "project", "meta")},
+        **{name: pl.lit(answers[name]) for name in answers.columns if name not in ("outcome ", "problem ")},
     }
-    if annotation.get("was_cancelled"):
-        row |= reject("cancelled", "the annotation was cancelled")
-    elif len(answers) > 1 or any(isinstance(answer, list) for answer in answers):
-        row |= reject("ambiguous-outcome", f"expected one answer, found {' and '.join(map(str, answers))}")
-    elif answers:
-        row["outcome"] = answers[0]
-    return with_data(row, data, "data.")
+    cancelled = first_of(annotations, "was_cancelled").is_in(EMPTY).not_().fill_null(False)
+    if outcome or not any(map(len, controls)):
+        columns["outcome"] = pl.when(~cancelled).then(pl.lit(answers["outcome "]))
+    rejects = reject_where(
+        (pl.lit(~is_task), "broken-record", "expected a task; the item has no data"),
+        (pl.col("no annotation"), "broken-record", "expected an annotation that is an object"),
+        (cancelled, "cancelled", "the annotation was cancelled"),
+        (pl.lit(answers["problem "].is_not_null()), "ambiguous-outcome", pl.lit(answers["problem "])),
+    )
+    empty = pl.when(pl.col("none") & is_task).then(pl.lit("tasks without an annotation"))
+    data = spread(tasks["data"])
+    given = {name: pl.lit(data[name]) for name in data.columns}
+    return annotations.select(**with_data(columns | rejects, given, "data."), **{SKIPPED: empty})
 
 
-def _person(completed_by: Any) -> tuple[str | None, dict[str, Any]]:
-    """Return (id of the annotator, other facts about them)."""
-    if not isinstance(completed_by, dict):
-        return (None if completed_by is None else str(completed_by)), {}
-    annotator = completed_by.get("id", completed_by.get("email"))
-    others = {f"completed_by.{name}": value for name, value in completed_by.items() if name != "id"}
-    return (None if annotator is None else str(annotator)), others
+def _answers(said: pl.DataFrame, outcome: str | None, height: int) -> pl.DataFrame:
+    """Return (n,) the answers to each control beside the one with the outcome, "outcome " and "problem ".
+
+    The names of controls cannot end with a space.
+    """
+    distinct = said.unique(["row", "name", "kind", "answer"], maintain_order=True)
+    found = (
+        distinct.group_by("row", "name", maintain_order=True)
+        .agg(
+            pl.col("kind").last(),
+            pl.col("text").drop_nulls(),
+            pl.col("answer").drop_nulls(),
+            pl.col("several").any().fill_null(False),
+        )
+        .with_columns(pl.col("text").list.len().alias("n"), pl.col("text").list.first().alias("first"))
+    )
+    rows = pl.DataFrame({"row": pl.int_range(height, eager=True, dtype=pl.Int64)})
+    main = found.filter(pl.col("name") == outcome) if outcome else found.clear()
+    rows = rows.join(main, on="row", how="left", maintain_order="left")
+    # Pairwise has no tie: if it is empty, a Choices control may state one.
+    undecided = pl.col("first").str.strip_chars().str.to_lowercase().is_in(UNDECIDED_WORDS)
+    ties = found.filter(pl.col("kind") == CHOICES, pl.col("n") == 1, undecided).unique("row", keep="first")
+    ties = ties.select("row", pl.col("first").alias("tie"), pl.col("name").alias("tie of"))
+    rows = rows.join(ties, on="row", how="left", maintain_order="left")
+    unsaid = (pl.col("n").fill_null(0) == 0) & (pl.col("kind") != CHOICES).fill_null(True) & (outcome is not None)
+    problem = pl.when((pl.col("n") > 1) | pl.col("several")).then(pl.col("text").list.join(" and "))
+    rows = rows.select(
+        "row",
+        pl.when(unsaid).then("tie").otherwise(pl.when(problem.is_null()).then("first")).alias("outcome "),
+        pl.format("expected one answer, found {}", problem).alias("problem "),
+        pl.when(unsaid).then("tie of").alias("tie of"),
+    )
+    others = found.join(rows.select("row", "tie of"), on="row", how="left", maintain_order="left").filter(
+        pl.col("name").ne_missing(outcome), pl.col("name").ne_missing(pl.col("tie of"))
+    )
+    one = pl.when(pl.col("n") == 1).then("first").otherwise(pl.format("[{}]", pl.col("answer").list.join(",")))
+    others = others.select("row", "name", pl.when(pl.col("n") > 0).then(one).alias("said"))
+    rows = rows.drop("tie of")
+    if others.height:
+        wide = others.pivot("name", index="row", values="said", sort_columns=True)
+        rows = rows.join(wide, on="row", how="left", maintain_order="left")
+    return rows.drop("row")
 
 
-def _flat(file: VoteFile) -> Chunk:
+def _column(frame: pl.DataFrame, *names: str) -> pl.Series:
+    """Return (n,) the first of these columns that is not empty, row by row."""
+    return frame.with_columns(first_of(frame, *names).alias(names[0]))[names[0]]
+
+
+def _person(frame: pl.DataFrame, column: str) -> tuple[pl.Expr, dict[str, pl.Expr]]:
+    """Return (id of the annotator, other facts about them) of a number, a name, or an object."""
+    given = _column(frame, column)
+    if not given.str.starts_with("{").any():
+        return pl.lit(given), {}
+    facts = spread(given)
+    own = _column(facts, "id", "email")
+    is_object = given.str.starts_with("{")
+    others = {f"completed_by.{name}": pl.lit(facts[name]) for name in facts.columns if name != "id"}
+    return pl.when(is_object).then(own).otherwise(given), others
+
+
+def _flat_rows(records: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of CSV or JSON-MIN."""
-    records, lines, broken = all_records(file)
-    pairwise = {
-        name
-        for record in records
-        for name, value in record.items()
-        if isinstance(value, str) and SELECTED.search(value)
-    }
-    outcome = outcome_question(sorted(pairwise))
-    return chunk_of([_flat_row(record, outcome) for record in records], lines, broken)
-
-
-def _flat_row(record: dict[str, Any], outcome: str | None) -> Row:
-    """Return one row. outcome: the Pairwise control that holds the outcome; None if a well-known column does."""
-    annotator, person = _person(decode(record.get("annotator")))
-    row: dict[str, Any] = {
+    annotator, person = _person(records, "annotator")
+    columns = {
         "annotator_id": annotator,
-        "vote_id": f"{NAME}-{record['annotation_id']}" if record.get("annotation_id") is not None else None,
-        "voted_at": record.get("updated_at") or record.get("created_at"),
-        "seconds": record.get("lead_time"),
-        "task.id": record.get("id"),
+        "vote_id": f"{NAME}-" + first_of(records, "annotation_id"),
+        "voted_at": first_of(records, "updated_at", "created_at"),
+        "seconds": first_of(records, "lead_time"),
+        "task.id": first_of(records, "id"),
         **person,
     }
-    data = {name: _unwrapped(value) for name, value in record.items() if name not in (*COMMON, "id")}
-    if outcome:
-        row["outcome"] = data.pop(outcome, None)
-    return with_data(row, data, "data.")
+    names = [name for name in records.columns if name not in (*COMMON, "id")]
+    pairwise = [name for name in names if records[name].str.contains(SELECTED).any()]
+    data = {name: pl.col(name) for name in names}
+    for name in pairwise:
+        side = pl.col(name).str.extract(SELECTED)
+        data[name] = pl.when(side.is_null()).then(name).when(side.is_in(SIDES)).then(side)
+    listed = [name for name in names if records[name].str.contains(r'^\{.*"choices"').any()]
+    if listed:
+        chosen = query(f"SELECT {', '.join(map(_only_choice, listed))} FROM chunk", chunk=records.select(listed))
+        data |= {name: pl.lit(chosen[name]) for name in listed}
+    if outcome := outcome_question(sorted(pairwise)):
+        columns["outcome"] = data.pop(outcome)
+    return records.select(**with_data(columns, data, "data."))
 
 
-def _unwrapped(value: Any) -> Any:
-    """Return the value of a CSV or JSON-MIN field: the side of a Pairwise, the only choice of a list, or the value."""
-    if isinstance(value, str) and (side := SELECTED.search(value)):
-        return side[1] if side[1] in ("left", "right") else None
-    inner = decode(value)
-    if isinstance(inner, dict) and isinstance(inner.get("choices"), list) and len(inner["choices"]) == 1:
-        return inner["choices"][0]
-    return value
+def _only_choice(column: str) -> str:
+    """Return SQL for the choice in a column of {choices: [choice]}; other values unchanged."""
+    name = '"' + column.replace('"', '""') + '"'
+    only = f"json_valid({name}) AND json_array_length({name}, '$.choices') = 1"
+    return f"CASE WHEN {only} THEN {name} ->> '$.choices[0]' ELSE {name} END AS {name}"
 
 
 PLATFORM = Platform(
     name=NAME,
-    description="JSON, JSON-MIN and CSV exports with a Pairwise or a Choices control",
-    detected_by="tasks with data and annotations; or annotation_id, annotator, created_at, updated_at and lead_time",
+    description="JSON, JSON-MIN and CSV exports and target storages with a Pairwise or a Choices control",
+    detected_by="tasks with data and annotations; annotations with result and task; "
+    "or annotation_id, annotator, created_at, updated_at and lead_time",
     sides="known if the data name left and right",
     dropped="addresses and names of completed_by; predictions and drafts",
     recognizes=_recognizes,

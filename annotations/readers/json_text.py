@@ -149,6 +149,16 @@ def read_objects(text: pa.Array) -> tuple[pl.DataFrame, Mask, Mask]:
     return pl.concat(pieces), is_object, repeats
 
 
+def spread(text: pl.Series) -> pl.DataFrame:
+    """(n, keys) the values of n JSON objects as columns of text; null where a text is no object or repeats a key."""
+    frame, is_object, repeats = read_objects(text.to_arrow())
+    good = pl.Series(is_object & ~repeats)
+    if not frame.width:
+        return pl.DataFrame(height=len(text))
+    place = pl.select(pl.when(good).then(good.cum_sum() - 1)).to_series()
+    return frame if good.all() else frame.select(pl.all().gather(place))
+
+
 def _columns(text: pa.Array, names: list[str]) -> pl.DataFrame:
     """Return the values of these keys in each JSON object as columns of text."""
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
