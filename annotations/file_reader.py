@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from annotations.platforms.base import PARTICIPANT, Participants, Platform
+from annotations.platforms.registry import read_rows
 from annotations.readers.columns import (
     PLATFORM_COLUMNS,
     REJECT_COLUMNS,
@@ -20,7 +21,8 @@ from annotations.readers.columns import (
 )
 from annotations.readers.derived import UnknownColumn, find, melted
 from annotations.readers.files import VoteFile
-from annotations.readers.formats import Chunk, read_chunks
+from annotations.readers.formats import BrokenRecord, Chunk
+from annotations.readers.guard import ReaderCrash, guarded
 from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
 from annotations.readers.rules import CleanRows, apply_rules
 from annotations.readers.times import find_time_format, parse_times
@@ -103,7 +105,7 @@ class FileReader:
     def _chunks(self, now: datetime) -> Iterator[Chunk]:
         """Yield the rows of the file, one per judgment."""
         melt = self.file.mapping.melt
-        for chunk in self.platform.read(self.file, now) if self.platform else read_chunks(self.file):
+        for chunk in self._guarded_chunks(now):
             if melt is None or not chunk.frame.width:
                 yield chunk
                 continue
@@ -120,6 +122,21 @@ class FileReader:
             melt = melt.model_copy(update={"columns": columns})
             frame, line, empty = melted(chunk.frame, chunk.line, melt, "outcome")
             yield replace(chunk, frame=frame, line=line, skipped={**chunk.skipped, "cells without an outcome": empty})
+
+    def _guarded_chunks(self, now: datetime) -> Iterator[Chunk]:
+        """Yield what the format or platform reads, in a child process; if that dies, a broken record is the last."""
+        if self.file.trusted and self.platform:  # also one that is not registered
+            yield from self.platform.read(self.file, now)
+            return
+        name, line = self.platform.name if self.platform else "", 1
+        try:
+            for chunk in guarded(read_rows, self.file, name, now):
+                line = 1 + max([line - 1, *chunk.line.tail(1), *(record.line for record in chunk.broken)])
+                yield chunk
+        except ReaderCrash as crash:
+            empty = pl.Series("line", [], pl.Int64)
+            message = str(crash).removeprefix(f"{self.file}: ")
+            yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "parser-crash", message, "", damage=True),))
 
     def _detect_layout(self, sample: pl.DataFrame, mapping: Mapping) -> Layout:
         if self.platform:

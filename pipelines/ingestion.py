@@ -13,9 +13,10 @@ from typing import Any
 
 from annotations.file_reader import FileReader
 from annotations.platforms.base import Platform, merge_participants
-from annotations.platforms.registry import detect_platform, platform_named
+from annotations.platforms.registry import detect_platform, platform_named, read_participants
 from annotations.readers.columns import PLATFORM_COLUMNS, LayoutError
 from annotations.readers.files import VoteFile
+from annotations.readers.guard import guarded
 from annotations.readers.privacy import StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
 from annotations.readers.sources import vote_files
@@ -44,7 +45,7 @@ from schemas.reports import FileReport, FileReview, IngestReport
 
 STATED_REASONS = ("cancelled", "no-answer", "refused-work")
 """Reasons that the file states; they do not mean that it was misread."""
-DAMAGE_REASONS = ("broken-record", "bad-encoding", "too-deep")
+DAMAGE_REASONS = ("broken-record", "bad-encoding", "parser-crash", "too-deep", "too-large", "too-many-digits")
 """Reasons that ``on_error="reject"`` accepts."""
 FEW = 2
 """Up to this many rejects never refuse a file that has other rows: a share of few rows says little."""
@@ -191,9 +192,10 @@ def file_readers(sources: Sequence[tuple[VoteFile, Platform | None]], key: Store
     key: of pseudonyms; None to keep the ids of all annotators.
     """
     exports = {
-        file: platform.read_participants(file)
+        file: found
         for file, platform in sources
         if platform is not None and platform.read_participants is not None
+        for found in guarded(read_participants, file, platform.name)
     }
     participants = merge_participants(list(exports.values()))
     pseudonymize_all = participants is not None or (key is not None and key.given is not None)

@@ -120,3 +120,13 @@ class Limits(Document):
     """Nested lists and objects in a JSON record."""
     uncompressed_gib: Annotated[float, Field(gt=0)] = 64.0
     """Size of a compressed file after decompression, and of what is copied from stdin or a URL."""
+    ratio: Annotated[float, Field(gt=1)] = 200.0
+    """Size of a gzip file of more than 64 MiB after decompression, as a multiple of its own size."""
+    record_mib: Annotated[float, Field(gt=0, le=1024)] = 64.0
+    """Size of one record: a line of CSV or JSONL, or an item of a JSON array."""
+    digits: Annotated[int, Field(ge=20)] = 1000
+    """Consecutive digits of a JSON number."""
+    memory_gib: Annotated[float, Field(gt=0)] = 8.0
+    """Memory of the process that reads a file (where the system limits it); beyond it the file is damaged there."""
+    seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Time in which that process must return the next part of a file."""

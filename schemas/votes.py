@@ -204,7 +204,10 @@ def outcome_words(*, sides: bool, letters: str) -> dict[str, str]:
 
 REJECT_REASONS: dict[str, str] = {
     "broken-record": "the file cannot be read here",
+    "parser-crash": "the process that read the file died, failed or took too long here",
     "too-deep": "the record nests more lists and objects than allowed",
+    "too-large": "the record is larger than allowed",
+    "too-many-digits": "a number of the record has more digits than allowed",
     "wrong-field-count": "the row has more or fewer fields than the header",
     "bad-encoding": "the bytes are not UTF-8",
     "empty-id": "a prompt or response has no id",

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import annotations.file_reader
 import annotations.readers.files
 import curate
 from curate.store import Store
@@ -94,11 +95,17 @@ def test_every_format_gives_the_same_votes(tmp_path: Path, store: Path) -> None:
         assert opened.votes()["voted_at"].to_list()[0] == datetime(2025, 1, 1, 10)
 
 
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read files without a child process, which does not have this process's changes."""
+    monkeypatch.setattr(annotations.file_reader, "guarded", lambda function, *args: function(*args))
+
+
 def test_the_block_size_does_not_change_the_result(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "files").mkdir()
     in_every_format(tmp_path / "files")
+    in_process(monkeypatch)
     monkeypatch.setattr(annotations.readers.files, "BLOCK", 30)
     assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
 
@@ -232,6 +239,7 @@ def test_a_header_without_rows_is_a_warning(tmp_path: Path, store: Path) -> None
 def test_a_key_that_appears_too_late_to_be_read_is_refused(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    in_process(monkeypatch)
     monkeypatch.setattr(annotations.readers.files, "BLOCK", 100)
     row = {"prompt_id": "p", "left": "m1", "right": "m2", "winner": "left"}
     lines = [json.dumps(row) for _ in range(4)] + [json.dumps({**row, "worker": "w1"})]

@@ -22,6 +22,7 @@ from annotations.readers.formats import Chunk
 from cli.main import run
 from curate.store import Store
 from pipelines import ingest
+from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from tests import platform_files as files
 from tests.test_platforms import EXPORTS
@@ -140,6 +141,37 @@ def test_a_file_that_two_platforms_recognize_is_an_error_that_names_both(site: P
     assert all(f"--format {name}" in error.value.hint for name in ("toloka", "duel"))
     assert detect_platform(file, "toloka") is platform_named("toloka")
     assert detect_platform(file, "generic") is None
+
+
+# A reader that crashes
+
+CRASHES = {
+    "os.abort()": "SIGABRT",
+    "os._exit(0)": "exit code 0",
+    "bytearray(16 << 30)": "memory_gib",
+    "time.sleep(60)": "within 1 seconds",
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_reader_that_crashes_or_hangs_is_damage_of_its_file(
+    site: Path, duels: Path, tmp_path: Path, crash: str
+) -> None:
+    install(site)
+    with (site / "curate_duel.py").open("a") as module:
+        module.write(f"""
+import os, time
+def crashing(file, now):
+    yield from read(file, now)
+    {crash}
+PLATFORM = replace(PLATFORM, read=crashing)
+""")
+    config = IngestConfig.model_validate({"limits": {"seconds": 1, "memory_gib": 4}})
+    with pytest.raises(CurateError, match=rf"duels\.jsonl:5: .*{CRASHES[crash]}"):
+        ingest(duels, tmp_path / "s.duckdb", config=config)
+    assert not (tmp_path / "s.duckdb").exists()
+    report = ingest(duels, tmp_path / "s.duckdb", config=config.model_copy(update={"on_error": "reject"}))
+    assert (report.rows, report.votes, report.reasons) == (5, 3, {"no-answer": 1, "parser-crash": 1})
 
 
 # The contract

@@ -255,9 +255,9 @@ def test_rows_may_omit_the_last_columns_that_a_platform_names(first: str, tmp_pa
         ("two.jsonl", b'{"a": 1}{"a": 2}\n{"a": 3}\n', ([2], [(1, "broken-record", True)])),
         ("cut.json", b'[{"a": 1}, {"a": 2}, {"a":', ([1, 2], [(3, "broken-record", True)])),
         ("open.json", b'[{"a": 1}, {"a": 2}', ([1, 2], [(3, "broken-record", True)])),
-        ("glued.json", b'[{"a": 1} {"a": 2}]', ([1], [(2, "broken-record", True)])),
+        ("glued.json", b'[{"a": 1}, {"a": 2} {"a": 3}, {"a": 4}]', ([1], [(2, "broken-record", True)])),
         ("after.json", b'[{"a": 1}] x', ([1], [(2, "broken-record", True)])),
-        ("latin.json", b'[{"a": 1}, {"a": "\xe9"}, {"a": 3}]', ([1], [(2, "broken-record", True)])),
+        ("latin.json", b'[{"a": 1}, {"a": "\xe9"}, {"a": 3}]', ([1, 3], [(2, "bad-encoding", True)])),
         ("scalar.json", b'[{"a": 1}, 5, {"a": 3}]', ([1, 3], [(2, "broken-record", True)])),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from hypothesis import strategies as st
 import annotations.readers.files
 from annotations.readers.files import find_files
 from annotations.readers.formats import read_chunks
+from annotations.readers.json_array import ArrayItems, nested_beyond
 from annotations.readers.records import count_fields, split_csv, split_lines
 
+MOST = sys.maxsize
 Split = list[tuple[int, str, bool]]
 
 
@@ -30,7 +34,7 @@ def split(text: str, size: int = 1 << 20) -> Split:
     """(line, text, soundness) of every CSV record."""
     return [
         (int(records.line[i]), records.text(i), bool(records.sound[i]))
-        for records in split_csv(blocks(text, size), ",")
+        for records in split_csv(blocks(text, size), ",", MOST, [])
         for i in range(len(records))
     ]
 
@@ -81,26 +85,71 @@ def test_a_quote_that_never_closes_costs_one_row() -> None:
     assert rows == [(1, "a,b", True), (2, '1,"2', False), (3, "3,4", True), (4, "5,6", True)]
 
 
+@pytest.mark.parametrize("size", [1, 3, 10, 1000])
+def test_a_line_beyond_the_limit_is_skipped_and_a_quote_cannot_hold_more(size: int) -> None:
+    text = "a,b\n1," + 30 * "x" + '\n2,2\n3,"3\n4,4\n5,5\n6,6\n7,' + 30 * "x"
+    oversized: list[int] = []
+    found = [
+        (line, records.text(i), bool(records.sound[i]))
+        for records in split_csv(blocks(text, size), ",", 12, oversized)
+        for i, line in enumerate(records.line.tolist())
+    ]
+    if size == 1000:  # what is read at once may be longer
+        assert (oversized, [line for line, _, _ in found]) == ([8], [1, 2, 3, 4, 5, 6, 7])
+    else:
+        assert oversized == [2, 8]
+        expected = [(1, "a,b"), (3, "2,2"), (4, '3,"3'), (5, "4,4"), (6, "5,5"), (7, "6,6")]
+        assert found == [(line, text, line != 4) for line, text in expected]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('ab\\"[]{},: é\n'), max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def levels(value: object) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(levels, parts), default=0)
+
+
+@given(st.lists(JSON, max_size=5), st.sampled_from([None, 1]), st.integers(1, 9), st.booleans())
+def test_items_of_a_json_array_are_those_of_pythons_parser(
+    values: list[object], indent: int | None, size: int, ascii_only: bool
+) -> None:
+    raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode()
+    items = ArrayItems((raw[at : at + size] for at in range(0, len(raw), size)), MOST)
+    texts = [(line, text) for records in items for line, text in zip(records.line, records.texts(), strict=True)]
+    assert [line for line, _ in texts] == list(range(1, len(values) + 1))
+    assert [json.loads(text.as_py()) for _, text in texts] == values
+    assert items.closed
+    assert not items.rest
+    depth = levels(values)
+    assert nested_beyond(np.frombuffer(raw, np.uint8), depth - 1)
+    assert not nested_beyond(np.frombuffer(raw, np.uint8), depth)
+
+
 def test_bytes_that_are_not_utf8_make_their_own_record_unsound() -> None:
-    [records] = split_csv(iter([b"a,b\n1,\xff\n2,3\n"]), ",")
+    [records] = split_csv(iter([b"a,b\n1,\xff\n2,3\n"]), ",", MOST, [])
     assert records.sound.tolist() == [True, False, True]
     assert records.text(1) == "1,\\xff"
 
 
 def test_delimiters_within_quotes_separate_nothing() -> None:
-    [records] = split_csv(iter([b'a,b\n"1,2",3\n"4""5,""6",7\nx"y,1,2\n8,9,10\n']), ",")
+    [records] = split_csv(iter([b'a,b\n"1,2",3\n"4""5,""6",7\nx"y,1,2\n8,9,10\n']), ",", MOST, [])
     assert count_fields(records, ",").tolist()[:3] == [2, 2, 2]
     assert count_fields(records, ",").tolist()[4] == 3
 
 
 def test_jsonl_knows_no_quotes_across_lines() -> None:
-    [records] = split_lines(iter([b'{"a": "\n{"a": 1}\n']))
+    [records] = split_lines(iter([b'{"a": "\n{"a": 1}\n']), MOST, [])
     assert records.line.tolist() == [1, 2]
     assert records.sound.all()
 
 
 def test_chosen_records_join_with_nothing_between() -> None:
-    [records] = split_csv(iter([b'a,b\r\n\r\n"1\n1",2\n\n3,4\r\n5,6\n']), ",")
+    [records] = split_csv(iter([b'a,b\r\n\r\n"1\n1",2\n\n3,4\r\n5,6\n']), ",", MOST, [])
     assert records.joined().split(b"\n") == [b"a,b", b'"1', b'1",2', b"3,4", b"5,6", b""]
     assert records.take(np.array([0, 2])).joined() == b"a,b\n3,4\n"
 

@@ -250,6 +250,11 @@ def read_head(file: VoteFile) -> Head:
     return Head(file.format, frozenset(columns or keys), tuple(records))
 
 
+def heads(file: VoteFile) -> Iterator[Head]:
+    """Yield the head of a file, once."""
+    yield read_head(file)
+
+
 def _first_block(file: VoteFile) -> str:
     try:
         block = next(iter(file.blocks()), b"")

@@ -11,14 +11,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache, wraps
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import annotations.platforms as package
-from annotations.platforms.base import Platform, read_head
+from annotations.platforms.base import Participants, Platform, heads
 from annotations.readers.files import VoteFile
+from annotations.readers.formats import Chunk, read_chunks
+from annotations.readers.guard import ReaderCrash, guarded
 from schemas.errors import CurateError, UsageError
 
 PLATFORMS: tuple[Platform, ...] = tuple(
@@ -45,7 +48,10 @@ def detect_platform(file: VoteFile, name: str = AUTO) -> Platform | None:
         return None
     if name != AUTO:
         return platform_named(name)
-    head = read_head(file)
+    try:
+        [head] = guarded(heads, file)
+    except ReaderCrash:  # so will the reader, which reports it
+        return None
     if not head.columns:
         return None
     found = [platform for platform in all_platforms() if platform.recognizes(head)]
@@ -56,6 +62,17 @@ def detect_platform(file: VoteFile, name: str = AUTO) -> Platform | None:
             hint=f"choose one: {' or '.join(f'--format {each}' for each in names)}; {GENERIC} reads a plain table",
         )
     return found[0] if found else None
+
+
+def read_rows(file: VoteFile, platform: str, now: datetime) -> Iterator[Chunk]:
+    """Yield the rows of a file, read as that platform's export; an empty name: as a plain table."""
+    yield from platform_named(platform).read(file, now) if platform else read_chunks(file)
+
+
+def read_participants(file: VoteFile, platform: str) -> Iterator[Participants]:
+    """Yield the participants that a platform's export holds; nothing if it holds none."""
+    if (read := platform_named(platform).read_participants) is not None:
+        yield read(file)
 
 
 def platform_named(name: str) -> Platform:
@@ -110,7 +127,7 @@ def _loaded(point: EntryPoint) -> Platform:
     def guard() -> Iterator[None]:
         try:
             yield
-        except CurateError:
+        except (CurateError, MemoryError):
             raise
         except Exception as error:
             message = f"platform {point.name!r} of {_package(point)} failed: {type(error).__name__}: {error}"

@@ -27,6 +27,8 @@ BLOCK = 1 << 24
 
 POTATO_STATE = "user_state.json"
 """Where Potato keeps one annotator's answers."""
+LEAST = 1 << 26
+"""Bytes up to which any compression ratio is allowed."""
 
 HEAD = 4096
 """Bytes used to detect the format."""
@@ -54,6 +56,8 @@ class VoteFile:
     limits: Limits = field(default=Limits(), compare=False)
     objects: tuple[Path, ...] = ()
     """Files of one JSON object each, which are read as the items of one array."""
+    trusted: bool = field(default=False, compare=False)
+    """This process wrote it: no child process is needed to read it."""
 
     def __str__(self) -> str:
         return self.name or str(self.path)
@@ -65,12 +69,17 @@ class VoteFile:
         the limit or is not in the given encoding.
         """
         decoder = _decoder(self)
-        size = 0
+        size, packed = 0, self.path.stat().st_size
         for block in self._bytes():
             size += len(block)
             if size > self.limits.uncompressed_gib * 2**30 and self.gzipped:
                 message = f"{self}: larger than {self.limits.uncompressed_gib:g} GiB after decompression"
                 raise CurateError(message, hint="raise uncompressed_gib under [ingest.limits] in curate.toml")
+            if self.gzipped and size > max(LEAST, self.limits.ratio * packed):
+                message = f"{self}: more than {self.limits.ratio:g} times as large after decompression"
+                raise CurateError(
+                    message, hint="raise ratio under [ingest.limits] in curate.toml if you trust the file"
+                )
             yield block if decoder is None else _decoded(self, decoder, block)
         if decoder is not None:
             yield _decoded(self, decoder, b"", final=True)

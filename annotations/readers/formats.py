@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -18,17 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.readers.files import BOM, DamagedFile, VoteFile
-from annotations.readers.json_text import encode_columns, read_objects
-from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
+from annotations.readers.json_array import STEPS, ArrayItems, has_number_beyond, is_digit, nested_beyond, one_record
+from annotations.readers.json_text import encode_columns, is_json, read_objects
+from annotations.readers.records import NEWLINE, Bytes, Index, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 from schemas.mapping import Limits
 
 DELIMITERS = ",\t;|"
 PARQUET_ROWS = 250_000
-SPACE = re.compile(r"[ \t\r\n]*")
-TEXTS, BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"[\[\]{}]")
-LONGEST_NUMBER = 400
-"""Digits of an integer that Python converts; a longer one stays text."""
+BATCH_BYTES = 1 << 27
+"""Bytes of a Parquet file that are read at a time, as its metadata states them."""
 
 
 class BrokenRecord(NamedTuple):
@@ -77,6 +74,9 @@ class _Blocks:
     def __init__(self, file: VoteFile) -> None:
         self.file = file
         self.damage = ""
+        self.oversized: list[int] = []
+        """Lines that are skipped because they exceed the limit."""
+        self.most = int(file.limits.record_mib * 2**20)
 
     def __iter__(self) -> Iterator[bytes]:
         start: bytes | None = b""
@@ -92,12 +92,18 @@ class _Blocks:
         if start:
             yield start.removeprefix(BOM)
 
+    def too_large(self) -> Chunk:
+        """Return a chunk of no rows, and the lines that were skipped as rejects."""
+        message = f"a record of more than {self.file.limits.record_mib:g} MiB ([ingest.limits] record_mib)"
+        broken = tuple(BrokenRecord(line, "too-large", message, "", damage=False) for line in self.oversized)
+        return Chunk(pl.DataFrame(), pl.Series("line", [], pl.Int64), broken)
+
     def first_line(self) -> str:
         """Return the first line that is not blank."""
         start = b""
         for block in self:
             start = (start + block).lstrip(b"\r\n")
-            if b"\n" in start:
+            if b"\n" in start or len(start) > self.most:
                 break
         return start.split(b"\n", 1)[0].decode("utf-8", "replace")
 
@@ -107,15 +113,23 @@ def _csv(file: VoteFile, optional: Collection[str]) -> Iterator[Chunk]:
     delimiter = file.mapping.separator or delimiter_of(_Blocks(file).first_line())
     header: list[str] | None = None
     previous: Records | None = None
-    for records in split_csv(iter(blocks), delimiter):
+    for records in split_csv(iter(blocks), delimiter, blocks.most, blocks.oversized):
         if previous is not None and len(previous):
-            yield _csv_chunk(previous, header or [], delimiter, optional)
+            yield _without_deep(_csv_chunk(previous, header or [], delimiter, optional), file.limits)
         if header is None:
+            if blocks.oversized:
+                break
             header = _header(file, records.text(0), delimiter)
             records = records.take(np.arange(1, len(records)))
         previous = records
     if previous is not None:
-        yield _without_cut(_csv_chunk, previous, blocks.damage, header or [], delimiter, optional)
+        last = _without_cut(_csv_chunk, previous, blocks.damage, header or [], delimiter, optional)
+        yield _without_deep(last, file.limits)
+    if blocks.oversized:
+        if header is None:
+            hint = "correct the first line, or raise record_mib under [ingest.limits] in curate.toml"
+            raise CurateError(f"{file}:1: the header is larger than {file.limits.record_mib:g} MiB", hint=hint)
+        yield blocks.too_large()
 
 
 def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
@@ -123,10 +137,10 @@ def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except csv.Error as error:
         hint = "lines must end with \\n or \\r\\n" if "\r" in text else "correct the first line"
-        raise CurateError(f"{file.path}:1: the header cannot be read: {error}", hint=hint) from error
+        raise CurateError(f"{file}:1: the header cannot be read: {error}", hint=hint) from error
     # A column without a name is an index column (pandas writes one). It gets a name that no field uses.
     names = [name or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
-    _check_unique(f"{file.path}:1", names)
+    _check_unique(f"{file}:1", names)
     return names
 
 
@@ -186,27 +200,52 @@ def _parse_csv(records: Records, header: list[str], delimiter: str) -> Chunk:
     return Chunk(frame, pl.Series("line", np.delete(records.line, bad), pl.Int64), broken)
 
 
+def _without_deep(chunk: Chunk, limits: Limits) -> Chunk:
+    """Return a chunk whose rows with JSON that nests too deeply are rejects; what decodes it later may recurse."""
+    frame = chunk.frame
+    opens = pl.col(pl.String).str.count_matches(r"[\[{]") > limits.depth
+    starts = pl.col(pl.String).str.contains(r"^\s*[\[{]")
+    long = [column.name for column in frame if (column.str.len_bytes() > limits.depth).any()]
+    if not long:
+        return chunk
+    may = frame.select(long).select(pl.any_horizontal((starts & opens).fill_null(False))).to_series().arg_true()
+    deep = [
+        place
+        for place, row in zip(may, frame[may].select(long).iter_rows(), strict=True)
+        if any(text and nested_beyond(np.frombuffer(text.encode(), np.uint8), limits.depth) for text in row)
+    ]
+    broken = tuple(BrokenRecord(line, *_too_deep(limits)) for line in chunk.line[deep])
+    keep = ~pl.int_range(frame.height, eager=True).is_in(deep)
+    return replace(chunk, frame=frame.filter(keep), line=chunk.line.filter(keep), broken=(*chunk.broken, *broken))
+
+
+def _too_deep(limits: Limits) -> tuple[str, str, str, bool]:
+    return "too-deep", f"lists and objects nested beyond {limits.depth} levels ([ingest.limits] depth)", "", False
+
+
 def _jsonl(file: VoteFile) -> Iterator[Chunk]:
     blocks = _Blocks(file)
     previous: Records | None = None
-    for records in split_lines(iter(blocks)):
+    for records in split_lines(iter(blocks), blocks.most, blocks.oversized):
         if previous is not None:
-            yield _jsonl_chunk(previous, file.limits)
+            yield _json_chunk(previous, file.limits)
         previous = records
     if previous is not None:
-        yield _without_cut(_jsonl_chunk, previous, blocks.damage, file.limits)
+        yield _without_cut(_json_chunk, previous, blocks.damage, file.limits)
+    if blocks.oversized:
+        yield blocks.too_large()
 
 
-def _jsonl_chunk(records: Records, limits: Limits) -> Chunk:
-    deep = _nested_beyond(records, limits.depth)
-    message = f"lists and objects nested beyond {limits.depth} levels ([ingest.limits] depth)"
-    broken = [
-        BrokenRecord(int(records.line[i]), "too-deep", message, "", damage=False)
-        for i in map(int, np.flatnonzero(deep))
-    ]
-    records = records.take(~deep)
-    frame, is_object, repeats = read_objects(records.texts())
-    for i in np.flatnonzero(~is_object | repeats):
+def _json_chunk(records: Records, limits: Limits) -> Chunk:
+    """Return records, each of which should be one JSON object."""
+    deep = _beyond(records, _with_brackets(records, limits.depth), limits.depth, nested_beyond)
+    long = ~deep & _beyond(records, _with_digits(records, limits.digits), limits.digits, has_number_beyond)
+    digits = f"a number of more than {limits.digits} digits ([ingest.limits] digits)"
+    broken = [BrokenRecord(line, *_too_deep(limits)) for line in records.line[deep].tolist()]
+    broken += [BrokenRecord(line, "too-many-digits", digits, "", damage=False) for line in records.line[long].tolist()]
+    refused = deep | long
+    frame, is_object, repeats = read_objects(replace(records, sound=records.sound & ~refused).texts())
+    for i in np.flatnonzero(~refused & (~is_object | repeats)):
         if not records.sound[i]:
             broken.append(_unsound(records, int(i)))
         elif text := records.text(int(i)).strip():  # a line of spaces is an empty line
@@ -215,77 +254,70 @@ def _jsonl_chunk(records: Records, limits: Limits) -> Chunk:
     return Chunk(frame, pl.Series("line", records.line[is_object & ~repeats], pl.Int64), tuple(broken))
 
 
-def _nested_beyond(records: Records, depth: int) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether a record nests lists and objects beyond a depth; brackets within texts do not count."""
-    opening = np.flatnonzero((records.data == ord("[")) | (records.data == ord("{")))
-    brackets = np.searchsorted(opening, records.end) - np.searchsorted(opening, records.start)
-    deep = brackets > depth
-    for i in map(int, np.flatnonzero(deep)):
-        level = np.array([1 if sign in "[{" else -1 for sign in BRACKETS.findall(TEXTS.sub("", records.text(i)))])
-        deep[i] = level.cumsum().max(initial=0) > depth
-    return deep
+def _beyond(records: Records, may: Index, most: int, beyond: Callable[[Bytes, int], bool]) -> npt.NDArray[np.bool_]:
+    """Return (n,) which records exceed a limit, of those at the positions that may."""
+    found = np.zeros(len(records), np.bool_)
+    for i in may.tolist():
+        found[i] = beyond(records.data[records.start[i] : records.end[i]], most)
+    return found
+
+
+def _with_brackets(records: Records, most: int) -> Index:
+    """Return the positions of the records with more opening brackets than this."""
+    opening = np.flatnonzero(STEPS[records.data] > 0)
+    return np.flatnonzero(np.searchsorted(opening, records.end) - np.searchsorted(opening, records.start) > most)
+
+
+def _with_digits(records: Records, most: int) -> Index:
+    """Return the positions of the records that may have more consecutive digits than this."""
+    stride = max(1, most // 2)  # a longer run of digits has two of every stride-th byte
+    sampled = is_digit(records.data[::stride])
+    at = np.flatnonzero(sampled[1:] & sampled[:-1]) * stride
+    return np.unique(np.maximum(np.searchsorted(records.start, at, side="right") - 1, 0))
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:
-    """Yield the objects of a JSON array as one chunk. A row's line is its 1-based position in the array."""
+    """Yield the objects of a JSON array. A row's line is its 1-based position. Nothing is read after broken JSON."""
     blocks = _Blocks(file)
-    raw = b"".join(blocks)
-    damage = blocks.damage
-    try:
-        text = raw.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        damage = damage or f"not UTF-8 at byte {error.start}"
-        text = raw[: error.start].decode("utf-8").strip()
-    items: list[Any] = []
-    try:
-        items = json.loads(text, parse_int=_integer)
-    except RecursionError as error:
-        hint = "give one object per line (JSONL), of which those that nest too deeply are rejected"
-        raise CurateError(f"{file}: lists and objects are nested too deeply", hint=hint) from error
-    except json.JSONDecodeError as error:
-        damage = damage or f"not JSON from here on: {error.msg}"
-        items = _whole_items(text)
-    lines = [json.dumps(item).encode() for item in items]
-    size = np.array([len(line) for line in lines], np.int64)
-    end = np.cumsum(size + 1) - 1
-    data = np.frombuffer(b"\n".join(lines), np.uint8)
-    records = Records(data, end - size, end, np.arange(1, len(lines) + 1), np.ones(len(lines), np.bool_))
-    chunk = _jsonl_chunk(records, file.limits)
-    cut = (BrokenRecord(len(items) + 1, "broken-record", damage, "", damage=True),) if damage else ()
-    yield Chunk(chunk.frame, chunk.line, chunk.broken + cut)
+    items = ArrayItems(iter(blocks), blocks.most)
+    for records in items:
+        chunk = _json_chunk(records, file.limits)
+        texts = [record.text for record in chunk.broken if record.reason == "broken-record"]
+        if not all(valid := is_json(texts)):
+            first = [record.line for record in chunk.broken if record.reason == "broken-record"][valid.index(False)]
+            chunk = _json_chunk(records.take(records.line < first), file.limits)
+            yield replace(chunk, broken=(*chunk.broken, _damage(first, "not JSON from here on")))
+            return
+        yield chunk
+    line = items.count + 1
+    if items.oversized:
+        raise CurateError(
+            f"{file}: item {line} is larger than {file.limits.record_mib:g} MiB",
+            hint="raise record_mib under [ingest.limits] in curate.toml, or give one object per line (JSONL)",
+        )
+    if items.closed and not items.rest and not blocks.damage:
+        yield Chunk(pl.DataFrame(), pl.Series("line", [], pl.Int64))
+        return
+    # A last item without a following comma may be incomplete (a 1 that was a 10); only an object is known to be whole.
+    if not items.closed and (whole := _json_chunk(one_record(items.rest, line), file.limits)).frame.height:
+        yield whole
+        line += 1
+    damage = _damage(line, blocks.damage or "not JSON from here on")
+    yield Chunk(pl.DataFrame(), pl.Series("line", [], pl.Int64), (damage,))
 
 
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= LONGEST_NUMBER else digits
-
-
-def _whole_items(text: str) -> list[Any]:
-    """Return the readable items at the start of a damaged JSON array.
-
-    A last item without a following comma may be incomplete (a 1 that was a 10); only an object is known to be whole.
-    """
-    decoder, at = json.JSONDecoder(parse_int=_integer), 1
-    items: list[Any] = []
-    while True:
-        at = SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text
-        try:
-            item, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError):
-            return items
-        at = SPACE.match(text, end).end()  # type: ignore[union-attr]
-        if at == len(text) and not isinstance(item, dict):
-            return items
-        items.append(item)
-        if text[at : at + 1] != ",":
-            return items
-        at += 1
+def _damage(line: int, message: str) -> BrokenRecord:
+    return BrokenRecord(line, "broken-record", message, "", damage=True)
 
 
 def arrow_batches(file: VoteFile) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     """Return (columns, rows in batches) of a Parquet file or an Arrow IPC file or stream."""
     if file.format == "parquet":
         table = pq.ParquetFile(file.path)
-        return table.schema_arrow.names, table.iter_batches(batch_size=PARQUET_ROWS)
+        groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+        wide = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
+        rows = min(PARQUET_ROWS, max(1, int(BATCH_BYTES / max(1, wide))))
+        return table.schema_arrow.names, table.iter_batches(batch_size=rows)
     source = pa.memory_map(str(file.path))
     if source.read(6) == b"ARROW1":
         reader = pa.ipc.open_file(source)
@@ -304,7 +336,8 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
         for batch in batches:
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
-            yield Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
+            rows = Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
+            yield _without_deep(rows, file.limits)
             line += frame.height
     except (OSError, pa.ArrowException) as error:
         empty = pl.Series("line", [], pl.Int64)

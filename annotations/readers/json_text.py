@@ -124,6 +124,12 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duck
 
 
+def is_json(texts: Sequence[str]) -> list[bool]:
+    """Return for each text whether it is one JSON value."""
+    chunk = pl.DataFrame({"text": texts}, schema={"text": pl.String})
+    return query("SELECT json_valid(text) AS v FROM chunk", chunk=chunk)["v"].to_list()
+
+
 def read_objects(text: pa.Array) -> tuple[pl.DataFrame, Mask, Mask]:
     """Return (columns, which of the n texts are JSON objects, which of those repeat a key).
 

@@ -68,30 +68,46 @@ class Records:
         return out.tobytes()
 
 
-def split_lines(blocks: Iterator[bytes]) -> Iterator[Records]:
-    """Yield every line as a record, for formats without quotes (JSONL)."""
-    return _split(blocks, delimiter=None)
+def split_lines(blocks: Iterator[bytes], most: int, oversized: list[int]) -> Iterator[Records]:
+    """Yield every line as a record, for formats without quotes (JSONL).
+
+    A line of more than ``most`` bytes is skipped, and its number is appended to ``oversized``.
+    """
+    return _split(blocks, None, most, oversized)
 
 
-def split_csv(blocks: Iterator[bytes], delimiter: str) -> Iterator[Records]:
+def split_csv(blocks: Iterator[bytes], delimiter: str, most: int, oversized: list[int]) -> Iterator[Records]:
     """Yield CSV records (RFC 4180): a line break within quotes belongs to its record.
 
     A misplaced quote makes its record unsound. If an unsound record spans several lines, only its first line is
-    rejected and parsing restarts at the next line, so that a stray quote does not consume the rows that follow.
+    rejected and parsing restarts at the next line, so that a stray quote does not consume the rows that follow. So
+    does a record of more than ``most`` bytes. A longer line is skipped, and its number is appended to ``oversized``.
     """
-    return _split(blocks, delimiter=ord(delimiter))
+    return _split(blocks, ord(delimiter), most, oversized)
 
 
-def _split(blocks: Iterator[bytes], *, delimiter: int | None) -> Iterator[Records]:
-    held, line = b"", 1
+def _split(blocks: Iterator[bytes], delimiter: int | None, most: int, oversized: list[int]) -> Iterator[Records]:
+    held, line, skipping = b"", 1, False
     for block in blocks:
+        if skipping:
+            skipping = (at := block.find(b"\n") + 1) == 0
+            block, line = block[at:], line + (at > 0)
+            if skipping:
+                continue
         held += block
-        records, stop = _records(np.frombuffer(held, np.uint8), line, delimiter, final=False)
-        if stop:
+        for final in (False, True) if b"\n" in block else ():
+            if final and len(held) <= most:
+                break
+            # Within an open quote that exceeds the limit, the lines that are complete count as records.
+            ready = held[: held.rfind(b"\n") + 1] if final else held
+            records, stop = _records(np.frombuffer(ready, np.uint8), line, delimiter, final=final)
             if len(records):
                 yield records
             line += held.count(b"\n", 0, stop)
             held = held[stop:]
+        if len(held) > most:
+            oversized.append(line)
+            held, skipping = b"", True
     records, _ = _records(np.frombuffer(held, np.uint8), line, delimiter, final=True)
     if len(records):
         yield records
@@ -117,7 +133,7 @@ def _records(data: Bytes, line: int, delimiter: int | None, *, final: bool) -> t
     ends = ends - ((ends > starts) & (data[np.maximum(ends - 1, 0)] == RETURN))
     full = ends > starts
     records = Records(data[:stop], starts[full], ends[full], lines[full], sound[full])
-    return _checked_encoding(records), stop
+    return checked_encoding(records), stop
 
 
 def _quoted(
@@ -180,7 +196,8 @@ def _misplaced(
     return bad, (hi - lo) % 2 == 1
 
 
-def _checked_encoding(records: Records) -> Records:
+def checked_encoding(records: Records) -> Records:
+    """Return the records; those whose bytes are not UTF-8 are not sound."""
     try:
         records.data.tobytes().decode("utf-8")
     except UnicodeDecodeError:

@@ -237,6 +237,7 @@ class _Spool:
             name=self._unique(name),
             mapping=self.config.mapping_of(name),
             limits=self.config.limits,
+            trusted=True,
         )
 
     def _path(self) -> Path:
