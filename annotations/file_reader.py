@@ -21,7 +21,7 @@ from annotations.readers.columns import (
 )
 from annotations.readers.derived import UnknownColumn, find, melted
 from annotations.readers.files import VoteFile
-from annotations.readers.formats import BrokenRecord, Chunk
+from annotations.readers.formats import BrokenRecord, Chunk, guarded_chunks
 from annotations.readers.guard import ReaderCrash, guarded
 from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
 from annotations.readers.rules import CleanRows, apply_rules
@@ -128,9 +128,11 @@ class FileReader:
         if self.file.trusted and self.platform:  # also one that is not registered
             yield from self.platform.read(self.file, now)
             return
-        name, line = self.platform.name if self.platform else "", 1
+        line = 1
         try:
-            for chunk in guarded(read_rows, self.file, name, now):
+            for chunk in (
+                guarded(read_rows, self.file, self.platform.name, now) if self.platform else guarded_chunks(self.file)
+            ):
                 line = 1 + max([line - 1, *chunk.line.tail(1), *(record.line for record in chunk.broken)])
                 yield chunk
         except ReaderCrash as crash:

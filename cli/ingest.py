@@ -106,7 +106,8 @@ def ingest(
         raise UsageError("no files to read", hint="name files, globs or folders: curate ingest PATH...")
     from annotations.readers import guard
 
-    guard.start()  # it imports the readers while this process imports the job
+    if not all(path.endswith((".csv", ".tsv")) for path in paths or []):
+        guard.start()  # it imports the readers while this process imports the job
     from pipelines import explain as review
     from pipelines import ingest as job
     from pipelines.ingestion import RefusedFile

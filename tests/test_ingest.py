@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import annotations.file_reader
 import annotations.readers.files
+import annotations.readers.formats
 import curate
 from curate.store import Store
 from pipelines.ingestion import ingest
@@ -97,7 +97,7 @@ def test_every_format_gives_the_same_votes(tmp_path: Path, store: Path) -> None:
 
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read files without a child process, which does not have this process's changes."""
-    monkeypatch.setattr(annotations.file_reader, "guarded", lambda function, *args: function(*args))
+    monkeypatch.setattr(annotations.readers.formats, "guarded", lambda function, *args: function(*args))
 
 
 def test_the_block_size_does_not_change_the_result(

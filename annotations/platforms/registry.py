@@ -20,7 +20,7 @@ from typing import Any
 import annotations.platforms as package
 from annotations.platforms.base import Participants, Platform, heads
 from annotations.readers.files import VoteFile
-from annotations.readers.formats import Chunk, read_chunks
+from annotations.readers.formats import Chunk
 from annotations.readers.guard import ReaderCrash, guarded
 from schemas.errors import CurateError, UsageError
 
@@ -49,7 +49,7 @@ def detect_platform(file: VoteFile, name: str = AUTO) -> Platform | None:
     if name != AUTO:
         return platform_named(name)
     try:
-        [head] = guarded(heads, file)
+        [head] = heads(file) if file.format == "csv" else guarded(heads, file)
     except ReaderCrash:  # so will the reader, which reports it
         return None
     if not head.columns:
@@ -65,8 +65,8 @@ def detect_platform(file: VoteFile, name: str = AUTO) -> Platform | None:
 
 
 def read_rows(file: VoteFile, platform: str, now: datetime) -> Iterator[Chunk]:
-    """Yield the rows of a file, read as that platform's export; an empty name: as a plain table."""
-    yield from platform_named(platform).read(file, now) if platform else read_chunks(file)
+    """Yield the rows of a file, read as that platform's export."""
+    return platform_named(platform).read(file, now)
 
 
 def read_participants(file: VoteFile, platform: str) -> Iterator[Participants]:

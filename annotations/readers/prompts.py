@@ -9,8 +9,7 @@ import polars as pl
 from annotations.readers.columns import LayoutError, Problem, find_sources
 from annotations.readers.derived import columns_of, values
 from annotations.readers.files import VoteFile
-from annotations.readers.formats import read_chunks
-from annotations.readers.guard import guarded
+from annotations.readers.formats import guarded_chunks
 from annotations.readers.sources import vote_files
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
@@ -54,7 +53,7 @@ def _read(given: Any, config: IngestConfig, rules: tuple[FieldRule, ...], key: s
     with vote_files(given, config) as files:
         for file in files:
             names.append(str(file))
-            for chunk in guarded(read_chunks, file):
+            for chunk in guarded_chunks(file):
                 if chunk.broken:
                     first = chunk.broken[0]
                     raise CurateError(f"{file}:{first.line}: {first.message}", hint="repair the file")
