@@ -86,9 +86,13 @@ class VoteFile:
 
     def _bytes(self) -> Iterator[bytes]:
         if self.objects:
+            held = bytearray(b"[")
             for i, path in enumerate(self.objects):
-                yield (b"," if i else b"[") + path.read_bytes().removeprefix(BOM)
-            yield b"]"
+                held += (b"," if i else b"") + path.read_bytes().removeprefix(BOM)
+                if len(held) >= BLOCK:
+                    yield bytes(held)
+                    held.clear()
+            yield bytes(held) + b"]"
             return
         with self.path.open("rb") as raw:
             if self.gzipped:

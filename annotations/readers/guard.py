@@ -51,7 +51,9 @@ def guarded(
         yield from function(file, *args, **kwargs)
         return
     limits = file.limits
-    placed = replace(file, path=file.path.absolute(), name=str(file))  # the child may have another working directory
+    # the child may have another working directory
+    objects = tuple(path.absolute() for path in file.objects)
+    placed = replace(file, path=file.path.absolute(), objects=objects, name=str(file))
     child = _started((limits.memory_gib, function, (placed, *args), kwargs))
     keep = False
     try:
