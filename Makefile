@@ -40,6 +40,10 @@ test-clients: $(VENV)/installed-dev $(CLIENTS:%=.venv-clients/%/installed)
 	.venv-clients/$*/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
+# Mutated vote files of every format and platform: no traceback, crash, hang or wrong total. SEED=1 gives other files.
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(or $(SEED),0)
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

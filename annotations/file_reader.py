@@ -90,7 +90,10 @@ class FileReader:
                 )
             if self.layout is not None:
                 self._check_late_columns(chunk, mapping)
-            elif chunk.frame.width:
+                if not chunk.frame.width:  # records without a key
+                    nothing = pl.Series([None] * len(chunk.line), dtype=pl.String)
+                    chunk = replace(chunk, frame=pl.DataFrame(dict.fromkeys(self.columns, nothing)))
+            elif chunk.frame.width or len(chunk.line):
                 self.sample = chunk.frame
                 self.layout = self._detect_layout(chunk.frame, mapping)
                 self._find_time_format(now)

@@ -344,6 +344,7 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
         names, batches = arrow_batches(file)
         _check_unique(str(file), names)
         for batch in batches:
+            batch.validate(full=True)  # polars trusts offsets and the encoding of texts
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
             rows = Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
