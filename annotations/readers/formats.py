@@ -10,16 +10,15 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.readers.files import BOM, DamagedFile, VoteFile
 from annotations.readers.guard import guarded
-from annotations.readers.json_array import STEPS, ArrayItems, has_number_beyond, is_digit, nested_beyond, one_record
+from annotations.readers.json_array import ArrayItems, deep_records, nested_beyond, one_record, records_with_numbers
 from annotations.readers.json_text import encode_columns, is_json, read_objects
-from annotations.readers.records import NEWLINE, Bytes, Index, Records, count_fields, split_csv, split_lines
+from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
 from schemas.errors import CurateError
 from schemas.mapping import Limits
 
@@ -248,8 +247,8 @@ def _jsonl(file: VoteFile) -> Iterator[Chunk]:
 
 def _json_chunk(records: Records, limits: Limits) -> Chunk:
     """Return records, each of which should be one JSON object."""
-    deep = _beyond(records, _with_brackets(records, limits.depth), limits.depth, nested_beyond)
-    long = ~deep & _beyond(records, _with_digits(records, limits.digits), limits.digits, has_number_beyond)
+    deep = deep_records(records, limits.depth)
+    long = ~deep & records_with_numbers(records, limits.digits)
     digits = f"a number of more than {limits.digits} digits ([ingest.limits] digits)"
     broken = [BrokenRecord(line, *_too_deep(limits)) for line in records.line[deep].tolist()]
     broken += [BrokenRecord(line, "too-many-digits", digits, "", damage=False) for line in records.line[long].tolist()]
@@ -262,28 +261,6 @@ def _json_chunk(records: Records, limits: Limits) -> Chunk:
             message = "a key occurs twice" if repeats[i] else "not a JSON object"
             broken.append(BrokenRecord(int(records.line[i]), "broken-record", message, text, damage=True))
     return Chunk(frame, pl.Series("line", records.line[is_object & ~repeats], pl.Int64), tuple(broken))
-
-
-def _beyond(records: Records, may: Index, most: int, beyond: Callable[[Bytes, int], bool]) -> npt.NDArray[np.bool_]:
-    """Return (n,) which records exceed a limit, of those at the positions that may."""
-    found = np.zeros(len(records), np.bool_)
-    for i in may.tolist():
-        found[i] = beyond(records.data[records.start[i] : records.end[i]], most)
-    return found
-
-
-def _with_brackets(records: Records, most: int) -> Index:
-    """Return the positions of the records with more opening brackets than this."""
-    opening = np.flatnonzero(STEPS[records.data] > 0)
-    return np.flatnonzero(np.searchsorted(opening, records.end) - np.searchsorted(opening, records.start) > most)
-
-
-def _with_digits(records: Records, most: int) -> Index:
-    """Return the positions of the records that may have more consecutive digits than this."""
-    stride = max(1, most // 2)  # a longer run of digits has two of every stride-th byte
-    sampled = is_digit(records.data[::stride])
-    at = np.flatnonzero(sampled[1:] & sampled[:-1]) * stride
-    return np.unique(np.maximum(np.searchsorted(records.start, at, side="right") - 1, 0))
 
 
 def _json(file: VoteFile) -> Iterator[Chunk]:

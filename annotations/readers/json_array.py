@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from annotations.readers.records import QUOTE, Bytes, Index, Records, checked_encoding
+
+Mask = npt.NDArray[np.bool_]
 
 BACKSLASH, COMMA, SPACE = 92, 44, 32
 STEPS = np.zeros(256, np.int8)
@@ -44,7 +46,7 @@ def _quotes(data: Bytes) -> Index:
     if not len(slashes) or not len(quotes):
         return quotes
     runs = slashes[np.diff(slashes, prepend=-2) > 1]
-    escaped: npt.NDArray[np.bool_] = slashes[np.maximum(np.searchsorted(slashes, quotes) - 1, 0)] == quotes - 1
+    escaped: Mask = slashes[np.maximum(np.searchsorted(slashes, quotes) - 1, 0)] == quotes - 1
     run = runs[np.searchsorted(runs, quotes[escaped]) - 1]
     escaped[escaped] = (quotes[escaped] - run) & 1 == 1
     return quotes[~escaped]
@@ -55,16 +57,37 @@ def nested_beyond(data: Bytes, depth: int) -> bool:
     return bool(structure(data).depth.max(initial=0) > depth)
 
 
-def has_number_beyond(data: Bytes, digits: int) -> bool:
-    """Return whether JSON text has more consecutive digits than this outside its texts."""
-    edges = np.flatnonzero(np.diff(is_digit(data), prepend=False, append=False))
-    start, end = edges[::2], edges[1::2]
-    long = start[end - start > digits]
-    return bool((np.searchsorted(_quotes(data), long) % 2 == 0).any()) if len(long) else False
+def deep_records(records: Records, depth: int) -> Mask:
+    """Return (n,) which JSON records nest lists and objects beyond a depth."""
+    opening = np.flatnonzero(STEPS[records.data] > 0)
+    brackets = np.searchsorted(opening, records.end) - np.searchsorted(opening, records.start)
+    return _those(records, np.flatnonzero(brackets > depth), lambda data: nested_beyond(data, depth))
 
 
-def is_digit(data: Bytes) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether each byte is a digit."""
+def records_with_numbers(records: Records, digits: int) -> Mask:
+    """Return (n,) which JSON records hold a number of more consecutive digits than this."""
+    stride = max(1, digits // 2)  # a longer run of digits has two of every stride-th byte
+    sampled = _is_digit(records.data[::stride])
+    at = np.flatnonzero(sampled[1:] & sampled[:-1]) * stride
+    may = np.unique(np.maximum(np.searchsorted(records.start, at, side="right") - 1, 0))
+
+    def has_number(data: Bytes) -> bool:
+        edges = np.flatnonzero(np.diff(_is_digit(data), prepend=False, append=False))
+        long = edges[::2][edges[1::2] - edges[::2] > digits]
+        return bool((np.searchsorted(_quotes(data), long) % 2 == 0).any()) if len(long) else False
+
+    return _those(records, may, has_number)
+
+
+def _those(records: Records, may: Index, found: Callable[[Bytes], bool]) -> Mask:
+    """Return (n,) which of the records at these positions a test finds."""
+    mask = np.zeros(len(records), np.bool_)
+    for i in may[may < len(records)].tolist():
+        mask[i] = found(records.data[records.start[i] : records.end[i]])
+    return mask
+
+
+def _is_digit(data: Bytes) -> Mask:
     return (data - np.uint8(ord("0"))) < 10
 
 
