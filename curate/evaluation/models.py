@@ -18,7 +18,7 @@ and new annotators. Critical values are Student's t with min(G) − 1 degrees of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +79,11 @@ class Games:
     """(V,)"""
     clusters: dict[str, Index]
     """What votes are clustered by -> (V,) numbers. Anonymous annotators: a number per group, or per vote."""
+
+    def of_votes(self, keep: Bool) -> Games:
+        """The chosen votes. keep: (V,)."""
+        columns = {name: getattr(self, name)[keep] for name in ("i", "j", "design", "won", "weight", "prompt")}
+        return replace(self, **columns, clusters={name: number[keep] for name, number in self.clusters.items()})
 
 
 def games_of(votes: VoteArrays, i: Index, j: Index, models: int) -> Games:
@@ -142,6 +147,15 @@ def fit_models(games: Games) -> Fit:
         converged = bool(np.abs(step).max() < TOLERANCE)
         theta = theta + step / max(1.0, float(np.abs(step).max()))
     return Fit(theta, residual, curvature, hessian, n_iter, converged)
+
+
+def moves(games: Games, fit: Fit, better: int, worse: int) -> Float:
+    """Return (V,) by how much the gap in strength of two models shrinks without each vote, to first order, logits."""
+    contrast = np.zeros(len(fit.theta))
+    contrast[better], contrast[worse] = 1.0, -1.0
+    along = np.linalg.solve(fit.hessian, contrast)
+    moved: Float = fit.residual * (along[games.i] - along[games.j] + games.design @ along[games.models :])
+    return moved
 
 
 def robust_covariance(games: Games, fit: Fit) -> tuple[Float, tuple[str, ...], int]:

@@ -20,7 +20,7 @@ import numpy as np
 from curate.rankers.base import Float
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.perception import Sites
-from curate.rankers.hierarchical.priors import Moments, StrengthPrior, informative
+from curate.rankers.hierarchical.priors import Moments, Normal, StrengthPrior, informative
 from curate.votes.blocks import VoteData, sums, times
 
 SITE_STEP = 0.7  # damping of expectation propagation: the part of the way that a site moves in one pass
@@ -28,13 +28,6 @@ LEAST_SITE = 0.2  # of a site's precision, as part of the prior's: between the c
 LEAST_CAVITY = 1e-6  # of a cavity's precision, as part of the posterior's: proper in spite of rounding
 EFFECT_PRECISION = 1e-3  # of the effects of covariates, whose differences are scaled to 1: nearly no prior
 MAX_CHANGE = 0.75  # logits that a strength moves in one pass at most
-
-
-class Normal(NamedTuple):
-    """A normal posterior of the strengths."""
-
-    mean: Float  # (R,) logits
-    covariance: Float  # flat, logits²
 
 
 class Solution(NamedTuple):
@@ -45,6 +38,7 @@ class Solution(NamedTuple):
     moments: Moments
     controlled: Normal  # of the strengths less the effects of covariates
     effect: Normal  # (K,) mean and (K, K) covariance, logits per unit of the covariate
+    means: Normal  # (M + 1 + K,) of models, unknown models (0) and effects
 
 
 def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
@@ -73,11 +67,11 @@ def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
     known = np.arange(size) != data.models
     covariance = np.zeros_like(system)
     covariance[np.ix_(known, known)] = np.linalg.inv(system[np.ix_(known, known)])
-    means = Normal(covariance @ target, covariance)
+    means = prior.known_means or Normal(covariance @ target, covariance)
     posterior, moments, controlled = _with_means(data, precision, given, means)
     scale = data.covariate_scale
-    effect = Normal(means.mean[first:] / scale, covariance[first:, first:] / np.outer(scale, scale))
-    return Solution(posterior, moments.model_mean, moments, controlled, effect)
+    effect = Normal(means.mean[first:] / scale, means.covariance[first:, first:] / np.outer(scale, scale))
+    return Solution(posterior, moments.model_mean, moments, controlled, effect, means)
 
 
 def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) -> tuple[Normal, Moments, Normal]:

@@ -153,6 +153,13 @@ class PromptEffect(NamedTuple):
         return PromptEffect(value, variance_step(self.variance, second, len(value), on_variance, hyperprior, step_size))
 
 
+class Normal(NamedTuple):
+    """A normal posterior, of the strengths or of what they depend on."""
+
+    mean: Float  # (R,) logits
+    covariance: Float  # logits², flat for the strengths
+
+
 @dataclass(frozen=True)
 class StrengthPrior:
     """The normal prior of the strengths of M models on P prompts."""
@@ -162,6 +169,7 @@ class StrengthPrior:
     correlation: Float | None  # (M, M) with trace M; None: models are independent
     log_scale: PromptEffect
     error_variance: float  # of the errors of perception, logits²; 0 if no annotator has several votes on a prompt
+    known_means: Normal | None = None  # of models and effects (Solution.means); None: learned from the votes
 
     def precision(self, data: VoteData) -> Float:
         """Flat (N, N) prior precision of the strengths of each prompt's responses around their models' means.

@@ -21,12 +21,13 @@ from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, ranking
 from curate.rankers.hierarchical.mixture import Mixture, first_mixture
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, Likelihood, log_probability, quadrature
 from curate.rankers.hierarchical.perception import Perception, VoteSites
-from curate.rankers.hierarchical.posterior import Normal, ep_evidence, ep_pass, normal_evidence, solve, start_ep
+from curate.rankers.hierarchical.posterior import ep_evidence, ep_pass, normal_evidence, solve, start_ep
 from curate.rankers.hierarchical.priors import (
     PROMPT_TIE_VARIANCE,
     STRENGTH_VARIANCE,
     Annotators,
     Moments,
+    Normal,
     PromptEffect,
     StrengthPrior,
     first_annotators,
@@ -61,6 +62,7 @@ class HierarchicalFit:
     strength_se: Float  # (R,) posterior standard deviation, logits
     model_mean: Float  # (M,) posterior mean of each model's mean strength under the normal prior, logits
     effect: Normal  # (K,) mean and (K, K) covariance of the effects of covariates, logits per unit
+    means: Normal  # (M + 1 + K,) of models, unknown models (0) and effects in units of VoteData.covariates
     prior: StrengthPrior
     error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors of perception
     mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
@@ -156,15 +158,17 @@ class Hierarchical:
             fit = self._fit(data, self._run(data, start, explore=False))
         return self._with_mixture(data, fit, mixture) if mixture else fit
 
-    def refit(self, votes: VoteArrays, fit: HierarchicalFit, /) -> HierarchicalFit:
+    def refit(self, votes: VoteArrays, fit: HierarchicalFit, /, *, same_means: bool = False) -> HierarchicalFit:
         """The posterior of the strengths from other votes, with the annotators and the priors of a fit.
 
-        votes: on the responses of the fit, by its annotators; for instance a part of its votes.
+        votes: on the responses of the fit, by its annotators; for instance a part of its votes. same_means: model means
+        stay those of the fit, so that votes inform their own prompt only.
         """
         data = vote_data(votes)
         start = self._first_state(data)
         prompt_tie = start.prompt_tie._replace(value=fit.prompt_tie)
-        state = start._replace(prior=fit.prior, annotators=fit.annotators, prompt_tie=prompt_tie)
+        prior = replace(fit.prior, known_means=fit.means if same_means else None)
+        state = start._replace(prior=prior, annotators=fit.annotators, prompt_tie=prompt_tie)
         again = self._fit(data, Rounds(state, 0, True))
         return self._with_mixture(data, again, fit.mixture) if fit.mixture else again
 
@@ -232,7 +236,7 @@ class Hierarchical:
         """The posterior given the annotators and priors, by passes until every prompt has converged."""
         state, change, n_iter = self._passes(data, rounds.state)
         prior, ratio_se = state.prior, 0.0
-        posterior, effect = self._controlled(data, state)
+        posterior, effect, means = self._controlled(data, state)
         if prior.error_variance:
             ratio_se, others = self._other_ratios(data, state)
             if others:
@@ -243,6 +247,7 @@ class Hierarchical:
             strength_se=np.sqrt(posterior.covariance[data.diagonal]),
             model_mean=state.model_mean,
             effect=effect,
+            means=means,
             prior=prior,
             error_ratio_se=ratio_se,
             mixture=None,
@@ -284,10 +289,10 @@ class Hierarchical:
         states = [self._passes(data, state._replace(prior=prior))[0] for prior in priors]
         return se, [self._controlled(data, each)[0] for each in states]
 
-    def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal]:
-        """The posterior of the strengths without the effects of covariates, and that of these effects."""
+    def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal, Normal]:
+        """The posterior of the strengths without the effects of covariates, of these effects, and of all means."""
         found = solve(data, Perception(data, state.sites, state.prior.error_variance).sites, state.prior)
-        return found.controlled, found.effect
+        return found.controlled, found.effect, found.means
 
     def _select_mixture(self, data: VoteData, fit: HierarchicalFit) -> Mixture | None:
         """The mixture prior, if the votes strongly support it.

@@ -9,8 +9,7 @@ import numpy as np
 
 from curate.rankers.base import Float
 from curate.rankers.hierarchical.perception import VoteSites
-from curate.rankers.hierarchical.posterior import Normal
-from curate.rankers.hierarchical.priors import Annotators, PromptEffect, StrengthPrior
+from curate.rankers.hierarchical.priors import Annotators, Normal, PromptEffect, StrengthPrior
 from curate.votes.blocks import VoteData
 
 MAX_EXTRAPOLATION = 0.7  # of a strength, logits, and of the logarithm of a variance of strengths, in one step
