@@ -18,6 +18,7 @@ from cli.options import (
     store_path,
 )
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
+from cli.validate import calibration_lines
 from schemas.choices import BothBad, Disconnected, Effort
 from schemas.rankers import AUTO, ranker_names
 
@@ -114,7 +115,7 @@ def print_denoise(report: DenoiseReport) -> None:
     chosen = "" if report.ranker == report.method else f", chosen by {report.ranker}"
     say(f"run {report.run}: {report.method}{chosen}{reused}")
     if report.auto is not None:
-        _print_auto(report.auto, report.votes)
+        _print_auto(report.auto, report.votes, report.method)
     if report.weights:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     if report.spammers:
@@ -145,6 +146,8 @@ def print_denoise(report: DenoiseReport) -> None:
         per = " per doubling" if effect.covariate in ("length", "markdown") else " per unit"
         interval = f"[{effect.low:+.2f}, {effect.high:+.2f}]"
         say(f"  effect of {effect.covariate}, removed: {effect.effect:+.2f} {interval} logits{per}")
+    if report.overdispersion is not None:
+        say(f"  {report.overdispersion.summary}")
     if report.expected_tau is not None:
         say(f"  expected Kendall tau to the true order {report.expected_tau:.3f}, by the hierarchical ranker")
     members = set(report.weights)
@@ -159,8 +162,8 @@ def print_denoise(report: DenoiseReport) -> None:
         say("next: curate rankings, or curate export train --out DIR")
 
 
-def _print_auto(auto: AutoReport, votes: int) -> None:
-    """Print the scores on held-out votes as a table on stderr. votes: those that the run used."""
+def _print_auto(auto: AutoReport, votes: int, method: str) -> None:
+    """Print the scores on held-out votes as tables on stderr. votes: those that the run used; method: its ranker."""
     where = f"{plural(auto.votes, 'held-out vote')} on {plural(auto.prompts, 'prompt')}"
     say(f"  {where}, {auto.folds} folds by {auto.by}" + (f", in run {auto.chosen_run}:" if auto.kept else ":"))
     if auto.kept:
@@ -169,6 +172,8 @@ def _print_auto(auto: AutoReport, votes: int) -> None:
     for score in auto.methods:
         weight = f"{auto.weights[score.method]:.2f}" if score.method in auto.weights else ""
         say(f"    {score.method:<27}{score.log_loss:8.4f}  {score.accuracy:8.4f}  {weight}".rstrip())
+    for line in calibration_lines(next((score for score in auto.methods if score.method == method), auto.methods[0])):
+        say(f"    {line}")
 
 
 def rankings(

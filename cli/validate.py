@@ -11,7 +11,7 @@ from cli.output import plural, progress_bar, put, put_json, put_table, say
 from schemas.choices import HoldOut
 
 if TYPE_CHECKING:
-    from schemas.validation import Reliability, ValidationReport
+    from schemas.validation import MethodScore, Reliability, ValidationReport
 
 
 def validate(
@@ -71,8 +71,25 @@ def print_validation(report: ValidationReport) -> None:
     best, others = report.methods[0].method, report.methods[1:]
     close = [score.method for score in others if not score.significant]
     say(f"best by held-out log-loss: {best}" + (f" (no significant difference: {', '.join(close)})" if close else ""))
+    for line in calibration_lines(report.methods[0]):
+        say(line)
+    if report.overdispersion:
+        say(report.overdispersion.summary)
     if report.reliability:
         print_reliability(report.reliability)
+
+
+def calibration_lines(score: MethodScore) -> list[str]:
+    """Return the lines of a table: predicted probabilities of held-out votes against observed frequencies."""
+    if not score.levels:
+        return []
+    rows = [
+        f"{level.probability:8.1%}  {level.observed:8.1%}  "
+        + ("" if level.observed_se is None else f"{level.observed_se:6.1%}")
+        + f"  {level.votes:,}"
+        for level in score.levels
+    ]
+    return [f"calibration of {score.method} on held-out votes:", "predicted  observed       ±  votes", *rows]
 
 
 def print_reliability(found: Reliability) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from curate.evaluation.overdispersion import widened_fit
 from curate.media.frames import MediaError
 from curate.media.locate import Locator
 from curate.media.transcode import encode, playable
 from curate.planning.planner import pair_ids, plan_votes, posteriors_of
-from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
@@ -183,8 +183,9 @@ def _planned(known: VoteArrays, pairs: Sequence[Pair], count: int, config: Campa
     number = {(known.prompts[prompt], response): slot for slot, (prompt, response) in slots_of}
     allowed = {(number[p, a], number[p, b]) for p, a, b in pairs if (p, a) in number and (p, b) in number}
     posteriors = []
+    fit, dependence = widened_fit(known)
     for posterior in posteriors_of(
-        known, Hierarchical().fit(known), max_per_pair=1, per_sitting=config.pairs_per_video
+        known, fit, max_per_pair=1, per_sitting=config.pairs_per_video, overdispersion=dependence.widening
     ):
         room = np.zeros_like(posterior.room)
         for row, i, j in np.argwhere(posterior.room > 0).tolist():

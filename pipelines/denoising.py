@@ -198,6 +198,7 @@ def _report(
         strengths=_strengths(denoised.posterior.mixture),
         perception=_perception(denoised.posterior, votes),
         effects=_effects(denoised.posterior, votes),
+        overdispersion=denoised.overdispersion,
         expected_tau=_mean(denoised.expected_tau),
         proven_optimal=int(bounded.converged.sum()) if bounded else None,
         optimality_gap=float((bounded.cost - bounded.bound).clip(0).sum()) if bounded else None,
@@ -292,6 +293,7 @@ def _warnings(denoised: Denoised) -> dict[str, int]:
     whole = {
         "no_held_out_votes": choice is not None and choice.stack is None,
         "no_better_than_chance": choice is not None and _at_chance(choice.methods),
+        "overdispersed": denoised.overdispersion.widening > 1,
     }
     return {**{code: 0 for code, found in whole.items() if found}, **{code: n for code, n in counts.items() if n}}
 

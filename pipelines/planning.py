@@ -13,9 +13,9 @@ import numpy.typing as npt
 import polars as pl
 
 from annotations.tasks import task_table, write_tasks
+from curate.evaluation.overdispersion import widened_fit
 from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
 from curate.planning.planner import pair_ids, plan_votes, posteriors_of, random_votes
-from curate.rankers.hierarchical import Hierarchical
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
@@ -91,8 +91,15 @@ def plan(
     _check(votes, max_per_pair, annotators, min_per_prompt * int(chosen.sum()))
 
     progress("fitting the hierarchical ranker", 0, 0)
-    fit = Hierarchical().fit(known)
-    batches = posteriors_of(known, fit, max_per_pair=max_per_pair, annotators=count, per_sitting=per_sitting)
+    fit, dependence = widened_fit(known)
+    batches = posteriors_of(
+        known,
+        fit,
+        max_per_pair=max_per_pair,
+        annotators=count,
+        per_sitting=per_sitting,
+        overdispersion=dependence.widening,
+    )
     posteriors = [batch.of_prompts(chosen) for batch in batches]
     progress("choosing votes", 0, 0)
     found = plan_votes(posteriors, votes, focus=focus, min_per_prompt=min_per_prompt)

@@ -370,6 +370,7 @@ def _figures(store: Store, selection: Selection, items: Mapping[str, pl.DataFram
         | {
             "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
             "method": report.get("method", run.config.get("ranker", "")),
+            "overdispersion": (report.get("overdispersion") or {}).get("summary", "unknown"),
             "strengths": strengths.get("summary", strengths.get("words", "unknown")),  # renamed in 0.2
         }
     )

@@ -9,11 +9,13 @@ import numpy as np
 
 from curate.denoising.selection import with_stack
 from curate.evaluation.cross_validation import Bool, hold_out, mean_and_error, scores, units
+from curate.evaluation.overdispersion import widened_fit
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
 from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import LEFT, RIGHT
+from curate.votes.coverage import cover
 from pipelines.progress import Progress, silent
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
@@ -86,6 +88,8 @@ def validate(
     cluster = unit if by == "annotator" else votes.response_prompt[votes.left].astype(np.int64)
     decisive = int(np.isin(votes.outcome, [LEFT, RIGHT]).sum())
     methods = scores(with_stack(held)[0], cluster[held.vote])
+    progress("comparing halves of the annotators", 0, 0)
+    used = votes.of_prompts(cover(votes, config).used)
     reliability = None
     if splits:
         halves = split_half(votes, config, splits=splits, seed=seed, progress=progress)
@@ -102,6 +106,7 @@ def validate(
         clustered_by="annotator" if by == "annotator" else "prompt",
         clusters=len(np.unique(cluster[held.vote])),
         methods=methods,
+        overdispersion=widened_fit(used)[1],
         reliability=reliability,
     )
 

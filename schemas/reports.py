@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from schemas.base import Document
 from schemas.choices import HoldOut
 from schemas.manifest import Ceiling
-from schemas.validation import MethodScore
+from schemas.validation import MethodScore, Overdispersion
 
 
 class FileReport(Document):
@@ -204,6 +204,8 @@ WARNINGS: dict[str, str] = {
     "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
     "the model alone",
+    "overdispersed": "votes are dependent (see the overdispersion factor): intervals, confidence and expected tau are "
+    "wider than the model's",
     "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
     "not_ranked": "not ranked: {count} prompts (too few votes, no decisive vote, or not connected)",
     "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts; --effort high may prove "
@@ -256,6 +258,8 @@ class DenoiseReport(Document):
     perception: PerceptionReport | None = None
     effects: tuple[EffectReport, ...] = ()
     """Of the covariates that the run controls for."""
+    """None in runs of an earlier version."""
+    overdispersion: Overdispersion | None = None
     """None in runs of an earlier version."""
     expected_tau: float | None
     """Expected Kendall tau of the rankings to the true order, by the hierarchical ranker's posterior; mean over full

@@ -14,7 +14,7 @@ SplitBy = Literal["annotator", "vote"]
 
 
 class CalibrationBin(Document):
-    """Held-out votes with a similar predicted probability; all bins hold about the same number of votes."""
+    """Held-out votes with a similar predicted probability."""
 
     renamed: ClassVar[dict[str, str]] = {"chance": "probability", "share": "observed", "share_se": "observed_se"}
 
@@ -57,6 +57,9 @@ class MethodScore(Document):
     itself and where there is only one cluster."""
     calibration: tuple[CalibrationBin, ...] = ()
     """The reliability diagram, the least certain votes first; empty in reports of versions that did not compute it."""
+
+    levels: tuple[CalibrationBin, ...] = ()
+    """Predicted and observed for the votes with a probability up to .7 (about 60%), up to .9 (80%) and above (95%)."""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield None, self.method
@@ -101,6 +104,31 @@ class Reliability(Document):
     """In the order of the validation; empty where no prompt could be compared."""
 
 
+class Overdispersion(Document):
+    """How far the strengths by two halves of the annotators differ, against what their posteriors predict."""
+
+    splits: int
+    """Random halvings."""
+    prompts: int
+    """Prompts on which both halves inform the same differences in strength."""
+    factor: float | None = None
+    """Overdispersion factor: observed over modelled variance; 1 for independent votes, above 1 the posterior of the
+    strengths is too narrow; None where no prompt has votes by
+    several annotators."""
+    factor_se: float | None = None
+    significant: bool = False
+    """The factor differs significantly from 1."""
+    widening: float = 1.0
+    """By what the posterior covariance of the strengths is multiplied: 1 unless the factor is significantly above 1;
+    else the factor, and more where the fit has taken much of the noise for differences in strength."""
+
+    summary: str
+    """The factor and its consequence in a sentence."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield None, self.summary
+
+
 class ValidationReport(Document):
     """Every method on the same held-out votes."""
 
@@ -121,6 +149,8 @@ class ValidationReport(Document):
     clusters: int
     methods: tuple[MethodScore, ...]
     """Best first: lowest log-loss."""
+    overdispersion: Overdispersion | None = None
+    """By the hierarchical ranker on all votes; None in reports of an earlier version."""
     reliability: Reliability | None
     """None where no splits were requested."""
 

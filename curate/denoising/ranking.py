@@ -16,6 +16,7 @@ from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
 from curate.evaluation.acceptability import Acceptability, acceptability
 from curate.evaluation.agreement import kendall_tau
+from curate.evaluation.overdispersion import overdispersion, widened
 from curate.rankers.base import Fit, PosteriorRanker, Ranking, ranks
 from curate.rankers.ensemble import combine
 from curate.rankers.hierarchical import HierarchicalFit
@@ -27,6 +28,7 @@ from curate.votes.coverage import Coverage, component_labels, cover
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
+from schemas.validation import Overdispersion
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -56,7 +58,9 @@ class Denoised:
     rankings: dict[MethodName, Ranking]
     """The method and every other ranker that was run."""
     posterior: HierarchicalFit
-    """The posterior of the strengths, always fitted."""
+    """The posterior of the strengths, always fitted, and as wide as the overdispersion requires."""
+    overdispersion: Overdispersion
+    """How far the noise of the votes exceeds what the hierarchical ranker assumes."""
     best_rank: Index
     """(R,) best rank of each response's 90% interval, counted within components."""
     worst_rank: Index
@@ -190,7 +194,10 @@ def rank_votes(
         assert choice is not None
         assert choice.stack is not None
         rankings[STACK] = choice.stack.combine(used, rankings)
-    low, high = _intervals(used, method, members, fits, group, config)
+    progress("comparing halves of the annotators", 0, 0)
+    fit = cast("HierarchicalFit", fits[POSTERIOR])
+    found = overdispersion(used, fit)
+    low, high = _intervals(used, method, members, fits, group, config, found)
     rank = ranks(rankings[method].scores, group)
     return Denoised(
         votes=used,
@@ -202,7 +209,8 @@ def rank_votes(
         method=method,
         members=members,
         rankings=rankings,
-        posterior=cast("HierarchicalFit", fits[POSTERIOR]),
+        posterior=widened(fit, found),
+        overdispersion=found,
         best_rank=np.minimum(low, rank),  # an interval contains the rank that it belongs to
         worst_rank=np.maximum(high, rank),
     )
@@ -276,18 +284,23 @@ def _intervals(
     fits: dict[str, Fit],
     group: Index,
     config: DenoiseConfig,
+    found: Overdispersion,
 ) -> tuple[Index, Index]:
     """(R,) best and (R,) worst rank of each response's 90% interval.
 
     From the method's own posterior; from the hierarchical one for the stack and for an ensemble with a member that has
-    a posterior; else from the bootstrap over annotators.
+    a posterior; else from the bootstrap over annotators. All are as wide as the overdispersion requires.
     """
     group = np.unique(group, return_inverse=True)[1]
     fit = fits.get(method)
     if fit is None and (method == STACK or any(name in fits for name in members)):
         fit = fits[POSTERIOR]
     if fit is not None:
-        return rank_intervals(votes, fit.strength, fit.covariance, group)
+        covariance = tuple(found.widening * matrices for matrices in fit.covariance)
+        return rank_intervals(votes, fit.strength, covariance, group)
     pools = any(spec_of(name).pools_prompts for name in members or (method,))
-    ranker = build(method, config.unproven)
-    return percentile_intervals(bootstrap_ranks(votes, ranker, group=group, pools=pools, seed=0), LEVEL)
+    factor = (found.factor or 1.0) if found.widening > 1 else 1.0
+    draws = bootstrap_ranks(
+        votes, build(method, config.unproven), group=group, pools=pools, overdispersion=factor, seed=0
+    )
+    return percentile_intervals(draws, LEVEL)

@@ -30,6 +30,8 @@ from schemas.validation import CalibrationBin, MethodScore
 
 BINS = 10
 """Of the calibration error, and of the reliability diagram."""
+LEVEL_EDGES = (0.7, 0.9)
+"""Probabilities of the likelier response between which votes are of one level: about 60, 80 and 95%."""
 LEVEL = 0.05
 """Significance level of the difference between two methods."""
 
@@ -163,6 +165,7 @@ def scores(held: HeldOut, cluster: Index) -> tuple[MethodScore, ...]:
             log_loss_difference_se=error,
             significant=None if name == order[0] else significant,
             calibration=calibration_bins(held.odds[name], held.left, held.weight, cluster),
+            levels=calibration_levels(held.odds[name], held.left, held.weight, cluster),
         )
 
     return tuple(score(name) for name in order)
@@ -205,12 +208,21 @@ def calibration_bins(odds: Float, left: Bool, weight: Float, cluster: Index) -> 
     Probabilities are those of the response ranked higher, 0.5 and above; where both are equal, half of it was chosen.
     cluster: (S,) votes with the same number are not independent. Empty bins are omitted.
     """
-    probability = expit(np.abs(odds))
-    chosen = np.where(odds == 0, 0.5, (odds > 0) == left)
-    order = np.argsort(probability, kind="stable")
+    order = np.argsort(np.abs(odds), kind="stable")
     quantile = np.empty(len(odds))
     quantile[order] = (np.cumsum(weight[order]) - weight[order] / 2) / weight.sum()  # in (0, 1)
-    bins = (quantile * BINS).astype(np.int64)
+    return _calibration((quantile * BINS).astype(np.int64), odds, left, weight, cluster)
+
+
+def calibration_levels(odds: Float, left: Bool, weight: Float, cluster: Index) -> tuple[CalibrationBin, ...]:
+    """Return the same for the votes with probabilities about 60, 80 and 95%: between the LEVEL_EDGES."""
+    return _calibration(np.digitize(expit(np.abs(odds)), LEVEL_EDGES), odds, left, weight, cluster)
+
+
+def _calibration(bins: Index, odds: Float, left: Bool, weight: Float, cluster: Index) -> tuple[CalibrationBin, ...]:
+    """Return mean probability and observed frequency in each bin. bins: (S,)."""
+    probability = expit(np.abs(odds))
+    chosen = np.where(odds == 0, 0.5, (odds > 0) == left)
     found = []
     for number in np.unique(bins):
         mine = bins == number

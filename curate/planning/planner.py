@@ -32,12 +32,19 @@ DRAWS = 400
 
 
 def posteriors_of(
-    votes: VoteArrays, fit: HierarchicalFit, *, max_per_pair: int = 3, annotators: int = 0, per_sitting: int = 1
+    votes: VoteArrays,
+    fit: HierarchicalFit,
+    *,
+    max_per_pair: int = 3,
+    annotators: int = 0,
+    per_sitting: int = 1,
+    overdispersion: float = 1.0,
 ) -> tuple[PosteriorBatch, ...]:
     """The posterior of the fit, one batch for each of ``votes.graphs``.
 
     max_per_pair: maximum votes per pair. annotators: the number of annotators, none of whom gets a pair twice (0:
-    unlimited). per_sitting: consecutive votes on a prompt that one annotator casts.
+    unlimited). per_sitting: consecutive votes on a prompt that one annotator casts. overdispersion: factor by which
+    votes carry less information than the fit assumes.
     """
     found, error = [], fit.prior.error_variance
     for graphs, covariance in zip(votes.graphs, fit.covariance, strict=True):
@@ -48,11 +55,12 @@ def posteriors_of(
             room = np.minimum(room, annotators - _annotators_per_pair(votes, graphs.prompts, len(mean[0])))
         uncertain = misorder_probability(difference, variance, variance) >= CERTAIN
         room = np.triu(np.where(uncertain, np.maximum(room, 0), 0), 1)
-        information = vote_information(difference, variance + 2 * error, fit.annotators)
+        information = vote_information(difference, variance + 2 * error, fit.annotators) / overdispersion
         information *= ~np.eye(len(mean[0]), dtype=np.bool_)
-        found.append(
-            PosteriorBatch(graphs.prompts, graphs.slots, mean, covariance, information, room, error, per_sitting)
+        batch = PosteriorBatch(
+            graphs.prompts, graphs.slots, mean, covariance, information, room, overdispersion * error, per_sitting
         )
+        found.append(batch)
     return tuple(found)
 
 

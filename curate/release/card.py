@@ -151,6 +151,7 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
         ("votes", f"{counts['votes']:,} by {counts['annotators']:,} annotators"),
         ("disagreement", share),
         ("expected Kendall tau to the true order", _number(agreement["expected_tau"])),
+        ("dependence of votes", counts.get("overdispersion", "unknown")),
     ]
     if agreement["rankers"] is not None:  # None if the ranking is that of a single ranker
         rows.append(("Kendall tau between the ensemble's rankers", _number(agreement["rankers"])))
@@ -293,6 +294,7 @@ def _limits(release: Release) -> list[str]:
         "  model of the votes is adequate. Label errors within a prompt are correlated.",
         f"* Distribution of strengths by the model: {release.counts['strengths']}. It knows normal, two-component",
         "  and heavy-tailed distributions; for others its probabilities are not calibrated.",
+        "* The overdispersion factor shows errors that annotators do not share. Errors of all of them stay unseen.",
         "* The best response of a benchmark item is likely the best; the order of the others is less certain.",
     ]
     if release.media_as == "none":

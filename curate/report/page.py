@@ -143,6 +143,8 @@ def _notes(view: ReportView) -> list[str]:
         notes.append(f"Hierarchical model: {view.run.strengths.summary}.")
     if view.run and view.run.perception and view.run.perception.error_sd:
         notes.append(f"Hierarchical model: {view.run.perception.summary}.")
+    if view.run and view.run.overdispersion and view.run.overdispersion.widening > 1:
+        notes.append(f"Votes are dependent: {view.run.overdispersion.summary}.")
     if view.run is None:
         notes.append("This version cannot read the report of the run. Run curate denoise again for all figures.")
     return notes

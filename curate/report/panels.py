@@ -143,6 +143,7 @@ def calibration_panel(run: DenoiseReport | None, validation: ValidationReport | 
         if shown
         else None,
         "reliability": validation.reliability if validation else None,
+        "overdispersion": (run.overdispersion if run else None) or (validation.overdispersion if validation else None),
     }
 
 

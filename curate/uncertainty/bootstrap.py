@@ -5,6 +5,9 @@ ranking or one by one, and so are those of a prompt with fewer than FEW annotato
 would be equal). An annotator drawn twice has votes of twice the weight (Efron and Tibshirani, "An introduction to the
 bootstrap", 1993, chapter 8). A response that loses all its votes gets the rank of a response without votes.
 
+Votes that are resampled one by one may depend on each other: given their overdispersion factor, of the drawn ones a
+share of 1 / factor is kept, with the weight ``factor``, so that sums of weights have a variance larger by the factor.
+
 Samples are not ranked one after another: they are stacked as further prompts of one VoteArrays, each with its own
 annotators, and the ranker runs once for many of them. That is valid for every ranker that treats prompts independently,
 and for ``weighted-feedback-arc-set`` but for its prior, the accuracy of all votes together, which is then that of all
@@ -18,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Index, Labels, Ranker, ranks
+from curate.rankers.base import Float, Index, Labels, Ranker, ranks
 from curate.votes.arrays import VoteArrays
 
 FEW = 5
@@ -34,15 +37,17 @@ def bootstrap_ranks(
     group: Labels,
     pools: bool = True,
     draws: int = 100,
+    overdispersion: float = 1.0,
     seed: int,
 ) -> Index:
     """Return (draws, R) the rank of each response in each sample, 1 = best; ties share the best of their ranks.
 
     group: (R,) labels from 0 within which ranks are counted. pools: ``RankerSpec.pools_prompts``; each sample is then
-    ranked separately.
+    ranked separately. overdispersion: factor of at least 1.
     """
     unit = resampling_units(votes)
     units = int(unit.max(initial=-1)) + 1
+    dependent = np.bincount(unit, minlength=units) == 1 if overdispersion > 1 else np.zeros(units, dtype=np.bool_)
     cells = int((np.diff(votes.offsets) ** 2).sum())
     at_once = 1 if pools else max(1, CHUNK // max(len(votes.left), cells, 1))
     rng = np.random.default_rng(seed)
@@ -51,7 +56,10 @@ def bootstrap_ranks(
     for start in range(0, draws, at_once):
         rows = min(at_once, draws - start)
         times = np.stack([np.bincount(rng.integers(0, max(units, 1), units), minlength=units) for _ in range(rows)])
-        scores = ranker(stack_samples(votes, times[:, unit])).scores
+        weight = times.astype(np.float64)
+        if dependent.any():
+            weight[:, dependent] = overdispersion * rng.binomial(times[:, dependent], 1 / overdispersion)
+        scores = ranker(stack_samples(votes, weight[:, unit])).scores
         of_sample = (np.arange(rows)[:, None] * labels + group).ravel()
         found.append(ranks(scores, of_sample).reshape(rows, -1))
     return np.concatenate(found) if found else np.zeros((0, len(votes.responses)), dtype=np.int64)
@@ -71,11 +79,11 @@ def resampling_units(votes: VoteArrays) -> Index:
     return unit
 
 
-def stack_samples(votes: VoteArrays, times: Index) -> VoteArrays:
+def stack_samples(votes: VoteArrays, times: Index | Float) -> VoteArrays:
     """Return B samples as one: prompts, responses, K-wise rankings and annotators are renumbered per sample.
 
     Numbers of sample b are shifted by b times their count. Models are shared by all samples; names are repeated. times:
-    (B, V) how often each vote was drawn.
+    (B, V) how often each vote was drawn, or the factor of its weight.
     """
     rows = len(times)
     sample, vote = np.nonzero(times)
