@@ -140,7 +140,7 @@ def print_denoise(report: DenoiseReport) -> None:
         say(f"  largest optimality gaps: {largest}")
     if report.strengths and report.strengths.shape != "normal":
         say(f"  {report.strengths.summary}")
-    if report.perception and report.perception.error_sd:
+    if report.perception and report.perception.status not in ("absent", "negligible"):
         say(f"  {report.perception.summary}")
     for effect in report.effects:
         per = " per doubling" if effect.covariate in ("length", "markdown") else " per unit"

@@ -268,6 +268,9 @@ def _perception(fit: HierarchicalFit, votes: VoteArrays) -> PerceptionReport:
     repeated = np.bincount(votes.sitting).max(initial=0) > 1
     if not error:
         summary = "no errors of perception that an annotator's votes on a prompt share"
+        if not fit.error_identified:
+            summary = "errors of perception were not estimated (too many responses per annotator and prompt)"
+            return PerceptionReport(status="not estimated", error_sd=0.0, strength_sd=strength, summary=summary)
         status: Literal["absent", "negligible"] = "negligible" if repeated else "absent"
         return PerceptionReport(status=status, error_sd=0.0, strength_sd=strength, summary=summary)
     sizes = f"{error:.1f} logits, beside {strength:.1f} between responses"

@@ -177,9 +177,10 @@ class StrengthsReport(Document):
 class PerceptionReport(Document):
     """The errors of perception that the votes of a sitting share, by the hierarchical ranker."""
 
-    status: Literal["absent", "negligible", "identified", "not identified"]
+    status: Literal["absent", "negligible", "identified", "not identified", "not estimated"]
     """absent: no annotator has several votes on a prompt. not identified: the votes do not tell errors from differences
-    between responses, so that intervals allow for both."""
+    between responses, so that intervals allow for both. not estimated: annotators have too many votes on too many
+    responses of a prompt; intervals may be too narrow."""
     error_sd: float
     """Standard deviation of the errors, logits."""
     strength_sd: float

@@ -10,6 +10,7 @@ import pytest
 
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
+from curate.rankers.hierarchical import ranker as module
 from curate.rankers.hierarchical.ranker import IDENTIFIED
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.intervals import expected_tau
@@ -98,6 +99,13 @@ def test_one_sitting_per_prompt_does_not_identify_the_error_and_widens_the_poste
     fit = Hierarchical().fit(made.votes)
     assert fit.error_ratio_se > IDENTIFIED
     assert calibration_error(made, fit) < 0.05
+
+
+def test_sittings_that_are_too_large_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SITTING_WORK", 1000)
+    fit = Hierarchical().fit(world(prompts=20).votes)
+    assert fit.prior.error_variance == 0.0
+    assert not fit.error_identified
 
 
 def test_a_refit_on_the_same_votes_gives_the_same_posterior_and_on_fewer_a_wider_one() -> None:

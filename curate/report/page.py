@@ -141,7 +141,7 @@ def _notes(view: ReportView) -> list[str]:
         notes.append(f"The run excluded {_many(view.run.excluded_votes, 'vote')} by {spammers}. {counted} count them.")
     if view.run and view.run.strengths and view.run.strengths.shape != "normal":
         notes.append(f"Hierarchical model: {view.run.strengths.summary}.")
-    if view.run and view.run.perception and view.run.perception.error_sd:
+    if view.run and view.run.perception and view.run.perception.status not in ("absent", "negligible"):
         notes.append(f"Hierarchical model: {view.run.perception.summary}.")
     if view.run and view.run.overdispersion and view.run.overdispersion.widening > 1:
         notes.append(f"Votes are dependent: {view.run.overdispersion.summary}.")

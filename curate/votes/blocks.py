@@ -160,6 +160,15 @@ class VoteData(Layout):
         sitting = self.source.sitting
         return np.asarray(np.bincount(sitting)[sitting] == 1)
 
+    @property
+    def sitting_work(self) -> float:
+        """Upper limit of Σ N³ over the sittings of several votes on N responses."""
+        votes = np.bincount(self.source.sitting)
+        first = np.full(len(votes), -1)
+        first[self.source.sitting] = self.prompt
+        responses = np.minimum(2 * votes, np.diff(self.source.offsets)[first])[votes > 1]
+        return float((responses.astype(np.float64) ** 3).sum())
+
     @cached_property
     def sittings(self) -> Sittings:
         """The sittings of several votes, on one pair or on several."""

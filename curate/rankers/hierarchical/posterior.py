@@ -52,7 +52,10 @@ def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
         j, q, s = block.of(sites.information), block.of(precision), block.of(given.covariance)
         s[:] = np.linalg.inv(j + q)
         given.mean[block.responses] = times(s, sites.linear[block.responses])
-        pull, part = times(q, given.mean[block.responses]), q - q @ s @ q
+        pull, part = (
+            times(q, given.mean[block.responses]),
+            q - _times_prior(_times_prior(s, q, prior).swapaxes(1, 2), q, prior),
+        )
         target[:first] += sums(block.model, pull, first)
         system[:first, :first] += block.model_sums(part, data.models)
         if size > first:
@@ -68,13 +71,15 @@ def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
     covariance = np.zeros_like(system)
     covariance[np.ix_(known, known)] = np.linalg.inv(system[np.ix_(known, known)])
     means = prior.known_means or Normal(covariance @ target, covariance)
-    posterior, moments, controlled = _with_means(data, precision, given, means)
+    posterior, moments, controlled = _with_means(data, precision, prior, given, means)
     scale = data.covariate_scale
     effect = Normal(means.mean[first:] / scale, means.covariance[first:, first:] / np.outer(scale, scale))
     return Solution(posterior, moments.model_mean, moments, controlled, effect, means)
 
 
-def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) -> tuple[Normal, Moments, Normal]:
+def _with_means(
+    data: VoteData, precision: Float, prior: StrengthPrior, given: Normal, means: Normal
+) -> tuple[Normal, Moments, Normal]:
     """The posterior with model means and effects integrated out, the moments of δ, and the controlled posterior.
 
     given: as in solve. means: (M + 1 + K,) of models and effects.
@@ -87,7 +92,7 @@ def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) 
     for block in data.blocks:
         s, q, mean = block.of(given.covariance), block.of(precision), means.mean[block.model]
         shared = of_models[block.model_pair]
-        follow = s @ q  # how strengths follow the means
+        follow = _times_prior(s, q, prior)  # how strengths follow the means
         learn = np.eye(s.shape[1]) - follow
         if len(of_effects):
             covariates = data.covariates[block.responses]
@@ -101,9 +106,11 @@ def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) 
             mean, shared = mean + style, shared + both + both.swapaxes(1, 2) + styles
         theta = given.mean[block.responses] + times(follow, mean)
         away = theta - mean
-        moment = s + learn @ shared @ learn.swapaxes(1, 2) + away[:, :, None] * away[:, None, :]
+        followed = follow @ shared
+        passed = followed @ follow.swapaxes(1, 2)
+        moment = s + shared - followed - followed.swapaxes(1, 2) + passed + away[:, :, None] * away[:, None, :]
         end.mean[block.responses] = theta
-        block.of(end.covariance)[:] = s + follow @ shared @ follow.swapaxes(1, 2)
+        block.of(end.covariance)[:] = s + passed
         block.of(second)[:] = moment
         fit = (q * moment).sum(axis=2)  # diagonal of Q E[δδᵀ]; both are symmetric
         gradient[block.prompts] = ((fit - 1) * known[block.responses]).sum(axis=1)
@@ -112,6 +119,13 @@ def _with_means(data: VoteData, precision: Float, given: Normal, means: Normal) 
     models = slice(0, data.models)
     moments = Moments(second, gradient, information, means.mean[models], of_models[models, models])
     return end, moments, controlled
+
+
+def _times_prior(matrix: Float, precision: Float, prior: StrengthPrior) -> Float:
+    """(B, N, N) matrix times the prior precision, which is diagonal where models are independent."""
+    if prior.correlation is not None:
+        return np.asarray(matrix @ precision)
+    return np.asarray(matrix * np.einsum("bii->bi", precision)[:, None, :])
 
 
 class PriorSites(NamedTuple):

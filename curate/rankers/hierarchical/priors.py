@@ -36,6 +36,8 @@ PROMPT_TIE_VARIANCE = Hyperprior(0.05, 2.0)
 ERROR_RATIO = Hyperprior(0.5, 2.0)  # variance of the errors of perception over that of strengths
 LOG_SCALE_VARIANCE = Hyperprior(0.05, 10.0)  # informative, because a scale is confounded with the prompt's strengths
 DAMPING = 0.05  # of the joint step for variances of strengths and errors: the votes may inform only their sum
+# Of strengths and errors, logits². The pairs of a ranking never contradict each other, so that votes do not limit it
+MAX_PERCEIVED_VARIANCE = 64.0
 NEGLIGIBLE = 0.1  # ratio of error variance and variance that has no effect
 MEAN_PRECISION = 1.0  # of the normal hyperprior of mean bias and mean tie parameter around their first values
 MIN_PROMPTS_PER_MODEL = 5  # that correlations are estimated from: there are (M − 1) / 2 of them for each model
@@ -220,8 +222,10 @@ class StrengthPrior:
         curvature[[0, 1], [0, 1]] *= 1 + DAMPING
         curvature += ERROR_RATIO.weight * np.array([[1.0, -1.0], [-1.0, 1.0]])
         curvature += np.diag([STRENGTH_VARIANCE.weight + max(0.0, -own), max(0.0, -ratio)])
-        step = np.exp(step_size * np.clip(np.linalg.solve(curvature, score), -1.0, 1.0))
-        return self.variance * float(step[0]), self.error_variance * float(step[1])
+        new = np.array([self.variance, self.error_variance])
+        new *= np.exp(step_size * np.clip(np.linalg.solve(curvature, score), -1.0, 1.0))
+        variance, error_variance = (new * min(1.0, MAX_PERCEIVED_VARIANCE / float(new.sum()))).tolist()
+        return variance, error_variance
 
     def ratio_uncertainty(
         self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float

@@ -38,11 +38,13 @@ from curate.rankers.hierarchical.rounds import Aitken, Rounds, State
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
 
-EXACT = 1e-6  # largest gradient (NewtonStep.error), or last step under a mixture, of a prompt that has converged
+EXACT = 1e-5  # largest gradient (NewtonStep.error), or last step under a mixture, of a prompt that has converged
 MAX_LAST_PASSES = 100  # at most after annotators and priors have converged
 SAMPLE_PROMPTS, SAMPLE_VOTES = 120, 20_000  # with twice as many of both, a sample of prompts gives start and structure
+MAX_SITTING_WORK = 2e9  # Σ of cubed numbers of responses: above, a round takes seconds, and errors are not estimated
 IDENTIFIED = 0.5  # standard error of the log ratio of error variance and variance; above, posteriors are averaged
-WHOLE_STEPS = 30  # rounds with whole steps of variances; then half steps, because with few votes they may oscillate
+PLAIN_ROUNDS = 8  # at most without errors of perception: dependent votes can drive variances without these far apart
+WHOLE_STEPS = 25  # rounds with whole steps of sites and variances; then half steps, because they may oscillate
 CORRELATION_STEPS = 10  # rounds that update correlations; then these stay fixed, because they converge slowly
 STRONG_EVIDENCE = 3.0  # nats: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)
 MAX_PASSES, CHECK_PASSES = 300, 10  # of expectation propagation; the evidence is computed after each CHECK_PASSES
@@ -64,7 +66,7 @@ class HierarchicalFit:
     effect: Normal  # (K,) mean and (K, K) covariance of the effects of covariates, logits per unit
     means: Normal  # (M + 1 + K,) of models, unknown models (0) and effects in units of VoteData.covariates
     prior: StrengthPrior
-    error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors of perception
+    error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors, inf if not estimated
     mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
     annotators: Annotators  # A + 1 rows, the last for all anonymous votes
     prompt_tie: Float  # (P,) what each prompt adds to all tie parameters (Davidson's log ν)
@@ -117,7 +119,9 @@ class HierarchicalFit:
         se = np.sqrt(np.where(seen, people.variance[data.annotator], people.prior_variance))
         tie, left, right = mean[:, TIE] + self.prompt_tie[data.prompt], np.zeros(len(gap)), np.zeros(len(gap))
         nodes = list(zip(*quadrature(PREDICTION_NODES), strict=True))
-        for (a, weight_a), (b, weight_b), (g, weight_g) in product(nodes, nodes, nodes):
+        biases = nodes if data.sides_known.any() else [(0.0, 1.0)]
+        gaps = prediction_nodes(float((mean[:, DISCRIMINATION] * gap_se).max(initial=0.0)))
+        for (a, weight_a), (b, weight_b), (g, weight_g) in product(nodes, biases, gaps):
             discrimination = np.maximum(mean[:, DISCRIMINATION] + a * se[:, DISCRIMINATION], 0)
             d = discrimination * (gap + g * gap_se) + (mean[:, BIAS] + b * se[:, BIAS]) * data.sides_known
             left += weight_a * weight_b * weight_g * np.exp(log_probability(d, tie, 1.0))
@@ -146,16 +150,20 @@ class Hierarchical:
         """The posterior of strengths, models, annotators and priors."""
         data, mixtures = vote_data(votes), self.mixtures and not votes.covariate_names
         every = min(data.prompts // SAMPLE_PROMPTS, len(data.left) // SAMPLE_VOTES)
+        too_large = self.errors and data.sitting_work > MAX_SITTING_WORK
+        stage = 0 if self.errors and not too_large else 1
         if every < 2:
-            rounds = self._run(data, self._first_state(data), explore=True)
+            rounds = self._run(data, self._first_state(data), stage)
             fit = self._fit(data, rounds)
             mixture = self._select_mixture(data, fit) if mixtures else None
         else:
             sample = vote_data(votes.of_prompts(np.arange(data.prompts) % every == 0))
-            rounds = self._run(sample, self._first_state(sample), explore=True)
+            rounds = self._run(sample, self._first_state(sample), stage)
             mixture = self._select_mixture(sample, self._fit(sample, rounds)) if mixtures else None
             start = self._first_state(data).starting_from(rounds.state, data)
-            fit = self._fit(data, self._run(data, start, explore=False))
+            fit = self._fit(data, self._run(data, start, 2))
+        if too_large:
+            fit = replace(fit, error_ratio_se=np.inf)
         return self._with_mixture(data, fit, mixture) if mixture else fit
 
     def refit(self, votes: VoteArrays, fit: HierarchicalFit, /, *, same_means: bool = False) -> HierarchicalFit:
@@ -183,13 +191,13 @@ class Hierarchical:
         sites = VoteSites(np.zeros(len(data.left)), np.zeros(len(data.left)))
         return State(sites, posterior, np.zeros(data.models), prior, annotators, prompt_tie)
 
-    def _run(self, data: VoteData, state: State, *, explore: bool) -> Rounds:
+    def _run(self, data: VoteData, state: State, stage: int) -> Rounds:
         """Rounds until annotators and priors have converged.
 
-        explore: whether structure that the votes support is added: errors of perception first, because with these the
-        votes may support no other.
+        stage: which structure is added where the votes support it: 0 errors of perception first, because with these the
+        votes may support no other; 1 scales of prompts and correlated models; 2 none.
         """
-        shrinkage, aitken, stage = 1.0, Aitken(), (0 if self.errors else 1) if explore else 2
+        shrinkage, aitken = 1.0, Aitken()
         correlation_steps = CORRELATION_STEPS if state.prior.correlation is not None else 0
         for n_iter in range(1, self.max_iterations + 1):
             new, moments = self._round(data, state, 1.0 if n_iter <= WHOLE_STEPS else 0.5)
@@ -203,7 +211,7 @@ class Hierarchical:
                 continue
             if stage == 2 and change <= self.tolerance:
                 return Rounds(new, n_iter, True)
-            if stage == 0 and change <= 10 * self.tolerance:
+            if stage == 0 and (change <= 10 * self.tolerance or n_iter == PLAIN_ROUNDS):
                 stage, aitken, error = (
                     1,
                     Aitken(),
@@ -226,7 +234,7 @@ class Hierarchical:
         posterior, model_mean, moments, *_ = solve(data, perception.sites, old.prior)
         gaps = perception.perceived(*posterior)
         likelihood = Likelihood(data, old.annotators.value, old.prompt_tie.value, self.nodes)
-        sites, found = likelihood.update(old.sites, gaps)
+        sites, found = likelihood.update(old.sites, gaps, step_size=step_size)
         prompt_tie = old.prompt_tie.step(found.prompt_gradient, -found.prompt_hessian, PROMPT_TIE_VARIANCE, step_size)
         annotators = old.annotators.newton_step(found).m_step(step_size)
         prior = old.prior.m_step(data, moments, gaps, posterior.covariance, step_size)
@@ -271,7 +279,8 @@ class Hierarchical:
                 change = largest(data, posterior.mean - before.mean)
                 if not (change > EXACT).any():
                     break
-            sites, _ = likelihood.update(sites, perception.perceived(*posterior))
+            step_size = 1.0 if number < WHOLE_STEPS else 0.5
+            sites, _ = likelihood.update(sites, perception.perceived(*posterior), step_size=step_size)
         return state._replace(sites=sites, posterior=posterior, model_mean=model_mean), change, n_iter
 
     def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[Normal]]:
@@ -343,6 +352,18 @@ class Hierarchical:
             n_iter=n_iter,
             converged=fit.converged & (change <= EXACT),
         )
+
+
+def prediction_nodes(deviation: float) -> list[tuple[float, float]]:
+    """Points and weights over a standard normal for an advantage with this standard deviation, logits.
+
+    Beyond 2 logits the probability of an outcome is nearly a step at Gauss-Hermite nodes: equidistant ones then.
+    """
+    if deviation <= 2.0:
+        return list(zip(*quadrature(PREDICTION_NODES), strict=True))
+    points = np.linspace(-4.0, 4.0, min(61, 2 * int(2 * deviation) + 1))
+    weights = np.exp(-(points**2) / 2)
+    return list(zip(points.tolist(), (weights / weights.sum()).tolist(), strict=True))
 
 
 def mixed(data: VoteData, at: list[Normal]) -> Normal:
