@@ -118,6 +118,13 @@ class Store:
             for name in frames:
                 self.connection.unregister(name)
 
+    def append(self, table: str, frame: pl.DataFrame, columns: str = "*") -> None:
+        """Insert the rows of a frame. columns: the SQL of the table's columns, in their order.
+
+        Within a transaction, use this for many frames: a view of ``views`` keeps its frame in memory until the end.
+        """
+        self.connection.from_arrow(frame.to_arrow()).project(columns).insert_into(table)
+
     # Public reading methods.
 
     def votes(self) -> pl.DataFrame:

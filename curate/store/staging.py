@@ -71,12 +71,10 @@ def stage_rows(
     rejects: pl.DataFrame,
 ) -> None:
     """Add one chunk: clean rows, the pairs of its K-wise rows, control answers, and the rejects of the rules."""
-    with store.views(chunk_rows=rows, chunk_pairs=pairs, chunk_controls=controls, chunk_rejects=rejects):
-        store.execute(f"INSERT INTO staged SELECT ?, *, {_KEY}, 1 FROM chunk_rows", [file_no])
-        if pairs.height:
-            store.execute("INSERT INTO staged_pairs SELECT ?, * FROM chunk_pairs", [file_no])
-        if controls.height:
-            added = f"SELECT ?, *, {_CONTROL_KEY}, 'control' FROM chunk_controls"
-            store.execute(f"INSERT INTO staged_controls {added}", [file_no])
-        if rejects.height:
-            store.execute("INSERT INTO staged_rejects SELECT ?, *, NULL FROM chunk_rejects", [file_no])
+    store.append("staged", rows, f"{file_no}, *, {_KEY}, 1")
+    if pairs.height:
+        store.append("staged_pairs", pairs, f"{file_no}, *")
+    if controls.height:
+        store.append("staged_controls", controls, f"{file_no}, *, {_CONTROL_KEY}, 'control'")
+    if rejects.height:
+        store.append("staged_rejects", rejects, f"{file_no}, *, NULL")
