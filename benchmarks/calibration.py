@@ -182,6 +182,7 @@ def ranked(world: World, mean: Float, covariance: Float) -> pl.DataFrame:
             "strength": mean.ravel(),
             "covariance": pl.Series(covariance.reshape(-1, models).tolist()),
             "place": np.tile(np.arange(models), prompts),
+            "text": np.arange(prompts * models),
         }
     ).with_columns(prompt=pl.col("prompt_id"), video=pl.lit(None, pl.String), response=pl.col("response_id"))
     return frame.head(max(1, prompts // SHARE) * models)

@@ -19,11 +19,11 @@ from cli.options import (
 )
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
 from cli.validate import calibration_lines
-from schemas.choices import BothBad, Disconnected, Effort
+from schemas.choices import BothBad, Disconnected, Effort, EqualTexts
 from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:
-    from schemas.reports import AutoReport, DenoiseReport
+    from schemas.reports import AutoReport, DenoiseReport, EqualTextsReport
 
 
 RANKERS = "|".join((AUTO, *ranker_names()))
@@ -70,6 +70,10 @@ def denoise(
         bool, typer.Option("--keep-choice", help="Auto: reuse the choice of the last such run; hold no votes out.")
     ] = False,
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
+    equal_texts: Annotated[
+        EqualTexts | None,
+        typer.Option("--equal-texts", help="Rank responses of a prompt with equal texts as one, or each on its own."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the responses to each prompt from its votes, with intervals.
@@ -102,6 +106,7 @@ def denoise(
         "disconnected": disconnected,
         "effort": effort,
         "both_bad": both_bad,
+        "equal_texts": equal_texts,
     }
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
@@ -120,6 +125,8 @@ def print_denoise(report: DenoiseReport) -> None:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     if report.spammers:
         say(f"  {plural(report.excluded_votes, 'vote')} of {plural(report.spammers, 'likely spammer')} excluded")
+    if report.equal_texts is not None:
+        _print_equal_texts(report.equal_texts)
     design = report.design
     if report.votes:
         association = f"association of counts and strength {design.association:+.2f}"
@@ -160,6 +167,19 @@ def print_denoise(report: DenoiseReport) -> None:
         say(f"  note: {warning}")
     if ranked:
         say("next: curate rankings, or curate export train --out DIR")
+
+
+def _print_equal_texts(found: EqualTextsReport) -> None:
+    """Print the numbers of equal and nearly identical texts on stderr."""
+    if found.groups:
+        how = "share strength and rank" if found.handling == "merge" else "are ranked separately (equal_texts = keep)"
+        where = f"{plural(found.groups, 'group')} of equal texts on {plural(found.prompts, 'prompt')}"
+        say(f"  {where}: {plural(found.responses, 'response')} {how}")
+    if found.excluded_votes:
+        say(f"  {plural(found.excluded_votes, 'vote')} between equal texts excluded")
+    if found.near_groups:
+        groups, prompts = plural(found.near_groups, "group"), plural(found.near_prompts, "prompt")
+        say(f"  {groups} of texts with the same words on {prompts}: curate status --equal-texts lists them")
 
 
 def _print_auto(auto: AutoReport, votes: int, method: str) -> None:

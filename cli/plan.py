@@ -73,6 +73,7 @@ def plan(
             min_per_prompt=min_per_prompt,
             annotators=annotators,
             per_sitting=per_sitting,
+            texts=base.denoise.text_comparison,
             seed=seed,
             progress=progress,
         )

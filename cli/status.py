@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings, store_path
+from cli.options import JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -17,18 +17,40 @@ if TYPE_CHECKING:
     from schemas.base import Document
 
 
-def status(store: StoreOption = None, as_json: JsonOption = False) -> None:
+def status(
+    store: StoreOption = None,
+    equal_texts: Annotated[
+        bool,
+        typer.Option("--equal-texts", help="List responses of one prompt with equal or nearly identical texts."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show the content of the store: votes, rejects, batches, runs.
+
+    With --equal-texts, the groups of responses with equal texts, which curate denoise ranks as one, and those of
+    nearly identical ones (the same words), which it does not.
 
     \b
     Example:
       curate status
+      curate status --equal-texts
     """
     from pipelines import status as job
 
-    report = job(store_path(store))
+    base = settings()
+    report = job(store or base.store, equal_texts=equal_texts, comparison=base.denoise.text_comparison)
     if as_json:
         put_json(report)
+        return
+    if equal_texts:
+        groups = report.equal_texts
+        rows = [
+            (one.prompt_id, one.kind, " ".join(one.response_ids), " | ".join(dict.fromkeys(one.texts)))
+            for one in groups
+        ]
+        put_table(("prompt", "kind", "responses", "texts"), rows)
+        equal = sum(one.kind == "equal" for one in groups)
+        say(f"{plural(equal, 'group')} of equal texts, {len(groups) - equal:,} of nearly identical ones")
         return
     ingests = plural(report.batches, "ingest")
     put(f"{report.store}  {report.bytes / 1e6:.1f} MB, schema {report.schema_version}, {ingests}")

@@ -21,6 +21,7 @@ from curate.planning.planner import pair_ids, plan_votes, posteriors_of
 from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
+from curate.votes.texts import comparable, first_equal
 from pipelines.annotator_report import read_gold
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
@@ -98,13 +99,15 @@ class Askable:
     """Prompt -> its file; None without a video."""
     texts: Mapping[str, Mapping[str, str]]
     """Prompt -> response -> text, for responses that have one."""
+    distinct: Mapping[str, Sequence[str]]
+    """Prompt -> the first response with each text, sorted."""
 
     def pairs(self) -> list[Pair]:
-        """All pairs that can be shown."""
+        """All pairs that can be asked: those of different texts."""
         return [
             (prompt, first, second)
             for prompt in self.questions
-            for first, second in combinations(sorted(self.texts.get(prompt, ())), 2)
+            for first, second in combinations(self.distinct.get(prompt, ()), 2)
         ]
 
     def task(self, pair: Pair, *, kind: QuestionKind = "vote", answer: str | None = None, quota: int = 1) -> Task:
@@ -147,10 +150,15 @@ def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine]) ->
             continue
         questions[prompt], shown[prompt] = question or "", line
     texts: dict[str, dict[str, str]] = {}
-    for prompt, response, text in store.responses().select("prompt_id", "response_id", "text").iter_rows():
+    distinct: dict[str, list[str]] = {}
+    responses = store.responses().select("prompt_id", "response_id", "text")
+    first = first_equal(responses.select("prompt_id", key=comparable(pl.col("text"), "careful")))
+    for row, ((prompt, response, text), same) in enumerate(zip(responses.iter_rows(), first, strict=True)):
         if text is not None and prompt in questions:
             texts.setdefault(prompt, {})[response] = text
-    return Askable(questions, shown, texts)
+            if same == row:
+                distinct.setdefault(prompt, []).append(response)
+    return Askable(questions, shown, texts, distinct)
 
 
 def choose_pairs(
@@ -164,7 +172,8 @@ def choose_pairs(
     pairs = [pair for pair in can.pairs() if task_id(pair) not in closed]
     wanted = -(-votes // config.votes_per_pair)
     with Store.open(store, read_only=True) as opened:
-        known = load_votes(opened, criterion=config.criterion).votes if opened.counts()["votes"] else None
+        has_votes = opened.counts()["votes"]
+        known = load_votes(opened, criterion=config.criterion, texts="careful").merged.votes if has_votes else None
     if known is None:
         chosen = _balanced_sample(pairs, wanted, np.random.default_rng(seed))
     else:
@@ -274,7 +283,7 @@ def gold_from_store(store: Path, can: Askable) -> list[Task]:
     for row in certain.iter_rows(named=True):
         prompt, pair = row["prompt_id"], (row["prompt_id"], row["response_id"], row["response_id_b"])
         texts: Mapping[str, str] = can.texts.get(prompt, {})
-        shown = pair[1] in texts and pair[2] in texts and texts[pair[1]] != texts[pair[2]]
+        shown = pair[1] in texts and pair[2] in texts and {*pair[1:]} <= {*can.distinct[prompt]}
         if shown and taken.get(prompt, 0) < PER_PROMPT and len(tasks) < MAX_CONTROLS:
             taken[prompt] = taken.get(prompt, 0) + 1
             tasks.append(can.task(pair, kind="gold", answer="first" if row["difference"] > 0 else "second"))

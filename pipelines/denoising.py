@@ -5,9 +5,11 @@ Load the votes, rank them (``curate.denoising.ranking.rank_votes``), report, sav
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal
@@ -24,12 +26,13 @@ from curate.rankers.hierarchical import HierarchicalFit, Mixture
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
-from curate.store.rankings import load_votes, save_rankings
+from curate.store.rankings import Loaded, load_votes, save_rankings
 from curate.store.runs import Run, recall, record
 from curate.votes.arrays import VoteArrays
+from curate.votes.merging import Merged
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
-from schemas.config import DenoiseConfig
+from schemas.config import EARLIER_DENOISE, DenoiseConfig
 from schemas.rankers import AUTO, STACK, third_party
 from schemas.reports import (
     WARNINGS,
@@ -37,6 +40,7 @@ from schemas.reports import (
     DenoiseReport,
     DesignReport,
     EffectReport,
+    EqualTextsReport,
     PerceptionReport,
     StrengthsReport,
 )
@@ -82,18 +86,19 @@ def denoise(
     """
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
-        loaded = load_votes(
+        load = partial(
+            load_votes,
             opened,
-            prompts=config.prompts,
             criterion=config.criterion,
             both_bad=config.both_bad,
-            control=config.control,
+            texts=config.text_comparison,
         )
+        loaded = load(prompts=config.prompts, control=config.control)
         inputs: dict[str, Any] = {"votes": loaded.digest, **_third_party(config)}
-        judged = loaded
+        judged = None
         if config.prompts and config.max_spammer < 1:
-            judged = load_votes(opened, criterion=config.criterion, both_bad=config.both_bad)
-            inputs["judged"] = judged.digest
+            every = load()
+            judged, inputs["judged"] = every.votes if config.equal_texts == "keep" else every.merged.votes, every.digest
         document = config.model_dump(mode="json")
         kept = None
         if keep_choice and config.ranker == AUTO and opened.run(run_id("denoise", document, inputs)) is None:
@@ -113,11 +118,14 @@ def denoise(
         if done is not None:
             return DenoiseReport.from_stored(done).model_copy(update={"reused": True, "store": str(store)})
         choice = kept.choice if kept else None
-        denoised = rank_votes(loaded.votes, config, judged=judged.votes, choice=choice, progress=progress)
+        assert loaded.texts is not None
+        denoised = rank_votes(
+            loaded.votes, config, texts=loaded.texts.equal, judged=judged, choice=choice, progress=progress
+        )
         progress("writing", 0, 0)
-        report = _report(run.run_id, str(store), config, loaded.votes, denoised, kept)
+        report = _report(run.run_id, str(store), config, loaded, denoised, kept)
         with opened.transaction():
-            save_rankings(opened, run.run_id, denoised, loaded.votes)
+            save_rankings(opened, run.run_id, denoised)
             record(opened, run, report.model_dump(mode="json"))
         return report
 
@@ -157,9 +165,10 @@ def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
 
 
 def _same_config(stored: str, config: dict[str, Any]) -> bool:
-    """Whether a run had this config; options that are newer than the run count with their defaults."""
+    """Whether a run had this config; options that are newer than the run count as what it did."""
+    known = EARLIER_DENOISE | json.loads(stored)
     try:
-        return DenoiseConfig.from_stored(stored).model_dump(mode="json") == config
+        return DenoiseConfig.from_stored(known).model_dump(mode="json") == config
     except ValidationError:  # of an option that has been removed since
         return False
 
@@ -171,7 +180,7 @@ def _choice_inputs(choice: Choice) -> dict[str, Any]:
 
 
 def _report(
-    run: str, store: str, config: DenoiseConfig, given: VoteArrays, denoised: Denoised, kept: _Kept | None
+    run: str, store: str, config: DenoiseConfig, loaded: Loaded, denoised: Denoised, kept: _Kept | None
 ) -> DenoiseReport:
     coverage, votes, final = denoised.coverage, denoised.votes, denoised.final
     status, count = np.unique(coverage.status, return_counts=True)
@@ -186,15 +195,16 @@ def _report(
         ranker=config.ranker,
         method=denoised.method,
         auto=_auto(denoised.choice, config, kept),
-        design=_design(votes),
+        design=_design(denoised.texts),
         spammers=int(denoised.spammers.sum()),
-        spammer_ids=tuple(np.array(given.annotators, dtype=object)[denoised.spammers].tolist()),
+        spammer_ids=tuple(np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()),
         excluded_votes=denoised.excluded_votes,
+        equal_texts=_equal_texts(config, loaded, denoised),
         votes=len(votes.left),
         prompts=len(coverage.status),
         ranked=int(denoised.connected.sum()),
         status=dict(zip(status.tolist(), count.tolist(), strict=True)),
-        responses=len(votes.responses),
+        responses=len(denoised.texts.given.responses),
         strengths=_strengths(denoised.posterior.mixture),
         perception=_perception(denoised.posterior, votes),
         effects=_effects(denoised.posterior, votes),
@@ -231,8 +241,16 @@ def _auto(choice: Choice | None, config: DenoiseConfig, kept: _Kept | None) -> A
     )
 
 
-def _design(votes: VoteArrays) -> DesignReport:
-    found = design_of(votes)
+def _equal_texts(config: DenoiseConfig, loaded: Loaded, denoised: Denoised) -> EqualTextsReport:
+    assert loaded.texts is not None
+    counts = loaded.texts.counts(loaded.votes.response_prompt)
+    between = int(denoised.all_texts.between.sum())
+    return EqualTextsReport(handling=config.equal_texts, excluded_votes=between, **counts._asdict())
+
+
+def _design(texts: Merged) -> DesignReport:
+    """How the pairs of responses were chosen: people who chose them did not know which texts are equal."""
+    found = design_of(texts.given)
     return DesignReport(
         design=found.design,
         coverage=found.coverage,

@@ -97,6 +97,9 @@ def draw(
     excluded["prompt: in the other split"] = ranked["prompt_id"].n_unique() - side["prompt_id"].n_unique()
     excluded["prompt: not in the denoise run"] = unseen
     excluded["response: not connected to the others"] = len(side) - len(unranked) - len(connected)
+    if not all(rule.repeat_texts for rule in rules):
+        texts = connected.select("prompt_id", "text").n_unique()
+        excluded["response: equal text of another"] = len(connected) - texts
     drawn = {
         rule.name: draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence) for rule in rules
     }

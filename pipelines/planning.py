@@ -20,7 +20,7 @@ from curate.store import Store
 from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.progress import Progress, silent
-from schemas.choices import Focus, TaskFormat
+from schemas.choices import Focus, TaskFormat, TextComparison
 from schemas.errors import CurateError, UsageError
 from schemas.plan import ExpectedAccuracy, PlanReport
 
@@ -41,6 +41,7 @@ def plan(
     min_per_prompt: int = 0,
     annotators: int | None = None,
     per_sitting: int = 1,
+    texts: TextComparison = "careful",
     seed: int = 0,
     progress: Progress = silent,
 ) -> PlanReport:
@@ -70,6 +71,8 @@ def plan(
         anonymous.
     per_sitting
         Pairs on a prompt that one annotator judges at a time: their votes share the annotator's errors of perception.
+    texts
+        When texts are equal (``DenoiseConfig.text_comparison``); pairs of equal texts are not asked.
     seed
         Seed of sides and order of the tasks.
 
@@ -83,9 +86,9 @@ def plan(
     out = Path(out)
     with Store.open(store_path, read_only=True) as store:
         progress("reading votes", 0, 0)
-        loaded = load_votes(store, criterion=criterion)
-        questions, texts = store.prompts(), store.responses()
-    known = loaded.votes
+        loaded = load_votes(store, criterion=criterion, texts=texts)
+        questions, responses = store.prompts(), store.responses()
+    known = loaded.merged.votes
     count = len(known.annotators) if annotators is None else annotators
     chosen = _chosen(known, prompts, store_path)
     _check(votes, max_per_pair, annotators, min_per_prompt * int(chosen.sum()))
@@ -113,7 +116,7 @@ def plan(
     asked = pl.DataFrame(pair_ids(known, posteriors, found), schema=columns, orient="row")
     options = [loaded.digest, votes, focus, sorted(prompts), max_per_pair, min_per_prompt, count, per_sitting, seed]
     name = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:8]
-    tasks = task_table(asked, questions, texts, plan=name, rng=np.random.default_rng(seed))
+    tasks = task_table(asked, questions, responses, plan=name, rng=np.random.default_rng(seed))
     by_suffix: TaskFormat = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "csv"
     written, labelling_config = write_tasks(tasks, out, file_format or by_suffix)
     return PlanReport(
@@ -124,7 +127,7 @@ def plan(
         written=written,
         focus=focus,
         seed=seed,
-        store_votes=len(known.left),
+        store_votes=len(loaded.votes.left),
         votes=len(tasks),
         pairs=asked.n_unique(),
         prompts=asked["prompt_id"].n_unique(),

@@ -141,10 +141,12 @@ def rank(
             both_bad=config.both_bad,
             control=config.control,
             places=True,
+            texts=config.text_comparison,
         )
     if text := not_votes(report):
         warnings.warn(f"{text}; see .rejects of the result", RejectWarning, stacklevel=2)
-    denoised = rank_votes(loaded.votes, config)
+    assert loaded.texts is not None
+    denoised = rank_votes(loaded.votes, config, texts=loaded.texts.equal)
     if not len(denoised.votes.prompts):
         raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
     assert loaded.places is not None
@@ -174,8 +176,9 @@ def _with_columns(config: IngestConfig, columns: dict[str, str | None]) -> Inges
 
 
 def _rankings(denoised: Denoised) -> pl.DataFrame:
-    names = pl.Series([*denoised.votes.models, None], dtype=pl.String)
-    model = names.gather(denoised.votes.response_model % len(names)).alias("model")
+    given = denoised.texts.given
+    names = pl.Series([*given.models, None], dtype=pl.String)
+    model = names.gather(given.response_model % len(names)).alias("model")
     frame = denoised.frame().insert_column(2, model)
     return frame.sort("prompt_id", "component", "rank", "response_id")
 

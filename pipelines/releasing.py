@@ -201,6 +201,7 @@ def select_prompts(
     reserved = {leak.train for leak in find_leaks(list(subjects.values()), earlier["benchmark"], config.leakage)}
     assign_splits(store, config.split, units=units(list(subjects.values()), config.leakage), reserved=reserved)
     ranked = ranked_responses(store, config.run)
+    _check_equal_texts(store, upstream, ranked)
 
     denoised = store.run(config.run)
     stages = [
@@ -223,6 +224,20 @@ def select_prompts(
     run = _run(config, ranked, chosen, usable, previous)
     ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
     return Selection(config, upstream, prompts, subjects, usable, ranked, stages, run)
+
+
+def _check_equal_texts(store: Store, run: ManifestRun, ranked: pl.DataFrame) -> None:
+    """Raise CurateError if the run gives equal texts different ranks, although it does not keep them apart."""
+    if run.config.get("equal_texts") == "keep":
+        return
+    ranks = ranked.filter(pl.col("component") == 0).group_by("prompt_id", "text").agg(pl.col("rank").n_unique())
+    prompts = ranks.filter(pl.col("rank") > 1)["prompt_id"].unique().sort()
+    if len(prompts):
+        raise CurateError(
+            f"{store.path}: run {run.run} gives equal texts different ranks on {len(prompts)} prompts, such as "
+            f"{prompts[0]!r}: it is of an earlier version, or texts have changed since",
+            hint="rank the votes again: curate denoise",
+        )
 
 
 def _bad_media(
@@ -369,6 +384,7 @@ def _figures(store: Store, selection: Selection, items: Mapping[str, pl.DataFram
         | media_figures([selection.usable[name].phash if name in selection.usable else () for name in names])
         | {
             "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
+            "equal_texts": report.get("equal_texts"),
             "method": report.get("method", run.config.get("ranker", "")),
             "overdispersion": (report.get("overdispersion") or {}).get("summary", "unknown"),
             "strengths": strengths.get("summary", strengths.get("words", "unknown")),  # renamed in 0.2

@@ -70,7 +70,13 @@ def validate(
         raise UsageError(f"{splits} splits: a number below 0", hint="give 0 for no reliability")
     with Store.open(store_path, read_only=True) as store:
         progress("reading votes", 0, 0)
-        votes = load_votes(store, prompts=config.prompts, criterion=config.criterion, both_bad=config.both_bad).votes
+        votes = load_votes(
+            store,
+            prompts=config.prompts,
+            criterion=config.criterion,
+            both_bad=config.both_bad,
+            texts=config.text_comparison if config.equal_texts == "merge" else None,
+        ).merged.votes
     unit = units(votes, by)
     number = int(unit.max()) + 1
     if number < folds:

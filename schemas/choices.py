@@ -9,6 +9,10 @@ Repeats = Literal["last", "all", "reject"]
 OnError = Literal["stop", "reject"]
 Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
+EqualTexts = Literal["merge", "keep"]
+"""Responses of one prompt with equal texts: one strength and rank for all, or one for each."""
+TextComparison = Literal["careful", "exact", "loose"]
+"""When texts are equal: see ``DenoiseConfig.text_comparison``."""
 Link = Literal["logistic", "fixed-error"]
 StrengthDistribution = Literal["normal", "heavy-tailed"]
 Design = Literal["balanced", "adaptive"]

@@ -14,11 +14,13 @@ from schemas.choices import (
     Design,
     Disconnected,
     Effort,
+    EqualTexts,
     Link,
     OnError,
     PerceptionUnit,
     Repeats,
     StrengthDistribution,
+    TextComparison,
 )
 from schemas.mapping import FileMapping, Limits, Mapping
 from schemas.rankers import BUILT_IN, check_choice, check_ranker
@@ -155,6 +157,13 @@ class DenoiseConfig(Document):
     """Responses that no chain of votes connects: rank each connected component on its own, or skip the prompt."""
     both_bad: BothBad = "tie"
     """A both_bad vote counts as a tie, or is dropped."""
+    equal_texts: EqualTexts = "merge"
+    """Responses of one prompt with equal texts: "merge" gives them one strength, their votes together, and one rank;
+    "keep" ranks each on its own. Items never hold two of them."""
+    text_comparison: TextComparison = "careful"
+    """When texts are equal. "careful": in words, case and whitespace do not count; in maths, code and markup, only
+    whitespace at the ends of lines and the Unicode form (NFC) do not count. "loose": case, whitespace and compatibility
+    forms (NFKC) never count. "exact": everything counts."""
     bradley_terry: BradleyTerryConfig = BradleyTerryConfig()
     pagerank: PageRankConfig = PageRankConfig()
     feedback_arc_set: FeedbackArcSetConfig = FeedbackArcSetConfig()
@@ -194,6 +203,10 @@ class DenoiseConfig(Document):
                     f"options.{name}: built-in rankers have sections of their own, such as [denoise.pagerank]"
                 )
         return self
+
+
+EARLIER_DENOISE: dict[str, Any] = {"criterion": "", "equal_texts": "keep", "text_comparison": "careful"}
+"""How the runs of earlier versions behaved whose configs lack these keys."""
 
 
 class SplitConfig(Document):

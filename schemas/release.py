@@ -198,7 +198,8 @@ class Finding(Document):
     """One violation of what a release promises."""
 
     check: str
-    """files | manifest | tables | labels | formats | media | decoded | figures | card | croissant | split | leakage"""
+    """files | manifest | tables | labels | texts | formats | media | decoded | figures | card | croissant | split |
+    leakage"""
     where: str
     """File, row or prompt."""
     what: str

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from schemas.base import Document
-from schemas.choices import HoldOut
+from schemas.choices import EqualTexts, HoldOut
 from schemas.manifest import Ceiling
 from schemas.validation import MethodScore, Overdispersion
 
@@ -201,6 +201,26 @@ class EffectReport(Document):
     """Upper end."""
 
 
+class EqualTextsReport(Document):
+    """Responses of one prompt with equal texts."""
+
+    handling: EqualTexts
+    """merge: they share strength, votes and rank. keep: each was ranked on its own."""
+    groups: int
+    """Groups of responses with equal texts."""
+    responses: int
+    """Responses in them."""
+    prompts: int
+    """Prompts with such a group."""
+    excluded_votes: int
+    """Votes between equal texts, which no order can explain."""
+    near_groups: int
+    """Groups of texts that are not equal but have the same words; they are ranked separately (curate status
+    --equal-texts lists them)."""
+    near_prompts: int
+    """Prompts with such a group."""
+
+
 WARNINGS: dict[str, str] = {
     "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
@@ -246,6 +266,8 @@ class DenoiseReport(Document):
     spammer_ids: tuple[str, ...] = ()
     excluded_votes: int
     """Their votes."""
+    equal_texts: EqualTextsReport | None = None
+    """None in runs of an earlier version."""
     votes: int
     prompts: int
     ranked: int
@@ -380,6 +402,17 @@ class ComparisonReport(Document):
     """ranker -> probability that its best of four random responses of a prompt is truly their best."""
 
 
+class TextGroup(Document):
+    """Responses of one prompt with equal or nearly identical texts."""
+
+    prompt_id: str
+    kind: Literal["equal", "near"]
+    """near: texts that are not equal but have the same words; they are ranked separately."""
+    response_ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    """Of these responses."""
+
+
 class StatusReport(Document):
     """What a store holds."""
 
@@ -403,4 +436,6 @@ class StatusReport(Document):
     """Every run: id, step, what it did in a line; the latest last."""
     criteria: dict[str, int] = {}
     """Votes by criterion; empty if no vote has one."""
+    equal_texts: tuple[TextGroup, ...] = ()
+    """Only if they were asked for."""
     splits: dict[str, int]

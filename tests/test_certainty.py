@@ -17,24 +17,30 @@ def world(prompts: int = 3, models: int = 6, **shape: float) -> VoteArrays:
     return simulate_world(SimulateConfig(prompts=prompts, models=models, annotators=20, **shape)).votes  # type: ignore[arg-type]
 
 
-def plain_counts(mean: np.ndarray, root: np.ndarray, normal: np.ndarray, component: np.ndarray) -> np.ndarray:
-    """The reference: each draw is ranked separately."""
+def plain_counts(
+    mean: np.ndarray, root: np.ndarray, normal: np.ndarray, component: np.ndarray, copies: np.ndarray
+) -> np.ndarray:
+    """The reference: each draw is ranked separately, with every copy of a response."""
     batch, n = mean.shape
-    counts = np.zeros((batch, n, n), dtype=np.int32)
+    counts = np.zeros((batch, n, copies.sum(axis=1).max()), dtype=np.int32)
     for b in range(batch):
+        of = np.repeat(np.arange(n), copies[b])
         for z in normal.T:
-            place = ranks(np.array(mean[b] + root[b] @ z), component[b]) - 1
-            counts[b, np.arange(n), place] += 1
+            place = ranks(np.array(mean[b] + root[b] @ z)[of], component[b][of]) - 1
+            counts[b, np.arange(n), place[np.unique(of, return_index=True)[1]]] += 1
     return counts
 
 
-def test_rank_counts_equal_the_reference() -> None:
+@pytest.mark.parametrize("most", [1, 3])
+def test_rank_counts_equal_the_reference(most: int) -> None:
     rng = np.random.default_rng(0)
     square = rng.normal(0, 1, (4, 5, 5))
     root = np.linalg.cholesky(square @ square.swapaxes(1, 2))
     mean, normal = rng.normal(0, 1, (4, 5)), rng.normal(0, 1, (5, 50))
     component = np.array([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 1, 2, 3, 4], [0, 0, 1, 1, 1]])
-    assert (rank_counts(mean, root, normal, component) == plain_counts(mean, root, normal, component)).all()
+    copies = rng.integers(1, most + 1, (4, 5))
+    inputs = mean, root, normal, component, copies
+    assert (rank_counts(*inputs) == plain_counts(*inputs)).all()
 
 
 def test_certain_strengths_have_intervals_of_one_rank() -> None:

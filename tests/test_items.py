@@ -32,6 +32,7 @@ def ranked(**prompts: list[int]) -> pl.DataFrame:
             "strength": -float(rank),
             "covariance": [0.5 * (i == j) for j in range(len(ranks))],
             "place": i,
+            "text": i,
         }
         for prompt, ranks in sorted(prompts.items())
         for i, rank in enumerate(ranks)

@@ -25,6 +25,7 @@ from curate.uncertainty.bootstrap import bootstrap_ranks
 from curate.uncertainty.intervals import LEVEL, expected_tau, percentile_intervals, rank_intervals
 from curate.votes.arrays import VoteArrays
 from curate.votes.coverage import Coverage, component_labels, cover
+from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
@@ -38,10 +39,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, repr=False)
 class Denoised:
-    """The rankings of all prompts that the votes cover well enough: below, P and R count only these."""
+    """The rankings of all prompts that the votes cover well enough: below, P and R count only these.
+
+    R counts responses with equal texts once; ``texts`` has them all.
+    """
 
     votes: VoteArrays
-    """On the ranked prompts, without those of excluded annotators."""
+    """On the ranked prompts, without those of excluded annotators and those between equal texts."""
+    texts: Merged
+    """The text of each response to the ranked prompts; its votes are the above."""
+    all_texts: Merged
+    """The same of all prompts."""
     coverage: Coverage
     """Of all prompts."""
     component: Index
@@ -62,7 +70,7 @@ class Denoised:
     overdispersion: Overdispersion
     """How far the noise of the votes exceeds what the hierarchical ranker assumes."""
     best_rank: Index
-    """(R,) best rank of each response's 90% interval, counted within components."""
+    """(R,) best rank of each response's 90% interval, counted like ``rank``."""
     worst_rank: Index
     """(R,) worst rank of it."""
 
@@ -90,8 +98,9 @@ class Denoised:
 
     @cached_property
     def rank(self) -> Index:
-        """(R,) rank by the method, 1 = best within the component; equals share the best of their ranks."""
-        return ranks(self.final.scores, self.group)
+        """(R,) rank by the method among all responses, 1 = best within the component; equals share the best of their
+        ranks."""
+        return text_ranks(self.texts, self.final.scores, self.group)
 
     @cached_property
     def expected_tau(self) -> Float:
@@ -114,23 +123,27 @@ class Denoised:
         }
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per response: ids, component, rank with interval, score, strength (logits), acceptability."""
-        prompts, accepted = pl.Series("prompt_id", self.votes.prompts, pl.String), self.acceptability
+        """Return one row per response: ids, component, rank with interval, score, strength (logits), acceptability.
+
+        Responses with equal texts have a row each.
+        """
+        given, text = self.texts.given, self.texts.text
+        prompts, accepted = pl.Series("prompt_id", given.prompts, pl.String), self.acceptability
         unknown = np.full(len(self.rank), np.nan)
         return pl.DataFrame(
             {
-                "prompt_id": prompts.gather(self.votes.response_prompt),
-                "response_id": pl.Series(self.votes.responses, dtype=pl.String),
-                "component": self.component,
-                "rank": self.rank,
-                "best_rank": self.best_rank,
-                "worst_rank": self.worst_rank,
-                "score": self.final.scores,
-                "strength": self.posterior.strength,
-                "strength_se": self.posterior.strength_se,
-                "acceptable": accepted.estimate if accepted else unknown,
-                "acceptable_low": accepted.low if accepted else unknown,
-                "acceptable_high": accepted.high if accepted else unknown,
+                "prompt_id": prompts.gather(given.response_prompt),
+                "response_id": pl.Series(given.responses, dtype=pl.String),
+                "component": self.component[text],
+                "rank": self.rank[text],
+                "best_rank": self.best_rank[text],
+                "worst_rank": self.worst_rank[text],
+                "score": self.final.scores[text],
+                "strength": self.posterior.strength[text],
+                "strength_se": self.posterior.strength_se[text],
+                "acceptable": (accepted.estimate if accepted else unknown)[text],
+                "acceptable_low": (accepted.low if accepted else unknown)[text],
+                "acceptable_high": (accepted.high if accepted else unknown)[text],
             }
         ).with_columns(pl.col("^acceptable.*$").fill_nan(None))
 
@@ -143,6 +156,7 @@ def rank_votes(
     votes: VoteArrays,
     config: DenoiseConfig = DenoiseConfig(),
     *,
+    texts: Index | None = None,
     judged: VoteArrays | None = None,
     choice: Choice | None = None,
     progress: Progress = silent,
@@ -158,6 +172,9 @@ def rank_votes(
         V votes on R responses to P prompts.
     config
         The ranker and its hyperparameters; which prompts are ranked; which annotators are excluded.
+    texts
+        (R,) numbers that responses of one prompt with equal texts share (``curate.votes.texts.text_numbers``). Unless
+        the config keeps them apart, they are ranked as one response, and votes between them do not count.
     judged
         The votes by which annotators are judged, where ``votes`` are a part of them (see ``max_spammer``).
     choice
@@ -175,16 +192,19 @@ def rank_votes(
     CurateError
         Where a ranker is unknown, or a third-party ranker returns scores that are not finite.
     """
-    kept, spammers = exclude_spammers(votes, judged or votes, config)
-    coverage = cover(kept, config)
-    used = kept.of_prompts(coverage.used)
+    texts = texts if config.equal_texts == "merge" else None
+    kept, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
+    merged = merge(kept, texts)
+    coverage = cover(merged.votes, config)
+    ranked = merged.of_prompts(coverage.used)
+    used = ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:
         choice = choose(used, config, progress=progress)
     method = choice.method if choice else config.ranker
     if used.covariate_names:
         method = _controlling(config)
     members = _members(method, choice, config)
-    component = coverage.component[coverage.used[kept.response_prompt]]
+    component = coverage.component[coverage.used[merged.votes.response_prompt]]
     group = component_labels(used, component)
     rankings, fits = _run(used, _needed(used, method, members, config), config, progress)
     if members if method == "ensemble" else config.compare and config.members:
@@ -197,10 +217,12 @@ def rank_votes(
     progress("comparing halves of the annotators", 0, 0)
     fit = cast("HierarchicalFit", fits[POSTERIOR])
     found = overdispersion(used, fit)
-    low, high = _intervals(used, method, members, fits, group, config, found)
-    rank = ranks(rankings[method].scores, group)
+    low, high = _intervals(ranked, method, members, fits, group, config, found)
+    rank = text_ranks(ranked, rankings[method].scores, group)
     return Denoised(
         votes=used,
+        texts=ranked,
+        all_texts=merged,
         coverage=coverage,
         component=component,
         spammers=spammers,
@@ -214,6 +236,14 @@ def rank_votes(
         best_rank=np.minimum(low, rank),  # an interval contains the rank that it belongs to
         worst_rank=np.maximum(high, rank),
     )
+
+
+def text_ranks(texts: Merged, scores: Float, group: Index) -> Index:
+    """Return (N,) the rank of each text among all responses, 1 = best; ties share the best of their ranks.
+
+    scores: (N,) higher is better. group: (N,) labels within which ranks are counted.
+    """
+    return ranks(scores[texts.text], group[texts.text])[texts.first]
 
 
 def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, Bool]:
@@ -278,7 +308,7 @@ def _run(
 
 
 def _intervals(
-    votes: VoteArrays,
+    texts: Merged,
     method: MethodName,
     members: dict[str, float],
     fits: dict[str, Fit],
@@ -291,16 +321,21 @@ def _intervals(
     From the method's own posterior; from the hierarchical one for the stack and for an ensemble with a member that has
     a posterior; else from the bootstrap over annotators. All are as wide as the overdispersion requires.
     """
-    group = np.unique(group, return_inverse=True)[1]
+    votes, group = texts.votes, np.unique(group, return_inverse=True)[1]
     fit = fits.get(method)
     if fit is None and (method == STACK or any(name in fits for name in members)):
         fit = fits[POSTERIOR]
     if fit is not None:
         covariance = tuple(found.widening * matrices for matrices in fit.covariance)
-        return rank_intervals(votes, fit.strength, covariance, group)
+        return rank_intervals(votes, fit.strength, covariance, group, copies=texts.copies)
     pools = any(spec_of(name).pools_prompts for name in members or (method,))
-    factor = (found.factor or 1.0) if found.widening > 1 else 1.0
     draws = bootstrap_ranks(
-        votes, build(method, config.unproven), group=group, pools=pools, overdispersion=factor, seed=0
+        votes,
+        build(method, config.unproven),
+        group=group,
+        text=texts.text,
+        pools=pools,
+        overdispersion=(found.factor or 1.0) if found.widening > 1 else 1.0,
+        seed=0,
     )
-    return percentile_intervals(draws, LEVEL)
+    return percentile_intervals(draws[:, texts.first], LEVEL)

@@ -155,6 +155,12 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
     ]
     if agreement["rankers"] is not None:  # None if the ranking is that of a single ranker
         rows.append(("Kendall tau between the ensemble's rankers", _number(agreement["rankers"])))
+    texts = counts.get("equal_texts")  # None in releases of earlier versions
+    if texts and texts["groups"]:
+        how = "share a rank" if texts["handling"] == "merge" else "are ranked separately"
+        rows.append(("equal texts", f"{texts['responses']:,} responses in {texts['groups']:,} groups {how}"))
+    if texts and texts["near_groups"]:
+        rows.append(("texts with the same words", f"{texts['near_groups']:,} groups, ranked separately"))
     rows += [
         ("videos and images", f"{counts['videos']:,}" + (" (named only)" if release.media_as == "none" else "")),
         ("licence", config.licence or "none stated; ask the authors"),

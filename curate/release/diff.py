@@ -11,7 +11,7 @@ import polars as pl
 from curate.release.manifest import read_release, stored_config
 from curate.release.tables import FULL, ITEM_CONFIGS, PROMPTS, TRAIN_FULL, tables_of
 from schemas.base import Document
-from schemas.config import DenoiseConfig
+from schemas.config import EARLIER_DENOISE, DenoiseConfig
 from schemas.errors import CurateError
 from schemas.release import ConfigChange, DiffReport, PromptChange, Release, ReleaseConfig
 
@@ -119,7 +119,7 @@ def _config_changes(before: Release, after: Release) -> dict[str, tuple[Any, Any
         _flat(
             {
                 "release": _current(release.run.config, ReleaseConfig),
-                "denoise": _current(release.upstream[0].config, DenoiseConfig),
+                "denoise": _current(EARLIER_DENOISE | release.upstream[0].config, DenoiseConfig),
             }
         )
         for release in (before, after)

@@ -84,8 +84,10 @@ def denoise_stage(facts: pl.DataFrame, report: Mapping[str, Any]) -> FunnelStage
     facts: of all prompts (``curate.store.exports.prompt_facts``). report: that of the denoise run.
     """
     excluded = int(report.get("excluded_votes", report.get("left_out", 0)))  # renamed in 0.2
+    between = int((report.get("equal_texts") or {}).get("excluded_votes", 0))
     used = int(report.get("votes", facts["votes"].sum()))
-    return _stage("denoise", used + excluded, {"by likely spammers": excluded} if excluded else {}, unit="votes")
+    dropped = Counter({"by likely spammers": excluded, "between equal texts": between})
+    return _stage("denoise", used + excluded + between, +dropped, unit="votes")
 
 
 def ranking_stage(facts: pl.DataFrame) -> FunnelStage:

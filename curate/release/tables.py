@@ -88,7 +88,7 @@ def rules_of(config: ReleaseConfig, side: Side) -> tuple[Rule, Rule, Rule]:
     return (
         Rule(several, config.responses, items, strict),
         Rule(pairs, 2, items, strict),
-        Rule(full, 0, 1, strict=False),
+        Rule(full, 0, 1, strict=False, repeat_texts=True),
     )
 
 

@@ -18,10 +18,10 @@ from curate.release.manifest import (
     seal_is_valid,
     siblings,
 )
-from curate.release.tables import ITEM_CONFIGS, PROMPTS
+from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS
 from curate.release.verify_media import decoded_findings, media_findings
 from curate.release.verify_metadata import figure_findings, metadata_findings
-from curate.release.verify_tables import format_findings, label_findings, read_tables, split_findings
+from curate.release.verify_tables import format_findings, label_findings, read_tables, split_findings, text_findings
 from curate.shards.atomic import MANIFEST, describe, files_of
 from schemas.errors import CurateError
 from schemas.leakage import LeakConfig
@@ -69,6 +69,8 @@ def verify(
     checks["tables"] = len(tables)
     findings += label_findings(tables)
     checks["labels"] = sum(len(tables[name]) for name in ITEM_CONFIGS if name in tables)
+    findings += text_findings(release, tables)
+    checks["texts"] = sum(len(frame) for name, frame in tables.items() if name not in (PROMPTS, MEDIA))
     findings += split_findings(tables)
     checks["split"] = len(tables[PROMPTS]) if PROMPTS in tables else 0
     findings += format_findings(folder, release, tables)

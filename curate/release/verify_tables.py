@@ -26,6 +26,7 @@ from curate.release.tables import (
     tables_of,
 )
 from curate.shards.formats import derived_format, official
+from curate.votes.texts import comparable
 from schemas.items import JSONL_KEYS
 from schemas.release import Finding, Release
 
@@ -80,6 +81,52 @@ def _schema_difference(found: pa.Schema, expected: pa.Schema) -> str:
         if some
     ]
     return "; ".join(parts) or "another order"
+
+
+def text_findings(release: Release, tables: Tables) -> Iterator[Finding]:
+    """Yield items with two equal texts; of full rankings, which have all responses, those that rank them differently.
+
+    Releases of earlier versions are held to the same rule.
+    """
+    config = release.upstream[0].config if release.upstream else {}
+    how, keep = config.get("text_comparison", "careful"), config.get("equal_texts") == "keep"
+    for name, frame in tables.items():
+        if name in (PROMPTS, MEDIA) or (name in (TRAIN_FULL, FULL) and keep):
+            continue
+        full = name in (TRAIN_FULL, FULL)
+        # In derived formats an id in place of an unknown text cannot be recognised: only equal bytes count there.
+        key = comparable(pl.col("text"), how if name in ITEM_CONFIGS else "exact")
+        found = (
+            _texts(frame)
+            .with_columns(key=pl.when(pl.col("text") != pl.col("id")).then(key))
+            .drop_nulls("key")
+            .group_by("row", "key")
+            .agg(pl.len(), pl.col("prompt_id").first(), pl.col("text").first(), ranks=pl.col("rank").n_unique())
+            .filter(pl.col("ranks" if full else "len") > 1)
+            .sort("row", "key")
+        )
+        for row, prompt, text in found.select("row", "prompt_id", "text").iter_rows():
+            what = "equal texts have different ranks" if full else "two of its responses have equal texts"
+            yield _finding("texts", f"{name}, row {row + 1} ({prompt})", f"{what}: {_shortened(text)}")
+
+
+def _texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return row, prompt_id, text, id and rank (empty and null in derived formats) of the texts of a table's rows."""
+    frame = frame.with_row_index("row")
+    if "ranks" in frame.columns:
+        lists = ("responses", "ranks", "response_ids")
+        alike = frame.filter(pl.all_horizontal(pl.col(lists).list.len() == pl.col("ranks").list.len()))
+        texts = alike.select("row", "prompt_id", text="responses", id="response_ids", rank="ranks")
+        return texts.explode("text", "id", "rank")
+    both = pl.concat_list("chosen", "rejected")
+    if frame.schema["chosen"] != pl.List(pl.String):
+        both = both.list.eval(pl.element().struct.field("content"))
+    prompt = "prompt_id" if "prompt_id" in frame.columns else "id"
+    return frame.select("row", pl.col(prompt).alias("prompt_id"), text=both, id=pl.lit(""), rank=None).explode("text")
+
+
+def _shortened(text: str, length: int = 60) -> str:
+    return repr(text if len(text) <= length else f"{text[:length]}…")
 
 
 def label_findings(tables: Tables) -> Iterator[Finding]:

@@ -139,6 +139,11 @@ def _notes(view: ReportView) -> list[str]:
         counted = "Only the figures on annotators and sides" if view.run.spammer_ids else "The figures of this page"
         spammers = _many(view.run.spammers, "likely spammer")
         notes.append(f"The run excluded {_many(view.run.excluded_votes, 'vote')} by {spammers}. {counted} count them.")
+    texts = view.run.equal_texts if view.run else None
+    if texts and texts.groups:
+        how = "share a rank" if texts.handling == "merge" else "are ranked separately"
+        groups = f"{_many(texts.groups, 'group')} of equal texts on {_many(texts.prompts, 'prompt')}"
+        notes.append(f"{groups} {how}; {_many(texts.near_groups, 'further group')} have the same words.")
     if view.run and view.run.strengths and view.run.strengths.shape != "normal":
         notes.append(f"Hierarchical model: {view.run.strengths.summary}.")
     if view.run and view.run.perception and view.run.perception.status not in ("absent", "negligible"):

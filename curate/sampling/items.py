@@ -38,6 +38,7 @@ GROUPS_RULE = (
     "excluded."
 )
 WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is excluded."
+ONE_OF_EQUALS = " Of responses with equal texts, one at random is used."
 
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this number, else this number drawn at random."""
@@ -58,12 +59,14 @@ class Rule:
     """Largest number of items of one prompt."""
     strict: bool
     """Every item has one strictly best response (benchmark); else items are random groups (training)."""
+    repeat_texts: bool = False
+    """An item may have responses with equal texts (a full ranking); else only one of them is drawn."""
 
     @property
     def description(self) -> str:
         """The rule in English, for dataset cards."""
         text = STRICT_RULE if self.strict else GROUPS_RULE if self.responses else WHOLE_RULE
-        return text.format(n=self.responses)
+        return text.format(n=self.responses) + ("" if self.repeat_texts else ONE_OF_EQUALS)
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,13 @@ def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidenc
     ranked
         One row per response, sorted by prompt_id and response_id; the rows of one prompt are comparable: prompt_id,
         prompt, video, response_id, model, response, rank (1 = best), score, strength (logits), covariance (list: of
-        strength with the responses of the prompt, logits²) and place (own position in such a list).
+        strength with the responses of the prompt, logits²), place (own position in such a list) and text (equal for
+        responses of one prompt with equal texts).
     min_confidence
         Lowest probability that an item's labelled best response is the best.
     """
+    if not rule.repeat_texts:
+        ranked = _one_of_equals(ranked, rule, seed)
     world = _World.of(ranked)
     pool = (_band_candidates if rule.strict else _group_candidates)(world, rule, seed, min_confidence)
     items = _balanced(world, pool.sets, rule, generator(seed, rule.name)) if rule.strict else pool.sets
@@ -108,6 +114,17 @@ def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidenc
         excluded=dict(sorted((+pool.excluded).items())),
         scores=_perfect_scores(world, items, rule, seed),
     )
+
+
+def _one_of_equals(ranked: pl.DataFrame, rule: Rule, seed: int) -> pl.DataFrame:
+    """Return the rows with one at random of each group of equal texts."""
+    repeated = ranked.with_row_index("row").filter(pl.struct("prompt_id", "text").is_duplicated())
+    groups = repeated.group_by("prompt_id", "text", maintain_order=True).agg("row", "response_id")
+    dropped: list[int] = []
+    for prompt, _, rows, responses in groups.iter_rows():
+        taken = generator(seed, rule.name, prompt, "equal texts", *responses).integers(len(rows))
+        dropped += [row for i, row in enumerate(rows) if i != taken]
+    return ranked.filter(~pl.int_range(pl.len()).is_in(dropped)) if dropped else ranked
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -166,6 +183,8 @@ class _World:
     """(R,) 1 = best, ties share a rank."""
     model: Index
     """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
+    text: Index
+    """(R,) equal for responses of one prompt with equal texts."""
     posterior: Posterior
     """Of the strengths."""
 
@@ -181,6 +200,7 @@ class _World:
             prompt=np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1,
             rank=ranked["rank"].to_numpy().astype(np.int64),
             model=models.to_numpy().astype(np.int64) - 1,
+            text=ranked["text"].to_numpy().astype(np.int64),
             posterior=Posterior(
                 strength=ranked["strength"].to_numpy(),
                 covariance=ranked["covariance"].explode().to_numpy().astype(np.float64),
@@ -217,14 +237,25 @@ class _World:
         return found
 
     def best_probabilities(self, sets: list[Index]) -> Float:
-        """Return the probability of each response of each set to be the strongest of its set, concatenated."""
-        ends = np.cumsum([len(rows) for rows in sets])
+        """Return the probability of each response of each set to be the strongest of its set, concatenated.
+
+        Equal texts have an equal share of the probability that theirs is the strongest.
+        """
+        distinct, shares = list[Index](), list[Index]()
+        for rows in sets:
+            _, first, same = np.unique(self.text[rows], return_index=True, return_inverse=True)
+            order = np.argsort(first)  # the texts in the order shown
+            distinct.append(rows[first[order]])
+            shares.append(np.argsort(order)[same])
+        ends = np.cumsum([len(rows) for rows in distinct])
         found = np.empty(ends[-1] if sets else 0)
-        for at, same in _by_size(sets):
+        for at, same in _by_size(distinct):
             size = same.shape[1]
             places = ends[at][:, None] - size + np.arange(size)
             found[places] = best_probabilities(*self.posterior.of(same))
-        return found
+        starts = ends - [len(rows) for rows in distinct]
+        parts = [found[start + share] / np.bincount(share)[share] for start, share in zip(starts, shares, strict=True)]
+        return np.concatenate([np.empty(0), *parts])
 
 
 def _by_size(sets: list[Index]) -> Iterator[tuple[Index, Index]]:

@@ -12,7 +12,9 @@ import polars as pl
 from curate.store.criteria import CRITERION
 from curate.store.database import RESPONSES, Store
 from curate.store.runs import Run
-from schemas.config import SplitConfig
+from curate.votes.texts import comparable, first_equal
+from schemas.choices import TextComparison
+from schemas.config import EARLIER_DENOISE, SplitConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestBatch, ManifestRun
 
@@ -98,13 +100,16 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
     """Return every response that a denoise run ranked, sorted by prompt_id and response_id.
 
     prompt_id, status, split, prompt and response (texts; the id if unknown), video, response_id, model, component (0 =
-    the largest), rank, score, strength, covariance, and place, the response's position in the covariances of its
-    prompt. A prompt without a ranking has one row, its response_id null.
+    the largest), rank, score, strength, covariance, place (the response's position in the covariances of its prompt),
+    and text, a number that responses of one prompt with equal texts share. A prompt without a ranking has one row, its
+    response_id null.
     """
-    return store.frame(
+    run = store.run(run_id)
+    how: TextComparison = (EARLIER_DENOISE | (run["config"] if run else {}))["text_comparison"]
+    ranked = store.frame(
         f"""SELECT s.prompt_id, s.status, d.split, coalesce(p.question, s.prompt_id) AS prompt, p.video,
             k.response_id, r.model, coalesce(r.text, k.response_id) AS response,
-            k.component, k.rank, k.score, k.strength, k.covariance,
+            r.text IS NOT NULL AS has_text, k.component, k.rank, k.score, k.strength, k.covariance,
             row_number() OVER (PARTITION BY s.prompt_id ORDER BY k.response_id) - 1 AS place
         FROM prompt_stats s JOIN prompts p USING (prompt_id) JOIN splits d USING (prompt_id)
         LEFT JOIN rankings k ON k.run_id = s.run_id AND k.prompt_id = s.prompt_id
@@ -112,6 +117,9 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
         WHERE s.run_id = ? ORDER BY s.prompt_id, k.response_id""",
         [run_id],
     )
+    key = pl.when("has_text").then(comparable(pl.col("response"), how))  # ids are no texts
+    text = first_equal(ranked.select("prompt_id", text=key))
+    return ranked.with_columns(text=text).drop("has_text")
 
 
 def prompts_outside(store: Store, run_id: str) -> int:

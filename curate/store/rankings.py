@@ -17,6 +17,9 @@ from curate.store.criteria import CRITERION, one_criterion
 from curate.store.database import K_WISE, RESPONSES, Store
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import OF_TEXT, POSITION, covariates
+from curate.votes.merging import Merged, merge
+from curate.votes.texts import TextNumbers, text_numbers
+from schemas.choices import TextComparison
 from schemas.errors import CurateError
 from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
@@ -40,6 +43,13 @@ class Loaded:
     """(V,) the value of ``by`` of each vote; null where it has none."""
     places: pl.DataFrame | None = None
     """(V rows) file_id and line of each vote."""
+    texts: TextNumbers | None = None
+    """None where texts were not compared."""
+
+    @property
+    def merged(self) -> Merged:
+        """The votes with equal texts as one response."""
+        return merge(self.votes, self.texts.equal if self.texts else None)
 
 
 def load_votes(
@@ -51,6 +61,7 @@ def load_votes(
     by: str | None = None,
     control: Sequence[str] = (),
     places: bool = False,
+    texts: TextComparison | None = None,
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
@@ -58,6 +69,7 @@ def load_votes(
     by: a column of the table prompts, a key of the votes' meta, or "criterion", whose value is loaded with each vote.
     control: the covariates to load with the responses (curate.votes.covariates); the side is not one of them.
     places: load where each vote was read, and no digest.
+    texts: how the texts of responses are compared; None: not at all.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
     Raises CurateError where there are no votes, for an unknown prompt, where no vote has a value of ``by``, and where
     the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
@@ -96,7 +108,11 @@ def load_votes(
     chosen = store.frame("SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number")
     names = tuple(name for name in control if name != POSITION)
     values = covariates(names, _properties(store, names)) if names else None
-    digest = "" if places else _digest(store, values)
+    digest, equal = "" if places else _digest(store, values), None
+    if texts is not None:
+        equal = _text_numbers(store, texts)
+        if digest and len(np.unique(equal.equal)) < len(equal.equal):
+            digest += f"-{sha256(equal.equal.tobytes()).hexdigest()[:16]}"
     store.execute("DROP VIEW chosen_votes")
     for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
         store.execute(f"DROP TABLE {table}")
@@ -122,7 +138,17 @@ def load_votes(
         prompt_video=(chosen["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
     )
     labels = columns["label"] if by is not None else None
-    return Loaded(votes, digest, labels, columns.select("file_id", "line") if places else None)
+    return Loaded(votes, digest, labels, columns.select("file_id", "line") if places else None, equal)
+
+
+def _text_numbers(store: Store, how: TextComparison) -> TextNumbers:
+    return text_numbers(
+        store.frame(
+            """SELECT c.prompt, r.text FROM chosen_responses c JOIN responses r USING (prompt_id, response_id)
+            ORDER BY c.number"""
+        ),
+        how,
+    )
 
 
 def _label(by: str | None) -> str:
@@ -134,12 +160,12 @@ def _label(by: str | None) -> str:
     return f"p.{by}::VARCHAR" if by in PROMPT_COLUMNS else "v.meta ->> ('$.' || json_quote($by))"
 
 
-def save_rankings(store: Store, run_id: str, denoised: Denoised, votes: VoteArrays) -> None:
-    """Write the results of a run, in the transaction that records it. votes: those of all prompts."""
+def save_rankings(store: Store, run_id: str, denoised: Denoised) -> None:
+    """Write the results of a run, in the transaction that records it."""
     tables = {
         "rankings": _rankings_frame(denoised),
         "ranker_scores": _ranker_scores_frame(denoised),
-        "prompt_stats": _prompt_stats_frame(denoised, votes),
+        "prompt_stats": _prompt_stats_frame(denoised),
     }
     for table, frame in tables.items():
         with store.views(new_rows=frame):
@@ -227,36 +253,38 @@ def _rankings_frame(denoised: Denoised) -> pl.DataFrame:
 
 def _ranker_scores_frame(denoised: Denoised) -> pl.DataFrame:
     """Return the table ``ranker_scores``: one row per response and ranker that was run."""
-    ids, group = _ids(denoised.votes), denoised.group
-    return pl.concat(
-        ids.with_columns(ranker=pl.lit(name), rank=ranks(ranking.scores, group).astype(np.int32), score=ranking.scores)
-        for name, ranking in denoised.rankings.items()
-    )
+    ids, text = _ids(denoised.texts.given), denoised.texts.text
+    group = denoised.group[text]
+    frames = []
+    for name, ranking in denoised.rankings.items():
+        score = ranking.scores[text]
+        frames.append(ids.with_columns(ranker=pl.lit(name), rank=ranks(score, group).astype(np.int32), score=score))
+    return pl.concat(frames)
 
 
-def _prompt_stats_frame(denoised: Denoised, votes: VoteArrays) -> pl.DataFrame:
-    """Return the table ``prompt_stats``: one row per prompt, ranked or not. votes: those of all prompts."""
-    coverage, bounded = denoised.coverage, denoised.bounded
-    responses = np.diff(votes.offsets)
+def _prompt_stats_frame(denoised: Denoised) -> pl.DataFrame:
+    """Return the table ``prompt_stats``: one row per prompt, ranked or not."""
+    coverage, bounded, every = denoised.coverage, denoised.bounded, denoised.all_texts
+    responses, texts = np.diff(every.given.offsets), np.diff(every.votes.offsets)
     unknown = np.full(len(denoised.votes.prompts), np.nan)
     converged = np.logical_and.reduce([ranking.converged for ranking in denoised.rankings.values()])
     between = [tau for pair, tau in denoised.agreement.items() if set(pair) <= set(denoised.members)]
 
     def of_all(values: Float) -> pl.Series:
         """Values of the ranked prompts among all; null for the others and for NaN."""
-        every = np.full(len(coverage.status), np.nan)
-        every[coverage.used] = values
-        return pl.Series(every, nan_to_null=True)
+        found = np.full(len(coverage.status), np.nan)
+        found[coverage.used] = values
+        return pl.Series(found, nan_to_null=True)
 
     return pl.DataFrame(
         {
-            "prompt_id": pl.Series(votes.prompts, dtype=pl.String),
+            "prompt_id": pl.Series(every.given.prompts, dtype=pl.String),
             "status": coverage.status.tolist(),
             "votes": coverage.votes,
             "ties": coverage.ties,
             "responses": responses.astype(np.int32),
             "pairs_covered": coverage.pairs.astype(np.int32),
-            "pairs_possible": (responses * (responses - 1) // 2).astype(np.int32),
+            "pairs_possible": (texts * (texts - 1) // 2).astype(np.int32),
             "components": coverage.components.astype(np.int32),
             "cyclic_triads": coverage.triads,
             "cost": of_all(denoised.final.cost),
@@ -278,7 +306,7 @@ def _covariance_rows(denoised: Denoised) -> pl.Series:
     """(R,) lists: a response's covariances with those of its prompt, in their order."""
     rows = pl.Series(dtype=pl.List(pl.Float32))
     numbers = np.zeros(0, dtype=np.int64)
-    for graphs, matrices in zip(denoised.votes.graphs, denoised.posterior.covariance, strict=True):
+    for slots, matrices in denoised.texts.matrices(denoised.posterior.covariance):
         lists = pl.Series(matrices.reshape(-1, matrices.shape[2]).astype(np.float32)).cast(pl.List(pl.Float32))
-        rows, numbers = rows.append(lists), np.append(numbers, graphs.slots.ravel())
+        rows, numbers = rows.append(lists), np.append(numbers, slots.ravel())
     return rows.gather(np.argsort(numbers, kind="stable"))

@@ -10,6 +10,9 @@ import polars as pl
 
 from curate.store.criteria import CRITERION
 from curate.store.database import RESPONSES, Store
+from curate.votes.texts import comparable
+from schemas.choices import TextComparison
+from schemas.config import EARLIER_DENOISE
 
 _SEEN = """(SELECT file_id FROM files WHERE $batches IS NULL OR batch_id IN (SELECT unnest($batches::VARCHAR[])))"""
 """The files that were ingested before the run; all files if the run has no list of them."""
@@ -20,11 +23,11 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
 
     prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is a tie
     unless the run dropped it), votes (number). Excludes votes that were ingested after the run or are by another
-    criterion than the run's, and votes of the spammers that it excluded.
+    criterion than the run's, votes of the spammers that it excluded, and votes between equal texts if it merged them.
     """
     found = store.run(run_id)
     without = found["report"].get("spammer_ids", []) if found else []
-    return store.frame(
+    pairs = store.frame(
         f"""
         SELECT prompt_id, least(response_left, response_right) AS first,
             greatest(response_left, response_right) AS second,
@@ -45,6 +48,17 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
             "criterion": criterion_of(store, run_id),
         },
     )
+    config = EARLIER_DENOISE | _config(store, run_id)
+    return _of_different_texts(store, pairs, config["text_comparison"]) if config["equal_texts"] == "merge" else pairs
+
+
+def _of_different_texts(store: Store, pairs: pl.DataFrame, how: TextComparison) -> pl.DataFrame:
+    responses = store.responses().select("prompt_id", "response_id", key=comparable(pl.col("text"), how)).drop_nulls()
+    for side in ("first", "second"):
+        own = responses.rename({"response_id": side, "key": f"{side}_text"})
+        pairs = pairs.join(own, on=["prompt_id", side], how="left", maintain_order="left")
+    equal = (pl.col("first_text") == pl.col("second_text")).fill_null(False)
+    return pairs.filter(~equal).drop("first_text", "second_text")
 
 
 def criterion_of(store: Store, run_id: str) -> str:

@@ -35,16 +35,19 @@ def bootstrap_ranks(
     ranker: Ranker,
     *,
     group: Labels,
+    text: Index | None = None,
     pools: bool = True,
     draws: int = 100,
     overdispersion: float = 1.0,
     seed: int,
 ) -> Index:
-    """Return (draws, R) the rank of each response in each sample, 1 = best; ties share the best of their ranks.
+    """Return (draws, R') the rank of each response in each sample, 1 = best; ties share the best of their ranks.
 
-    group: (R,) labels from 0 within which ranks are counted. pools: ``RankerSpec.pools_prompts``; each sample is then
-    ranked separately. overdispersion: factor of at least 1.
+    group: (R,) labels from 0 within which ranks are counted. text: (R',) which of the R each response to be ranked
+    stands for; by default R' = R. pools: ``RankerSpec.pools_prompts``; each sample is then ranked separately.
+    overdispersion: factor of at least 1.
     """
+    text = np.arange(len(votes.responses)) if text is None else text
     unit = resampling_units(votes)
     units = int(unit.max(initial=-1)) + 1
     dependent = np.bincount(unit, minlength=units) == 1 if overdispersion > 1 else np.zeros(units, dtype=np.bool_)
@@ -59,10 +62,10 @@ def bootstrap_ranks(
         weight = times.astype(np.float64)
         if dependent.any():
             weight[:, dependent] = overdispersion * rng.binomial(times[:, dependent], 1 / overdispersion)
-        scores = ranker(stack_samples(votes, weight[:, unit])).scores
-        of_sample = (np.arange(rows)[:, None] * labels + group).ravel()
-        found.append(ranks(scores, of_sample).reshape(rows, -1))
-    return np.concatenate(found) if found else np.zeros((0, len(votes.responses)), dtype=np.int64)
+        scores = ranker(stack_samples(votes, weight[:, unit])).scores.reshape(rows, -1)[:, text]
+        of_sample = np.arange(rows)[:, None] * labels + group[text]
+        found.append(ranks(scores.ravel(), of_sample.ravel()).reshape(rows, -1))
+    return np.concatenate(found) if found else np.zeros((0, len(text)), dtype=np.int64)
 
 
 def resampling_units(votes: VoteArrays) -> Index:

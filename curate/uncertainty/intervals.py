@@ -26,13 +26,20 @@ class RankIntervals(NamedTuple):
 
 
 def rank_intervals(
-    votes: VoteArrays, strength: Float, covariance: tuple[Float, ...], component: Index, *, level: float = LEVEL
+    votes: VoteArrays,
+    strength: Float,
+    covariance: tuple[Float, ...],
+    component: Index,
+    *,
+    level: float = LEVEL,
+    copies: Index | None = None,
 ) -> RankIntervals:
     """Return the central interval that holds each response's rank with probability ``level``.
 
     strength: (R,) logits. covariance: (B, N, N) of each batch of ``votes.graphs``, logits². component: (R,) labels
-    within which ranks are counted.
+    within which ranks are counted. copies: (R,) number of ranks that a response occupies; 1 by default.
     """
+    copies = np.ones(len(strength), dtype=np.int64) if copies is None else copies
     best, worst = np.ones(len(strength), dtype=np.int64), np.ones(len(strength), dtype=np.int64)
     tail = (1 - level) / 2 * DRAWS
     for graphs, matrices in zip(votes.graphs, covariance, strict=True):
@@ -43,8 +50,8 @@ def rank_intervals(
         root = np.linalg.cholesky(matrices + jitter)
         for rows in blocks(len(graphs.slots), 2 * DRAWS):
             slots = graphs.slots[rows]
-            counts = rank_counts(strength[slots], root[rows], normal, component[slots])
-            below = np.cumsum(counts, axis=2)  # (b, N, N) draws at this rank or better
+            counts = rank_counts(strength[slots], root[rows], normal, component[slots], copies[slots])
+            below = np.cumsum(counts, axis=2)  # (b, N, K) draws at this rank or better
             best[slots] = 1 + (below <= tail).sum(axis=2)
             worst[slots] = 1 + (below < DRAWS - tail).sum(axis=2)
     return RankIntervals(best, worst)
@@ -64,22 +71,25 @@ def percentile_intervals(draws: Index, level: float = LEVEL) -> RankIntervals:
     return RankIntervals(best, worst)
 
 
-def rank_counts(mean: Float, root: Float, normal: Float, component: Index) -> Index:
-    """Return (B, N, N) the number of draws in which response i has rank k + 1 within its component.
+def rank_counts(mean: Float, root: Float, normal: Float, component: Index, copies: Index) -> Index:
+    """Return (B, N, K) the number of draws in which response i has rank k + 1 within its component, K ranks in all.
 
-    mean: (B, N); root: (B, N, N) Cholesky factor of the covariance; normal: (N, S) standard normals for all prompts.
+    mean: (B, N); root: (B, N, N) Cholesky factor of the covariance; normal: (N, S) standard normals for all prompts;
+    copies: (B, N) number of ranks that a response occupies, of which its own is the best.
     """
     batch, n = mean.shape
+    last = int(copies.sum(axis=1).max(initial=0))
+    each = copies.T[:, :, None].astype(np.int16)  # (N, B, 1)
     theta = (mean[:, :, None] + root @ normal).swapaxes(0, 1)  # (N, B, S)
     ahead = np.zeros(theta.shape, dtype=np.int16)  # responses of the component that are better in the draw
     for i in range(n):
         for j in range(i):
             same = (component[:, i] == component[:, j])[:, None]
             j_wins = theta[j] > theta[i]
-            ahead[i] += j_wins & same
-            ahead[j] += ~j_wins & same
+            ahead[i] += (j_wins & same) * each[j]
+            ahead[j] += (~j_wins & same) * each[i]
     row = np.arange(batch * n).reshape(batch, n).T[:, :, None]
-    return np.bincount((row * n + ahead).ravel(), minlength=batch * n * n).reshape(batch, n, n)
+    return np.bincount((row * last + ahead).ravel(), minlength=batch * n * last).reshape(batch, n, last)
 
 
 def expected_tau(votes: VoteArrays, scores: Float, strength: Float, covariance: tuple[Float, ...]) -> Float:
