@@ -27,6 +27,7 @@ import typer
 
 from cli import (
     annotators,
+    audit,
     campaign,
     denoise,
     evaluate,
@@ -64,6 +65,7 @@ COMMANDS = (
     denoise.rankings,
     leaderboard.leaderboard,
     annotators.annotators,
+    audit.audit,
     plan.plan,
     campaign.annotate,
     export.export,

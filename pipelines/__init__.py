@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.annotator_report import annotators
+    from pipelines.auditing import audit
     from pipelines.comparison import compare
     from pipelines.denoising import denoise
     from pipelines.explanation import explain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "annotators",
+    "audit",
     "compare",
     "denoise",
     "explain",
@@ -40,6 +42,7 @@ __all__ = [
 
 _MODULES = {
     "annotators": "annotator_report",
+    "audit": "auditing",
     "compare": "comparison",
     "denoise": "denoising",
     "explain": "explanation",
