@@ -74,6 +74,7 @@ WORLDS: dict[str, tuple[dict[str, object], Structure]] = {
     "few votes": ({"votes_per_pair": 0.3}, Structure()),
     "right/wrong": ({"video": True}, Structure()),
     "heavy tails": ({"strength_distribution": "heavy-tailed"}, Structure()),
+    "sittings": ({"sittings_per_prompt": 15, "perception_error": 1.5}, Structure()),
     "steady models": ({"interaction_sd": 0.15, "models": 10, "votes_per_pair": 2.0}, Structure()),
 }
 
@@ -114,7 +115,7 @@ def sample(name: str, prompts: int, seed: int) -> Sample:
 class Variant:
     """The ranker with some of its parts replaced."""
 
-    nodes: int = 3
+    errors: bool = True
     mixtures: bool = True
     replaced: tuple[tuple[object, str, object], ...] = ()
     """(owner, name, replacement) of functions and constants."""
@@ -123,7 +124,7 @@ class Variant:
         with ExitStack() as stack:
             for owner, name, replacement in self.replaced:
                 stack.enter_context(patch.object(owner, name, replacement))
-            return Hierarchical(nodes=self.nodes, mixtures=self.mixtures).fit(votes)
+            return Hierarchical(errors=self.errors, mixtures=self.mixtures).fit(votes)
 
 
 NO_CORRELATIONS = (StrengthPrior, "correlation_shrinkage", lambda *_: 1.0)
@@ -141,8 +142,8 @@ VARIANTS = {
     "− prompt ties": Variant(replaced=(NO_PROMPT_TIES,)),
     "− mixtures": Variant(mixtures=False),
     "− extrapolation": Variant(replaced=(NO_EXTRAPOLATION,)),
-    "1 node": Variant(nodes=1),
-    "none of these": Variant(1, False, (NO_CORRELATIONS, NO_SCALES, NO_PROMPT_TIES, NO_EXTRAPOLATION)),
+    "− errors of perception": Variant(errors=False),
+    "none of these": Variant(False, False, (NO_CORRELATIONS, NO_SCALES, NO_PROMPT_TIES, NO_EXTRAPOLATION)),
 }
 
 

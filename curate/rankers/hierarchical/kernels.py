@@ -77,7 +77,8 @@ def tilt(
         mass = max(mass, 1e-300)
         first /= mass
         tilted = max(second / mass - first * first, LEAST_RATIO)
-        new = max(site + (1 / tilted - 1) / (part * spread), 0.0)
+        # The likelihood is log-concave with a curvature of at most a quarter of the squared discrimination
+        new = min(max(site + (1 / tilted - 1) / (part * spread), 0.0), rate * rate / 4)
         total = 1 / spread + part * (new - site)
         precision[v] = site + step_size * (new - site)
         linear[v] += step_size * ((mean[v] + first * deviation) * total - mean[v] / spread) / part

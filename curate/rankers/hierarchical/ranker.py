@@ -1,9 +1,10 @@
 """The hierarchical ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
 
-model.py has the likelihood, priors.py the priors, posterior.py the posterior of the strengths. A round takes one Newton
-step for strengths, one for annotators and prompts, and one scoring step for every prior variance. When rounds have
-converged, the structure that the votes support is added and rounds go on: scales of prompts, correlated models (given
-enough prompts). At last a mixture replaces the normal prior of strengths, where the votes strongly support it.
+model.py has the likelihood, perception.py the errors of perception, priors.py and mixture.py the priors, posterior.py
+the posterior of the strengths. A round takes one pass of expectation propagation, one Newton step for annotators and
+prompts, and one scoring step for every prior variance. When rounds have converged, the structure that the votes support
+is added and rounds go on: errors of perception, then scales of prompts and correlated models (given enough prompts). At
+last a mixture replaces the normal prior of strengths, where the votes strongly support it.
 
 Missing data: anonymous votes share one annotator, whose discrimination is 1 if there is no other; no bias enters where
 sides are unknown; without models one variance serves all responses, so that one prompt is Bradley-Terry with a fitted
@@ -38,7 +39,7 @@ from curate.rankers.hierarchical.rounds import Aitken, Rounds, State
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
 
-EXACT = 1e-5  # largest gradient (NewtonStep.error), or last step under a mixture, of a prompt that has converged
+EXACT = 1e-5  # logits; last change of a strength in a prompt that has converged
 MAX_LAST_PASSES = 100  # at most after annotators and priors have converged
 SAMPLE_PROMPTS, SAMPLE_VOTES = 120, 20_000  # with twice as many of both, a sample of prompts gives start and structure
 MAX_SITTING_WORK = 2e9  # Σ of cubed numbers of responses: above, a round takes seconds, and errors are not estimated
@@ -71,7 +72,7 @@ class HierarchicalFit:
     annotators: Annotators  # A + 1 rows, the last for all anonymous votes
     prompt_tie: Float  # (P,) what each prompt adds to all tie parameters (Davidson's log ν)
     sites: VoteSites
-    n_iter: Index  # (P,) rounds, Newton steps and passes of expectation propagation until the prompt converged
+    n_iter: Index  # (P,) rounds and passes of expectation propagation until the prompt converged
     converged: Bool  # (P,) annotators and priors converged, and so did the prompt's strengths given these
 
     @property
@@ -126,7 +127,7 @@ class HierarchicalFit:
             d = discrimination * (gap + g * gap_se) + (mean[:, BIAS] + b * se[:, BIAS]) * data.sides_known
             left += weight_a * weight_b * weight_g * np.exp(log_probability(d, tie, 1.0))
             right += weight_a * weight_b * weight_g * np.exp(log_probability(d, tie, -1.0))
-        return np.asarray(np.log(left) - np.log(right))
+        return np.asarray(np.log(np.maximum(left, 1e-300)) - np.log(np.maximum(right, 1e-300)))
 
 
 @dataclass(frozen=True)

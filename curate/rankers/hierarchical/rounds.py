@@ -12,6 +12,7 @@ from curate.rankers.hierarchical.perception import VoteSites
 from curate.rankers.hierarchical.priors import Annotators, Normal, PromptEffect, StrengthPrior
 from curate.votes.blocks import VoteData
 
+ROUNDS_BETWEEN = 5  # two extrapolations
 MAX_EXTRAPOLATION = 0.7  # of a strength, logits, and of the logarithm of a variance of strengths, in one step
 
 
@@ -63,29 +64,33 @@ class Aitken:
     """Aitken's extrapolation of rounds: they converge linearly, and soon along one direction.
 
     Where two successive steps of the strengths have the same direction and the ratio r, the rest of the way is
-    r / (1 − r) times the last step. Steps must halve between two extrapolations, so that there are few of them.
+    r / (1 − r) times the last step, and limited: what else has not converged would be carried far away. Between two
+    extrapolations the steps must become smaller, and there must be ROUNDS_BETWEEN rounds.
     """
 
     limit: float = np.inf  # norm of a step below which the next extrapolation may be
     before: Float | None = None  # the step before
+    rounds: int = 0  # since the last extrapolation
 
     def next(self, new: State, old: State) -> State:
         """The state from which the next round starts."""
         step, before = new.posterior.mean - old.posterior.mean, self.before
         size = float(np.linalg.norm(step))
-        self.before = step if size else None
-        if before is None or not 0 < size < self.limit:
+        self.before, self.rounds = step if size else None, self.rounds + 1
+        if before is None or not 0 < size < self.limit or self.rounds < ROUNDS_BETWEEN:
             return new
         along, size_before = float(step @ before), float(np.linalg.norm(before))
         ratio = along / size_before**2
-        if not (0.3 < ratio < 0.995 and along > 0.95 * size * size_before):
+        if not (0.3 < ratio < 1 and along > 0.95 * size * size_before):
             return new
-        self.before, self.limit = None, size / 2
+        self.before, self.limit, self.rounds = None, size, 0
         farthest = max(float(np.abs(step).max()), *new.prior.log_changes(old.prior))
         state: State = extrapolate(new, old, min(ratio / (1 - ratio), MAX_EXTRAPOLATION / farthest))
         annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
-        sites = state.sites._replace(precision=np.maximum(state.sites.precision, 0.0))
-        return state._replace(sites=sites, annotators=annotators.normalised())
+        precision = np.clip(state.sites.precision, new.sites.precision / 2, 2 * new.sites.precision)
+        farthest_linear = 0.05 + 0.5 * np.abs(new.sites.linear)
+        linear = np.clip(state.sites.linear, new.sites.linear - farthest_linear, new.sites.linear + farthest_linear)
+        return state._replace(sites=VoteSites(precision, linear), annotators=annotators.normalised())
 
 
 def extrapolate(new: Any, old: Any, factor: float) -> Any:
