@@ -15,12 +15,15 @@ from annotations.readers.columns import (
     PLATFORM_COLUMNS,
     REJECT_COLUMNS,
     Layout,
+    LayoutError,
+    Problem,
     detect_layout,
     detect_platform_layout,
     find_sources,
+    rows_to_confirm,
 )
 from annotations.readers.derived import UnknownColumn, find, melted
-from annotations.readers.files import VoteFile
+from annotations.readers.files import VoteFile, with_rows
 from annotations.readers.formats import BrokenRecord, Chunk, guarded_chunks
 from annotations.readers.guard import ReaderCrash, guarded
 from annotations.readers.privacy import ADDRESS, StoreKey, count_addresses, drop_personal_data, encode_meta
@@ -74,6 +77,10 @@ class FileReader:
     sample: pl.DataFrame | None = None
     """The first rows, as the layout was detected from them."""
 
+    def __post_init__(self) -> None:
+        if self.platform is None and len(self.file.objects) == 1:
+            self.file = with_rows(self.file, needed=False)
+
     def read(self, config: IngestConfig, now: datetime) -> Iterator[CleanRows]:
         """Yield the clean rows and the rejects, chunk by chunk. ``now``: naive UTC.
 
@@ -85,7 +92,7 @@ class FileReader:
             damage = next((record for record in chunk.broken if record.damage), None)
             if damage and config.on_error == "stop":
                 raise CurateError(
-                    f"{self.file}:{damage.line}: {damage.message}",
+                    f"{self.file}:{self._file_line(damage.line)}: {damage.message}",
                     hint="the store is unchanged; repair the file, or read its intact rows with --on-error reject",
                 )
             if self.layout is not None:
@@ -95,13 +102,15 @@ class FileReader:
                     chunk = replace(chunk, frame=pl.DataFrame(dict.fromkeys(self.columns, nothing)))
             elif chunk.frame.width or len(chunk.line):
                 self.sample = chunk.frame
+                if self.file.rows_are_proposed:
+                    self._refuse_proposed_rows(chunk.frame, mapping)
                 self.layout = self._detect_layout(chunk.frame, mapping)
                 self._find_time_format(now)
             self.columns |= dict.fromkeys(chunk.frame.columns)
             self.skipped.update(chunk.skipped)
             if self.kept is not None:
                 self.kept.append(chunk)
-            clean = self._clean(chunk, self.layout or Layout(), now)
+            clean = self._located(self._clean(chunk, self.layout or Layout(), now))
             self.unreadable.update(clean.unreadable)
             yield clean
 
@@ -124,7 +133,30 @@ class FileReader:
                 raise CurateError(f"{self.file}: melt: {error}", hint="list the columns that hold outcomes") from error
             melt = melt.model_copy(update={"columns": columns})
             frame, line, empty = melted(chunk.frame, chunk.line, melt, "outcome")
-            yield replace(chunk, frame=frame, line=line, skipped={**chunk.skipped, "cells without an outcome": empty})
+            # A record that cannot be read has the number of its first judgment.
+            broken = tuple(r._replace(line=(r.line - 1) * len(columns) + 1) for r in chunk.broken)
+            skipped = {**chunk.skipped, "cells without an outcome": empty}
+            yield replace(chunk, frame=frame, line=line, broken=broken, skipped=skipped)
+
+    def _file_line(self, judgment: int) -> int:
+        """Return the line of a judgment, which is its number unless the file is melted."""
+        melt = self.file.mapping.melt
+        return (judgment - 1) // len(melt.columns) + 1 if melt else judgment
+
+    def _located(self, clean: CleanRows) -> CleanRows:
+        """Return the rows of a melted file with rejects that name their line and column in the file."""
+        melt = self.file.mapping.melt
+        if melt is None or clean.rejects.is_empty():
+            return clean
+        judgment, names = pl.col("line") - 1, pl.Series(melt.columns)
+        column = pl.lit(names).gather(judgment % len(names))
+        of_cell = (pl.col("column_name") == "outcome").fill_null(False)
+        message = pl.col("message").str.replace("column 'outcome'", pl.format("column '{}'", column), literal=True)
+        rejects = clean.rejects.with_columns(
+            pl.format("line {}: {}", judgment // len(names) + 1, message).alias("message"),
+            pl.when(of_cell).then(column).otherwise("column_name").alias("column_name"),
+        )
+        return replace(clean, rejects=rejects)
 
     def _guarded_chunks(self, now: datetime) -> Iterator[Chunk]:
         """Yield what the format or platform reads, in a child process; if that dies, a broken record is the last."""
@@ -152,6 +184,16 @@ class FileReader:
             layout = replace(layout, columns={**layout.columns, **{name: name for name in REJECT_COLUMNS}})
         return layout
 
+    def _refuse_proposed_rows(self, sample: pl.DataFrame, mapping: Mapping) -> None:
+        """Raise LayoutError that names the proposed rows, and what else is missing."""
+        problems: tuple[Problem, ...] = ()
+        sources = find_sources(sample.columns, VOTE_FIELDS, mapping.columns)[0]
+        try:
+            self._detect_layout(sample, mapping)
+        except LayoutError as error:
+            problems, sources = error.problems, error.sources
+        raise LayoutError(str(self.file), sample.columns, (rows_to_confirm(mapping.rows), *problems), sources)
+
     def _find_time_format(self, now: datetime) -> None:
         """Find how times are written; only a file with unusual times is read twice."""
         self.time_format = self.file.mapping.time_format
@@ -173,8 +215,8 @@ class FileReader:
         for name, column in found.items():
             if name not in mapping.columns:
                 raise CurateError(
-                    f"{self.file}:{chunk.line[0]}: the key {column!r} first appears here, too late to be the "
-                    f"field {name}",
+                    f"{self.file}:{self._file_line(chunk.line[0])}: the key {column!r} first appears here, too late to "
+                    f"be the field {name}",
                     hint=f"ignore it with --map {name}=, or add the key to the first records",
                 )
 

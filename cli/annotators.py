@@ -45,7 +45,7 @@ def annotators(
     from pipelines.settings import updated
 
     base = settings()
-    mapping = base.ingest.mapping
+    mapping = base.ingest.mapping_of(str(gold or ""))
     changes = mapping_changes(mapping, columns, outcomes)
     mapping = updated(mapping, changes, where="curate annotators")
     report = job(store or base.store, gold=gold, mapping=mapping, criterion=criterion or base.denoise.criterion)

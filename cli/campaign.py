@@ -112,7 +112,7 @@ def create(
     }
     chosen = load_config(config, changes, instructions=instructions, default_name=folder.resolve().name)
     with progress_bar() as progress:
-        mapping = settings().ingest.mapping
+        mapping = settings().ingest.mapping_of(str(gold or ""))
         report = job(folder, store_path(store), chosen, videos=videos, gold=gold, mapping=mapping, progress=progress)
     put_json(report) if as_json else print_campaign(report)
 

@@ -37,7 +37,7 @@ def ingest(
         typer.Option("--sides", help="Whether the first response was shown left. auto: if the columns are named so."),
     ] = None,
     mapping: Annotated[
-        Path | None, typer.Option("--mapping", help="A TOML file with columns, outcomes, sides.", metavar="FILE")
+        Path | None, typer.Option("--mapping", help="A TOML file with a mapping, or like curate.toml.", metavar="FILE")
     ] = None,
     prompts: Annotated[
         str | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
@@ -111,12 +111,13 @@ def ingest(
     from pipelines import explain as review
     from pipelines import ingest as job
     from pipelines.ingestion import RefusedFile
-    from pipelines.settings import load_toml, updated
+    from pipelines.settings import ingest_config, updated
     from schemas.mapping import Mapping
 
     base = settings().ingest
     if mapping:
-        base = base.model_copy(update={"mapping": load_toml(mapping, Mapping), "files": ()})
+        given_file = ingest_config(mapping)
+        base = base.model_copy(update={"mapping": given_file.mapping, "files": given_file.files})
     given = mapping_changes(Mapping(), columns, outcomes)
     given |= {"sides": sides, "time_format": time_format, "format": file_format}
     given = {name: value for name, value in given.items() if value}

@@ -68,7 +68,7 @@ def report(
             seed=seed,
             media=media,
             gold=gold,
-            mapping=base.ingest.mapping,
+            mapping=base.ingest.mapping_of(str(gold or "")),
             validation=validation,
             progress=progress,
         )

@@ -34,6 +34,8 @@ WORDS = {
     "annotator_id": ("annot", "worker", "rater", "judge", "user", "evaluator"),
 }
 """Field -> parts of the names of columns that may hold it."""
+BYTES = {"rows", "separator", "quoting", "comment", "encoding"}
+"""The keys of a mapping that say how the bytes of a file are read."""
 PAIR_FIELDS = ("left", "right", "response_a", "response_b", "model_a", "model_b", "text_a", "text_b", "chosen")
 
 
@@ -72,7 +74,7 @@ def review_of(reader: FileReader, error: LayoutError | None = None) -> FileRevie
     file = reader.file
     sample = pl.DataFrame() if reader.sample is None else reader.sample
     sources = error.sources if error else {}
-    problems = {problem.field: problem for problem in error.problems} if error else {}
+    problems = {problem.field: problem for problem in error.problems if problem.field != "rows"} if error else {}
     return FileReview(
         path=str(file),
         format=file.format,
@@ -100,6 +102,10 @@ def _mapping(file: VoteFile, sample: pl.DataFrame, sources: dict[str, Source], p
         _comment(f"{file}: {sample.height:,} rows were looked at"),
         "[[ingest.files]]",
         f"match = {_text(escape(PurePath(str(file)).name))}",
+        *(
+            f"{name} = {json.dumps(value)}"
+            for name, value in file.mapping.model_dump(include=BYTES, exclude_defaults=True).items()
+        ),
     ]
     outcome = sources.get("outcome")
     meanings: list[str] = []

@@ -100,6 +100,12 @@ class Mapping(Document):
     separator: Annotated[str, Field(max_length=1)] = ""
     """The character between the fields of a CSV file. Default: the most frequent of comma, tab, semicolon and bar in
     the header."""
+    quoting: bool = True
+    """Whether fields of a CSV file may be quoted. false: a quote is an ordinary character, as in many TSV files."""
+    comment: str = ""
+    """The first characters of lines of a CSV file that are ignored, for example "#"."""
+    rows: str = ""
+    """Where the rows of a file that is one JSON object are: the keys of a list of objects, for example "data.items"."""
     encoding: str = ""
     """The encoding of a text file, for example "latin-1". Default: UTF-8."""
 

@@ -567,7 +567,9 @@ def test_an_extreme_weight_is_rejected(weight: str, tmp_path: Path, store: Path)
     assert (report.votes, report.reasons) == (1, {"bad-weight": 1})
 
 
-@pytest.mark.parametrize("text", ['{"data": [{"prompt_id": "p"}]}', '{\n  "votes": [{"prompt_id": "p"}]\n}'])
+@pytest.mark.parametrize(
+    "text", ['{"data": [{"prompt_id": "p"}]}', '{"data": [[1]], "n": {}}', '{\n  "votes": [{"prompt_id": "p"}]\n}']
+)
 def test_an_object_that_holds_the_rows_is_an_error(text: str, tmp_path: Path, store: Path) -> None:
     (tmp_path / "votes.json").write_text(text)
     with pytest.raises(CurateError, match="the whole file is one JSON object"):

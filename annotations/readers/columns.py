@@ -68,6 +68,12 @@ class LayoutError(CurateError):
         """Field -> source, as far as they were found."""
 
 
+def rows_to_confirm(rows: str) -> Problem:
+    """Return the problem of a file whose rows are under a key that the mapping does not name."""
+    text = f"the whole file is one JSON object, whose only list of objects is {rows}"
+    return Problem("rows", text, f'rows = "{rows}" in the mapping')
+
+
 class Derived(NamedTuple):
     """A column that is computed from others."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from annotations.readers.json_text import query
+from annotations.readers.json_text import pointer, query
 from schemas.mapping import Constant, Digest, Joined, ListOf, Melt, Part, Scale, Source
 from schemas.votes import normalized
 
@@ -121,10 +121,9 @@ def _column(name: str, frame: pl.DataFrame) -> pl.Series:
     owner = next((column for column in frame.columns if name.startswith(f"{column}.")), None)
     if owner is None:
         return pl.Series(name, [None], pl.String).new_from_index(0, frame.height)
-    keys = [key.replace("~", "~0").replace("/", "~1") for key in name.removeprefix(f"{owner}.").split(".")]
     found = "CASE WHEN json_valid(v) THEN json_extract_string(v, ?) END"
     data = frame.select(pl.col(owner).alias("v"))
-    return query(f"SELECT {found} AS v FROM data", ["/" + "/".join(keys)], data=data)["v"]
+    return query(f"SELECT {found} AS v FROM data", [pointer(name.removeprefix(f"{owner}."))], data=data)["v"]
 
 
 def digests(texts: pl.Series) -> pl.Series:

@@ -13,6 +13,7 @@ from glob import glob
 from pathlib import Path
 from typing import Literal
 
+from annotations.readers.json_rows import lists_of_objects
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
 from schemas.mapping import Limits, Mapping
@@ -58,6 +59,8 @@ class VoteFile:
     """Files of one JSON object each, which are read as the items of one array."""
     trusted: bool = field(default=False, compare=False)
     """This process wrote it: no child process is needed to read it."""
+    rows_are_proposed: bool = False
+    """The user has not confirmed ``mapping.rows``."""
 
     def __str__(self) -> str:
         return self.name or str(self.path)
@@ -233,14 +236,32 @@ def sniff(path: Path, mapping: Mapping, limits: Limits) -> VoteFile:
         raise CurateError(f"{path}: the file is empty", hint="omit it, or download it again")
     if b"\0" in start:
         raise CurateError(f"{path}: neither text nor Parquet", hint="supported: CSV, TSV, JSON, JSONL, Parquet")
-    if text[:1] == b"[":
+    if text[:1] == b"[" or (text[:1] == b"{" and mapping.rows):
         return replace(file, format="json")
     if text[:1] != b"{":
         return file
     if re.match(rb'\{\s*"(data|votes|items|rows|results)"\s*:\s*\[', text) or (gzipped and _spans_lines(text)):
-        hint = "expected an array of objects, or one object per line (JSONL)"
-        raise CurateError(f"{path}: the whole file is one JSON object", hint=hint)
+        return with_rows(replace(file, format="json"), needed=True)
     return replace(file, format="json", objects=(path,)) if _spans_lines(text) else replace(file, format="jsonl")
+
+
+def with_rows(file: VoteFile, *, needed: bool) -> VoteFile:
+    """Return a file that is one JSON object with its only list of objects as its proposed rows.
+
+    Without such a list the file is returned unchanged, unless it is needed: then CurateError is raised.
+    """
+    try:
+        lists = lists_of_objects(b"".join(replace(file, objects=()).blocks()).removeprefix(BOM))
+    except DamagedFile:
+        lists = []
+    if len(lists) == 1:
+        mapping = file.mapping.model_copy(update={"rows": lists[0]})
+        return replace(file, mapping=mapping, objects=(), rows_are_proposed=True)
+    if needed:
+        one_of = f"state where its rows are in the mapping: rows = {' or '.join(map(repr, lists))}; " if lists else ""
+        hint = f"{one_of}expected an array of objects, or one object per line (JSONL)"
+        raise CurateError(f"{file}: the whole file is one JSON object", hint=hint)
+    return file
 
 
 def _spans_lines(start: bytes) -> bool:

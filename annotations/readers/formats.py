@@ -14,11 +14,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.readers.files import BOM, DamagedFile, VoteFile
+from annotations.readers.blocks import Blocks, Dialect
+from annotations.readers.files import VoteFile
 from annotations.readers.guard import guarded
 from annotations.readers.json_array import ArrayItems, deep_records, nested_beyond, one_record, records_with_numbers
 from annotations.readers.json_text import encode_columns, is_json, read_objects
-from annotations.readers.records import NEWLINE, Records, count_fields, split_csv, split_lines
+from annotations.readers.records import NEWLINE, Records, count_fields, split_lines
 from schemas.errors import CurateError
 from schemas.mapping import Limits
 
@@ -77,73 +78,46 @@ def delimiter_of(header: str) -> str:
     return max(DELIMITERS, key=header.count)
 
 
-class _Blocks:
-    """The bytes of a file without its byte-order mark. ``damage`` states why they ended early, if they did."""
-
-    def __init__(self, file: VoteFile) -> None:
-        self.file = file
-        self.damage = ""
-        self.oversized: list[int] = []
-        """Lines that are skipped because they exceed the limit."""
-        self.most = int(file.limits.record_mib * 2**20)
-
-    def __iter__(self) -> Iterator[bytes]:
-        start: bytes | None = b""
-        try:
-            for block in self.file.blocks():
-                if start is None:
-                    yield block
-                elif len(start := start + block) >= len(BOM):
-                    yield start.removeprefix(BOM)
-                    start = None
-        except DamagedFile as error:
-            self.damage = str(error)
-        if start:
-            yield start.removeprefix(BOM)
-
-    def too_large(self) -> Chunk:
-        """Return a chunk of no rows, and the lines that were skipped as rejects."""
-        message = f"a record of more than {self.file.limits.record_mib:g} MiB ([ingest.limits] record_mib)"
-        broken = tuple(BrokenRecord(line, "too-large", message, "", damage=False) for line in self.oversized)
-        return Chunk(pl.DataFrame(), pl.Series("line", [], pl.Int64), broken)
-
-    def first_line(self) -> str:
-        """Return the first line that is not blank."""
-        start = b""
-        for block in self:
-            start = (start + block).lstrip(b"\r\n")
-            if b"\n" in start or len(start) > self.most:
-                break
-        return start.split(b"\n", 1)[0].decode("utf-8", "replace")
+def _too_large(blocks: Blocks) -> Chunk:
+    """Return a chunk of no rows, and the lines that were skipped as rejects."""
+    message = f"a record of more than {blocks.file.limits.record_mib:g} MiB ([ingest.limits] record_mib)"
+    broken = tuple(BrokenRecord(line, "too-large", message, "", damage=False) for line in blocks.oversized)
+    return Chunk(pl.DataFrame(), pl.Series("line", [], pl.Int64), broken)
 
 
 def _csv(file: VoteFile, optional: Collection[str]) -> Iterator[Chunk]:
-    blocks = _Blocks(file)
-    delimiter = file.mapping.separator or delimiter_of(_Blocks(file).first_line())
+    blocks = Blocks(file)
+    delimiter = file.mapping.separator or delimiter_of(Blocks(file).first_line())
+    dialect = Dialect(delimiter, file.mapping.quoting)
     header: list[str] | None = None
     previous: Records | None = None
-    for records in split_csv(iter(blocks), delimiter, blocks.most, blocks.oversized):
+    for records in blocks.csv_records(dialect):
         if previous is not None and len(previous):
-            yield _without_deep(_csv_chunk(previous, header or [], delimiter, optional), file.limits)
+            yield _without_deep(_csv_chunk(previous, header or [], dialect, optional), file.limits)
         if header is None:
             if blocks.oversized:
                 break
-            header = _header(file, records.text(0), delimiter)
+            header = _header(file, records.text(0), dialect)
             records = records.take(np.arange(1, len(records)))
         previous = records
     if previous is not None:
-        last = _without_cut(_csv_chunk, previous, blocks.damage, header or [], delimiter, optional)
-        yield _without_deep(last, file.limits)
+        last = _without_cut(_csv_chunk, previous, blocks.damage, header or [], dialect, optional)
+        skipped = {"comment lines": blocks.comments} if blocks.comments else {}
+        yield replace(_without_deep(last, file.limits), skipped=skipped)
     if blocks.oversized:
         if header is None:
             hint = "correct the first line, or raise record_mib under [ingest.limits] in curate.toml"
             raise CurateError(f"{file}:1: the header is larger than {file.limits.record_mib:g} MiB", hint=hint)
-        yield blocks.too_large()
+        yield _too_large(blocks)
 
 
-def _header(file: VoteFile, text: str, delimiter: str) -> list[str]:
+def _header(file: VoteFile, text: str, dialect: Dialect) -> list[str]:
+    if dialect.quoting:
+        reader = csv.reader([text], delimiter=dialect.delimiter)
+    else:
+        reader = csv.reader([text], delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
     try:
-        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+        names = [name.strip() for name in next(reader)]
     except csv.Error as error:
         hint = "lines must end with \\n or \\r\\n" if "\r" in text else "correct the first line"
         raise CurateError(f"{file}:1: the header cannot be read: {error}", hint=hint) from error
@@ -159,8 +133,8 @@ def _check_unique(where: str, names: list[str]) -> None:
         raise CurateError(f"{where}: two columns are named {', '.join(repeated)}", hint="give each column its own name")
 
 
-def _csv_chunk(records: Records, header: list[str], delimiter: str, optional: Collection[str]) -> Chunk:
-    fields = count_fields(records, delimiter)
+def _csv_chunk(records: Records, header: list[str], dialect: Dialect, optional: Collection[str]) -> Chunk:
+    fields = count_fields(records, dialect.delimiter, quoting=dialect.quoting)
     omitted = sum(1 for _ in takewhile(optional.__contains__, reversed(header)))
     fits = records.sound & (fields <= len(header)) & (fields >= max(1, len(header) - omitted))
     broken = [_unsound(records, int(i)) for i in np.flatnonzero(~records.sound)]
@@ -177,7 +151,7 @@ def _csv_chunk(records: Records, header: list[str], delimiter: str, optional: Co
     empty = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
     chunks = [Chunk(empty, pl.Series("line", [], pl.Int64), tuple(broken))]
     for width in np.unique(fields[fits]):
-        chunks.append(_parse_csv(records.take(fits & (fields == width)), header[:width], delimiter))
+        chunks.append(_parse_csv(records.take(fits & (fields == width)), header[:width], dialect))
     return chunks[1] if len(chunks) == 2 and not broken and chunks[1].frame.width == len(header) else _merged(chunks)
 
 
@@ -189,13 +163,14 @@ def _merged(chunks: list[Chunk]) -> Chunk:
     return Chunk(frame, line[order], tuple(sorted(record for chunk in chunks for record in chunk.broken)))
 
 
-def _parse_csv(records: Records, header: list[str], delimiter: str) -> Chunk:
+def _parse_csv(records: Records, header: list[str], dialect: Dialect) -> Chunk:
     """Return records with one field for each name."""
+    quote = '"' if dialect.quoting else None
     schema = dict.fromkeys(header, pl.String)
 
     def parse(lo: int, hi: int) -> pl.DataFrame:
         text = io.BytesIO(records.take(np.arange(lo, hi)).joined())
-        frame = pl.read_csv(text, has_header=False, separator=delimiter, schema=schema)
+        frame = pl.read_csv(text, has_header=False, separator=dialect.delimiter, quote_char=quote, schema=schema)
         if frame.height != hi - lo:
             raise pl.exceptions.ComputeError("not one row per record")
         return frame
@@ -233,7 +208,7 @@ def _too_deep(limits: Limits) -> tuple[str, str, str, bool]:
 
 
 def _jsonl(file: VoteFile) -> Iterator[Chunk]:
-    blocks = _Blocks(file)
+    blocks = Blocks(file)
     previous: Records | None = None
     for records in split_lines(iter(blocks), blocks.most, blocks.oversized):
         if previous is not None:
@@ -242,7 +217,7 @@ def _jsonl(file: VoteFile) -> Iterator[Chunk]:
     if previous is not None:
         yield _without_cut(_json_chunk, previous, blocks.damage, file.limits)
     if blocks.oversized:
-        yield blocks.too_large()
+        yield _too_large(blocks)
 
 
 def _json_chunk(records: Records, limits: Limits) -> Chunk:
@@ -265,7 +240,7 @@ def _json_chunk(records: Records, limits: Limits) -> Chunk:
 
 def _json(file: VoteFile) -> Iterator[Chunk]:
     """Yield the objects of a JSON array. A row's line is its 1-based position. Nothing is read after broken JSON."""
-    blocks = _Blocks(file)
+    blocks = Blocks(file)
     items = ArrayItems(iter(blocks), blocks.most)
     for records in items:
         chunk = _json_chunk(records, file.limits)
@@ -360,7 +335,9 @@ def _unsound(records: Records, i: int) -> BrokenRecord:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return BrokenRecord(int(records.line[i]), "bad-encoding", f"not UTF-8 ({error.reason})", text, damage=True)
-    message = "a quote opens or closes inside a field, or is never closed"
+    message = (
+        "a quote opens or closes inside a field, or is never closed; are quotes ordinary characters here? (quoting)"
+    )
     return BrokenRecord(int(records.line[i]), "broken-record", message, text, damage=True)
 
 

@@ -44,6 +44,15 @@ FROM (SELECT text, TRY(json_keys(text)) AS keys FROM chunk)
 """
 
 
+def pointer(path: str) -> str:
+    """Return keys that are joined by dots as a JSON pointer.
+
+    >>> pointer("data.items")
+    '/data/items'
+    """
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path.split("."))
+
+
 def encode(value: Any) -> str | None:
     """Return a value as text: a list or object as JSON, None and the empty text as None."""
     if value is None or value == "":

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from annotations.readers.columns import LayoutError, Problem, find_sources
+from annotations.readers.columns import LayoutError, Problem, find_sources, rows_to_confirm
 from annotations.readers.derived import columns_of, values
 from annotations.readers.files import VoteFile
 from annotations.readers.formats import guarded_chunks
@@ -71,6 +71,8 @@ def _fields(
 ) -> pl.DataFrame:
     """Return one column per rule; raise LayoutError that names everything missing at once."""
     sources, problems = find_sources(frame.columns, rules, mapped)
+    if file.rows_are_proposed:
+        problems.append(rows_to_confirm(file.mapping.rows))
     table = "prompts" if rules is PROMPT_FIELDS else "responses"
     for name in ("prompt_id", "response_id"):
         needed = any(rule.name == name for rule in rules)

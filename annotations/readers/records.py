@@ -216,10 +216,20 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def count_fields(records: Records, delimiter: str) -> Index:
+def lines_with(records: Records, prefix: str) -> npt.NDArray[np.bool_]:
+    """Return (n,) which records are one line that starts with a prefix."""
+    data, start = records.data, records.start
+    breaks = np.flatnonzero(data == NEWLINE)
+    found: npt.NDArray[np.bool_] = np.searchsorted(breaks, start) == np.searchsorted(breaks, records.end)
+    for k, byte in enumerate(prefix.encode()):
+        found &= (start + k < records.end) & (data[np.minimum(start + k, len(data) - 1)] == byte)
+    return found
+
+
+def count_fields(records: Records, delimiter: str, *, quoting: bool = True) -> Index:
     """Return (n,) the number of fields of each CSV record: delimiters outside quotes, plus one."""
     at = np.flatnonzero(records.data == ord(delimiter))
-    if len(at) and len(records) and QUOTE in records.data:
+    if quoting and len(at) and len(records) and QUOTE in records.data:
         # count quotes from the record's start, since an earlier record may be unsound
         quotes = np.flatnonzero(records.data == QUOTE)
         record = np.searchsorted(records.start, at, side="right") - 1
