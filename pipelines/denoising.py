@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
+from curate.annotators.sides import one_sided
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
 from curate.evaluation.design import design_of
@@ -27,6 +28,7 @@ from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
 from curate.store.rankings import Loaded, load_votes, save_rankings
+from curate.store.reporting import votes_by_side
 from curate.store.runs import Run, recall, record
 from curate.votes.arrays import VoteArrays
 from curate.votes.merging import Merged
@@ -123,7 +125,9 @@ def denoise(
             loaded.votes, config, texts=loaded.texts.equal, judged=judged, choice=choice, progress=progress
         )
         progress("writing", 0, 0)
-        report = _report(run.run_id, str(store), config, loaded, denoised, kept)
+        spammers = np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()
+        sides = one_sided(votes_by_side(opened, config.criterion, without=spammers))
+        report = _report(run.run_id, str(store), config, loaded, denoised, kept, sides)
         with opened.transaction():
             save_rankings(opened, run.run_id, denoised)
             record(opened, run, report.model_dump(mode="json"))
@@ -180,14 +184,20 @@ def _choice_inputs(choice: Choice) -> dict[str, Any]:
 
 
 def _report(
-    run: str, store: str, config: DenoiseConfig, loaded: Loaded, denoised: Denoised, kept: _Kept | None
+    run: str,
+    store: str,
+    config: DenoiseConfig,
+    loaded: Loaded,
+    denoised: Denoised,
+    kept: _Kept | None,
+    sides: dict[str, int],
 ) -> DenoiseReport:
     coverage, votes, final = denoised.coverage, denoised.votes, denoised.final
     status, count = np.unique(coverage.status, return_counts=True)
     bounded = denoised.bounded
     not_converged = {name: int((~ranking.converged).sum()) for name, ranking in denoised.rankings.items()}
     weights = denoised.members if denoised.method == "ensemble" else {}
-    warnings = _warnings(denoised)
+    warnings = _warnings(denoised, sides)
     return DenoiseReport(
         store=store,
         run=run,
@@ -302,11 +312,15 @@ def _perception(fit: HierarchicalFit, votes: VoteArrays) -> PerceptionReport:
     return PerceptionReport(status="not identified", error_sd=error, strength_sd=strength, summary=summary)
 
 
-def _warnings(denoised: Denoised) -> dict[str, int]:
-    """Code -> prompts concerned (0: the whole run), in the order in which they are printed."""
+def _warnings(denoised: Denoised, sides: dict[str, int]) -> dict[str, int]:
+    """Code -> prompts or annotators concerned (0: the whole run), in the order in which they are printed.
+
+    sides: ``one_sided`` of the votes.
+    """
     coverage, choice = denoised.coverage, denoised.choice
     bounded = denoised.bounded
     counts = {
+        "one_sided_annotators": sides.get("one_sided_annotators", 0),
         "disconnected": int((coverage.status == "disconnected").sum()),
         "not_ranked": int((~coverage.used).sum()),
         "not_proven_optimal": int((~bounded.converged).sum()) if bounded else 0,
@@ -314,6 +328,7 @@ def _warnings(denoised: Denoised) -> dict[str, int]:
     whole = {
         "no_held_out_votes": choice is not None and choice.stack is None,
         "no_better_than_chance": choice is not None and _at_chance(choice.methods),
+        "one_sided": "one_sided" in sides,
         "overdispersed": denoised.overdispersion.widening > 1,
     }
     return {**{code: 0 for code, found in whole.items() if found}, **{code: n for code, n in counts.items() if n}}

@@ -20,6 +20,7 @@ from annotations.readers.guard import guarded
 from annotations.readers.privacy import StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
 from annotations.readers.sources import vote_files
+from curate.annotators.sides import one_sided
 from curate.store import Store
 from curate.store.classification import classify_rows
 from curate.store.insertion import (
@@ -27,6 +28,7 @@ from curate.store.insertion import (
     doubtful_repeats,
     file_counts,
     insert_batch,
+    new_votes_by_side,
     next_batch,
     pseudonym_keys,
     record_batch,
@@ -41,7 +43,7 @@ from pipelines.explanation import review_of
 from pipelines.progress import Progress, silent
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
-from schemas.reports import FileReport, FileReview, IngestReport
+from schemas.reports import WARNINGS, FileReport, FileReview, IngestReport
 
 STATED_REASONS = ("cancelled", "no-answer", "refused-work")
 """Reasons that the file states; they do not mean that it was misread."""
@@ -299,7 +301,7 @@ def _insert(
             hint="use the mapping of the first ingest, or start a new store with the right one",
         )
     counts, reasons, facts = file_counts(store), reject_reasons(store), vote_facts(store)
-    doubtful = doubtful_repeats(store)
+    doubtful, sides = doubtful_repeats(store), one_sided(new_votes_by_side(store))
     batch_id = _batch_id(store, readers, config)
     inserted = insert_batch(store, batch_id)
     changes += inserted.prompts
@@ -322,7 +324,10 @@ def _insert(
         dropped=dict(sorted(sum((reader.dropped for reader in readers), Counter()).items())),
         pseudonyms=len({person for reader in readers for person in reader.people}),
         pseudonym_key="" if key is None or key.used is None else "given" if key.given else str(key.path),
-        warnings=tuple(_warnings(readers, total["rows"], changes.conflicts, doubtful)),
+        warnings=(
+            *_warnings(readers, total["rows"], changes.conflicts, doubtful),
+            *(WARNINGS[code].format(count=count) for code, count in sides.items()),
+        ),
         **total,
         **stored,
         **facts,

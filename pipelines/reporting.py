@@ -163,7 +163,7 @@ def _view(
         funnel=_funnel(store, run_id, facts, run_report, later),
         models=_models(store, criterion, found["config"].get("control", ()) if found else ()),
         people=people,
-        sides=sides_of(votes_by_side(store, criterion)),
+        sides=sides_of(votes_by_side(store, criterion, without=run_report.get("spammer_ids", []))),
         disagreement=_disagreement(facts),
         validation=validation,
         ceilings=tuple(ceiling for export in later for ceiling in _ceilings(export["report"])),

@@ -281,6 +281,8 @@ WARNINGS: dict[str, str] = {
     "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
     "the model alone",
+    "one_sided": "more than 95% of the votes are for the same side: is the column of outcomes read as intended?",
+    "one_sided_annotators": "{count} annotators chose the same side in all of at least 20 votes",
     "overdispersed": "votes are dependent (see the overdispersion factor): intervals, confidence and expected tau are "
     "wider than the model's",
     "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
@@ -288,7 +290,7 @@ WARNINGS: dict[str, str] = {
     "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts; --effort high may prove "
     "more",
 }
-"""Code of a warning of ``curate denoise`` -> its text."""
+"""Code of a warning -> its text."""
 
 
 class DenoiseReport(Document):
@@ -360,7 +362,7 @@ class DenoiseReport(Document):
     weights: dict[str, float]
     """The ensemble's weights, summing to 1; empty where it is not the method."""
     warning_counts: dict[str, int] = {}
-    """Code of each warning -> prompts concerned (0: the whole run)."""
+    """Code of each warning -> prompts or annotators concerned (0: the whole run)."""
     warnings: tuple[str, ...]
     """The warnings in sentences."""
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 import curate
 from curate.store import Store
+from curate.store.reporting import votes_by_side
 from pipelines import denoise, ingest
 from schemas.config import DenoiseConfig, FeedbackArcSetConfig
 from schemas.errors import CurateError
@@ -459,3 +460,23 @@ def test_runs_of_an_older_store_get_the_current_names(tmp_path: Path) -> None:
     assert migrated.strengths is not None
     assert (migrated.strengths.shape, migrated.strengths.separation) == ("mixture", 2.9)
     assert (migrated.strengths.upper_weight, migrated.strengths.summary) == (0.48, "two")
+
+
+def test_votes_that_are_all_left_give_a_warning(tmp_path: Path) -> None:
+    pairs = [pair[:: 1 - 2 * (k % 2)] for k in range(20) for pair in ("ab", "bc", "ac")]
+    rows = [f"p{k // 3} {pair[0]} {pair[1]} left u{k % 3}" for k, pair in enumerate(pairs)]
+    votes = tmp_path / "one.csv"
+    votes.write_text(HEADER + "".join(row.replace(" ", ",") + "\n" for row in rows))
+    (tmp_path / "other").mkdir()
+    assert any("same side" in text for text in ingest([votes], tmp_path / "s.duckdb").warnings)
+    assert "one_sided" in denoise(tmp_path / "s.duckdb").warning_counts
+    turned = store_of(tmp_path / "other", *(row.replace("left", OUTCOMES[k % 2]) for k, row in enumerate(rows)))
+    assert "one_sided" not in denoise(turned).warning_counts
+
+
+def test_the_position_bias_of_the_report_excludes_the_annotators_that_the_run_excluded(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *CHAIN)
+    with curate.open(path) as store:
+        counts = votes_by_side(store, without=["u"])
+    assert counts["annotator_id"].to_list() == ["v", "w"]
+    assert counts["left"].sum() == 3

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from curate.annotators.sides import one_sided
 from curate.evaluation.cross_validation import calibration_bins
 from curate.report.charts import Arc, Node, heatmap, histogram, interval, preference_graph, reliability_diagram
 from curate.report.figures import (
@@ -203,6 +204,16 @@ def test_the_share_of_left_has_an_interval_clustered_by_annotator() -> None:
     assert found.share.high == pytest.approx(0.5 + 2.353 * math.sqrt(4 / 3 * 2.5) / 10, abs=1e-3)
     assert "significant" in sides_panel(found)["side_conclusion"]
     assert sides_of(counts.clear()).share is None
+
+
+def test_votes_for_one_side_are_reported() -> None:
+    counts = pl.DataFrame({"annotator_id": ["a", "b"], "left": [30, 30], "right": [0, 1], "undecided": [0, 0]})
+    assert one_sided(counts) == {"one_sided": 0}
+    assert one_sided(counts.with_columns(right=pl.Series([0, 30]))) == {"one_sided_annotators": 1}
+    assert one_sided(counts.with_columns(left=pl.Series([15, 30]), right=pl.Series([0, 30]))) == {}
+    found = sides_of(counts)
+    assert len(found.warnings) == 1
+    assert found.significant
 
 
 FACTS = pl.DataFrame(

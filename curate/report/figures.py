@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from curate.annotators.sides import one_sided
 from curate.evaluation.leaderboard import Leaderboard
 from curate.report.prompts import ShownPrompt
 from curate.uncertainty.intervals import LEVEL
 from schemas.annotators import AnnotatorsReport
 from schemas.manifest import Ceiling
-from schemas.reports import DenoiseReport
+from schemas.reports import WARNINGS, DenoiseReport
 from schemas.validation import ValidationReport
 
 KEPT = ("ranked", "disconnected")
@@ -154,6 +155,10 @@ class Sides:
     """Share of decisive votes for the left response; None without decisive votes."""
     annotators: int
     """Annotators of the decisive votes; an anonymous vote counts as one annotator."""
+    significant: bool = False
+    """The share differs significantly from one half (p < .05)."""
+    warnings: tuple[str, ...] = ()
+    """Codes of ``one_sided`` in words."""
 
 
 def sides_of(counts: pl.DataFrame) -> Sides:
@@ -164,6 +169,7 @@ def sides_of(counts: pl.DataFrame) -> Sides:
     from scipy.special import stdtrit
 
     left, right = int(counts["left"].sum()), int(counts["right"].sum())
+    warnings = tuple(WARNINGS[code].format(count=count) for code, count in one_sided(counts).items())
     undecided, total = int(counts["undecided"].sum()), left + right
     if not total:
         return Sides(left, right, undecided, None, 0)
@@ -175,11 +181,12 @@ def sides_of(counts: pl.DataFrame) -> Sides:
     squares = float((deviation**2).sum()) + anonymous_left * (1 - share) ** 2 + anonymous_right * share**2
     clusters = len(named) + anonymous_left + anonymous_right
     if clusters < 2:
-        return Sides(left, right, undecided, Estimate(share, share, share, known=False), clusters)
+        return Sides(left, right, undecided, Estimate(share, share, share, known=False), clusters, False, warnings)
     error = (clusters / (clusters - 1) * squares) ** 0.5 / total
     margin = float(stdtrit(clusters - 1, (1 + LEVEL) / 2)) * error
     estimate = Estimate(share, max(share - margin, 0.0), min(share + margin, 1.0))
-    return Sides(left, right, undecided, estimate, clusters)
+    significant = abs(share - 0.5) > float(stdtrit(clusters - 1, 0.975)) * error
+    return Sides(left, right, undecided, estimate, clusters, significant, warnings)
 
 
 def pair_disagreement(pairs: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:

@@ -136,7 +136,7 @@ def _notes(view: ReportView) -> list[str]:
             "figures on annotators and sides. To include them: curate denoise"
         )
     if view.run and view.run.excluded_votes:
-        counted = "Only the figures on annotators and sides" if view.run.spammer_ids else "The figures of this page"
+        counted = "Only the figures on annotators" if view.run.spammer_ids else "The figures of this page"
         spammers = _many(view.run.spammers, "likely spammer")
         notes.append(f"The run excluded {_many(view.run.excluded_votes, 'vote')} by {spammers}. {counted} count them.")
     texts = view.run.equal_texts if view.run else None

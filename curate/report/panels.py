@@ -98,11 +98,11 @@ def sides_panel(sides: Sides) -> dict[str, Any]:
     domain = (max(0.5 - reach, 0.0), min(0.5 + reach, 1.0))
     if not share.known:
         conclusion = "Votes of one annotator do not show how others vote."
-    elif share.low > 0.5:
+    elif sides.significant and share.value > 0.5:
         conclusion = (
             "Annotators prefer the left side. Show each pair in both orders, or use a ranker that models side bias."
         )
-    elif share.high < 0.5:
+    elif sides.significant:
         conclusion = (
             "Annotators prefer the right side. Show each pair in both orders, or use a ranker that models side bias."
         )

@@ -342,6 +342,9 @@ class Store:
         )
 
 
+SIDE_COUNTS = """count(*) FILTER (outcome = 'left') AS "left", count(*) FILTER (outcome = 'right') AS "right",
+    count(*) FILTER (outcome NOT IN ('left', 'right')) AS undecided"""
+"""Columns that count votes by side."""
 RESPONSES = """
     SELECT prompt_id, response_id, coalesce(model, CASE WHEN answers > 1 THEN response_id END) AS model, text,
         from_file, meta

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from curate.store.database import Store
+import polars as pl
+
+from curate.store.database import SIDE_COUNTS, Store
 from curate.store.prompts import PromptChanges, add_mentioned_prompts
 from curate.store.staging import NEW_VOTES
 
@@ -98,6 +100,11 @@ def vote_facts(store: Store) -> dict[str, int]:
         FROM {NEW_VOTES}
     """).to_dicts()
     return facts
+
+
+def new_votes_by_side(store: Store) -> pl.DataFrame:
+    """annotator_id (null: anonymous), left, right, undecided: numbers of the batch's new votes with known sides."""
+    return store.frame(f"SELECT annotator_id, {SIDE_COUNTS} FROM {NEW_VOTES} WHERE sides_known GROUP BY annotator_id")
 
 
 def remapped_rows(store: Store) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from curate.store.criteria import CRITERION
-from curate.store.database import RESPONSES, Store
+from curate.store.database import RESPONSES, SIDE_COUNTS, Store
 from curate.votes.texts import comparable
 from schemas.choices import TextComparison
 from schemas.config import EARLIER_DENOISE
@@ -66,18 +67,17 @@ def criterion_of(store: Store, run_id: str) -> str:
     return str(_config(store, run_id).get("criterion", ""))
 
 
-def votes_by_side(store: Store, criterion: str = "") -> pl.DataFrame:
+def votes_by_side(store: Store, criterion: str = "", *, without: Sequence[str] = ()) -> pl.DataFrame:
     """annotator_id (null: anonymous), left, right, undecided: numbers of votes whose sides are known.
 
-    criterion: only the votes by it.
+    criterion: only the votes by it. without: ids of annotators whose votes are excluded.
     """
     return store.frame(
-        f"""SELECT annotator_id, count(*) FILTER (outcome = 'left') AS "left",
-            count(*) FILTER (outcome = 'right') AS "right",
-            count(*) FILTER (outcome NOT IN ('left', 'right')) AS undecided
-        FROM votes WHERE sides_known AND $criterion IN ('', {CRITERION})
+        f"""SELECT annotator_id, {SIDE_COUNTS} FROM votes
+        WHERE sides_known AND $criterion IN ('', {CRITERION})
+            AND (annotator_id IS NULL OR annotator_id NOT IN (SELECT unnest($without::VARCHAR[])))
         GROUP BY annotator_id ORDER BY annotator_id NULLS LAST""",
-        {"criterion": criterion},
+        {"criterion": criterion, "without": list(without)},
     )
 
 
