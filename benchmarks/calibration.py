@@ -4,6 +4,7 @@
     python -m benchmarks.calibration --prompts 450 --seeds 20 --svg docs/calibration.svg
     python -m benchmarks.calibration --prompts 450 --seeds 5 --world video
     python -m benchmarks.calibration --seeds 12 --world sittings
+    python -m benchmarks.calibration --seeds 4 --world dependence
 
 Worlds are those of curate.simulation.world: 19 models, 120 annotators, one vote per pair. --world video: answers are
 correct or wrong; heavy: strengths are heavy-tailed; sittings: a table of its own (benchmarks/sittings.py). Also: the
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmarks import sittings
+from benchmarks import dependence, sittings
 from curate.rankers.base import ranks
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical
@@ -90,8 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=450)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--svg", type=Path, help="file for the reliability diagram")
-    parser.add_argument("--world", choices=[*WORLDS, "sittings"], default="normal")
+    parser.add_argument("--world", choices=[*WORLDS, "sittings", "dependence"], default="normal")
     options = parser.parse_args(arguments)
+    if options.world == "dependence":
+        return dependence.run(options.seeds)
     if options.world == "sittings":
         return sittings.run(options.seeds)
     sets: dict[str, list[Claims]] = defaultdict(list)

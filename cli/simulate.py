@@ -9,7 +9,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, renamed_option, settings, store_path
 from cli.output import plural, put_json, put_table, say
-from schemas.choices import Design, Link, PerceptionUnit, StrengthDistribution
+from schemas.choices import Dependence, Design, Link, PerceptionUnit, StrengthDistribution
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
@@ -46,6 +46,9 @@ def simulate(
     perception_unit: Annotated[
         PerceptionUnit | None,
         typer.Option("--perception-unit", help="Votes of a sitting share errors, or each vote has its own."),
+    ] = None,
+    dependence: Annotated[
+        Dependence | None, typer.Option("--dependence", help="How votes depend on more than strengths and annotators.")
     ] = None,
     strength_distribution: Annotated[
         StrengthDistribution | None, typer.Option("--strength-distribution", help="Distribution of strengths.")
@@ -103,6 +106,7 @@ def simulate(
         "responses_per_sitting": responses_per_sitting,
         "perception_error": perception_error,
         "perception_unit": perception_unit,
+        "dependence": dependence,
         "strength_distribution": renamed_option(
             "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
         ),

@@ -17,6 +17,8 @@ Link = Literal["logistic", "fixed-error"]
 StrengthDistribution = Literal["normal", "heavy-tailed"]
 Design = Literal["balanced", "adaptive"]
 PerceptionUnit = Literal["sitting", "vote"]
+Dependence = Literal["none", "taste-groups", "drift", "careless-majority", "copied-votes"]
+"""How simulated votes depend on more than strengths and annotators."""
 HoldOut = Literal["vote", "pair", "annotator"]
 """The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
 Effort = Literal["low", "normal", "high"]

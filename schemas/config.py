@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from schemas.base import Document
 from schemas.choices import (
     BothBad,
+    Dependence,
     Design,
     Disconnected,
     Effort,
@@ -264,6 +265,11 @@ class SimulateConfig(Document):
     """Standard deviation of the models' mean strengths, logits."""
     interaction_sd: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Standard deviation of a response's strength around its model's mean, logits."""
+    dependence: Dependence = "none"
+    """How votes depend on more than strengths and annotators: two groups of annotators (60% and 40%) with strengths of
+    their own (correlation .3; the true ones are the mean over annotators); attention that falls and a side bias that
+    grows within shifts of 60 votes; prompts (20%) of which most annotators (60%) choose one side throughout; or a ring
+    of accounts (10%), most of whose votes copy those of one of them."""
     strength_distribution: StrengthDistribution = "normal"
     """Distribution of both: normal, or heavy-tailed (Student's t with 3 degrees of freedom, scaled to the same standard
     deviation)."""
@@ -332,6 +338,8 @@ class SimulateConfig(Document):
 
     @model_validator(mode="after")
     def _check_video_options(self) -> SimulateConfig:
+        if self.video and self.dependence == "taste-groups":
+            raise ValueError("taste-groups do not go with video = true: strengths follow from the videos")
         if self.pretraining_videos and not self.video:
             raise ValueError("pretraining_videos needs video = true")
         questions = 4 if self.shapes > 1 else 3

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from curate.simulation.dependence import CARELESS_BIAS, TASTE_SHARES, careless, copied, correlated, drift
 from curate.simulation.scenes import Film, draw_film
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 from schemas.choices import StrengthDistribution
@@ -136,10 +137,11 @@ class World:
 def simulate_world(config: SimulateConfig) -> World:
     """Return the world of a config.
 
-    Responses, annotators, votes and errors of perception use four random streams: configs that differ in votes_per_pair
-    or in the annotators have the same responses.
+    Responses, annotators, votes, errors of perception and dependence use random streams of their own: configs that
+    differ in votes_per_pair or in the annotators have the same responses.
     """
-    for_responses, for_annotators, for_votes, for_perception = np.random.default_rng(config.seed).spawn(4)
+    streams = np.random.default_rng(config.seed).spawn(5)
+    for_responses, for_annotators, for_votes, for_perception, for_dependence = streams
     responses, film = (
         draw_responses_on_videos(for_responses, config)
         if config.video
@@ -156,10 +158,21 @@ def simulate_world(config: SimulateConfig) -> World:
     swapped = for_votes.integers(0, 2, len(task), dtype=np.int8)
     first = (prompt * config.models).astype(np.int32)
     left, right = first + pairs[swapped, pair], first + pairs[1 - swapped, pair]
-    strength = responses.strength.ravel()
     error = draw_perception_errors(for_perception, config, left, right, annotator)
-    difference = perceived_difference(strength[left] + error[0] - strength[right] - error[1], config)
-    outcome = draw_outcomes(for_votes, difference, annotators, annotator)
+    tastes, group = responses.strength.reshape(1, -1), np.zeros(config.annotators, dtype=np.int64)
+    if config.dependence == "taste-groups":
+        responses, tastes, group = draw_tastes(for_dependence, config, responses)
+    own = tastes[group[annotator], left] - tastes[group[annotator], right]
+    difference, bias = perceived_difference(own + error[0] - error[1], config), np.zeros(len(task))
+    if config.dependence == "drift":
+        factor, bias = drift(for_dependence, annotator)
+        difference = factor * difference
+    if config.dependence == "careless-majority":
+        side = careless(for_dependence, prompt, annotator, config.prompts, config.annotators)
+        difference, bias = np.where(side == 0, difference, 0.0), CARELESS_BIAS * side
+    outcome = draw_outcomes(for_votes, difference, annotators, annotator, bias)
+    if config.dependence == "copied-votes":
+        left, right, outcome = copied(for_dependence, annotator, annotators.tickets, left, right, outcome)
     seconds = np.round(annotators.median_seconds[annotator] * for_votes.lognormal(0.0, 0.5, len(task)), 1)
     voted_at = draw_times(for_votes, len(task))
     return World(responses, annotators, left, right, outcome, annotator, seconds, voted_at, film)
@@ -252,6 +265,20 @@ def _adaptive_probabilities(rng: np.random.Generator, config: SimulateConfig, st
     return share.ravel()
 
 
+def draw_tastes(
+    rng: np.random.Generator, config: SimulateConfig, responses: Responses
+) -> tuple[Responses, Float, Index]:
+    """Return the responses with the mean strength over annotators, (2, R) strengths by taste, and (A,) the tastes."""
+    shape, distribution = responses.model.shape, config.strength_distribution
+    draws = _draw(rng, config.model_sd, (config.models,), distribution)
+    other = draws[responses.model] + _draw(rng, config.interaction_sd, shape, distribution)
+    tastes = correlated(np.stack([responses.strength.ravel(), other.ravel()]))
+    models = np.average(correlated(np.stack([responses.model_strength, draws])), axis=0, weights=TASTE_SHARES)
+    mean = np.average(tastes, axis=0, weights=TASTE_SHARES).reshape(responses.model.shape)
+    group = (rng.permutation(config.annotators) < round(TASTE_SHARES[1] * config.annotators)).astype(np.int64)
+    return Responses(np.round(models, 6), responses.model, np.round(mean, 6)), tastes, group
+
+
 def draw_tasks(rng: np.random.Generator, count: Index, tickets: Index) -> tuple[Index, Int32]:
     """Return (V,) pairs and (V,) annotators in random order; no annotator votes twice on a pair.
 
@@ -326,17 +353,17 @@ def perceived_difference(difference: Float, config: SimulateConfig) -> Float:
 
 
 def draw_outcomes(
-    rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int32
+    rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int32, bias: Float | float = 0.0
 ) -> npt.NDArray[np.int8]:
     """(V,) outcomes by the model of Davidson (1970).
 
-    left : right : tie = exp(d / 2) : exp(−d / 2) : ν with d = discrimination · difference + left bias. An annotator's ν
-    is set so that the share of ties between equally strong responses is tie_share for any bias. difference: (V,)
-    strength left − strength right, logits.
+    left : right : tie = exp(d / 2) : exp(−d / 2) : ν with d = discrimination · difference + left bias + bias. An
+    annotator's ν is set so that the share of ties between equally strong responses is tie_share for any left bias.
+    difference: (V,) strength left − strength right, logits. bias: (V,) of the vote, logits.
     """
     share = annotators.tie_share
     nu = share / (1 - share) * 2 * np.cosh(annotators.left_bias / 2)
-    d = annotators.discrimination[annotator] * difference + annotators.left_bias[annotator]
+    d = annotators.discrimination[annotator] * difference + annotators.left_bias[annotator] + bias
     larger = np.abs(d)
     left, right = np.exp((d - larger) / 2), np.exp((-d - larger) / 2)  # all three divided by exp(|d| / 2): no overflow
     tie = nu[annotator] * np.exp(-larger / 2)
