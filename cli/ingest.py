@@ -166,12 +166,18 @@ def print_formats(*, as_json: bool) -> None:
         say("other tables of votes are read by the names of their columns, or by --map; see docs/platforms.md")
 
 
+MOST_FIELDS = 20
+"""Fields shown of a sample row; all columns are listed with their values."""
+
+
 def print_review(review: FileReview, *, mapping_on: Callable[[str], None] = put) -> None:
     """Print the review of one file on stderr, and its mapping as TOML on stdout (or with ``mapping_on``)."""
     say(f"{review.path} ({review.format}{', ' + review.platform if review.platform else ''})")
     say(f"the first {plural(len(review.sample), 'row')} of the {review.rows:,} looked at:")
     for row in review.sample:
-        say("  " + ", ".join(f"{name}={_short(value, 30)}" for name, value in row.items()))
+        shown = [f"{name}={_short(value, 30)}" for name, value in list(row.items())[:MOST_FIELDS]]
+        more = f", and {len(row) - MOST_FIELDS:,} more fields" if len(row) > MOST_FIELDS else ""
+        say("  " + ", ".join(shown) + more)
     say("columns:")
     for column in review.columns:
         values = ", ".join(f"{_short(value, 30)} ({count:,})" for value, count in column.values)

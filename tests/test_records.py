@@ -61,6 +61,11 @@ def test_the_carriage_return_of_a_line_break_is_not_part_of_a_record() -> None:
     assert split("a,b\r\n1,2\r\n") == [(1, "a,b", True), (2, "1,2", True)]
 
 
+def test_line_breaks_with_two_carriage_returns_are_line_breaks() -> None:
+    text = 'a,b\r\r\n1,2\r\r\n3,"4\r"\r\r\n'
+    assert split(text) == [(1, "a,b", True), (2, "1,2", True), (3, '3,"4\r"', True)]
+
+
 def test_a_last_line_needs_no_line_break() -> None:
     assert split("a,b\n1,2") == [(1, "a,b", True), (2, "1,2", True)]
 

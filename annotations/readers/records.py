@@ -130,7 +130,8 @@ def _records(data: Bytes, line: int, delimiter: int | None, *, final: bool) -> t
         whole = len(first) - 1 if is_open or len(starts) - whole else len(first)
     stop = int(starts[first[whole]]) if whole < len(first) else len(data)
     starts, ends, sound, lines = starts[first[:whole]], ends[last[:whole]], sound[:whole], line + first[:whole]
-    ends = ends - ((ends > starts) & (data[np.maximum(ends - 1, 0)] == RETURN))
+    for _ in range(2):  # \r\n, and \r\r\n, as programs write that translate \n twice
+        ends = ends - ((ends > starts) & (data[np.maximum(ends - 1, 0)] == RETURN))
     full = ends > starts
     records = Records(data[:stop], starts[full], ends[full], lines[full], sound[full])
     return checked_encoding(records), stop
@@ -184,12 +185,12 @@ def _misplaced(
     inside = (record >= 0) & (quotes < ends[np.maximum(record, 0)])
     opens = ((np.arange(len(quotes)) - lo[np.maximum(record, 0)]) & 1) == 0
     before = np.where(quotes > 0, data[np.maximum(quotes - 1, 0)], NEWLINE)
-    after, beyond = (
-        np.where(quotes + k < len(data), data[np.minimum(quotes + k, len(data) - 1)], NEWLINE) for k in (1, 2)
+    after, beyond, third = (
+        np.where(quotes + k < len(data), data[np.minimum(quotes + k, len(data) - 1)], NEWLINE) for k in (1, 2, 3)
     )
     at_start = (quotes == starts[np.maximum(record, 0)]) | (before == delimiter) | (before == QUOTE)
     at_end = (after == delimiter) | (after == NEWLINE) | (after == QUOTE)
-    at_end |= (after == RETURN) & (beyond == NEWLINE)
+    at_end |= (after == RETURN) & ((beyond == NEWLINE) | ((beyond == RETURN) & (third == NEWLINE)))
     wrong = inside & np.where(opens, ~at_start, ~at_end)
     bad = np.zeros(len(starts), np.bool_)
     bad[record[wrong]] = True
