@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -204,7 +205,7 @@ def _alter(rng: Random, value: Any) -> None:
             elif action == 1:
                 del at[key]
             else:
-                at[key] = rng.choice(ODD)
+                at[key] = deepcopy(rng.choice(ODD))  # a later change must not reach the next case
             break
 
 
