@@ -207,12 +207,11 @@ EXPORTS: dict[str, Export] = {
 """Platform and shape -> its export. Prolific, which has no votes, is missing."""
 
 
-def write_export(folder: Path, what: str, votes: Iterable[Vote], *, escaped: bool = False) -> Path:
-    """Write the votes as this export and return its path. escaped: JSON is written in ASCII."""
-    export = EXPORTS[what]
+def write_export(folder: Path, name: str, export: Export, votes: Iterable[Vote], *, escaped: bool = False) -> Path:
+    """Write the votes as an export and return its path. escaped: JSON is written in ASCII."""
     records = [export.record(vote) for vote in votes]
     records = [*([export.first] if export.first else []), *records, *([export.last] if export.last else [])]
-    path = folder / f"{what.replace(' ', '-').strip(')').replace('(', '')}.{export.suffix}"
+    path = folder / f"{name.replace(' ', '-').strip(')').replace('(', '')}.{export.suffix}"
     if export.suffix == "parquet":
         pl.DataFrame(records).write_parquet(path)
     elif export.suffix in ("csv", "tsv"):

@@ -79,7 +79,7 @@ def test_every_text_survives_in_every_export(what: str, strings: list[str], esca
         strings = [text.replace("\0", "") for text in strings]
     votes, keeps = votes_of(strings), list(EXPORTS[what].keeps)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_export(Path(folder), what, votes, escaped=escaped)
+        path = write_export(Path(folder), what, EXPORTS[what], votes, escaped=escaped)
         assert read(path, keeps) == stated(votes, keeps)
 
 
@@ -111,7 +111,7 @@ def test_odd_texts_survive_in_the_store(tmp_path: Path) -> None:
             vote._replace(prompt_id=f"{what} {vote.prompt_id}", number=100 * place + vote.number)
             for vote in votes_of(ODD)
         ]
-        paths.append(write_export(tmp_path, what, votes))
+        paths.append(write_export(tmp_path, what, export, votes))
         expected |= {vote.prompt_id: vote.question for vote in votes}
         if "text_left" in export.keeps:
             expected |= {(vote.prompt_id, vote.left): vote.text_left for vote in votes}

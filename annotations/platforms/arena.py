@@ -103,14 +103,16 @@ def _of_conversations(battles: pl.DataFrame, turns: pl.Expr | None) -> pl.DataFr
 
 def _messages(column: str) -> str:
     """Return SQL for a list of {role, content}, the content a text. Only rows with parts pay for decoding them."""
-    part = """CASE json_type(part) WHEN 'VARCHAR' THEN part ->> '$' WHEN 'OBJECT' THEN
-                   CASE json_type(part, '$.text') WHEN 'VARCHAR' THEN part ->> '$.text' END END"""
-    content = f"""CASE json_type(m.content) WHEN 'VARCHAR' THEN m.content ->> '$' WHEN 'ARRAY' THEN
-                  array_to_string(list_transform(from_json(m.content, '["JSON"]'), lambda part: {part}), chr(10)) END"""
-    of_json = """TRY(from_json({}, '[{{"role": "VARCHAR", "content": "{}"}}]'))""".format
-    return f"""CASE WHEN parts_{column}
-                    THEN list_transform({of_json(column, "JSON")}, lambda m: {{role: m.role, content: {content}}})
-                    ELSE {of_json(column, "VARCHAR")} END"""
+    texts, parts = (
+        f"""TRY(from_json({column}, '[{{"role": "VARCHAR", "content": {content}}}]'))"""
+        for content in ('"VARCHAR"', '["JSON"]')
+    )
+    part = """CASE WHEN starts_with(part, '"') THEN part ->> '$' ELSE part ->> '$.text' END"""
+    joined = f"array_to_string(list_transform(message[2].content, lambda part: {part}), chr(10))"
+    return f"""CASE WHEN parts_{column} THEN
+                   list_transform(list_zip({texts}, {parts}), lambda message:
+                       {{role: message[1].role, content: coalesce({joined}, message[1].content)}})
+               ELSE {texts} END"""
 
 
 def _said(conversation: str, role: str) -> str:
@@ -123,10 +125,8 @@ def _of_lists(battles: pl.DataFrame) -> pl.DataFrame:
     """Return the question and both responses; the turns of a JSON list become one text."""
 
     def joined(column: str) -> str:
-        texts = f"""list_transform(from_json({column}, '["JSON"]'),
-                                   lambda turn: CASE json_type(turn) WHEN 'VARCHAR' THEN turn ->> '$' END)"""
-        is_list = f"json_valid({column}) AND json_type({column}) = 'ARRAY'"
-        return f"CASE WHEN {is_list} THEN array_to_string({texts}, chr(10) || chr(10)) ELSE {column} END AS {column}"
+        turns = f"""CASE WHEN starts_with({column}, '[') THEN TRY(from_json({column}, '["VARCHAR"]')) END"""
+        return f"coalesce(array_to_string({turns}, chr(10) || chr(10)), {column}) AS {column}"
 
     chunk = battles.select(first_of(battles, column).alias(name) for name, column in TEXTS.items())
     return query(f"SELECT {', '.join(map(joined, TEXTS))} FROM chunk", chunk=chunk)

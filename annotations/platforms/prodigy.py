@@ -11,6 +11,7 @@ and reject are not ties.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from annotations.readers.outcomes import UNDECIDED_WORDS
 
 KNOWN = ("options", "accept", "answer", "_session_id", "_annotator_id", "_timestamp", "_input_hash", "_task_hash")
 SIDES = ("left", "right")
+OPTION = '{"id": "VARCHAR", "text": "VARCHAR", "model": "VARCHAR", "response_id": "VARCHAR"}'
 
 
 def _recognizes(head: Head) -> bool:
@@ -75,14 +77,12 @@ def _prefix(filename: str, people: set[str]) -> str:
 
 def _choices(tasks: pl.DataFrame) -> pl.DataFrame:
     """Return what was accepted, its outcome (left, right, or a text), and the two options that are no tie, if two."""
-    undecided = r"coalesce(lower(trim({}, E' \t\r\n')) IN $1, false)".format
+    undecided = "coalesce(regexp_full_match({}, $1, 'i'), false)".format
     return query(
         f"""
         WITH tasks AS (
-            SELECT list_transform(objects(options), lambda option: {{
-                       id: option ->> '$.id', text: option ->> '$.text', model: option ->> '$.model',
-                       response: option ->> '$.response_id'}}) AS options,
-                   CASE WHEN starts_with(accept, '[') THEN list_transform(items(accept), lambda item: item ->> '$')
+            SELECT list_filter(TRY(from_json(options, '[{OPTION}]')), lambda option: option.id IS NOT NULL) AS options,
+                   CASE WHEN starts_with(accept, '[') THEN TRY(from_json(accept, '["VARCHAR"]'))
                         WHEN accept <> '' THEN [accept] END AS accepted
               FROM chunk),
         found AS (
@@ -98,7 +98,7 @@ def _choices(tasks: pl.DataFrame) -> pl.DataFrame:
                     ELSE accepted[1] END AS _outcome
           FROM paired
         """,
-        [sorted(UNDECIDED_WORDS)],
+        [rf"\s*({'|'.join(map(re.escape, sorted(UNDECIDED_WORDS)))})\s*"],
         chunk=with_missing(tasks, "options", "accept").select("options", "accept"),
     )
 
@@ -109,7 +109,7 @@ def _responses(tasks: pl.DataFrame) -> dict[str, pl.Expr]:
     named = first_of(tasks, "left", "response_a", "model_a").is_null()
     for side in SIDES:
         option = pl.col(f"_{side}").struct.field
-        name = pl.coalesce(option("response").replace("", None), option("model").replace("", None), option("id"))
+        name = pl.coalesce(option("response_id").replace("", None), option("model").replace("", None), option("id"))
         named &= name.is_not_null() & ~name.str.contains(r"^\d+$") & ~name.str.to_lowercase().is_in(SIDES)
         columns |= {side: name, f"{side}_text": option("text"), f"model_{side}": option("model")}
     if not tasks.select(named.any()).item():

@@ -28,6 +28,8 @@ SIDES = ("left", "right")
 READ = ("tstamp", "type", "models", "states", "state", "ip")
 MARKUP = "^(### Model A: )?(### Model B: )?(Model A: )?(Model B: )?"
 """What the page writes before the name of a model."""
+LISTED = """'",['"""
+"""In states in which some text is in a list; only these pay for decoding every text."""
 
 
 def _recognizes(head: Head) -> bool:
@@ -64,26 +66,39 @@ def _rows(events: pl.DataFrame) -> pl.DataFrame:
 def _of_states(battles: pl.DataFrame) -> pl.DataFrame:
     """Return the conversation's id and question, and of each side the model and what it said."""
     sides = ", ".join(
-        f"""items(models)[{i}] ->> '$' AS "state.shown_{side}", state_{side} ->> '$.model_name' AS "state.model_{side}",
-            {_said(side, 0)} AS "state.text_{side}\""""
+        f"""models[{i}] AS "state.shown_{side}", states[{i}].model_name AS "state.model_{side}",
+            {_said(i, 0)} AS "state.text_{side}\""""
         for i, side in enumerate(SIDES, start=1)
     )
     return query(
         f"""
-        WITH split AS (SELECT models, items(states)[1] AS state_left, items(states)[2] AS state_right FROM chunk)
-        SELECT state_left ->> '$.conv_id' AS "state.conv_id", {_said("left", 1)} AS "state.question", {sides}
-          FROM split
+        WITH parsed AS (
+            SELECT TRY(from_json(models, '["VARCHAR"]')) AS models, {_states("VARCHAR")} AS states,
+                   CASE WHEN contains(states, {LISTED}) THEN {_states("JSON")} END AS listed
+              FROM chunk)
+        SELECT states[1].conv_id AS "state.conv_id", {_said(1, 1)} AS "state.question", {sides} FROM parsed
         """,
         chunk=battles,
     )
 
 
-def _said(side: str, parity: int) -> str:
+def _states(text: str) -> str:
+    """Return SQL for the states with their texts as this type."""
+    fields = f'"conv_id": "VARCHAR", "model_name": "VARCHAR", "offset": "BIGINT", "messages": [["{text}"]]'
+    return f"TRY(from_json(states, '[{{{fields}}}]'))"
+
+
+def _said(side: int, parity: int) -> str:
     """Return SQL for the texts of every second message [role, text] after the offset; a text may begin a list."""
-    messages = f"items(state_{side} -> '$.messages')[coalesce(TRY_CAST(state_{side} ->> '$.offset' AS INT), 0) + 1:]"
-    own = f"list_filter({messages}, lambda message, place: place % 2 = {parity})"
-    text = "coalesce(string(message -> '$[1]'), string(message -> '$[1][0]'))"
-    return f"array_to_string(list_transform({own}, lambda message: nullif({text}, '')), chr(10) || chr(10))"
+
+    def texts(states: str, text: str) -> str:
+        messages = f"{states}[{side}].messages[coalesce({states}[{side}].offset, 0) + 1:]"
+        own = f"list_filter({messages}, lambda message, place: place % 2 = {parity})"
+        return f"list_transform({own}, lambda message: nullif({text}, ''))"
+
+    listed = texts("listed", "coalesce(string(message[2]), string(message[2] -> '$[0]'))")
+    return f"""array_to_string(CASE WHEN listed IS NULL THEN {texts("states", "message[2]")} ELSE {listed} END,
+                               chr(10) || chr(10))"""
 
 
 PLATFORM = Platform(
