@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -209,15 +210,19 @@ EXPORTS: dict[str, Export] = {
 
 def write_export(folder: Path, name: str, export: Export, votes: Iterable[Vote], *, escaped: bool = False) -> Path:
     """Write the votes as an export and return its path. escaped: JSON is written in ASCII."""
-    records = [export.record(vote) for vote in votes]
-    records = [*([export.first] if export.first else []), *records, *([export.last] if export.last else [])]
+    ends = ([export.first] if export.first else [], [export.last] if export.last else [])
+    records = chain(ends[0], map(export.record, votes), ends[1])
     path = folder / f"{name.replace(' ', '-').strip(')').replace('(', '')}.{export.suffix}"
     if export.suffix == "parquet":
-        pl.DataFrame(records).write_parquet(path)
-    elif export.suffix in ("csv", "tsv"):
-        path.write_text(files.table(records, {"csv": ",", "tsv": "\t"}[export.suffix]), encoding="utf-8", newline="")
-    else:
-        lines = [json.dumps(record, ensure_ascii=escaped) for record in records]
-        text = "[" + ",\n".join(lines) + "]" if export.suffix == "json" else "".join(f"{line}\n" for line in lines)
-        path.write_text(text, encoding="utf-8", newline="")
+        pl.DataFrame(list(records)).write_parquet(path)
+        return path
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if export.suffix in ("csv", "tsv"):
+            file.write(files.table(list(records), {"csv": ",", "tsv": "\t"}[export.suffix]))
+            return path
+        before, between, after = ("[", ",\n", "]") if export.suffix == "json" else ("", "\n", "\n")
+        file.write(before)
+        for place, record in enumerate(records):
+            file.write((between if place else "") + json.dumps(record, ensure_ascii=escaped))
+        file.write(after)
     return path

@@ -59,7 +59,7 @@ def read(path: Path, keeps: list[str]) -> list[dict[str, str | None]]:
     [file] = find_files([path])
     platform = detect_platform(file)
     assert platform is None or path.name.startswith(platform.name)
-    [chunk] = platform.read(file, NOW) if platform else read_chunks(file)
+    [chunk] = (c for c in (platform.read(file, NOW) if platform else read_chunks(file)) if c.frame.height)
     layout = (detect_platform_layout if platform else detect_layout)(path.name, chunk.frame, Mapping())
     clean = apply_rules(chunk, layout, NOW)
     assert clean.rejects.is_empty(), clean.rejects
