@@ -278,7 +278,7 @@ def test_markup_in_ids_texts_and_names_is_escaped(tmp_path: Path) -> None:
     votes = "".join(f"{quoted},x{k},y{k},left,{who}\n" for who in people for k in range(2))
     (tmp_path / "votes.csv").write_text(f"prompt_id,left,right,winner,annotator_id\n{votes}")
     (tmp_path / "prompts.csv").write_text(f"prompt_id,question,video\n{quoted},{quoted},{quoted}\n")
-    answers = "".join(f"{quoted},{name}{k},{quoted},{quoted}\n" for name in "xy" for k in range(2))
+    answers = "".join(f'{quoted},{name}{k},{quoted},{quoted[:-1]} {name}{k}"\n' for name in "xy" for k in range(2))
     (tmp_path / "responses.csv").write_text(f"prompt_id,response_id,model,text\n{answers}")
     path = tmp_path / "curate.duckdb"
     ingest(tmp_path / "votes.csv", path, prompts=tmp_path / "prompts.csv", responses=tmp_path / "responses.csv")
