@@ -92,6 +92,8 @@ def overdispersion(votes: VoteArrays, fit: HierarchicalFit, *, splits: int = SPL
     (phi, phi_error), (of_fit, of_fit_error) = (
         _ratio(sums, splits) for sums in (observed, _sums(drawn, Hierarchical().refit(drawn, own), halves))
     )
+    if not phi > 0 or not of_fit > 0:  # halves of a few votes may agree exactly: no error can be stated
+        return _unknown(splits)
     factor = phi / of_fit
     error = factor * float(np.hypot(phi_error / phi, of_fit_error / of_fit))
     significant = abs(factor - 1) > ERRORS * error
