@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from schemas.errors import CurateError
 
@@ -188,53 +187,3 @@ class LogWriter:
             left = left[os.write(self._file, left) :]
         os.fsync(self._file)
         self._size += len(lines)
-
-
-class FinalVote(NamedTuple):
-    """A vote that can no longer be undone, with its line number."""
-
-    line: int
-    event: Event
-
-
-@dataclass
-class FinalVotes:
-    """Reads the final votes of a log; its fields are complete when ``votes`` is exhausted."""
-
-    now: float
-    """Seconds since 1970."""
-    undo_minutes: float = 0.0
-    undone: int = 0
-    pending: int = 0
-    """Votes that can still be undone; a later reading returns them."""
-    campaign_id: str = ""
-    last: dict[str, FinalVote] = field(default_factory=dict)
-    """The last vote of each annotator, while it can be undone."""
-
-    def votes(self, events: Iterable[tuple[int, Event]]) -> Iterator[FinalVote]:
-        """The final votes in the order in which they became final. events: (line number, event).
-
-        A vote is final after a later vote or skip of the same annotator, after ``undo_minutes`` plus GRACE, and when
-        the campaign is closed.
-        """
-        for line, event in events:
-            kind = event["event"]
-            if kind == "begin":
-                self.campaign_id = event["campaign_id"]
-                self.undo_minutes = event["undo_minutes"]
-            elif kind == "close":
-                yield from self.last.values()
-                self.last.clear()
-            elif kind in ("vote", "skip", "undo"):
-                before = self.last.pop(event["annotator"], None)
-                if kind == "undo":
-                    self.undone += 1
-                elif before is not None:
-                    yield before
-                if kind == "vote":
-                    self.last[event["annotator"]] = FinalVote(line, event)
-        for vote in self.last.values():
-            if seconds_of(vote.event["at"]) + 60 * self.undo_minutes + GRACE < self.now:
-                yield vote
-            else:
-                self.pending += 1
