@@ -161,7 +161,7 @@ def test_texts_stay_exact(source: Any, tmp_path: Path) -> None:
     ]
     ingest(source(rows), tmp_path / "s.duckdb")
     with Store.open(tmp_path / "s.duckdb", read_only=True) as opened:
-        assert opened.prompts().sort("prompt_id")["question"].to_list() == [text.strip() for text in TEXTS]
+        assert opened.prompts().sort("prompt_id")["question"].to_list() == TEXTS
 
 
 def test_values_of_numpy_and_pandas_are_read(tmp_path: Path) -> None:
