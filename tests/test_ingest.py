@@ -407,8 +407,12 @@ garbage = st.lists(
 
 
 def as_csv(rows: list[tuple[str, ...]]) -> str:
+    """A vote file. An id names one vote: if another file uses it for a second one, the order of the files decides which
+    is rejected, and for what reason."""
     lines = []
-    for *row, damage in rows:
+    for *row, vote_id, damage in rows:
+        prompt, *pair, outcome, annotator, _ = row
+        row.append(vote_id and "-".join([vote_id, prompt, *sorted(pair), outcome, annotator]))
         lines.append(",".join(f'"{cell}"' if "\n" in cell or "," in cell else cell for cell in row) + damage)
     return HEADER.replace("\n", ",vote_id\n") + "p0,r1,r2,left,w0,,\n" + "".join(line + "\n" for line in lines)
 
