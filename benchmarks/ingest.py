@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from annotations.platforms.registry import detect_platform
 from annotations.readers.columns import detect_layout, detect_platform_layout
@@ -38,12 +39,17 @@ BATTLE_SECONDS, BATTLE_GIB = 60.0, 3.0
 NOW = datetime(2100, 1, 1)
 
 MEASURE = """
-import resource, sys
+import os, re, sys
+from pathlib import Path
 {body}
-kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-print(sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 2**20)
+cpu = gib = 0.0
+for pid in [os.getpid(), *Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split()]:
+    proc = Path("/proc", str(pid))
+    cpu += sum(map(int, proc.joinpath("stat").read_text().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    gib += int(re.search(r"VmHWM:\\s*([0-9]+)", proc.joinpath("status").read_text())[1]) / 2**20
+print(cpu, gib)
 """
-"""The peak of the process, and that of its largest child."""
+"""CPU seconds and the sum of the peak memory of the process and of its child, which reads the file (Linux)."""
 
 CURATE = """
 from pipelines import ingest
@@ -71,18 +77,27 @@ frame.to_parquet(sys.argv[2] + ".parquet")
 """
 
 
-def measure(body: str, votes: Path, store: Path) -> tuple[float, float]:
-    """(seconds, GiB) of one process."""
+class Used(NamedTuple):
+    """What one process used."""
+
+    seconds: float
+    gib: float
+    cpu: float
+
+
+def measure(body: str, votes: Path, store: Path) -> Used:
+    """Run one process."""
     start = time.perf_counter()
     code = MEASURE.format(body=textwrap.dedent(body))
     done = subprocess.run(
         [sys.executable, "-c", code, str(votes), str(store)], capture_output=True, text=True, check=True
     )
-    return time.perf_counter() - start, float(done.stdout.split()[-1])
+    cpu, gib = map(float, done.stdout.split()[-2:])
+    return Used(time.perf_counter() - start, gib, cpu)
 
 
-def table(votes: Path, folder: Path) -> dict[str, tuple[float, float]]:
-    """Print and return (seconds, GiB) of each way to load one file."""
+def table(votes: Path, folder: Path) -> dict[str, Used]:
+    """Print and return what each way to load one file used."""
     store = folder / f"{votes.parent.name}-{votes.stem}.duckdb"
     rows = sum(1 for _ in votes.open("rb")) - 1
     print(f"\n{votes.name}: {rows:,} rows, {votes.stat().st_size / 1e6:.0f} MB")
@@ -95,9 +110,9 @@ def table(votes: Path, folder: Path) -> dict[str, tuple[float, float]]:
         ("pandas read_csv, drop_duplicates, parquet", PANDAS),
     ):
         figures[name] = measure(body, votes, store)
-        seconds, memory = figures[name]
-        ratio = seconds / figures["curate ingest (into a new store)"][0]
-        print(f"  {name:42}{seconds:9.2f}{memory:7.2f}{ratio:10.2f}")
+        used = figures[name]
+        ratio = used.seconds / figures["curate ingest (into a new store)"].seconds
+        print(f"  {name:42}{used.seconds:9.2f}{used.gib:7.2f}{ratio:10.2f}")
     return figures
 
 
@@ -118,7 +133,7 @@ def votes(folder: Path, *, small: bool) -> int:
     failed = 0
     for name, prompts, per_pair, seconds, memory in goals:
         file = simulated(folder / name.replace(" ", "-"), prompts, per_pair)
-        took, held = table(file, folder)["curate ingest (into a new store)"]
+        took, held, _ = table(file, folder)["curate ingest (into a new store)"]
         met = took < seconds and held < memory
         failed += not met
         print(
@@ -197,11 +212,11 @@ def battles(folder: Path) -> int:
     """Print time and memory of an ingest of an arena's battles; return 1 if a goal is missed."""
     path = write_export(folder, "arena", EXPORTS["arena"], world(BATTLES))
     size = path.stat().st_size / 1e9
-    took, held = measure(CURATE, path, folder / "arena.duckdb")
+    took, held, cpu = measure(CURATE, path, folder / "arena.duckdb")
     met = took < BATTLE_SECONDS and held < BATTLE_GIB
     print(
         f"\n{'PASS' if met else 'FAIL'}: {BATTLES:,} battles of an arena ({size:.2f} GB) in {took:.1f} s "
-        f"(goal {BATTLE_SECONDS:g}), {held:.2f} GiB (goal {BATTLE_GIB:g})"
+        f"(goal {BATTLE_SECONDS:g}; {cpu:.1f} s of CPU), {held:.2f} GiB (goal {BATTLE_GIB:g})"
     )
     return int(not met)
 
