@@ -108,6 +108,13 @@ def test_cells_that_nest_too_deeply_are_rejects(name: str, tmp_path: Path) -> No
     assert (report.votes, report.reasons) == (2, {"too-deep": 2})
 
 
+@pytest.mark.parametrize("names", ["x," * 70_000, ",".join(map(str, range(70_000)))])
+def test_a_header_of_thousands_of_columns_is_an_error(names: str, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(f"prompt_id,left,right,winner,{names}\np,a,b,left\n")
+    with pytest.raises(CurateError, match=r"v.csv:1: (two columns are named|70,004 columns)"):
+        ingest(tmp_path / "v.csv", tmp_path / "s.duckdb")
+
+
 def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     for path in (tmp_path / "pipe.csv", Path("/dev/zero")):

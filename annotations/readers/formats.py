@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -18,7 +19,7 @@ from annotations.readers.blocks import Blocks, Dialect
 from annotations.readers.files import VoteFile
 from annotations.readers.guard import guarded
 from annotations.readers.json_array import ArrayItems, deep_records, nested_beyond, one_record, records_with_numbers
-from annotations.readers.json_text import encode_columns, is_json, read_objects
+from annotations.readers.json_text import MAX_KEYS, encode_columns, is_json, read_objects
 from annotations.readers.records import NEWLINE, Records, count_fields, split_lines
 from schemas.errors import CurateError
 from schemas.mapping import Limits
@@ -123,14 +124,19 @@ def _header(file: VoteFile, text: str, dialect: Dialect) -> list[str]:
         raise CurateError(f"{file}:1: the header cannot be read: {error}", hint=hint) from error
     # A column without a name is an index column (pandas writes one). It gets a name that no field uses.
     names = [name or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
-    _check_unique(f"{file}:1", names)
+    _check_columns(f"{file}:1", names)
     return names
 
 
-def _check_unique(where: str, names: list[str]) -> None:
-    """Raise CurateError if two columns have the same name."""
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise CurateError(f"{where}: two columns are named {', '.join(repeated)}", hint="give each column its own name")
+def _check_columns(where: str, names: list[str]) -> None:
+    """Raise CurateError if two columns have the same name, or if there are too many."""
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise CurateError(
+            f"{where}: two columns are named {', '.join(repeated[:5])}", hint="give each column its own name"
+        )
+    if len(names) > MAX_KEYS:
+        message = f"{where}: {len(names):,} columns; expected at most {MAX_KEYS:,}"
+        raise CurateError(message, hint="one row per vote, not one column")
 
 
 def _csv_chunk(records: Records, header: list[str], dialect: Dialect, optional: Collection[str]) -> Chunk:
@@ -294,7 +300,7 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
     line = 1
     try:
         names, batches = arrow_batches(file)
-        _check_unique(str(file), names)
+        _check_columns(str(file), names)
         for batch in batches:
             batch.validate(full=True)  # polars trusts offsets and the encoding of texts
             frame = pl.from_arrow(batch)
