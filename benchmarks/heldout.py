@@ -63,7 +63,7 @@ def report(votes: VoteArrays, *, seeds: int, thin: int | None) -> int:
 def _print_held_out(title: str, votes: VoteArrays, by: HoldOut, seeds: int) -> None:
     """Print log-loss and accuracy on decisive held-out votes, every fold held out once with each seed."""
     unit = units(votes, by)
-    names = compared_rankers(CONFIG, annotators=bool(votes.annotators))
+    names = compared_rankers(CONFIG, annotators=bool(votes.annotators), models=bool(votes.models))
     parts = [
         hold_out(votes, unit, CONFIG, names=names, folds=FOLDS, seed=seed, progress=silent) for seed in range(seeds)
     ]

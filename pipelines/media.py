@@ -13,7 +13,8 @@ import polars as pl
 from curate.media.frames import MediaError
 from curate.media.locate import Locator, media_below
 from curate.media.probe import PROBE_VERSION, Probe
-from curate.media.workers import MediaReader, cores
+from curate.media.workers import MediaReader
+from curate.processors import cores
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent

@@ -84,7 +84,7 @@ def validate(
             f"{store_path}: too few votes for {folds} folds: by {by}, there are {number} units to hold out",
             hint="give fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
         )
-    names = compared_rankers(config, annotators=bool(votes.annotators))
+    names = compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
     held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress)
     if not len(held.vote):
         raise CurateError(

@@ -20,6 +20,7 @@ BUILT_IN = {
     "win-rate": "curate.rankers.win_rate:RANKER",
     "borda": "curate.rankers.borda:RANKER",
     "hierarchical": "curate.rankers.hierarchical.ranker:RANKER",
+    "model-means": "curate.rankers.hierarchical.ranker:MODEL_MEANS",
     "ensemble": "curate.rankers.ensemble:RANKER",
 }
 """Name -> where its ``RankerSpec`` is. This is the only list of the built-in rankers."""

@@ -53,6 +53,18 @@ def test_stacked_samples_rank_as_separate_ones(name: str) -> None:
     np.testing.assert_array_equal(found, one_by_one(name, 4, 3))
 
 
+@pytest.mark.parametrize("name", ["bradley-terry", "pagerank", "feedback-arc-set"])
+def test_equal_votes_may_be_merged_where_annotators_do_not_matter(name: str) -> None:
+    few = VOTES.of_prompts(np.arange(4) == 0)
+    votes = few.of_votes(np.tile(np.arange(len(few.left)), 5))
+    votes = replace(votes, annotator=np.random.default_rng(0).integers(0, 12, len(votes.left)).astype(np.int32))
+    options = {"group": votes.response_prompt, "pools": False, "draws": 6, "seed": 1}
+    whole, merged = (
+        bootstrap_ranks(votes, build(name, DenoiseConfig()), annotators=a, **options) for a in (True, False)
+    )
+    np.testing.assert_array_equal(merged, whole)
+
+
 def test_stacked_samples_have_separate_annotators() -> None:
     """But a prior: a response in a hundred may stand elsewhere."""
     name: str = "weighted-feedback-arc-set"

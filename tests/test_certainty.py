@@ -8,6 +8,7 @@ import pytest
 from curate.rankers.base import ranks
 from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import simulate_world
+from curate.uncertainty import intervals
 from curate.uncertainty.intervals import DRAWS, expected_tau, rank_counts, rank_intervals
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -41,6 +42,9 @@ def test_rank_counts_equal_the_reference(most: int) -> None:
     copies = rng.integers(1, most + 1, (4, 5))
     inputs = mean, root, normal, component, copies
     assert (rank_counts(*inputs) == plain_counts(*inputs)).all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "MAX_COMPARED", 0)  # by sorting, as for many responses
+        assert (rank_counts(*inputs) == plain_counts(*inputs)).all()
 
 
 def test_certain_strengths_have_intervals_of_one_rank() -> None:

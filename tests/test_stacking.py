@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from curate.denoising.ranking import rank_votes
 from curate.denoising.selection import choose, chosen, draw_sample, fit_weights, with_stack
 from curate.evaluation.cross_validation import HeldOut
 from curate.rankers.bradley_terry import BradleyTerry
+from curate.rankers.registry import compared_rankers
 from curate.rankers.stack import Stack
 from curate.rankers.win_rate import WinRate
 from curate.simulation.world import simulate_world
@@ -109,6 +111,36 @@ def test_the_simplest_method_within_a_standard_error_of_the_best_is_chosen() -> 
     assert chosen([score("pagerank", 0, error=None), score("hierarchical", 0.02, error=None)]) == "hierarchical"
 
 
+def test_of_methods_that_predict_alike_the_better_calibrated_is_chosen() -> None:
+    """Model means are the simplest; the calibration error counts beyond a margin."""
+    means, whole = score("model-means", 0.001), score("hierarchical", 0.0)
+    assert chosen([whole, means]) == "model-means"
+    assert chosen([whole, replaced(means, calibration_error=whole.calibration_error + 0.01)]) == "hierarchical"
+    assert chosen([whole, score("model-means", 0.02)]) == "hierarchical"
+
+
+def replaced(score: MethodScore, **changes: float) -> MethodScore:
+    return score.model_copy(update=changes)
+
+
+def test_on_few_prompts_whose_models_are_in_one_order_model_means_are_chosen() -> None:
+    votes = world(60, interaction_sd=0.0)
+    denoised = rank_votes(votes, DenoiseConfig())
+    assert denoised.method == "model-means"
+    assert denoised.posterior.prior.variance < 0.1  # its own posterior, not that of the whole model
+    of_model = [denoised.rank[votes.response_model == model] for model in range(8)]
+    assert np.mean([len(np.unique(ranks)) == 1 for ranks in of_model]) > 0.5
+
+
+def test_model_means_are_not_compared_where_models_are_unknown_or_votes_are_many() -> None:
+    votes = world(20)
+    unknown = replace(votes, response_model=np.full_like(votes.response_model, -1), models=())
+    assert "model-means" not in {score.method for score in choose(unknown, DenoiseConfig()).methods}
+    assert "model-means" not in {score.method for score in choose(votes, DenoiseConfig()).methods}  # models vary
+    many = compared_rankers(DenoiseConfig(), annotators=True, held_out=True, votes=20_001)
+    assert "model-means" not in many
+
+
 def world(prompts: int = 40, **shape: float) -> VoteArrays:
     return simulate_world(SimulateConfig(prompts=prompts, models=8, annotators=30, **shape)).votes  # type: ignore[arg-type]
 
@@ -134,6 +166,15 @@ def test_the_votes_that_decide_are_limited_by_prompts_and_then_by_whole_annotato
     assert len(thinned.left) == np.isin(drawn.annotator, thinned.annotator).sum()
     effort = [DenoiseConfig(auto=AutoConfig(prompts=20), effort=effort) for effort in ("low", "normal", "high")]
     assert [len(draw_sample(votes, config).prompts) for config in effort] == [2, 20, 40]
+
+
+def test_the_number_of_threads_does_not_change_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DenoiseConfig(auto=AutoConfig(prompts=10))
+    found = []
+    for cores in (1, 4):
+        monkeypatch.setattr("curate.evaluation.cross_validation.cores", lambda cores=cores: cores)
+        found.append(choose(world(), config))
+    assert found[0] == found[1]
 
 
 def test_anonymous_votes_are_held_out_singly() -> None:

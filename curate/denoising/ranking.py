@@ -215,7 +215,8 @@ def rank_votes(
         assert choice.stack is not None
         rankings[STACK] = choice.stack.combine(used, rankings)
     progress("comparing halves of the annotators", 0, 0)
-    fit = cast("HierarchicalFit", fits[POSTERIOR])
+    own = fits.get(method)
+    fit = own if isinstance(own, HierarchicalFit) else cast("HierarchicalFit", fits[POSTERIOR])
     found = overdispersion(used, fit)
     low, high = _intervals(ranked, method, members, fits, group, config, found)
     rank = text_ranks(ranked, rankings[method].scores, group)
@@ -280,7 +281,7 @@ def _needed(votes: VoteArrays, method: MethodName, members: dict[str, float], co
     """The rankers to run, in a fixed order."""
     needed = [*members] if members else [method]
     if config.compare:
-        needed += compared_rankers(config, annotators=bool(votes.annotators))
+        needed += compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
     order = {name: i for i, name in enumerate(BUILT_IN)}
     return sorted({*needed, POSTERIOR}, key=lambda name: (order.get(name, len(order)), name))
 
@@ -328,13 +329,14 @@ def _intervals(
     if fit is not None:
         covariance = tuple(found.widening * matrices for matrices in fit.covariance)
         return rank_intervals(votes, fit.strength, covariance, group, copies=texts.copies)
-    pools = any(spec_of(name).pools_prompts for name in members or (method,))
+    specs = [spec_of(name) for name in members or (method,)]
     draws = bootstrap_ranks(
         votes,
         build(method, config.unproven),
         group=group,
         text=texts.text,
-        pools=pools,
+        pools=any(spec.pools_prompts for spec in specs),
+        annotators=any(spec.needs_annotators for spec in specs),
         overdispersion=(found.factor or 1.0) if found.widening > 1 else 1.0,
         seed=0,
     )

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+from scipy.optimize import nnls
 from scipy.special import expit, log_expit
 
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
-from curate.rankers.base import TIE_DECIMALS
-from curate.rankers.registry import POSTERIOR, compared_rankers, spec_of
+from curate.rankers.base import TIE_DECIMALS, PosteriorRanker
+from curate.rankers.hierarchical import HierarchicalFit
+from curate.rankers.registry import MODEL_MEANS, POSTERIOR, build, compared_rankers, spec_of
 from curate.rankers.stack import Stack
 from curate.votes.arrays import VoteArrays
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
-from schemas.rankers import STACK, MethodName
+from schemas.rankers import AUTO, STACK, MethodName
 from schemas.validation import MethodScore
 
 PRIOR_PRECISION = 1.0
@@ -32,6 +34,12 @@ rankers agree closely, or votes are few."""
 SMALLEST_WEIGHT = 0.01
 """Weights below this are 0."""
 
+MEANS_SHARE = 0.1
+"""Model means are compared where the strengths of a model vary by at most this share of the variance of the means."""
+CALIBRATION_MARGIN = 0.005
+"""Calibration errors that differ by no more count as equal."""
+MAX_STEPS, SMALLEST_STEP, TOLERANCE = 50, 1e-6, 1e-10
+"""Of Newton's method for the weights: steps, the smallest part of one, the relative decrease of the loss at its end."""
 FEWEST = 20
 """Prompts that decide at least, where there are so many."""
 
@@ -71,7 +79,10 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
     by = held_out_unit(sample, auto.folds)
     unit = units(sample, by)
     if int(unit.max(initial=-1)) + 1 >= auto.folds:
-        names = compared_rankers(config, annotators=bool(sample.annotators), held_out=True)
+        known = {"annotators": bool(sample.annotators), "models": bool(sample.models)}
+        names = compared_rankers(config, **known, held_out=True, votes=len(sample.left))
+        if MODEL_MEANS in names and config.ranker == AUTO and not _means_suffice(sample, config):
+            names.remove(MODEL_MEANS)
         held = hold_out(sample, unit, config, names=names, folds=auto.folds, seed=auto.seed, progress=progress)
         if len(held.vote):
             held, stack = with_stack(held)
@@ -82,6 +93,15 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
                 (method,) = stack.members  # the stack has the order of its only member
             return Choice(method, stack, by, len(sample.prompts), len(held.vote), methods)
     return Choice(POSTERIOR, None, by, len(sample.prompts), 0, ())
+
+
+def _means_suffice(votes: VoteArrays, config: DenoiseConfig) -> bool:
+    """Whether strengths vary little between prompts, as the hierarchical ranker estimates it from these votes.
+
+    Held-out votes alone cannot tell where they are few: ignoring what differs then costs little log-loss, but order.
+    """
+    prior = cast("HierarchicalFit", cast("PosteriorRanker", build(POSTERIOR, config)).fit(votes)).prior
+    return prior.variance <= MEANS_SHARE * prior.mean_variance
 
 
 def draw_sample(votes: VoteArrays, config: DenoiseConfig) -> VoteArrays:
@@ -112,18 +132,22 @@ def held_out_unit(votes: VoteArrays, folds: int) -> HoldOut:
 
 
 def chosen(methods: Sequence[MethodScore]) -> MethodName:
-    """Return the simplest method within one standard error of the best: hierarchical, then any single ranker.
+    """Return the simplest method within one standard error of the best that is calibrated as well as any of its kind.
 
-    The one-standard-error rule (Breiman, Friedman, Olshen and Stone, 1984, section 3.4.3), on paired differences.
-    methods: best first, as ``scores`` gives them.
+    Kinds, the simplest first: the hierarchical ranker (model means only, then the whole), any other single ranker, what
+    combines several. The one-standard-error rule (Breiman, Friedman, Olshen and Stone, 1984, section 3.4.3) is on
+    paired differences. methods: best first, as ``scores`` gives them.
     """
     eligible = [
         score.method
         for score in methods
         if score.log_loss_difference_se is None or score.log_loss_difference <= score.log_loss_difference_se
     ]
-    single = [name for name in eligible if is_single(name)]
-    return POSTERIOR if POSTERIOR in eligible else (single or eligible)[0]
+    hierarchical = [name for name in (MODEL_MEANS, POSTERIOR) if name in eligible]
+    kind = hierarchical or [name for name in eligible if is_single(name)] or eligible
+    error = {score.method: score.calibration_error for score in methods}
+    best = min(error[name] for name in kind)
+    return next(name for name in kind if error[name] <= best + CALIBRATION_MARGIN)
 
 
 def is_single(name: MethodName) -> bool:
@@ -162,12 +186,23 @@ def fit_weights(odds: Float, left: Bool, weight: Float) -> Float:
     share = np.full(count, 1 / count)
     toward = np.where(left, 1.0, -1.0)[:, None] * odds  # (S, K) log odds of what was chosen
 
-    def loss(w: Float) -> tuple[float, Float]:
-        agreement = toward @ w
+    def loss(w: Float) -> float:
         away = w - share
-        value = PRIOR_PRECISION / 2 * float(away @ away) - float(weight @ log_expit(agreement))
-        return value, PRIOR_PRECISION * away - (weight * expit(-agreement)) @ toward
+        return PRIOR_PRECISION / 2 * float(away @ away) - float(weight @ log_expit(toward @ w))
 
-    found = minimize(loss, share, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
-    kept: Float = np.where(found.x < SMALLEST_WEIGHT, 0.0, found.x)
+    found, value = share, loss(share)
+    for _ in range(MAX_STEPS):  # Newton steps, each of them a least-squares problem with weights of at least 0
+        wrong = expit(-(toward @ found))
+        gradient = PRIOR_PRECISION * (found - share) - (weight * wrong) @ toward
+        root = np.linalg.cholesky(
+            toward.T @ ((weight * wrong * (1 - wrong))[:, None] * toward) + PRIOR_PRECISION * np.eye(count)
+        )
+        step = nnls(root.T, root.T @ found - np.linalg.solve(root, gradient))[0] - found
+        size = 1.0
+        while (new := loss(found + size * step)) > value and size > SMALLEST_STEP:
+            size /= 2
+        if value - new <= TOLERANCE * abs(value):
+            break
+        found, value = found + size * step, new
+    kept: Float = np.where(found < SMALLEST_WEIGHT, 0.0, found)
     return kept if kept.any() else share

@@ -8,6 +8,7 @@ not made from (a part of the training votes, held out once more). No method sees
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -18,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, log_expit, stdtrit
 
+from curate.processors import cores
 from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
 from curate.rankers.ensemble import combine
 from curate.rankers.registry import build, spec_of
@@ -32,6 +34,8 @@ BINS = 10
 """Of the calibration error, and of the reliability diagram."""
 LEVEL_EDGES = (0.7, 0.9)
 """Probabilities of the likelier response between which votes are of one level: about 60, 80 and 95%."""
+MAX_AT_ONCE = 1_000_000
+"""Votes above which folds are fitted one after another, to save memory."""
 LEVEL = 0.05
 """Significance level of the difference between two methods."""
 
@@ -112,7 +116,8 @@ def hold_out(
 ) -> HeldOut:
     """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
-    No optimality is proven: only orders count here. names: the single rankers to compare; the ensemble is added where
+    Folds are fitted in threads, which share nothing but the votes, so that their number does not change the result. No
+    optimality is proven: only orders count here. names: the single rankers to compare; the ensemble is added where
     it has members among them. unit: (V,) as of
     ``units``, at least as many as folds. A vote is excluded where its training votes do not rank its prompt, or do not
     connect its two responses.
@@ -121,12 +126,17 @@ def hold_out(
     rng = np.random.default_rng(seed)
     fold = assign_folds(unit, folds, rng)
     decisive = np.isin(votes.outcome, [LEFT, RIGHT])
-    found = []
-    for k in range(folds):
-        progress(f"fold {k + 1}", k, folds)
+    jobs = []
+    for k in range(folds):  # random numbers are drawn in this order, whichever fold is fitted first
         train = np.flatnonzero(fold != k)
-        part = assign_folds(unit[train], folds, rng)
-        found.append(_predict(votes, train, np.flatnonzero((fold == k) & decisive), part, config, names))
+        jobs.append((train, np.flatnonzero((fold == k) & decisive), assign_folds(unit[train], folds, rng)))
+    found = []
+    at_once = min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1
+    with ThreadPoolExecutor(at_once) as threads:
+        started = [threads.submit(_predict, votes, *job, config, names) for job in jobs]
+        for k, one in enumerate(started):
+            progress(f"fold {k + 1}", k, folds)
+            found.append(one.result())
     vote = np.concatenate([one.vote for one in found])
     methods = list(found[0].odds)
     return HeldOut(
@@ -145,8 +155,9 @@ def scores(held: HeldOut, cluster: Index) -> tuple[MethodScore, ...]:
 
     cluster: (S,) votes with the same number are not independent.
     """
+    cluster = np.unique(cluster, return_inverse=True)[1]
     losses = {name: held.loss(name) for name in held.odds}
-    order = sorted(losses, key=lambda name: mean_and_error(losses[name], held.weight, cluster)[0])
+    order = sorted(losses, key=lambda name: held.weight @ losses[name])
     freedom = len(np.unique(cluster)) - 1
 
     def score(name: MethodName) -> MethodScore:

@@ -95,7 +95,7 @@ def overdispersion(votes: VoteArrays, fit: HierarchicalFit, *, splits: int = SPL
     if not phi > 0 or not of_fit > 0:  # halves of a few votes may agree exactly: no error can be stated
         return _unknown(splits)
     factor = phi / of_fit
-    error = factor * float(np.hypot(phi_error / phi, of_fit_error / of_fit))
+    error = float(np.hypot(phi_error, factor * of_fit_error)) / of_fit  # phi may be 0
     significant = abs(factor - 1) > ERRORS * error
     signal = 1 - (factor - 1) * float(observed.noise_share.sum() / observed.signal_share.sum())
     widening = factor / max(signal, LEAST_SIGNAL) if significant and factor > 1 else 1.0

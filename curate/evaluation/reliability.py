@@ -88,7 +88,7 @@ def methods_of(votes: VoteArrays, config: DenoiseConfig) -> list[str]:
     """Return the single rankers to compare."""
     if config.ranker != "ensemble":
         config = config.model_copy(update={"weights": {}})
-    return compared_rankers(config, annotators=bool(votes.annotators), max_cost=MAX_COST)
+    return compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models), max_cost=MAX_COST)
 
 
 def split_units(votes: VoteArrays) -> tuple[Index, SplitBy]:

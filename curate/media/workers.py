@@ -32,11 +32,6 @@ MAX_FAILED_STARTS = 3
 """Consecutive processes that may die before they have started."""
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass
 class _Worker:
     """One process and its current task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -96,6 +97,10 @@ class RankerSpec:
     """The ranking of a prompt depends on votes on other prompts. False lets the bootstrap rank many draws at a time."""
     held_out: bool = True
     """``ranker = "auto"`` compares it on held-out votes; False: only where the config names it."""
+    max_held_out: float = inf
+    """The same, for at most so many votes."""
+    needs_models: bool = False
+    """It equals another ranker where no model answers several prompts."""
     combines: bool = False
     """It combines other rankers, and cannot be a member of an ensemble or a stack."""
 

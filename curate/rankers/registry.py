@@ -16,6 +16,8 @@ from schemas.rankers import BUILT_IN, entry_point, ranker_names, third_party
 
 POSTERIOR = "hierarchical"
 """The ranker whose posterior of the strengths every run stores; the choice where no vote can be held out."""
+MODEL_MEANS = "model-means"
+"""The hierarchical ranker without differences between prompts, the simplest of all where models are known."""
 REFERENCE = "bradley-terry"
 """The ranker that pools neither prompts nor annotators: the yardstick of split-half reliability."""
 
@@ -72,12 +74,18 @@ def named_rankers(config: DenoiseConfig) -> set[str]:
 
 
 def compared_rankers(
-    config: DenoiseConfig, *, annotators: bool, held_out: bool = False, max_cost: float = inf
+    config: DenoiseConfig,
+    *,
+    annotators: bool,
+    models: bool = True,
+    held_out: bool = False,
+    votes: float = 0,
+    max_cost: float = inf,
 ) -> list[str]:
     """Return the single rankers to compare, in a fixed order: those that qualify, and those that the config names.
 
-    annotators: whether any annotator is known; without, rankers that equal another one do not qualify. held_out: only
-    rankers with ``held_out`` qualify. max_cost: only rankers up to this ``relative_cost`` qualify.
+    annotators, models: whether any is known; without, rankers that equal another one do not qualify. held_out: only
+    rankers with ``held_out`` qualify, for so many votes. max_cost: only rankers up to this ``relative_cost`` qualify.
     """
     named = named_rankers(config)
     return [
@@ -86,7 +94,8 @@ def compared_rankers(
         if spec.name in named
         or (
             (annotators or not spec.needs_annotators)
-            and (spec.held_out or not held_out)
+            and (models or not spec.needs_models)
+            and (not held_out or (spec.held_out and votes <= spec.max_held_out))
             and spec.relative_cost <= max_cost
         )
     ]

@@ -17,7 +17,8 @@ import polars as pl
 from curate.media.frames import MediaError
 from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
-from curate.media.workers import MediaReader, cores
+from curate.media.workers import MediaReader
+from curate.processors import cores
 from curate.release.tables import MEDIA, PROMPTS, Tables
 from schemas.errors import CurateError
 from schemas.release import Finding, Release

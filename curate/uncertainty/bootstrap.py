@@ -20,6 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from curate.rankers.base import Float, Index, Labels, Ranker, ranks
 from curate.votes.arrays import VoteArrays
@@ -37,6 +38,7 @@ def bootstrap_ranks(
     group: Labels,
     text: Index | None = None,
     pools: bool = True,
+    annotators: bool = True,
     draws: int = 100,
     overdispersion: float = 1.0,
     seed: int,
@@ -45,12 +47,16 @@ def bootstrap_ranks(
 
     group: (R,) labels from 0 within which ranks are counted. text: (R',) which of the R each response to be ranked
     stands for; by default R' = R. pools: ``RankerSpec.pools_prompts``; each sample is then ranked separately.
-    overdispersion: factor of at least 1.
+    annotators: ``RankerSpec.needs_annotators``; without, equal votes of a sample become one of their weight, unless
+    some share a K-wise ranking. overdispersion: factor of at least 1.
     """
     text = np.arange(len(votes.responses)) if text is None else text
     unit = resampling_units(votes)
     units = int(unit.max(initial=-1)) + 1
     dependent = np.bincount(unit, minlength=units) == 1 if overdispersion > 1 else np.zeros(units, dtype=np.bool_)
+    shares: sparse.csr_array | None = None
+    if not annotators and (votes.group < 0).all():
+        votes, shares = merge_equal(votes, unit, units)
     cells = int((np.diff(votes.offsets) ** 2).sum())
     at_once = 1 if pools else max(1, CHUNK // max(len(votes.left), cells, 1))
     rng = np.random.default_rng(seed)
@@ -62,7 +68,8 @@ def bootstrap_ranks(
         weight = times.astype(np.float64)
         if dependent.any():
             weight[:, dependent] = overdispersion * rng.binomial(times[:, dependent], 1 / overdispersion)
-        scores = ranker(stack_samples(votes, weight[:, unit])).scores.reshape(rows, -1)[:, text]
+        weight = weight[:, unit] if shares is None else (shares.T @ weight.T).T
+        scores = ranker(stack_samples(votes, weight)).scores.reshape(rows, -1)[:, text]
         of_sample = np.arange(rows)[:, None] * labels + group[text]
         found.append(ranks(scores.ravel(), of_sample.ravel()).reshape(rows, -1))
     return np.concatenate(found) if found else np.zeros((0, len(text)), dtype=np.int64)
@@ -80,6 +87,19 @@ def resampling_units(votes: VoteArrays) -> Index:
     otherwise = people + np.where(votes.group >= 0, votes.group, single)
     unit: Index = np.unique(np.where(by_annotator, votes.annotator, otherwise), return_inverse=True)[1].astype(np.int64)
     return unit
+
+
+def merge_equal(votes: VoteArrays, unit: Index, units: int) -> tuple[VoteArrays, sparse.csr_array]:
+    """Return one anonymous vote of weight 1 for each kind of vote, and the (units, kinds) weight of each unit's votes.
+
+    Votes of one kind have the same responses, sides and outcome. unit: (V,) 0 … units − 1.
+    """
+    side = (votes.outcome.astype(np.int64) * 2 + votes.sides_known) * len(votes.responses)
+    key = (side + votes.left) * len(votes.responses) + votes.right
+    _, first, kind = np.unique(key, return_index=True, return_inverse=True)
+    shares = sparse.coo_array((votes.weight, (unit, kind)), shape=(units, len(first))).tocsr()
+    kinds = votes.of_votes(first)
+    return replace(kinds, weight=np.ones(len(first)), annotator=np.full(len(first), -1, dtype=np.int32)), shares
 
 
 def stack_samples(votes: VoteArrays, times: Index | Float) -> VoteArrays:

@@ -16,6 +16,10 @@ DRAWS = 400
 an interval has a standard error of about .01."""
 
 
+MAX_COMPARED = 64
+"""Responses up to which ranks are counted by comparing all pairs; sorting is faster above."""
+
+
 class RankIntervals(NamedTuple):
     """The central interval of each response's rank within its connected component, 1 = best."""
 
@@ -81,6 +85,10 @@ def rank_counts(mean: Float, root: Float, normal: Float, component: Index, copie
     last = int(copies.sum(axis=1).max(initial=0))
     each = copies.T[:, :, None].astype(np.int16)  # (N, B, 1)
     theta = (mean[:, :, None] + root @ normal).swapaxes(0, 1)  # (N, B, S)
+    row = np.arange(batch * n).reshape(batch, n).T[:, :, None]
+    if n > MAX_COMPARED:
+        better = _ahead(theta, component.T, copies.T)
+        return np.bincount((row * last + better).ravel(), minlength=batch * n * last).reshape(batch, n, last)
     ahead = np.zeros(theta.shape, dtype=np.int16)  # responses of the component that are better in the draw
     for i in range(n):
         for j in range(i):
@@ -88,8 +96,21 @@ def rank_counts(mean: Float, root: Float, normal: Float, component: Index, copie
             j_wins = theta[j] > theta[i]
             ahead[i] += (j_wins & same) * each[j]
             ahead[j] += (~j_wins & same) * each[i]
-    row = np.arange(batch * n).reshape(batch, n).T[:, :, None]
     return np.bincount((row * last + ahead).ravel(), minlength=batch * n * last).reshape(batch, n, last)
+
+
+def _ahead(theta: Float, component: Index, copies: Index) -> Index:
+    """Return (N, B, S) the ranks that better responses of the same component occupy in each draw, by sorting.
+
+    theta: (N, B, S) draws. component, copies: (N, B).
+    """
+    labels, each = (np.broadcast_to(of[:, :, None], theta.shape) for of in (component, copies))
+    worst_first = np.lexsort((theta, labels), axis=0)
+    occupied = np.empty_like(worst_first)  # by the responses up to each, itself included
+    np.put_along_axis(occupied, worst_first, np.cumsum(np.take_along_axis(each, worst_first, axis=0), axis=0), axis=0)
+    upto = np.einsum("jib,jb->ib", component[:, None] <= component[None], copies)  # (N, B) by components up to its own
+    ahead: Index = upto[:, :, None] - occupied
+    return ahead
 
 
 def expected_tau(votes: VoteArrays, scores: Float, strength: Float, covariance: tuple[Float, ...]) -> Float:

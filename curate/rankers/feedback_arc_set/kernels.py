@@ -78,6 +78,16 @@ def improve_order(net: Float, order: Index, steps: int) -> None:
 
 
 @compiled
+def improve_orders(net: Float, order: Index) -> None:
+    """Improve (B, n) orders by ``improve_order``, or by ``move_responses`` above 63 responses. net: (B, n, n)."""
+    for b in range(len(order)):
+        if order.shape[1] > 63:
+            move_responses(net[b], order[b])
+        else:
+            improve_order(net[b], order[b], 1_000_000)
+
+
+@compiled
 def pack_cycles(left: Float, width: Float, trail: Index, places: Index, amount: Float) -> int:
     """Pack cycles greedily, fill in ``places`` and ``amount``, and return their number.
 

@@ -30,10 +30,12 @@ import numpy as np
 from curate.rankers.base import TIE_DECIMALS, Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
 from curate.rankers.bradley_terry import mode_of
 from curate.rankers.feedback_arc_set.search import (
+    MAX_PERMUTED,
     Solution,
     component_bounds,
     component_order,
     components,
+    improve_all,
     order_weight,
 )
 from curate.rankers.feedback_arc_set.weights import Weights, steps_proven, weigh
@@ -126,6 +128,8 @@ class FeedbackArcSet:
         """Return (B, N) orders and the (B,) steps of vote weight that every order costs."""
         found = components(weights.net)
         order, proven = found.order, np.zeros(len(found.order))
+        if not self.prove and order.shape[1] > MAX_PERMUTED:
+            return improve_all(weights.net, order), proven
         cyclic = (np.diff(found.label, axis=1) == 0).any(axis=1)  # the order of the other prompts has cost 0
         for b in np.flatnonzero(cyclic).tolist():
             mine = weights.of(b)
@@ -139,7 +143,7 @@ class FeedbackArcSet:
 
     def _solve_component(self, weights: Weights, steps: float) -> Solution:
         """Return an order of one component, and as its bound the steps of vote weight that every order costs."""
-        found = component_order(weights.net, min(FIRST_TRY, self.max_states) if self.prove else 0)
+        found = component_order(weights.net, min(FIRST_TRY, self.max_states))
         proven = steps_proven(found.bound, weights)
         if steps > 0 and found.bound < order_weight(weights.net, found.order):
             from curate.rankers.feedback_arc_set.programs import prove

@@ -84,13 +84,11 @@ def order_weight(net: Float, order: Index) -> float:
 def component_order(net: Float, max_states: int) -> Solution:
     """Return a good order of one component and a bound: by permutations or local search, packed cycles, subsets.
 
-    max_states: sets that the subset search may store; 0 for local search alone, with 0 as the bound.
+    max_states: sets that the subset search may store.
     """
     if len(net) <= MAX_PERMUTED:
         return _permuted(net)
-    order = improve(net, np.arange(len(net)), thorough=max_states > 0)
-    if not max_states:
-        return Solution(order, 0.0)
+    order = improve(net, np.arange(len(net)))
     arranged = arrange(net, order)
     cost = float(np.tril(np.maximum(arranged, 0.0)).sum())
     packing = pack(arranged)
@@ -151,6 +149,15 @@ def improve(net: Float, order: Index, *, thorough: bool = True) -> Index:
         move_responses(net, order)
     if thorough or not large:
         improve_order(net, order, max(1, int(6 * MAX_EXCHANGES / max(len(order), 1) ** 3)))
+    return order
+
+
+def improve_all(net: Float, order: Index) -> Index:
+    """Return (B, n) orders that ``improve`` would reach, not thoroughly. net: (B, n, n)."""
+    from curate.rankers.feedback_arc_set.kernels import improve_orders
+
+    order = np.array(order, dtype=np.int64)
+    improve_orders(np.ascontiguousarray(net), order)
     return order
 
 

@@ -5,8 +5,8 @@ with one parameter each). The most likely order is then a minimum feedback arc s
 log(q_k / (1 − q_k)). Which response is better is unknown, and the vote in question must not count, or every annotator
 would agree with an order fitted to their own votes: the probability p that the chosen response is the better one comes
 from Bradley-Terry without that vote, by one Newton step from the fit on all votes (Laplace's posterior). Given p, a
-vote has likelihood q p + (1 − q)(1 − p), and EM finds the mode of q. Repeating the fit with the new weights gained
-nothing and exaggerated differences between annotators.
+vote has likelihood q p + (1 − q)(1 − p), and Newton's method finds the mode of q. Repeating the fit with new weights
+gained nothing and exaggerated differences between annotators.
 
 The log odds, scaled to mean 1 over all votes, are rounded to STEP, so that the search works on whole numbers, and are
 at least STEP, so that even a spammer's vote decides where there is no other. Without annotators this is the feedback
@@ -25,7 +25,9 @@ from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, feedback_arc_
 from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays
 
 STEP = 1 / 20
-EM_STEPS = 100
+MAX_STEPS = 50
+TOLERANCE = 1e-10
+"""Change of an accuracy in the last step."""
 PRIOR_VOTES = 20.0
 """Each annotator's accuracy is shrunk by this many votes at the average accuracy."""
 
@@ -56,9 +58,9 @@ def accuracies(votes: VoteArrays, ridge: float) -> Float:
     decisive = (votes.outcome == LEFT) | (votes.outcome == RIGHT)
     annotator = np.where(votes.annotator < 0, len(votes.annotators), votes.annotator)[decisive]
     better, weight = chosen_is_better(votes, ridge)[decisive], (votes.weight * votes.group_share)[decisive]
-    average = _em_accuracies(np.zeros_like(annotator), better, weight, np.ones(1), np.ones(1))
+    average = _mode_of_accuracies(np.zeros_like(annotator), better, weight, np.ones(1), np.ones(1))
     prior = np.full(len(votes.annotators) + 1, PRIOR_VOTES)
-    return _em_accuracies(annotator, better, weight, prior * average, prior * (1 - average))
+    return _mode_of_accuracies(annotator, better, weight, prior * average, prior * (1 - average))
 
 
 def relative_odds(accuracy: Float, votes: VoteArrays) -> Float:
@@ -105,14 +107,21 @@ def _differences(votes: VoteArrays, ridge: float) -> tuple[Float, Float]:
     return difference, variance
 
 
-def _em_accuracies(annotator: Labels, better: Float, weight: Float, right: Float, wrong: Float) -> Float:
-    """Return accuracies by EM, at least ½. right, wrong: prior votes of each annotator."""
-    votes = np.bincount(annotator, weight, len(right)) + right + wrong
-    accuracy = right / (right + wrong)
-    for _ in range(EM_STEPS):
-        correct = accuracy[annotator] * better
-        correct /= correct + (1 - accuracy[annotator]) * (1 - better)
-        accuracy = (np.bincount(annotator, weight * correct, len(right)) + right) / votes
+def _mode_of_accuracies(annotator: Labels, better: Float, weight: Float, right: Float, wrong: Float) -> Float:
+    """Return each annotator's most probable accuracy, at least ½. right, wrong: prior votes of each annotator.
+
+    The log-posterior is concave in the accuracy. A Newton step that would leave (0, 1) goes half of the way to the end.
+    """
+    accuracy, lean = right / (right + wrong), 2 * better - 1
+    for _ in range(MAX_STEPS):
+        rate = lean / (1 - better + accuracy[annotator] * lean)
+        gradient = np.bincount(annotator, weight * rate, len(right)) + right / accuracy - wrong / (1 - accuracy)
+        of_votes = np.bincount(annotator, weight * rate**2, len(right))
+        curvature = of_votes + right / accuracy**2 + wrong / (1 - accuracy) ** 2
+        step = np.clip(gradient / curvature, -accuracy / 2, (1 - accuracy) / 2)
+        accuracy = accuracy + step
+        if np.abs(step).max() <= TOLERANCE:
+            break
     limited: Float = np.maximum(accuracy, 0.5)
     return limited
 

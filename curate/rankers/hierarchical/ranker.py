@@ -43,6 +43,8 @@ EXACT = 1e-5  # logits; last change of a strength in a prompt that has converged
 MAX_LAST_PASSES = 100  # at most after annotators and priors have converged
 SAMPLE_PROMPTS, SAMPLE_VOTES = 120, 20_000  # with twice as many of both, a sample of prompts gives start and structure
 MAX_SITTING_WORK = 2e9  # Σ of cubed numbers of responses: above, a round takes seconds, and errors are not estimated
+SAMPLE_OF_ANNOTATORS = 100_000  # with twice as many votes on few prompts, a sample of annotators gives these
+MEANS_VARIANCE = 0.01  # of strengths around their models' means with means_only, logits²
 IDENTIFIED = 0.5  # standard error of the log ratio of error variance and variance; above, posteriors are averaged
 PLAIN_ROUNDS = 8  # at most without errors of perception: dependent votes can drive variances without these far apart
 WHOLE_STEPS = 25  # rounds with whole steps of sites and variances; then half steps, because they may oscillate
@@ -138,6 +140,7 @@ class Hierarchical:
     tolerance: float = 1e-3  # annotators and priors have converged when a round changes no strength by more, logits
     max_iterations: int = 200
     mixtures: bool = True  # whether a mixture prior is tried
+    means_only: bool = False  # whether strengths nearly are their models' means: no scales, correlations, mixture
     errors: bool = True  # whether votes of a sitting may share errors of perception
 
     def __post_init__(self) -> None:
@@ -149,16 +152,16 @@ class Hierarchical:
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
-        data, mixtures = vote_data(votes), self.mixtures and not votes.covariate_names
-        every = min(data.prompts // SAMPLE_PROMPTS, len(data.left) // SAMPLE_VOTES)
+        data, part = vote_data(votes), _sample(votes)
+        mixtures = self.mixtures and not (votes.covariate_names or self.means_only)
         too_large = self.errors and data.sitting_work > MAX_SITTING_WORK
         stage = 0 if self.errors and not too_large else 1
-        if every < 2:
+        if part is None:
             rounds = self._run(data, self._first_state(data), stage)
             fit = self._fit(data, rounds)
             mixture = self._select_mixture(data, fit) if mixtures else None
         else:
-            sample = vote_data(votes.of_prompts(np.arange(data.prompts) % every == 0))
+            sample = vote_data(part)
             rounds = self._run(sample, self._first_state(sample), stage)
             mixture = self._select_mixture(sample, self._fit(sample, rounds)) if mixtures else None
             start = self._first_state(data).starting_from(rounds.state, data)
@@ -186,7 +189,8 @@ class Hierarchical:
         annotators, covariance, typical = first_annotators(data), np.zeros(data.cells), STRENGTH_VARIANCE.typical
         covariance[data.diagonal] = typical
         log_scale = PromptEffect(np.zeros(data.prompts), 0.0)
-        prior = StrengthPrior(typical if data.models else 0.0, typical, None, log_scale, 0.0)
+        own = MEANS_VARIANCE if self.means_only and data.models else typical
+        prior = StrengthPrior(typical if data.models else 0.0, own, None, log_scale, 0.0)
         prompt_tie = PromptEffect(np.zeros(data.prompts), PROMPT_TIE_VARIANCE.typical if annotators.has_ties else 0.0)
         posterior = Normal(np.zeros(len(data.response_model)), covariance)
         sites = VoteSites(np.zeros(len(data.left)), np.zeros(len(data.left)))
@@ -221,6 +225,8 @@ class Hierarchical:
                 if error:
                     state = new._replace(prior=replace(new.prior, error_variance=error))
                     continue
+            if stage == 1 and self.means_only:
+                stage = 2
             if stage == 1 and change <= 10 * self.tolerance:
                 stage, aitken, variance = 2, Aitken(), first_scale_variance(moments)
                 correlation_steps = CORRELATION_STEPS * (new.prior.correlation_shrinkage(data, moments) < 1)
@@ -239,6 +245,8 @@ class Hierarchical:
         prompt_tie = old.prompt_tie.step(found.prompt_gradient, -found.prompt_hessian, PROMPT_TIE_VARIANCE, step_size)
         annotators = old.annotators.newton_step(found).m_step(step_size)
         prior = old.prior.m_step(data, moments, gaps, posterior.covariance, step_size)
+        if self.means_only and data.models:
+            prior = replace(prior, variance=old.prior.variance)
         return State(sites, posterior, model_mean, prior, annotators, prompt_tie), moments
 
     def _fit(self, data: VoteData, rounds: Rounds) -> HierarchicalFit:
@@ -367,6 +375,21 @@ def prediction_nodes(deviation: float) -> list[tuple[float, float]]:
     return list(zip(points.tolist(), (weights / weights.sum()).tolist(), strict=True))
 
 
+def _sample(votes: VoteArrays) -> VoteArrays | None:
+    """A part of the prompts or, of few prompts with very many votes, of the annotators; None where votes are few.
+
+    Anonymous votes are annotators of their own.
+    """
+    prompts, count = len(votes.prompts), len(votes.left)
+    every = min(prompts // SAMPLE_PROMPTS, count // SAMPLE_VOTES)
+    if every >= 2:
+        return votes.of_prompts(np.arange(prompts) % every == 0)
+    if count < 2 * SAMPLE_OF_ANNOTATORS:
+        return None
+    person = np.where(votes.annotator < 0, np.arange(count), votes.annotator)
+    return votes.of_votes(person % (count // SAMPLE_OF_ANNOTATORS) == 0)
+
+
 def mixed(data: VoteData, at: list[Normal]) -> Normal:
     """The moments of the mixture of posteriors at a value and at √3 standard errors to each side (Gauss-Hermite)."""
     shares = (2 / 3, 1 / 6, 1 / 6)
@@ -387,3 +410,11 @@ def largest(data: VoteData, change: Float) -> Float:
 
 
 RANKER = RankerSpec("hierarchical", build=lambda _: Hierarchical(), relative_cost=8.0, has_posterior=True)
+MODEL_MEANS = RankerSpec(
+    "model-means",
+    build=lambda _: Hierarchical(means_only=True),
+    relative_cost=6.0,
+    has_posterior=True,
+    needs_models=True,
+    max_held_out=20_000,  # with more votes, differences between prompts can be estimated
+)
