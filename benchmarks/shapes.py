@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measure(SHAPES[options.child], config)
         return 0
     print(f"ranker {config.ranker}, effort {config.effort}, load {os.getloadavg()[0]:.1f} at the start")
-    print(f"{'shape':<26}{'votes':>10}{'method':>15}{'seconds':>9}{'CPU s':>8}{'GiB':>6}{'unproven':>10}   goal")
+    print(f"{'shape':<26}{'votes':>10}{'method':>18}{'seconds':>9}{'CPU s':>8}{'GiB':>6}{'unproven':>10}   goal")
     missed = 0
     for name in options.shapes:
         command = [sys.executable, "-m", "benchmarks.shapes", "--child", name]
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         met = min(float(seconds), float(cpu)) <= goal.seconds and float(gib) <= goal.gib
         missed += not met
         wanted = f"{goal.seconds:g} s" + (f", {goal.gib:g} GiB" if np.isfinite(goal.gib) else "")
-        row = f"{name:<26}{int(votes):>10,}{method:>15}{float(seconds):>9.2f}{float(cpu):>8.2f}{float(gib):>6.2f}"
+        row = f"{name:<26}{int(votes):>10,}{method:>18}{float(seconds):>9.2f}{float(cpu):>8.2f}{float(gib):>6.2f}"
         print(f"{row}{unproven:>10}   {'PASS' if met else 'FAIL'}  {wanted}", flush=True)
     return 1 if missed else 0
 
