@@ -221,7 +221,7 @@ def test_block_boundaries_do_not_change_records(text: str, size: int) -> None:
 def test_every_line_is_in_exactly_one_record_or_blank(text: str) -> None:
     covered = [line + i for line, record, _ in split(text) for i in range(record.count("\n") + 1)]
     assert len(covered) == len(set(covered))
-    blank = {i for i, line in enumerate(text.split("\n"), start=1) if line in ("", "\r")}
+    blank = {i for i, line in enumerate(text.split("\n"), start=1) if line in ("", "\r", "\r\r")}
     assert set(range(1, text.count("\n") + 2)) - set(covered) <= blank
 
 
