@@ -105,6 +105,8 @@ def print_build(report: ReleaseReport) -> None:
         ceiling = report.ceiling.get(config)
         score = f"; a perfect judge would score about {ceiling.mean:.2f}" if ceiling else ""
         say(f"  {config}: {plural(items, 'item')}{score}")
+        if figures := report.fragility.get(config):
+            say(f"    {figures.summary}")
     say(f"  {plural(report.votes, 'vote')} by {plural(report.annotators, 'annotator')}")
     how = {"none": "by name only", "embedded": "in the rows", "files": "as files", "webdataset": "in tar shards"}
     say(f"  {plural(report.videos, 'video or image', 'videos or images')} {how[report.media_as]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,32 +13,23 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.denoising.ranking import Denoised, rank_votes
 from curate.evaluation.fragility import Change, Query, fragile_best, fragile_top
-from curate.rankers.hierarchical import Hierarchical
-from curate.rankers.registry import POSTERIOR
+from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.release.manifest import read_release
-from curate.release.tables import BENCHMARK
+from curate.release.tables import BENCHMARK, tables_of
+from curate.sampling.items import Fragility, Label
 from curate.store import Store
 from curate.store.rankings import Loaded, load_votes
 from curate.votes.arrays import VoteArrays
+from curate.votes.coverage import cover
+from curate.votes.merging import Merged, merge
 from pipelines.progress import Progress, silent
 from schemas.config import DenoiseConfig
-from schemas.errors import CurateError
+from schemas.errors import CurateError, NoVotesError
 from schemas.reports import AuditReport, FragileLabel, FragileTop, NamedVote
 from schemas.votes import OUTCOMES
 
 Index = npt.NDArray[np.int64]
-
-
-class Label(NamedTuple):
-    """A claim that a response is the best of some."""
-
-    prompt_id: str
-    best: str
-    others: Sequence[str]
-    """Response ids."""
-    item_id: str = ""
 
 
 def audit(
@@ -69,37 +61,23 @@ def audit(
     """
     with Store.open(store, read_only=True) as opened:
         run_id = opened.denoise_run(run)
-        found = opened.run(run_id)
-        assert found is not None
-        changes = {"ranker": POSTERIOR, "compare": False}
-        config = DenoiseConfig.from_stored(json.dumps(found["config"])).model_copy(update=changes)
-        progress("reading votes", 0, 0)
-        loaded = load_votes(
-            opened,
-            prompts=config.prompts,
-            criterion=config.criterion,
-            both_bad=config.both_bad,
-            control=config.control,
-            texts=config.text_comparison,
-            places=True,
-        )
+        progress("fitting", 0, 0)
+        fitted = _fitted(opened, run_id)
         labels = _labels_of(release, run_id) if release else _best_responses(opened.rankings(run_id))
         files = dict(opened.frame("SELECT file_id, path FROM files ORDER BY file_id").iter_rows())
-    progress("fitting", 0, 0)
-    denoised = rank_votes(loaded.votes, config, texts=loaded.texts.equal if loaded.texts else None)
-    positions = _positions(loaded.votes, denoised)
-    audited = _audited(labels, denoised)
+    audited = _audited(labels, fitted.texts)
     if not audited:
         raise CurateError(f"{store}: no label to audit", hint="a label is the one best response of a prompt")
-    votes, ranker = denoised.votes, Hierarchical()
+    votes = fitted.texts.votes
     units = {"votes": np.arange(len(votes.left)), "annotators": _annotators(votes)}
     found_sets: dict[str, list[Change | None]] = {}
     for step, (name, unit) in enumerate(units.items()):
         progress(f"sets of {name}", step, len(units))
         queries = [query for _, query in audited]
-        found_sets[name] = fragile_best(votes, ranker, denoised.posterior, queries, unit=unit)
-    named = _Names(votes, loaded, positions, files)
-    order = sorted(range(len(audited)), key=lambda k: (_size(found_sets["votes"][k]), audited[k][0].prompt_id))
+        found_sets[name] = fragile_best(votes, Hierarchical(), fitted.fit, queries, unit=unit)
+    named = _Names(fitted, files)
+    asked = [labels[place] for place, _ in audited]
+    order = sorted(range(len(asked)), key=lambda k: (_size(found_sets["votes"][k]), asked[k].prompt_id))
     return AuditReport(
         store=str(store),
         run=run_id,
@@ -115,9 +93,78 @@ def audit(
             for leader, rival, change in [top]
         ),
         fragile=tuple(
-            _fragile(audited[k][0], found_sets["votes"][k], found_sets["annotators"][k], named) for k in order[:show]
+            _fragile(asked[k], found_sets["votes"][k], found_sets["annotators"][k], named) for k in order[:show]
         ),
     )
+
+
+def fragility(store: Store, run_id: str) -> Fragility:
+    """Return the function that gives the fragility of labels by the votes of a denoise run.
+
+    It is unknown where the store no longer has all votes of the run.
+    """
+
+    @cache
+    def fitted() -> _Fitted | None:
+        try:
+            found = _fitted(store, run_id)
+        except NoVotesError:
+            return None
+        return found if found.complete else None
+
+    def of_labels(labels: Sequence[Label]) -> npt.NDArray[np.float64]:
+        sizes = np.full(len(labels), np.nan)
+        found = fitted() if labels else None
+        if found is None:
+            return sizes
+        votes, audited = found.texts.votes, _audited(labels, found.texts)
+        unit, queries = np.arange(len(votes.left)), [query for _, query in audited]
+        changes = fragile_best(votes, Hierarchical(), found.fit, queries, unit=unit) if queries else []
+        for (place, _), change in zip(audited, changes, strict=True):
+            sizes[place] = _size(change)
+        return sizes
+
+    return of_labels
+
+
+class _Fitted(NamedTuple):
+    """The votes of a denoise run, and the strengths by the hierarchical ranker."""
+
+    loaded: Loaded
+    texts: Merged
+    """Of the ranked prompts, without the votes of excluded annotators."""
+    places: Index
+    """(V,) where the votes on these texts are among those that were loaded."""
+    fit: HierarchicalFit
+    complete: bool
+    """Whether these are all votes that the run used; later files may have superseded some."""
+
+
+def _fitted(store: Store, run_id: str) -> _Fitted:
+    """Raises NoVotesError where the store has no votes of the run."""
+    run = store.run(run_id)
+    assert run is not None
+    config = DenoiseConfig.from_stored(json.dumps(run["config"]))
+    loaded = load_votes(
+        store,
+        prompts=config.prompts,
+        criterion=config.criterion,
+        both_bad=config.both_bad,
+        control=config.control,
+        texts=config.text_comparison,
+        places=True,
+        batches=run["inputs"].get("batches"),
+    )
+    votes, report = loaded.votes, run["report"]
+    excluded = np.append(np.isin(votes.annotators, report.get("spammer_ids", [])), False)
+    places = np.flatnonzero(~excluded[votes.annotator])
+    assert loaded.texts is not None
+    every = merge(votes.of_votes(places), loaded.texts.equal if config.equal_texts == "merge" else None)
+    used = cover(every.votes, config).used
+    places = places[~every.between][used[every.votes.response_prompt[every.votes.left]]]
+    texts = every.of_prompts(used)
+    complete = len(texts.votes.left) == report.get("votes")
+    return _Fitted(loaded, texts, places, Hierarchical().fit(texts.votes), complete)
 
 
 def _best_responses(rankings: pl.DataFrame) -> list[Label]:
@@ -133,11 +180,10 @@ def _best_responses(rankings: pl.DataFrame) -> list[Label]:
 
 def _labels_of(folder: Path, run_id: str) -> list[Label]:
     """The labels of a release's benchmark items. Raises CurateError where they are those of another run."""
-    read_release(folder)
-    paths = sorted((folder / BENCHMARK).glob("*.parquet"))
+    paths = tables_of(BENCHMARK, [file.path for file in read_release(folder).files])
     if not paths:
         raise CurateError(f"{folder}: no benchmark items", hint="give the folder of a release with a benchmark")
-    items = pl.concat([pl.read_parquet(path) for path in paths])
+    items = pl.concat([pl.read_parquet(folder / path) for path in paths])
     runs = items["run_id"].unique().to_list()
     if runs != [run_id]:
         raise CurateError(
@@ -151,29 +197,21 @@ def _labels_of(folder: Path, run_id: str) -> list[Label]:
     ]
 
 
-def _audited(labels: Sequence[Label], denoised: Denoised) -> list[tuple[Label, Query]]:
-    """The labels whose responses are ranked and have different texts, with their query."""
-    texts = denoised.texts
-    prompts = {prompt: number for number, prompt in enumerate(texts.given.prompts)}
+def _audited(labels: Sequence[Label], texts: Merged) -> list[tuple[int, Query]]:
+    """The positions of the labels whose responses are ranked and have different texts, with their query."""
+    given = texts.given
+    prompts = {prompt: number for number, prompt in enumerate(given.prompts)}
     response = {
-        (texts.given.prompts[prompt], name): int(text)
-        for prompt, name, text in zip(texts.given.response_prompt, texts.given.responses, texts.text, strict=True)
+        (given.prompts[prompt], name): int(text)
+        for prompt, name, text in zip(given.response_prompt, given.responses, texts.text, strict=True)
     }
     found = []
-    for label in labels:
+    for place, label in enumerate(labels):
         best = response.get((label.prompt_id, label.best))
         others = np.array(sorted({response.get((label.prompt_id, other), -1) for other in label.others} - {best, -1}))
         if best is not None and len(others):
-            found.append((label, Query(prompts[label.prompt_id], best, others)))
+            found.append((place, Query(prompts[label.prompt_id], best, others)))
     return found
-
-
-def _positions(votes: VoteArrays, denoised: Denoised) -> Index:
-    """(V,) where the votes of the run are among those that were loaded."""
-    excluded = np.append(denoised.spammers, False)[votes.annotator]
-    used = denoised.coverage.used[votes.response_prompt[votes.left]]
-    text = denoised.all_texts.text
-    return np.flatnonzero(~excluded & used & (text[votes.left] != text[votes.right]))
 
 
 def _annotators(votes: VoteArrays) -> Index:
@@ -186,19 +224,16 @@ def _annotators(votes: VoteArrays) -> Index:
 class _Names(NamedTuple):
     """What votes are called outside."""
 
-    votes: VoteArrays
-    loaded: Loaded
-    positions: Index
+    fitted: _Fitted
     files: dict[int, str]
 
     def of(self, change: Change | None) -> tuple[NamedVote, ...]:
         """The votes of a change."""
-        if change is None or self.loaded.places is None:
+        given, places = self.fitted.loaded.votes, self.fitted.loaded.places
+        if change is None or places is None:
             return ()
-        given = self.loaded.votes
-        places = self.loaded.places
         found = []
-        for at in self.positions[change.votes].tolist():
+        for at in self.fitted.places[change.votes].tolist():
             annotator = int(given.annotator[at])
             found.append(
                 NamedVote(
@@ -218,7 +253,7 @@ def _fragile(label: Label, votes: Change | None, annotators: Change | None, name
         prompt_id=label.prompt_id,
         item_id=label.item_id,
         best=label.best,
-        rival=names.votes.responses[votes.rival] if votes and votes.rival >= 0 else None,
+        rival=names.fitted.texts.votes.responses[votes.rival] if votes and votes.rival >= 0 else None,
         units=votes.units if votes else None,
         votes=names.of(votes),
         annotators=annotators.units if annotators else None,

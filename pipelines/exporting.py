@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.release.card import export_card
-from curate.sampling.items import Drawn, Rule, draw_items, item_statistics
+from curate.sampling.items import Drawn, Fragility, Rule, draw_items, item_statistics
 from curate.shards.atomic import describe, finished, publishing, version, write_manifest
 from curate.shards.formats import write_jsonl, write_shards
 from curate.store import Store
@@ -84,11 +84,19 @@ def rules_of(kind: Kind, config: ExportConfig) -> tuple[Rule, ...]:
 
 
 def draw(
-    ranked: pl.DataFrame, kind: Kind, rules: tuple[Rule, ...], config: ExportConfig, *, unseen: int
+    ranked: pl.DataFrame,
+    kind: Kind,
+    rules: tuple[Rule, ...],
+    config: ExportConfig,
+    *,
+    unseen: int,
+    fragility: Fragility | None = None,
+    min_fragility: int = 0,
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """Return the items of each config, and the counts of the manifest.
 
     excluded: reason -> number; a reason of one of several configs names it. unseen: prompts that are not in the run.
+    fragility, min_fragility: as in ``draw_items``.
     """
     side = ranked.filter(pl.col("split") == kind)
     unranked = side.filter(pl.col("response_id").is_null())
@@ -101,7 +109,15 @@ def draw(
         texts = connected.select("prompt_id", "text").n_unique()
         excluded["response: equal text of another"] = len(connected) - texts
     drawn = {
-        rule.name: draw_items(connected, rule, seed=config.seed, min_confidence=config.min_confidence) for rule in rules
+        rule.name: draw_items(
+            connected,
+            rule,
+            seed=config.seed,
+            min_confidence=config.min_confidence,
+            fragility=fragility,
+            min_fragility=min_fragility,
+        )
+        for rule in rules
     }
     for name, config_drawn in drawn.items():
         suffix = f" ({name})" if len(rules) > 1 else ""

@@ -41,7 +41,7 @@ from curate.release.leakage import (
 from curate.release.manifest import Numbered, check_number, next_number, numbered, read_release, releases_in, siblings
 from curate.release.media import MediaFacts, facts_of
 from curate.release.tables import rules_of
-from curate.sampling.items import Rule
+from curate.sampling.items import Fragility, Rule
 from curate.shards.atomic import finished, publishing
 from curate.store import Store
 from curate.store.exports import (
@@ -58,6 +58,7 @@ from curate.store.exports import (
 )
 from curate.store.media import media_of
 from curate.store.runs import Run, recall, record
+from pipelines.auditing import fragility
 from pipelines.exporting import draw, text_digest
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
@@ -308,7 +309,7 @@ def _draw_items(store: Store, selection: Selection, progress: Progress) -> tuple
     config, run = selection.config, selection.run
     assert config.media_as is not None
     progress("drawing items", 0, 0)
-    items, counts, rules = _draw_sides(selection.ranked, config)
+    items, counts, rules = _draw_sides(selection.ranked, config, fragility(store, config.run))
     if not any(counts["items"].values()):
         why = "; ".join(_describe_stage(stage) for stage in selection.stages)
         raise CurateError(f"{store.path}: nothing to release", hint=why)
@@ -341,9 +342,12 @@ def _describe_stage(stage: FunnelStage) -> str:
 
 
 def _draw_sides(
-    ranked: pl.DataFrame, config: ReleaseConfig
+    ranked: pl.DataFrame, config: ReleaseConfig, fragility: Fragility
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any], tuple[Rule, ...]]:
-    """Return the items of all configs, the counts of an export (excluded: by side), and the rules."""
+    """Return the items of all configs, the counts of an export (excluded: by side), and the rules.
+
+    fragility: of the labels of benchmark items; full rankings and training have none.
+    """
     min_confidence = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
     items: dict[str, pl.DataFrame] = {}
     counts: dict[str, Any] = {"excluded": {side: {} for side in SIDES}}
@@ -351,7 +355,15 @@ def _draw_sides(
     for side in SIDES:
         several, pairs, full = rules_of(config, side)
         for own, minimum in (((several, pairs), min_confidence[side]), ((full,), 0.0)):
-            drawn, found = draw(ranked, side, own, config.export(side, min_confidence=minimum), unseen=0)
+            drawn, found = draw(
+                ranked,
+                side,
+                own,
+                config.export(side, min_confidence=minimum),
+                unseen=0,
+                fragility=fragility,
+                min_fragility=config.benchmark_min_fragility,
+            )
             items |= drawn
             rules += own
             for reason, number in found.pop("excluded").items():
@@ -453,6 +465,7 @@ def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int) -
         prompts=counts["prompts"],
         items=counts["items"],
         ceiling={name: counts["ceiling"].get(name) for name in counts["items"]},
+        fragility=counts.get("fragility", {}),
         videos=counts["videos"],
         votes=counts["votes"],
         annotators=counts["annotators"],

@@ -25,6 +25,10 @@ class UsageError(CurateError):
     """An invalid command line or config: the command exits with 2."""
 
 
+class NoVotesError(CurateError):
+    """A store without votes to rank."""
+
+
 class RejectWarning(UserWarning):
     """Some rows are no votes."""
 

@@ -43,11 +43,20 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
         "string",
         "hard | medium | easy: terciles of margin, smallest first, over the eligible candidates; null if best is null",
     ),
+    ItemColumn(
+        "fragility",
+        "int32",
+        "of best, in benchmark and benchmark_pairwise of a release: votes in the smallest set found whose removal "
+        "changes it, 0 if the strengths favour another response with all votes; null if no set does, and elsewhere",
+    ),
     ItemColumn("run_id", "string", "the denoise run behind the ranks"),
 )
 
 RENAMED_COLUMNS = {"gap": "margin"}
 """Old name -> current name of columns that were renamed; readers of items accept the old names."""
+
+ADDED_COLUMNS = ("fragility",)
+"""Columns that releases of earlier versions lack."""
 
 DIFFICULTIES = ("hard", "medium", "easy")
 

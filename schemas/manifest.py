@@ -48,6 +48,30 @@ class Ceiling(Document):
     """95% quantile."""
 
 
+class FragilityFigures(Document):
+    """How few votes the labels of some items rest on."""
+
+    labels: int
+    """Items with a best response."""
+    disagreeing: int
+    """Labels of fragility 0: the strengths favour another response with all votes."""
+    one: int
+    """Labels of fragility 1."""
+    none: int
+    """Labels without a fragility: no set of votes that changes them was found."""
+    median: int | None
+    """At least half of the labels have this fragility, or none; null if at least half have none."""
+
+    @property
+    def summary(self) -> str:
+        """That in a sentence."""
+        parts = [f"{self.one:,} of {self.labels:,} labels change without one vote"]
+        parts += [f"{self.disagreeing:,} disagree with the strengths by all votes"] if self.disagreeing else []
+        parts += [f"half of the labels need at least {self.median:,} votes"] if self.median is not None else []
+        parts += [f"no set of votes was found that changes {self.none:,}"] if self.none else []
+        return ", ".join(parts)
+
+
 class Manifest(Document):
     """Written last: a folder without it is no finished export. It holds no time and no path outside the folder."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.base import Document
 from schemas.config import ExportConfig, SplitConfig
 from schemas.leakage import LeakConfig
-from schemas.manifest import Ceiling, Manifest
+from schemas.manifest import Ceiling, FragilityFigures, Manifest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Literal["train", "benchmark"]
@@ -58,6 +58,8 @@ class ReleaseConfig(Document):
     train_min_confidence: Share = 0.0
     benchmark_min_confidence: Share = 0.0
     """Smallest confidence of an item. Full rankings are exempt."""
+    benchmark_min_fragility: Annotated[int, Field(ge=0)] = 0
+    """Smallest fragility of an item, votes; an item of unknown fragility is dropped, too. 0: none is dropped."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
     filters: Filters = Filters()
@@ -183,6 +185,8 @@ class ReleaseReport(Document):
     """config -> items."""
     ceiling: dict[str, Ceiling | None]
     """config -> score of a judge that knows the true order."""
+    fragility: dict[str, FragilityFigures] = {}
+    """benchmark, benchmark_pairwise -> how few votes their labels rest on."""
     videos: int
     votes: int
     annotators: int

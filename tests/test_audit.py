@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from cli.main import run
 from curate.evaluation.fragility import Query, fragile_best, fragile_top
 from curate.evaluation.leaderboard import leaderboard
-from curate.rankers.hierarchical import Hierarchical
+from curate.rankers.hierarchical import Hierarchical, fit_of_prompts
 from curate.rankers.hierarchical.influence import influence
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
@@ -36,6 +37,18 @@ def queries_of(votes: VoteArrays, strength: np.ndarray) -> list[Query]:
     return found
 
 
+def test_without_no_vote_the_strengths_of_some_prompts_stay(votes: VoteArrays) -> None:
+    styled = replace(
+        votes, covariates=np.arange(2.0 * len(votes.responses)).reshape(-1, 2) ** 2 % 7, covariate_names=("a", "b")
+    )
+    for given in (votes, styled):
+        ranker, some = Hierarchical(), np.arange(len(votes.prompts)) % 3 == 0
+        fit = ranker.fit(given)
+        part = given.of_prompts(some)
+        again = ranker.without(part, fit_of_prompts(fit, given, some), np.ones(len(part.left), dtype=bool))
+        assert again.strength == pytest.approx(fit.strength[some[given.response_prompt]], abs=0.01)
+
+
 def test_influence_predicts_what_leaving_one_vote_out_does(votes: VoteArrays) -> None:
     ranker = Hierarchical(mixtures=False)
     fit = ranker.fit(votes)
@@ -49,7 +62,7 @@ def test_influence_predicts_what_leaving_one_vote_out_does(votes: VoteArrays) ->
         out = np.array([np.flatnonzero(prompt == p)[turn] for p in range(len(votes.prompts))])
         keep = np.ones(len(votes.left), dtype=bool)
         keep[out] = False
-        without = ranker.refit(votes.of_votes(keep), fit, same_means=True).strength
+        without = ranker.without(votes, fit, keep).strength
         found.append((predicted[out], gap - (without[best] - without[rival])))
     said, did = np.concatenate(found, axis=1)
     assert np.corrcoef(said, did)[0, 1] > 0.95

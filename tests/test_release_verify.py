@@ -397,6 +397,7 @@ def as_written_by_0_1(folder: Path) -> Path:
     """Change a release to the names of version 0.1, its manifest as that version sealed it."""
     for path in folder.glob("*.parquet"):
         table = pq.read_table(path)
+        table = table.select([name for name in table.column_names if name != "fragility"])  # added in 0.2
         pq.write_table(table.rename_columns(["gap" if name == "margin" else name for name in table.column_names]), path)
     forge(folder, metadata=True)
     for name in METADATA:
@@ -404,6 +405,7 @@ def as_written_by_0_1(folder: Path) -> Path:
     forge(folder)
     document = json.loads((folder / MANIFEST).read_text())
     counts = document["counts"]
+    del counts["fragility"], document["run"]["config"]["benchmark_min_fragility"]
     counts["left_out"] = counts.pop("excluded")  # renamed in 0.2
     counts["agreement"]["contradicted"] = counts["agreement"].pop("disagreement")  # renamed in 0.2
     for stage in document["funnel"]["stages"]:

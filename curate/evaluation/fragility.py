@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.evaluation.models import between_models, fit_models, games_of, models_of, moves
-from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
+from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, fit_of_prompts
 from curate.rankers.hierarchical.influence import influence
 from curate.votes.arrays import VoteArrays
 
@@ -76,6 +76,7 @@ def fragile_best(
     unit
         (V,) votes with the same number are left out together.
     """
+    prompt = votes.response_prompt[votes.left]
     found: list[Change | None] = [None] * len(queries)
     for turn in _turns(queries):  # one query per prompt at a time: a fit answers one question on each prompt
         own = [queries[k] for k in turn]
@@ -84,7 +85,12 @@ def fragile_best(
         def gap_without(removed: list[Index], own: list[Query] = own) -> tuple[Float, Index]:
             keep = np.ones(len(votes.left), dtype=np.bool_)
             keep[np.concatenate([np.zeros(0, dtype=np.int64), *removed])] = False
-            return _gaps(ranker.refit(votes.of_votes(keep), fit, same_means=True).strength, own)
+            # Votes inform their own prompt only, so that the others need no fit
+            changed = np.bincount(prompt[~keep], minlength=len(votes.prompts)) > 0
+            part, strength = fit_of_prompts(fit, votes, changed), fit.strength.copy()
+            again = ranker.without(votes.of_prompts(changed), part, keep[changed[prompt]])
+            strength[changed[votes.response_prompt]] = again.strength
+            return _gaps(strength, own)
 
         for k, change in zip(turn, _smallest(searches, gaps, gap_without), strict=True):
             found[k] = change

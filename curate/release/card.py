@@ -20,6 +20,7 @@ from curate.sampling.items import Rule
 from curate.shards.formats import derived_formats
 from schemas.config import ExportConfig, SplitConfig
 from schemas.items import ITEM_COLUMNS
+from schemas.manifest import FragilityFigures
 from schemas.release import Release, ReleaseConfig
 
 ROW = 'row = load_dataset("DIR", "benchmark", split="test")[0]'
@@ -237,6 +238,8 @@ def _config(rule: Rule, counts: Mapping[str, Any], limit: str = "") -> list[str]
             f"best response: {levels}.",
             "",
         ]
+    if figures := counts.get("fragility", {}).get(name):  # none in releases of earlier versions
+        lines += [f"Fragility: {FragilityFigures.model_validate(figures).summary}.", ""]
     return lines
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from curate.release.tables import side_of
-from curate.sampling.items import item_statistics
-from schemas.manifest import ManifestBatch
+from curate.release.tables import BENCHMARK, PAIRWISE, side_of
+from curate.sampling.items import FRAGILE, item_statistics
+from schemas.manifest import FragilityFigures, ManifestBatch
 from schemas.release import SIDES, Filters, FunnelStage
 
 RANKED = ("ranked", "disconnected")
@@ -38,7 +38,23 @@ def figures(items: Mapping[str, pl.DataFrame], prompts: pl.DataFrame) -> dict[st
         "models": models.n_unique(),
         "agreement": {"rankers": prompts["agreement"].mean(), "expected_tau": prompts["expected_tau"].mean()},
         "balance": {name: _balance(frame) for name, frame in items.items()},
+        **_fragility(items),
     }
+
+
+def _fragility(items: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Return fragility: config -> its figures, of configs that have one; nothing if a release lacks the column."""
+    if any("fragility" not in frame.columns for frame in items.values()):
+        return {}
+    found = {}
+    for name in (BENCHMARK, PAIRWISE):
+        if name not in items or items[name]["fragility"].is_null().all():
+            continue
+        sizes = items[name].filter(pl.col("best").is_not_null())["fragility"]
+        median = sizes.sort(nulls_last=True)[len(sizes) // 2]
+        counts = {"disagreeing": (sizes == 0).sum(), "one": (sizes == 1).sum(), "none": sizes.null_count()}
+        found[name] = FragilityFigures(labels=len(sizes), median=median, **counts).model_dump()
+    return {"fragility": found}
 
 
 def media_figures(hashes: Collection[Sequence[int]]) -> dict[str, Any]:
@@ -136,8 +152,13 @@ def item_stages(counts: Mapping[str, Any], prompts: Mapping[str, int]) -> list[F
         stages.append(_stage(f"prompts with items: {side}", prompts[side], +unused))
     for config, candidates in counts["candidates"].items():
         eligible, items = counts["eligible"][config], counts["items"][config]
+        fragile = counts.get("excluded", {}).get(side_of(config), {}).get(f"item: {FRAGILE} ({config})", 0)
         dropped = Counter(
-            {"below min_confidence, or best rank shared": candidates - eligible, "not drawn": eligible - items}
+            {
+                "below min_confidence, or best rank shared": candidates - eligible,
+                "not drawn": eligible - fragile - items,
+                FRAGILE: fragile,
+            }
         )
         stages.append(_stage(f"items: {config}", candidates, +dropped, unit="sets"))
     return stages

@@ -27,7 +27,7 @@ from curate.release.tables import (
 )
 from curate.shards.formats import derived_format, official
 from curate.votes.texts import comparable
-from schemas.items import JSONL_KEYS
+from schemas.items import ADDED_COLUMNS, JSONL_KEYS
 from schemas.release import Finding, Release
 
 
@@ -41,6 +41,8 @@ def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame]
     names = [name for name, count in release.counts["items"].items() if count] + [PROMPTS]
     for name in names + ([MEDIA] if f"{MEDIA}.parquet" in paths else []):
         expected = schema_of(name, release.media_as, loader)
+        if "fragility" not in release.counts:  # of an earlier version
+            expected = pa.schema([field for field in expected if field.name not in ADDED_COLUMNS])
         tables = tables_of(name, paths)
         if not tables:
             findings.append(_finding("tables", name, "the manifest counts its items, but lists no file"))
@@ -173,6 +175,8 @@ def _row_errors(row: Mapping[str, Any]) -> Iterator[str]:
     best = ranks.index(1) if ranks.count(1) == 1 else None
     if row["best"] != best:
         yield f"best is {row['best']}, by its ranks {best}"
+    if best is None and row.get("fragility") is not None:
+        yield f"fragility is {row['fragility']}, but it has no best response"
 
 
 def _ranking_errors(row: Mapping[str, Any], full: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> Iterator[str]:

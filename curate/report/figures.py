@@ -13,7 +13,7 @@ from curate.evaluation.leaderboard import Leaderboard
 from curate.report.prompts import ShownPrompt
 from curate.uncertainty.intervals import LEVEL
 from schemas.annotators import AnnotatorsReport
-from schemas.manifest import Ceiling
+from schemas.manifest import Ceiling, FragilityFigures
 from schemas.reports import WARNINGS, DenoiseReport
 from schemas.validation import ValidationReport
 
@@ -118,7 +118,10 @@ def release_block(run_id: str, report: Mapping[str, Any]) -> Block:
         if found["stage"] not in ("ingest", "denoise")
     )
     label = f"{report['name']} {report['release'] or report['version']}"
-    return Block(f"Release {label}", stages, f"Run {run_id}. Bars are shares of the input of each stage.")
+    note = f"Run {run_id}. Bars are shares of the input of each stage."
+    if figures := report.get("fragility", {}).get("benchmark"):
+        note += f" Benchmark: {FragilityFigures.from_stored(figures).summary}."
+    return Block(f"Release {label}", stages, note)
 
 
 def export_block(step: str, run_id: str, report: Mapping[str, Any], prompts: int) -> Block:

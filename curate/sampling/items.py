@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,11 +40,29 @@ GROUPS_RULE = (
 WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is excluded."
 ONE_OF_EQUALS = " Of responses with equal texts, one at random is used."
 
+FRAGILE = "below min_fragility, or unknown"
+"""Why an item is dropped after the draw."""
+
 CANDIDATES = 1024
 """Sets considered for one prompt: all of them up to this number, else this number drawn at random."""
 DRAWS = 1000
 """Draws of the true strengths for the scores of a perfect judge; half of them mirror the others. The ends of the
 scores' interval have a standard error of a fifteenth of the scores' standard deviation."""
+
+
+class Label(NamedTuple):
+    """A claim that a response is the best of some."""
+
+    prompt_id: str
+    best: str
+    others: Sequence[str]
+    """Response ids."""
+    item_id: str = ""
+
+
+Fragility = Callable[[Sequence[Label]], Float]
+"""From labels to (L,) the number of votes in the smallest set found whose removal changes each: 0 where the strengths
+favour another response with all votes, infinite where no set changes it, NaN where it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,15 @@ class Drawn:
     strengths from the posterior; empty if no item has a best response."""
 
 
-def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidence: float = 0.0) -> Drawn:
+def draw_items(
+    ranked: pl.DataFrame,
+    rule: Rule,
+    *,
+    seed: int = 0,
+    min_confidence: float = 0.0,
+    fragility: Fragility | None = None,
+    min_fragility: int = 0,
+) -> Drawn:
     """Return the items that the rule draws from candidates at or above min_confidence.
 
     A prompt's candidates, and the random groups of training, depend on the prompt and the seed only; which candidates
@@ -101,12 +127,27 @@ def draw_items(ranked: pl.DataFrame, rule: Rule, *, seed: int = 0, min_confidenc
         responses of one prompt with equal texts).
     min_confidence
         Lowest probability that an item's labelled best response is the best.
+    fragility
+        Of the labels of a benchmark; None: not computed.
+    min_fragility
+        Items whose labels fewer votes change, or whose fragility is unknown, are dropped after the draw; 0: none.
     """
     if not rule.repeat_texts:
         ranked = _one_of_equals(ranked, rule, seed)
     world = _World.of(ranked)
     pool = (_band_candidates if rule.strict else _group_candidates)(world, rule, seed, min_confidence)
-    items = _balanced(world, pool.sets, rule, generator(seed, rule.name)) if rule.strict else pool.sets
+    items = pool.sets
+    if rule.strict and items.rows:
+        rng = generator(seed, rule.name)
+        items = _chosen(world, items, rule, rng)
+        if fragility is not None:
+            sizes = fragility(_labels(ranked, items))
+            items = items._replace(fragility=sizes)
+            if min_fragility > 0:
+                kept = sizes >= min_fragility  # NaN is not
+                items = items.of(np.flatnonzero(kept))
+                pool.excluded[f"item: {FRAGILE}"] += int((~kept).sum())
+        items = _shuffled(items, rule, rng)
     return Drawn(
         items=_assemble(ranked, items, world.best_probabilities(items.rows)),
         candidates=pool.considered,
@@ -157,6 +198,12 @@ class _Sets(NamedTuple):
     """(S,) strength of the labelled best minus that of the strongest other, logits; NaN if the best rank is shared."""
     difficulty: Index
     """(S,) index into DIFFICULTIES; −1 if the best rank is shared."""
+    fragility: Float
+    """(S,) number of votes; infinite if no set of votes changes the label, NaN if unknown."""
+
+    def of(self, at: Index) -> _Sets:
+        """Return the sets at these positions."""
+        return _Sets([self.rows[i] for i in at], self.margin[at], self.difficulty[at], self.fragility[at])
 
 
 class _Pool(NamedTuple):
@@ -319,21 +366,30 @@ def _with_difficulty(rows: list[Index], margin: Float) -> _Sets:
     """Return the sets with their difficulty: terciles of the margin over all of them."""
     known = np.isfinite(margin)
     cuts = np.quantile(margin[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
-    return _Sets(rows, margin, np.where(known, np.searchsorted(cuts, margin, side="right"), -1))
+    difficulty = np.where(known, np.searchsorted(cuts, margin, side="right"), -1)
+    return _Sets(rows, margin, difficulty, np.full(len(rows), np.nan))
 
 
-def _balanced(world: _World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
-    """Return the items of a benchmark: a balanced choice in which the best has each position equally often."""
-    if not pool.rows:
-        return pool
-    chosen = choose(np.stack(pool.rows), pool.difficulty, world.model, world.prompt, rule.items, rng)
-    best = rng.permutation(np.arange(len(chosen)) % rule.responses)
-    shown = np.empty((len(chosen), rule.responses), dtype=np.int64)
+def _chosen(world: _World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
+    """Return the items of a benchmark, a balanced choice; the best response of each is first."""
+    return pool.of(choose(np.stack(pool.rows), pool.difficulty, world.model, world.prompt, rule.items, rng))
+
+
+def _shuffled(items: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
+    """Return the items of a benchmark in the order shown: the best has each position equally often."""
+    best = rng.permutation(np.arange(len(items.rows)) % rule.responses)
+    shown = np.empty((len(items.rows), rule.responses), dtype=np.int64)
     at_best = np.arange(rule.responses) == best[:, None]
-    sets = np.stack(pool.rows)[chosen]
+    sets = np.array(items.rows, dtype=np.int64).reshape(shown.shape)
     shown[at_best] = sets[:, 0]
     shown[~at_best] = rng.permuted(sets[:, 1:], axis=1).ravel()
-    return _Sets(list(shown), pool.margin[chosen], pool.difficulty[chosen])
+    return items._replace(rows=list(shown))
+
+
+def _labels(ranked: pl.DataFrame, sets: _Sets) -> list[Label]:
+    """Return the labels of sets whose best response is first."""
+    prompt, response = ranked["prompt_id"].to_list(), ranked["response_id"].to_list()
+    return [Label(prompt[rows[0]], response[rows[0]], [response[row] for row in rows[1:]]) for rows in sets.rows]
 
 
 def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.DataFrame:
@@ -360,6 +416,7 @@ def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.Dat
         pl.col("probability").list.get(pl.col("best")).alias("confidence"),
         pl.Series("margin", sets.margin, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in sets.difficulty], dtype=pl.String),
+        pl.Series("fragility", [int(f) if np.isfinite(f) else None for f in sets.fragility], dtype=pl.Int32),
     ).drop("item", "probability")
 
 

@@ -20,7 +20,7 @@ from curate.votes.covariates import OF_TEXT, POSITION, covariates
 from curate.votes.merging import Merged, merge
 from curate.votes.texts import TextNumbers, text_numbers
 from schemas.choices import TextComparison
-from schemas.errors import CurateError
+from schemas.errors import CurateError, NoVotesError
 from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
 
@@ -62,6 +62,7 @@ def load_votes(
     control: Sequence[str] = (),
     places: bool = False,
     texts: TextComparison | None = None,
+    batches: Sequence[str] | None = None,
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
@@ -70,12 +71,13 @@ def load_votes(
     control: the covariates to load with the responses (curate.votes.covariates); the side is not one of them.
     places: load where each vote was read, and no digest.
     texts: how the texts of responses are compared; None: not at all.
+    batches: the ingests whose votes are loaded; None: all.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
-    Raises CurateError where there are no votes, for an unknown prompt, where no vote has a value of ``by``, and where
-    the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
+    Raises NoVotesError where there are none, CurateError for an unknown prompt, where no vote has a value of ``by``,
+    and where the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
     _choose_prompts(store, prompts)
-    _choose_votes(store, criterion, each=by == "criterion")
+    _choose_votes(store, criterion, batches, each=by == "criterion")
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
     models = responses["model"].drop_nulls().unique().sort()
     store.execute("""
@@ -114,10 +116,10 @@ def load_votes(
         if digest and len(np.unique(equal.equal)) < len(equal.equal):
             digest += f"-{sha256(equal.equal.tobytes()).hexdigest()[:16]}"
     store.execute("DROP VIEW chosen_votes")
-    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators"):
-        store.execute(f"DROP TABLE {table}")
+    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators", "chosen_files"):
+        store.execute(f"DROP TABLE IF EXISTS {table}")
     if columns.is_empty():
-        raise CurateError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
+        raise NoVotesError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
     models_by_name = {name: i for i, name in enumerate(models)}
     votes = VoteArrays(
         left=columns["left"].to_numpy().astype(np.int32),
@@ -200,9 +202,13 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
     """)
 
 
-def _choose_votes(store: Store, criterion: str, *, each: bool) -> None:
+def _choose_votes(store: Store, criterion: str, batches: Sequence[str] | None, *, each: bool) -> None:
     """Create the view chosen_votes: the votes on the chosen prompts by one criterion; each: by any if none is given."""
     votes = "votes SEMI JOIN chosen_prompts USING (prompt_id)"
+    if batches is not None:
+        known = "SELECT file_id FROM files WHERE batch_id IN (SELECT unnest(?::VARCHAR[]))"
+        store.execute(f"CREATE TEMP TABLE chosen_files AS {known}", [list(batches)])
+        votes += " SEMI JOIN chosen_files USING (file_id)"
     chosen = None if each and not criterion else one_criterion(store, criterion, votes)
     store.execute("SET VARIABLE criterion = ?", [chosen])
     store.execute(f"""

@@ -9,6 +9,7 @@ import numpy as np
 from curate.rankers.base import Bool, Float
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, log_probability
 from curate.rankers.hierarchical.perception import Perception, VoteSites
+from curate.rankers.hierarchical.priors import Normal, StrengthPrior
 from curate.rankers.hierarchical.ranker import HierarchicalFit
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.arrays import TIE as TIED
@@ -37,7 +38,15 @@ def evidence_of(fit: HierarchicalFit, votes: VoteArrays, part: Bool) -> Evidence
 
 def fit_of_prompts(fit: HierarchicalFit, votes: VoteArrays, prompts: Bool) -> HierarchicalFit:
     """Return the fit of ``votes.of_prompts(prompts)``, with the annotators and priors of all votes. prompts: (P,)."""
-    responses, log_scale = prompts[votes.response_prompt], fit.prior.log_scale
+    responses, means = prompts[votes.response_prompt], fit.means
+    if len(fit.effect.mean):  # effects are in units of the spread of the covariates
+        every, part = vote_data(votes).covariate_scale, vote_data(votes.of_prompts(prompts)).covariate_scale
+        ratio = np.concatenate([np.ones(len(means.mean) - len(every)), part / every])
+        means = Normal(means.mean * ratio, means.covariance * np.outer(ratio, ratio))
+
+    def of_prompts(prior: StrengthPrior) -> StrengthPrior:
+        return replace(prior, log_scale=prior.log_scale._replace(value=prior.log_scale.value[prompts]))
+
     kept = prompts[votes.response_prompt[votes.left]]
     chosen = [matrices[prompts[graphs.prompts]] for graphs, matrices in zip(votes.graphs, fit.covariance, strict=True)]
     return replace(
@@ -45,7 +54,9 @@ def fit_of_prompts(fit: HierarchicalFit, votes: VoteArrays, prompts: Bool) -> Hi
         strength=fit.strength[responses],
         covariance=tuple(matrices for matrices in chosen if len(matrices)),
         strength_se=fit.strength_se[responses],
-        prior=replace(fit.prior, log_scale=log_scale._replace(value=log_scale.value[prompts])),
+        means=means,
+        prior=of_prompts(fit.prior),
+        other_priors=tuple(map(of_prompts, fit.other_priors)),
         prompt_tie=fit.prompt_tie[prompts],
         sites=VoteSites(fit.sites.precision[kept], fit.sites.linear[kept]),
         n_iter=fit.n_iter[prompts],

@@ -17,6 +17,7 @@ quadrature around the posterior; so do the derivatives of the log-likelihood in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ def log_probability(d: Float, t: Float, side: Float | float) -> Float:
     return np.asarray(np.where(np.equal(side, 0), t, np.multiply(side, d) / 2) - total)
 
 
+@cache
 def quadrature(nodes: int) -> tuple[Float, Float]:
     """(nodes,) points and (nodes,) weights of the expectation over a standard normal."""
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)

@@ -13,6 +13,7 @@ ridge; without ties a vote follows Bradley and Terry's model. both_bad counts as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -69,6 +70,7 @@ class HierarchicalFit:
     effect: Normal  # (K,) mean and (K, K) covariance of the effects of covariates, logits per unit
     means: Normal  # (M + 1 + K,) of models, unknown models (0) and effects in units of VoteData.covariates
     prior: StrengthPrior
+    other_priors: tuple[StrengthPrior, ...]  # to each side, if the posterior is an average over the ratio of variances
     error_ratio_se: float  # standard error of log(error_variance / variance); 0 without errors, inf if not estimated
     mixture: Mixture | None  # the prior in place of the normal one, where the votes strongly support it
     annotators: Annotators  # A + 1 rows, the last for all anonymous votes
@@ -170,19 +172,32 @@ class Hierarchical:
             fit = replace(fit, error_ratio_se=np.inf)
         return self._with_mixture(data, fit, mixture) if mixture else fit
 
-    def refit(self, votes: VoteArrays, fit: HierarchicalFit, /, *, same_means: bool = False) -> HierarchicalFit:
+    def refit(self, votes: VoteArrays, fit: HierarchicalFit, /) -> HierarchicalFit:
         """The posterior of the strengths from other votes, with the annotators and the priors of a fit.
 
-        votes: on the responses of the fit, by its annotators; for instance a part of its votes. same_means: model means
-        stay those of the fit, so that votes inform their own prompt only.
+        votes: on the responses of the fit, by its annotators.
         """
         data = vote_data(votes)
         start = self._first_state(data)
         prompt_tie = start.prompt_tie._replace(value=fit.prompt_tie)
-        prior = replace(fit.prior, known_means=fit.means if same_means else None)
-        state = start._replace(prior=prior, annotators=fit.annotators, prompt_tie=prompt_tie)
-        again = self._fit(data, Rounds(state, 0, True))
+        again = self._fit(
+            data, Rounds(start._replace(prior=fit.prior, annotators=fit.annotators, prompt_tie=prompt_tie), 0, True)
+        )
         return self._with_mixture(data, again, fit.mixture) if fit.mixture else again
+
+    def without(self, votes: VoteArrays, fit: HierarchicalFit, keep: Bool, /) -> HierarchicalFit:
+        """The posterior of the strengths from a part of the votes of a fit; all else stays, model means too.
+
+        So a vote that is left out changes its own prompt only. keep: (V,).
+        """
+        data, sites = vote_data(votes.of_votes(keep)), VoteSites(*(values[keep] for values in fit.sites))
+        if fit.mixture:
+            return self._with_mixture(data, replace(fit, sites=sites), fit.mixture, adapt=False)
+        start = self._first_state(data)
+        prompt_tie, prior = start.prompt_tie._replace(value=fit.prompt_tie), replace(fit.prior, known_means=fit.means)
+        state = start._replace(sites=sites, prior=prior, annotators=fit.annotators, prompt_tie=prompt_tie)
+        others = [replace(other, known_means=fit.means) for other in fit.other_priors]
+        return replace(self._fit(data, Rounds(state, 0, True), others), error_ratio_se=fit.error_ratio_se)
 
     def _first_state(self, data: VoteData) -> State:
         """All responses, annotators and prompts alike."""
@@ -249,15 +264,21 @@ class Hierarchical:
             prior = replace(prior, variance=old.prior.variance)
         return State(sites, posterior, model_mean, prior, annotators, prompt_tie), moments
 
-    def _fit(self, data: VoteData, rounds: Rounds) -> HierarchicalFit:
-        """The posterior given the annotators and priors, by passes until every prompt has converged."""
+    def _fit(
+        self, data: VoteData, rounds: Rounds, other_priors: Sequence[StrengthPrior] | None = None
+    ) -> HierarchicalFit:
+        """The posterior given the annotators and priors, by passes until every prompt has converged.
+
+        other_priors: over which it is averaged, too; None: those by the uncertainty of the ratio of variances.
+        """
         state, change, n_iter = self._passes(data, rounds.state)
         prior, ratio_se = state.prior, 0.0
         posterior, effect, means = self._controlled(data, state)
-        if prior.error_variance:
-            ratio_se, others = self._other_ratios(data, state)
-            if others:
-                posterior = mixed(data, [posterior, *others])
+        if prior.error_variance and other_priors is None:
+            ratio_se, other_priors = self._other_ratios(data, state)
+        if other_priors:
+            states = [self._passes(data, state._replace(prior=other))[0] for other in other_priors]
+            posterior = mixed(data, [posterior, *(self._controlled(data, each)[0] for each in states)])
         return HierarchicalFit(
             strength=posterior.mean,
             covariance=data.by_size(posterior.covariance),
@@ -266,6 +287,7 @@ class Hierarchical:
             effect=effect,
             means=means,
             prior=prior,
+            other_priors=tuple(other_priors or ()),
             error_ratio_se=ratio_se,
             mixture=None,
             annotators=state.annotators,
@@ -292,10 +314,10 @@ class Hierarchical:
             sites, _ = likelihood.update(sites, perception.perceived(*posterior), step_size=step_size)
         return state._replace(sites=sites, posterior=posterior, model_mean=model_mean), change, n_iter
 
-    def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[Normal]]:
-        """The standard error of the log ratio of error variance and variance, and posteriors at √3 of it to each side.
+    def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[StrengthPrior]]:
+        """The standard error of the log ratio of error variance and variance, and the priors at √3 of it to each side.
 
-        The posteriors are at the best variances for these ratios, and made only where the ratio is not identified.
+        The priors have the best variances for these ratios; there are none where the ratio is identified.
         """
         perception = Perception(data, state.sites, state.prior.error_variance)
         posterior, _, moments, *_ = solve(data, perception.sites, state.prior)
@@ -303,9 +325,7 @@ class Hierarchical:
         se, direction = state.prior.ratio_uncertainty(data, moments, gaps, posterior.covariance)
         if se <= IDENTIFIED:
             return se, []
-        priors = [state.prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
-        states = [self._passes(data, state._replace(prior=prior))[0] for prior in priors]
-        return se, [self._controlled(data, each)[0] for each in states]
+        return se, [state.prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
 
     def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal, Normal]:
         """The posterior of the strengths without the effects of covariates, of these effects, and of all means."""
@@ -330,25 +350,28 @@ class Hierarchical:
                     break
         return state.mixture if converged and gain > STRONG_EVIDENCE else None
 
-    def _with_mixture(self, data: VoteData, fit: HierarchicalFit, mixture: Mixture) -> HierarchicalFit:
-        """The fit with the posterior under the mixture; annotators stay as they are.
+    def _with_mixture(
+        self, data: VoteData, fit: HierarchicalFit, mixture: Mixture, *, adapt: bool = True
+    ) -> HierarchicalFit:
+        """The fit with the posterior under the mixture, adapted to the votes first; annotators stay as they are.
 
         The mixture is held while the votes are expanded around its posterior: fitted to that expansion, its variances
         would be too small (Breslow and Clayton, "Approximate inference in generalized linear mixed models", 1993).
         """
         likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
+        exact = EXACT if adapt else self.tolerance
         n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
         perception, sites = Perception(data, fit.sites, fit.prior.error_variance), fit.sites
         state, votes = start_ep(mixture, data, fit.normal), perception.sites
-        for _ in range(REFIT_PASSES):
+        for _ in range(REFIT_PASSES if adapt else 0):
             state = ep_pass(state, data, votes, fit_mixture=True)
         for _ in range(self.max_iterations):
-            n_iter[change > EXACT] += 1
+            n_iter[change > exact] += 1
             sites, _ = likelihood.update(sites, perception.perceived(*state.posterior))
             perception = Perception(data, sites, fit.prior.error_variance)
             state = ep_pass(state, data, perception.sites, fit_mixture=False)
             change = largest(data, state.change)
-            if not (change > EXACT).any():
+            if not (change > exact).any():
                 break
         mean, covariance = state.posterior
         return replace(
@@ -359,7 +382,7 @@ class Hierarchical:
             mixture=state.mixture,
             sites=sites,
             n_iter=n_iter,
-            converged=fit.converged & (change <= EXACT),
+            converged=fit.converged & (change <= exact),
         )
 
 
