@@ -7,6 +7,7 @@ the folder; record the run and the ledger.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.evaluation.leaderboard import leaderboard
 from curate.leakage.detect import Subject, find_leaks, units
 from curate.release import verify as verification
 from curate.release.build import Contents, write_release
@@ -57,12 +59,14 @@ from curate.store.exports import (
     ranked_responses,
 )
 from curate.store.media import media_of
+from curate.store.rankings import load_votes
 from curate.store.runs import Run, recall, record
 from pipelines.auditing import fragility
 from pipelines.exporting import draw, text_digest
 from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
+from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
 from schemas.release import (
@@ -397,11 +401,26 @@ def _figures(store: Store, selection: Selection, items: Mapping[str, pl.DataFram
         | {
             "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),
             "equal_texts": report.get("equal_texts"),
+            "leaderboard": _leaderboard(store, run),
             "method": report.get("method", run.config.get("ranker", "")),
             "overdispersion": (report.get("overdispersion") or {}).get("summary", "unknown"),
             "strengths": strengths.get("summary", strengths.get("words", "unknown")),  # renamed in 0.2
         }
     )
+
+
+def _leaderboard(store: Store, run: ManifestRun) -> list[dict[str, Any]]:
+    """Return the leaderboard of the votes that the run had, as rows of the card; empty where no models are known."""
+    config = DenoiseConfig.from_stored(json.dumps(run.config))
+    try:
+        votes = load_votes(
+            store, criterion=config.criterion, control=config.control, batches=run.inputs.get("batches")
+        ).votes
+        frame = leaderboard(votes).frame
+    except CurateError:
+        return []
+    strengths = pl.col("strength", "low", "high").round(3)
+    return frame.select("model", "component", "rank", "best_rank", "worst_rank", "class", strengths).to_dicts()
 
 
 def _existing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:

@@ -30,7 +30,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     votes = pl.read_csv(home / "world" / "votes.csv")
     votes[:400].write_csv(home / "first.csv")
     votes[400:].write_csv(home / "later.csv")
-    ingest(home / "first.csv", home / "s.duckdb", prompts=home / "world" / "prompts.csv")
+    files = {name: home / "world" / f"{name}.csv" for name in ("prompts", "responses")}
+    ingest(home / "first.csv", home / "s.duckdb", **files)
     denoise(home / "s.duckdb", config=DenoiseConfig(ranker="hierarchical"))
     build(home / "s.duckdb", out=home / "release", config=CONFIG, exact=True)
     return home
@@ -54,6 +55,20 @@ def test_items_have_the_fragility_that_the_audit_finds(world: Path) -> None:
     assert (figures["labels"], figures["one"]) == (len(sizes), sizes.count(1))
     assert 2 * least >= len(sizes)
     assert f"{figures['one']} of {len(sizes)} labels change without one vote" in (release / "README.md").read_text()
+
+
+def test_the_card_has_the_leaderboard_of_the_run(world: Path) -> None:
+    found = read_release(world / "release").counts["leaderboard"]
+    (world / "first.duckdb").unlink(missing_ok=True)
+    ingest(world / "first.csv", world / "first.duckdb", responses=world / "world" / "responses.csv")
+    with Store.open(world / "first.duckdb") as opened:
+        expected = opened.leaderboard()
+    assert [row["model"] for row in found] == expected["model"].to_list()
+    assert [row["class"] for row in found] == expected["class"].to_list()
+    card = (world / "release" / "README.md").read_text()
+    assert all(
+        f"| {row['rank']} | {row['best_rank']} to {row['worst_rank']} | {row['model']} |" in card for row in found
+    )
 
 
 def test_a_changed_fragility_is_found(world: Path, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig,
             f"Version `{release.version}` (digest of the data). {config.description}".rstrip(),
             "",
             *_figures(release, config),
+            *_models(release.counts.get("leaderboard", [])),  # none in releases of earlier versions
             *_loading(release, configs),
             *_items(rules, release.counts),
             "## Other formats",
@@ -167,6 +168,29 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
         ("licence", config.licence or "none stated; ask the authors"),
     ]
     return ["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+
+
+def _models(leaderboard: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not leaderboard:
+        return []
+    rows = [
+        f"| {row['rank']} | {row['best_rank']} to {row['worst_rank']} | {row['model']} | {row['class']} "
+        f"| {row['strength']:.2f} | {row['low']:.2f} to {row['high']:.2f} |"
+        for row in leaderboard
+        if not row["component"]
+    ]
+    return [
+        "## Models",
+        "",
+        "Over all votes of the run. Strength: log odds of winning a vote against the mean model, with a 90% interval",
+        "that allows for dependent votes. Models of one class do not differ significantly from its first, and rank",
+        "intervals hold for all models at once (95%).",
+        "",
+        "| rank | interval | model | class | strength | 90% interval |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _number(value: float | None) -> str:
