@@ -308,7 +308,7 @@ def _parquet(file: VoteFile) -> Iterator[Chunk]:
             rows = Chunk(encode_columns(frame), pl.int_range(line, line + frame.height, eager=True))
             yield _without_deep(rows, file.limits)
             line += frame.height
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # names of columns need not be UTF-8
         empty = pl.Series("line", [], pl.Int64)
         message = f"the {file.format.capitalize()} file is damaged ({error})"
         yield Chunk(pl.DataFrame(), empty, (BrokenRecord(line, "broken-record", message, "", damage=True),))
