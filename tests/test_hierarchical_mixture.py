@@ -164,6 +164,19 @@ def test_a_mixture_is_not_selected_where_there_is_none(config: dict[str, object]
     assert Hierarchical().fit(world(**config).votes).mixture is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_prompt_has_no_mixture_and_its_intervals_cover_the_truth(seed: int) -> None:
+    """With one response per model, model means and shares would explain every strength, and no uncertainty be left."""
+    made = simulate_world(SimulateConfig(prompts=1, models=40, annotators=40, votes_per_pair=2, seed=seed))
+    fit = Hierarchical().fit(made.votes)
+    assert fit.mixture is None
+    i, j = np.triu_indices(40, 1)
+    truth, (covariance,) = made.responses.strength[0], fit.covariance[0]
+    variance = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
+    away = (fit.strength[i] - fit.strength[j]) - (truth[i] - truth[j])
+    assert np.mean(np.abs(away) < 1.645 * np.sqrt(variance)) > 0.75
+
+
 def test_reversed_votes_reverse_the_strengths_under_a_mixture(right_or_wrong: tuple[World, HierarchicalFit]) -> None:
     votes = right_or_wrong[0].votes
     outcome = np.where(votes.outcome == LEFT, RIGHT, np.where(votes.outcome == RIGHT, LEFT, votes.outcome))

@@ -50,6 +50,7 @@ IDENTIFIED = 0.5  # standard error of the log ratio of error variance and varian
 PLAIN_ROUNDS = 8  # at most without errors of perception: dependent votes can drive variances without these far apart
 WHOLE_STEPS = 25  # rounds with whole steps of sites and variances; then half steps, because they may oscillate
 CORRELATION_STEPS = 10  # rounds that update correlations; then these stay fixed, because they converge slowly
+MIN_RESPONSES_PER_MODEL = 5  # on average, for a mixture: with one, the mean of a model is its response
 STRONG_EVIDENCE = 3.0  # nats: odds of 20 to 1 (Kass and Raftery, "Bayes factors", 1995)
 MAX_PASSES, CHECK_PASSES = 300, 10  # of expectation propagation; the evidence is computed after each CHECK_PASSES
 HOPELESS = 10.0  # nats that a mixture may lack at a check; otherwise it is given up
@@ -156,6 +157,7 @@ class Hierarchical:
         """The posterior of strengths, models, annotators and priors."""
         data, part = vote_data(votes), _sample(votes)
         mixtures = self.mixtures and not (votes.covariate_names or self.means_only)
+        mixtures &= len(votes.responses) >= MIN_RESPONSES_PER_MODEL * len(votes.models)
         too_large = self.errors and data.sitting_work > MAX_SITTING_WORK
         stage = 0 if self.errors and not too_large else 1
         if part is None:
