@@ -151,6 +151,7 @@ SHAPES = {
     ),
     "200K prompts × 2 votes": Shape(lambda: one_size(200_000, 2, 2, annotators=2_000), 15, 1.0),
     "campaign": Shape(lambda: campaign(500), 1, models=True),
+    "campaign × 100": Shape(lambda: campaign(50_000), 40, models=True),
 }
 
 if __name__ == "__main__":
