@@ -251,7 +251,8 @@ def _frame(
     won = _wins(games)
     wins, total = won.sum(axis=1), won.sum(axis=1) + won.sum(axis=0)
     prompts = int(games.prompt.max()) + 1
-    seen = np.unique(np.concatenate([games.i, games.j]) * prompts + np.tile(games.prompt, 2)) // prompts
+    seen = np.zeros((m, prompts), dtype=np.bool_)
+    seen[games.i, games.prompt] = seen[games.j, games.prompt] = True
     better = strength[None, :] > strength[:, None]  # [m, n]: n is better than m
     same = component[:, None] == component
     reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
@@ -269,7 +270,7 @@ def _frame(
             "high": strength + reach,
             "win_rate": wins / np.where(total > 0, total, 1.0),
             "votes": np.bincount(games.i, minlength=m) + np.bincount(games.j, minlength=m),
-            "prompts": np.bincount(seen, minlength=m),
+            "prompts": seen.sum(axis=1),
         }
     )
 

@@ -19,7 +19,6 @@ and new annotators. Critical values are Student's t with min(G) − 1 degrees of
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +31,9 @@ strength and a wide interval. Its information is that of about two votes."""
 MAX_WORK = 2_000_000_000
 """G size³ above which clusters are not left out in turn: they are then so many that it makes no difference."""
 CHUNK = 4_000_000
-"""Numbers in the Hessians of clusters at a time."""
+"""Numbers in the Hessians, or else gradients, of clusters at a time."""
 TOLERANCE = 1e-10
 MAX_ITER = 100
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -80,8 +76,8 @@ class Games:
     clusters: dict[str, Index]
     """What votes are clustered by -> (V,) numbers. Anonymous annotators: a number per group, or per vote."""
 
-    def of_votes(self, keep: Bool) -> Games:
-        """The chosen votes. keep: (V,)."""
+    def of_votes(self, keep: Bool | Index) -> Games:
+        """The chosen votes. keep: (V,), or their numbers."""
         columns = {name: getattr(self, name)[keep] for name in ("i", "j", "design", "won", "weight", "prompt")}
         return replace(self, **columns, clusters={name: number[keep] for name, number in self.clusters.items()})
 
@@ -142,7 +138,7 @@ def fit_models(games: Games) -> Fit:
         residual = games.weight * (games.won - probability)
         curvature = games.weight * probability * (1 - probability)
         hessian = _hessians(one, 1, games, curvature)[0] + RIDGE * np.eye(len(theta))
-        gradient = _cluster_sums(one, games, residual).toarray()[0]
+        gradient = _gradients(one, 1, games, residual)[0]
         step = np.linalg.solve(hessian, gradient - RIDGE * theta)
         converged = bool(np.abs(step).max() < TOLERANCE)
         theta = theta + step / max(1.0, float(np.abs(step).max()))
@@ -162,12 +158,13 @@ def robust_covariance(games: Games, fit: Fit) -> tuple[Float, tuple[str, ...], i
     """(M + 1 + K, M + 1 + K) covariance of θ, what it clusters by, and the degrees of freedom."""
     used = {name: cluster for name, cluster in games.clusters.items() if cluster.max() > 0}
     used = used or {"vote": np.arange(len(games.i))}  # one video and one annotator: only votes are left to vary
-    total: Float = np.sum([_jackknife(cluster, games, fit) for cluster in used.values()], axis=0)
     counts = [int(cluster.max()) + 1 for cluster in used.values()]
+    total = np.zeros_like(fit.hessian)
+    for cluster, count in zip(used.values(), counts, strict=True):
+        total += _variance(cluster, games, fit, leave_out=count * len(fit.theta) ** 3 <= MAX_WORK)
     if len(used) == 2:
         first, second = used.values()
-        moves = np.linalg.solve(fit.hessian, _cluster_sums(first * counts[1] + second, games, fit.residual).toarray().T)
-        total = total - moves @ moves.T
+        total -= _variance(first * counts[1] + second, games, fit, leave_out=False)
     # At least the model's own variance H⁻¹ = L Lᵀ in every direction: votes that all agree have no residual variance.
     half = np.linalg.cholesky(np.linalg.inv(fit.hessian))
     inverse = np.linalg.inv(half)
@@ -176,57 +173,52 @@ def robust_covariance(games: Games, fit: Fit) -> tuple[Float, tuple[str, ...], i
     return (root * np.maximum(values, 1.0)) @ root.T, tuple(used), max(1, min(counts) - 1)
 
 
-def _jackknife(cluster: Index, games: Games, fit: Fit) -> Float:
-    """(M + 1 + K, M + 1 + K) variance of θ over G clusters, 0 … G − 1, that are left out in turn."""
-    count, size = int(cluster.max()) + 1, len(fit.theta)
-    gradient = _cluster_sums(cluster, games, fit.residual)
-    total = np.zeros((size, size))
-    corrected = count * size**3 <= MAX_WORK
-    step = max(1, CHUNK // size**2) if corrected else count
+def _variance(cluster: Index, games: Games, fit: Fit, *, leave_out: bool) -> Float:
+    """(M + 1 + K, M + 1 + K) variance of θ over G clusters; with ``leave_out`` each is left out in turn."""
+    order = np.argsort(cluster, kind="stable")
+    number = np.cumsum(np.diff(cluster[order], prepend=cluster[order[:1]]) > 0)  # 0 … G − 1
+    count, size = int(number[-1]) + 1, len(fit.theta)
+    total, step = np.zeros((size, size)), max(1, CHUNK // (size**2 if leave_out else size))
     for start in range(0, count, step):
-        part = gradient[start : start + step].toarray()  # (clusters, M + 1 + K)
-        if corrected:
-            hessian = fit.hessian - _hessians(cluster - start, len(part), games, fit.curvature)
-            moves = np.linalg.solve(hessian, part[:, :, None])[:, :, 0]
+        part = slice(*np.searchsorted(number, [start, start + step]))
+        own, place, clusters = games.of_votes(order[part]), number[part] - start, min(step, count - start)
+        gradient = _gradients(place, clusters, own, fit.residual[order[part]])
+        if leave_out:
+            hessian = fit.hessian - _hessians(place, clusters, own, fit.curvature[order[part]])
+            moved = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         else:
-            moves = np.linalg.solve(fit.hessian, part.T).T
-        total += moves.T @ moves
-    return total * (count - 1) / count if corrected else total
+            moved = np.linalg.solve(fit.hessian, gradient.T).T
+        total += moved.T @ moved
+    return total * (count - 1) / count if leave_out else total
 
 
-def _cluster_sums(cluster: Index, games: Games, residual: Float) -> csr_array:
-    """(G, M + 1 + K) gradient of the votes of each distinct cluster: Σ residual · x, x = eᵢ − eⱼ and the design."""
-    from scipy.sparse import csr_array
-
-    _, number = np.unique(cluster, return_inverse=True)
-    extra = games.design.shape[1]
-    rows = np.concatenate([number, number, np.repeat(number, extra)])
-    columns = np.concatenate([games.i, games.j, np.tile(games.models + np.arange(extra), len(number))])
-    values = np.concatenate([residual, -residual, (residual[:, None] * games.design).ravel()])
-    return csr_array((values, (rows, columns)), shape=(int(number.max()) + 1, games.models + extra))
+def _gradients(cluster: Index, count: int, games: Games, residual: Float) -> Float:
+    """(G, M + 1 + K) Σ residual · x over the votes of clusters 0 … G − 1, x = eᵢ − eⱼ and the design."""
+    m = games.models
+    won, lost = (np.bincount(cluster * m + side, residual, count * m) for side in (games.i, games.j))
+    design = [np.bincount(cluster, residual * column, count) for column in games.design.T]
+    return np.column_stack([(won - lost).reshape(count, m), *design])
 
 
 def _hessians(cluster: Index, count: int, games: Games, curvature: Float) -> Float:
-    """(G, M + 1 + K, M + 1 + K) Σ curvature · x xᵀ over the votes of clusters 0 … G − 1; others are ignored."""
-    own = (cluster >= 0) & (cluster < count)
+    """(G, M + 1 + K, M + 1 + K) Σ curvature · x xᵀ over the votes of clusters 0 … G − 1."""
     m, size = games.models, games.models + games.design.shape[1]
-    g, i, j, value, design = cluster[own], games.i[own], games.j[own], curvature[own], games.design[own]
     hessians = np.zeros((count, size, size))
 
     def add(rows: Index, columns: Index, values: Float, width: int) -> Float:
         """(G, rows, columns) sums at the places of one kind."""
-        place = (g * m + rows) * width + columns
+        place = (cluster * m + rows) * width + columns
         return np.bincount(place, values, count * m * width).astype(np.float64).reshape(count, m, width)
 
-    cross = add(i, j, value, m)
+    cross = add(games.i, games.j, curvature, m)
     hessians[:, :m, :m] = -cross - cross.swapaxes(1, 2)
     hessians[:, np.arange(m), np.arange(m)] += cross.sum(axis=1) + cross.sum(axis=2)
-    zero = np.zeros_like(i)
+    zero = np.zeros_like(games.i)
     for k in range(size - m):
-        weighted = value * design[:, k]
-        hessians[:, :m, m + k] = (add(i, zero, weighted, 1) - add(j, zero, weighted, 1))[:, :, 0]
+        weighted = curvature * games.design[:, k]
+        hessians[:, :m, m + k] = (add(games.i, zero, weighted, 1) - add(games.j, zero, weighted, 1))[:, :, 0]
         hessians[:, m + k, :m] = hessians[:, :m, m + k]
         for other in range(k, size - m):
-            both = np.bincount(g, weighted * design[:, other], count)
+            both = np.bincount(cluster, weighted * games.design[:, other], count)
             hessians[:, m + k, m + other] = hessians[:, m + other, m + k] = both
     return hessians
