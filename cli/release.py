@@ -11,7 +11,7 @@ from cli.options import JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 
 if TYPE_CHECKING:
-    from schemas.release import DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
+    from schemas.release import ClientReport, DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
 
 app = typer.Typer(
     name="release",
@@ -217,6 +217,41 @@ def _and(causes: tuple[str, ...]) -> str:
 def _some(names: tuple[str, ...] | list[str], most: int = 6) -> str:
     more = f", … ({len(names) - most:,} more)" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A release.", metavar="RELEASE")],
+    client: Annotated[str, typer.Option("--for", help="The client; an unknown name lists them.", metavar="NAME")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to create.", metavar="DIR")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a release in the format of another program, with the media that it reads.
+
+    The folder appears atomically; its README.md states how the client reads it. Media are hard links where possible.
+
+    \b
+    Example:
+      curate release export releases/mr2bench-video-1.0.0 --for trl --out trl
+    """
+    from pipelines.client_export import export_for
+
+    report = export_for(folder, client=client, out=out)
+    put_json(report) if as_json else print_client(report)
+
+
+def print_client(report: ClientReport) -> None:
+    """Print the report on stderr, the folder on stdout."""
+    say(f"{report.release}, version {report.version}, for {report.client}")
+    for name, rows in report.rows.items():
+        say(f"  {name}: {plural(rows, 'row')}")
+    if report.media:
+        say(f"  media: {plural(report.media, 'file')}")
+    for reason, rows in report.skipped.items():
+        say(f"  skipped: {plural(rows, 'row')} {reason}")
+    for note in report.notes:
+        say(f"  note: {note}")
+    put(report.out)
 
 
 @app.command(name="ls")

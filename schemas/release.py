@@ -198,6 +198,24 @@ class ReleaseReport(Document):
     """Votes in the store that were ingested after the denoise run."""
 
 
+class ClientReport(Document):
+    """One export of a release for a client."""
+
+    client: str
+    out: str
+    release: str
+    """name-1.0.0, or name-DIGEST."""
+    version: str
+    """Of the release's data."""
+    rows: dict[str, int]
+    """File -> rows."""
+    media: int
+    """Files in media/."""
+    skipped: dict[str, int]
+    """Reason -> rows that the client could not read as intended."""
+    notes: tuple[str, ...]
+
+
 class Finding(Document):
     """One violation of what a release promises."""
 

@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from PIL import Image
+
 from curate.store import Store
 from pipelines.media import probe_media
 from pipelines.releasing import build
@@ -74,6 +77,58 @@ def _released_world() -> tuple[Path, Path]:
 @cache
 def _kept() -> TemporaryDirectory[str]:
     return TemporaryDirectory()
+
+
+HAZARDS = (
+    *(
+        "plain",
+        "\\n \\u0041",
+        '"',
+        "\n",
+        "\r\n",
+        "\t",
+        "\x0b\x85\u2028\ufeff",
+        "{",
+        "[1, 2]",
+        "<b>&amp;</b>",
+        "ünï ☃ 𝔘",
+    ),
+    *("null", "``` x = 1 ```", "  spaces  ", "<|im_end|>", "{{ messages }}", "%s %(a)s", "$x$"),
+)
+"""Texts that a writer or a reader may damage."""
+TAGS = ("<video>", "<image>", "<audio>")
+"""Texts that clients replace by media."""
+
+
+@cache
+def mixed(media_as: MediaAs, *, tags: bool = False) -> Path:
+    """Return a release with videos, images and prompts without media; its texts have HAZARDS, and TAGS if asked."""
+    folder = Path(_kept().name) / f"mixed{tags}"
+    if not folder.exists():
+        _make_mixed(folder, (*HAZARDS, *(TAGS if tags else ())))
+    config = with_media(media_as).model_copy(update={"name": "mixed"})
+    media = None if media_as == "none" else folder / "media"
+    return folder_of(build(folder / "curate.duckdb", out=folder / media_as, config=config, media=media))
+
+
+def _make_mixed(folder: Path, hazards: tuple[str, ...]) -> None:
+    count, random = 24, np.random.default_rng(0)
+    make_clips(folder / "media", 6)
+    names: list[str | None] = [None] * count
+    for i in range(count):
+        if i % 3 == 0:
+            names[i] = f"videos/{i // 4}.mp4"
+        elif i % 3 == 1:
+            names[i] = f"{i}.png"
+            tiles = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(tiles.repeat(8, 0).repeat(8, 1)).save(folder / "media" / f"{i}.png")
+    many = [Ranked(f"p{i:03d}", (1, 2, 3, 4, 5, 6), name) for i, name in enumerate(names)]
+    store = make_store(folder / "curate.duckdb", many)
+    with Store.open(store) as opened, opened.transaction():
+        for table, column, key in (("prompts", "question", "prompt_id"), ("responses", "text", "response_id")):
+            for i, (name,) in enumerate(opened.frame(f"SELECT {key} FROM {table} ORDER BY {key}").iter_rows()):
+                text = f"{name}: {hazards[i % len(hazards)]} end"
+                opened.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", [text, name])
 
 
 def with_media(media_as: MediaAs | None) -> ReleaseConfig:

@@ -86,15 +86,16 @@ def trl_preferences(pairs: pl.DataFrame) -> pl.DataFrame:
     """
     best, other = pl.col("best"), 1 - pl.col("best")
     return pairs.with_columns(
-        prompt=_message("user", pl.col("prompt")),
-        chosen=_message("assistant", pl.col("responses").list.get(best)),
-        rejected=_message("assistant", pl.col("responses").list.get(other)),
+        prompt=conversation("user", pl.col("prompt")),
+        chosen=conversation("assistant", pl.col("responses").list.get(best)),
+        rejected=conversation("assistant", pl.col("responses").list.get(other)),
         chosen_model=pl.col("models").list.get(best),
         rejected_model=pl.col("models").list.get(other),
     )
 
 
-def _message(role: str, content: pl.Expr) -> pl.Expr:
+def conversation(role: str, content: pl.Expr) -> pl.Expr:
+    """Return the expression of a conversation of one message."""
     return pl.concat_list(pl.struct(role=pl.lit(role, pl.String), content=content))
 
 
