@@ -62,7 +62,9 @@ def print_refresh(report: RefreshReport) -> None:
     if report.dry_run:
         plan = report.plan
         say(f"{plural(len(plan.new_files), 'new file')}, {plan.known_files:,} known")
-        say(f"  {plural(plan.votes, 'new vote')}, {plan.duplicates:,} duplicates, {plan.rejects:,} rejected rows")
+        recovered = f", {plural(plan.recovered, 'recovered row')}" if plan.recovered else ""
+        counts = f"{plural(plan.votes, 'new vote')}, {plan.duplicates:,} duplicates, {plan.rejects:,} rejected rows"
+        say(f"  {counts}{recovered}")
         for step in plan.steps or ("nothing to do",):
             put(step)
     elif report.released:

@@ -32,6 +32,7 @@ from curate.store.insertion import (
     next_batch,
     pseudonym_keys,
     record_batch,
+    recorded_counts,
     reject_reasons,
     rejects_of_file,
     remapped_rows,
@@ -300,8 +301,10 @@ def _insert(
             f"{store.path}: {remapped} rows of a file that is already in the store would become other votes",
             hint="use the mapping of the first ingest, or start a new store with the right one",
         )
-    counts, reasons, facts = file_counts(store), reject_reasons(store), vote_facts(store)
+    counts, facts = file_counts(store), vote_facts(store)
+    reasons = reject_reasons(store, files=counts)
     doubtful, sides = doubtful_repeats(store), one_sided(new_votes_by_side(store))
+    recorded = recorded_counts(store, counts)  # before the insertion
     batch_id = _batch_id(store, readers, config)
     inserted = insert_batch(store, batch_id)
     changes += inserted.prompts
@@ -334,7 +337,9 @@ def _insert(
     )
     if changed:
         fingerprint = {"pseudonyms": key.used.fingerprint} if key and key.used else {}
-        record_batch(store, batch_id, config.model_dump(mode="json") | fingerprint, {**total, **stored}, counts)
+        once = {name: sum(count[name] for count in recorded.files.values()) for name in COUNTS}
+        found = {**stored, **once, "reasons": recorded.reasons, "recovered_reasons": recorded.recovered}
+        record_batch(store, batch_id, config.model_dump(mode="json") | fingerprint, found, recorded.files)
     return report
 
 

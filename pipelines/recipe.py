@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from curate.shards.atomic import publish_file
 from pipelines.comparison import compare
 from pipelines.denoising import denoise
 from pipelines.exporting import export
@@ -18,13 +20,18 @@ from pipelines.training import train
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
 from schemas.errors import CurateError
-from schemas.recipe import Recipe
+from schemas.recipe import IngestStep, Recipe
 from schemas.release import VerifyReport
 from schemas.reports import PageReport
 from schemas.reward import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 """The recipes that curate contains; the name of a recipe is its file name, with - or _."""
+
+SUMMARIES = "refreshes"
+"""Folder of the pages on changes, one per release, next to the store."""
+SUBJECTS = ".subjects"
+"""File in it with the digests of the files of prompts and responses that were read last."""
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -121,7 +128,7 @@ def run(
     if recipe.simulate:
         finish("simulate", simulate(folder / recipe.simulate.out, config=recipe.simulate.config))
     if recipe.ingest:
-        step = recipe.ingest
+        step, subjects = recipe.ingest, subject_digests(recipe.ingest, folder)
         finish(
             "ingest",
             ingest(
@@ -133,6 +140,7 @@ def run(
                 progress=progress,
             ),
         )
+        publish_file(folder / SUMMARIES / SUBJECTS, subjects.encode())
     if recipe.denoise:
         finish("denoise", denoise(store, config=recipe.denoise.config, progress=progress))
     if recipe.export:
@@ -163,6 +171,15 @@ def run(
         if trained is not None:
             finish("train", trained)
     return reports
+
+
+def subject_digests(step: IngestStep, folder: Path) -> str:
+    """Return the digests of the files of prompts and responses; empty if the step names none."""
+    paths = [folder / path for path in (step.prompts, step.responses) if path]
+    for path in paths:
+        if not path.is_file():
+            raise CurateError(f"{path}: no such file", hint="the recipe's step [ingest] names it")
+    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
 
 
 def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress = silent) -> PageReport | None:

@@ -8,7 +8,6 @@ all votes again, which takes seconds. A refresh saves reading known files, choos
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,12 +17,13 @@ from curate.release.manifest import latest, read_release
 from curate.release.summary import new_inputs, summary_page
 from curate.shards.atomic import publish_file
 from curate.store import Store
+from curate.store.insertion import files_with_rejects
 from curate.store.reporting import release_of
 from pipelines.denoising import denoise
 from pipelines.ingestion import ingest
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
-from pipelines.recipe import page_of, sound
+from pipelines.recipe import SUBJECTS, SUMMARIES, page_of, sound, subject_digests
 from pipelines.releasing import build, diff
 from schemas.base import Document
 from schemas.errors import CurateError
@@ -33,10 +33,6 @@ from schemas.release import DiffReport, Release, ReleaseReport
 from schemas.reports import DenoiseReport, IngestReport
 
 LOCK = ".refresh.lock"
-SUMMARIES = "refreshes"
-"""Folder of the pages on changes, one per release, next to the store."""
-SUBJECTS = ".subjects"
-"""File in it with the digests of the files of prompts and responses that were read last."""
 VALIDATED = ".validated"
 """File in it with the outline of the Croissant metadata that mlcroissant found valid last."""
 PENDING = ".pending"
@@ -70,11 +66,14 @@ def refresh(
     store = folder / recipe.store
     with locked(folder / LOCK):
         files = find_files([folder / path for path in recipe.ingest.paths], recipe.ingest.config)
-        new, subjects = _unread(store, files), folder / SUMMARIES / SUBJECTS
-        digests = _subject_digests(recipe.ingest, folder)
-        # If prompts or responses changed, all files are read again: votes on unknown prompts may be recovered.
+        known, waiting = _known(store)
+        new, subjects = [file for file in files if file.sha256 not in known], folder / SUMMARIES / SUBJECTS
+        digests = subject_digests(recipe.ingest, folder)
         changed = bool(digests) and not (subjects.exists() and subjects.read_text(encoding="utf-8") == digests)
-        ingested = _ingest(recipe.ingest, folder, store, files if changed else new, dry_run=dry_run, progress=progress)
+        read = [file for file in files if file.sha256 not in known or (changed and file.sha256 in waiting)]
+        ingested = None
+        if changed or read:
+            ingested = _ingest(recipe.ingest, folder, store, read, dry_run=dry_run, progress=progress)
         plan = _plan(recipe, folder, files, new, ingested)
         if dry_run:
             return RefreshReport(plan=plan, dry_run=True, run="", release="", released=False, summary="", changes=None)
@@ -86,29 +85,17 @@ def refresh(
         return _release(recipe, folder, plan, ranked, progress, done)
 
 
-def _unread(store: Path, files: Sequence[VoteFile]) -> list[VoteFile]:
-    """Return the files whose bytes the store has not read."""
+def _known(store: Path) -> tuple[set[str], set[str]]:
+    """Return the digests of the files that the store has read; and of those with votes on prompts unknown then."""
     if not store.exists():
-        return list(files)
+        return set(), set()
     with Store.open(store, read_only=True) as opened:
-        known = set(opened.file_digests())
-    return [file for file in files if file.sha256 not in known]
-
-
-def _subject_digests(step: IngestStep, folder: Path) -> str:
-    """Return the digests of the files of prompts and responses; empty if the recipe has none."""
-    paths = [folder / path for path in (step.prompts, step.responses) if path]
-    for path in paths:
-        if not path.is_file():
-            raise CurateError(f"{path}: no such file", hint="the recipe's step [ingest] names it")
-    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+        return set(opened.file_digests()), files_with_rejects(opened, "unknown-prompt")
 
 
 def _ingest(
     step: IngestStep, folder: Path, store: Path, files: Sequence[VoteFile], *, dry_run: bool, progress: Progress
-) -> IngestReport | None:
-    if not files:
-        return None
+) -> IngestReport:
     return ingest(
         [file.path for file in files],
         store,
@@ -134,8 +121,8 @@ def _plan(
     if subjects:
         steps += [f"ingest {subjects:,} new or changed prompts and responses"]
     newest = latest(recipe.release.config.name, folder / recipe.release.out)
-    if ingested and (ingested.votes or ingested.recovered or ingested.superseded):
-        steps += [f"denoise with {ingested.votes + ingested.recovered:,} new votes by the method chosen before"]
+    if ingested and (ingested.votes or ingested.superseded):
+        steps += [f"denoise with {ingested.votes:,} new votes by the method chosen before"]
     elif newest and (votes := _unranked(folder / recipe.store, newest[1])):
         steps += [f"denoise with {votes:,} votes of an earlier refresh by the method chosen before"]
     if (folder / SUMMARIES / PENDING).exists():
@@ -146,12 +133,15 @@ def _plan(
         steps += [f"build the next release: the {why} differs from that of {newest[0].name}"]
     if steps and recipe.report:
         steps += [f"write {recipe.report.out}"]
+    unread = {file.sha256 for file in new}
+    counts = [file for file in (ingested.files if ingested else ()) if file.sha256 in unread]
     return RefreshPlan(
         new_files=tuple(file.path.name for file in new),
         known_files=len(files) - len(new),
-        votes=ingested.votes if ingested else 0,
-        duplicates=ingested.duplicates if ingested else 0,
-        rejects=ingested.rejects if ingested else 0,
+        votes=sum(file.votes for file in counts),
+        duplicates=sum(file.duplicates for file in counts),
+        rejects=sum(file.rejects for file in counts),
+        recovered=ingested.recovered if ingested else 0,
         steps=tuple(steps),
     )
 

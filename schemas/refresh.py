@@ -16,6 +16,8 @@ class RefreshPlan(Document):
     """New votes in them."""
     duplicates: int
     rejects: int
+    recovered: int = 0
+    """Rows of known files that became votes because their prompt is known now."""
     steps: tuple[str, ...]
     """The steps to run, each with its reason; empty if nothing is new."""
 

@@ -16,6 +16,7 @@ import pytest
 import curate
 from annotations.campaign.folder import locked
 from cli.main import run as command
+from curate.release.manifest import read_release
 from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK
 from pipelines.releasing import build
@@ -274,6 +275,26 @@ def test_the_next_number_follows_the_highest_and_equal_data_keep_theirs(here: Pa
     assert ReleaseConfig(version="next").version == "next"
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_after_a_run_a_refresh_reads_new_files_only(here: Path, more_votes: More, noted: bool) -> None:
+    """Also where no digests of the prompts and responses were kept, such as after ``curate ingest``."""
+    (here / "recipe.toml").write_text(RECIPE.replace('"small"', '"small", version = "next"'))
+    recipe, steps = recipe_of(here), list[str]()
+    run(recipe, here)
+    if not noted:
+        shutil.rmtree(here / "refreshes")
+    again = refresh(recipe, here, done=lambda step, report: steps.append(f"{step} {getattr(report, 'rows', '')}"))
+    assert steps == (["denoise "] if noted else ["ingest 0", "denoise "])
+    counts = again.plan.model_dump(include={"new_files", "votes", "duplicates", "rejects", "recovered"})
+    assert not any(counts.values())
+    more_votes(here)
+    later = refresh(recipe, here).plan
+    assert (later.new_files, later.votes, later.duplicates, later.rejects) == (("votes-2.csv",), 50, 0, 0)
+    with curate.open(here / "curate.duckdb") as store:
+        batches = store.batches()
+    assert [json.loads(counts)["rows"] for counts in batches["counts"]] == [250, 50]
+
+
 def test_votes_on_unknown_prompts_are_recovered_with_the_prompts(refreshed: Path) -> None:
     prompts, responses = (refreshed / "prompts.csv").read_text(), (refreshed / "responses.csv").read_text()
     votes = [f"late,late-{a},late-{b},left,w{n}" for n in range(8) for a, b in (("a", "b"), ("b", "c"), ("c", "d"))]
@@ -289,6 +310,9 @@ def test_votes_on_unknown_prompts_are_recovered_with_the_prompts(refreshed: Path
     assert after.released
     assert after.changes is not None
     assert after.changes.prompts_added == ("late",)
+    assert (after.plan.new_files, after.plan.votes, after.plan.rejects, after.plan.recovered) == ((), 0, 0, 24)
+    ingested = read_release(Path(after.release)).funnel.stages[0]
+    assert (ingested.input, ingested.kept) == (274, 274), "rows that were read twice count once"
 
 
 def test_a_corrected_question_makes_a_release(refreshed: Path) -> None:

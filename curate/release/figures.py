@@ -84,12 +84,14 @@ def _balance(items: pl.DataFrame) -> dict[str, Any]:
 
 
 def ingest_stage(batches: Sequence[ManifestBatch]) -> FunnelStage:
-    """Return the stage from rows of the vote files to votes."""
+    """Return the stage from rows of the vote files to votes; a row that was read again counts once."""
     dropped = Counter[str]()
     rows = 0
     for batch in batches:
-        rows += batch.counts.get("rows", 0)
+        recovered = batch.counts.get("recovered_reasons", {})  # counted before as rejects
+        rows += batch.counts.get("rows", 0) - sum(recovered.values())
         dropped.update(batch.counts.get("reasons", {}))
+        dropped.subtract(recovered)
         dropped["duplicate"] += batch.counts.get("duplicates", 0)
     return _stage("ingest", rows, +dropped, unit="rows")
 

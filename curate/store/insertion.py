@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -55,10 +56,48 @@ def file_counts(store: Store) -> dict[int, dict[str, int]]:
     return {row.pop("file_no"): row for row in rows.to_dicts()}
 
 
-def reject_reasons(store: Store) -> dict[str, int]:
-    """Return reason -> rows of the batch, the most frequent first."""
-    reasons = store.frame("SELECT reason, count(*) AS n FROM staged_rejects GROUP BY reason ORDER BY n DESC, reason")
+def reject_reasons(store: Store, *, files: Collection[int]) -> dict[str, int]:
+    """Return reason -> rows of these files of the batch (by file_no), the most frequent first."""
+    reasons = store.frame(
+        """SELECT reason, count(*) AS n FROM staged_rejects WHERE list_contains($files::INTEGER[], file_no)
+        GROUP BY reason ORDER BY n DESC, reason""",
+        {"files": sorted(files)},
+    )
     return dict(reasons.iter_rows())
+
+
+class Recorded(NamedTuple):
+    """The counts of a batch as the store keeps them: rows of a file that was read before count only if recovered."""
+
+    files: dict[int, dict[str, int]]
+    """file_no -> its counts."""
+    reasons: dict[str, int]
+    """Reason -> rejects."""
+    recovered: dict[str, int]
+    """Reason -> recovered rows, which an earlier batch counts as rejects for it."""
+
+
+def recorded_counts(store: Store, counts: Mapping[int, dict[str, int]]) -> Recorded:
+    """Return what to record of a classified batch, before its insertion. counts: of each file, all its rows."""
+    again = store.frame(f"""
+        SELECT DISTINCT g.file_no, s.line, r.reason FROM staged_files g JOIN files f USING (sha256)
+        LEFT JOIN {_ACCEPTED} s ON s.file_no = g.file_no
+        LEFT JOIN rejects r ON r.file_id = f.file_id AND r.line = s.line
+    """)
+    known, recovered = set(again["file_no"]), again.drop_nulls()
+    files = dict(counts)
+    for n in known:
+        rows = recovered.filter(pl.col("file_no") == n).height
+        duplicates = rows - counts[n]["votes"] - counts[n]["controls"]
+        files[n] = counts[n] | {"rows": rows, "duplicates": duplicates, "rejects": 0}
+    reasons = dict(recovered["reason"].value_counts().sort("reason").iter_rows())
+    return Recorded(files, reject_reasons(store, files=counts.keys() - known), reasons)
+
+
+def files_with_rejects(store: Store, reason: str) -> set[str]:
+    """Return the digests of the files that have rejects for a reason."""
+    rows = store.frame("SELECT DISTINCT sha256 FROM rejects JOIN files USING (file_id) WHERE reason = ?", [reason])
+    return set(rows["sha256"])
 
 
 @dataclass(frozen=True)

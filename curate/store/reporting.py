@@ -109,15 +109,18 @@ def ranked_responses(store: Store, run_id: str) -> pl.DataFrame:
 def ingested(store: Store) -> tuple[dict[str, int], dict[str, int]]:
     """Return sums over all ingests (rows, votes, duplicates, rejects, pairs), and rejects by reason, most first.
 
-    Counts that ingests of an earlier version lack are absent.
+    Rows that were read again count once. Counts that ingests of an earlier version lack are absent.
     """
     total: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for text in store.batches()["counts"]:
         counts: dict[str, Any] = json.loads(text)
+        recovered = counts.get("recovered_reasons", {})  # counted before as rejects
         reasons.update(counts.pop("reasons", {}))
+        reasons.subtract(recovered)
+        total.subtract({name: sum(recovered.values()) for name in ("rows", "rejects") if name in counts})
         total.update({name: value for name, value in counts.items() if isinstance(value, int)})
-    return dict(total), dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
+    return dict(total), dict(sorted((+reasons).items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def runs_over(store: Store, run_id: str) -> list[dict[str, Any]]:
