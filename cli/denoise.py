@@ -19,7 +19,7 @@ from cli.options import (
 )
 from cli.output import listed, plural, progress_bar, put_frame, put_json, say
 from cli.validate import calibration_lines
-from schemas.choices import BothBad, Disconnected, Effort, EqualTexts
+from schemas.choices import BothBad, CopiedVotes, Disconnected, Effort, EqualTexts
 from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ def denoise(
         EqualTexts | None,
         typer.Option("--equal-texts", help="Rank responses of a prompt with equal texts as one, or each on its own."),
     ] = None,
+    copied_votes: Annotated[
+        CopiedVotes | None,
+        typer.Option("--copied-votes", help="Exclude the copies of votes in rings of accounts, or keep them."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the responses to each prompt from its votes, with intervals.
@@ -107,6 +111,7 @@ def denoise(
         "effort": effort,
         "both_bad": both_bad,
         "equal_texts": equal_texts,
+        "copied_votes": copied_votes,
     }
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
@@ -125,6 +130,8 @@ def print_denoise(report: DenoiseReport) -> None:
         say("  weights  " + ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items()))
     if report.spammers:
         say(f"  {plural(report.excluded_votes, 'vote')} of {plural(report.spammers, 'likely spammer')} excluded")
+    if report.rings:
+        _print_rings(report)
     if report.equal_texts is not None:
         _print_equal_texts(report.equal_texts)
     design = report.design
@@ -167,6 +174,15 @@ def print_denoise(report: DenoiseReport) -> None:
         say(f"  note: {warning}")
     if ranked:
         say("next: curate rankings, or curate export train --out DIR")
+
+
+def _print_rings(report: DenoiseReport) -> None:
+    """Print the rings of accounts on stderr."""
+    rings, accounts = plural(len(report.rings), "ring"), plural(sum(map(len, report.rings)), "account")
+    say(f"  {plural(report.copied_votes, 'copied vote')} excluded: {accounts} in {rings} give equal answers more often")
+    say("  than independent judgments can (--copied-votes keep counts them all):")
+    for ring in report.rings[:5]:
+        say(f"    {', '.join(ring[:8])}{f' and {len(ring) - 8} more' if len(ring) > 8 else ''}")
 
 
 def _print_equal_texts(found: EqualTextsReport) -> None:

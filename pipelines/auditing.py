@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.denoising.ranking import exclude_copies
 from curate.evaluation.fragility import Change, Query, fragile_best, fragile_top
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.release.manifest import read_release
@@ -159,6 +160,7 @@ def _fitted(store: Store, run_id: str) -> _Fitted:
     excluded = np.append(np.isin(votes.annotators, report.get("spammer_ids", [])), False)
     places = np.flatnonzero(~excluded[votes.annotator])
     assert loaded.texts is not None
+    places = places[~exclude_copies(votes.of_votes(places), config)[1].copied]
     every = merge(votes.of_votes(places), loaded.texts.equal if config.equal_texts == "merge" else None)
     used = cover(every.votes, config).used
     places = places[~every.between][used[every.votes.response_prompt[every.votes.left]]]

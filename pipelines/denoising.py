@@ -209,6 +209,8 @@ def _report(
         spammers=int(denoised.spammers.sum()),
         spammer_ids=tuple(np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()),
         excluded_votes=denoised.excluded_votes,
+        rings=denoised.copying.rings(loaded.votes.annotators),
+        copied_votes=int(denoised.copying.copied.sum()),
         equal_texts=_equal_texts(config, loaded, denoised),
         votes=len(votes.left),
         prompts=len(coverage.status),

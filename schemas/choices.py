@@ -19,6 +19,8 @@ Design = Literal["balanced", "adaptive"]
 PerceptionUnit = Literal["sitting", "vote"]
 Dependence = Literal["none", "taste-groups", "drift", "careless-majority", "copied-votes"]
 """How simulated votes depend on more than strengths and annotators."""
+CopiedVotes = Literal["exclude", "keep"]
+"""What becomes of copies of votes in a ring of accounts: the first of equal votes counts, or all do."""
 HoldOut = Literal["vote", "pair", "annotator"]
 """The unit that is held out whole: single votes, all votes on a pair of one prompt, or all votes of an annotator."""
 Effort = Literal["low", "normal", "high"]

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from schemas.base import Document
 from schemas.choices import (
     BothBad,
+    CopiedVotes,
     Dependence,
     Design,
     Disconnected,
@@ -145,6 +146,9 @@ class DenoiseConfig(Document):
     auto: AutoConfig = AutoConfig()
     max_spammer: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Exclude the votes of annotators who are spammers with a higher probability than this (curate annotators)."""
+    copied_votes: CopiedVotes = "exclude"
+    """Accounts whose answers agree more than independent judgments can are a ring. Of the equal votes of a ring on one
+    pair, the first counts ("exclude"), or all do ("keep")."""
     prompts: tuple[str, ...] = ()
     """Only these prompts (all when empty)."""
     criterion: str = ""
@@ -206,7 +210,12 @@ class DenoiseConfig(Document):
         return self
 
 
-EARLIER_DENOISE: dict[str, Any] = {"criterion": "", "equal_texts": "keep", "text_comparison": "careful"}
+EARLIER_DENOISE: dict[str, Any] = {
+    "criterion": "",
+    "equal_texts": "keep",
+    "text_comparison": "careful",
+    "copied_votes": "keep",
+}
 """How the runs of earlier versions behaved whose configs lack these keys."""
 
 

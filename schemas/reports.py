@@ -324,6 +324,10 @@ class DenoiseReport(Document):
     spammer_ids: tuple[str, ...] = ()
     excluded_votes: int
     """Their votes."""
+    rings: tuple[tuple[str, ...], ...] = ()
+    """Rings: accounts whose answers agree more than independent judgments can."""
+    copied_votes: int = 0
+    """Copies in the votes of rings, which were excluded."""
     equal_texts: EqualTextsReport | None = None
     """None in runs of an earlier version."""
     votes: int

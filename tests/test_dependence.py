@@ -7,10 +7,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from curate.annotators.copying import find_copying
+from curate.denoising.ranking import rank_votes
 from curate.simulation.world import World, simulate_world
 from curate.votes.arrays import LEFT, RIGHT
 from schemas.choices import Dependence
-from schemas.config import SimulateConfig
+from schemas.config import DenoiseConfig, SimulateConfig
 
 
 def world(dependence: str, **changes: object) -> World:
@@ -80,3 +82,39 @@ def test_a_ring_copies_the_votes_of_one_account() -> None:
             same = sum(judged[a][key] == judged[b][key] for key in shared)
             copies += len(shared) >= 50 and same > 0.95 * len(shared)
     assert copies in (2, 3)  # the ring has three accounts: both others copy the leader
+
+
+@pytest.mark.parametrize("sittings", [False, True])
+def test_a_ring_is_found_and_only_its_copies_are_excluded(sittings: bool) -> None:
+    design = {"sittings_per_prompt": 12} if sittings else {}
+    made = world("copied-votes", activity_sd=0.2, prompts=120, ties=0.1, **design)
+    found = find_copying(made.votes)
+    (ring,) = found.rings(made.votes.annotators)
+    assert 2 <= len(ring) <= 3
+    copier = np.isin(made.votes.annotators, ring)[made.annotator]
+    assert not (found.copied & ~copier).any()
+    independent = world("none", activity_sd=0.2, prompts=120, ties=0.1, **design)
+    share = (len(ring) - 1) / len(ring) * 0.8  # COPIED, of all but the leader's votes
+    assert found.copied[copier].mean() == pytest.approx(share, abs=0.12)
+    assert not find_copying(independent.votes).copied.any()
+
+
+@pytest.mark.parametrize("dependence", ["taste-groups", "drift", "careless-majority"])
+def test_good_or_careless_annotators_are_no_ring(dependence: str) -> None:
+    clear = {"model_sd": 6.0, "interaction_sd": 6.0}
+    for changes in ({"votes_per_pair": 12}, {"sittings_per_prompt": 20, **clear}, {"votes_per_pair": 12, **clear}):
+        made = world(dependence, **changes)
+        assert find_copying(made.votes).rings(made.votes.annotators) == (), changes
+
+
+def test_runs_exclude_copies_and_name_their_accounts() -> None:
+    made = world("copied-votes", activity_sd=0.2)
+    config = DenoiseConfig(ranker="bradley-terry")
+    denoised, kept = (
+        rank_votes(made.votes, config),
+        rank_votes(made.votes, DenoiseConfig(ranker="bradley-terry", copied_votes="keep")),
+    )
+    copies = int(denoised.copying.copied.sum())
+    assert copies > 100
+    assert (len(denoised.votes.left), len(kept.votes.left)) == (len(made.left) - copies, len(made.left))
+    assert kept.copying.rings(made.votes.annotators) == ()

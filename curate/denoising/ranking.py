@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.annotators.copying import Copying, find_copying
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
 from curate.evaluation.acceptability import Acceptability, acceptability
@@ -57,6 +58,9 @@ class Denoised:
     spammers: Bool
     """(A,) annotators whose votes are excluded."""
     excluded_votes: int
+    """Their number."""
+    copying: Copying
+    """Rings of accounts among the others, and the copies in their votes, which are excluded."""
     choice: Choice | None
     """The comparison on held-out votes; None where the config names a ranker."""
     method: MethodName
@@ -193,7 +197,8 @@ def rank_votes(
         Where a ranker is unknown, or a third-party ranker returns scores that are not finite.
     """
     texts = texts if config.equal_texts == "merge" else None
-    kept, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
+    judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
+    kept, copying = exclude_copies(judging, config)
     merged = merge(kept, texts)
     coverage = cover(merged.votes, config)
     ranked = merged.of_prompts(coverage.used)
@@ -227,7 +232,8 @@ def rank_votes(
         coverage=coverage,
         component=component,
         spammers=spammers,
-        excluded_votes=len(votes.left) - len(kept.left),
+        excluded_votes=len(votes.left) - len(judging.left),
+        copying=copying,
         choice=choice,
         method=method,
         members=members,
@@ -258,6 +264,14 @@ def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfi
     likely = spam_probability(fit) > config.max_spammer
     spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
+
+
+def exclude_copies(votes: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, Copying]:
+    """Return the votes without copies within rings of accounts, unless the config keeps them, and the rings."""
+    if config.copied_votes == "keep":
+        return votes, Copying(np.full(len(votes.annotators), -1), np.zeros(len(votes.left), dtype=np.bool_))
+    found = find_copying(votes)
+    return (votes.of_votes(~found.copied) if found.copied.any() else votes), found
 
 
 def _controlling(config: DenoiseConfig) -> MethodName:

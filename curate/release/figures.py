@@ -103,9 +103,10 @@ def denoise_stage(facts: pl.DataFrame, report: Mapping[str, Any]) -> FunnelStage
     """
     excluded = int(report.get("excluded_votes", report.get("left_out", 0)))  # renamed in 0.2
     between = int((report.get("equal_texts") or {}).get("excluded_votes", 0))
+    copied = int(report.get("copied_votes", 0))
     used = int(report.get("votes", facts["votes"].sum()))
-    dropped = Counter({"by likely spammers": excluded, "between equal texts": between})
-    return _stage("denoise", used + excluded + between, +dropped, unit="votes")
+    dropped = Counter({"by likely spammers": excluded, "copied": copied, "between equal texts": between})
+    return _stage("denoise", used + excluded + copied + between, +dropped, unit="votes")
 
 
 def ranking_stage(facts: pl.DataFrame) -> FunnelStage:

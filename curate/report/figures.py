@@ -80,11 +80,13 @@ def votes_block(ingested: Mapping[str, int], reasons: Mapping[str, int], stored:
         Stage("pairwise votes in the store", stored, _positive([("superseded by newer votes", pairs - stored)])),
     ]
     between = (run.get("equal_texts") or {}).get("excluded_votes", 0)
+    copied = run.get("copied_votes", 0)
     if used is not None:
         why = [
             ("by likely spammers", spam),
+            ("copied within rings of accounts", copied),
             ("between equal texts", between),
-            ("ingested after this run, or dropped both_bad votes", stored - used - spam - between),
+            ("ingested after this run, or dropped both_bad votes", stored - used - spam - copied - between),
         ]
         stages.append(Stage("votes used by the run", used, _positive(why)))
     has_rankings = pairs > ingested.get("votes", 0)
