@@ -36,7 +36,8 @@ def annotators(
 ) -> AnnotatorsReport:
     """Return every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
-    The hierarchical ranker is fitted to all votes, with both_bad as a tie. Nothing is written.
+    The hierarchical ranker is fitted to all votes, with both_bad as a tie and responses with equal texts as one, as
+    where ``denoise`` judges annotators. Nothing is written.
 
     Parameters
     ----------
@@ -57,12 +58,13 @@ def annotators(
         several criteria and none is given.
     """
     with Store.open(store_path, read_only=True) as store:
-        votes = load_votes(store, criterion=criterion).votes
+        loaded = load_votes(store, criterion=criterion, texts="careful")
         counts = annotator_counts(store, criterion)
         controls = control_answers(store)
+    votes = loaded.votes
     answers, absent = _answers(controls, votes)
     known, report = _gold(gold, mapping, votes, str(store_path), answers, criterion)
-    rows, warnings = _rows(votes, known, counts)
+    rows, warnings = _rows(loaded.merged.votes, known, counts)
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
     overall, (pairs, judges) = alpha(votes), judged_twice(votes)
     return AnnotatorsReport(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from curate.rankers.hierarchical import shared_fits
 from curate.shards.atomic import publish_file
 from pipelines.comparison import compare
 from pipelines.denoising import denoise
@@ -86,6 +87,7 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     return recipe.model_copy(update={"ingest": recipe.ingest.model_copy(update={"config": config})})
 
 
+@shared_fits()
 def run(
     recipe: Recipe,
     folder: str | Path = ".",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from annotations.campaign.folder import locked
 from annotations.readers.files import VoteFile, find_files
+from curate.rankers.hierarchical import shared_fits
 from curate.release.manifest import latest, read_release
 from curate.release.summary import new_inputs, summary_page
 from curate.shards.atomic import publish_file
@@ -64,7 +65,7 @@ def refresh(
     if not folder.is_dir():
         raise CurateError(f"{folder}: no such folder", hint="curate run makes the first release")
     store = folder / recipe.store
-    with locked(folder / LOCK):
+    with locked(folder / LOCK), shared_fits():
         files = find_files([folder / path for path in recipe.ingest.paths], recipe.ingest.config)
         known, waiting = _known(store)
         new, subjects = [file for file in files if file.sha256 not in known], folder / SUMMARIES / SUBJECTS

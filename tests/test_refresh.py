@@ -16,6 +16,7 @@ import pytest
 import curate
 from annotations.campaign.folder import locked
 from cli.main import run as command
+from curate.rankers.hierarchical import Hierarchical
 from curate.release.manifest import read_release
 from pipelines import denoise, ingest, load_recipe, refresh, report, run, simulate
 from pipelines.refreshing import LOCK
@@ -293,6 +294,21 @@ def test_after_a_run_a_refresh_reads_new_files_only(here: Path, more_votes: More
     with curate.open(here / "curate.duckdb") as store:
         batches = store.batches()
     assert [json.loads(counts)["rows"] for counts in batches["counts"]] == [250, 50]
+
+
+def test_a_refresh_fits_equal_votes_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rankings, fragility and the report's annotators share one fit, which holding votes out precedes in the first."""
+    with (here / "recipe.toml").open("a") as recipe:
+        recipe.write('report = { out = "report.html" }\n')
+    refresh(recipe_of(here), here)
+    votes = (here / "votes-1.csv").read_text().splitlines()
+    (here / "votes-2.csv").write_text("\n".join([votes[0], *votes[1:9]]).replace("annotator", "a") + "\n")
+    sizes, fit = list[int](), Hierarchical._fit_votes
+    monkeypatch.setattr(
+        Hierarchical, "_fit_votes", lambda self, votes: sizes.append(len(votes.left)) or fit(self, votes)
+    )
+    assert refresh(recipe_of(here), here).released
+    assert sizes == [258]
 
 
 def test_votes_on_unknown_prompts_are_recovered_with_the_prompts(refreshed: Path) -> None:

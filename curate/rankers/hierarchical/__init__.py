@@ -5,6 +5,7 @@ from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.model import log_probability
 from curate.rankers.hierarchical.priors import Annotators
 from curate.rankers.hierarchical.ranker import Hierarchical, HierarchicalFit
+from curate.rankers.hierarchical.shared import shared_fits
 
 __all__ = [
     "Annotators",
@@ -16,4 +17,5 @@ __all__ = [
     "evidence_of",
     "fit_of_prompts",
     "log_probability",
+    "shared_fits",
 ]

@@ -37,6 +37,7 @@ from curate.rankers.hierarchical.priors import (
     first_scale_variance,
 )
 from curate.rankers.hierarchical.rounds import Aitken, Rounds, State
+from curate.rankers.hierarchical.shared import shared
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
 
@@ -155,6 +156,9 @@ class Hierarchical:
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
+        return shared(self, votes, self._fit_votes)
+
+    def _fit_votes(self, votes: VoteArrays) -> HierarchicalFit:
         data, part = vote_data(votes), _sample(votes)
         mixtures = self.mixtures and not (votes.covariate_names or self.means_only)
         mixtures &= len(votes.responses) >= MIN_RESPONSES_PER_MODEL * len(votes.models)
