@@ -77,6 +77,9 @@ class ReleaseConfig(Document):
     citation: str = ""
     creators: tuple[str, ...] = ()
     url: str = ""
+    repository: Annotated[str, Field(pattern=r"^([\w.-]+/[\w.-]+)?$")] = ""
+    """Repository on the Hub that the release is published in, such as lab/name: the card's examples load it from there.
+    If empty, they load the folder."""
     date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     """Date of publication, 2026-01-31; never filled in from the clock."""
 

@@ -17,6 +17,7 @@ import pytest
 from cli.main import run
 from curate.release.croissant import outline
 from curate.release.diff import diff
+from curate.release.leakage import read_subjects
 from curate.release.manifest import METADATA, data_version, read_release, releases_in, sealed
 from curate.release.verify import verify
 from curate.release.verify_metadata import generated_metadata
@@ -223,6 +224,14 @@ def test_a_replaced_video_is_found_by_its_frames_alone(tmp_path: Path, check: Ch
     assert places(check(folder, decode=True)) == {("decoded", f"media/{digest[:32]}.mp4")}
 
 
+def test_hashes_that_are_no_numbers_are_found(release: Path, check: Check) -> None:
+    rewrite(release, "metadata", lambda media: media.with_columns(phash=pl.lit(["frame"])))
+    forge(release)
+    found = check(release, decode=True)
+    assert len(of("decoded", found)) == 4
+    assert [finding.where for finding in of("leakage", found)] == ["prompts"]
+
+
 def test_a_video_that_does_not_decode_is_found(release: Path, check: Check) -> None:
     path = sorted((release / "media").iterdir())[0]
     path.write_bytes(path.read_bytes()[:200])
@@ -390,6 +399,7 @@ def test_ls_distinguishes_complete_damaged_and_unfinished_releases(release: Path
 
 
 OLD_STAGE = {"stage": "ranking", "unit": "prompts", "came": 8, "kept": 8, "dropped": {}}  # renamed: input
+HASHES = pa.list_(pa.uint64())
 OLD_ITEM_REASON = "below the asked confidence, or best shared"
 
 
@@ -398,6 +408,9 @@ def as_written_by_0_1(folder: Path) -> Path:
     for path in folder.glob("*.parquet"):
         table = pq.read_table(path)
         table = table.select([name for name in table.column_names if name != "fragility"])  # added in 0.2
+        if "phash" in table.column_names:  # as numbers until 0.2
+            numbers = pa.array([[int(text, 16) for text in row] for row in table["phash"].to_pylist()], HASHES)
+            table = table.set_column(table.column_names.index("phash"), "phash", numbers)
         pq.write_table(table.rename_columns(["gap" if name == "margin" else name for name in table.column_names]), path)
     forge(folder, metadata=True)
     for name in METADATA:
@@ -405,7 +418,7 @@ def as_written_by_0_1(folder: Path) -> Path:
     forge(folder)
     document = json.loads((folder / MANIFEST).read_text())
     counts = document["counts"]
-    del counts["fragility"], document["run"]["config"]["benchmark_min_fragility"]
+    del counts["fragility"], counts["media_kinds"], document["run"]["config"]["benchmark_min_fragility"]
     counts["left_out"] = counts.pop("excluded")  # renamed in 0.2
     counts["agreement"]["contradicted"] = counts["agreement"].pop("disagreement")  # renamed in 0.2
     for stage in document["funnel"]["stages"]:
@@ -433,13 +446,19 @@ def test_a_release_of_the_previous_version_is_read_and_verified(
     tmp_path: Path, media_as: MediaAs, check: Check
 ) -> None:
     folder = as_written_by_0_1(released_copy(media_as, tmp_path))
-    report = check(folder, code="current")
+    report = check(folder, code="current", decode=True)
     assert report.findings == ()
     assert len(report.notes) == 2, "the text of the card and of the Croissant metadata differs"
     assert [line.state for line in releases_in(tmp_path)] == ["complete"]
     release = read_release(folder)
     assert release.media_as == media_as
     assert release.counts["excluded"].keys() == {"train", "benchmark"}
+    subjects = [
+        {subject.prompt_id: subject.phash for side in read_subjects(path).values() for subject in side}
+        for path in (folder, released(media_as))
+    ]
+    assert subjects[0] == subjects[1]
+    assert sum(len(phash) == 24 for phash in subjects[0].values()) == 7
     changes = diff(folder, released(media_as))
     assert (changes.causes, changes.config, changes.prompts, changes.items) == (("code",), {}, (), {})
     (folder / MANIFEST).write_text((folder / MANIFEST).read_text().replace('"came": 8', '"came": 9', 1))

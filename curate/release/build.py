@@ -11,6 +11,7 @@ import polars as pl
 
 from curate.release.card import release_card
 from curate.release.croissant import croissant
+from curate.release.figures import media_kinds
 from curate.release.manifest import CARD, CROISSANT, data_version, sealed
 from curate.release.media import MediaFacts, attach, copy_media, media_table, placed, read_unchanged, write_webdataset
 from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS, loader_of, schema_of, side_of, write_table
@@ -85,7 +86,10 @@ def write_release(
             "version": digest,
             "release": number(digest),
             "counts": release.counts
-            | {"items": release.counts["items"] | {name: len(frame) for name, frame in tables.items()}},
+            | {
+                "items": release.counts["items"] | {name: len(frame) for name, frame in tables.items()},
+                "media_kinds": media_kinds(places["kind"]),
+            },
         }
     )
     for name, text in metadata_texts(release, config, contents.rules).items():

@@ -14,48 +14,14 @@ from curate.release.tables import (
     SPLITS,
     TRAIN_FULL,
     front_matter,
-    loader_of_release,
 )
+from curate.release.usage import loading
 from curate.sampling.items import Rule
 from curate.shards.formats import derived_formats
 from schemas.config import ExportConfig, SplitConfig
 from schemas.items import ITEM_COLUMNS
 from schemas.manifest import FragilityFigures
 from schemas.release import Release, ReleaseConfig
-
-ROW = 'row = load_dataset("DIR", "benchmark", split="test")[0]'
-TORCHCODEC = 'ds.cast_column("video", datasets.Video())       # by datasets, if torchcodec works'
-OPENING = {
-    "videofolder": (
-        "Each row's `video` is a dictionary of the file's path and bytes (here a path), not decoded:",
-        [ROW, 'decord.VideoReader(row["video"]["path"])        # by decord', TORCHCODEC],
-    ),
-    "embedded": (
-        "Each row's `video` is a dictionary of the file's path and bytes (here bytes), not decoded:",
-        [ROW, 'decord.VideoReader(io.BytesIO(row["video"]["bytes"]))', TORCHCODEC],
-    ),
-    "imagefolder": (
-        "Each row's `image` is a dictionary of the file's path and bytes (here a path), not decoded:",
-        [
-            ROW,
-            'PIL.Image.open(row["image"]["path"])',
-            'ds.cast_column("image", datasets.Image())       # decoded by datasets',
-        ],
-    ),
-    "parquet": (
-        "Each row's `video` is a path relative to this folder:",
-        [ROW, "decord.VideoReader(f\"DIR/{row['video']}\")"],
-    ),
-    "webdataset": (
-        "The videos are in tar shards, one sample per video: its file, and a JSON file with all its items. To stream:",
-        [
-            'load_dataset("webdataset", data_files={"test": "DIR/media/benchmark-*.tar"})',
-            "# or unpack them, so that the rows' paths are valid: for f in media/*.tar; do tar -xf $f -C media; done",
-        ],
-    ),
-    "none": ("Videos are named, and not part of this release.", []),
-}
-"""How to open a row's video, by loader or packaging of the media."""
 
 
 def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, counts: Mapping[str, Any]) -> str:
@@ -125,7 +91,8 @@ def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig,
             "",
             *_figures(release, config),
             *_models(release.counts.get("leaderboard", [])),  # none in releases of earlier versions
-            *_loading(release, configs),
+            *loading(release, configs, config.repository),
+            *_jsonl_note("video. Paths are relative to this folder."),
             *_items(rules, release.counts),
             "## Other formats",
             "",
@@ -195,21 +162,6 @@ def _models(leaderboard: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
-
-
-def _loading(release: Release, configs: Sequence[str]) -> list[str]:
-    special = ("embedded", "webdataset", "none")
-    how = release.media_as if release.media_as in special else loader_of_release(release)
-    text, lines = OPENING[how]
-    return [
-        "## Loading",
-        "",
-        *_code("from datasets import load_dataset", *_load(configs)),
-        text,
-        "",
-        *(_code(*lines) if lines else []),
-        *_jsonl_note("video. Paths are relative to this folder."),
-    ]
 
 
 def _load(configs: Any) -> list[str]:

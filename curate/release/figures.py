@@ -62,6 +62,11 @@ def media_figures(hashes: Collection[Sequence[int]]) -> dict[str, Any]:
     return {"videos": len(hashes), "hashed": bool(hashes) and all(len(phash) for phash in hashes)}
 
 
+def media_kinds(kinds: pl.Series) -> dict[str, int]:
+    """Return video, image -> number of media. kinds: of each."""
+    return {kind: int((kinds == kind).sum()) for kind in ("video", "image")}
+
+
 def _balance(items: pl.DataFrame) -> dict[str, Any]:
     """Return models: model -> [items that show it, items whose best it is]; positions: how often the best is at each.
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from curate.leakage.detect import Subject, find_leaks
 from curate.release.manifest import read_release
 from curate.release.media import MediaFacts, public_name
-from curate.release.tables import MEDIA, PROMPTS
+from curate.release.tables import MEDIA, PROMPTS, hash_values, read_table
 from schemas.errors import CurateError
 from schemas.leakage import Leak, LeakConfig
 from schemas.release import Release, Side
@@ -78,12 +79,12 @@ def read_subjects(folder: Path, label: str = "") -> Sides:
         prompts = pl.read_parquet(folder / f"{PROMPTS}.parquet")
         hashes: dict[str, Sequence[int]] = {}
         if (folder / f"{MEDIA}.parquet").exists():
-            media = pl.read_parquet(folder / f"{MEDIA}.parquet")
-            hashes = dict(media.select("media_sha256", "phash").iter_rows())
+            media = read_table(folder / f"{MEDIA}.parquet").select(["media_sha256", "phash"]).to_pydict()
+            hashes = dict(zip(media["media_sha256"], map(hash_values, media["phash"]), strict=True))
         rows = prompts.select(
             "prompt_id", "split", "question", video="media_name", sha256="media_sha256", release=pl.lit(label)
         ).to_dicts()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise CurateError(f"{folder}: its prompts cannot be read: {error}", hint="curate release verify") from error
     found: Sides = {"train": [], "benchmark": []}
     for row in rows:

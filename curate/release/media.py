@@ -61,9 +61,9 @@ FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "height": pl.Int32,
     "frames": pl.Int64,
     "codec": pl.String,
-    "phash": pl.List(pl.UInt64),
+    "phash": pl.List(pl.String),
 }
-"""Columns of the media table that are fields of MediaFacts."""
+"""Columns of the media table that are fields of MediaFacts; hashes as 16 hex digits each."""
 
 
 def public_name(name: str) -> str:
@@ -176,7 +176,12 @@ def _unique(facts: Iterable[MediaFacts]) -> list[MediaFacts]:
 def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Mapping[str, str]) -> pl.DataFrame:
     """Return one row per medium of the release: its facts and its side. sides: name -> train, benchmark."""
     rows = [
-        {"video": name, "split": sides[name], **{field: getattr(fact, field) for field in FACTS}}
+        {
+            "video": name,
+            "split": sides[name],
+            **{field: getattr(fact, field) for field in FACTS},
+            "phash": [f"{value:016x}" for value in fact.phash],
+        }
         for name, fact in sorted(facts.items())
         if name in sides
     ]

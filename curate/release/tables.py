@@ -57,7 +57,7 @@ MEDIA_FIELDS = (
     pa.field("height", pa.int32()),
     pa.field("frames", pa.int64()),
     pa.field("codec", pa.string()),
-    pa.field("phash", pa.list_(pa.uint64())),
+    pa.field("phash", pa.list_(pa.string())),  # hex: datasets reads no integer above 2^63 − 1
 )
 MEANINGS = {
     "video": "its video: a path relative to this folder, or its bytes; null if it has none",
@@ -113,12 +113,22 @@ def write_table(folder: Path, name: str, rows: pl.DataFrame, schema: pa.Schema) 
 
 
 def read_table(path: Path) -> pa.Table:
-    """Return a table of a release; columns that were renamed since it was written get their current names.
+    """Return a table of a release; columns of earlier versions get their current names and types.
 
     Raises OSError and pyarrow.ArrowException.
     """
     table = pq.read_table(path)
-    return table.rename_columns([RENAMED_COLUMNS.get(name, name) for name in table.column_names])
+    table = table.rename_columns([RENAMED_COLUMNS.get(name, name) for name in table.column_names])
+    place = table.schema.get_field_index("phash")
+    if place >= 0 and table.schema.field(place).type.equals(pa.list_(pa.uint64())):  # until 0.2
+        texts = [None if row is None else [f"{value:016x}" for value in row] for row in table["phash"].to_pylist()]
+        table = table.set_column(place, "phash", pa.array(texts, pa.list_(pa.string())))
+    return table
+
+
+def hash_values(texts: Sequence[str] | None) -> tuple[int, ...]:
+    """Return the perceptual hashes of a row of the media table as numbers."""
+    return tuple(int(text, 16) for text in texts or ())
 
 
 def tables_of(config: str, paths: Sequence[str]) -> list[str]:
@@ -155,30 +165,30 @@ def front_matter(configs: Sequence[str], release: Release) -> list[str]:
     """Return the lines of ``configs:`` in the card's front matter. Values are JSON, which is valid YAML.
 
     datasets chooses the loader by the file names of the first config, so that of the media is first if it has files.
+    Every config lists the media, because datasets downloads from the Hub only what a config lists.
     """
     paths = [file.path for file in release.files]
     loader = loader_of_release(release)
     media = [MEDIA] if f"{MEDIA}.parquet" in paths else []
     named = [*configs, PROMPTS, *media] if loader == "parquet" else [*media, *configs, PROMPTS]
     default = BENCHMARK if BENCHMARK in configs else configs[0]
+    suffixes = {"videofolder": VIDEO_SUFFIXES, "imagefolder": IMAGE_SUFFIXES}.get(loader, ())
+    found = sorted({PurePosixPath(path).suffix for path in paths if path.startswith("media/")})
+    media_files = [f"media/*{suffix}" for suffix in found if suffix.lower() in suffixes]
     lines = ["configs:"]
     for config in named:
         tables = tables_of(config, paths)
-        patterns = tables
-        if config == MEDIA and loader != "parquet":
-            suffixes = VIDEO_SUFFIXES if loader == "videofolder" else IMAGE_SUFFIXES
-            found = sorted({PurePosixPath(path).suffix for path in paths if path.startswith("media/")})
-            patterns = [*tables, *(f"media/*{suffix}" for suffix in found if suffix.lower() in suffixes)]
         split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "rows"
         features = _features(schema_of(config, release.media_as, loader), loader)
         lines += [
             f"- config_name: {json.dumps('media' if config == MEDIA else config)}",
             *(["  default: true"] if config == default else []),
             f"  version: {json.dumps(loader_version(release.version))}",
-            f"  data_files: {json.dumps([{'split': split, 'path': patterns}])}",
+            f"  data_files: {json.dumps([{'split': split, 'path': [*tables, *media_files]}])}",
             f"  features: {json.dumps(features)}",
-            *([f"  metadata_filenames: {json.dumps(tables)}"] if loader != "parquet" else []),
         ]
+        if loader != "parquet":  # decode_num_threads: above 0, a stream decodes whatever the features say
+            lines += [f"  metadata_filenames: {json.dumps(tables)}", "  decode_num_threads: 0"]
     return lines
 
 

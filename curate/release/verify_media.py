@@ -19,7 +19,7 @@ from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
 from curate.media.workers import MediaReader
 from curate.processors import cores
-from curate.release.tables import MEDIA, PROMPTS, Tables
+from curate.release.tables import MEDIA, PROMPTS, Tables, hash_values
 from schemas.errors import CurateError
 from schemas.release import Finding, Release
 
@@ -137,7 +137,11 @@ def _probe_differences(row: Mapping[str, Any], found: Probe | MediaError, home: 
         stated, value = row[name], getattr(found, name)
         if stated is not None and (value is None or not math.isclose(stated, value, rel_tol=SAME_TIME)):
             yield f"its {name} is {value}, in the table {stated}"
-    phash = tuple(row["phash"] or ())
+    try:
+        phash = hash_values(row["phash"])
+    except ValueError:
+        yield f"its phash in the table is not hexadecimal: {row['phash']}"
+        return
     hashes = found.phash[: len(phash)]  # earlier versions hashed whole frames only, which come first
     if phash and phash != hashes:
         difference = hash_distance(phash, hashes) if len(phash) == len(hashes) else 1.0

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from curate.release.build import metadata_texts
 from curate.release.croissant import validate
-from curate.release.figures import figures, ingest_stage, item_stages, media_figures
+from curate.release.figures import figures, ingest_stage, item_stages, media_figures, media_kinds
 from curate.release.manifest import CARD, CROISSANT, METADATA, release_config
 from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS, Tables, loader_version, rules_of
 from curate.shards.atomic import MANIFEST
@@ -38,6 +38,8 @@ def figure_findings(release: Release, tables: Tables) -> Iterator[Finding]:
         found = figures(items, tables[PROMPTS])
         if MEDIA in tables:
             found |= media_figures(tables[MEDIA]["phash"].to_list())
+            if "media_kinds" in counts:  # not in releases of earlier versions
+                found["media_kinds"] = media_kinds(tables[MEDIA]["kind"])
         for key, value in found.items():
             yield from _differences(key, counts.get(key), value)
     for name, ceiling in counts["ceiling"].items():
