@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from curate.rankers.base import Float, Index
 from curate.sampling.sets import band_sets, choose, random_groups
+from curate.sampling.world import World, by_size
 from curate.uncertainty.posterior import (
-    Posterior,
-    best_probabilities,
-    best_probability,
-    best_probability_bounds,
     count_correct,
     draw_strengths,
 )
@@ -134,7 +130,7 @@ def draw_items(
     """
     if not rule.repeat_texts:
         ranked = _one_of_equals(ranked, rule, seed)
-    world = _World.of(ranked)
+    world = World.of(ranked)
     pool = (_band_candidates if rule.strict else _group_candidates)(world, rule, seed, min_confidence)
     items = pool.sets
     if rule.strict and items.rows:
@@ -216,104 +212,7 @@ class _Pool(NamedTuple):
     """Reason -> number."""
 
 
-@dataclass(frozen=True)
-class _World:
-    """The columns of the R ranked rows as arrays."""
-
-    prompts: list[str]
-    """(P,) ids."""
-    bounds: Index
-    """(P + 1,) rows of prompt p are ``bounds[p] … bounds[p + 1] − 1``."""
-    prompt: Index
-    """(R,)"""
-    rank: Index
-    """(R,) 1 = best, ties share a rank."""
-    model: Index
-    """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
-    text: Index
-    """(R,) equal for responses of one prompt with equal texts."""
-    posterior: Posterior
-    """Of the strengths."""
-
-    @classmethod
-    def of(cls, ranked: pl.DataFrame) -> _World:
-        starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
-        own_model = pl.concat_str("prompt_id", "response_id", separator="\0")
-        length = ranked["covariance"].list.len().to_numpy().astype(np.int64)
-        models = ranked.select(pl.coalesce("model", own_model).rank("dense")).to_series()
-        return cls(
-            prompts=ranked["prompt_id"].gather(starts).to_list(),
-            bounds=np.append(starts, len(ranked)),
-            prompt=np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1,
-            rank=ranked["rank"].to_numpy().astype(np.int64),
-            model=models.to_numpy().astype(np.int64) - 1,
-            text=ranked["text"].to_numpy().astype(np.int64),
-            posterior=Posterior(
-                strength=ranked["strength"].to_numpy(),
-                covariance=ranked["covariance"].explode().to_numpy().astype(np.float64),
-                first=np.cumsum(length) - length,
-                place=ranked["place"].to_numpy().astype(np.int64),
-            ),
-        )
-
-    def rows(self, prompt: int) -> Index:
-        return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
-
-    def margin(self, sets: Index) -> Float:
-        """Return (S,) the margin of (S, K) sets, logits; NaN if the best rank is shared."""
-        rank, strength = self.rank[sets], self.posterior.strength[sets]
-        is_best = rank == rank.min(axis=1, keepdims=True)
-        best, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
-        return np.where(is_best.sum(axis=1) == 1, best - other, np.nan)
-
-    def reaches(self, sets: Index, min_confidence: float) -> npt.NDArray[np.bool_]:
-        """Return (S,) whether the labelled best of (S, K) sets is the best with at least this probability.
-
-        False if the best rank is shared. The integral is computed only where simple bounds do not decide.
-        """
-        rank = self.rank[sets]
-        found: npt.NDArray[np.bool_] = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
-        alone = np.flatnonzero(found)
-        best = rank[alone].argmin(axis=1)
-        mean, covariance = self.posterior.of(sets[alone])
-        low, high = best_probability_bounds(mean, covariance, best)
-        found[alone] = low >= min_confidence
-        unclear = np.flatnonzero((low < min_confidence) & (high >= min_confidence))
-        confidence = best_probability(mean[unclear], covariance[unclear], best[unclear])
-        found[alone[unclear]] = confidence >= min_confidence
-        return found
-
-    def best_probabilities(self, sets: list[Index]) -> Float:
-        """Return the probability of each response of each set to be the strongest of its set, concatenated.
-
-        Equal texts have an equal share of the probability that theirs is the strongest.
-        """
-        distinct, shares = list[Index](), list[Index]()
-        for rows in sets:
-            _, first, same = np.unique(self.text[rows], return_index=True, return_inverse=True)
-            order = np.argsort(first)  # the texts in the order shown
-            distinct.append(rows[first[order]])
-            shares.append(np.argsort(order)[same])
-        ends = np.cumsum([len(rows) for rows in distinct])
-        found = np.empty(ends[-1] if sets else 0)
-        for at, same in _by_size(distinct):
-            size = same.shape[1]
-            places = ends[at][:, None] - size + np.arange(size)
-            found[places] = best_probabilities(*self.posterior.of(same))
-        starts = ends - [len(rows) for rows in distinct]
-        parts = [found[start + share] / np.bincount(share)[share] for start, share in zip(starts, shares, strict=True)]
-        return np.concatenate([np.empty(0), *parts])
-
-
-def _by_size(sets: list[Index]) -> Iterator[tuple[Index, Index]]:
-    """Yield, for each size, the positions of the sets of that size and the sets as (S, K)."""
-    sizes = np.array([len(rows) for rows in sets])
-    for size in np.unique(sizes):
-        at = np.flatnonzero(sizes == size)
-        yield at, np.stack([sets[i] for i in at])
-
-
-def _band_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
+def _band_candidates(world: World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
     """Return the eligible band sets of all prompts, the best response of each first."""
     excluded = Counter[str]()
     kept: list[tuple[Index, Float]] = []
@@ -337,7 +236,7 @@ def _band_candidates(world: _World, rule: Rule, seed: int, min_confidence: float
     return _Pool(_with_difficulty(list(sets), margin), considered, excluded)
 
 
-def _group_candidates(world: _World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
+def _group_candidates(world: World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
     """Return the eligible random groups of all prompts."""
     excluded = Counter[str]()
     groups: list[Index] = []
@@ -351,7 +250,7 @@ def _group_candidates(world: _World, rule: Rule, seed: int, min_confidence: floa
         excluded["item: all ranks equal"] += found.equal
         groups += [rows[group] for group in found.groups]
     margin, eligible = np.empty(len(groups)), np.ones(len(groups), dtype=np.bool_)
-    for at, sets in _by_size(groups):
+    for at, sets in by_size(groups):
         margin[at] = world.margin(sets)
         if min_confidence > 0:
             eligible[at] = world.reaches(sets, min_confidence)
@@ -370,7 +269,7 @@ def _with_difficulty(rows: list[Index], margin: Float) -> _Sets:
     return _Sets(rows, margin, difficulty, np.full(len(rows), np.nan))
 
 
-def _chosen(world: _World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
+def _chosen(world: World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
     """Return the items of a benchmark, a balanced choice; the best response of each is first."""
     return pool.of(choose(np.stack(pool.rows), pool.difficulty, world.model, world.prompt, rule.items, rng))
 
@@ -420,7 +319,7 @@ def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.Dat
     ).drop("item", "probability")
 
 
-def _perfect_scores(world: _World, items: _Sets, rule: Rule, seed: int) -> Float:
+def _perfect_scores(world: World, items: _Sets, rule: Rule, seed: int) -> Float:
     """Return (DRAWS,) the share of the items with a best whose best is the strongest, in draws of the true strengths.
 
     The items of a prompt share the draws, because their labels are right or wrong together.
@@ -436,7 +335,7 @@ def _perfect_scores(world: _World, items: _Sets, rule: Rule, seed: int) -> Float
         rows = np.unique(np.concatenate(groups))
         rng = generator(seed, rule.name, world.prompts[p], "judge")
         strength = draw_strengths(*world.posterior.of(rows), DRAWS, rng)
-        for _, sets in _by_size(groups):
+        for _, sets in by_size(groups):
             correct += count_correct(strength, np.searchsorted(rows, sets), world.rank[sets].argmin(axis=1))
     return correct / sum(map(len, of_prompt.values()))
 

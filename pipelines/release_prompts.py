@@ -1,0 +1,194 @@
+"""The prompts of a release: split, selected by filters, usable media and leaks; and the run of the build."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from curate.leakage.detect import Subject, find_leaks, units
+from curate.release.figures import (
+    denoise_stage,
+    dropping_stage,
+    filtered,
+    ingest_stage,
+    ranking_stage,
+)
+from curate.release.leakage import (
+    LeakError,
+    Sides,
+    earlier_subjects,
+    leaks_of,
+    subjects_of,
+)
+from curate.release.manifest import read_release, siblings
+from curate.release.media import MediaFacts
+from curate.store import Store
+from curate.store.exports import (
+    assign_splits,
+    manifest_batches,
+    manifest_run,
+    prompt_facts,
+    published,
+    ranked_responses,
+)
+from curate.store.runs import Run
+from pipelines.exporting import text_digest
+from pipelines.progress import Progress
+from pipelines.provenance import code_version, run_id
+from schemas.errors import CurateError
+from schemas.manifest import ManifestRun
+from schemas.release import (
+    SIDES,
+    FunnelStage,
+    MediaAs,
+    ReleaseConfig,
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The prompts that a release may have, and the run of drawing items from them."""
+
+    config: ReleaseConfig
+    """With the denoise run and the packaging of the media filled in."""
+    upstream: ManifestRun
+    prompts: pl.DataFrame
+    """Facts of all prompts of the store."""
+    subjects: dict[str, Subject]
+    usable: dict[str, MediaFacts]
+    """name -> usable media."""
+    ranked: pl.DataFrame
+    """Responses of the selected prompts."""
+    stages: list[FunnelStage]
+    run: Run
+
+
+def select_prompts(
+    store: Store,
+    parent: Path,
+    config: ReleaseConfig,
+    media_as: MediaAs,
+    facts: Mapping[str, MediaFacts],
+    previous: Sequence[Path],
+    progress: Progress,
+) -> Selection:
+    """Split the store's prompts, if they are not, and select those of the release.
+
+    parent: the folder of releases. facts: name -> facts of each medium; empty without media.
+    """
+    config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
+    upstream = manifest_run(store, config.run)
+    prompts = prompt_facts(store, upstream)
+    usable = {name: fact for name, fact in facts.items() if fact.status == "ok"}
+    subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, usable)}
+    earlier = earlier_subjects(published(store), previous, siblings(parent))
+    progress("comparing prompts", 0, 0)
+    # New prompts that are near-duplicates of a published benchmark's are assigned to the benchmark.
+    reserved = {leak.train for leak in find_leaks(list(subjects.values()), earlier["benchmark"], config.leakage)}
+    assign_splits(store, config.split, units=units(list(subjects.values()), config.leakage), reserved=reserved)
+    ranked = ranked_responses(store, config.run)
+    _check_equal_texts(store, upstream, ranked)
+
+    denoised = store.run(config.run)
+    stages = [
+        ingest_stage(manifest_batches(store, upstream)),
+        denoise_stage(prompts, denoised["report"] if denoised else {}),
+        ranking_stage(prompts),
+    ]
+    sizes = dict(ranked.filter(pl.col("component") == 0)["prompt_id"].value_counts().iter_rows())
+    with_rank = ranked.filter(pl.col("rank").is_not_null())["prompt_id"].to_list()
+    chosen, stage = filtered(prompts.filter(pl.col("prompt_id").is_in(with_rank)), sizes, config.filters)
+    stages.append(stage)
+    if config.media_as != "none":
+        bad = _bad_media(store, prompts, chosen, facts, config)
+        chosen, stage = dropping_stage("media", chosen, bad)
+        stages.append(stage)
+    leaking = _leaking(store, ranked, chosen, subjects, earlier, config)
+    chosen, stage = dropping_stage("leakage", chosen, leaking)
+    stages.append(stage)
+
+    run = _run(config, ranked, chosen, usable, previous)
+    ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
+    return Selection(config, upstream, prompts, subjects, usable, ranked, stages, run)
+
+
+def _check_equal_texts(store: Store, run: ManifestRun, ranked: pl.DataFrame) -> None:
+    """Raise CurateError if the run gives equal texts different ranks, although it does not keep them apart."""
+    if run.config.get("equal_texts") == "keep":
+        return
+    ranks = ranked.filter(pl.col("component") == 0).group_by("prompt_id", "text").agg(pl.col("rank").n_unique())
+    prompts = ranks.filter(pl.col("rank") > 1)["prompt_id"].unique().sort()
+    if len(prompts):
+        raise CurateError(
+            f"{store.path}: run {run.run} gives equal texts different ranks on {len(prompts)} prompts, such as "
+            f"{prompts[0]!r}: it is of an earlier version, or texts have changed since",
+            hint="rank the votes again: curate denoise",
+        )
+
+
+def _bad_media(
+    store: Store, prompts: pl.DataFrame, chosen: Set[str], facts: Mapping[str, MediaFacts], config: ReleaseConfig
+) -> dict[str, str]:
+    """Return prompt -> status, of prompts without usable media. Raises CurateError if they stop the build."""
+    video = dict(prompts.select("prompt_id", "video").iter_rows())
+    bad = {
+        prompt: facts[name].status if name in facts else "missing"
+        for prompt in sorted(chosen)
+        if (name := video[prompt]) and (name not in facts or facts[name].status != "ok")
+    }
+    if bad and config.bad_media == "stop":
+        name = video[next(iter(bad))]
+        reason = facts[name].reason if name in facts else "missing from the media folder"
+        reason = reason if name in reason else f"{name}: {reason}"
+        count = ", ".join(f"{number} {status}" for status, number in sorted(Counter(bad.values()).items()))
+        raise CurateError(
+            f"{store.path}: the media of {len(bad)} prompts are not usable ({count}); the first: {reason}",
+            hint="add them (curate media check lists all), or exclude and count these prompts: bad_media = 'drop' in "
+            "the config of the release",
+        )
+    return bad
+
+
+def _leaking(
+    store: Store,
+    ranked: pl.DataFrame,
+    chosen: Set[str],
+    subjects: Mapping[str, Subject],
+    earlier: Sides,
+    config: ReleaseConfig,
+) -> dict[str, str]:
+    """Return prompt -> reason, of prompts to exclude because they leak. Raises LeakError if leaks stop the build."""
+    side = dict(ranked.select("prompt_id", "split").unique().iter_rows())
+    sides = {name: [subjects[prompt] for prompt in sorted(chosen) if side[prompt] == name] for name in SIDES}
+    leaks = leaks_of(sides, earlier, config.leakage)
+    if leaks and config.leakage.on_leak == "stop":
+        raise LeakError(leaks, store.path)
+    return {leak.benchmark if leak.train_release else leak.train: f"leaks: same {leak.rule}" for leak in leaks}
+
+
+def _run(
+    config: ReleaseConfig,
+    ranked: pl.DataFrame,
+    chosen: Set[str],
+    facts: Mapping[str, MediaFacts],
+    previous: Sequence[Path],
+) -> Run:
+    """Return the run of this build; its inputs have digests of texts, sides, media, prompts and earlier releases.
+
+    The ledger is not an input, since it has the release itself afterwards; its effect is in the chosen prompts.
+    """
+    media = "".join(f"{name}\0{facts[name].sha256}\0{facts[name].phash}\n" for name in sorted(facts))
+    document = config.model_dump(mode="json")
+    inputs = {
+        "denoise": config.run,
+        "prompts": text_digest(ranked),
+        "media": hashlib.sha256(media.encode()).hexdigest(),
+        "chosen": hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest(),
+        "previous": sorted({read_release(folder).label for folder in previous}),
+    }
+    return Run(run_id("release", document, inputs), "release", document, inputs, code_version(), config.seed)
