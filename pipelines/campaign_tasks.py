@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from curate.evaluation.overdispersion import widened_fit
 from curate.media.frames import MediaError
-from curate.media.locate import Locator
+from curate.media.locate import Locator, open_inside
 from curate.media.transcode import encode, playable
 from curate.planning.planner import pair_ids, plan_votes, posteriors_of
 from curate.store import Store
@@ -71,7 +71,11 @@ def _media_line(file: MediaFile, locator: Locator, folder: Path) -> MediaLine:
     try:
         path = locator.find(file.video)
         how = playable(path)
-        shutil.copyfile(path, temporary) if how.as_is else encode(path, temporary)
+        if how.as_is:
+            with open_inside(locator.folder, path) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        else:
+            encode(path, temporary)
     except MediaError as error:
         return refused(str(error))
     with temporary.open("rb") as opened:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from curate.media.locate import why_outside
 from curate.release.card import export_card
 from curate.sampling.items import Drawn, Fragility, Rule, draw_items, item_statistics
 from curate.shards.atomic import describe, finished, publishing, version, write_manifest
@@ -33,12 +34,15 @@ from schemas.reports import ExportReport
 from schemas.tables import SCHEMA_VERSION
 
 Kind = Literal["train", "benchmark"]
+OUTSIDE = "prompt: outside (its video's path is absolute or contains '..')"
 
 
 def export(
     store_path: str | Path, kind: Kind, *, out: str | Path, config: ExportConfig = ExportConfig()
 ) -> ExportReport:
     """Write one side of a denoise run, train or benchmark, into the folder ``out``, which appears atomically.
+
+    Prompts whose video is named by a path that may leave the media folder are excluded and counted.
 
     Equal rankings, config and seed give equal bytes. A folder that holds exactly this export is left unchanged. The
     first export of a store fixes its split. Raises CurateError if there is nothing to export, if ``out`` holds anything
@@ -53,10 +57,15 @@ def export(
             assign_splits(store, config.split)
             ranked = ranked_responses(store, config.run)
             run = _run(kind, config, ranked)
+            names = [video for video in ranked["video"].unique() if video and why_outside(video)]
+            outside = ranked.filter(pl.col("video").is_in(names))
+            ranked = ranked.filter(~pl.col("prompt_id").is_in(outside["prompt_id"].unique().to_list()))
             if present is not None:
                 _check_same(out, present, run)
             else:  # inside the transaction, so that an export without items fixes no split
                 drawn, counts = draw(ranked, kind, rules, config, unseen=prompts_outside(store, config.run))
+                if found := outside.filter(pl.col("split") == kind)["prompt_id"].n_unique():
+                    counts["excluded"][OUTSIDE] = found
                 _check_any(store, counts)
         if present is None:
             with publishing(out) as folder:

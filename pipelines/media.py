@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from curate.media.frames import MediaError
-from curate.media.locate import Locator, media_below
+from curate.media.locate import Locator, inside, media_below
 from curate.media.probe import PROBE_VERSION, Probe
 from curate.media.workers import MediaReader
 from curate.processors import cores
@@ -112,13 +113,13 @@ def probe_files(
 
     Raises CurateError for a folder without videos and images.
     """
-    found: list[Path] = []
+    found: list[_Located] = []
     for path in map(Path, paths):
-        below = media_below(path) if path.is_dir() else [path]
+        below = _locate_below(path) if path.is_dir() else [_locate_given(path)]
         if not below:
             raise CurateError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
         found += below
-    located = _locate(Path(), [str(path) for path in dict.fromkeys(found)])
+    located = list({one.video: one for one in found}.values())
     rows = sorted(
         _rows(located, workers=workers, timeout=timeout, progress=progress), key=lambda row: str(row["video"])
     )
@@ -140,7 +141,7 @@ class _Located:
 
     def is_current(self, row: dict[str, Any], timeout: float) -> bool:
         """Whether the stored row is still valid."""
-        if row["status"] in (UNPROBED, "missing", "ambiguous", "crashed") or self.error:
+        if row["status"] in (UNPROBED, "missing", "outside", "ambiguous", "crashed") or self.error:
             return False
         if row["probe_version"] != PROBE_VERSION or (row["status"] == "timeout" and timeout > row["timeout_s"]):
             return False
@@ -149,18 +150,29 @@ class _Located:
 
 def _locate(folder: Path, videos: Sequence[str]) -> list[_Located]:
     locator = Locator(folder)
-    found = []
-    for video in videos:
-        try:
-            path = locator.find(video)
-            state = path.stat()
-        except MediaError as error:
-            found.append(_Located(video, error=error))
-        except OSError as error:  # removed since
-            found.append(_Located(video, error=MediaError(f"{video}: {error.strerror}", code="missing")))
-        else:
-            found.append(_Located(video, path, locator.name(path), state.st_size, state.st_mtime_ns))
-    return found
+    return [_located(video, partial(locator.find, video), locator.name) for video in videos]
+
+
+def _locate_below(folder: Path) -> list[_Located]:
+    """The videos and images of a folder, named by their paths with the folder."""
+    names = [path.relative_to(folder).as_posix() for path in media_below(folder)]
+    return [_located(str(folder / name), partial(inside, folder, name), str) for name in names]
+
+
+def _locate_given(path: Path) -> _Located:
+    """A file that the user named, wherever it is."""
+    return _located(str(path), lambda: path if path.exists() else Locator(path.parent).find(path.name), str)
+
+
+def _located(video: str, find: Callable[[], Path], name: Callable[[Path], str]) -> _Located:
+    try:
+        path = find()
+        state = path.stat()
+    except MediaError as error:
+        return _Located(video, error=error)
+    except OSError as error:  # a given file that does not exist, or one removed since it was found
+        return _Located(video, error=MediaError(f"{video}: {error.strerror}", code="missing"))
+    return _Located(video, path, name(path), state.st_size, state.st_mtime_ns)
 
 
 def _rows(

@@ -14,6 +14,7 @@ import polars as pl
 
 from annotations.tasks import task_table, write_tasks
 from curate.evaluation.overdispersion import widened_fit
+from curate.media.locate import why_outside
 from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
 from curate.planning.planner import pair_ids, plan_votes, posteriors_of, random_votes
 from curate.store import Store
@@ -90,7 +91,9 @@ def plan(
         questions, responses = store.prompts(), store.responses()
     known = loaded.merged.votes
     count = len(known.annotators) if annotators is None else annotators
-    chosen = _chosen(known, prompts, store_path)
+    videos = questions.select("prompt_id", "video").iter_rows()
+    outside = {prompt for prompt, video in videos if video and why_outside(video)} & set(known.prompts)
+    chosen = _chosen(known, prompts, store_path) & ~np.isin(known.prompts, list(outside))
     _check(votes, max_per_pair, annotators, min_per_prompt * int(chosen.sum()))
 
     progress("fitting the hierarchical ranker", 0, 0)
@@ -133,7 +136,7 @@ def plan(
         prompts=asked["prompt_id"].n_unique(),
         planned=planned,
         random=random,
-        warnings=tuple(_warnings(votes, tasks, int((~fit.converged).sum()), max_per_pair)),
+        warnings=tuple(_warnings(votes, tasks, int((~fit.converged).sum()), max_per_pair, len(outside))),
     )
 
 
@@ -173,8 +176,10 @@ def _stages(posteriors: Sequence[PosteriorBatch], found: Plan, seed: int) -> tup
     return tuple(stages)
 
 
-def _warnings(wanted: int, tasks: pl.DataFrame, not_converged: int, max_per_pair: int) -> list[str]:
+def _warnings(wanted: int, tasks: pl.DataFrame, not_converged: int, max_per_pair: int, outside: int) -> list[str]:
     found = []
+    if outside:
+        found.append(f"{outside:,} prompts are not asked about: the path of their video is absolute or contains '..'")
     if len(tasks) < wanted:
         found.append(
             f"only {len(tasks):,} of {wanted:,} votes can be asked: at most {max_per_pair} per pair, and none on pairs "

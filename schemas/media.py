@@ -8,6 +8,7 @@ from schemas.base import Document
 
 MEDIA_REJECTS: dict[str, str] = {
     "missing": "no such file in the media folder",
+    "outside": "a path that leaves the media folder: absolute, with `..`, or through a symbolic link; it is not opened",
     "ambiguous": "several files of the media folder match the id",
     "not-a-file": "a folder, a pipe or a device",
     "empty": "a file of 0 bytes",

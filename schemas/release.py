@@ -223,8 +223,8 @@ class Finding(Document):
     """One violation of what a release promises."""
 
     check: str
-    """files | manifest | tables | labels | texts | formats | media | decoded | figures | card | croissant | split |
-    leakage"""
+    """outside | files | manifest | tables | labels | texts | formats | media | decoded | figures | card | croissant |
+    split | leakage"""
     where: str
     """File, row or prompt."""
     what: str

@@ -59,6 +59,16 @@ def fill(file: Path, outcomes: list[str | None], people: list[str]) -> None:
 # Out and back
 
 
+def test_prompts_whose_video_may_be_outside_the_media_folder_are_not_asked_about(store: Path) -> None:
+    with Store.open(store) as opened:
+        opened.execute("UPDATE prompts SET video = '/etc/video.mp4' WHERE prompt_id = 'p0001'")
+        opened.execute("UPDATE prompts SET video = '..\\video.mp4' WHERE prompt_id = 'p0002'")
+    report = plan(store, "tasks.csv", votes=400)
+    assert {"p0001", "p0002"}.isdisjoint(asked(Path("tasks.csv"))["prompt_id"])
+    assert report.prompts == 7
+    assert any(warning.startswith("2 prompts are not asked about") for warning in report.warnings)
+
+
 @pytest.mark.parametrize("name", ["tasks.csv", "tasks.jsonl"])
 def test_a_filled_task_file_is_ingested_without_options(store: Path, name: str) -> None:
     report = plan(store, name, votes=40)

@@ -170,8 +170,7 @@ def test_a_video_is_a_path_from_the_folder_or_an_id_that_one_file_fits(tmp_path:
     locator = Locator(tmp_path)
     assert locator.find("clips/a.mp4") == tmp_path / "clips" / "a.mp4"
     assert locator.find("clips/a") == tmp_path / "clips" / "a.mp4"
-    assert locator.find(str(tmp_path / "clips" / "a.mp4")) == tmp_path / "clips" / "a.mp4"
-    assert locator.name(locator.find(str(tmp_path / "clips" / "a.mp4"))) == "clips/a.mp4"
+    assert locator.name(locator.find("clips/a")) == "clips/a.mp4"
     for video, code in (("clips/b", "ambiguous"), ("clips/c", "missing"), ("https://a.b/c.mp4", "missing")):
         with pytest.raises(MediaError) as raised:
             locator.find(video)
@@ -179,7 +178,7 @@ def test_a_video_is_a_path_from_the_folder_or_an_id_that_one_file_fits(tmp_path:
         assert raised.value.hint
 
 
-@pytest.mark.parametrize("video", ["a\0b", "x" * 5000, "../" * 50 + "nothing.mp4"])
+@pytest.mark.parametrize("video", ["\ud800.mp4", "x" * 5000])
 def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path, video: str) -> None:
     with pytest.raises(MediaError) as raised:
         Locator(tmp_path).find(video)

@@ -459,7 +459,7 @@ def test_frames_are_shown_or_the_reason_for_none(store: Path, tmp_path: Path) ->
     [picture] = page.named("img")
     assert picture.attributes["src"].startswith("data:image/jpeg;base64,/9j/")
     assert "p0001" in picture.attributes["alt"]
-    assert f"Video: {videos['p0003']}: no such file" in page.text
+    assert f"Video: {videos['p0003']}: missing: no such file" in page.text
     assert str(tmp_path) not in page.html
 
 

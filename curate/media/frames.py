@@ -40,6 +40,8 @@ DAMAGE = (
     "ended premature",
 )
 """Parts of FFmpeg's log lines about damage that it conceals by repeating other content or by ending early."""
+PLAYLISTS = b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD"
+"""First bytes of files for which FFmpeg would open others, inside or outside the media folder."""
 HINT = "fetch or encode the file again, or exclude the prompts that need it"
 
 
@@ -209,6 +211,10 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes)", hint=HINT, code="empty")
+    with suppress(OSError), path.open("rb") as file:  # decoding reports what cannot be opened
+        if file.read(max(map(len, PLAYLISTS))).startswith(PLAYLISTS):
+            hint = "store the video itself as one file: ffmpeg -i PLAYLIST -c copy video.mp4"
+            raise MediaError(f"{path}: is a playlist, whose video is in other files", hint=hint, code="not-media")
 
 
 def _reason(log: list[str], error: Exception) -> tuple[str, str]:

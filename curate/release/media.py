@@ -8,12 +8,13 @@ import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 import polars as pl
 
 from curate.media.frames import IMAGE_SUFFIXES
+from curate.media.locate import open_inside, why_outside
 from schemas.errors import CurateError
 from schemas.release import MediaAs
 
@@ -29,7 +30,9 @@ class MediaFacts:
     name: str
     """Its name in the prompts."""
     path: Path
-    """Its path on this machine."""
+    """Its path on this machine, which begins with folder."""
+    folder: Path = Path()
+    """The media folder."""
     status: str = "ok"
     """ok, or the code of the problem."""
     reason: str = ""
@@ -67,9 +70,10 @@ FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 def public_name(name: str) -> str:
-    """Return the name for publication: as ingested, but only the last part of an absolute path."""
-    absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
-    return PureWindowsPath(name).name if absolute else name
+    """Return the name for publication: as ingested, but only the last part of a path that may leave the media folder,
+    and "" if that may, too."""
+    last = PureWindowsPath(name).name if why_outside(name) else name
+    return "" if why_outside(last) else last
 
 
 def placed(names: Sequence[str], facts: Mapping[str, MediaFacts], media_as: MediaAs) -> pl.DataFrame:
@@ -161,8 +165,9 @@ def write_webdataset(
 
 
 def read_unchanged(fact: MediaFacts) -> bytes:
-    """Return the file's bytes. Raises CurateError if they changed since it was probed."""
-    data = fact.path.read_bytes()
+    """Return the file's bytes. Raises CurateError if they changed since it was probed, or it is a link now."""
+    with open_inside(fact.folder, fact.path) as file:
+        data = file.read()
     if hashlib.sha256(data).hexdigest() != fact.sha256:
         raise CurateError(f"{fact.path}: changed since it was probed", hint="run the command again")
     return data
@@ -199,7 +204,8 @@ def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
         known = {field: row[field] for field in ("sha256", *FACTS) if row[field] is not None}
         found[row["video"]] = MediaFacts(
             name=row["video"],
-            path=folder / (row["path"] or row["video"]),
+            path=folder / row["path"],
+            folder=folder,
             status=row["status"],
             reason=row["reason"] or "",
             kind="image" if row["kind"] == "image" else "video",

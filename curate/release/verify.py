@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from curate.leakage.detect import Subject
+from curate.media.locate import why_outside
 from curate.release.leakage import Sides, leaks_of, read_subjects
 from curate.release.manifest import (
     METADATA,
@@ -60,8 +61,23 @@ def verify(
     checks = Counter[str]()
     findings: list[Finding] = []
     notes: list[str] = []
-    findings += file_findings(folder, release)
+
+    def report() -> VerifyReport:
+        return VerifyReport(
+            folder=str(folder),
+            name=release.name,
+            version=release.version,
+            checks=dict(checks),
+            findings=tuple(findings),
+            notes=tuple(notes),
+        )
+
     checks["files"] = len(release.files)
+    findings += outside_findings(folder, release)
+    if findings:
+        notes.append("nothing else was checked, because files outside the folder would be opened")
+        return report()
+    findings += file_findings(folder, release)
     findings += manifest_findings(folder, release)
     checks["manifest"] = 3
     tables, wrong = read_tables(folder, release)
@@ -86,14 +102,18 @@ def verify(
     checks["metadata"] = len(METADATA)
     checks["leakage"], wrong = leak_findings(folder, release, previous, notes)
     findings += wrong
-    return VerifyReport(
-        folder=str(folder),
-        name=release.name,
-        version=release.version,
-        checks=dict(checks),
-        findings=tuple(findings),
-        notes=tuple(notes),
-    )
+    return report()
+
+
+def outside_findings(folder: Path, release: Release) -> Iterator[Finding]:
+    """Yield links in the folder and paths of the manifest that leave it; nothing is opened."""
+    for entry in sorted(folder.rglob("*")):
+        if entry.is_symlink():
+            what = "is a link: its target is not part of the release"
+            yield Finding(check="outside", where=entry.relative_to(folder).as_posix(), what=what)
+    for file in release.files:
+        if why := why_outside(file.path):
+            yield Finding(check="outside", where=MANIFEST, what=f"names {file.path!r}, a path that leaves it: {why}")
 
 
 def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
@@ -105,9 +125,7 @@ def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
     present = set(files_of(folder)) - {MANIFEST}
     for entry in sorted(folder.rglob("*")):
         where = entry.relative_to(folder).as_posix()
-        if entry.is_symlink():
-            yield finding(where, "is a link: its target is not part of the release")
-        elif entry.is_dir() and not any(name.startswith(f"{where}/") for name in present):
+        if entry.is_dir() and not any(name.startswith(f"{where}/") for name in present):
             yield finding(where, "is a folder without files")
     for file in release.files:
         if file.path not in present:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from curate.media.frames import MediaError
+from curate.media.locate import why_outside
 from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
 from curate.media.workers import MediaReader
@@ -40,6 +41,9 @@ def media_findings(folder: Path, release: Release, tables: Tables) -> tuple[int,
             findings += _embedded_findings(name, frame)
             continue
         for path, sha256 in frame.select(pl.coalesce("video", "image"), "media_sha256").unique().iter_rows():
+            if path is not None and (why := why_outside(path)):
+                findings.append(Finding(check="outside", where=f"{name}: {path}", what=f"leaves the folder: {why}"))
+                continue
             if path is None or release.media_as == "none":
                 continue
             if sha256 is None or expected.setdefault(path, sha256) != sha256:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
+from curate.media.locate import Locator
 from curate.media.workers import MediaReader
 
 COUNT, HEIGHT, GAP, QUALITY = 4, 150, 4, 78
@@ -20,18 +21,24 @@ WIDEST = 1280
 def stills(
     videos: Mapping[str, str], media: Path, *, workers: int = 2, timeout: float = 30.0
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return key -> JPEG of COUNT frames (or of the image), and key -> reason why there is none.
+    """Return key -> JPEG of COUNT frames (or of the image), and key -> code and reason why there is none.
 
     videos: key -> path, relative to ``media``. Worker processes decode the videos, each within timeout seconds.
     """
-    paths = {key: media / video for key, video in videos.items()}
-    video_keys = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
+    paths: dict[str, Path] = {}
     found: dict[str, bytes] = {}
     failed: dict[str, str] = {}
+    locator = Locator(media)
+    for key, video in videos.items():
+        try:
+            paths[key] = locator.find(video)
+        except MediaError as error:
+            failed[key] = f"{error.code}: {str(error).partition(': ')[2]}"
+    video_keys = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
 
     def take(key: str, images: Images | MediaError) -> None:
         if isinstance(images, MediaError):
-            failed[key] = str(images).removeprefix(f"{paths[key]}: ")
+            failed[key] = f"{images.code}: {str(images).removeprefix(f'{paths[key]}: ')}"
         else:
             found[key] = strip(images)
 

@@ -18,7 +18,7 @@ HINT = "expected a folder of curate export, or a Parquet or JSONL file with prom
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with N ≥ 1 responses. Media are stored as paths; nothing is read from disk."""
+    """One prompt with N ≥ 1 responses. Media are stored as paths; none is opened."""
 
     item_id: str
     """Identifies the example in errors and tables; unique within its file."""
@@ -161,8 +161,8 @@ def _example(row: Row, path: Path, media: Path) -> Example:
         prompt=row.text("prompt", empty=True),
         responses=responses,
         ranks=ranks,
-        video=media / video if video else None,
-        images=tuple(media / image for image in images if image),
+        video=row.media("video", video, media) if video else None,
+        images=tuple(row.media("image", image, media) for image in images if image),
         best_probabilities=row.probabilities("best_probabilities", len(responses)),
         confidence=confidence,
         source=row.optional_text("source"),

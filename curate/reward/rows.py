@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.media.frames import MediaError
+from curate.media.locate import inside
 from schemas.errors import CurateError
 
 QUOTED = 80
@@ -48,6 +50,14 @@ class Row:
         if not value or not _is_list(value, str):
             raise BadRowError(column, value, "a list of texts")
         return tuple(value)
+
+    def media(self, column: str, name: str, folder: Path) -> Path:
+        """The file of ``name``, a value of the column, in the media folder; it may be missing, and is not opened."""
+        try:
+            return inside(folder, name)
+        except MediaError as error:
+            expected = "a path relative to the media folder, without '..' or a link that leads out of it"
+            raise BadRowError(column, name, expected) from error
 
     def integers(self, column: str, count: int) -> tuple[int, ...]:
         """``count`` whole numbers, one per response."""

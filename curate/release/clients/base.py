@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from curate.media.locate import inside
 from curate.release.manifest import read_release, seal_is_valid
 from curate.release.media import FOLDER
 from curate.release.tables import ITEM_CONFIGS, read_table, tables_of
@@ -133,6 +134,8 @@ class Source:
 
     def _wanted(self, names: Iterable[str | None]) -> list[str]:
         wanted = sorted({name for name in names if name})
+        for name in wanted:  # of a release that somebody else made
+            inside(self.folder, name)
         if wanted and not self.has_media:
             raise CurateError(
                 f"{self.folder}: has the names of its videos only", hint="build the release with --media DIR"
@@ -175,7 +178,7 @@ class Source:
         """Return the path of a file whose bytes are those that the manifest states."""
         entry = self.files.get(name)
         try:
-            if entry is None or describe(self.folder / name, entry.rows, root=self.folder) != entry:
+            if entry is None or describe(inside(self.folder, name), entry.rows, root=self.folder) != entry:
                 raise self._damage(name, "differs from the manifest")
         except OSError as error:
             raise self._damage(name, error.strerror or "is not readable") from error

@@ -130,24 +130,25 @@ class Media:
     def images(self, row: Row, column: str) -> tuple[Path, ...]:
         """No image, one or a list: each a path, or {bytes, path} as Hugging Face's ``Image`` stores it.
 
-        Raises BadRowError for any other value, and CurateError where there are bytes and no cache folder.
+        Raises BadRowError for any other value and for a path that leaves the folder, and CurateError where there are
+        bytes and no cache folder.
         """
         value = row.cells.get(column)
         if value is None:
             return ()
-        return tuple(self._image(column, image) for image in (value if isinstance(value, list) else [value]))
+        return tuple(self._image(row, column, image) for image in (value if isinstance(value, list) else [value]))
 
     def video(self, row: Row, column: str) -> Path | None:
         """Path of the video, a file or a folder of frames; None where there is none. Raises BadRowError."""
-        return None if row.cells.get(column) is None else self.folder / row.text(column)
+        return None if row.cells.get(column) is None else row.media(column, row.text(column), self.folder)
 
-    def _image(self, column: str, image: Any) -> Path:
+    def _image(self, row: Row, column: str, image: Any) -> Path:
         if isinstance(image, str) and image.strip():
-            return self.folder / image
+            return row.media(column, image, self.folder)
         if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
             return self._write(column, image["bytes"])
         if isinstance(image, dict) and isinstance(image.get("path"), str) and image["path"].strip():
-            return self.folder / str(image["path"])
+            return row.media(column, image["path"], self.folder)
         raise BadRowError(column, image, "a path, or an image as {bytes, path}")
 
     def _write(self, column: str, content: bytes) -> Path:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
+from curate.media.frames import MediaError
+from curate.media.locate import inside
 from curate.reward.serving.batching import ScoreRequest, ScoreResult
 from schemas.errors import CurateError
 
@@ -197,17 +199,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def media_path(text: str, root: Path | None) -> Path:
-    """The file below ``root``. Raises RequestError for a path that leaves it, also through symbolic links."""
+    """The file in ``root``. Raises RequestError for a path that leaves it, also through symbolic links."""
     if root is None:
         raise RequestError(422, f"{text}: this server reads no media", hint="start it with --media DIR")
-    path = Path(text)
-    if path.is_absolute() or ".." in path.parts or "\0" in text or not path.parts:
-        raise RequestError(422, f"{text!r}: not a path below the media folder", hint="send a relative path without ..")
-    found = (root / path).resolve()
-    if not found.is_relative_to(root.resolve()):
-        raise RequestError(422, f"{text}: not a path below the media folder", hint="a link leads out of it")
+    try:
+        found = inside(root, text)
+    except MediaError as error:
+        raise RequestError(422, str(error), hint=error.hint) from error
     if not found.is_file():
-        raise RequestError(422, f"{text}: no such file below the media folder", hint="check the path")
+        raise RequestError(422, f"{text}: no such file in the media folder", hint="check the path")
     return found
 
 
