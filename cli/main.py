@@ -94,6 +94,7 @@ EXTRAS = {
     **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
     **dict.fromkeys(("torch", "transformers"), "train"),
     **dict.fromkeys(("PIL", "av", "decord"), "video"),
+    "minisign": "sign",
     **dict.fromkeys(("anyio", "markdown_it"), "annotate"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }

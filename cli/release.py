@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from cli.options import JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.release import ClientReport, DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
@@ -132,20 +134,25 @@ def verify(
     media: Annotated[
         bool, typer.Option("--media/--no-media", help="Decode the media and compare their frames.")
     ] = True,
+    key: Annotated[
+        str,
+        typer.Option("--key", help="The public key of who must have signed it, or its file.", metavar="FILE|KEY"),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Check all of a release; exit code 1 if there is a finding.
 
     This hashes every file, recomputes the figures of the manifest and the card from the tables, and decodes every
-    video and compares the hashes of its frames (skipped by --no-media).
+    video and compares the hashes of its frames (skipped by --no-media). Only --key finds a forgery whose hashes agree.
 
     \b
     Example:
       curate release verify releases/mr2bench-video-1.0.0
+      curate release verify releases/mr2bench-video-1.0.0 --key lab.key.pub
     """
     from pipelines.releasing import verify as job
 
-    report = job(folder, previous=previous or (), media=media)
+    report = job(folder, previous=previous or (), media=media, key=key)
     put_json(report) if as_json else print_verify(report)
     if report.findings:
         raise typer.Exit(1)
@@ -158,8 +165,65 @@ def print_verify(report: VerifyReport) -> None:
         put(f"{finding.check}: {finding.where}: {finding.what}")
     for note in report.notes:
         say(f"  note: {note}")
+    if report.signature == "not checked":
+        say(f"  note: signed by key {report.signed_by}, not checked: give the public key, --key FILE")
     result = plural(len(report.findings), "finding") if report.findings else "valid"
+    result += f", signed by key {report.signed_by}" if report.signature == "valid" else ""
     say(f"{report.folder}: {report.name}, version {report.version}: {result} (checked {checked})")
+
+
+@app.command()
+def sign(
+    folder: Annotated[Path, typer.Argument(help="A release.", metavar="DIR")],
+    key: Annotated[Path, typer.Option("--key", help="The secret key of minisign.", metavar="FILE")],
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a release: manifest.json.minisig shows that the owner of the key published exactly these files.
+
+    The password of the key is asked for, or read as the first line of stdin. Publish the public key elsewhere. Anyone
+    can check the manifest with it: minisign -Vm manifest.json -p FILE.pub; curate release verify checks all files.
+
+    \b
+    Example:
+      curate release sign releases/mr2bench-video-1.0.0 --key lab.key
+    """
+    from pipelines.signing import sign as job
+
+    report = job(folder, key, lambda: _password(f"Password of {key}"))
+    if as_json:
+        put_json(report)
+        return
+    say(f"{report.name}, version {report.version}: signed by key {report.key_id}")
+    put(str(folder / report.file))
+
+
+@app.command()
+def keygen(
+    out: Annotated[Path, typer.Argument(help="The file of the secret key.", metavar="FILE")],
+    password: Annotated[bool, typer.Option("--password/--no-password", help="Encrypt the secret key.")] = True,
+) -> None:
+    """Make a pair of keys for sign and verify --key, as minisign -G does: FILE is secret, FILE.pub is for everyone.
+
+    The password is asked for, or read as the first line of stdin.
+
+    \b
+    Example:
+      curate release keygen lab.key
+    """
+    from pipelines.signing import generate_key
+
+    chosen = _password(f"Password for {out}", confirm=True) if password else ""
+    if password and not chosen:
+        raise UsageError("the password is empty", hint="--no-password makes a secret key without one")
+    say(f"key {generate_key(out, chosen)}: keep {out} secret, publish {out}.pub")
+    put(f"{out}.pub")
+
+
+def _password(prompt: str, *, confirm: bool = False) -> str:
+    """Return what is typed, not shown; or the first line of stdin if that is no terminal."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 @app.command()
@@ -259,7 +323,7 @@ def list_releases(
     folder: Annotated[Path, typer.Argument(help="The folder that contains the releases.", metavar="DIR")] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List the releases of a folder: version, prompts, items, votes, run and state.
+    """List the releases of a folder: version, prompts, items, votes, run, key of the signature (not checked), state.
 
     \b
     Example:
@@ -276,12 +340,12 @@ def list_releases(
         say(f"{folder}: no releases")
 
 
-COLUMNS = ("folder", "name", "release", "version", "prompts", "items", "votes", "denoise run", "state")
+COLUMNS = ("folder", "name", "release", "version", "prompts", "items", "votes", "denoise run", "signed by", "state")
 
 
 def _cells(line: ReleaseLine) -> tuple[object, ...]:
     if not line.name:
-        return (line.folder, "", "", "", None, None, None, "", line.state)
+        return (line.folder, "", "", "", None, None, None, "", "", line.state)
     return (
         line.folder,
         line.name,
@@ -291,5 +355,6 @@ def _cells(line: ReleaseLine) -> tuple[object, ...]:
         line.items,
         line.votes,
         line.run,
+        line.signed_by or "not signed",
         line.state,
     )

@@ -104,13 +104,20 @@ def build(
 
 
 def verify(
-    folder: Path, *, previous: Sequence[Path] = (), media: bool = True, validated: Path | None = None
+    folder: Path,
+    *,
+    previous: Sequence[Path] = (),
+    media: bool = True,
+    validated: Path | None = None,
+    key: str = "",
 ) -> VerifyReport:
     """Check every byte, row and figure of a release, and with ``media`` the decoded frames of its media.
 
-    previous, validated: see ``curate.release.verify``. Raises CurateError if there is no release.
+    previous, validated, key: see ``curate.release.verify``. Raises CurateError if there is no release.
     """
-    return verification.verify(folder, previous=previous, decode=media, code=code_version(), validated=validated)
+    return verification.verify(
+        folder, previous=previous, decode=media, code=code_version(), validated=validated, key=key
+    )
 
 
 def _packaging(config: ReleaseConfig, media: Path | None) -> MediaAs:

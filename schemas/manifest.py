@@ -25,6 +25,8 @@ class ManifestBatch(Document):
     files: tuple[tuple[str, str], ...]
     """(file name, sha256) of the files read."""
     counts: dict[str, Any]
+    config: dict[str, Any] = {}
+    """How the files were read: mapping and rules (IngestConfig); empty in a manifest of an earlier version."""
 
 
 class ManifestRun(Document):

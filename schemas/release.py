@@ -223,8 +223,8 @@ class Finding(Document):
     """One violation of what a release promises."""
 
     check: str
-    """outside | files | manifest | tables | labels | texts | formats | media | decoded | figures | card | croissant |
-    split | leakage"""
+    """signature | outside | files | manifest | tables | labels | texts | formats | media | decoded | figures | card |
+    croissant | split | leakage"""
     where: str
     """File, row or prompt."""
     what: str
@@ -241,6 +241,24 @@ class VerifyReport(Document):
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     """What could not be checked."""
+    signed_by: str = ""
+    """Id of the key that the signature names, 16 hex digits; "" without a signature."""
+    signature: Literal["none", "not checked", "valid", "invalid"] = "none"
+    """Whether the manifest is signed with the key that was given."""
+
+
+class SignReport(Document):
+    """One signature of a release."""
+
+    folder: str
+    file: str
+    """The signature, in the folder."""
+    name: str
+    version: str
+    key_id: str
+    """16 hex digits."""
+    comment: str
+    """What is signed with the manifest: name and version."""
 
 
 class PromptChange(Document):
@@ -304,3 +322,5 @@ class ReleaseLine(Document):
     items: int = 0
     """Of all item configs; other formats repeat some of them."""
     votes: int = 0
+    signed_by: str = ""
+    """Id of the key that the signature names, which is not checked; "" without a signature."""

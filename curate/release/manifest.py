@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from curate.release.signature import signed_by
 from curate.shards.atomic import MANIFEST, files_of, read_manifest, version
 from schemas.base import Document
 from schemas.errors import CurateError
@@ -102,6 +103,7 @@ def _line(path: Path) -> ReleaseLine | None:
         prompts=sum(found.counts["prompts"].values()),
         items=sum(found.counts["items"][name] for name in found.counts["candidates"]),
         votes=found.counts["votes"],
+        signed_by=signed_by(path),
     )
 
 

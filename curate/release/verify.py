@@ -19,6 +19,7 @@ from curate.release.manifest import (
     seal_is_valid,
     siblings,
 )
+from curate.release.signature import signature_findings, signed_by
 from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS
 from curate.release.verify_media import decoded_findings, media_findings
 from curate.release.verify_metadata import figure_findings, metadata_findings
@@ -36,6 +37,7 @@ def verify(
     decode: bool = False,
     code: str = "",
     validated: Path | None = None,
+    key: str = "",
 ) -> VerifyReport:
     """Check all of a release.
 
@@ -51,11 +53,13 @@ def verify(
     validated
         A file that stores the outline of the Croissant metadata that mlcroissant validated last. Metadata that differ
         only in versions, digests and sizes, which are compared here, are not validated again.
+    key
+        The public key, or its file, with which the release must be signed; "": a signature is not checked.
 
     Raises
     ------
     CurateError
-        The folder has no manifest of a release.
+        The folder has no manifest of a release, or the key cannot be used.
     """
     release = read_release(folder)
     checks = Counter[str]()
@@ -70,11 +74,18 @@ def verify(
             checks=dict(checks),
             findings=tuple(findings),
             notes=tuple(notes),
+            signed_by=signed,
+            signature="none" if not signed else "not checked" if not key else "invalid" if forged else "valid",
         )
 
+    signed = signed_by(folder)
+    forged = list(signature_findings(folder, key)) if key else []
+    checks |= {"signature": 1} if key else {}
+    findings += forged
     checks["files"] = len(release.files)
-    findings += outside_findings(folder, release)
-    if findings:
+    leaving = list(outside_findings(folder, release))
+    findings += leaving
+    if leaving:
         notes.append("nothing else was checked, because files outside the folder would be opened")
         return report()
     findings += file_findings(folder, release)

@@ -17,6 +17,8 @@ from schemas.manifest import Manifest, ManifestFile
 from schemas.release import Release
 
 MANIFEST = "manifest.json"
+SIGNATURE = f"{MANIFEST}.minisig"
+"""The signature of the manifest, which is added to a finished folder."""
 
 
 @contextmanager
@@ -106,8 +108,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return every file in the folder and below, as sorted relative paths."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    """Return every file in the folder and below but its signature, as sorted relative paths."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    return sorted(name for name in names if name != SIGNATURE)
 
 
 def describe(path: Path, rows: int | None = None, *, root: Path | None = None) -> ManifestFile:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
@@ -146,7 +147,7 @@ def manifest_batches(store: Store, run: ManifestRun) -> tuple[ManifestBatch, ...
     """Return the ingests behind a run, oldest first: the "batches" of its inputs, or all if it has none."""
     named = run.inputs.get("batches")
     rows = store.frame(
-        """SELECT batch_id, counts::VARCHAR AS counts,
+        """SELECT batch_id, counts::VARCHAR AS counts, config::VARCHAR AS config,
             (SELECT list({'path': path, 'sha256': sha256} ORDER BY file_id) FROM files f WHERE f.batch_id = b.batch_id)
                 AS files
         FROM batches b ORDER BY seq"""
@@ -156,10 +157,19 @@ def manifest_batches(store: Store, run: ManifestRun) -> tuple[ManifestBatch, ...
             batch=row["batch_id"],
             files=tuple((PurePath(file["path"]).name, file["sha256"]) for file in row["files"] or ()),
             counts=json.loads(row["counts"]),
+            config=_published_config(json.loads(row["config"])),
         )
         for row in rows.to_dicts()
         if named is None or row["batch_id"] in named
     )
+
+
+def _published_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of an ingest as manifests state it: without what does not change votes, and without folders."""
+    kept = {key: value for key, value in config.items() if key not in ("pseudonyms", "limits")}
+    for mapping in kept.get("files", ()):
+        mapping["match"] = PurePath(mapping["match"]).name
+    return kept
 
 
 def prompt_facts(store: Store, run: ManifestRun) -> pl.DataFrame:
