@@ -28,7 +28,7 @@ def export_for(folder: Path, *, client: str, out: Path) -> ClientReport:
         There is no such client, ``out`` exists, the release is damaged, or it lacks what the client needs.
     """
     writer = client_named(client)
-    source = Source.open(folder)
+    source = Source.open(folder, out)
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise CurateError(f"{out}: exists", hint="choose another --out, or remove it")
     with publishing(out) as fresh:

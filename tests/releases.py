@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import polars as pl
 from PIL import Image
 
 from curate.store import Store
@@ -129,6 +132,28 @@ def _make_mixed(folder: Path, hazards: tuple[str, ...]) -> None:
             for i, (name,) in enumerate(opened.frame(f"SELECT {key} FROM {table} ORDER BY {key}").iter_rows()):
                 text = f"{name}: {hazards[i % len(hazards)]} end"
                 opened.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", [text, name])
+
+
+def pairs(release: Path, split: str) -> list[dict[str, Any]]:
+    """Return the pairs of train or test: prompt, chosen, rejected, medium, kind, media_sha256, item_id."""
+    paths = sorted(release.glob({"train": "train_pairwise-*.parquet", "test": "benchmark_pairwise-*.parquet"}[split]))
+    return [
+        {
+            "prompt": row["prompt"],
+            "chosen": row["responses"][row["ranks"].index(1)],
+            "rejected": row["responses"][row["ranks"].index(2)],
+            "medium": row["video"] or row["image"],
+            "kind": "video" if row["video"] else "image" if row["image"] else None,
+            "media_sha256": row["media_sha256"],
+            "item_id": row["item_id"],
+        }
+        for row in pl.concat([pl.read_parquet(path) for path in paths]).iter_rows(named=True)
+    ]
+
+
+def has_tag(row: dict[str, Any], tags: Sequence[str]) -> bool:
+    """Return whether a text of a pair contains one of the tags."""
+    return any(tag in row[column] for column in ("prompt", "chosen", "rejected") for tag in tags)
 
 
 def with_media(media_as: MediaAs | None) -> ReleaseConfig:

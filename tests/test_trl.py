@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from curate.release.clients.base import Source
 from curate.reward.scratch import CHAT
 from pipelines.client_export import export_for
-from tests.releases import mixed
+from tests.releases import mixed, pairs
 
 pytestmark = pytest.mark.slow
 trl: Any = pytest.importorskip("trl")
 datasets: Any = pytest.importorskip("datasets")
 
-SPLITS = {"train": "train_pairwise", "test": "benchmark_pairwise"}
+SPLITS = ("train", "test")
 OPTIONS: dict[str, Any] = {
     "max_steps": 2,
     "per_device_train_batch_size": 4,
@@ -47,19 +45,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pairs_of(split: str, *, images: bool) -> list[dict[str, Any]]:
-    """Return prompt, chosen and rejected text, path and digest of the medium of a split's pairs, by the release."""
-    rows = Source.open(mixed("files")).table(SPLITS[split])
-    rows = rows.filter(pl.col("kind").eq_missing("image") == images)
-    return [
-        {
-            "prompt": row["prompt"],
-            "chosen": row["responses"][row["ranks"].index(1)],
-            "rejected": row["responses"][row["ranks"].index(2)],
-            "medium": row["medium"],
-            "media_sha256": row["media_sha256"],
-        }
-        for row in rows.iter_rows(named=True)
-    ]
+    return [pair for pair in pairs(mixed("files"), split) if (pair["kind"] == "image") == images]
 
 
 def load(folder: Path, config: str) -> Any:

@@ -7,6 +7,7 @@ job as JSON from stdin and prints a result as JSON, and ``test_NAME.py`` runs in
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -47,3 +48,13 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
+
+
+def rendered(*messages: tuple[str, str]) -> str:
+    """Return (role, text) messages in the chat format of the tests' backbone."""
+    return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in messages)
+
+
+def without_media_tokens(text: str) -> str:
+    """Return the text without the tokens by which Qwen3-VL's processor represents media."""
+    return re.sub(r"<\|(vision_start|vision_end|image_pad|video_pad)\|>|<[0-9.]+ seconds>", "", text)

@@ -63,14 +63,19 @@ class Source:
 
     folder: Path
     release: Release
+    out: Path
+    """Where the client's folder will be: absolute, for clients that resolve no relative paths."""
 
     @classmethod
-    def open(cls, folder: Path) -> Source:
-        """Read the manifest. Raises CurateError if the folder is no release, or if the manifest was changed."""
+    def open(cls, folder: Path, out: Path = Path()) -> Source:
+        """Read the manifest. out: where the client's folder will be.
+
+        Raises CurateError if the folder is no release, or if the manifest was changed.
+        """
         release = read_release(folder)
         if not seal_is_valid(folder):
             raise CurateError(f"{folder}: the manifest was changed", hint=f"curate release verify {folder}")
-        return cls(folder, release)
+        return cls(folder, release, out.resolve())
 
     @cached_property
     def files(self) -> dict[str, ManifestFile]:
@@ -189,6 +194,8 @@ class Source:
 
 
 def _link(source: Path, target: Path) -> None:
+    if target.exists():
+        return
     try:
         os.link(source.resolve(), target)
     except OSError:  # another file system, or one without hard links

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -22,6 +22,8 @@ COLUMNS = (
     "confidence",
     "margin",
 )
+
+TEXTS = ("prompt", "chosen", "rejected")
 
 
 def preference_splits(source: Source) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -50,3 +52,14 @@ def _pairs(items: pl.DataFrame) -> pl.DataFrame:
         chosen_model=pl.col("models").list.get(best),
         rejected_model=pl.col("models").list.get(other),
     ).select(COLUMNS)
+
+
+def contains_any(columns: Iterable[str], tags: Iterable[str]) -> pl.Expr:
+    """Return whether one of the columns contains one of the texts, which a client would replace."""
+    return pl.any_horizontal(pl.col(column).str.contains_any(list(tags)) for column in columns)
+
+
+def media_columns(rows: pl.DataFrame) -> list[str]:
+    """Return videos, images: those of which a row has one. rows: with the column kind."""
+    kinds = set(rows["kind"])
+    return [f"{kind}s" for kind in ("video", "image") if kind in kinds]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from curate.release.clients import trl
+from curate.release.clients import llama_factory, ms_swift, openrlhf, trl, verl
 from curate.release.clients.base import Client
 from schemas.errors import UsageError
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (trl.CLIENT,)}
+CLIENTS: dict[str, Client] = {
+    module.CLIENT.name: module.CLIENT for module in (trl, llama_factory, ms_swift, openrlhf, verl)
+}
 """name -> client, in the order of docs/release.md."""
 
 
