@@ -35,8 +35,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_equal_releases_give_equal_bytes_from_every_packaging_of_the_media(client: str, tmp_path: Path) -> None:
     found = []
     for media_as in ("files", "webdataset", "embedded"):
-        report = export_for(mixed(cast("MediaAs", media_as)), client=client, out=tmp_path / media_as)
+        report = export_for(mixed(cast("MediaAs", media_as)), client=client, out=tmp_path / "out")
         assert sum(report.rows.values()) > 0
+        (tmp_path / "out").rename(tmp_path / media_as)  # the same place for all: some clients need absolute paths
         files = contents(tmp_path / media_as)
         assert set(report.rows) <= set(files)
         files.pop("README.md")  # states the version, which the packaging changes

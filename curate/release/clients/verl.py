@@ -46,7 +46,7 @@ SCHEMA = (
 USAGE = """
 ```sh
 python -m verl.trainer.main_ppo data.train_files=DIR/train.parquet data.val_files=DIR/test.parquet \\
-  data.return_raw_chat=True reward.custom_reward_function.path=reward.py …
+  reward.custom_reward_function.path=reward.py …
 ```
 
 `reward_model.ground_truth` is the best response, `extra_info` has all ranked `responses` with their `ranks` (1 = best),
@@ -63,8 +63,7 @@ def _write(source: Source, out: Path) -> Written:
     for split, all_prompts in tables.items():
         prompts = all_prompts.filter(pl.col("medium").is_null() | ~contains_any(("prompt",), TAGS))
         skipped += len(all_prompts) - len(prompts)
-        videos = prompts.filter(pl.col("kind") == "video")["medium"]
-        media += source.link_media(videos, out)
+        media += source.link_media(prompts["medium"], out)
         table = _table(source, split, prompts)
         pq.write_table(table, out / f"{split}.parquet", compression="zstd", row_group_size=ROW_GROUP)
         rows[f"{split}.parquet"] = len(table)
