@@ -93,7 +93,7 @@ def train(
         "seed": seed,
         "allow_skips": allow_skips or None,
     }
-    chosen = _config(config, preset, changes, full=full)
+    chosen = training_config(config, preset, changes, full=full)
     with quiet(), progress_bar() as progress:
         report = job(chosen, out, resume=resume, progress=progress, say=say)
     if report is not None:
@@ -146,7 +146,7 @@ def print_evaluations(evaluations: tuple[EvaluationReport, ...]) -> None:
         put_table(("scorer", "items", *TABLE), rows)
 
 
-def _config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:
+def training_config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:
     """The settings of the file, else of the preset, else the defaults, overridden by the options."""
     from pipelines.settings import load_toml, updated
     from schemas.reward import PRESETS, TrainConfig

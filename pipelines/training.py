@@ -14,7 +14,7 @@ from curate.reward.data import Example, media_folder, read_examples, read_manife
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
-from schemas.reward import EvaluationReport, Skip, TrainConfig, TrainReport
+from schemas.reward import DoctorReport, EvaluationReport, Modality, Skip, TrainConfig, TrainReport
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,6 +47,7 @@ def train(
     data, or an ``out`` that holds something else.
     """
     from curate.reward.checkpoint import newest_step
+    from curate.reward.doctor import check_layout
     from curate.reward.evaluation import quick_metrics
     from curate.reward.loader import Loader
     from curate.reward.scoring import Scorer
@@ -61,6 +62,7 @@ def train(
     accelerator.wait_for_everyone()  # every process has checked ``out`` before the first one writes into it
     data = read_data(config)
     model = _new_model(config, out, data.training, accelerator)
+    check_layout(model, _modalities(data.training))
     with Loader(
         model.encoder,
         frames=config.frames,
@@ -94,6 +96,13 @@ def train(
             _write(model, report, config, out)
         accelerator.wait_for_everyone()
     return report
+
+
+def doctor(backbone: str, config: TrainConfig) -> DoctorReport:
+    """What a backbone can do for a training of the config. Raises CurateError where it cannot be loaded."""
+    from curate.reward.doctor import diagnose
+
+    return diagnose(backbone, config)
 
 
 @dataclass(frozen=True)
@@ -153,8 +162,8 @@ def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
         return None
     inputs = json.loads((out / TRAINING).read_text(encoding="utf-8")) if (out / TRAINING).exists() else None
     if inputs is not None:
-        inputs["training"] = TrainConfig.from_stored(inputs["training"]).model_dump(mode="json")
-    if inputs != _inputs(config):
+        inputs["training"] = TrainConfig.from_stored(inputs["training"]).defining
+    if inputs != {**_inputs(config), "training": config.defining}:
         raise CurateError(f"{out}: contains a model of another config or other shards", hint="choose another --out")
     report = TrainReport.from_stored((out / REPORT).read_bytes())
     return report.model_copy(update={"out": str(out), "reused": True})
@@ -193,6 +202,12 @@ def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], acce
     if not config.lora and config.backbone != "scratch":
         model.freeze_vision()
     return model.to(accelerator.device)
+
+
+def _modalities(examples: Sequence[Example]) -> list[Modality]:
+    """Text, and which media the examples have."""
+    media: list[Modality] = ["image"] * any(each.images for each in examples)
+    return ["text", *media, *(["video"] * any(each.video for each in examples))]  # type: ignore[list-item]
 
 
 def _pretrain(model: RewardModel, loader: Loader, path: Path, config: TrainConfig, progress: Progress) -> None:

@@ -96,6 +96,11 @@ class TrainConfig(Document):
     allow_skips: bool = False
     """Skip and count examples that cannot train; otherwise one of them stops the training before its first step."""
 
+    @property
+    def defining(self) -> dict[str, Any]:
+        """The settings that a model depends on, as JSON; without those of RESOURCES."""
+        return self.model_dump(mode="json", exclude=RESOURCES)
+
     @model_validator(mode="before")
     @classmethod
     def _scratch_trains_all_weights(cls, values: Any) -> Any:
@@ -104,6 +109,17 @@ class TrainConfig(Document):
         return values
 
 
+RESOURCES = {
+    "pass_tokens",
+    "activation_checkpointing",
+    "evaluate_every",
+    "checkpoint_every",
+    "keep",
+    "workers",
+    "media_timeout",
+    "media_memory",
+}
+"""Settings that change what a training takes, and not what it computes: they may differ when it is resumed."""
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "paper": {
@@ -232,6 +248,61 @@ class TrainReport(Document):
     """Expected score of a judge that knows the true order of the held-out examples, where their manifest has it."""
     reused: bool = False
     """The model existed already: nothing was done."""
+
+
+Modality = Literal["text", "image", "video"]
+
+
+class ModalityReport(Document):
+    """What a backbone does with an example of one modality. Differences are relative to the size of the states."""
+
+    modality: Modality
+    status: Literal["works", "blind", "refused", "fails"]
+    """works: responses have states; blind: pixels have no effect on them; refused: the backbone does not read this;
+    fails: it raised an error."""
+    reason: str = ""
+    tree_refusal: str = ""
+    """Why the layout tree does not work: the states of a response depend on the others, or it cannot run."""
+    trains: bool = False
+    """Whether a backward pass reaches the backbone."""
+    tokens: int | None = None
+    media_tokens: int | None = None
+    tree_difference: float | None = None
+    """Largest difference of a state between the layouts tree and single; null where tree was not run."""
+    order_difference: float | None = None
+    """Largest difference of a state in the layout tree between two orders of the responses."""
+    media_difference: float | None = None
+    """Largest difference of a state between two media."""
+    seconds: float | None = None
+
+
+class DoctorReport(Document):
+    """What a backbone can do, found out by running it on one example of each modality."""
+
+    backbone: str
+    model_type: str
+    parameters: int
+    layout: Layout
+    """The layout of the planned training."""
+    layouts: dict[Layout, str]
+    """Layout -> why it does not work; empty where it does."""
+    modalities: tuple[ModalityReport, ...]
+    lora: tuple[str, ...]
+    """Names of the layers that LoRA adapts."""
+    lora_refusal: str
+    weights_gib: float
+    activations_gib: float | None
+    """What a pass of pass_tokens tokens keeps for its backward pass, extrapolated from a short one."""
+    tokens_1080p: int | None
+    """Tokens of a clip of 1080p with the planned number of frames; null where videos are not read."""
+    warnings: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether texts can be trained on with the planned layout and adapters, and no medium is silently ignored."""
+        text, *media = self.modalities
+        blind = any(report.status == "blind" for report in media)
+        return text.trains and not self.layouts[self.layout] and not self.lora_refusal and not blind
 
 
 class EvaluateReport(Document):

@@ -10,6 +10,7 @@ from reward_models import encoded, example, frames, model
 
 from curate.reward.layout import TREE, Batch, restart_positions, tree_attention
 from curate.reward.model import RewardModel
+from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings
 
 pytestmark = pytest.mark.slow
@@ -128,12 +129,12 @@ def test_only_the_language_model_uses_tree_attention(backbone: Path):
 
 
 def test_a_backbone_that_does_not_pass_on_the_tree_is_an_error():
-    with pytest.raises(ValueError, match="does not pass options"):
+    with pytest.raises(CurateError, match="does not pass options"):
         tree_attention(torch.nn.Identity(), *[torch.zeros(1, 1, 2, 4)] * 3, None)
 
 
-def test_positions_restart_after_the_prompt():
+def test_positions_restart_where_the_backbone_puts_the_first_response():
     offsets = torch.tensor([[-1, -1, -1, 0, 1, 0, -2]])
     assert restart_positions(torch.tensor([[0, 1, 2, 3, 4, 5, 6]]), offsets).tolist() == [[0, 1, 2, 3, 4, 3, 6]]
     three = torch.tensor([[[0, 1, 1, 9, 9, 9, 0]], [[0, 5, 2, 9, 9, 9, 0]], [[0, 1, 3, 9, 9, 9, 0]]])
-    assert restart_positions(three, offsets)[2].tolist() == [[0, 1, 3, 6, 7, 6, 0]]
+    assert restart_positions(three, offsets)[2].tolist() == [[0, 1, 3, 9, 10, 9, 0]]

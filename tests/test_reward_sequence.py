@@ -12,7 +12,7 @@ from reward_models import encoded, example, frames
 from transformers import MistralConfig
 
 from curate.media.frames import Frames
-from curate.reward.backbones import load_processor, sliding_window
+from curate.reward.backbones import attention_window, load_processor
 from curate.reward.layout import collate, plan_passes
 from curate.reward.quiet import quiet
 from curate.reward.qwen3_vl import PillowProcessor
@@ -71,8 +71,8 @@ def test_prompt_and_response_must_fit_the_sliding_window(backbone: Path, tmp_pat
     with pytest.raises(TooLongError, match=f"{alone} tokens, more than the backbone's sliding window of {alone - 1}"):
         encoded(Encoder(load_processor(backbone), window=alone - 1), item)
     MistralConfig(sliding_window=32).save_pretrained(tmp_path)
-    assert sliding_window(tmp_path) == 32
-    assert sliding_window(backbone) is None
+    assert attention_window(tmp_path) == 32
+    assert attention_window(backbone) is None
 
 
 def test_a_too_long_example_is_refused_and_never_truncated(backbone: Path):

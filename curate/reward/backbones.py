@@ -1,7 +1,8 @@
 """Backbones of transformers: everything that depends on the model family is decided here.
 
 A family differs in its processor (``load_processor``), its position ids (``position_ids``), the visual inputs that
-several examples can share (``CONCATENATED``) and the length of its attention (``sliding_window``).
+several examples can share (``CONCATENATED``), the length of its attention (``attention_window``) and whether its layers
+keep responses apart (``tree_refusal``). ``curate.reward.doctor`` tests a backbone by running it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import is_torchvision_available
 
 from schemas.errors import CurateError
@@ -35,6 +37,13 @@ CONCATENATED = {
     "second_per_grid_ts",
 }
 """Visual inputs that a batch concatenates over its examples (the Qwen-VL family)."""
+SEPARATING = {"full_attention", "sliding_attention", "chunked_attention", "moe", "mlp"}
+"""Kinds of layers in which a token depends on others by its attention alone. Recurrent layers, linear attention and
+convolutions pass on what stands before a response, whichever attention is selected."""
+
+
+class LoraError(CurateError):
+    """LoRA cannot adapt the backbone."""
 
 
 def _load_qwen3_vl_processor(path: str | Path) -> Any:
@@ -58,19 +67,22 @@ def read_backbone_config(path: str | Path) -> Any:
 def load_processor(path: str | Path) -> Any:
     """The processor of a vision-language backbone, or the tokenizer of a text backbone.
 
-    Raises CurateError where the processor needs torchvision and it is not installed.
+    Raises CurateError where the processor needs a package that is not installed, such as torchvision.
     """
     config = read_backbone_config(path)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoTokenizer.from_pretrained(path)
-    if is_torchvision_available():
-        return AutoProcessor.from_pretrained(path)
-    if config.model_type in WITHOUT_TORCHVISION:
+    if config.model_type in WITHOUT_TORCHVISION and not is_torchvision_available():
         return WITHOUT_TORCHVISION[config.model_type](path)
-    raise CurateError(
-        f"{path}: the processor of {config.model_type} needs torchvision, which is not installed",
-        hint="install the torchvision release that matches your torch, or use a Qwen3-VL backbone",
-    )
+    try:
+        return AutoProcessor.from_pretrained(path)
+    except ImportError as error:
+        needed = " ".join(str(error).split())
+        raise CurateError(
+            f"{path}: the processor of {config.model_type} cannot be loaded: {needed}",
+            hint="install what it needs (torchvision in the release that matches your torch), or use a Qwen3-VL "
+            "backbone",
+        ) from error
 
 
 def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrainedModel:
@@ -80,7 +92,12 @@ def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrain
     """
     config = read_backbone_config(path)
     auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
-    backbone: PreTrainedModel = auto.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+    attention = "sdpa" if _has_sdpa(config) else None  # None: the backbone's own
+    try:
+        backbone: PreTrainedModel = auto.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    except (OSError, ValueError, ImportError) as error:
+        why = " ".join(str(error).split())
+        raise CurateError(f"{path}: {config.model_type} cannot be loaded: {why}", hint="choose another one") from error
     embeddings = backbone.get_input_embeddings()
     size = embeddings.weight.shape[0]
     if tokens > size:
@@ -91,12 +108,35 @@ def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrain
     return backbone
 
 
-def sliding_window(path: str | Path) -> int | None:
-    """The number of previous tokens that some layers attend to; None where all layers attend to all tokens."""
+def attention_window(path: str | Path) -> int | None:
+    """The number of tokens that some layers attend to at most; None where all layers attend to all tokens."""
     config = read_backbone_config(path).get_text_config()
-    window: int | None = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
-    return window if kinds is None or "sliding_attention" in kinds else None
+    windows = {
+        "sliding_attention": getattr(config, "sliding_window", None),
+        "chunked_attention": getattr(config, "attention_chunk_size", None),
+    }
+    return min(
+        (window for kind, window in windows.items() if window and (kinds is None or kind in kinds)), default=None
+    )
+
+
+def tree_refusal(config: Any) -> str:
+    """Why the layouts tree and set cannot be used on a backbone of this config; empty where nothing speaks against it.
+
+    Not all reasons are in a config: ``curate.reward.doctor`` finds the others.
+    """
+    mixing = sorted(set(getattr(config.get_text_config(), "layer_types", None) or ()) - SEPARATING)
+    if mixing:
+        return f"layers of the kind {', '.join(mixing)} pass on earlier responses to later ones"
+    return "" if _has_sdpa(config) else "its attention cannot be exchanged"
+
+
+def _has_sdpa(config: Any) -> bool:
+    """Whether the attention of the model can be selected by name."""
+    models = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING)
+    model = next((mapping[type(config)] for mapping in models if type(config) in mapping), None)
+    return bool(getattr(model, "_supports_sdpa", False))
 
 
 def with_lora(backbone: PreTrainedModel, lora: LoraSettings, path: str) -> PreTrainedModel:
@@ -105,7 +145,10 @@ def with_lora(backbone: PreTrainedModel, lora: LoraSettings, path: str) -> PreTr
 
     decoder = decoder_of(backbone)
     prefix = next(name for name, module in backbone.named_modules() if module is decoder)
-    layers = sorted({name.rpartition(".")[2] for name, part in decoder.named_modules() if isinstance(part, nn.Linear)})
+    linear = [name for name, part in decoder.named_modules() if type(part) in (nn.Linear, Conv1D)]
+    if not linear:
+        raise LoraError(f"{path}: has no linear layers to adapt", hint="train all weights: --full")
+    layers = sorted({name.rpartition(".")[2] for name in linear})
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -113,13 +156,20 @@ def with_lora(backbone: PreTrainedModel, lora: LoraSettings, path: str) -> PreTr
         target_modules=rf"{prefix.replace('.', '[.]')}[.].*[.]({'|'.join(layers)})",
         base_model_name_or_path=path,
     )
-    wrapped: PreTrainedModel = get_peft_model(backbone, config)
+    try:
+        wrapped: PreTrainedModel = get_peft_model(backbone, config)
+    except ValueError as error:
+        raise LoraError(
+            f"{path}: LoRA cannot adapt it: {error}", hint="try dropout = 0 in [lora], or --full"
+        ) from error
     return wrapped
 
 
 def decoder_of(backbone: PreTrainedModel) -> nn.Module:
     """The language model without its language-model head and without the vision tower."""
     decoder: nn.Module = backbone.get_decoder()
+    if decoder is backbone or decoder is backbone.get_output_embeddings():  # the library guesses by names
+        decoder = next(module for name, module in backbone.named_children() if name == "model")
     return decoder
 
 
@@ -127,13 +177,13 @@ def body_of(backbone: PreTrainedModel) -> nn.Module:
     """The model below the language-model head."""
     plain = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
     body: nn.Module = plain.base_model
-    return body
+    return body if body is not plain else decoder_of(plain)
 
 
 def visual_options(backbone: PreTrainedModel, types: Tensor, visual: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of the backbone that carry video and images. types: (R, L) 0 text, 1 image, 2 video."""
     options: dict[str, Any] = dict(visual)
-    if visual and "mm_token_type_ids" in inspect.signature(body_of(backbone).forward).parameters:
+    if "mm_token_type_ids" in inspect.signature(body_of(backbone).forward).parameters:
         options["mm_token_type_ids"] = types
     return options
 

@@ -185,8 +185,8 @@ def resume_training(model: RewardModel, optimizer: torch.optim.Optimizer, out: P
         return 0
     newest = found[-1]
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
-    saved = TrainConfig.from_stored(state["config"]).model_dump(mode="json")
-    changed = [key for key, value in inputs["config"].items() if saved.get(key) != value]
+    saved = TrainConfig.from_stored(state["config"]).defining
+    changed = [key for key, value in inputs["config"].items() if key in saved and saved[key] != value]
     if changed:
         raise CurateError(
             f"{newest}: has another {', '.join(changed)}",

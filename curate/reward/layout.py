@@ -24,6 +24,7 @@ from transformers.masking_utils import sdpa_mask
 
 from curate.reward.backbones import CONCATENATED
 from curate.reward.sequence import Encoded
+from schemas.errors import CurateError
 from schemas.reward import Layout
 
 TREE = "curate_tree"
@@ -173,11 +174,13 @@ def tree_attention(
 
     query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, from the
     backbone: its part for the prompt is kept, so that vision tokens which attend to each other still do so.
-    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2. Raises ValueError where the backbone does not
+    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2. Raises CurateError where the backbone does not
     pass ``tree`` on to its attention.
     """
     if tree is None:
-        raise ValueError("this backbone does not pass options to its attention: use the layout causal or single")
+        raise CurateError(
+            "this backbone does not pass options to its attention", hint="use the layout causal or single"
+        )
     batch, prompt = tree.prompt.shape
     responses = tree.slots.shape[1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
@@ -238,14 +241,12 @@ def _response_mask(tree: Tree) -> Tensor:
 def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:
     """Position ids in which every response continues from the end of the prompt, as if it were alone.
 
-    positions: (B, L), or (3, B, L) for a backbone with positions in time, height and width; offsets: (B, L) position of
-    each token within its response, −1 in the prompt, −2 in padding.
+    That is where the backbone puts the first response. positions: (B, L), or (3, B, L) for a backbone with positions in
+    time, height and width; offsets: (B, L) position of each token within its response, −1 in the prompt, −2 in padding.
     """
-    prompt = positions.masked_fill(offsets != -1, -1)
-    after = prompt.amax(dim=-1) + 1
-    if positions.ndim == 3:
-        after = after.amax(dim=0)
-    return torch.where(offsets >= 0, after[:, None] + offsets, positions)
+    start = (offsets == 0).int().argmax(dim=-1, keepdim=True)  # of the first response
+    after = positions.gather(-1, start.expand(*positions.shape[:-1], 1))
+    return torch.where(offsets >= 0, after + offsets, positions)
 
 
 AttentionInterface.register(TREE, tree_attention)

@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from curate.reward.backbones import (
+    attention_window,
     body_of,
     decoder_of,
     load_backbone,
     load_processor,
     position_ids,
-    sliding_window,
+    tree_refusal,
     visual_options,
     with_lora,
 )
 from curate.reward.layout import Batch, collate, restart_positions, set_tree_attention
 from curate.reward.sequence import Encoded, Encoder, Template
+from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings
 
 
@@ -53,6 +55,11 @@ class RewardModel(nn.Module):
         self.head = ValueHead(width, config.head)
         self.comparison = Comparison(width) if config.layout == "set" else None
         if config.layout in ("tree", "set"):
+            if reason := tree_refusal(backbone.config):
+                raise CurateError(
+                    f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}",
+                    hint="use the layout causal or single",
+                )
             set_tree_attention(backbone)
 
     @classmethod
@@ -81,9 +88,7 @@ class RewardModel(nn.Module):
 
     def collate(self, sequences: Sequence[Encoded]) -> Batch:
         """The batch of the encoded examples, on the model's device."""
-        pad = self.encoder.tokenizer.pad_token_id
-        pad = self.encoder.tokenizer.eos_token_id if pad is None else pad
-        batch: Batch = send_to_device(collate(sequences, self.config.layout, pad), self.device)
+        batch: Batch = send_to_device(collate(sequences, self.config.layout, self.encoder.pad), self.device)
         return batch
 
     def forward(self, batch: Batch) -> Tensor:
@@ -129,7 +134,7 @@ def make_encoder(path: str | Path, config: ModelConfig) -> Encoder:
         max_length=config.max_length,
         separated=config.layout == "causal",
         template=config.template,
-        window=sliding_window(path) if config.layout in ("tree", "set") else None,
+        window=attention_window(path) if config.layout in ("tree", "set") else None,
     )
 
 

@@ -97,6 +97,12 @@ class Encoder:
             )
             self.separator = [self.tokenizer.convert_tokens_to_ids(SEPARATOR)]
 
+    @property
+    def pad(self) -> int:
+        """The padding token."""
+        pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        return int(end if pad is None else pad)
+
     def encode_media(
         self,
         example: Example,
@@ -115,6 +121,11 @@ class Encoder:
                 f"{example.item_id}: has a video or images, but the backbone reads text only",
                 hint="choose a vision-language backbone",
             )
+        if video is not None and getattr(self.processor, "video_processor", None) is None:
+            raise CurateError(
+                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos",
+                hint="choose a backbone for video",
+            )
         before, after = self._chat(len(images), video is not None, answer=self.template == "curate")
         if video is None and not images:
             ids = self._tokens(before)
@@ -126,7 +137,13 @@ class Encoder:
         ids = out.pop("input_ids")[0].tolist()
         out.pop("attention_mask", None)
         types = out.pop("mm_token_type_ids", torch.zeros(1, len(ids), dtype=torch.long))[0].tolist()
-        return MediaPrefix(ids, types, {name: v for name, v in out.items() if isinstance(v, Tensor)}, after)
+        visual = {name: value for name, value in out.items() if isinstance(value, Tensor)}
+        if not any(name.startswith("pixel_values") for name in visual):
+            raise CurateError(
+                f"{example.item_id}: the backbone's processor returned no pixels for its media",
+                hint="its chat template may lack them: try curate doctor on the backbone",
+            )
+        return MediaPrefix(ids, types, visual, after)
 
     def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
         """The sequence of the example. prefix: its ``encode_media``. Raises TooLongError where it does not fit."""
