@@ -21,7 +21,11 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
     ItemColumn("responses", "list<string>", "text of each (its id if the text is unknown)"),
     ItemColumn("ranks", "list<int32>", "rank of each within the item, 1 = best, ties share a rank"),
     ItemColumn("scores", "list<float64>", "score of each in the prompt's ranking, higher is better"),
-    ItemColumn("best", "int32", "0-based position of the best response; null if the best rank is shared"),
+    ItemColumn(
+        "best",
+        "int32",
+        "0-based position of the labelled best response, that of rank 1; null if the best rank is shared",
+    ),
     ItemColumn(
         "confidence",
         "float64",
@@ -30,7 +34,9 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
     ItemColumn(
         "best_probabilities",
         "list<float64>",
-        "probability of each response to be the best of the item; sums to 1",
+        "probability of each response to be the best of the item; sums to 1. In benchmark and benchmark_pairwise, that "
+        "of best is the largest; in other configs another may be larger if none exceeds 1/2, since ranks order "
+        "strengths and probabilities depend on their uncertainty, too",
     ),
     ItemColumn(
         "margin",
@@ -52,8 +58,11 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
     ItemColumn("run_id", "string", "the denoise run behind the ranks"),
 )
 
-RENAMED_COLUMNS = {"gap": "margin"}
+RENAMED_COLUMNS = {"gap": "margin", "num_correct": "num_preferred"}
 """Old name -> current name of columns that were renamed; readers of items accept the old names."""
+
+REMOVED_COLUMNS = ("num_incorrect",)
+"""Columns that only releases of earlier versions have."""
 
 ADDED_COLUMNS = ("fragility",)
 """Columns that releases of earlier versions lack."""

@@ -72,6 +72,8 @@ class ReleaseConfig(Document):
     """Videos in a WebDataset tar file."""
     licence: str = ""
     """Licence of the data: an identifier such as cc-by-4.0. Stated in the card and in the Croissant metadata."""
+    language: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
+    """Languages of questions and responses, as codes of ISO 639 such as en. Never guessed: if empty, none is stated."""
     description: str = ""
     """What the data is about; stated at the top of the card."""
     citation: str = ""
@@ -100,7 +102,8 @@ class ReleaseConfig(Document):
 RENAMED_REASONS = {
     "thin": "too_few_votes",
     "of annotators taken for spammers": "by likely spammers",
-    "below the asked confidence, or best shared": "below min_confidence, or best rank shared",
+    "below the asked confidence, or best shared": "below min_confidence, or no clear best",
+    "below min_confidence, or best rank shared": "below min_confidence, or no clear best",
     "agreement below min_agreement, or not known": "agreement below min_agreement, or unknown",
     "expected tau below min_expected_tau, or not known": "expected tau below min_expected_tau, or unknown",
 }

@@ -152,7 +152,7 @@ def test_exclusions_are_counted() -> None:
     assert draw_items(ranked(one=[1]), GROUPS).excluded == {"prompt: too few responses": 1}
     sure = draw_items(ranked(fine=[1, 2, 3, 4]), FOUR, min_confidence=0.9999)
     assert (len(sure.items), sure.candidates, sure.eligible) == (0, 1, 0)
-    assert sure.excluded == {"prompt: every set below min_confidence": 1}
+    assert sure.excluded == {"prompt: every set below min_confidence, or without a clear best": 1}
 
 
 def test_training_items_below_min_confidence_are_excluded_and_counted() -> None:

@@ -22,7 +22,6 @@ from curate.release.manifest import read_release
 from curate.release.media import public_name
 from curate.release.tables import SPLITS, hash_values, side_of
 from curate.reward.data import read_examples
-from curate.reward.foreign import registry
 from curate.shards.atomic import files_of
 from curate.store import Store
 from curate.store.exports import published
@@ -124,22 +123,18 @@ def test_preference_pairs_are_conversations_whose_chosen_ranks_higher() -> None:
         assert (pair["chosen_model"], pair["rejected_model"]) == (item["models"][best], item["models"][1 - best])
 
 
-def test_the_best_of_four_is_read_as_reward_bench_2(tmp_path: Path) -> None:
+def test_the_best_of_four_has_the_preferred_response_apart_and_claims_nothing_about_the_others() -> None:
     folder = released("files")
-    (path,) = folder.glob("benchmark_best_of_4-*.parquet")
-    rows, items = pl.read_parquet(path), table(folder, "benchmark")
+    rows, items = table(folder, "benchmark_best_of_4"), table(folder, "benchmark")
     assert rows["id"].to_list() == items["item_id"].to_list()
-    assert rows.select("num_correct", "num_incorrect", "total_completions").unique().rows() == [(1, 3, 4)]
+    assert rows.select("num_preferred", "total_completions").unique().rows() == [(1, 4)]
+    assert not {"num_correct", "num_incorrect"} & set(rows.columns)
     for row, item in zip(rows.iter_rows(named=True), items.iter_rows(named=True), strict=True):
-        shown = [*row["chosen"], *row["rejected"]]
         assert row["chosen"] == [item["responses"][item["best"]]]
-        assert sorted(shown) == sorted(item["responses"])
+        assert row["chosen"] + row["rejected"] == sorted(
+            item["responses"], key=lambda text: (text != row["chosen"][0], item["responses"].index(text))
+        )
         assert row["models"][0] == item["models"][item["best"]]
-    rows.drop("video", "video_file_name", "image", "media_sha256").write_parquet(tmp_path / "text.parquet")
-    benchmark, examples = registry.read(tmp_path / "text.parquet")
-    assert benchmark.name == "reward-bench-2"
-    best = [example.responses[example.ranks.index(1)] for example in examples]
-    assert best == [row["chosen"][0] for row in rows.iter_rows(named=True)]
 
 
 def test_the_reward_model_reads_a_release() -> None:
@@ -302,16 +297,6 @@ def test_datasets_loads_every_config_offline_and_decodes_its_videos(tmp_path: Pa
             assert (split, int(rows)) == (SPLITS[side_of(config)], count)
             assert media_as == "none" or (video == "(64, 64, 3)" and int(difference) <= 2)
         assert loaded.keys() == ({"prompts"} if media_as == "none" else {"prompts", "media"})
-
-
-def test_croissant_metadata_are_valid_and_their_records_are_those_of_the_tables() -> None:
-    import mlcroissant
-
-    folder = released("files")
-    dataset = mlcroissant.Dataset(jsonld=folder / "croissant.json")
-    records = list(dataset.records("benchmark"))
-    assert [r["benchmark/item_id"].decode() for r in records] == table(folder, "benchmark")["item_id"].to_list()
-    assert len(list(dataset.records("prompts"))) == 8
 
 
 # Reproducible, atomic, and versioned.

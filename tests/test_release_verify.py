@@ -256,6 +256,25 @@ def test_swapped_labels_are_found(release: Path, check: Check) -> None:
     assert "formats" in {finding.check for finding in report.findings if "train_pairwise" in finding.where}
 
 
+def test_probabilities_that_contradict_the_label_are_found(release: Path, check: Check) -> None:
+    """A benchmark's best is the most probable best; the confidence is its probability; all sum to 1."""
+    best, values = pl.col("best"), pl.col("best_probabilities")
+    changes = {
+        "benchmark": ({"best_probabilities": values.list.eval(pl.element() / 2)}, "sum to 0.5"),
+        "benchmark_pairwise": (
+            {"best_probabilities": values.list.reverse(), "confidence": values.list.get(1 - best)},
+            "more probably",
+        ),
+        "train": ({"confidence": pl.col("confidence") / 2}, "the probability of its best"),
+    }
+    for config, (change, _) in changes.items():
+        rewrite(release, config, lambda frame, change=change: frame.with_columns(**change))
+    forge(release)
+    found = of("labels", check(release))
+    for config, (_, what) in changes.items():
+        assert any(what in finding.what for finding in found if finding.where.startswith(f"{config}, ")), config
+
+
 def test_derived_formats_that_differ_from_their_items_are_found(release: Path, check: Check) -> None:
     rewrite(release, "train_preferences", lambda rows: rows.with_columns(chosen="rejected", rejected="chosen"))
     rewrite(release, "benchmark_best_of_4", lambda rows: rows.with_columns(subset=pl.lit("easy")))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.release.columns import columns_of
+from curate.release.front_matter import front_matter
 from curate.release.tables import (
     FULL,
-    MEANINGS,
+    ITEM_CONFIGS,
     MEDIA,
     PROMPTS,
     SPLITS,
     TRAIN_FULL,
-    front_matter,
+    loader_of_release,
+    tables_of,
 )
 from curate.release.usage import loading
 from curate.sampling.items import Rule
 from curate.shards.formats import derived_formats
 from schemas.config import ExportConfig, SplitConfig
-from schemas.items import ITEM_COLUMNS
+from schemas.items import ITEM_COLUMNS, ItemColumn
 from schemas.manifest import FragilityFigures
 from schemas.release import Release, ReleaseConfig
 
@@ -55,7 +57,9 @@ def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, count
     lines += [
         "",
         *_jsonl_note("video."),
-        *_columns({}),
+        "## Columns of items",
+        "",
+        *_columns(ITEM_COLUMNS),
         "## Split",
         "",
         f"These are the prompts of the {kind} side. {_split_note(config.split)}",
@@ -79,10 +83,7 @@ def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig,
     return "\n".join(
         [
             "---",
-            *([f"license: {json.dumps(config.licence)}"] if config.licence else []),
-            f"pretty_name: {json.dumps(release.label)}",
-            'tags: ["preference", "reward model", "video question answering"]',
-            *front_matter(configs, release),
+            *front_matter(configs, release, config),
             "---",
             "",
             f"# {release.name} {release.release}".rstrip(),
@@ -103,7 +104,7 @@ def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig,
             *_separation(release, config),
             *_origin(release),
             *_limits(release),
-            *_columns(MEANINGS),
+            *_tables(release, configs),
             *(["## Citation", "", config.citation, ""] if config.citation else []),
         ]
     )
@@ -132,6 +133,7 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
         rows.append(("texts with the same words", f"{texts['near_groups']:,} groups, ranked separately"))
     rows += [
         ("videos and images", f"{counts['videos']:,}" + (" (named only)" if release.media_as == "none" else "")),
+        ("language of the texts", ", ".join(config.language) or "not stated"),
         ("licence", config.licence or "none stated; ask the authors"),
     ]
     return ["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
@@ -289,9 +291,19 @@ def _limits(release: Release) -> list[str]:
     return [*lines, ""]
 
 
-def _columns(added: Mapping[str, str]) -> list[str]:
-    """Return the table of the columns of items. added: columns of a release, which replace the column video."""
-    own = [(c.name, c.type, c.meaning) for c in ITEM_COLUMNS if not (added and c.name == "video")]
-    rows = [*own, *((name, "", meaning) for name, meaning in added.items())]
-    lines = [f"| `{name}` | {kind} | {meaning.replace('|', chr(92) + '|')} |" for name, kind, meaning in rows]
-    return ["## Columns of items", "", "| column | type | meaning |", "|---|---|---|", *lines, ""]
+def _tables(release: Release, configs: Sequence[str]) -> list[str]:
+    """Return the columns of every table."""
+    paths = [file.path for file in release.files]
+    items = [name for name in configs if name in ITEM_CONFIGS]
+    others = [name for name in configs if name not in ITEM_CONFIGS]
+    groups = [(", ".join(f"`{name}`" for name in items), items[0]), *((f"`{name}`", name) for name in others)]
+    groups += [("`prompts`", PROMPTS), *([("`media`", MEDIA)] if tables_of(MEDIA, paths)[0] in paths else [])]
+    lines = ["## Columns", ""]
+    for names, config in groups:
+        lines += [f"Of {names}:", "", *_columns(columns_of(config, release.media_as, loader_of_release(release)))]
+    return lines
+
+
+def _columns(columns: Sequence[ItemColumn]) -> list[str]:
+    rows = [f"| `{name}` | {kind} | {meaning.replace('|', chr(92) + '|')} |" for name, kind, meaning in columns]
+    return ["| column | type | meaning |", "|---|---|---|", *rows, ""]

@@ -14,8 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate.release.columns import columns_of
 from curate.release.tables import MEDIA, PROMPTS, loader_of_release, loader_version, schema_of
 from curate.shards.atomic import publish_file
+from schemas.items import ItemColumn
 from schemas.release import Release, ReleaseConfig
 
 CONTEXT: dict[str, Any] = {
@@ -81,6 +83,7 @@ def croissant(release: Release, config: ReleaseConfig, configs: Sequence[str]) -
         "version": loader_version(release.version),
         **({"license": config.licence} if config.licence else {}),
         **({"url": config.url} if config.url else {}),
+        **({"inLanguage": list(config.language)} if config.language else {}),
         **({"citeAs": config.citation} if config.citation else {}),
         **({"datePublished": config.date} if config.date else {}),
         **({"creator": [{"@type": "sc:Person", "name": name} for name in config.creators]} if config.creators else {}),
@@ -136,41 +139,60 @@ def _record_sets(release: Release, configs: Sequence[str]) -> list[dict[str, Any
     tables = [name for name in (PROMPTS, MEDIA) if f"{name}.parquet" in paths]
     sources = {config: {"fileSet": {"@id": f"{config}-shards"}} for config in configs}
     sources |= {table: {"fileObject": {"@id": f"{table}.parquet"}} for table in tables}
-    return [
-        {
-            "@type": "cr:RecordSet",
-            "@id": name,
-            "name": name,
-            "field": [
-                _field(name, column, source)
-                for column in schema_of(name, release.media_as, loader)
-                if _describable(column.type)
-            ],
-        }
-        for name, source in sources.items()
-    ]
+    found = []
+    for name, source in sources.items():
+        types = {column.name: column.type for column in schema_of(name, release.media_as, loader)}
+        columns = columns_of(name, release.media_as, loader)
+        fields = [_field(name, column, types[column.name], source, release) for column in columns]
+        found.append({"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields})
+    return found
 
 
-def _describable(kind: pa.DataType) -> bool:
-    """Return whether Croissant 1.0 can describe a column; it cannot for conversations and embedded media."""
-    return not (pa.types.is_struct(kind) or (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)))
-
-
-def _field(record_set: str, column: pa.Field, source: dict[str, Any]) -> dict[str, Any]:
-    inner = column.type.value_type if pa.types.is_list(column.type) else column.type
-    kind = "sc:Text"
-    if pa.types.is_integer(inner):
-        kind = "sc:Integer"
-    elif pa.types.is_floating(inner):
-        kind = "sc:Float"
-    return {
+def _field(
+    record_set: str, column: ItemColumn, kind: pa.DataType, source: dict[str, Any], release: Release
+) -> dict[str, Any]:
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    field = {
         "@type": "cr:Field",
         "@id": f"{record_set}/{column.name}",
         "name": column.name,
-        "dataType": kind,
-        **({"repeated": True} if pa.types.is_list(column.type) else {}),
-        "source": {**source, "extract": {"column": column.name}},
+        "description": column.meaning,
+        **({"repeated": True} if pa.types.is_list(kind) else {}),
     }
+    extract = {**source, "extract": {"column": column.name}}
+    if column.name in ("video", "image"):
+        return field | _medium(column.name, kind, extract, release)
+    if pa.types.is_struct(inner):
+        parts = [
+            {
+                "@type": "cr:Field",
+                "@id": f"{record_set}/{column.name}/{part.name}",
+                "name": part.name,
+                "dataType": _data_type(part.type),
+                "source": {**extract, "transform": {"jsonPath": part.name}},
+            }
+            for part in inner
+        ]
+        return field | {"subField": parts}
+    return field | {"dataType": _data_type(inner), "source": extract}
+
+
+def _medium(name: str, kind: pa.DataType, extract: dict[str, Any], release: Release) -> dict[str, Any]:
+    """Return type and source of the column video or image.
+
+    A path of a video is that of a FileObject, or in tar shards. mlcroissant takes only bytes for an image.
+    """
+    if pa.types.is_struct(kind):
+        data_type = "sc:VideoObject" if name == "video" else "sc:ImageObject"
+        return {"dataType": data_type, "source": {**extract, "transform": {"jsonPath": "bytes"}}}
+    is_file = name == "video" and release.media_as in ("files", "webdataset")
+    return {"dataType": "sc:VideoObject" if is_file else "sc:Text", "source": extract}
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    return "sc:Float" if pa.types.is_floating(kind) else "sc:Text"
 
 
 def validate(path: Path, document: Mapping[str, Any], notes: list[str], validated: Path | None) -> str:

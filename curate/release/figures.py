@@ -16,6 +16,8 @@ from curate.sampling.items import FRAGILE, item_statistics
 from schemas.manifest import FragilityFigures, ManifestBatch
 from schemas.release import SIDES, Filters, FunnelStage
 
+NOT_ELIGIBLE = "below min_confidence, or no clear best"
+"""Why a candidate is not eligible: its best rank is shared, or another response is more probably the best."""
 RANKED = ("ranked", "disconnected")
 """Statuses of a prompt with a ranking."""
 
@@ -163,7 +165,7 @@ def item_stages(counts: Mapping[str, Any], prompts: Mapping[str, int]) -> list[F
         fragile = counts.get("excluded", {}).get(side_of(config), {}).get(f"item: {FRAGILE} ({config})", 0)
         dropped = Counter(
             {
-                "below min_confidence, or best rank shared": candidates - eligible,
+                NOT_ELIGIBLE: candidates - eligible,
                 "not drawn": eligible - fragile - items,
                 FRAGILE: fragile,
             }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +14,7 @@ from curate.media.frames import IMAGE_SUFFIXES
 from curate.sampling.items import Rule
 from curate.shards.atomic import describe
 from curate.shards.formats import SCHEMA, derived_format
-from schemas.items import RENAMED_COLUMNS
+from schemas.items import REMOVED_COLUMNS, RENAMED_COLUMNS
 from schemas.manifest import ManifestFile
 from schemas.release import MediaAs, Release, ReleaseConfig, Side
 
@@ -59,16 +57,6 @@ MEDIA_FIELDS = (
     pa.field("codec", pa.string()),
     pa.field("phash", pa.list_(pa.string())),  # hex: datasets reads no integer above 2^63 − 1
 )
-MEANINGS = {
-    "video": "its video: a path relative to this folder, or its bytes; null if it has none",
-    "image": "its image, likewise",
-    "media_sha256": "digest of the video's or image's bytes; null if they are not in the release",
-    "video_file_name": "the same path as video, under the name that datasets loads it by",
-    "image_file_name": "the same path as image, likewise",
-    "media_name": "name of the video or image as ingested",
-}
-"""Columns that a release adds to those of ``schemas.items``."""
-
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpeg")
 """Suffixes that the loader ``videofolder`` of datasets takes for videos."""
 SPLITS = {"train": "train", "benchmark": "test"}
@@ -118,6 +106,7 @@ def read_table(path: Path) -> pa.Table:
     Raises OSError and pyarrow.ArrowException.
     """
     table = pq.read_table(path)
+    table = table.drop_columns([name for name in REMOVED_COLUMNS if name in table.column_names])
     table = table.rename_columns([RENAMED_COLUMNS.get(name, name) for name in table.column_names])
     place = table.schema.get_field_index("phash")
     if place >= 0 and table.schema.field(place).type.equals(pa.list_(pa.uint64())):  # until 0.2
@@ -159,55 +148,3 @@ def loader_of_release(release: Release) -> str:
 def loader_version(version: str) -> str:
     """Return the digest as a version of three numbers, which datasets requires and uses as its cache key."""
     return f"0.0.{int(version[:8], 16)}"
-
-
-def front_matter(configs: Sequence[str], release: Release) -> list[str]:
-    """Return the lines of ``configs:`` in the card's front matter. Values are JSON, which is valid YAML.
-
-    datasets chooses the loader by the file names of the first config, so that of the media is first if it has files.
-    Every config lists the media, because datasets downloads from the Hub only what a config lists.
-    """
-    paths = [file.path for file in release.files]
-    loader = loader_of_release(release)
-    media = [MEDIA] if f"{MEDIA}.parquet" in paths else []
-    named = [*configs, PROMPTS, *media] if loader == "parquet" else [*media, *configs, PROMPTS]
-    default = BENCHMARK if BENCHMARK in configs else configs[0]
-    suffixes = {"videofolder": VIDEO_SUFFIXES, "imagefolder": IMAGE_SUFFIXES}.get(loader, ())
-    found = sorted({PurePosixPath(path).suffix for path in paths if path.startswith("media/")})
-    media_files = [f"media/*{suffix}" for suffix in found if suffix.lower() in suffixes]
-    lines = ["configs:"]
-    for config in named:
-        tables = tables_of(config, paths)
-        split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "rows"
-        features = _features(schema_of(config, release.media_as, loader), loader)
-        lines += [
-            f"- config_name: {json.dumps('media' if config == MEDIA else config)}",
-            *(["  default: true"] if config == default else []),
-            f"  version: {json.dumps(loader_version(release.version))}",
-            f"  data_files: {json.dumps([{'split': split, 'path': [*tables, *media_files]}])}",
-            f"  features: {json.dumps(features)}",
-        ]
-        if loader != "parquet":  # decode_num_threads: above 0, a stream decodes whatever the features say
-            lines += [f"  metadata_filenames: {json.dumps(tables)}", "  decode_num_threads: 0"]
-    return lines
-
-
-def _features(schema: pa.Schema, loader: str) -> list[dict[str, Any]]:
-    """Return the columns as features of datasets. Media are not decoded: rows hold a path and bytes."""
-    media = {"videofolder": "video", "imagefolder": "image"}.get(loader, "")
-    features = []
-    for field in schema:
-        if field.name == media or pa.types.is_struct(field.type):
-            features.append({"name": field.name, "dtype": {field.name: {"decode": False}}})
-        elif not field.name.endswith("_file_name"):
-            features.append({"name": field.name, **_feature(field.type)})
-    return features
-
-
-def _feature(kind: pa.DataType) -> dict[str, Any]:
-    if pa.types.is_list(kind):
-        inner = kind.value_type
-        if pa.types.is_struct(inner):
-            return {"list": [{"name": field.name, **_feature(field.type)} for field in inner]}
-        return {"list": _feature(inner)["dtype"]}
-    return {"dtype": "float64" if pa.types.is_floating(kind) else str(kind)}

@@ -94,7 +94,7 @@ def verify(
     tables, wrong = read_tables(folder, release)
     findings += wrong
     checks["tables"] = len(tables)
-    findings += label_findings(tables)
+    findings += label_findings(release, tables)
     checks["labels"] = sum(len(tables[name]) for name in ITEM_CONFIGS if name in tables)
     findings += text_findings(release, tables)
     checks["texts"] = sum(len(frame) for name, frame in tables.items() if name not in (PROMPTS, MEDIA))

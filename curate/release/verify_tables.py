@@ -13,9 +13,11 @@ import polars as pl
 import pyarrow as pa
 
 from curate.release.tables import (
+    BENCHMARK,
     FULL,
     ITEM_CONFIGS,
     MEDIA,
+    PAIRWISE,
     PROMPTS,
     TRAIN_FULL,
     Tables,
@@ -29,6 +31,9 @@ from curate.shards.formats import derived_format, official
 from curate.votes.texts import comparable
 from schemas.items import ADDED_COLUMNS, JSONL_KEYS
 from schemas.release import Finding, Release
+
+EQUAL = 1e-6
+"""Probabilities that differ by less are equal."""
 
 
 def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame], list[Finding]]:
@@ -131,7 +136,7 @@ def _shortened(text: str, length: int = 60) -> str:
     return repr(text if len(text) <= length else f"{text[:length]}…")
 
 
-def label_findings(tables: Tables) -> Iterator[Finding]:
+def label_findings(release: Release, tables: Tables) -> Iterator[Finding]:
     """Yield inconsistent labels: within an item, with the prompt's full ranking, and with the split.
 
     An item's ranks must have the order of its prompt's full ranking.
@@ -144,6 +149,9 @@ def label_findings(tables: Tables) -> Iterator[Finding]:
             where = f"{name}, row {number} ({row['prompt_id']})"
             for what in (*_row_errors(row), *_ranking_errors(row, full)):
                 yield _finding("labels", where, what)
+            if "media_kinds" in release.counts:  # earlier versions promised less
+                for what in _probability_errors(row, strict=name in (BENCHMARK, PAIRWISE)):
+                    yield _finding("labels", where, what)
             if row["item_id"] in seen:
                 yield _finding("labels", where, f"item_id {row['item_id']} is not unique")
             seen.add(row["item_id"])
@@ -177,6 +185,22 @@ def _row_errors(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"best is {row['best']}, by its ranks {best}"
     if best is None and row.get("fragility") is not None:
         yield f"fragility is {row['fragility']}, but it has no best response"
+
+
+def _probability_errors(row: Mapping[str, Any], *, strict: bool) -> Iterator[str]:
+    """Yield contradictions of the probabilities and the label. strict: the label has to be the most probable best."""
+    best, values = row["best"], row["best_probabilities"]
+    if not isinstance(values, list) or len(values) != len(row["ranks"]) or None in values:
+        yield "best_probabilities are not one number for each response"
+        return
+    if abs(sum(values) - 1) > EQUAL:
+        yield f"best_probabilities sum to {sum(values):.6g}"
+    if best is None or not 0 <= best < len(values):
+        return  # another check compares best with the ranks
+    if row["confidence"] is None or abs(row["confidence"] - values[best]) > EQUAL:
+        yield f"confidence is {row['confidence']}, the probability of its best {values[best]:.6g}"
+    if strict and values[best] < max(values) - EQUAL:
+        yield f"best is {best}, but response {values.index(max(values))} is more probably the best"
 
 
 def _ranking_errors(row: Mapping[str, Any], full: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> Iterator[str]:

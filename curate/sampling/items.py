@@ -23,10 +23,11 @@ from schemas.items import DIFFICULTIES
 
 STRICT_RULE = (
     "The prompt's ranking is divided into {n} bands of equal size (ties in random order). A candidate has one response "
-    "from each band, so that an item covers the whole ranking; candidates whose best rank is shared are excluded. "
-    "Prompts choose in turn among the candidates that reach the minimum confidence, those with the fewest candidates "
-    "first: each takes the candidate whose difficulty, best model, models and responses were chosen least so far. The "
-    "best response has each position equally often; the others are in random order."
+    "from each band, so that an item covers the whole ranking; candidates whose best rank is shared, or in which "
+    "another response is more probably the best, are excluded. Prompts choose in turn among the candidates that reach "
+    "the minimum confidence, those with the fewest candidates first: each takes the candidate whose difficulty, best "
+    "model, models and responses were chosen least so far. The best response has each position equally often; the "
+    "others are in random order."
 )
 GROUPS_RULE = (
     "The prompt's responses are shuffled and divided into groups of {n}, the remainder into a smaller group of two or "
@@ -36,6 +37,7 @@ GROUPS_RULE = (
 WHOLE_RULE = "An item holds all responses of its prompt, shuffled. A prompt whose ranks are all equal is excluded."
 ONE_OF_EQUALS = " Of responses with equal texts, one at random is used."
 
+UNCERTAIN = "prompt: every set below min_confidence, or without a clear best"
 FRAGILE = "below min_fragility, or unknown"
 """Why an item is dropped after the draw."""
 
@@ -226,9 +228,9 @@ def _band_candidates(world: World, rule: Rule, seed: int, min_confidence: float)
         sets = rows[band_sets(world.rank[rows], rule.responses, limit, generator(seed, rule.name, prompt))]
         considered += len(sets)
         excluded["prompt: best rank shared in every set"] += not len(sets)
-        if min_confidence > 0 and len(sets):
+        if len(sets):
             sets = sets[world.reaches(sets, min_confidence)]
-            excluded["prompt: every set below min_confidence"] += not len(sets)
+            excluded[UNCERTAIN] += not len(sets)
         kept.append((sets, world.margin(sets)))
     if not kept:
         return _Pool(_with_difficulty([], np.empty(0)), considered, excluded)
@@ -253,7 +255,7 @@ def _group_candidates(world: World, rule: Rule, seed: int, min_confidence: float
     for at, sets in by_size(groups):
         margin[at] = world.margin(sets)
         if min_confidence > 0:
-            eligible[at] = world.reaches(sets, min_confidence)
+            eligible[at] = world.reaches(sets, min_confidence, largest=False)
     shared = np.isnan(margin)
     excluded["item: best rank shared"] += int((shared & ~eligible).sum())
     excluded["item: below min_confidence"] += int((~shared & ~eligible).sum())
@@ -312,7 +314,7 @@ def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.Dat
     )
     return items.with_columns(
         pl.Series("item_id", _item_ids(items), dtype=pl.String),
-        pl.col("probability").list.get(pl.col("best")).alias("confidence"),
+        pl.col("best_probabilities").list.get(pl.col("best")).alias("confidence"),
         pl.Series("margin", sets.margin, dtype=pl.Float64, nan_to_null=True),
         pl.Series("difficulty", [DIFFICULTIES[d] if d >= 0 else None for d in sets.difficulty], dtype=pl.String),
         pl.Series("fragility", [int(f) if np.isfinite(f) else None for f in sets.fragility], dtype=pl.Int32),

@@ -17,6 +17,9 @@ from curate.uncertainty.posterior import (
     best_probability_bounds,
 )
 
+ROUNDING = 1e-9
+"""Probabilities that differ by less are equal."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -68,10 +71,11 @@ class World:
         best, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
         return np.where(is_best.sum(axis=1) == 1, best - other, np.nan)
 
-    def reaches(self, sets: Index, min_confidence: float) -> npt.NDArray[np.bool_]:
+    def reaches(self, sets: Index, min_confidence: float, *, largest: bool = True) -> npt.NDArray[np.bool_]:
         """Return (S,) whether the labelled best of (S, K) sets is the best with at least this probability.
 
-        False if the best rank is shared. The integral is computed only where simple bounds do not decide.
+        largest: and no other response of the set is more probably the best, which may happen below 1/2. False if the
+        best rank is shared. Integrals are computed only where simple bounds do not decide.
         """
         rank = self.rank[sets]
         found: npt.NDArray[np.bool_] = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
@@ -79,10 +83,16 @@ class World:
         best = rank[alone].argmin(axis=1)
         mean, covariance = self.posterior.of(sets[alone])
         low, high = best_probability_bounds(mean, covariance, best)
-        found[alone] = low >= min_confidence
-        unclear = np.flatnonzero((low < min_confidence) & (high >= min_confidence))
-        confidence = best_probability(mean[unclear], covariance[unclear], best[unclear])
-        found[alone[unclear]] = confidence >= min_confidence
+        enough = max(min_confidence, 0.5) if largest else min_confidence
+        found[alone] = low >= enough
+        unclear = np.flatnonzero((low < enough) & (high >= min_confidence))
+        best, mean, covariance = best[unclear], mean[unclear], covariance[unclear]
+        confidence = best_probability(mean, covariance, best)
+        good = confidence >= min_confidence
+        close = np.flatnonzero(good & (confidence < 0.5)) if largest else unclear[:0]
+        every = best_probabilities(mean[close], covariance[close])
+        good[close] = every[np.arange(len(close)), best[close]] >= every.max(axis=1, initial=0.0) - ROUNDING
+        found[alone[unclear]] = good
         return found
 
     def best_probabilities(self, sets: list[Index]) -> Float:

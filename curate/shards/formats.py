@@ -8,7 +8,7 @@ A new format that is a table converted from an item config is one entry of ``der
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,11 +99,12 @@ def conversation(role: str, content: pl.Expr) -> pl.Expr:
     return pl.concat_list(pl.struct(role=pl.lit(role, pl.String), content=content))
 
 
-def reward_bench_2(items: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per item in the columns of allenai/reward-bench-2: the best is chosen, the others are rejected.
+def best_of(items: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per item in the manner of allenai/reward-bench-2: the best is chosen, the others are rejected.
 
-    models: that of the chosen response first. subset: the difficulty. items: each with a strictly best response; other
-    columns are kept.
+    Its num_correct is num_preferred here, since responses that are not preferred may be correct too. models: that of
+    the chosen response first. subset: the difficulty. items: each with a strictly best response; other columns are
+    kept.
     """
     best = pl.col("best").cast(pl.Int64)
     size = pl.col("responses").list.len().cast(pl.Int64)
@@ -119,8 +120,7 @@ def reward_bench_2(items: pl.DataFrame) -> pl.DataFrame:
         id=pl.col("item_id"),
         chosen=chosen,
         rejected=rejected,
-        num_correct=pl.lit(1, pl.Int32),
-        num_incorrect=(size - 1).cast(pl.Int32),
+        num_preferred=pl.lit(1, pl.Int32),
         total_completions=size.cast(pl.Int32),
         models=pl.concat_list(first, others),
         subset=pl.col("difficulty"),
@@ -139,6 +139,8 @@ class Derived:
     """Without those of media, which every table has."""
     description: str
     """One sentence, for the card."""
+    meanings: Mapping[str, str]
+    """Of the columns that items do not have, or that mean something else in them."""
 
 
 @cache
@@ -159,25 +161,40 @@ def derived_formats(responses: int) -> tuple[Derived, ...]:
                 pa.field("rejected_model", pa.string()),
                 pa.field("confidence", pa.float64()),
             ),
-            "the pairs of train_pairwise as TRL preference data: `prompt`, `chosen`, `rejected`, each a conversation.",
+            "the pairs of train_pairwise as conversations: `prompt`, `chosen`, `rejected`.",
+            {
+                "prompt": "the question, as a conversation of one message",
+                "chosen": "the preferred response, as a conversation of one message",
+                "rejected": "the other response, likewise",
+                "chosen_model": "the model of the preferred response; null if unknown",
+                "rejected_model": "the model of the other; null if unknown",
+            },
         ),
         Derived(
             f"benchmark_best_of_{responses}",
             "benchmark",
-            reward_bench_2,
+            best_of,
             (
                 pa.field("id", pa.string()),
                 pa.field("prompt", pa.string()),
                 pa.field("chosen", TEXTS),
                 pa.field("rejected", TEXTS),
-                pa.field("num_correct", pa.int32()),
-                pa.field("num_incorrect", pa.int32()),
+                pa.field("num_preferred", pa.int32()),
                 pa.field("total_completions", pa.int32()),
                 pa.field("models", TEXTS),
                 pa.field("subset", pa.string()),
             ),
-            f"the items of benchmark in the columns of RewardBench 2: one `chosen`, {responses - 1} `rejected`; "
-            "`subset` is the item's difficulty.",
+            f"the items of benchmark as best of {responses}: the preferred response is `chosen`, the others are "
+            "`rejected`, although they may be correct too.",
+            {
+                "id": "item_id of the item",
+                "chosen": "the preferred response: a list of one",
+                "rejected": "the other responses, in the order shown",
+                "num_preferred": "length of chosen: 1",
+                "total_completions": "number of responses",
+                "models": "the model of each, that of chosen first; null if unknown",
+                "subset": "the difficulty of the item",
+            },
         ),
     )
 
