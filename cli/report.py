@@ -19,7 +19,7 @@ def report(
     store: StoreOption = None,
     run: RunOption = "",
     prompts: Annotated[
-        str, typer.Option("--prompts", help="Show these prompts, in this order.", metavar="ID,ID,…")
+        str, typer.Option("--prompts", help="Prompts that are readable without scripts.", metavar="ID,ID,…")
     ] = "",
     show: Annotated[
         int,
@@ -33,8 +33,9 @@ def report(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random prompts.", metavar="N")] = 0,
     media: Annotated[
         Path | None,
-        typer.Option("--media", help="Show frames; the folder that video paths are relative to.", metavar="DIR"),
+        typer.Option("--media", help="Show the videos; the folder that their paths are relative to.", metavar="DIR"),
     ] = None,
+    title: Annotated[str, typer.Option("--title", help="Title of the page.", metavar="TEXT")] = "",
     gold: Annotated[
         Path | None,
         typer.Option("--gold", help="Votes with known outcomes, as in curate annotators.", metavar="FILE"),
@@ -46,8 +47,9 @@ def report(
 ) -> None:
     """Write one self-contained HTML page on a denoise run; it works offline.
 
-    Funnel, leaderboard with intervals, win rates, annotators, position bias, disagreement, calibration, and single
-    prompts with their preference graphs. For a figure that was not computed the page names the command.
+    Leaderboard with intervals, search over all prompts, each prompt with its video, ranked answers, votes and items,
+    two models against each other, annotators, position bias, calibration, fragility, funnel. Without scripts it shows
+    the leaderboard, the figures and some prompts. For a figure that was not computed the page names the command.
 
     \b
     Example:
@@ -67,6 +69,7 @@ def report(
             show=show,
             seed=seed,
             media=media,
+            title=title,
             gold=gold,
             mapping=base.ingest.mapping_of(str(gold or "")),
             validation=validation,
@@ -78,10 +81,8 @@ def report(
 def print_report(done: PageReport) -> None:
     """Print what the page shows."""
     say(f"{done.out}: run {done.run}, {done.bytes / 1e6:.2f} MB")
-    for prompt, reason in done.shown:
-        say(f"  shows {prompt}: {reason}")
-    if done.pictures:
-        say(f"  {plural(done.pictures, 'prompt')} with frames")
+    pictures = f", frames of {plural(done.pictures, 'video')}" if done.pictures else ""
+    say(f"  {plural(done.listed, 'prompt')}{pictures}")
     for video, why in done.picture_errors.items():
         say(f"  note: no frames of {video}: {why}")
     for what in done.not_computed:

@@ -194,6 +194,7 @@ def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress =
         folder / recipe.report.out,
         run=run,
         media=folder / media if media else None,
+        title=recipe.title,
         progress=progress,
     )
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from pydantic import ValidationError
 
 from curate.evaluation.leaderboard import Leaderboard, leaderboard
+from curate.report.data import MAX_VOTES, NO_MEDIA, PageMedia, items_of, listed_prompts, page_data
 from curate.report.figures import (
     KEPT,
     Block,
     Disagreement,
     LabelCeiling,
-    PromptRow,
     ReportView,
     Source,
     export_block,
@@ -27,11 +29,13 @@ from curate.report.figures import (
     sides_of,
     votes_block,
 )
-from curate.report.page import GENERATOR, render
-from curate.report.prompts import choose_prompts, requested_prompts, shown_prompts
+from curate.report.page import GENERATOR, pictures_of, render
+from curate.report.prompts import Chosen, choose_prompts, requested_prompts, shown_prompts
 from curate.shards.atomic import publish_file
+from curate.shards.formats import derived_format
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
+from curate.store.media import media_of
 from curate.store.rankings import load_votes
 from curate.store.reporting import (
     criterion_of,
@@ -40,6 +44,7 @@ from curate.store.reporting import (
     prompt_facts,
     ranked_responses,
     release_of,
+    run_votes,
     runs_over,
     votes_by_side,
 )
@@ -47,13 +52,12 @@ from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
 from schemas.errors import CurateError, UsageError
-from schemas.manifest import Ceiling
+from schemas.manifest import Ceiling, FragilityFigures
 from schemas.mapping import Mapping as Columns
 from schemas.reports import DenoiseReport, PageReport
 from schemas.validation import ValidationReport
 
-Pictures = Callable[[Mapping[str, str]], tuple[Mapping[str, bytes], Mapping[str, str]]]
-"""A function from prompt_id -> video to prompt_id -> picture (PNG or JPEG) and prompt_id -> reason for none."""
+TITLE = "Preference report"
 
 
 def report(
@@ -68,7 +72,7 @@ def report(
     mapping: Columns = Columns(),
     validation: str | Path | None = None,
     media: str | Path | None = None,
-    pictures: Pictures | None = None,
+    title: str = "",
     progress: Progress = silent,
 ) -> PageReport:
     """Write one self-contained HTML page on a denoise run; equal stores and options give equal bytes.
@@ -82,8 +86,8 @@ def report(
     run
         The id of the denoise run or a prefix of it; the latest run if empty.
     prompts
-        Prompts to show one by one. If empty, ``show`` prompts are chosen: those with the highest disagreement and the
-        highest and lowest expected tau, and random ones.
+        Prompts that are readable without scripts; the page has all prompts where scripts run. If empty, ``show``
+        prompts are chosen: by highest disagreement, by highest and by lowest expected tau, and at random.
     seed
         Seed of the random choice.
     gold, mapping
@@ -91,9 +95,10 @@ def report(
     validation
         The JSON file of ``curate validate --json``.
     media
-        Folder that video paths are relative to; if given, frames are shown with the prompts.
-    pictures
-        A function that draws other pictures instead.
+        Folder that video paths are relative to; if given, the page has frames of the videos and links to them,
+        relative to ``out``. Frames are taken over from the report that ``out`` is, if their files are the same.
+    title
+        Title of the page.
     progress
         Called with the current step.
 
@@ -108,28 +113,51 @@ def report(
     _check_out(out)
     validated = _validation(Path(validation)) if validation else None
     progress("reading the store", 0, 0)
+    if media and not Path(media).is_dir():
+        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
     with Store.open(store_path, read_only=True) as store:
         run_id = store.denoise_run(run)
         _check_prompts(store, run_id, prompts)
         progress("estimating annotators", 0, 0)
         people = annotators(store_path, gold=gold, mapping=mapping, criterion=criterion_of(store, run_id))
         progress("counting", 0, 0)
-        view = _view(store, run_id, people, validated, prompts=prompts, show=show, seed=seed)
-    draw = pictures or (_frames(Path(media), progress) if media else None)
-    videos = {prompt.prompt_id: prompt.video for prompt in view.shown if prompt.video}
-    drawn, errors = draw(videos) if draw else ({}, {})
+        responses = ranked_responses(store, run_id)
+        facts, chosen = _prompts(store, run_id, responses, prompts=prompts, show=show, seed=seed)
+        listed = listed_prompts(facts, chosen)
+        view = _view(store, run_id, people, validated, facts, chosen, responses, len(listed))
+        by_pair = int(facts["votes"].sum()) > MAX_VOTES
+        votes = run_votes(store, run_id, by_pair=by_pair)
+        items = items_of(_later(store, run_id), run_id)
+        shown = [prompt.video for prompt in view.shown if prompt.video]
+        videos = list(dict.fromkeys([*shown, *listed["video"].drop_nulls()]))
+        seen = _media(store, videos, Path(media), out, progress) if media else NO_MEDIA
     progress("writing", 0, 0)
-    page = render(view, pictures=drawn, picture_errors=errors).encode()
+    data = page_data(
+        listed, responses, votes, items, models=view.models, people=people.annotators, chosen=chosen, media=seen
+    )
+    page = render(view, data, title=title or TITLE, media=seen).encode()
     publish_file(out, page)
     return PageReport(
         out=str(out),
         run=run_id,
         bytes=len(page),
+        listed=len(listed),
         shown=tuple((prompt.prompt_id, prompt.reason) for prompt in view.shown),
-        pictures=len(drawn),
-        picture_errors={videos[prompt]: why for prompt, why in errors.items()},
+        pictures=len(seen.pictures),
+        picture_errors=dict(seen.errors),
         not_computed=tuple(_not_computed(view)),
     )
+
+
+def _prompts(
+    store: Store, run_id: str, responses: pl.DataFrame, *, prompts: Sequence[str], show: int, seed: int
+) -> tuple[pl.DataFrame, tuple[Chosen, ...]]:
+    """Return the prompts of the run with their disagreement, and those to show without scripts."""
+    pairs = pair_disagreement(pair_votes(store, run_id), responses)
+    facts = prompt_facts(store, run_id).join(
+        prompt_disagreement(pairs), on="prompt_id", how="left", maintain_order="left"
+    )
+    return facts, requested_prompts(prompts) if prompts else choose_prompts(facts, show=show, seed=seed)
 
 
 def _view(
@@ -137,22 +165,16 @@ def _view(
     run_id: str,
     people: AnnotatorsReport,
     validation: ValidationReport | None,
-    *,
-    prompts: Sequence[str],
-    show: int,
-    seed: int,
+    facts: pl.DataFrame,
+    chosen: Sequence[Chosen],
+    responses: pl.DataFrame,
+    listed: int,
 ) -> ReportView:
-    """Return all values of the page."""
-    responses, votes = ranked_responses(store, run_id), pair_votes(store, run_id)
+    """Return all values that the page has without scripts."""
     criterion = criterion_of(store, run_id)
-    pairs = pair_disagreement(votes, responses)
-    facts = prompt_facts(store, run_id).join(
-        prompt_disagreement(pairs), on="prompt_id", how="left", maintain_order="left"
-    )
-    chosen = requested_prompts(prompts) if prompts else choose_prompts(facts, show=show, seed=seed)
     found = store.run(run_id)
     run_report: dict[str, Any] = found["report"] if found else {}
-    later = runs_over(store, run_id)
+    later = _later(store, run_id)
     denoised = _denoise_report(run_report)
     chosen_run = denoised.auto.chosen_run if denoised and denoised.auto else ""
     return ReportView(
@@ -167,12 +189,43 @@ def _view(
         disagreement=_disagreement(facts),
         validation=validation,
         ceilings=tuple(ceiling for export in later for ceiling in _ceilings(export["report"])),
-        prompts=tuple(PromptRow(**{name: row[name] for name in _FIELDS}) for row in facts.to_dicts()),
-        shown=tuple(shown_prompts(chosen, facts, responses, pairs)),
+        shown=tuple(shown_prompts(chosen, facts, responses)),
+        prompts=len(facts),
+        listed=listed,
     )
 
 
-_FIELDS = tuple(PromptRow.__dataclass_fields__)
+def _later(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """Return the exports of a run and its latest release."""
+    later = runs_over(store, run_id)
+    exports = [run for run in later if run["step"].startswith("export-")]
+    return exports + [run for run in later if run["step"] == "release"][-1:]
+
+
+def _media(store: Store, videos: Sequence[str], media: Path, out: Path, progress: Progress) -> PageMedia:
+    """Return links to the videos and pictures of them; those of unchanged files are taken over from the report."""
+    from curate.report.stills import stills
+
+    files = {row["video"]: row for row in media_of(store).to_dicts()}
+    digests = {video: files[video]["sha256"] for video in videos if _unchanged(files.get(video), media)}
+    earlier = pictures_of(out.read_bytes()) if out.exists() else {}
+    drawn = {video: earlier[digest] for video, digest in digests.items() if digest in earlier}
+    progress("drawing frames", 0, len(videos) - len(drawn))
+    found = stills(videos, media, drawn=drawn)
+    base = Path(os.path.relpath(media.resolve(), out.resolve().parent))
+    links = {video: quote((base / name).as_posix()) for video, name in found.names.items()}
+    return PageMedia(links, found.pictures, found.errors, digests)
+
+
+def _unchanged(row: Mapping[str, Any] | None, media: Path) -> bool:
+    """Whether a file has the size and time that it had when it was probed. row: of table media."""
+    if row is None or not row["sha256"]:
+        return False
+    try:
+        state = (media / row["path"]).stat()
+    except OSError:
+        return False
+    return bool((state.st_size, state.st_mtime_ns) == (row["bytes"], row["mtime_ns"]))
 
 
 def _source(store: Store, run_id: str) -> Source:
@@ -193,13 +246,15 @@ def _funnel(
     counts = store.counts()
     sums, reasons = ingested(store)
     status = dict(facts["status"].value_counts().sort("status").iter_rows())
-    exports = [run for run in later if run["step"].startswith("export-")]
-    releases = [run for run in later if run["step"] == "release"][-1:]
     return (
         votes_block(sums, reasons, counts["votes"], run_report),
         prompts_block(counts["prompts"], status, prompts_outside(store, run_id)),
-        *(export_block(run["step"], run["run_id"], run["report"], len(facts)) for run in exports),
-        *(release_block(run["run_id"], run["report"]) for run in releases),
+        *(
+            release_block(run["run_id"], run["report"])
+            if run["step"] == "release"
+            else export_block(run["step"], run["run_id"], run["report"], len(facts))
+            for run in later
+        ),
     )
 
 
@@ -229,7 +284,7 @@ def _disagreement(facts: pl.DataFrame) -> Disagreement:
 
 def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
     """Return the label reliability of each config of an export. export: its report."""
-    ceilings = export.get("ceiling", {})
+    ceilings, fragility = export.get("ceiling", {}), export.get("fragility") or {}
     return [
         LabelCeiling(
             kind=export.get("kind") or export.get("name", ""),
@@ -238,8 +293,10 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
             ceiling=Ceiling.from_stored(ceilings[name]) if ceilings.get(name) else None,
             floor=export.get("floor", {}).get(name),
             confidence=export.get("confidence", {}).get(name),
+            fragility=FragilityFigures.from_stored(fragility[name]).summary if fragility.get(name) else "",
         )
         for name, items in export.get("items", {}).items()
+        if derived_format(name) is None
     ]
 
 
@@ -248,20 +305,6 @@ def _denoise_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
         return DenoiseReport.from_stored(stored)
     except ValidationError:
         return None
-
-
-def _frames(media: Path, progress: Progress) -> Pictures:
-    """Return a function that draws a few frames of each video."""
-    if not media.is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
-
-    def draw(videos: Mapping[str, str]) -> tuple[Mapping[str, bytes], Mapping[str, str]]:
-        from curate.report.stills import stills
-
-        progress("drawing frames", 0, len(videos))
-        return stills(videos, media)
-
-    return draw
 
 
 def _check_prompts(store: Store, run_id: str, prompts: Sequence[str]) -> None:

@@ -426,10 +426,12 @@ class PageReport(Document):
     out: str
     run: str
     bytes: int
+    listed: int
+    """Prompts on the page; the first of the run, if it has too many responses for one page."""
     shown: tuple[tuple[str, str], ...]
-    """(prompt, reason), in the order of the page."""
+    """(prompt, reason) of those that are readable without scripts, in the order of the page."""
     pictures: int
-    """Prompts that are shown with a picture."""
+    """Videos with a picture."""
     picture_errors: dict[str, str]
     """Video -> why no frames of it are shown."""
     not_computed: tuple[str, ...]

@@ -13,7 +13,7 @@ from curate.evaluation.leaderboard import Leaderboard
 from curate.report.prompts import ShownPrompt
 from curate.uncertainty.intervals import LEVEL
 from schemas.annotators import AnnotatorsReport
-from schemas.manifest import Ceiling, FragilityFigures
+from schemas.manifest import Ceiling
 from schemas.reports import WARNINGS, DenoiseReport
 from schemas.validation import ValidationReport
 
@@ -120,10 +120,7 @@ def release_block(run_id: str, report: Mapping[str, Any]) -> Block:
         if found["stage"] not in ("ingest", "denoise")
     )
     label = f"{report['name']} {report['release'] or report['version']}"
-    note = f"Run {run_id}. Bars are shares of the input of each stage."
-    if figures := report.get("fragility", {}).get("benchmark"):
-        note += f" Benchmark: {FragilityFigures.from_stored(figures).summary}."
-    return Block(f"Release {label}", stages, note)
+    return Block(f"Release {label}", stages, f"Run {run_id}.")
 
 
 def export_block(step: str, run_id: str, report: Mapping[str, Any], prompts: int) -> Block:
@@ -270,20 +267,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class PromptRow:
-    """One row of the table of all prompts."""
-
-    prompt_id: str
-    status: str
-    votes: int
-    pairs_covered: int
-    pairs_possible: int
-    cyclic_triads: int
-    disagreement: float | None
-    expected_tau: float | None
-
-
-@dataclass(frozen=True)
 class LabelCeiling:
     """Reliability of the labels of an export."""
 
@@ -293,6 +276,8 @@ class LabelCeiling:
     ceiling: Ceiling | None
     floor: float | None
     confidence: float | None
+    fragility: str
+    """Summary over the labels; empty if it was not computed."""
 
 
 @dataclass(frozen=True)
@@ -314,5 +299,9 @@ class ReportView:
     validation: ValidationReport | None
     """Of ``curate validate --json``, if given."""
     ceilings: tuple[LabelCeiling, ...]
-    prompts: tuple[PromptRow, ...]
     shown: tuple[ShownPrompt, ...]
+    """The prompts that are readable without scripts."""
+    prompts: int
+    """Prompts of the run."""
+    listed: int
+    """Prompts that the interactive page has."""

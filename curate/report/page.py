@@ -1,76 +1,57 @@
-"""The report as one self-contained HTML page, without scripts and requests.
+"""The report as one self-contained HTML page: readable without scripts, with interactive views where they run.
 
-Templates escape all values (jinja2's autoescape); only charts, which escape their own text, are markup. A Content
-Security Policy in the page forbids scripts and requests.
+Templates escape all values (jinja2's autoescape); only charts, which escape their own text, are markup. The script
+inserts texts as text only, and a Content Security Policy allows no other script, and requests only for linked videos.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from curate.report.charts import preference_graph
+from curate.report.data import NO_MEDIA, PageMedia, packed
 from curate.report.figures import ReportView
 from curate.report.panels import (
     calibration_panel,
     disagreement_panel,
-    heatmap_panel,
     leaderboard_panel,
-    rank_column,
+    matrix_panel,
     sides_panel,
 )
-from curate.report.prompts import ShownPrompt
 from curate.report.svg import signed
 
 GENERATOR = "curate report"
 """Content of the meta tag ``generator``, by which a report is recognised and may be replaced."""
-VISIBLE, LISTED = 20, 200
-"""Annotators in the visible table, worst first, and on the page at most."""
-SECTIONS = (
-    ("funnel", "Funnel"),
-    ("models", "Models"),
+LISTED = 200
+"""Annotators on the page at most, worst first."""
+TABS = (
+    ("leaderboard", "Leaderboard"),
+    ("prompts", "Prompts"),
+    ("pair", "Compare"),
     ("annotators", "Annotators"),
-    ("sides", "Position bias"),
-    ("disagreement", "Disagreement"),
-    ("certainty", "Calibration and reliability"),
-    ("prompts", "Single prompts"),
-    ("about", "Provenance"),
+    ("quality", "Certainty"),
+    ("origin", "Data"),
 )
+"""id and name of the views that the page begins with."""
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1d5fa8"/>'
+    '<g stroke="#fff" stroke-width="2.5" stroke-linecap="round"><path d="M12 9h14M7 16h14M6 23h9"/></g>'
+    '<g fill="#fff"><circle cx="19" cy="9" r="3.4"/><circle cx="14" cy="16" r="3.4"/>'
+    '<circle cx="10" cy="23" r="3.4"/></g></svg>'
+)
+FIRST_SCRIPT = 'document.documentElement.classList.add("js");'
+"""Hides the views that are not shown before anything is drawn."""
 
 
-@dataclass(frozen=True)
-class DrawnPrompt:
-    """The charts and the picture of one prompt."""
-
-    graph: Markup | None
-    axis: Markup | None
-    """Axis of the ranks; None if nothing is ranked."""
-    intervals: tuple[Markup, ...]
-    """One per response; empty if it is unranked."""
-    has_texts: bool
-    """Whether the text of any response is known."""
-    components: int
-    """Number of connected components if there are several, else 0."""
-    picture: str | None
-    """Data URI."""
-
-
-def render(
-    view: ReportView,
-    *,
-    title: str = "Preference report",
-    pictures: Mapping[str, bytes] | None = None,
-    picture_errors: Mapping[str, str] | None = None,
-) -> str:
-    """Return the page; equal values give equal text.
-
-    pictures: prompt_id -> a PNG or JPEG that is shown with the prompt. picture_errors: prompt_id -> why there is none.
-    """
+def render(view: ReportView, data: Mapping[str, Any], *, title: str, media: PageMedia = NO_MEDIA) -> str:
+    """Return the page; equal values give equal text. data: of ``page_data``."""
     environment = Environment(
         loader=PackageLoader("curate.report"),
         autoescape=True,
@@ -79,32 +60,86 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number, weight=_weight, short=_short)
+    environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number)
     assert environment.loader is not None
-    css, _, _ = environment.loader.get_source(environment, "page.css")
+    css, script = (environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
+    shown = {prompt.video for prompt in view.shown if prompt.video}
     values: dict[str, Any] = {
         "view": view,
         "title": title,
+        "description": _description(view),
         "generator": GENERATOR,
+        "icon": "data:image/svg+xml," + quote(ICON),
+        "policy": _policy(css, [FIRST_SCRIPT, script]),
         "css": Markup(css),
-        "sections": SECTIONS,
+        "first_script": Markup(FIRST_SCRIPT),
+        "script": Markup(script),
+        "data": packed(data),
+        "pictures": Markup(pictures_text(media, data["videos"]["name"])),
+        "tabs": TABS,
         "figures": _figures(view),
         "notes": _notes(view),
         "exported": any(block.title.startswith(("Export", "Release")) for block in view.funnel),
-        **(leaderboard_panel(view.models) if view.models else {}),
-        **(heatmap_panel(view.models) if view.models else {}),
-        "first_people": view.people.annotators[:VISIBLE],
-        "more_people": view.people.annotators[VISIBLE:LISTED],
+        **(leaderboard_panel(view.models) | matrix_panel(view.models) if view.models else {}),
+        "listed_people": view.people.annotators[:LISTED],
         "known": {name for row in view.people.annotators for name, value in row if value is not None},
         "hidden_people": max(len(view.people.annotators) - LISTED, 0),
         "recommended": _recommended(view),
         **sides_panel(view.sides),
         **disagreement_panel(view.disagreement),
         **calibration_panel(view.run, view.validation),
-        "graphs": [_drawn(prompt, (pictures or {}).get(prompt.prompt_id)) for prompt in view.shown],
-        "picture_errors": picture_errors or {},
+        "floors": any(row.floor is not None for row in view.ceilings),
+        "media": media,
+        "stills": {video: _uri(picture) for video, picture in media.pictures.items() if video in shown},
     }
     return environment.get_template("page.html").render(values)
+
+
+def _policy(css: str, scripts: list[str]) -> str:
+    """The page's own style and scripts, its pictures, and videos beside it."""
+
+    def digests(*texts: str) -> str:
+        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in texts)
+
+    own = f"script-src {digests(*scripts)}; style-src {digests(css)}; img-src data: blob:; media-src 'self' file:"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+
+
+def pictures_text(media: PageMedia, videos: list[str]) -> str:
+    """Return the pictures of the videos as JSON: pairs of the digest of the video, or "", and base64, or null."""
+    return json.dumps(
+        [
+            [media.digests.get(video, ""), base64.b64encode(picture).decode() if picture else None]
+            for video in videos
+            for picture in [media.pictures.get(video)]
+        ],
+        separators=(",", ":"),
+    )
+
+
+def pictures_of(page: bytes) -> dict[str, bytes]:
+    """Return the pictures of a report by the digest of their video; those without a digest are not there."""
+    start = page.find(b'id="pictures">')
+    text = page[start + len(b'id="pictures">') : page.find(b"</script>", start)] if start >= 0 else b"[]"
+    try:
+        return {digest: base64.b64decode(picture) for digest, picture in json.loads(text) if digest and picture}
+    except ValueError:
+        return {}
+
+
+def _description(view: ReportView) -> str:
+    """What the page is about, in a sentence or two."""
+    votes = view.run.votes if view.run else view.people.votes
+    judging = len(view.people.annotators) - (view.run.spammers if view.run else 0)
+    judges = f" by {_many(judging, 'annotator')}" if judging > 0 else ""
+    count = f"{_many(len(view.models.frame), 'model')} on " if view.models else ""
+    text = f"{count}{_many(view.prompts, 'prompt')}, ranked from {_many(votes, 'vote')}{judges}."
+    if view.models:
+        frame = view.models.frame
+        best = frame.filter((frame["class"] == frame["class"][0]) & (frame["component"] == frame["component"][0]))
+        names = best["model"].to_list()
+        text += f" Best: {', '.join(names[:3])}" + (f" and {len(names) - 3} more." if len(names) > 3 else ".")
+    return text
 
 
 def _figures(view: ReportView) -> list[tuple[str, str]]:
@@ -163,27 +198,8 @@ def _recommended(view: ReportView) -> list[tuple[str, int]]:
     return list(found.items())
 
 
-def _drawn(prompt: ShownPrompt, picture: bytes | None) -> DrawnPrompt:
-    axis, intervals = rank_column(prompt.responses)
-    components = {response.component for response in prompt.ranked}
-    graph = (
-        preference_graph(prompt.nodes(), prompt.arcs, label=_graph_label(prompt)) if len(prompt.ranked) > 1 else None
-    )
-    has_texts = any(response.text for response in prompt.responses)
-    count = len(components) if len(components) > 1 else 0
-    return DrawnPrompt(graph, axis, intervals, has_texts, count, _uri(picture))
-
-
-def _graph_label(prompt: ShownPrompt) -> str:
-    share = "" if prompt.disagreement is None else f", disagreement {_percent(prompt.disagreement)}"
-    return f"Preference graph of {prompt.prompt_id}: {len(prompt.ranked)} responses in rank order{share}"
-
-
-def _uri(picture: bytes | None) -> str | None:
-    if picture is None:
-        return None
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+def _uri(picture: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _whole(value: int | None) -> str:
@@ -201,12 +217,3 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "" if value is None else signed(value, digits)
-
-
-def _weight(value: float) -> str:
-    """A vote weight; without decimals if it is a whole number."""
-    return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else f"{value:,.2f}"
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

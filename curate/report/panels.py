@@ -7,86 +7,73 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
 from curate.evaluation.leaderboard import Leaderboard
-from curate.report.charts import axis, heatmap, histogram, interval, legend, reliability_diagram
+from curate.report.charts import axis, histogram, interval, reliability_diagram
 from curate.report.figures import Disagreement, Sides
-from curate.report.prompts import ShownResponse
 from curate.report.svg import signed, ticks
 from curate.uncertainty.intervals import LEVEL
 from schemas.reports import DenoiseReport
 from schemas.validation import ValidationReport
 
 MAX_MODELS = 60
-"""Largest number of models in a heatmap, best first."""
-
-Float = npt.NDArray[np.float64]
+"""Largest number of models in the table of win rates, best first."""
+COLOURS = 11
+"""Number of colours of win rates, with 50% in the middle: classes d0 … d10 of the style sheet."""
 
 
 def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
     """Return the rows of the leaderboard with their charts, as variables of the template."""
     rows = models.frame.to_dicts()
     domain = _domain([row["low"] for row in rows] + [row["high"] for row in rows])
-    ranks_domain = (1.0, float(max(len(rows), 2)))
+    before = None
     for row in rows:
         row["strength_chart"] = interval(row["strength"], row["low"], row["high"], domain=domain, mark=0.0)
-        row["rank_chart"] = interval(row["rank"], row["best_rank"], row["worst_rank"], domain=ranks_domain)
+        row["first_of_class"] = before not in (None, (row["component"], row["class"]))
+        before = (row["component"], row["class"])
     return {
         "model_rows": rows,
         "controlled": " and ".join(models.effects["covariate"][1:]),
         "effects": models.effects.to_dicts(),
+        "acceptable": models.frame["acceptable"].null_count() < len(rows),
         "model_clusters": " and by ".join(models.clustered_by),
         "components": models.frame["component"].n_unique(),
-        "strength_axis": axis([(value, signed(value, 1)) for value in ticks(*domain, 4)], domain=domain),
-        "rank_axis": axis(_rank_marks(len(rows)), domain=ranks_domain),
+        "strength_axis": axis([(value, signed(value, 1)) for value in ticks(*domain, 5)], domain=domain),
     }
 
 
-def heatmap_panel(models: Leaderboard) -> dict[str, Any]:
-    """Return both heatmaps with their legends and tables, as variables of the template."""
+def matrix_panel(models: Leaderboard) -> dict[str, Any]:
+    """Return the table of win rates, a (colour, text, title) per cell, and on how many votes it rests."""
     names = models.frame["model"].to_list()[:MAX_MODELS]
     wins = models.wins[:MAX_MODELS, :MAX_MODELS]
     counts = wins + wins.T
-    rates = np.where(counts > 0, wins / np.where(counts > 0, counts, 1), np.nan)
-    np.fill_diagonal(counts, np.nan)
-    most = float(np.nan_to_num(counts).max(initial=0))
 
-    def win(i: int, j: int) -> str:
-        return f"{names[i]} over {names[j]}: {rates[i, j]:.1%} of {counts[i, j]:,g}"
+    def cell(i: int, j: int) -> tuple[int | None, str, str]:
+        if not counts[i, j] or i == j:
+            return None, "", ""
+        rate = wins[i, j] / counts[i, j]
+        title = f"{names[i]} over {names[j]}: {rate:.1%} of {counts[i, j]:,g}"
+        return min(int(rate * COLOURS), COLOURS - 1), f"{100 * rate:.0f}", title
 
-    def compared(i: int, j: int) -> str:
-        return f"{names[i]} and {names[j]}: {counts[i, j]:,g}"
-
-    what = f"{len(names)} models against each other"
     return {
-        "heat_names": names,
+        "matrix": [{"name": name, "cells": [cell(i, j) for j in range(len(names))]} for i, name in enumerate(names)],
         "hidden_models": len(models.frame) - len(names),
-        "win_legend": legend("diverging", "0% won", "50%", "100% won", label="Colours of win rates, 0 to 100 percent"),
-        "count_legend": legend("sequential", "0", "", f"{most:,g}", label=f"Colours of comparisons, 0 to {most:g}"),
-        "win_heatmap": heatmap(
-            names, rates, scale="diverging", cell=lambda v: f"{100 * v:.0f}", title=win, label=f"Win rates of {what}"
-        ),
-        "count_heatmap": heatmap(
-            names, counts, scale="sequential", cell=_compact, title=compared, label=f"Comparisons of {what}"
-        ),
-        "win_table": _table(rates, lambda v: f"{100 * v:.1f}"),
-        "count_table": _table(counts, lambda v: f"{v:,g}"),
+        "compared": _compared(counts[np.triu_indices(len(names), 1)]),
     }
 
 
-def rank_column(responses: Sequence[ShownResponse]) -> tuple[Markup | None, tuple[Markup, ...]]:
-    """Return the axis and an interval chart of the rank of each response; None without ranked responses."""
-    ranked = [response for response in responses if response.rank is not None]
-    if not ranked:
-        return None, ()
-    last = max(max(response.worst_rank or 1 for response in ranked), 2)
-    domain = (1.0, float(last))
-    charts = tuple(
-        Markup() if r.rank is None else interval(r.rank, r.best_rank or r.rank, r.worst_rank or r.rank, domain=domain)
-        for r in responses
-    )
-    return axis(_rank_marks(last), domain=domain), charts
+def _compared(counts: npt.NDArray[np.float64]) -> str:
+    """Return a sentence on the vote weights of the pairs of models. counts: one per pair."""
+    some = counts[counts > 0]
+    if not some.size:
+        return ""
+    low, middle, high = (f"{value:,.0f}" for value in (some.min(), np.median(some), some.max()))
+    found = f"A pair of models has {low} " + ("votes." if low == high else f"to {high} votes, median {middle}.")
+    if some.size < counts.size:
+        found += f" {counts.size - some.size:,} of {counts.size:,} pairs have none."
+    if some.max() > 3 * some.min() or some.size < counts.size:
+        found += " Such win rates are hard to compare: models that met weak opponents won more."
+    return found
 
 
 def sides_panel(sides: Sides) -> dict[str, Any]:
@@ -157,20 +144,3 @@ def disagreement_panel(disagreement: Disagreement) -> dict[str, Any]:
 def _domain(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(*values, 0.0), max(*values, 0.0)
     return (low, high) if high > low else (low - 1, high + 1)
-
-
-def _rank_marks(last: int) -> list[tuple[float, str]]:
-    """Ranks with tick marks: the first, the last, and round ones at some distance from both."""
-    inner = [int(v) for v in ticks(1, last, 5) if v == int(v) and last / 10 < v - 1 and v < last - last / 10]
-    return [(float(v), str(v)) for v in dict.fromkeys([1, *inner, last])]
-
-
-def _compact(value: float) -> str:
-    """A number of at most four characters."""
-    if value >= 9999.5:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def _table(values: Float, text: Any) -> list[list[str]]:
-    return [["" if np.isnan(value) else text(value) for value in row] for row in values]

@@ -1,4 +1,4 @@
-"""Single prompts of a report: which ones are shown, their ranked responses, preference graph and votes by pair."""
+"""Single prompts of a report: which ones are shown without scripts, and their ranked responses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
-
-from curate.report.charts import Arc, Node
 
 REASONS = ("highest disagreement", "highest expected tau", "lowest expected tau", "random")
 """Reasons to show a prompt; each gets its next prompt in turn."""
@@ -39,21 +37,8 @@ class ShownResponse:
 
 
 @dataclass(frozen=True)
-class ShownPair:
-    """Vote weight on two responses, the better-ranked first."""
-
-    first: str
-    first_rank: int | None
-    second: str
-    second_rank: int | None
-    for_first: float
-    tied: float
-    for_second: float
-
-
-@dataclass(frozen=True)
 class ShownPrompt:
-    """One prompt with its responses and votes."""
+    """One prompt with its responses."""
 
     prompt_id: str
     reason: str
@@ -62,29 +47,16 @@ class ShownPrompt:
     split: str | None
     status: str
     votes: int
-    ties: int
-    pairs_covered: int
-    pairs_possible: int
-    cyclic_triads: int
     disagreement: float | None
     """Share of the vote weight that disagrees with the order."""
-    lower_bound: float | None
-    """Proven lower bound on the disagreement of any order."""
     expected_tau: float | None
     responses: tuple[ShownResponse, ...]
     """In rank order, component by component; unranked responses last."""
-    pairs: tuple[ShownPair, ...]
-    arcs: tuple[Arc, ...]
-    """Of the preference graph, between indices in ``ranked``."""
 
     @property
-    def ranked(self) -> tuple[ShownResponse, ...]:
-        """The responses with a rank."""
-        return tuple(response for response in self.responses if response.rank is not None)
-
-    def nodes(self) -> list[Node]:
-        """The nodes of the preference graph."""
-        return [Node(response.rank or 0, response.name) for response in self.ranked]
+    def components(self) -> int:
+        """Number of connected components."""
+        return len({one.component for one in self.responses if one.component is not None})
 
 
 def choose_prompts(facts: pl.DataFrame, *, show: int, seed: int) -> tuple[Chosen, ...]:
@@ -119,58 +91,20 @@ def _sorted(ranked: pl.DataFrame, column: str, *, descending: bool) -> list[str]
     return known.sort(column, "prompt_id", descending=[descending, False])["prompt_id"].to_list()
 
 
-def shown_prompts(
-    chosen: Sequence[Chosen], facts: pl.DataFrame, responses: pl.DataFrame, pairs: pl.DataFrame
-) -> list[ShownPrompt]:
-    """Return the chosen prompts.
-
-    facts: prompt_facts with disagreement and compared; responses: ranked_responses; pairs: pair_disagreement, of one
-    run.
-    """
+def shown_prompts(chosen: Sequence[Chosen], facts: pl.DataFrame, responses: pl.DataFrame) -> list[ShownPrompt]:
+    """Return the chosen prompts. facts: prompt_facts with disagreement; responses: ranked_responses, of one run."""
     ids = [c.prompt_id for c in chosen]
     rows = {row["prompt_id"]: row for row in facts.filter(pl.col("prompt_id").is_in(ids)).to_dicts()}
-    by_prompt = responses.filter(pl.col("prompt_id").is_in(ids)).partition_by("prompt_id", as_dict=True)
-    pairs_of = pairs.filter(pl.col("prompt_id").is_in(ids)).partition_by("prompt_id", as_dict=True)
+    found: dict[str, list[ShownResponse]] = {prompt: [] for prompt in ids}
+    for row in responses.filter(pl.col("prompt_id").is_in(ids)).to_dicts():
+        fields = {key: row[key] for key in ShownResponse.__dataclass_fields__ if key != "name"}
+        found[row["prompt_id"]].append(ShownResponse(name=row["model"] or row["response_id"], **fields))
+    taken = ShownPrompt.__dataclass_fields__.keys() - {"reason", "responses"}
     return [
-        _shown(
-            c,
-            rows[c.prompt_id],
-            by_prompt.get((c.prompt_id,), responses.clear()),
-            pairs_of.get((c.prompt_id,), pairs.clear()),
+        ShownPrompt(
+            reason=c.reason,
+            responses=tuple(found[c.prompt_id]),
+            **{key: rows[c.prompt_id][key] for key in taken},
         )
         for c in chosen
     ]
-
-
-def _shown(chosen: Chosen, fact: dict[str, object], responses: pl.DataFrame, pairs: pl.DataFrame) -> ShownPrompt:
-    rows = responses.to_dicts()
-    shown = tuple(
-        ShownResponse(
-            name=row["model"] or row["response_id"],
-            **{key: row[key] for key in ShownResponse.__dataclass_fields__ if key != "name"},
-        )
-        for row in rows
-    )
-    index = {row["response_id"]: k for k, row in enumerate(rows)}
-    found: list[tuple[tuple[int, int], ShownPair]] = []
-    arcs: list[Arc] = []
-    for row in pairs.to_dicts():
-        a, b = index[row["first"]], index[row["second"]]
-        for_a, for_b, tied = row["for_first"], row["for_second"], row["tied"]
-        if a > b:
-            a, b, for_a, for_b = b, a, for_b, for_a
-        one, two = shown[a], shown[b]
-        found.append(((a, b), ShownPair(one.name, one.rank, two.name, two.rank, for_a, tied, for_b)))
-        if one.rank is not None and two.rank is not None:
-            arcs += [Arc(*ends, w) for ends, w in (((a, b), for_a + tied / 2), ((b, a), for_b + tied / 2)) if w > 0]
-    bound, compared = fact["bound"], fact["compared"]
-    known = isinstance(bound, float) and isinstance(compared, float) and compared > 0
-    fields = {key: fact[key] for key in ShownPrompt.__dataclass_fields__ if key in fact and key != "responses"}
-    return ShownPrompt(
-        **fields,  # type: ignore[arg-type]  # a row of a data frame with the types of the tables
-        reason=chosen.reason,
-        lower_bound=bound / compared if known else None,  # type: ignore[operator]
-        responses=shown,
-        pairs=tuple(pair for _, pair in sorted(found, key=lambda entry: entry[0])),
-        arcs=tuple(arcs),
-    )

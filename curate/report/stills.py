@@ -1,9 +1,11 @@
-"""A few frames of each video side by side, as one small JPEG."""
+"""A few frames of each video side by side, as one small picture."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,46 +14,77 @@ from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read
 from curate.media.locate import Locator
 from curate.media.workers import MediaReader
 
-COUNT, HEIGHT, GAP, QUALITY = 4, 150, 4, 78
+COUNT, HEIGHT, GAP, QUALITY = 4, 96, 4, 70
 """Frames per video, their height and gap in pixels, and the JPEG quality."""
-WIDEST = 1280
+WIDEST = 760
 """Largest width of a strip, pixels."""
+MAX_BYTES = 9_000_000
+"""Bytes of all pictures; base64 adds a third."""
+
+
+@dataclass
+class Stills:
+    """The pictures of some videos."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    """video -> path of its file, relative to the media folder."""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """video -> JPEG of COUNT frames, or of the image."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """video -> code and reason why there is no picture."""
 
 
 def stills(
-    videos: Mapping[str, str], media: Path, *, workers: int = 2, timeout: float = 30.0
-) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return key -> JPEG of COUNT frames (or of the image), and key -> code and reason why there is none.
+    videos: Sequence[str],
+    media: Path,
+    *,
+    drawn: Mapping[str, bytes] | None = None,
+    workers: int = 2,
+    timeout: float = 30.0,
+) -> Stills:
+    """Return the pictures of the videos, in their order, as long as there is room for them.
 
-    videos: key -> path, relative to ``media``. Worker processes decode the videos, each within timeout seconds.
+    videos: paths relative to ``media``. drawn: pictures that are known already. Worker processes decode the videos,
+    each within timeout seconds.
     """
+    found, locator, drawn = Stills(), Locator(media), drawn or {}
     paths: dict[str, Path] = {}
-    found: dict[str, bytes] = {}
-    failed: dict[str, str] = {}
-    locator = Locator(media)
-    for key, video in videos.items():
+    for video in videos:
         try:
-            paths[key] = locator.find(video)
+            paths[video] = locator.find(video)
+            found.names[video] = locator.name(paths[video])
         except MediaError as error:
-            failed[key] = f"{error.code}: {str(error).partition(': ')[2]}"
-    video_keys = [key for key, path in paths.items() if path.suffix.lower() not in IMAGE_SUFFIXES]
+            found.errors[video] = _reason(error, video, media / video)
+    moving = [v for v, path in paths.items() if v not in drawn and path.suffix.lower() not in IMAGE_SUFFIXES]
+    room = MAX_BYTES
+    with MediaReader(workers=min(workers, len(moving)), timeout=timeout) if moving else nullcontext() as reader:
+        frames = reader.videos([paths[video] for video in moving], COUNT) if reader else iter(())
+        unread = set(moving)
+        for video, path in paths.items():
+            try:
+                if video in drawn:
+                    picture = drawn[video]
+                else:
+                    picture = strip(_images(next(frames)) if video in unread else read_image(path)[None])
+            except MediaError as error:
+                found.errors[video] = _reason(error, video, path)
+                continue
+            room -= len(picture)
+            if room < 0:
+                break
+            found.pictures[video] = picture
+    return found
 
-    def take(key: str, images: Images | MediaError) -> None:
-        if isinstance(images, MediaError):
-            failed[key] = f"{images.code}: {str(images).removeprefix(f'{paths[key]}: ')}"
-        else:
-            found[key] = strip(images)
 
-    if video_keys:
-        with MediaReader(workers=workers, timeout=timeout) as reader:
-            for key, answer in zip(video_keys, reader.videos([paths[key] for key in video_keys], COUNT), strict=True):
-                take(key, answer.images if isinstance(answer, Frames) else answer)
-    for key in paths.keys() - set(video_keys):
-        try:
-            take(key, read_image(paths[key])[None])
-        except MediaError as error:
-            take(key, error)
-    return found, failed
+def _images(answer: Frames | MediaError) -> Images:
+    if isinstance(answer, MediaError):
+        raise answer
+    return answer.images
+
+
+def _reason(error: MediaError, video: str, path: Path) -> str:
+    """The code and the message, without the path on this machine."""
+    return f"{error.code}: {str(error).removeprefix(f'{path}: ').removeprefix(f'{video}: ')}"
 
 
 def strip(images: Images) -> bytes:
@@ -60,7 +93,7 @@ def strip(images: Images) -> bytes:
 
     count, height, width = images.shape[:3]
     room = (WIDEST - (count - 1) * GAP) / count
-    scale = min(HEIGHT / height if count > 1 else 2 * HEIGHT / height, room / width, 1.0)
+    scale = min(HEIGHT / height if count > 1 else 3 * HEIGHT / height, room / width, 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (count * size[0] + (count - 1) * GAP, size[1]), "#808890")
     for k, frame in enumerate(images):

@@ -19,19 +19,23 @@ _SEEN = """(SELECT file_id FROM files WHERE $batches IS NULL OR batch_id IN (SEL
 """The files that were ingested before the run; all files if the run has no list of them."""
 
 
-def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
-    """One row per pair with votes of a run, sorted by ids.
+def run_votes(store: Store, run_id: str, *, by_pair: bool = False) -> pl.DataFrame:
+    """One row per vote of a run, or per pair with votes, sorted by ids.
 
     prompt_id, first, second (response ids, first < second), for_first, for_second, tied (weights; both_bad is a tie
-    unless the run dropped it), votes (number). Excludes votes that were ingested after the run or are by another
-    criterion than the run's, votes of the spammers that it excluded, and votes between equal texts if it merged them.
+    unless the run dropped it), votes (number). Of single votes also annotator_id (null: anonymous), both_bad, and
+    first_left: whether the first was shown left (null: unknown).
+    Excludes votes that were ingested after the run or are by another criterion than the run's, votes of the spammers
+    that it excluded, and votes between equal texts if it merged them.
     """
     found = store.run(run_id)
     without = found["report"].get("spammer_ids", []) if found else []
+    single = """annotator_id, outcome = 'both_bad' AS both_bad,
+        CASE WHEN sides_known THEN response_left < response_right END AS first_left, vote_key, """
     pairs = store.frame(
         f"""
         SELECT prompt_id, least(response_left, response_right) AS first,
-            greatest(response_left, response_right) AS second,
+            greatest(response_left, response_right) AS second, {"" if by_pair else single}
             coalesce(sum(weight) FILTER ((outcome = 'left') = (response_left < response_right)
                 AND outcome IN ('left', 'right')), 0) AS for_first,
             coalesce(sum(weight) FILTER ((outcome = 'right') = (response_left < response_right)
@@ -50,7 +54,14 @@ def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
         },
     )
     config = EARLIER_DENOISE | _config(store, run_id)
-    return _of_different_texts(store, pairs, config["text_comparison"]) if config["equal_texts"] == "merge" else pairs
+    if config["equal_texts"] == "merge":
+        pairs = _of_different_texts(store, pairs, config["text_comparison"])
+    return pairs.drop("vote_key", strict=False)
+
+
+def pair_votes(store: Store, run_id: str) -> pl.DataFrame:
+    """One row per pair with votes of a run: see ``run_votes``."""
+    return run_votes(store, run_id, by_pair=True)
 
 
 def _of_different_texts(store: Store, pairs: pl.DataFrame, how: TextComparison) -> pl.DataFrame:
