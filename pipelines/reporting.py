@@ -204,10 +204,10 @@ def _later(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 def _media(store: Store, videos: Sequence[str], media: Path, out: Path, progress: Progress) -> PageMedia:
     """Return links to the videos and pictures of them; those of unchanged files are taken over from the report."""
-    from curate.report.stills import stills
+    from curate.report.stills import DRAWN, stills
 
     files = {row["video"]: row for row in media_of(store).to_dicts()}
-    digests = {video: files[video]["sha256"] for video in videos if _unchanged(files.get(video), media)}
+    digests = {v: f"{files[v]['sha256']}-{DRAWN}" for v in videos if _unchanged(files.get(v), media)}
     earlier = pictures_of(out.read_bytes()) if out.exists() else {}
     drawn = {video: earlier[digest] for video, digest in digests.items() if digest in earlier}
     progress("drawing frames", 0, len(videos) - len(drawn))

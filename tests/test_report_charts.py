@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from curate.annotators.sides import one_sided
 from curate.evaluation.cross_validation import calibration_bins
-from curate.report.charts import Arc, Node, heatmap, histogram, interval, preference_graph, reliability_diagram
+from curate.evaluation.leaderboard import Leaderboard
+from curate.report.charts import histogram, interval, reliability_diagram
 from curate.report.figures import (
     export_block,
     pair_disagreement,
@@ -23,7 +24,7 @@ from curate.report.figures import (
     sides_of,
     votes_block,
 )
-from curate.report.panels import calibration_panel, sides_panel
+from curate.report.panels import calibration_panel, matrix_panel, sides_panel
 from curate.report.prompts import choose_prompts, requested_prompts
 from curate.report.stills import strip
 from curate.report.svg import element, signed, ticks
@@ -51,65 +52,33 @@ def test_numbers_have_a_true_minus_and_zero_has_none() -> None:
 # Charts.
 
 
-def _heat(values: list[list[float]], **more: object) -> str:
-    names = [f"m{i}" for i in range(len(values))]
-    settings: dict[str, object] = {"scale": "diverging", "cell": lambda v: f"{100 * v:.0f}", "label": "map"}
-    return str(heatmap(names, np.array(values), title=lambda i, j: f"{i}>{j}", **{**settings, **more}))  # type: ignore[arg-type]
-
-
-def test_diverging_colours_are_centred_at_one_half() -> None:
-    drawn = _heat([[math.nan, 0.5, 1.0], [0.5, math.nan, 0.0], [0.0, 1.0, math.nan]])
-    colours = re.findall(r'<rect[^>]*class="(\w+)"><title>(\d&gt;\d)', drawn)
-    assert {cell: colour for colour, cell in colours} == {
-        "0&gt;1": "d5",
-        "0&gt;2": "d10",
-        "1&gt;0": "d5",
-        "1&gt;2": "d0",
-        "2&gt;0": "d0",
-        "2&gt;1": "d10",
-    }
-    assert drawn.count('class="na"') == 3
-
-
-def test_sequential_colours_go_from_zero_to_the_largest() -> None:
-    drawn = _heat([[math.nan, 8.0], [0.0, math.nan]], scale="sequential", cell=lambda v: f"{v:.0f}")
-    assert re.findall(r'class="(s\d)"', drawn) == ["s8", "s0"]
-    assert ">8</text>" in drawn
-
-
-def test_large_heatmaps_have_titles_instead_of_text() -> None:
-    drawn = _heat(np.full((40, 40), 0.3).tolist())
-    assert drawn.count("<title>") == 1600
-    assert 'class="t ' not in drawn
-
-
 def test_an_interval_is_clipped_to_its_axis() -> None:
     drawn = str(interval(5.0, -99.0, 99.0, domain=(0.0, 10.0)))
-    xs = [float(x) for x in re.findall(r'(?:x1|x2|cx)="([\d.]+)"', drawn)]
+    xs = [float(x) for x in re.findall(r'(?:x1|x2|cx)="([\d.]+)%"', drawn)]
     assert min(xs) >= 0
-    assert max(xs) <= 150
-    assert 'cx="75"' in drawn
+    assert max(xs) <= 100
+    assert 'cx="50.0%"' in drawn
 
 
-def test_arcs_against_the_order_are_above_the_line() -> None:
-    nodes = [Node(1, "a"), Node(2, "b"), Node(2, "c")]
-    drawn = str(preference_graph(nodes, [Arc(0, 1, 2.0), Arc(1, 0, 1.0), Arc(1, 2, 1.0)], label="g"))
-    line = float(re.findall(r'cy="([\d.]+)"', drawn)[0])
-    start = {kind: float(y) for y, kind in re.findall(r'd="M[\d.]+ ([\d.]+)A[^"]*" class="arc (\w+)', drawn)}
-    assert start["agree"] > line
-    assert start["equal"] > line
-    assert start["against"] < line
-    assert "b (rank 2) over a (rank 1): 1" in drawn
-    assert 'class="arc agree w4"' in drawn
-    assert 'class="arc against w2"' in drawn
+def test_win_rates_have_colours_centred_at_one_half_and_a_sentence_on_uneven_comparisons() -> None:
+    found = matrix_panel(_models([[0, 4, 3], [4, 0, 0], [1, 0, 0]]))
+    assert [[cell[:2] for cell in row["cells"]] for row in found["matrix"]] == [
+        [(None, ""), (5, "50"), (8, "75")],
+        [(5, "50"), (None, ""), (None, "")],
+        [(2, "25"), (None, ""), (None, "")],
+    ]
+    assert found["matrix"][0]["cells"][2][2] == "m0 over m2: 75.0% of 4"
+    assert found["compared"].startswith("A pair of models has 4 to 8 votes, median 6. 1 of 3 pairs have none.")
+    even = matrix_panel(_models([[0, 1, 2], [2, 0, 3], [1, 0, 0]]))
+    assert even["compared"] == "A pair of models has 3 votes."
 
 
-def test_an_arc_above_bends_upward() -> None:
-    """From the right to the left over the top is against the clock: sweep 0; from the left, below, as well."""
-    nodes = [Node(1, "a"), Node(2, "b")]
-    drawn = str(preference_graph(nodes, [Arc(1, 0, 1.0), Arc(0, 1, 1.0)], label="g"))
-    paths = re.findall(r'd="M([\d.]+) [\d.]+A[\d.]+ [\d.]+ 0 0 (\d) ([\d.]+)', drawn)
-    assert {(float(a) < float(b), sweep) for a, sweep, b in paths} == {(True, "0"), (False, "0")}
+def _models(wins: list[list[float]]) -> Leaderboard:
+    """A leaderboard of models m0, m1, … with these win counts."""
+    count = len(wins)
+    frame = pl.DataFrame({"model": [f"m{i}" for i in range(count)]})
+    unused = np.zeros((count, count))
+    return Leaderboard(frame, unused, unused > 0, np.array(wins, dtype=float), (), pl.DataFrame(), 0, 0, 1, True)
 
 
 def test_a_histogram_counts_every_share() -> None:
@@ -151,7 +120,7 @@ def test_frames_are_side_by_side() -> None:
     from PIL import Image
 
     with Image.open(BytesIO(strip(np.zeros((4, 300, 400, 3), dtype=np.uint8)))) as drawn:
-        assert (drawn.format, drawn.size) == ("JPEG", (4 * 200 + 3 * 4, 150))
+        assert (drawn.format, drawn.size) == ("JPEG", (4 * 128 + 3 * 4, 96))
 
 
 # Figures.

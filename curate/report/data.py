@@ -47,7 +47,7 @@ class PageMedia:
     errors: Mapping[str, str]
     """video -> why there is no picture."""
     digests: Mapping[str, str]
-    """video -> sha256 of its file, where it is known."""
+    """video -> digest of its file and of how pictures are drawn, where it is known."""
 
 
 NO_MEDIA = PageMedia({}, {}, {}, {})

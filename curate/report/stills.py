@@ -18,6 +18,8 @@ COUNT, HEIGHT, GAP, QUALITY = 4, 96, 4, 70
 """Frames per video, their height and gap in pixels, and the JPEG quality."""
 WIDEST = 760
 """Largest width of a strip, pixels."""
+DRAWN = f"{COUNT}x{HEIGHT}q{QUALITY}"
+"""How pictures are drawn: others are drawn again."""
 MAX_BYTES = 9_000_000
 """Bytes of all pictures; base64 adds a third."""
 

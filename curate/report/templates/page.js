@@ -405,12 +405,12 @@ function showPair([a, b]) {
   const won = W?.won[one]?.[other], lost = W?.won[other]?.[one];
   if (won + lost > 0) {
     const share = won / (won + lost), by = W.strength[one] - W.strength[other], reach = known(W.reach) && known(W.error[one][other]) ? W.reach * W.error[one][other] : null;
-    parts.push(h("p", { class: "verdict" }, h("strong", {}, percent(share)), ` of ${whole(won + lost)} votes prefer ${a} to ${b}.`));
+    parts.push(h("p", { class: "result" }, h("strong", {}, percent(share)), ` of ${whole(won + lost)} votes prefer ${a} to ${b}.`));
     parts.push(s("svg", { class: "versus", height: 14, role: "img", "aria-label": `${a} ${percent(share)}, ${b} ${percent(1 - share)}` },
       s("rect", { width: "100%", height: 14, class: "bar other" }), s("rect", { width: `${100 * share}%`, height: 14, class: "bar" })));
     if (W.component[one] === W.component[other]) parts.push(h("p", {}, `Over all votes, ${a} is ${number(Math.abs(by))} logits ${by < 0 ? "weaker" : "stronger"}`,
       known(reach) ? ` (difference ${number(by)}, 90% interval ${number(by - reach)} to ${number(by + reach)})` : "", W.significant[one][other] ? ", which is significant among all pairs." : ", which is not significant among all pairs."));
-  } else parts.push(h("p", { class: "verdict" }, `No vote compares ${a} with ${b}.`));
+  } else parts.push(h("p", { class: "result" }, `No vote compares ${a} with ${b}.`));
   if (common.length) {
     const most = (sign) => [...ahead(sign)].sort((x, y) => sign * (y.by - x.by)).slice(0, TOP);
     const unit = known(common[0].x.strength) ? "logits" : "ranks";
@@ -529,8 +529,9 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
   event.preventDefault();
-  if (parse(location.hash).view !== "prompts") location.hash = "#prompts";
-  setTimeout(() => byId("search").elements.q.focus());
+  lastFocus = "words";
+  if (parse(location.hash).view === "prompts") route();
+  else location.hash = "#prompts";
 });
 document.querySelectorAll("table.stack").forEach(keepRoles);
 document.querySelectorAll("table.sortable").forEach(sortable);
