@@ -432,12 +432,12 @@ function picture() {
   const rows = [...document.querySelectorAll("#models tbody tr")].sort((a, b) => a.cells[0].dataset.v - b.cells[0].dataset.v).slice(0, 10).map((row) => row.dataset);
   const write = (text, x, y, size, name, weight = "400", align = "left") => {
     Object.assign(pen, { font: `${weight} ${size}px ${style.fontFamily}`, fillStyle: colour(name), textAlign: align });
-    pen.fillText(text, x, y, 900);
+    pen.fillText(text, x, y, 1080);
   };
   pen.fillStyle = colour("surface");
   pen.fillRect(0, 0, 1200, 630);
   write(document.querySelector("h1").textContent, 60, 84, 46, "ink", "700");
-  write(cut(document.querySelector(".lede").textContent.trim(), 110), 60, 126, 22, "faint");
+  write(`${document.querySelector(".lede").textContent.split(". ")[0]}. Strength with 90% intervals.`, 60, 126, 21, "faint");
   const [low, high] = [Math.min(...rows.map((row) => +row.low)), Math.max(...rows.map((row) => +row.high))], x = (v) => 480 + (520 * (v - low)) / (high - low || 1);
   rows.forEach((row, i) => {
     const y = 182 + i * 43;
