@@ -421,6 +421,10 @@ def as_written_by_0_1(folder: Path) -> Path:
     for path in folder.glob("*.parquet"):
         table = pq.read_table(path)
         table = table.select([name for name in table.column_names if name != "fragility"])  # added in 0.2
+        if path.name.startswith("train_preferences"):  # had a column image in every release until 0.2
+            kind = table.schema.field("video").type
+            place = table.column_names.index("media_sha256")
+            table = table.add_column(place, "image", pa.nulls(len(table), kind))
         if "phash" in table.column_names:  # as numbers until 0.2
             numbers = pa.array([[int(text, 16) for text in row] for row in table["phash"].to_pylist()], HASHES)
             table = table.set_column(table.column_names.index("phash"), "phash", numbers)

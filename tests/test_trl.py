@@ -14,7 +14,7 @@ from torch import nn
 
 from curate.reward.scratch import CHAT
 from pipelines.client_export import export_for
-from tests.releases import mixed, pairs
+from tests.releases import mixed, pairs, released
 
 pytestmark = pytest.mark.slow
 trl: Any = pytest.importorskip("trl")
@@ -115,6 +115,31 @@ def test_dpo_trainer_sees_the_tokens_of_pairs_without_an_image_and_takes_two_ste
             expected = rendered(("user", pair["prompt"]), ("assistant", pair[side]))
             assert tokenizer.decode(row["prompt_ids"] + row[f"{side}_ids"]) == expected
     assert changed_by(trainer)
+
+
+def test_the_preferences_within_a_release_without_images_train_without_an_export(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    tokenizer = text_tokenizer(backbone)
+    rows = datasets.load_dataset(str(released("files")), "train_preferences", split="train")
+    for trainer in (
+        trl.RewardTrainer(
+            text_model(tokenizer, "LlamaForSequenceClassification", num_labels=1),
+            args=trl.RewardConfig(output_dir=str(tmp_path), **OPTIONS),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        ),
+        trl.DPOTrainer(
+            text_model(tokenizer, "LlamaForCausalLM"),
+            ref_model=text_model(tokenizer, "LlamaForCausalLM"),
+            args=trl.DPOConfig(output_dir=str(tmp_path), **OPTIONS),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        ),
+    ):
+        assert len(trainer.train_dataset) == len(pairs(released("files"), "train"))
+        assert changed_by(trainer)
 
 
 def test_dpo_trainer_sees_each_image_with_its_question_and_takes_two_steps(

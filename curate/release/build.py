@@ -66,9 +66,10 @@ def write_release(
         if derived.source in tables
     }
     files: list[ManifestFile] = []
+    kinds = media_kinds(places["kind"])
     for name, frame in tables.items():
         rows = attach(frame, places, contents=embedded)
-        schema = schema_of(name, media_as, loader)
+        schema = schema_of(name, media_as, loader, images=kinds["image"] > 0)
         files += write_shards(folder, name, rows, rows_per_shard=config.rows_per_shard, schema=schema)
         if name in ITEM_CONFIGS:
             files.append(write_jsonl(folder, name, _with_paths(frame, places)))
@@ -88,7 +89,7 @@ def write_release(
             "counts": release.counts
             | {
                 "items": release.counts["items"] | {name: len(frame) for name, frame in tables.items()},
-                "media_kinds": media_kinds(places["kind"]),
+                "media_kinds": kinds,
             },
         }
     )

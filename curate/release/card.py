@@ -14,7 +14,6 @@ from curate.release.tables import (
     PROMPTS,
     SPLITS,
     TRAIN_FULL,
-    loader_of_release,
     tables_of,
 )
 from curate.release.usage import loading
@@ -300,7 +299,7 @@ def _tables(release: Release, configs: Sequence[str]) -> list[str]:
     groups += [("`prompts`", PROMPTS), *([("`media`", MEDIA)] if tables_of(MEDIA, paths)[0] in paths else [])]
     lines = ["## Columns", ""]
     for names, config in groups:
-        lines += [f"Of {names}:", "", *_columns(columns_of(config, release.media_as, loader_of_release(release)))]
+        lines += [f"Of {names}:", "", *_columns(columns_of(config, release))]
     return lines
 
 

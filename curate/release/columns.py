@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from curate.release.tables import MEDIA, PROMPTS, schema_of
+from curate.release.tables import MEDIA, PROMPTS, schema_in
 from curate.shards.formats import derived_format
 from schemas.items import ITEM_COLUMNS, ItemColumn
-from schemas.release import MediaAs
+from schemas.release import MediaAs, Release
 
 PLACES: dict[MediaAs, str] = {
     "files": "its path in this folder",
@@ -50,17 +50,17 @@ OWN_MEANINGS = {
 }
 
 
-def columns_of(config: str, media_as: MediaAs, loader: str) -> list[ItemColumn]:
-    """Return the columns of a config's table, in order. loader: as in ``schema_of``."""
+def columns_of(config: str, release: Release) -> list[ItemColumn]:
+    """Return the columns of a config's table, in order."""
     derived = derived_format(config)
     own = OWN_MEANINGS.get(config, derived.meanings if derived else {})
-    packaging = "files" if media_as == "embedded" and config in OWN_MEANINGS else media_as
+    media_as = release.media_as
+    packaging: MediaAs = "files" if media_as == "embedded" and config in OWN_MEANINGS else media_as
     place = {kind: f"the {kind} of the prompt: {PLACES[packaging]}; null if it has none" for kind in ("video", "image")}
     if packaging != media_as:
         place = {kind: f"name of the {kind} in the rows of the items; null if it has none" for kind in place}
     known = MEANINGS | place | dict(own)
-    schema = schema_of(config, media_as, loader)
-    return [ItemColumn(field.name, _type(field.type), known[field.name]) for field in schema]
+    return [ItemColumn(field.name, _type(field.type), known[field.name]) for field in schema_in(release, config)]
 
 
 def _type(kind: pa.DataType) -> str:

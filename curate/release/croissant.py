@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.release.columns import columns_of
-from curate.release.tables import MEDIA, PROMPTS, loader_of_release, loader_version, schema_of
+from curate.release.tables import MEDIA, PROMPTS, loader_version, schema_in
 from curate.shards.atomic import publish_file
 from schemas.items import ItemColumn
 from schemas.release import Release, ReleaseConfig
@@ -135,14 +135,13 @@ def _file_set(config: str) -> dict[str, Any]:
 
 def _record_sets(release: Release, configs: Sequence[str]) -> list[dict[str, Any]]:
     paths = {file.path for file in release.files}
-    loader = loader_of_release(release)
     tables = [name for name in (PROMPTS, MEDIA) if f"{name}.parquet" in paths]
     sources = {config: {"fileSet": {"@id": f"{config}-shards"}} for config in configs}
     sources |= {table: {"fileObject": {"@id": f"{table}.parquet"}} for table in tables}
     found = []
     for name, source in sources.items():
-        types = {column.name: column.type for column in schema_of(name, release.media_as, loader)}
-        columns = columns_of(name, release.media_as, loader)
+        types = {column.name: column.type for column in schema_in(release, name)}
+        columns = columns_of(name, release)
         fields = [_field(name, column, types[column.name], source, release) for column in columns]
         found.append({"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields})
     return found

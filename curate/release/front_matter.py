@@ -22,7 +22,7 @@ from curate.release.tables import (
     VIDEO_SUFFIXES,
     loader_of_release,
     loader_version,
-    schema_of,
+    schema_in,
     side_of,
     tables_of,
 )
@@ -84,7 +84,7 @@ def _configs(configs: Sequence[str], release: Release) -> list[str]:
     for config in named:
         tables = tables_of(config, paths)
         split = SPLITS[side_of(config)] if config not in (MEDIA, PROMPTS) else "rows"
-        features = _features(schema_of(config, release.media_as, loader), loader)
+        features = _features(schema_in(release, config), loader)
         lines += [
             f"- config_name: {json.dumps('media' if config == MEDIA else config)}",
             *(["  default: true"] if config == default else []),

@@ -81,13 +81,19 @@ def rules_of(config: ReleaseConfig, side: Side) -> tuple[Rule, Rule, Rule]:
 
 
 @cache
-def schema_of(config: str, media_as: MediaAs, loader: str) -> pa.Schema:
-    """Return the columns of a config's table. loader: as returned by ``loader_of``."""
+def schema_of(config: str, media_as: MediaAs, loader: str, *, images: bool = True) -> pa.Schema:
+    """Return the columns of a config's table.
+
+    loader: as returned by ``loader_of``. images: whether the release has images.
+    """
     derived = derived_format(config)
     own = {PROMPTS: PROMPT_FIELDS, MEDIA: MEDIA_FIELDS}.get(config, derived.columns if derived else ITEM_FIELDS)
     embedded = media_as == "embedded" and config not in (PROMPTS, MEDIA)
     medium = MEDIUM if embedded else pa.string()
-    fields = [*own, pa.field("video", medium), pa.field("image", medium), pa.field("media_sha256", pa.string())]
+    fields = [*own, pa.field("video", medium)]
+    if images or derived is None or derived.null_image:
+        fields.append(pa.field("image", medium))
+    fields.append(pa.field("media_sha256", pa.string()))
     if loader in ("videofolder", "imagefolder"):
         fields.append(pa.field("video_file_name" if loader == "videofolder" else "image_file_name", pa.string()))
     return pa.schema(fields)
@@ -143,6 +149,12 @@ def loader_of(paths: Sequence[str], media_as: MediaAs) -> str:
 def loader_of_release(release: Release) -> str:
     """Return the loader of a release."""
     return loader_of([file.path for file in release.files], release.media_as)
+
+
+def schema_in(release: Release, config: str) -> pa.Schema:
+    """Return the columns of a config's table in a release."""
+    images = release.counts.get("media_kinds", {}).get("image") != 0  # unknown in releases of earlier versions
+    return schema_of(config, release.media_as, loader_of_release(release), images=images)
 
 
 def loader_version(version: str) -> str:

@@ -21,9 +21,8 @@ from curate.release.tables import (
     PROMPTS,
     TRAIN_FULL,
     Tables,
-    loader_of_release,
     read_table,
-    schema_of,
+    schema_in,
     side_of,
     tables_of,
 )
@@ -37,15 +36,17 @@ EQUAL = 1e-6
 
 
 def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame], list[Finding]]:
-    """Return the tables with the columns and rows that the manifest states; and findings for the others."""
+    """Return the tables with the columns and rows that the manifest states; and findings for the others.
+
+    Each has the columns video and image.
+    """
     paths = [file.path for file in release.files]
     rows = {file.path: file.rows for file in release.files}
-    loader = loader_of_release(release)
     found: dict[str, pl.DataFrame] = {}
     findings: list[Finding] = []
     names = [name for name, count in release.counts["items"].items() if count] + [PROMPTS]
     for name in names + ([MEDIA] if f"{MEDIA}.parquet" in paths else []):
-        expected = schema_of(name, release.media_as, loader)
+        expected = schema_in(release, name)
         if "fragility" not in release.counts:  # of an earlier version
             expected = pa.schema([field for field in expected if field.name not in ADDED_COLUMNS])
         tables = tables_of(name, paths)
@@ -57,6 +58,8 @@ def read_tables(folder: Path, release: Release) -> tuple[dict[str, pl.DataFrame]
         if good and len(good) == len(tables):
             frame = pl.from_arrow(pa.concat_tables(good))
             assert isinstance(frame, pl.DataFrame)
+            if "image" not in frame.columns:
+                frame = frame.with_columns(image=pl.lit(None, frame.schema["video"]))
             found[name] = frame
             count = release.counts["items"].get(name, len(frame))
             if count != len(frame):

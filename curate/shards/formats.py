@@ -141,6 +141,8 @@ class Derived:
     """One sentence, for the card."""
     meanings: Mapping[str, str]
     """Of the columns that items do not have, or that mean something else in them."""
+    null_image: bool = True
+    """Whether the table has a column image in a release without images."""
 
 
 @cache
@@ -169,6 +171,7 @@ def derived_formats(responses: int) -> tuple[Derived, ...]:
                 "chosen_model": "the model of the preferred response; null if unknown",
                 "rejected_model": "the model of the other; null if unknown",
             },
+            null_image=False,  # TRL's DPOTrainer takes every row for one with an image if there is such a column
         ),
         Derived(
             f"benchmark_best_of_{responses}",
