@@ -8,13 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption, pairs
+from cli.options import DeviceOption, DtypeOption, JsonOption, TemplateOption, pairs
 from cli.output import progress_bar, put, put_json, put_table, say
 from cli.train import print_evaluations
 
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.", metavar="NAME")
-]
 MediaOption = Annotated[
     Path | None, typer.Option("--media", help="Folder that relative paths start from.", metavar="DIR")
 ]
@@ -38,7 +35,9 @@ def evaluate(
     ] = None,
     media: MediaOption = None,
     orders: Annotated[int, typer.Option("--orders", min=2, help="Orders of the responses to score.", metavar="K")] = 4,
-    device: Device = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    template: TemplateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a reward model on a benchmark, next to shuffled controls and baselines.
@@ -64,6 +63,8 @@ def evaluate(
             rename=pairs(rename, "--map") or None,
             orders=orders,
             device=device,
+            dtype=dtype,
+            template=template,
         )
     if as_json:
         put_json(report)
@@ -87,7 +88,9 @@ def score(
     orders: Annotated[
         int, typer.Option("--orders", min=1, help="Average over this many orders (layout causal).", metavar="K")
     ] = 1,
-    device: Device = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    template: TemplateOption = None,
 ) -> None:
     """Score the N responses of each example in one pass; print a JSON line per example, in the order of the data.
 
@@ -100,7 +103,16 @@ def score(
     from pipelines.evaluation import write_scores
 
     with quiet(), progress_bar() as progress:
-        rows = job(model, data, media=media, orders=orders, device=device, progress=progress)
+        rows = job(
+            model,
+            data,
+            media=media,
+            orders=orders,
+            device=device,
+            dtype=dtype,
+            template=template,
+            progress=progress,
+        )
         if out is None:
             for row in rows:
                 put(json.dumps(row))

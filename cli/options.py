@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,6 +18,17 @@ T = TypeVar("T")
 StoreOption = Annotated[
     Path | None,
     typer.Option("--store", help="The DuckDB file. Default: store in curate.toml, else curate.duckdb.", metavar="FILE"),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.", metavar="NAME")
+]
+DtypeOption = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option("--dtype", help="Precision of the weights. Default: bfloat16 on a GPU, else float32."),
+]
+TemplateOption = Annotated[
+    Literal["curate", "official-train", "official-readme"] | None,
+    typer.Option("--template", help="How an example becomes a sequence. Default: as the model states."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 CriterionOption = Annotated[

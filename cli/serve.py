@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.options import DeviceOption, DtypeOption, TemplateOption
 from cli.output import say
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.reward.serving.server import LoadedModel
+    from schemas.reward import Precision, Template
 
 
 def serve(
@@ -37,7 +39,9 @@ def serve(
         list[str] | None,
         typer.Option("--stop", help="End marker to remove from OpenRLHF's queries; may be repeated."),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.")] = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    template: TemplateOption = None,
 ) -> None:
     """Serve scores over HTTP: POST /score, /get_reward (OpenRLHF), /compute_score (verl); GET /health.
 
@@ -63,7 +67,7 @@ def serve(
         stop=tuple(stop or ()),
     )
     run(
-        lambda: _load(model, device),
+        lambda: _load(model, device, dtype, template),
         config,
         host=host,
         port=port,
@@ -71,12 +75,12 @@ def serve(
     )
 
 
-def _load(folder: Path, device: str | None) -> LoadedModel:
+def _load(folder: Path, device: str | None, dtype: Precision | None, template: Template | None) -> LoadedModel:
     """The model of a folder, ready to score."""
     from curate.reward.scoring import Scorer
     from curate.reward.serving.server import LoadedModel
 
-    scorer = Scorer.from_pretrained(folder, device=device)
+    scorer = Scorer.from_pretrained(folder, device=device, dtype=dtype, template=template)
     name, layout = folder.resolve().name, scorer.model.config.layout
     say(f"{name} ({layout}) is ready")
     return LoadedModel(scorer, name, layout, close=lambda: scorer.__exit__(None, None, None))

@@ -40,6 +40,10 @@ def train(
         Literal["causal", "tree", "set", "single"] | None,
         typer.Option("--layout", help="Which tokens a response attends to."),
     ] = None,
+    template: Annotated[
+        Literal["curate", "official-train", "official-readme"] | None,
+        typer.Option("--template", help="How an example becomes a sequence; the official ones need layout causal."),
+    ] = None,
     loss: Annotated[
         Literal["top1", "plackett-luce", "bradley-terry"] | None, typer.Option("--loss", help="Loss to minimise.")
     ] = None,
@@ -82,6 +86,7 @@ def train(
         "media": media,
         "backbone": backbone,
         "layout": layout,
+        "template": template,
         "loss": loss,
         "targets": targets,
         "epochs": epochs,
@@ -103,6 +108,9 @@ def train(
 def merge(
     model: Annotated[Path, typer.Argument(help="A trained model with adapters.", metavar="MODEL_DIR")],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.", metavar="DIR")],
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option("--dtype", help="Precision of the weights.")
+    ] = "float32",
 ) -> None:
     """Merge a model's LoRA adapters into its backbone, so that the folder is self-contained.
 
@@ -114,7 +122,7 @@ def merge(
     from pipelines.evaluation import merge as job
 
     with quiet():
-        made = job(model, out)
+        made = job(model, out, dtype=dtype)
     say(f"{made}: {model} with its adapters merged")
 
 

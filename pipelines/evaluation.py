@@ -11,7 +11,7 @@ from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
-from schemas.reward import EvaluateReport
+from schemas.reward import EvaluateReport, Precision, Template
 
 WINDOW = 256
 """Examples scored between two updates of the progress bar."""
@@ -28,6 +28,8 @@ def evaluate(
     rename: dict[str, str] | None = None,
     orders: int = 4,
     device: str | None = None,
+    dtype: Precision | None = None,
+    template: Template | None = None,
     seed: int = 0,
 ) -> EvaluateReport:
     """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
@@ -36,7 +38,7 @@ def evaluate(
     it; None: shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache:
     folders that relative paths start from, and for embedded images. rename: column of a foreign file -> column of the
     benchmark. orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are
-    averaged. seed: of the controls. Raises CurateError where the data cannot be read or have no ranks.
+    averaged. device, dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls. Raises CurateError where the data cannot be read or have no ranks.
     """
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read
@@ -57,7 +59,7 @@ def evaluate(
     if model is None:
         evaluations = evaluate_baselines(examples, data=name)
     else:
-        with Scorer.from_pretrained(model, device=device, orders=orders) as scorer:
+        with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
             evaluations = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
             official = metric(examples, scorer.score_examples(examples)) if metric else {}
     ceiling = _ceiling(data, config)
@@ -71,13 +73,15 @@ def score(
     media: Path | None = None,
     orders: int = 1,
     device: str | None = None,
+    dtype: Precision | None = None,
+    template: Template | None = None,
     progress: Progress = silent,
 ) -> Iterator[dict[str, object]]:
     """Yield item_id and the N scores of each example of a shard or JSONL file, in its order; higher is better."""
     from curate.reward.scoring import Scorer
 
     examples = read_examples(data, media=media)
-    with Scorer.from_pretrained(model, device=device, orders=orders) as scorer:
+    with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
         for start in range(0, len(examples), WINDOW):
             part = examples[start : start + WINDOW]
             for example, scores in zip(part, scorer.score_examples(part), strict=True):
@@ -85,15 +89,17 @@ def score(
             progress("scoring", start + len(part), len(examples))
 
 
-def merge(model: str | Path, out: str | Path) -> Path:
+def merge(model: str | Path, out: str | Path, *, dtype: Precision = "float32") -> Path:
     """Write the model with its adapters merged into the backbone into the folder ``out``, completely or not at all."""
+    import torch
+
     from curate.reward import checkpoint
 
     out = Path(out)
     if out.exists():
         raise CurateError(f"{out}: exists", hint="choose another --out, or remove it")
     with publishing(out) as folder:
-        checkpoint.merge(model, folder)
+        checkpoint.merge(model, folder, getattr(torch, dtype))
         card = Path(model) / "README.md"
         if card.exists():
             (folder / card.name).write_bytes(card.read_bytes())

@@ -194,7 +194,7 @@ def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], acce
     bfloat = config.precision == "bfloat16" and bool(config.lora)
     model = RewardModel.from_backbone(
         path,
-        ModelConfig(config.layout, config.head, config.frames, config.max_length),
+        ModelConfig(config.layout, config.head, config.frames, config.max_length, config.template),
         lora=config.lora or None,
         dtype=torch.bfloat16 if bfloat else torch.float32,
         seed=config.seed,

@@ -14,6 +14,10 @@ from schemas.manifest import Ceiling
 Layout = Literal["causal", "tree", "set", "single"]
 """Which tokens a response attends to: causal, the responses before it too (the paper's); tree, only the prompt and
 itself; set, a tree whose responses are then compared without order; single, one pass per response."""
+Template = Literal["curate", "official-train", "official-readme"]
+"""How an example becomes a sequence: every response ends with the end token (curate); as in the training of the code of
+arXiv 2604.10966, all responses in one answer of the assistant (official-train); as in the example of its README, all in
+the user's message (official-readme)."""
 LossName = Literal["top1", "plackett-luce", "bradley-terry"]
 Targets = Literal["labels", "confidence"]
 Schedule = Literal["cosine", "linear", "constant"]
@@ -49,6 +53,7 @@ class TrainConfig(Document):
     """A vision-language or causal language model of transformers: a folder or a hub id. "scratch": a tiny Qwen3-VL
     with random weights, created by the training."""
     layout: Layout = "tree"
+    template: Template = "curate"
     loss: LossName = "top1"
     targets: Targets = "labels"
     """confidence: train toward the denoiser's P(i is the best) instead of the label."""
@@ -101,6 +106,12 @@ class TrainConfig(Document):
         """The settings that a model depends on, as JSON; without those of RESOURCES."""
         return self.model_dump(mode="json", exclude=RESOURCES)
 
+    @model_validator(mode="after")
+    def _official_templates_are_causal(self) -> TrainConfig:
+        if self.template != "curate" and self.layout != "causal":
+            raise ValueError(f"template = {self.template!r} needs layout = 'causal': it has separators")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _scratch_trains_all_weights(cls, values: Any) -> Any:
@@ -124,6 +135,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "paper": {
         "layout": "causal",
+        "template": "official-train",
+        "frames": 16,
         "lora": {"r": 128, "alpha": 16.0, "dropout": 0.05},
         "learning_rate": 1e-4,
         "head_learning_rate": 1e-4,
@@ -131,13 +144,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 64,
         "max_length": 24_576,
         "schedule": "linear",
-        "warmup": 0.03,
+        "warmup": 0.0,
         "weight_decay": 0.0,
         "precision": "bfloat16",
         "activation_checkpointing": True,
     },
 }
-"""Named settings: small has the defaults; paper has those of arXiv 2604.10966 and its code."""
+"""Named settings: small has the defaults; paper has those of arXiv 2604.10966 as its code trains (scripts/train.sh)."""
 
 
 class EvaluationRow(Document):

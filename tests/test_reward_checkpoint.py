@@ -256,7 +256,7 @@ ORDINARY: Sequence[Example] = (
 def test_the_official_code_reads_our_checkpoint(backbone: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     own = RewardModel.from_backbone(
-        backbone, ModelConfig("causal", head=16, frames=4, template="official"), lora=SMALL, seed=0
+        backbone, ModelConfig("causal", head=16, frames=4, template="official-readme"), lora=SMALL, seed=0
     )
     torch.nn.init.normal_(own.head[2].weight)  # type: ignore[arg-type]
     own = stirred(own).eval()
@@ -303,7 +303,7 @@ def official_folder(backbone: Path, folder: Path) -> Path:
 def test_an_official_checkpoint_is_scored_as_the_official_code_scores_it(backbone: Path, tmp_path: Path) -> None:
     folder = official_folder(backbone, tmp_path / "official")
     official, own = Official(folder), checkpoint.load(folder, device="cpu")
-    assert own.config == ModelConfig("causal", head=32, max_length=24_576, template="official")
+    assert own.config == ModelConfig("causal", head=32, max_length=24_576, template="official-readme")
     for item in ORDINARY:
         theirs = official.score(item, frames() if item.video else None)
         assert theirs.std() > 1e-3

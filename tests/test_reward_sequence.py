@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from transformers import MistralConfig
 
 from curate.media.frames import Frames
 from curate.reward.backbones import attention_window, load_processor
+from curate.reward.data import Example
 from curate.reward.layout import collate, plan_passes
 from curate.reward.quiet import quiet
 from curate.reward.qwen3_vl import PillowProcessor
-from curate.reward.sequence import SEPARATOR, Encoder, TooLongError
+from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, _metadata
 from schemas.errors import CurateError
+from schemas.reward import PRESETS, Template, TrainConfig
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +45,48 @@ def test_every_response_is_scored_at_its_own_end(encoder: Encoder, responses: li
     assert [int(sequence.input_ids[place]) for place in sequence.ends] == [end] * len(responses)
     assert [response_text(encoder, sequence, n) for n in range(len(responses))] == responses
     assert int((sequence.input_ids == encoder.separator[0]).sum()) == len(responses) - 1
+
+
+OFFICIAL = (
+    example("two", "Yes.", "No, it does not.", prompt="Does the circle move left?"),
+    example("odd", " leading space", "", "tail \n", "— “é” 漢字", prompt="Wer?\nUnd wo?"),
+    example("one", "alone"),
+)
+
+
+@pytest.mark.parametrize("template", ["official-train", "official-readme"])
+@pytest.mark.parametrize("item", OFFICIAL, ids=lambda item: item.item_id)
+@pytest.mark.parametrize("clip", [False, True])
+def test_official_templates_equal_the_official_code_token_for_token(
+    backbone: Path, template: Template, item: Example, clip: bool
+):
+    """Its messages, as dataset.py (training) and the README (inference) build them, by the processor as a whole."""
+    with quiet():
+        encoder = Encoder(load_processor(backbone), separated=True, template=template)
+    joined = f"\n\n{SEPARATOR}\n\n".join(item.responses)
+    media = [{"type": "video"}] if clip else []
+    if template == "official-train":
+        chat = [
+            {"role": "user", "content": [*media, {"type": "text", "text": item.prompt}]},
+            {"role": "assistant", "content": [{"type": "text", "text": joined}]},
+        ]
+    else:
+        chat = [{"role": "user", "content": [*media, {"type": "text", "text": f"{item.prompt}\n\n{joined}"}]}]
+    text = encoder.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=False)
+    video = frames() if clip else None
+    given = {"videos": [video.images], "video_metadata": [_metadata(video)], "do_sample_frames": False} if clip else {}
+    theirs = encoder.processor(text=[text], return_tensors="pt", **given)["input_ids"][0]
+    ours = encoded(encoder, replace(item, video=Path("x.mp4") if clip else None), video)
+    assert ours.input_ids.tolist() == theirs.tolist()
+    separators = (theirs == encoder.separator[0]).nonzero()[:, 0]
+    assert ours.ends == (*(separators - 1).tolist(), len(theirs) - 1)
+
+
+def test_official_templates_need_the_layout_causal():
+    with pytest.raises(ValueError, match="template = 'official-train' needs layout = 'causal'"):
+        TrainConfig(template="official-train")
+    paper = TrainConfig.model_validate(PRESETS["paper"])
+    assert (paper.template, paper.frames, paper.warmup) == ("official-train", 16, 0.0)
 
 
 @pytest.mark.parametrize("text", [f"a {SEPARATOR} b", "a<|im_end|> b", "<|video_pad|>", "  spaces before"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,14 +23,14 @@ from curate.reward.backbones import load_backbone
 from curate.reward.model import Comparison, ModelConfig, RewardModel, make_encoder
 from curate.shards.atomic import publishing
 from schemas.errors import CurateError
-from schemas.reward import Layout, TrainConfig
+from schemas.reward import Layout, Template, TrainConfig
 
 CONFIG = "reward_model_config.json"
 """Written last: a folder that contains it contains the whole model."""
 HEAD = "value_head.safetensors"
 COMPARISON = "comparison.safetensors"
-RENAMED = {"form": "template"}
-"""Keys of ModelConfig that earlier versions wrote under another name."""
+RENAMED: dict[Any, str] = {"form": "template", "official": "official-readme"}
+"""Keys and values of ModelConfig that earlier versions wrote under another name."""
 HINT = "give a folder that curate train or the official code wrote"
 
 CHECKPOINTS = "checkpoints"
@@ -62,12 +62,20 @@ def save(model: RewardModel, folder: Path, state: dict[str, Tensor] | None = Non
 
 
 def load(
-    folder: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    folder: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    template: Template | None = None,
 ) -> RewardModel:
-    """The model of a folder, ready to score; on a GPU where there is one, unless ``device`` is given.
+    """The model of a folder, ready to score.
 
-    A folder written by the official code is scored as that code scores it. Raises CurateError for any other folder.
+    device, dtype: default a GPU in bfloat16 where there is one, else the CPU in float32. template: another one than the
+    model's own; that of a folder which the official code wrote is official-readme, as its README scores it. Raises
+    CurateError for any other folder.
     """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     folder = Path(folder)
     document = _read_json(folder)
     if document.get("value_head_type", "mlp") != "mlp" or document.get("value_head_activation", "silu") != "silu":
@@ -76,22 +84,22 @@ def load(
         mode = document["resp_repr_mode"]
         raise CurateError(f"{folder / CONFIG}: resp_repr_mode {mode!r} is not supported; only 'last' is", hint=HINT)
     config = _model_config(document, folder / CONFIG)
+    config = replace(config, template=template) if template else config
     has_adapter = (folder / "adapter_config.json").exists()
     adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) if has_adapter else {}
     base = adapter.get("base_model_name_or_path", folder)
     encoder = make_encoder(base, config)
-    backbone: PreTrainedModel = load_backbone(base, len(encoder.tokenizer), dtype or torch.float32)
+    backbone: PreTrainedModel = load_backbone(base, len(encoder.tokenizer), dtype)
     if has_adapter:
         backbone = PeftModel.from_pretrained(backbone, folder)
     model = RewardModel(backbone, encoder, config)
     _load_heads(model, folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval()
 
 
-def merge(folder: str | Path, out: Path) -> None:
+def merge(folder: str | Path, out: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write the model of ``folder`` into the existing folder ``out`` with its adapters merged into the backbone."""
-    model = load(folder, device="cpu")
+    model = load(folder, device="cpu", dtype=dtype)
     if not isinstance(model.backbone, PeftModel):
         raise CurateError(f"{folder}: has no adapters to merge", hint="it can be used as it is")
     model.backbone = model.backbone.merge_and_unload()
@@ -113,12 +121,12 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 def _model_config(document: dict[str, Any], where: Path) -> ModelConfig:
     """The config of the model; that of the official code where there is no key ``curate``."""
-    own = document.get("curate") or {"layout": "causal", "template": "official", "max_length": 24_576}
+    own = document.get("curate") or {"layout": "causal", "template": "official-readme", "max_length": 24_576}
     head = document.get("value_head_hidden_dim")
     if not isinstance(head, int):
         raise CurateError(f"{where}: value_head_hidden_dim is {head!r}; expected a whole number", hint=HINT)
     if isinstance(own, dict):
-        own = {RENAMED.get(name, name): value for name, value in own.items()}
+        own = {RENAMED.get(name, name): RENAMED.get(value, value) for name, value in own.items()}
     known = {field.name for field in fields(ModelConfig)} - {"head"}
     if not isinstance(own, dict) or not own.keys() <= known or own.get("layout") not in get_args(Layout):
         raise CurateError(f"{where}: this version does not know the settings under 'curate'", hint="update mr2-curate")

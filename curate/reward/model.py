@@ -23,9 +23,9 @@ from curate.reward.backbones import (
     with_lora,
 )
 from curate.reward.layout import Batch, collate, restart_positions, set_tree_attention
-from curate.reward.sequence import Encoded, Encoder, Template
+from curate.reward.sequence import Encoded, Encoder
 from schemas.errors import CurateError
-from schemas.reward import Layout, LoraSettings
+from schemas.reward import Layout, LoraSettings, Template
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from curate.reward.layout import passes_of
 from curate.reward.loader import Loader
 from curate.reward.model import RewardModel
 from curate.reward.sequence import Encoded
+from schemas.reward import Precision, Template
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -65,10 +66,20 @@ class Scorer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None, orders: int = 1
+        cls,
+        folder: str | Path,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | Precision | None = None,
+        template: Template | None = None,
+        orders: int = 1,
     ) -> Scorer:
-        """The scorer of a model folder written by ``curate train`` or by the official code."""
-        return cls(checkpoint.load(folder, device=device, dtype=dtype), orders=orders)
+        """The scorer of a model folder written by ``curate train`` or by the official code.
+
+        device, dtype, template: as in ``curate.reward.checkpoint.load``.
+        """
+        dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        return cls(checkpoint.load(folder, device=device, dtype=dtype, template=template), orders=orders)
 
     def score(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from transformers.video_utils import VideoMetadata
 
 from curate.reward.data import Example
 from schemas.errors import CurateError
+from schemas.reward import Template
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
 SEPARATOR = "<|resp_sep|>"
 """Separates responses in the causal layout; the official code's token."""
-Template = Literal["curate", "official"]
-"""How a sequence is composed: as here, or as the code of arXiv 2604.10966 does."""
-_QUESTION = "\u2402question\u2403"
-"""Placeholder of the question while the chat template is rendered; no template contains it."""
+_QUESTION, _ANSWER = "\u2402question\u2403", "\u2402answer\u2403"
+"""Placeholders of the question and the responses while the chat template is rendered; no template contains them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class MediaPrefix:
     visual: Mapping[str, Tensor]
     after: str
     """What the chat template puts after the question."""
+    end: str
+    """What it puts after the responses, where these are in the assistant's turn of the template."""
 
     @property
     def nbytes(self) -> int:
@@ -126,10 +127,10 @@ class Encoder:
                 f"{example.item_id}: has a video, but the backbone's processor reads images and no videos",
                 hint="choose a backbone for video",
             )
-        before, after = self._chat(len(images), video is not None, answer=self.template == "curate")
+        before, after, end = self._chat(len(images), video is not None)
         if video is None and not images:
             ids = self._tokens(before)
-            return MediaPrefix(ids, [0] * len(ids), {}, after)
+            return MediaPrefix(ids, [0] * len(ids), {}, after, end)
         inputs: dict[str, Any] = {"images": list(images)} if images else {}
         if video is not None:
             inputs |= {"videos": [video.images], "video_metadata": [_metadata(video)], "do_sample_frames": False}
@@ -143,13 +144,13 @@ class Encoder:
                 f"{example.item_id}: the backbone's processor returned no pixels for its media",
                 hint="its chat template may lack them: try curate doctor on the backbone",
             )
-        return MediaPrefix(ids, types, visual, after)
+        return MediaPrefix(ids, types, visual, after, end)
 
     def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
         """The sequence of the example. prefix: its ``encode_media``. Raises TooLongError where it does not fit."""
-        compose = self._official_segments if self.template == "official" else self._segments
+        compose = self._segments if self.template == "curate" else self._official_segments
         ids, starts, ends = list(prefix.ids), [], []
-        for segment, last in compose(example, prefix.after):
+        for segment, last in compose(example, prefix):
             if last is not None:
                 starts.append(len(ids))
                 ends.append(len(ids) + last)
@@ -179,10 +180,10 @@ class Encoder:
                 hint="use the layout causal or single, or skip the example with --allow-skips",
             )
 
-    def _segments(self, example: Example, after: str) -> list[tuple[list[int], int | None]]:
+    def _segments(self, example: Example, prefix: MediaPrefix) -> list[tuple[list[int], int | None]]:
         """(tokens, position of the scored token or None) of the question and every response, each ended by eos."""
         segments: list[tuple[list[int], int | None]] = []
-        segments.append(([*self._plain(example.prompt), *self._tokens(after)], None))
+        segments.append(([*self._plain(example.prompt), *self._tokens(prefix.after)], None))
         for number, response in enumerate(example.responses):
             if number and self.separator:
                 segments.append((self.separator, None))
@@ -190,15 +191,21 @@ class Encoder:
             segments.append((tokens, len(tokens) - 1))
         return segments
 
-    def _official_segments(self, example: Example, after: str) -> list[tuple[list[int], int | None]]:
-        """The same as the official code composes them: all in the user's turn; a response is scored at the token before
-        the next separator, the last one at the end of the sequence."""
+    def _official_segments(self, example: Example, prefix: MediaPrefix) -> list[tuple[list[int], int | None]]:
+        """The same as the official code composes them, with blank lines around separators.
+
+        Its training has the responses in the assistant's turn, the code of its README in the user's, after the
+        question. A response is scored at the token before the next separator, the last one at the end of the sequence.
+        """
         segments: list[tuple[list[int], int | None]] = []
+        in_answer = self.template == "official-train"
+        if in_answer:
+            segments.append(([*self._plain(example.prompt), *self._tokens(prefix.after)], None))
         for number, response in enumerate(example.responses):
             is_last = number == len(example.responses) - 1
-            before = f"{example.prompt}\n\n" if number == 0 else "\n\n"
-            tokens = self._plain(before + response + ("" if is_last else "\n\n"))
-            tokens += self._tokens(after) if is_last else []
+            first = "" if in_answer else f"{example.prompt}\n\n"
+            tokens = self._plain((first if number == 0 else "\n\n") + response + ("" if is_last else "\n\n"))
+            tokens += self._tokens(prefix.end if in_answer else prefix.after) if is_last else []
             segments.append((tokens, len(tokens) - 1))
             if not is_last:
                 segments.append((self.separator, None))
@@ -214,20 +221,25 @@ class Encoder:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         return ids
 
-    def _chat(self, images: int, video: bool, *, answer: bool) -> tuple[str, str]:
-        """What the chat template puts before and after the question. answer: open the assistant's turn."""
+    def _chat(self, images: int, video: bool) -> tuple[str, str, str]:
+        """What the chat template puts before the question, after it, and after the responses if these are an answer."""
+        in_answer = self.template == "official-train"
         if not self.tokenizer.chat_template:
-            return "", "\n\n"
-        if self.reads_media:
-            media = [{"type": "image"}] * images + [{"type": "video"}] * video
-            content: Any = [*media, {"type": "text", "text": _QUESTION}]
-        else:
-            content = _QUESTION
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=answer, tokenize=False
-        )
+            if in_answer:
+                raise CurateError("the backbone has no chat template", hint="use the template curate")
+            return "", "\n\n", ""
+        media = [{"type": "image"}] * images + [{"type": "video"}] * video
+        chat = [self._message("user", _QUESTION, media)]
+        if in_answer:
+            chat.append(self._message("assistant", _ANSWER, []))
+        text = self.processor.apply_chat_template(chat, add_generation_prompt=self.template == "curate", tokenize=False)
         before, _, after = text.partition(_QUESTION)
-        return before, after
+        after, _, end = after.partition(_ANSWER)
+        return before, after, end
+
+    def _message(self, role: str, text: str, media: list[dict[str, str]]) -> dict[str, Any]:
+        """A message in the form that the chat template reads."""
+        return {"role": role, "content": [*media, {"type": "text", "text": text}] if self.reads_media else text}
 
 
 def _metadata(video: Frames) -> VideoMetadata:
