@@ -27,6 +27,13 @@ def doctor(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA adapters.")] = False,
     frames: Annotated[int | None, typer.Option("--frames", help="Frames per video.", metavar="N")] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frames per second of a video, at most --frames.", metavar="X")
+    ] = None,
+    video_tokens: Annotated[
+        int | None,
+        typer.Option("--video-tokens", help="Scale frames down to so many vision tokens per video.", metavar="N"),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="Most tokens of an example.", metavar="N")
     ] = None,
@@ -46,7 +53,14 @@ def doctor(
     from curate.reward.quiet import quiet
     from pipelines.training import doctor as job
 
-    changes: dict[str, Any] = {"layout": layout, "frames": frames, "max_length": max_length, "precision": precision}
+    changes: dict[str, Any] = {
+        "layout": layout,
+        "frames": frames,
+        "fps": fps,
+        "video_tokens": video_tokens,
+        "max_length": max_length,
+        "precision": precision,
+    }
     with quiet():
         report = job(backbone, training_config(config, preset, {**changes, "backbone": backbone}, full=full))
     put_json(report) if as_json else print_doctor(report)

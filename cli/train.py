@@ -56,6 +56,13 @@ def train(
     batch: Annotated[int | None, typer.Option("--batch", help="Examples per step.", metavar="N")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", metavar="X")] = None,
     frames: Annotated[int | None, typer.Option("--frames", help="Frames per video.", metavar="N")] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frames per second of a video, at most --frames.", metavar="X")
+    ] = None,
+    video_tokens: Annotated[
+        int | None,
+        typer.Option("--video-tokens", help="Scale frames down to so many vision tokens per video.", metavar="N"),
+    ] = None,
     max_length: Annotated[
         int | None,
         typer.Option("--max-length", help="Most tokens of an example; longer ones are refused.", metavar="N"),
@@ -93,6 +100,8 @@ def train(
         "batch": batch,
         "learning_rate": learning_rate,
         "frames": frames,
+        "fps": fps,
+        "video_tokens": video_tokens,
         "max_length": max_length,
         "precision": precision,
         "seed": seed,

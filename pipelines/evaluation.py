@@ -38,7 +38,8 @@ def evaluate(
     it; None: shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache:
     folders that relative paths start from, and for embedded images. rename: column of a foreign file -> column of the
     benchmark. orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are
-    averaged. device, dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls. Raises CurateError where the data cannot be read or have no ranks.
+    averaged. device, dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls. Raises
+    CurateError where the data cannot be read or have no ranks.
     """
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read

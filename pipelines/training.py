@@ -66,6 +66,7 @@ def train(
     with Loader(
         model.encoder,
         frames=config.frames,
+        fps=config.fps,
         workers=config.workers,
         timeout=config.media_timeout,
         memory=config.media_memory,
@@ -194,7 +195,7 @@ def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], acce
     bfloat = config.precision == "bfloat16" and bool(config.lora)
     model = RewardModel.from_backbone(
         path,
-        ModelConfig(config.layout, config.head, config.frames, config.max_length, config.template),
+        ModelConfig.of(config),
         lora=config.lora or None,
         dtype=torch.bfloat16 if bfloat else torch.float32,
         seed=config.seed,

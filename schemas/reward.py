@@ -73,7 +73,12 @@ class TrainConfig(Document):
     max_length: Count = 8192
     """Most tokens of an example; a longer one is refused, never truncated."""
     frames: Count = 8
-    """Frames per video, evenly spaced in time."""
+    """Frames per video, evenly spaced in time; with fps the most."""
+    fps: Positive | None = None
+    """Frames per second of a video, at most ``frames``; null: always ``frames``."""
+    video_tokens: Count | None = None
+    """Most vision tokens of a video, whose frames are scaled down to it (Qwen3-VL only); null: as the processor has
+    it."""
     learning_rate: Positive = 2e-4
     head_learning_rate: Positive = 1e-3
     """For the value head and the comparison, which have no pretrained weights."""

@@ -98,7 +98,7 @@ def untrained(backbone: Path, config: TrainConfig) -> RewardModel:
     with quiet():
         return RewardModel.from_backbone(
             backbone,
-            ModelConfig(config.layout, config.head, config.frames, config.max_length),
+            ModelConfig.of(config),
             lora=config.lora or None,
             seed=config.seed,
         )

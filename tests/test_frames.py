@@ -52,6 +52,12 @@ def test_a_video_with_too_few_frames_repeats_them_by_time(tmp_path: Path) -> Non
     assert frames.times == pytest.approx([0.1, 0.1, 0.1, 0.9, 0.9])
 
 
+def test_frames_per_second_give_longer_videos_more_frames_up_to_a_limit(tmp_path: Path):
+    video = encode(tmp_path / "even.mp4", range(0, 4000, 125))  # 4 s
+    assert [len(read_video(video, 16, fps).times) for fps in (0.1, 1.0, 2.0, 30.0)] == [1, 4, 8, 16]
+    assert read_video(video, 16, 2.0).times.tolist() == read_video(video, 8).times.tolist()
+
+
 def test_a_video_of_one_frame_is_that_frame(tmp_path: Path) -> None:
     frames = read_video(encode(tmp_path / "one.mp4", [0]), 4)
     assert numbers(frames.images) == [0, 0, 0, 0]

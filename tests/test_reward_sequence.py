@@ -13,9 +13,10 @@ from reward_models import encoded, example, frames
 from transformers import MistralConfig
 
 from curate.media.frames import Frames
-from curate.reward.backbones import attention_window, load_processor
+from curate.reward.backbones import attention_window, limit_video_tokens, load_processor
 from curate.reward.data import Example
 from curate.reward.layout import collate, plan_passes
+from curate.reward.model import ModelConfig, make_encoder
 from curate.reward.quiet import quiet
 from curate.reward.qwen3_vl import PillowProcessor
 from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, _metadata
@@ -149,6 +150,21 @@ def test_video_tokens_match_the_output_of_the_vision_tower(encoder: Encoder):
     assert grid.tolist() == [[3, 6, 6]]
     assert int((sequence.token_types == 2).sum()) == int(grid.prod()) // 4
     assert sequence.prompt_length > int((sequence.token_types > 0).nonzero().max())
+
+
+@pytest.mark.parametrize("tokens", [6, 20, 500])
+def test_video_tokens_scale_the_frames_down(backbone: Path, tokens: int):
+    clip = frames(count=8, size=256)
+    with quiet():
+        free, limited = (
+            make_encoder(backbone, ModelConfig("single", frames=8, video_tokens=limit)) for limit in (None, tokens)
+        )
+    item = example("x", "a", "b", video=Path("x.mp4"))
+    most, found = (int((encoded(each, item, clip).token_types == 2).sum()) for each in (free, limited))
+    assert found <= tokens
+    assert found == most if tokens > most else found > tokens / 2
+    with pytest.raises(CurateError, match="video_tokens is supported for Qwen3-VL only"):
+        limit_video_tokens(free.tokenizer, 10)
 
 
 def test_frame_times_are_written_into_the_prompt(encoder: Encoder):

@@ -68,12 +68,15 @@ class Frames:
     """Seconds from the start of the first frame to the end of the last."""
 
 
-def read_video(path: Path, count: int) -> Frames:
-    """Return ``count`` frames of a video: those shown in the middle of ``count`` equal slices of its duration."""
-    return decode(path, count)[0]
+def read_video(path: Path, count: int, fps: float | None = None) -> Frames:
+    """Return ``count`` frames of a video: those shown in the middle of ``count`` equal slices of its duration.
+
+    fps: frames per second of the video, at least 1 frame and at most ``count``.
+    """
+    return decode(path, count, fps)[0]
 
 
-def decode(path: Path, count: int) -> tuple[Frames, Float]:
+def decode(path: Path, count: int, fps: float | None = None) -> tuple[Frames, Float]:
     """Return the frames of ``read_video``, and (n,) start times of all n frames, seconds since the first.
 
     Only these frames and their reference frames are decoded. FFmpeg's output on stderr is captured meanwhile. Decoding
@@ -87,6 +90,8 @@ def decode(path: Path, count: int) -> tuple[Frames, Float]:
             reader = decord.VideoReader(os.fspath(path), num_threads=1)
             spans = reader.get_frame_timestamp(np.arange(len(reader))).astype(np.float64)  # (n, 2) begin and end
             begin, duration = _timeline(path, spans)
+            if fps is not None:
+                count = min(count, max(1, round(duration * fps)))
             chosen = shown_at(begin, slice_centres(duration, count))
             images = _pixels(decord, reader, chosen)
         except (decord.DECORDError, RuntimeError, AssertionError) as error:

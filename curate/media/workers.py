@@ -20,8 +20,8 @@ from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import
 from curate.media.probe import Probe, probe
 from schemas.errors import CurateError
 
-Task = tuple[Literal["videos", "check", "probe"], str, int]
-"""Job, path and number of frames."""
+Task = tuple[Literal["videos", "check", "probe"], str, int, float | None]
+"""Job, path, number of frames and frames per second."""
 Answer = Frames | Probe | MediaError | None
 
 AHEAD = 2
@@ -88,16 +88,17 @@ class MediaReader:
             _end(worker)
         self._workers = []
 
-    def videos(self, paths: Sequence[Path], count: int) -> Iterator[Frames | MediaError]:
-        """Yield ``count`` frames of each video (``read_video``) in the order of paths; a few files are read ahead."""
-        return cast("Iterator[Frames | MediaError]", self._answers([("videos", str(path), count) for path in paths]))
+    def videos(self, paths: Sequence[Path], count: int, fps: float | None = None) -> Iterator[Frames | MediaError]:
+        """Yield the frames of each video (``read_video``) in the order of paths; a few files are read ahead."""
+        tasks: list[Task] = [("videos", str(path), count, fps) for path in paths]
+        return cast("Iterator[Frames | MediaError]", self._answers(tasks))
 
     def check(self, paths: Sequence[Path], count: int) -> Iterator[MediaError | None]:
         """Yield the defect of each file in the order of paths; None if ``count`` frames, or the image, can be decoded.
 
         A file with one of IMAGE_SUFFIXES is read as an image, every other as a video.
         """
-        return cast("Iterator[MediaError | None]", self._answers([("check", str(path), count) for path in paths]))
+        return cast("Iterator[MediaError | None]", self._answers([("check", str(path), count, None) for path in paths]))
 
     def probe(self, paths: Sequence[Path]) -> Iterator[Probe | MediaError]:
         """Yield the properties (curate.media.probe) or the defect of each file in the order of paths.
@@ -106,7 +107,7 @@ class MediaReader:
         """
         if find_spec("PIL") is None:
             raise CurateError("frames cannot be hashed without pillow", hint="pip install 'mr2-curate[video]'")
-        return cast("Iterator[Probe | MediaError]", self._answers([("probe", str(path), 0) for path in paths]))
+        return cast("Iterator[Probe | MediaError]", self._answers([("probe", str(path), 0, None) for path in paths]))
 
     def _answers(self, tasks: list[Task]) -> Iterator[Answer]:
         """Yield the answer to each task in order. Raises RuntimeError if another call has begun meanwhile."""
@@ -217,14 +218,14 @@ def serve(descriptor: int) -> None:
 
 
 def _answer(task: Task) -> Answer:
-    job, path, count = task[0], Path(task[1]), task[2]
+    job, path, count, fps = task[0], Path(task[1]), *task[2:]
     try:
         if job == "probe":
             return probe(path)
         if job == "check" and path.suffix.lower() in IMAGE_SUFFIXES:
             read_image(path)
             return None
-        frames = read_video(path, count)
+        frames = read_video(path, count, fps)
     except MediaError as error:
         return error
     return frames if job == "videos" else None

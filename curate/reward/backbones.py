@@ -22,7 +22,9 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
+from transformers.image_utils import SizeDict
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import is_torchvision_available
 
@@ -83,6 +85,22 @@ def load_processor(path: str | Path) -> Any:
             hint="install what it needs (torchvision in the release that matches your torch), or use a Qwen3-VL "
             "backbone",
         ) from error
+
+
+def limit_video_tokens(processor: Any, tokens: int) -> None:
+    """Make the processor scale down the frames of a video so that it has at most so many vision tokens.
+
+    Raises CurateError for other processors than Qwen3-VL's.
+    """
+    if not isinstance(processor, Qwen3VLProcessor):
+        raise CurateError(
+            f"video_tokens is supported for Qwen3-VL only, not for {type(processor).__name__}",
+            hint="lower frames or fps instead",
+        )
+    video: Any = processor.video_processor
+    pixels = tokens * video.temporal_patch_size * (video.patch_size * video.merge_size) ** 2
+    least, most = (min(int(video.size[edge]), pixels) for edge in ("shortest_edge", "longest_edge"))
+    video.size = SizeDict(shortest_edge=least, longest_edge=most)
 
 
 def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrainedModel:

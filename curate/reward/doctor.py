@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -191,7 +191,7 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
 
 def _load(path: str, config: TrainConfig) -> tuple[RewardModel, str]:
     """The model with the adapters of the config, or without and the reason; in the layout single."""
-    settings = ModelConfig("single", config.head, config.frames, max_length=sys.maxsize)  # a limit is a warning
+    settings = replace(ModelConfig.of(config), layout="single", max_length=sys.maxsize)  # that limit is a warning
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
     def load(lora: LoraSettings | None) -> RewardModel:
@@ -272,7 +272,7 @@ def _warnings(config: TrainConfig, activations: float | None, tokens: int | None
     if tokens is not None and tokens >= config.max_length:
         found.append(
             f"a clip of 1080p has {tokens:,} tokens, so that max_length = {config.max_length:,} refuses it: "
-            "raise it, or lower frames"
+            "raise it, or set video_tokens or fewer frames"
         )
     room = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else DEVICE_GIB
     if activations is not None and activations > room:

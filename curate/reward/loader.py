@@ -19,11 +19,20 @@ class Loader:
     """Encodes examples, reading their media. Use it as a context manager: videos are decoded in worker processes."""
 
     def __init__(
-        self, encoder: Encoder, *, frames: int, workers: int = 2, timeout: float = 30.0, memory: int = 1024
+        self,
+        encoder: Encoder,
+        *,
+        frames: int,
+        fps: float | None = None,
+        workers: int = 2,
+        timeout: float = 30.0,
+        memory: int = 1024,
     ) -> None:
-        """frames: per video; timeout: seconds per file; memory: MiB of encoded videos that are kept."""
+        """frames: per video; with fps (frames per second) the most; timeout: seconds per file; memory: MiB of encoded
+        videos that are kept."""
         self.encoder = encoder
         self.frames = frames
+        self.fps = fps
         self.free = memory * MIB
         """Bytes left for encoded videos."""
         self._kept: dict[Path, MediaPrefix] = {}
@@ -105,6 +114,6 @@ class Loader:
             return
         reader = self._idle.pop() if self._idle else MediaReader(workers=self._workers, timeout=self._timeout)
         try:
-            yield from reader.videos(paths, self.frames)
+            yield from reader.videos(paths, self.frames, self.fps)
         finally:
             self._idle.append(reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from curate.reward.backbones import (
     attention_window,
     body_of,
     decoder_of,
+    limit_video_tokens,
     load_backbone,
     load_processor,
     position_ids,
@@ -25,7 +26,7 @@ from curate.reward.backbones import (
 from curate.reward.layout import Batch, collate, restart_positions, set_tree_attention
 from curate.reward.sequence import Encoded, Encoder
 from schemas.errors import CurateError
-from schemas.reward import Layout, LoraSettings, Template
+from schemas.reward import Layout, LoraSettings, Template, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,19 @@ class ModelConfig:
     head: int = 1024
     """Hidden units of the value head."""
     frames: int = 8
-    """Frames per video."""
+    """Frames per video; with fps the most."""
     max_length: int = 8192
     """Most tokens of an example."""
     template: Template = "curate"
+    fps: float | None = None
+    """Frames per second of a video."""
+    video_tokens: int | None = None
+    """Most vision tokens of a video; None: as the processor has it."""
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> ModelConfig:
+        """The settings of the model that a training of the config makes."""
+        return cls(**{each.name: getattr(config, each.name) for each in fields(cls)})
 
 
 class RewardModel(nn.Module):
@@ -129,8 +139,11 @@ class RewardModel(nn.Module):
 
 def make_encoder(path: str | Path, config: ModelConfig) -> Encoder:
     """The encoder of a backbone for a model of that config."""
+    processor = load_processor(path)
+    if config.video_tokens is not None:
+        limit_video_tokens(processor, config.video_tokens)
     return Encoder(
-        load_processor(path),
+        processor,
         max_length=config.max_length,
         separated=config.layout == "causal",
         template=config.template,

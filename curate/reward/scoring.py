@@ -62,7 +62,9 @@ class Scorer:
         self.model = model
         self.orders = orders if model.config.layout == "causal" else 1
         self.pass_tokens = pass_tokens
-        self.loader = loader or Loader(model.encoder, frames=model.config.frames, workers=workers, timeout=timeout)
+        self.loader = loader or Loader(
+            model.encoder, frames=model.config.frames, fps=model.config.fps, workers=workers, timeout=timeout
+        )
 
     @classmethod
     def from_pretrained(
