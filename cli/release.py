@@ -109,12 +109,16 @@ def print_build(report: ReleaseReport) -> None:
         say(f"  {config}: {plural(items, 'item')}{score}")
         if figures := report.fragility.get(config):
             say(f"    {figures.summary}")
+        if stable := report.stability.get(config):
+            say(f"    {stable.summary}")
     say(f"  {plural(report.votes, 'vote')} by {plural(report.annotators, 'annotator')}")
     how = {"none": "by name only", "embedded": "in the rows", "files": "as files", "webdataset": "in tar shards"}
     say(f"  {plural(report.videos, 'video or image', 'videos or images')} {how[report.media_as]}")
     say(f"  {plural(report.files, 'file')}, {report.bytes / 1e6:.1f} MB")
     if report.previous:
         say(f"  checked for leakage against {', '.join(report.previous)}")
+    for note in report.notes:
+        say(f"  note: {note}")
     if report.newer_votes:
         say(f"  note: {plural(report.newer_votes, 'vote')} newer than that run: run curate denoise to include them")
     put(report.out)
@@ -271,7 +275,10 @@ def print_diff(report: DiffReport) -> None:
             for word, some in (("added", items.added), ("removed", items.removed), ("changed", items.changed))
             if some
         ]
-        put(f"items of {config}: {items.before:,} → {items.after:,} ({', '.join(parts)})")
+        moved = f" ({', '.join(parts)})" if parts else ""
+        put(f"items of {config}: {items.before:,} → {items.after:,}{moved}")
+        if items.kept or items.retired:
+            put(f"  {items.summary}")
 
 
 def _and(causes: tuple[str, ...]) -> str:

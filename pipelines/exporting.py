@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -101,11 +102,13 @@ def draw(
     unseen: int,
     fragility: Fragility | None = None,
     min_fragility: int = 0,
+    earlier: Mapping[str, pl.DataFrame] = MappingProxyType({}),
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """Return the items of each config, and the counts of the manifest.
 
     excluded: reason -> number; a reason of one of several configs names it. unseen: prompts that are not in the run.
-    fragility, min_fragility: as in ``draw_items``.
+    fragility, min_fragility: as in ``draw_items``. earlier: config -> previous items, whose counts then include
+    retired: config -> id -> reason.
     """
     side = ranked.filter(pl.col("split") == kind)
     unranked = side.filter(pl.col("response_id").is_null())
@@ -125,6 +128,7 @@ def draw(
             min_confidence=config.min_confidence,
             fragility=fragility,
             min_fragility=min_fragility,
+            earlier=earlier.get(rule.name),
         )
         for rule in rules
     }
@@ -143,6 +147,7 @@ def draw(
         "floor": {name: found["floor"] for name, found in figures.items()},
         "prompts": pl.concat([found["prompt_id"] for found in items.values()]).n_unique(),
         "excluded": dict(sorted((+excluded).items())),
+        **({"retired": {name: found.retired for name, found in drawn.items()}} if earlier else {}),
     }
 
 

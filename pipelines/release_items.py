@@ -15,6 +15,7 @@ from curate.release.figures import (
     item_stages,
     media_figures,
 )
+from curate.release.history import REDRAWN, Previous, continued, read_previous, stability_of, unchanged
 from curate.release.tables import rules_of
 from curate.sampling.items import Fragility, Rule
 from curate.store import Store
@@ -24,10 +25,11 @@ from curate.store.exports import (
     manifest_batches,
 )
 from curate.store.rankings import load_votes
+from curate.store.runs import Run
 from pipelines.auditing import fragility
 from pipelines.exporting import draw
 from pipelines.progress import Progress
-from pipelines.release_prompts import Selection
+from pipelines.release_prompts import Folder, Selection
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
@@ -41,12 +43,24 @@ from schemas.release import (
 from schemas.tables import SCHEMA_VERSION
 
 
-def draw_release(store: Store, selection: Selection, progress: Progress) -> tuple[Release, Contents]:
-    """Return the manifest without files, and the contents. Raises CurateError if there are no items."""
-    config, run = selection.config, selection.run
+def draw_release(
+    store: Store, selection: Selection, run: Run, base: Folder | None, progress: Progress
+) -> tuple[Release, Contents]:
+    """Return the manifest without files, and the contents. Raises CurateError if there are no items.
+
+    base: the previous version, whose items are kept while their labels hold.
+    """
+    config = selection.config
     assert config.media_as is not None
     progress("drawing items", 0, 0)
-    items, counts, rules = _draw_sides(selection.ranked, config, fragility(store, config.run))
+    previous = read_previous(*base) if base else None
+    earlier, retired = _earlier(selection, previous)
+    items, counts, rules = _draw_sides(selection.ranked, config, fragility(store, config.run), earlier)
+    for name, own in counts.pop("retired", {}).items():
+        retired.setdefault(name, {}).update(own)
+    history = continued(previous, items, retired)
+    stable = stability_of(history, config.name, previous.number, None) if previous else {}
+    counts["stability"] = {name: own.model_dump() for name, own in stable.items()}
     if not any(counts["items"].values()):
         why = "; ".join(_describe_stage(stage) for stage in selection.stages)
         raise CurateError(f"{store.path}: nothing to release", hint=why)
@@ -70,7 +84,23 @@ def draw_release(store: Store, selection: Selection, progress: Progress) -> tupl
         previous=tuple(run.inputs["previous"]),
         funnel=Funnel(stages=(*selection.stages, *item_stages(counts, chosen))),
     )
-    return release, Contents(items, rules, selection.prompts, selection.usable if config.media_as != "none" else {})
+    usable = selection.usable if config.media_as != "none" else {}
+    return release, Contents(items, rules, selection.prompts, usable, history)
+
+
+def _earlier(
+    selection: Selection, previous: Previous | None
+) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, str]]]:
+    """Return config -> previous items that may be kept; and config -> id -> reason of those that may not."""
+    kept: dict[str, pl.DataFrame] = {}
+    retired: dict[str, dict[str, str]] = {}
+    ranked, media = selection.ranked.filter(pl.col("split") == "benchmark"), selection.media
+    for name, items in previous.items.items() if previous else ():
+        if selection.config.benchmark_items == "redraw":
+            retired[name] = dict.fromkeys(items["item_id"], REDRAWN)
+        else:
+            kept[name], retired[name] = unchanged(items, ranked, media, selection.excluded)
+    return kept, retired
 
 
 def _describe_stage(stage: FunnelStage) -> str:
@@ -79,11 +109,12 @@ def _describe_stage(stage: FunnelStage) -> str:
 
 
 def _draw_sides(
-    ranked: pl.DataFrame, config: ReleaseConfig, fragility: Fragility
+    ranked: pl.DataFrame, config: ReleaseConfig, fragility: Fragility, earlier: Mapping[str, pl.DataFrame]
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any], tuple[Rule, ...]]:
     """Return the items of all configs, the counts of an export (excluded: by side), and the rules.
 
-    fragility: of the labels of benchmark items; full rankings and training have none.
+    fragility: of the labels of benchmark items; full rankings and training have none. earlier: config -> previous
+    items, of which counts then has those retired.
     """
     min_confidence = {"train": config.train_min_confidence, "benchmark": config.benchmark_min_confidence}
     items: dict[str, pl.DataFrame] = {}
@@ -100,6 +131,7 @@ def _draw_sides(
                 unseen=0,
                 fragility=fragility,
                 min_fragility=config.benchmark_min_fragility,
+                earlier=earlier,
             )
             items |= drawn
             rules += own

@@ -18,6 +18,7 @@ from curate.release.figures import (
     ingest_stage,
     ranking_stage,
 )
+from curate.release.history import previous_version
 from curate.release.leakage import (
     LeakError,
     Sides,
@@ -26,7 +27,7 @@ from curate.release.leakage import (
     subjects_of,
 )
 from curate.release.manifest import read_release, siblings
-from curate.release.media import MediaFacts
+from curate.release.media import MediaFacts, public_name
 from curate.store import Store
 from curate.store.exports import (
     assign_splits,
@@ -46,8 +47,12 @@ from schemas.release import (
     SIDES,
     FunnelStage,
     MediaAs,
+    Release,
     ReleaseConfig,
 )
+
+Folder = tuple[Path, Release]
+"""The folder of a release, and its manifest."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,21 @@ class Selection:
     """name -> usable media."""
     ranked: pl.DataFrame
     """Responses of the selected prompts."""
+    excluded: dict[str, str]
+    """prompt -> why it is not selected, of the ranked ones."""
     stages: list[FunnelStage]
-    run: Run
+    runs: list[tuple[Run, Folder | None]]
+    """The runs that this build may be, each with the previous version whose items it keeps; the last is a new one."""
+
+    @property
+    def media(self) -> dict[str, tuple[str, str | None]]:
+        """prompt -> public name and digest (None: unknown) of its video."""
+        found = self.usable if self.config.media_as != "none" else {}
+        return {
+            prompt: (public_name(video), found[video].sha256 if video in found else None)
+            for prompt, video in self.prompts.select("prompt_id", "video").iter_rows()
+            if video
+        }
 
 
 def select_prompts(
@@ -103,18 +121,25 @@ def select_prompts(
     sizes = dict(ranked.filter(pl.col("component") == 0)["prompt_id"].value_counts().iter_rows())
     with_rank = ranked.filter(pl.col("rank").is_not_null())["prompt_id"].to_list()
     chosen, stage = filtered(prompts.filter(pl.col("prompt_id").is_in(with_rank)), sizes, config.filters)
+    excluded = dict.fromkeys(set(with_rank) - chosen, "prompt excluded by filters")
     stages.append(stage)
     if config.media_as != "none":
         bad = _bad_media(store, prompts, chosen, facts, config)
         chosen, stage = dropping_stage("media", chosen, bad)
+        excluded |= dict.fromkeys(bad, "prompt without usable media")
         stages.append(stage)
     leaking = _leaking(store, ranked, chosen, subjects, earlier, config)
     chosen, stage = dropping_stage("leakage", chosen, leaking)
+    excluded |= dict.fromkeys(leaking, "prompt leaks")
     stages.append(stage)
 
-    run = _run(config, ranked, chosen, usable, previous)
+    given = [(folder, read_release(folder)) for folder in previous]
+    bases: list[Folder | None] = [None, *previous_version(config.name, config.version, parent, given)]
+    # A release of that name may be this build itself: then its base is an earlier one.
+    bases = bases if config.version == "next" else bases[-1:]
+    runs = [(run, base) for base, run in zip(bases, _runs(config, ranked, chosen, usable, given, bases), strict=True)]
     ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
-    return Selection(config, upstream, prompts, subjects, usable, ranked, stages, run)
+    return Selection(config, upstream, prompts, subjects, usable, ranked, excluded, stages, runs)
 
 
 def _check_equal_texts(store: Store, run: ManifestRun, ranked: pl.DataFrame) -> None:
@@ -171,14 +196,15 @@ def _leaking(
     return {leak.benchmark if leak.train_release else leak.train: f"leaks: same {leak.rule}" for leak in leaks}
 
 
-def _run(
+def _runs(
     config: ReleaseConfig,
     ranked: pl.DataFrame,
     chosen: Set[str],
     facts: Mapping[str, MediaFacts],
-    previous: Sequence[Path],
-) -> Run:
-    """Return the run of this build; its inputs have digests of texts, sides, media, prompts and earlier releases.
+    previous: Sequence[Folder],
+    bases: Sequence[Folder | None],
+) -> list[Run]:
+    """Return the run of a build from each previous version; inputs have digests of texts, sides, media and prompts.
 
     The ledger is not an input, since it has the release itself afterwards; its effect is in the chosen prompts.
     """
@@ -189,6 +215,8 @@ def _run(
         "prompts": text_digest(ranked),
         "media": hashlib.sha256(media.encode()).hexdigest(),
         "chosen": hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest(),
-        "previous": sorted({read_release(folder).label for folder in previous}),
+        "previous": sorted({release.label for _, release in previous}),
     }
-    return Run(run_id("release", document, inputs), "release", document, inputs, code_version(), config.seed)
+    every = [inputs | ({"items": f"{base[1].label} {base[1].version}"} if base else {}) for base in bases]
+    code = code_version()
+    return [Run(run_id("release", document, own), "release", document, own, code, config.seed) for own in every]

@@ -31,7 +31,7 @@ from pipelines.media import probe_media
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
 from pipelines.release_items import draw_release
-from pipelines.release_prompts import select_prompts
+from pipelines.release_prompts import Folder, Selection, select_prompts
 from schemas.errors import CurateError
 from schemas.release import (
     MediaAs,
@@ -42,6 +42,12 @@ from schemas.release import (
 )
 
 __all__ = ["LeakError", "build", "diff", "releases_in", "verify"]
+
+
+LOST = (
+    "the folder of no earlier version is here, so that all benchmark items are new: give the last one by --previous to "
+    "keep its items"
+)
 
 
 def build(
@@ -57,7 +63,9 @@ def build(
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears atomically.
 
     Equal rankings, config, media and earlier releases give equal bytes; a release that exists already is left
-    unchanged. The first build or export of a store fixes its split, by groups of near-duplicates.
+    unchanged. Benchmark items of the previous version of that name, in the same folder or given, are kept while their
+    labels hold (``curate.release.history``). The first build or export of a store fixes its split, by groups of
+    near-duplicates.
 
     Parameters
     ----------
@@ -84,8 +92,9 @@ def build(
         facts = facts_of(media_of(store), media) if media is not None else {}
         with store.transaction():  # includes the draw, so that a release without items fixes no split
             selection = select_prompts(store, parent, config, media_as, facts, previous, progress)
-            existing = _existing(out, selection.run, exact=exact)
-            manifest, contents = (None, None) if existing else draw_release(store, selection, progress)
+            numbers = [row for row in numbers_given(store).to_dicts() if row["release"] != config.version]
+            run, base, existing = _found(store, out, selection, exact=exact)
+            manifest, contents = (None, None) if existing else draw_release(store, selection, run, base, progress)
         if existing:
             folder, release, reused = *existing, True
         else:
@@ -95,11 +104,12 @@ def build(
             folder, release, reused = _publish(store, out, manifest, contents, selection.config, previous, exact=exact)
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
         rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
-        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(selection.config.run))
+        lost = not (existing or base) and any(row["name"] == config.name for row in numbers)
+        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(selection.config.run), lost=lost)
         with store.transaction():
             publish(store, rows)
-            if recall(store, selection.run.run_id) is None:
-                record(store, selection.run, report.model_dump(mode="json"))
+            if recall(store, run.run_id) is None:
+                record(store, run, report.model_dump(mode="json"))
     return report
 
 
@@ -129,6 +139,18 @@ def _packaging(config: ReleaseConfig, media: Path | None) -> MediaAs:
     if config.media_as != "none" and media is None:
         raise CurateError(f"media_as = {config.media_as!r} needs the media", hint="give their folder: --media DIR")
     return config.media_as
+
+
+def _found(store: Store, out: Path, selection: Selection, *, exact: bool) -> tuple[Run, Folder | None, Folder | None]:
+    """Return the run of this build, the previous version whose items it keeps, and its release if that exists.
+
+    It is a run that was built before, even if its folder was removed since, or else one from the latest version.
+    """
+    for run, base in selection.runs:
+        if existing := _existing(out, run, exact=exact):
+            return run, base, existing
+    built = [(run, base) for run, base in selection.runs if store.run(run.run_id)]
+    return *(built or selection.runs)[-1], None
 
 
 def _existing(out: Path, run: Run, *, exact: bool) -> tuple[Path, Release] | None:
@@ -179,7 +201,7 @@ class _Existing(Exception):
     """Another run built the same data: the new folder is discarded."""
 
 
-def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int) -> ReleaseReport:
+def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int, lost: bool) -> ReleaseReport:
     counts = release.counts
     return ReleaseReport(
         out=str(folder),
@@ -193,6 +215,7 @@ def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int) -
         items=counts["items"],
         ceiling={name: counts["ceiling"].get(name) for name in counts["items"]},
         fragility=counts.get("fragility", {}),
+        stability=counts.get("stability", {}),
         videos=counts["videos"],
         votes=counts["votes"],
         annotators=counts["annotators"],
@@ -201,4 +224,5 @@ def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int) -
         files=len(release.files),
         bytes=sum(file.bytes for file in release.files),
         newer_votes=newer_votes,
+        notes=(LOST,) if lost else (),
     )

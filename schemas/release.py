@@ -16,6 +16,7 @@ Side = Literal["train", "benchmark"]
 MediaAs = Literal["files", "webdataset", "embedded", "none"]
 """files: in the folder media/; webdataset: tar shards in media/; embedded: bytes in each row; none: by name only."""
 OnBadMedia = Literal["stop", "drop"]
+BenchmarkItems = Literal["keep", "redraw"]
 
 SIDES: tuple[Side, ...] = ("train", "benchmark")
 RENAMED_MEDIA_AS = {"media_as": {"inside": "embedded"}}
@@ -60,6 +61,9 @@ class ReleaseConfig(Document):
     """Smallest confidence of an item. Full rankings are exempt."""
     benchmark_min_fragility: Annotated[int, Field(ge=0)] = 0
     """Smallest fragility of an item, votes; an item of unknown fragility is dropped, too. 0: none is dropped."""
+    benchmark_items: BenchmarkItems = "keep"
+    """keep: items of the previous version stay while their labels hold, and new ones replace the others; redraw: all
+    are drawn again."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 10_000
     seed: int = 0
     filters: Filters = Filters()
@@ -145,6 +149,37 @@ class Funnel(Document):
     stages: tuple[FunnelStage, ...]
 
 
+class Stability(Document):
+    """The items of a benchmark config, beside those of the previous version."""
+
+    previous: str
+    """name-version."""
+    before: int
+    """Its items."""
+    kept: int
+    """Those of them that are kept: question, media, responses, their order and the label are the same."""
+    retired: dict[str, int]
+    """Reason -> those of them that are not."""
+    new: int
+    common: dict[str, int]
+    """Version -> items in it and in every version since. Scores of these versions are comparable on them."""
+
+    @property
+    def summary(self) -> str:
+        """That in a sentence."""
+        return f"{kept_summary(self.kept, self.before, self.retired)}; {self.new:,} new"
+
+
+def kept_summary(kept: int, before: int, retired: dict[str, int]) -> str:
+    """Return "311 of 312 items kept, 1 retired because of: best changed"; with the numbers of several reasons."""
+    text = f"{kept:,} of {before:,} items kept"
+    if not retired:
+        return text
+    several = len(retired) > 1
+    why = ", ".join(f"{reason} ({number:,})" if several else reason for reason, number in retired.items())
+    return f"{text}, {sum(retired.values()):,} retired because of: {why}"
+
+
 class Release(Manifest):
     """The manifest of a release. ``files`` includes the card and the Croissant metadata."""
 
@@ -163,8 +198,8 @@ class Release(Manifest):
     """Earlier releases that were compared for leakage, as name-version."""
     funnel: Funnel
     counts: dict[str, Any]
-    """As in an export, for all configs; prompts and excluded by side; and votes, annotators, models, videos, agreement
-    and balance."""
+    """As in an export, for all configs; prompts and excluded by side; and votes, annotators, models, videos, agreement,
+    balance and stability (benchmark, benchmark_pairwise -> ``Stability``; empty without a previous version)."""
 
     @property
     def label(self) -> str:
@@ -193,6 +228,8 @@ class ReleaseReport(Document):
     """config -> score of a judge that knows the true order."""
     fragility: dict[str, FragilityFigures] = {}
     """benchmark, benchmark_pairwise -> how few votes their labels rest on."""
+    stability: dict[str, Stability] = {}
+    """benchmark, benchmark_pairwise -> items kept from the previous version; empty if there is none."""
     videos: int
     votes: int
     annotators: int
@@ -202,6 +239,8 @@ class ReleaseReport(Document):
     bytes: int
     newer_votes: int
     """Votes in the store that were ingested after the denoise run."""
+    notes: tuple[str, ...] = ()
+    """What the user should know."""
 
 
 class ClientReport(Document):
@@ -227,7 +266,7 @@ class Finding(Document):
 
     check: str
     """signature | outside | files | manifest | tables | labels | texts | formats | media | decoded | figures | card |
-    croissant | split | leakage"""
+    croissant | split | history | leakage"""
     where: str
     """File, row or prompt."""
     what: str
@@ -286,6 +325,16 @@ class ConfigChange(Document):
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     """The same responses with other ranks, texts or order."""
+    kept: int = 0
+    """Items with the same question, media, responses, order and best: scores are comparable on them."""
+    retired: dict[str, int] = {}
+    """Reason -> items of the first release that are not kept, of benchmark and benchmark_pairwise."""
+
+    @property
+    def summary(self) -> str:
+        """What is kept, in a sentence."""
+        kept = kept_summary(self.kept, self.before, self.retired)
+        return f"{kept}; scores are comparable on the {self.kept:,} items kept"
 
 
 class DiffReport(Document):

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.sampling.items import CANDIDATES, DRAWS, Rule, draw_items, generator
+from curate.sampling.items import CANDIDATES, DRAWS, Rule, draw_items
 from curate.sampling.sets import band_sets, choose, random_groups
+from curate.sampling.world import generator
 from schemas.items import DIFFICULTIES
 
 RANKS = st.lists(st.integers(1, 6), min_size=2, max_size=14).map(np.array)

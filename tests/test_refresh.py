@@ -174,7 +174,8 @@ def test_rankings_and_release_equal_those_of_a_full_run_by_the_same_method(
     assert mine.equals(theirs)
     recipe = recipe_of(folder)
     assert recipe.release is not None
-    again = build(full, out=tmp_path / "releases", config=recipe.release.config)
+    shutil.copytree(folder / "releases" / "small-1.0.0", tmp_path / "releases" / "small-1.0.0")
+    again = build(full, out=tmp_path / "releases", config=recipe.release.config.model_copy(update={"version": "1.1.0"}))
     paths = sorted(Path(after.release).glob("*.parquet"))
     assert len(list(Path(again.out).glob("*.parquet"))) == len(paths) > 0
     for path in paths:  # equal except for the id of the run

@@ -12,7 +12,7 @@ import polars as pl
 from curate.release.card import release_card
 from curate.release.croissant import croissant
 from curate.release.figures import media_kinds
-from curate.release.manifest import CARD, CROISSANT, data_version, sealed
+from curate.release.manifest import CARD, CROISSANT, HISTORY, data_version, sealed
 from curate.release.media import MediaFacts, attach, copy_media, media_table, placed, read_unchanged, write_webdataset
 from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS, loader_of, schema_of, side_of, write_table
 from curate.sampling.items import Rule
@@ -33,6 +33,8 @@ class Contents:
     """Facts of all prompts of the store (``curate.store.exports.prompt_facts``)."""
     facts: Mapping[str, MediaFacts]
     """name -> usable media; empty for a release without media."""
+    history: pl.DataFrame
+    """As of ``curate.release.history.continued``."""
 
     @property
     def sides(self) -> dict[str, str]:
@@ -93,6 +95,10 @@ def write_release(
             },
         }
     )
+    history = contents.history.fill_null(release.release or release.version)
+    history.with_columns(pl.all().replace("", None)).write_csv(folder / HISTORY)
+    files.append(describe(folder / HISTORY, len(history)))
+    release = release.model_copy(update={"files": _sorted(files)})
     for name, text in metadata_texts(release, config, contents.rules).items():
         (folder / name).write_text(text, encoding="utf-8")
         files.append(describe(folder / name))

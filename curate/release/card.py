@@ -22,7 +22,7 @@ from curate.shards.formats import derived_formats
 from schemas.config import ExportConfig, SplitConfig
 from schemas.items import ITEM_COLUMNS, ItemColumn
 from schemas.manifest import FragilityFigures
-from schemas.release import Release, ReleaseConfig
+from schemas.release import Release, ReleaseConfig, Stability
 
 
 def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, counts: Mapping[str, Any]) -> str:
@@ -94,6 +94,7 @@ def release_card(release: Release, rules: Sequence[Rule], config: ReleaseConfig,
             *loading(release, configs, config.repository),
             *_jsonl_note("video. Paths are relative to this folder."),
             *_items(rules, release.counts),
+            *_versions(release),
             "## Other formats",
             "",
             *(line for found in derived for line in (f"**{found.config}**: {found.description}", "")),
@@ -218,6 +219,30 @@ def _config(rule: Rule, counts: Mapping[str, Any], limit: str = "") -> list[str]
     if figures := counts.get("fragility", {}).get(name):  # none in releases of earlier versions
         lines += [f"Fragility: {FragilityFigures.model_validate(figures).summary}.", ""]
     return lines
+
+
+def _versions(release: Release) -> list[str]:
+    """Return which benchmark items are those of earlier versions, if there are any."""
+    found = {name: Stability.model_validate(own) for name, own in release.counts.get("stability", {}).items()}
+    if not found:
+        return []
+    versions = next(iter(found.values())).common
+    cells = [[f"{own.common.get(version, 0):,}" for own in found.values()] for version in versions]
+    return [
+        "## Versions of the benchmark",
+        "",
+        *(line for name, own in found.items() for line in (f"**{name}** since {own.previous}: {own.summary}.", "")),
+        "An item is kept while its labelled best response is the best with the required confidence, its prompt",
+        "passes the filters, and question, media and texts are the same. It keeps its id, its order of responses and",
+        "its label; the ranks of the other responses and all figures are those of this version. Scores of two versions",
+        "are comparable on the items that are in both and in every version between. `history.csv` lists them, and the",
+        "reason of each that was retired. Full rankings (`benchmark_full`) follow the votes and are not comparable.",
+        "",
+        f"| in every version since | {' | '.join(found)} |",
+        f"|---|{'---|' * len(found)}",
+        *(f"| {version} | {' | '.join(row)} |" for version, row in zip(versions, cells, strict=True)),
+        "",
+    ]
 
 
 def _range(counts: list[int]) -> str:

@@ -62,6 +62,7 @@ CONTEXT: dict[str, Any] = {
 FORMATS = {
     ".parquet": "application/x-parquet",
     ".jsonl": "application/jsonlines",
+    ".csv": "text/csv",
     ".tar": "application/x-tar",
     ".mp4": "video/mp4",
 }

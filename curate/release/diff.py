@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curate.release.history import KEPT, STABLE, read_history
 from curate.release.manifest import read_release, stored_config
 from curate.release.tables import FULL, ITEM_CONFIGS, PROMPTS, TRAIN_FULL, tables_of
 from schemas.base import Document
@@ -15,8 +17,11 @@ from schemas.config import EARLIER_DENOISE, DenoiseConfig
 from schemas.errors import CurateError
 from schemas.release import ConfigChange, DiffReport, PromptChange, Release, ReleaseConfig
 
-COMPARED = ("prompt", "response_ids", "responses", "ranks", "best")
+COMPARED = (*KEPT, "media_sha256", "ranks")
 """Columns in which an item of both releases may differ. Scores change with every vote and are not compared."""
+UNKNOWN = "unknown"
+"""The reason of a retired item that the later release's history lacks: it does not continue the earlier release."""
+WHY = ("config", "item_id", "reason")
 
 
 def diff(one: Path, two: Path) -> DiffReport:
@@ -24,6 +29,7 @@ def diff(one: Path, two: Path) -> DiffReport:
     before, after = read_release(one), read_release(two)
     old, new = _prompts(one), _prompts(two)
     ranks = _ranks(one, before), _ranks(two, after)
+    reasons_of = _retired(two, after) if before.version != after.version else {}
     config = _config_changes(before, after)
     batches = [{batch.batch for batch in release.batches} for release in (before, after)]
     code = (before.run.code_version, after.run.code_version)
@@ -54,7 +60,7 @@ def diff(one: Path, two: Path) -> DiffReport:
         items={
             name: moved
             for name in ITEM_CONFIGS
-            if (moved := _item_change(_items(one, before, name), _items(two, after, name)))
+            if (moved := _item_change(_items(one, before, name), _items(two, after, name), reasons_of.get(name)))
         },
     )
 
@@ -98,19 +104,44 @@ def _change(
     )
 
 
-def _item_change(old: pl.DataFrame, new: pl.DataFrame) -> ConfigChange | None:
-    """Return the change of a config's items; None if they are equal, in any order."""
+def _retired(folder: Path, release: Release) -> dict[str, dict[str, str]]:
+    """Return config -> id -> the last reason why an item was retired, by the history of a release."""
+    history = read_history(folder, release)
+    found: dict[str, dict[str, str]] = {name: {} for name in STABLE}
+    if history is not None:
+        for config, item, reason in history.filter(pl.col("reason") != "").select(WHY).iter_rows():
+            found[config][item] = reason
+    return found
+
+
+def _item_change(old: pl.DataFrame, new: pl.DataFrame, reasons: Mapping[str, str] | None) -> ConfigChange | None:
+    """Return the change of a config's items; None if they are equal, in any order.
+
+    reasons: why items were retired, of a config whose items are kept; its change is returned even if there is none.
+    """
     was, now = (
         {row[0]: row[1:] for row in frame.select("item_id", *COMPARED).iter_rows()} if len(frame) else {}
         for frame in (old, new)
     )
     added, removed = sorted(now.keys() - was.keys()), sorted(was.keys() - now.keys())
     changed = sorted(item for item in was.keys() & now.keys() if was[item] != now[item])
-    if not (added or removed or changed):
-        return None
+    if reasons is None:
+        stable = {}
+        if not (added or removed or changed):
+            return None
+    else:
+        kept = {item for item in was.keys() & now.keys() if _is_kept(was[item], now[item])}
+        gone = Counter(reasons.get(item, UNKNOWN) for item in was.keys() - kept)
+        stable = {"kept": len(kept), "retired": dict(sorted(gone.items(), key=lambda pair: (-pair[1], pair[0])))}
     return ConfigChange(
-        before=len(was), after=len(now), added=tuple(added), removed=tuple(removed), changed=tuple(changed)
+        before=len(was), after=len(now), added=tuple(added), removed=tuple(removed), changed=tuple(changed), **stable
     )
+
+
+def _is_kept(was: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    """Return whether question, responses, order, best and, where known, media are the same. was, now: COMPARED."""
+    count, media = len(KEPT), (was[len(KEPT)], now[len(KEPT)])
+    return was[:count] == now[:count] and (None in media or media[0] == media[1])
 
 
 def _config_changes(before: Release, after: Release) -> dict[str, tuple[Any, Any]]:

@@ -20,14 +20,14 @@ from schemas.release import Release, ReleaseConfig, ReleaseLine
 
 D = TypeVar("D", bound=Document)
 
-CARD, CROISSANT = "README.md", "croissant.json"
+CARD, CROISSANT, HISTORY = "README.md", "croissant.json", "history.csv"
 METADATA = (CARD, CROISSANT)
-"""Files that state the version, so that they cannot be part of it."""
+"""Files that are generated from the manifest, and state the version."""
 
 
 def data_version(files: Iterable[ManifestFile]) -> str:
     """Return 12 hex digits that change with the name or content of any file except those that state the version."""
-    return version([file for file in files if file.path not in METADATA])
+    return version([file for file in files if file.path not in (*METADATA, HISTORY)])
 
 
 def sealed(release: Release) -> Release:

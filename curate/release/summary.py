@@ -82,7 +82,8 @@ def _changes(found: DiffReport) -> list[str]:
     )
     for config, items in found.items.items():
         moved = f"{len(items.added):,} added, {len(items.removed):,} removed, {len(items.changed):,} changed"
-        lines.append(f"- items of {config}: {items.before:,} → {items.after:,} ({moved})")
+        kept = f"; {items.summary}" if items.kept or items.retired else ""
+        lines.append(f"- items of {config}: {items.before:,} → {items.after:,} ({moved}){kept}")
     largest = sorted(reranked, key=lambda change: (-_shift(change), change.prompt_id))[:SHOWN]
     if largest:
         lines += [

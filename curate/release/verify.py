@@ -21,6 +21,7 @@ from curate.release.manifest import (
 )
 from curate.release.signature import signature_findings, signed_by
 from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS
+from curate.release.verify_history import history_findings
 from curate.release.verify_media import decoded_findings, media_findings
 from curate.release.verify_metadata import figure_findings, metadata_findings
 from curate.release.verify_tables import format_findings, label_findings, read_tables, split_findings, text_findings
@@ -44,7 +45,7 @@ def verify(
     Parameters
     ----------
     previous
-        Folders of earlier releases that it is compared with for leakage.
+        Folders of earlier releases that it is compared with: for leakage, and for items that it kept.
     decode
         Decode the media too, and compare their frames with the media table.
     code
@@ -111,6 +112,8 @@ def verify(
     checks["figures"] = len(release.counts)
     findings += metadata_findings(folder, release, notes, code=code, validated=validated)
     checks["metadata"] = len(METADATA)
+    checks["history"], wrong = history_findings(folder, release, tables, previous, notes)
+    findings += wrong
     checks["leakage"], wrong = leak_findings(folder, release, previous, notes)
     findings += wrong
     return report()

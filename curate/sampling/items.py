@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from curate.rankers.base import Float, Index
+from curate.sampling.kept import Standing, standing
 from curate.sampling.sets import band_sets, choose, random_groups
-from curate.sampling.world import World, by_size
+from curate.sampling.world import World, by_size, generator, one_of_equals
 from curate.uncertainty.posterior import (
     count_correct,
     draw_strengths,
@@ -100,6 +101,8 @@ class Drawn:
     scores: Float
     """(DRAWS,) share of the items with a best response that a perfect judge labels correctly, for each draw of the true
     strengths from the posterior; empty if no item has a best response."""
+    retired: dict[str, str]
+    """Id -> reason, of the earlier items that are not kept."""
 
 
 def draw_items(
@@ -110,6 +113,7 @@ def draw_items(
     min_confidence: float = 0.0,
     fragility: Fragility | None = None,
     min_fragility: int = 0,
+    earlier: pl.DataFrame | None = None,
 ) -> Drawn:
     """Return the items that the rule draws from candidates at or above min_confidence.
 
@@ -129,47 +133,42 @@ def draw_items(
         Of the labels of a benchmark; None: not computed.
     min_fragility
         Items whose labels fewer votes change, or whose fragility is unknown, are dropped after the draw; 0: none.
+    earlier
+        Items of the previous version of a benchmark (item_id, prompt_id, response_ids, best), in its order. Those whose
+        label still holds are kept with their order of responses (``curate.sampling.kept``); the others are retired, and
+        the new items restore the balance.
     """
-    if not rule.repeat_texts:
-        ranked = _one_of_equals(ranked, rule, seed)
-    world = World.of(ranked)
+    usable = np.ones(len(ranked), np.bool_) if rule.repeat_texts else one_of_equals(ranked, rule.name, seed)
+    world = World.of(ranked, usable)
     pool = (_band_candidates if rule.strict else _group_candidates)(world, rule, seed, min_confidence)
+    kept = standing(ranked, world, earlier, rule.responses, rule.items, min_confidence)
+    fragile = f"fragility below {min_fragility}"
+    if kept.items and fragility is not None and min_fragility > 0:
+        sizes = fragility(_labels(ranked, kept.rows))
+        pool = pool.without(kept.rows[~(sizes >= min_fragility)])  # else they may be drawn again
+        kept = kept.without(~(sizes >= min_fragility), fragile)
+    pool = pool.with_kept(world, kept)
     items = pool.sets
     if rule.strict and items.rows:
         rng = generator(seed, rule.name)
         items = _chosen(world, items, rule, rng)
         if fragility is not None:
-            sizes = fragility(_labels(ranked, items))
+            sizes = fragility(_labels(ranked, items.rows))
             items = items._replace(fragility=sizes)
             if min_fragility > 0:
-                kept = sizes >= min_fragility  # NaN is not
-                items = items.of(np.flatnonzero(kept))
-                pool.excluded[f"item: {FRAGILE}"] += int((~kept).sum())
+                enough = sizes >= min_fragility  # NaN is not
+                items = items.of(np.flatnonzero(enough))
+                pool.excluded[f"item: {FRAGILE}"] += int((~enough).sum())
         items = _shuffled(items, rule, rng)
+    drawn = _assemble(ranked, items, world.best_probabilities(items.rows))
     return Drawn(
-        items=_assemble(ranked, items, world.best_probabilities(items.rows)),
+        items=drawn,
         candidates=pool.considered,
         eligible=len(pool.sets.rows),
         excluded=dict(sorted((+pool.excluded).items())),
         scores=_perfect_scores(world, items, rule, seed),
+        retired=kept.retired | dict.fromkeys(sorted(set(kept.items) - set(drawn["item_id"])), fragile),
     )
-
-
-def _one_of_equals(ranked: pl.DataFrame, rule: Rule, seed: int) -> pl.DataFrame:
-    """Return the rows with one at random of each group of equal texts."""
-    repeated = ranked.with_row_index("row").filter(pl.struct("prompt_id", "text").is_duplicated())
-    groups = repeated.group_by("prompt_id", "text", maintain_order=True).agg("row", "response_id")
-    dropped: list[int] = []
-    for prompt, _, rows, responses in groups.iter_rows():
-        taken = generator(seed, rule.name, prompt, "equal texts", *responses).integers(len(rows))
-        dropped += [row for i, row in enumerate(rows) if i != taken]
-    return ranked.filter(~pl.int_range(pl.len()).is_in(dropped)) if dropped else ranked
-
-
-def generator(seed: int, *names: str) -> np.random.Generator:
-    """Return the generator of a seed and these names; it does not depend on what else is drawn."""
-    digest = hashlib.sha256(json.dumps([seed, *names]).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def item_statistics(items: pl.DataFrame) -> dict[str, Any]:
@@ -198,10 +197,13 @@ class _Sets(NamedTuple):
     """(S,) index into DIFFICULTIES; −1 if the best rank is shared."""
     fragility: Float
     """(S,) number of votes; infinite if no set of votes changes the label, NaN if unknown."""
+    position: Index
+    """(S,) where a kept item shows its best; −1 for other sets."""
 
     def of(self, at: Index) -> _Sets:
         """Return the sets at these positions."""
-        return _Sets([self.rows[i] for i in at], self.margin[at], self.difficulty[at], self.fragility[at])
+        rows = [self.rows[i] for i in at]
+        return _Sets(rows, self.margin[at], self.difficulty[at], self.fragility[at], self.position[at])
 
 
 class _Pool(NamedTuple):
@@ -212,6 +214,28 @@ class _Pool(NamedTuple):
     """Number of sets before exclusions."""
     excluded: Counter[str]
     """Reason -> number."""
+
+    def without(self, sets: Index) -> _Pool:
+        """Return the pool without these (D, N) sets, in any order of responses."""
+        if not len(sets) or not self.sets.rows:
+            return self
+        both = np.sort(np.concatenate([np.stack(self.sets.rows), sets]), axis=1)
+        key = np.unique(both, axis=0, return_inverse=True)[1].ravel()
+        count = len(self.sets.rows)
+        other = np.flatnonzero(~np.isin(key[:count], key[count:]))
+        return self._replace(sets=self.sets.of(other), considered=self.considered - count + len(other))
+
+    def with_kept(self, world: World, kept: Standing) -> _Pool:
+        """Return the pool with the kept items as candidates, after those of their prompts."""
+        if not kept.items:
+            return self
+        pool = self.without(kept.rows)
+        rows = [*pool.sets.rows, *kept.rows]
+        margin = np.append(pool.sets.margin, world.margin(kept.rows))
+        position = np.append(pool.sets.position, kept.position)
+        order = np.argsort([world.prompt[members[0]] for members in rows], kind="stable")
+        sets = _with_difficulty([rows[i] for i in order], margin[order])._replace(position=position[order])
+        return pool._replace(sets=sets, considered=pool.considered + len(kept.items))
 
 
 def _band_candidates(world: World, rule: Rule, seed: int, min_confidence: float) -> _Pool:
@@ -268,29 +292,42 @@ def _with_difficulty(rows: list[Index], margin: Float) -> _Sets:
     known = np.isfinite(margin)
     cuts = np.quantile(margin[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
     difficulty = np.where(known, np.searchsorted(cuts, margin, side="right"), -1)
-    return _Sets(rows, margin, difficulty, np.full(len(rows), np.nan))
+    return _Sets(rows, margin, difficulty, np.full(len(rows), np.nan), np.full(len(rows), -1))
 
 
 def _chosen(world: World, pool: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
-    """Return the items of a benchmark, a balanced choice; the best response of each is first."""
-    return pool.of(choose(np.stack(pool.rows), pool.difficulty, world.model, world.prompt, rule.items, rng))
+    """Return the items of a benchmark, those kept and a balanced choice; the best response of each is first."""
+    kept = pool.position >= 0
+    sets = np.stack(pool.rows)
+    new = choose(sets, pool.difficulty, world.model, world.prompt, rule.items, rng, kept)
+    at = np.append(np.flatnonzero(kept), new)
+    return pool.of(at[np.argsort(world.prompt[sets[at, 0]], kind="stable")])
 
 
 def _shuffled(items: _Sets, rule: Rule, rng: np.random.Generator) -> _Sets:
-    """Return the items of a benchmark in the order shown: the best has each position equally often."""
-    best = rng.permutation(np.arange(len(items.rows)) % rule.responses)
-    shown = np.empty((len(items.rows), rule.responses), dtype=np.int64)
-    at_best = np.arange(rule.responses) == best[:, None]
-    sets = np.array(items.rows, dtype=np.int64).reshape(shown.shape)
-    shown[at_best] = sets[:, 0]
-    shown[~at_best] = rng.permuted(sets[:, 1:], axis=1).ravel()
+    """Return the items of a benchmark in the order shown: the best has each position equally often.
+
+    Those kept stay as they are, and the new ones restore the balance of positions.
+    """
+    position, new = items.position.copy(), items.position < 0
+    shows = np.bincount(position[~new], minlength=rule.responses)
+    fill = np.zeros(int(new.sum()), dtype=np.int64)
+    for i in range(len(fill)):
+        fill[i] = shows.argmin()
+        shows[fill[i]] += 1
+    position[new] = rng.permutation(fill)
+    sets = np.array(items.rows, dtype=np.int64).reshape(len(items.rows), rule.responses)
+    others = sets[:, 1:].copy()
+    others[new] = rng.permuted(others[new], axis=1)
+    shown, at_best = np.empty_like(sets), np.arange(rule.responses) == position[:, None]
+    shown[at_best], shown[~at_best] = sets[:, 0], others.ravel()
     return items._replace(rows=list(shown))
 
 
-def _labels(ranked: pl.DataFrame, sets: _Sets) -> list[Label]:
+def _labels(ranked: pl.DataFrame, sets: Sequence[Index] | Index) -> list[Label]:
     """Return the labels of sets whose best response is first."""
     prompt, response = ranked["prompt_id"].to_list(), ranked["response_id"].to_list()
-    return [Label(prompt[rows[0]], response[rows[0]], [response[row] for row in rows[1:]]) for rows in sets.rows]
+    return [Label(prompt[rows[0]], response[rows[0]], [response[row] for row in rows[1:]]) for rows in sets]
 
 
 def _assemble(ranked: pl.DataFrame, sets: _Sets, probabilities: Float) -> pl.DataFrame:

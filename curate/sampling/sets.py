@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.rankers.base import Index
 
@@ -47,26 +48,40 @@ def _combinations(sizes: list[int], limit: int, rng: np.random.Generator) -> Ind
     return picks[np.sort(first)]
 
 
-def choose(sets: Index, difficulty: Index, model: Index, prompt: Index, items: int, rng: np.random.Generator) -> Index:
-    """Return (I,) the sets that become items, up to ``items`` of each prompt, in the order of prompts.
+def choose(
+    sets: Index,
+    difficulty: Index,
+    model: Index,
+    prompt: Index,
+    items: int,
+    rng: np.random.Generator,
+    kept: npt.NDArray[np.bool_] | None = None,
+) -> Index:
+    """Return (I,) the sets that become items, up to ``items`` of each prompt with those kept, in the order of prompts.
 
     In each of ``items`` rounds every prompt takes one set, prompts with the fewest sets first. It takes the first of
     those that add least to the sum of squares of four counts over the items taken so far: of each difficulty, of each
     model as labelled best, of each model, of each response.
 
-    sets: (S, K) rows, the best first, sorted by prompt; difficulty: (S,); model, prompt: (R,) of each row.
+    sets: (S, K) rows, the best first, sorted by prompt; difficulty: (S,); model, prompt: (R,) of each row; kept: (S,)
+    whether a set is an item already.
     """
+    taken = np.zeros(len(sets), dtype=np.bool_) if kept is None else kept.copy()
     starts = np.flatnonzero(np.diff(prompt[sets[:, 0]], prepend=-1))
     stops = np.append(starts[1:], len(sets))
     order = np.lexsort((rng.random(len(starts)), stops - starts))
     of_difficulty, of_response = np.zeros(difficulty.max() + 1, dtype=np.int64), np.zeros(len(model), dtype=np.int64)
     of_best, of_model = np.zeros(len(model), dtype=np.int64), np.zeros(len(model), dtype=np.int64)
-    taken = np.zeros(len(sets), dtype=np.bool_)
+    np.add.at(of_difficulty, difficulty[taken], 1)
+    np.add.at(of_best, model[sets[taken, 0]], 1)
+    np.add.at(of_model, model[sets[taken]], 1)
+    np.add.at(of_response, sets[taken], 1)
+    has = np.add.reduceat(taken.astype(np.int64), starts)
     chosen: list[tuple[int, int]] = []
-    for _ in range(items):
+    for turn in range(items):
         for p in order:
             mine = slice(starts[p], stops[p])
-            if taken[mine].all():
+            if has[p] > turn or taken[mine].all():
                 continue
             rows = sets[mine]
             models = model[rows]

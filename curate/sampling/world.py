@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,11 +39,13 @@ class World:
     """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
     text: Index
     """(R,) equal for responses of one prompt with equal texts."""
+    usable: npt.NDArray[np.bool_]
+    """(R,) whether a response may be drawn: one of those of a prompt with equal texts."""
     posterior: Posterior
     """Of the strengths."""
 
     @classmethod
-    def of(cls, ranked: pl.DataFrame) -> World:
+    def of(cls, ranked: pl.DataFrame, usable: npt.NDArray[np.bool_]) -> World:
         starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
         own_model = pl.concat_str("prompt_id", "response_id", separator="\0")
         length = ranked["covariance"].list.len().to_numpy().astype(np.int64)
@@ -53,6 +57,7 @@ class World:
             rank=ranked["rank"].to_numpy().astype(np.int64),
             model=models.to_numpy().astype(np.int64) - 1,
             text=ranked["text"].to_numpy().astype(np.int64),
+            usable=usable,
             posterior=Posterior(
                 strength=ranked["strength"].to_numpy(),
                 covariance=ranked["covariance"].explode().to_numpy().astype(np.float64),
@@ -62,7 +67,9 @@ class World:
         )
 
     def rows(self, prompt: int) -> Index:
-        return np.arange(self.bounds[prompt], self.bounds[prompt + 1])
+        """Return the usable rows of a prompt."""
+        rows = np.arange(self.bounds[prompt], self.bounds[prompt + 1])
+        return rows[self.usable[rows]]
 
     def margin(self, sets: Index) -> Float:
         """Return (S,) the margin of (S, K) sets, logits; NaN if the best rank is shared."""
@@ -123,3 +130,20 @@ def by_size(sets: list[Index]) -> Iterator[tuple[Index, Index]]:
     for size in np.unique(sizes):
         at = np.flatnonzero(sizes == size)
         yield at, np.stack([sets[i] for i in at])
+
+
+def one_of_equals(ranked: pl.DataFrame, name: str, seed: int) -> npt.NDArray[np.bool_]:
+    """Return (R,) which rows may be drawn: one at random of each group of equal texts."""
+    usable = np.ones(len(ranked), dtype=np.bool_)
+    repeated = ranked.with_row_index("row").filter(pl.struct("prompt_id", "text").is_duplicated())
+    groups = repeated.group_by("prompt_id", "text", maintain_order=True).agg("row", "response_id")
+    for prompt, _, rows, responses in groups.iter_rows():
+        taken = generator(seed, name, prompt, "equal texts", *responses).integers(len(rows))
+        usable[[row for i, row in enumerate(rows) if i != taken]] = False
+    return usable
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Return the generator of a seed and these names; it does not depend on what else is drawn."""
+    digest = hashlib.sha256(json.dumps([seed, *names]).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
