@@ -123,7 +123,7 @@ def report(
         progress("counting", 0, 0)
         responses = ranked_responses(store, run_id)
         facts, chosen = _prompts(store, run_id, responses, prompts=prompts, show=show, seed=seed)
-        listed = listed_prompts(facts, chosen)
+        listed = listed_prompts(facts, responses, chosen)
         view = _view(store, run_id, people, validated, facts, chosen, responses, len(listed))
         by_pair = int(facts["votes"].sum()) > MAX_VOTES
         votes = run_votes(store, run_id, by_pair=by_pair)

@@ -270,6 +270,8 @@ def test_of_too_many_votes_and_responses_the_page_has_fewer(store: Path, monkeyp
     monkeypatch.setattr("pipelines.reporting.MAX_VOTES", 10)
     monkeypatch.setattr("curate.report.data.MAX_RESPONSES", 20)
     few = page_of(store, prompts=["p0009"])
+    monkeypatch.setattr("curate.report.data.MAX_TEXT", 1)
+    assert page_of(store).data["prompts"]["prompt_id"] == []
     assert few.data["prompts"]["prompt_id"] == ["p0001", "p0002", "p0009"]  # six responses each
     assert "the page has 3 of the 14 prompts of the run" in few.text
     places = [whole["prompts"]["prompt_id"].index(prompt) for prompt in few.data["prompts"]["prompt_id"]]

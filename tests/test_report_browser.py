@@ -196,7 +196,9 @@ def test_texts_are_shown_as_text_and_never_run(browser: Any, tmp_path: Path) -> 
         csv.writer(file).writerows([["prompt_id", "question", "video"], [EVIL, EVIL, EVIL]])
     with (tmp_path / "responses.csv").open("w", newline="") as file:
         head = ["prompt_id", "response_id", "model", "text"]
-        csv.writer(file).writerows([head, [EVIL, f"x{EVIL}", f"m{EVIL}", EVIL], [EVIL, "y", "n,=&%", f"y{EVIL}"]])
+        csv.writer(file).writerows(
+            [head, [EVIL, f"x{EVIL}", f"m{EVIL}", EVIL], [EVIL, "y", "n,=&%", f"y{EVIL}" + " word" * 200]]
+        )
     store = tmp_path / "curate.duckdb"
     ingest(tmp_path / "votes.csv", store, prompts=tmp_path / "prompts.csv", responses=tmp_path / "responses.csv")
     denoise(store, config=DenoiseConfig(ranker="hierarchical", min_votes=1))
@@ -207,6 +209,8 @@ def test_texts_are_shown_as_text_and_never_run(browser: Any, tmp_path: Path) -> 
     tab.locator("#found tbody a").click()
     assert heading(screen, "prompt") == EVIL
     assert EVIL in tab.locator(".answer").first.inner_text()
+    tab.get_by_role("button", name="Show all").click()  # of the long one
+    assert tab.get_by_role("button", name="Show less").get_attribute("aria-expanded") == "true"
     tab.get_by_text("All 1 pair").click()
     tab.get_by_role("link", name="Votes on ").click()
     screen.text("#votes tbody", f"a{EVIL}")

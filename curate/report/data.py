@@ -19,6 +19,8 @@ from schemas.annotators import AnnotatorRow
 
 MAX_RESPONSES = 60_000
 """Responses on the page; further prompts are counted only."""
+MAX_TEXT = 20_000_000
+"""Bytes of their texts, before compression."""
 MAX_VOTES = 300_000
 """Single votes on the page; of more, only their sums by pair are there."""
 MAX_MODELS = 200
@@ -53,11 +55,14 @@ class PageMedia:
 NO_MEDIA = PageMedia({}, {}, {}, {})
 
 
-def listed_prompts(facts: pl.DataFrame, chosen: Sequence[Chosen]) -> pl.DataFrame:
+def listed_prompts(facts: pl.DataFrame, responses: pl.DataFrame, chosen: Sequence[Chosen]) -> pl.DataFrame:
     """Return the facts of the prompts whose responses fit on the page, by id. The chosen ones come before others."""
+    size = responses.group_by("prompt_id").agg(bytes=pl.col("text").str.len_bytes().sum())
     first = pl.col("prompt_id").is_in([one.prompt_id for one in chosen])
-    ordered = facts.sort(first, "prompt_id", descending=[True, False])
-    return ordered.filter(pl.col("responses").cast(pl.Int64).cum_sum() <= MAX_RESPONSES).sort("prompt_id")
+    ordered = facts.join(size, on="prompt_id", how="left").sort(first, "prompt_id", descending=[True, False])
+    fits = pl.col("responses").cast(pl.Int64).cum_sum() <= MAX_RESPONSES
+    fits &= pl.col("bytes").fill_null(0).cast(pl.Int64).cum_sum() <= MAX_TEXT
+    return ordered.filter(fits).drop("bytes").sort("prompt_id")
 
 
 def page_data(

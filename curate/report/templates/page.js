@@ -3,6 +3,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const MORE = 50; // rows of the list of prompts that appear at once
+const TITLE = 160; // characters of a question in the title; a longer one is repeated below
 const LONG = 25; // rows of a long table that appear at first: see .short
 const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i; // names of images; all others are videos
 const TOP = 10; // prompts where two models differ most, each way
@@ -145,7 +146,7 @@ function pairsOf(k) {
 }
 
 const itemsOf = (k) => D.items.prompt.flatMap((place, at) => (place === k ? [at] : []));
-const questionOf = (k) => D.prompts.question[k] || "The question is unknown.";
+const questionOf = (k) => D.prompts.question[k] || `Prompt ${D.prompts.prompt_id[k]}`;
 const pictureOf = (k) => (known(D.prompts.video[k]) && D.pictures[D.prompts.video[k]] ? `data:image/jpeg;base64,${D.pictures[D.prompts.video[k]]}` : null);
 const promptLink = (k, ...children) => h("a", { href: address("prompt", [D.prompts.prompt_id[k]]) }, ...children);
 
@@ -192,7 +193,8 @@ function graph(k) {
   const dots = nodes.map((one, i) => s("g", {}, s("title", {}, `rank ${one.rank}: ${one.name}`),
     s("circle", { cx: left + i * step, cy: line, r: radius, class: "node" }), s("text", { x: left + i * step, y: line + 4, "text-anchor": "middle", class: "t" }, one.rank)));
   const label = `Preference graph: ${nodes.length} responses in rank order, ${percent(D.prompts.disagreement[k]) || "no"} disagreement`;
-  return s("svg", { viewBox: `0 0 ${width} ${2 * line}`, width, role: "img", "aria-label": label, class: `graph ${arcs.length > 80 ? "dense" : ""}` },
+  const top = against.length ? 0 : line - radius - 2;
+  return s("svg", { viewBox: `0 ${top} ${width} ${2 * line - top}`, width, role: "img", "aria-label": label, class: `graph ${arcs.length > 80 ? "dense" : ""}` },
     Object.entries(kinds).sort().map(([kind, paths]) => s("path", { d: paths.join(""), class: kind })), against, dots);
 }
 
@@ -319,7 +321,7 @@ function votes(k, ids) {
   box.append(h("p", {}, h("strong", {}, sum(one)), ` for ${one.name}, `, h("strong", {}, sum(other)), ` for ${other.name}, `, h("strong", {}, sum("tied")), " tied."));
   if (!rows.length) return box;
   if (!D.votes.annotator) return box.append(h("p", { class: "faint" }, "The page has only sums: there are too many single votes.")), box;
-  const A = D.annotators, left = (row) => (known(row.aLeft) ? (row.aLeft === 1 ? own[row.a] : own[row.b]).name : "unknown");
+  const A = D.annotators, left = (row) => (known(row.aLeft) ? (row.aLeft === 1 ? own[row.a] : own[row.b]).name : null);
   const said = (row) => (weight(row, one) ? one.name : weight(row, other) ? other.name : row.bad ? "both bad" : "tie");
   box.append(sortable(table("Votes", [
     ["annotator", (row) => (known(row.who) ? A.id[row.who] : "anonymous"), (row) => (known(row.who) ? A.id[row.who] : ""), "head"],
@@ -328,7 +330,7 @@ function votes(k, ids) {
     ["weight", (row) => whole(row.forA + row.forB + row.tied), (row) => row.forA + row.forB + row.tied, "n"],
     ["agreement of the annotator", (row) => percent(A.agreement[row.who], 0), (row) => A.agreement[row.who], "n"],
     ["P(spammer)", (row) => number(A.p_spammer[row.who]), (row) => A.p_spammer[row.who], "n"],
-  ].filter(([label]) => !label.startsWith("agreement") || A.agreement.some(known)), rows)));
+  ].filter(([, , value]) => rows.some((row) => known(value(row)))), rows)));
   return box;
 }
 
@@ -344,15 +346,15 @@ function showPrompt([id], chosen) {
   const ranked = own.some((one) => known(one.rank)), components = new Set(own.map((one) => one.component).filter(known)).size;
   const columns = [["rank", (one) => one.rank ?? "–", (one) => one.rank, "n rank"], [own.some((one) => known(one.model)) ? "model" : "response", (one) => one.name, (one) => one.name, "head name"]];
   if (ranked) columns.push(["90% interval of the rank", (one) => known(one.rank) && h("div", { class: "range" }, interval(one.rank, one.low, one.high, 1, last), `${one.low}–${one.high}`), (one) => one.low, "span"]);
-  columns.push(["answer", (one) => (known(one.text) ? answer(one.text) : "unknown"), null, "answer lead"]);
+  if (own.some((one) => known(one.text))) columns.push(["answer", (one) => (known(one.text) ? answer(one.text) : "unknown"), null, "answer lead"]);
   if (ranked) columns.push(["strength", (one) => known(one.strength) && [number(one.strength), h("span", { class: "faint" }, ` ±${number(one.se)}`)], (one) => one.strength, "n"]);
   if (components > 1) columns.push(["component", (one) => (known(one.component) ? one.component + 1 : "–"), (one) => one.component, "n"]);
   const pairs = pairsOf(k), I = D.items, items = itemsOf(k), size = (x) => h("span", { class: "faint" }, x);
   const label = (i) => (known(own[i]) ? `${own[i].rank ?? "–"}. ${own[i].name}` : "?");
-  title(questionOf(k));
+  title(cut(questionOf(k), TITLE));
   box.replaceChildren(...[
     h("div", { class: "controls" }, h("a", { class: "button", href: lastList }, "All prompts"), step(here - 1, "← Previous"), step(here + 1, "Next →"), h("span", { class: "faint" }, id)),
-    media(k), h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    questionOf(k).length > TITLE && h("p", { class: "answer" }, questionOf(k)), media(k), h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     h("h3", {}, "Ranked answers"), sortable(table("Responses by rank", columns, own, "responses")),
     components > 1 && h("p", { class: "faint" }, `No votes connect the ${components} components; ranks count within each.`),
     own.filter((one) => known(one.rank)).length > 1 && [h("h3", {}, "Preference graph"),
@@ -375,8 +377,16 @@ function members(i) {
   return [...D.items.members[i]].sort((a, b) => (b === best) - (a === best) || a - b);
 }
 
+/* A text, of which the first lines are shown if it is long. */
 function answer(text) {
-  return text.length <= 400 ? text : h("details", {}, h("summary", {}, `${text.slice(0, 280)}… (all)`), text);
+  if (text.length <= 400 && text.split("\n").length <= 6) return text;
+  const body = h("div", { class: "lines" }, text);
+  const more = h("button", { type: "button", "aria-expanded": "false", onclick: () => {
+    const all = body.classList.toggle("lines");
+    more.textContent = all ? "Show all" : "Show less";
+    more.setAttribute("aria-expanded", !all);
+  } }, "Show all");
+  return [body, more];
 }
 
 /* Two models. */
