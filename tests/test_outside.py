@@ -116,10 +116,10 @@ def test_frames_and_contact_sheets_are_refused(store: Path, media: Path, name: s
     refused(name, found)
 
 
-def test_a_report_states_why_there_are_no_frames(media: Path, name: str) -> None:
-    drawn, failed = stills({"good": "videos/1.mp4", "bad": name}, media)
-    assert drawn.keys() == {"good"}
-    assert failed["bad"].startswith("outside: is not a path inside the media folder")
+def test_a_report_neither_shows_nor_links_it(media: Path, name: str) -> None:
+    found = stills(["videos/1.mp4", name], media)
+    assert found.pictures.keys() == found.names.keys() == {"videos/1.mp4"}  # names are linked
+    assert found.errors[name].startswith("outside: is not a path inside the media folder")
 
 
 def test_a_campaign_refuses_it(store: Path, media: Path, tmp_path: Path, name: str) -> None:
