@@ -131,7 +131,8 @@ def test_a_refusal_has_a_status_and_a_message(folder: Path, code: str, status: i
     refusal = Refusal(code=code, message="because")  # type: ignore[arg-type]
     with page_of(folder, wrap=lambda campaign: Instead(campaign, vote=lambda *_: refusal)) as here:
         answer = here.visit("ann").vote("some-question")
-    assert (answer.status_code, answer.json()) == (status, {"code": code, "message": "because"})
+    refused = {"code": code, "message": "because", "vote_id": "vote-some-question"}
+    assert (answer.status_code, answer.json()) == (status, refused)
 
 
 def test_the_server_checks_min_watched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,77 @@ def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) 
         assert lost == [200]
         assert here.votes() == 1
     assert len(logged(here.folder)) == 1
+
+
+MIDDLEBOXES: dict[str, dict[str, Any]] = {
+    "a captive portal": {"status": 200, "content_type": "text/html", "body": "<h1>Sign in</h1>"},
+    "a portal that redirects": {"status": 302, "headers": {"location": "/static/style.css"}},
+    "JSON of another": {"status": 200, "content_type": "application/json", "body": '{"ok": true}'},
+    "a proxy": {"status": 404, "content_type": "text/html", "body": "not found"},
+    "a firewall": {"status": 403, "content_type": "text/html", "body": "Request blocked"},
+    "a firewall with JSON": {"status": 403, "content_type": "application/json", "body": '{"code": "stopped"}'},
+    "a network that is down": {"status": 521, "content_type": "text/html", "body": ""},
+    "a network that is slow": {"status": 524, "content_type": "text/html", "body": "timeout"},
+}
+"""What others answer in place of the server."""
+
+
+@pytest.mark.parametrize("middlebox", MIDDLEBOXES)
+def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Path, middlebox: str) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.route("**/api/**", lambda route: route.fulfill(**MIDDLEBOXES[middlebox]))
+        screen.vote("a")
+        screen.text("#save-state", "1 vote not saved yet, but kept in this browser: something else answered")
+        screen.vote("b")
+        screen.text("#save-state", "2 votes not saved yet")
+        assert "NaN" not in screen.page.content()
+        assert here.votes() == 0
+        screen.page.reload()  # into the portal
+        screen.text("#notice", "something else answered instead of the server")
+        screen.page.unroute("**/api/**")
+        screen.votes(2)
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"]
+    assert not screen.complaints
+
+
+def test_an_answer_to_another_vote_does_not_count(browser: Any, tmp_path: Path) -> None:
+    """As from a cache: a view of this campaign, and then a refusal, both with the id of an earlier vote."""
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        earlier = []
+        screen.page.on("response", lambda found: earlier.append(found) if found.url.endswith("/api/vote") else None)
+        screen.vote("a")
+        screen.votes(1)
+        old = earlier[0].body()
+        refusal = {**json.loads(old), "code": "expired", "message": "gone"}
+        answers = [(409, json.dumps(refusal)), (200, old)]  # the last one first
+
+        def replay(route: Any) -> None:
+            status, body = answers.pop() if len(answers) > 1 else answers[0]
+            route.fulfill(status=status, content_type="application/json", body=body)
+
+        screen.page.route("**/api/vote", replay)
+        with screen.page.expect_response(lambda found: found.status == 409):
+            screen.vote("b")
+        screen.text("#save-state", "1 vote not saved yet")
+        screen.page.unroute("**/api/vote")
+        screen.votes(2)
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"]
+
+
+def test_a_vote_that_the_server_cannot_read_is_kept_and_others_are_saved(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c")) as here:
+        screen = Screen(browser).enter(here)
+        screen.page.route("**/api/vote", lambda route: route.continue_(post_data="{}"))
+        screen.vote("a")
+        screen.text("#save-state", "1 vote not saved yet, but kept in this browser: the server cannot read it")
+        screen.page.unroute("**/api/vote")
+        screen.vote("b")
+        screen.page.wait_for_function("() => document.querySelector('#progress-text').textContent.startsWith('2')")
+        screen.page.reload()
+        screen.votes(2)
+    assert sorted(vote["outcome"] for vote in logged(here.folder)) == ["left", "right"]
 
 
 def test_votes_survive_a_server_restart_and_a_closed_window(browser: Any, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 GET  /a/{token}        the secret link: sets the session cookie and opens /
 GET  /                 the annotator's or the manager's page; without a session, how to get in
 GET  /api/view         the annotator's view (AnnotatorView); a header carries the token that changes need
-POST /api/vote         a ballot → the next view, once the vote is on the disk; 409 with the reason if refused
+POST /api/vote         a ballot → the next view, once the vote is on the disk; 409 with the reason if refused; both with
+                       the ballot's vote_id, by which the page knows that no proxy or portal has answered
 POST /api/undo         {} → the view with the last question open again
 POST /api/skip         {question_id, reason} → the next view
 POST /api/leave        {} → ends the session
@@ -129,7 +130,7 @@ class Page:
 
     async def _vote(self, request: Request) -> Response:
         visitor, ballot = await self._change(request, Ballot)
-        return _answer(await self._call(self.session.vote, visitor.name, ballot))
+        return _answer(await self._call(self.session.vote, visitor.name, ballot), vote_id=ballot.vote_id)
 
     async def _undo(self, request: Request) -> Response:
         visitor, _ = await self._change(request, Empty)
@@ -203,8 +204,8 @@ def _message(title: str, text: str, status: int) -> Response:
     return HTMLResponse(template("message.html", head="", title=title, text=text), status)
 
 
-def _answer(result: AnnotatorView | Refusal) -> Response:
-    """A view without the instructions, which the page has already, or a refusal."""
-    if isinstance(result, Refusal):
-        return Response(result.model_dump_json(), STATUS_CODES.get(result.code, 409), media_type="application/json")
-    return Response(result.model_dump_json(exclude={"instructions"}), media_type="application/json")
+def _answer(result: AnnotatorView | Refusal, **more: str) -> Response:
+    """A view without the instructions, which the page has already, or a refusal. more: keys that are added."""
+    status = STATUS_CODES.get(result.code, 409) if isinstance(result, Refusal) else 200
+    document = result.model_dump(mode="json", exclude={"instructions"}) | more
+    return Response(json.dumps(document, ensure_ascii=False), status, media_type="application/json")

@@ -8,6 +8,8 @@ import { load, save } from "./storage.js";
 
 const REFRESH = 30_000; // milliseconds between two checks for new questions
 const MIN_LOOK = 300; // milliseconds: an earlier press is a double press on the previous question
+const FOREIGN =
+  "something else answered instead of the server, such as the sign-in page of a network. Please open another page to sign in.";
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
@@ -169,9 +171,11 @@ function showSaveState() {
   const problem = outbox.problem;
   if (problem && outbox.size) {
     const unsaved = `${count(outbox.size, "vote")} not saved yet, but kept in this browser`;
-    if (problem.status === 401) text = `${unsaved}: your link is no longer valid. Please open it again.`;
-    else if (problem.status === 403) text = `${unsaved}: please reload this page.`;
-    else if (problem.status === 507) text = `${unsaved}: ${problem.answer.message}`;
+    if (problem.answer.code === "no-session") text = `${unsaved}: your link is no longer valid. Please open it again.`;
+    else if (problem.answer.code === "no-page-token") text = `${unsaved}: please reload this page.`;
+    else if (problem.answer.code === "disk-full") text = `${unsaved}: ${problem.answer.message}`;
+    else if (problem.answer.code === "malformed") text = `${unsaved}: the server cannot read it. Please reload this page.`;
+    else if (problem.foreign) text = `${unsaved}: ${FOREIGN} Trying again.`;
     else text = `${unsaved} (${problem.status === 0 ? "no connection" : "the server does not answer"}). Trying again.`;
   } else if (outbox.size) {
     text = "Saving…";
@@ -211,11 +215,12 @@ function vote(outcome) {
 }
 
 /* Handle the response to a vote, an undo or a skip. */
-async function handleAnswer({ status, ok, answer }) {
+async function handleAnswer({ status, ok, foreign, answer }) {
   if (ok) {
     byId("notice").hidden = true;
     return show(answer);
   }
+  if (foreign) return showNotice(`Not done: ${FOREIGN}`);
   if (status === 0) return showNotice("No connection. Please try again in a moment.");
   if (status === 401) return showNotice("Your link is no longer valid. Please open the link that you received.");
   showNotice(answer.message || "Something went wrong. Please try again.");
@@ -311,8 +316,10 @@ async function refresh() {
     if (view === null) begin(result.answer);
     else show(result.answer);
   } else if (view === null) {
-    showNotice(result.status === 0 ? "No connection. This page tries again automatically." : result.answer.message);
-    if (result.status !== 401 && result.status !== 403) setTimeout(refresh, 3000);
+    if (result.foreign) showNotice(`Not loaded: ${FOREIGN} This page tries again automatically.`);
+    else if (result.status === 0) showNotice("No connection. This page tries again automatically.");
+    else showNotice(result.answer.message);
+    if (result.foreign || (result.status !== 401 && result.status !== 403)) setTimeout(refresh, 3000);
   }
 }
 

@@ -5,13 +5,21 @@ import { keysWith, load, remove, save } from "./storage.js";
 const HEADER = "x-curate-page";
 const TIMEOUT = 30_000; // milliseconds
 const MAX_WAIT = 15_000; // milliseconds between two attempts
-const RETRY = new Set([0, 401, 408, 429, 500, 502, 503, 504, 507]); // the vote may still be accepted later
+const FINAL = new Set(["expired", "unwatched", "stopped", "closed", "unknown", "nothing-to-undo", "full"]);
+const BUSY = new Set([408, 429, 500, 502, 503, 504]); // of the server, or of a proxy that does not reach it
+const OURS = new Set([...FINAL, "disk-full", "no-session", "no-page-token", "other-origin", "other-role", "malformed"]);
 
 let pageToken = "";
 
-/** Send a request; status 0 means that there was no response. */
+/** Send a request; status 0 means that there was no response.
+
+    A portal, a proxy or a firewall between the browser and the server may answer in its place, with any status. ok: the
+    server has answered with a view or a status; refused: it has answered with a final refusal; foreign: something else
+    has answered. */
 export async function request(path, body) {
-  const options = { method: "GET", headers: {}, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
+  const stop = new AbortController(); // AbortSignal.timeout is missing in older browsers
+  const timer = setTimeout(() => stop.abort(), TIMEOUT);
+  const options = { method: "GET", headers: {}, cache: "no-store", redirect: "manual", signal: stop.signal };
   if (body !== undefined) {
     options.method = "POST";
     options.headers = { "content-type": "application/json", [HEADER]: pageToken };
@@ -19,16 +27,33 @@ export async function request(path, body) {
   }
   try {
     const response = await fetch(path, options);
-    pageToken = response.headers.get(HEADER) ?? pageToken;
-    const json = (response.headers.get("content-type") ?? "").startsWith("application/json");
-    const answer = json ? await response.json() : { code: "", message: await response.text() };
-    return { status: response.status, ok: response.ok, answer };
+    const answer = await parsed(response);
+    const ok = response.ok && typeof answer.campaign === "string";
+    const known = !response.ok && OURS.has(answer.code) && typeof answer.message === "string";
+    if (ok) pageToken = response.headers.get(HEADER) ?? pageToken;
+    const foreign = !ok && !known && !BUSY.has(response.status);
+    return { status: response.status, ok, refused: known && FINAL.has(answer.code), foreign, answer };
   } catch {
-    return { status: 0, ok: false, answer: { code: "offline", message: "no connection" } };
+    return { status: 0, ok: false, refused: false, foreign: false, answer: { code: "offline", message: "no connection" } };
+  } finally {
+    clearTimeout(timer);
   }
 }
 
+/** The JSON object of a response; of anything else, no code and a message for people. */
+async function parsed(response) {
+  try {
+    const answer = await response.json();
+    if (answer && typeof answer === "object") return answer;
+  } catch {
+    // Not JSON: no answer of this server's script interface.
+  }
+  return { code: "", message: "The server does not answer." };
+}
+
 /** Votes that are kept until the server has answered, and sent again under the same id, in order, one at a time.
+
+    Only an answer that names the vote's id and is a view or a final refusal counts.
 
     Each has its own storage key, so that two windows of one annotator do not overwrite each other's votes. */
 export class Outbox {
@@ -42,6 +67,7 @@ export class Outbox {
       .filter((kept) => kept?.ballot)
       .sort((a, b) => a.at - b.at)
       .map((kept) => kept.ballot);
+    this.aside = []; // votes that the server cannot read; they are sent again when the page is opened again
     this.problem = null; // the last response that was not final
     this.busy = false;
     this.wait = 1000;
@@ -50,11 +76,11 @@ export class Outbox {
   }
 
   get size() {
-    return this.ballots.length;
+    return this.ballots.length + this.aside.length;
   }
 
   has(questionId) {
-    return this.ballots.some((ballot) => ballot.question_id === questionId);
+    return [...this.ballots, ...this.aside].some((ballot) => ballot.question_id === questionId);
   }
 
   add(ballot) {
@@ -80,13 +106,20 @@ export class Outbox {
     while (this.ballots.length) {
       this.onChange();
       const result = await request("/api/vote", this.ballots[0]);
-      if (RETRY.has(result.status) || (result.status === 403 && result.answer.code === "no-page-token")) {
+      if (result.answer.code === "malformed") {
         this.problem = result;
+        this.aside.push(this.ballots.shift());
+        continue;
+      }
+      const ours = result.answer.vote_id === this.ballots[0].vote_id;
+      const final = result.ok || result.refused;
+      if (!ours || !final) {
+        this.problem = final ? { ...result, foreign: true } : result;
         this.timer = setTimeout(() => this.send(), this.wait);
         this.wait = Math.min(MAX_WAIT, this.wait * 2);
         return;
       }
-      this.problem = null;
+      if (!this.aside.length) this.problem = null;
       this.wait = 1000;
       remove(`${this.key}:${this.ballots.shift().vote_id}`);
       await this.onAnswer(result);
