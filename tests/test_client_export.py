@@ -18,9 +18,12 @@ from curate.release.clients.registry import CLIENTS
 from curate.release.tables import ITEM_CONFIGS
 from curate.shards.atomic import files_of
 from pipelines.client_export import export_for
+from pipelines.releasing import build
+from schemas.config import SplitConfig
 from schemas.errors import CurateError, UsageError
 from schemas.release import MediaAs
-from tests.releases import HAZARDS, mixed, released_copy
+from tests.releases import CONFIG, HAZARDS, folder_of, mixed, released_copy
+from tests.stores import Ranked, make_store
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +84,20 @@ def test_media_are_copied_where_the_file_system_has_no_hard_links(
     source.link_media([name], tmp_path / "other")
     assert not (tmp_path / "other" / name).samefile(source.folder / name)
     assert (tmp_path / "other" / name).read_bytes() == (source.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("client", ["trl", "llama-factory", "ms-swift", "openrlhf", "verl"])
+def test_a_release_without_media_and_benchmark_has_no_trace_of_either(client: str, tmp_path: Path) -> None:
+    many = [Ranked(f"p{i}", (1, 2, 3, 4, 5)) for i in range(6)]
+    config = CONFIG.model_copy(update={"split": SplitConfig(benchmark_fraction=0)})
+    release = folder_of(build(make_store(tmp_path / "s.duckdb", many), out=tmp_path / "releases", config=config))
+    report = export_for(release, client=client, out=tmp_path / "out")
+    assert [name.partition(".")[0].removeprefix("text-") for name in report.rows] == ["train"]
+    assert (report.media, report.skipped, report.notes) == (0, {}, ())
+    assert not (tmp_path / "out" / "media").exists()
+    [path] = (tmp_path / "out" / name for name in report.rows)
+    columns = (pl.read_parquet if path.suffix == ".parquet" else pl.read_ndjson)(path).columns
+    assert not {"videos", "images", "image"} & set(columns)
 
 
 def test_an_unknown_client_lists_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
