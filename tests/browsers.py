@@ -99,8 +99,8 @@ class Screen:
         self.page.evaluate("() => { const v = document.querySelector('video'); v.muted = true; return v.play(); }")
         self.page.wait_for_function("() => document.querySelector('video').ended")
 
-    def axe(self) -> list[str]:
-        """The serious and critical violations that axe finds."""
+    def axe(self, impacts: tuple[str, ...] = SERIOUS) -> list[str]:
+        """The violations of these impacts that axe finds."""
         from axe_playwright_python.base import AXE_SCRIPT
 
         if not self.page.evaluate("() => 'axe' in window"):
@@ -113,7 +113,7 @@ class Screen:
         return [
             f"{one['id']} ({one['impact']}): {node['html'][:150]} {node.get('failureSummary', '')}"
             for one in violations
-            if one["impact"] in SERIOUS
+            if one["impact"] in impacts
             for node in one["nodes"]
         ]
 

@@ -46,8 +46,8 @@ ICON = (
     '<g fill="#fff"><circle cx="19" cy="9" r="3.4"/><circle cx="14" cy="16" r="3.4"/>'
     '<circle cx="10" cy="23" r="3.4"/></g></svg>'
 )
-FIRST_SCRIPT = 'document.documentElement.classList.add("js");'
-"""Hides the views that are not shown before anything is drawn."""
+FIRST_SCRIPT = 'if (window.DecompressionStream) document.documentElement.classList.add("js");'
+"""Hides the views that are not shown, before anything is drawn; an old browser shows the page without scripts."""
 
 
 def render(view: ReportView, data: Mapping[str, Any], *, title: str, media: PageMedia = NO_MEDIA) -> str:

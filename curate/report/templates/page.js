@@ -525,35 +525,41 @@ function start() {
   root.dataset.ready = Math.round(performance.now());
 }
 
-history.scrollRestoration = "manual";
-addEventListener("hashchange", route);
-addEventListener("scroll", () => scrolled.set(here, scrollY), { passive: true });
-document.addEventListener("click", (event) => {
-  if (event.target.closest?.("a[href^='#'], .against")) followed = true;
-  const cell = event.target.closest?.(".matrix td");
-  if (cell && D && cell.cellIndex - 1 !== cell.parentNode.sectionRowIndex) {
-    followed = true;
-    location.hash = address("pair", [D.models[cell.parentNode.sectionRowIndex], D.models[cell.cellIndex - 1]]);
+function listen() {
+  history.scrollRestoration = "manual";
+  addEventListener("hashchange", route);
+  addEventListener("scroll", () => scrolled.set(here, scrollY), { passive: true });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("a[href^='#'], .against")) followed = true;
+    const cell = event.target.closest?.(".matrix td");
+    if (cell && D && cell.cellIndex - 1 !== cell.parentNode.sectionRowIndex) {
+      followed = true;
+      location.hash = address("pair", [D.models[cell.parentNode.sectionRowIndex], D.models[cell.cellIndex - 1]]);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
+    event.preventDefault();
+    lastFocus = "words";
+    if (parse(location.hash).view === "prompts") route();
+    else location.hash = "#prompts";
+  });
+  document.querySelectorAll("table.stack").forEach(keepRoles);
+  document.querySelectorAll("table.sortable").forEach(sortable);
+  for (const long of document.querySelectorAll("table.long")) {
+    if (long.tBodies[0].rows.length <= LONG) continue;
+    long.classList.add("short");
+    const all = h("button", { type: "button", class: "more", onclick: () => (long.classList.remove("short"), all.remove()) }, `Show all ${long.tBodies[0].rows.length}`);
+    long.after(all);
   }
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
-  event.preventDefault();
-  lastFocus = "words";
-  if (parse(location.hash).view === "prompts") route();
-  else location.hash = "#prompts";
-});
-document.querySelectorAll("table.stack").forEach(keepRoles);
-document.querySelectorAll("table.sortable").forEach(sortable);
-for (const long of document.querySelectorAll("table.long")) {
-  if (long.tBodies[0].rows.length <= LONG) continue;
-  long.classList.add("short");
-  const all = h("button", { type: "button", class: "more", onclick: () => (long.classList.remove("short"), all.remove()) }, `Show all ${long.tBodies[0].rows.length}`);
-  long.after(all);
+  byId("picture")?.addEventListener("click", picture);
 }
-byId("picture")?.addEventListener("click", picture);
-route();
-unpack().then((data) => ((D = data), start()), (error) => {
-  root.classList.add("failed");
-  for (const box of document.querySelectorAll(".needs-data")) box.replaceChildren(h("p", { class: "todo" }, `This browser cannot unpack the data of the page (${error.message}); the rest is complete.`));
-});
+
+if (root.classList.contains("js")) {
+  listen();
+  route();
+  unpack().then((data) => ((D = data), start())).catch((error) => {
+    root.classList.remove("js"); // as without scripts
+    byId("main").prepend(h("p", { class: "todo", role: "alert" }, `The interactive views do not work here (${error.message}).`));
+  });
+}
