@@ -1,19 +1,22 @@
 """Votes per second of the page over HTTP on loopback, each on the disk before it is confirmed.
 
-    python -m benchmarks.annotate_http [--annotators 200] [--seconds 15] [--pairs 20000]
+    python -m benchmarks.annotate_http [--annotators 200] [--seconds 15] [--pairs 20000] [--slow 2000]
 
 Starts ``curate annotate`` on a temporary campaign and lets the annotators vote simultaneously, each on a separate
 connection and without pauses, until the time is over or no question is left. Each request is complete: cookie, page
 token, rate limits, the fsync of the vote, the next view in the response. Prints votes per second, the 50th and 99th
 percentile of the response time, and the number of confirmed votes that are missing in the log. The clients run on the
-same machine.
+same machine. With --slow, so many others meanwhile open connections, send half of a request, and open new ones half a
+second after the server has closed them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import statistics
@@ -123,6 +126,21 @@ async def vote(port: int, tokens: list[str], seconds: float) -> tuple[list[Annot
     return annotators, time.monotonic() - begin
 
 
+async def be_slow(port: int, clients: int) -> None:
+    """Open connections that send half of a request, until the process is killed."""
+
+    async def one() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n")
+                await reader.read(1)
+                writer.close()
+            await asyncio.sleep(0.5)
+
+    await asyncio.gather(*[one() for _ in range(clients)])
+
+
 def processor_seconds(process: int) -> float:
     """CPU seconds that a process has used."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -134,6 +152,7 @@ def main() -> None:
     parser.add_argument("--annotators", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--slow", type=int, default=0, metavar="CLIENTS")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bench"
@@ -142,8 +161,12 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             port = int(server.stdout.readline().strip().rpartition(":")[2])
+            others = multiprocessing.Process(target=lambda: asyncio.run(be_slow(port, options.slow)), daemon=True)
+            others.start()
+            time.sleep(3 if options.slow else 0)
             before = processor_seconds(server.pid)
             annotators, took = asyncio.run(vote(port, tokens, min(options.seconds, 120)))
+            others.kill()
             worked = processor_seconds(server.pid) - before
             memory = next(
                 line.split()[1]
@@ -159,6 +182,8 @@ def main() -> None:
     acknowledged = [vote for annotator in annotators for vote in annotator.acknowledged]
     codes = sum((annotator.codes for annotator in annotators), Counter[int]())
     cuts = statistics.quantiles(waits, n=100)
+    if options.slow:
+        print(f"{options.slow:,} slow clients")
     print(f"{len(tokens)} annotators, no pause between votes, {took:.1f} s over HTTP on loopback")
     print(
         f"  {len(acknowledged):,} votes confirmed: {len(acknowledged) / took:,.0f} per second; responses {dict(codes)}"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 
 import uvicorn
 
 from annotations.campaign.session import CampaignSession
 from annotations.page.app import Page
+from annotations.page.connections import BACKLOG, Quiet, allow_connections, protocol
 from annotations.page.security import STANDARD, Limits, Sessions
 from schemas.errors import CurateError
 
 HEAD_BYTES = 65_536
 """Size limit of a request line with its headers; longer ones are cut off."""
-CONNECTIONS = 2_000
-"""Simultaneous connections; more get 503."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,14 +46,20 @@ def is_loopback(host: str) -> bool:
 def make_server(session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD) -> uvicorn.Server:
     """A server of the page, not yet running. It writes no access log, because a path may contain a secret link."""
     app = Page(session, Sessions(campaign, url), limits).app()
+    most = allow_connections()
+    for name in ("asyncio", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, Quiet) for each in logger.filters):
+            logger.addFilter(Quiet())
     config = uvicorn.Config(
         app,
-        http="h11",  # httptools, the default if it is installed, accepts headers of any size
+        http=protocol(most),  # of h11; httptools, the default if it is installed, accepts headers of any size
         h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=most + BACKLOG,  # more get 503: all of them are answered at the moment
+        backlog=BACKLOG,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
     )
