@@ -99,10 +99,9 @@ def test_a_whole_video_accepts_ranges(here: Here) -> None:
 
 
 @pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=x-y", "lines=1-2", "bytes"])
-def test_an_invalid_range_is_refused(here: Here, asked: str) -> None:
+def test_an_invalid_range_is_ignored(here: Here, asked: str) -> None:
     answer = here.visit("ann").get("/media/clip.mp4", range=asked)
-    assert answer.status_code == 400
-    assert len(answer.content) < 100
+    assert (answer.status_code, answer.content) == (200, VIDEO)
 
 
 def test_many_ranges_get_the_whole_file(here: Here) -> None:

@@ -13,7 +13,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, MalformedRangeHeader, Response
 
 FOLDER = Path(__file__).parent / "static"
 STATIC_TYPES = {
@@ -98,6 +98,14 @@ class MediaResponse(FileResponse):
 
     max_ranges = 8
     """A player requests one range; a request for more than these gets the whole file."""
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        """The ranges; none, so that the whole file is sent, for a header that is not one (RFC 9110, section 14.2)."""
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []
 
 
 def media_response(request: Request, path: Path) -> Response:
