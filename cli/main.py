@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a handled error (with a hint on stderr), 2 wrong usage, 3 
 
 from __future__ import annotations
 
+import errno
+import inspect
 import json
 import os
 import sys
@@ -14,7 +16,7 @@ import warnings
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin while others work
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our matrices are small: threads only make them wait for each other
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -46,6 +48,7 @@ from cli import (
     train,
     validate,
 )
+from cli.options import waiting
 from cli.output import say
 from schemas.errors import CurateError, RenamedWarning, UsageError
 
@@ -84,12 +87,23 @@ COMMANDS = (
     status.run,
     refresh.refresh,
 )
+NAME_A_FOLDER = (status.run, refresh.refresh, campaign.annotate)
+"""Commands that open a store in their folder, besides those with the option --store."""
+
+
+def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
+    opens_a_store = "store" in inspect.signature(command).parameters or command in NAME_A_FOLDER
+    return waiting(command) if opens_a_store else command
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(_waiting(command))
 
 GROUPS = (media.app, release.app, campaign.app)
 """Groups of commands."""
 for group in GROUPS:
+    for registered in group.registered_commands:
+        registered.callback = _waiting(registered.callback) if registered.callback else None
     app.add_typer(group)
 
 EXTRAS = {
@@ -160,9 +174,15 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of stdout has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        message = "there is not enough memory"
+        _fail(CurateError(message, hint="close other programs, or use fewer votes"), as_json="--json" in arguments)
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(CurateError(f"{where}{error.strerror or error}", hint="check the path"), as_json="--json" in arguments)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "make room on the disk, then run the command again" if full else "check the path"
+        _fail(CurateError(f"{where}{error.strerror or error}", hint=hint), as_json="--json" in arguments)
         return 1
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -44,6 +47,34 @@ ControlOption = Annotated[
     ),
 ]
 RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
+
+
+WaitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--wait",
+        min=0,
+        help="Seconds to wait for a store that another process has open. Default: wait in curate.toml, else 0.",
+        metavar="SECONDS",
+    ),
+]
+
+
+def waiting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that opens a store with the option --wait."""
+
+    @wraps(command)
+    def waits(*given: Any, wait: float | None = None, **options: Any) -> Any:
+        from curate.store import waiting as waiting_for
+
+        with waiting_for(settings().wait if wait is None else wait):
+            return command(*given, **options)
+
+    signature = inspect.signature(command, eval_str=True)  # typer evaluates only those of functions
+    option = inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=WaitOption)
+    waits.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    waits.__annotations__ = {**command.__annotations__, "wait": WaitOption}
+    return waits
 
 
 def settings() -> Settings:

@@ -147,8 +147,6 @@ def rank(
         warnings.warn(f"{text}; see .rejects of the result", RejectWarning, stacklevel=2)
     assert loaded.texts is not None
     denoised = rank_votes(loaded.votes, config, texts=loaded.texts.equal)
-    if not len(denoised.votes.prompts):
-        raise CurateError("no prompt can be ranked", hint="every prompt has only ties, or too few votes")
     assert loaded.places is not None
     return RankResult(
         rankings=_rankings(denoised),

@@ -361,6 +361,8 @@ class Settings(Document):
     """The project's own defaults, from curate.toml or [tool.curate] of pyproject.toml."""
 
     store: Path = Path("curate.duckdb")
+    wait: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds to wait for a store that another process has open."""
     ingest: IngestConfig = IngestConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     export: ExportConfig = ExportConfig()

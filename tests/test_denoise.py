@@ -237,12 +237,29 @@ def test_a_response_id_that_answers_several_prompts_is_a_model(tmp_path: Path) -
     assert models[("q", "own")] is None
 
 
-def test_prompts_without_decisive_votes_are_not_ranked(tmp_path: Path) -> None:
-    path = store_of(tmp_path, "p a b tie u", "p b c both_bad u")
-    report = denoise(path)
-    assert (report.status, report.disagreement) == ({"too_few_votes": 1}, None)
-    assert report.agreement == {}
-    assert rankings(path).is_empty()
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"prompts": ["q"]}, r"1 \(q\) have no vote that is left or right"),
+        ({"prompts": ["q"], "min_votes": 3}, r"1 \(q\) have fewer than 3 votes \(at most 2\)"),
+        ({"min_votes": 9}, r"3 \(p, q, r\) have fewer than 9 votes \(at most 3\)"),
+        ({"prompts": ["r"], "disconnected": "skip"}, r"1 \(r\) have responses that no votes connect"),
+        ({"max_spammer": 1e-9}, r"7 votes are excluded: by likely spammers"),
+    ],
+)
+def test_a_run_that_ranks_nothing_fails_and_is_not_the_default(
+    tmp_path: Path, config: dict[str, object], reason: str
+) -> None:
+    rows = ("p a b left u", "p a b left v", "p b c left w", "q a b tie u", "q b c both_bad u", "r a b left u")
+    path = store_of(tmp_path, *rows, "r y z left v")
+    run = denoise(path).run
+    ranked = rankings(path)
+    with pytest.raises(CurateError, match=reason) as found:
+        denoise(path, config=DenoiseConfig.model_validate(config))
+    assert found.value.hint
+    with Store.open(path, read_only=True) as opened:
+        assert opened.runs()["run_id"].to_list() == [run]
+    assert rankings(path).equals(ranked)
 
 
 def test_the_ensemble_ranks_within_components(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from curate.rankers.registry import POSTERIOR, build, compared_rankers, spec_of
 from curate.uncertainty.bootstrap import bootstrap_ranks
 from curate.uncertainty.intervals import LEVEL, expected_tau, percentile_intervals, rank_intervals
 from curate.votes.arrays import VoteArrays
-from curate.votes.coverage import Coverage, component_labels, cover
+from curate.votes.coverage import Coverage, component_labels, cover, nothing_ranked
 from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
@@ -194,13 +194,20 @@ def rank_votes(
     Raises
     ------
     CurateError
-        Where a ranker is unknown, or a third-party ranker returns scores that are not finite.
+        Where a ranker is unknown, no prompt can be ranked, or a third-party ranker returns scores that are not finite.
     """
     texts = texts if config.equal_texts == "merge" else None
     judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
     kept, copying = exclude_copies(judging, config)
     merged = merge(kept, texts)
     coverage = cover(merged.votes, config)
+    if not coverage.used.any():
+        excluded = {
+            "by likely spammers": len(votes.left) - len(judging.left),
+            "copies within rings of accounts": int(copying.copied.sum()),
+            "between equal texts": len(kept.left) - len(merged.votes.left),
+        }
+        raise nothing_ranked(merged.votes, coverage, config, {why: count for why, count in excluded.items() if count})
     ranked = merged.of_prompts(coverage.used)
     used = ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:

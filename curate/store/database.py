@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
 from curate.store.criteria import CRITERION, NO_CRITERION, criteria, one_criterion
+from curate.store.failures import StoreError, handled
 from curate.store.migrations import migrate
-from curate.store.opening import CONFIG, check_version, connect, create_file
+from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
 from schemas.errors import CurateError
 
 if TYPE_CHECKING:
@@ -30,40 +31,67 @@ class Store:
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self._has_log = False  # whether changes go to a write-ahead log: not in memory or read only
+        self._failed = False  # whether one could not be written: the log has only what was not reported as done
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
         """Open the store at ``path``; ``create`` creates a missing one, ``read_only`` allows several readers.
 
-        Raises CurateError if it is missing, is not a store, was written by a newer version, or is in use.
+        Raises CurateError if it is missing, is not a store or was written by a newer version, and a StoreError, which
+        is one, if it is in use (``waiting`` sets for how long to wait) or DuckDB fails, now or later.
         """
         path = Path(path)
         if not path.exists():
             if not create:
                 raise CurateError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
             create_file(path)
-        connection = connect(path, read_only=read_only)
+        store = cls(connect(path, read_only=read_only), path)
         try:
-            check_version(connection, path, read_only=read_only)
+            if not read_only:
+                store.execute("CHECKPOINT")  # the log of a process that was killed
+                store._has_log = True
+            with handled(path):
+                check_version(store.connection, path, read_only=read_only)
         except BaseException:
-            connection.close()
+            store._failed = True
+            store.close()
             raise
-        return cls(connection, path)
+        return store
 
     @classmethod
     def in_memory(cls) -> Store:
         """Return an empty store in memory."""
-        connection = duckdb.connect(config=CONFIG)
-        migrate(connection)
-        return cls(connection, Path(":memory:"))
+        store = cls(duckdb.connect(config=CONFIG), Path(":memory:"))
+        migrate(store.connection)
+        return store
 
     def discard(self) -> None:
-        """Delete an empty store, so that a failed first ingest leaves no file."""
-        if not self.value("SELECT count(*) FROM batches"):
-            self.path.unlink(missing_ok=True)
+        """Delete a store that is empty or was never written, so that a failed first ingest leaves no file."""
+        with suppress(StoreError):
+            if self.value("SELECT count(*) FROM batches"):
+                return
+        self._failed = True
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        self.connection.close()
+        """Raises StoreError if changes outside of a transaction cannot be written."""
+        try:
+            if not self._failed:
+                self._write("CHECKPOINT")
+        finally:
+            if self._failed and self._has_log:
+                wal_of(self.path).unlink(missing_ok=True)  # before another process can open the store
+            self.connection.close()
+
+    def _write(self, statement: Literal["COMMIT", "CHECKPOINT"]) -> None:
+        """Execute a statement that writes; CHECKPOINT: from the write-ahead log to the file, if there is one."""
+        try:
+            if statement == "COMMIT" or self._has_log:
+                self.execute(statement)
+        except StoreError:
+            self._failed = True
+            raise
 
     def __enter__(self) -> Store:
         return self
@@ -71,59 +99,75 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with suppress(StoreError) if error else nullcontext():  # the first error is the one to report
+            self.close()
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Run the block as one transaction; ``keep=False`` rolls it back (a dry run)."""
+        """Run the block as one transaction; ``keep=False`` rolls it back (a dry run).
+
+        After the block its changes are in the file. Raises StoreError if they cannot be written; none of them is kept.
+        """
         self.execute("BEGIN")
         try:
             yield
         except BaseException:
-            self.execute("ROLLBACK")
+            with suppress(StoreError):  # the first error is the one to report
+                self.execute("ROLLBACK")
             raise
-        self.execute("COMMIT" if keep else "ROLLBACK")
+        if keep:
+            self._write("COMMIT")
+            self._write("CHECKPOINT")
+        else:
+            self.execute("ROLLBACK")
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Execute one statement."""
-        self.connection.execute(sql, params).fetchall()
+        with handled(self.path):
+            self.connection.execute(sql, params).fetchall()
 
     def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of a small query, without polars, whose import takes longer than the query."""
-        found = self.connection.execute(sql, params)
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        with handled(self.path):
+            found = self.connection.execute(sql, params)
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def frame(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """Return the rows of a query."""
         import polars as pl
 
-        frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
+        with handled(self.path):
+            frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
 
     def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """Return the value of a query with one row and one column."""
-        [(value,)] = self.connection.execute(sql, params).fetchall()
+        with handled(self.path):
+            [(value,)] = self.connection.execute(sql, params).fetchall()
         return value
 
     @contextmanager
     def views(self, **frames: pl.DataFrame) -> Iterator[None]:
         """Make frames available as tables in the SQL of the block."""
-        for name, frame in frames.items():
-            self.connection.register(name, frame.to_arrow())
+        with handled(self.path):
+            for name, frame in frames.items():
+                self.connection.register(name, frame.to_arrow())
         try:
             yield
         finally:
             for name in frames:
-                self.connection.unregister(name)
+                with suppress(duckdb.Error):  # after an error in the block, which is the one to report
+                    self.connection.unregister(name)
 
     def append(self, table: str, frame: pl.DataFrame, columns: str = "*") -> None:
         """Insert the rows of a frame. columns: the SQL of the table's columns, in their order.
 
         Within a transaction, use this for many frames: a view of ``views`` keeps its frame in memory until the end.
         """
-        self.connection.from_arrow(frame.to_arrow()).project(columns).insert_into(table)
+        with handled(self.path):
+            self.connection.from_arrow(frame.to_arrow()).project(columns).insert_into(table)
 
     # Public reading methods.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
+from curate.store.failures import StoreError, handled
 from curate.store.migrations import MIGRATIONS, migrate, version
 from schemas.errors import CurateError
 
@@ -18,6 +21,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "enable_external_access": False,
 }
+POLL = 0.1
+"""Seconds between two attempts to open a store that another process has open."""
 MAGIC, MAGIC_AT = b"DUCK", 8
 """What a DuckDB file holds at this byte."""
 OTHER_KINDS = {b"SQLite format 3\0": "an SQLite file", b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file"}
@@ -48,32 +53,49 @@ def create_file(path: Path) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)  # of a killed process with the same id
     try:
-        with duckdb.connect(str(fresh)) as connection:
+        with handled(path), duckdb.connect(str(fresh)) as connection:
             migrate(connection)
             connection.execute("CHECKPOINT").fetchall()
         with suppress(FileExistsError):  # another process created it meanwhile
             os.link(fresh, path)
-    except duckdb.IOException as error:
-        raise CurateError(f"{path}: cannot be created: {error}", hint="check the permissions of the folder") from error
     finally:
         fresh.unlink(missing_ok=True)
+        wal_of(fresh).unlink(missing_ok=True)
+
+
+def wal_of(path: Path) -> Path:
+    """Return the write-ahead log of a DuckDB file, which exists while it has changes that the file lacks."""
+    return path.with_name(f"{path.name}.wal")
+
+
+@contextmanager
+def waiting(seconds: float) -> Iterator[None]:
+    """Let every store that is opened in the block, in any thread, wait so long if another process has it open."""
+    global _seconds
+    before, _seconds = _seconds, seconds
+    try:
+        yield
+    finally:
+        _seconds = before
+
+
+_seconds = 0.0
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Return a connection to an existing file. Raises CurateError if it is in use or not a DuckDB file."""
     check_is_duckdb(path)
-    try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
-        connection.execute("SET enable_progress_bar = false").fetchall()  # stdout belongs to data
-        return connection
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise CurateError(
-                f"{path}: another process has this store open",
-                hint="one process may write at a time: close the other (a notebook? a running job?) and try again",
-            ) from error
-        hint = "check its permissions" if "ermission" in str(error) else "is it a DuckDB file?"
-        raise CurateError(f"{path}: cannot be opened as a store: {error}", hint=hint) from error
+    deadline = time.monotonic() + _seconds
+    while True:
+        try:
+            with handled(path):
+                connection = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
+                connection.execute("SET enable_progress_bar = false").fetchall()  # stdout belongs to data
+                return connection
+        except StoreError as error:
+            if error.cause != "busy" or time.monotonic() >= deadline:
+                raise
+        time.sleep(POLL)
 
 
 def check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,10 @@ import numpy.typing as npt
 from curate.votes.arrays import BOTH_BAD, TIE, VoteArrays
 from curate.votes.graphs import Index
 from schemas.config import DenoiseConfig
+from schemas.errors import CurateError
 
+NAMED = 5
+"""Prompts that an error names."""
 DECIMALS = 9
 """Vote weights that agree to this many decimals are equal."""
 
@@ -51,6 +55,32 @@ def cover(votes: VoteArrays, config: DenoiseConfig) -> Coverage:
     too_few = (count < config.min_votes) | (count == tied)
     status = np.where(too_few, "too_few_votes", np.where(number > 1, apart, "ranked"))
     return Coverage(count, tied, pairs_covered(votes), cyclic_triads(votes), component, number, status)
+
+
+def nothing_ranked(
+    votes: VoteArrays, coverage: Coverage, config: DenoiseConfig, excluded: Mapping[str, int]
+) -> CurateError:
+    """Return the error that no prompt can be ranked, with the reason of each. excluded: reason -> votes."""
+    few = coverage.votes < config.min_votes
+    tied = ~few & (coverage.votes == coverage.ties)
+    reasons = {
+        f"have fewer than {config.min_votes} votes (at most {coverage.votes.max(initial=0)})": few,
+        "have no vote that is left or right": tied,
+        "have responses that no votes connect (disconnected = 'skip')": ~few & ~tied,
+    }
+    parts = [f"{_named(votes.prompts, where)} {reason}" for reason, where in reasons.items() if where.any()]
+    parts += [f"{count:,} votes are excluded: {why}" for why, count in excluded.items()]
+    return CurateError(
+        f"no prompt can be ranked: {'; '.join(parts) or 'there are no votes'}",
+        hint="collect more votes, or change what excludes them: min_votes, max_spammer, copied_votes, disconnected",
+    )
+
+
+def _named(prompts: Sequence[str], where: npt.NDArray[np.bool_]) -> str:
+    """Return how many prompts these are, and the first of them. where: (P,)."""
+    first = [prompts[place] for place in np.flatnonzero(where)[:NAMED].tolist()]
+    count = int(where.sum())
+    return f"{count:,} ({', '.join(first)}{', …' if count > NAMED else ''})"
 
 
 def component_labels(votes: VoteArrays, component: Index) -> Index:
