@@ -12,7 +12,7 @@ from curate.shards.formats import conversation
 
 USAGE = """
 ```sh
-python -m openrlhf.cli.train_rm --data.dataset DIR/train.jsonl --eval.dataset DIR/test.jsonl \\
+python -m openrlhf.cli.train_rm --data.dataset DIR/train.jsonl --eval.dataset DIR/test.jsonl --eval.split train \\
   --data.apply_chat_template --data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected …
 ```
 
