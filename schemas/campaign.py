@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -83,6 +83,8 @@ class CampaignConfig(Document):
     thresholds: QualityThresholds = QualityThresholds()
     reopen_stopped: bool = True
     """Whether pairs are handed out again for the votes of stopped annotators; the votes themselves are kept."""
+    answers: Literal["markdown", "text"] = "markdown"
+    """How answers are shown: their Markdown as headings, lists, tables and emphasis, or every character as it is."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of sides, order and positions of control questions."""
 
@@ -269,6 +271,13 @@ class CampaignFile(Document):
     config: CampaignConfig
     store: str
     """The store that the planner reads; a path relative to the campaign's folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, values: Any) -> Any:
+        """A running campaign of a version without ``answers`` shows them as it has begun."""
+        config = values.get("config") if isinstance(values, dict) else None
+        return {**values, "config": {"answers": "text", **config}} if isinstance(config, dict) else values
 
 
 class MediaLine(Document):

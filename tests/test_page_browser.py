@@ -381,6 +381,27 @@ def test_html_in_answers_and_questions_stays_text(browser: Any, tmp_path: Path) 
     assert not screen.complaints
 
 
+def test_markdown_of_answers_is_shown_as_it_is_meant(browser: Any, tmp_path: Path) -> None:
+    table = "Put it on the **apron**:\n\n| step | what |\n|---|---|\n| 1 | `fold` |\n\n3. <b>three</b>\n\n[more](http://x.y)"
+    task = pair(0).model_copy(update={"first_text": table, "second_text": "2 * 3 < 5\n  as it is"})
+    with page_of(make_campaign(tmp_path / "c", [task])) as here:
+        screen = Screen(browser).enter(here)
+        one = screen.page.locator(".text", has=screen.page.locator("strong"))
+        assert [one.locator(name).inner_text() for name in ("strong", "td code", "ol[start='3'] li", "u")] == [
+            "apron",
+            "fold",
+            "<b>three</b>",
+            "more (http://x.y)",
+        ]
+        assert one.locator("a, b, script").count() == 0
+        other = screen.page.locator(".text", has_text="as it is")
+        assert other.evaluate("node => node.textContent") == "2 * 3 < 5\n  as it is"
+    with page_of(make_campaign(tmp_path / "d", [task], answers="text")) as here:
+        screen = Screen(browser).enter(here)
+        screen.text(".text", "Put it on the **apron**")
+    assert not screen.complaints
+
+
 def test_reason_and_confidence_are_sent_and_typing_is_not_voting(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c", ask_reason=True, ask_confidence=True)) as here:
         screen = Screen(browser).enter(here)

@@ -34,6 +34,7 @@ from starlette.types import ASGIApp
 from annotations.campaign.auth import Visitor
 from annotations.campaign.session import CampaignSession
 from annotations.page.files import media_response, rendered, static_response, template
+from annotations.page.markup import markup
 from annotations.page.security import (
     PAGE_HEADER,
     STANDARD,
@@ -124,21 +125,21 @@ class Page:
 
     async def _view(self, request: Request) -> Response:
         token, visitor = await self._authorize(request, "annotator")
-        response = _answer(await self._call(self.session.view, visitor.name))
+        response = self._answer(await self._call(self.session.view, visitor.name))
         response.headers[PAGE_HEADER] = page_token(token)
         return response
 
     async def _vote(self, request: Request) -> Response:
         visitor, ballot = await self._change(request, Ballot)
-        return _answer(await self._call(self.session.vote, visitor.name, ballot), vote_id=ballot.vote_id)
+        return self._answer(await self._call(self.session.vote, visitor.name, ballot), vote_id=ballot.vote_id)
 
     async def _undo(self, request: Request) -> Response:
         visitor, _ = await self._change(request, Empty)
-        return _answer(await self._call(self.session.undo, visitor.name))
+        return self._answer(await self._call(self.session.undo, visitor.name))
 
     async def _skip(self, request: Request) -> Response:
         visitor, skip = await self._change(request, Skip)
-        return _answer(await self._call(self.session.skip, visitor.name, skip.question_id, skip.reason))
+        return self._answer(await self._call(self.session.skip, visitor.name, skip.question_id, skip.reason))
 
     async def _leave(self, request: Request) -> Response:
         token, _ = await self._authorize(request)
@@ -150,6 +151,15 @@ class Page:
         status = await self._call(self.session.status)
         body = json.dumps(status.with_old_names(), ensure_ascii=False)
         return Response(body, media_type="application/json", headers={PAGE_HEADER: page_token(token)})
+
+    def _answer(self, result: AnnotatorView | Refusal, **more: str) -> Response:
+        """A view without the instructions, which the page has already, or a refusal. more: keys that are added."""
+        status = STATUS_CODES.get(result.code, 409) if isinstance(result, Refusal) else 200
+        document = result.model_dump(mode="json", exclude={"instructions"}) | more
+        if self.session.config.answers == "markdown" and document.get("sheet"):
+            for question in document["sheet"]["questions"]:
+                question |= {f"{side}_markup": markup(question[f"{side}_text"]) for side in ("left", "right")}
+        return Response(json.dumps(document, ensure_ascii=False), status, media_type="application/json")
 
     async def _media(self, request: Request) -> Response:
         await self._authorize(request)
@@ -202,10 +212,3 @@ class Page:
 
 def _message(title: str, text: str, status: int) -> Response:
     return HTMLResponse(template("message.html", head="", title=title, text=text), status)
-
-
-def _answer(result: AnnotatorView | Refusal, **more: str) -> Response:
-    """A view without the instructions, which the page has already, or a refusal. more: keys that are added."""
-    status = STATUS_CODES.get(result.code, 409) if isinstance(result, Refusal) else 200
-    document = result.model_dump(mode="json", exclude={"instructions"}) | more
-    return Response(json.dumps(document, ensure_ascii=False), status, media_type="application/json")

@@ -10,6 +10,7 @@ const REFRESH = 30_000; // milliseconds between two checks for new questions
 const MIN_LOOK = 300; // milliseconds: an earlier press is a double press on the previous question
 const FOREIGN =
   "something else answered instead of the server, such as the sign-in page of a network. Please open another page to sign in.";
+const TAGS = new Set("div p h4 ul ol li blockquote pre code strong em s u br hr table thead tbody tr th td".split(" "));
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
@@ -24,6 +25,15 @@ let mayVote = false;
 let shownAt = 0; // milliseconds: when the current question appeared
 let acting = false; // an undo or a skip is in progress, during which no vote is taken
 let player, outbox, timer, breaks, keys;
+
+/* The elements of a tree [tag, child, …] of Markdown; headings are below those of the page. */
+function build([tag, ...children]) {
+  const [name, start] = tag.replace(/^h\d$/, "h4").split(" ");
+  const node = document.createElement(TAGS.has(name) ? name : "span");
+  if (start) node.start = Number(start);
+  node.append(...children.map((child) => (typeof child === "string" ? child : build(child))));
+  return node;
+}
 
 /* Announce a text to screen readers only. */
 function announce(text) {
@@ -115,8 +125,8 @@ function showQuestion(question, more) {
     current = question;
     shownAt = performance.now();
     byId("question").textContent = question.question;
-    byId("left").textContent = question.left_text;
-    byId("right").textContent = question.right_text;
+    byId("left").replaceChildren(question.left_markup ? build(question.left_markup) : question.left_text);
+    byId("right").replaceChildren(question.right_markup ? build(question.right_markup) : question.right_text);
     byId("reason").value = "";
     for (const radio of document.querySelectorAll("input[name=confidence]")) radio.checked = false;
     timer.start(question.question_id);

@@ -1,0 +1,78 @@
+"""Markdown of answers as a tree of elements, which the page's script builds without any HTML from others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+Tree = list[Any]
+"""[tag, child, …]; a child is a text or a tree. An ordered list has the tag "ol 3" if it starts at 3."""
+
+TEXT = {"text", "softbreak", "paragraph_open", "paragraph_close", "inline"}
+"""Tokens of a text without Markdown, which is shown as it is, with its spaces and line breaks."""
+
+
+@lru_cache(maxsize=8192)
+def markup(text: str) -> Tree | None:
+    """The tree of a text; None for a text without Markdown.
+
+    HTML stays text. The target of a link and the address of an image are shown and not opened. Formulas stay as they
+    are written.
+
+    >>> markup("Put it on the **apron**.")
+    ['div', ['p', 'Put it on the ', ['strong', 'apron'], '.']]
+    >>> markup("No Markdown\\nhere: 2 * 3 * 4 < 5_000_000") is None
+    True
+    """
+    tokens = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).parse(text)
+    if all(each.type in TEXT for token in tokens for each in (token, *(token.children or ()))):
+        return None
+    root: Tree = ["div"]
+    _build(tokens, root)
+    return root
+
+
+def _build(tokens: Sequence[Token], root: Tree) -> None:
+    """Append the tokens' trees to the root."""
+    path = [root]
+    for token in tokens:
+        parent = path[-1]
+        if token.type == "inline":
+            _build(token.children or (), parent)
+        elif token.nesting == 1:
+            start = token.attrGet("start") if token.tag == "ol" else None
+            opened: Tree = [f"ol {start}" if start is not None else token.tag]
+            if token.type == "link_open":
+                opened = ["u"]
+            if not token.hidden:  # the paragraphs of a tight list
+                parent.append(opened)
+            path.append(parent if token.hidden else opened)
+        elif token.nesting == -1:
+            closed = path.pop()
+            if token.type == "link_close":
+                _close_link(closed)
+        elif token.type in ("softbreak", "hardbreak"):
+            parent.append(["br"])
+        elif token.type in ("fence", "code_block"):
+            parent.append(["pre", token.content.removesuffix("\n")])
+        elif token.type == "code_inline":
+            parent.append(["code", token.content])
+        elif token.type == "image":
+            parent.append(f"[{token.content}] ({token.attrGet('src')})")
+        elif token.type == "hr":
+            parent.append(["hr"])
+        elif token.content:
+            parent.append(token.content)
+        if token.type == "link_open":
+            path[-1].append(["a", str(token.attrGet("href"))])
+
+
+def _close_link(link: Tree) -> None:
+    """Move the target of a link behind its text, or remove it where it is the text."""
+    target = link.pop(1)[1]
+    if link[1:] != [target]:
+        link.append(f" ({target})")
