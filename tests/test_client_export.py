@@ -34,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in files_of(folder)}
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", sorted(set(CLIENTS) - {"hub"}))  # which keeps the packaging
 def test_equal_releases_give_equal_bytes_from_every_packaging_of_the_media(client: str, tmp_path: Path) -> None:
     found = []
     for media_as in ("files", "webdataset", "embedded"):

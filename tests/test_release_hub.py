@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.release.manifest import releases_in
 from curate.release.tables import SPLITS, read_table, side_of, tables_of
+from curate.release.verify import verify
 from curate.shards.atomic import files_of
+from pipelines.client_export import export_for
 from pipelines.releasing import build
+from schemas.errors import CurateError
 from schemas.release import MediaAs
 from tests.hub import Hub, serve
 from tests.releases import folder_of, make_world, set_hashes, with_media
@@ -147,3 +152,49 @@ def test_the_code_of_the_card_runs_with_the_repository_that_the_config_names(hub
 def code_of(folder: Path) -> str:
     """Return the code of the card."""
     return "\n".join(re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL))
+
+
+UPLOAD = """
+from huggingface_hub import HfApi, snapshot_download
+api = HfApi(token="hf_test")
+api.create_repo(repository, repo_type="dataset")
+api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=source)
+snapshot_download(repository, repo_type="dataset", local_dir=download, token="hf_test")
+"""
+
+
+def test_an_uploaded_export_is_loaded_and_a_download_of_it_is_valid(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    """The Hub adds a file, and huggingface_hub a folder; verify ignores both."""
+    report = export_for(folder, client="hub", out=tmp_path / "out")
+    assert report.media == 4
+    assert contents(tmp_path / "out") == contents(folder)
+    repository = "lab/uploaded"
+    hub.repositories[repository] = {".gitattributes": b"*.mp4 filter=lfs\n"}
+    python(
+        UPLOAD,
+        tmp_path,
+        endpoint=hub.url,
+        repository=repository,
+        source=str(tmp_path / "out"),
+        download=str(tmp_path / "in"),
+    )
+    assert {name: hub.repositories[repository][name] for name in contents(folder)} == contents(folder)
+    assert (tmp_path / "in" / ".cache" / "huggingface").is_dir()
+    assert (tmp_path / "in" / ".gitattributes").is_file()
+    assert verify(tmp_path / "in").findings == ()
+    assert [line.state for line in releases_in(tmp_path) if line.folder == "in"] == ["complete"]
+    output = python(LOAD, tmp_path, endpoint=hub.url, repository=repository, streaming=False)
+    assert len(json.loads(output.splitlines()[-1])["benchmark"]["rows"]) == len(rows_of(folder, "benchmark"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_of(folder)}
+
+
+def test_the_hub_is_offered_no_card_that_hides_the_media(folder: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(folder, tmp_path / "old"))
+    card = old / "README.md"
+    card.write_text(re.sub(r"  decode_num_threads: 0\n", "", card.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(CurateError, match="do not list the media"):
+        export_for(old, client="hub", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

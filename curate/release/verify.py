@@ -25,7 +25,7 @@ from curate.release.verify_history import history_findings
 from curate.release.verify_media import decoded_findings, media_findings
 from curate.release.verify_metadata import figure_findings, metadata_findings
 from curate.release.verify_tables import format_findings, label_findings, read_tables, split_findings, text_findings
-from curate.shards.atomic import MANIFEST, describe, files_of
+from curate.shards.atomic import MANIFEST, describe, files_of, of_the_hub
 from schemas.errors import CurateError
 from schemas.leakage import LeakConfig
 from schemas.release import Finding, Release, VerifyReport
@@ -139,7 +139,7 @@ def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
     present = set(files_of(folder)) - {MANIFEST}
     for entry in sorted(folder.rglob("*")):
         where = entry.relative_to(folder).as_posix()
-        if entry.is_dir() and not any(name.startswith(f"{where}/") for name in present):
+        if entry.is_dir() and not of_the_hub(where) and not any(name.startswith(f"{where}/") for name in present):
             yield finding(where, "is a folder without files")
     for file in release.files:
         if file.path not in present:

@@ -108,9 +108,14 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return every file in the folder and below but its signature, as sorted relative paths."""
+    """Return every file in the folder and below, as sorted relative paths; not its signature and what the Hub adds."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    return sorted(name for name in names if name != SIGNATURE)
+    return sorted(name for name in names if name != SIGNATURE and not of_the_hub(name))
+
+
+def of_the_hub(name: str) -> bool:
+    """Return whether a relative path is that of a file or folder that the Hub or its client adds to a download."""
+    return name in (".gitattributes", ".cache") or f"{name}/".startswith(".cache/huggingface/")
 
 
 def describe(path: Path, rows: int | None = None, *, root: Path | None = None) -> ManifestFile:

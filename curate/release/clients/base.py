@@ -137,6 +137,12 @@ class Source:
                 (out / name).write_bytes(data)
         return len(wanted)
 
+    def link(self, names: Iterable[str], out: Path) -> None:
+        """Create these files of the release in the folder ``out``, as hard links where the file system allows it."""
+        for name in names:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(self._checked(name), out / name)
+
     def _wanted(self, names: Iterable[str | None]) -> list[str]:
         wanted = sorted({name for name in names if name})
         for name in wanted:  # of a release that somebody else made

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from curate.release.clients import llama_factory, ms_swift, openrlhf, trl, verl
+from curate.release.clients import hub, judges, llama_factory, ms_swift, openrlhf, rewardbench2, trl, verl
 from curate.release.clients.base import Client
 from schemas.errors import UsageError
 
 CLIENTS: dict[str, Client] = {
-    module.CLIENT.name: module.CLIENT for module in (trl, llama_factory, ms_swift, openrlhf, verl)
+    client.name: client
+    for client in (
+        trl.CLIENT,
+        llama_factory.CLIENT,
+        ms_swift.CLIENT,
+        openrlhf.CLIENT,
+        verl.CLIENT,
+        rewardbench2.CLIENT,
+        judges.VLMEVALKIT,
+        judges.LMMS_EVAL,
+        hub.CLIENT,
+    )
 }
 """name -> client, in the order of docs/release.md."""
 

@@ -1,0 +1,49 @@
+"""Jobs with RewardBench: its loaders read a data set, and its scoring combines the responses of an item again."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path("cache").resolve())}
+
+from fastchat.conversation import get_conv_template
+from rewardbench import load_and_process_dataset, load_bon_dataset_v2, load_eval_dataset_multi
+from rewardbench.utils import reroll_and_score_dataset
+
+logger = logging.getLogger()
+
+
+def best_of(folder: str) -> dict[str, Any]:
+    """Return what the scripts of RewardBench 2 get, for reward models and for judges.
+
+    items: the texts of each item in order, with the result if the first response has the highest score.
+    """
+    rows, subsets, completions, correct = load_bon_dataset_v2(folder, custom_dialogue_formatting=True, logger=logger)
+    texts = [row["text"] for row in rows]
+    scored = rows.add_column("scores", [-float(i) for i in range(len(rows))]).remove_columns("text")
+    scored = scored.add_column("text", [json.dumps(text) for text in texts])
+    items = reroll_and_score_dataset(scored, completions).to_list()
+    judged = load_eval_dataset_multi(
+        core_set=False, dataset=folder, custom_dialogue_formatting=True, logger=logger,
+        keep_columns=["texts_chosen", "texts_rejected", "id", "subset", "num_correct"],
+    )  # fmt: skip
+    return {
+        "items": [{**item, "text": [json.loads(text) for text in item["text"]]} for item in items],
+        "subsets": subsets,
+        "completions": completions,
+        "correct": correct,
+        "judged": judged.to_list(),
+    }
+
+
+def pairs(folder: str) -> list[dict[str, Any]]:
+    """Return the pairs as ``rewardbench --dataset`` gets them, rendered by a template with the separators of Vicuna."""
+    conv = get_conv_template("vicuna_v1.1")
+    return load_and_process_dataset(folder, split="test", conv=conv, logger=logger).to_list()
+
+
+if __name__ == "__main__":
+    print(json.dumps({"best_of": best_of, "pairs": pairs}[sys.argv[1]](**json.load(sys.stdin))))
