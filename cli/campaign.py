@@ -238,6 +238,10 @@ def print_status(report: CampaignStatus) -> None:
         say(f"  excluded: {plural(report.excluded, 'vote')} of stopped annotators, collected again from others")
     if report.votes:
         say(f"  outcomes: {listed(report.outcomes)}")
+    if report.skips:
+        say(f"  skips: {report.skips:,}")
+    for skip in report.skip_reasons:
+        say(f"    {skip.skips:,}  {skip.video}: {skip.reason}")
     facts = {
         "left side": None if report.left_share is None else f"{report.left_share:.0%} of decisive votes",
         "time": None if report.median_seconds is None else f"{report.median_seconds:.1f} s per question (median)",

@@ -230,6 +230,15 @@ class AnnotatorStatus(Document):
     """Time of the last action, ISO 8601 UTC."""
 
 
+class SkipReason(Document):
+    """How often questions on a video were skipped for a reason."""
+
+    reason: str
+    video: str
+    """Name in media/; the prompt's id without one."""
+    skips: int
+
+
 class CampaignStatus(Document):
     """The status of a campaign."""
 
@@ -253,6 +262,8 @@ class CampaignStatus(Document):
     prompts: int
     batches: int
     skips: int
+    skip_reasons: tuple[SkipReason, ...] = ()
+    """The most frequent ones first, at most 20."""
     outcomes: dict[str, int]
     left_share: float | None
     """Share of decisive votes for the left side."""

@@ -57,6 +57,8 @@ class State:
         self.unmet = 0
         """Votes that are still missing: the sum of max(0, quota − votes) over pairs."""
         self.outcomes: Counter[str] = Counter()
+        self.skip_reasons: Counter[tuple[str, str]] = Counter()
+        """Skips by reason and video (the prompt, without one)."""
 
     def add(self, tasks: Iterable[tuple[Task, Place]]) -> None:
         """Add pairs and control questions. The quota of a pair that exists already is increased."""
@@ -217,6 +219,7 @@ class State:
             item.seen |= 1 << annotator.number
             self._count(item, lean=-1 if lease.first_left else 1)
             self._remember(annotator, event["question"], PastLease(item.number, lease.first_left, SKIPPED))
+            self.skip_reasons[event["reason"], item.video or item.prompt_id] += 1
         annotator.skips += 1
         annotator.last = None
         self.skips += 1

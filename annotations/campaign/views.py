@@ -13,9 +13,11 @@ from annotations.campaign.folder import TaskReader
 from annotations.campaign.quality import figures
 from annotations.campaign.records import Annotator, Lease
 from annotations.campaign.state import State
-from schemas.campaign import AnnotatorStatus, AnnotatorView, CampaignStatus, Question, Sheet
+from schemas.campaign import AnnotatorStatus, AnnotatorView, CampaignStatus, Question, Sheet, SkipReason
 from schemas.votes import OUTCOMES
 
+SKIP_REASONS = 20
+"""Reasons that the status lists."""
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 
@@ -98,6 +100,10 @@ def campaign_status(
         prompts=len({item.prompt_id for item in pairs}),
         batches=state.batches,
         skips=state.skips,
+        skip_reasons=tuple(
+            SkipReason(reason=reason, video=video, skips=skips)
+            for (reason, video), skips in sorted(state.skip_reasons.items(), key=lambda found: (-found[1], found[0]))
+        )[:SKIP_REASONS],
         outcomes={outcome: state.outcomes[outcome] for outcome in OUTCOMES},
         left_share=state.left / state.decisive if state.decisive else None,
         median_seconds=float(np.median(seconds)) if len(seconds) else None,

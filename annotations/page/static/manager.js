@@ -89,6 +89,7 @@ function show(status) {
   byId("warnings").hidden = status.warnings.length === 0;
   byId("warnings").replaceChildren(...status.warnings.map((text) => element("li", text)));
   showOutcomes(status.outcomes);
+  showSkips(status.skip_reasons);
   showPeople(status.annotators);
 }
 
@@ -110,6 +111,19 @@ function showOutcomes(outcomes) {
     return row;
   });
   byId("outcomes").replaceChildren(...rows);
+}
+
+function showSkips(reasons) {
+  byId("skips").hidden = reasons.length === 0;
+  byId("skip-reasons").replaceChildren(
+    ...reasons.map((one) => {
+      const row = document.createElement("tr");
+      const name = element("th", one.reason);
+      name.scope = "row";
+      row.append(name, element("td", one.video), element("td", whole.format(one.skips), "n"));
+      return row;
+    }),
+  );
 }
 
 function showPeople(annotators) {
