@@ -41,6 +41,7 @@ COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "codec": pl.String,
     "sha256": pl.String,
     "phash": pl.List(pl.UInt64),
+    "fingerprint": pl.Binary,
     "bytes": pl.Int64,
     "mtime_ns": pl.Int64,
     "timeout_s": pl.Float64,

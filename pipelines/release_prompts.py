@@ -24,6 +24,7 @@ from curate.release.leakage import (
     Sides,
     earlier_subjects,
     leaks_of,
+    limits_of,
     subjects_of,
 )
 from curate.release.manifest import read_release, siblings
@@ -74,6 +75,8 @@ class Selection:
     stages: list[FunnelStage]
     runs: list[tuple[Run, Folder | None]]
     """The runs that this build may be, each with the previous version whose items it keeps; the last is a new one."""
+    notes: tuple[str, ...]
+    """What could not be checked for leakage."""
 
     @property
     def media(self) -> dict[str, tuple[str, str | None]]:
@@ -139,7 +142,8 @@ def select_prompts(
     bases = bases if config.version == "next" else bases[-1:]
     runs = [(run, base) for base, run in zip(bases, _runs(config, ranked, chosen, usable, given, bases), strict=True)]
     ranked = ranked.filter(pl.col("prompt_id").is_in(sorted(chosen)))
-    return Selection(config, upstream, prompts, subjects, usable, ranked, excluded, stages, runs)
+    notes = limits_of([*earlier["train"], *earlier["benchmark"]])
+    return Selection(config, upstream, prompts, subjects, usable, ranked, excluded, stages, runs, notes)
 
 
 def _check_equal_texts(store: Store, run: ManifestRun, ranked: pl.DataFrame) -> None:

@@ -105,7 +105,9 @@ def build(
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
         rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
         lost = not (existing or base) and any(row["name"] == config.name for row in numbers)
-        report = _report(folder, release, reused=reused, newer_votes=store.newer_votes(selection.config.run), lost=lost)
+        notes = (*((LOST,) if lost else ()), *selection.notes)
+        newer = store.newer_votes(selection.config.run)
+        report = _report(folder, release, reused=reused, newer_votes=newer, notes=notes)
         with store.transaction():
             publish(store, rows)
             if recall(store, run.run_id) is None:
@@ -201,7 +203,7 @@ class _Existing(Exception):
     """Another run built the same data: the new folder is discarded."""
 
 
-def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int, lost: bool) -> ReleaseReport:
+def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int, notes: tuple[str, ...]) -> ReleaseReport:
     counts = release.counts
     return ReleaseReport(
         out=str(folder),
@@ -224,5 +226,5 @@ def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int, l
         files=len(release.files),
         bytes=sum(file.bytes for file in release.files),
         newer_votes=newer_votes,
-        notes=(LOST,) if lost else (),
+        notes=notes,
     )

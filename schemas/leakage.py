@@ -17,16 +17,17 @@ class LeakConfig(Document):
     renamed = {"least_bits": "min_bits"}
 
     near_video: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Largest distance of near-duplicate videos: the share of the bits in the perceptual hashes of both that only one
-    has. A re-encoded or scaled copy is up to about 0.2 from its original; unrelated natural videos are at least 0.4
-    apart."""
+    """Largest distance of near-duplicate videos (curate.media.copies): edited copies are up to about 0.2 from their
+    original, unrelated natural videos more than 0.6. For videos of earlier releases, which have no fingerprints: the
+    share of the bits in the perceptual hashes of both that only one has."""
     near_video_with_question: Annotated[float, Field(ge=0, le=1)] = 0.3
     """The same threshold if the questions are near-duplicates too."""
     min_bits: Annotated[int, Field(ge=0)] = 24
-    """Mean number of hash bits that two videos need to be compared: the hashes of almost uniform pictures have few bits
-    and may be equal by accident."""
+    """Mean number of hash bits that two videos need to be compared by hashes: those of almost uniform pictures have few
+    bits and may be equal by accident."""
     question_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Smallest Jaccard similarity of near-duplicate questions, over their runs of three words."""
+    """Smallest Jaccard similarity of near-duplicate questions, over their words and pairs of words
+    (curate.leakage.questions)."""
     unhashed_videos: Literal["by-name", "suspect"] = "by-name"
     """How to compare videos without a known digest: by their names, or (suspect) by the question alone."""
     on_leak: Literal["stop", "drop"] = "stop"
@@ -49,8 +50,8 @@ class Leak(Document):
     benchmark_release: str
     """The release whose benchmark has the other; empty: the one being built or verified."""
     distance: float | None
-    """Distance of the videos' perceptual hashes, 0 (equal) to 1; null if unknown or above both thresholds."""
+    """Distance of the videos, 0 (equal) to 1; null if unknown or above both thresholds."""
     similarity: float
-    """Jaccard similarity of the questions, 0 to 1; 1: equal except for case, punctuation and spaces."""
+    """Jaccard similarity of the questions, 0 to 1; 1: the same words."""
     videos: tuple[str | None, str | None]
     questions: tuple[str, str]

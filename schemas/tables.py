@@ -162,6 +162,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("video", "VARCHAR", "its video, as ingested"),
         Column("sha256", "VARCHAR", "digest of the video's bytes; NULL where they were not seen"),
         Column("phash", "UBIGINT[]", "perceptual hashes of its frames, as in media; NULL where none were taken"),
+        Column("fingerprint", "BLOB", "as in media; NULL where none was taken"),
     ),
     "media": (
         Column("video", "VARCHAR PRIMARY KEY", "as prompts name it"),
@@ -180,6 +181,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "phash", "UBIGINT[]", "perceptual hashes of 8 frames (an image: 1): whole, without 3% and 6% at each side"
         ),
+        Column("fingerprint", "BLOB", "low-frequency waves of 8 to 216 frames, by which edited copies are found"),
         Column("bytes", "BIGINT", "size of the file; NULL if there is none"),
         Column("mtime_ns", "BIGINT", "modification time of the file: with its size it shows whether the file changed"),
         Column("timeout_s", "DOUBLE NOT NULL", "time limit for decoding, seconds"),

@@ -174,7 +174,7 @@ def set_hashes(store: Path, media: Path, hashes: dict[str, tuple[int, ...]]) -> 
     probe_media(store, media=media)
     with Store.open(store) as opened:
         for name, phash in hashes.items():
-            opened.execute("UPDATE media SET phash = ? WHERE video = ?", [list(phash), name])
+            opened.execute("UPDATE media SET phash = ?, fingerprint = NULL WHERE video = ?", [list(phash), name])
 
 
 def folder_of(report: ReleaseReport) -> Path:

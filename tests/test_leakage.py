@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.leakage.detect import Subject, find_leaks, normalised, units
+from benchmarks.leakage import DIFFERENT, PARAPHRASES
+from curate.leakage.detect import Subject, find_leaks, units
+from curate.leakage.questions import normalised
 from schemas.leakage import LeakConfig
 
 RULES = LeakConfig(min_bits=0)
@@ -119,6 +121,16 @@ def test_no_leak_crosses_the_units() -> None:
     train = [subject for subject in subjects if side[unit[subject.prompt_id]]]
     benchmark = [subject for subject in subjects if not side[unit[subject.prompt_id]]]
     assert find_leaks(train, benchmark, RULES) == ()
+
+
+@pytest.mark.parametrize(("one", "other"), PARAPHRASES)
+def test_a_paraphrase_without_a_video_leaks(one: str, other: str) -> None:
+    assert rules_between(Subject("a", one), Subject("b", other)) == ["question"]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_a_template_with_another_word_is_another_question(one: str, other: str) -> None:
+    assert rules_between(Subject("a", one), Subject("b", other)) == []
 
 
 @given(st.text())

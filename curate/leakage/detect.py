@@ -4,36 +4,26 @@ A prompt is a video and a question. Many prompts share one generic question ("Wh
 unrelated videos, which is no leak. The rules, strongest first:
 
 * the same prompt id, or the same video (by bytes; by name if the bytes are unknown), always leaks;
-* videos with similar frames leak (re-encoded, scaled, renamed), up to a distance that unrelated videos do not reach,
-  and up to a larger distance if the questions are near-duplicates too;
+* copies of videos leak (curate.media.copies: re-encoded, mirrored, cropped, cut, …), up to a distance that unrelated
+  videos do not reach, and up to a larger distance if the questions are near-duplicates too;
 * the question alone decides only between prompts without a video. With ``unhashed_videos = "suspect"`` it also decides
   if the bytes of a video are unknown.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.leakage.questions import Questions
+from curate.media.copies import find_copies, has_detail
 from curate.media.near_duplicates import near_duplicates
 from schemas.leakage import Leak, LeakConfig, LeakRule
 
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
-Index = npt.NDArray[np.int64]
-
 RULES: tuple[LeakRule, ...] = ("prompt", "video", "near video", "video and question", "question")
 """The strongest first: a leak is reported with the first rule that applies."""
-GRAM = 3
-"""Words in a run."""
-CHUNK = 256
-"""Prompts that are compared with all others at once."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +39,8 @@ class Subject:
     """Of the video's bytes; empty if unknown."""
     phash: tuple[int, ...] = ()
     """64-bit perceptual hashes of the sampled frames, by view (curate.media.hashing); empty if unknown."""
+    fingerprint: bytes = field(default=b"", repr=False)
+    """Of the video (curate.media.fingerprints); empty if unknown, as in releases of earlier versions."""
     release: str = ""
     """The published release that has it; empty for the one being built or verified."""
 
@@ -99,124 +91,124 @@ def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
     return {subject.prompt_id: first[label] for subject, label in zip(subjects, labels.tolist(), strict=True)}
 
 
-def normalised(question: str) -> str:
-    """Return the question without case, punctuation, and variants of spacing and Unicode.
-
-    >>> normalised("  What is THIS—really?! ")
-    'what is this really'
-    """
-    text = unicodedata.normalize("NFKC", question).casefold()
-    kept = (" " if unicodedata.category(c)[0] in "PSZC" else c for c in unicodedata.normalize("NFKC", text))
-    return " ".join("".join(kept).split())
-
-
 def _similar_pairs(
     one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
 ) -> Iterator[tuple[Subject, Subject, LeakRule, float, float]]:
     """Yield similar pairs: the two prompts, the rule, the distance of the videos, the similarity of the questions."""
     if not one or not other:
         return
-    questions = _Questions.of([*one, *other])
-    right = _Prompts.of(other, np.arange(len(one), len(one) + len(other)))
-    for start in range(0, len(one), CHUNK):
-        part = one[start : start + CHUNK]
-        left = _Prompts.of(part, np.arange(start, start + len(part)))
-        rule, distance, similarity = _compare(left, right, questions, config)
-        for i, j in np.argwhere(rule >= 0).tolist():
-            yield part[i], other[j], RULES[rule[i, j]], float(distance[i, j]), float(similarity[i, j])
-
-
-@lru_cache(maxsize=1 << 16)
-def _runs(question: str) -> frozenset[str]:
-    """Return the runs of words in a question. Cached, since a build compares the same questions several times."""
-    words = normalised(question).split()
-    padded = ["", "", *words, "", ""] if words else []
-    return frozenset(" ".join(padded[i : i + GRAM]) for i in range(len(padded) - GRAM + 1))
-
-
-@dataclass(frozen=True)
-class _Questions:
-    """The questions of prompts as sets of runs of words."""
-
-    grams: Any
-    """(S, G) sparse, 1 if the question has the run."""
-    size: Float
-    """(S,) number of runs."""
-
-    @classmethod
-    def of(cls, subjects: Sequence[Subject]) -> _Questions:
-        from scipy.sparse import csr_array
-
-        number: dict[str, int] = {}
-        columns: list[int] = []
-        ends = [0]
-        for subject in subjects:
-            columns += sorted(number.setdefault(run, len(number)) for run in _runs(subject.question))
-            ends.append(len(columns))
-        shape = (len(subjects), max(1, len(number)))
-        grams = csr_array((np.ones(len(columns), dtype=np.int32), columns, ends), shape=shape)
-        return cls(grams, np.diff(ends).astype(np.float64))
-
-    def similarity(self, a: Index, b: Index) -> Float:
-        """Return the (A, B) Jaccard similarity of questions; 0 if either is unknown."""
-        both = (self.grams[a] @ self.grams[b].T).toarray().astype(np.float64)
-        union: Float = self.size[a][:, None] + self.size[b][None, :] - both
-        return np.where(both > 0, both / np.maximum(union, 1.0), 0.0)
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """The compared properties of prompts as columns."""
-
-    prompt: npt.NDArray[np.str_]
-    sha256: npt.NDArray[np.str_]
-    video: npt.NDArray[np.str_]
-    """Empty for prompts without one."""
-    phash: list[tuple[int, ...]]
-    question: Index
-    """Row numbers of their questions."""
-
-    @classmethod
-    def of(cls, subjects: Sequence[Subject], places: Index) -> _Prompts:
-        return cls(
-            np.array([subject.prompt_id for subject in subjects]),
-            np.array([subject.sha256 for subject in subjects]),
-            np.array([subject.video or "" for subject in subjects]),
-            [subject.phash for subject in subjects],
-            places,
-        )
-
-
-def _compare(
-    left: _Prompts, right: _Prompts, questions: _Questions, config: LeakConfig
-) -> tuple[npt.NDArray[np.int8], Float, Float]:
-    """Return the (A, B) index of the first rule that applies (−1: none), video distances and question similarities."""
-    distance = _video_distances(left.phash, right.phash, config)
-    similarity = questions.similarity(left.question, right.question)
-    seen = (left.sha256 != "")[:, None] & (right.sha256 != "")[None, :]
-    both_videos = (left.video != "")[:, None] & (right.video != "")[None, :]
-    no_videos = (left.video == "")[:, None] & (right.video == "")[None, :]
-    same_bytes = seen & (left.sha256[:, None] == right.sha256[None, :])
-    same_name = ~seen & both_videos & (left.video[:, None] == right.video[None, :])
-    same_question = similarity >= config.question_similarity
-    alone = no_videos | (~no_videos & ~seen) if config.unhashed_videos == "suspect" else no_videos
-    holds = (
-        left.prompt[:, None] == right.prompt[None, :],
-        same_bytes | same_name,
-        distance <= config.near_video,
-        (distance <= config.near_video_with_question) & same_question,
-        alone & same_question,
+    distances = _video_distances(one, other, config)
+    questions = Questions([subject.question for subject in (*one, *other)])
+    near = np.array(sorted(distances), dtype=np.int64).reshape(-1, 2)
+    same_question = dict(
+        zip(map(tuple, near.tolist()), questions.similarity(near[:, 0], near[:, 1] + len(one)).tolist(), strict=True)
     )
-    rule = np.full(distance.shape, -1, dtype=np.int8)
-    for place in reversed(range(len(holds))):
-        rule[holds[place]] = place
-    return rule, distance, similarity
+    rules: dict[tuple[int, int], int] = {}
+
+    def holds(pair: tuple[int, int], rule: LeakRule) -> None:
+        rules[pair] = min(rules.get(pair, len(RULES)), RULES.index(rule))
+
+    for pair in _equal([s.prompt_id for s in one], [s.prompt_id for s in other]):
+        holds(pair, "prompt")
+    for pair in _equal([s.sha256 for s in one], [s.sha256 for s in other]):
+        holds(pair, "video")
+    for i, j in _equal([s.video or "" for s in one], [s.video or "" for s in other]):
+        if not (one[i].sha256 and other[j].sha256):
+            holds((i, j), "video")
+    for pair, distance in distances.items():
+        if distance <= config.near_video:
+            holds(pair, "near video")
+        elif distance <= config.near_video_with_question and same_question[pair] >= config.question_similarity:
+            holds(pair, "video and question")
+    for pair in _same_questions(one, other, questions, config):
+        holds(pair, "question")
+    found = sorted(rules)
+    places = np.array(found, dtype=np.int64).reshape(-1, 2)
+    similarity = questions.similarity(places[:, 0], places[:, 1] + len(one)).tolist()
+    for (i, j), alike in zip(found, similarity, strict=True):
+        yield one[i], other[j], RULES[rules[i, j]], distances.get((i, j), np.inf), alike
 
 
-def _video_distances(left: Sequence[tuple[int, ...]], right: Sequence[tuple[int, ...]], config: LeakConfig) -> Float:
-    """Return the (A, B) distances of videos; inf above both thresholds."""
+def _equal(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield the places of equal values, except empty ones."""
+    places: dict[str, list[int]] = {}
+    for j, value in enumerate(other):
+        places.setdefault(value, []).append(j)
+    return ((i, j) for i, value in enumerate(one) if value for j in places.get(value, ()))
+
+
+def _same_questions(
+    one: Sequence[Subject], other: Sequence[Subject], questions: Questions, config: LeakConfig
+) -> Iterator[tuple[int, int]]:
+    """Yield the places of prompts whose questions are near-duplicates and decide alone."""
+
+    def compared(video: bool) -> Iterator[tuple[int, int]]:
+        a, b = (np.flatnonzero([bool(s.video) == video for s in side]) for side in (one, other))
+        for i, j in questions.similar(a, b + len(one), config.question_similarity):
+            yield i, j - len(one)
+
+    yield from compared(False)
+    if config.unhashed_videos == "suspect":
+        yield from ((i, j) for i, j in compared(True) if not (one[i].sha256 and other[j].sha256))
+
+
+Media = tuple[bytes, tuple[int, ...]]
+"""Fingerprint and perceptual hashes of a video; many prompts may have the same."""
+
+
+def _video_distances(
+    one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
+) -> dict[tuple[int, int], float]:
+    """Return the places of prompts -> distance of their videos, up to the larger threshold.
+
+    Fingerprints are compared; perceptual hashes only if a video, of an earlier release, has no fingerprint.
+    """
     threshold = max(config.near_video, config.near_video_with_question)
-    near = near_duplicates(left, right, threshold=threshold, min_bits=max(1, config.min_bits))
-    distances = np.full((len(left), len(right)), np.inf)
-    distances[near.left, near.right] = near.distance
-    return distances
+    sides: list[dict[Media, list[int]]] = [{}, {}]
+    for side, subjects in zip(sides, (one, other), strict=True):
+        for place, subject in enumerate(subjects):
+            if subject.fingerprint or subject.phash:
+                side.setdefault((subject.fingerprint, subject.phash), []).append(place)
+    left, right = list(sides[0]), list(sides[1])
+    found = dict(_near_hashes(left, right, threshold, max(1, config.min_bits)))
+    prints = {media[0] for media in (*left, *right)} - {b""}
+    copies = _copies(frozenset(prints), threshold) if sides[0].keys() and sides[1].keys() else {}
+    by_print: dict[bytes, list[int]] = {}
+    for j, media in enumerate(right):
+        by_print.setdefault(media[0], []).append(j)
+    for i, (own, _) in enumerate(left):
+        near = copies.get(own, {}) if own else {}
+        found |= {(i, j): distance for theirs, distance in near.items() for j in by_print.get(theirs, ())}
+    return {
+        (a, b): distance for (i, j), distance in found.items() for a in sides[0][left[i]] for b in sides[1][right[j]]
+    }
+
+
+def _near_hashes(
+    left: Sequence[Media], right: Sequence[Media], threshold: float, min_bits: int
+) -> Iterator[tuple[tuple[int, int], float]]:
+    """Yield places of videos and their distance by perceptual hashes, if either has no fingerprint."""
+    if all(own for own, _ in (*left, *right)):
+        return
+    near = near_duplicates([h for _, h in left], [h for _, h in right], threshold=threshold, min_bits=min_bits)
+    for i, j, distance in zip(near.left.tolist(), near.right.tolist(), near.distance.tolist(), strict=True):
+        if not (left[i][0] and right[j][0]):
+            yield (i, j), distance
+
+
+_last: list[tuple[frozenset[bytes], float, dict[bytes, dict[bytes, float]]]] = []
+"""The last fingerprints that were compared, the threshold and the result: a build compares parts of them again."""
+
+
+def _copies(prints: frozenset[bytes], threshold: float) -> dict[bytes, dict[bytes, float]]:
+    """Return fingerprint -> fingerprints of its copies and their distances, itself included, in both directions."""
+    if _last and prints <= _last[0][0] and threshold == _last[0][1]:
+        return _last[0][2]
+    ordered = sorted(prints)
+    found = {own: {own: 0.0} for own in ordered if has_detail(own)}
+    pairs = find_copies(ordered, threshold=threshold)
+    for i, j, distance in zip(pairs.left.tolist(), pairs.right.tolist(), pairs.distance.tolist(), strict=True):
+        found.setdefault(ordered[i], {})[ordered[j]] = distance
+        found.setdefault(ordered[j], {})[ordered[i]] = distance
+    _last[:] = [(prints, threshold, found)]
+    return found

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +42,10 @@ DAMAGE = (
 """Parts of FFmpeg's log lines about damage that it conceals by repeating other content or by ending early."""
 PLAYLISTS = b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD"
 """First bytes of files for which FFmpeg would open others, inside or outside the media folder."""
+KEY_FRAMES = 50
+"""Frames between two that are read, above which key frames are read."""
+MANY_PIXELS = 10**9
+"""Of a frame, while its size is unknown."""
 HINT = "fetch or encode the file again, or exclude the prompts that need it"
 
 
@@ -83,32 +87,79 @@ def decode(path: Path, count: int, fps: float | None = None) -> tuple[Frames, Fl
     runs in this process; curate.media.workers.MediaReader survives files that make the decoder hang or crash. Raises
     MediaError if the file is missing, empty, truncated, damaged or not a video.
     """
+    with _opened(path) as (reader, begin, duration):
+        if fps is not None:
+            count = min(count, max(1, round(duration * fps)))
+        chosen = shown_at(begin, slice_centres(duration, count))
+        images = _pixels(reader, chosen)
+    return Frames(images=images, times=begin[chosen], duration=duration), begin
+
+
+def decode_more(
+    path: Path, count: int, more: Callable[[float, int], int], digest: Callable[[Images], bytes]
+) -> tuple[Frames, Float, bytes]:
+    """Return the same as ``decode``, and ``digest`` of more frames, in the order of time.
+
+    more: (duration, pixels of a frame) -> number of equal slices of the duration that have a frame each: an odd
+    multiple of count, so that the frames of ``decode`` are among them. Where frames are further apart than KEY_FRAMES,
+    the nearest key frame of the slice is taken for the others, because it is decoded alone.
+    """
+    with _opened(path) as (reader, begin, duration):
+        base = shown_at(begin, slice_centres(duration, count))
+        total = more(duration, MANY_PIXELS)
+        if total == count:
+            images = _pixels(reader, base)
+            total = more(duration, images.shape[1] * images.shape[2])
+            if total == count:
+                return Frames(images=images, times=begin[base], duration=duration), begin, digest(images)
+        step = total // count
+        size = max(step, 9)  # frames at once: all of them need much memory
+        chosen = shown_at(begin, slice_centres(duration, total))
+        if len(begin) > KEY_FRAMES * total:
+            further = np.arange(total) % step != step // 2
+            chosen = np.where(further, _key_frames(reader, chosen, len(begin) / total), chosen)
+        kept, digests = [], []
+        for first in range(0, total, size):
+            images = _pixels(reader, chosen[first : first + size])
+            kept.append(images[step // 2 :: step])
+            digests.append(digest(images))
+    return Frames(images=np.concatenate(kept), times=begin[base], duration=duration), begin, b"".join(digests)
+
+
+def _key_frames(reader: Any, chosen: Index, slice_frames: float) -> Index:
+    """The number of the nearest key frame for each frame, if it is within half a slice; else that of the frame."""
+    keys = np.array(sorted(reader.get_key_indices()), dtype=np.int64)
+    after = np.searchsorted(keys, chosen).clip(0, len(keys) - 1)
+    before = (after - 1).clip(0)
+    nearest = np.where(np.abs(keys[after] - chosen) <= np.abs(keys[before] - chosen), keys[after], keys[before])
+    return np.where(np.abs(nearest - chosen) <= slice_frames / 2, nearest, chosen)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Float, float]]:
+    """Open a video: decord's reader, the start times of its frames, its duration. Errors and damage: MediaError."""
     decord = import_decord()
     check_file(path)
     with _decoder_log() as log:
         try:
             reader = decord.VideoReader(os.fspath(path), num_threads=1)
             spans = reader.get_frame_timestamp(np.arange(len(reader))).astype(np.float64)  # (n, 2) begin and end
-            begin, duration = _timeline(path, spans)
-            if fps is not None:
-                count = min(count, max(1, round(duration * fps)))
-            chosen = shown_at(begin, slice_centres(duration, count))
-            images = _pixels(decord, reader, chosen)
+            yield reader, *_timeline(path, spans)
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
             code, reason = _reason(log.lines(), error)
             raise MediaError(f"{path}: {reason}", hint=HINT, code=code) from error
         damage = [line for line in log.lines() if any(word in line for word in DAMAGE)]
     if damage:
         raise MediaError(f"{path}: is truncated or damaged ({damage[0]})", hint=HINT, code="damaged")
-    return Frames(images=images, times=begin[chosen], duration=duration), begin
 
 
-def _pixels(decord: Any, reader: Any, chosen: Index) -> Images:
+def _pixels(reader: Any, chosen: Index) -> Images:
     """(T, H, W, 3) frames by their numbers.
 
     decord fails on a batch of narrow rotated frames (less than 64 pixels) because their rows are padded. Read one by
     one, the first 3·W bytes of each row are the pixels.
     """
+    decord = import_decord()
     try:
         images: Images = reader.get_batch(chosen).asnumpy()
     except decord.DECORDError as error:

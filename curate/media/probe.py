@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from curate.media.frames import IMAGE_SUFFIXES, MediaError, check_file, decode, import_decord, read_image
+from curate.media.fingerprints import Fingerprint, fingerprint, frame_count, pack
+from curate.media.frames import IMAGE_SUFFIXES, MediaError, check_file, decode_more, import_decord, read_image
 from curate.media.hashing import SAMPLED, view_hashes
 
-PROBE_VERSION = 3
+PROBE_VERSION = 4
 """Version of this code; stored results of another version are computed again."""
 TOLERANCE = 0.25, 0.002
 """Allowed deviation of a frame's duration from the median: the larger of a share of it and of seconds (containers
@@ -21,7 +22,8 @@ round to 1 ms)."""
 
 @dataclass(frozen=True)
 class Probe:
-    """Properties of a usable file, as in schemas.media.MediaFile. phash: hashes of the sampled frames, by view."""
+    """Properties of a usable file, as in schemas.media.MediaFile. phash: hashes of the sampled frames, by view.
+    fingerprint: curate.media.fingerprints."""
 
     kind: str
     bytes: int
@@ -34,6 +36,7 @@ class Probe:
     codec: str
     sha256: str
     phash: tuple[int, ...]
+    fingerprint: Fingerprint
 
 
 def probe(path: Path) -> Probe:
@@ -54,7 +57,7 @@ def probe(path: Path) -> Probe:
 
 
 def _video(path: Path, digest: str, size: int) -> Probe:
-    frames, begin = decode(path, SAMPLED)
+    frames, begin, more = decode_more(path, SAMPLED, frame_count, fingerprint)
     height, width = frames.images.shape[1:3]
     return Probe(
         kind="video",
@@ -68,6 +71,7 @@ def _video(path: Path, digest: str, size: int) -> Probe:
         codec=_codec(path),
         sha256=digest,
         phash=tuple(view_hashes(frames.images).tolist()),
+        fingerprint=pack(more, frames.duration),
     )
 
 
@@ -89,6 +93,7 @@ def _image(path: Path, digest: str, size: int) -> Probe:
         codec=codec,
         sha256=digest,
         phash=tuple(view_hashes(pixels[None]).tolist()),
+        fingerprint=pack(fingerprint(pixels[None]), 0.0),
     )
 
 

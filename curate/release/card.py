@@ -275,9 +275,9 @@ def _separation(release: Release, config: ReleaseConfig) -> list[str]:
         "",
         f"{_split_note(config.split)} Near-duplicates are on one side, and no prompt ever changes sides. No training "
         "prompt has",
-        "the id or the video of a benchmark prompt, nor a video within hash distance "
+        "the id or the video of a benchmark prompt, nor an edited copy of its video within distance "
         f"{leak.near_video:g} ({leak.near_video_with_question:g} if the questions are near-duplicates),",
-        "nor, among prompts without a video, a question with word-triple similarity "
+        "nor, among prompts without a video, a question whose words have a similarity of "
         f"{leak.question_similarity:g} or more. The same holds against",
         f"earlier releases: {earlier}, and the benchmarks built from the same store before.",
         "",

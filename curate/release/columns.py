@@ -46,6 +46,7 @@ OWN_MEANINGS = {
         "frames": "number of frames",
         "codec": "of the video; null for an image",
         "phash": "perceptual hashes of frames, 16 hexadecimal digits each",
+        "fingerprint": "waves of more frames, base64, by which edited copies are found; null in earlier versions",
     },
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from curate.leakage.detect import Subject, find_leaks
 from curate.release.manifest import read_release
 from curate.release.media import MediaFacts, public_name
-from curate.release.tables import MEDIA, PROMPTS, hash_values, read_table
+from curate.release.tables import MEDIA, PROMPTS, fingerprint_bytes, hash_values, read_table
 from schemas.errors import CurateError
 from schemas.leakage import Leak, LeakConfig
 from schemas.release import Release, Side
@@ -68,6 +69,7 @@ def subjects_of(prompts: pl.DataFrame, facts: Mapping[str, MediaFacts]) -> list[
             video=public_name(video) if video else None,
             sha256=facts[video].sha256 if video in facts else "",
             phash=facts[video].phash if video in facts else (),
+            fingerprint=facts[video].fingerprint if video in facts else b"",
         )
         for prompt, question, video in prompts.select("prompt_id", "question", "video").iter_rows()
     ]
@@ -77,10 +79,15 @@ def read_subjects(folder: Path, label: str = "") -> Sides:
     """Return the prompts of a release's folder by side. Raises CurateError if its tables cannot be read."""
     try:
         prompts = pl.read_parquet(folder / f"{PROMPTS}.parquet")
-        hashes: dict[str, Sequence[int]] = {}
+        known: dict[str, dict[str, Any]] = {}
         if (folder / f"{MEDIA}.parquet").exists():
-            media = read_table(folder / f"{MEDIA}.parquet").select(["media_sha256", "phash"]).to_pydict()
-            hashes = dict(zip(media["media_sha256"], map(hash_values, media["phash"]), strict=True))
+            media = read_table(folder / f"{MEDIA}.parquet").select(["media_sha256", "phash", "fingerprint"]).to_pylist()
+            known = {row["media_sha256"]: row for row in media}
+            for row in media:
+                row |= {
+                    "phash": hash_values(row["phash"]),
+                    "fingerprint": fingerprint_bytes(row["fingerprint"]),
+                }
         rows = prompts.select(
             "prompt_id", "split", "question", video="media_name", sha256="media_sha256", release=pl.lit(label)
         ).to_dicts()
@@ -89,7 +96,7 @@ def read_subjects(folder: Path, label: str = "") -> Sides:
     found: Sides = {"train": [], "benchmark": []}
     for row in rows:
         side: Side = "train" if row["split"] == "train" else "benchmark"
-        found[side].append(_subject(row, hashes.get(row["sha256"])))
+        found[side].append(_subject(known.get(row["sha256"], {}) | row))
     return found
 
 
@@ -112,26 +119,42 @@ def earlier_subjects(ledger: pl.DataFrame, previous: Sequence[Path], beside: Seq
     return found
 
 
+def limits_of(subjects: Iterable[Subject]) -> tuple[str, ...]:
+    """Return a note for each release that has hashes of its videos but no fingerprints."""
+    lacking = Counter(subject.release for subject in subjects if subject.phash and not subject.fingerprint)
+    return tuple(
+        f"{release} is of an earlier version: {prompts} of its prompts have no fingerprints of their videos, so that "
+        "only copies that were re-encoded, scaled or slightly cropped are detected"
+        for release, prompts in sorted(lacking.items())
+    )
+
+
 def ledger_subjects(rows: pl.DataFrame) -> list[Subject]:
     """Return the benchmark prompts of the ledger. rows: as of ``curate.store.exports.published``."""
-    return [_subject(row, row["phash"]) for row in rows.iter_rows(named=True)]
+    return [_subject(row) for row in rows.iter_rows(named=True)]
 
 
 def ledger_rows(label: str, benchmark: Sequence[Subject]) -> pl.DataFrame:
     """Return the rows of the ledger for a release's benchmark."""
     rows = [
-        (label, s.prompt_id, s.question or None, s.video, s.sha256 or None, list(s.phash) or None) for s in benchmark
+        (
+            *(label, s.prompt_id, s.question or None, s.video, s.sha256 or None),
+            *(list(s.phash) or None, s.fingerprint or None),
+        )
+        for s in benchmark
     ]
     texts = dict.fromkeys(("release", "prompt_id", "question", "video", "sha256"), pl.String)
-    return pl.DataFrame(rows, schema={**texts, "phash": pl.List(pl.UInt64)}, orient="row")
+    return pl.DataFrame(rows, schema={**texts, "phash": pl.List(pl.UInt64), "fingerprint": pl.Binary}, orient="row")
 
 
-def _subject(row: Mapping[str, Any], phash: Sequence[int] | None) -> Subject:
+def _subject(row: Mapping[str, Any]) -> Subject:
+    """Return the prompt of a row; without hashes where none are known."""
     return Subject(
         prompt_id=row["prompt_id"],
         question=row["question"] or "",
         video=row["video"],
         sha256=row["sha256"] or "",
-        phash=tuple(phash or ()),
+        phash=tuple(row.get("phash") or ()),
+        fingerprint=row.get("fingerprint") or b"",
         release=row["release"],
     )

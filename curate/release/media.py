@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from curate.media.fingerprints import Fingerprint
 from curate.media.frames import IMAGE_SUFFIXES
 from curate.media.locate import open_inside, why_outside
 from schemas.errors import CurateError
@@ -41,6 +43,8 @@ class MediaFacts:
     sha256: str = ""
     phash: tuple[int, ...] = ()
     """64-bit perceptual hashes of the sampled frames, by view (curate.media.hashing); empty if none were computed."""
+    fingerprint: Fingerprint = b""
+    """Waves of more frames (curate.media.fingerprints); empty if none were computed."""
     duration: float | None = None
     """Seconds."""
     fps: float | None = None
@@ -65,8 +69,9 @@ FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "frames": pl.Int64,
     "codec": pl.String,
     "phash": pl.List(pl.String),
+    "fingerprint": pl.String,
 }
-"""Columns of the media table that are fields of MediaFacts; hashes as 16 hex digits each."""
+"""Columns of the media table that are fields of MediaFacts; hashes as 16 hex digits each, fingerprints in base64."""
 
 
 def public_name(name: str) -> str:
@@ -186,6 +191,7 @@ def media_table(places: pl.DataFrame, facts: Mapping[str, MediaFacts], sides: Ma
             "split": sides[name],
             **{field: getattr(fact, field) for field in FACTS},
             "phash": [f"{value:016x}" for value in fact.phash],
+            "fingerprint": base64.b64encode(fact.fingerprint).decode() or None,
         }
         for name, fact in sorted(facts.items())
         if name in sides
@@ -197,7 +203,7 @@ def facts_of(media: pl.DataFrame, folder: Path) -> dict[str, MediaFacts]:
     """Return name -> the facts found by probing.
 
     media: the store's table: video, path (relative to the folder), status, reason, kind, bytes, duration, fps, width,
-    height, frames, codec, sha256 and phash; all but the first four null if a file is not usable.
+    height, frames, codec, sha256, phash and fingerprint; all but the first four null if a file is not usable.
     """
     found = {}
     for row in media.iter_rows(named=True):

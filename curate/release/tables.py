@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.media.fingerprints import Fingerprint, unpack
 from curate.media.frames import IMAGE_SUFFIXES
 from curate.sampling.items import Rule
 from curate.shards.atomic import describe
@@ -56,6 +58,7 @@ MEDIA_FIELDS = (
     pa.field("frames", pa.int64()),
     pa.field("codec", pa.string()),
     pa.field("phash", pa.list_(pa.string())),  # hex: datasets reads no integer above 2^63 − 1
+    pa.field("fingerprint", pa.string()),  # base64
 )
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpeg")
 """Suffixes that the loader ``videofolder`` of datasets takes for videos."""
@@ -118,12 +121,21 @@ def read_table(path: Path) -> pa.Table:
     if place >= 0 and table.schema.field(place).type.equals(pa.list_(pa.uint64())):  # until 0.2
         texts = [None if row is None else [f"{value:016x}" for value in row] for row in table["phash"].to_pylist()]
         table = table.set_column(place, "phash", pa.array(texts, pa.list_(pa.string())))
+    if place >= 0 and "fingerprint" not in table.column_names:  # until 0.2
+        table = table.add_column(place + 1, "fingerprint", pa.nulls(len(table), pa.string()))
     return table
 
 
 def hash_values(texts: Sequence[str] | None) -> tuple[int, ...]:
     """Return the perceptual hashes of a row of the media table as numbers."""
     return tuple(int(text, 16) for text in texts or ())
+
+
+def fingerprint_bytes(text: str | None) -> Fingerprint:
+    """Return the fingerprint of a row of the media table; empty if it has none. Raises ValueError."""
+    stored = base64.b64decode(text or "", validate=True)
+    unpack(stored)
+    return stored
 
 
 def tables_of(config: str, paths: Sequence[str]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from curate.leakage.detect import Subject
 from curate.media.locate import why_outside
-from curate.release.leakage import Sides, leaks_of, read_subjects
+from curate.release.leakage import Sides, leaks_of, limits_of, read_subjects
 from curate.release.manifest import (
     METADATA,
     data_version,
@@ -177,6 +178,8 @@ def leak_findings(
         earlier = _earlier(folder, release, previous)
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
+    own = [replace(subject, release=release.label) for side in sides.values() for subject in side]
+    notes += limits_of([*own, *earlier["train"], *earlier["benchmark"]])
     config = release_config(release)
     if config is None:
         notes.append("the config is of another version of curate: leakage was checked with default thresholds")

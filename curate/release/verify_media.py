@@ -14,13 +14,14 @@ from typing import Any
 
 import polars as pl
 
+from curate.media.fingerprints import fingerprint_distance
 from curate.media.frames import MediaError
 from curate.media.locate import why_outside
 from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
 from curate.media.workers import MediaReader
 from curate.processors import cores
-from curate.release.tables import MEDIA, PROMPTS, Tables, hash_values
+from curate.release.tables import MEDIA, PROMPTS, Tables, fingerprint_bytes, hash_values
 from schemas.errors import CurateError
 from schemas.release import Finding, Release
 
@@ -142,15 +143,19 @@ def _probe_differences(row: Mapping[str, Any], found: Probe | MediaError, home: 
         if stated is not None and (value is None or not math.isclose(stated, value, rel_tol=SAME_TIME)):
             yield f"its {name} is {value}, in the table {stated}"
     try:
-        phash = hash_values(row["phash"])
-    except ValueError:
-        yield f"its phash in the table is not hexadecimal: {row['phash']}"
+        phash, fingerprint = hash_values(row["phash"]), fingerprint_bytes(row["fingerprint"])
+    except ValueError as error:
+        yield f"its phash is not hexadecimal, or its fingerprint not base64, in the table: {error}"
         return
     hashes = found.phash[: len(phash)]  # earlier versions hashed whole frames only, which come first
     if phash and phash != hashes:
         difference = hash_distance(phash, hashes) if len(phash) == len(hashes) else 1.0
         if difference > SAME_FRAMES:
             yield f"its frames differ from the table: distance of perceptual hashes {difference:.2f}"
+    if fingerprint and fingerprint != found.fingerprint:
+        difference = fingerprint_distance(fingerprint, found.fingerprint)
+        if difference > SAME_FRAMES:
+            yield f"its frames differ from the table: distance of fingerprints {difference:.2f}"
 
 
 def _file_name(row: Mapping[str, Any]) -> str:

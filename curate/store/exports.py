@@ -212,7 +212,8 @@ def annotators_of(store: Store, prompts: list[str], run: ManifestRun, *, without
 
 
 def published(store: Store) -> pl.DataFrame:
-    """Return the ledger: release, prompt_id, question, video, sha256, phash of every published benchmark prompt."""
+    """Return the ledger: release, prompt_id, question, video, sha256, phash and fingerprint of every published
+    benchmark prompt."""
     return store.frame("SELECT * FROM published ORDER BY release, prompt_id")
 
 

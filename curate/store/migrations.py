@@ -121,6 +121,12 @@ def _add_numbers_of_responses(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"ALTER TABLE rankings ADD COLUMN IF NOT EXISTS {name} DOUBLE")
 
 
+def _add_fingerprint(con: duckdb.DuckDBPyConnection) -> None:
+    """The fingerprint of media and of published prompts; media are probed again when they are needed."""
+    for table in ("media", "published"):
+        con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS fingerprint BLOB")
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
@@ -131,10 +137,11 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _add_category,
     _add_criterion,
     _add_numbers_of_responses,
+    _add_fingerprint,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
 6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta,
-rankings.acceptable."""
+rankings.acceptable; 10: media.fingerprint, published.fingerprint."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
