@@ -80,7 +80,7 @@ def load_times(page: Path, views: list[str]) -> dict[str, float]:
             for _ in range(WINDOWS):
                 window = browser.new_page()
                 window.goto(page.as_uri() + view)
-                window.wait_for_function("() => document.documentElement.dataset.ready")
+                window.locator("html[data-ready]").wait_for(state="attached")
                 times.append(float(window.evaluate("() => document.documentElement.dataset.ready")) / 1000)
                 window.close()
             found[view] = statistics.median(times)
@@ -123,12 +123,12 @@ def measure(name: str, store: Path, media: Path, out: Path, *, limit: float = fl
 def take_picture(page: Path, out: Path) -> None:
     """Write the leaderboard beside a prompt, in light colours, as a small PNG."""
     with chromium() as browser:
-        window = browser.new_page(viewport={"width": 1100, "height": 1000})
+        window = browser.new_page(viewport={"width": 1180, "height": 1000})
         shots = []
         for view in ("#leaderboard", "#prompt=p0209"):
             window.goto("about:blank")
             window.goto(page.as_uri() + view)
-            window.wait_for_function("() => document.documentElement.dataset.ready")
+            window.locator("html[data-ready]").wait_for(state="attached")
             window.wait_for_timeout(1000)  # the first frame of the video
             shots.append(Image.open(io.BytesIO(window.screenshot())).convert("RGB"))
     both = Image.new("RGB", (shots[0].width * 2 + 20, shots[0].height), "#b9c1ca")
