@@ -35,8 +35,8 @@ ITEM_COLUMNS: tuple[ItemColumn, ...] = (
         "best_probabilities",
         "list<float64>",
         "probability of each response to be the best of the item; sums to 1. In benchmark and benchmark_pairwise, that "
-        "of best is the largest; in other configs another may be larger if none exceeds 1/2, since ranks order "
-        "strengths and probabilities depend on their uncertainty, too",
+        "of best is the largest; in other configs another may be larger, since ranks follow the ranker, and "
+        "probabilities the strengths and their uncertainty",
     ),
     ItemColumn(
         "margin",
