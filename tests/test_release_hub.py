@@ -10,14 +10,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from curate.release.manifest import releases_in
-from curate.release.tables import SPLITS, read_table, side_of, tables_of
+from curate.release.tables import ITEM_CONFIGS, SPLITS, read_table, side_of, tables_of
 from curate.release.verify import verify
 from curate.shards.atomic import files_of
 from pipelines.client_export import export_for
@@ -25,7 +27,8 @@ from pipelines.releasing import build
 from schemas.errors import CurateError
 from schemas.release import MediaAs
 from tests.hub import Hub, serve
-from tests.releases import folder_of, make_world, set_hashes, with_media
+from tests.releases import folder_of, make_world, prompts, released, set_hashes, with_media
+from tests.stores import make_store
 
 pytestmark = pytest.mark.slow
 
@@ -79,17 +82,19 @@ import base64, fsspec
 from datasets import get_dataset_config_names, load_dataset
 
 def plain(row):
-    video = row.pop("video")
-    if video is not None:
-        assert video["bytes"] is None
-        with fsspec.open(video["path"]) as file:
-            video = base64.b64encode(file.read()).decode()
-    return {**row, "video": video}
+    medium = row.pop(kind)
+    if isinstance(medium, dict):
+        content = medium["bytes"]
+        if content is None:
+            with fsspec.open(medium["path"]) as file:
+                content = file.read()
+        medium = base64.b64encode(content).decode()
+    return {**row, kind: medium}
 
 found = {}
 for config in get_dataset_config_names(repository):
     for split, rows in load_dataset(repository, config, streaming=streaming).items():
-        assert rows.features["video"].decode is False
+        assert getattr(rows.features[kind], "decode", False) is False
         found[config] = {"split": split, "rows": [plain(row) for row in rows]}
 print(json.dumps(found))
 """
@@ -99,14 +104,14 @@ print(json.dumps(found))
 def test_datasets_loads_every_config_from_the_hub_with_the_bytes_of_its_videos(
     hub: Hub, published: Path, tmp_path: Path, streaming: bool
 ) -> None:
-    output = python(LOAD, tmp_path, endpoint=hub.url, repository=REPOSITORY, streaming=streaming)
+    output = python(LOAD, tmp_path, endpoint=hub.url, repository=REPOSITORY, streaming=streaming, kind="video")
     loaded = json.loads(output.splitlines()[-1])
     expected = {path.name.split("-")[0].removesuffix(".parquet") for path in published.glob("*.parquet")}
     assert set(loaded) == {"media" if name == "metadata" else name for name in expected}
     for config, found in loaded.items():
         name = "metadata" if config == "media" else config
         assert found["split"] == ("rows" if config in ("media", "prompts") else SPLITS[side_of(config)])
-        assert found["rows"] == [with_bytes(row, published) for row in rows_of(published, name)], config
+        assert found["rows"] == [with_bytes(row, published, "video") for row in rows_of(published, name)], config
     videos = {name for name in hub.repositories[REPOSITORY] if name.startswith("media/")}
     assert hub.served(".mp4") == videos
     assert len(videos) == 4
@@ -117,10 +122,40 @@ def rows_of(folder: Path, config: str) -> list[dict[str, Any]]:
     return pl.concat([frame for frame in frames if isinstance(frame, pl.DataFrame)]).to_dicts()
 
 
-def with_bytes(row: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the row as datasets returns it, with the bytes of the video in place of its path."""
-    path = row.pop("video_file_name")
-    return {**row, "video": base64.b64encode((folder / path).read_bytes()).decode() if path else None}
+def with_bytes(row: dict[str, Any], folder: Path, kind: str) -> dict[str, Any]:
+    """Return the row as datasets returns it, with the bytes of its video or image in place of the path."""
+    path = row.pop(f"{kind}_file_name")
+    return {**row, kind: base64.b64encode((folder / path).read_bytes()).decode() if path else None}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_loads_embedded_videos_and_files_of_images(hub: Hub, tmp_path: Path, streaming: bool) -> None:
+    store = make_store(
+        tmp_path / "images.duckdb", [replace(p, video=p.video and p.video.replace("mp4", "png")) for p in prompts()]
+    )
+    for name in range(4):
+        (tmp_path / "media" / "videos").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 24 + name), (9, 9, 9 * name)).save(tmp_path / "media" / "videos" / f"{name}.png")
+    images = folder_of(build(store, out=tmp_path / "images", config=with_media("files"), media=tmp_path / "media"))
+    assert '\ntask_categories: ["image-text-to-text"]\n' in (images / "README.md").read_text(encoding="utf-8")
+    for kind, source in (("image", images), ("video", released("embedded"))):
+        repository = f"lab/{kind}"
+        hub.repositories[repository] = contents(source)
+        output = python(LOAD, tmp_path, endpoint=hub.url, repository=repository, streaming=streaming, kind=kind)
+        loaded = json.loads(output.splitlines()[-1])
+        shown = 0
+        for config in ITEM_CONFIGS:
+            expected = rows_of(source, config)
+            for row in expected:
+                if kind == "video" and row["video"]:
+                    row["video"] = base64.b64encode(row["video"]["bytes"]).decode()
+            if kind == "image":
+                expected = [with_bytes(row, source, kind) for row in expected]
+            assert loaded[config]["rows"] == expected
+            shown += sum(row[kind] is not None for row in expected)
+        assert shown > 20
+    lines = python(code_of(images), images.parent).splitlines()
+    assert sum(bool(re.fullmatch(r"\(32, 2\d\)", line)) for line in lines) == 2
 
 
 def test_the_hashes_of_noisy_clips_are_in_the_media_table_as_text(folder: Path) -> None:
@@ -183,7 +218,7 @@ def test_an_uploaded_export_is_loaded_and_a_download_of_it_is_valid(hub: Hub, fo
     assert (tmp_path / "in" / ".gitattributes").is_file()
     assert verify(tmp_path / "in").findings == ()
     assert [line.state for line in releases_in(tmp_path) if line.folder == "in"] == ["complete"]
-    output = python(LOAD, tmp_path, endpoint=hub.url, repository=repository, streaming=False)
+    output = python(LOAD, tmp_path, endpoint=hub.url, repository=repository, streaming=False, kind="video")
     assert len(json.loads(output.splitlines()[-1])["benchmark"]["rows"]) == len(rows_of(folder, "benchmark"))
 
 
