@@ -18,9 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import binom
 
 from curate.annotators.statistics import pairs_of
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
@@ -83,6 +80,9 @@ def find_copying(votes: VoteArrays) -> Copying:
     likely &= _chance(equal, shared, LOW_EXPECTATION) < level  # the fit below takes time
     if not likely.any():
         return Copying(np.full(people, -1), np.zeros(len(pair), dtype=np.bool_))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     chosen = likely[group]
     agreement = _agreement(votes, Hierarchical().fit(votes), one[chosen], votes.annotator[two[chosen]])
     expected = np.bincount(group[chosen], share[chosen] * agreement, len(accounts))[likely] / shared[likely]
@@ -115,7 +115,9 @@ def _same_pair(votes: VoteArrays, pair: Index) -> tuple[Index, Index]:
 
 def _chance(equal: npt.NDArray[Any], shared: npt.NDArray[Any], expected: Float | float) -> Float:
     """The probability of at least so many equal answers of independent accounts."""
-    return np.asarray(binom.sf(np.ceil(equal) - 1, np.ceil(shared), expected))
+    from scipy.special import bdtrc
+
+    return np.asarray(bdtrc(np.ceil(equal) - 1, np.ceil(shared).astype(np.int64), expected))
 
 
 def _unordered(one: npt.NDArray[np.int32], two: npt.NDArray[np.int32], count: int) -> Index:

@@ -14,7 +14,6 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 from scipy.special import expit, log_expit
 
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
@@ -189,6 +188,8 @@ def fit_weights(odds: Float, left: Bool, weight: Float) -> Float:
     def loss(w: Float) -> float:
         away = w - share
         return PRIOR_PRECISION / 2 * float(away @ away) - float(weight @ log_expit(toward @ w))
+
+    from scipy.optimize import nnls
 
     found, value = share, loss(share)
     for _ in range(MAX_STEPS):  # Newton steps, each of them a least-squares problem with weights of at least 0

@@ -14,9 +14,6 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, log_expit, stdtrit
 
 from curate.processors import cores
@@ -91,6 +88,9 @@ def units(votes: VoteArrays, by: HoldOut) -> Index:
     group = np.where(votes.group >= 0, votes.group, int(votes.group.max(initial=-1)) + 1 + alone)
     _, key = np.unique(key, return_inverse=True)
     _, group = np.unique(group, return_inverse=True)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes = count + int(key.max(initial=-1)) + 1  # groups first, then keys: a vote links its group to its key
     number = connected_components(coo_array((np.ones(count), (group, count + key)), shape=(nodes, nodes)))[1]
     found: Index = np.unique(number[group], return_inverse=True)[1]
@@ -260,6 +260,8 @@ def fit_slope(gap: Float, left: Bool, weight: Float) -> float:
 
     if gradient(0.0) <= 0:
         return 0.0
+    from scipy.optimize import brentq
+
     # x σ(−sx) < 0.28 / s for x > 0, and the two added votes contribute −tanh(s / 2): negative at any s above the sum
     return float(brentq(gradient, 0.0, 1.0 + weight.sum())) / size
 

@@ -58,10 +58,21 @@ class Change(NamedTuple):
 class _Search:
     """The state of the search for one set: units in the order of their influence."""
 
-    order: list[Index]
-    """Votes of each unit, the most influential first; only those whose removal helps the rival."""
+    votes: Index
+    """Votes of the units, the most influential unit first; only of those whose removal helps the rival."""
+    stops: Index
+    """(U + 1,) number of votes of the first 0, 1, … units."""
     total: Float
-    """Sums of the influence of the first 1, 2, … units."""
+    """(U,) sums of the influence of the first 1, 2, … units."""
+
+    @property
+    def units(self) -> int:
+        """Their number."""
+        return len(self.total)
+
+    def first(self, units: int) -> Index:
+        """Return the votes of the first units."""
+        return self.votes[: self.stops[units]]
 
 
 def fragile_best(
@@ -181,8 +192,10 @@ def _search(effect: Float, votes: Index, unit: Index) -> _Search:
     total = np.bincount(number, effect)
     order = np.argsort(-total, kind="stable")
     order = order[total[order] > 0]
-    members = np.split(votes[np.argsort(number, kind="stable")], np.cumsum(np.bincount(number))[:-1])
-    return _Search([members[u] for u in order], np.cumsum(total[order]))
+    place = np.full(len(total), len(total))
+    place[order] = np.arange(len(order))
+    stops = np.append(0, np.cumsum(np.bincount(number)[order]))
+    return _Search(votes[np.argsort(place[number], kind="stable")][: stops[-1]], stops, np.cumsum(total[order]))
 
 
 def _needed(search: _Search, gap: float) -> int:
@@ -199,20 +212,17 @@ def _smallest(
     """
     count = len(searches)
     nothing = np.zeros(0, dtype=np.int64)
-    size = np.array([min(_needed(search, of), len(search.order)) for search, of in zip(searches, gap, strict=True)])
+    size = np.array([min(_needed(search, of), search.units) for search, of in zip(searches, gap, strict=True)])
     size = np.where(gap <= 0, 0, np.maximum(size, 1))
     low, high = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)  # too few; enough
     rival = np.full(count, -1, dtype=np.int64)
     high[gap <= 0] = 0
     for _ in range(MAX_REFITS):
-        limit = np.array([len(search.order) for search in searches])
+        limit = np.array([search.units for search in searches])
         active = np.where(high >= 0, high - low > 1, low < limit)
         if not active.any():
             break
-        removed = [
-            np.concatenate([nothing, *search.order[:n]]) if on else nothing
-            for search, n, on in zip(searches, size, active, strict=True)
-        ]
+        removed = [search.first(n) if on else nothing for search, n, on in zip(searches, size, active, strict=True)]
         gaps, now = gap_without(removed)
         for k in np.flatnonzero(active).tolist():
             closed = gaps[k] < -MARGIN
@@ -226,6 +236,6 @@ def _smallest(
             top = high[k] - 1 if high[k] >= 0 else limit[k]
             size[k] = min(max(wanted, low[k] + 1), max(top, low[k] + 1))
     return [
-        Change(np.sort(np.concatenate([nothing, *search.order[:n]])), int(n), int(who)) if n >= 0 else None
+        Change(np.sort(search.first(int(n))), int(n), int(who)) if n >= 0 else None
         for search, n, who in zip(searches, high, rival, strict=True)
     ]

@@ -17,13 +17,16 @@ samples in a stack. Rankers that pool prompts (``RankerSpec.pools_prompts``) run
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from curate.rankers.base import Float, Index, Labels, Ranker, ranks
 from curate.votes.arrays import VoteArrays
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FEW = 5
 """Annotators of a prompt below which its votes are resampled instead of them."""
@@ -94,10 +97,12 @@ def merge_equal(votes: VoteArrays, unit: Index, units: int) -> tuple[VoteArrays,
 
     Votes of one kind have the same responses, sides and outcome. unit: (V,) 0 … units − 1.
     """
+    from scipy.sparse import coo_array
+
     side = (votes.outcome.astype(np.int64) * 2 + votes.sides_known) * len(votes.responses)
     key = (side + votes.left) * len(votes.responses) + votes.right
     _, first, kind = np.unique(key, return_index=True, return_inverse=True)
-    shares = sparse.coo_array((votes.weight, (unit, kind)), shape=(units, len(first))).tocsr()
+    shares = coo_array((votes.weight, (unit, kind)), shape=(units, len(first))).tocsr()
     kinds = votes.of_votes(first)
     return replace(kinds, weight=np.ones(len(first)), annotator=np.full(len(first), -1, dtype=np.int32)), shares
 
