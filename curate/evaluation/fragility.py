@@ -212,11 +212,13 @@ def _smallest(
     """
     count = len(searches)
     nothing = np.zeros(0, dtype=np.int64)
-    size = np.array([min(_needed(search, of), search.units) for search, of in zip(searches, gap, strict=True)])
+    size = np.array([min(_needed(search, of + MARGIN), search.units) for search, of in zip(searches, gap, strict=True)])
     size = np.where(gap <= 0, 0, np.maximum(size, 1))
     low, high = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)  # too few; enough
     rival = np.full(count, -1, dtype=np.int64)
     high[gap <= 0] = 0
+    more, less = gap + MARGIN, np.zeros(count)  # what is missing without that many units: above 0, below 0
+    last = np.zeros(count, dtype=np.int64)
     for _ in range(MAX_REFITS):
         limit = np.array([search.units for search in searches])
         active = np.where(high >= 0, high - low > 1, low < limit)
@@ -225,14 +227,21 @@ def _smallest(
         removed = [search.first(n) if on else nothing for search, n, on in zip(searches, size, active, strict=True)]
         gaps, now = gap_without(removed)
         for k in np.flatnonzero(active).tolist():
-            closed = gaps[k] < -MARGIN
-            if closed:
-                high[k], rival[k] = size[k], now[k]
+            side = 1 if gaps[k] < -MARGIN else -1
+            if side > 0:
+                high[k], rival[k], less[k] = size[k], now[k], gaps[k] + MARGIN
             else:
-                low[k] = size[k]
-            # What the removal achieved, over what the first order said, corrects the next size
-            ratio = max(float(gap[k] - gaps[k]) / float(searches[k].total[size[k] - 1]), 0.05)
-            wanted = _needed(searches[k], float(gap[k]) / ratio)
+                low[k], more[k] = size[k], gaps[k] + MARGIN
+            # The first order, up to a factor, by the two sizes tried last; if one stays, it counts half (Illinois)
+            if side == last[k] and high[k] >= 0:
+                more[k], less[k] = (more[k] / 2, less[k]) if side > 0 else (more[k], less[k] / 2)
+            last[k] = side
+            total = np.append(0.0, searches[k].total)
+            if high[k] >= 0:
+                slope = (more[k] - less[k]) / (total[high[k]] - total[low[k]])
+            else:
+                slope = max((gap[k] + MARGIN - more[k]) / total[low[k]], 0.05)
+            wanted = _needed(searches[k], float(total[low[k]] + more[k] / slope))
             top = high[k] - 1 if high[k] >= 0 else limit[k]
             size[k] = min(max(wanted, low[k] + 1), max(top, low[k] + 1))
     return [

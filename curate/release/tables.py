@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -152,7 +152,7 @@ def loader_of(paths: Sequence[str], media_as: MediaAs) -> str:
     """
     if media_as != "files":
         return "parquet"
-    found = {PurePosixPath(path).suffix.lower() for path in paths if path.startswith("media/")}
+    found = {f".{path.rpartition('.')[2].lower()}" for path in paths if path.startswith("media/")}
     if found & set(VIDEO_SUFFIXES):
         return "videofolder"
     return "imagefolder" if found & set(IMAGE_SUFFIXES) else "parquet"
