@@ -42,6 +42,7 @@ from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
 
 EXACT = 1e-5  # logits; last change of a strength in a prompt that has converged
+PART_TOLERANCE = 4e-3  # logits; the same where votes are left out
 MAX_LAST_PASSES = 100  # at most after annotators and priors have converged
 SAMPLE_PROMPTS, SAMPLE_VOTES = 120, 20_000  # with twice as many of both, a sample of prompts gives start and structure
 MAX_SITTING_WORK = 2e9  # Σ of cubed numbers of responses: above, a round takes seconds, and errors are not estimated
@@ -365,7 +366,7 @@ class Hierarchical:
         would be too small (Breslow and Clayton, "Approximate inference in generalized linear mixed models", 1993).
         """
         likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
-        exact = EXACT if adapt else self.tolerance
+        exact = EXACT if adapt else PART_TOLERANCE
         n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
         perception, sites = Perception(data, fit.sites, fit.prior.error_variance), fit.sites
         state, votes = start_ep(mixture, data, fit.normal), perception.sites
