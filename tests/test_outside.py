@@ -18,10 +18,11 @@ from curate.release.media import facts_of, public_name, read_unchanged
 from curate.report.stills import stills
 from curate.reward.data import read_examples
 from curate.reward.foreign.registry import read as read_foreign
-from curate.shards.atomic import MANIFEST
+from curate.shards.atomic import MANIFEST, SIGNATURE
 from curate.store import Store
 from curate.store.media import media_of
 from pipelines.campaign_tasks import prepare_media
+from pipelines.client_export import export_for
 from pipelines.exporting import OUTSIDE, export
 from pipelines.frames import subject_of
 from pipelines.media import probe_files, probe_media
@@ -206,6 +207,16 @@ def test_an_export_for_a_client_neither_reads_nor_writes_elsewhere(tmp_path: Pat
         with pytest.raises(CurateError) as found:
             use(["media/../../secret.mp4"])
         refused("media/../../secret.mp4", found)
+
+
+def test_an_export_for_the_hub_follows_no_link_to_a_signature(tmp_path: Path) -> None:
+    release = released_copy("files", tmp_path)
+    (tmp_path / "secret").write_text("secret")
+    (release / SIGNATURE).symlink_to(tmp_path / "secret")
+    with pytest.raises(CurateError) as found:
+        export_for(release, client="hub", out=tmp_path / "out")
+    refused(SIGNATURE, found)
+    assert not (tmp_path / "out").exists()
 
 
 # The rule

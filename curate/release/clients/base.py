@@ -140,8 +140,9 @@ class Source:
     def link(self, names: Iterable[str], out: Path) -> None:
         """Create these files of the release in the folder ``out``, as hard links where the file system allows it."""
         for name in names:
+            source = self._checked(name)
             (out / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(self._checked(name), out / name)
+            _link(source, out / name)
 
     def _wanted(self, names: Iterable[str | None]) -> list[str]:
         wanted = sorted({name for name in names if name})

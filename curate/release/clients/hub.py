@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from curate.media.locate import inside
 from curate.release.clients.base import Client, Source, Written
 from curate.release.manifest import CARD, release_config
 from curate.release.tables import loader_of_release
@@ -28,7 +29,7 @@ def _write(source: Source, out: Path) -> Written:
     source.link(source.files, out)
     for name in (MANIFEST, SIGNATURE):
         if (source.folder / name).is_file():
-            shutil.copyfile(source.folder / name, out / name)
+            shutil.copyfile(inside(source.folder, name), out / name)  # not digested: a link may lead anywhere
     rows = {file.path: file.rows for file in release.files if file.path.endswith(".parquet") and file.rows is not None}
     return Written(rows, sum(path.startswith("media/") for path in source.files), notes=tuple(_notes(source)))
 
