@@ -34,7 +34,22 @@ def serve(
         int, typer.Option("--queue", min=1, help="Most waiting responses; more are answered with 429.")
     ] = 1024,
     max_responses: Annotated[int, typer.Option("--max-responses", min=1, help="Most responses in one pass.")] = 16,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that a request may wait.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds to wait for scores, and before that for a group.")
+    ] = 60.0,
+    group_size: Annotated[
+        int | None,
+        typer.Option(
+            "--group-size",
+            min=1,
+            help="Responses to one prompt that belong together in the layouts causal and set, for clients that do not "
+            "say so: OpenRLHF's n_samples_per_prompt, verl's rollout.n.",
+        ),
+    ] = None,
+    allow_blind: Annotated[
+        bool,
+        typer.Option("--allow-blind", help="Score prompts that refer to images or videos without carrying them."),
+    ] = False,
     stop: Annotated[
         list[str] | None,
         typer.Option("--stop", help="End marker to remove from OpenRLHF's queries; may be repeated."),
@@ -45,8 +60,8 @@ def serve(
 ) -> None:
     """Serve scores over HTTP: POST /score, /get_reward (OpenRLHF), /compute_score (verl); GET /health.
 
-    Responses to one prompt that arrive within the window are scored in one pass. Ctrl-C answers accepted requests,
-    then stops the server.
+    Responses to one prompt that arrive within the window are scored in one pass; in the layouts causal and set, which
+    compare them, the server waits for the complete group. Ctrl-C answers accepted requests, then stops the server.
 
     \b
     Example:
@@ -57,6 +72,9 @@ def serve(
 
     if media is not None and not media.is_dir():
         raise UsageError(f"--media {media}: not a folder", hint="give the folder of the videos and images")
+    if group_size is not None and group_size > max_responses:
+        message = f"--group-size {group_size} is more than --max-responses {max_responses}"
+        raise UsageError(message, hint="a group is scored in one pass: raise --max-responses")
     config = ServeConfig(
         media=media,
         window_ms=window,
@@ -65,6 +83,8 @@ def serve(
         max_responses=max_responses,
         timeout=timeout,
         stop=tuple(stop or ()),
+        group_size=group_size,
+        allow_blind=allow_blind,
     )
     run(
         lambda: _load(model, device, dtype, template),
@@ -83,4 +103,10 @@ def _load(folder: Path, device: str | None, dtype: Precision | None, template: T
     scorer = Scorer.from_pretrained(folder, device=device, dtype=dtype, template=template)
     name, layout = folder.resolve().name, scorer.model.config.layout
     say(f"{name} ({layout}) is ready")
-    return LoadedModel(scorer, name, layout, close=lambda: scorer.__exit__(None, None, None))
+    return LoadedModel(
+        scorer,
+        name,
+        layout,
+        plain_prompt=scorer.plain_prompt,
+        close=lambda: scorer.__exit__(None, None, None),
+    )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from reward_models import model
 
+from curate.clients.prompts import completion_text, plain_messages
+from curate.media.frames import read_image
 from curate.reward.data import Example
-from curate.reward.grpo import GroupReward, completion_text, groups, prompt_text
+from curate.reward.grpo import GroupReward, groups
+from curate.reward.scoring import Scorer
 from schemas.errors import CurateError
 
 pytestmark = pytest.mark.slow
@@ -78,8 +86,10 @@ def test_conversations_are_read_as_text() -> None:
     scorer = Places()
     prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
     answers = [[{"role": "assistant", "content": text}] for text in ("a", "bb")]
-    assert GroupReward(scorer)([prompt, prompt], answers) == [10, 21]
+    assert GroupReward(scorer, allow_blind=True)([prompt, prompt], answers) == [10, 21]
     assert scorer.inputs() == [("Why?", ("a", "bb"))]
+    with pytest.raises(CurateError, match="would not be scored"):
+        GroupReward(scorer)([prompt, prompt], answers)
 
 
 def test_prompts_keep_roles_and_completions_exclude_tool_messages() -> None:
@@ -88,7 +98,7 @@ def test_prompts_keep_roles_and_completions_exclude_tool_messages() -> None:
         {"role": "assistant", "content": "Yes?"},
         {"role": "user", "content": "Go"},
     ]
-    assert prompt_text(turns) == "user: Hi\n\nassistant: Yes?\n\nuser: Go"
+    assert plain_messages(turns).text == "user: Hi\n\nassistant: Yes?\n\nuser: Go"
     calls: list[dict[str, Any]] = [
         {"role": "assistant", "content": None, "tool_calls": []},
         {"role": "tool", "content": "4"},
@@ -107,6 +117,41 @@ def test_media_columns_reach_the_scorer_and_separate_groups() -> None:
     ]
     with pytest.raises(CurateError, match="no column 'clip'"):
         reward(["p"], ["a"], frames=[None])
+
+
+def test_images_may_be_in_memory_and_equal_ones_share_a_group() -> None:
+    """PIL images, bytes, base64 and dicts, as datasets and trainers hold them."""
+    scorer, buffer = Places(), io.BytesIO()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    image.save(buffer, format="PNG")
+    content = buffer.getvalue()
+    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    cells = [image, image.copy(), [content], uri, base64.b64encode(content).decode(), {"bytes": content, "path": None}]
+    reward = GroupReward(scorer, images="image")
+    reward(["p"] * 7, ["a", "b", "c", "d", "e", "f", "g"], image=[*cells, "x.png"])
+    assert [example.responses for example in scorer.passes] == [("a", "b"), ("c", "d", "e", "f"), ("g",)]
+    for example in scorer.passes[:2]:
+        assert np.array_equal(read_image(example.images[0]), np.asarray(image))
+    assert scorer.passes[2].images == (Path("x.png"),)
+    with pytest.raises(CurateError, match="an image is a float"):
+        reward(["p"], ["a"], image=[0.5])
+
+
+@pytest.mark.parametrize("name", ["image", "images", "video"])
+def test_a_media_column_that_was_not_named_is_an_error(name: str) -> None:
+    with pytest.raises(CurateError, match=f"column '{name}'"):
+        GroupReward(Places())(["p", "q"], ["a", "b"], **{name: [None, ["x.png"]]})
+    assert GroupReward(Places())(["p"], ["a"], **{name: [None]}) == [10]
+    assert GroupReward(Places(), allow_blind=True)(["p"], ["a"], **{name: [["x.png"]]}) == [10]
+
+
+def test_a_prompt_in_the_chat_template_reaches_the_model_without_it(backbone: Path) -> None:
+    scorer = Scorer(model(backbone, "tree"))
+    prompt = "<|im_start|>user\nWhat moves?<|im_end|>\n<|im_start|>assistant\n"
+    assert GroupReward(scorer)([prompt] * 2, ["red", "blue"]) == scorer.score("What moves?", ["red", "blue"])
+    assert scorer.score(prompt, ["red", "blue"]) == scorer.score("What moves?", ["red", "blue"])
+    with pytest.raises(CurateError, match="control tokens"):
+        GroupReward(scorer)([f"<|im_start|>system\nBe brief.<|im_end|>\n{prompt}"], ["red"])
 
 
 @pytest.mark.parametrize("rows", [[[1.0]], [[1.0, float("nan")]], []])
@@ -173,6 +218,53 @@ def test_trl_trains_with_it(tmp_path: Path, conversational: bool) -> None:
     logged = [row["rewards/toy/mean"] for row in trainer.state.log_history if "rewards/toy/mean" in row]
     assert len(logged) == 2
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_trl_trains_a_vision_policy_whose_images_reach_the_reward_model(tmp_path: Path, backbone: Path) -> None:
+    """The data set's images arrive as PIL; without naming their column, the first step stops."""
+    trl: Any = pytest.importorskip("trl")
+    datasets: Any = pytest.importorskip("datasets")
+    from transformers import AutoModelForImageTextToText
+
+    from curate.reward.backbones import load_processor
+
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    rows = {
+        "prompt": [[{"role": "user", "content": text}] for text in ("What moves?", "What is red?")],
+        "image": [Image.fromarray(image) for image in pixels],
+    }
+    config = trl.GRPOConfig(
+        output_dir=str(tmp_path),
+        max_steps=1,
+        per_device_train_batch_size=4,
+        num_generations=2,
+        max_completion_length=4,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        activation_checkpointing=False,
+        shuffle_dataset=False,
+    )
+
+    def train(reward: GroupReward) -> None:
+        trl.GRPOTrainer(
+            model=AutoModelForImageTextToText.from_pretrained(backbone),
+            reward_funcs=reward,
+            args=config,
+            train_dataset=datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()),
+            processing_class=load_processor(backbone),
+        ).train()
+
+    scorer = Places()
+    reward = GroupReward(scorer, num_generations=2, images="image")  # images are kept as long as it
+    train(reward)
+    assert {example.prompt for example in scorer.passes} == {"What moves?", "What is red?"}
+    for example in scorer.passes:
+        [image] = (pixels[i] for i, prompt in enumerate(rows["prompt"]) if prompt[0]["content"] == example.prompt)
+        assert np.array_equal(Image.open(example.images[0]), image)
+    with pytest.raises(CurateError, match="column 'image'"):
+        train(GroupReward(Places()))
 
 
 def tiny_policy() -> tuple[Any, Any]:

@@ -8,20 +8,19 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 
 from curate.reward.data import Example
 from curate.reward.serving.batching import Batcher, Pass
 from curate.reward.serving.protocols import ServeConfig
 from curate.reward.serving.server import LoadedModel, Service, serve
 from schemas.errors import CurateError
+from tests.servers import Running, until
 
 pytestmark = pytest.mark.slow
 
@@ -52,43 +51,9 @@ class Lengths:
         return [example.responses for call in self.calls for example in call]
 
 
-class Running:
-    """A server in a thread, and a client."""
-
-    def __init__(self, service: Service) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.server = uvicorn.Server(uvicorn.Config(service.app(), log_config=None))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
-        self.thread.start()
-
-    def post(self, path: str, body: Any) -> httpx.Response:
-        return self.client.post(path, json=body)
-
-    def status(self) -> int:
-        return self.client.get("/health").status_code
-
-    def depth(self) -> int:
-        return int(self.client.get("/health").json()["queue_depth"])
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-        self.client.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @contextlib.contextmanager
-def running(scorer: Lengths, **settings: Any) -> Iterator[Running]:
-    server = Running(Service(lambda: LoadedModel(scorer, "toy", "set"), ServeConfig(**settings)))
+def running(scorer: Lengths, layout: str = "tree", **settings: Any) -> Iterator[Running]:
+    server = Running(Service(lambda: LoadedModel(scorer, "toy", layout), ServeConfig(**settings)))
     try:
         until(lambda: server.status() == 200)
         yield server
@@ -229,6 +194,116 @@ def test_a_failing_item_fails_only_its_own_request() -> None:
         assert "Traceback" not in defect.text
 
 
+GROUP = ["dd", "a", "ccc", "a"]
+"""Four responses of a group, two of them equal."""
+
+
+def test_a_group_is_scored_when_it_is_complete_whatever_the_order_of_arrival() -> None:
+    for order in ((0, 1, 2, 3), (3, 2, 0, 1)):
+        scorer = Lengths()
+        with running(scorer, "set", group_size=4) as server, ThreadPoolExecutor(4) as pool:
+            answers = {}
+            for i in order:
+                body = {"query": [f"p{GROUP[i]}"], "prompts": ["p"]}
+                answers[i] = pool.submit(server.post, "/get_reward", body)
+                while server.depth() != len(answers) < 4:  # arrive one after the other
+                    time.sleep(0.005)
+            found = [answers[i].result().json()["rewards"] for i in range(4)]
+        assert found == [[2.02], [1.0], [3.01], [1.0]]
+        assert scorer.passes() == [("a", "ccc", "dd")]
+
+
+def test_groups_with_one_prompt_are_kept_apart_by_their_id_and_sizes_come_with_requests() -> None:
+    scorer = Lengths()
+    with running(scorer, "causal") as server, ThreadPoolExecutor(4) as pool:
+        sent = [
+            {"solution_str": text, "extra_info": {"prompt": "p"}, "group_id": group_id, "group_size": 2}
+            for text, group_id in (("a", "x"), ("bb", 7), ("ccc", 7), ("dddd", "x"))
+        ]
+        answers = [answer.json() for answer in pool.map(lambda body: server.post("/compute_score", body), sent)]
+        batch = {
+            "solution_strs": ["e", "f", "gg", "h"],
+            "extra_infos": [{"prompt": "p"}] * 4,
+            "group_id": [1, 2, 1, 2],
+            "group_size": [2, 2, None, 2],
+        }
+        assert server.post("/compute_score", batch).status_code == 422
+        assert server.post("/compute_score", {**batch, "group_size": 2}).json() == {"scores": [1.0, 1.0, 2.01, 1.01]}
+    assert answers == [{"score": 1.0}, {"score": 2.0}, {"score": 3.01}, {"score": 4.01}]
+    assert sorted(scorer.passes()) == [("a", "dddd"), ("bb", "ccc"), ("e", "gg"), ("f", "h")]
+
+
+def test_an_incomplete_group_is_refused_and_the_next_one_is_scored() -> None:
+    scorer = Lengths()
+    with running(scorer, "set", timeout=0.5, group_size=3) as server, ThreadPoolExecutor(3) as pool:
+        bodies = [{"query": [f"p{text}"], "prompts": ["p"]} for text in "ab"]
+        for answer in pool.map(lambda body: server.post("/get_reward", body), bodies):
+            assert answer.status_code == 422
+            assert "2 of 3 responses arrived" in answer.json()["error"]
+        assert (scorer.calls, server.depth()) == ([], 0)
+        one = {"query": ["pa", "pb", "pc"], "prompts": ["p"] * 3}
+        assert server.post("/get_reward", one).json()["rewards"] == [1.0, 1.01, 1.02]
+
+
+def test_responses_that_do_not_fit_into_their_group_are_refused() -> None:
+    with running(Lengths(), "set", timeout=1) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post, "/get_reward", {"query": ["pa"], "prompts": ["p"], "group_size": 3})
+        until(lambda: server.depth() == 1)
+        for count, size, message in ((1, 4, "3 by an earlier response"), (3, 3, "3 more are too many")):
+            body = {"query": ["pb"] * count, "prompts": ["p"] * count, "group_size": size}
+            answer = server.post("/get_reward", body)
+            assert (answer.status_code, message in answer.json()["error"]) == (422, True)
+        assert server.post("/get_reward", {"query": ["pb"], "prompts": ["p"], "group_size": 17}).status_code == 413
+        assert first.result().status_code == 422
+
+
+def test_without_a_group_size_responses_are_compared_only_within_their_request() -> None:
+    scorer = Lengths()
+    with running(scorer, "set") as server:
+        alone = server.post("/get_reward", {"query": ["pa"], "prompts": ["p"]})
+        assert (alone.status_code, "--group-size" in alone.json()["hint"]) == (422, True)
+        both = {"solution_strs": ["b", "a"], "extra_infos": [{"prompt": "p"}] * 2}
+        assert server.post("/compute_score", both).json() == {"scores": [1.01, 1.0]}
+
+
+def test_an_error_of_a_group_reaches_all_its_responses() -> None:
+    scorer = Lengths()
+    with running(scorer, "set", group_size=2) as server, ThreadPoolExecutor(2) as pool:
+        bodies = [{"query": [f"p{text}"], "prompts": ["p"]} for text in ("ok", "refuse")]
+        answers = list(pool.map(lambda body: server.post("/get_reward", body), bodies))
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert len(scorer.calls) == 1
+
+
+def test_responses_that_complete_a_group_are_accepted_when_the_queue_is_full() -> None:
+    with running(Lengths(), "set", queue=1, group_size=2, timeout=5) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post, "/get_reward", {"query": ["pa"], "prompts": ["p"]})
+        until(lambda: server.depth() == 1)
+        assert server.post("/get_reward", {"query": ["qa"], "prompts": ["q"]}).status_code == 429
+        assert server.post("/get_reward", {"query": ["pb"], "prompts": ["p"]}).json()["rewards"] == [1.01]
+        assert first.result().json()["rewards"] == [1.0]
+
+
+def test_a_prompt_without_its_media_is_scored_only_where_allowed_and_the_answer_says_so() -> None:
+    expanded = "<|vision_start|><|image_pad|><|image_pad|><|image_pad|><|vision_end|>p"
+    prompt = "<|vision_start|><|image_pad|><|vision_end|>p"
+    body = {"query": [f"{expanded}aa", "pb"], "prompts": [prompt, "p"]}
+    with running(Lengths()) as server:
+        assert "refers to an image" in server.post("/get_reward", body).json()["error"]
+    scorer = Lengths()
+    with running(scorer, allow_blind=True) as server:
+        answer = server.post("/get_reward", body).json()
+        assert (answer["rewards"], answer["extra_logs"]["blind"]) == ([2.0, 1.01], [1, 0])
+        messages = [{"role": "user", "content": [{"type": "video", "video": "x"}, {"type": "text", "text": "q"}]}]
+        single = {"solution_str": "a", "extra_info": {"question": messages, "index": 3, "images": None}}
+        assert server.post("/compute_score", single).json() == {"score": 1.0, "blind": True}
+        assert server.post("/score", {"prompt": "<image>\nr", "responses": ["a"]}).json() == {
+            "scores": [1.0],
+            "blind": True,
+        }
+    assert [example.prompt for call in scorer.calls for example in call][-2:] == ["q", "r"]
+
+
 QUERY = {"query": ["pa"], "prompts": ["p"]}
 WRONG: list[tuple[str, str | dict[str, Any] | list[Any], int, str]] = [
     ("/score", "{", 400, "not JSON"),
@@ -248,6 +323,19 @@ WRONG: list[tuple[str, str | dict[str, Any] | list[Any], int, str]] = [
     ("/score", {"items": [{"prompt": "p", "responses": ["a"]}, {"prompt": "p", "responses": []}]}, 422, "items.1"),
     ("/score", {"prompt": "p", "responses": ["a" * 3000]}, 413, "too large"),
     ("/score", {"prompt": "p", "responses": ["a"], "video": "clip.mp4"}, 422, "reads no media"),
+    ("/score", {"prompt": "<|im_start|>user\np<|im_end|>", "responses": ["a"]}, 422, "<|im_start|> <|im_end|>"),
+    ("/score", {"prompt": "<|start_header_id|>user", "responses": ["a"]}, 422, "<|start_header_id|>"),
+    ("/score", {"prompt": "<image>p", "responses": ["a"]}, 422, "refers to an image"),
+    ("/get_reward", {"query": ["[INST] p [/INST]a"], "prompts": ["[INST] p [/INST]"]}, 422, "[INST]"),
+    ("/get_reward", {"query": ["pa"], "prompts": ["p"], "group_size": [2, 2]}, 422, "2 values for 1"),
+    ("/get_reward", {"query": ["pa", "pb"], "prompts": ["p"] * 2, "group_size": [2, 3]}, 422, "within one group"),
+    ("/get_reward", {"query": ["pa"], "prompts": ["p"], "group_size": 0}, 422, "group_size"),
+    (
+        "/compute_score",
+        {"solution_str": "a", "extra_info": {"prompt": [{"role": "user", "content": [{"type": "video"}]}]}},
+        422,
+        "refers to an image or a video",
+    ),
     ("/get_reward", {"query": ["pa"]}, 422, "prompts"),
     ("/get_reward", {"query": "pa", "prompts": ["p"]}, 422, "query"),
     ("/get_reward", {"query": ["pa", "pb"], "prompts": ["p"]}, 422, "2 queries but 1 prompts"),
@@ -348,7 +436,9 @@ def test_item_ids_depend_only_on_the_content() -> None:
 def test_stopping_closes_the_scorer_after_its_last_answer() -> None:
     closed: list[int] = []
     scorer = Lengths()
-    server = Running(Service(lambda: LoadedModel(scorer, "toy", "set", close=lambda: closed.append(len(scorer.calls)))))
+    server = Running(
+        Service(lambda: LoadedModel(scorer, "toy", "tree", close=lambda: closed.append(len(scorer.calls))))
+    )
     until(lambda: server.status() == 200)
     assert server.post("/get_reward", QUERY).status_code == 200
     assert closed == []

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from curate.clients.prompts import ChatTemplate, PlainPrompt, Text, completion_text, plain_messages
+from curate.media.given import GivenImages
 from curate.reward.data import Example
 from curate.reward.serving.batching import Scorer, checked_scores, content_id
 from schemas.errors import CurateError
 
-Text = str | Sequence[Mapping[str, Any]]
-"""A text, or the messages of a conversation."""
 Prompt = tuple[str, Path | None, tuple[Path, ...]]
 """Text, video, images."""
+MEDIA = ("image", "images", "video", "videos")
+"""Columns that hold media by TRL's convention."""
+
+
+@runtime_checkable
+class ReadsPrompts(Protocol):
+    """A scorer that knows its model's chat template."""
+
+    def plain_prompt(self, text: str) -> PlainPrompt:
+        """The question of a prompt. Raises CurateError."""
+        ...
 
 
 class GroupReward:
@@ -34,7 +45,11 @@ class GroupReward:
         Reward of a blank completion, which is then not scored. Recommended for a scorer whose training data had no
         empty responses. By default a blank completion is scored as an empty response.
     video, images : str, optional
-        Columns of the data set that hold a path, and a list of paths.
+        Columns of the data set: of paths of videos; of images, one or a list for each row. An image is a path, a PIL
+        image, the bytes of a file, base64 (also as a data URI), or a dict of ``datasets`` with bytes or path.
+    allow_blind : bool
+        Score a data set with media without them. By default a column ``image``, ``images``, ``video`` or ``videos``
+        that was not named is an error, and so is a message with media.
     name : str
         TRL logs the reward as rewards/NAME/mean.
 
@@ -52,19 +67,23 @@ class GroupReward:
         floor: float | None = None,
         video: str | None = None,
         images: str | None = None,
+        allow_blind: bool = False,
         name: str = "group_reward",
     ) -> None:
         self.scorer, self.num_generations, self.single, self.floor = scorer, num_generations, single, floor
-        self.video, self.images = video, images
+        self.video, self.images, self.allow_blind = video, images, allow_blind
+        self._given = GivenImages()
+        self._plain_text = scorer.plain_prompt if isinstance(scorer, ReadsPrompts) else ChatTemplate().plain
         self.__name__ = name
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> list[float]:
         """One reward per completion, in order. Columns that were not named (completion_ids, …) are ignored.
 
-        Raises CurateError where a media column is missing or the scorer does not return a finite score per completion.
+        Raises CurateError where a media column is missing or was not named, where a prompt has control tokens, and
+        where the scorer does not return a finite score per completion.
         """
         texts = [completion_text(completion) for completion in completions]
-        rows = self._prompts([prompt_text(prompt) for prompt in prompts], columns)
+        rows = self._prompts(prompts, columns)
         rewards: dict[int, float] = {}
         if self.floor is not None:
             rewards = {i: self.floor for i, text in enumerate(texts) if not text.strip()}
@@ -91,20 +110,32 @@ class GroupReward:
                 rewards.update(dict.fromkeys(equal, score))
         return [rewards[i] for i in range(len(texts))]
 
-    def _prompts(self, prompts: Sequence[str], columns: Mapping[str, Any]) -> list[Prompt]:
+    def _prompts(self, prompts: Sequence[Text], columns: Mapping[str, Any]) -> list[Prompt]:
         """Prompt, video and images of each completion."""
+        for name in MEDIA:
+            if name not in (self.video, self.images) and any(map(_is_given, columns.get(name) or ())):
+                self._refuse_blind(f"the data set has a column {name!r} that would not be scored")
         videos = self._column(self.video, columns, len(prompts))
         images = self._column(self.images, columns, len(prompts))
-        return [
-            (prompt, Path(video) if video else None, tuple(Path(image) for image in own or ()))
-            for prompt, video, own in zip(prompts, videos, images, strict=True)
-        ]
+        rows: list[Prompt] = []
+        for prompt, video, own in zip(prompts, videos, images, strict=True):
+            paths = tuple(map(self._given.path, own if isinstance(own, list | tuple) else [own] * (own is not None)))
+            plain = self._plain_text(prompt) if isinstance(prompt, str) else plain_messages(prompt)
+            if plain.names_media and not (video or paths):
+                self._refuse_blind("a prompt refers to an image or a video that would not be scored")
+            rows.append((plain.text, Path(video) if video else None, paths))
+        return rows
+
+    def _refuse_blind(self, message: str) -> None:
+        if not self.allow_blind:
+            hint = 'name it: GroupReward(scorer, images="images"); or pass allow_blind=True to score without media'
+            raise CurateError(message, hint=hint)
 
     def _column(self, name: str | None, columns: Mapping[str, Any], count: int) -> Sequence[Any]:
         if name is None:
             return [None] * count
         if name not in columns:
-            raise CurateError(f"the data set has no column {name!r}", hint="name the column that holds the paths")
+            raise CurateError(f"the data set has no column {name!r}", hint="name the column that holds the media")
         values: Sequence[Any] = columns[name]
         return values
 
@@ -124,32 +155,6 @@ def groups(rows: Sequence[Any], size: int | None = None) -> list[list[int]]:
     return found
 
 
-def prompt_text(prompt: Text) -> str:
-    """The text of a prompt: of its only message, or of several messages with their roles, a paragraph each.
-
-    >>> prompt_text([{"role": "user", "content": "Why?"}])
-    'Why?'
-    >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}])
-    'system: Be brief.\\n\\nuser: Why?'
-    """
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1:
-        return _content(prompt[0])
-    return "\n\n".join(f"{message['role']}: {_content(message)}" for message in prompt)
-
-
-def completion_text(completion: Text) -> str:
-    """The text of a completion: its assistant messages, a line each; tool messages are excluded."""
-    if isinstance(completion, str):
-        return completion
-    texts = [_content(message) for message in completion if message["role"] == "assistant"]
-    return "\n".join(text for text in texts if text)
-
-
-def _content(message: Mapping[str, Any]) -> str:
-    """The text of a message; of a message in parts, its text parts."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part.get("type") == "text")
+def _is_given(medium: Any) -> bool:
+    """Whether a cell of a media column is not empty."""
+    return medium is not None and not (hasattr(medium, "__len__") and len(medium) == 0)

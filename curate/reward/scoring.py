@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from curate.clients.prompts import PlainPrompt
 from curate.reward import checkpoint
 from curate.reward.data import Example
 from curate.reward.layout import passes_of
 from curate.reward.loader import Loader
 from curate.reward.model import RewardModel
 from curate.reward.sequence import Encoded
+from schemas.errors import CurateError
 from schemas.reward import Precision, Template
 
 Float = npt.NDArray[np.float64]
@@ -94,15 +96,24 @@ class Scorer:
         """(N,) scores of the responses to one prompt, higher is better.
 
         Only differences within one call are meaningful: the model is trained to compare the responses to one prompt.
+        A prompt in the model's own chat template is scored without it. Raises CurateError for other control tokens,
+        and for a prompt that refers to media which are not given.
         """
+        plain = self.plain_prompt(prompt)
+        if plain.names_media and not (video or images):
+            raise CurateError("the prompt refers to an image or a video that is not given", hint="give video or images")
         example = Example(
             item_id="example",
-            prompt=prompt,
+            prompt=plain.text,
             responses=tuple(responses),
             video=Path(video) if video else None,
             images=tuple(map(Path, images)),
         )
         return self.score_examples([example])[0]
+
+    def plain_prompt(self, text: str) -> PlainPrompt:
+        """The question of a prompt as trainers send it: ``Encoder.plain_prompt``."""
+        return self.model.encoder.plain_prompt(text)
 
     def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
         """The N scores of each example, as ``score`` returns them.

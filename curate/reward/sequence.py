@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers.video_utils import VideoMetadata
 
+from curate.clients.prompts import ChatTemplate, PlainPrompt
 from curate.reward.data import Example
 from schemas.errors import CurateError
 from schemas.reward import Template
@@ -103,6 +105,17 @@ class Encoder:
         """The padding token."""
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         return int(end if pad is None else pad)
+
+    def plain_prompt(self, text: str) -> PlainPrompt:
+        """The question of a prompt that a trainer sends: plain, or in this backbone's own chat template.
+
+        Raises CurateError for other control tokens, which would be encoded as text within the chat template.
+        """
+        return self._sent.plain(text)
+
+    @cached_property
+    def _sent(self) -> ChatTemplate:
+        return ChatTemplate(self.processor)
 
     def encode_media(
         self,

@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from curate.reward.scoring import Scorer
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent.parent / ".venv-clients"
@@ -58,3 +62,23 @@ def rendered(*messages: tuple[str, str]) -> str:
 def without_media_tokens(text: str) -> str:
     """Return the text without the tokens by which Qwen3-VL's processor represents media."""
     return re.sub(r"<\|(vision_start|vision_end|image_pad|video_pad)\|>|<[0-9.]+ seconds>", "", text)
+
+
+@contextmanager
+def serving(backbone: Path, layout: str, **settings: Any) -> Iterator[tuple[str, Scorer]]:
+    """The address of a server with an untrained model of the layout, and its scorer."""
+    from curate.reward.scoring import Scorer
+    from curate.reward.serving.protocols import ServeConfig
+    from curate.reward.serving.server import LoadedModel, Service
+    from tests.reward_models import model
+    from tests.servers import Running, until
+
+    scorer = Scorer(model(backbone, layout))  # type: ignore[arg-type]
+    loaded = LoadedModel(scorer, "tiny", layout, plain_prompt=scorer.plain_prompt)
+    server = Running(Service(lambda: loaded, ServeConfig(**settings)))
+    try:
+        until(lambda: server.status() == 200)
+        yield server.url, scorer
+    finally:
+        server.stop()
+        scorer.__exit__(None, None, None)

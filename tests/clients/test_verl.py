@@ -8,14 +8,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from curate.release.clients.base import Source
 from curate.release.clients.verl import TAGS
-from curate.reward.serving.protocols import ServeConfig, parse_compute_score
+from curate.reward.serving.protocols import Rules, ServeConfig, parse_compute_score
 from pipelines.client_export import export_for
-from tests.clients.conftest import Client, rendered, without_media_tokens
+from tests.clients.conftest import Client, rendered, serving, without_media_tokens
 from tests.releases import mixed
 
 
@@ -50,14 +51,34 @@ def test_every_prompt_arrives_with_its_medium_and_its_ranked_responses(
         best = wanted["responses"][wanted["ranks"].index(1)]
         info = seen["extra_infos"][i]
         assert (seen["solution_strs"][i], seen["ground_truths"][i]) == (best, best)
-        assert (info["prompt_id"], info["prompt"]) == (wanted["prompt_id"], wanted["prompt"])
+        assert info["prompt_id"] == wanted["prompt_id"]
+        assert info["prompt"] == [{"role": "user", "content": wanted["prompt"]}]
         assert (info["split"], info["index"]) == (split, i)
         assert (info["responses"], info["ranks"]) == (wanted["responses"], wanted["ranks"])
         assert found["rewards"][i] == len(best)
     body = json.dumps({name: seen[name] for name in ("solution_strs", "extra_infos")}).encode()
-    requests = parse_compute_score(body, ServeConfig(media=out)).requests
+    requests = parse_compute_score(body, Rules(ServeConfig(media=out))).requests
     for request, wanted in zip(requests, expected, strict=True):
         place = out / wanted["medium"] if wanted["medium"] else None
         assert request.prompt == wanted["prompt"]
         assert request.video == (place if wanted["kind"] == "video" else None)
         assert request.images == ((place,) if wanted["kind"] == "image" else ())
+
+
+RESPONSES = ["The red circle moves left.", "blue", "blue"]
+
+
+def test_both_reward_managers_get_the_scores_of_complete_groups(client: Client, backbone: Path, tmp_path: Path) -> None:
+    """From the rows of an export, in a layout that compares responses, with the last response sent first."""
+    out = tmp_path / "out"
+    export_for(mixed("files", tags=True), client="verl", out=out)
+    path = out / "train.parquet"
+    with serving(backbone, "set", media=out) as (url, scorer):
+        found = client("rewards", path=str(path), model=str(backbone), url=url, responses=RESPONSES)
+        expected, distinct = [], sorted(set(RESPONSES))
+        for info in pl.read_parquet(path)["extra_info"]:
+            media = {"video": out / info["video"]} if info["video"] else {"images": [out / i for i in info["images"]]}
+            scores = scorer.score(info["prompt"][0]["content"], distinct, **media)
+            expected += [scores[distinct.index(response)] for response in RESPONSES]
+    assert found["single"] == pytest.approx(expected, abs=1e-5)
+    assert found["batch"] == pytest.approx(expected, abs=1e-5)

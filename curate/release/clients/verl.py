@@ -34,7 +34,7 @@ SCHEMA = (
                 ("split", pa.string()),
                 ("index", pa.int64()),
                 ("prompt_id", pa.string()),
-                ("prompt", pa.string()),
+                ("prompt", CONVERSATION),
                 ("video", pa.string()),
                 ("images", TEXTS),
                 ("responses", TEXTS),
@@ -46,12 +46,13 @@ SCHEMA = (
 USAGE = """
 ```sh
 python -m verl.trainer.main_ppo data.train_files=DIR/train.parquet data.val_files=DIR/test.parquet \\
-  reward.custom_reward_function.path=reward.py …
+  reward.custom_reward_function.path=pkg://curate.clients.verl reward.custom_reward_function.name=compute_score \\
+  +reward.custom_reward_function.reward_kwargs.url=http://localhost:8000 …
 ```
 
 `reward_model.ground_truth` is the best response, `extra_info` has all ranked `responses` with their `ranks` (1 = best),
-and `data_source` is the release's name, for which verl has no reward function of its own: give one.
-`extra_info.prompt`, `video` and `images` are what `curate serve MODEL --media DIR` reads at `/compute_score`.
+and `data_source` is the release's name, for which verl has no reward function of its own: give one. That of
+`curate.clients.verl` sends `extra_info.prompt`, `video` and `images` to `curate serve MODEL --media DIR`.
 Paths of videos are absolute: export again if the folder moves.
 """
 
@@ -87,7 +88,7 @@ def _table(source: Source, split: str, prompts: pl.DataFrame) -> pa.Table:
                     "split": split,
                     "index": index,
                     "prompt_id": row["prompt_id"],
-                    "prompt": row["prompt"],
+                    "prompt": [{"role": "user", "content": row["prompt"]}],
                     "video": medium if kind == "video" else None,
                     "images": [medium] if kind == "image" else [],
                     "responses": row["responses"],

@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from curate.reward.data import Example
+from schemas.errors import CurateError
 
 log = logging.getLogger(__name__)
+GROUP_HINT = (
+    "all responses to a prompt must arrive in time: check the group size (--group-size, group_size), --timeout, and "
+    "that different groups with one prompt have their own group_id"
+)
 
 
 class Scorer(Protocol):
@@ -35,6 +40,17 @@ class ScoreRequest:
     images: tuple[Path, ...] = ()
     whole: bool = True
     """Scored in a separate pass, as sent. False: in one pass with other requests' responses to the same prompt."""
+    group_size: int | None = None
+    """Responses in the pass, equal ones included, of this request and others; None: those that arrive in a window."""
+    group_id: str = ""
+    """Separates groups with the same prompt."""
+    is_blind: bool = False
+    """Whether its prompt named media that it does not have."""
+
+    @property
+    def key(self) -> tuple[str, str, Path | None, tuple[Path, ...]]:
+        """What the requests of a pass have in common."""
+        return self.group_id, self.prompt, self.video, self.images
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,10 @@ Outcome = tuple["asyncio.Future[ScoreResult]", ScoreResult | Exception]
 
 class QueueFullError(Exception):
     """The queue has no room for the request."""
+
+
+class GroupError(CurateError):
+    """A group of responses that is not complete, or would have too many."""
 
 
 @dataclass
@@ -102,17 +122,22 @@ class Pass:
 class Batcher:
     """Scores requests in one worker thread. Belongs to one event loop, between ``start`` and ``close``.
 
-    Requests that are not whole wait ``window`` seconds for others with the same prompt and media. A group has at most
-    ``max_responses`` responses; at most ``queue`` responses wait. When a batch fails, its passes are scored one by one;
-    when a pass fails, its requests are scored one by one: an error reaches only the request that caused it.
+    Requests that are not whole wait for others with the same prompt and media: with a group size, until the group is
+    complete, at most ``patience`` seconds after its first response; else ``window`` seconds. A pass has at most
+    ``max_responses`` responses; at most ``queue`` responses wait, not counting those that an open group waits for.
+    When a batch fails, its passes are scored one by one; when a pass fails, its requests are scored one by one, unless
+    they are a group: an error reaches only the request that caused it.
     """
 
-    def __init__(self, scorer: Scorer, *, batch: int, queue: int, window: float, max_responses: int) -> None:
+    def __init__(
+        self, scorer: Scorer, *, batch: int, queue: int, window: float, max_responses: int, patience: float = 60.0
+    ) -> None:
         self.batch, self.queue, self.window, self.max_responses = batch, queue, window, max_responses
+        self.patience = patience
         self.waiting = 0
         """Responses that wait for the scorer."""
         self._scorer = scorer
-        self._open: dict[tuple[str, Path | None, tuple[Path, ...]], Pass] = {}
+        self._open: dict[tuple[object, ...], Pass] = {}
         self._ready: asyncio.Queue[Pass] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._worker: asyncio.Task[None] | None = None
@@ -122,9 +147,9 @@ class Batcher:
         self._worker = asyncio.get_running_loop().create_task(self._work())
 
     async def close(self) -> None:
-        """Answer all waiting requests, then stop."""
-        for key, group in list(self._open.items()):
-            self._close_group(key, group)
+        """Answer all waiting requests, then stop. Incomplete groups are refused."""
+        for group in list(self._open.values()):
+            self._close_group(group) if group.requests[0].group_size is None else self._refuse_group(group)
         await self._ready.join()
         if self._worker is not None:
             self._worker.cancel()
@@ -133,10 +158,14 @@ class Batcher:
     async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         """The results of the parts of one HTTP request, in order.
 
-        All parts are accepted or none: raises QueueFullError where there is no room. Raises the scorer's error for one
-        of them. When the caller is cancelled, parts that have not started are dropped.
+        All parts are accepted or none: raises QueueFullError where there is no room, and GroupError where one does not
+        fit into its group. Raises the scorer's error for one of them, or GroupError where its group stayed incomplete.
+        When the caller is cancelled, parts that have not started are dropped.
         """
-        if self.waiting + sum(len(request.responses) for request in requests) > self.queue:
+        for request in requests:
+            self._check_group(request)
+        new = sum(len(request.responses) for request in requests if request.key not in self._open)
+        if new and self.waiting + new > self.queue:
             raise QueueFullError
         results = [self._add(request) for request in requests]
         try:
@@ -152,25 +181,57 @@ class Batcher:
         if request.whole:
             self._ready.put_nowait(Pass([request], [result]))
             return result
-        key = (request.prompt, request.video, request.images)
-        group = self._open.get(key)
-        if group is not None and group.size + len(request.responses) > self.max_responses:
-            self._close_group(key, group)
+        limit = request.group_size or self.max_responses
+        group = self._open.get(request.key)
+        if group is not None and group.size + len(request.responses) > limit:
+            self._close_group(group)
             group = None
         if group is None:
-            group = self._open[key] = Pass()
-            loop.call_later(self.window, self._close_group, key, group)
+            group = self._open[request.key] = Pass()
+            if request.group_size is None:
+                loop.call_later(self.window, self._close_group, group)
+            else:
+                loop.call_later(self.patience, self._refuse_group, group)
         group.requests.append(request)
         group.results.append(result)
-        if group.size >= self.max_responses:
-            self._close_group(key, group)
+        if group.size >= limit:
+            self._close_group(group)
         return result
 
-    def _close_group(self, key: tuple[str, Path | None, tuple[Path, ...]], group: Pass) -> None:
+    def _check_group(self, request: ScoreRequest) -> None:
+        """Raise GroupError where a request does not fit into the open group that it belongs to."""
+        size, group = request.group_size, self._open.get(request.key)
+        if size is None or group is None:
+            return
+        named = group.requests[0].group_size
+        if named != size:
+            raise GroupError(f"group_size {size}, but {named} by an earlier response of the group", hint=GROUP_HINT)
+        if group.size + len(request.responses) > size:
+            message = f"{group.size} of {size} responses arrived, and {len(request.responses)} more are too many"
+            raise GroupError(message, hint=GROUP_HINT)
+
+    def _close_group(self, group: Pass) -> None:
         """Queue an open group for scoring; does nothing where it was closed before."""
-        if self._open.get(key) is group:
-            del self._open[key]
+        if self._take(group):
             self._ready.put_nowait(group)
+
+    def _refuse_group(self, group: Pass) -> None:
+        """Answer an incomplete group with GroupError; does nothing where it was closed before."""
+        if not self._take(group):
+            return
+        self.waiting -= group.size
+        for request, result in zip(group.requests, group.results, strict=True):
+            if not result.done():
+                message = f"{group.size} of {request.group_size} responses arrived within {self.patience:g} seconds"
+                result.set_exception(GroupError(message, hint=GROUP_HINT))
+
+    def _take(self, group: Pass) -> bool:
+        """Remove an open group; whether it was open."""
+        key = group.requests[0].key
+        if self._open.get(key) is not group:
+            return False
+        del self._open[key]
+        return True
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -194,11 +255,12 @@ class Batcher:
         try:
             rows = checked_scores(self._scorer, examples)
         except Exception as error:  # any error is answered to the request that caused it
-            parts = passes if len(passes) > 1 else passes[0].split()
+            is_group = passes[0].requests[0].group_size is not None  # its responses have no scores without the others
+            parts = passes if len(passes) > 1 or is_group else passes[0].split()
             if len(parts) > 1:
                 return [outcome for part in parts for outcome in self._outcomes([part])]
             log.warning("%r was not scored", examples[0].item_id, exc_info=error)
-            return [(parts[0].results[0], error)]
+            return [(result, error) for result in parts[0].results]
         return [outcome for group, row in zip(passes, rows, strict=True) for outcome in group.outcomes(row)]
 
 

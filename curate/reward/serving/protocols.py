@@ -1,20 +1,22 @@
 """The protocols of the server: one section each, from the request's body to the answer's body.
 
 ``/score`` is curate's own; ``/get_reward`` is what OpenRLHF's rollout sends (openrlhf/utils/agent.py);
-``/compute_score`` has the arguments of verl's custom reward function. A new protocol is a parser in ``PROTOCOLS``.
-Errors are ``RequestError``: an HTTP status, a message and a hint.
+``/compute_score`` has the arguments of verl's custom reward function. The last two may carry ``group_id`` and
+``group_size``, one value or one per response. A new protocol is a parser in ``PROTOCOLS``. Errors are ``RequestError``:
+an HTTP status, a message and a hint.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
+from curate.clients.prompts import ChatTemplate, PlainPrompt, plain_messages, unexpanded
 from curate.media.frames import MediaError
 from curate.media.locate import inside
 from curate.reward.serving.batching import ScoreRequest, ScoreResult
@@ -53,6 +55,21 @@ class ServeConfig:
     """Seconds that a request may wait for its scores."""
     stop: tuple[str, ...] = ()
     """End-of-text markers that /get_reward removes from the end of responses, because OpenRLHF sends them."""
+    group_size: int | None = None
+    """Responses to one prompt that belong together, where requests do not say so; equal ones count."""
+    allow_blind: bool = False
+    """Score a prompt that refers to media without carrying them; the answer says so."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a request is read by: the server's settings, and what its model requires."""
+
+    config: ServeConfig
+    compares: bool = False
+    """Whether a score depends on the other responses of its pass."""
+    plain_prompt: Callable[[str], PlainPrompt] = ChatTemplate().plain
+    """The question of a prompt as it was sent. Raises CurateError."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +88,41 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[StrictStr, AfterValidator(_encodable)]
 Texts = Annotated[list[Text], Field(min_length=1)]
+Size = Annotated[StrictInt, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A part of a message; only texts are read."""
+
+    model_config = ConfigDict(extra="allow")
+    type: StrictStr = "text"
+    text: Text = ""
+
+
+class Message(BaseModel):
+    """A message of a conversation."""
+
+    role: StrictStr
+    content: Text | list[Part] | None = None
+
+
+Messages = Annotated[list[Message], Field(min_length=1)]
 
 
 class PromptFields(BaseModel):
     """A prompt and its media; also the part of verl's extra_info that is read."""
 
-    prompt: Text
+    prompt: Annotated[Text | Messages, Field(validation_alias=AliasChoices("prompt", "question"))]
+    """The text, or messages whose contents are texts or parts."""
     video: StrictStr | None = None
-    images: list[StrictStr] = []
+    images: list[StrictStr] | None = None
+
+
+class GroupFields(BaseModel):
+    """Which responses belong together: for all responses of a request, or for each one."""
+
+    group_id: StrictInt | Text | list[StrictInt | Text | None] | None = None
+    group_size: Size | list[Size | None] | None = None
 
 
 # curate's own protocol.
@@ -98,52 +142,68 @@ class ScoreItems(BaseModel):
     items: Annotated[list[ScoreItem], Field(min_length=1)]
 
 
-def parse_score(body: bytes, config: ServeConfig) -> Parsed:
+def parse_score(body: bytes, rules: Rules) -> Parsed:
     """``{prompt, responses, video?, images?}`` → ``{scores}``; ``{items: [...]}`` → ``{items: [{scores}, ...]}``."""
     document = _json_object(body)
     if "items" not in document:
         item = _validated(ScoreItem, document)
-        request = _request(item, item.responses, config, whole=True)
-        return Parsed((request,), lambda results: {"scores": results[0].scores})
+        request = _request(item, item.responses, rules)
+        return Parsed((request,), lambda results: {"scores": results[0].scores, **_blind(request)})
     items = _validated(ScoreItems, document).items
-    _check_count(len(items), "items", config)
-    requests = tuple(
-        _request(item, item.responses, config, whole=True, where=f"items.{i}: ") for i, item in enumerate(items)
-    )
-    return Parsed(requests, lambda results: {"items": [{"scores": result.scores} for result in results]})
+    _check_count(len(items), "items", rules.config)
+    requests = tuple(_request(item, item.responses, rules, where=f"items.{i}: ") for i, item in enumerate(items))
+
+    def answer(results: Sequence[ScoreResult]) -> dict[str, Any]:
+        rows = zip(requests, results, strict=True)
+        return {"items": [{"scores": result.scores, **_blind(request)} for request, result in rows]}
+
+    return Parsed(requests, answer)
 
 
 # OpenRLHF.
 
 
-class RewardQueries(BaseModel):
+class RewardQueries(GroupFields):
     """Each query is its prompt followed by a response. Labels are ignored."""
 
     query: Texts
     prompts: Texts
 
 
-def parse_get_reward(body: bytes, config: ServeConfig) -> Parsed:
+def parse_get_reward(body: bytes, rules: Rules) -> Parsed:
     """``{query: [...], prompts: [...], labels?}`` → ``{rewards, scores, extra_logs}``, a number per query."""
     form = _validated(RewardQueries, _json_object(body))
-    _check_count(len(form.query), "query", config)
+    _check_count(len(form.query), "query", rules.config)
     if len(form.prompts) != len(form.query):
         message = f"{len(form.query)} queries but {len(form.prompts)} prompts"
         raise RequestError(422, message, hint="send one prompt per query")
     responses = []
     for i, (query, prompt) in enumerate(zip(form.query, form.prompts, strict=True)):
-        if not query.startswith(prompt):
-            hint = "a query is exactly its prompt followed by the response"
-            raise RequestError(422, f"query.{i}: does not start with its prompt", hint=hint)
-        responses.append(remove_stop(query.removeprefix(prompt), config.stop))
-    requests, places = _group([PromptFields(prompt=prompt) for prompt in form.prompts], responses, config)
+        responses.append(remove_stop(_after_prompt(query, prompt, i), rules.config.stop))
+    prompts = [PromptFields(prompt=prompt) for prompt in form.prompts]
+    requests, places = _group(prompts, responses, form, rules)
 
     def answer(results: Sequence[ScoreResult]) -> dict[str, Any]:
         rewards = [results[request].scores[i] for request, i in places]
-        sizes = [results[request].group_size for request, _ in places]
-        return {"rewards": rewards, "scores": rewards, "extra_logs": {"group_size": sizes}}
+        logs = {"group_size": [results[request].group_size for request, _ in places]}
+        if any(request.is_blind for request in requests):
+            logs["blind"] = [int(requests[request].is_blind) for request, _ in places]
+        return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
 
     return Parsed(requests, answer)
+
+
+def _after_prompt(query: str, prompt: str, number: int) -> str:
+    """The response in a query: what follows its prompt, whose images the policy's processor may have expanded."""
+    for text, start in ((query, prompt), (unexpanded(query), unexpanded(prompt))):
+        if text.startswith(start):
+            return text.removeprefix(start)
+    raise RequestError(
+        422,
+        f"query.{number}: does not start with its prompt",
+        hint="a query is exactly its prompt followed by the response; OpenRLHF cuts long prompts from the left and "
+        "sends them whole: leave out long prompts, or allow more tokens",
+    )
 
 
 def remove_stop(text: str, stop: Sequence[str]) -> str:
@@ -159,34 +219,40 @@ def remove_stop(text: str, stop: Sequence[str]) -> str:
 # verl.
 
 
-class VerlSample(BaseModel):
+class VerlSample(GroupFields):
     """The arguments of verl's compute_score for one sample. The ground truth is ignored."""
 
     solution_str: Text
     extra_info: PromptFields
 
 
-class VerlSamples(BaseModel):
+class VerlSamples(GroupFields):
     """The arguments of verl's compute_score with its batch reward manager."""
 
     solution_strs: Texts
     extra_infos: list[PromptFields]
 
 
-def parse_compute_score(body: bytes, config: ServeConfig) -> Parsed:
+def parse_compute_score(body: bytes, rules: Rules) -> Parsed:
     """``{solution_str, extra_info: {prompt}, ...}`` → ``{score}``; the plural names, with lists → ``{scores}``."""
     document = _json_object(body)
     if "solution_strs" not in document:
         sample = _validated(VerlSample, document)
-        requests, _ = _group([sample.extra_info], [sample.solution_str], config)
-        return Parsed(requests, lambda results: {"score": results[0].scores[0]})
+        [request], _ = _group([sample.extra_info], [sample.solution_str], sample, rules)
+        return Parsed((request,), lambda results: {"score": results[0].scores[0], **_blind(request)})
     samples = _validated(VerlSamples, document)
-    _check_count(len(samples.solution_strs), "solution_strs", config)
+    _check_count(len(samples.solution_strs), "solution_strs", rules.config)
     if len(samples.extra_infos) != len(samples.solution_strs):
         message = f"{len(samples.solution_strs)} solution_strs but {len(samples.extra_infos)} extra_infos"
         raise RequestError(422, message, hint="send one extra_info per solution")
-    requests, places = _group(samples.extra_infos, samples.solution_strs, config)
-    return Parsed(requests, lambda results: {"scores": [results[request].scores[i] for request, i in places]})
+    requests, places = _group(samples.extra_infos, samples.solution_strs, samples, rules)
+
+    def answer(results: Sequence[ScoreResult]) -> dict[str, Any]:
+        blind = [requests[request].is_blind for request, _ in places]
+        scores = [results[request].scores[i] for request, i in places]
+        return {"scores": scores, "blind": blind} if any(blind) else {"scores": scores}
+
+    return Parsed(requests, answer)
 
 
 PROTOCOLS = {"/score": parse_score, "/get_reward": parse_get_reward, "/compute_score": parse_compute_score}
@@ -237,29 +303,88 @@ def _check_count(count: int, what: str, config: ServeConfig) -> None:
         raise RequestError(413, message, hint="send several requests")
 
 
+def _blind(request: ScoreRequest) -> dict[str, bool]:
+    """What an answer says about a prompt whose media are missing."""
+    return {"blind": True} if request.is_blind else {}
+
+
 def _group(
-    prompts: Sequence[PromptFields], responses: Sequence[str], config: ServeConfig
+    prompts: Sequence[PromptFields], responses: Sequence[str], form: GroupFields, rules: Rules
 ) -> tuple[tuple[ScoreRequest, ...], list[tuple[int, int]]]:
-    """A request for each distinct prompt and media; and for each response its request and its position in it."""
-    groups: dict[tuple[str, str | None, tuple[str, ...]], list[int]] = {}
+    """The requests of each group; and for each response its request and its position in it.
+
+    A group has one group_id, prompt and media. More responses than its size are several groups, in their order.
+    """
+    ids = _of_each("group_id", form.group_id, len(responses))
+    sizes = _of_each("group_size", form.group_size, len(responses))
+    groups: dict[str, list[int]] = {}
     for i, prompt in enumerate(prompts):
-        groups.setdefault((prompt.prompt, prompt.video, tuple(prompt.images)), []).append(i)
+        groups.setdefault(repr((ids[i], prompt)), []).append(i)
     requests: list[ScoreRequest] = []
     places = [(0, 0)] * len(prompts)
     for members in groups.values():
-        for position, i in enumerate(members):
-            places[i] = (len(requests), position)
-        requests.append(_request(prompts[members[0]], [responses[i] for i in members], config, whole=False))
+        first = members[0]
+        size = _group_size({sizes[i] for i in members}, len(members), rules)
+        step = size or len(members)
+        for start in range(0, len(members), step):
+            part = members[start : start + step]
+            request = _request(prompts[first], [responses[i] for i in part], rules)
+            for position, i in enumerate(part):
+                places[i] = (len(requests), position)
+            group_id = "" if ids[first] is None else repr(ids[first])
+            requests.append(replace(request, whole=False, group_id=group_id, group_size=size))
     return tuple(requests), places
 
 
-def _request(
-    prompt: PromptFields, responses: Sequence[str], config: ServeConfig, *, whole: bool, where: str = ""
-) -> ScoreRequest:
-    """The request with its media resolved. where: prefix of error messages."""
+def _of_each(name: str, value: Any, count: int) -> list[Any]:
+    """The value of each response."""
+    if not isinstance(value, list):
+        return [value] * count
+    if len(value) != count:
+        raise RequestError(422, f"{name}: {len(value)} values for {count} responses", hint="send one, or one for each")
+    return value
+
+
+def _group_size(named: set[int | None], count: int, rules: Rules) -> int | None:
+    """The size of the group that ``count`` responses of a request belong to; None where a score needs no group."""
+    if len(named) > 1:
+        raise RequestError(422, f"group_size: {named} within one group", hint="send one size for a group")
+    size = named.pop() or rules.config.group_size
+    if not rules.compares:
+        return None
+    if size is None and count == 1:
+        raise RequestError(
+            422,
+            "one response without its group, but this model compares the responses to a prompt with each other",
+            hint="send group_size (and group_id), or all responses to the prompt in one request, or start the server "
+            "with --group-size N: OpenRLHF's n_samples_per_prompt, verl's rollout.n",
+        )
+    size = size or count
+    if size > rules.config.max_responses:
+        message = f"group_size {size}, at most {rules.config.max_responses} responses are scored in one pass"
+        raise RequestError(413, message, hint="start the server with a larger --max-responses")
+    return size
+
+
+def _request(prompt: PromptFields, responses: Sequence[str], rules: Rules, *, where: str = "") -> ScoreRequest:
+    """The request with its plain prompt and its media resolved. where: prefix of error messages."""
+    config = rules.config
     if len(responses) > config.max_responses:
         message = f"{where}{len(responses)} responses to one prompt, at most {config.max_responses}"
         raise RequestError(413, message, hint="send fewer, or start the server with a larger --max-responses")
+    sent = prompt.prompt
+    try:
+        plain = rules.plain_prompt(sent) if isinstance(sent, str) else plain_messages([m.model_dump() for m in sent])
+    except CurateError as error:
+        raise RequestError(422, f"{where}{error}", hint=error.hint) from error
     video = media_path(prompt.video, config.media) if prompt.video is not None else None
-    images = tuple(media_path(image, config.media) for image in prompt.images)
-    return ScoreRequest(prompt.prompt, tuple(responses), video=video, images=images, whole=whole)
+    images = tuple(media_path(image, config.media) for image in prompt.images or ())
+    is_blind = plain.names_media and video is None and not images
+    if is_blind and not config.allow_blind:
+        raise RequestError(
+            422,
+            f"{where}the prompt refers to an image or a video, but the request has none",
+            hint="send video or images, paths in the server's media folder (OpenRLHF's own client cannot: use "
+            "curate.clients.openrlhf), or start the server with --allow-blind",
+        )
+    return ScoreRequest(plain.text, tuple(responses), video=video, images=images, is_blind=is_blind)

@@ -2,13 +2,14 @@
 
     GET  /health         status, model, layout, queue depth; 503 while the model is loading
     POST /score          {prompt, responses, video?, images?} → {scores}; {items: [...]} → {items: [{scores}, ...]}
-    POST /get_reward     OpenRLHF: {query, prompts, labels} → {rewards, scores, extra_logs}
-    POST /compute_score  verl: {data_source, solution_str, ground_truth, extra_info: {prompt, ...}} → {score}
+    POST /get_reward     OpenRLHF: {query, prompts, labels, group_id?, group_size?} → {rewards, scores, extra_logs}
+    POST /compute_score  verl: {solution_str, extra_info: {prompt, ...}, group_id?, group_size?} → {score}
 
 In a layout that compares responses (``causal``, ``set``) a score depends on the other responses of the pass. A pass of
-/score has exactly the responses of the request; a pass of the other routes has all distinct responses to a prompt that
-arrive within the window, and /get_reward reports their number (group_size). The rest of the batch changes no score
-beyond rounding. There is no authentication: everyone who can reach the port can use the server.
+/score has exactly the responses of the request. A pass of the other routes has all distinct responses of a complete
+group in these layouts, so that the time of arrival changes no score, and in the others those to a prompt that arrive
+within the window; /get_reward reports their number (group_size). The rest of the batch changes no score beyond
+rounding. There is no authentication: everyone who can reach the port can use the server.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from curate.clients.prompts import ChatTemplate, PlainPrompt
 from curate.reward.serving.batching import Batcher, QueueFullError, Scorer
-from curate.reward.serving.protocols import PROTOCOLS, Parsed, RequestError, ServeConfig
+from curate.reward.serving.protocols import PROTOCOLS, Parsed, RequestError, Rules, ServeConfig
 from schemas.errors import CurateError
 
 log = logging.getLogger(__name__)
+COMPARING = ("causal", "set")
+"""Layouts in which a score depends on the other responses."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class LoadedModel:
     scorer: Scorer
     model: str
     layout: str
+    plain_prompt: Callable[[str], PlainPrompt] = ChatTemplate().plain
+    """The question of a prompt as trainers send it; ``curate.reward.sequence.Encoder.plain_prompt``."""
     close: Callable[[], object] = lambda: None
     """Called after the last score."""
 
@@ -96,6 +102,7 @@ class Service:
             queue=config.queue,
             window=config.window_ms / 1000,
             max_responses=config.max_responses,
+            patience=config.timeout,
         )
         batcher.start()
         self._loaded, self._batcher = loaded, batcher
@@ -108,23 +115,28 @@ class Service:
             {"status": "ok", "model": self._loaded.model, "layout": self._loaded.layout, "queue_depth": depth}
         )
 
-    async def _post(self, parse: Callable[[bytes, ServeConfig], Parsed], request: Request) -> Response:
-        batcher, config = self._batcher, self.config
-        if batcher is None:
+    async def _post(self, parse: Callable[[bytes, Rules], Parsed], request: Request) -> Response:
+        batcher, config, loaded = self._batcher, self.config, self._loaded
+        if batcher is None or loaded is None:
             raise RequestError(503, "the model is not loaded", hint="wait until GET /health returns 200", retry_after=1)
-        parsed = parse(await _read_body(request, config), config)
+        rules = Rules(config, compares=loaded.layout in COMPARING, plain_prompt=loaded.plain_prompt)
+        parsed = parse(await _read_body(request, config), rules)
+        if any(part.is_blind for part in parsed.requests):
+            log.warning("a prompt that refers to an image or a video is scored without it")
         responses = sum(len(part.responses) for part in parsed.requests)
         if responses > config.queue:
             message = f"{responses} responses, at most {config.queue} may wait"
             raise RequestError(413, message, hint="send several requests")
+        waits_twice = any(part.group_size for part in parsed.requests)  # for its group, then for its scores
+        limit = config.timeout * (2 if waits_twice else 1)
         try:
-            async with asyncio.timeout(config.timeout):
+            async with asyncio.timeout(limit):
                 results = await batcher.score(parsed.requests)
         except QueueFullError as error:
             message = f"the queue is full: {batcher.waiting} responses wait"
             raise RequestError(429, message, hint="retry later", retry_after=1) from error
         except TimeoutError as error:
-            message = f"not scored within {config.timeout:g} seconds"
+            message = f"not scored within {limit:g} seconds"
             raise RequestError(503, message, hint="retry later", retry_after=math.ceil(config.timeout)) from error
         return JSONResponse(parsed.answer(results))
 
