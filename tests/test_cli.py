@@ -107,6 +107,8 @@ def test_wrong_usage_exits_2(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(["denoise", "--ranker", "elo"]) == 2
     assert run(["nonsense"]) == 2
     assert "bradley-terry" in capsys.readouterr().err
+    assert run(["serve", "model", "--group-size", "9", "--max-responses", "8"]) == 2
+    assert "--max-responses 8" in capsys.readouterr().err
 
 
 def test_ingest_prints_messages_on_stderr_and_json_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

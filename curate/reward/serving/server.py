@@ -62,6 +62,7 @@ class Service:
         self.failure: Exception | None = None
         """The error of loading the model."""
         self.on_failure: Callable[[], None] = lambda: None
+        self._warned = False
         self._loaded: LoadedModel | None = None
         self._batcher: Batcher | None = None
 
@@ -121,8 +122,9 @@ class Service:
             raise RequestError(503, "the model is not loaded", hint="wait until GET /health returns 200", retry_after=1)
         rules = Rules(config, compares=loaded.layout in COMPARING, plain_prompt=loaded.plain_prompt)
         parsed = parse(await _read_body(request, config), rules)
-        if any(part.is_blind for part in parsed.requests):
-            log.warning("a prompt that refers to an image or a video is scored without it")
+        if not self._warned and any(part.is_blind for part in parsed.requests):
+            self._warned = True
+            log.warning("prompts that refer to images or videos are scored without them (--allow-blind)")
         responses = sum(len(part.responses) for part in parsed.requests)
         if responses > config.queue:
             message = f"{responses} responses, at most {config.queue} may wait"
