@@ -222,7 +222,11 @@ def test_a_file_of_indices_of_a_saved_dataset_is_refused(tmp_path: Path) -> None
 # Stdin.
 
 
-@pytest.mark.parametrize("content", [CSV.encode(), gzip.compress(CSV.encode()), json.dumps(ROWS).encode()])
+@pytest.mark.parametrize(
+    "content",
+    [CSV.encode(), gzip.compress(CSV.encode(), mtime=0), json.dumps(ROWS).encode()],
+    ids=["csv", "gzip", "json"],
+)
 def test_the_command_reads_stdin(content: bytes, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli.main", "ingest", "-", "--store", str(tmp_path / "s.duckdb"), "--json"]
     done = subprocess.run(command, input=content, capture_output=True, check=True, cwd=Path(__file__).parents[1])
