@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curate.reward.data import Example
-from curate.reward.serving.batching import Batcher, Pass
+from curate.reward.serving.batching import Batcher, Pass, ScoreRequest
 from curate.reward.serving.protocols import ServeConfig
 from curate.reward.serving.server import LoadedModel, Service, serve
 from schemas.errors import CurateError
@@ -211,6 +214,39 @@ def test_a_group_is_scored_when_it_is_complete_whatever_the_order_of_arrival() -
             found = [answers[i].result().json()["rewards"] for i in range(4)]
         assert found == [[2.02], [1.0], [3.01], [1.0]]
         assert scorer.passes() == [("a", "ccc", "dd")]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    order=st.permutations(range(8)),
+    cuts=st.sets(st.integers(1, 7)),
+    texts=st.lists(st.sampled_from(["a", "bb", "ccc", "dddd"]), min_size=8, max_size=8),
+)
+def test_scores_of_two_groups_do_not_depend_on_arrival(order: list[int], cuts: set[int], texts: list[str]) -> None:
+    """Two groups with one prompt, whose responses arrive in any order, in any requests of one or more."""
+
+    async def scores() -> dict[int, float]:
+        batcher = Batcher(Lengths(), batch=4, queue=99, window=60, max_responses=8)
+        batcher.start()
+        edges = [0, *sorted(cuts), 8]
+        sent, waiting = [], []
+        for start, end in pairwise(edges):
+            for group in (0, 1):
+                members = [i for i in order[start:end] if i % 2 == group]
+                if members:
+                    responses = tuple(texts[i] for i in members)
+                    request = ScoreRequest("p", responses, whole=False, group_size=4, group_id=str(group))
+                    sent.append(members)
+                    waiting.append(asyncio.ensure_future(batcher.score([request])))
+                    await asyncio.sleep(0)
+        found = await asyncio.gather(*waiting)
+        await batcher.close()
+        return {
+            i: score for own, [one] in zip(sent, found, strict=True) for i, score in zip(own, one.scores, strict=True)
+        }
+
+    groups = [sorted({texts[i] for i in range(8) if i % 2 == group}) for group in (0, 1)]
+    assert asyncio.run(scores()) == {i: len(texts[i]) + groups[i % 2].index(texts[i]) / 100 for i in range(8)}
 
 
 def test_groups_with_one_prompt_are_kept_apart_by_their_id_and_sizes_come_with_requests() -> None:
@@ -476,8 +512,6 @@ def test_a_load_error_stops_the_server_and_is_raised() -> None:
 
 
 def test_a_group_respects_its_limit_and_keeps_requests_whole() -> None:
-    from curate.reward.serving.batching import ScoreRequest
-
     async def passes() -> list[tuple[str, ...]]:
         scorer = Lengths()
         batcher = Batcher(scorer, batch=4, queue=99, window=60, max_responses=3)
