@@ -69,9 +69,11 @@ def find_copying(votes: VoteArrays) -> Copying:
     people = len(votes.annotators)
     pair, answer = pairs_of(votes)
     one, two = _same_pair(votes, pair)
-    same = answer[one] == answer[two]
     both = _unordered(votes.annotator[one], votes.annotator[two], people)
-    share = np.minimum(_independent(votes, one, both), _independent(votes, two, both))
+    group, count = np.unique(both, return_inverse=True, return_counts=True)[1:]
+    enough = (count >= LEAST_SHARED)[group]  # of hardly any pair where there are many annotators
+    one, two, both = one[enough], two[enough], both[enough]
+    same, share = answer[one] == answer[two], _independent(votes, one, both)
     accounts, group = np.unique(both, return_inverse=True)
     shared = np.bincount(group, share, len(accounts))
     equal = np.bincount(group, share * same, len(accounts))
