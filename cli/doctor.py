@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import (
+    FpsOption,
+    FramesOption,
+    FullOption,
+    JsonOption,
+    LayoutOption,
+    MaxLengthOption,
+    PrecisionOption,
+    PresetOption,
+    VideoTokensOption,
+)
 from cli.output import plural, put_json, put_table, say
 from cli.train import training_config
 
@@ -20,24 +30,14 @@ def doctor(
     config: Annotated[
         Path | None, typer.Option("--config", help="A TOML file with the settings of a training.", metavar="FILE")
     ] = None,
-    preset: Annotated[Literal["small", "paper"] | None, typer.Option("--preset", help="Named settings.")] = None,
-    layout: Annotated[
-        Literal["causal", "tree", "set", "single"] | None,
-        typer.Option("--layout", help="The layout to train with."),
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA adapters.")] = False,
-    frames: Annotated[int | None, typer.Option("--frames", help="Frames per video.", metavar="N")] = None,
-    fps: Annotated[
-        float | None, typer.Option("--fps", help="Frames per second of a video, at most --frames.", metavar="X")
-    ] = None,
-    video_tokens: Annotated[
-        int | None,
-        typer.Option("--video-tokens", help="Scale frames down to so many vision tokens per video.", metavar="N"),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", help="Most tokens of an example.", metavar="N")
-    ] = None,
-    precision: Annotated[Literal["float32", "bfloat16"] | None, typer.Option("--precision")] = None,
+    preset: PresetOption = None,
+    layout: LayoutOption = None,
+    full: FullOption = False,
+    frames: FramesOption = None,
+    fps: FpsOption = None,
+    video_tokens: VideoTokensOption = None,
+    max_length: MaxLengthOption = None,
+    precision: PrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a backbone on a text, an image and a video: layouts that keep responses apart, media, LoRA, memory.

@@ -33,6 +33,25 @@ TemplateOption = Annotated[
     Literal["curate", "official-train", "official-readme"] | None,
     typer.Option("--template", help="How an example becomes a sequence. Default: as the model states."),
 ]
+PresetOption = Annotated[Literal["small", "paper"] | None, typer.Option("--preset", help="Named settings.")]
+LayoutOption = Annotated[
+    Literal["causal", "tree", "set", "single"] | None,
+    typer.Option("--layout", help="Which tokens a response attends to."),
+]
+FullOption = Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA adapters.")]
+FramesOption = Annotated[int | None, typer.Option("--frames", help="Frames per video.", metavar="N")]
+FpsOption = Annotated[
+    float | None, typer.Option("--fps", help="Frames per second of a video, at most --frames.", metavar="X")
+]
+VideoTokensOption = Annotated[
+    int | None,
+    typer.Option("--video-tokens", help="Scale frames down to so many vision tokens per video.", metavar="N"),
+]
+MaxLengthOption = Annotated[
+    int | None,
+    typer.Option("--max-length", help="Most tokens of an example; longer ones are refused.", metavar="N"),
+]
+PrecisionOption = Annotated[Literal["float32", "bfloat16"] | None, typer.Option("--precision")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 CriterionOption = Annotated[
     str | None,

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import (
+    FpsOption,
+    FramesOption,
+    FullOption,
+    JsonOption,
+    LayoutOption,
+    MaxLengthOption,
+    PrecisionOption,
+    PresetOption,
+    VideoTokensOption,
+)
 from cli.output import plural, progress_bar, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -35,11 +45,8 @@ def train(
     backbone: Annotated[
         str | None, typer.Option("--backbone", help='A folder, a hub id, or "scratch".', metavar="PATH")
     ] = None,
-    preset: Annotated[Literal["small", "paper"] | None, typer.Option("--preset", help="Named settings.")] = None,
-    layout: Annotated[
-        Literal["causal", "tree", "set", "single"] | None,
-        typer.Option("--layout", help="Which tokens a response attends to."),
-    ] = None,
+    preset: PresetOption = None,
+    layout: LayoutOption = None,
     template: Annotated[
         Literal["curate", "official-train", "official-readme"] | None,
         typer.Option("--template", help="How an example becomes a sequence; the official ones need layout causal."),
@@ -51,23 +58,15 @@ def train(
         Literal["labels", "confidence"] | None,
         typer.Option("--targets", help="Train toward the labels, or toward P(i is the best)."),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA adapters.")] = False,
+    full: FullOption = False,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N")] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="Examples per step.", metavar="N")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", metavar="X")] = None,
-    frames: Annotated[int | None, typer.Option("--frames", help="Frames per video.", metavar="N")] = None,
-    fps: Annotated[
-        float | None, typer.Option("--fps", help="Frames per second of a video, at most --frames.", metavar="X")
-    ] = None,
-    video_tokens: Annotated[
-        int | None,
-        typer.Option("--video-tokens", help="Scale frames down to so many vision tokens per video.", metavar="N"),
-    ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option("--max-length", help="Most tokens of an example; longer ones are refused.", metavar="N"),
-    ] = None,
-    precision: Annotated[Literal["float32", "bfloat16"] | None, typer.Option("--precision")] = None,
+    frames: FramesOption = None,
+    fps: FpsOption = None,
+    video_tokens: VideoTokensOption = None,
+    max_length: MaxLengthOption = None,
+    precision: PrecisionOption = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N")] = None,
     allow_skips: Annotated[
         bool, typer.Option("--allow-skips", help="Skip examples that cannot train, and count them.")

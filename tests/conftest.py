@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each for linear algebra
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -52,3 +54,19 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with quiet():
         folder = tmp_path_factory.mktemp("backbone") / "tiny"
         return build_backbone(folder, [*TEXTS, *WORDS] * 5, vocabulary=400, width=64, layers=2)
+
+
+@pytest.fixture(scope="module")
+def _chromium() -> Iterator[Any]:
+    from tests.browsers import chromium
+
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def browser(_chromium: Any) -> Iterator[Any]:
+    """One Chromium for all tests of a file; the windows of each are closed after it, so that none goes on asking."""
+    yield _chromium
+    for context in _chromium.contexts:
+        context.close()

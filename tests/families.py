@@ -116,7 +116,7 @@ def main() -> None:
             report = examined(path)
             text, tree = report.modalities[0], report.layouts["tree"]
             lora = "yes" if report.lora else report.lora_refusal.partition(": ")[2]
-            works = "works" if text.status == "works" else text.reason
+            works = report.layouts["causal"] or report.layouts["single"] or "works"
             print(f"| {family} | {'yes' if text.trains else 'no'} | {works} | {tree or 'works'} | {lora} |", flush=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import build, examined
+from families import FAMILIES, GPT, build, examined
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -73,6 +73,17 @@ def test_lora_adapts_gpt2_and_refuses_what_it_cannot_adapt(tmp_path: Path):
     assert "LoRA cannot adapt it" in report.lora_refusal
     assert not report.sound
     assert examined(tmp_path / "mamba2", layout="causal", lora=False).sound
+
+
+def test_a_backbone_whose_positions_fit_one_response_is_refused_for_causal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FAMILIES, "gpt2", {**GPT, "max_position_embeddings": 80})
+    report = examined(build("gpt2", tmp_path), layout="causal")
+    assert report.layouts["causal"]
+    assert (report.layouts["single"], report.layouts["tree"], report.sound) == ("", "", False)
+    monkeypatch.setitem(FAMILIES, "gpt2", {**GPT, "max_position_embeddings": 40})  # less than one response
+    assert all(examined(build("gpt2", tmp_path)).layouts.values())
 
 
 def test_an_image_model_refuses_videos(tmp_path: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from annotations.campaign.session import CampaignSession
 from schemas.campaign import Refusal
-from tests.browsers import GLANCE, Screen, chromium, clip_campaign, logged, needs_chromium
+from tests.browsers import GLANCE, Screen, clip_campaign, logged, needs_chromium
 from tests.campaigns import known, make_campaign, pair
 from tests.pages import Instead, page_of
 
@@ -19,20 +18,6 @@ pytestmark = [needs_chromium, pytest.mark.slow]
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><b>bold</b>"
 RULES = "# What to look for\n\nWatch the video, then say which answer is **right**.\n\n1. Facts first.\n2. Then style."
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def browser(running: Any) -> Iterator[Any]:
-    """One browser for all tests; the windows of each are closed after it, so that none goes on asking."""
-    yield running
-    for context in running.contexts:
-        context.close()
 
 
 def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp_path: Path) -> None:

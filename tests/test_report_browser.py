@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from pipelines import denoise, export, ingest, simulate
 from pipelines.reporting import report
 from schemas.config import DenoiseConfig, ExportConfig, SimulateConfig
-from tests.browsers import Screen, chromium, needs_chromium
+from tests.browsers import Screen, needs_chromium
 from tests.video_files import encode
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -23,19 +22,6 @@ EVIL = '</script><img src=x onerror="alert(1)"><b>&amp;</b>'
 VIEWS = ("#leaderboard", "#prompts", "#prompt=p0003", "#pair=model-01,model-02", "#annotators", "#quality", "#origin")
 IMPACTS = ("minor", "moderate", "serious", "critical")
 WIDTHS = (320, 360, 768, 1024, 1280, 1440)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def browser(running: Any) -> Iterator[Any]:
-    yield running
-    for context in running.contexts:
-        context.close()
 
 
 @pytest.fixture(scope="module")

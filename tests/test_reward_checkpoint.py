@@ -117,6 +117,9 @@ def test_a_model_of_the_previous_version_loads(backbone: Path, tmp_path: Path, l
     loaded = checkpoint.load(folder, device="cpu")
     assert loaded.config == own.config
     torch.testing.assert_close(scores(loaded, TEXT), scores(own, TEXT), atol=1e-6, rtol=1e-6)
+    config["curate"]["form"] = "official"
+    (folder / checkpoint.CONFIG).write_text(json.dumps(config))
+    assert checkpoint.load(folder, device="cpu").config.template == "official-readme"
 
 
 def test_a_training_of_the_previous_version_resumes(backbone: Path, tmp_path: Path) -> None:
@@ -151,7 +154,9 @@ def broken(folder: Path, config: object) -> Path:
         ({"value_head_type": "linear", "value_head_hidden_dim": 8}, "only MLP-SiLU value heads"),
         ({"value_head_activation": "gelu", "value_head_hidden_dim": 8}, "only MLP-SiLU value heads"),
         ({"resp_repr_mode": "mean", "value_head_hidden_dim": 8}, "resp_repr_mode 'mean'"),
-        ({"value_head_hidden_dim": 8, "curate": {"layout": "ring"}}, "curate"),
+        ({"value_head_hidden_dim": 8, "curate": {"layout": "ring"}}, "settings under 'curate'"),
+        ({"value_head_hidden_dim": 8, "curate": {"layout": ["tree"]}}, "settings under 'curate'"),
+        ({"value_head_hidden_dim": 8, "curate": {"layout": "tree", "template": {}}}, "settings under 'curate'"),
     ],
 )
 def test_an_invalid_config_is_an_error_naming_the_file(tmp_path: Path, config: object, message: str) -> None:

@@ -29,8 +29,8 @@ CONFIG = "reward_model_config.json"
 """Written last: a folder that contains it contains the whole model."""
 HEAD = "value_head.safetensors"
 COMPARISON = "comparison.safetensors"
-RENAMED: dict[Any, str] = {"form": "template", "official": "official-readme"}
-"""Keys and values of ModelConfig that earlier versions wrote under another name."""
+RENAMED = {"form": "template"}
+"""Keys of ModelConfig that earlier versions wrote under another name."""
 HINT = "give a folder that curate train or the official code wrote"
 
 CHECKPOINTS = "checkpoints"
@@ -126,9 +126,16 @@ def _model_config(document: dict[str, Any], where: Path) -> ModelConfig:
     if not isinstance(head, int):
         raise CurateError(f"{where}: value_head_hidden_dim is {head!r}; expected a whole number", hint=HINT)
     if isinstance(own, dict):
-        own = {RENAMED.get(name, name): RENAMED.get(value, value) for name, value in own.items()}
+        own = {RENAMED.get(name, name): value for name, value in own.items()}
+        if own.get("template") == "official":  # of earlier versions
+            own["template"] = "official-readme"
     known = {field.name for field in fields(ModelConfig)} - {"head"}
-    if not isinstance(own, dict) or not own.keys() <= known or own.get("layout") not in get_args(Layout):
+    if (
+        not isinstance(own, dict)
+        or not own.keys() <= known
+        or own.get("layout") not in get_args(Layout)
+        or own.get("template", ModelConfig.template) not in get_args(Template)
+    ):
         raise CurateError(f"{where}: this version does not know the settings under 'curate'", hint="update mr2-curate")
     return ModelConfig(**own, head=head)
 

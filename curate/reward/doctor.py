@@ -57,15 +57,13 @@ class Sample:
 def sample(modality: Modality, frames: int = 4, *, seed: int = 0, size: tuple[int, int] = (SIDE, SIDE)) -> Sample:
     """The example of a modality, with pixels that depend on the seed. size: height and width."""
     noise = np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), dtype=np.uint8)
-    example = Example("doctor", QUESTION, RESPONSES, (1, 2, 3, 4))
+    text = Example("doctor", QUESTION, RESPONSES, (1, 2, 3, 4))
     if modality == "video":
         video = Frames(images=noise, times=np.arange(frames) / 2, duration=frames / 2)
-        return Sample(Example("doctor", QUESTION, RESPONSES, (1, 2, 3, 4), video=Path("noise.mp4")), video=video)
+        return Sample(replace(text, video=Path("noise.mp4")), video=video)
     if modality == "image":
-        return Sample(
-            Example("doctor", QUESTION, RESPONSES, (1, 2, 3, 4), images=(Path("noise.png"),)), images=(noise[0],)
-        )
-    return Sample(example)
+        return Sample(replace(text, images=(Path("noise.png"),)), images=(noise[0],))
+    return Sample(text)
 
 
 def check_layout(model: RewardModel, modalities: Sequence[Modality]) -> None:
@@ -161,7 +159,8 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
     model, no_lora = _load(path, config)
     refusal = tree_refusal(model.backbone.config)
     found = [_examined(model, modality, config.frames, tree=not refusal) for modality in get_args(Modality)]
-    refusal = refusal or next((report.tree_refusal for report in found if report.tree_refusal), "")
+    failure = found[0].reason if found[0].status != "works" else ""
+    refusal = refusal or failure or next((report.tree_refusal for report in found if report.tree_refusal), "")
     tokens = _tokens_of_1080p(model, config.frames) if found[-1].status == "works" else None
     activations = _activations(model, config) if found[0].trains else None
     weights = sum(each.nbytes for each in model.parameters())
@@ -170,7 +169,12 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
         model_type=str(model.backbone.config.model_type),
         parameters=sum(each.numel() for each in model.parameters()),
         layout=config.layout,
-        layouts={"causal": "", "single": "", "tree": refusal, "set": refusal},
+        layouts={
+            "causal": _pass_refusal(model, "causal"),
+            "single": _pass_refusal(model, "single"),
+            "tree": refusal,
+            "set": refusal,
+        },
         modalities=tuple(found),
         lora=tuple(
             sorted(
@@ -219,6 +223,16 @@ def _examined(model: RewardModel, modality: Modality, frames: int, *, tree: bool
     except Exception as error:
         return report.model_copy(update={"trains": False, "reason": f"training fails: {_in_short(error)}"})
     return report.model_copy(update={"trains": True})
+
+
+@torch.no_grad()
+def _pass_refusal(model: RewardModel, layout: Layout) -> str:
+    """Why a pass over a text in a layout fails; empty where it gives finite states."""
+    try:
+        states = _states(model, sample("text").encoded(model), layout)
+    except Exception as error:
+        return _in_short(error)
+    return "" if states.isfinite().all() else "states are not finite"
 
 
 def _in_short(error: Exception) -> str:
