@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import stat
+import string
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_every_change_of_signature_or_manifest_is_found(signed: Path) -> None:
     (signed / SIGNATURE).write_bytes(content)
     (signed / MANIFEST).write_bytes(manifest + b"\n")
     assert "does not fit the manifest" in finding(signed)
+
+
+def test_bits_of_base64_that_mean_nothing_are_a_change(signed: Path) -> None:
+    """A last character before the padding has two such bits or four, which the library ignores."""
+    lines = (signed / SIGNATURE).read_bytes().splitlines(keepends=True)
+    raw = base64.b64decode(lines[1])
+    digits = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    other = digits[digits.index(chr(lines[1][-3])) + 1].encode()
+    lines[1] = lines[1][:-3] + other + lines[1][-2:]
+    assert base64.b64decode(lines[1]) == raw
+    (signed / SIGNATURE).write_bytes(b"".join(lines))
+    assert "bits of its base64 that mean nothing" in finding(signed)
 
 
 def damages(content: bytes, start: int) -> Iterator[bytes]:

@@ -102,8 +102,11 @@ def signature_findings(folder: Path, key: str) -> Iterator[Finding]:
     wanted, signed = _id(public.to_base64()), signed_by(folder)
     what = ""
     try:
-        signature = Signature.from_bytes((folder / SIGNATURE).read_bytes())
-        if signed != wanted:
+        content = (folder / SIGNATURE).read_bytes()
+        signature = Signature.from_bytes(content)
+        if bytes(signature).splitlines()[1:] != content.splitlines()[1:]:
+            what = "is not written as minisign writes it: bits of its base64 that mean nothing are set"
+        elif signed != wanted:
             what = f"is by key {signed}, not by the given key {wanted}"
         else:
             public.verify((folder / MANIFEST).read_bytes(), signature)
