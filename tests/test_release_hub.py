@@ -59,12 +59,15 @@ def published(hub: Hub, folder: Path) -> Path:
 
 
 def python(code: str, folder: Path, *, endpoint: str = "http://127.0.0.1:9", **inputs: Any) -> str:
-    """Return what the code prints in a new process whose Hub is this endpoint. inputs: names that the code has."""
+    """Return what the code prints in a new process whose Hub is this endpoint. inputs: names that the code has.
+
+    The process ends without closing its libraries: threads of pyarrow sometimes abort it then, after all is printed.
+    """
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            f"import json, sys\nglobals().update(json.loads(sys.argv[1]))\n{code}",
+            f"import json, os, sys\nglobals().update(json.loads(sys.argv[1]))\n{code}\nsys.stdout.flush()\nos._exit(0)",
             json.dumps(inputs),
         ],
         env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / ".hf"), "HF_HUB_DISABLE_TELEMETRY": "1"},
