@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 
-.PHONY: demo demo-reward test test-quick test-clients lint format bench docs clean
+.PHONY: demo demo-reward test test-quick test-clients fuzz lint format bench site dist docs clean
 
 demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
@@ -72,6 +72,19 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.reward_video
 	$(BIN)/python -m benchmarks.grpo
 	$(BIN)/python -m benchmarks.accuracy --quick $(if $(DATA),&& $(BIN)/python -m benchmarks.accuracy --votes $(DATA))
+
+# The documentation as a site that needs no network: build/site/index.html. Broken links are errors.
+site: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+# Wheel and sdist, checked: the wheel is built from the sdist and runs in an environment of its own.
+dist: $(VENV)/installed-dev
+	rm -rf dist build/dist && mkdir -p build
+	$(BIN)/python -m hatchling build --target sdist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(PYTHON) -m venv build/dist && build/dist/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd build/dist && bin/curate --version && bin/curate simulate --out world --prompts 5 && bin/curate ingest world/votes.csv && bin/curate denoise
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m cli.reference > docs/cli.md

@@ -135,4 +135,5 @@ def _recommendations(report: AnnotatorsReport) -> str:
 
     done = [row.recommendation for row in report.annotators]
     counts = [f"{kind} {done.count(kind):,}" for kind in get_args(Recommendation) if kind in done]
-    return f"recommended: {', '.join(counts)}; dropping excludes {report.dropped_share:.1%} of the votes"
+    advice = "\nnext: curate denoise --max-spammer 0.9 ranks without likely spammers" if "drop" in done else ""
+    return f"recommended: {', '.join(counts)}; dropping excludes {report.dropped_share:.1%} of the votes{advice}"

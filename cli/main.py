@@ -26,6 +26,7 @@ except ImportError as error:  # a ShadowedPackageError, or another package named
     sys.exit(f"error: {error}")
 
 import typer
+from typer.core import TyperGroup
 
 from cli import (
     annotators,
@@ -52,41 +53,61 @@ from cli.options import waiting
 from cli.output import say
 from schemas.errors import CurateError, RenamedWarning, UsageError
 
+
+class SectionedHelp(TyperGroup):
+    """The help of all commands, in SECTIONS."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        for title, section in SECTIONS.items():
+            names = [one.info.name if isinstance(one, typer.Typer) else one.__name__ for one in section]
+            with formatter.section(title):
+                width = formatter.width - 6 - max(map(len, self.commands))
+                formatter.write_dl([(str(name), self.commands[str(name)].get_short_help_str(width)) for name in names])
+
+
 app = typer.Typer(
     name="curate",
+    cls=SectionedHelp,
     help="From raw pairwise votes on video questions to rankings one can trust, shards and a reward model.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (
-    ingest.ingest,
-    ingest.rejects,
-    denoise.denoise,
-    denoise.rankings,
-    leaderboard.leaderboard,
-    annotators.annotators,
-    audit.audit,
-    plan.plan,
-    campaign.annotate,
-    export.export,
-    report.report,
-    simulate.simulate,
-    simulate.compare,
-    validate.validate,
-    train.train,
-    train.merge,
-    doctor.doctor,
-    evaluate.evaluate,
-    evaluate.score,
-    serve.serve,
-    status.status,
-    status.run,
-    refresh.refresh,
-)
+SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
+    "Votes": (
+        ingest.ingest,
+        ingest.rejects,
+        annotators.annotators,
+        plan.plan,
+        campaign.app,
+        campaign.annotate,
+        media.app,
+    ),
+    "Rankings": (
+        denoise.denoise,
+        denoise.rankings,
+        leaderboard.leaderboard,
+        validate.validate,
+        audit.audit,
+        report.report,
+    ),
+    "Benchmarks and training data": (release.app, export.export),
+    "Reward model": (
+        doctor.doctor,
+        train.train,
+        train.merge,
+        evaluate.evaluate,
+        evaluate.score,
+        serve.serve,
+    ),
+    "Jobs": (status.run, refresh.refresh, status.status),
+    "Examples": (simulate.example, simulate.simulate, simulate.compare),
+}
+"""Section of the help -> its commands and groups of commands."""
+COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
+GROUPS = tuple(one for section in SECTIONS.values() for one in section if isinstance(one, typer.Typer))
 NAME_A_FOLDER = (status.run, refresh.refresh, campaign.annotate)
 """Commands that open a store in their folder, besides those with the option --store."""
 
@@ -99,8 +120,6 @@ def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
 for command in COMMANDS:
     app.command()(_waiting(command))
 
-GROUPS = (media.app, release.app, campaign.app)
-"""Groups of commands."""
 for group in GROUPS:
     for registered in group.registered_commands:
         registered.callback = _waiting(registered.callback) if registered.callback else None

@@ -135,6 +135,25 @@ def print_simulate(report: SimulateReport) -> None:
     say(f"  on {plural(report.responses, 'response')} to {plural(report.prompts, 'prompt')}")
 
 
+def example(
+    out: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DIR")] = Path("campaign"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the files of the tutorial: 3,000 votes as messy as real ones, 60 questions on 20 videos.
+
+    \b
+    Example:
+      curate example campaign
+    """
+    from pipelines import example as job
+
+    report = job(out)
+    if as_json:
+        put_json(report)
+    else:
+        say(f"{report.out}: {', '.join(report.files)}; {report.votes:,} rows of votes on {report.prompts} prompts")
+
+
 def compare(
     truth: Annotated[Path, typer.Argument(help="CSV with prompt_id, response_id, strength.", metavar="TRUTH")],
     store: StoreOption = None,

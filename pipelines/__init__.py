@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pipelines.auditing import audit
     from pipelines.comparison import compare
     from pipelines.denoising import denoise
+    from pipelines.examples import example
     from pipelines.explanation import explain
     from pipelines.exporting import export
     from pipelines.ingestion import ingest
@@ -25,6 +26,7 @@ __all__ = [
     "audit",
     "compare",
     "denoise",
+    "example",
     "explain",
     "export",
     "ingest",
@@ -45,6 +47,7 @@ _MODULES = {
     "audit": "auditing",
     "compare": "comparison",
     "denoise": "denoising",
+    "example": "examples",
     "explain": "explanation",
     "export": "exporting",
     "ingest": "ingestion",

@@ -83,7 +83,8 @@ def ingest(
         Mapping of columns and outcomes, platform, repeated votes, damaged files.
     prompts, responses
         Prompts and responses, from the same kinds of sources; they may come before any vote (``paths=[]``). Once the
-        store has a file of prompts, votes on other prompts are rejected.
+        store has a file of prompts, votes on other prompts are rejected; where a file of responses has some to a
+        prompt, votes on others are.
     prolific
         An export of Prolific, joined to the votes by participant id. One among ``paths`` is detected as well.
     pseudonym_key

@@ -87,11 +87,11 @@ def refresh(
 
 
 def _known(store: Path) -> tuple[set[str], set[str]]:
-    """Return the digests of the files that the store has read; and of those with votes on prompts unknown then."""
+    """Return the digests of the files that the store has read, and of those with votes on then unknown texts."""
     if not store.exists():
         return set(), set()
     with Store.open(store, read_only=True) as opened:
-        return set(opened.file_digests()), files_with_rejects(opened, "unknown-prompt")
+        return set(opened.file_digests()), files_with_rejects(opened, "unknown-prompt", "unknown-response")
 
 
 def _ingest(

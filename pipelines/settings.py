@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, UsageError, most_similar
 from schemas.mapping import Mapping as VoteMapping
 
 D = TypeVar("D", bound=Document)
 
 
 def load_settings(folder: str | Path = ".") -> Settings:
-    """Return the settings in ``curate.toml``, else in ``[tool.curate]`` of pyproject.toml, else the defaults."""
+    """Return the settings of ``folder``, or of the nearest folder above it that has some, else the defaults.
+
+    They are in ``curate.toml``, or in ``[tool.curate]`` of pyproject.toml. The path of the store starts from their
+    folder; the one returned starts from the working directory.
+    """
     folder = Path(folder)
-    own, project = folder / "curate.toml", folder / "pyproject.toml"
-    if own.exists():
-        return load_toml(own, Settings)
-    if project.exists():
-        table = read_toml(project).get("tool", {}).get("curate", {})
-        return validated(table, Settings, where=f"{project} [tool.curate]")
+    for parent in (folder, *folder.absolute().parents):
+        found = _settings_in(parent)
+        if found is not None:
+            beside = parent == folder or found.store.is_absolute()
+            store = found.store if beside else Path(os.path.relpath(parent / found.store))
+            return found.model_copy(update={"store": store})
     return Settings()
+
+
+def _settings_in(folder: Path) -> Settings | None:
+    own, project = folder / "curate.toml", folder / "pyproject.toml"
+    if own.is_file():
+        return load_toml(own, Settings)
+    table = read_toml(project).get("tool", {}).get("curate") if project.is_file() else None
+    return None if table is None else validated(table, Settings, where=f"{project} [tool.curate]")
 
 
 def ingest_config(mapping: IngestConfig | Mapping[str, Any] | str | Path) -> IngestConfig:
@@ -57,10 +70,28 @@ def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(kind.model_fields)
-        hint = f"keys here: {known}" if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 else ""
+        hint = _keys_hint(kind, first["loc"]) if first["type"] == "extra_forbidden" else ""
         message = first["msg"].removeprefix("Value error, ")
         raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint) from error
+
+
+def _keys_hint(kind: type[Document], place: tuple[int | str, ...]) -> str:
+    """Return a hint on the key at ``place``, which is no field: the most similar field, else all of its table."""
+    for part in place[:-1]:
+        if isinstance(part, str):
+            nested = _documents(kind.model_fields[part].annotation) if part in kind.model_fields else []
+            if len(nested) != 1:
+                return ""
+            kind = nested[0]
+    meant = most_similar(str(place[-1]), kind.model_fields)
+    return f"did you mean {meant!r}?" if meant else f"keys here: {', '.join(kind.model_fields)}"
+
+
+def _documents(annotation: Any) -> list[type[Document]]:
+    """Return the documents in the type of a field: X of ``X``, ``X | None`` and ``tuple[X, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Document):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _documents(part)]
 
 
 def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:

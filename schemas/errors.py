@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 REMOVED_IN = "0.3"
 """The version that no longer accepts the names in ``Document.renamed``."""
@@ -42,3 +44,12 @@ def warn_renamed(old: str, new: str) -> None:
     warnings.warn(
         f"{old!r} is now called {new!r}; {old!r} will be removed in {REMOVED_IN}", RenamedWarning, stacklevel=3
     )
+
+
+def most_similar(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant, or None if none is similar enough.
+
+    >>> most_similar("rankr", ["ranker", "seed"])
+    'ranker'
+    """
+    return next(iter(get_close_matches(word, known, n=1, cutoff=0.75)), None)

@@ -220,6 +220,7 @@ REJECT_REASONS: dict[str, str] = {
     "bad-seconds": "the time on the task is not a number of seconds, 0 or more (stored as NULL since version 0.2)",
     "bad-weight": "the weight is not a number from one millionth to a million",
     "unknown-prompt": "the prompt is not in the file of prompts",
+    "unknown-response": "the file of responses has other responses to the prompt, not this one",
     "vote-id-conflict": "another vote has this vote id",
     "repeated-vote": "the annotator voted on this pair again",
     "cancelled": "the annotator cancelled, skipped or discarded it",

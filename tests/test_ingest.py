@@ -315,12 +315,12 @@ RESPONSES = "prompt_id,response_id,model,text\np1,m1,gpt,A ball\np1,m4,llama,A c
 
 def test_prompts_and_responses_are_read_from_files(tmp_path: Path, store: Path) -> None:
     report = ingest(
-        write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\n"),
+        write(tmp_path / "v.csv", HEADER + "p1,m1,m4,left,w1,\np2,m1,m2,left,w1,\n"),
         store,
         prompts=write(tmp_path / "prompts.csv", PROMPTS),
         responses=write(tmp_path / "responses.csv", RESPONSES),
     )
-    assert (report.prompts, report.responses) == (2, 3)
+    assert (report.prompts, report.responses) == (2, 4)
     with Store.open(store, read_only=True) as opened:
         assert opened.prompts().rows() == [
             ("p1", "What is red?", "v1.mp4", True, None),
@@ -328,8 +328,9 @@ def test_prompts_and_responses_are_read_from_files(tmp_path: Path, store: Path) 
         ]
         assert opened.responses().select("response_id", "model", "text", "from_file").rows() == [
             ("m1", "gpt", "A ball", True),
-            ("m2", None, None, False),
             ("m4", "llama", "A car", True),
+            ("m1", "m1", None, False),
+            ("m2", "m2", None, False),
         ]
 
 
@@ -374,6 +375,20 @@ def test_votes_on_prompts_outside_the_file_of_prompts_are_rejected(tmp_path: Pat
     assert rejects(store) == [("v.csv", 3, "prompt_id", "p9", "unknown-prompt")]
     assert counts(ingest(path, store)) == (2, 0, 1, 1)
     assert len(rejects(store)) == 1
+
+
+def test_votes_on_responses_outside_the_file_of_responses_are_rejected(tmp_path: Path, store: Path) -> None:
+    path = write(tmp_path / "v.csv", HEADER + "p1,m1,m2,left,w1,\np1,m1,m2x,left,w2,\np2,m1,m2,left,w1,\n")
+    ranking = '{"prompt_id": "p1", "responses": ["m1", "m2", "m3"], "rankings": [1, 2, 3]}\n'
+    responses = write(tmp_path / "r.csv", "prompt_id,response_id,text\np1,m1,One\np1,m2,Two\n")
+    report = ingest([path, write(tmp_path / "k.jsonl", ranking)], store, responses=responses)
+    assert counts(report) == (4, 2, 0, 2)
+    assert rejects(store) == [
+        ("v.csv", 3, "right", "m2x", "unknown-response"),
+        ("k.jsonl", 1, "responses", "m3", "unknown-response"),
+    ]
+    more = write(tmp_path / "more.csv", "prompt_id,response_id,text\np1,m3,Three\n")
+    assert ingest(tmp_path / "k.jsonl", store, responses=more).recovered == 1
 
 
 def test_a_prompt_that_is_added_later_recovers_its_rejects(tmp_path: Path, store: Path) -> None:

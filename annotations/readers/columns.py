@@ -12,7 +12,7 @@ import polars as pl
 from annotations.readers import derived
 from annotations.readers.derived import UnknownColumn, is_text, label, parse_source, values
 from annotations.readers.outcomes import DERIVED_OUTCOMES, OutcomeWords, infer_outcomes
-from schemas.errors import CurateError
+from schemas.errors import CurateError, most_similar
 from schemas.mapping import Constant, Mapping, Source
 from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule, normalized
 
@@ -143,7 +143,9 @@ def find_sources(
     for name, source in mapped.items():
         try:
             if name not in known:
-                fix = f"one of the fields {', '.join(sorted(known))}"
+                other = next((rule.name for rule in rules if normalized(name) in rule.aliases), None)
+                meant = other or most_similar(name, known)
+                fix = f"the field {meant} instead" if meant else f"one of the fields {', '.join(sorted(known))}"
                 problems.append(Problem(name, f"the mapping names an unknown field {name!r}", fix))
             elif source == UNKNOWN:
                 problems.append(Problem(name, f"the mapping leaves {name} open ({UNKNOWN})", f"--map {name}=COLUMN"))

@@ -5,6 +5,7 @@ The spellings themselves are in ``schemas.votes``; readers infer what an outcome
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,9 @@ class OutcomeWords:
         return f"{listed}, or the name of a response; map other values with --outcome VALUE=OUTCOME"
 
 
+MOST_UNMAPPED = 0.01
+"""Where outcomes are mapped, the largest share of answers whose value has no meaning: such rows become rejects. More
+refuse the file, since its mapping is incomplete."""
 DERIVED_OUTCOMES = OutcomeWords({"left": "left", "right": "right", "tie": "tie"}, frozenset({"left", "right", "tie"}))
 """The spellings of an outcome that is computed from ranks, scores or a scale; the words never name a response."""
 
@@ -128,7 +132,8 @@ def _problems(sample: pl.DataFrame, columns: dict[str, str], words: OutcomeWords
     sides = [columns[name] for name in ("first", "second", "model_a", "model_b") if name in columns]
     is_name = pl.any_horizontal(pl.col(column).str.strip_chars() == pl.col(side).str.strip_chars() for side in sides)
     hits = int(others.select(is_name).to_series().sum())
-    understood = not unmapped.isdisjoint(words.meanings)
+    answered = sample.height - int((value.fill_null("") == "").sum())
+    understood = not unmapped.isdisjoint(words.meanings) or others.height <= MOST_UNMAPPED * answered
     # A 0 or 1 that counts the sides may equal the name of a response now and then: names must match in the majority.
     if (0 < hits < others.height - hits) or (others.height and not hits and not understood):
         return [meaning_needed(column, others[column], "most of which name neither response" if hits else "")]
@@ -145,5 +150,5 @@ def meaning_needed(column: str, unread: pl.Series, remark: str = "") -> tuple[st
         ends = f"first = {numbers.min():g} or {numbers.max():g}"
         fix = f"the end at which the first response is better, in the mapping: [scale] {ends}, second = the other"
     else:
-        fix = " ".join(f"--outcome {value}=OUTCOME" for value, _ in shown)
+        fix = " ".join(f"--outcome {shlex.quote(value)}=OUTCOME" for value, _ in shown)
     return f"the values of column {column!r} have no known meaning: {listed}" + (f", {remark}" if remark else ""), fix

@@ -31,6 +31,7 @@ def classify_rows(store: Store, *, repeats: str) -> None:
     _find_duplicates_in_batch(store)
     store.execute("DROP TABLE repeated_keys")
     _reject_unknown_prompts(store)
+    _reject_unknown_responses(store)
     if repeats != "all":
         _find_equal_repeats(store)
         _resolve_repeats(store, last=repeats == "last")
@@ -157,6 +158,42 @@ def _reject_unknown_prompts(store: Store) -> None:
     """)
     store.execute("""
         INSERT INTO classified SELECT file_no, line, 'reject' FROM staged_rejects WHERE reason = 'unknown-prompt'
+    """)
+
+
+def _reject_unknown_responses(store: Store) -> None:
+    """Reject votes on responses that are not in the file of responses, where that has others to the same prompt.
+
+    A misspelt id would otherwise be one more response, ranked among the others.
+    """
+    listed = "(SELECT prompt_id, response_id FROM responses WHERE from_file)"
+    if not store.value(f"SELECT count(*) FROM {listed}"):
+        return
+    store.execute(f"""
+        INSERT INTO staged_rejects
+        WITH judged AS (
+            SELECT file_no, line, prompt_id, response_left AS response_id, 1 AS place
+            FROM {NEW_VOTES} WHERE ranking IS NULL
+            UNION ALL
+            SELECT file_no, line, prompt_id, response_right, 2 FROM {NEW_VOTES} WHERE ranking IS NULL
+            UNION ALL
+            SELECT file_no, line, prompt_id, unnest([p.response_left, p.response_right]), unnest([1, 2])
+            FROM (SELECT file_no, line, prompt_id FROM {NEW_VOTES} WHERE ranking IS NOT NULL)
+            JOIN staged_pairs p USING (file_no, line)
+        ), unknown AS (
+            SELECT file_no, line, min({{place: place, response_id: response_id}}) AS first
+            FROM judged SEMI JOIN {listed} USING (prompt_id) ANTI JOIN {listed} USING (prompt_id, response_id)
+            GROUP BY file_no, line
+        )
+        SELECT s.file_no, s.line, CASE first.place WHEN 1 THEN f.first_column ELSE f.second_column END,
+            first.response_id, 'unknown-response',
+            format('no response ''{{}}'' to prompt ''{{}}'' is in the file of responses, which has others',
+                first.response_id, s.prompt_id),
+            {_ROW}, s.vote_key
+        FROM {NEW_VOTES} s JOIN unknown USING (file_no, line) JOIN staged_files f USING (file_no)
+    """)
+    store.execute("""
+        INSERT INTO classified SELECT file_no, line, 'reject' FROM staged_rejects WHERE reason = 'unknown-response'
     """)
 
 

@@ -94,9 +94,10 @@ def recorded_counts(store: Store, counts: Mapping[int, dict[str, int]]) -> Recor
     return Recorded(files, reject_reasons(store, files=counts.keys() - known), reasons)
 
 
-def files_with_rejects(store: Store, reason: str) -> set[str]:
-    """Return the digests of the files that have rejects for a reason."""
-    rows = store.frame("SELECT DISTINCT sha256 FROM rejects JOIN files USING (file_id) WHERE reason = ?", [reason])
+def files_with_rejects(store: Store, *reasons: str) -> set[str]:
+    """Return the digests of the files that have rejects for one of the reasons."""
+    query = "SELECT DISTINCT sha256 FROM rejects JOIN files USING (file_id) WHERE list_contains(?, reason)"
+    rows = store.frame(query, [list(reasons)])
     return set(rows["sha256"])
 
 

@@ -20,7 +20,7 @@ _CONTROL_KEY = """md5_number(concat_ws(chr(31), coalesce(vote_id, chr(29)), prom
 
 _TABLES = {
     "staged_files": """file_no INTEGER, path VARCHAR, sha256 VARCHAR, prompt_column VARCHAR, id_column VARCHAR,
-        annotator_column VARCHAR""",
+        annotator_column VARCHAR, first_column VARCHAR, second_column VARCHAR""",
     "staged": """file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR,
         response_right VARCHAR, outcome VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR, voted_at TIMESTAMP,
         seconds DOUBLE, weight DOUBLE, ranking VARCHAR, criterion VARCHAR, group_id VARCHAR, question VARCHAR,
@@ -58,7 +58,8 @@ def drop_staging(store: Store) -> None:
 def stage_file(store: Store, file_no: int, path: str, sha256: str, columns: dict[str, str]) -> None:
     """Add file number ``file_no`` (1, 2, …) of the batch. ``columns``: field -> column, for messages."""
     named = [columns.get(field, field) for field in ("prompt_id", "vote_id", "annotator_id")]
-    store.execute("INSERT INTO staged_files VALUES (?, ?, ?, ?, ?, ?)", [file_no, path, sha256, *named])
+    named += [columns.get(field, columns.get("responses", field)) for field in ("first", "second")]
+    store.execute("INSERT INTO staged_files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [file_no, path, sha256, *named])
 
 
 def stage_rows(
