@@ -13,7 +13,7 @@ from curate.media.frames import MediaError
 from curate.media.probe import Probe
 from curate.mixture.converters import Converter, NoPreferenceError, converter_of, files_of_source, rows_of
 from curate.mixture.items import Item, in_neutral_order, merged, with_distinct_answers
-from curate.mixture.overlap import Reference, contaminated, probe_all, read_benchmark, repeated
+from curate.mixture.overlap import Prober, Reference, contaminated, read_benchmark, repeated
 from curate.mixture.writing import MEDIA, card, frame_of, place_media, write_items, write_removed
 from curate.reward.foreign.benchmark import Media
 from curate.reward.rows import BadRowError, Row
@@ -89,14 +89,14 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CurateError(f"{out}: exists and is not an empty folder", hint="choose another --out, or remove it")
     stages = [_stage(source) for source in config.sources]
-    with publishing(out) as folder, tempfile.TemporaryDirectory() as cache:
+    with publishing(out) as folder, tempfile.TemporaryDirectory() as cache, Prober() as probed:
         for stage in stages:
             _read(stage, folder / MEDIA, progress)
-        known = _probe(stages, progress)
+        known = _probe(stages, probed, progress)
         references = []
         for number, benchmark in enumerate(config.benchmarks):
             progress("reading benchmarks", number, len(config.benchmarks))
-            references.append(read_benchmark(benchmark, Path(cache) / str(number)))
+            references.append(read_benchmark(benchmark, probed, Path(cache) / str(number)))
         for stage in stages:
             _merge(stage)
         progress("comparing prompts", 0, 0)
@@ -157,12 +157,12 @@ def _convert(stage: _Stage, row: Row, place: str, media: Media, label: str) -> N
         stage.items.append(distinct)
 
 
-def _probe(stages: Sequence[_Stage], progress: Progress) -> dict[Path, Probe]:
+def _probe(stages: Sequence[_Stage], probed: Prober, progress: Progress) -> dict[Path, Probe]:
     """Return the properties of all media; items whose medium cannot be read become invalid."""
     paths = {item.medium for stage in stages for item in stage.items if item.medium}
     known: dict[Path, Probe] = {}
     defects: dict[Path, MediaError] = {}
-    for number, (path, found) in enumerate(probe_all(paths)):
+    for number, (path, found) in enumerate(probed(paths)):
         progress("reading media", number, len(paths))
         if isinstance(found, Probe):
             known[path] = found

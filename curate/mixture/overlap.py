@@ -30,19 +30,31 @@ TIMEOUT = 60.0
 """Seconds for one media file."""
 
 
-def probe_all(paths: Iterable[Path]) -> Iterator[tuple[Path, Probe | MediaError]]:
-    """Yield each file, or folder of frames, once with its digest and fingerprint, or its defect; sorted."""
-    found = sorted(set(paths))
-    folders = [path for path in found if path.is_dir()]
-    files = [path for path in found if not path.is_dir()]
-    if files:
-        with MediaReader(workers=cores(), timeout=TIMEOUT) as reader:
-            yield from zip(files, reader.probe(files), strict=True)
-    for folder in folders:
-        try:
-            yield folder, probe_frames(folder)
-        except MediaError as error:
-            yield folder, error
+@dataclass
+class Prober:
+    """Reads images and videos in processes that start when they are needed. Use it as a context manager."""
+
+    _reader: MediaReader | None = None
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def __call__(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Probe | MediaError]]:
+        """Yield each file, or folder of frames, once with its digest and fingerprint, or its defect; sorted."""
+        found = sorted(set(paths))
+        files = [path for path in found if not path.is_dir()]
+        if files:
+            self._reader = self._reader or MediaReader(workers=cores(), timeout=TIMEOUT)
+            yield from zip(files, self._reader.probe(files), strict=True)
+        for folder in (path for path in found if path.is_dir()):
+            try:
+                yield folder, probe_frames(folder)
+            except MediaError as error:
+                yield folder, error
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,8 @@ class Reference:
     """Whether the question decides alone."""
 
 
-def read_benchmark(config: MixtureBenchmark, cache: Path) -> Reference:
-    """Return the prompts of a benchmark. cache: folder for embedded images.
+def read_benchmark(config: MixtureBenchmark, probed: Prober, cache: Path) -> Reference:
+    """Return the prompts of a benchmark. probed: reads its media; cache: folder for embedded images.
 
     Raises CurateError for a file that is none of the known kinds, and for missing or damaged media unless text_only.
     """
@@ -82,7 +94,7 @@ def read_benchmark(config: MixtureBenchmark, cache: Path) -> Reference:
             hint = f"{error.hint}; or read it as any file of prompts: kind = 'prompts'".removeprefix("; or ")
             raise CurateError(str(error), hint=hint) from error
     files = {path for example in examples for path in _media(example)}
-    probes = {} if config.text_only else dict(probe_all(files))
+    probes = {} if config.text_only else dict(probed(files))
     for probe in probes.values():
         if isinstance(probe, MediaError):
             lacking = sum(isinstance(other, MediaError) for other in probes.values())
