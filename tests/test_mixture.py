@@ -1,4 +1,4 @@
-"""``curate mix``: ten datasets in the shape of their cards, planted contamination, counts, and what reads the result."""
+"""``curate mix``: ten datasets in the shape of their cards, planted repeats, counts, and what reads the result."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ from schemas.items import JSONL_KEYS
 from schemas.mixture import MixtureReport, MixtureSource
 from tests.mixtures import KINDS, benchmarks, chat, datasets, picture, recipe, save, write
 
+FILE = "train-00000-of-00001.parquet"
 REMOVED = {
     ("mm-rlhf", "dpo_pairs.jsonl:5", "contaminated", "mm", "7#1", "near video"),
-    ("vlfeedback", "data/train-00000-of-00001.parquet:1", "contaminated", "vl", "vl-1", "near video"),
-    ("skywork", "data/train-00000-of-00001.parquet:2", "contaminated", "prompts", "row 1", "question"),
-    ("rlaif-v", "RLAIF-V-Dataset_000.parquet:3", "duplicate", "llava-critic", "pairwise/train-00000-of-00001.parquet:1", "video"),
-    ("skywork", "data/train-00000-of-00001.parquet:1", "duplicate", "tulu", "data/train-00000-of-00001.parquet:1", "question"),
-}  # fmt: skip
-"""The planted repeats: a re-encoded folder of frames, a re-encoded image, a paraphrased question; an image, a question."""
+    ("vlfeedback", f"data/{FILE}:1", "contaminated", "vl", "vl-1", "near video"),
+    ("skywork", f"data/{FILE}:2", "contaminated", "prompts", "row 1", "question"),
+    ("rlaif-v", "RLAIF-V-Dataset_000.parquet:3", "duplicate", "llava-critic", f"pairwise/{FILE}:1", "video"),
+    ("skywork", f"data/{FILE}:1", "duplicate", "tulu", f"data/{FILE}:1", "question"),
+}
+"""The planted repeats: re-encoded frames, a re-encoded image, a paraphrase; an image with its question, a question."""
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +181,16 @@ def test_a_file_of_another_kind_is_refused_by_name(root: Path, tmp_path: Path, k
         rows_of(file, MixtureSource(kind=kind, path=file, where={"nothing": 1}), CONVERTERS[kind])
 
 
+PAIR = {"prompt": "?", "chosen": "a", "rejected": "b"}
+
+
 @pytest.mark.parametrize(
     ("kind", "cells", "reason"),
     [
-        ("mm-rlhf", {"prompt": "?", "chosen": "a", "rejected": " "}, "rejected: not a text"),
-        ("mm-rlhf", {"prompt": "?", "chosen": "a", "rejected": "b", "image": "/etc/x.png"}, "image: not a path relative"),
-        ("mm-rlhf", {"prompt": "?", "chosen": "a", "rejected": "b", "image": ["a.png", "b.png"]}, "image: not one image"),
-        ("rlaif-v", {"question": "?", "chosen": "a", "rejected": "b", "image": {"bytes": b"no"}}, "image: not the bytes"),
+        ("mm-rlhf", {**PAIR, "rejected": " "}, "rejected: not a text"),
+        ("mm-rlhf", {**PAIR, "image": "/etc/x.png"}, "image: not a path relative"),
+        ("mm-rlhf", {**PAIR, "image": ["a.png", "b.png"]}, "image: not one image"),
+        ("rlaif-v", {**PAIR, "question": "?", "image": {"bytes": b"no"}}, "image: not the bytes"),
         ("wildvision", {"winner": "left"}, "winner: not one of model_a"),
         ("tulu", {"chosen": [{"role": "user", "content": "?"}]}, "chosen: not a list of messages"),
         ("skywork", {"chosen": chat("?", "a", "b"), "rejected": chat("?", "a")}, "chosen: not a list of messages"),
@@ -218,10 +222,11 @@ def test_a_label_chooses_the_judgment(tmp_path: Path) -> None:
 @pytest.fixture
 def numbers(tmp_path: Path) -> Path:
     """A folder with 40 items of text, half of them of subset b, and one of three responses."""
-    rows = [
-        {"prompt": f"Question {word}", "responses": ["x", "y", *["z"] * (i == 0)], "rankings": [1, 2, *[3] * (i == 0)], "subset": "ab"[i % 2]}
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"Question {word}", "responses": ["x", "y"], "rankings": [1, 2], "subset": "ab"[i % 2]}
         for i, word in enumerate(random.Random(0).sample(range(10**6, 10**7), 40))
-    ]  # fmt: skip
+    ]
+    rows[0] |= {"responses": ["x", "y", "z"], "rankings": [1, 2, 3]}
     write(tmp_path / "items/train.jsonl", rows)
     return tmp_path
 
@@ -270,12 +275,7 @@ def test_refusals_name_the_cause_and_leave_nothing(root: Path, numbers: Path) ->
     cases: list[tuple[dict[str, Any], str, str, str]] = [
         ({"items": 'label = "x"'}, "", "no label 'x'", "labels of items: none"),
         ({"items": 'files = ["*.csv"]'}, "", "no file matches", "patterns"),
-        (
-            {"items": 'name = "b"\nfiles = ["../bad/*.jsonl"]'},
-            "",
-            "none of its rows is valid.*bad/x.jsonl:1",
-            "trainer",
-        ),
+        ({"items": 'files = ["../bad/*.jsonl"]'}, "", "none of its rows is valid.*bad/x.jsonl:1", "docs/data.md"),
         ({}, bench, "1 of 1 images and videos cannot be compared.*missing.png", "text_only"),
         ({}, bench + 'kind = "vqa"\n', "no kind 'vqa'", "vl-rewardbench"),
         ({}, '[[benchmarks]]\npath = "items/train.jsonl"\n', "no known benchmark|not ", "kind = 'prompts'"),
