@@ -61,8 +61,8 @@ def print_mixture(report: MixtureReport) -> None:
                 say(f"{one.source}: {stage}: {listed(reasons)}")
         for reason, first in one.examples.items():
             say(f"  first {reason}: {first}")
-        if one.kept_as_pairs:
-            say(f"{one.source}: {plural(one.kept_as_pairs, 'pair')} without a single order of their prompt's responses")
+        if one.kept_apart:
+            say(f"{one.source}: {plural(one.kept_apart, 'item')} kept apart: those of one prompt give no single order")
         if not one.licence:
             say(f"{one.source}: the licence of {one.dataset} is not verified")
     for name, prompts in report.benchmarks.items():

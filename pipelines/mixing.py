@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from curate.media.frames import MediaError
 from curate.media.probe import Probe
 from curate.mixture.converters import Converter, NoPreferenceError, converter_of, files_of_source, rows_of
-from curate.mixture.items import Item, in_neutral_order, merged, with_distinct_answers
-from curate.mixture.overlap import Prober, Reference, contaminated, read_benchmark, repeated
-from curate.mixture.writing import MEDIA, card, frame_of, place_media, write_items, write_removed
+from curate.mixture.items import draw, in_neutral_order, medium, merged, with_distinct_answers
+from curate.mixture.overlap import Prober, contaminated, read_benchmark, repeated
+from curate.mixture.writing import MEDIA, card, place_media, write_items, write_removed
+from curate.reward.data import Example
 from curate.reward.foreign.benchmark import Media
 from curate.reward.rows import BadRowError, Row
 from curate.shards.atomic import MANIFEST, describe, publishing, version, write_manifest
@@ -35,12 +36,18 @@ class _Stage:
 
     source: MixtureSource
     converter: Converter
+    root: Path
     files: list[ManifestFile]
-    items: list[Item] = field(default_factory=list)
+    items: list[Example] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Stage -> reason -> number."""
     examples: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: MixtureSource) -> _Stage:
+        converter, root = converter_of(source), source.path.parent if source.path.is_file() else source.path
+        return cls(source, converter, root, [describe(path, root=root) for path in files_of_source(source, converter)])
 
     def drop(self, stage: str, reason: str, evidence: str = "") -> None:
         self.reasons[stage][reason] += 1
@@ -64,15 +71,12 @@ def load_mixture(path: str | Path) -> MixtureConfig:
     config, base = load_toml(path, MixtureConfig), Path(path).parent
 
     def rooted(entry: Entry) -> Entry:
-        media = base / entry.media if entry.media else None
-        return entry.model_copy(update={"path": base / entry.path, "media": media})
+        return entry.model_copy(
+            update={"path": base / entry.path, "media": base / entry.media if entry.media else None}
+        )
 
-    return config.model_copy(
-        update={
-            "sources": tuple(map(rooted, config.sources)),
-            "benchmarks": tuple(map(rooted, config.benchmarks)),
-        }
-    )
+    sources, benchmarks = tuple(map(rooted, config.sources)), tuple(map(rooted, config.benchmarks))
+    return config.model_copy(update={"sources": sources, "benchmarks": benchmarks})
 
 
 def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) -> MixtureReport:
@@ -88,42 +92,47 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CurateError(f"{out}: exists and is not an empty folder", hint="choose another --out, or remove it")
-    stages = [_stage(source) for source in config.sources]
+    stages = [_Stage.of(source) for source in config.sources]
     with publishing(out) as folder, tempfile.TemporaryDirectory() as cache, Prober() as probed:
         for stage in stages:
             _read(stage, folder / MEDIA, progress)
-        known = _probe(stages, probed, progress)
-        references = []
+        probes = _probe(stages, probed, progress)
+        references = {}
         for number, benchmark in enumerate(config.benchmarks):
             progress("reading benchmarks", number, len(config.benchmarks))
-            references.append(read_benchmark(benchmark, probed, Path(cache) / str(number)))
+            references[benchmark.key] = read_benchmark(benchmark, probed, Path(cache) / str(number))
         for stage in stages:
             _merge(stage)
         progress("comparing prompts", 0, 0)
-        removed = _remove_repeats(stages, known, references, config)
-        drawn = [pair for stage in stages for pair in _draw(stage, config.seed)]
+        removed = _remove(stages, contaminated(_items(stages), probes, references.values(), config.leakage))
+        removed += _remove(stages, repeated(_items(stages), probes, config.leakage))
+        drawn = [item for stage in stages for item in _draw(stage, config.seed)]
+        drawn.sort(key=lambda item: (draw(item, config.seed, "order"), item.item_id))
+        progress("writing", 0, 0)
+        places = place_media(folder, [path for path in map(medium, drawn) if path], probes)
+        sizes = Counter(len(item.responses) for item in drawn)
+        report = MixtureReport(
+            out=str(out),
+            items=len(drawn),
+            media=len(set(places.values())),
+            sources=tuple(stage.summary() for stage in stages),
+            benchmarks={name: reference.prompts for name, reference in references.items()},
+            responses={str(size): sizes[size] for size in sorted(sizes)},
+        )
         if not drawn:
-            raise CurateError("the mixture has no items", hint=f"counts: {[s.summary().model_dump() for s in stages]}")
-        drawn.sort(key=lambda pair: (pair[1].draw(config.seed, "order"), pair[0]))
-        return _write(folder, out, config, stages, references, drawn, known, removed, progress)
-
-
-def _stage(source: MixtureSource) -> _Stage:
-    converter = converter_of(source)
-    root = source.path.parent if source.path.is_file() else source.path
-    files = [describe(path, root=root) for path in files_of_source(source, converter)]
-    return _Stage(source, converter, files)
+            raise CurateError("the mixture has no items", hint="; ".join(map(str, report.sources)))
+        files = write_items(folder, drawn, places, rows_per_shard=config.rows_per_shard)
+        files.append(write_removed(folder, removed))
+        return _finish(folder, config, stages, report, files)
 
 
 def _read(stage: _Stage, embedded: Path, progress: Progress) -> None:
     """Fill the items of a stage from its files. embedded: folder for embedded images."""
     source, converter = stage.source, stage.converter
-    root = source.path.parent if source.path.is_file() else source.path
-    media = Media(source.media or root, embedded)
-    label = source.label or (converter.labels or ("",))[0]
+    media = Media(source.media or stage.root, embedded)
     wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in source.where.items()}
     for file in stage.files:
-        for row in rows_of(root / file.path, source, converter):
+        for row in rows_of(stage.root / file.path, source, converter):
             stage.counts["read"] += 1
             if stage.counts["read"] % 1000 == 0:
                 progress(f"reading {source.key}", stage.counts["read"], 0)
@@ -132,24 +141,23 @@ def _read(stage: _Stage, embedded: Path, progress: Progress) -> None:
             elif any(row.cells.get(name) not in values for name, values in wanted.items()):
                 stage.drop("filtered", f"where {', '.join(wanted)}")
             else:
-                _convert(stage, row, f"{file.path}:{row.number}", media, label)
-    if stage.counts["read"] == sum(stage.reasons["invalid"].values()):
-        first = next(iter(stage.examples.values()), "it has no rows")
+                _convert(stage, row, f"{source.key}/{file.path}:{row.number}", media)
+    if stage.counts["read"] == stage.reasons["invalid"].total():
+        first = next(iter(stage.examples.values()), "there are no rows")
         raise CurateError(f"source {source.key}: none of its rows is valid: {first}", hint=converter.schema)
 
 
-def _convert(stage: _Stage, row: Row, place: str, media: Media, label: str) -> None:
+def _convert(stage: _Stage, row: Row, item_id: str, media: Media) -> None:
+    label = stage.source.label or (stage.converter.labels or ("",))[0]
     try:
-        item = stage.converter.parse(row, media, label)
+        item = replace(stage.converter.parse(row, media, label), item_id=item_id, source=stage.source.key)
     except BadRowError as error:
-        stage.drop("invalid", error.reason, f"{place}: {error}")
+        stage.drop("invalid", error.reason, f"{item_id}: {error}")
         return
     except NoPreferenceError as error:
         stage.drop("filtered", str(error))
         return
-    medium = item.medium
-    name = (medium.relative_to(media.folder) if medium.is_relative_to(media.folder) else medium.name) if medium else ""
-    distinct = with_distinct_answers(replace(item, source=stage.source.key, row=place, medium_name=str(name)))
+    distinct = with_distinct_answers(item)
     stage.counts["repeated_answers"] += len(item.responses) - len(distinct.responses)
     if len(distinct.responses) < 2:
         stage.drop("filtered", "fewer than two different responses")
@@ -157,90 +165,66 @@ def _convert(stage: _Stage, row: Row, place: str, media: Media, label: str) -> N
         stage.items.append(distinct)
 
 
+def _items(stages: Sequence[_Stage]) -> list[Example]:
+    return [item for stage in stages for item in stage.items]
+
+
 def _probe(stages: Sequence[_Stage], probed: Prober, progress: Progress) -> dict[Path, Probe]:
     """Return the properties of all media; items whose medium cannot be read become invalid."""
-    paths = {item.medium for stage in stages for item in stage.items if item.medium}
-    known: dict[Path, Probe] = {}
-    defects: dict[Path, MediaError] = {}
-    for number, (path, found) in enumerate(probed(paths)):
+    paths = {path for path in map(medium, _items(stages)) if path}
+    found: dict[Path | None, Probe | MediaError] = {}
+    for number, (path, probe) in enumerate(probed(paths)):
         progress("reading media", number, len(paths))
-        if isinstance(found, Probe):
-            known[path] = found
-        else:
-            defects[path] = found
+        found[path] = probe
     for stage in stages:
-        kept = []
         for item in stage.items:
-            if item.medium in defects:
-                error = defects[item.medium]
-                stage.drop("invalid", f"image or video: {error.code}", f"{item.row}: {item.medium_name}")
-            else:
-                kept.append(item)
-        stage.items = kept
-    return known
+            own = medium(item)
+            if own and isinstance(error := found[own], MediaError):
+                stage.drop("invalid", f"image or video: {error.code}", f"{item.item_id}: {own.name}")
+        stage.items = [item for item in stage.items if not isinstance(found.get(medium(item)), MediaError)]
+    return {path: probe for path, probe in found.items() if path and isinstance(probe, Probe)}
 
 
 def _merge(stage: _Stage) -> None:
     """Merge the items of one prompt, then filter by the preferences and the number of responses."""
-    groups: dict[Any, list[Item]] = defaultdict(list)
+    groups: dict[tuple[str, Path | None], list[Example]] = defaultdict(list)
     for item in stage.items:
-        groups[(item.prompt, item.medium) if stage.converter.pairs else item.item_id].append(item)
-    kept: list[Item] = []
+        groups[item.prompt, medium(item)].append(item)
     low, high = stage.source.min_responses, stage.source.max_responses
+    stage.items = []
     for group in groups.values():
-        found, pairs = merged(group) if stage.converter.pairs else (group[:1], 0)
+        found = merged(group)
         stage.counts["merged"] += len(group) - len(found)
-        stage.counts["kept_as_pairs"] += pairs
-        for item in map(in_neutral_order, found):
-            if not item.decisive:
+        stage.counts["kept_apart"] += len(found) if len(found) > 1 else 0
+        for item in found:
+            if len(set(item.ranks)) == 1:
                 stage.drop("filtered", "no response is better than another")
             elif not low <= len(item.responses) <= (high or len(item.responses)):
                 stage.drop("filtered", f"not {low} to {high or 'any number of'} responses")
             else:
-                kept.append(item)
-    stage.items = kept
+                stage.items.append(in_neutral_order(item))
 
 
-def _remove_repeats(
-    stages: Sequence[_Stage], known: dict[Path, Probe], references: Sequence[Reference], config: MixtureConfig
-) -> list[RemovedItem]:
-    """Remove the items that repeat a benchmark, then those that repeat an earlier source; return the evidence."""
+def _remove(stages: Sequence[_Stage], found: Mapping[str, RemovedItem]) -> list[RemovedItem]:
+    """Remove the items from their stages; return the evidence in the order of the items."""
     removed = []
-    by_key = {stage.source.key: stage for stage in stages}
-    items = [item for stage in stages for item in stage.items]
-    leaks = contaminated(items, known, references, config.leakage)
-    for number, leak in sorted(leaks.items()):
-        item, of = items[number], leak.benchmark_release
-        by_key[item.source].drop("contaminated", of)
-        more: dict[str, Any] = {"rule": leak.rule, "distance": leak.distance, "similarity": leak.similarity}
-        removed.append(
-            RemovedItem(source=item.source, row=item.row, why="contaminated", of=of, item=leak.benchmark, **more)
-        )
-    clean = [item for number, item in enumerate(items) if number not in leaks]
-    repeats = repeated(clean, known, config.leakage)
-    for number, repeat in sorted(repeats.items()):
-        item, other = clean[number], clean[repeat.of]
-        by_key[item.source].drop("duplicates", other.source)
-        more = {"rule": repeat.rule, "distance": repeat.distance, "similarity": repeat.similarity}
-        removed.append(
-            RemovedItem(source=item.source, row=item.row, why="duplicate", of=other.source, item=other.row, **more)
-        )
     for stage in stages:
-        stage.items = []
-    for number, item in enumerate(clean):
-        if number not in repeats:
-            by_key[item.source].items.append(item)
+        own = [found[item.item_id] for item in stage.items if item.item_id in found]
+        for one in own:
+            stage.drop(one.why, one.of)
+        stage.items = [item for item in stage.items if item.item_id not in found]
+        removed += own
     return removed
 
 
-def _draw(stage: _Stage, seed: int) -> list[tuple[str, Item]]:
-    """Return (item_id, item) of the items that cap and weight draw; copies have the ids ID#2, ID#3, …"""
-    items = sorted(stage.items, key=lambda item: (item.draw(seed, "cap"), item.item_id))[: stage.source.cap]
+def _draw(stage: _Stage, seed: int) -> list[Example]:
+    """Return the items that cap and weight draw; copies have the ids ID#2, ID#3, …"""
+    items = sorted(stage.items, key=lambda item: draw(item, seed, "cap"))[: stage.source.cap]
     whole, part = divmod(stage.source.weight, 1)
     drawn = [
-        (item.item_id + (f"#{copy + 1}" if copy else ""), item)
+        replace(item, item_id=f"{item.item_id}#{copy}" if copy > 1 else item.item_id)
         for item in items
-        for copy in range(int(whole) + (item.draw(seed, "weight") < part))
+        for copy in range(1, 1 + int(whole) + (draw(item, seed, "weight") < part))
     ]
     stage.counts["capped"] = len(stage.items) - len(items)
     stage.counts["copies"] = len(drawn) - len(items)
@@ -248,66 +232,35 @@ def _draw(stage: _Stage, seed: int) -> list[tuple[str, Item]]:
     return drawn
 
 
-def _write(
-    folder: Path,
-    out: Path,
-    config: MixtureConfig,
-    stages: Sequence[_Stage],
-    references: Sequence[Reference],
-    drawn: Sequence[tuple[str, Item]],
-    known: dict[Path, Probe],
-    removed: Sequence[RemovedItem],
-    progress: Progress,
+def _finish(
+    folder: Path, config: MixtureConfig, stages: Sequence[_Stage], report: MixtureReport, files: list[ManifestFile]
 ) -> MixtureReport:
-    progress("writing", 0, 0)
-    used = {item.medium for _, item in drawn if item.medium}
-    places = place_media(folder, used, known)
-    files = write_items(folder, frame_of(drawn, places), rows_per_shard=config.rows_per_shard)
-    files.append(write_removed(folder, removed))
-    files += [describe(path, root=folder) for path in sorted((folder / MEDIA).rglob("*")) if path.is_file()]
-    sizes = Counter(len(item.responses) for _, item in drawn)
-    report = MixtureReport(
-        out=str(out),
-        version="",
-        items=len(drawn),
-        media=len(set(places.values())),
-        bytes=0,
-        sources=tuple(stage.summary() for stage in stages),
-        benchmarks={reference.name: reference.prompts for reference in references},
-        responses={str(size): sizes[size] for size in sorted(sizes)},
-    )
+    """Write card and manifest, which names files and folders elsewhere by their last part only; return the report."""
     readme = folder / "README.md"
     readme.write_text(card(config, report), encoding="utf-8")
-    files.append(describe(readme))
+    media = sorted(path for path in (folder / MEDIA).rglob("*") if path.is_file())
+    files += [describe(path, root=folder) for path in (*media, readme)]
     report = report.model_copy(update={"version": version(files), "bytes": sum(file.bytes for file in files)})
-    write_manifest(folder, _manifest(config, stages, report, files))
-    return report
-
-
-def _manifest(
-    config: MixtureConfig, stages: Sequence[_Stage], report: MixtureReport, files: Sequence[ManifestFile]
-) -> Manifest:
-    """Return the manifest; it names files and folders by their last part only."""
     document = config.model_dump(mode="json")
     for entry in (*document["sources"], *document["benchmarks"]):
-        entry |= {"path": Path(entry["path"]).name, "media": Path(entry["media"]).name if entry["media"] else None}
-    counts = [one.model_dump(mode="json") for one in report.sources]
-    inputs: dict[str, Any] = {stage.source.key: {file.path: file.sha256 for file in stage.files} for stage in stages}
+        entry |= {name: Path(entry[name]).name for name in ("path", "media") if entry[name]}
+    read = {stage.source.key: tuple((file.path, file.sha256) for file in stage.files) for stage in stages}
     apart = [entry.path / MANIFEST if entry.path.is_dir() else entry.path for entry in config.benchmarks]
-    inputs |= {"benchmarks": [describe(path).sha256 for path in apart if path.is_file()]}
-    run = run_id("mix", document, inputs)
-    return Manifest(
+    inputs = {"sources": read, "benchmarks": [describe(path).sha256 for path in apart if path.is_file()]}
+    manifest = Manifest(
         kind="train",
         schema_version=SCHEMA_VERSION,
         version=report.version,
-        run=ManifestRun(run=run, step="mix", config=document, inputs=inputs, code_version=code_version()),
+        run=ManifestRun(
+            run=run_id("mix", document, inputs), step="mix", config=document, inputs=inputs, code_version=code_version()
+        ),
         upstream=(),
         batches=tuple(
-            ManifestBatch(
-                batch=stage.source.key, files=tuple((file.path, file.sha256) for file in stage.files), counts=own
-            )
-            for stage, own in zip(stages, counts, strict=True)
+            ManifestBatch(batch=one.source, files=read[one.source], counts=one.model_dump(mode="json"))
+            for one in report.sources
         ),
         counts={"items": {"train": report.items}, "benchmarks": report.benchmarks, "responses": report.responses},
         files=tuple(files),
     )
+    write_manifest(folder, manifest)
+    return report

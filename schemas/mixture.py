@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.base import Document
-from schemas.leakage import LeakConfig
+from schemas.leakage import LeakConfig, LeakRule
 
 Scalar = bool | int | float | str
 
@@ -31,9 +31,8 @@ class MixtureSource(Document):
     where: dict[str, Scalar | tuple[Scalar, ...]] = {}
     """Column -> the value, or values, of the rows to read."""
     min_responses: Annotated[int, Field(ge=2)] = 2
-    """Items with fewer responses are left out."""
     max_responses: Annotated[int, Field(ge=2)] | None = None
-    """Items with more responses are left out."""
+    """Items with fewer, or more, responses are left out."""
     cap: Annotated[int, Field(ge=1)] | None = None
     """At most so many items, drawn at random; a larger cap draws the same ones and more."""
     weight: Annotated[float, Field(gt=0, le=100)] = 1.0
@@ -48,12 +47,11 @@ class MixtureBenchmark(Document):
     """Prompts that no training item may repeat: a benchmark's file, one of our releases, or any file of prompts."""
 
     path: Path
-    """A file of a published benchmark, the folder of a release or export, or a file of prompts."""
     kind: str = "auto"
     """auto: a release, an export, or a published benchmark by its columns; the name of a published benchmark; or
     prompts: a file with a column prompt, question, query or text, and optionally image or video."""
     name: str = ""
-    """In counts; default: the file's or folder's name."""
+    """In counts; default: the file's or folder's name. Unique within the recipe."""
     media: Path | None = None
     """Folder that relative paths of images and videos start from; default: that of the file."""
     text_only: bool = False
@@ -81,17 +79,17 @@ class MixtureConfig(Document):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        for what, entries in (("source", self.sources), ("benchmark", self.benchmarks)):
-            names = [entry.key for entry in entries]
-            if twice := next((name for name in names if names.count(name) > 1), ""):
-                raise ValueError(f"two of the {what}s are called {twice!r}: give each a name")
+        for what, entries in (("sources", self.sources), ("benchmarks", self.benchmarks)):
+            keys = [entry.key for entry in entries]
+            if twice := next((key for key in keys if keys.count(key) > 1), ""):
+                raise ValueError(f"two of the {what} are called {twice!r}: give each a name")
         return self
 
 
 class SourceCounts(Document):
-    """What became of the rows of one source.
+    """What became of the rows of one source, stage by stage.
 
-    read = invalid + filtered + merged + contaminated + duplicates + capped + written − copies.
+    read + copies = invalid + filtered + merged + contaminated + duplicates + capped + written.
     """
 
     source: str
@@ -101,17 +99,12 @@ class SourceCounts(Document):
     licence: str
     """As its card states it; empty if not verified."""
     read: int = 0
-    """Rows."""
     invalid: dict[str, int] = {}
     """Reason -> rows that are not what the kind promises."""
     filtered: dict[str, int] = {}
     """Reason -> rows or items left out by the recipe, or without a preference."""
     merged: int = 0
     """Rows that became part of another item of the same prompt."""
-    kept_as_pairs: int = 0
-    """Pairs of one prompt that give no single order; they stay items of two responses."""
-    repeated_answers: int = 0
-    """Identical answers that were merged within a row."""
     contaminated: dict[str, int] = {}
     """Benchmark -> items that repeat a prompt or medium of it."""
     duplicates: dict[str, int] = {}
@@ -120,34 +113,24 @@ class SourceCounts(Document):
     copies: int = 0
     """Items that the weight added, or (negative) left out."""
     written: int = 0
+    kept_apart: int = 0
+    """Items of one prompt that give no single order, such as contradictory pairs; they stay as they are."""
+    repeated_answers: int = 0
+    """Identical answers that were merged within a row."""
     examples: dict[str, str] = {}
-    """Reason of invalid -> the first row, with its value."""
-
-    @property
-    def left_over(self) -> int:
-        """Rows that the other counts do not explain: 0."""
-        excluded = sum(sum(counts.values()) for counts in (self.invalid, self.filtered, self.contaminated))
-        return (
-            self.read
-            - excluded
-            - self.merged
-            - sum(self.duplicates.values())
-            - self.capped
-            - self.written
-            + self.copies
-        )
+    """Reason of invalid -> the first such row, with its value."""
 
 
 class MixtureReport(Document):
     """The result of ``curate mix``."""
 
     out: str
-    version: str
+    version: str = ""
     """Digest of the files."""
     items: int
     media: int
-    """Files of media, and folders of frames."""
-    bytes: int
+    """Images and videos."""
+    bytes: int = 0
     sources: tuple[SourceCounts, ...]
     benchmarks: dict[str, int]
     """Benchmark -> its prompts."""
@@ -157,27 +140,20 @@ class MixtureReport(Document):
     @property
     def contaminated(self) -> dict[str, int]:
         """Benchmark -> items of all sources that were left out because they repeat it."""
-        totals = dict.fromkeys(self.benchmarks, 0)
-        for counts in self.sources:
-            for name, number in counts.contaminated.items():
-                totals[name] += number
-        return totals
+        return {name: sum(one.contaminated.get(name, 0) for one in self.sources) for name in self.benchmarks}
 
 
 class RemovedItem(Document):
     """One line of removed.jsonl: an item that was left out because of another prompt, with the evidence."""
 
-    source: str
-    row: str
-    """File and row of the item."""
-    why: str
-    """contaminated | duplicate"""
+    item: str
+    """source/file:row."""
+    why: Literal["contaminated", "duplicates"]
     of: str
     """The benchmark, or the earlier source."""
-    item: str
-    """The id of the benchmark's item, or file and row in the earlier source."""
-    rule: str
-    """As in ``schemas.leakage.LeakRule``."""
+    other: str
+    """The id of its item."""
+    rule: LeakRule
     distance: float | None
     """Of the media, 0 (equal) to 1; null if they are not compared."""
     similarity: float

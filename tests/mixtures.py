@@ -244,7 +244,8 @@ def benchmarks(root: Path) -> str:
         save(folder / "clips/other" / f"{frame}.jpg", picture(100 + frame, quality=50))
     pair = {"prompt": "Which one is it?", "chosen": "this", "rejected": "that"}
     write(folder / "mm.jsonl", [{**pair, "id": 7, "video": "clips/other"}])
-    write(folder / "prompts.jsonl", [{"question": "Please prove that the square root of two is irrational!"}])
+    questions = ("Please prove that the square root of two is irrational!", "Which colour is it?")
+    write(folder / "prompts.jsonl", [{"question": question} for question in questions])
     return "".join(
         f'[[benchmarks]]\npath = "benchmarks/{name}"\n{kind}\n'
         for name, kind in (("vl.parquet", ""), ("mm.jsonl", ""), ("prompts.jsonl", 'kind = "prompts"'))

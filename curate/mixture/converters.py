@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from curate.mixture.items import Item, ranked
+from curate.media.frames import IMAGE_SUFFIXES
+from curate.mixture.items import ranked
+from curate.reward.data import Example
 from curate.reward.foreign.benchmark import Media, columns_of, listed
 from curate.reward.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError, UsageError
@@ -22,14 +24,13 @@ from schemas.mixture import MixtureSource
 
 HEAD = 200
 """Rows by whose columns a file is recognised."""
-NO_COMMON_PROMPT = "the conversations differ before the last response"
 
 
 class NoPreferenceError(Exception):
     """A valid row without a preference between responses; the message is the reason, for counts."""
 
 
-Parse = Callable[[Row, Media, str], Item]
+Parse = Callable[[Row, Media, str], Example]
 """Row, media and label -> item. Raises BadRowError or NoPreferenceError."""
 
 
@@ -44,16 +45,14 @@ class Converter:
     """As the card states it; empty if not verified."""
     files: tuple[str, ...]
     """Patterns of its training files in a snapshot folder; the first with a match counts."""
-    required: frozenset[str]
+    required: set[str]
     """Columns; one that is null in every row counts as absent."""
-    one_of: frozenset[str] = frozenset()
+    one_of: set[str] = field(default_factory=set)
     """At least one of these is required; empty: no such rule."""
-    absent: frozenset[str] = frozenset()
+    absent: set[str] = field(default_factory=set)
     """Columns that only other kinds have."""
     labels: tuple[str, ...] = ()
     """Choices of the judgment that ranks, the default first."""
-    pairs: bool = True
-    """Whether a row is a pair, so that rows of one prompt are merged."""
     parse: Parse
     schema: str
     """Source of the columns and labels, and what is not verified."""
@@ -84,10 +83,9 @@ def files_of_source(source: MixtureSource, converter: Converter) -> list[Path]:
     for pattern in source.files or converter.files:
         if found := sorted(path for path in source.path.glob(pattern) if path.is_file()):
             return found
-    what = "no such file or folder" if not source.path.exists() else "no file matches"
     patterns = ", ".join(source.files or converter.files)
     raise CurateError(
-        f"{source.path}: {what} {'' if what.startswith('no such') else patterns}".rstrip(),
+        f"{source.path}: {f'no file matches {patterns}' if source.path.exists() else 'no such file or folder'}",
         hint=f"give the snapshot of {converter.dataset}, one of its files, or patterns of them (files = [...])",
     )
 
@@ -116,34 +114,25 @@ def rows_of(path: Path, source: MixtureSource, converter: Converter) -> Iterator
 # Rows to items. Each raises BadRowError for a cell that the kind does not allow.
 
 
-def _two(prompt: str, one: str, other: str, ranks: tuple[int, int], **more: Any) -> Item:
-    return Item(prompt, (one, other), ranks, **more)
+def _item(prompt: str, responses: Sequence[str], ranks: Sequence[int], **media: Any) -> Example:
+    text = re.sub(r"[ \t]*<(image|video)>[ \t]*\n?", "", prompt).strip()
+    return Example("", text, tuple(responses), tuple(ranks), **media)
 
 
-def _plain(text: str) -> str:
-    """A question without the placeholder of its image or video."""
-    return re.sub(r"[ \t]*<(image|video)>[ \t]*\n?", "", text).strip()
-
-
-def _image(row: Row, media: Media, column: str = "image") -> Path | None:
+def _image(row: Row, media: Media, column: str = "image") -> tuple[Path, ...]:
     found = media.images(row, column)
     if len(found) > 1:
         raise BadRowError(column, row.cells[column], "one image")
-    return found[0] if found else None
+    return found
 
 
 def _chosen_rejected(prompt: str) -> Parse:
     """Columns of texts: the prompt's, chosen, rejected; media in image or video."""
 
-    def parse(row: Row, media: Media, _label: str) -> Item:
-        return _two(
-            _plain(row.text(prompt)),
-            row.text("chosen"),
-            row.text("rejected"),
-            (1, 2),
-            image=_image(row, media),
-            video=media.video(row, "video"),
-        )
+    def parse(row: Row, media: Media, _label: str) -> Example:
+        texts = row.text("chosen"), row.text("rejected")
+        found = {"images": _image(row, media), "video": media.video(row, "video")}
+        return _item(row.text(prompt), texts, (1, 2), **found)
 
     return parse
 
@@ -151,50 +140,40 @@ def _chosen_rejected(prompt: str) -> Parse:
 def _messages(row: Row, column: str, role: str = "role", content: str = "content") -> list[tuple[str, str]]:
     """[(role, text), …] of a conversation whose last message is the assistant's."""
     value = row.cells.get(column)
-    expected = f"a list of messages with {role} and {content}, the last of them the assistant's"
-    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(message, dict) for message in value):
-        raise BadRowError(column, value, expected)
-    found = [(message.get(role), message.get(content)) for message in value]
-    if not all(isinstance(who, str) and isinstance(text, str) for who, text in found):
-        raise BadRowError(column, value, expected)
-    if found[-1][0] not in ("assistant", "gpt") or not found[-1][1].strip():
-        raise BadRowError(column, value[-1], expected)
+    messages = value if isinstance(value, list) and all(isinstance(one, dict) for one in value) else []
+    found = [(one.get(role), one.get(content)) for one in messages]
+    texts = all(isinstance(cell, str) for message in found for cell in message)
+    if len(found) < 2 or not texts or found[-1][0] not in ("assistant", "gpt") or not found[-1][1].strip():
+        raise BadRowError(column, value, f"a list of messages with {role} and {content}, the last the assistant's")
     return found
 
 
-def transcript(messages: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
-    """Return the prompt of messages, and the user's turns if it has more than one.
+def transcript(messages: Sequence[tuple[str, str]]) -> str:
+    """Return the prompt of messages; of several, a transcript.
 
     >>> transcript([("user", "Hi"), ("assistant", "Hello."), ("user", "Bye")])
-    ('User: Hi\\n\\nAssistant: Hello.\\n\\nUser: Bye', ('Hi', 'Bye'))
+    'User: Hi\\n\\nAssistant: Hello.\\n\\nUser: Bye'
     """
     if len(messages) == 1:
-        return _plain(messages[0][1]), ()
+        return messages[0][1]
     names = {"human": "User", "gpt": "Assistant"}
-    lines = [f"{names.get(who, who.capitalize())}: {_plain(text)}" for who, text in messages]
-    return "\n\n".join(lines), tuple(_plain(text) for who, text in messages if who in ("user", "human"))
+    return "\n\n".join(f"{names.get(who, who.capitalize())}: {text.strip()}" for who, text in messages)
 
 
-def _conversations(one: str, other: str, rank: Callable[[Row], tuple[int, int]], **keys: str) -> Parse:
-    """Columns of two conversations that differ in the last message."""
+def _conversations(one: str, other: str, rank: Callable[[Row], tuple[int, int]], *keys: str) -> Parse:
+    """Columns of two conversations that differ in the last message. keys: of role and content in a message."""
 
-    def parse(row: Row, media: Media, _label: str) -> Item:
-        ranks, first, second = rank(row), _messages(row, one, **keys), _messages(row, other, **keys)
+    def parse(row: Row, media: Media, _label: str) -> Example:
+        ranks, first, second = rank(row), _messages(row, one, *keys), _messages(row, other, *keys)
         if first[:-1] != second[:-1]:
-            raise NoPreferenceError(NO_COMMON_PROMPT)
-        prompt, turns = transcript(first[:-1])
-        models = tuple(row.optional_text(column) or None for column in ("model_a", "model_b"))
-        return _two(
-            prompt,
-            first[-1][1],
-            second[-1][1],
-            ranks,
-            turns=turns,
-            models=models if any(models) else (),
-            image=_image(row, media),
-        )
+            raise NoPreferenceError("the conversations differ before the last response")
+        return _item(transcript(first[:-1]), (first[-1][1], second[-1][1]), ranks, images=_image(row, media))
 
     return parse
+
+
+def _first(_row: Row) -> tuple[int, int]:
+    return (1, 2)
 
 
 WINNERS = {"model_a": (1, 2), "model_b": (2, 1), "tie": (1, 1), "tie (bothbad)": (1, 1)}
@@ -208,128 +187,94 @@ def _winner(row: Row) -> tuple[int, int]:
 
 
 PARTS = re.compile(r"(?:^|\n)[ \t]*(Question|(?:The first|The second) response|Response [12AB]): \[")
-BETTER = re.compile(r"the better response: \[(first|1|a|second|2|b)\]", re.IGNORECASE)
+BETTER = re.compile(r"the better response: \[(?:(first|1|a)|second|2|b)\]", re.IGNORECASE)
 
 
-def _llava_critic(row: Row, media: Media, _label: str) -> Item:
+def _llava_critic(row: Row, media: Media, _label: str) -> Example:
     messages = _messages(row, "conversations", "from", "value")
-    asked, answer = messages[0][1], messages[-1][1]
-    _, *parts = PARTS.split(asked)
-    if parts[::2][:1] != ["Question"] or len(parts) != 6:
+    _, *parts = PARTS.split(messages[0][1])
+    if len(parts) != 6 or parts[0] != "Question":
         raise NoPreferenceError("no comparison of two bracketed responses (the pointwise subset, or another form)")
     question, one, other = (text[: text.rfind("]")].strip() for text in parts[1::2])
-    better = BETTER.search(answer)
-    if better is None and "equally good" not in answer:
+    better = BETTER.search(messages[-1][1])
+    if better is None and "equally good" not in messages[-1][1]:
         raise NoPreferenceError("its judgment has no known form")
-    first = better is not None and better[1].lower() in ("first", "1", "a")
-    ranks = (1, 1) if better is None else (1, 2) if first else (2, 1)
-    return _two(_plain(question), one, other, ranks, image=_image(row, media))
+    ranks = (1, 1) if better is None else (1, 2) if better[1] else (2, 1)
+    return _item(question, (one, other), ranks, images=_image(row, media))
 
 
 ASPECTS = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
 
 
-def _vlfeedback(row: Row, media: Media, label: str) -> Item:
+def _vlfeedback(row: Row, media: Media, label: str) -> Example:
     value = row.cells.get("completions")
     if isinstance(value, dict):  # datasets stores a list of structs as a struct of lists
-        value = [dict(zip(value, cells, strict=False)) for cells in zip(*value.values(), strict=False)]
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise BadRowError("completions", value, "a list of completions")
-    kept: list[tuple[str, float, str | None]] = []
-    for completion in value:
-        response, annotations = completion.get("response"), completion.get("annotations")
+        value = [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    aspects = ASPECTS if label == "mean" else (label,)
+    texts, scores = [], []
+    for one in value if isinstance(value, list) else ():
         try:
-            ratings = [float(annotations[aspect]["Rating"]) for aspect in ([label] if label in ASPECTS else ASPECTS)]
-        except (KeyError, TypeError) as error:
-            raise BadRowError(
-                "completions", completion, f"annotations with a Rating of {', '.join(ASPECTS)}"
-            ) from error
+            score = sum(float(one["annotations"][aspect]["Rating"]) for aspect in aspects)
+            text = one["response"].strip()
         except ValueError:  # N/A: the owners' training code leaves out the pairs of such a response
             continue
-        if not isinstance(response, str) or not response.strip():
-            continue
-        kept.append((response, sum(ratings) / len(ratings), completion.get("model")))
-    if len(kept) < 2:
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadRowError("completions", one, f"a response and Ratings of {', '.join(ASPECTS)}") from error
+        texts.append(text)
+        scores.append(-score)
+    if len(texts) < 2:
         raise NoPreferenceError("fewer than two responses with ratings")
-    responses, scores, models = zip(*kept, strict=True)
-    image = _image(row, media, "image" if row.cells.get("image") is not None else "img_path")
-    return Item(_plain(row.text("prompt")), responses, ranked([-score for score in scores]), models, image)
+    column = "image" if "image" in row.cells else "img_path"
+    return _item(row.text("prompt"), texts, ranked(scores), images=_image(row, media, column))
 
 
-def _nectar(row: Row, _media: Media, _label: str) -> Item:
-    value = row.cells.get("answers")
-    expected = "a list of answers with answer and rank (1 is best)"
-    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(one, dict) for one in value):
-        raise BadRowError("answers", value, expected)
-    for one in value:
-        rank, text = one.get("rank"), one.get("answer")
-        if not isinstance(rank, int | float) or rank < 1 or not isinstance(text, str) or not text.strip():
-            raise BadRowError("answers", one, expected)
+def _nectar(row: Row, _media: Media, _label: str) -> Example:
+    try:
+        ranks = [float(one["rank"]) for one in row.cells["answers"]]
+        texts = [one["answer"].strip() for one in row.cells["answers"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        ranks, texts = [], []
+    if not all(texts) or min(ranks, default=0) < 1:
+        raise BadRowError("answers", row.cells.get("answers"), "a list of answers with answer and rank (1 is best)")
     begin, *parts = re.split(r"\n\n(Human|Assistant):", row.text("prompt"))
-    if begin.strip() or len(parts) < 4 or parts[-2] != "Assistant" or parts[-1].strip():
+    if begin.strip() or parts[-2:-1] != ["Assistant"] or parts[-1].strip() or len(parts) < 4:
         raise BadRowError("prompt", row.cells["prompt"], "turns that begin with Human: and end with Assistant:")
-    spoken = [(who.lower(), text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)]
-    prompt, turns = transcript(spoken[:-1])
-    return Item(
-        prompt,
-        tuple(one["answer"] for one in value),
-        ranked([one["rank"] for one in value]),
-        tuple(one.get("model") for one in value),
-        turns=turns,
-    )
+    turns = [(who.lower(), text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)]
+    return _item(transcript(turns[:-1]), texts, ranked(ranks))
 
 
-BOTH = "both"
-
-
-def _pku(row: Row, _media: Media, label: str) -> Item:
-    chosen = {}
-    for column in ("better_response_id", "safer_response_id"):
-        chosen[column] = row.cells.get(column)
-        if (column == label or label == BOTH) and chosen[column] not in (0, 1):
-            raise BadRowError(column, chosen[column], "0 or 1")
-    if label == BOTH and len(set(chosen.values())) > 1:
+def _pku(row: Row, _media: Media, label: str) -> Example:
+    columns = ("better_response_id", "safer_response_id") if label == "both" else (label,)
+    for column in columns:
+        if row.cells.get(column) not in (0, 1):
+            raise BadRowError(column, row.cells.get(column), "0 or 1")
+    preferred = {int(row.cells[column]) for column in columns}
+    if len(preferred) > 1:
         raise NoPreferenceError("helpfulness and harmlessness prefer different responses")
-    better = chosen["better_response_id" if label == BOTH else label]
-    return _two(row.text("prompt"), row.text("response_0"), row.text("response_1"), (2, 1) if better else (1, 2))
+    texts = row.text("response_0"), row.text("response_1")
+    return _item(row.text("prompt"), texts, (2, 1) if preferred == {1} else (1, 2))
 
 
-def _items(row: Row, media: Media, _label: str) -> Item:
-    responses = row.texts("responses")
+def _items(row: Row, media: Media, _label: str) -> Example:
+    responses, name = row.texts("responses"), row.optional_text("video")
     ranks = row.integers("ranks" if row.cells.get("ranks") else "rankings", len(responses))
     if min(ranks) < 1 or not all(response.strip() for response in responses):
         raise BadRowError("responses", list(responses), "texts with ranks from 1")
-    models = row.cells.get("models")
-    name = row.optional_text("video")
-    as_image = Path(name).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES:  # shards of curate export
+        return _item(row.text("prompt"), responses, ranks, images=_image(row, media, "video"))
     found = media.video(row, "video") if name else None
-    return Item(
-        row.text("prompt"),
-        responses,
-        ranked(ranks),
-        tuple(models) if isinstance(models, list) and len(models) == len(responses) else (),
-        image=found if as_image else _image(row, media),
-        video=None if as_image else found,
-    )
+    return _item(row.text("prompt"), responses, ranks, images=_image(row, media), video=found)
 
 
-def _converters(*found: Converter) -> dict[str, Converter]:
-    return {converter.kind: converter for converter in found}
-
-
-def _columns(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-CONVERTERS: dict[str, Converter] = _converters(
+_TABLE = (
     Converter(
         kind="mm-rlhf",
         dataset="yifanzhang114/MM-RLHF",
         licence="",
         files=("dpo_pairs.jsonl", "**/dpo_pairs.jsonl"),
-        required=_columns("prompt chosen rejected"),
-        one_of=_columns("image video"),
-        absent=_columns("conversations category"),
+        required={"prompt", "chosen", "rejected"},
+        one_of={"image", "video"},
+        absent={"conversations", "category"},
         parse=_chosen_rejected("prompt"),
         schema="dpo_pairs.jsonl: prompt, chosen, rejected, and image or video (a folder of frames), by "
         "scripts/convert_to_swift.py and llava/train/train_dpo.py of github.com/yfzhang114/MM-RLHF, whose README calls "
@@ -341,8 +286,8 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="lmms-lab/llava-critic-113k",
         licence="apache-2.0",
         files=("pairwise/*.parquet",),
-        required=_columns("conversations image"),
-        absent=_columns("rejected_conversations"),
+        required={"conversations", "image"},
+        absent={"rejected_conversations"},
         parse=_llava_critic,
         schema="id, source, conversations (from, value), image; configs pairwise and pointwise; by the card. Question "
         "and responses in brackets, by the prompt of the card of lmms-lab/llava-critic-7b; 'The better response: [1]' "
@@ -354,7 +299,7 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="openbmb/RLAIF-V-Dataset",
         licence="cc-by-nc-4.0",
         files=("*.parquet", "**/*.parquet"),
-        required=_columns("question chosen rejected image"),
+        required={"question", "chosen", "rejected", "image"},
         parse=_chosen_rejected("question"),
         schema="ds_name, image, question, chosen, rejected, origin_dataset, origin_split, idx, image_path, by the card "
         "and muffin/data/datasets.py of github.com/RLHF-V/RLAIF-V, which reads image as {bytes, path}.",
@@ -364,10 +309,9 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="MMInstruction/VLFeedback",
         licence="",
         files=("data/*.parquet", "**/*.parquet", "*.jsonl"),
-        required=_columns("prompt completions"),
-        one_of=_columns("image img_path"),
+        required={"prompt", "completions"},
+        one_of={"image", "img_path"},
         labels=("mean", *ASPECTS),
-        pairs=False,
         parse=_vlfeedback,
         schema="id, prompt, models, completions (annotations: aspect -> Rating and Rationale; model; response), "
         "img_path, by the card; the mean of the three ratings, higher is better, and no pair for a rating that is no "
@@ -380,10 +324,8 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="YiyangAiLab/POVID_preference_data_for_VLLMs",
         licence="cc-by-4.0",
         files=("*.json",),
-        required=_columns("conversations rejected_conversations image"),
-        parse=_conversations(
-            "conversations", "rejected_conversations", lambda _row: (1, 2), role="from", content="value"
-        ),
+        required={"conversations", "rejected_conversations", "image"},
+        parse=_conversations("conversations", "rejected_conversations", _first, "from", "value"),
         schema="id, image, conversations (preferred) and rejected_conversations, each with from and value, by the "
         "example in README.md of github.com/YiyangZhou/POVID. Images are those of COCO 2014 train, to be downloaded.",
     ),
@@ -392,7 +334,7 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="WildVision/wildvision-battle",
         licence="odc-by",
         files=("**/*.parquet",),
-        required=_columns("conversation_a conversation_b winner image"),
+        required={"conversation_a", "conversation_b", "winner", "image"},
         parse=_conversations("conversation_a", "conversation_b", _winner),
         schema="question_id, model_a, model_b, conversation_a and conversation_b (role, content), language, image, "
         "turn, anony, winner, tstamp, judge, by the card of WildVision/wildvision-internal-data and scripts/ of "
@@ -404,9 +346,9 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="allenai/llama-3.1-tulu-3-8b-preference-mixture",
         licence="odc-by",
         files=("data/train-*.parquet", "**/*.parquet"),
-        required=_columns("id prompt chosen rejected source"),
-        absent=_columns("image video"),
-        parse=_conversations("chosen", "rejected", lambda _row: (1, 2)),
+        required={"id", "prompt", "chosen", "rejected", "source"},
+        absent={"image", "video"},
+        parse=_conversations("chosen", "rejected", _first),
         schema="id, prompt, chosen and rejected (lists of role and content), source, by the card, which adds that "
         "subsets have other licences. Which of the Tulu mixtures the paper used is not stated.",
     ),
@@ -415,9 +357,9 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="Skywork/Skywork-Reward-Preference-80K-v0.2",
         licence="",
         files=("data/train-*.parquet", "**/*.parquet"),
-        required=_columns("chosen rejected"),
-        absent=_columns("prompt question image video id"),
-        parse=_conversations("chosen", "rejected", lambda _row: (1, 2)),
+        required={"chosen", "rejected"},
+        absent={"prompt", "question", "image", "video", "id"},
+        parse=_conversations("chosen", "rejected", _first),
         schema="chosen and rejected (lists of content and role), source, by the card of a filtered copy "
         "(natolambert/skywork-preferences-80k-v0.1-cleaned). v0.2 is the version without prompts of RewardBench. The "
         "card states no licence. Which version the paper used is not stated.",
@@ -427,8 +369,7 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="berkeley-nest/Nectar",
         licence="apache-2.0",
         files=("data/*.parquet", "**/*.parquet"),
-        required=_columns("prompt answers"),
-        pairs=False,
+        required={"prompt", "answers"},
         parse=_nectar,
         schema="prompt ('\\n\\nHuman: … \\n\\nAssistant: '), answers (answer, model, rank), turns, num_responses, "
         "source, good_natured, by the card; rank 1 is best, by third parties that train on it. One revision of the "
@@ -439,8 +380,8 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="PKU-Alignment/PKU-SafeRLHF",
         licence="cc-by-nc-4.0",
         files=("data/*/train.jsonl", "**/train*.jsonl", "**/train*.parquet"),
-        required=_columns("prompt response_0 response_1 better_response_id"),
-        labels=(BOTH, "better_response_id", "safer_response_id"),
+        required={"prompt", "response_0", "response_1", "better_response_id"},
+        labels=("both", "better_response_id", "safer_response_id"),
         parse=_pku,
         schema="prompt, response_0, response_1, better_response_id (the more helpful one), safer_response_id and more, "
         "by the card and third parties that train on it; data/MODEL/train.jsonl, by the file list. The paper does not "
@@ -451,11 +392,11 @@ CONVERTERS: dict[str, Converter] = _converters(
         dataset="items of curate or of the paper's trainer",
         licence="",
         files=("train-*.parquet", "*.parquet", "*.jsonl"),
-        required=_columns("prompt responses"),
-        one_of=_columns("ranks rankings"),
-        pairs=False,
+        required={"prompt", "responses"},
+        one_of={"ranks", "rankings"},
         parse=_items,
         schema="columns of curate's shards (docs/data.md), or the JSONL of github.com/yinuoyang01/multi-response-rm.",
     ),
 )
+CONVERTERS = {converter.kind: converter for converter in _TABLE}
 """Kind -> its converter."""

@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+
+from curate.reward.data import Example
 
 MAX_MERGED = 64
 """Responses to one prompt that are merged into one item, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One prompt with N responses and their ranks."""
+def medium(item: Example) -> Path | None:
+    """The image or video of an item (a file, or a folder of frames); None if it has none."""
+    return item.video or (item.images[0] if item.images else None)
 
-    prompt: str
-    responses: tuple[str, ...]
-    ranks: tuple[int, ...]
-    """(N,) 1 is best, equal responses share a rank."""
-    models: tuple[str | None, ...] = ()
-    """(N,) or empty; None where unknown."""
-    image: Path | None = None
-    video: Path | None = None
-    """A file, or a folder of frames."""
-    turns: tuple[str, ...] = ()
-    """What the user said in each turn of a longer conversation; empty if the prompt is one turn."""
-    medium_name: str = ""
-    """Path of its image or video in the media folder of the source."""
-    source: str = ""
-    row: str = ""
-    """File and row."""
 
-    @property
-    def medium(self) -> Path | None:
-        return self.image or self.video
-
-    @property
-    def item_id(self) -> str:
-        """24 hex digits, which change with the source, prompt, medium, responses or ranks, but not with their order."""
-        content = [self.source, self.prompt, self.medium_name, sorted(zip(self.responses, self.ranks, strict=True))]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
-
-    @property
-    def decisive(self) -> bool:
-        """Whether some response is better than another."""
-        return len(set(self.ranks)) > 1
-
-    def draw(self, seed: int, purpose: str) -> float:
-        """A number in [0, 1) that depends on the seed, the purpose and the item alone."""
-        digest = hashlib.sha256(f"{seed}\0{purpose}\0{self.item_id}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2.0**64
+def draw(item: Example, seed: int, purpose: str) -> float:
+    """Return a number in [0, 1) that depends on the seed, the purpose and the item's id alone."""
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{item.item_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2.0**64
 
 
 def ranked(values: Sequence[float]) -> tuple[int, ...]:
@@ -65,58 +37,45 @@ def ranked(values: Sequence[float]) -> tuple[int, ...]:
     return tuple(1 + sum(other < value for other in values) for value in values)
 
 
-def with_distinct_answers(item: Item) -> Item:
+def with_distinct_answers(item: Example) -> Example:
     """Return the item with identical answers (but for surrounding spaces) merged.
 
     Copies of an answer at different ranks contradict each other: the answer gets their mean, and ranks are counted
     again, so that an answer between two copies ties with them.
 
-    >>> with_distinct_answers(Item("?", ("a", "b", "a ", "c"), (1, 2, 3, 4))).ranks
+    >>> with_distinct_answers(Example("", "?", ("a", "b", "a ", "c"), (1, 2, 3, 4))).ranks
     (1, 1, 3)
     """
-    places: dict[str, list[int]] = {}
-    for place, response in enumerate(item.responses):
-        places.setdefault(response.strip(), []).append(place)
-    if len(places) == len(item.responses):
-        return item
-    first = [own[0] for own in places.values()]
-    return replace(
-        item,
-        responses=tuple(item.responses[place] for place in first),
-        ranks=ranked([sum(item.ranks[place] for place in own) / len(own) for own in places.values()]),
-        models=tuple(item.models[place] for place in first) if item.models else (),
-    )
+    ranks: dict[str, list[int]] = {}
+    for response, rank in zip(item.responses, item.ranks, strict=True):
+        ranks.setdefault(response.strip(), []).append(rank)
+    return replace(item, responses=tuple(ranks), ranks=ranked([sum(own) / len(own) for own in ranks.values()]))
 
 
-def merged(items: Sequence[Item]) -> tuple[list[Item], int]:
-    """Return items of one prompt merged into one if they give one order, else the different ones; and how many stay.
+def merged(items: Sequence[Example]) -> list[Example]:
+    """Return items of one prompt as one item if they give one order, else the different ones.
 
-    One order: a strict weak order, in which responses that no pair distinguishes are equally far from all others and
-    share a rank. A cycle, or two unconnected pairs, give none.
+    items: with distinct answers. One order: a strict weak order, in which responses that no pair distinguishes compare
+    alike with all others and share a rank. A cycle, or two unconnected pairs, give none.
     """
-    if len(items) < 2:
-        return list(items), 0
-    texts: dict[str, tuple[str, str | None]] = {}
+    if len(items) == 1:
+        return [*items]
+    place: dict[str, int] = {}
     for item in items:
-        for response, model in zip(item.responses, item.models or (None,) * len(item.responses), strict=True):
-            known = texts.setdefault(response.strip(), (response, model))
-            texts[response.strip()] = (known[0], known[1] or model)
-    place = {text: number for number, text in enumerate(texts)}
-    ranks = order_of(
-        len(texts),
-        [
-            (place[item.responses[i].strip()], place[item.responses[j].strip()], item.ranks[i] == item.ranks[j])
-            for item in items
-            for i in range(len(item.responses))
-            for j in range(len(item.responses))
-            if i != j and item.ranks[i] <= item.ranks[j]
-        ],
-    )
-    if ranks is None:
-        different = list({item.item_id: item for item in items}.values())
-        return different, len(different)
-    responses, models = zip(*texts.values(), strict=True)
-    return [replace(items[0], responses=responses, ranks=ranks, models=models if any(models) else ())], 0
+        for response in item.responses:
+            place.setdefault(response, len(place))
+    pairs = [
+        (place[one], place[other], rank == worse)
+        for item in items
+        for (one, rank), (other, worse) in permutations(zip(item.responses, item.ranks, strict=True), 2)
+        if rank <= worse
+    ]
+    if (ranks := order_of(len(place), pairs)) is not None:
+        return [replace(items[0], responses=tuple(place), ranks=ranks)]
+    different: dict[frozenset[tuple[str, int]], Example] = {}
+    for item in items:
+        different.setdefault(frozenset(zip(item.responses, item.ranks, strict=True)), item)
+    return [*different.values()]
 
 
 def order_of(count: int, pairs: Iterable[tuple[int, int, bool]]) -> tuple[int, ...] | None:
@@ -133,10 +92,8 @@ def order_of(count: int, pairs: Iterable[tuple[int, int, bool]]) -> tuple[int, .
         return None
     equal, above = np.eye(count, dtype=np.bool_), np.zeros((count, count), dtype=np.bool_)
     for better, worse, tied in pairs:
-        if tied:
-            equal[better, worse] = equal[worse, better] = True
-        else:
-            above[better, worse] = True
+        (equal if tied else above)[better, worse] = True
+        equal[worse, better] |= tied
     equal = _closure(equal)
     above = _closure(equal @ above @ equal)
     ranks = 1 + above.sum(axis=0)
@@ -145,26 +102,14 @@ def order_of(count: int, pairs: Iterable[tuple[int, int, bool]]) -> tuple[int, .
     return tuple(ranks.tolist())
 
 
-def _closure(
-    relation: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def _closure(relation: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The smallest transitive relation that contains this one."""
-    while True:
-        wider = relation | (relation @ relation)
-        if (wider == relation).all():
-            return relation
+    while ((wider := relation | (relation @ relation)) != relation).any():
         relation = wider
+    return relation
 
 
-def in_neutral_order(item: Item) -> Item:
+def in_neutral_order(item: Example) -> Example:
     """Return the item with its responses ordered by digests, since many files list the preferred one first."""
-    order = sorted(
-        range(len(item.responses)),
-        key=lambda i: hashlib.sha256(f"{item.prompt}\0{item.responses[i]}".encode()).digest(),
-    )
-    return replace(
-        item,
-        responses=tuple(item.responses[i] for i in order),
-        ranks=ranked([item.ranks[i] for i in order]),
-        models=tuple(item.models[i] for i in order) if item.models else (),
-    )
+    digests = [hashlib.sha256(f"{item.prompt}\0{response}".encode()).digest() for response in item.responses]
+    return item.permuted(sorted(range(len(digests)), key=digests.__getitem__))

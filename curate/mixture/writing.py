@@ -11,76 +11,60 @@ import pyarrow as pa
 
 from curate.media.frame_folders import frame_files
 from curate.media.probe import Probe
-from curate.mixture.items import Item
+from curate.reward.data import Example
 from curate.shards.atomic import describe
-from curate.shards.formats import TYPES, write_shards
+from curate.shards.formats import write_shards
 from schemas.items import JSONL_KEYS
 from schemas.manifest import ManifestFile
 from schemas.mixture import MixtureConfig, MixtureReport, RemovedItem, SourceCounts
 
 MEDIA = "media"
 STAGES = ("invalid", "filtered", "merged", "contaminated", "duplicates", "capped", "copies")
-COLUMNS = {
-    "item_id": ("string", "digest of source, prompt, medium, responses and ranks; #2, #3, … for further copies"),
-    "prompt": ("string", "the question; the turns of a longer conversation as a transcript"),
-    "image": ("string", "path of its image, relative to this folder; null if it has none"),
-    "video": ("string", "path of its video (a file, or a folder of frames), likewise"),
-    "responses": ("list<string>", "N texts, in an order that does not depend on their ranks"),
-    "ranks": ("list<int32>", "rank of each, 1 = best, ties share a rank"),
-    "models": ("list<string>", "model of each; null where unknown"),
-    "source": ("string", "the source in the recipe"),
-    "row": ("string", "file and row in the source"),
-}
-"""Column -> type and meaning."""
-SCHEMA = pa.schema([(name, TYPES[kind]) for name, (kind, _) in COLUMNS.items()])
+TEXT = pa.string()
+SCHEMA = pa.schema(
+    {
+        "item_id": TEXT,  # source/file:row, with #2, #3, … for further copies
+        "prompt": TEXT,
+        "image": TEXT,  # relative to the folder
+        "video": TEXT,
+        "responses": pa.list_(TEXT),
+        "ranks": pa.list_(pa.int32()),
+        "source": TEXT,
+    }
+)
 
 
-def frame_of(items: Sequence[tuple[str, Item]], places: Mapping[Path, str]) -> pl.DataFrame:
-    """Return the rows of the shards. items: (item_id, item); places: medium -> its path in the folder."""
-    rows = [
-        (
-            item_id,
-            item.prompt,
-            places[item.image] if item.image else None,
-            places[item.video] if item.video else None,
-            item.responses,
-            item.ranks,
-            item.models or (None,) * len(item.responses),
-            item.source,
-            item.row,
-        )
-        for item_id, item in items
-    ]
-    empty = pl.DataFrame(SCHEMA.empty_table())
-    return pl.DataFrame(rows, schema=empty.schema, orient="row")
-
-
-def write_items(folder: Path, items: pl.DataFrame, *, rows_per_shard: int) -> list[ManifestFile]:
-    """Write train-*.parquet and train.jsonl, which the trainer of arXiv 2604.10966 reads."""
-    files = write_shards(folder, "train", items, rows_per_shard=rows_per_shard, schema=SCHEMA)
+def write_items(
+    folder: Path, items: Iterable[Example], places: Mapping[Path, str], *, rows_per_shard: int
+) -> list[ManifestFile]:
+    """Write train-*.parquet, and train.jsonl, which the trainer of arXiv 2604.10966 reads."""
+    rows = []
+    for item in items:
+        image, video = places[item.images[0]] if item.images else None, places[item.video] if item.video else None
+        rows.append((item.item_id, item.prompt, image, video, item.responses, item.ranks, item.source))
+    table = pl.DataFrame(rows, schema=pl.DataFrame(SCHEMA.empty_table()).schema, orient="row")
+    files = write_shards(folder, "train", table, rows_per_shard=rows_per_shard, schema=SCHEMA)
     path = folder / "train.jsonl"
-    items.rename({"ranks": "rankings"}).select(JSONL_KEYS).write_ndjson(path)
-    return [*files, describe(path, len(items))]
+    table.rename({"ranks": "rankings"}).select(JSONL_KEYS).write_ndjson(path)
+    return [*files, describe(path, len(rows))]
 
 
-def place_media(folder: Path, used: Iterable[Path], known: Mapping[Path, Probe]) -> dict[Path, str]:
+def place_media(folder: Path, used: Iterable[Path], probes: Mapping[Path, Probe]) -> dict[Path, str]:
     """Copy each used medium to media/DIGEST and return where it is; remove what was embedded and is not used."""
-    target, places, kept = folder / MEDIA, {}, set()
+    target, places = folder / MEDIA, {}
+    target.mkdir(exist_ok=True)
     for path in sorted(set(used)):
-        frames = path.is_dir()
-        name = known[path].sha256 + ("" if frames else path.suffix.lower())
+        frames = frame_files(path) if path.is_dir() else []
+        goal = target / (probes[path].sha256 + ("" if frames else path.suffix.lower()))
         if frames:
-            (target / name).mkdir(parents=True, exist_ok=True)
-            for number, frame in enumerate(frame_files(path), start=1):
-                shutil.copyfile(frame, target / name / f"{number:06d}{frame.suffix.lower()}")
-        elif path != target / name and not (target / name).exists():
-            target.mkdir(exist_ok=True)
-            shutil.copyfile(path, target / name)
-        places[path] = f"{MEDIA}/{name}"
-        kept.add(name)
-    for path in target.iterdir() if target.exists() else ():
-        if path.name not in kept:
-            path.unlink()
+            goal.mkdir(exist_ok=True)
+            for number, frame in enumerate(frames, start=1):
+                shutil.copyfile(frame, goal / f"{number:06d}{frame.suffix.lower()}")
+        elif not goal.exists():
+            shutil.copyfile(path, goal)
+        places[path] = f"{MEDIA}/{goal.name}"
+    for path in {*target.iterdir()} - {folder / place for place in places.values()}:
+        path.unlink()
     return places
 
 
@@ -103,48 +87,37 @@ def funnel(sources: Sequence[SourceCounts]) -> list[tuple[str, ...]]:
 
 
 def card(config: MixtureConfig, report: MixtureReport) -> str:
-    """Return the card in Markdown: counts of every source and stage, reasons, benchmarks, licences, columns."""
-    lines = ["---", "license: other", "license_name: see-sources", "configs:", "- config_name: train"]
-    lines += ["  data_files:", "  - split: train", '    path: "train-*.parquet"', "---", "", f"# {config.title}", ""]
-    lines += [
-        f"{report.items:,} items from {len(report.sources)} sources, made by `curate mix` with seed {config.seed}."
-    ]
-    lines += ["`train.jsonl` has the same items for the trainer of arXiv 2604.10966 (`--image_base_dir .`,"]
-    lines += [
-        "`--video_base_dir .`). `removed.jsonl` names every contaminated item and duplicate with the evidence.",
-        "",
-    ]
-    rows = funnel(report.sources)
-    lines += ["## Counts", "", *_table(rows[0], rows[1:]), "", "Rows up to merged, then items.", ""]
+    """Return the card in Markdown: counts of every source and stage, reasons, benchmarks and licences."""
+    header, *rows = funnel(report.sources)
     reasons = [
         (one.source, stage, reason, f"{number:,}")
         for one in report.sources
-        for stage in ("invalid", "filtered", "contaminated", "duplicates")
-        for reason, number in getattr(one, stage).items()
+        for stage in STAGES
+        if isinstance(counts := getattr(one, stage), dict)
+        for reason, number in counts.items()
     ]
-    reasons += [
-        (one.source, "kept as pairs", "pairs of one prompt without a single order", f"{one.kept_as_pairs:,}")
-        for one in report.sources
-        if one.kept_as_pairs
-    ]
-    lines += [*_table(("source", "stage", "reason", "number"), reasons), ""] if reasons else []
-    lines += ["Responses per item: " + ", ".join(f"{n} of {size}" for size, n in report.responses.items()) + ".", ""]
-    lines += ["## Kept apart from", ""]
+    for name in ("kept_apart", "repeated_answers"):
+        reasons += [(one.source, name, "", f"{n:,}") for one in report.sources if (n := getattr(one, name))]
     apart = [(name, f"{prompts:,}", f"{report.contaminated[name]:,}") for name, prompts in report.benchmarks.items()]
-    lines += _table(("benchmark", "prompts", "contaminated items left out"), apart) if apart else ["No benchmark."]
-    lines += ["", "## Sources and licences", ""]
-    lines += _table(
-        ("source", "dataset", "licence by its card"),
-        [(one.source, one.dataset, one.licence or "not verified") for one in report.sources],
+    licences = [(one.source, one.dataset, one.licence or "not verified") for one in report.sources]
+    sizes = ", ".join(f"{items:,} of {size}" for size, items in report.responses.items())
+    return "\n".join(
+        [
+            *("---", "license: other", "license_name: see-sources", "configs:", "- config_name: train"),
+            *("  data_files:", "  - split: train", '    path: "train-*.parquet"', "---", "", f"# {config.title}", ""),
+            f"{report.items:,} items ({sizes} responses) from {len(report.sources)} sources, by `curate mix`, seed",
+            f"{config.seed}. Ranks: 1 = best, ties share a rank. `train.jsonl` has the same for the trainer of arXiv",
+            "2604.10966 (`--image_base_dir . --video_base_dir .`). `removed.jsonl` names every contaminated item and",
+            "duplicate with the evidence.",
+            *("", "## Counts", "", *_table(header, rows), "", "Rows up to merged, then items.", ""),
+            *_table(("source", "stage", "reason", "number"), reasons),
+            *("", "## Kept apart from", "", *_table(("benchmark", "prompts", "contaminated items"), apart)),
+            *("", "## Sources", "", *_table(("source", "dataset", "licence by its card"), licences)),
+            *("", "Parts of a dataset may have other licences.", ""),
+        ]
     )
-    lines += ["", "Parts of a dataset may have other licences.", "", "## Columns", ""]
-    lines += [
-        *_table(("column", "type", "meaning"), [(f"`{n}`", kind, text) for n, (kind, text) in COLUMNS.items()]),
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     cells = [[cell.replace("\n", " ").replace("|", "\\|") for cell in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)]
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)] if rows else ["Nothing."]
