@@ -39,6 +39,7 @@ from cli import (
     ingest,
     leaderboard,
     media,
+    mix,
     plan,
     refresh,
     release,
@@ -93,7 +94,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         audit.audit,
         report.report,
     ),
-    "Benchmarks and training data": (release.app, export.export),
+    "Benchmarks and training data": (release.app, export.export, mix.mix),
     "Reward model": (
         doctor.doctor,
         train.train,

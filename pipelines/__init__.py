@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipelines.exporting import export
     from pipelines.ingestion import ingest
     from pipelines.media import probe_files, probe_media
+    from pipelines.mixing import mix
     from pipelines.ranking import rank
     from pipelines.recipe import load_recipe, run
     from pipelines.refreshing import refresh
@@ -31,6 +32,7 @@ __all__ = [
     "export",
     "ingest",
     "load_recipe",
+    "mix",
     "probe_files",
     "probe_media",
     "rank",
@@ -52,6 +54,7 @@ _MODULES = {
     "export": "exporting",
     "ingest": "ingestion",
     "load_recipe": "recipe",
+    "mix": "mixing",
     "probe_files": "media",
     "probe_media": "media",
     "rank": "ranking",

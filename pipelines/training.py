@@ -128,8 +128,9 @@ def read_data(config: TrainConfig) -> Data:
     for path in config.validation:
         held_out += read_examples(path, media=config.media)
     manifests = [read_manifest(path) for path in config.validation if path.is_dir()]
-    ceilings = [next(iter(manifest.counts["ceiling"].values())) for manifest in manifests if manifest]
-    ceiling = Ceiling.model_validate(ceilings[0]) if len(config.validation) == len(ceilings) == 1 else None
+    ceilings = [next(iter(manifest.counts.get("ceiling", {}).values()), None) for manifest in manifests if manifest]
+    known = len(config.validation) == len(ceilings) == 1 and ceilings[0]
+    ceiling = Ceiling.model_validate(ceilings[0]) if known else None
     return Data(training, held_out, ceiling=ceiling)
 
 

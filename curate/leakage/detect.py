@@ -60,7 +60,7 @@ def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: L
             videos=(a.video, b.video),
             questions=(a.question, b.question),
         )
-        for a, b, rule, distance, similarity in _similar_pairs(train, benchmark, config)
+        for a, b, rule, distance, similarity in similar_pairs(train, benchmark, config)
         if (a.prompt_id, b.prompt_id) not in cleared
     )
 
@@ -78,7 +78,7 @@ def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
     cleared = {frozenset(pair) for pair in config.cleared}
     pairs = [
         (place[a.prompt_id], place[b.prompt_id])
-        for a, b, *_ in _similar_pairs(subjects, subjects, config)
+        for a, b, *_ in similar_pairs(subjects, subjects, config)
         if frozenset((a.prompt_id, b.prompt_id)) not in cleared
     ]
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
@@ -91,7 +91,7 @@ def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
     return {subject.prompt_id: first[label] for subject, label in zip(subjects, labels.tolist(), strict=True)}
 
 
-def _similar_pairs(
+def similar_pairs(
     one: Sequence[Subject], other: Sequence[Subject], config: LeakConfig
 ) -> Iterator[tuple[Subject, Subject, LeakRule, float, float]]:
     """Yield similar pairs: the two prompts, the rule, the distance of the videos, the similarity of the questions."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -53,6 +54,7 @@ def normalised(question: str) -> str:
     return " ".join("".join(kept).split())
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """Return an English word without inflection, in American spelling: a shorter Porter (1980).
 
@@ -81,7 +83,12 @@ def content(question: str) -> frozenset[str]:
         text = re.sub(phrase, common, text)
     words = text.split()
     stems = [stem(word) for word in words if word not in NO_CONTENT] or words
-    return frozenset(f"{word} {n}" if (n := stems[:place].count(word)) else word for place, word in enumerate(stems))
+    seen: Counter[str] = Counter()
+    found = []
+    for word in stems:
+        found.append(f"{word} {n}" if (n := seen[word]) else word)
+        seen[word] += 1
+    return frozenset(found)
 
 
 class Questions:
@@ -113,12 +120,32 @@ class Questions:
 
     def similar(self, a: Index, b: Index, threshold: float) -> Iterator[tuple[int, int]]:
         """Yield the pairs of a question of a and one of b whose similarity is at least the threshold, above 0."""
-        other = self.words[b].T.tocsc()
+        rare = self._rarest(threshold)
+        other = rare[b].T.tocsc()
         for start in range(0, len(a), CHUNK):
             part = a[start : start + CHUNK]
-            both = (self.words[part] @ other).tocoo()
-            near = _jaccard(both.data, self.size[part][both.row], self.size[b][both.col]) >= threshold
-            yield from zip(part[both.row[near]].tolist(), b[both.col[near]].tolist(), strict=True)
+            shared = (rare[part] @ other).tocoo()
+            i, j = part[shared.row], b[shared.col]
+            near = self.similarity(i, j) >= threshold
+            yield from zip(i[near].tolist(), j[near].tolist(), strict=True)
+
+    def _rarest(self, threshold: float) -> Any:
+        """(S, W) sparse: so many of the rarest words of each question that similar ones share at least one of them.
+
+        Prefix filtering (Chaudhuri, Ganti and Kaushik 2006): a question of n words shares o or more with any similar
+        one, where o (o + 1) ≥ threshold · n (n + 1); of two sets that share o, the n − o + 1 rarest words do intersect.
+        """
+        from scipy.sparse import csr_array
+
+        rows = np.repeat(np.arange(len(self.size)), np.diff(self.words.indptr))
+        frequency = np.bincount(self.words.indices, minlength=self.words.shape[1])
+        order = np.lexsort((self.words.indices, frequency[self.words.indices], rows))
+        place = np.arange(len(order)) - self.words.indptr[rows]  # within the question, the rarest first
+        need = threshold * self.size * (self.size + 1)
+        shared = np.ceil((np.sqrt(1 + 4 * need) - 1) / 2 - 1e-9)
+        kept = place < (self.size - np.maximum(shared, 1) + 1)[rows]
+        columns = self.words.indices[order][kept]
+        return csr_array((np.ones(len(columns), dtype=np.int32), (rows[kept], columns)), shape=self.words.shape)
 
 
 def _jaccard(both: Float, one: Float, other: Float) -> Float:

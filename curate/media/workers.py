@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, cast
 
+from curate.media.frame_folders import read_frames
 from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image, read_video
 from curate.media.probe import Probe, probe
 from schemas.errors import CurateError
@@ -225,7 +226,7 @@ def _answer(task: Task) -> Answer:
         if job == "check" and path.suffix.lower() in IMAGE_SUFFIXES:
             read_image(path)
             return None
-        frames = read_video(path, count, fps)
+        frames = (read_frames if path.is_dir() else read_video)(path, count, fps)
     except MediaError as error:
         return error
     return frames if job == "videos" else None

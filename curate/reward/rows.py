@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from schemas.errors import CurateError
 
 QUOTED = 80
 """Characters of a value that an error quotes."""
+BATCH = 256
+"""Rows of a Parquet file that are in memory at once."""
 
 
 class BadRowError(Exception):
@@ -23,6 +26,8 @@ class BadRowError(Exception):
         quoted = repr(value)
         quoted = quoted if len(quoted) <= QUOTED else quoted[: QUOTED - 1] + "…"
         super().__init__(f"column '{column}' holds {quoted}; expected {expected}")
+        self.reason = f"{column}: not {expected}"
+        """The same without the value, for counts."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,11 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # in batches: the rows of some datasets embed images
+            batches = (batch.to_pylist() for batch in file.iter_batches(BATCH))
+            yield from enumerate(chain.from_iterable(batches), start=1)
     except pa.ArrowInvalid as error:
         raise CurateError(f"{path}: not Parquet: {error}") from error
-    yield from enumerate(table.to_pylist(), start=1)
 
 
 def _is_list(value: Any, *kinds: type) -> bool:
