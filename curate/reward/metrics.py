@@ -191,13 +191,13 @@ def _by_cluster(figure: Figure, index: Index, *, centered: bool = False) -> Floa
 
     index: (I,) cluster of each item. NaN where a term has no items.
     """
-    parts = np.zeros(len(index))
+    sums = np.zeros(index.max(initial=-1) + 1)
     with np.errstate(invalid="ignore"):
         for term in figure:
-            weights = term.weights / term.weights.sum()
-            values = np.where(term.weights > 0, term.values, 0.0)
-            parts += term.share * weights * (values - weights @ values if centered else values)
-    return np.bincount(index, parts).astype(np.float64)
+            total, values = term.weights.sum(), np.where(term.weights > 0, term.values, 0.0)
+            values = values - term.weights @ values / total if centered else values
+            sums += term.share * np.bincount(index, term.weights * values) / total
+    return sums
 
 
 def figures(examples: Sequence[Example], scores: Scores, metric: Metric | None = None) -> dict[tuple[str, str], Figure]:
