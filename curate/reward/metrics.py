@@ -170,8 +170,8 @@ def average(figures: Sequence[Figure]) -> Figure:
     return tuple(replace(term, share=term.share / len(figures)) for figure in figures for term in figure)
 
 
-def clustered(figure: Figure, clusters: Sequence[str]) -> Estimate:
-    """The value of a figure and its cluster-robust standard error. clusters: (I,) names.
+def clustered(figure: Figure, clusters: npt.ArrayLike) -> Estimate:
+    """The value of a figure and its cluster-robust standard error. clusters: (I,) names or numbers.
 
     The sandwich estimate of residuals from the mean of each term, summed by cluster, times G / (G − 1) for G clusters
     (Miller, 2024, "Adding error bars to evals"; Cameron and Miller, 2015). The items of each term are taken as fixed.
@@ -240,10 +240,9 @@ def compare(
     compared with those after exchanging the models in random clusters (two-sided; Dror et al., 2018). It
     assumes nothing about the dependence within a cluster, and is not adjusted for the number of figures.
     """
-    clusters = [_cluster(example) for example in examples]
-    index = np.unique(np.array(clusters), return_inverse=True)[1]
+    index = np.unique([_cluster(example) for example in examples], return_inverse=True)[1]
     differences = {
-        key: tuple(replace(one, values=one.values - other.values) for one, other in zip(own, against[key], strict=True))
+        key: tuple(replace(mine, values=mine.values - its.values) for mine, its in zip(own, against[key], strict=True))
         for key, own in model.items()
     }
     effects = np.stack([_by_cluster(difference, index) for difference in differences.values()], axis=1)
@@ -255,20 +254,11 @@ def compare(
     p_values = np.where(np.isfinite(observed), (1 + extreme) / (1 + flips), np.nan)
     rows = []
     for (metric, name), p_value in zip(differences, p_values.tolist(), strict=True):
-        found = clustered(differences[metric, name], clusters)
-        rows.append(
-            ComparisonRow(
-                metric=metric,
-                name=name,
-                model=clustered(model[metric, name], clusters).value,
-                against=clustered(against[metric, name], clusters).value,
-                difference=found.value,
-                se=found.se,
-                p_value=p_value,
-                items=found.items,
-                clusters=found.clusters,
-            )
-        )
+        found = clustered(differences[metric, name], index)
+        own, its = (_by_cluster(side[metric, name], index).sum() for side in (model, against))
+        values = {"metric": metric, "name": name, "model": own, "against": its, "p_value": p_value}
+        values |= {"difference": found.value, "se": found.se, "items": found.items, "clusters": found.clusters}
+        rows.append(ComparisonRow.model_validate(values))
     return tuple(rows)
 
 

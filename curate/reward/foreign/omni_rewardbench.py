@@ -2,9 +2,9 @@
 
 Columns, by README.md of github.com/HongbangYuan/OmniReward: id, prompt, image or video, response1, response2, criteria,
 criteria_preference (response1, response2 or tie). Of its nine tasks, one file each, those whose responses are texts are
-read (text-to-text, text-image-to-text, text-video-to-text). Metric, by evaluation_experiments/run_exp.py there: the share
-of right verdicts, without the ties. Equal to that script on random scores. Ours: the criterion follows the prompt (that
-script has it in the system message of a judge), and a tie of scores counts half.
+read (text-to-text, text-image-to-text, text-video-to-text). Metric, by evaluation_experiments/run_exp.py there: the
+share of right verdicts, without the ties. Equal to that script on random scores. Ours: the criterion follows the prompt
+(that script has it in the system message of a judge), and a tie of scores counts half.
 """
 
 from __future__ import annotations
@@ -53,6 +53,6 @@ OMNI_REWARDBENCH = Benchmark(
     absent={"response1_path", "response2_path", "audio", "audio_path"},
     parse=parse,
     metric=metric,
-    citation="Jin et al. (2025). Omni-Reward: Towards Generalist Omni-Modal Reward Modeling with Free-Form Preferences. "
-    "arXiv 2510.23451",
+    citation="Jin et al. (2025). Omni-Reward: Towards Generalist Omni-Modal Reward Modeling with Free-Form "
+    "Preferences. arXiv 2510.23451",
 )
