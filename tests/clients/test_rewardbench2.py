@@ -52,10 +52,9 @@ def test_pairs_have_their_texts_in_the_template(client: Client, tmp_path: Path) 
             assert f"USER: {pair['prompt']} ASSISTANT: {pair[side]}" in read[f"text_{side}"]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_scores_of_subsets_equal_those_of_the_package(client: Client, seed: int) -> None:
-    """Random scores; outside Ties they often tie. Ties of correct answers differ in version 0.1.4: reward_bench_2.py."""
-    rng, rows = np.random.default_rng(seed), []
+def test_scores_of_subsets_equal_those_of_the_package(client: Client) -> None:
+    """Random scores; outside Ties they often tie. Equal scores of correct answers: see reward_bench_2.py."""
+    rng, rows = np.random.default_rng(0), []
     for subset in ("Factuality", "Focus", "Math", "Precise IF", "Safety"):
         rows += [(f"{subset}{i}", subset, 1, rng.integers(0, 4, 4).astype(float)) for i in range(20)]
     for number in range(20):

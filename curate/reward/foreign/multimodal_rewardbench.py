@@ -5,7 +5,7 @@ github.com/facebookresearch/multimodal_rewardbench: ID, Text, Image (a path rela
 Output2, Better (Output1 or Output2), Category. Metrics, by compute_acc of scripts/2_get_accuracy.py: all pairs
 (overall), and each category, with safety split into bias (ids that start with pairs) and toxicity, reasoning into math
 (ids that start with math) and coding; the leaderboard does not split them (figures safety and reasoning). A tie of
-scores counts half, the expectation of that script's random verdict. Equal to it on random scores. Not verified: which
+scores counts half, the expectation of that script's random choice. Equal to it on random scores. Not verified: which
 images may be null (a null image gives a text-only example), and the names of all categories (any is accepted).
 """
 

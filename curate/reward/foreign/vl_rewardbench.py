@@ -4,8 +4,8 @@ Columns, by the dataset card of huggingface.co/datasets/MMInstruction/VL-RewardB
 image (an embedded image; a path in the JSONL variant), human_ranking ([0, 1]: the first is preferred). Metrics, by
 cal.py of github.com/vl-rewardbench/VL_RewardBench (distribution_dataset): the group follows from the start of the id,
 not from query_source; overall accuracy over all pairs, and the mean of the three groups; pairs with the same id, query
-and responses count once. cal.py reads verdicts of a judge and has no rule for equal scores: they count half, which is
-what a random verdict scores on average. Equal to cal.py on random scores.
+and responses count once. cal.py reads the judgments of a generative model and has no rule for equal scores: they count
+half, which is what a random judgment scores on average. Equal to cal.py on random scores.
 """
 
 from __future__ import annotations
