@@ -3,8 +3,8 @@
 Columns, by README.md of github.com/HongbangYuan/OmniReward: id, prompt, image or video, response1, response2, criteria,
 criteria_preference (response1, response2 or tie). Of its nine tasks, one file each, those whose responses are texts are
 read (text-to-text, text-image-to-text, text-video-to-text). Metric, by evaluation_experiments/run_exp.py there: the
-share of right judgments, without the ties. Equal to that script on random scores. Ours: the criterion follows the prompt
-(that script has it in the system message of a judge), and a tie of scores counts half.
+share of right judgments, without the ties. Equal to that script on random scores. Ours: the criterion follows the
+prompt (that script has it in the system message of a judge), and a tie of scores counts half.
 """
 
 from __future__ import annotations
