@@ -237,8 +237,8 @@ def compare(
 
     The p-value is that of a paired permutation test: under the hypothesis that the models are interchangeable, the
     difference that a cluster contributes is as likely to have the other sign, so that the observed difference is
-    compared with those after exchanging the models in random clusters (two-sided; Dror et al., 2018). It
-    assumes nothing about the dependence within a cluster, and is not adjusted for the number of figures.
+    compared with those after exchanging the models in random clusters (two-sided; Dror et al., 2018). It assumes
+    nothing about the dependence within a cluster, and is not adjusted for the number of figures.
     """
     index = np.unique([_cluster(example) for example in examples], return_inverse=True)[1]
     differences = {

@@ -29,7 +29,8 @@ def parse(row: Row, media: Media) -> Example:
     """The example of a row. Raises BadRowError."""
     if row.cells.get("id") is None:
         raise BadRowError("id", None, "the id of its prompt, required by acc+")
-    where = str(row.cells.get("image") or row.cells.get("video") or "")
+    medium = row.cells.get("image") or row.cells.get("video") or ""
+    where = str(medium.get("path") if isinstance(medium, dict) else medium)
     return preferred(
         row.identity(),
         row.text("prompt"),
