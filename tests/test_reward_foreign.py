@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from curate.reward.data import Example
 from curate.reward.foreign import BENCHMARKS, read
-from curate.reward.foreign.benchmark import preferred
+from curate.reward.foreign.benchmark import Media, preferred
 from curate.reward.foreign.reward_bench_2 import ties_score
 from curate.reward.metrics import Figure, clustered
+from curate.reward.rows import Row
 from schemas.errors import CurateError
 
 pytestmark = pytest.mark.slow
@@ -305,10 +306,10 @@ def test_preferred_keeps_every_response_with_its_rank(chosen: list[str], rejecte
 
 @pytest.mark.parametrize("name", FILES)
 @given(seed=st.integers(0, 999))
-def test_official_metrics_do_not_depend_on_the_order_of_responses(
-    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int
-) -> None:
-    benchmark, examples = read(write(tmp_path_factory.mktemp("order") / "file.jsonl", FILES[name]))
+def test_official_metrics_do_not_depend_on_the_order_of_responses(name: str, seed: int) -> None:
+    rows = [{column: cell for column, cell in row.items() if cell is not None} for row in FILES[name]]
+    benchmark = BENCHMARKS[name]
+    examples = benchmark.examples(Path("file"), [Row(i, row) for i, row in enumerate(rows)], Media(Path()))
     rng = np.random.default_rng(seed)
     scores = [rng.integers(0, 3, len(example.responses)).astype(float) for example in examples]
     orders = [rng.permutation(len(score)) for score in scores]
