@@ -10,7 +10,7 @@ import typer
 
 from cli.options import DeviceOption, DtypeOption, JsonOption, TemplateOption, pairs
 from cli.output import progress_bar, put, put_json, put_table, say
-from cli.train import print_evaluations
+from cli.train import print_evaluations, values
 
 MediaOption = Annotated[
     Path | None, typer.Option("--media", help="Folder that relative paths start from.", metavar="DIR")
@@ -21,6 +21,9 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder of shards, or a file.", metavar="DATA")],
     model: Annotated[
         Path | None, typer.Option("--model", help="A trained model; without one, only baselines.", metavar="DIR")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Compare with this model on the same items.", metavar="DIR")
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -43,20 +46,24 @@ def evaluate(
     """Evaluate a reward model on a benchmark, next to shuffled controls and baselines.
 
     Foreign benchmarks are read from local files and also scored by their own metrics: vl-rewardbench,
-    multimodal-rewardbench, mm-rlhf-rewardbench, videorewardbench, reward-bench-2, mr2bench-image, mr2bench-video.
+    multimodal-rewardbench, mm-rlhf-rewardbench, videorewardbench, reward-bench-2, mr2bench-image, mr2bench-video,
+    omni-rewardbench. ± is one standard error, clustered by video; p a paired permutation test over these clusters.
 
     \b
     Example:
       curate evaluate shards/benchmark --model model
       curate evaluate vlrb.parquet --benchmark auto --model model
+      curate evaluate vlrb.parquet --benchmark auto --model model --against other
     """
     from curate.reward.quiet import quiet
     from pipelines.evaluation import evaluate as job
+    from schemas.reward import COMPARISON, OFFICIAL
 
     with quiet():
         report = job(
             data,
             model,
+            against=against,
             benchmark=benchmark,
             config=config,
             media=media,
@@ -70,12 +77,18 @@ def evaluate(
         put_json(report)
         return
     say(f"{report.data}: {model or 'baselines'}")
-    print_evaluations(report.evaluations)
+    print_evaluations(report.evaluations, sources=not report.official)
     if report.official:
-        say("official metric:")
-        put_table(("figure", "value"), [(name, round(value, 4)) for name, value in report.official.items()])
-    if report.ceiling:
-        say(f"expected top-1 of a judge that knows the true order: {report.ceiling.mean:.2f}")
+        say("official metrics:")
+        put_table(tuple(OFFICIAL), values(OFFICIAL, report.official))
+    if report.comparison:
+        say(f"{model} against {against}, on the same items:")
+        put_table(tuple(COMPARISON), values(COMPARISON, report.comparison))
+    ceiling = report.ceiling.mean if report.ceiling else report.evaluations[0].overall.ceiling
+    if ceiling is None:
+        say("expected top-1 of a judge that knows the true order: unknown, the data have no votes")
+    else:
+        say(f"expected top-1 of a judge that knows the true order: {ceiling:.2f}")
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from cli.output import plural, progress_bar, put_json, put_table, say
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
+    from schemas.base import Document
     from schemas.reward import EvaluationReport, TrainConfig, TrainReport
 
 Paths = list[Path] | None
@@ -149,17 +151,23 @@ def print_train(report: TrainReport) -> None:
         say(f"expected top-1 of a judge that knows the true order: {report.ceiling.mean:.2f}")
 
 
-def print_evaluations(evaluations: tuple[EvaluationReport, ...]) -> None:
-    """Print a table on stdout, one line per scorer."""
-    from schemas.reward import TABLE
+def print_evaluations(evaluations: tuple[EvaluationReport, ...], *, sources: bool = True) -> None:
+    """Print a table on stdout, one line per scorer; sources: then one line per source for the first scorer."""
+    from schemas.reward import BY_SOURCE, TABLE
 
-    rows = []
-    for evaluation in evaluations:
-        values = [getattr(evaluation.overall, field) for field in TABLE.values()]
-        rounded = [None if value is None else round(value, 3) for value in values]
-        rows.append((evaluation.scorer, evaluation.overall.items, *rounded))
-    if rows:
-        put_table(("scorer", "items", *TABLE), rows)
+    columns = {"items": "items", **TABLE}
+    if evaluations:
+        rows = zip((e.scorer for e in evaluations), values(columns, [e.overall for e in evaluations]), strict=True)
+        put_table(("scorer", *columns), [(scorer, *row) for scorer, row in rows])
+    if sources and evaluations and evaluations[0].by_source:
+        say(f"{evaluations[0].scorer}, by source:")
+        put_table(tuple(BY_SOURCE), values(BY_SOURCE, evaluations[0].by_source))
+
+
+def values(columns: dict[str, str], rows: Sequence[Document]) -> list[list[Any]]:
+    """The fields of each row that a table prints, numbers rounded. columns: header -> field."""
+    found = [[getattr(row, field) for field in columns.values()] for row in rows]
+    return [[round(value, 4) if isinstance(value, float) else value for value in row] for row in found]
 
 
 def training_config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:

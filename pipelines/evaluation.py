@@ -11,7 +11,7 @@ from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
 from schemas.errors import CurateError
 from schemas.manifest import Ceiling
-from schemas.reward import EvaluateReport, Precision, Template
+from schemas.reward import ComparisonRow, EvaluateReport, Precision, Template
 
 WINDOW = 256
 """Examples scored between two updates of the progress bar."""
@@ -21,6 +21,7 @@ def evaluate(
     data: str | Path,
     model: str | Path | None = None,
     *,
+    against: str | Path | None = None,
     benchmark: str | None = None,
     config: str = "",
     media: Path | None = None,
@@ -34,17 +35,21 @@ def evaluate(
 ) -> EvaluateReport:
     """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
 
-    model: a model folder; None: only the baselines. benchmark: the foreign benchmark of the file, or "auto" to detect
-    it; None: shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache:
-    folders that relative paths start from, and for embedded images. rename: column of a foreign file -> column of the
-    benchmark. orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are
-    averaged. device, dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls. Raises
-    CurateError where the data cannot be read or have no ranks.
+    model: a model folder; None: only the baselines. against: another one, to compare it with on the same items by
+    ``curate.reward.metrics.compare``. benchmark: the foreign benchmark of the file, or "auto" to detect it; None:
+    shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache: folders that
+    relative paths start from, and for embedded images. rename: column of a foreign file -> column of the benchmark.
+    orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are averaged. device,
+    dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls and of the test. Raises CurateError
+    where the data cannot be read or have no ranks.
     """
+    from curate.reward import metrics
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read
     from curate.reward.scoring import Scorer
 
+    if against is not None and model is None:
+        raise CurateError("nothing to compare: there is no model", hint="name two models: --model A --against B")
     data = Path(data)
     metric = None
     if benchmark is None:
@@ -56,15 +61,23 @@ def evaluate(
         name, metric = foreign.name, foreign.metric
     if not examples:
         raise CurateError(f"{data}: contains no ranked examples", hint="evaluation needs ranks; curate score does not")
-    official: dict[str, float] = {}
     if model is None:
         evaluations = evaluate_baselines(examples, data=name)
-    else:
-        with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
-            evaluations = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
-            official = metric(examples, scorer.score_examples(examples)) if metric else {}
-    ceiling = _ceiling(data, config)
-    return EvaluateReport(data=name, official=official, evaluations=tuple(evaluations), ceiling=ceiling)
+        return EvaluateReport(data=name, evaluations=tuple(evaluations), ceiling=_ceiling(data, config))
+    with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
+        evaluations, scores = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
+    comparison: tuple[ComparisonRow, ...] = ()
+    if against is not None:
+        with Scorer.from_pretrained(against, device=device, dtype=dtype, template=template, orders=orders) as scorer:
+            both = [metrics.figures(examples, own, metric) for own in (scores, scorer.score_examples(examples))]
+        comparison = metrics.compare(examples, *both, seed=seed)
+    return EvaluateReport(
+        data=name,
+        official=metrics.official(examples, metric(examples, scores)) if metric else (),
+        evaluations=tuple(evaluations),
+        comparison=comparison,
+        ceiling=_ceiling(data, config),
+    )
 
 
 def score(

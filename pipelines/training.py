@@ -267,7 +267,7 @@ def _report(model: RewardModel, loader: Loader, data: Data, config: TrainConfig,
     evaluations: tuple[EvaluationReport, ...] = ()
     if data.held_out:
         scorer = Scorer(model, pass_tokens=config.pass_tokens, loader=loader)
-        reports = evaluate_model(scorer, data.held_out, data="held out", training=data.training, seed=config.seed)
+        reports, _ = evaluate_model(scorer, data.held_out, data="held out", training=data.training, seed=config.seed)
         evaluations = tuple(reports)
     return TrainReport(
         out=str(out),

@@ -158,7 +158,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Named settings: small has the defaults; paper has those of arXiv 2604.10966 as its code trains (scripts/train.sh)."""
 
 
-class EvaluationRow(Document):
+class _Estimates(Document):
+    """A document whose numbers are null where they are undefined."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _undefined_is_null(cls, value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class EvaluationRow(_Estimates):
     """Metrics over the items of one part. Shares are 0 to 1; a metric that is undefined is null."""
 
     renamed = {"chance": "chance_level"}
@@ -175,6 +184,9 @@ class EvaluationRow(Document):
     top1_se: float | None
     chance_level: float | None
     """Expected top1 of random guessing: mean of (responses with the best rank) / N."""
+    ceiling: float | None = None
+    """Expected top1 of a judge that knows the true order, given the label noise: mean probability that the labelled
+    best response is the best; null where an item has no best_probabilities (data without votes)."""
     pairwise: float | None
     """Share of all pairs with different ranks that the scores order correctly; a tie of scores counts half."""
     pairwise_se: float | None
@@ -197,11 +209,6 @@ class EvaluationRow(Document):
     order_score_difference: float | None = None
     """Mean absolute difference of a response's scores between two orders; null when not measured."""
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _undefined_is_null(cls, value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
 
 TABLE = {
     "top-1": "top1",
@@ -212,7 +219,30 @@ TABLE = {
     "ECE": "ece",
     "order": "order_sensitivity",
 }
-"""Columns of printed tables -> fields of EvaluationRow."""
+BY_SOURCE = {
+    "source": "name",
+    "items": "items",
+    "clusters": "clusters",
+    "top-1": "top1",
+    "± top-1": "top1_se",
+    "chance level": "chance_level",
+    "ceiling": "ceiling",
+    "pairs": "pairwise",
+    "± pairs": "pairwise_se",
+}
+OFFICIAL = {"figure": "name", "items": "items", "clusters": "clusters", "value": "value", "±": "se"}
+COMPARISON = {
+    "metric": "metric",
+    "name": "name",
+    "items": "items",
+    "clusters": "clusters",
+    "model": "model",
+    "against": "against",
+    "difference": "difference",
+    "±": "se",
+    "p": "p_value",
+}
+"""Columns of printed tables -> fields of EvaluationRow, OfficialFigure and ComparisonRow."""
 
 
 class EvaluationReport(Document):
@@ -234,6 +264,12 @@ class EvaluationReport(Document):
     @property
     def overall(self) -> EvaluationRow:
         return self.rows[0]
+
+    @property
+    def by_source(self) -> tuple[EvaluationRow, ...]:
+        """The rows of the sources; none where there is only one."""
+        found = tuple(row for row in self.rows if row.part == "source")
+        return found if len(found) > 1 else ()
 
 
 class Skip(Document):
@@ -323,11 +359,46 @@ class DoctorReport(Document):
         return text.trains and not self.layouts[self.layout] and not self.lora_refusal and not blind
 
 
+class OfficialFigure(_Estimates):
+    """A figure that the authors of a benchmark report, of one model. Shares are 0 to 1, higher is better."""
+
+    name: str
+    """The benchmark's own name: overall, macro, a category."""
+    value: float | None
+    """Null where items that it averages over are missing."""
+    se: float | None
+    """Standard error, clustered by video (images, prompt)."""
+    items: int
+    clusters: int
+
+
+class ComparisonRow(_Estimates):
+    """A figure of two models on the same items."""
+
+    metric: Literal["top1", "pairwise", "official"]
+    name: str
+    """all, a source, or the name of an official figure."""
+    model: float | None
+    against: float | None
+    difference: float | None
+    """model minus against; positive: the model is better."""
+    se: float | None
+    """Standard error of the difference, clustered by video (images, prompt)."""
+    p_value: float | None
+    """Two-sided, of a paired permutation test that exchanges the models in whole clusters; not adjusted for the number
+    of rows."""
+    items: int
+    clusters: int
+
+
 class EvaluateReport(Document):
     """One model (or none: only the baselines) on one data set."""
 
     data: str
-    official: dict[str, float]
-    """The benchmark's own metrics by name; empty for shards of curate."""
+    official: tuple[OfficialFigure, ...] = ()
+    """The benchmark's own metrics; empty for shards of curate."""
     evaluations: tuple[EvaluationReport, ...]
+    comparison: tuple[ComparisonRow, ...] = ()
+    """The model against another one; empty without one."""
     ceiling: Ceiling | None
+    """Expected top1 of a judge that knows the true order; null: unknown, as for data without votes."""

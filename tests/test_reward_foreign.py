@@ -1,4 +1,4 @@
-"""Foreign benchmarks: small files of each schema, official metrics worked by hand, invalid rows and files."""
+"""Foreign benchmarks: small files of each schema, figures of the official scripts, invalid rows and files."""
 
 from __future__ import annotations
 
@@ -20,31 +20,47 @@ from hypothesis import strategies as st
 
 from curate.reward.data import Example
 from curate.reward.foreign import BENCHMARKS, read
-from curate.reward.foreign.benchmark import preferred
+from curate.reward.foreign.benchmark import Media, preferred
 from curate.reward.foreign.reward_bench_2 import ties_score
+from curate.reward.metrics import Figure, clustered
+from curate.reward.rows import Row
 from schemas.errors import CurateError
 
 pytestmark = pytest.mark.slow
 
 VL = [
-    {"id": "wild-1", "query": "q1", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "WildVision"},
-    {"id": "RLHF-1", "query": "q2", "response": ["a", "b"], "human_ranking": [1, 0], "query_source": "RLHF-V"},
-    {"id": "RLAIF-1", "query": "q3", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "RLAIF-V"},
-    {"id": "mmmu_1", "query": "q4", "response": ["a", "b"], "human_ranking": [0, 1], "query_source": "MMMU-Pro"},
+    {"id": name, "query": "q", "response": ["a", "b"], "human_ranking": ranking, "query_source": "x"}
+    for name, ranking in (
+        ("vlfeedback_1", [0, 1]),
+        ("RLHF-V-2", [1, 0]),
+        ("RLAIF-V-3", [0, 1]),
+        ("mmmu_pro_4", [0, 1]),
+        ("wildvision-5", [1, 0]),
+        ("hallucination_6", [0, 1]),
+        ("mathverse-7", [1, 0]),
+    )
 ]
 MMRB = [
-    {"ID": "PAIRS_1", "Category": "safety", "Better": "Output1"},
-    {"ID": "hate_1", "Category": "safety", "Better": "Output2"},
-    {"ID": "mathvista_1", "Category": "reasoning", "Better": "Output1"},
-    {"ID": "emma_1", "Category": "reasoning", "Better": "Output1"},
-    {"ID": "nocaps_1", "Category": "open_generation/correctness_task", "Better": "Output2"},
+    {"ID": name, "Category": category, "Better": better}
+    for name, category, better in (
+        ("PAIRS_1", "safety", "Output1"),
+        ("hateful_1", "safety", "Output2"),
+        ("mathvista_1", "reasoning", "Output1"),
+        ("EMMA-Coding_1", "reasoning", "Output2"),
+        ("mathvista_2", "reasoning", "Output2"),
+        ("nocaps_1", "open_generation/correctness_task", "Output2"),
+    )
 ]
 MMRB = [{**row, "Text": "q", "Image": "images/x/1.jpg", "Output1": "one", "Output2": "two"} for row in MMRB]
 MMRLHF = [
-    {"id": 7, "image": "images/mcq_1.jpg", "chosen": "good", "rejected": "bad"},
-    {"id": 7, "image": "images/mcq_1.jpg", "chosen": "good", "rejected": "worse"},
-    {"id": 8, "image": "images/mcq_2.jpg", "chosen": "good", "rejected": "bad"},
-    {"id": 9, "video": "videos/v_1", "chosen": "good", "rejected": "bad"},
+    {"id": 7, "image": "mcq/1.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 7, "image": "mcq/1.jpg", "chosen": "good", "rejected": "equal"},
+    {"id": 8, "image": "mcq/2.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 9, "video": "video/safety_1", "chosen": "good", "rejected": "bad"},
+    {"id": 9, "video": "video/2", "chosen": "good", "rejected": "bad"},
+    {"id": 10, "image": "other/3.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 11, "image": "long/4.jpg", "chosen": "good", "rejected": "bad"},
+    {"id": 11, "image": "short/4.jpg", "chosen": "bad", "rejected": "good"},
 ]
 MMRLHF = [{**row, "prompt": "q", "chosen_reason": "r", "rejected_reason": "r"} for row in MMRLHF]
 VRB = [
@@ -54,11 +70,19 @@ VRB = [
 ]
 RB2 = [
     {"id": "1", "subset": "Math", "chosen": ["7"], "rejected": ["1", "2", "3"], "num_correct": 1},
-    {"id": "2", "subset": "Math", "chosen": ["7"], "rejected": ["1", "2", "3"], "num_correct": 1},
+    {"id": "2", "subset": "Math", "chosen": ["7"], "rejected": ["8", "2", "3"], "num_correct": 1},
     {"id": "ref:0", "subset": "Ties", "chosen": ["red"], "rejected": ["dog"], "num_correct": 1},
     {"id": "tied:0", "subset": "Ties", "chosen": ["red", "blue"], "rejected": ["cat", "dog"], "num_correct": 2},
 ]
 RB2 = [{**row, "prompt": "q"} for row in RB2]
+OMNI = [
+    {"id": "1", "criteria_preference": "response1"},
+    {"id": "2", "criteria_preference": "response2"},
+    {"id": "3", "criteria_preference": "tie"},
+]
+OMNI = [
+    {**row, "prompt": "q", "response1": "a", "response2": "b", "criteria": "short", "video": "1.mp4"} for row in OMNI
+]
 MR2 = [
     {"prompt": "q", "responses": ["a", "b", "c", "d"], "rankings": [3, 1, 2, 4], "image": None, "video": "v/1.mp4"},
     {"prompt": "q", "responses": ["a", "b"], "rankings": [1, 1], "image": None, "video": "v/2"},
@@ -71,7 +95,39 @@ FILES: dict[str, list[dict[str, Any]]] = {
     "reward-bench-2": RB2,
     "mr2bench-image": [{**row, "image": "i.png", "video": None} for row in MR2],
     "mr2bench-video": MR2,
+    "omni-rewardbench": OMNI,
 }
+SCRIPTS = {
+    # distribution_dataset of cal.py, github.com/vl-rewardbench/VL_RewardBench; of each pair the first scores higher.
+    "vl-rewardbench": (
+        [*VL, {**VL[1], "response": ["b", "a"], "human_ranking": [0, 1]}],  # the same pair again
+        {"overall": 4 / 7, "macro": (1 / 2 + 2 / 3 + 1 / 2) / 3}
+        | {"general": 0.5, "hallucination": 2 / 3, "reasoning": 0.5},
+    ),
+    # compute_acc of scripts/2_get_accuracy.py, github.com/facebookresearch/multimodal_rewardbench.
+    "multimodal-rewardbench": (
+        MMRB,
+        {"overall": 1 / 3, "safety/bias": 1, "safety/toxicity": 0, "reasoning/math": 0.5, "reasoning/coding": 0}
+        | {"open_generation/correctness_task": 0},
+    ),
+    # llava/eval/cal_performance_mmreweard_bench.py, github.com/yfzhang114/MM-RLHF.
+    "mm-rlhf-rewardbench": (
+        MMRLHF,
+        {"acc": 0.75, "acc+": 0.6, "acc/mcq": 2 / 3, "acc+/mcq": 0.5, "acc/long": 1, "acc+/long": 0, "acc/short": 0}
+        | {"acc+/short": 0, "acc/safety": 1, "acc+/safety": 1, "acc/video": 1, "acc+/video": 0},
+    ),
+    # scripts/run_v2.py with reroll_and_score_dataset and process_single_model, github.com/allenai/reward-bench.
+    "reward-bench-2": (RB2, {"Math": 0.75, "Ties": 0.6}),
+    # evaluation_experiments/run_exp.py, github.com/HongbangYuan/OmniReward.
+    "omni-rewardbench": (OMNI, {"accuracy": 0.5}),
+}
+"""Benchmark -> rows, and the figures that the official script prints for the scores in TEXTS."""
+TEXTS = {"a": 1, "b": 0, "one": 1, "two": 0, "good": 2, "equal": 2, "bad": 1}
+OURS = {
+    "reward-bench-2": {"overall": math.nan},  # four subsets are missing
+    "multimodal-rewardbench": {"safety": 1 / 2, "reasoning": 1 / 3},  # of the leaderboard, not of the script
+}
+TEXTS |= {"7": 5, "1": 0, "2": 0, "3": 0, "8": 5, "red": 4, "blue": 3, "cat": 1, "dog": 2}
 
 
 def png(shade: int) -> bytes:
@@ -101,6 +157,11 @@ def by_text(examples: Sequence[Example], scores: dict[str, float]) -> list[list[
     return [[scores[text] for text in example.responses] for example in examples]
 
 
+def values(figures: dict[str, Figure]) -> dict[str, float]:
+    count = len(next(iter(figures.values()))[0].values)
+    return {name: clustered(figure, [str(i) for i in range(count)]).value for name, figure in figures.items()}
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
 def test_a_benchmark_is_detected_by_its_columns_in_every_format(tmp_path: Path, name: str, suffix: str) -> None:
@@ -119,108 +180,92 @@ def test_no_file_matches_two_benchmarks(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_metrics_are_maximal_for_the_true_ranks_and_lower_for_reversed_ranks(tmp_path: Path, name: str) -> None:
     benchmark, examples = read(write(tmp_path / "file.jsonl", FILES[name]))
-    right = benchmark.metric(examples, [[-float(rank) for rank in example.ranks] for example in examples])
-    wrong = benchmark.metric(examples, [[float(rank) for rank in example.ranks] for example in examples])
-    assert all(share >= 1 for share in right.values())
-    assert all(wrong[figure] < right[figure] or figure == "top1 of 2" for figure in right)
+    right = values(benchmark.metric(examples, [[-float(rank) for rank in example.ranks] for example in examples]))
+    wrong = values(benchmark.metric(examples, [[float(rank) for rank in example.ranks] for example in examples]))
+    undefined = {"overall"} if name == "reward-bench-2" else {"acc+/short", "acc+/video", "top1 of 2"}
+    assert all(right[figure] > 1 - 1e-9 and wrong[figure] < right[figure] for figure in right.keys() - undefined)
 
 
-def test_vl_rewardbench_maps_its_fields(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_figures_equal_those_of_the_official_script(tmp_path: Path, name: str) -> None:
+    rows, printed = SCRIPTS[name]
+    benchmark, examples = read(write(tmp_path / "file.jsonl", rows))
+    assert values(benchmark.metric(examples, by_text(examples, TEXTS))) == pytest.approx(
+        printed | OURS.get(name, {}), nan_ok=True
+    )
+
+
+def test_fields_are_mapped(tmp_path: Path) -> None:
     _, examples = read(write(tmp_path / "vl.jsonl", [{**VL[1], "image": "images/a.jpg"}]))
-    assert examples == [
-        Example("RLHF-1", "q2", ("a", "b"), (2, 1), images=(tmp_path / "images/a.jpg",), source="RLHF-V")
-    ]
+    image = (tmp_path / "images/a.jpg",)
+    assert examples == [Example("RLHF-V-2", "q", ("a", "b"), (2, 1), images=image, source="hallucination")]
+    _, examples = read(write(tmp_path / "mm_reward_bench.jsonl", MMRLHF))
+    assert [example.item_id for example in examples] == ["7#1", "7#2", "8", "9#4", "9#5", "10", "11#7", "11#8"]
+    assert [example.source for example in examples[2:6]] == ["mcq", "safety+video", "video", "other"]
+    assert examples[3].video == tmp_path / "video/safety_1"
+    _, examples = read(write(tmp_path / "omni.jsonl", OMNI))
+    assert [(e.prompt, e.ranks) for e in examples[1:]] == [("q\n\nCriterion: short", r) for r in ((2, 1), (1, 1))]
 
 
-def test_vl_rewardbench_has_overall_and_macro_accuracy(tmp_path: Path) -> None:
-    """Always the first: right, wrong, right, right. Hallucination is 1 of 2, so macro is (1 + 1/2 + 1) / 3."""
-    benchmark, examples = read(write(tmp_path / "vl.jsonl", VL))
-    assert benchmark.metric(examples, [[1, 0]] * 4) == pytest.approx(
-        {"overall": 3 / 4, "macro": 2.5 / 3, "general": 1, "hallucination": 1 / 2, "reasoning": 1}
-    )
-
-
-def test_multimodal_rewardbench_splits_safety_and_reasoning_by_id(tmp_path: Path) -> None:
-    """Always the first: right, wrong, right, right, wrong."""
-    benchmark, examples = read(write(tmp_path / "all_data.json", MMRB))
-    assert examples[0].images == (tmp_path / "images/x/1.jpg",)
-    assert benchmark.metric(examples, [[1, 0]] * 5) == pytest.approx(
-        {
-            "overall": 3 / 5,
-            "safety/bias": 1,
-            "safety/toxicity": 0,
-            "safety": 1 / 2,
-            "reasoning/math": 1,
-            "reasoning/coding": 1,
-            "reasoning": 1,
-            "open_generation/correctness_task": 0,
-        }
-    )
-
-
-def test_mm_rlhf_acc_plus_requires_all_pairs_of_a_prompt(tmp_path: Path) -> None:
-    """Prompt 7 has one pair right and one tied, which is wrong; 8 and 9 are right."""
-    benchmark, examples = read(write(tmp_path / "mm_reward_bench.jsonl", MMRLHF))
-    assert [example.item_id for example in examples] == ["7#1", "7#2", "8#3", "9#4"]
-    assert [example.source for example in examples] == ["mcq", "mcq", "mcq", "video"]
-    assert examples[3].video == tmp_path / "videos/v_1"
-    assert benchmark.metric(examples, by_text(examples, {"good": 2, "bad": 1, "worse": 2})) == pytest.approx(
-        {"acc": 3 / 4, "acc+": 2 / 3, "acc/mcq": 2 / 3, "acc+/mcq": 1 / 2, "acc/video": 1, "acc+/video": 1}
-    )
+def test_a_macro_average_without_one_of_its_groups_is_undefined(tmp_path: Path) -> None:
+    benchmark, examples = read(write(tmp_path / "vl.jsonl", [row for row in VL if "m" not in row["id"]]))
+    figures = values(benchmark.metric(examples, [[1, 0]] * len(examples)))
+    assert [name for name, value in figures.items() if math.isnan(value)] == ["macro", "reasoning"]
 
 
 def test_video_rewardbench_has_overall_macro_and_categories(tmp_path: Path) -> None:
     benchmark, examples = read(write(tmp_path / "v.json", VRB), media=Path("/data"))
     assert examples[0].video == Path("/data/v/1.mp4")
-    scores = by_text(examples, {"good": 1, "bad": 0})
+    scores = by_text(examples, TEXTS)
     scores[0] = [-score for score in scores[0]]
-    figures = benchmark.metric(examples, scores)
+    figures = values(benchmark.metric(examples, scores))
     assert figures == pytest.approx({"overall": 2 / 3, "macro": 3 / 4, "safety": 1 / 2, "reasoning": 1})
 
 
-def test_reward_bench_2_averages_subsets(tmp_path: Path) -> None:
-    """Math: one right, one shared by two: 3/4. Ties: worked below with scores of the same texts."""
-    benchmark, examples = read(write(tmp_path / "rb2.jsonl", RB2))
-    scores = by_text(examples, {"7": 5, "1": 0, "2": 0, "3": 0, "red": 4, "blue": 3, "cat": 1, "dog": 2})
-    scores[1] = [5.0 if text in ("7", "1") else 0.0 for text in examples[1].responses]
-    # Margin of ref 4 − 2, margin of tied 3 − 2, range 4 − 3: both right, but the margin does not exceed the range.
-    ties = 0.3 + 0.3 + 0 + 0 + 0.01 * math.tanh(1 / 1 - 1)
-    assert benchmark.metric(examples, scores) == pytest.approx(
-        {"overall": (3 / 4 + ties) / 2, "Math": 3 / 4, "Ties": ties}
+@pytest.mark.parametrize(
+    ("ref", "tied", "printed"),
+    [
+        ([9, 0], [9, 8, 0], 1.0099999833694395),
+        ([2, 1], [9, 7, 0], 0.7953788284273999),
+        ([0, 1], [9, 8, 0], 0.49035972419924184),
+        ([3, 1], [5, 5, 1], 1.01),
+        ([0, 1], [5, 5, 1], 0.49),
+        ([1, 1], [1, 1, 1], 0.0),
+        ([4, 1], [6, 5, 4, 3, 2], 0.5953788284273999),
+    ],
+    ids=["clear", "ref near", "ref wrong", "no range", "no range, ref wrong", "all equal", "three correct"],
+)
+def test_ties_have_the_score_of_the_official_function(ref: list[float], tied: list[float], printed: float) -> None:
+    """Printed by process_single_model of rewardbench/utils.py, github.com/allenai/reward-bench, commit 05a9005."""
+    correct = len(tied) // 2 + 1
+    ranks = (1,) * correct + (correct + 1,) * (len(tied) - correct)
+    assert values({"": ties_score([ties("ref:3", (1, 2)), ties("tied:3", ranks)], [ref, tied])})[""] == pytest.approx(
+        printed
     )
 
 
-@pytest.mark.parametrize(
-    ("ref", "tied", "score"),
-    [
-        ([9, 0], [9, 8, 0], 0.3 + 0.3 + 0.2 + 0.2 + 0.01 * math.tanh(8 / 1 - 1)),
-        ([2, 1], [9, 7, 0], 0.3 + 0.3 + 0.2 + 0.0 + 0.01 * math.tanh(1 / 2 - 1)),
-        ([0, 1], [9, 8, 0], 0.3 + 0.0 + 0.2 + 0.0 + 0.01 * math.tanh(-1 / 1 - 1)),
-        ([3, 1], [5, 5, 1], 0.3 + 0.3 + 0.2 + 0.2 + 0.01),
-        ([0, 1], [5, 5, 1], 0.3 + 0.0 + 0.2 + 0.0 - 0.01),
-        ([1, 1], [1, 1, 1], 0.0),
-    ],
-    ids=["clear", "ref near", "ref wrong", "no range", "no range, ref wrong", "all equal"],
-)
-def test_ties_score_worked_by_hand(ref: list[float], tied: list[float], score: float) -> None:
-    examples = [Example("ref:3", "q", ("a", "x"), (1, 2)), Example("tied:3", "q", ("a", "b", "x"), (1, 1, 3))]
-    assert ties_score(examples, [ref, tied]) == pytest.approx(score)
+def test_unpaired_prompts_of_ties_count_in_accuracy_only() -> None:
+    """Printed by the same function: ref right 1 of 2, tied right 2 of 2, one number with both."""
+    examples = [ties("ref:0", (1, 2)), ties("tied:0", (1, 1, 3, 3)), ties("ref:1", (1, 2)), ties("tied:2", (1, 1, 3))]
+    figure = ties_score(examples, [[4, 2], [4, 3, 1, 2], [1, 2], [3, 2, 1]])
+    assert values({"": figure})[""] == pytest.approx(0.45)
+    assert math.isnan(values({"": ties_score(examples[:1], [[1, 0]])})[""])
 
 
-def test_ties_without_a_prompt_in_both_halves_have_no_score() -> None:
-    assert math.isnan(ties_score([Example("ref:3", "q", ("a", "x"), (1, 2))], [[1, 0]]))
+def ties(item_id: str, ranks: tuple[int, ...]) -> Example:
+    return Example(item_id, "q", tuple("abcdefg"[: len(ranks)]), ranks, source="Ties")
 
 
 def test_mr2bench_is_scored_by_top1_of_four_and_of_all(tmp_path: Path) -> None:
     benchmark, examples = read(write(tmp_path / "mr2.jsonl", MR2))
     assert examples[0].ranks == (3, 1, 2, 4)
-    assert benchmark.metric(examples, [[1, 0, 0, 0], [1, 0]]) == {"top1": 0.5, "top1 of 2": 1.0, "top1 of 4": 0.0}
+    figures = values(benchmark.metric(examples, [[1, 0, 0, 0], [1, 0]]))
+    assert figures == {"top1": 0.5, "top1 of 2": 1.0, "top1 of 4": 0.0}
 
 
 def test_embedded_images_are_written_once_under_their_digest(tmp_path: Path) -> None:
-    rows = [
-        {**row, "image": {"bytes": png(shade), "path": "x.png"}} for row, shade in zip(VL, (1, 2, 1, 2), strict=True)
-    ]
+    shades = zip(VL[:4], (1, 2, 1, 2), strict=True)
+    rows = [{**row, "image": {"bytes": png(shade), "path": "x.png"}} for row, shade in shades]
     cache = tmp_path / "cache"
     _, examples = read(write(tmp_path / "vl.parquet", rows), cache=cache)
     digests = [hashlib.sha256(png(shade)).hexdigest() for shade in (1, 2)]
@@ -261,10 +306,10 @@ def test_preferred_keeps_every_response_with_its_rank(chosen: list[str], rejecte
 
 @pytest.mark.parametrize("name", FILES)
 @given(seed=st.integers(0, 999))
-def test_official_metrics_do_not_depend_on_the_order_of_responses(
-    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int
-) -> None:
-    benchmark, examples = read(write(tmp_path_factory.mktemp("order") / "file.jsonl", FILES[name]))
+def test_official_metrics_do_not_depend_on_the_order_of_responses(name: str, seed: int) -> None:
+    rows = [{column: cell for column, cell in row.items() if cell is not None} for row in FILES[name]]
+    benchmark = BENCHMARKS[name]
+    examples = benchmark.examples(Path("file"), [Row(i, row) for i, row in enumerate(rows)], Media(Path()))
     rng = np.random.default_rng(seed)
     scores = [rng.integers(0, 3, len(example.responses)).astype(float) for example in examples]
     orders = [rng.permutation(len(score)) for score in scores]
@@ -278,8 +323,9 @@ def test_official_metrics_do_not_depend_on_the_order_of_responses(
         )
         for example, order in zip(examples, orders, strict=True)
     ]
-    before = benchmark.metric(examples, scores)
-    assert benchmark.metric(moved, [s[o] for s, o in zip(scores, orders, strict=True)]) == pytest.approx(before)
+    before = values(benchmark.metric(examples, scores))
+    after = values(benchmark.metric(moved, [s[o] for s, o in zip(scores, orders, strict=True)]))
+    assert after == pytest.approx(before, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +336,7 @@ def test_official_metrics_do_not_depend_on_the_order_of_responses(
         (VL[0], {"human_ranking": [True, False]}, "'human_ranking' holds [True, False]; expected 2 whole numbers"),
         (VL[0], {"response": ["a", "b", "c"]}, "'response' holds ['a', 'b', 'c']; expected two texts"),
         (VL[0], {"response": ["a", None]}, "'response' holds ['a', None]; expected a list of texts"),
-        (VL[0], {"query_source": "POVIT"}, "'query_source' holds 'POVIT'; expected one of wildvision"),
+        (VL[0], {"id": None}, "'id' holds None; expected the id, by which pairs are grouped"),
         (VL[0], {"query": " "}, "'query' holds ' '; expected a text"),
         (VL[0], {"id": 1.5}, "'id' holds 1.5; expected a text or a whole number"),
         (VL[0], {"image": 3}, "'image' holds 3; expected a path, or an image as {bytes, path}"),
@@ -301,6 +347,13 @@ def test_official_metrics_do_not_depend_on_the_order_of_responses(
         (RB2[0], {"chosen": ["7", "8"], "num_correct": 2}, "'chosen' holds ['7', '8']; expected one text"),
         (RB2[0], {"num_correct": 2}, "'num_correct' holds 2; expected 1, the number of responses"),
         (RB2[0], {"rejected": []}, "'rejected' holds []; expected a list of texts"),
+        (RB2[3], {"chosen": ["red"], "num_correct": 1}, "'chosen' holds ['red']; expected two or more correct texts"),
+        (
+            OMNI[0],
+            {"criteria_preference": "A"},
+            "'criteria_preference' holds 'A'; expected response1, response2 or tie",
+        ),
+        (OMNI[0], {"response1": "v/1.mp4"}, "'response1' holds 'v/1.mp4'; expected a text: tasks whose responses"),
         (RB2[3], {"id": "tied-0"}, "'id' holds 'tied-0'; expected ref:N or tied:N"),
         (MR2[0], {"rankings": [3, 1, 2]}, "'rankings' holds [3, 1, 2]; expected 4 whole numbers, one per response"),
         (MR2[0], {"rankings": [2, 0, 1, 3]}, "'rankings' holds [2, 0, 1, 3]; expected ranks whose best is 1"),
@@ -355,7 +408,7 @@ def test_a_file_with_images_and_videos_matches_neither_mr2bench(tmp_path: Path) 
 
 def test_a_named_benchmark_lists_missing_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"query": "q"}])
-    with pytest.raises(CurateError, match="not VL-RewardBench: no column human_ranking; no column query_source"):
+    with pytest.raises(CurateError, match="not VL-RewardBench: no column human_ranking; no column id; no column resp"):
         read(path, name="vl-rewardbench")
 
 
@@ -394,7 +447,7 @@ def test_an_ambiguous_renaming_is_refused(tmp_path: Path, rename: dict[str, str]
 
 def test_shared_ids_get_the_row_number(tmp_path: Path) -> None:
     _, examples = read(write(tmp_path / "vl.jsonl", [VL[0], VL[1], VL[0]]))
-    assert [example.item_id for example in examples] == ["wild-1#1", "RLHF-1", "wild-1#3"]
+    assert [example.item_id for example in examples] == ["vlfeedback_1#1", "RLHF-V-2", "vlfeedback_1#3"]
 
 
 @pytest.mark.parametrize(

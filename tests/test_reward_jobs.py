@@ -323,13 +323,34 @@ def test_a_foreign_benchmark_is_scored_by_its_own_metric(
     right = [
         float(np.argmax(scores.score(row["query"], row["response"])) == row["human_ranking"].index(0)) for row in VL
     ]
-    assert report.official["overall"] == pytest.approx(np.mean(right))
+    official = {figure.name: figure.value for figure in report.official}
+    assert official["overall"] == pytest.approx(np.mean(right))
+    assert set(official) == {"overall", "macro", "general", "hallucination", "reasoning"}
     assert report.evaluations[0].overall.top1 == pytest.approx(np.mean(right))
     assert run(["evaluate", str(path), "--benchmark", "auto", "--model", str(trained)]) == 0
     out, err = capsys.readouterr()
     assert "vl-rewardbench" in err
     (line,) = [line for line in out.splitlines() if line.startswith("overall ")]
-    assert float(line.split()[-1]) == pytest.approx(np.mean(right), abs=1e-4)
+    assert float(line.split()[-2]) == pytest.approx(np.mean(right), abs=1e-4)
+    assert "unknown, the data have no votes" in err
+
+
+def test_two_models_are_compared_on_the_same_items(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = write(tmp_path / "vl.jsonl", VL), tmp_path / "other"
+    shutil.copytree(trained, other)
+    command = ["evaluate", str(path), "--benchmark", "auto", "--model", str(trained), "--against", str(other)]
+    assert run([*command, "--json"]) == 0
+    report = EvaluateReport.model_validate_json(capsys.readouterr().out)
+    names = [("top1", "all"), ("pairwise", "all"), *(("official", figure.name) for figure in report.official)]
+    assert [(row.metric, row.name) for row in report.comparison] == names
+    assert {(row.difference, row.p_value) for row in report.comparison} == {(0, 1)}
+    assert [row.model for row in report.comparison[2:]] == [figure.value for figure in report.official]
+    assert run(command) == 0
+    assert "difference" in capsys.readouterr().out
+    assert run(["evaluate", str(path), "--against", str(other)]) == 1
+    assert "--model A --against B" in capsys.readouterr().err
 
 
 def test_an_exported_benchmark_has_a_ceiling_and_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,6 +363,7 @@ def test_an_exported_benchmark_has_a_ceiling_and_baselines(tmp_path: Path, capsy
         assert report.evaluations[0].overall.chance_level == pytest.approx(1 / size)
         assert isinstance(report.ceiling, Ceiling)
         assert 1 / size < report.ceiling.mean < 1
+        assert report.evaluations[0].overall.ceiling == pytest.approx(report.ceiling.mean, abs=0.01)
 
 
 def test_shuffled_examples_that_no_longer_fit_are_excluded(trained: Path) -> None:
@@ -351,7 +373,7 @@ def test_shuffled_examples_that_no_longer_fit_are_excluded(trained: Path) -> Non
     model = checkpoint.load(trained)
     model.encoder.max_length = max(len(encoded(model.encoder, example).input_ids) for example in examples)
     with Scorer(model) as scorer:
-        items = {report.scorer: report.overall.items for report in evaluate_model(scorer, examples, data="x")}
+        items = {report.scorer: report.overall.items for report in evaluate_model(scorer, examples, data="x")[0]}
     assert items["model"] == 2
     assert items["shuffled-text control"] == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from scipy.stats import kendalltau
 
 from curate.reward.data import Example
 from curate.reward.metrics import (
+    average,
     chance_level,
     clustered,
+    compare,
     confidences,
     evaluate,
+    figures,
     kendall,
+    mean,
     pairwise,
     score_differences,
     top1,
@@ -180,8 +185,8 @@ def test_score_differences_average_over_pairs_of_orders(orders: list[list[int]])
 
 def test_copies_of_an_item_in_its_cluster_do_not_reduce_the_standard_error() -> None:
     """Mean of 1 and 0: residuals ±½, se = √(2 / 1 × ½) / 2 = ½; ten copies of each leave it at ½."""
-    once = clustered(np.array([1.0, 0.0]), ["a", "b"])
-    often = clustered(np.array([1.0] * 10 + [0.0] * 10), ["a"] * 10 + ["b"] * 10)
+    once = clustered(mean(np.array([1.0, 0.0])), ["a", "b"])
+    often = clustered(mean(np.array([1.0] * 10 + [0.0] * 10)), ["a"] * 10 + ["b"] * 10)
     assert (once.value, once.se, once.clusters) == (0.5, pytest.approx(0.5), 2)
     assert (often.value, often.se, often.clusters) == (0.5, pytest.approx(0.5), 2)
 
@@ -189,16 +194,76 @@ def test_copies_of_an_item_in_its_cluster_do_not_reduce_the_standard_error() -> 
 def test_clusters_of_one_item_give_the_usual_standard_error() -> None:
     values = np.array([1.0, 0.0, 0.0, 1.0, 1.0])
     expected = values.std(ddof=1) / math.sqrt(5)
-    assert clustered(values, list("abcde")).se == pytest.approx(expected)
+    assert clustered(mean(values), list("abcde")).se == pytest.approx(expected)
 
 
 def test_values_of_weight_zero_are_ignored() -> None:
-    estimate = clustered(np.array([1.0, np.nan, 0.0]), ["a", "b", "c"], weights=[3, 0, 1])
-    assert (estimate.value, estimate.clusters) == (0.75, 2)
+    estimate = clustered(mean(np.array([1.0, np.nan, 0.0]), [3, 0, 1]), ["a", "b", "c"])
+    assert (estimate.value, estimate.items, estimate.clusters) == (0.75, 2, 2)
+
+
+def test_a_macro_average_has_the_standard_error_of_independent_means() -> None:
+    """Two categories of other clusters: half the root of the sum of their variances, up to the factor G / (G − 1)."""
+    values = np.array([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0])
+    first = np.arange(7) < 3
+    macro = clustered(average([mean(values, first), mean(values, ~first)]), list("abcdefg"))
+    variances = [values[part].var() / part.sum() for part in (first, ~first)]
+    assert macro.value == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert macro.se == pytest.approx(math.sqrt(7 / 6 * sum(variances)) / 2)
+    assert math.isnan(clustered(average([mean(values), mean(values, np.zeros(7))]), list("abcdefg")).value)
 
 
 def test_one_cluster_has_no_standard_error() -> None:
-    assert math.isnan(clustered(np.array([1.0, 0.0]), ["a", "a"]).se)
+    assert math.isnan(clustered(mean(np.array([1.0, 0.0])), ["a", "a"]).se)
+
+
+# Two models.
+
+
+def test_a_comparison_worked_by_hand() -> None:
+    """Differences 1, 1 and 0 in three clusters: exchanging reaches ±2 in 2 of the 4 signs of the first two."""
+    examples = [example(str(i), (1, 2), source=f"s{i}", video=f"{i}") for i in range(3)]
+    mine, other = [[1, 0], [1, 0], [1, 0]], [[0, 1], [0, 1], [1, 0]]
+    rows = compare(examples, figures(examples, mine), figures(examples, other), flips=20_000)
+    assert [(row.metric, row.name) for row in rows[:4]] == [
+        ("top1", "all"),
+        ("pairwise", "all"),
+        ("top1", "s0"),
+        ("pairwise", "s0"),
+    ]
+    assert (rows[0].model, rows[0].against, rows[0].difference, rows[0].clusters) == (1, 1 / 3, pytest.approx(2 / 3), 3)
+    assert rows[0].se == pytest.approx(np.array([1, 1, 0]).std(ddof=1) / math.sqrt(3))
+    assert rows[0].p_value == pytest.approx(1 / 2, abs=0.02)
+    assert (rows[2].difference, rows[2].se, rows[2].p_value) == (1, None, 1)  # one cluster
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    examples = [example(str(i), (1, 2), video=f"{i}") for i in range(4)]
+    own = figures(examples, [[i, 1] for i in range(4)])
+    assert {(row.difference, row.se, row.p_value) for row in compare(examples, own, own)} == {(0, 0, 1)}
+
+
+@pytest.mark.parametrize(("gain", "low", "high"), [(0.0, 0.015, 0.1), (2.5, 0.7, 1.0)], ids=["equal", "better"])
+def test_p_values_of_simulated_models(gain: float, low: float, high: float) -> None:
+    """200 comparisons of two models whose errors are correlated within 30 videos of 1 to 9 items each.
+
+    Equal models differ at 5% in about 10 of 200 (3 to 20: the central 99.5% of the binomial distribution); a test that
+    takes items for independent finds a difference in a fifth of them or more. ``benchmarks/model_comparison.py`` has
+    more cases.
+    """
+    rng, rejected, naive = np.random.default_rng(5), [], []
+    for _ in range(200):
+        video = np.repeat(np.arange(30), rng.integers(1, 10, 30))
+        examples = [example("", (1, 2), video=str(v)) for v in video]
+        scores = 2 * rng.normal(size=(2, 30))[:, video] + rng.normal(size=(2, len(video))) + [[gain], [0.0]]
+        right = (scores > 0).astype(float)
+        one, other = ({("top1", "all"): mean(values)} for values in right)
+        (row,) = compare(examples, one, other, flips=300)
+        rejected.append(row.p_value is not None and row.p_value < 0.05)
+        difference = right[0] - right[1]
+        naive.append(abs(difference.mean()) > 1.96 * difference.std() / math.sqrt(len(difference)))
+    assert low <= np.mean(rejected) <= high
+    assert np.mean(naive) > 0.2
 
 
 def test_a_report_has_all_items_then_sizes_then_sources() -> None:
@@ -223,6 +288,16 @@ def test_a_report_has_all_items_then_sizes_then_sources() -> None:
     assert whole.tau == pytest.approx((1 - 1 + 1) / 3)
     assert whole.order_sensitivity is None
     assert report.rows[2].top1_se is None
+
+
+def test_the_ceiling_is_the_probability_that_the_labelled_best_is_the_best() -> None:
+    known = replace(example("1", (2, 1, 3)), best_probabilities=(0.2, 0.7, 0.1))
+    shared = replace(example("2", (1, 1, 3)), best_probabilities=(0.5, 0.4, 0.1))
+    rows = [
+        evaluate("me", "it", found, [[3, 2, 1]] * len(found)).overall
+        for found in ([known, shared], [known, example("3", (1, 2, 3))])
+    ]
+    assert [row.ceiling for row in rows] == [pytest.approx((0.7 + 0.9) / 2), None]
 
 
 def test_items_of_one_video_form_one_cluster() -> None:

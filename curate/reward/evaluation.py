@@ -42,8 +42,8 @@ def evaluate_model(
     training: Sequence[Example] | None = None,
     orders: int = ORDERS,
     seed: int = 0,
-) -> list[EvaluationReport]:
-    """Reports on the ranked examples: the model, its shuffled controls, then the baselines.
+) -> tuple[list[EvaluationReport], list[Float]]:
+    """Reports on the ranked examples (the model, its shuffled controls, then the baselines), and the model's scores.
 
     training: examples by which the better of the two length baselines is chosen. Examples that no longer fit after
     shuffling are excluded from the control; the reports count their items.
@@ -59,7 +59,7 @@ def evaluate_model(
         if kept:
             scores_of = scorer.score_examples([other for _, other in kept])
             reports.append(metrics.evaluate(name, data, [own for own, _ in kept], scores_of))
-    return reports + evaluate_baselines(ranked, data=data, training=training)
+    return reports + evaluate_baselines(ranked, data=data, training=training), scores
 
 
 def evaluate_baselines(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from schemas.reward import TABLE, EvaluationReport, TrainConfig, TrainReport
+from schemas.reward import BY_SOURCE, TABLE, EvaluationReport, EvaluationRow, TrainConfig, TrainReport
 
 LAYOUTS = {
     "causal": "each response attends to those before it (arXiv 2604.10966): scores depend on the order of responses",
@@ -52,16 +53,25 @@ def model_card(report: TrainReport, config: TrainConfig, versions: Mapping[str, 
 
 
 def evaluation_table(evaluations: tuple[EvaluationReport, ...]) -> list[str]:
-    """A Markdown table, one line per evaluation; order: share of items whose winner changes with the order."""
+    """Markdown tables: one line per evaluation, and one per source for the first, the model, if there are several."""
     if not evaluations:
         return ["Nothing was held out.", ""]
-    lines = [f"| scorer | items | {' | '.join(TABLE)} |", "|---|---:|" + "---:|" * len(TABLE)]
-    for evaluation in evaluations:
-        row = evaluation.overall
-        values = (getattr(row, field) for field in TABLE.values())
-        cells = " | ".join("" if value is None else f"{value:.3f}" for value in values)
-        lines.append(f"| {evaluation.scorer} | {row.items} | {cells} |")
-    return [*lines, ""]
+    columns = {"items": "items", **TABLE}
+    lines = _table(("scorer", *columns), [(e.scorer, *_fields(e.overall, columns)) for e in evaluations])
+    if sources := evaluations[0].by_source:
+        lines += _table(tuple(BY_SOURCE), [_fields(row, BY_SOURCE) for row in sources])
+    return lines
+
+
+def _fields(row: EvaluationRow, columns: dict[str, str]) -> list[Any]:
+    return [getattr(row, field) for field in columns.values()]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A Markdown table; numbers with three decimals, the first column on the left."""
+    lines = [list(header), ["---"] + ["---:"] * (len(header) - 1)]
+    lines += [["" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]
 
 
 def draw_curves(metrics: Path, out: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path("cache").resolve())}
 
+from datasets import Dataset
 from fastchat.conversation import get_conv_template
 from rewardbench import load_and_process_dataset, load_bon_dataset_v2, load_eval_dataset_multi
-from rewardbench.utils import reroll_and_score_dataset
+from rewardbench.utils import process_single_model, reroll_and_score_dataset
 
 logger = logging.getLogger()
 
@@ -45,5 +46,19 @@ def pairs(folder: str) -> list[dict[str, Any]]:
     return load_and_process_dataset(folder, split="test", conv=conv, logger=logger).to_list()
 
 
+def subsets(items: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the score of each subset, as scripts/run_v2.py combines them. items: id, subset, num_correct, scores."""
+    columns = ("id", "subset", "num_correct")
+    rows = [
+        {name: item[name] for name in columns} | {"text": "", "scores": s} for item in items for s in item["scores"]
+    ]
+    scored = reroll_and_score_dataset(Dataset.from_list(rows), [len(item["scores"]) for item in items]).to_list()
+    found = {}
+    for subset in sorted({item["subset"] for item in items}):
+        own = Dataset.from_list([row for row in scored if row["subset"] == subset])
+        found[subset] = process_single_model(own)[1] if subset == "Ties" else sum(own["results"]) / len(own)
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps({"best_of": best_of, "pairs": pairs}[sys.argv[1]](**json.load(sys.stdin))))
+    print(json.dumps({"best_of": best_of, "pairs": pairs, "subsets": subsets}[sys.argv[1]](**json.load(sys.stdin))))

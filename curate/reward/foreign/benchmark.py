@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.metrics import Float, Scores, top1
+from curate.reward.metrics import Figure, Float, Metric, Scores, mean, top1
 from curate.reward.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError
 
 LISTED = 5
 """Bad rows that an error lists; the others are counted."""
+SHARED = re.compile(r"#\d+$")
+"""What is appended to an id that several rows share: the row's number."""
 SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
 """First bytes of an image file -> its suffix. WebP is recognised by its bytes 8 to 12."""
 
@@ -37,8 +40,7 @@ class Benchmark:
     """Columns that only other benchmarks have."""
     parse: Callable[[Row, Media], Example]
     """One row to one example; raises BadRowError."""
-    metric: Callable[[Sequence[Example], Scores], dict[str, float]]
-    """Examples and their (N,) scores, higher is better, to the official figures by name; shares, 0 to 1."""
+    metric: Metric
     citation: str
 
     def mismatches(self, columns: set[str]) -> list[str]:
@@ -211,8 +213,7 @@ def hits(examples: Sequence[Example], scores: Scores) -> Float:
     return top1(scores, [example.ranks for example in examples])
 
 
-def group_means(values: Float, groups: Sequence[str]) -> dict[str, float]:
-    """The mean of the values of each group, in alphabetical order."""
-    names, group = np.unique(np.array(groups), return_inverse=True)
-    means = np.bincount(group, values) / np.bincount(group)
-    return dict(zip(names.tolist(), means.tolist(), strict=True))
+def by_group(values: Float, groups: Sequence[str], names: Sequence[str] | None = None) -> dict[str, Figure]:
+    """The mean of the values of each group; names: default the groups that occur, in alphabetical order."""
+    group = np.array(groups)
+    return {name: mean(values, group == name) for name in names or np.unique(group).tolist()}

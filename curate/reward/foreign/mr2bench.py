@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits
-from curate.reward.metrics import Scores
+from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits
+from curate.reward.metrics import Figure, Scores, mean
 from curate.reward.rows import BadRowError, Row
 
 CITATION = (
@@ -42,11 +42,11 @@ def parse(row: Row, media: Media) -> Example:
     )
 
 
-def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
+def metric(examples: Sequence[Example], scores: Scores) -> dict[str, Figure]:
     """top1 over all items, and over the items of each N (``top1 of 4``)."""
     right = hits(examples, scores)
-    sizes = group_means(right, [f"{len(example.responses):06d}" for example in examples])
-    return {"top1": float(right.mean()), **{f"top1 of {int(size)}": share for size, share in sizes.items()}}
+    sizes = by_group(right, [f"{len(example.responses):06d}" for example in examples])
+    return {"top1": mean(right), **{f"top1 of {int(size)}": figure for size, figure in sizes.items()}}
 
 
 def _bench(name: str, title: str, medium: str, other: str) -> Benchmark:

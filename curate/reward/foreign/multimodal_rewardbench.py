@@ -2,10 +2,11 @@
 
 Columns of data/all_data.json, by README.md and scripts/1_run_model_as_judge_gpt4o.py of
 github.com/facebookresearch/multimodal_rewardbench: ID, Text, Image (a path relative to the file's folder), Output1,
-Output2, Better (Output1 or Output2), Category. Metrics, by scripts/2_get_accuracy.py: all, and each category, with
-safety split into bias (ids that start with pairs) and toxicity, reasoning into math (ids that start with math) and
-coding; the leaderboard does not split them. Verified on stored copies. Not verified: which images may be null (a null
-image gives a text-only example), and the names of all categories (any is accepted).
+Output2, Better (Output1 or Output2), Category. Metrics, by compute_acc of scripts/2_get_accuracy.py: all pairs
+(overall), and each category, with safety split into bias (ids that start with pairs) and toxicity, reasoning into math
+(ids that start with math) and coding; the leaderboard does not split them (figures safety and reasoning). A tie of
+scores counts half, the expectation of that script's random choice. Equal to it on random scores. Not verified: which
+images may be null (a null image gives a text-only example), and the names of all categories (any is accepted).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits
-from curate.reward.metrics import Scores
+from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits
+from curate.reward.metrics import Figure, Scores, mean
 from curate.reward.rows import BadRowError, Row
 
 RANKS = {"Output1": (1, 2), "Output2": (2, 1)}
@@ -41,12 +42,12 @@ def parse(row: Row, media: Media) -> Example:
     )
 
 
-def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
+def metric(examples: Sequence[Example], scores: Scores) -> dict[str, Figure]:
     """overall (over all pairs), each category, and the halves of safety and reasoning."""
     right = hits(examples, scores)
-    halves = group_means(right, [example.source for example in examples])
+    halves = by_group(right, [example.source for example in examples])
     whole = [example.source.split("/")[0] if _is_half(example.source) else example.source for example in examples]
-    return {"overall": float(right.mean()), **halves, **group_means(right, whole)}
+    return {"overall": mean(right), **halves, **by_group(right, whole)}
 
 
 def _is_half(source: str) -> bool:

@@ -10,6 +10,7 @@ from curate.reward.foreign.benchmark import Benchmark, Media, columns_of, listed
 from curate.reward.foreign.mm_rlhf import MM_RLHF
 from curate.reward.foreign.mr2bench import MR2BENCH_IMAGE, MR2BENCH_VIDEO
 from curate.reward.foreign.multimodal_rewardbench import MULTIMODAL_REWARDBENCH
+from curate.reward.foreign.omni_rewardbench import OMNI_REWARDBENCH
 from curate.reward.foreign.reward_bench_2 import REWARD_BENCH_2
 from curate.reward.foreign.video_rewardbench import VIDEO_REWARDBENCH
 from curate.reward.foreign.vl_rewardbench import VL_REWARDBENCH
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         REWARD_BENCH_2,
         MR2BENCH_IMAGE,
         MR2BENCH_VIDEO,
+        OMNI_REWARDBENCH,
     )
 }
 

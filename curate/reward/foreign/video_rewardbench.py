@@ -2,8 +2,9 @@
 
 According to its abstract and secondary pages: 1,563 triplets of a video-text prompt, a chosen and a rejected response,
 in five categories (long-form and short-form perception, knowledge, reasoning, safety); overall accuracy is the share of
-all pairs ordered correctly. Not verified: the columns of huggingface.co/datasets/Dragonriser/VideoRewardBench (prompt,
-video, chosen, rejected and category are names for what the paper describes; others can be renamed), and whether macro,
+all pairs ordered correctly. Not verified, because neither a repository nor the data set card was accessible: the
+columns of huggingface.co/datasets/Dragonriser/VideoRewardBench (prompt, video, chosen, rejected and category are names
+for what the paper describes; others can be renamed), the rule for equal scores (they count half), and whether macro,
 the mean over categories, is an official metric.
 """
 
@@ -12,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
-from curate.reward.foreign.benchmark import Benchmark, Media, group_means, hits, preferred
-from curate.reward.metrics import Scores
+from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits, preferred
+from curate.reward.metrics import Figure, Scores, average, mean
 from curate.reward.rows import BadRowError, Row
 
 
@@ -32,11 +33,11 @@ def parse(row: Row, media: Media) -> Example:
     )
 
 
-def metric(examples: Sequence[Example], scores: Scores) -> dict[str, float]:
+def metric(examples: Sequence[Example], scores: Scores) -> dict[str, Figure]:
     """overall (over all pairs), macro (mean of the categories), and each category."""
     right = hits(examples, scores)
-    categories = group_means(right, [example.source for example in examples])
-    return {"overall": float(right.mean()), "macro": sum(categories.values()) / len(categories), **categories}
+    categories = by_group(right, [example.source for example in examples])
+    return {"overall": mean(right), "macro": average(list(categories.values())), **categories}
 
 
 VIDEO_REWARDBENCH = Benchmark(
