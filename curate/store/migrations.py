@@ -145,15 +145,15 @@ rankings.acceptable; 10: media.fingerprint, published.fingerprint."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
-    """Apply, in one transaction, the steps that this store has not had yet."""
+    """Apply, in one transaction, the steps that this store has not had yet; a new one gets the current tables at once."""
     done = version(con)
     if done == len(MIGRATIONS):
         return
     con.execute("BEGIN")
     con.execute("CREATE TABLE IF NOT EXISTS migrations (step INTEGER PRIMARY KEY)")
-    for step, apply in enumerate(MIGRATIONS[done:], start=done + 1):
+    for apply in MIGRATIONS[done:] if done else (_create_tables,):
         apply(con)
-        con.execute("INSERT INTO migrations VALUES (?)", [step])
+    con.execute("INSERT INTO migrations SELECT unnest(range(?, ?))", [done + 1, len(MIGRATIONS) + 1])
     con.execute("COMMIT")
 
 
