@@ -145,7 +145,7 @@ rankings.acceptable; 10: media.fingerprint, published.fingerprint."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
-    """Apply, in one transaction, the steps that this store has not had yet; a new one gets the current tables at once."""
+    """Apply, in one transaction, the steps that this store lacks; a new one gets the current tables at once."""
     done = version(con)
     if done == len(MIGRATIONS):
         return
