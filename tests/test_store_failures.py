@@ -27,7 +27,7 @@ from schemas.config import DenoiseConfig, SimulateConfig
 pytestmark = pytest.mark.slow
 
 WORLD = SimulateConfig(prompts=4, models=4, annotators=8, votes_per_pair=2, seed=2)
-COMMANDS = (["status"], ["rankings", "p0001"], ["denoise", "--ranker", "bradley-terry"], ["export", "train", "--out"])
+COMMANDS = (["status"], ["denoise", "--ranker", "bradley-terry"], ["export", "train", "--out"])
 HEADER = 12_288
 """Bytes of the three headers of a DuckDB file."""
 BLOCK = 262_144
