@@ -11,7 +11,7 @@ from cli.options import JsonOption, RunOption, StoreOption, settings
 from cli.output import plural, progress_bar, put_json, put_table, say
 
 if TYPE_CHECKING:
-    from schemas.reports import AuditReport
+    from schemas.audit import AuditReport
 
 
 def audit(

@@ -23,61 +23,70 @@ from schemas.choices import BothBad, CopiedVotes, Disconnected, Effort, EqualTex
 from schemas.rankers import AUTO, ranker_names
 
 if TYPE_CHECKING:
-    from schemas.reports import AutoReport, DenoiseReport, EqualTextsReport
+    from schemas.denoise import AutoReport, DenoiseReport, EqualTextsReport
 
 
 RANKERS = "|".join((AUTO, *ranker_names()))
 
 
+RankerOption = Annotated[
+    str | None,
+    typer.Option("--ranker", help="The ranker whose order becomes the ranking.", metavar=RANKERS),
+]
+CompareOption = Annotated[
+    bool | None, typer.Option("--compare", help="Run all other rankers too, and store their scores.")
+]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option("--weight", help="A member of the ensemble, and its weight in it.", metavar="RANKER=NUMBER"),
+]
+PromptsOption = Annotated[
+    list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
+]
+MaxSpammerOption = Annotated[
+    float | None,
+    typer.Option("--max-spammer", help="Exclude annotators who are spammers with a higher probability.", metavar="P"),
+]
+MinVotesOption = Annotated[
+    int | None, typer.Option("--min-votes", help="Do not rank prompts with fewer votes.", metavar="N")
+]
+DisconnectedOption = Annotated[
+    Disconnected | None,
+    typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
+]
+EffortOption = Annotated[
+    Effort | None,
+    typer.Option("--effort", help="Limits of work, as counts: a tenth of the configured ones, these, or ten times."),
+]
+KeepChoiceOption = Annotated[
+    bool, typer.Option("--keep-choice", help="Auto: reuse the choice of the last such run; hold no votes out.")
+]
+EqualTextsOption = Annotated[
+    EqualTexts | None,
+    typer.Option("--equal-texts", help="Rank responses of a prompt with equal texts as one, or each on its own."),
+]
+CopiedVotesOption = Annotated[
+    CopiedVotes | None,
+    typer.Option("--copied-votes", help="Exclude the copies of votes in rings of accounts, or keep them."),
+]
+
+
 def denoise(
     store: StoreOption = None,
-    ranker: Annotated[
-        str | None,
-        typer.Option("--ranker", help="The ranker whose order becomes the ranking.", metavar=RANKERS),
-    ] = None,
-    compare: Annotated[
-        bool | None, typer.Option("--compare", help="Run all other rankers too, and store their scores.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option("--weight", help="A member of the ensemble, and its weight in it.", metavar="RANKER=NUMBER"),
-    ] = None,
-    prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
-    ] = None,
+    ranker: RankerOption = None,
+    compare: CompareOption = None,
+    weights: WeightsOption = None,
+    prompts: PromptsOption = None,
     criterion: CriterionOption = None,
     control: ControlOption = None,
-    max_spammer: Annotated[
-        float | None,
-        typer.Option(
-            "--max-spammer", help="Exclude annotators who are spammers with a higher probability.", metavar="P"
-        ),
-    ] = None,
-    min_votes: Annotated[
-        int | None, typer.Option("--min-votes", help="Do not rank prompts with fewer votes.", metavar="N")
-    ] = None,
-    disconnected: Annotated[
-        Disconnected | None,
-        typer.Option("--disconnected", help="Rank a prompt that votes do not connect by components, or skip it."),
-    ] = None,
-    effort: Annotated[
-        Effort | None,
-        typer.Option(
-            "--effort", help="Limits of work, as counts: a tenth of the configured ones, these, or ten times."
-        ),
-    ] = None,
-    keep_choice: Annotated[
-        bool, typer.Option("--keep-choice", help="Auto: reuse the choice of the last such run; hold no votes out.")
-    ] = False,
+    max_spammer: MaxSpammerOption = None,
+    min_votes: MinVotesOption = None,
+    disconnected: DisconnectedOption = None,
+    effort: EffortOption = None,
+    keep_choice: KeepChoiceOption = False,
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
-    equal_texts: Annotated[
-        EqualTexts | None,
-        typer.Option("--equal-texts", help="Rank responses of a prompt with equal texts as one, or each on its own."),
-    ] = None,
-    copied_votes: Annotated[
-        CopiedVotes | None,
-        typer.Option("--copied-votes", help="Exclude the copies of votes in rings of accounts, or keep them."),
-    ] = None,
+    equal_texts: EqualTextsOption = None,
+    copied_votes: CopiedVotesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the responses to each prompt from its votes, with intervals.
@@ -96,23 +105,16 @@ def denoise(
     """
     from pipelines import denoise as job
     from pipelines.settings import updated
+    from schemas.config import DenoiseConfig
 
-    base = settings()
-    changes = {
+    given = locals()
+    changes = {name: given[name] for name in DenoiseConfig.model_fields if name in given} | {
         "ranker": ranker or ("ensemble" if weights else None),
-        "compare": compare,
         "weights": numbers(weights, "--weight"),
-        "max_spammer": max_spammer,
         "prompts": tuple(prompts) if prompts else None,
-        "criterion": criterion,
         "control": names(control) if control is not None else None,
-        "min_votes": min_votes,
-        "disconnected": disconnected,
-        "effort": effort,
-        "both_bad": both_bad,
-        "equal_texts": equal_texts,
-        "copied_votes": copied_votes,
     }
+    base = settings()
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
         report = job(store or base.store, config=config, keep_choice=keep_choice, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,68 @@ from schemas.choices import OnError, Repeats, Sides
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
+    from schemas.config import IngestConfig
     from schemas.reports import FileReport, FileReview, IngestReport
+
+
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Read FIELD from COLUMN; an empty COLUMN disables the field.", metavar="FIELD=COLUMN"),
+]
+OutcomeOption = Annotated[
+    list[str] | None,
+    typer.Option("--outcome", help="Read VALUE as left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
+]
+SidesOption = Annotated[
+    Sides | None,
+    typer.Option("--sides", help="Whether the first response was shown left. auto: if the columns are named so."),
+]
+MappingOption = Annotated[
+    Path | None, typer.Option("--mapping", help="A TOML file with a mapping, or like curate.toml.", metavar="FILE")
+]
+PromptsOption = Annotated[
+    str | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
+]
+ResponsesOption = Annotated[
+    str | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help="The platform that wrote the files (see --formats). Default: detected.", metavar="NAME"
+    ),
+]
+ProlificOption = Annotated[
+    str | None,
+    typer.Option("--prolific", help="Prolific's export, joined to the votes by participant id.", metavar="FILE"),
+]
+PseudonymOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pseudonym-key",
+        help="A secret, or its file: all annotators get pseudonyms under it. Also: CURATE_PSEUDONYM_KEY.",
+        metavar="FILE_OR_TEXT",
+    ),
+]
+RepeatsOption = Annotated[
+    Repeats | None,
+    typer.Option("--repeats", help="Of an annotator's votes on one pair keep the last, all, or reject the later."),
+]
+OnErrorOption = Annotated[
+    OnError | None, typer.Option("--on-error", help="At a damaged file, stop or reject the damaged records.")
+]
+MaxRejectsOption = Annotated[
+    float | None,
+    typer.Option("--max-rejects", help="Refuse a file of which more than this share is rejected for one reason."),
+]
+TimeFormatOption = Annotated[
+    str | None,
+    typer.Option("--time-format", help='How times are written, for example "%d/%m/%Y %H:%M".', metavar="FORMAT"),
+]
+ExplainOption = Annotated[
+    bool,
+    typer.Option("--explain", help="Review the files: rows, columns, what is missing; print a mapping as TOML."),
+]
 
 
 def ingest(
@@ -22,67 +83,21 @@ def ingest(
         list[str] | None, typer.Argument(help="Files, globs, folders, URLs, or - for stdin.", metavar="PATH...")
     ] = None,
     store: StoreOption = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map", help="Read FIELD from COLUMN; an empty COLUMN disables the field.", metavar="FIELD=COLUMN"
-        ),
-    ] = None,
-    outcomes: Annotated[
-        list[str] | None,
-        typer.Option("--outcome", help="Read VALUE as left, right, tie or both_bad.", metavar="VALUE=OUTCOME"),
-    ] = None,
-    sides: Annotated[
-        Sides | None,
-        typer.Option("--sides", help="Whether the first response was shown left. auto: if the columns are named so."),
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option("--mapping", help="A TOML file with a mapping, or like curate.toml.", metavar="FILE")
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option("--prompts", help="File of prompts; votes on others are rejected.", metavar="FILE")
-    ] = None,
-    responses: Annotated[
-        str | None, typer.Option("--responses", help="File of responses: their models and texts.", metavar="FILE")
-    ] = None,
-    file_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="The platform that wrote the files (see --formats). Default: detected.", metavar="NAME"
-        ),
-    ] = None,
+    columns: MapOption = None,
+    outcomes: OutcomeOption = None,
+    sides: SidesOption = None,
+    mapping: MappingOption = None,
+    prompts: PromptsOption = None,
+    responses: ResponsesOption = None,
+    file_format: FormatOption = None,
     formats: Annotated[bool, typer.Option("--formats", help="List the supported platforms.")] = False,
-    prolific: Annotated[
-        str | None,
-        typer.Option("--prolific", help="Prolific's export, joined to the votes by participant id.", metavar="FILE"),
-    ] = None,
-    pseudonym_key: Annotated[
-        str | None,
-        typer.Option(
-            "--pseudonym-key",
-            help="A secret, or its file: all annotators get pseudonyms under it. Also: CURATE_PSEUDONYM_KEY.",
-            metavar="FILE_OR_TEXT",
-        ),
-    ] = None,
-    repeats: Annotated[
-        Repeats | None,
-        typer.Option("--repeats", help="Of an annotator's votes on one pair keep the last, all, or reject the later."),
-    ] = None,
-    on_error: Annotated[
-        OnError | None, typer.Option("--on-error", help="At a damaged file, stop or reject the damaged records.")
-    ] = None,
-    max_rejects: Annotated[
-        float | None,
-        typer.Option("--max-rejects", help="Refuse a file of which more than this share is rejected for one reason."),
-    ] = None,
-    time_format: Annotated[
-        str | None,
-        typer.Option("--time-format", help='How times are written, for example "%d/%m/%Y %H:%M".', metavar="FORMAT"),
-    ] = None,
-    explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Review the files: rows, columns, what is missing; print a mapping as TOML."),
-    ] = False,
+    prolific: ProlificOption = None,
+    pseudonym_key: PseudonymOption = None,
+    repeats: RepeatsOption = None,
+    on_error: OnErrorOption = None,
+    max_rejects: MaxRejectsOption = None,
+    time_format: TimeFormatOption = None,
+    explain: ExplainOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change; change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,48 +123,58 @@ def ingest(
 
     if not all(path.endswith((".csv", ".tsv")) for path in paths or []):
         guard.start()  # it imports the readers while this process imports the job
-    from pipelines import explain as review
-    from pipelines import ingest as job
-    from pipelines.ingestion import RefusedFile
-    from pipelines.settings import ingest_config, updated
     from schemas.mapping import Mapping
 
-    base = settings().ingest
-    if mapping:
-        given_file = ingest_config(mapping)
-        base = base.model_copy(update={"mapping": given_file.mapping, "files": given_file.files})
     given = mapping_changes(Mapping(), columns, outcomes)
     given |= {"sides": sides, "time_format": time_format, "format": file_format}
-    given = {name: value for name, value in given.items() if value}
-    of_options = ({"match": "*", **given},) if given else ()  # of all files, over those of curate.toml
-    changes = {
-        "files": (*of_options, *(own.model_dump(exclude_unset=True) for own in base.files)),
-        "max_rejects": max_rejects,
-        "repeats": repeats,
-        "on_error": on_error,
-    }
-    config = updated(base, changes, where="curate ingest")
+    config = _config(mapping, given, {"max_rejects": max_rejects, "repeats": repeats, "on_error": on_error})
     if explain:
+        from pipelines import explain as review
+
         for document in review(paths or [], config):
             put_json(document) if as_json else print_review(document)
         return
+    report = _ingest(
+        paths or [],
+        store_path(store),
+        config=config,
+        prompts=prompts,
+        responses=responses,
+        prolific=prolific,
+        pseudonym_key=pseudonym_key,
+        dry_run=dry_run,
+    )
+    put_json(report) if as_json else print_ingest(report)
+
+
+def _config(mapping_file: Path | None, mapping: dict[str, Any], changes: dict[str, Any]) -> IngestConfig:
+    """Return the settings with a mapping file in place of theirs, changed by the options.
+
+    mapping: changes of the mapping of every file. changes: those of other keys; None leaves a key as it is.
+    """
+    from pipelines.settings import ingest_config, updated
+
+    base = settings().ingest
+    if mapping_file:
+        given = ingest_config(mapping_file)
+        base = base.model_copy(update={"mapping": given.mapping, "files": given.files})
+    mapping = {name: value for name, value in mapping.items() if value}
+    of_options = ({"match": "*", **mapping},) if mapping else ()  # they take precedence over those of curate.toml
+    files = (*of_options, *(own.model_dump(exclude_unset=True) for own in base.files))
+    return updated(base, {"files": files, **changes}, where="curate ingest")
+
+
+def _ingest(*sources: Any, **options: Any) -> IngestReport:
+    """Run the job with a progress bar; print the review of a refused file."""
+    from pipelines import ingest as job
+    from pipelines.ingestion import RefusedFile
+
     with progress_bar() as progress:
         try:
-            report = job(
-                paths or [],
-                store_path(store),
-                config=config,
-                prompts=prompts,
-                responses=responses,
-                prolific=prolific,
-                pseudonym_key=pseudonym_key,
-                dry_run=dry_run,
-                progress=progress,
-            )
+            return job(*sources, progress=progress, **options)
         except RefusedFile as error:
             print_review(error.review, mapping_on=say)
             raise
-    put_json(report) if as_json else print_ingest(report)
 
 
 def print_formats(*, as_json: bool) -> None:

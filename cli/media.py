@@ -28,7 +28,8 @@ MediaOption = Annotated[
     typer.Option("--media", help="Folder that paths are relative to. Default: the store's.", metavar="DIR"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes that decode. Default: one per core.", metavar="N")
+    int | None,
+    typer.Option("--workers", min=1, help="Processes that decode. Default: at most one per core.", metavar="N"),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Time limit for each file, seconds.", metavar="S")

@@ -17,70 +17,89 @@ if TYPE_CHECKING:
 OLD_PRETRAINING_VIDEOS = "--lessons"  # renamed
 
 
+ModelsOption = Annotated[
+    int | None, typer.Option("--models", help="Number of models; each answers all prompts.", metavar="N")
+]
+VotesPerPairOption = Annotated[
+    float | None, typer.Option("--votes-per-pair", help="Mean number of votes on each pair.", metavar="X")
+]
+DesignOption = Annotated[
+    Design | None,
+    typer.Option("--design", help="Equally many votes on all pairs, or more on responses that seem strong."),
+]
+SittingsPerPromptOption = Annotated[
+    int | None,
+    typer.Option("--sittings-per-prompt", help="Votes in sittings: number of annotators per prompt.", metavar="N"),
+]
+ResponsesPerSittingOption = Annotated[
+    int | None,
+    typer.Option("--responses-per-sitting", help="Responses of a sitting; all pairs are asked.", metavar="N"),
+]
+PerceptionErrorOption = Annotated[
+    float | None,
+    typer.Option("--perception-error", help="Deviation of perceived from true strengths, logits.", metavar="X"),
+]
+PerceptionUnitOption = Annotated[
+    PerceptionUnit | None,
+    typer.Option("--perception-unit", help="Votes of a sitting share errors, or each vote has its own."),
+]
+DependenceOption = Annotated[
+    Dependence | None, typer.Option("--dependence", help="How votes depend on more than strengths and annotators.")
+]
+StrengthDistributionOption = Annotated[
+    StrengthDistribution | None, typer.Option("--strength-distribution", help="Distribution of strengths.")
+]
+LinkOption = Annotated[
+    Link | None, typer.Option("--link", help="Votes depend on the difference in strength, or only on its sign.")
+]
+ErrorOption = Annotated[
+    float | None,
+    typer.Option("--error", help="With --link fixed-error: share of votes for the worse response.", metavar="P"),
+]
+SpammersOption = Annotated[
+    float | None, typer.Option("--spammers", help="Share of annotators who vote at random.", metavar="P")
+]
+TiesOption = Annotated[
+    float | None, typer.Option("--ties", help="Share of ties between equally strong responses.", metavar="P")
+]
+PromptsPerVideoOption = Annotated[
+    int | None, typer.Option("--prompts-per-video", help="Number of prompts that share a video.", metavar="N")
+]
+VideoOption = Annotated[
+    bool | None, typer.Option("--video/--no-video", help="Write videos, and questions and responses about them.")
+]
+ShapesOption = Annotated[
+    int | None,
+    typer.Option("--shapes", help="Number of shapes in a video; fewer are easier to recognise.", metavar="N"),
+]
+PretrainingVideosOption = Annotated[
+    int | None,
+    typer.Option("--pretraining-videos", help="Number of videos with known answers for pretraining.", metavar="N"),
+]
+
+
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
     prompts: Annotated[int | None, typer.Option("--prompts", help="Number of prompts.", metavar="N")] = None,
-    models: Annotated[
-        int | None, typer.Option("--models", help="Number of models; each answers all prompts.", metavar="N")
-    ] = None,
+    models: ModelsOption = None,
     annotators: Annotated[int | None, typer.Option("--annotators", help="Number of annotators.", metavar="N")] = None,
-    votes_per_pair: Annotated[
-        float | None, typer.Option("--votes-per-pair", help="Mean number of votes on each pair.", metavar="X")
-    ] = None,
-    design: Annotated[
-        Design | None,
-        typer.Option("--design", help="Equally many votes on all pairs, or more on responses that seem strong."),
-    ] = None,
-    sittings_per_prompt: Annotated[
-        int | None,
-        typer.Option("--sittings-per-prompt", help="Votes in sittings: number of annotators per prompt.", metavar="N"),
-    ] = None,
-    responses_per_sitting: Annotated[
-        int | None,
-        typer.Option("--responses-per-sitting", help="Responses of a sitting; all pairs are asked.", metavar="N"),
-    ] = None,
-    perception_error: Annotated[
-        float | None,
-        typer.Option("--perception-error", help="Deviation of perceived from true strengths, logits.", metavar="X"),
-    ] = None,
-    perception_unit: Annotated[
-        PerceptionUnit | None,
-        typer.Option("--perception-unit", help="Votes of a sitting share errors, or each vote has its own."),
-    ] = None,
-    dependence: Annotated[
-        Dependence | None, typer.Option("--dependence", help="How votes depend on more than strengths and annotators.")
-    ] = None,
-    strength_distribution: Annotated[
-        StrengthDistribution | None, typer.Option("--strength-distribution", help="Distribution of strengths.")
-    ] = None,
-    link: Annotated[
-        Link | None, typer.Option("--link", help="Votes depend on the difference in strength, or only on its sign.")
-    ] = None,
-    error: Annotated[
-        float | None,
-        typer.Option("--error", help="With --link fixed-error: share of votes for the worse response.", metavar="P"),
-    ] = None,
-    spammers: Annotated[
-        float | None, typer.Option("--spammers", help="Share of annotators who vote at random.", metavar="P")
-    ] = None,
-    ties: Annotated[
-        float | None, typer.Option("--ties", help="Share of ties between equally strong responses.", metavar="P")
-    ] = None,
+    votes_per_pair: VotesPerPairOption = None,
+    design: DesignOption = None,
+    sittings_per_prompt: SittingsPerPromptOption = None,
+    responses_per_sitting: ResponsesPerSittingOption = None,
+    perception_error: PerceptionErrorOption = None,
+    perception_unit: PerceptionUnitOption = None,
+    dependence: DependenceOption = None,
+    strength_distribution: StrengthDistributionOption = None,
+    link: LinkOption = None,
+    error: ErrorOption = None,
+    spammers: SpammersOption = None,
+    ties: TiesOption = None,
     left_bias: Annotated[float | None, typer.Option("--left-bias", help="Mean side bias, logits.", metavar="X")] = None,
-    prompts_per_video: Annotated[
-        int | None, typer.Option("--prompts-per-video", help="Number of prompts that share a video.", metavar="N")
-    ] = None,
-    video: Annotated[
-        bool | None, typer.Option("--video/--no-video", help="Write videos, and questions and responses about them.")
-    ] = None,
-    shapes: Annotated[
-        int | None,
-        typer.Option("--shapes", help="Number of shapes in a video; fewer are easier to recognise.", metavar="N"),
-    ] = None,
-    pretraining_videos: Annotated[
-        int | None,
-        typer.Option("--pretraining-videos", help="Number of videos with known answers for pretraining.", metavar="N"),
-    ] = None,
+    prompts_per_video: PromptsPerVideoOption = None,
+    video: VideoOption = None,
+    shapes: ShapesOption = None,
+    pretraining_videos: PretrainingVideosOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.", metavar="N")] = None,
     old_strength_distribution: Annotated[str | None, typer.Option("--tails", hidden=True)] = None,  # renamed
     old_pretraining_videos: Annotated[int | None, typer.Option(OLD_PRETRAINING_VIDEOS, hidden=True)] = None,
@@ -95,34 +114,16 @@ def simulate(
     """
     from pipelines import simulate as job
     from pipelines.settings import updated
+    from schemas.config import SimulateConfig
 
-    changes = {
-        "prompts": prompts,
-        "models": models,
-        "annotators": annotators,
-        "votes_per_pair": votes_per_pair,
-        "design": design,
-        "sittings_per_prompt": sittings_per_prompt,
-        "responses_per_sitting": responses_per_sitting,
-        "perception_error": perception_error,
-        "perception_unit": perception_unit,
-        "dependence": dependence,
-        "strength_distribution": renamed_option(
-            "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
-        ),
-        "link": link,
-        "error": error,
-        "spammers": spammers,
-        "ties": ties,
-        "left_bias": left_bias,
-        "prompts_per_video": prompts_per_video,
-        "shapes": shapes,
-        "video": video,
-        "pretraining_videos": renamed_option(
-            OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
-        ),
-        "seed": seed,
-    }
+    given = locals()
+    changes = {name: given[name] for name in SimulateConfig.model_fields if name in given}
+    changes["strength_distribution"] = renamed_option(
+        "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
+    )
+    changes["pretraining_videos"] = renamed_option(
+        OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
+    )
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))
     put_json(report) if as_json else print_simulate(report)
 

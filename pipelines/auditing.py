@@ -25,9 +25,9 @@ from curate.votes.arrays import VoteArrays
 from curate.votes.coverage import cover
 from curate.votes.merging import Merged, merge
 from pipelines.progress import Progress, silent
+from schemas.audit import AuditReport, FragileLabel, FragileTop, NamedVote
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError, NoVotesError
-from schemas.reports import AuditReport, FragileLabel, FragileTop, NamedVote
 from schemas.votes import OUTCOMES
 
 Index = npt.NDArray[np.int64]

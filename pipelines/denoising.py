@@ -35,8 +35,7 @@ from curate.votes.merging import Merged
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import EARLIER_DENOISE, DenoiseConfig
-from schemas.rankers import AUTO, STACK, third_party
-from schemas.reports import (
+from schemas.denoise import (
     WARNINGS,
     AutoReport,
     DenoiseReport,
@@ -46,6 +45,7 @@ from schemas.reports import (
     PerceptionReport,
     StrengthsReport,
 )
+from schemas.rankers import AUTO, STACK, third_party
 
 Float = npt.NDArray[np.float64]
 

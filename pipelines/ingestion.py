@@ -43,8 +43,9 @@ from curate.store.staging import create_staging, drop_staging, stage_file, stage
 from pipelines.explanation import review_of
 from pipelines.progress import Progress, silent
 from schemas.config import IngestConfig
+from schemas.denoise import WARNINGS
 from schemas.errors import CurateError
-from schemas.reports import WARNINGS, FileReport, FileReview, IngestReport
+from schemas.reports import FileReport, FileReview, IngestReport
 
 STATED_REASONS = ("cancelled", "no-answer", "refused-work")
 """Reasons that the file states; they do not mean that it was misread."""

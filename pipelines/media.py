@@ -14,8 +14,7 @@ import polars as pl
 from curate.media.frames import MediaError
 from curate.media.locate import Locator, inside, media_below
 from curate.media.probe import PROBE_VERSION, Probe
-from curate.media.workers import MediaReader
-from curate.processors import cores
+from curate.media.workers import MediaReader, processes_for
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
@@ -71,7 +70,7 @@ def probe_media(
     media
         The folder that paths are relative to; the folder of the store if None.
     workers
-        Number of processes; one per core if None.
+        Number of processes; at most one per core if None.
     timeout
         Time limit for each file, seconds.
     rehash
@@ -184,7 +183,7 @@ def _rows(
     answers: Iterator[Probe | MediaError] = iter(())
     reader = None
     if paths:
-        reader = MediaReader(workers=min(workers or cores(), len(paths)), timeout=timeout)
+        reader = MediaReader(workers=min(workers, len(paths)) if workers else processes_for(paths), timeout=timeout)
         answers = reader.probe(paths)
     try:
         for done, one in enumerate(located):

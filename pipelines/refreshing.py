@@ -27,11 +27,12 @@ from pipelines.provenance import code_version
 from pipelines.recipe import SUBJECTS, SUMMARIES, page_of, sound, subject_digests
 from pipelines.releasing import build, diff
 from schemas.base import Document
+from schemas.denoise import DenoiseReport
 from schemas.errors import CurateError
 from schemas.recipe import DenoiseStep, IngestStep, Recipe, ReleaseStep
 from schemas.refresh import RefreshPlan, RefreshReport
 from schemas.release import DiffReport, Release, ReleaseReport
-from schemas.reports import DenoiseReport, IngestReport
+from schemas.reports import IngestReport
 
 LOCK = ".refresh.lock"
 VALIDATED = ".validated"

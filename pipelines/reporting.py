@@ -51,10 +51,11 @@ from curate.store.reporting import (
 from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
+from schemas.denoise import DenoiseReport
 from schemas.errors import CurateError, UsageError
 from schemas.manifest import Ceiling, FragilityFigures
 from schemas.mapping import Mapping as Columns
-from schemas.reports import DenoiseReport, PageReport
+from schemas.reports import PageReport
 from schemas.validation import ValidationReport
 
 TITLE = "Preference report"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 
 from schemas.errors import warn_renamed
@@ -32,6 +33,12 @@ AUTO, STACK = "auto", "stack"
 
 def third_party() -> dict[str, EntryPoint]:
     """Return the rankers of installed packages by name. Names that curate itself uses are left to curate."""
+    return _third_party_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _third_party_on(_: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Return the rankers of the packages on ``sys.path``: a search through all installed packages."""
     from importlib.metadata import entry_points
 
     found = {point.name: point for point in entry_points(group=GROUP)}

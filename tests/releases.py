@@ -15,9 +15,9 @@ from PIL import Image
 
 from curate.store import Store
 from pipelines.media import probe_media
-from pipelines.releasing import build
+from pipelines.releasing import build, verify
 from schemas.config import SplitConfig
-from schemas.release import MediaAs, ReleaseConfig, ReleaseReport
+from schemas.release import MediaAs, ReleaseConfig, ReleaseReport, VerifyReport
 from tests.stores import Ranked, make_store
 from tests.video_files import encode
 
@@ -75,6 +75,11 @@ def released_copy(media_as: MediaAs, folder: Path) -> Path:
 @cache
 def _released_world() -> tuple[Path, Path]:
     return make_world(Path(_kept().name))
+
+
+def check(folder: Path, **options: Any) -> VerifyReport:
+    """Verify a release; Croissant metadata are validated once per process and outline."""
+    return verify(folder, validated=Path(_kept().name) / "validated", **options)
 
 
 @cache

@@ -309,42 +309,32 @@ def test_same_rankings_same_bytes(store: Path, tmp_path: Path) -> None:
         assert contents(tmp_path / f"{kind}1") == contents(tmp_path / f"{kind}2") == contents(tmp_path / f"{kind}3")
 
 
-def test_a_run_may_be_named_by_a_prefix(store: Path, tmp_path: Path) -> None:
-    first = export(store, "train", out=tmp_path / "a", config=HALF)
-    assert export(store, "train", out=tmp_path / "b", config=HALF.model_copy(update={"run": RUN[:4]})).run == first.run
-
-
-def test_other_texts_are_another_run(store: Path, tmp_path: Path) -> None:
-    first = export(store, "train", out=tmp_path / "a", config=HALF)
-    with Store.open(store) as opened:
-        opened.execute("UPDATE responses SET text = 'corrected' WHERE response_id = 'p004-a'")
-    assert export(store, "train", out=tmp_path / "b", config=HALF).run != first.run
-
-
-def test_the_export_is_recorded_as_a_run(store: Path, tmp_path: Path) -> None:
-    report = export(store, "train", out=tmp_path / "out", config=HALF)
+def test_an_export_is_a_run_of_the_store_which_other_texts_change(store: Path, tmp_path: Path) -> None:
+    report = export(store, "train", out=tmp_path / "a", config=HALF)
     with Store.open(store, read_only=True) as opened:
         run = opened.run(report.run)
     assert run is not None
     assert (run["step"], run["inputs"]["denoise"], run["seed"]) == ("export-train", RUN, 0)
     assert run["report"]["items"] == report.items
+    by_prefix = HALF.model_copy(update={"run": RUN[:4]})
+    assert export(store, "train", out=tmp_path / "b", config=by_prefix).run == report.run
+    with Store.open(store) as opened:
+        opened.execute("UPDATE responses SET text = 'corrected' WHERE response_id = 'p004-a'")
+    assert export(store, "train", out=tmp_path / "c", config=HALF).run != report.run
 
 
 # The folder.
 
 
-def test_the_same_export_again_changes_nothing(store: Path, tmp_path: Path) -> None:
+def test_the_same_export_again_changes_nothing_and_an_empty_folder_is_accepted(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    out.mkdir()
     first = export(store, "train", out=out, config=HALF)
+    assert not first.reused
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     again = export(store, "train", out=out, config=HALF)
     assert again == first.model_copy(update={"reused": True})
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
-
-
-def test_an_empty_folder_is_accepted(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    assert not export(store, "train", out=tmp_path / "out", config=HALF).reused
     assert not export(store, "train", out=tmp_path / "not" / "yet" / "there", config=HALF).reused
 
 

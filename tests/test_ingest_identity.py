@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from curate.store import Store
@@ -86,19 +87,27 @@ def test_a_different_prompt_side_outcome_annotator_or_time_is_another_vote(tmp_p
     assert counts(ingest(path, store, config=ALL)) == (7, 0, 0)
 
 
-def test_weight_and_time_on_task_do_not_make_another_vote(tmp_path: Path, store: Path) -> None:
-    path = write(
-        tmp_path / "v.csv",
-        "p,a,b,left,w1,1,5",
-        "p,a,b,left,w1,2,6",
-        header="prompt,left,right,winner,worker,weight,lead_time",
-    )
-    assert counts(ingest(path, store)) == (1, 1, 0)
-
-
 # Platform ids.
 
 IDS = "vote_id,prompt_id,left,right,winner,worker"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        (IDS, ["v1,p,a,b,left,", "v2,p,a,b,left,"], (2, 0, 0)),  # an id keeps equal rows apart
+        (IDS, ["v1,p,a,b,left,w1", "v1,p,b,a,right,w1"], (1, 1, 0)),  # the same judgment with swapped sides
+        # the id of a task that annotators share hides no vote
+        ("battle_id,prompt_id,left,right,winner", ["b1,p,a,b,left", "b1,p,a,b,right", "b1,p,a,b,tie"], (1, 0, 2)),
+        ("id,prompt_id,left,right,winner", ["0,p,a,b,left", "0,p,a,c,left"], (2, 0, 0)),  # "id" is no id of a vote
+        # weight and time on task make no other vote
+        ("prompt,left,right,winner,worker,weight,lead_time", ["p,a,b,left,w1,1,5", "p,a,b,left,w1,2,6"], (1, 1, 0)),
+    ],
+)
+def test_which_rows_are_the_same_vote(
+    header: str, rows: list[str], expected: tuple[int, int, int], tmp_path: Path, store: Path
+) -> None:
+    assert counts(ingest(write(tmp_path / "v.csv", *rows, header=header), store)) == expected
 
 
 def test_a_platform_id_makes_rows_the_same_vote_across_files_and_runs(tmp_path: Path, store: Path) -> None:
@@ -106,16 +115,6 @@ def test_a_platform_id_makes_rows_the_same_vote_across_files_and_runs(tmp_path: 
     two = write(tmp_path / "two.csv", "v1,p,a,b,left,w1", "v2,p,a,b,right,w2", header=IDS)
     assert counts(ingest([one, two], store)) == (2, 2, 0)
     assert counts(ingest(two, store)) == (0, 2, 0)
-
-
-def test_a_platform_id_keeps_equal_rows_apart(tmp_path: Path, store: Path) -> None:
-    path = write(tmp_path / "v.csv", "v1,p,a,b,left,", "v2,p,a,b,left,", header=IDS)
-    assert counts(ingest(path, store)) == (2, 0, 0)
-
-
-def test_the_same_judgment_with_swapped_sides_is_a_duplicate(tmp_path: Path, store: Path) -> None:
-    path = write(tmp_path / "v.csv", "v1,p,a,b,left,w1", "v1,p,b,a,right,w1", header=IDS)
-    assert counts(ingest(path, store)) == (1, 1, 0)
 
 
 CONFLICTS = ["v1,q,a,b,left,w1", "v1,p,a,c,left,w1", "v1,p,a,b,left,w2", "v1,p,a,b,right,w1"]
@@ -136,36 +135,20 @@ def test_an_id_of_another_vote_is_a_conflict(runs: int, tmp_path: Path, store: P
     assert ingest([one, two], store).batch == ""
 
 
-def test_a_task_id_shared_by_annotators_hides_no_vote(tmp_path: Path, store: Path) -> None:
-    rows = ["b1,p,a,b,left", "b1,p,a,b,right", "b1,p,a,b,tie"]
-    path = write(tmp_path / "v.csv", *rows, header="battle_id,prompt_id,left,right,winner")
-    assert counts(ingest(path, store)) == (1, 0, 2)
-
-
-def test_a_column_called_id_is_no_platform_id(tmp_path: Path, store: Path) -> None:
-    path = write(tmp_path / "v.csv", "0,p,a,b,left", "0,p,a,c,left", header="id,prompt_id,left,right,winner")
-    assert counts(ingest(path, store)) == (2, 0, 0)
-
-
 # An annotator who votes on a pair again.
 
 CHANGED = ["p,a,b,left,w1,", "p,b,a,left,w1,"]
 
 
-def test_last_keeps_the_later_vote_and_rejects_the_earlier(tmp_path: Path, store: Path) -> None:
-    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=LAST)) == (1, 0, 1)
+@pytest.mark.parametrize(("config", "kept", "rejected"), [(LAST, [3], [2]), (REJECT, [2], [3]), (ALL, [2, 3], [])])
+def test_the_setting_decides_which_of_two_votes_on_a_pair_is_kept(
+    config: IngestConfig, kept: list[int], rejected: list[int], tmp_path: Path, store: Path
+) -> None:
+    report = ingest(write(tmp_path / "v.csv", *CHANGED), store, config=config)
+    assert counts(report) == (len(kept), 0, len(rejected))
     with Store.open(store, read_only=True) as opened:
-        assert opened.votes()["line"].to_list() == [3]
-    assert reasons(store) == [(2, "repeated-vote")]
-
-
-def test_reject_keeps_the_first_vote(tmp_path: Path, store: Path) -> None:
-    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=REJECT)) == (1, 0, 1)
-    assert reasons(store) == [(3, "repeated-vote")]
-
-
-def test_all_keeps_every_vote(tmp_path: Path, store: Path) -> None:
-    assert counts(ingest(write(tmp_path / "v.csv", *CHANGED), store, config=ALL)) == (2, 0, 0)
+        assert sorted(opened.votes()["line"]) == kept
+    assert reasons(store) == [(line, "repeated-vote") for line in rejected]
 
 
 @pytest.mark.parametrize(("config", "expected"), [(LAST, (1, 1, 0)), (REJECT, (1, 1, 0)), (ALL, (2, 0, 0))])
@@ -263,7 +246,7 @@ def test_reject_removes_no_stored_vote(tmp_path: Path, store: Path) -> None:
     assert outcomes(store) == ["left", "left"]
 
 
-# Mended mappings.
+# Corrected mappings.
 
 
 def test_rejected_rows_become_votes_under_a_corrected_mapping(tmp_path: Path, store: Path) -> None:
@@ -323,10 +306,11 @@ K_WISE = lines(
 
 def test_a_k_wise_ranking_is_one_row_and_its_pairs_share_a_group(tmp_path: Path, store: Path) -> None:
     (tmp_path / "v.jsonl").write_text(K_WISE)
-    report = ingest(tmp_path / "v.jsonl", store)
-    assert (counts(report), report.pairs) == ((2, 0, 0), 6)
+    report = ingest([tmp_path / "v.jsonl", write(tmp_path / "v.csv", "q,a,b,left,w1,")], store)
+    assert (counts(report), report.pairs) == ((3, 0, 0), 7)
     with Store.open(store, read_only=True) as opened:
-        votes = opened.votes()
+        stored = opened.votes()
+    votes, pairwise = stored.filter(pl.col("prompt_id") == "p"), stored.filter(pl.col("prompt_id") == "q")
     assert votes.select("line", "response_left", "response_right", "outcome").rows() == [
         (1, "a", "b", "right"),
         (1, "a", "c", "tie"),
@@ -335,20 +319,10 @@ def test_a_k_wise_ranking_is_one_row_and_its_pairs_share_a_group(tmp_path: Path,
         (2, "c", "a", "left"),
         (2, "c", "b", "left"),
     ]
+    assert pairwise["group_id"].to_list() == [None]
     assert votes["group_id"].null_count() == 0
     assert votes.select("line", "group_id").n_unique() == votes["group_id"].n_unique() == 2
     assert not votes["sides_known"].any()
-
-
-def test_pairwise_votes_have_no_group(tmp_path: Path, store: Path) -> None:
-    ingest(write(tmp_path / "v.csv", "p,a,b,left,w1,"), store)
-    with Store.open(store, read_only=True) as opened:
-        assert opened.votes()["group_id"].to_list() == [None]
-
-
-def test_reading_k_wise_rankings_again_changes_nothing(tmp_path: Path, store: Path) -> None:
-    (tmp_path / "v.jsonl").write_text(K_WISE)
-    ingest(tmp_path / "v.jsonl", store)
     again = ingest(tmp_path / "v.jsonl", store)
     assert (counts(again), again.batch, again.pairs) == ((0, 2, 0), "", 0)
 

@@ -26,11 +26,11 @@ from pipelines.client_export import export_for
 from pipelines.exporting import OUTSIDE, export
 from pipelines.frames import subject_of
 from pipelines.media import probe_files, probe_media
-from pipelines.releasing import build, verify
+from pipelines.releasing import build
 from schemas.config import ExportConfig
 from schemas.errors import CurateError
 from schemas.release import MediaAs
-from tests.releases import CONFIG, released_copy, with_media
+from tests.releases import CONFIG, check, released_copy, with_media
 from tests.stores import Ranked, make_store
 from tests.video_files import encode
 
@@ -178,7 +178,7 @@ def test_verify_finds_links_and_opens_none(tmp_path: Path, where: str) -> None:
         target.symlink_to(tmp_path / "elsewhere")
         (tmp_path / "elsewhere").unlink()
         os.mkfifo(tmp_path / "elsewhere")  # to open it would block
-    report = verify(release)
+    report = check(release)
     assert [(finding.check, finding.where) for finding in report.findings] == [
         ("outside", target.relative_to(release).as_posix())
     ]
@@ -192,11 +192,11 @@ def test_verify_finds_paths_in_rows_and_in_the_manifest(tmp_path: Path, path: st
     first, *others = table.to_pylist()
     changed = pa.Table.from_pylist([first | {"video": path}, *others], table.schema)
     pq.write_table(changed, release / "prompts.parquet")
-    checks = {(finding.check, finding.where) for finding in verify(release, media=False).findings}
+    checks = {(finding.check, finding.where) for finding in check(release, media=False).findings}
     assert ("outside", f"prompts: {path}") in checks
     text = (release / MANIFEST).read_text()
     (release / MANIFEST).write_text(text.replace('"prompts.parquet"', json.dumps(path)))
-    assert [finding.check for finding in verify(release, media=False).findings] == ["outside"]
+    assert [finding.check for finding in check(release, media=False).findings] == ["outside"]
 
 
 @pytest.mark.parametrize("media_as", ["files", "webdataset", "embedded"])

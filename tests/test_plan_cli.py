@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from annotations.tasks import COLUMNS, task_table, write_tasks
 from cli.main import run
+from curate.rankers.hierarchical import shared_fits
 from curate.store import Store
 from pipelines import ingest, simulate
 from pipelines.planning import plan
@@ -21,6 +23,13 @@ from schemas.errors import CurateError, UsageError
 pytestmark = pytest.mark.slow
 
 WORLD = SimulateConfig(prompts=9, models=5, annotators=12, votes_per_pair=0.6, prompts_per_video=3, seed=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_fits() -> Iterator[None]:
+    """Fits of equal votes are computed once."""
+    with shared_fits():
+        yield
 
 
 @pytest.fixture(scope="module")

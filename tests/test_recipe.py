@@ -12,9 +12,10 @@ from pipelines import load_recipe, run
 from pipelines.recipe import RECIPES, with_settings
 from schemas.base import Document
 from schemas.config import Settings
+from schemas.denoise import DenoiseReport
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
-from schemas.reports import ComparisonReport, DenoiseReport, ExportReport, IngestReport
+from schemas.reports import ComparisonReport, ExportReport, IngestReport
 
 SMALL = """
 title = "a small world"

@@ -28,7 +28,6 @@ from curate.store.exports import published
 from pipelines.exporting import export
 from pipelines.releasing import LeakError, build
 from schemas.errors import CurateError
-from schemas.items import JSONL_KEYS
 from schemas.leakage import LeakConfig
 from schemas.release import Filters, MediaAs, ReleaseConfig
 from tests.releases import (
@@ -99,17 +98,6 @@ def test_the_card_states_agreement_between_rankers_only_for_an_ensemble(
     with Store.open(world[0]) as opened:
         opened.execute("UPDATE prompt_stats SET agreement = 0.75, expected_tau = 0.5")
     assert f"{line} 0.750 |" in (built(world, tmp_path / "several") / "README.md").read_text()
-
-
-def test_the_jsonl_has_the_items_of_the_parquet_files() -> None:
-    folder = released("files")
-    for config in ITEMS:
-        lines = [json.loads(line) for line in (folder / f"{config}.jsonl").read_text().splitlines()]
-        for line, row in zip(lines, table(folder, config).iter_rows(named=True), strict=True):
-            assert tuple(line) == JSONL_KEYS
-            assert (line["prompt"], line["responses"], line["rankings"], line["image"], line["video"]) == (
-                row["prompt"], row["responses"], row["ranks"], None, row["video"],
-            )  # fmt: skip
 
 
 def test_preference_pairs_are_conversations_whose_chosen_ranks_higher() -> None:

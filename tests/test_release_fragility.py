@@ -11,10 +11,10 @@ import pytest
 from curate.release.manifest import read_release
 from curate.store import Store
 from pipelines import audit, denoise, ingest, simulate
-from pipelines.releasing import build, verify
+from pipelines.releasing import build
 from schemas.config import DenoiseConfig, SimulateConfig, SplitConfig
 from schemas.release import ReleaseConfig
-from tests.releases import folder_of
+from tests.releases import check, folder_of
 from tests.test_release_verify import forge, rewrite
 
 pytestmark = pytest.mark.slow
@@ -73,10 +73,10 @@ def test_the_card_has_the_leaderboard_of_the_run(world: Path) -> None:
 
 def test_a_changed_fragility_is_found(world: Path, tmp_path: Path) -> None:
     folder = folder_of(build(world / "s.duckdb", out=tmp_path, config=CONFIG.model_copy(update={"name": "other"})))
-    assert not verify(folder).findings
+    assert not check(folder).findings
     rewrite(folder, "benchmark", lambda rows: rows.with_columns(fragility=pl.lit(1, pl.Int32)))
     forge(folder)
-    assert {finding.check for finding in verify(folder).findings} >= {"figures"}
+    assert {finding.check for finding in check(folder).findings} >= {"figures"}
 
 
 def test_the_filter_drops_and_counts_fragile_items(world: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_filter_drops_and_counts_fragile_items(world: Path, tmp_path: Path) 
         assert stage.dropped["below min_fragility, or unknown"] == len(few)
         places = kept["best"].value_counts()["count"]
         assert places.max() - places.min() <= 1
-    assert not verify(folder).findings
+    assert not check(folder).findings
 
 
 def test_later_votes_do_not_change_the_release_of_a_run(world: Path, tmp_path: Path) -> None:

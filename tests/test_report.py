@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from cli.main import run as curate
+from curate.rankers.hierarchical import shared_fits
 from curate.report import stills
 from curate.report.figures import pair_disagreement, prompt_disagreement
 from curate.store import Store
@@ -87,6 +89,13 @@ class Page(HTMLParser):
         [packed] = [e.text for e in self.named("script") if e.attributes.get("id") == "data"]
         found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
         return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_fits() -> Iterator[None]:
+    """Fits of equal votes are computed once."""
+    with shared_fits():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -68,20 +68,14 @@ def test_arena_spellings_point_at_the_two_columns(word: str, means: str) -> None
     assert outcome({"question_id": "p", "model_a": "m", "model_b": "n", "winner": word}) == [means]
 
 
-def test_the_winner_may_be_named() -> None:
+def test_the_winner_may_be_named_also_by_its_model() -> None:
     assert outcome(plain("m"), plain("n"), plain("n", a="n", b="m")) == ["left", "right", "left"]
-
-
-def test_the_winner_may_be_named_by_its_model() -> None:
     assert outcome(plain("gpt", a="r1", b="r2", model_a="llama", model_b="gpt")) == ["right"]
 
 
-def test_names_are_case_sensitive() -> None:
-    assert reject(plain("M"), plain("m"))["reason"] == "unknown-outcome"
-
-
-def test_a_name_of_neither_side_or_of_both_is_not_an_outcome() -> None:
-    assert reject(plain("o"), plain("m"))["reason"] == "unknown-outcome"
+def test_a_name_in_another_case_of_neither_side_or_of_both_is_not_an_outcome() -> None:
+    for name in ("M", "o"):
+        assert reject(plain(name), plain("m"))["reason"] == "unknown-outcome"
     both = plain("w", a="r1", b="r2", model_a="w", model_b="w")
     assert reject(both, plain("r3", a="r3", b="r4", model_a="m", model_b="n"))["reason"] == "unknown-outcome"
 
@@ -197,30 +191,20 @@ def ranked(rankings: str, responses: str | None = '["a", "b", "c"]') -> dict[str
     return {"prompt_id": "p", "responses": responses, "rankings": rankings}
 
 
-def pairs(row: dict[str, str | None]) -> list[tuple[str, str, str]]:
-    found = cleaned(row)
+@pytest.mark.parametrize(
+    ("rankings", "responses", "expected"),
+    [
+        ("[2, 1, 3]", '["a", "b", "c"]', ["ab right", "ac left", "bc left"]),  # ranks beside responses, 1 is best
+        ("[1, 1, 2]", '["a", "b", "c"]', ["ab tie", "ac left", "bc left"]),
+        ('["c", "a", "b"]', '["a", "b", "c"]', ["ca left", "cb left", "ab left"]),  # names, the best first
+        ('["c", "a"]', None, ["ca left"]),
+        ("[2, 1]", '[" a", "b "]', ["ab right"]),  # names are trimmed
+    ],
+)
+def test_a_ranking_is_its_pairs(rankings: str, responses: str | None, expected: list[str]) -> None:
+    found = cleaned(ranked(rankings, responses))
     assert found.rejects.is_empty()
-    return [(left, right, outcome) for _, left, right, outcome in found.pairs.iter_rows()]
-
-
-def test_ranks_beside_responses_are_1_for_the_best() -> None:
-    assert pairs(ranked("[2, 1, 3]")) == [("a", "b", "right"), ("a", "c", "left"), ("b", "c", "left")]
-
-
-def test_equal_ranks_tie() -> None:
-    assert pairs(ranked("[1, 1, 2]")) == [("a", "b", "tie"), ("a", "c", "left"), ("b", "c", "left")]
-
-
-def test_names_in_order_are_best_first() -> None:
-    assert pairs(ranked('["c", "a", "b"]')) == [("c", "a", "left"), ("c", "b", "left"), ("a", "b", "left")]
-
-
-def test_an_ordered_list_alone_is_best_first() -> None:
-    assert pairs(ranked('["c", "a"]', None)) == [("c", "a", "left")]
-
-
-def test_names_in_lists_are_trimmed_like_all_ids() -> None:
-    assert pairs(ranked("[2, 1]", '[" a", "b "]')) == [("a", "b", "right")]
+    assert [f"{left}{right} {outcome}" for _, left, right, outcome in found.pairs.iter_rows()] == expected
 
 
 def test_the_sides_of_a_ranking_are_unknown() -> None:
@@ -301,14 +285,13 @@ def test_a_date_is_its_midnight() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "2024-02-30", "01/02/2024", "NaN", "inf", "1e30", "", "2024-01-02 10:00:00 CET"]
+    "text",
+    [
+        *("yesterday", "2024-02-30", "01/02/2024", "NaN", "inf", "1e30", "", "2024-01-02 10:00:00 CET"),
+        *("12.5", "0", "-5", "2024", "20240102", "99999999"),  # small numbers
+    ],
 )
 def test_a_text_that_is_not_a_time_is_null(text: str) -> None:
-    assert parsed(text) == [(None, False)]
-
-
-@pytest.mark.parametrize("text", ["12.5", "0", "-5", "2024", "20240102", "99999999"])
-def test_small_numbers_are_not_times(text: str) -> None:
     assert parsed(text) == [(None, False)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,12 @@ from schemas.errors import CurateError
 SMALL = SimulateConfig(prompts=12, models=5, annotators=20, votes_per_pair=1.5, prompts_per_video=3, seed=7)
 EVEN = {"model_sd": 0.0, "interaction_sd": 0.0}
 """Every response is as good as every other."""
+
+
+@cache
+def campaign() -> World:
+    """The default world: one vote on every pair."""
+    return simulate_world(SimulateConfig())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -57,7 +64,7 @@ def right_share(world: World, who: np.ndarray) -> float:
 
 
 def test_at_one_vote_per_pair_every_pair_has_exactly_one_vote() -> None:
-    world = simulate_world(SimulateConfig())
+    world = campaign()
     assert len(np.unique(pair_of(world))) == len(world.left) == 450 * 171
 
 
@@ -117,7 +124,7 @@ def test_times_of_votes_increase_within_the_campaign() -> None:
 
 
 def test_prompts_and_times_of_votes_are_independent() -> None:
-    world = simulate_world(SimulateConfig())
+    world = campaign()
     assert abs(np.corrcoef(world.left, world.voted_at)[0, 1]) < 0.02
 
 
@@ -127,7 +134,7 @@ def test_pairs_without_votes_are_spread_over_all_prompts() -> None:
 
 
 def test_activity_is_concentrated_on_few_annotators() -> None:
-    votes = np.sort(np.bincount(simulate_world(SimulateConfig()).annotator, minlength=120))
+    votes = np.sort(np.bincount(campaign().annotator, minlength=120))
     assert votes[-12:].sum() > 0.3 * votes.sum()
 
 
@@ -172,7 +179,7 @@ def test_accuracy_increases_with_discrimination_and_spammers_guess() -> None:
 
 
 def test_spammers_are_fast() -> None:
-    world = simulate_world(SimulateConfig())
+    world = campaign()
     quick = world.annotators.spammer[world.annotator]
     assert 2 < np.median(world.seconds[quick]) < 5
     assert 15 < np.median(world.seconds[~quick]) < 40

@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from annotations.readers.sources import is_location, vote_files, without_secrets
+from annotations.readers.sources import vote_files, without_secrets
 from curate.store import Store
 from pipelines import ingest
 from schemas.config import IngestConfig
@@ -333,9 +333,6 @@ def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_secrets_are_removed_from_urls(url: str, name: str) -> None:
     assert without_secrets(url) == name
-    assert is_location(url)
-    assert is_location("-")
-    assert not is_location(r"C:\votes.csv")
 
 
 # Prompts and responses.

@@ -16,9 +16,9 @@ from curate.release.manifest import read_release
 from curate.sampling.items import Rule, draw_items
 from curate.shards.atomic import MANIFEST
 from curate.store import Store
-from pipelines.releasing import build, diff, verify
+from pipelines.releasing import build, diff
 from schemas.release import Filters, ReleaseConfig
-from tests.releases import CONFIG, folder_of, make_world, on_side
+from tests.releases import CONFIG, check, folder_of, make_world, on_side
 from tests.stores import Ranked, add_prompts
 from tests.test_items import campaign, spread
 
@@ -155,7 +155,7 @@ def test_each_retired_item_has_its_reason(world: tuple[Path, Path]) -> None:
         {"media changed"},
         None,
     ]
-    assert not verify(second, media=False).findings
+    assert not check(second, media=False).findings
 
 
 def test_versions_state_what_is_kept_and_on_which_items_scores_are_comparable(world: tuple[Path, Path]) -> None:
@@ -190,7 +190,7 @@ def test_versions_state_what_is_kept_and_on_which_items_scores_are_comparable(wo
     same = [items_of(folder).filter(pl.col("item_id").is_in(common.to_list())) for folder in (first, third)]
     columns = ["item_id", "prompt", "response_ids", "responses", "best"]
     assert same[0].select(columns).sort("item_id").equals(same[1].select(columns).sort("item_id"))
-    assert not any(verify(folder, media=False).findings for folder in (first, second, third))
+    assert not any(check(folder, media=False).findings for folder in (first, second, third))
 
 
 def test_a_version_is_rebuilt_from_the_one_before_it_with_equal_bytes(world: tuple[Path, Path]) -> None:
@@ -223,16 +223,16 @@ def test_verify_finds_a_kept_item_that_differs_from_the_previous_version(
     change(world[0], "UPDATE prompt_stats SET votes = 5")
     second = release(world)
     elsewhere = Path(shutil.copytree(second, tmp_path / "elsewhere" / second.name))
-    assert any("kept items were not compared with tiny-1.0.0" in note for note in verify(elsewhere, media=False).notes)
+    assert any("kept items were not compared with tiny-1.0.0" in note for note in check(elsewhere, media=False).notes)
     (path,) = first.glob("benchmark-*.parquet")
     rows = pl.read_parquet(path)
     rows.with_columns(prompt=pl.lit("Another question?")).write_parquet(path)
     found = [
-        finding for finding in verify(elsewhere, previous=[first], media=False).findings if finding.check == "history"
+        finding for finding in check(elsewhere, previous=[first], media=False).findings if finding.check == "history"
     ]
     assert len(found) == len(rows)
     assert "is called kept and differs from tiny-1.0.0" in found[0].what
     history = (second / "history.csv").read_text()
     (second / "history.csv").write_text(history.replace("benchmark,", "benchmark,0", 1))
-    assert {finding.check for finding in verify(second, media=False).findings} >= {"files", "history"}
+    assert {finding.check for finding in check(second, media=False).findings} >= {"files", "history"}
     assert (second / MANIFEST).exists()

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from annotations.readers.files import BOM, DamagedFile, Format, VoteFile
 from annotations.readers.formats import BrokenRecord, Chunk, arrow_batches, delimiter_of, read_chunks
-from annotations.readers.json_text import encode, encode_columns
+from annotations.readers.json_text import encode_columns
 
 Row = Mapping[str, Any]
 """One judgment: column -> value of any kind; None is absent."""
@@ -210,15 +210,6 @@ def renumbered(broken: Sequence[BrokenRecord], first: int) -> tuple[BrokenRecord
         record._replace(line=line, message=f"record {record.line}: {record.message}")
         for line, record in enumerate(broken, start=first)
     )
-
-
-def chunk_of(rows: Sequence[Row], lines: Sequence[int], broken: Sequence[BrokenRecord] = ()) -> Chunk:
-    """Return rows as a chunk: the union of their keys as columns of text."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    frame = pl.DataFrame(
-        {name: [encode(row.get(name)) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
-    )
-    return Chunk(frame, pl.Series("line", lines, pl.Int64), tuple(broken))
 
 
 def with_data(row: dict[str, Any], data: dict[str, Any], prefix: str) -> dict[str, Any]:

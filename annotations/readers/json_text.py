@@ -70,18 +70,6 @@ def decode(value: Any) -> Any:
     return value
 
 
-def decode_object(value: Any) -> dict[str, Any]:
-    """Return the object that a value is or encodes; empty if it is not an object."""
-    found = decode(value)
-    return found if isinstance(found, dict) else {}
-
-
-def decode_list(value: Any) -> list[Any]:
-    """Return the list that a value is or encodes; empty if it is not a list."""
-    found = decode(value)
-    return found if isinstance(found, list) else []
-
-
 def encode_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """Return every column as text: numbers and times in their usual spelling, lists and structs as JSON.
 

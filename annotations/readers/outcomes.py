@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -105,11 +104,6 @@ def outcome_question(names: Iterable[str]) -> str | None:
         return questions[0]
     by_name = {name.lower(): name for name in reversed(questions)}
     return next((by_name[known] for known in OUTCOME_NAMES if known in by_name), None)
-
-
-def is_undecided(answer: Any) -> bool:
-    """Return whether an answer is a word for a tie or for both bad."""
-    return isinstance(answer, str) and answer.strip().lower() in UNDECIDED_WORDS
 
 
 def _problems(sample: pl.DataFrame, columns: dict[str, str], words: OutcomeWords) -> list[tuple[str, str]]:

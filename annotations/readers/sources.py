@@ -68,11 +68,6 @@ def vote_files(given: Any, config: IngestConfig = IngestConfig()) -> Iterator[tu
         yield tuple(found.values())
 
 
-def is_location(source: str) -> bool:
-    """Return whether a source is stdin or a URL, to which no folder applies."""
-    return source == STDIN or URL.match(source) is not None
-
-
 def without_secrets(url: str) -> str:
     """Return a URL without user, password, query and fragment.
 

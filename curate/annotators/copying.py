@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from curate.annotators.statistics import pairs_of
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
+from curate.rankers.hierarchical.fit import prediction_nodes
 from curate.rankers.hierarchical.model import DISCRIMINATION, TIE
-from curate.rankers.hierarchical.ranker import prediction_nodes
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import vote_data
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -196,27 +196,15 @@ def rank_votes(
     CurateError
         Where a ranker is unknown, no prompt can be ranked, or a third-party ranker returns scores that are not finite.
     """
-    texts = texts if config.equal_texts == "merge" else None
-    judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
-    kept, copying = exclude_copies(judging, config)
-    merged = merge(kept, texts)
-    coverage = cover(merged.votes, config)
-    if not coverage.used.any():
-        excluded = {
-            "by likely spammers": len(votes.left) - len(judging.left),
-            "copies within rings of accounts": int(copying.copied.sum()),
-            "between equal texts": len(kept.left) - len(merged.votes.left),
-        }
-        raise nothing_ranked(merged.votes, coverage, config, {why: count for why, count in excluded.items() if count})
-    ranked = merged.of_prompts(coverage.used)
+    kept = _kept(votes, judged, texts if config.equal_texts == "merge" else None, config)
+    coverage = kept.coverage
+    ranked = kept.merged.of_prompts(coverage.used)
     used = ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:
         choice = choose(used, config, progress=progress)
-    method = choice.method if choice else config.ranker
-    if used.covariate_names:
-        method = _controlling(config)
+    method = _controlling(config) if used.covariate_names else choice.method if choice else config.ranker
     members = _members(method, choice, config)
-    component = coverage.component[coverage.used[merged.votes.response_prompt]]
+    component = coverage.component[coverage.used[kept.merged.votes.response_prompt]]
     group = component_labels(used, component)
     rankings, fits = _run(used, _needed(used, method, members, config), config, progress)
     if members if method == "ensemble" else config.compare and config.members:
@@ -235,12 +223,12 @@ def rank_votes(
     return Denoised(
         votes=used,
         texts=ranked,
-        all_texts=merged,
+        all_texts=kept.merged,
         coverage=coverage,
         component=component,
-        spammers=spammers,
-        excluded_votes=len(votes.left) - len(judging.left),
-        copying=copying,
+        spammers=kept.spammers,
+        excluded_votes=kept.excluded_votes,
+        copying=kept.copying,
         choice=choice,
         method=method,
         members=members,
@@ -250,6 +238,35 @@ def rank_votes(
         best_rank=np.minimum(low, rank),  # an interval contains the rank that it belongs to
         worst_rank=np.maximum(high, rank),
     )
+
+
+class _Kept(NamedTuple):
+    """The votes that count, and what they cover."""
+
+    merged: Merged
+    coverage: Coverage
+    spammers: Bool
+    """(A,) annotators whose votes are excluded."""
+    excluded_votes: int
+    """Their number."""
+    copying: Copying
+
+
+def _kept(votes: VoteArrays, judged: VoteArrays | None, texts: Index | None, config: DenoiseConfig) -> _Kept:
+    """Exclude likely spammers and copies, and merge equal texts. Raises CurateError if no prompt can be ranked."""
+    judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
+    kept, copying = exclude_copies(judging, config)
+    merged = merge(kept, texts)
+    coverage = cover(merged.votes, config)
+    excluded_votes = len(votes.left) - len(judging.left)
+    if not coverage.used.any():
+        excluded = {
+            "by likely spammers": excluded_votes,
+            "copies within rings of accounts": int(copying.copied.sum()),
+            "between equal texts": len(kept.left) - len(merged.votes.left),
+        }
+        raise nothing_ranked(merged.votes, coverage, config, {why: count for why, count in excluded.items() if count})
+    return _Kept(merged, coverage, spammers, excluded_votes, copying)
 
 
 def text_ranks(texts: Merged, scores: Float, group: Index) -> Index:

@@ -19,6 +19,7 @@ from typing import Literal, cast
 from curate.media.frame_folders import read_frames
 from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image, read_video
 from curate.media.probe import Probe, probe
+from curate.processors import cores
 from schemas.errors import CurateError
 
 Task = tuple[Literal["videos", "check", "probe"], str, int, float | None]
@@ -31,6 +32,14 @@ START = 120.0
 """Seconds within which a process must have started: it imports numpy and decord."""
 MAX_FAILED_STARTS = 3
 """Consecutive processes that may die before they have started."""
+BYTES_PER_PROCESS = 2**22
+"""Videos of this size take longer to decode than another process takes to start."""
+
+
+def processes_for(paths: Sequence[Path]) -> int:
+    """Return how many processes read these files soonest: at most one per core and per file."""
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return max(1, min(cores(), len(paths), 1 + size // BYTES_PER_PROCESS))
 
 
 @dataclass

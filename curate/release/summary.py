@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from schemas.denoise import DenoiseReport
 from schemas.release import DiffReport, PromptChange, Release, ReleaseReport
-from schemas.reports import DenoiseReport
 
 SHOWN = 20
 """Prompts that are listed."""

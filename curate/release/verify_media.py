@@ -19,8 +19,7 @@ from curate.media.frames import MediaError
 from curate.media.locate import why_outside
 from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
-from curate.media.workers import MediaReader
-from curate.processors import cores
+from curate.media.workers import MediaReader, processes_for
 from curate.release.tables import MEDIA, PROMPTS, Tables, fingerprint_bytes, hash_values
 from schemas.errors import CurateError
 from schemas.release import Finding, Release
@@ -110,15 +109,16 @@ def decoded_findings(folder: Path, release: Release, tables: Tables, notes: list
         return 0, []
     with _unpacked(folder, release, tables) as home:
         present = [row for row in rows if (home / _file_name(row)).is_file()]  # the check of media reports the others
+        paths = [home / _file_name(row) for row in present]
         if not present:
             return 0, []
         try:
-            reader = MediaReader(workers=min(cores(), len(present)), timeout=TIMEOUT)
+            reader = MediaReader(workers=processes_for(paths), timeout=TIMEOUT)
         except CurateError as error:
             notes.append(f"media were not decoded: {error}")
             return 0, []
         with reader:
-            answers = reader.probe([home / _file_name(row) for row in present])
+            answers = reader.probe(paths)
             findings = [
                 Finding(check="decoded", where=f"media/{_file_name(row)}", what=what)
                 for row, answer in zip(present, answers, strict=True)

@@ -13,8 +13,8 @@ from curate.evaluation.leaderboard import Leaderboard
 from curate.report.prompts import ShownPrompt
 from curate.uncertainty.intervals import LEVEL
 from schemas.annotators import AnnotatorsReport
+from schemas.denoise import WARNINGS, DenoiseReport
 from schemas.manifest import Ceiling
-from schemas.reports import WARNINGS, DenoiseReport
 from schemas.validation import ValidationReport
 
 KEPT = ("ranked", "disconnected")

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -50,8 +51,9 @@ FIRST_SCRIPT = 'if (window.DecompressionStream) document.documentElement.classLi
 """Hides the views that are not shown, before anything is drawn; an old browser shows the page without scripts."""
 
 
-def render(view: ReportView, data: Mapping[str, Any], *, title: str, media: PageMedia = NO_MEDIA) -> str:
-    """Return the page; equal values give equal text. data: of ``page_data``."""
+@cache
+def _environment() -> Environment:
+    """Return the templates, which are compiled when they are first used."""
     environment = Environment(
         loader=PackageLoader("curate.report"),
         autoescape=True,
@@ -61,6 +63,12 @@ def render(view: ReportView, data: Mapping[str, Any], *, title: str, media: Page
         keep_trailing_newline=True,
     )
     environment.filters.update(n=_whole, many=_many, pct=_percent, num=_number)
+    return environment
+
+
+def render(view: ReportView, data: Mapping[str, Any], *, title: str, media: PageMedia = NO_MEDIA) -> str:
+    """Return the page; equal values give equal text. data: of ``page_data``."""
+    environment = _environment()
     assert environment.loader is not None
     css, script = (environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
     shown = {prompt.video for prompt in view.shown if prompt.video}

@@ -13,7 +13,7 @@ from curate.report.charts import axis, histogram, interval, reliability_diagram
 from curate.report.figures import Disagreement, Sides
 from curate.report.svg import signed, ticks
 from curate.uncertainty.intervals import LEVEL
-from schemas.reports import DenoiseReport
+from schemas.denoise import DenoiseReport
 from schemas.validation import ValidationReport
 
 MAX_MODELS = 60

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
 from curate.media.locate import Locator
-from curate.media.workers import MediaReader
+from curate.media.workers import MediaReader, processes_for
 
 COUNT, HEIGHT, GAP, QUALITY = 4, 96, 4, 70
 """Frames per video, their height and gap in pixels, and the JPEG quality."""
@@ -41,7 +41,6 @@ def stills(
     media: Path,
     *,
     drawn: Mapping[str, bytes] | None = None,
-    workers: int = 2,
     timeout: float = 30.0,
 ) -> Stills:
     """Return the pictures of the videos, in their order, as long as there is room for them.
@@ -58,9 +57,9 @@ def stills(
         except MediaError as error:
             found.errors[video] = _reason(error, video, media / video)
     moving = [v for v, path in paths.items() if v not in drawn and path.suffix.lower() not in IMAGE_SUFFIXES]
-    room = MAX_BYTES
-    with MediaReader(workers=min(workers, len(moving)), timeout=timeout) if moving else nullcontext() as reader:
-        frames = reader.videos([paths[video] for video in moving], COUNT) if reader else iter(())
+    files, room = [paths[video] for video in moving], MAX_BYTES
+    with MediaReader(workers=processes_for(files), timeout=timeout) if moving else nullcontext() as reader:
+        frames = reader.videos(files, COUNT) if reader else iter(())
         unread = set(moving)
         for video, path in paths.items():
             try:

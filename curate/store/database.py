@@ -13,7 +13,7 @@ import duckdb
 
 from curate.store.criteria import CRITERION, NO_CRITERION, criteria, one_criterion
 from curate.store.failures import StoreError, handled
-from curate.store.migrations import migrate
+from curate.store.migrations import create
 from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
 from schemas.errors import CurateError
 
@@ -63,7 +63,7 @@ class Store:
     def in_memory(cls) -> Store:
         """Return an empty store in memory."""
         store = cls(duckdb.connect(config=CONFIG), Path(":memory:"))
-        migrate(store.connection)
+        create(store.connection)
         return store
 
     def discard(self) -> None:

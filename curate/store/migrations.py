@@ -144,23 +144,32 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
 rankings.acceptable; 10: media.fingerprint, published.fingerprint."""
 
 
-def migrate(con: duckdb.DuckDBPyConnection) -> None:
-    """Apply, in one transaction, the steps that this store has not had yet."""
-    done = version(con)
-    if done == len(MIGRATIONS):
-        return
+def create(con: duckdb.DuckDBPyConnection) -> None:
+    """Make an empty database a store with the current tables."""
     con.execute("BEGIN")
-    con.execute("CREATE TABLE IF NOT EXISTS migrations (step INTEGER PRIMARY KEY)")
-    for step, apply in enumerate(MIGRATIONS[done:], start=done + 1):
-        apply(con)
-        con.execute("INSERT INTO migrations VALUES (?)", [step])
+    _create_tables(con)
+    _record(con, done=0)
     con.execute("COMMIT")
 
 
+def migrate(con: duckdb.DuckDBPyConnection, done: int) -> None:
+    """Apply, in one transaction, the steps after ``done`` to an older store."""
+    con.execute("BEGIN")
+    for apply in MIGRATIONS[done:]:
+        apply(con)
+    _record(con, done)
+    con.execute("COMMIT")
+
+
+def _record(con: duckdb.DuckDBPyConnection, done: int) -> None:
+    con.execute("CREATE TABLE IF NOT EXISTS migrations (step INTEGER PRIMARY KEY)")
+    con.execute("INSERT INTO migrations SELECT unnest(range(?, ?))", [done + 1, len(MIGRATIONS) + 1])
+
+
 def version(con: duckdb.DuckDBPyConnection) -> int:
-    """The last step applied to this store; 0 for a new file, −1 for a DuckDB file that is not a store."""
-    tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if "migrations" in tables:
+    """Return the last step applied to this store; 0 for an empty file, −1 for a DuckDB file that is not a store."""
+    try:
         [(step,)] = con.execute("SELECT coalesce(max(step), 0) FROM migrations").fetchall()
-        return int(step)
-    return -1 if tables else 0
+    except duckdb.CatalogException:
+        return -1 if con.execute("SELECT table_name FROM duckdb_tables()").fetchall() else 0
+    return int(step)

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from curate.store.failures import StoreError, handled
-from curate.store.migrations import MIGRATIONS, migrate, version
+from curate.store.migrations import MIGRATIONS, create, migrate, version
 from schemas.errors import CurateError
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -54,7 +54,7 @@ def create_file(path: Path) -> None:
     fresh.unlink(missing_ok=True)  # of a killed process with the same id
     try:
         with handled(path), duckdb.connect(str(fresh)) as connection:
-            migrate(connection)
+            create(connection)
             connection.execute("CHECKPOINT").fetchall()
         with suppress(FileExistsError):  # another process created it meanwhile
             os.link(fresh, path)
@@ -112,4 +112,4 @@ def check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_onl
             raise CurateError(
                 f"{path}: written by an older curate (step {found})", hint="any writing command migrates it"
             )
-        migrate(connection)
+        migrate(connection, found)

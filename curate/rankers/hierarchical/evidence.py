@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curate.rankers.base import Bool, Float
+from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, log_probability
 from curate.rankers.hierarchical.perception import Perception, VoteSites
 from curate.rankers.hierarchical.priors import Normal, StrengthPrior
-from curate.rankers.hierarchical.ranker import HierarchicalFit
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.arrays import TIE as TIED
 from curate.votes.blocks import vote_data

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from curate.rankers.base import Float, Index
+from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.perception import Perception
-from curate.rankers.hierarchical.ranker import HierarchicalFit
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import times, vote_data
 
