@@ -162,7 +162,7 @@ def test_an_expired_lease_goes_to_someone_else(
 
 
 def test_a_sheet_ahead_comes_back_unless_it_is_begun(tmp_path: Path) -> None:
-    """Nothing is held ahead that another one at work lacks; a sheet has its full time from when it begins."""
+    """Nobody holds a sheet ahead that others may need; a sheet has its full time from when it begins."""
     tasks = [pair(n, video=f"{n // 2}.mp4") for n in range(8)]
     people = ("ann", "ben", "cat")
     folder = make_campaign(tmp_path / "c", tasks, people=people, lease_minutes=30, pairs_per_video=2)
@@ -172,7 +172,7 @@ def test_a_sheet_ahead_comes_back_unless_it_is_begun(tmp_path: Path) -> None:
         assert isinstance(view, AnnotatorView)
         (ahead,) = view.ahead
         one, other = held(view)
-        assert [len(campaign.view(name).ahead) for name in ("ben", "cat")] == [0, 0]  # two sheets are left, then one
+        assert [len(campaign.view(name).ahead) for name in ("ben", "cat")] == [0, 0]  # the last two sheets are for them
         clock.later(minutes=20)
         for question in (one, other):
             view = campaign.vote("ann", ballot(question))

@@ -253,11 +253,12 @@ class CampaignSession:
             self._record("renew", annotator=annotator.name, **fields)
 
     def _may_hold_more(self, annotator: Annotator) -> bool:
-        """Whether the annotator may get another sheet ahead: only while each other one at work could get one, too."""
+        """Whether the annotator may get another sheet ahead: only while enough pairs are left for all others, too."""
         sheets = {lease.sheet for lease in annotator.leases}
-        others = sum(bool(other.leases) for other in self._state.annotators.values()) - 1
-        free = self._state.unmet - self._state.held
-        return len(sheets) <= self.config.sheets_ahead and free >= self.config.pairs_per_video * others
+        if len(sheets) > self.config.sheets_ahead:
+            return False
+        others = len(self._state.not_stopped(self._auth.annotators(active=True))) - 1
+        return self._state.unmet - self._state.held >= self.config.pairs_per_video * others
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(minutes=self.config.lease_minutes)
@@ -274,7 +275,9 @@ class CampaignSession:
             for item, left_first in chosen
         ]
         extra = {"again": True} if again else {}
-        self._record("lease", annotator=annotator.name, sheet=sheet, until=_iso(self._until(now)), questions=questions, **extra)
+        self._record(
+            "lease", annotator=annotator.name, sheet=sheet, until=_iso(self._until(now)), questions=questions, **extra
+        )
 
     def _id(self, *key: object) -> str:
         return f"{draw(self.campaign.campaign_id, self.config.seed, *key):016x}"

@@ -36,7 +36,7 @@ function begin(first) {
   const prefix = `curate:${first.campaign}:${first.annotator}`;
   player = new Player(prefix, updateVoting);
   timer = new QuestionTimer(`${prefix}:clock`);
-  outbox = new Outbox(`${prefix}:outbox`, { onAnswer: handleAnswer, onChange: showSaveState });
+  outbox = new Outbox(`${prefix}:outbox`, { onAnswer: handleAnswer, onChange: handleOutbox });
   breaks = new BreakTimer(`${prefix}:work`, suggestBreak);
   breaks.minutes = first.break_minutes;
   keys = new Keys(`${prefix}:keys`, {
@@ -100,10 +100,22 @@ function show(next) {
     const open = unanswered(sheets[place]);
     showQuestion(sheets[place], open.find((question) => question.question_id === lastAnswered) ?? open[0], open.length - 1);
     player.prepare(sheets.slice(place + 1));
+  } else if (isSaving()) {
+    byId("work").classList.add("saving"); // until the next view
   } else {
     showIdle();
   }
   showSaveState();
+}
+
+/* Whether the question on the screen was answered and the next one depends on the response. */
+function isSaving() {
+  return Boolean(current && !outbox.problem && outbox.has(current.question_id));
+}
+
+function handleOutbox() {
+  showSaveState();
+  if (byId("work").classList.contains("saving") && !isSaving()) show(view);
 }
 
 function showProgress() {
@@ -117,6 +129,7 @@ function showProgress() {
 function showQuestion(sheet, question, more) {
   byId("idle").hidden = true;
   for (const id of ["work", "undo", "skip"]) byId(id).hidden = false;
+  byId("work").classList.remove("saving");
   player.show(sheet);
   byId("more").textContent = more && player.kind !== "none" ? t(`more-${player.kind}`, { n: more }) : "";
   if (current?.question_id !== question.question_id) {
@@ -152,6 +165,7 @@ function updateVoting() {
 function showIdle() {
   current = null;
   if (!player.video.paused) player.video.pause();
+  byId("work").classList.remove("saving");
   for (const id of ["work", "undo", "skip"]) byId(id).hidden = true;
   byId("idle").hidden = false;
   const [title, text] = idleText();
@@ -235,7 +249,7 @@ function scrollAnswers(direction) {
 }
 
 function vote(outcome) {
-  if (!current || acting || performance.now() - shownAt < MIN_LOOK) return;
+  if (!current || acting || outbox.has(current.question_id) || performance.now() - shownAt < MIN_LOOK) return;
   if (!mayVote) return announce(byId("why-not").textContent);
   const confidence = document.querySelector("input[name=confidence]:checked");
   const ballot = {
@@ -318,7 +332,7 @@ function openInstructions() {
 }
 
 function openSkip() {
-  if (!current) return;
+  if (!current || outbox.has(current.question_id)) return;
   byId("skip-error").textContent = "";
   byId("skip-text").value = "";
   for (const radio of document.querySelectorAll("input[name=skip]")) radio.checked = false;
