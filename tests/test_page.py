@@ -249,8 +249,8 @@ NEWER = {
     "16.2": r"color-mix\(|\.requestClose\(",
     "16.4": r"\(\?<[=!]|static \{|\.(is|to)WellFormed\(|fromAsync|@property|navigator\.wakeLock|:user-(in)?valid",
     "16.5": r"^\s*&|[{;]\s*&",
-    "17": r"popover|\.(union|intersection|difference|is(Subset|Superset)Of|isDisjointFrom)\(|/[gimsuy]*v[gimsuy]*[;,)]",
-    "17.2": r"import .* with \{|\bassert \{ ?type|requestIdleCallback",
+    "17": r"popover|\.(union|intersection|difference|is(Subset|Superset)Of|isDisjoint)\(|/[gimsuy]*v[gimsuy]*[;,]",
+    "17.2": r"import .* with \{|\bassert \{ ?type",
     "17.4": r"(Object|Map)\.groupBy|withResolvers|\.transfer\(|text-wrap|URL\.canParse|light-dark\(|@starting|@scope",
     "18": r"Promise\.try|RegExp\.escape|Iterator\.|Temporal\.|\busing |startViewTrans|field-sizing|anchor\(|scheduler\.",
 }

@@ -28,7 +28,7 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
     sheets: dict[str, list[Lease]] = {}
     for lease in annotator.leases if active else ():
         sheets.setdefault(lease.sheet, []).append(lease)
-    sheet, *ahead = [_sheet(state, texts, leases) for leases in sheets.values()] or [None]
+    shown = tuple(_sheet(state, texts, leases) for leases in sheets.values())
     return AnnotatorView(
         campaign=config.name,
         title=config.title or config.name,
@@ -45,8 +45,8 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
         can_undo=active and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
         language=config.language,
-        sheet=sheet,
-        ahead=tuple(filter(None, ahead)),
+        sheet=shown[0] if shown else None,
+        ahead=shown[1:],
     )
 
 

@@ -1,6 +1,6 @@
 /* Word-level differences between two answers: a longest common subsequence of their words. */
 
-const WORD = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}]|[\p{L}\p{M}\p{N}'’_-]+|[^\s\p{L}\p{M}\p{N}]/gu;
+const WORD = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}]|[\p{L}\p{M}\p{N}]+(?:['’.:_-][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]/gu;
 const MOST = 25_000_000; // cells of the table: 5,000 words against 5,000
 
 /* The words below an element, each as {text, node, start}; formulas stay as they are. */
