@@ -251,8 +251,8 @@ NEWER = {
     "16.5": r"^\s*&|[{;]\s*&",
     "17": r"popover|\.(union|intersection|difference|is(Subset|Superset)Of|isDisjoint)\(|/[gimsuy]*v[gimsuy]*[;,]",
     "17.2": r"import .* with \{|\bassert \{ ?type",
-    "17.4": r"(Object|Map)\.groupBy|withResolvers|\.transfer\(|text-wrap|URL\.canParse|light-dark\(|@starting|@scope",
-    "18": r"Promise\.try|RegExp\.escape|Iterator\.|Temporal\.|\busing |startViewTrans|field-sizing|anchor\(|scheduler\.",
+    "17.4": r"(Object|Map)\.groupBy|withResolvers|\.transfer\(|text-wrap|URL\.canParse|light-dark\(|@starting-",
+    "18": r"Promise\.try|RegExp\.escape|Iterator\.|Temporal\.|\busing |startViewTrans|field-sizing|anchor\(",
 }
 """What browsers lack below a version of Safari, by MDN's compatibility data. In syntax it leaves the page blank."""
 

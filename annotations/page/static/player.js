@@ -34,6 +34,9 @@ function coverage(ranges, duration) {
   return Math.min(1, covered / duration);
 }
 
+/* Whether a video or an image could not be loaded. */
+const failed = (element) => Boolean(element.error || (element.complete && !element.naturalWidth));
+
 export class Player {
   /** onPlayed() is called when more of the video has been played. */
   constructor(key, onPlayed) {
@@ -133,14 +136,13 @@ export class Player {
   /* Show the element that was loaded in advance, or load the media now. */
   place({ kind, video: name }) {
     const old = this[kind];
-    if (this.spare?.dataset.name === name) {
+    if (this.spare?.dataset.name === name && !failed(this.spare)) {
       const { spare } = this;
       this.spare = null;
       spare.id = old.id;
       spare.className = "";
       this[kind] = spare;
       if (kind === "video") [spare.volume, spare.muted] = [old.volume, old.muted];
-      if (spare.error || (spare.complete && !spare.naturalWidth)) this.fail();
       old.remove();
       old.removeAttribute("src");
     } else {
@@ -162,7 +164,7 @@ export class Player {
       URL.revokeObjectURL(address);
       this.files.delete(name);
     }
-    if (this.spare && this.spare.dataset.name !== names[0]) {
+    if (this.spare && (this.spare.dataset.name !== names[0] || failed(this.spare))) {
       this.spare.remove();
       this.spare = null;
     }
