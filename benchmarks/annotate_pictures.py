@@ -2,6 +2,7 @@
 
     docs/annotate-desktop.png          a question at 1440 pixels, light
     docs/annotate-phone.png            a question at 360 pixels, dark
+    docs/annotate-arabic.png           a question at 1440 pixels in Arabic, with the words that differ
     docs/annotate-manager.png          the manager's page at 1440 pixels, dark
     docs/annotate-manager-phone.png    the manager's page at 360 pixels, light
 
@@ -28,7 +29,8 @@ from tests.pages import page_of
 DOCS = Path(__file__).parent.parent / "docs"
 QUESTION = "What happens to the ball after it has rolled behind the box?"
 GOOD = (
-    "It comes out on the other side and rolls on to the right, at the same pace as before, until it leaves the picture."
+    "At 0:02 it comes out on the other side and rolls on to the right, at the same pace as before, $v = \\frac{s}{t}$, "
+    "until it leaves the picture."
 )
 POOR = "It stays behind the box. A moment later the box tips over to the left, and the ball can be seen lying there."
 RULES = "# What to look for\n\nWatch the video, then say which answer is **right**.\n\n1. Facts first.\n2. Then style."
@@ -117,9 +119,16 @@ def main() -> None:
             vote(here.campaign, "ann", 12)
             vote(here.campaign, "hasty", 7, careless=True)
             vote(here.campaign, "careless", 30, careless=True)
-            for name, width, height, scheme in (("desktop", 1440, 810, "light"), ("phone", 360, 780, "dark")):
-                screen = Screen(browser, width=width, height=height, touch=width < 700, color_scheme=scheme).enter(here)
+            for name, width, height, scheme, language in (
+                ("desktop", 1440, 810, "light", "en"),
+                ("phone", 360, 740, "dark", "en"),
+                ("arabic", 1440, 810, "light", "ar"),
+            ):
+                shape = {"width": width, "height": height, "touch": width < 700}
+                screen = Screen(browser, **shape, color_scheme=scheme, locale=language).enter(here)
                 screen.press("Escape")
+                if language == "ar":
+                    screen.press("d")
                 screen.watch()
                 screen.page.evaluate("() => { const v = document.querySelector('video'); v.currentTime = 0.95; }")
                 screen.page.wait_for_timeout(3500)  # the player's controls fade

@@ -14,6 +14,7 @@ from schemas.votes import Outcome
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Role = Literal["annotator", "manager"]
+Language = Literal["", "ar", "de", "en"]
 QualityStatus = Literal["ok", "warned", "stopped"]
 """An annotator's status. warned: below a quality threshold. stopped: still below it after `patience` more votes; gets
 no more questions."""
@@ -69,7 +70,10 @@ class CampaignConfig(Document):
     min_watched: Share = 0.0
     """Share of the video that must be played before a vote is accepted."""
     lease_minutes: Positive = 30.0
-    """Time to answer a question before it goes to someone else."""
+    """Time to answer a question before it goes to someone else; it starts again when the question's sheet begins."""
+    sheets_ahead: Annotated[int, Field(ge=0, le=10)] = 1
+    """Sheets that an annotator gets ahead of the current one, so that the page loads their videos in advance and works
+    offline until their end. They come back like all others where nobody answers them."""
     undo_minutes: Annotated[float, Field(ge=0)] = 10.0
     """Time in which the last vote can be undone; ingest reads the vote after that, or after the next vote."""
     break_minutes: Annotated[float, Field(ge=0)] = 45.0
@@ -85,6 +89,8 @@ class CampaignConfig(Document):
     """Whether pairs are handed out again for the votes of stopped annotators; the votes themselves are kept."""
     answers: Literal["markdown", "text"] = "markdown"
     """How answers are shown: their Markdown as headings, lists, tables and emphasis, or every character as it is."""
+    language: Language = ""
+    """Language of the voting page; empty: that of each annotator's browser, if the page has it, else English."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of sides, order and positions of control questions."""
 
@@ -185,8 +191,12 @@ class AnnotatorView(Document):
     """A warning, or why the annotator is stopped; else empty."""
     can_undo: bool
     closed: bool
+    language: str = ""
+    """Of the page; empty: the browser's."""
     sheet: Sheet | None
     """None if no question is left for the annotator."""
+    ahead: tuple[Sheet, ...] = ()
+    """The sheets after it that the annotator holds already, in order: the page loads their videos in advance."""
 
 
 class AnnotatorStatus(Document):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
+from schemas.campaign import Task
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here
 from tests.video_files import encode
@@ -118,9 +119,11 @@ class Screen:
         ]
 
 
-def clip_campaign(folder: Path, *, videos: int = 1, pairs: int = 3, **config: Any) -> Path:
-    """Pairs on real clips of a second and a half."""
-    tasks = [pair(number, video=f"clip{number // pairs}.mp4") for number in range(videos * pairs)]
+def clip_campaign(
+    folder: Path, *, videos: int = 1, pairs: int = 3, tasks: list[Task] | None = None, **config: Any
+) -> Path:
+    """Pairs on real clips of a second and a half, of 20 frames per second."""
+    tasks = tasks or [pair(number, video=f"clip{number // pairs}.mp4") for number in range(videos * pairs)]
     made = make_campaign(folder, [task.model_copy(update={"video_seconds": 1.5}) for task in tasks], **config)
     for number in range(videos):
         (made / "media" / f"clip{number}.mp4").write_bytes(_clip())

@@ -29,7 +29,7 @@ LOOK = """() => {
     again: !byId('check-again').hidden,
     saving: /Saving|not saved/.test(text('save-state')),
     warning: byId('warning').hidden ? '' : text('warning'),
-    media: media ? decodeURIComponent(media.src.split('/media/')[1] ?? '') : '',
+    media: media?.dataset.name ?? '',
     paused: Boolean(media?.paused && !media.ended),
     ready: document.querySelector('.choice').getAttribute('aria-disabled') === 'false',
     question: text('question'), left: text('left'), right: text('right'),

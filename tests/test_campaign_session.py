@@ -144,7 +144,7 @@ def test_an_expired_lease_goes_to_someone_else(
     tmp_path: Path,
 ) -> None:
     tasks = [pair(n) for n in range(2)]
-    folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"), lease_minutes=30)
+    folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"), lease_minutes=30, sheets_ahead=0)
     clock = Clock()
     with CampaignSession.open(folder, clock=clock) as campaign:
         first = held(campaign.view("ann"))[0]
@@ -159,6 +159,35 @@ def test_an_expired_lease_goes_to_someone_else(
             assert isinstance(campaign.vote("ann", ballot(first)), AnnotatorView)
     state = replay(folder)
     assert all(item.votes + item.held <= item.quota for item in state.items)
+
+
+def test_a_sheet_ahead_comes_back_unless_it_is_begun(tmp_path: Path) -> None:
+    """Nobody holds a sheet ahead that others may need; a sheet has its full time from when it begins."""
+    tasks = [pair(n, video=f"{n // 2}.mp4") for n in range(8)]
+    people = ("ann", "ben", "cat")
+    folder = make_campaign(tmp_path / "c", tasks, people=people, lease_minutes=30, pairs_per_video=2)
+    clock = Clock()
+    with CampaignSession.open(folder, clock=clock) as campaign:
+        view: AnnotatorView | Refusal = campaign.view("ann")
+        assert isinstance(view, AnnotatorView)
+        (ahead,) = view.ahead
+        one, other = held(view)
+        assert [len(campaign.view(name).ahead) for name in ("ben", "cat")] == [0, 0]  # the last two sheets are for them
+        clock.later(minutes=20)
+        for question in (one, other):
+            view = campaign.vote("ann", ballot(question))
+        assert isinstance(view, AnnotatorView)
+        assert view.sheet is not None
+        assert (view.sheet.sheet_id, view.sheet.questions) == (ahead.sheet_id, ahead.questions)
+        assert view.sheet.expires > ahead.expires  # from now
+        for name in ("ben", "cat"):
+            for question in held(campaign.view(name)):
+                campaign.vote(name, ballot(question))
+        clock.later(minutes=31)
+        assert {q.question for q in held(campaign.view("ben"))} == {q.question for q in ahead.questions}
+    state = replay(folder)
+    assert not state.annotators["ann"].leases
+    assert state.held == 2
 
 
 def test_a_late_ballot_counts_if_the_pair_is_still_open(tmp_path: Path) -> None:
@@ -263,7 +292,7 @@ def test_max_votes_limits_each_annotator(tmp_path: Path) -> None:
 
 
 def test_the_goal_is_an_equal_share(tmp_path: Path) -> None:
-    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann", "ben"))
+    folder = make_campaign(tmp_path / "c", [pair(n) for n in range(9)], people=("ann", "ben"), sheets_ahead=0)
     with CampaignSession.open(folder) as campaign:
         assert campaign.view("ben").goal == 5  # of 9, half
         view: AnnotatorView | Refusal = campaign.view("ann")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import httpx
 import pytest
 
 from annotations.page.files import rendered
+from annotations.page.markup import markup
 from annotations.page.security import PAGE_HEADER, POLICY, Buckets, Denied, Limits
 from annotations.page.server import HEAD_BYTES
-from schemas.campaign import Refusal
+from annotations.page.texts import languages
+from schemas.campaign import Language, Refusal
 from tests.campaigns import make_campaign, pair
 from tests.pages import Here, Instead, page_of
 
@@ -239,19 +243,109 @@ def test_html_in_texts_is_sent_unchanged_as_json(tmp_path: Path) -> None:
     assert answer.json()["sheet"]["questions"][0]["left_text"] == SCRIPT
 
 
+STATIC = Path(__file__).parent.parent / "annotations" / "page" / "static"
+NEWER = {
+    "16": r"AbortSignal\.(timeout|any)|\.to(Sorted|Reversed|Spliced)\(|\.with\(|@container|overscroll-beh|subgrid",
+    "16.2": r"color-mix\(|\.requestClose\(",
+    "16.4": r"\(\?<[=!]|static \{|\.(is|to)WellFormed\(|fromAsync|@property|navigator\.wakeLock|:user-(in)?valid",
+    "16.5": r"^\s*&|[{;]\s*&",
+    "17": r"popover|\.(union|intersection|difference|is(Subset|Superset)Of|isDisjoint)\(|/[gimsuy]*v[gimsuy]*[;,]",
+    "17.2": r"import .* with \{|\bassert \{ ?type",
+    "17.4": r"(Object|Map)\.groupBy|withResolvers|\.transfer\(|text-wrap|URL\.canParse|light-dark\(|@starting-",
+    "18": r"Promise\.try|RegExp\.escape|Iterator\.|Temporal\.|\busing |startViewTrans|field-sizing|anchor\(",
+}
+"""What browsers lack below a version of Safari, by MDN's compatibility data. In syntax it leaves the page blank."""
+
+
+def test_scripts_and_styles_use_nothing_newer_than_safari_15_4() -> None:
+    sources = [*STATIC.glob("*.js"), *STATIC.glob("*.css"), *STATIC.glob("*.html")]
+    assert len(sources) > 12
+    found = [
+        f"{path.name}:{number}: Safari {version} has this first: {line.strip()}"
+        for path in sources
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        for version, newer in NEWER.items()
+        if re.search(newer, re.sub(r"//.*|/\*.*", "", line))
+    ]
+    assert not found
+    samples = [
+        "AbortSignal.timeout(9)",
+        "/(?<=a)b/",
+        "x.toSorted()",
+        "class A { static { } }",
+        "a { & b {} }",
+        "/[a]/v;",
+    ]
+    assert all(any(re.search(newer, sample) for newer in NEWER.values()) for sample in samples)
+
+
 def test_no_script_inserts_html() -> None:
-    folder = Path(__file__).parent.parent / "annotations" / "page" / "static"
-    scripts = sorted(folder.glob("*.js"))
+    scripts = sorted(STATIC.glob("*.js"))
     assert len(scripts) > 5
     for path in scripts:
         for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
             assert way not in path.read_text(), f"{path.name} has {way}"
-    for path in folder.glob("*.html"):
+    for path in STATIC.glob("*.html"):
         text = path.read_text()
         assert " style=" not in text
         assert "<style" not in text
         assert " on" not in [part[:3] for part in text.split('"')]
         assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_page_is_in_the_language_of_the_browser_or_of_the_campaign(tmp_path: Path) -> None:
+    with page_of(make_campaign(tmp_path / "c", [pair(0)])) as here:
+        visit = here.visit("ann")
+        answers = {sent: visit.get("/", **{"accept-language": sent}).text for sent in ("fr, ar-EG;q=0.9", "de", "fr")}
+    assert [re.findall(r'<html lang="(\w+)" dir="(\w+)">', text)[0] for text in answers.values()] == [
+        ("ar", "rtl"),
+        ("de", "ltr"),
+        ("en", "ltr"),
+    ]
+    assert not [text for text in answers.values() if "{{" in text]
+    with page_of(make_campaign(tmp_path / "d", [pair(0)], language="ar")) as here:
+        assert 'dir="rtl"' in here.visit("ann").get("/", **{"accept-language": "de"}).text
+
+
+def test_every_language_has_the_same_texts_with_the_same_values() -> None:
+    def named(text: str | dict[str, str]) -> list[set[str]]:
+        forms = [text] if isinstance(text, str) else [form for kind, form in text.items() if kind in ("many", "other")]
+        return [set(re.findall(r"\{(\w+)\}", form)) for form in forms]
+
+    english = languages()["en"]
+    assert {"", *languages()} == set(get_args(Language))
+    for name, texts in languages().items():
+        assert texts.keys() == english.keys(), name
+        assert all(each == named(english[key])[-1] for key in texts for each in named(texts[key])), name
+    used = {key for path in STATIC.glob("*.js") for key in re.findall(r'\bt\(\s*"([\w-]+)"', path.read_text())}
+    assert len(used) > 30
+    assert used <= english.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("so $x<3$.", "so <math><mi>x<mo><<mn>3."),
+        (r"\(\pi\) and \[x\] and $$y$$", "<math><mi>π and <math block><mi>x and <math block><mi>y"),
+        (r"\(\href{javascript:alert(1)}{x}\)", "<math><mi>x"),
+        (r"$\frac{1}{$ then $5$", r"<code>$\frac{1}{$ then <math><mn>5"),
+        (r"`$x$`", "<code>$x$"),
+        (r"It costs $5 or $10, US$7 and 3$, not \$4$.", None),
+    ],
+)
+def test_formulas_become_mathml_without_links(text: str, shown: str | None) -> None:
+    def written(tree: list[Any] | str) -> str:
+        if isinstance(tree, str):
+            return tree
+        attributes = tree[1] if isinstance(tree[1], dict) else {}
+        name = (
+            "" if tree[0] in ("div", "p", "mrow") else f"<{tree[0]}{' block' * (attributes.get('display') == 'block')}>"
+        )
+        return name + "".join(written(child) for child in tree[1:] if not isinstance(child, dict))
+
+    found = markup(text)
+    assert (written(found) if found else None) == shown
+    assert "href" not in str(found)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp
 
 
 def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
-    folder = clip_campaign(tmp_path / "c", instructions=RULES)
+    long = pair(0).model_copy(update={"first_text": "It rolls on. " * 60})
+    tasks = [long.model_copy(update={"task_id": f"t{n}", "video": "clip0.mp4"}) for n in range(3)]
+    folder = clip_campaign(tmp_path / "c", tasks=tasks, instructions=RULES)
     with page_of(folder) as here:
         screen = Screen(browser, width=360, height=740, touch=True).enter(here)
         screen.page.get_by_role("button", name="I have read this").tap()
@@ -65,7 +67,119 @@ def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
         assert screen.page.evaluate("() => document.documentElement.scrollWidth") == 360
         left, right = (screen.page.locator(f"#{side}").bounding_box() for side in ("left", "right"))
         assert right["y"] > left["y"] + left["height"]  # one below the other
+        box = {name: screen.page.locator(f".{name}").bounding_box() for name in ("top", "stage", "vote")}
+        assert box["top"]["height"] < 50  # one line
+        answers = box["vote"]["y"] - screen.page.locator(".answers").bounding_box()["y"]
+        assert answers >= 0.55 * 740  # at once, with a question of one line
+        screen.page.mouse.wheel(0, 5_000)
+        screen.page.wait_for_function("() => document.querySelector('.stage').getBoundingClientRect().y === 0")
+        assert box["vote"]["y"] - box["stage"]["height"] >= 0.6 * 740  # the video stays, the header does not
+        screen.page.locator("#menu").tap()
+        assert screen.page.get_by_role("button", name="Leave").is_visible()
     assert [vote["outcome"] for vote in logged(folder)] == ["right", "both_bad"]
+    assert not screen.complaints
+
+
+BLANKS = """() => {
+  window.blanks = [];
+  const look = () => {
+    const video = document.querySelector('#video');
+    const { width } = video.getBoundingClientRect();
+    const question = document.querySelector('#question').textContent;
+    if (document.querySelector('#work').hidden || !width || video.readyState < 2 || !question) {
+      window.blanks.push([question, width, video.readyState]);
+    }
+    window.frames_seen = (window.frames_seen ?? 0) + 1;
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Looks at each frame whether it has a question and a picture."""
+PREPARED = "() => document.querySelector('.spare')?.readyState >= 2"
+
+
+def test_no_blank_between_sheets_and_work_goes_on_offline(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c", videos=4, pairs=1, sheets_ahead=2)
+    with page_of(folder) as here:
+        screen = Screen(browser)
+        network = screen.context.new_cdp_session(screen.page)
+        slow = {"offline": False, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1}
+        network.send("Network.enable")
+        network.send("Network.emulateNetworkConditions", slow)
+        screen.enter(here)
+        screen.page.wait_for_function("() => document.querySelector('#video').readyState >= 2")
+        screen.page.wait_for_function(PREPARED)
+        screen.page.evaluate(BLANKS)
+        names = [screen.page.locator("#video").get_attribute("data-name")]
+        screen.vote("a")
+        assert screen.page.evaluate("() => document.querySelector('#video').readyState") >= 2  # at once
+        names.append(screen.page.locator("#video").get_attribute("data-name"))
+        screen.votes(1)
+        screen.page.wait_for_function(PREPARED)
+        network.send("Network.emulateNetworkConditions", slow | {"offline": True})
+        for _ in range(2):
+            screen.vote("b")
+            screen.page.wait_for_function("() => document.querySelector('#video').readyState === 4")
+            screen.watch()
+            names.append(screen.page.locator("#video").get_attribute("data-name"))
+        screen.text("#save-state", "2 votes not saved yet")
+        assert screen.page.evaluate("() => [window.blanks, window.frames_seen > 20]") == [[], True]
+        assert sorted(names) == [f"clip{number}.mp4" for number in range(4)]
+        screen.vote("t")
+        screen.text("#idle-title", "being saved")
+        network.send("Network.emulateNetworkConditions", slow)
+        screen.text("#idle-title", "You are done")
+    assert [vote["outcome"] for vote in logged(folder)] == ["left", "right", "right", "tie"]
+    assert not screen.complaints
+
+
+def test_tools_compare_words_jump_to_times_and_step_frames(browser: Any, tmp_path: Path) -> None:
+    one = "At 0:01 the *ball* rolls; after 1.2 s it stops. Not 9:59, 0:75 or 1990s. $x^2$"
+    task = pair(0, video="clip0.mp4").model_copy(
+        update={"first_text": one, "second_text": one.replace("stops", "falls")}
+    )
+    folder = clip_campaign(tmp_path / "c", tasks=[task])
+    with page_of(folder) as here:
+        screen = Screen(browser, reduced_motion="reduce").enter(here)
+        at = "() => document.querySelector('#video').currentTime"
+        screen.watch()
+        assert screen.page.locator("#left .time").all_inner_texts() == ["0:01", "1.2 s"]
+        screen.page.locator("#left .time").last.click()
+        assert screen.page.evaluate(at) == 1.2
+        screen.press(",")
+        assert screen.page.evaluate(at) == pytest.approx(1.175, abs=0.002)  # 20 frames a second
+        for _ in range(2):
+            screen.press(".")
+        assert screen.page.evaluate(at) == pytest.approx(1.275, abs=0.002)
+        screen.press("d")
+        screen.text("#announcement", "2 words differ.")
+        assert sorted(screen.page.locator("mark").all_inner_texts()) == ["falls", "stops"]
+        assert screen.axe() == []
+        screen.press("d")
+        assert not screen.page.locator("mark").count()
+        assert screen.page.locator("#left math msup").count() == 1
+        screen.page.set_viewport_size({"width": 1440, "height": 420})
+        screen.press("ArrowDown")
+        assert screen.page.locator("#video").bounding_box()["y"] >= 0
+    assert not screen.complaints
+
+
+def test_arabic_is_laid_out_from_right_to_left(browser: Any, tmp_path: Path) -> None:
+    task = pair(0).model_copy(update={"first_text": "تخرج الكرة من اليمين", "second_text": "It comes out."})
+    with page_of(make_campaign(tmp_path / "c", [task])) as here:
+        screen = Screen(browser, locale="ar").enter(here)
+        boxes = {
+            name: screen.page.locator(f"#{name}").bounding_box()["x"]
+            for name in ("side-a", "side-b", "question", "leave")
+        }
+        assert (
+            boxes["leave"] <= boxes["side-a"] < boxes["side-b"] < boxes["question"]
+        )  # A is on the left, as in the log
+        directions = "() => ['left', 'right'].map((id) => getComputedStyle(document.getElementById(id)).direction)"
+        assert sorted(screen.page.evaluate(directions)) == ["ltr", "rtl"]
+        assert screen.axe() == []
+        screen.vote("a")
+        screen.text("#idle-title", "انتهيت")
     assert not screen.complaints
 
 
@@ -496,6 +610,8 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> 
         look(screen)
         if width == 360:  # dialogs are the same at any width
             for opener in ("#open-settings", "#skip"):
+                if opener == "#open-settings":
+                    screen.page.locator("#menu").click()
                 screen.page.locator(opener).click()
                 look(screen)
                 screen.press("Escape")
@@ -509,5 +625,5 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> 
 def test_axe_detects_a_violation(browser: Any, tmp_path: Path) -> None:
     with page_of(clip_campaign(tmp_path / "c")) as here:
         screen = Screen(browser).enter(here)
-        screen.page.evaluate("() => document.querySelector('#skip').replaceChildren()")  # a button without a name
+        screen.page.evaluate("() => document.querySelector('#diff').replaceChildren()")  # a button without a name
         assert "button-name" in "".join(screen.axe())

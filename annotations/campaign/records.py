@@ -108,6 +108,8 @@ class Annotator:
     last: LastVote | None = None
     last_at: str | None = None
     leases: list[Lease] = field(default_factory=list)
+    begun: str = ""
+    """The sheet whose time runs: sheets that are handed out ahead get their full time when they begin."""
     past: OrderedDict[str, PastLease] = field(default_factory=OrderedDict)
     sent: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Ids of the most recent votes, undone or not."""

@@ -113,7 +113,7 @@ class CampaignSession:
         return self._auth.visitor(token)
 
     def view(self, name: str) -> AnnotatorView:
-        """An annotator's view, with a new sheet if they hold no question and one is left."""
+        """An annotator's view, with new sheets if they hold too few and some are left."""
         with self._lock:
             now = self._begin()
             view = self._next_view(self._state.annotator(name), now)
@@ -121,7 +121,7 @@ class CampaignSession:
         try:
             self._log.wait(ticket)
         except OSError:
-            return view.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
+            return view.model_copy(update={"sheet": None, "ahead": (), "can_undo": False, "message": FULL})
         return view
 
     def vote(self, name: str, ballot: Ballot) -> AnnotatorView | Refusal:
@@ -185,7 +185,7 @@ class CampaignSession:
         return answer
 
     def _next_view(self, annotator: Annotator, now: datetime) -> AnnotatorView:
-        """The view, after handing out a new sheet if the annotator holds no question."""
+        """The view, after handing out sheets if the annotator holds too few."""
         self._hand_out(annotator, now)
         return annotator_view(self._state, self._texts, annotator, now, goal=self._goal(annotator))
 
@@ -236,21 +236,36 @@ class CampaignSession:
         return None
 
     def _hand_out(self, annotator: Annotator, now: datetime) -> None:
-        """Hand out a new sheet if the annotator may vote and holds no question."""
-        if annotator.leases or annotator.status == "stopped" or self._state.closed:
+        """Hand out sheets if the annotator may vote: one, and ``sheets_ahead`` more; the first one's time begins."""
+        if annotator.status == "stopped" or self._state.closed:
             return
         if not self._auth.is_annotator(annotator.name, active=True):
             return
         if self._log.full and not self._has_room():
             return
-        chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
-        if chosen:
+        while not annotator.leases or self._may_hold_more(annotator):
+            chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
+            if not chosen:
+                break
             self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen, now)
+        if annotator.leases and annotator.leases[0].sheet != annotator.begun:
+            fields = {"sheet": annotator.leases[0].sheet, "until": _iso(self._until(now))}
+            self._record("renew", annotator=annotator.name, **fields)
+
+    def _may_hold_more(self, annotator: Annotator) -> bool:
+        """Whether the annotator may get another sheet ahead: only while enough pairs are left for all others, too."""
+        sheets = {lease.sheet for lease in annotator.leases}
+        if len(sheets) > self.config.sheets_ahead:
+            return False
+        others = len(self._state.not_stopped(self._auth.annotators(active=True))) - 1
+        return self._state.unmet - self._state.held >= self.config.pairs_per_video * others
+
+    def _until(self, now: datetime) -> datetime:
+        return now + timedelta(minutes=self.config.lease_minutes)
 
     def _lease(
         self, annotator: Annotator, sheet: str, chosen: list[tuple[Item, bool]], now: datetime, *, again: bool = False
     ) -> None:
-        until = now + timedelta(minutes=self.config.lease_minutes)
         questions = [
             {
                 "question": self._id("question", annotator.name, item.task_id, self._state.seq),
@@ -260,7 +275,9 @@ class CampaignSession:
             for item, left_first in chosen
         ]
         extra = {"again": True} if again else {}
-        self._record("lease", annotator=annotator.name, sheet=sheet, until=_iso(until), questions=questions, **extra)
+        self._record(
+            "lease", annotator=annotator.name, sheet=sheet, until=_iso(self._until(now)), questions=questions, **extra
+        )
 
     def _id(self, *key: object) -> str:
         return f"{draw(self.campaign.campaign_id, self.config.seed, *key):016x}"

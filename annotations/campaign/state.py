@@ -135,10 +135,21 @@ class State:
             self.expiring[asked["question"]] = until, annotator.name
             if not again:
                 annotator.asked[item.kind] += 1
+        if again or not annotator.leases:
+            annotator.begun = event["sheet"]
         annotator.leases = [*fresh, *annotator.leases] if again else [*annotator.leases, *fresh]
         if not again:
             annotator.sheets += 1
             annotator.group = self.items[fresh[0].item].group
+
+    def _renew(self, event: Event) -> None:
+        annotator, until = self.annotator(event["annotator"]), seconds_of(event["until"])
+        annotator.begun = event["sheet"]
+        for index, lease in enumerate(annotator.leases):
+            if lease.sheet == event["sheet"]:
+                annotator.leases[index] = lease._replace(until=until)
+                self.expiring[lease.question] = until, annotator.name
+                self.expiring.move_to_end(lease.question)
 
     def _vote(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
@@ -254,6 +265,7 @@ class State:
     ACTS = {
         "start": _start,
         "lease": _lease,
+        "renew": _renew,
         "vote": _vote,
         "undo": _undo,
         "skip": _skip,
@@ -314,7 +326,7 @@ class State:
                 self.groups[index], self._group_index[last] = last, index
 
 
-PASSIVE = ("free", "warn", "stop", "clear")
+PASSIVE = ("free", "renew", "warn", "stop", "clear")
 """Events about an annotator that are not an action of the annotator."""
 
 

@@ -25,6 +25,10 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
     """The current view of an annotator. goal: the votes to aim for, 0 if unknown."""
     config, last = state.config, annotator.last
     active = not state.closed and annotator.status != "stopped"
+    sheets: dict[str, list[Lease]] = {}
+    for lease in annotator.leases if active else ():
+        sheets.setdefault(lease.sheet, []).append(lease)
+    shown = tuple(_sheet(state, texts, leases) for leases in sheets.values())
     return AnnotatorView(
         campaign=config.name,
         title=config.title or config.name,
@@ -40,12 +44,13 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
         message=_message(state, annotator),
         can_undo=active and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
-        sheet=_sheet(state, texts, annotator) if active and annotator.leases else None,
+        language=config.language,
+        sheet=shown[0] if shown else None,
+        ahead=shown[1:],
     )
 
 
-def _sheet(state: State, texts: TaskReader, annotator: Annotator) -> Sheet:
-    leases = [lease for lease in annotator.leases if lease.sheet == annotator.leases[0].sheet]
+def _sheet(state: State, texts: TaskReader, leases: Sequence[Lease]) -> Sheet:
     item = state.items[leases[0].item]
     image = PurePosixPath(item.video).suffix in IMAGES
     return Sheet(

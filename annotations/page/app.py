@@ -48,6 +48,7 @@ from annotations.page.security import (
     page_token,
     read_body,
 )
+from annotations.page.texts import choose_language, page_parts
 from schemas.base import Document
 from schemas.campaign import AnnotatorView, Ballot, Refusal, Role
 
@@ -121,7 +122,9 @@ class Page:
             return HTMLResponse(template("manager.html"))
         view = await self._call(self.session.view, visitor.name)
         digest = hashlib.sha256(view.instructions.encode()).hexdigest()[:16] if view.instructions.strip() else ""
-        return HTMLResponse(template("annotator.html", digest=digest, instructions=rendered(view.instructions)))
+        parts = page_parts(choose_language(view.language, request.headers.get("accept-language", "")))
+        own = {"digest": digest, "instructions": rendered(view.instructions)}
+        return HTMLResponse(template("annotator.html", **parts, **own), headers={"vary": "accept-language"})
 
     async def _view(self, request: Request) -> Response:
         token, visitor = await self._authorize(request, "annotator")
@@ -157,8 +160,9 @@ class Page:
         status = STATUS_CODES.get(result.code, 409) if isinstance(result, Refusal) else 200
         document = result.model_dump(mode="json", exclude={"instructions"}) | more
         if self.session.config.answers == "markdown" and document.get("sheet"):
-            for question in document["sheet"]["questions"]:
-                question |= {f"{side}_markup": markup(question[f"{side}_text"]) for side in ("left", "right")}
+            for sheet in (document["sheet"], *document["ahead"]):
+                for question in sheet["questions"]:
+                    question |= {f"{side}_markup": markup(question[f"{side}_text"]) for side in ("left", "right")}
         return Response(json.dumps(document, ensure_ascii=False), status, media_type="application/json")
 
     async def _media(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class StaticFile:
     """A file of static/, with its content type."""
 
     body: bytes
+    packed: bytes
+    """gzip of the body."""
     type: str
     etag: str
 
@@ -51,7 +54,8 @@ def static_files() -> dict[str, StaticFile]:
     for path in sorted(FOLDER.iterdir()):
         if path.suffix in STATIC_TYPES:
             body = path.read_bytes()
-            found[path.name] = StaticFile(body, STATIC_TYPES[path.suffix], f'"{_digest(body)}"')
+            packed = gzip.compress(body, mtime=0)
+            found[path.name] = StaticFile(body, packed, STATIC_TYPES[path.suffix], f'W/"{_digest(body)}"')
     return found
 
 
@@ -68,9 +72,12 @@ def static_response(request: Request, name: str) -> Response | None:
     file = static_files().get(name)
     if file is None or file.type.startswith("text/html"):
         return None
-    headers = {"etag": file.etag, "cache-control": "no-cache"}  # revalidated on each use, so that updates are seen
+    # Revalidated on each use, so that updates are seen.
+    headers = {"etag": file.etag, "cache-control": "no-cache", "vary": "accept-encoding"}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.packed, media_type=file.type, headers=headers | {"content-encoding": "gzip"})
     return Response(file.body, media_type=file.type, headers=headers)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from annotations.page.formulas import formulas, mathml
+
 Tree = list[Any]
-"""[tag, child, …]; a child is a text or a tree. An ordered list has the tag "ol 3" if it starts at 3."""
+"""[tag, child, …]; a child is a text or a tree. An ordered list has the tag "ol 3" if it starts at 3. The elements of
+a formula have their attributes before their children."""
 
 TEXT = {"text", "softbreak", "paragraph_open", "paragraph_close", "inline"}
 """Tokens of a text without Markdown, which is shown as it is, with its spaces and line breaks."""
@@ -20,15 +23,16 @@ TEXT = {"text", "softbreak", "paragraph_open", "paragraph_close", "inline"}
 def markup(text: str) -> Tree | None:
     """The tree of a text; None for a text without Markdown.
 
-    HTML stays text. The target of a link and the address of an image are shown and not opened. Formulas stay as they
-    are written.
+    HTML stays text. The target of a link and the address of an image are shown and not opened. Formulas in LaTeX become
+    MathML; one that cannot be converted is shown as it is written, as code.
 
     >>> markup("Put it on the **apron**.")
     ['div', ['p', 'Put it on the ', ['strong', 'apron'], '.']]
     >>> markup("No Markdown\\nhere: 2 * 3 * 4 < 5_000_000") is None
     True
     """
-    tokens = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).parse(text)
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    tokens = formulas(parser).parse(text)
     if all(each.type in TEXT for token in tokens for each in (token, *(token.children or ()))):
         return None
     root: Tree = ["div"]
@@ -59,6 +63,8 @@ def _build(tokens: Sequence[Token], root: Tree) -> None:
             parent.append(["br"])
         elif token.type in ("fence", "code_block"):
             parent.append(["pre", token.content.removesuffix("\n")])
+        elif token.type == "formula":
+            parent.append(mathml(token.content, block=token.block) or ["code", token.markup])
         elif token.type == "code_inline":
             parent.append(["code", token.content])
         elif token.type == "image":

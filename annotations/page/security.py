@@ -57,8 +57,8 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self'",
-        "media-src 'self'",
+        "img-src 'self' blob:",  # of files that the page itself has loaded in advance
+        "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

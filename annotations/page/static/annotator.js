@@ -1,39 +1,30 @@
 /* The annotator's page: shows the view that the server sends, and sends answers back. All texts are inserted as text. */
 
 import { BreakTimer, QuestionTimer } from "./clock.js";
+import { clock, content } from "./content.js";
+import { markDifferences } from "./diff.js";
 import { Keys } from "./keys.js";
 import { Player } from "./player.js";
 import { Outbox, newId, request } from "./server.js";
 import { load, save } from "./storage.js";
+import { english, has, t } from "./texts.js";
 
 const REFRESH = 30_000; // milliseconds between two checks for new questions
 const MIN_LOOK = 300; // milliseconds: an earlier press is a double press on the previous question
-const FOREIGN =
-  "something else answered instead of the server, such as the sign-in page of a network. Please open another page to sign in.";
-const TAGS = new Set("div p h4 ul ol li blockquote pre code strong em s u br hr table thead tbody tr th td".split(" "));
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
-const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 /* Replace half of a surrogate pair, which a length limit can leave and the server does not accept as JSON. */
 const wellFormed = (text) => new TextDecoder().decode(new TextEncoder().encode(text)).trim();
 
 let view = null;
 let current = null; // the question on the screen
+let differing = false; // whether the words that differ are marked
 let lastAnswered = ""; // id of the question answered last: it comes first again after an undo
 let mayVote = false;
 let shownAt = 0; // milliseconds: when the current question appeared
 let acting = false; // an undo or a skip is in progress, during which no vote is taken
 let player, outbox, timer, breaks, keys;
-
-/* The elements of a tree [tag, child, …] of Markdown; headings are below those of the page. */
-function build([tag, ...children]) {
-  const [name, start] = tag.replace(/^h\d$/, "h4").split(" ");
-  const node = document.createElement(TAGS.has(name) ? name : "span");
-  if (start) node.start = Number(start);
-  node.append(...children.map((child) => (typeof child === "string" ? child : build(child))));
-  return node;
-}
 
 /* Announce a text to screen readers only. */
 function announce(text) {
@@ -45,7 +36,7 @@ function begin(first) {
   const prefix = `curate:${first.campaign}:${first.annotator}`;
   player = new Player(prefix, updateVoting);
   timer = new QuestionTimer(`${prefix}:clock`);
-  outbox = new Outbox(`${prefix}:outbox`, { onAnswer: handleAnswer, onChange: showSaveState });
+  outbox = new Outbox(`${prefix}:outbox`, { onAnswer: handleAnswer, onChange: handleOutbox });
   breaks = new BreakTimer(`${prefix}:work`, suggestBreak);
   breaks.minutes = first.break_minutes;
   keys = new Keys(`${prefix}:keys`, {
@@ -58,8 +49,13 @@ function begin(first) {
     play: () => player.toggle(),
     back: () => player.seek(-5),
     forward: () => player.seek(5),
-    slower: () => announce(`Speed ${player.changeSpeed(-1)}`),
-    faster: () => announce(`Speed ${player.changeSpeed(1)}`),
+    frame_back: () => player.step(-1),
+    frame_forward: () => player.step(1),
+    diff: compareWords,
+    up: () => scrollAnswers(-1),
+    down: () => scrollAnswers(1),
+    slower: () => announce(t("speed-now", { speed: player.changeSpeed(-1) })),
+    faster: () => announce(t("speed-now", { speed: player.changeSpeed(1) })),
     guess: () => setConfidence("1"),
     fairly: () => setConfidence("2"),
     certain: () => setConfidence("3"),
@@ -83,7 +79,7 @@ function begin(first) {
 
 function show(next) {
   view = next;
-  document.title = view.title || "Which answer is better?";
+  document.title = view.title || t("title");
   byId("title").textContent = view.title || view.campaign;
   byId("extras").hidden = !view.ask_reason && !view.ask_confidence;
   byId("confidence").hidden = !view.ask_confidence;
@@ -94,16 +90,32 @@ function show(next) {
     if (row) row.hidden = !asked;
   }
   showProgress();
-  const warned = view.status === "warned" && view.message;
-  byId("warning").hidden = !warned;
-  if (warned && byId("warning").textContent !== view.message) byId("warning").textContent = view.message;
-  const open = (view.sheet?.questions ?? []).filter((question) => !outbox.has(question.question_id));
-  if (view.status !== "stopped" && !view.closed && open.length) {
-    showQuestion(open.find((question) => question.question_id === lastAnswered) ?? open[0], open.length - 1);
+  const warning = view.status === "warned" && view.message ? foreword("warned") + view.message : "";
+  byId("warning").hidden = !warning;
+  if (byId("warning").textContent !== warning) byId("warning").textContent = warning;
+  const sheets = [view.sheet, ...(view.ahead ?? [])].filter(Boolean);
+  const unanswered = (one) => one.questions.filter((question) => !outbox.has(question.question_id));
+  const place = sheets.findIndex((one) => unanswered(one).length);
+  if (view.status !== "stopped" && !view.closed && place >= 0) {
+    const open = unanswered(sheets[place]);
+    showQuestion(sheets[place], open.find((question) => question.question_id === lastAnswered) ?? open[0], open.length - 1);
+    player.prepare(sheets.slice(place + 1));
+  } else if (isSaving()) {
+    byId("work").classList.add("saving"); // until the next view
   } else {
     showIdle();
   }
   showSaveState();
+}
+
+/* Whether the question on the screen was answered and the next one depends on the response. */
+function isSaving() {
+  return Boolean(current && !outbox.problem && outbox.has(current.question_id));
+}
+
+function handleOutbox() {
+  showSaveState();
+  if (byId("work").classList.contains("saving") && !isSaving()) show(view);
 }
 
 function showProgress() {
@@ -111,22 +123,23 @@ function showProgress() {
   byId("progress").hidden = view.goal <= 0;
   byId("progress").max = Math.max(1, view.goal);
   byId("progress").value = Math.min(votes, view.goal);
-  byId("progress-text").textContent = view.goal > 0 ? `${votes} of ${count(view.goal, "vote")}` : count(votes, "vote");
+  byId("progress-text").textContent = view.goal > 0 ? t("votes-of", { done: votes, n: view.goal }) : t("votes", { n: votes });
 }
 
-function showQuestion(question, more) {
+function showQuestion(sheet, question, more) {
   byId("idle").hidden = true;
-  byId("work").hidden = false;
-  player.show(view.sheet);
-  const medium = player.kind === "none" ? "" : player.kind;
-  byId("more").textContent = more && medium ? `${count(more, "more question")} about this ${medium} after this one` : "";
+  for (const id of ["work", "undo", "skip"]) byId(id).hidden = false;
+  byId("work").classList.remove("saving");
+  player.show(sheet);
+  byId("more").textContent = more && player.kind !== "none" ? t(`more-${player.kind}`, { n: more }) : "";
   if (current?.question_id !== question.question_id) {
     const first = current === null;
     current = question;
     shownAt = performance.now();
     byId("question").textContent = question.question;
-    byId("left").replaceChildren(question.left_markup ? build(question.left_markup) : question.left_text);
-    byId("right").replaceChildren(question.right_markup ? build(question.right_markup) : question.right_text);
+    differing = false;
+    showAnswers();
+    for (const id of ["side-a", "side-b"]) byId(id).scrollTop = 0;
     byId("reason").value = "";
     for (const radio of document.querySelectorAll("input[name=confidence]")) radio.checked = false;
     timer.start(question.question_id);
@@ -142,18 +155,18 @@ function updateVoting() {
   const watched = player.watched();
   const before = mayVote;
   mayVote = watched + 1e-9 >= view.min_watched;
-  byId("watched").textContent = player.kind === "video" ? `${percent(watched)} watched` : "";
-  byId("why-not").textContent = mayVote
-    ? ""
-    : `Please watch at least ${percent(view.min_watched)} of the video before you vote (${percent(watched)} so far).`;
+  byId("watched").textContent = player.kind === "video" ? t("watched", { share: percent(watched) }) : "";
+  const missing = { wanted: percent(view.min_watched), share: percent(watched) };
+  byId("why-not").textContent = mayVote ? "" : t("watch-more", missing);
   for (const button of document.querySelectorAll(".choice")) button.setAttribute("aria-disabled", String(!mayVote));
-  if (mayVote && !before && view.min_watched > 0) announce("You can vote now.");
+  if (mayVote && !before && view.min_watched > 0) announce(t("may-vote"));
 }
 
 function showIdle() {
   current = null;
   if (!player.video.paused) player.video.pause();
-  byId("work").hidden = true;
+  byId("work").classList.remove("saving");
+  for (const id of ["work", "undo", "skip"]) byId(id).hidden = true;
   byId("idle").hidden = false;
   const [title, text] = idleText();
   const changed = byId("idle-title").textContent !== title;
@@ -166,13 +179,17 @@ function showIdle() {
 }
 
 function idleText() {
-  const thanks = `Thank you! You gave ${count(view.votes, "vote")}.`;
-  if (view.status === "stopped") return ["There are no more questions for you", view.message];
-  if (view.closed) return ["This campaign is closed", thanks];
-  if (outbox.size) return ["Your votes are being saved", "The next questions will follow in a moment."];
-  if (view.goal > 0 && view.votes >= view.goal) return ["You are done", thanks];
-  const text = "There are no questions for you right now. This page checks for new ones automatically.";
-  return ["No questions at the moment", view.message || text];
+  const thanks = t("thanks", { n: view.votes });
+  if (view.status === "stopped") return [t("stopped-title"), foreword("refused-stopped") + view.message];
+  if (view.closed) return [t("closed-title"), thanks];
+  if (outbox.size) return [t("saving-title"), t("saving-text")];
+  if (view.goal > 0 && view.votes >= view.goal) return [t("done-title"), thanks];
+  return [t("idle-title"), view.message || t("idle-text")];
+}
+
+/* The server's messages are in English: on a page in another language, a sentence in that language comes before. */
+function foreword(key) {
+  return english || !has(key) ? "" : `${t(key)} `;
 }
 
 function showSaveState() {
@@ -180,17 +197,11 @@ function showSaveState() {
   let text = "";
   const problem = outbox.problem;
   if (problem && outbox.size) {
-    const unsaved = `${count(outbox.size, "vote")} not saved yet, but kept in this browser`;
-    if (problem.answer.code === "no-session") text = `${unsaved}: your link is no longer valid. Please open it again.`;
-    else if (problem.answer.code === "no-page-token") text = `${unsaved}: please reload this page.`;
-    else if (problem.answer.code === "disk-full") text = `${unsaved}: ${problem.answer.message}`;
-    else if (problem.answer.code === "malformed") text = `${unsaved}: the server cannot read it. Please reload this page.`;
-    else if (problem.foreign) text = `${unsaved}: ${FOREIGN} Trying again.`;
-    else text = `${unsaved} (${problem.status === 0 ? "no connection" : "the server does not answer"}). Trying again.`;
+    text = t("unsaved", { n: outbox.size, why: whyUnsaved(problem) });
   } else if (outbox.size) {
-    text = "Saving…";
+    text = t("saving");
   } else if (view.votes) {
-    text = "All votes saved.";
+    text = t("saved");
   }
   for (const id of ["save-state", "idle-state"]) {
     if (byId(id).textContent !== text) byId(id).textContent = text;
@@ -200,10 +211,45 @@ function showSaveState() {
   showProgress();
 }
 
+function whyUnsaved({ answer, foreign, status }) {
+  const known = { "no-session": "why-link", "no-page-token": "why-reload", malformed: "why-malformed" }[answer.code];
+  if (known) return t(known);
+  if (answer.code === "disk-full") return english ? answer.message : t("refused-disk-full");
+  return t(foreign ? "why-foreign" : status === 0 ? "why-offline" : "why-silent");
+}
+
+/* Show both answers, with the words that differ marked if that is wanted. */
+function showAnswers() {
+  const goTo = (seconds) => player.goTo(seconds);
+  const [left, right] = ["left", "right"].map((side) => {
+    const { [`${side}_text`]: text, [`${side}_markup`]: tree } = current;
+    byId(side).replaceChildren(...content(text, tree, player.duration(), goTo));
+    return byId(side);
+  });
+  byId("diff").setAttribute("aria-pressed", String(differing));
+  return differing ? markDifferences(left, right) : 0;
+}
+
 /* ---- Actions ---- */
 
+function compareWords() {
+  if (!current) return;
+  differing = !differing;
+  const marked = showAnswers();
+  if (!differing) return;
+  if (Number.isNaN(marked)) announce(t("too-long"));
+  else announce(marked ? t("differences", { n: marked }) : t("no-differences"));
+}
+
+/* Scroll both answers, or the page where they do not scroll by themselves. */
+function scrollAnswers(direction) {
+  for (const element of [byId("side-a"), byId("side-b"), document.scrollingElement]) {
+    element.scrollTop += direction * Math.max(80, 0.4 * element.clientHeight);
+  }
+}
+
 function vote(outcome) {
-  if (!current || acting || performance.now() - shownAt < MIN_LOOK) return;
+  if (!current || acting || outbox.has(current.question_id) || performance.now() - shownAt < MIN_LOOK) return;
   if (!mayVote) return announce(byId("why-not").textContent);
   const confidence = document.querySelector("input[name=confidence]:checked");
   const ballot = {
@@ -221,7 +267,7 @@ function vote(outcome) {
   show(view);
   lastAnswered = ballot.question_id;
   const button = document.querySelector(`[data-outcome="${outcome}"]`);
-  announce(`${button.firstChild.textContent.trim()}.${current ? ` Next: ${current.question}` : ""}`);
+  announce(`${button.firstChild.textContent.trim()}.${current ? ` ${t("next", { question: current.question })}` : ""}`);
 }
 
 /* Handle the response to a vote, an undo or a skip. */
@@ -230,10 +276,11 @@ async function handleAnswer({ status, ok, foreign, answer }) {
     byId("notice").hidden = true;
     return show(answer);
   }
-  if (foreign) return showNotice(`Not done: ${FOREIGN}`);
-  if (status === 0) return showNotice("No connection. Please try again in a moment.");
-  if (status === 401) return showNotice("Your link is no longer valid. Please open the link that you received.");
-  showNotice(answer.message || "Something went wrong. Please try again.");
+  if (foreign) return showNotice(t("foreign"));
+  if (status === 0) return showNotice(t("offline"));
+  if (status === 401) return showNotice(t("bad-link"));
+  const translated = !english && has(`refused-${answer.code}`);
+  showNotice((translated ? t(`refused-${answer.code}`) : answer.message) || t("failed"));
   const next = await request("/api/view");
   if (next.ok) show(next.answer);
 }
@@ -257,10 +304,10 @@ async function act(path, body) {
 
 async function undo() {
   if (acting) return;
-  if (!view.can_undo || outbox.size) return announce(outbox.size ? "Your vote is being saved." : "There is nothing to undo.");
+  if (!view.can_undo || outbox.size) return announce(t(outbox.size ? "being-saved" : "nothing-to-undo"));
   timer.pause();
   const result = await act("/api/undo", {});
-  if (result.ok) announce(`Your last vote was undone. ${current ? current.question : ""}`);
+  if (result.ok) announce(`${t("undone")} ${current ? current.question : ""}`);
 }
 
 function setConfidence(value) {
@@ -285,14 +332,15 @@ function openInstructions() {
 }
 
 function openSkip() {
-  if (!current) return;
+  if (!current || outbox.has(current.question_id)) return;
   byId("skip-error").textContent = "";
   byId("skip-text").value = "";
   for (const radio of document.querySelectorAll("input[name=skip]")) radio.checked = false;
   const label = byId("skip-media");
-  const reason = player.kind === "image" ? "The image does not show" : "The video does not play";
+  const image = player.kind === "image";
   label.hidden = player.kind === "none";
-  label.querySelector("input").value = label.querySelector("span").textContent = reason;
+  label.querySelector("input").value = image ? "The image does not show" : "The video does not play"; // for the manager
+  label.querySelector("span").textContent = t(image ? "skip-image" : "skip-video");
   openDialog(byId("skipping"));
 }
 
@@ -301,20 +349,19 @@ async function sendSkip() {
   const own = wellFormed(byId("skip-text").value);
   const reason = [chosen?.value, own].filter(Boolean).join(": ");
   if (!reason) {
-    byId("skip-error").textContent = "Please choose a reason, or write one.";
+    byId("skip-error").textContent = t("skip-reason");
     return;
   }
   const questionId = current?.question_id;
   byId("skipping").close();
   if (!questionId) return;
   const result = await act("/api/skip", { question_id: questionId, reason });
-  if (result.ok) announce(`Skipped. ${current ? current.question : ""}`);
+  if (result.ok) announce(`${t("skipped")} ${current ? current.question : ""}`);
 }
 
 function suggestBreak(minutes) {
   if (!byId("break").hidden) return;
-  const worked = count(Math.max(1, minutes), "minute");
-  byId("break-text").textContent = `You have been working for ${worked}. Consider a short break: your questions will wait.`;
+  byId("break-text").textContent = t("break", { n: Math.max(1, minutes) });
   byId("break").hidden = false;
 }
 
@@ -326,18 +373,24 @@ async function refresh() {
     if (view === null) begin(result.answer);
     else show(result.answer);
   } else if (view === null) {
-    if (result.foreign) showNotice(`Not loaded: ${FOREIGN} This page tries again automatically.`);
-    else if (result.status === 0) showNotice("No connection. This page tries again automatically.");
-    else showNotice(result.answer.message);
+    if (result.foreign) showNotice(t("foreign-start"));
+    else if (result.status === 0) showNotice(t("offline-start"));
+    else if (result.status === 401) showNotice(t("bad-link"));
+    else showNotice(result.answer.message || t("failed"));
     if (result.foreign || (result.status !== 401 && result.status !== 403)) setTimeout(refresh, 3000);
   }
 }
 
 async function leave() {
-  const question = "Some votes are not saved yet. They are kept in this browser. Leave anyway?";
-  if (outbox?.size && !window.confirm(question)) return;
+  if (outbox?.size && !window.confirm(t("leave-anyway"))) return;
   await request("/api/leave", {});
   window.location.assign("/");
+}
+
+/* The menu of narrow windows; wide ones show its buttons always. */
+function openMenu(open) {
+  byId("menu").setAttribute("aria-expanded", String(open));
+  byId("tools").classList.toggle("open", open);
 }
 
 /* ---- Event handlers ---- */
@@ -360,6 +413,14 @@ for (const radio of document.querySelectorAll("input[name=skip]")) {
 byId("open-instructions").addEventListener("click", openInstructions);
 byId("open-settings").addEventListener("click", () => openDialog(byId("settings")));
 byId("leave").addEventListener("click", leave);
+byId("diff").addEventListener("click", compareWords);
+byId("menu").addEventListener("click", () => openMenu(byId("menu").getAttribute("aria-expanded") === "false"));
+byId("tools").addEventListener("click", () => openMenu(false));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || byId("menu").getAttribute("aria-expanded") === "false") return;
+  openMenu(false);
+  byId("menu").focus();
+});
 byId("check-again").addEventListener("click", refresh);
 byId("break-done").addEventListener("click", () => {
   byId("break").hidden = true;
@@ -369,6 +430,7 @@ document.addEventListener("visibilitychange", () => {
   const expired = view?.sheet && Date.parse(view.sheet.expires) < Date.now();
   if (document.visibilityState === "visible" && expired) refresh();
 });
+setInterval(() => (byId("elapsed").textContent = current && timer ? clock(timer.seconds()) : ""), 500);
 setInterval(() => {
   const idle = view && !current && !outbox.size && view.status !== "stopped" && !view.closed;
   if (idle && document.visibilityState === "visible") refresh();

@@ -1,27 +1,34 @@
 /* Keyboard shortcuts: the bindings, how to change them, and when keys are ignored. */
 
 import { load, save } from "./storage.js";
+import { t } from "./texts.js";
 
+/* [action, key of its name, default keys] */
 const ACTIONS = [
-  ["left", "A is better", ["a", "1"]],
-  ["right", "B is better", ["b", "2"]],
-  ["tie", "Tie", ["t", "3"]],
-  ["both_bad", "Both bad", ["n", "4"]],
-  ["undo", "Undo the last vote", ["u"]],
-  ["skip", "Skip this question", ["s"]],
-  ["play", "Play or pause", [" ", "k"]],
-  ["back", "Back 5 seconds", ["ArrowLeft", "j"]],
-  ["forward", "Forward 5 seconds", ["ArrowRight", "l"]],
-  ["slower", "Slower", ["["]],
-  ["faster", "Faster", ["]"]],
-  ["guess", "Confidence: a guess", ["7"]],
-  ["fairly", "Confidence: fairly sure", ["8"]],
-  ["certain", "Confidence: certain", ["9"]],
-  ["reason", "Write a reason", ["r"]],
-  ["help", "Instructions", ["?"]],
-];
-const NAMES = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
-const NATIVE = new Set([" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]); // buttons and players use these themselves
+  ["left", "left", ["a", "1"]],
+  ["right", "right", ["b", "2"]],
+  ["tie", "tie", ["t", "3"]],
+  ["both_bad", "both_bad", ["n", "4"]],
+  ["undo", "key-undo", ["u"]],
+  ["skip", "key-skip", ["s"]],
+  ["play", "key-play", [" ", "k"]],
+  ["back", "key-back", ["ArrowLeft", "j"]],
+  ["forward", "key-forward", ["ArrowRight", "l"]],
+  ["frame_back", "frame-back", [","]],
+  ["frame_forward", "frame-forward", ["."]],
+  ["slower", "key-slower", ["["]],
+  ["faster", "key-faster", ["]"]],
+  ["diff", "diff", ["d"]],
+  ["up", "key-up", ["ArrowUp", "PageUp"]],
+  ["down", "key-down", ["ArrowDown", "PageDown"]],
+  ["guess", "key-guess", ["7"]],
+  ["fairly", "key-fairly", ["8"]],
+  ["certain", "key-certain", ["9"]],
+  ["reason", "key-reason", ["r"]],
+  ["help", "key-help", ["?"]],
+].map(([action, name, keys]) => [action, t(name), keys]);
+const NAMES = { " ": t("key-space"), ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "⇞", PageDown: "⇟" };
+const NATIVE = new Set([" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown"]); // buttons and players use these themselves
 const NEVER = new Set(["Tab", "Escape", "Enter", "Shift", "Control", "Alt", "Meta", "CapsLock", "Dead", "Unidentified"]);
 
 const normal = (key) => (key.length === 1 ? key.toLowerCase() : key);
@@ -43,7 +50,7 @@ export class Keys {
     this.changing = null; // the action whose key is being changed
     document.addEventListener("keydown", (event) => this.press(event));
     this.hint = document.getElementById("keys-hint");
-    document.getElementById("keys-reset").addEventListener("click", () => this.set(this.defaults(), "Keys were reset."));
+    document.getElementById("keys-reset").addEventListener("click", () => this.set(this.defaults(), t("keys-were-reset")));
     const box = document.getElementById("keys-on");
     box.checked = this.on;
     box.addEventListener("change", () => {
@@ -53,7 +60,7 @@ export class Keys {
     });
     document.getElementById("settings").addEventListener("cancel", (event) => {
       if (this.changing) event.preventDefault(); // Escape cancels the change, but keeps the dialog open
-      this.stop("No key was changed.");
+      this.stop(t("key-unchanged"));
     });
     this.render();
   }
@@ -67,7 +74,7 @@ export class Keys {
     if (this.changing) return this.change(event);
     if (!this.on || event.repeat || typing(event.target) || document.querySelector("dialog[open]")) return;
     const key = normal(event.key);
-    if (NATIVE.has(key) && event.target.closest("button, a, input, summary, video, [role=region]")) return;
+    if (NATIVE.has(key) && event.target.closest("button, a, input, video, [role=region]")) return;
     const action = Object.keys(this.bound).find((name) => this.bound[name].includes(key));
     if (!action) return;
     event.preventDefault();
@@ -76,16 +83,16 @@ export class Keys {
 
   change(event) {
     const key = normal(event.key);
-    if (key === "Tab") return this.stop("No key was changed.");
+    if (key === "Tab") return this.stop(t("key-unchanged"));
     if (NEVER.has(key)) return;
     event.preventDefault();
     const bound = Object.fromEntries(Object.entries(this.bound).map(([name, keys]) => [name, keys.filter((k) => k !== key)]));
     const lost = ACTIONS.filter(([name]) => name !== this.changing && this.bound[name].length && !bound[name].length);
     bound[this.changing] = [key];
     const [, what] = ACTIONS.find(([name]) => name === this.changing);
-    const without = lost.length ? ` “${lost[0][1]}” has no key now.` : "";
+    const without = lost.length ? ` ${t("key-lost", { what: lost[0][1] })}` : "";
     const changed = this.changing;
-    this.set(bound, `${what}: ${label(key)}.${without}`);
+    this.set(bound, t("key-changed", { what, key: label(key) }) + without);
     document.querySelector(`#keys button[data-action="${changed}"]`)?.focus();
   }
 
@@ -120,11 +127,11 @@ export class Keys {
       const button = document.createElement("button");
       button.type = "button";
       button.dataset.action = action;
-      button.textContent = this.bound[action].map(label).join(" or ") || "none";
-      button.setAttribute("aria-label", `${what}: ${button.textContent}. Change`);
+      button.textContent = this.bound[action].map(label).join(t("key-or")) || t("key-none");
+      button.setAttribute("aria-label", t("key-change", { what, keys: button.textContent }));
       button.addEventListener("click", () => {
         this.changing = action;
-        this.hint.textContent = `Press a key for: ${what}. Escape cancels.`;
+        this.hint.textContent = t("key-press", { what });
       });
       cell.append(button);
       row.append(name, cell);

@@ -1,9 +1,13 @@
-/* The video or image of a sheet, and the share of the video that was watched. */
+/* The video or image of a sheet, the share of the video that was watched, and the media of the next sheets. */
 
 import { load, save } from "./storage.js";
+import { t } from "./texts.js";
 
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const GAP = 0.25; // seconds: players leave such gaps between played ranges and at both ends
+const FRAME = 1 / 25; // seconds of a frame, until the browser has told the times of some
+const LARGEST = 100e6; // bytes of a file that is kept in memory for work without a connection
+const BUSY = 10_000; // milliseconds to wait at most for the current video before the next are loaded
 const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 const byId = (id) => document.getElementById(id);
 
@@ -11,7 +15,7 @@ const byId = (id) => document.getElementById(id);
 function union(ranges) {
   const merged = [];
   for (const [start, end] of ranges.slice().sort((a, b) => a[0] - b[0])) {
-    const last = merged.at(-1);
+    const last = merged[merged.length - 1];
     if (last && start <= last[1] + GAP) last[1] = Math.max(last[1], end);
     else merged.push([start, end]);
   }
@@ -30,6 +34,9 @@ function coverage(ranges, duration) {
   return Math.min(1, covered / duration);
 }
 
+/* Whether a video or an image could not be loaded. */
+const failed = (element) => Boolean(element.error || (element.complete && !element.naturalWidth));
+
 export class Player {
   /** onPlayed() is called when more of the video has been played. */
   constructor(key, onPlayed) {
@@ -37,34 +44,22 @@ export class Player {
     this.image = byId("image");
     this.error = byId("media-error");
     this.key = key;
+    this.onPlayed = onPlayed;
     this.kind = "none";
     this.name = null;
     this.seconds = null;
+    this.frame = 0; // seconds; 0 if unknown
     this.playedBefore = []; // ranges played before this page or source was loaded
+    this.files = new Map(); // name → address of a file that is in memory
+    this.spare = null; // the element of the next sheet, loaded and hidden
+    this.next = []; // sheets whose media are loaded
+    this.preparing = false;
     this.video.volume = load(`${key}:volume`, 1);
     this.video.muted = load(`${key}:muted`, false);
     this.speed = load(`${key}:speed`, 1);
     this.autoplay = load(`${key}:autoplay`, !reducedMotion.matches);
-    for (const event of ["timeupdate", "pause", "ended", "loadedmetadata"]) {
-      this.video.addEventListener(event, () => {
-        this.saveWatched();
-        onPlayed();
-      });
-    }
-    this.video.addEventListener("playing", () => (this.error.hidden = true));
-    this.video.addEventListener("volumechange", () => {
-      save(`${key}:volume`, this.video.volume);
-      save(`${key}:muted`, this.video.muted);
-    });
-    this.video.addEventListener("ratechange", () => {
-      if (this.video.playbackRate === 1 && this.video.readyState === 0) return; // a new source starts at 1
-      this.speed = this.video.playbackRate;
-      save(`${key}:speed`, this.speed);
-      byId("speed").value = String(this.speed);
-    });
-    this.video.addEventListener("error", () => this.fail("video"));
-    this.image.addEventListener("error", () => this.fail("image"));
-    this.image.addEventListener("load", () => (this.error.hidden = true));
+    this.listen(this.video);
+    this.listen(this.image);
     window.addEventListener("online", () => this.retry());
     const auto = byId("autoplay");
     auto.checked = this.autoplay;
@@ -74,6 +69,45 @@ export class Player {
     });
     byId("speed").value = String(this.speed);
     byId("speed").addEventListener("change", (event) => this.setSpeed(Number(event.target.value)));
+    byId("frame-back").addEventListener("click", () => this.step(-1));
+    byId("frame-forward").addEventListener("click", () => this.step(1));
+  }
+
+  /** Handle the events of an element while it is the one on the screen. */
+  listen(element) {
+    const on = (event, handle) =>
+      element.addEventListener(event, () => {
+        if (element === this.video || element === this.image) handle();
+      });
+    on("error", () => this.fail());
+    on("load", () => (this.error.hidden = true));
+    if (element.tagName !== "VIDEO") return;
+    for (const event of ["timeupdate", "pause", "ended", "loadedmetadata"]) {
+      on(event, () => {
+        this.saveWatched();
+        this.onPlayed();
+      });
+    }
+    on("playing", () => (this.error.hidden = true));
+    on("volumechange", () => {
+      save(`${this.key}:volume`, element.volume);
+      save(`${this.key}:muted`, element.muted);
+    });
+    on("ratechange", () => {
+      if (element.playbackRate === 1 && element.readyState === 0) return; // a new source starts at 1
+      this.speed = element.playbackRate;
+      save(`${this.key}:speed`, this.speed);
+      byId("speed").value = String(this.speed);
+    });
+    if (!element.requestVideoFrameCallback) return;
+    let last = NaN;
+    const measure = (_, { mediaTime }) => {
+      const gap = mediaTime - last;
+      if (element === this.video && gap > 1 / 250 && gap < 0.2) this.frame = Math.min(this.frame || gap, gap);
+      last = mediaTime;
+      element.requestVideoFrameCallback(measure);
+    };
+    element.requestVideoFrameCallback(measure);
   }
 
   show(sheet) {
@@ -81,23 +115,102 @@ export class Player {
     if (sheet.video === this.name && sheet.kind === this.kind) return;
     this.name = sheet.video;
     this.kind = sheet.kind;
+    this.frame = 0;
     this.error.hidden = true;
     byId("stage").hidden = sheet.kind === "none";
+    byId("playing").hidden = sheet.kind !== "video";
     byId("work").classList.toggle("bare", sheet.kind === "none");
+    this.restoreWatched();
+    if (sheet.kind !== "none") this.place(sheet);
     this.video.hidden = sheet.kind !== "video";
     this.image.hidden = sheet.kind !== "image";
-    const url = `/media/${encodeURIComponent(sheet.video)}`;
-    if (sheet.kind === "image") this.image.src = url;
     if (sheet.kind !== "video") {
       this.video.removeAttribute("src");
       this.video.load();
       return;
     }
-    this.restoreWatched();
-    this.video.src = url;
-    this.video.defaultPlaybackRate = this.speed;
-    this.video.playbackRate = this.speed;
+    this.setSpeed(this.speed);
     this.start();
+  }
+
+  /* Show the element that was loaded in advance, or load the media now. */
+  place({ kind, video: name }) {
+    const old = this[kind];
+    if (this.spare?.dataset.name === name && !failed(this.spare)) {
+      const { spare } = this;
+      this.spare = null;
+      spare.id = old.id;
+      spare.className = "";
+      this[kind] = spare;
+      if (kind === "video") [spare.volume, spare.muted] = [old.volume, old.muted];
+      old.remove();
+      old.removeAttribute("src");
+    } else {
+      old.dataset.name = name;
+      old.src = this.address(name);
+    }
+  }
+
+  address(name) {
+    return this.files.get(name) ?? `/media/${encodeURIComponent(name)}`;
+  }
+
+  /** Load the media of the sheets that follow, once the current video can be played without a pause. */
+  async prepare(sheets) {
+    const next = sheets.filter(({ kind, video }) => kind !== "none" && video !== this.name);
+    const names = next.map(({ video }) => video);
+    for (const [name, address] of this.files) {
+      if (name === this.name || names.includes(name)) continue;
+      URL.revokeObjectURL(address);
+      this.files.delete(name);
+    }
+    if (this.spare && (this.spare.dataset.name !== names[0] || failed(this.spare))) {
+      this.spare.remove();
+      this.spare = null;
+    }
+    this.next = next;
+    if (this.preparing) return;
+    this.preparing = true;
+    await this.ready();
+    for (const sheet of next) {
+      if (!this.files.has(sheet.video)) await this.keep(sheet.video);
+      if (sheet === this.next[0] && !this.spare) this.load(sheet);
+    }
+    this.preparing = false;
+    if (this.next !== next) this.prepare(this.next);
+  }
+
+  /* Make the element of the next sheet, invisible beside that on the screen, so that its first picture is there. */
+  load({ kind, video: name }) {
+    this.spare = this[kind].cloneNode();
+    this.spare.id = "";
+    this.spare.hidden = false;
+    this.spare.className = "spare";
+    this.spare.dataset.name = name;
+    this.listen(this.spare);
+    this.spare.src = this.address(name);
+    this[kind].after(this.spare);
+  }
+
+  ready() {
+    const { video } = this;
+    if (this.kind !== "video" || video.readyState === 4 || video.error) return null;
+    return new Promise((resolve) => {
+      for (const event of ["canplaythrough", "error", "emptied"]) video.addEventListener(event, resolve, { once: true });
+      setTimeout(resolve, BUSY);
+    });
+  }
+
+  /* Keep a file in memory, unless it is too large. */
+  async keep(name) {
+    try {
+      const response = await fetch(this.address(name));
+      const large = Number(response.headers.get("content-length")) > LARGEST;
+      if (response.ok && !large) this.files.set(name, URL.createObjectURL(await response.blob()));
+      else response.body?.cancel();
+    } catch {
+      // No connection: the element loads it later.
+    }
   }
 
   /** Play automatically if that is enabled and the browser allows it. */
@@ -112,8 +225,19 @@ export class Player {
   }
 
   seek(seconds) {
+    this.goTo(this.video.currentTime + seconds);
+  }
+
+  goTo(seconds) {
     if (this.kind !== "video" || !Number.isFinite(this.video.duration)) return;
-    this.video.currentTime = Math.min(this.video.duration, Math.max(0, this.video.currentTime + seconds));
+    this.video.currentTime = Math.min(this.video.duration, Math.max(0, seconds));
+  }
+
+  /** Pause, and go so many frames forward, to the middle of a frame. */
+  step(frames) {
+    this.video.pause();
+    const frame = this.frame || FRAME;
+    this.goTo((Math.floor(this.video.currentTime / frame + 1e-3) + frames + 0.5) * frame);
   }
 
   /** Change the speed by so many steps; return the new one. */
@@ -131,11 +255,15 @@ export class Player {
     byId("speed").value = String(speed);
   }
 
+  /** The duration of the video in seconds; 0 if there is none or it is not known. */
+  duration() {
+    if (this.kind !== "video") return 0;
+    return Number.isFinite(this.video.duration) ? this.video.duration : (this.seconds ?? 0);
+  }
+
   /** The share watched, 0 to 1; 1 if there is nothing to play. */
   watched() {
-    if (this.kind !== "video") return 1;
-    const known = Number.isFinite(this.video.duration) ? this.video.duration : this.seconds;
-    return coverage(this.playedRanges(), known ?? 0);
+    return this.kind === "video" ? coverage(this.playedRanges(), this.duration()) : 1;
   }
 
   playedRanges() {
@@ -153,10 +281,10 @@ export class Player {
     this.playedBefore = kept?.name === this.name ? kept.ranges : [];
   }
 
-  fail(what) {
+  fail() {
     this.saveWatched();
     this.error.hidden = false;
-    this.error.textContent = `The ${what} could not be loaded. Reload the page to try again, or skip this question.`;
+    this.error.textContent = t(`${this.kind}-failed`);
   }
 
   retry() {

@@ -34,13 +34,13 @@ export async function request(path, body) {
     const foreign = !ok && !known && !BUSY.has(response.status);
     return { status: response.status, ok, refused: known && FINAL.has(answer.code), foreign, answer };
   } catch {
-    return { status: 0, ok: false, refused: false, foreign: false, answer: { code: "offline", message: "no connection" } };
+    return { status: 0, ok: false, refused: false, foreign: false, answer: { code: "offline", message: "" } };
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** The JSON object of a response; of anything else, no code and a message for people. */
+/** The JSON object of a response; of anything else, no code and no message. */
 async function parsed(response) {
   try {
     const answer = await response.json();
@@ -48,7 +48,7 @@ async function parsed(response) {
   } catch {
     // Not JSON: no answer of this server's script interface.
   }
-  return { code: "", message: "The server does not answer." };
+  return { code: "", message: "" };
 }
 
 /** Votes that are kept until the server has answered, and sent again under the same id, in order, one at a time.
