@@ -420,12 +420,12 @@ def batch_planner(folder: Path, store: Path) -> PlanBatch:
     """A function that plans a batch: it ingests the log into the store, chooses pairs, and writes the tasks."""
 
     def plan(request: BatchRequest) -> int:
-        config = read_campaign(folder).config
+        config = request.config
         with Store.open(store, read_only=True):
             pass  # raises without a store, which ingest would create
         ingest(folder / LOG, store)
         with Store.open(store, read_only=True) as opened:
-            can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine))
+            can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine), request.retired)
         closed = _pair_ids([task for task, _ in read_tasks(folder / GOLD)]) | request.unavailable
         chosen = choose_pairs(store, config, can, request.votes, closed, seed=config.seed + request.number)
         if chosen:

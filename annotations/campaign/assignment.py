@@ -109,7 +109,12 @@ def _control(state: State, annotator: Annotator, kind: QuestionKind, group: str 
     without_pairs = None
     for step in range(len(numbers)):
         item = state.items[numbers[(start + step) % len(numbers)]]
-        if item.seen & bit or item.number in held or (group is not None and item.group != group):
+        if (
+            item.seen & bit
+            or item.prompt_id in state.retired
+            or item.number in held
+            or (group is not None and item.group != group)
+        ):
             continue
         if next(_available(state, annotator, item.group), None) is not None:
             return item

@@ -8,6 +8,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from annotations.campaign.state import State
+from schemas.campaign import CampaignConfig
 from schemas.errors import CurateError
 
 RETRY = 30.0
@@ -23,6 +24,10 @@ class BatchRequest(NamedTuple):
     """Votes to ask for, at most."""
     unavailable: frozenset[str]
     """Task ids to leave out: pairs that lack votes already, or that too few annotators are left to judge."""
+    retired: frozenset[str]
+    """Prompts to leave out."""
+    config: CampaignConfig
+    """The present settings."""
 
 
 PlanBatch = Callable[[BatchRequest], int]
@@ -50,9 +55,17 @@ class Refill:
         config = state.config
         wanted = config.votes - state.planned
         busy = self._thread is not None and self._thread.is_alive()
-        if state.closed or wanted <= 0 or busy or 2 * state.unmet >= config.batch or time.monotonic() < self._next:
+        if (
+            state.closed
+            or state.paused
+            or wanted <= 0
+            or busy
+            or 2 * state.unmet >= config.batch
+            or time.monotonic() < self._next
+        ):
             return
-        request = BatchRequest(state.batches + 1, min(config.batch, wanted), _unavailable(state, annotators))
+        out = _unavailable(state, annotators), frozenset(state.retired)
+        request = BatchRequest(state.batches + 1, min(config.batch, wanted), *out, config)
         self._thread = Thread(target=self._run, args=(request,), name="campaign-batch", daemon=True)
         self._thread.start()
 
