@@ -108,7 +108,8 @@ def change_members(folder: Path, action: Action, now: datetime) -> dict[str, str
     if not isinstance(action, Invite | Revoke):
         return {}
     with locked(folder / PEOPLE_LOCK):
-        members, tokens = read_members(folder), {}
+        members = read_members(folder)
+        tokens: dict[str, str] = {}
         if isinstance(action, Invite):
             members, tokens = with_invited(members, action.names, action.role, now)
         else:

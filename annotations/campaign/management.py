@@ -12,7 +12,7 @@ from schemas.errors import UsageError
 from schemas.management import ACTION, Action, Add, Edit, Extend, Pardon, Pause, Reset, Resume, Retire
 
 if TYPE_CHECKING:
-    from annotations.campaign.log import Event
+    from annotations.campaign.chain import Event
     from annotations.campaign.state import State
 
 

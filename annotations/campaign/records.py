@@ -114,7 +114,7 @@ class Annotator:
     reasons: tuple[str, ...] = ()
     warned_at: tuple[int, int] = (0, 0)
     """Votes and control answers at the time of the warning."""
-    judged_from: Tally = Tally()
+    judged_from: Tally = field(default_factory=Tally)
     """The counts at the last pardon: only later votes are compared with the thresholds."""
     votes: int = 0
     skips: int = 0
