@@ -218,13 +218,14 @@ def test_live_views_are_limited_in_number(tmp_path: Path, monkeypatch: pytest.Mo
     with page_of(make_campaign(tmp_path / "c", [pair(0)])) as here:
         max_ = here.visit("max")
         with max_.client.stream("GET", "/api/events") as live:
-            next(live.iter_lines())
+            lines = live.iter_lines()
+            assert next(lines).startswith("data: ")
             assert here.visit("max").get("/api/events").status_code == 429
             assert here.visit("max").get("/api/status").status_code == 200
             assert here.visit("max").post("/api/manage", {"action": {"action": "nonsense"}}).status_code == 403
 
 
-@pytest.mark.parametrize(("offers", "sizes"), [((2, 6), [6]), ((8, 8), [8, 6]), ((1, 1, 1), [1, 1, 1])])
+@pytest.mark.parametrize(("offers", "sizes"), [((2, 6), [6]), ((8, 8), [8, 6]), ((1, 1, 1, 1), [1, 1])])
 def test_small_batches_wait_until_no_question_is_left(
     tmp_path: Path, offers: tuple[int, ...], sizes: list[int]
 ) -> None:
