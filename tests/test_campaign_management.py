@@ -121,16 +121,18 @@ def test_limits_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
 
 def test_retired_prompts_are_not_asked_and_reset_ones_are_asked_again(tmp_path: Path) -> None:
     tasks = [pair(n, video=f"v{n}.mp4") for n in range(3)]
-    folder = make_campaign(tmp_path / "c", tasks, people=("ann",))
+    folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         skipped = held(campaign.view("ann"))[0]
         prompt = f"p00{skipped.question[-2]}"
         campaign.problem("ann", f"v{skipped.question[-2]}.mp4")
         campaign.problem("ann", f"v{skipped.question[-2]}.mp4")
         campaign.problem("ann", "other.mp4")
+        assert campaign.status().warnings == ()
+        campaign.problem("ben", f"v{skipped.question[-2]}.mp4")
         campaign.skip("ann", skipped.question_id, "The video does not play")
         (problem,) = campaign.status().problems
-        assert (problem.prompts, problem.skips, problem.load_errors) == ((prompt,), 1, 1)
+        assert (problem.prompts, problem.skips, problem.load_errors) == ((prompt,), 1, 2)
         assert any("does not play for 2" in warning for warning in campaign.status().warnings)
         open_now = f"p00{held(campaign.view('ann'))[0].question[-2]}"
         do(campaign, "retire", prompts=[open_now])
