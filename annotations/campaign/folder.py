@@ -19,6 +19,7 @@ from schemas.campaign import CampaignFile, Task
 from schemas.errors import CurateError
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
+PEOPLE_LOCK, ORDERS = "people.lock", "orders"
 GOLD, TASKS, MEDIA, MEDIA_LIST = "gold.jsonl", "tasks", "media", "media.jsonl"
 
 D = TypeVar("D", bound=Document)

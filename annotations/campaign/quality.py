@@ -9,6 +9,7 @@ import numpy as np
 
 from annotations.campaign.records import Annotator
 from annotations.campaign.state import State
+from annotations.campaign.timing import EXCESS
 from schemas.campaign import QuestionKind
 
 SIGNIFICANCE = 0.01
@@ -20,6 +21,10 @@ class Figures(NamedTuple):
 
     gold_accuracy: float | None
     median_seconds: float | None
+    claimed_seconds: float | None
+    """Median of the claimed times."""
+    excess_claims: int
+    """Votes whose claimed time exceeds the server's by more than EXCESS."""
     left_share: float | None
     agreement: float | None
     """Share of the compared votes that agree with the majority of the others on the pair."""
@@ -30,9 +35,12 @@ class Figures(NamedTuple):
 def figures(state: State, annotator: Annotator) -> Figures:
     """The current figures of an annotator."""
     agreed, compared = agreement(state, annotator)
+    claimed = np.array(annotator.claimed)
     return Figures(
         gold_accuracy=annotator.gold_correct / annotator.gold if annotator.gold else None,
         median_seconds=_median(annotator) if annotator.votes else None,
+        claimed_seconds=float(np.median(claimed)) if annotator.votes else None,
+        excess_claims=int((claimed - np.array(annotator.seconds) > EXCESS).sum()),
         left_share=annotator.left / annotator.decisive if annotator.decisive else None,
         agreement=agreed / compared if compared else None,
         compared=compared,
@@ -41,15 +49,18 @@ def figures(state: State, annotator: Annotator) -> Figures:
 
 
 def _median(annotator: Annotator) -> float:
-    return float(np.median(np.frombuffer(annotator.seconds.tobytes(), np.float64)))
+    return float(np.median(np.array(annotator.seconds)))
 
 
-def agreement(state: State, annotator: Annotator) -> tuple[int, int]:
-    """(votes that agree, votes compared): decisive votes on pairs where the others' decisive votes have a majority."""
-    if not annotator.votes:
+def agreement(state: State, annotator: Annotator, start: int = 0) -> tuple[int, int]:
+    """(votes that agree, votes compared): decisive votes on pairs where the others' decisive votes have a majority.
+
+    start: the number of first votes that are left out.
+    """
+    if not annotator.votes > start:
         return 0, 0
-    codes = np.frombuffer(annotator.outcomes.tobytes(), np.int8)
-    items, codes = np.frombuffer(annotator.items.tobytes(), np.int32)[codes < 2], codes[codes < 2]
+    codes = np.frombuffer(annotator.outcomes.tobytes(), np.int8)[start:]
+    items, codes = np.frombuffer(annotator.items.tobytes(), np.int32)[start:][codes < 2], codes[codes < 2]
     wins = np.frombuffer(state.wins.tobytes(), np.int32).reshape(-1, 4)[items, :2]
     votes = np.frombuffer(bytes(state.is_vote), np.bool_)[items]
     each = np.arange(len(codes))
@@ -59,25 +70,24 @@ def agreement(state: State, annotator: Annotator) -> tuple[int, int]:
 
 def violations(state: State, annotator: Annotator) -> tuple[str, ...]:
     """The thresholds that an annotator violates, as short texts; the page shows them to the annotator."""
-    limits, found = state.config.thresholds, []
-    if annotator.gold >= limits.min_questions and annotator.gold_correct / annotator.gold < limits.gold_accuracy:
-        right = f"{annotator.gold_correct} of {annotator.gold} control questions"
+    limits, found, start = state.config.thresholds, [], annotator.judged_from
+    gold, correct = annotator.gold - start.gold, annotator.gold_correct - start.gold_correct
+    votes, fast = annotator.votes - start.votes, annotator.fast - start.fast
+    if gold >= limits.min_questions and correct / gold < limits.gold_accuracy:
+        right = f"{correct} of {gold} control questions"
         found.append(f"{right} answered correctly (expected: {limits.gold_accuracy:.0%})")
-    if annotator.votes >= limits.min_questions and 2 * annotator.fast > annotator.votes:  # the median is too low
-        time = f"{_median(annotator):.1f} seconds per question"
+    if votes >= limits.min_questions and 2 * fast > votes:  # the median is too low
+        time = f"{np.median(annotator.seconds[start.votes :]):.1f} seconds per question"
         found.append(f"{time} (expected: at least {limits.min_seconds:g})")
     if limits.agreement:
-        agreed, compared = agreement(state, annotator)
+        agreed, compared = agreement(state, annotator, start.votes)
         if compared >= limits.min_questions and agreed / compared < limits.agreement:
             found.append(f"{agreed} of {compared} votes agree with other annotators (expected: {limits.agreement:.0%})")
-    most = max(annotator.left, annotator.decisive - annotator.left)
-    if (
-        annotator.decisive >= limits.min_questions
-        and most / annotator.decisive > limits.max_side_share
-        and _significant(most, annotator.decisive)
-    ):
-        side = "left" if most == annotator.left else "right"
-        found.append(f"{most} of {annotator.decisive} decisive votes are for the {side} side")
+    left, decisive = annotator.left - start.left, annotator.decisive - start.decisive
+    most = max(left, decisive - left)
+    if decisive >= limits.min_questions and most / decisive > limits.max_side_share and _significant(most, decisive):
+        side = "left" if most == left else "right"
+        found.append(f"{most} of {decisive} decisive votes are for the {side} side")
     return tuple(found)
 
 

@@ -39,10 +39,18 @@ class Item:
     lean: int = 0
     """Times that the first response was shown left minus times that it was shown right (votes and leases)."""
 
+    retired: bool = False
+    """Not asked any more."""
+
+    @property
+    def unmet(self) -> int:
+        """Votes that are missing."""
+        return 0 if self.retired else max(0, self.quota - self.votes)
+
     @property
     def room(self) -> int:
         """Leases that may still be granted."""
-        return self.quota - self.votes - self.held
+        return 0 if self.retired else self.quota - self.votes - self.held
 
 
 class Lease(NamedTuple):
@@ -52,6 +60,8 @@ class Lease(NamedTuple):
     sheet: str
     item: int
     first_left: bool
+    at: float
+    """When the question was sent, seconds since 1970."""
     until: float
     """Seconds since 1970."""
 
@@ -62,6 +72,8 @@ class PastLease:
 
     item: int
     first_left: bool
+    at: float
+    """When the question was sent, seconds since 1970."""
     vote: str | None
     """The vote id; None if the lease expired without an answer."""
 
@@ -81,6 +93,17 @@ class LastVote(NamedTuple):
     """1 if it equals the known answer, 0 if not, None without a known answer."""
 
 
+class Tally(NamedTuple):
+    """Counts of an annotator at a time."""
+
+    votes: int = 0
+    gold: int = 0
+    gold_correct: int = 0
+    fast: int = 0
+    decisive: int = 0
+    left: int = 0
+
+
 @dataclass(slots=True)
 class Annotator:
     """What one annotator did."""
@@ -91,6 +114,8 @@ class Annotator:
     reasons: tuple[str, ...] = ()
     warned_at: tuple[int, int] = (0, 0)
     """Votes and control answers at the time of the warning."""
+    judged_from: Tally = field(default_factory=Tally)
+    """The counts at the last pardon: only later votes are compared with the thresholds."""
     votes: int = 0
     skips: int = 0
     undone: int = 0
@@ -122,4 +147,14 @@ class Annotator:
     outcomes: array[int] = field(default_factory=lambda: array("b"))
     """The outcome of each vote: 0 first, 1 second, 2 tie, 3 both bad."""
     seconds: array[float] = field(default_factory=lambda: array("d"))
-    """The time of each vote."""
+    """The time of each vote; see annotations.campaign.timing."""
+    claimed: array[float] = field(default_factory=lambda: array("d"))
+    """The time of each vote as the page says."""
+    busy: float = 0.0
+    """The end of the last vote, seconds since 1970."""
+    videos: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+    """Group -> when it was first sent, seconds since 1970, and the share of its video that votes account for."""
+    too_fast: int = 0
+    """Questions with a vote that was refused because it was faster than the video allows."""
+    refused: str = ""
+    """The last of these questions."""

@@ -1,6 +1,6 @@
 """The state of a campaign: a replay of its log, in memory proportional to pairs and annotators.
 
-(Each vote adds 13 bytes, its pair, outcome and seconds, from which the quality figures are computed.)
+(Each vote adds 21 bytes, its pair, outcome and times, from which the quality figures are computed.)
 """
 
 from __future__ import annotations
@@ -9,16 +9,21 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TypeVar
 
+from annotations.campaign.chain import Event
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
-from annotations.campaign.log import Event, read_events, seconds_of
+from annotations.campaign.log import read_events, seconds_of
+from annotations.campaign.management import manage
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
+from annotations.campaign.timing import measure
 from schemas.campaign import CampaignConfig, QuestionKind, Task
 from schemas.errors import CurateError
 
 REMEMBERED = 64
-"""Past questions per annotator whose ids are kept, because a page may send their answers again."""
+"""Past questions, votes and videos per annotator that are kept, because a page may send its answers again."""
 FIRST, SECOND = 0, 1
+V = TypeVar("V")
 CODES = {"first": FIRST, "second": SECOND, "tie": 2, "both_bad": 3}
 
 
@@ -27,8 +32,14 @@ class State:
 
     def __init__(self, config: CampaignConfig) -> None:
         self.config = config
+        self.longest_lease = 60 * config.lease_minutes
+        """Seconds, over all settings so far."""
         self.seq = 0
-        self.closed = False
+        self.mac = ""
+        """Of the last event; see annotations.campaign.chain."""
+        self.lost = 0
+        """Lines that ``curate campaign repair`` removed, on which later events may depend."""
+        self.closed = self.paused = False
         self.batches = 0
         self.torn = 0
         """Bytes of incomplete lines that were removed, over all starts."""
@@ -39,6 +50,8 @@ class State:
         """One byte per item: 1 for a pair to vote on, 0 for a control question."""
         self.by_task: dict[str, int] = {}
         self.annotators: dict[str, Annotator] = {}
+        self.stopped: set[str] = set()
+        """Their names."""
         self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
         self.open: dict[str, list[int]] = {}
         """Group -> its pairs that may still be handed out."""
@@ -59,6 +72,14 @@ class State:
         self.outcomes: Counter[str] = Counter()
         self.skip_reasons: Counter[tuple[str, str]] = Counter()
         """Skips by reason and video (the prompt, without one)."""
+        self.load_errors: dict[str, set[str]] = {}
+        """Video -> the annotators whose browser could not load it."""
+        self.retired: set[str] = set()
+        """Prompts that are not asked any more."""
+        self.orders: set[str] = set()
+        """Ids of the managers' actions."""
+        self.by_minute: Counter[int] = Counter()
+        """Votes, control questions included, by the minute since 1970."""
 
     def add(self, tasks: Iterable[tuple[Task, Place]]) -> None:
         """Add pairs and control questions. The quota of a pair that exists already is increased."""
@@ -68,8 +89,8 @@ class State:
                 number = self._new(task, place)
             item = self.items[number]
             if item.kind == "vote":
-                self._count(item, quota=task.quota)
-                self.planned += task.quota
+                self.count(item, quota=task.quota)
+                self.planned += 0 if item.retired else task.quota
 
     def _new(self, task: Task, place: Place) -> int:
         number = self.by_task[task.task_id] = len(self.items)
@@ -106,11 +127,11 @@ class State:
 
     def not_stopped(self, names: Collection[str]) -> list[str]:
         """The names among ``names`` that were not stopped."""
-        return [name for name in names if name not in self.annotators or self.annotators[name].status != "stopped"]
+        return [name for name in names if name not in self.stopped]
 
     def apply(self, event: Event) -> None:
         """Apply the next event of the log."""
-        self.seq = event["seq"]
+        self.seq, self.mac = event["seq"], event.get("mac", "")
         act = self.ACTS.get(event["event"])
         if act is not None:
             act(self, event)
@@ -124,14 +145,15 @@ class State:
 
     def _lease(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
-        until = seconds_of(event["until"])
+        at, until = seconds_of(event["at"]), seconds_of(event["until"])
         again = event.get("again", False)
         fresh = []
         for asked in event["questions"]:
             item = self.items[self.by_task[asked["task"]]]
             first_left = asked["left"] == "first"
-            fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, until))
-            self._count(item, held=1, lean=1 if first_left else -1)
+            fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, at, until))
+            _keep(annotator.videos, item.group, annotator.videos.get(item.group, (at, 0.0)))
+            self.count(item, held=1, lean=1 if first_left else -1)
             self.expiring[asked["question"]] = until, annotator.name
             if not again:
                 annotator.asked[item.kind] += 1
@@ -154,13 +176,21 @@ class State:
     def _vote(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
         lease = self._released(annotator, event["question"])
-        if lease is None:  # a late answer for which there was room
+        late = annotator.past.get(event["question"])
+        if lease is None and late is None and self.lost:
+            item = self.items[self.by_task[event["task"]]]
+            first_left, leased = event["left"] == item.first, seconds_of(event["leased"])
+        elif lease is None:  # a late answer for which there was room
             late = annotator.past[event["question"]]
-            item, first_left = self.items[late.item], late.first_left
-            self._count(item, lean=1 if first_left else -1)
+            item, first_left, leased = self.items[late.item], late.first_left, late.at
+            self.count(item, lean=1 if first_left else -1)
         else:
-            item, first_left = self.items[lease.item], lease.first_left
-        outcome = event["outcome"]
+            item, first_left, leased = self.items[lease.item], lease.first_left, lease.at
+        outcome, at, watched = event["outcome"], seconds_of(event["at"]), event["watched"]
+        claimed: float = event["claimed_seconds"] if "claimed_seconds" in event else event["seconds"]
+        annotator.busy = measure(annotator, item, leased, claimed=claimed, watched=watched, arrived=at).end
+        first, played = annotator.videos.get(item.group, (leased, 0.0))
+        _keep(annotator.videos, item.group, (first, max(played, watched)))
         code = oriented(outcome, first_left)
         left = None if outcome in ("tie", "both_bad") else int(outcome == "left")
         correct = None if item.answer is None else int(CODES[item.answer] == code)
@@ -169,34 +199,41 @@ class State:
             vote=event["vote"],
             item=item.number,
             first_left=first_left,
-            at=seconds_of(event["at"]),
-            watched=event["watched"],
+            at=at,
+            watched=watched,
             left=left,
             correct=correct,
         )
         annotator.items.append(item.number)
         annotator.outcomes.append(code)
         annotator.seconds.append(event["seconds"])
+        annotator.claimed.append(claimed)
         annotator.fast += event["seconds"] < self.config.thresholds.min_seconds
-        annotator.sent[event["vote"]] = None
-        if len(annotator.sent) > REMEMBERED:
-            annotator.sent.popitem(last=False)
+        _keep(annotator.sent, event["vote"], None)
         item.seen |= 1 << annotator.number
         self._tally(annotator, annotator.last, code, outcome, 1)
-        self._remember(annotator, event["question"], PastLease(item.number, first_left, event["vote"]))
+        _keep(annotator.past, event["question"], PastLease(item.number, first_left, leased, event["vote"]))
+
+    def _refuse(self, event: Event) -> None:
+        annotator = self.annotator(event["annotator"])
+        annotator.too_fast += 1
+        annotator.refused = event["question"]
 
     def _undo(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
         last = annotator.last
+        if self.lost and (last is None or last.vote != event["vote"]):
+            return
         if last is None or last.vote != event["vote"]:
             raise ValueError(f"event {event['seq']} undoes a vote that is not the last")
         item = self.items[last.item]
         annotator.items.pop()
+        annotator.claimed.pop()
         code = annotator.outcomes.pop()
         annotator.fast -= annotator.seconds.pop() < self.config.thresholds.min_seconds
         item.seen &= ~(1 << annotator.number)
         outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
-        self._count(item, lean=-1 if last.first_left else 1)
+        self.count(item, lean=-1 if last.first_left else 1)
         self._tally(annotator, last, code, outcome, -1)
         annotator.undone += 1
         annotator.last = None
@@ -205,6 +242,7 @@ class State:
         """Add a vote to all counts (by = 1) or remove it (by = −1)."""
         item = self.items[vote.item]
         annotator.votes += by
+        self.by_minute[int(vote.at // 60)] += by
         annotator.watched += by * vote.watched
         if vote.correct is not None:
             annotator.gold += by
@@ -215,7 +253,7 @@ class State:
         self.wins[4 * item.number + code] += by
         if item.kind != "vote":
             return
-        self._count(item, votes=by)
+        self.count(item, votes=by)
         self.votes += by
         self.outcomes[outcome] += by
         if vote.left is not None:
@@ -228,8 +266,8 @@ class State:
         if lease is not None:
             item = self.items[lease.item]
             item.seen |= 1 << annotator.number
-            self._count(item, lean=-1 if lease.first_left else 1)
-            self._remember(annotator, event["question"], PastLease(item.number, lease.first_left, SKIPPED))
+            self.count(item, lean=-1 if lease.first_left else 1)
+            _keep(annotator.past, event["question"], PastLease(item.number, lease.first_left, lease.at, SKIPPED))
             self.skip_reasons[event["reason"], item.video or item.prompt_id] += 1
         annotator.skips += 1
         annotator.last = None
@@ -240,33 +278,42 @@ class State:
         for question in event["questions"]:
             lease = self._released(annotator, question)
             if lease is not None:
-                self._count(self.items[lease.item], lean=-1 if lease.first_left else 1)
-                self._remember(annotator, question, PastLease(lease.item, lease.first_left, None))
+                self.count(self.items[lease.item], lean=-1 if lease.first_left else 1)
+                _keep(annotator.past, question, PastLease(lease.item, lease.first_left, lease.at, None))
 
     def _judge(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
         annotator.status = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
         annotator.reasons = tuple(event["reasons"])
+        if event["event"] == "stop":
+            self.stopped.add(annotator.name)
         annotator.warned_at = (annotator.votes, annotator.gold)
         if event["event"] == "stop" and self.config.reopen_stopped:
-            self._exclude(annotator)
+            self.exclude(annotator)
 
-    def _exclude(self, annotator: Annotator) -> None:
-        """Stop counting the votes of a stopped annotator, so that their pairs are handed out again."""
+    def exclude(self, annotator: Annotator, by: int = 1) -> None:
+        """Stop counting the votes of a stopped annotator, whose pairs are handed out again; by = −1: count them."""
         for item in (self.items[number] for number in annotator.items):
             if item.kind == "vote":
-                self._count(item, votes=-1)
-                self.votes -= 1
-                self.excluded += 1
+                self.count(item, votes=-by)
+                self.votes -= by
+                self.excluded += by
 
     def _close(self, _: Event) -> None:
         self.closed = True
+
+    def _problem(self, event: Event) -> None:
+        self.load_errors.setdefault(event["video"], set()).add(event["annotator"])
+
+    def _lost(self, _: Event) -> None:
+        self.lost += 1
 
     ACTS = {
         "start": _start,
         "lease": _lease,
         "renew": _renew,
         "vote": _vote,
+        "refuse": _refuse,
         "undo": _undo,
         "skip": _skip,
         "free": _free,
@@ -274,6 +321,9 @@ class State:
         "stop": _judge,
         "clear": _judge,
         "close": _close,
+        "lost": _lost,
+        "problem": _problem,
+        "manage": manage,
     }
 
     def _released(self, annotator: Annotator, question: str) -> Lease | None:
@@ -282,29 +332,24 @@ class State:
         for index, lease in enumerate(annotator.leases):
             if lease.question == question:
                 del annotator.leases[index]
-                self._count(self.items[lease.item], held=-1)
+                self.count(self.items[lease.item], held=-1)
                 return lease
         return None
 
-    def _remember(self, annotator: Annotator, question: str, past: PastLease) -> None:
-        annotator.past[question] = past
-        annotator.past.move_to_end(question)
-        if len(annotator.past) > REMEMBERED:
-            annotator.past.popitem(last=False)
-
-    def _count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
+    def count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
         """Change the counts of an item, and update ``open`` accordingly."""
         if item.kind != "vote":
             item.held += held
             item.lean += lean
             return
-        before, unmet = item.room, max(0, item.quota - item.votes)
+        before, unmet = item.room, item.unmet
         item.quota += quota
         item.votes += votes
         item.held += held
         item.lean += lean
         self.held += held
-        self.unmet += max(0, item.quota - item.votes) - unmet
+        item.retired = item.prompt_id in self.retired
+        self.unmet += item.unmet - unmet
         if (before > 0) != (item.room > 0):
             self._open(item) if item.room > 0 else self._close_item(item)
 
@@ -330,6 +375,14 @@ PASSIVE = ("free", "renew", "warn", "stop", "clear")
 """Events about an annotator that are not an action of the annotator."""
 
 
+def _keep(kept: OrderedDict[str, V], key: str, value: V) -> None:
+    """Add or replace a value, and drop the oldest one beyond REMEMBERED."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
+
+
 def oriented(outcome: str, first_left: bool) -> int:
     """The code (see CODES) of an outcome of left and right."""
     if outcome in ("tie", "both_bad"):
@@ -346,10 +399,12 @@ def replay(folder: Path, *, ahead: bool = False) -> State:
     gold, log = folder / GOLD, folder / LOG
     if gold.exists():
         state.add(read_tasks(gold))
-    for event in read_events(log) if log.exists() else ():
+    for event in read_events(log):
         try:
-            if event["event"] == "batch":
+            if event["event"] == "batch" and event["number"] > state.batches:
                 add_batch(state, folder, event["number"])
+            while state.lost and any(task not in state.by_task for task in _tasks_of(event)):
+                add_batch(state, folder, state.batches + 1)  # the line of its batch is lost
             state.apply(event)
         except (KeyError, ValueError, IndexError, OSError) as error:
             message = f"{log}:{event['seq']}: does not follow from the events before it: {type(error).__name__} {error}"
@@ -357,6 +412,13 @@ def replay(folder: Path, *, ahead: bool = False) -> State:
     for number in range(state.batches + 1, batches_on_disk(folder) + 1 if ahead else 0):
         add_batch(state, folder, number)
     return state
+
+
+def _tasks_of(event: Event) -> list[str]:
+    """The tasks that an event refers to."""
+    if event["event"] == "lease":
+        return [asked["task"] for asked in event["questions"]]
+    return [event["task"]] if event["event"] == "vote" else []
 
 
 def add_batch(state: State, folder: Path, number: int) -> None:

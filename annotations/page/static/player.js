@@ -284,6 +284,7 @@ export class Player {
   fail() {
     this.saveWatched();
     this.error.hidden = false;
+    this.onFail?.(this.name);
     this.error.textContent = t(`${this.kind}-failed`);
   }
 
