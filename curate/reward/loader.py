@@ -10,7 +10,6 @@ from curate.media.workers import MediaReader
 from curate.reward.data import Example
 from curate.reward.sequence import Encoded, Encoder, MediaPrefix
 from schemas.errors import CurateError
-from schemas.reward import Skip
 
 MIB = 1 << 20
 
@@ -62,21 +61,19 @@ class Loader:
                 encoded.append(self.encoder.encode(example, prefix))
             yield encoded
 
-    def check(
-        self, examples: Sequence[Example], progress: Callable[[int], None] = lambda _done: None
-    ) -> tuple[list[Example], list[Skip]]:
-        """The examples that can train, and the others with the reason; reads and encodes every example once."""
-        good, skips = [], []
-        for done, (example, prefix) in enumerate(zip(examples, self._prefixes(examples), strict=True), start=1):
+    def check(self, examples: Sequence[Example], progress: Callable[[int], None] = lambda _done: None) -> list[str]:
+        """Why each example cannot train, empty where it can; reads and encodes every one."""
+        reasons = []
+        for example, prefix in zip(examples, self._prefixes(examples), strict=True):
             try:
                 if isinstance(prefix, CurateError):
                     raise prefix
                 self.encoder.encode(example, prefix)
-                good.append(example)
+                reasons.append("")
             except CurateError as error:
-                skips.append(Skip(item_id=example.item_id, reason=str(error)))
-            progress(done)
-        return good, skips
+                reasons.append(str(error))
+            progress(len(reasons))
+        return reasons
 
     def _prefixes(self, examples: Sequence[Example]) -> Iterator[MediaPrefix | CurateError]:
         """The encoded media of each example, or the error of reading them, in order."""
