@@ -75,6 +75,7 @@ def train(
         workers=config.workers,
         timeout=config.media_timeout,
         memory=config.media_memory,
+        pin=processes.device.type == "cuda",
     ) as loader:
         data = _check_examples(data, loader, config, processes, progress)
         done = newest_step(out) if resume else 0

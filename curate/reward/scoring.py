@@ -70,7 +70,12 @@ class Scorer:
         self.pass_tokens = pass_tokens
         self.processes = processes
         self.loader = loader or Loader(
-            model.encoder, frames=model.config.frames, fps=model.config.fps, workers=workers, timeout=timeout
+            model.encoder,
+            frames=model.config.frames,
+            fps=model.config.fps,
+            workers=workers,
+            timeout=timeout,
+            pin=model.device.type == "cuda",
         )
 
     @classmethod
