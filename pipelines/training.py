@@ -48,6 +48,8 @@ def train(
     checkpoint in ``out``. say: called with a line per evaluation. Raises CurateError for an invalid config, invalid
     data, or an ``out`` that holds something else.
     """
+    import torch
+
     from curate.reward.checkpoint import gathered, newest_step
     from curate.reward.doctor import check_layout
     from curate.reward.evaluation import quick_metrics
@@ -57,7 +59,7 @@ def train(
     from curate.reward.train import computing, fit
 
     out = Path(out)
-    config = resolved(config)
+    config = config.on("cuda" if torch.cuda.is_available() else "cpu")
     _check(config, out, resume)
     finished = _finished(config, out)
     if finished is not None:
@@ -107,14 +109,7 @@ def doctor(backbone: str, config: TrainConfig) -> DoctorReport:
     """What a backbone can do for a training of the config. Raises CurateError where it cannot be loaded."""
     from curate.reward.doctor import diagnose
 
-    return diagnose(backbone, resolved(config))
-
-
-def resolved(config: TrainConfig) -> TrainConfig:
-    """The config with the settings that are chosen for this machine's device."""
-    import torch
-
-    return config.on("cuda" if torch.cuda.is_available() else "cpu")
+    return diagnose(backbone, config)
 
 
 @dataclass(frozen=True)

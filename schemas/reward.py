@@ -288,6 +288,11 @@ class TrainReport(Document):
     reused: bool = False
     """The model existed already: nothing was done."""
 
+    @property
+    def computation(self) -> str:
+        """The precision, and whether activations were computed again, in words."""
+        return self.precision + " with activation checkpointing" * self.activation_checkpointing
+
 
 Modality = Literal["text", "image", "video"]
 

@@ -131,9 +131,10 @@ class Loader:
         for example in examples:
             if not (example.video or example.images):
                 with self._lock:
-                    yield self.encoder.encode_media(example)
-            elif not example.images and (prefix := kept[example.video]) is not None:
+                    prefix = self.encoder.encode_media(example)
                 yield prefix
+            elif not example.images and (found := kept[example.video]) is not None:
+                yield found
             else:
                 yield next(read)
 
