@@ -53,9 +53,7 @@ MaxLengthOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,
-    typer.Option(
-        "--dtype", "--precision", help="Precision of the computation. Default: bfloat16 on CUDA, else float32."
-    ),
+    typer.Option("--dtype", "--precision", help="Of the computation. Default: bfloat16 on CUDA, else float32."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 CriterionOption = Annotated[

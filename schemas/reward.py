@@ -104,11 +104,12 @@ class TrainConfig(Document):
     keep: Count = 2
     """Checkpoints kept."""
     workers: Annotated[int, Field(ge=1)] = 2
-    """Processes that decode media."""
+    """Processes that read and encode media."""
     media_timeout: Positive = 30.0
-    """Seconds per media file."""
+    """Seconds per example with media."""
     media_memory: Annotated[int, Field(ge=0)] = 1024
-    """MiB of decoded videos that are kept for the next epoch."""
+    """MiB of encoded videos that are kept for the next epoch, and as many that are read ahead; the media of one step
+    are always read ahead."""
     allow_skips: bool = False
     """Skip and count examples that cannot train; otherwise one of them stops the training before its first step."""
 

@@ -77,7 +77,7 @@ def test_errors_name_the_example_or_its_file(encoder: Encoder, examples: list[Ex
         assert reasons[2].startswith("long: ")
         stream = iter(loader.stream([examples[:2], [gone], examples[2:]]))
         assert len(next(stream)) == 2
-        with pytest.raises(MediaError, match="gone.mp4: no such file"):
+        with pytest.raises(MediaError, match=r"gone\.mp4: no such file"):
             next(stream)
 
 
