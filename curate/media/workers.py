@@ -274,7 +274,7 @@ def _receive(pipe: Connection) -> Answer:
     head, sizes = pipe.recv()
     arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
     for array in arrays:
-        content = memoryview(array)
+        content = array.data
         while content:
             if not (received := os.readv(pipe.fileno(), [content])):
                 raise EOFError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import numpy.typing as npt
 import torch
 
 from curate.media.frames import read_image, read_video
@@ -29,12 +30,12 @@ class Preprocessor:
     frames: int
     fps: float | None
 
-    def __call__(self, example: Example) -> MediaPrefix:
-        """The prefix, whose visual inputs are numpy arrays. Raises CurateError."""
+    def __call__(self, example: Example) -> tuple[MediaPrefix, dict[str, npt.NDArray[Any]]]:
+        """The prefix without its visual inputs, and these as arrays. Raises CurateError."""
         video = read_video(example.video, self.frames, self.fps) if example.video else None
         images = [read_image(path) for path in example.images]
         prefix = self.encoder.encode_media(example, video=video, images=images)
-        return replace(prefix, visual={name: value.numpy() for name, value in prefix.visual.items()})
+        return replace(prefix, visual={}), {name: value.numpy() for name, value in prefix.visual.items()}
 
 
 class Loader:
@@ -125,16 +126,16 @@ class Loader:
     def _prefixes(self, examples: Sequence[Example], readers: list[MediaReader]) -> Iterator[MediaPrefix | CurateError]:
         """The encoded media of each example, or the error of reading them, in order. readers: gets the one in use."""
         # Copied, because the examples to read are fixed now, while self._kept grows.
-        kept = {example.video: self._kept.get(example.video) for example in examples if not example.images}
-        to_read = [e for e in examples if e.images or (e.video and kept[e.video] is None)]
+        kept = dict(self._kept)
+        to_read = [e for e in examples if e.images or (e.video and e.video not in kept)]
         read = self._read(to_read, readers)
         for example in examples:
             if not (example.video or example.images):
                 with self._lock:
                     prefix = self.encoder.encode_media(example)
                 yield prefix
-            elif not example.images and (found := kept[example.video]) is not None:
-                yield found
+            elif example.video in kept and not example.images:
+                yield kept[example.video]
             else:
                 yield next(read)
 
@@ -148,14 +149,16 @@ class Loader:
             files = [example.video or example.images[0] for example in examples]
             results = reader.map(list(zip(files, examples, strict=True)))
             for example, result in zip(examples, results, strict=True):
-                if isinstance(result, Exception) and not isinstance(result, CurateError):
+                if isinstance(result, CurateError):
+                    yield result
+                    continue
+                if isinstance(result, Exception):
                     raise result
-                if isinstance(result, MediaPrefix):
-                    visual = {name: torch.from_numpy(value) for name, value in result.visual.items()}
-                    result = replace(result, visual=visual)
-                    if example.video and not example.images:
-                        self._keep(example.video, result)
-                yield result
+                prefix, arrays = result
+                prefix = replace(prefix, visual={name: torch.from_numpy(array) for name, array in arrays.items()})
+                if example.video and not example.images:
+                    self._keep(example.video, prefix)
+                yield prefix
         finally:
             self._idle.append(reader)
 
