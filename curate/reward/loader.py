@@ -143,7 +143,11 @@ class Loader:
         """The encoded media of examples with media. Each of several concurrent streams has its own reader."""
         if not examples:
             return
-        reader = self._idle.pop() if self._idle else self._new_reader()
+        reader = (
+            self._idle.pop()
+            if self._idle
+            else MediaReader(workers=self._workers, timeout=self._timeout, function=self._preprocessor)
+        )
         readers.append(reader)
         try:
             files = [example.video or example.images[0] for example in examples]
@@ -161,9 +165,6 @@ class Loader:
                 yield prefix
         finally:
             self._idle.append(reader)
-
-    def _new_reader(self) -> MediaReader:
-        return MediaReader(workers=self._workers, timeout=self._timeout, function=self._preprocessor)
 
     def _keep(self, video: Path, prefix: MediaPrefix) -> None:
         """Keep an encoded video where there is memory left for it."""
