@@ -26,22 +26,28 @@ from schemas.errors import CurateError
 _server: ForkServer | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Forked:
     """A forked process, with the methods of subprocess.Popen that MediaReader uses."""
 
     server: ForkServer
     pid: int
+    status: int | None = None
+    """The exit status, once it was waited for."""
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """The exit status; negative: the signal that ended it. It is waited for once."""
-        with suppress(EOFError, OSError):  # the server died
-            return int(self.server.request(("wait", self.pid)))
-        return 0
+        """The exit status; negative: the signal that ended it."""
+        if self.status is None:
+            try:
+                self.status = int(self.server.request(("wait", self.pid)))
+            except (EOFError, OSError):  # the server died
+                self.status = -signal.SIGKILL
+        return self.status
 
 
 class ForkServer:
