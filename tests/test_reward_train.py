@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,18 +142,16 @@ TWO = {"lora": tiny(pass_tokens=100, epochs=2), "full": tiny(lora=False, pass_to
 
 
 def whole_job(backbone: Path, folder: Path) -> TrainConfig:
-    """The config of ``curate train`` on 20 examples, three of which cannot train, with all weights sharded."""
+    """The config of ``curate train`` on 20 examples, two of which cannot train, with all weights sharded."""
     if not (folder / "train.jsonl").exists():
         ranked = [
             *uneven(18),
             Example("equal", "?", ("a", "b"), (1, 1)),
             Example("long", "?", ("word " * 300, "b"), (1, 2)),
         ]
-        ranked[3] = replace(ranked[3], video=Path("gone.mp4"))
         for name, rows in (("train", ranked), ("held_out", spelling(9, 5))):
-            lines = [{**asdict(row), "video": row.video and str(row.video)} for row in rows]
-            columns = ("item_id", "prompt", "responses", "ranks", "video")
-            text = "".join(json.dumps({key: line[key] for key in columns}) + "\n" for line in lines)
+            columns = ("item_id", "prompt", "responses", "ranks")
+            text = "".join(json.dumps({key: getattr(row, key) for key in columns}) + "\n" for row in rows)
             (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     data = {"shards": [folder / "train.jsonl"], "validation": [folder / "held_out.jsonl"]}
     return tiny(lora=False, backbone=str(backbone), max_length=200, allow_skips=True, **data, **SHARDED)
@@ -179,7 +176,7 @@ def separate(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=900)
+        out, err = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # processes that wait for each other
         raise
@@ -363,7 +360,7 @@ def test_sharded_weights_train_as_whole_ones(backbone: Path, separate: Path, tmp
     config, one = whole_job(backbone, separate), tmp_path / "one"
     report = run_job(config, one)
     assert report is not None
-    assert {skip.item_id for skip in report.skipped} == {"e3", "equal", "long"}
+    assert {skip.item_id for skip in report.skipped} == {"equal", "long"}
     shutil.copytree(separate / "sharded" / "checkpoints" / "step-000003", tmp_path / "resumed/checkpoints/step-000003")
     run_job(config, tmp_path / "resumed", resume=True)
     for two in (separate / "sharded", separate / "continued", tmp_path / "resumed"):
