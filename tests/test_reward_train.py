@@ -115,6 +115,16 @@ def test_every_precision_and_layout_learns(backbone: Path, tmp_path: Path, chang
     assert np.mean(losses(tmp_path)[-5:]) < 1.25
 
 
+def test_a_gpu_computes_in_bfloat16_with_activation_checkpointing_unless_told_otherwise() -> None:
+    cuda, cpu = TrainConfig().on("cuda"), TrainConfig().on("cpu")
+    assert (cuda.precision, cuda.activation_checkpointing) == ("bfloat16", True)
+    assert (cpu.precision, cpu.activation_checkpointing) == ("float32", False)
+    chosen = TrainConfig(precision="float32", activation_checkpointing=False)
+    assert chosen.on("cuda") == chosen
+    with pytest.raises(ValueError, match="'scratch', whose vision tower is trained"):
+        TrainConfig(sharding="fsdp", backbone="scratch")
+
+
 def test_activation_checkpointing_changes_no_weight(backbone: Path, tmp_path: Path) -> None:
     found = []
     for flag in (False, True):
