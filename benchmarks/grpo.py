@@ -23,7 +23,6 @@ from typing import Any
 import datasets
 import numpy as np
 import trl
-from accelerate import Accelerator
 from transformers import TrainerCallback
 
 from benchmarks.grpo_task import (
@@ -41,6 +40,7 @@ from curate.reward.data import Example
 from curate.reward.grpo import GroupReward
 from curate.reward.loader import Loader
 from curate.reward.model import ModelConfig, RewardModel
+from curate.reward.processes import Processes
 from curate.reward.scoring import Scorer as Trained
 from curate.reward.scratch import build_backbone
 from curate.reward.serving.batching import Scorer
@@ -124,7 +124,7 @@ def train_reward(ranked: list[Example], mode: str, seed: int, out: Path) -> Scor
         seed=seed,
     )
     with Loader(model.encoder, frames=model.config.frames) as loader:
-        return Trained(fit(model, loader, ranked, config, out, accelerator=Accelerator(cpu=True)))
+        return Trained(fit(model, loader, ranked, config, out, processes=Processes()))
 
 
 class PolicyEvaluation(TrainerCallback):  # type: ignore[misc,unused-ignore]

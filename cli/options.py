@@ -51,7 +51,10 @@ MaxLengthOption = Annotated[
     int | None,
     typer.Option("--max-length", help="Most tokens of an example; longer ones are refused.", metavar="N"),
 ]
-PrecisionOption = Annotated[Literal["float32", "bfloat16"] | None, typer.Option("--precision")]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option("--dtype", "--precision", help="Of the computation. Default: bfloat16 on CUDA, else float32."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 CriterionOption = Annotated[
     str | None,

@@ -69,6 +69,10 @@ def train(
     video_tokens: VideoTokensOption = None,
     max_length: MaxLengthOption = None,
     precision: PrecisionOption = None,
+    sharding: Annotated[
+        Literal["none", "fsdp"] | None,
+        typer.Option("--sharding", help="Shard all weights over the processes of torchrun."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N")] = None,
     allow_skips: Annotated[
         bool, typer.Option("--allow-skips", help="Skip examples that cannot train, and count them.")
@@ -105,6 +109,7 @@ def train(
         "video_tokens": video_tokens,
         "max_length": max_length,
         "precision": precision,
+        "sharding": sharding,
         "seed": seed,
         "allow_skips": allow_skips or None,
     }
@@ -141,7 +146,7 @@ def print_train(report: TrainReport) -> None:
     again = " (unchanged: the model existed already)" if report.reused else ""
     say(f"{report.out}: {report.layout}, {report.loss}, on {report.backbone}{again}")
     share = report.trained / report.parameters
-    say(f"  {report.parameters:,} weights, {report.trained:,} of them trained ({share:.1%})")
+    say(f"  {report.parameters:,} weights, {report.trained:,} of them trained ({share:.1%}), {report.computation}")
     before = f", {report.resumed} of them before this run" if report.resumed else ""
     say(f"  {plural(report.examples, 'example')}, {plural(report.steps, 'step')}{before}; {report.held_out:,} held out")
     for skip in report.skipped:

@@ -17,10 +17,12 @@ from schemas.manifest import Ceiling
 from schemas.reward import DoctorReport, EvaluationReport, Modality, Skip, TrainConfig, TrainReport
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from torch import Tensor
 
     from curate.reward.loader import Loader
     from curate.reward.model import RewardModel
+    from curate.reward.processes import Processes
+    from curate.reward.scoring import Scorer
     from curate.reward.train import StepReport
 
 MODEL = "reward_model_config.json"
@@ -46,22 +48,27 @@ def train(
     checkpoint in ``out``. say: called with a line per evaluation. Raises CurateError for an invalid config, invalid
     data, or an ``out`` that holds something else.
     """
-    from curate.reward.checkpoint import newest_step
+    import torch
+
+    from curate.reward.checkpoint import gathered, newest_step
     from curate.reward.doctor import check_layout
     from curate.reward.evaluation import quick_metrics
     from curate.reward.loader import Loader
+    from curate.reward.processes import start_processes
     from curate.reward.scoring import Scorer
-    from curate.reward.train import fit, make_accelerator
+    from curate.reward.train import computing, fit
 
     out = Path(out)
+    config = config.on("cuda" if torch.cuda.is_available() else "cpu")
     _check(config, out, resume)
     finished = _finished(config, out)
     if finished is not None:
         return finished
-    accelerator = make_accelerator(config)
-    accelerator.wait_for_everyone()  # every process has checked ``out`` before the first one writes into it
+    processes = start_processes(sharded=config.sharding == "fsdp")
+    progress = progress if processes.first else silent
+    processes.wait()  # every process has checked ``out`` before the first one writes into it
     data = read_data(config)
-    model = _new_model(config, out, data.training, accelerator)
+    model = _new_model(config, out, data.training, processes)
     check_layout(model, _modalities(data.training))
     with Loader(
         model.encoder,
@@ -70,33 +77,32 @@ def train(
         workers=config.workers,
         timeout=config.media_timeout,
         memory=config.media_memory,
+        pin=processes.device.type == "cuda",
     ) as loader:
-        data = _check_examples(data, loader, config, accelerator, progress)
+        data = _check_examples(data, loader, config, processes, progress)
         done = newest_step(out) if resume else 0
         if config.pretraining is not None and done == 0:
             _pretrain(model, loader, config.pretraining, config, progress)
-
-        def evaluate(current: RewardModel) -> dict[str, Any]:
-            return quick_metrics(Scorer(current, pass_tokens=config.pass_tokens, loader=loader), data.held_out)
-
+        scorer = Scorer(model, pass_tokens=config.pass_tokens, loader=loader, processes=processes)
         fit(
             model,
             loader,
             data.training,
             config,
             out,
-            accelerator=accelerator,
-            evaluate=evaluate if data.held_out else None,
+            processes=processes,
+            evaluate=(lambda _model: quick_metrics(scorer, data.held_out)) if data.held_out else None,
             resume=resume,
-            on_step=_Display(progress, say, out if accelerator.is_main_process else None).show,
+            on_step=_Display(progress, say, out).show if processes.first else lambda _report: None,
         )
-        report = None
-        if accelerator.is_main_process:
-            progress("evaluating", 0, 0)
-            report = _report(model, loader, data, config, out, done)
-            _write(model, report, config, out)
-        accelerator.wait_for_everyone()
-    return report
+        progress("evaluating", 0, 0)
+        with computing(config, processes):
+            report = _report(scorer, data, config, out, done)
+        weights = gathered(model, processes)
+        if processes.first:
+            _write(model, weights, report, config, out)
+        processes.wait()
+    return report if processes.first else None
 
 
 def doctor(backbone: str, config: TrainConfig) -> DoctorReport:
@@ -179,7 +185,7 @@ def _inputs(config: TrainConfig) -> dict[str, Any]:
     return {"training": config.model_dump(mode="json"), "data": versions}
 
 
-def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], accelerator: Accelerator) -> RewardModel:
+def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], processes: Processes) -> RewardModel:
     """A new model, equal in every process."""
     import torch
 
@@ -189,10 +195,10 @@ def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], acce
     path: str | Path = config.backbone
     if config.backbone == "scratch":
         path = out / "backbone"
-        if accelerator.is_main_process:
+        if processes.first:
             texts = [text for example in examples for text in (example.prompt, *example.responses)]
             build_backbone(path, [*texts, "user assistant 0.123456789 seconds"], seed=config.seed)
-        accelerator.wait_for_everyone()
+        processes.wait()
     bfloat = config.precision == "bfloat16" and bool(config.lora)
     model = RewardModel.from_backbone(
         path,
@@ -203,7 +209,7 @@ def _new_model(config: TrainConfig, out: Path, examples: Sequence[Example], acce
     )
     if not config.lora and config.backbone != "scratch":
         model.freeze_vision()
-    return model.to(accelerator.device)
+    return model.to(processes.device)
 
 
 def _modalities(examples: Sequence[Example]) -> list[Modality]:
@@ -223,30 +229,27 @@ def _pretrain(model: RewardModel, loader: Loader, path: Path, config: TrainConfi
     pretrain(model, loader, data, epochs=config.pretraining_epochs, seed=config.seed, on_step=on_step)
 
 
-def _check_examples(
-    data: Data, loader: Loader, config: TrainConfig, accelerator: Accelerator, progress: Progress
-) -> Data:
-    """The data without the examples that cannot train, equal in every process.
+def _check_examples(data: Data, loader: Loader, config: TrainConfig, processes: Processes, progress: Progress) -> Data:
+    """The data without the examples that cannot train, equal in every process, each of which reads its share.
 
     Raises CurateError listing them unless the config allows skips.
     """
-    from accelerate.utils import broadcast_object_list
-
-    checked: list[Any] = [None]
-    total = len(data.training) + len(data.held_out)
-    if accelerator.is_main_process:
-        sides, skips, done = [], [], 0
-        for side in (data.training, data.held_out):
-            reasons = {id(example): reason_to_skip(example, soft=config.targets == "confidence") for example in side}
-            skips += [Skip(item_id=e.item_id, reason=reasons[id(e)]) for e in side if reasons[id(e)]]
-            candidates = [example for example in side if not reasons[id(example)]]
-            good, bad = loader.check(candidates, lambda n, done=done: progress("checking", done + n, total))  # type: ignore[misc]
-            done += len(side)
-            sides.append(good)
-            skips += bad
-        checked = [(sides, skips)]
-    broadcast_object_list(checked)
-    (training, held_out), skips = checked[0]
+    sides: list[list[Example]] = []
+    skips: list[Skip] = []
+    done, total = 0, len(data.training) + len(data.held_out)
+    for side in (data.training, data.held_out):
+        reasons = [reason_to_skip(example, soft=config.targets == "confidence") for example in side]
+        candidates = [example for example, reason in zip(side, reasons, strict=True) if not reason]
+        own = loader.check(
+            processes.share(candidates),
+            lambda n, done=done: progress("checking", min(done + n * processes.count, total), total),  # type: ignore[misc]
+        )
+        refusals = dict(zip(map(id, candidates), processes.merge(own, len(candidates)), strict=True))
+        reasons = [reason or refusals[id(example)] for example, reason in zip(side, reasons, strict=True)]
+        sides.append([example for example, reason in zip(side, reasons, strict=True) if not reason])
+        skips += [Skip(item_id=e.item_id, reason=reason) for e, reason in zip(side, reasons, strict=True) if reason]
+        done += len(side)
+    training, held_out = sides
     if skips and not config.allow_skips:
         lines = "\n".join(f"  {skip.item_id}: {skip.reason}" for skip in skips[:LISTED])
         more = f"\n  and {len(skips) - LISTED} more" if len(skips) > LISTED else ""
@@ -259,35 +262,41 @@ def _check_examples(
     return replace(data, training=training, held_out=held_out, skipped=tuple(skips))
 
 
-def _report(model: RewardModel, loader: Loader, data: Data, config: TrainConfig, out: Path, done: int) -> TrainReport:
+def _report(scorer: Scorer, data: Data, config: TrainConfig, out: Path, done: int) -> TrainReport:
     """The report of the training, with the evaluation on the held-out examples. done: steps before this run."""
     from curate.reward.evaluation import evaluate_model
-    from curate.reward.scoring import Scorer
 
-    evaluations: tuple[EvaluationReport, ...] = ()
+    evaluations: Sequence[EvaluationReport] = ()
     if data.held_out:
-        scorer = Scorer(model, pass_tokens=config.pass_tokens, loader=loader)
         reports, _ = evaluate_model(scorer, data.held_out, data="held out", training=data.training, seed=config.seed)
         evaluations = tuple(reports)
+    weights = list(scorer.model.parameters())
     return TrainReport(
         out=str(out),
         backbone=config.backbone,
         layout=config.layout,
         loss=config.loss,
-        parameters=sum(weights.numel() for weights in model.parameters()),
-        trained=sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
+        parameters=sum(each.numel() for each in weights),
+        trained=sum(each.numel() for each in weights if each.requires_grad),
         examples=len(data.training),
         held_out=len(data.held_out),
         skipped=data.skipped,
         steps=config.epochs * -(-len(data.training) // config.batch),
         resumed=done,
-        evaluations=evaluations,
+        precision=config.precision,
+        activation_checkpointing=config.activation_checkpointing,
+        evaluations=tuple(evaluations),
         ceiling=data.ceiling,
     )
 
 
-def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Path) -> None:
-    """Write the model, its card and its curves. The model's config is moved into place last: then all is complete."""
+def _write(
+    model: RewardModel, weights: dict[str, Tensor] | None, report: TrainReport, config: TrainConfig, out: Path
+) -> None:
+    """Write the model, its card and its curves. The model's config is moved into place last: then all is complete.
+
+    weights: of the model, where these are sharded.
+    """
     from curate.reward import checkpoint
     from curate.reward.model_card import draw_curves, model_card
     from curate.shards.atomic import publishing
@@ -295,7 +304,7 @@ def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Pa
     inputs = _inputs(config)
     shutil.rmtree(out / "final", ignore_errors=True)  # left by a process that was killed while moving files
     with publishing(out / "final") as folder:
-        checkpoint.save(model, folder)
+        checkpoint.save(model, folder, weights)
         (folder / "README.md").write_text(model_card(report, config, inputs["data"]), encoding="utf-8")
         (folder / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / TRAINING).write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
@@ -308,11 +317,11 @@ def _write(model: RewardModel, report: TrainReport, config: TrainConfig, out: Pa
 class _Display:
     """Shows steps as a progress bar, a line per evaluation, and in tensorboard where it is installed."""
 
-    def __init__(self, progress: Progress, say: Callable[[str], None], out: Path | None) -> None:
-        """out: folder for tensorboard's files; None in every process but the first."""
+    def __init__(self, progress: Progress, say: Callable[[str], None], out: Path) -> None:
+        """out: folder for tensorboard's files."""
         self.progress, self.say = progress, say
         self.board: Any = None
-        if out is not None and find_spec("tensorboard"):
+        if find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(out / "tensorboard")

@@ -22,6 +22,7 @@ LossName = Literal["top1", "plackett-luce", "bradley-terry"]
 Targets = Literal["labels", "confidence"]
 Schedule = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16"]
+Sharding = Literal["none", "fsdp"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -88,8 +89,13 @@ class TrainConfig(Document):
     schedule: Schedule = "cosine"
     clip: Positive = 1.0
     """Largest norm of the gradient."""
-    precision: Precision = "float32"
-    activation_checkpointing: bool = False
+    precision: Precision | Literal["auto"] = "auto"
+    """Of the computation; all weights that are trained have float32. auto: bfloat16 on CUDA, else float32."""
+    activation_checkpointing: bool | Literal["auto"] = "auto"
+    """Compute activations again in the backward pass instead of keeping them. auto: on CUDA."""
+    sharding: Sharding = "none"
+    """Of all weights over the processes of torchrun: fsdp, each holds a part of every layer (FSDP2); none, each holds
+    the whole model."""
     seed: Annotated[int, Field(ge=0)] = 0
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Steps between evaluations on the held-out examples; 0: after every epoch."""
@@ -98,11 +104,12 @@ class TrainConfig(Document):
     keep: Count = 2
     """Checkpoints kept."""
     workers: Annotated[int, Field(ge=1)] = 2
-    """Processes that decode media."""
+    """Processes that read and encode media."""
     media_timeout: Positive = 30.0
-    """Seconds per media file."""
+    """Seconds per example with media."""
     media_memory: Annotated[int, Field(ge=0)] = 1024
-    """MiB of decoded videos that are kept for the next epoch."""
+    """MiB of encoded videos that are kept for the next epoch, and as many that are read ahead; the media of one step
+    are always read ahead."""
     allow_skips: bool = False
     """Skip and count examples that cannot train; otherwise one of them stops the training before its first step."""
 
@@ -110,6 +117,18 @@ class TrainConfig(Document):
     def defining(self) -> dict[str, Any]:
         """The settings that a model depends on, as JSON; without those of RESOURCES."""
         return self.model_dump(mode="json", exclude=RESOURCES)
+
+    def on(self, device: str) -> TrainConfig:
+        """The settings on a kind of device (``cpu``, ``cuda``, …): none of them is automatic."""
+        cuda = device == "cuda"
+        chosen = {"precision": "bfloat16" if cuda else "float32", "activation_checkpointing": cuda}
+        return self.model_copy(update={name: value for name, value in chosen.items() if getattr(self, name) == "auto"})
+
+    @model_validator(mode="after")
+    def _scratch_is_not_sharded(self) -> TrainConfig:
+        if self.sharding == "fsdp" and self.backbone == "scratch":
+            raise ValueError("sharding = 'fsdp' needs another backbone than 'scratch', whose vision tower is trained")
+        return self
 
     @model_validator(mode="after")
     def _official_templates_are_causal(self) -> TrainConfig:
@@ -128,6 +147,7 @@ class TrainConfig(Document):
 RESOURCES = {
     "pass_tokens",
     "activation_checkpointing",
+    "sharding",
     "evaluate_every",
     "checkpoint_every",
     "keep",
@@ -296,12 +316,19 @@ class TrainReport(Document):
     steps: int
     resumed: int
     """Steps that were done before this run."""
+    precision: Precision = "float32"
+    activation_checkpointing: bool = False
     evaluations: tuple[EvaluationReport, ...]
     """On the held-out examples: the model, its shuffled controls, then the baselines."""
     ceiling: Ceiling | None
     """Expected score of a judge that knows the true order of the held-out examples, where their manifest has it."""
     reused: bool = False
     """The model existed already: nothing was done."""
+
+    @property
+    def computation(self) -> str:
+        """The precision, and whether activations were computed again, in words."""
+        return self.precision + " with activation checkpointing" * self.activation_checkpointing
 
 
 Modality = Literal["text", "image", "video"]

@@ -15,9 +15,10 @@ from curate.media.frames import Frames
 from curate.reward.data import Example
 from curate.reward.loader import Loader
 from curate.reward.model import ModelConfig, RewardModel
+from curate.reward.processes import start_processes
 from curate.reward.quiet import quiet
 from curate.reward.sequence import Encoded, Encoder
-from curate.reward.train import fit, make_accelerator
+from curate.reward.train import fit
 from schemas.reward import Layout, LoraSettings, TrainConfig
 
 torch.set_num_threads(1)  # models this small do not profit from threads
@@ -110,4 +111,6 @@ def fitted(
     """The model after ``fit``. start: a model, or the backbone of a new one."""
     own = untrained(start, config) if isinstance(start, Path) else start
     with quiet(), Loader(own.encoder, frames=config.frames) as loader:
-        return fit(own, loader, examples, config, out, accelerator=make_accelerator(config), **options)
+        return fit(
+            own, loader, examples, config, out, processes=start_processes(sharded=config.sharding == "fsdp"), **options
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -19,11 +20,12 @@ from reward_models import fitted, uneven
 
 from curate.reward import checkpoint
 from curate.reward.train import StepReport
+from pipelines.training import train
 from schemas.reward import TrainConfig
 
 
 def run(job: dict[str, Any]) -> None:
-    """Train on examples of ``uneven``.
+    """Train on examples of ``uneven``, or run the whole job ``train`` where the config has shards.
 
     kill_at: the step after which the process kills itself. kill_in: the number of the checkpoint after whose writing,
     but before whose renaming, it does.
@@ -36,6 +38,9 @@ def run(job: dict[str, Any]) -> None:
     if "kill_in" in job:
         _die_before_rename(job["kill_in"])
     config = TrainConfig.model_validate(job["config"])
+    if config.shards:
+        train(config, Path(job["out"]), resume="continues" in job)
+        return
     fitted(Path(job["backbone"]), Path(job["out"]), uneven(job["count"]), config, on_step=on_step)
 
 
@@ -70,6 +75,9 @@ def forked(job: dict[str, Any], rank: int, processes: int, port: int) -> int:
 
 def statuses(job: dict[str, Any]) -> list[int]:
     """Exit codes of the job's processes; negative: the signal that killed one."""
+    if "continues" in job:  # the checkpoint of another training
+        checkpoint = Path(job["continues"])
+        shutil.copytree(checkpoint, Path(job["out"]) / "checkpoints" / checkpoint.name)
     processes = job.get("processes", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -158,6 +159,29 @@ def test_a_script_needs_no_main_guard(tmp_path: Path, videos: list[Path]) -> Non
     (tmp_path / "script.py").write_text(code)
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "begun\n[None]\n"
+
+
+def test_a_function_is_computed_for_each_file_and_what_ends_its_process_is_an_error() -> None:
+    with MediaReader(workers=1, function=np.ones) as reader:
+        ones, error, after = reader.map([(Path("a"), (2, 3)), (Path("b"), "bad"), (Path("c"), 1)])
+        assert (ones == np.ones((2, 3))).all()
+        assert isinstance(error, TypeError)
+        assert after == [1.0]
+    with MediaReader(workers=1, timeout=0.5, function=time.sleep) as reader:
+        done, late, after = reader.map([(Path("a"), 0), (Path("late.mp4"), 60), (Path("c"), 0)])
+        assert (done, late.code, after) == (None, "timeout", None)
+        assert "late.mp4" in str(late)
+    with MediaReader(workers=2, function=os._exit) as reader:
+        [dead] = reader.map([(Path("dead.mp4"), 7)])
+        assert str(dead) == "dead.mp4: the process that decoded it died (exit code 7)"
+
+
+def test_a_call_ends_when_another_thread_interrupts_it() -> None:
+    with MediaReader(workers=1, function=time.sleep) as reader:
+        Timer(0.3, reader.interrupt).start()
+        with pytest.raises(RuntimeError, match="meanwhile"):
+            list(reader.map([(Path("a"), 60)]))
+        assert list(reader.map([(Path("a"), 0)])) == [None]
 
 
 def test_a_reader_needs_a_process() -> None:

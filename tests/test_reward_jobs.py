@@ -263,8 +263,10 @@ def test_a_model_from_scratch_trains_without_a_config_file(
 ) -> None:
     """Without a config file; some of the prompts are held out."""
     arguments = ["--shards", str(data / "words.jsonl"), "--out", str(tmp_path / "out"), "--epochs", "1", "--json"]
-    assert run(["train", "--backbone", "scratch", *arguments]) == 0
+    assert run(["train", "--backbone", "scratch", "--dtype", "bfloat16", *arguments]) == 0
     report = TrainReport.model_validate_json(capsys.readouterr().out)
+    assert report.precision == "bfloat16"
+    assert "seed 0, bfloat16\n" in (tmp_path / "out" / "README.md").read_text()
     assert report.trained == report.parameters
     assert report.examples + report.held_out == 10
     assert run(["score", str(tmp_path / "out"), str(data / "words.jsonl")]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType
 from hypothesis import given
 from hypothesis import strategies as st
 from reward_models import WORDS, encoded, fitted, spelling, tiny, uneven, untrained
@@ -26,12 +25,14 @@ from curate.reward.checkpoint import newest_step
 from curate.reward.data import Example
 from curate.reward.layout import plan_passes
 from curate.reward.loader import Loader
+from curate.reward.processes import Processes
 from curate.reward.quiet import quiet
 from curate.reward.scoring import Scorer
 from curate.reward.sequence import Encoded
 from curate.reward.train import METRICS, StepReport, assign_share, learning_rate_scale, shuffled, steps_of_epoch
+from pipelines.training import train as run_job
 from schemas.errors import CurateError
-from schemas.reward import LoraSettings, Schedule, TrainConfig
+from schemas.reward import LoraSettings, Schedule, TrainConfig, TrainReport
 
 pytestmark = pytest.mark.slow
 
@@ -108,12 +109,20 @@ def test_the_head_learns_faster_than_with_the_official_init(backbone: Path, tmp_
 )
 def test_every_precision_and_layout_learns(backbone: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     """The loss of the last steps is below log N by much more than it varies between steps."""
-    AcceleratorState._reset_state()  # a process has one precision
     config = tiny(lora=False, batch=16, epochs=2, learning_rate=5e-3, head_learning_rate=5e-3, **changes)
     fitted(backbone, tmp_path, one_answer(160), config)
-    AcceleratorState._reset_state()
     assert losses(tmp_path)[0] == pytest.approx(np.log(4), abs=1e-3)
     assert np.mean(losses(tmp_path)[-5:]) < 1.25
+
+
+def test_a_gpu_computes_in_bfloat16_with_activation_checkpointing_unless_told_otherwise() -> None:
+    cuda, cpu = TrainConfig().on("cuda"), TrainConfig().on("cpu")
+    assert (cuda.precision, cuda.activation_checkpointing) == ("bfloat16", True)
+    assert (cpu.precision, cpu.activation_checkpointing) == ("float32", False)
+    chosen = TrainConfig(precision="float32", activation_checkpointing=False)
+    assert chosen.on("cuda") == chosen
+    with pytest.raises(ValueError, match="'scratch', whose vision tower is trained"):
+        TrainConfig(sharding="fsdp", backbone="scratch")
 
 
 def test_activation_checkpointing_changes_no_weight(backbone: Path, tmp_path: Path) -> None:
@@ -138,7 +147,24 @@ KILLED = {
     "in a step": (tiny(lora=DROPOUT, layout="causal", epochs=2, checkpoint_every=2), {"kill_at": 3}),
     "in a checkpoint": (tiny(lora=False, layout="causal", epochs=2, checkpoint_every=2), {"kill_in": 2}),
 }
+SHARDED = {"sharding": "fsdp", "layout": "set", "pass_tokens": 100, "epochs": 2, "checkpoint_every": 3, "seed": 1}
 TWO = {"lora": tiny(pass_tokens=100, epochs=2), "full": tiny(lora=False, pass_tokens=100, layout="set")}
+
+
+def whole_job(backbone: Path, folder: Path) -> TrainConfig:
+    """The config of ``curate train`` on 20 examples, two of which cannot train, with all weights sharded."""
+    if not (folder / "train.jsonl").exists():
+        ranked = [
+            *uneven(18),
+            Example("equal", "?", ("a", "b"), (1, 1)),
+            Example("long", "?", ("word " * 300, "b"), (1, 2)),
+        ]
+        for name, rows in (("train", ranked), ("held_out", spelling(9, 5))):
+            columns = ("item_id", "prompt", "responses", "ranks")
+            text = "".join(json.dumps({key: getattr(row, key) for key in columns}) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    data = {"shards": [folder / "train.jsonl"], "validation": [folder / "held_out.jsonl"]}
+    return tiny(lora=False, backbone=str(backbone), max_length=200, allow_skips=True, **data, **SHARDED)
 
 
 @pytest.fixture(scope="module")
@@ -147,22 +173,25 @@ def separate(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("separate")
     jobs = [job(backbone, folder / name, config, 28, **kill) for name, (config, kill) in KILLED.items()]
     jobs += [job(backbone, folder / name, config, 17, processes=2) for name, config in TWO.items()]
+    sharded = job(backbone, folder / "sharded", whole_job(backbone, folder), 0, processes=2)
+    step = folder / "sharded" / "checkpoints" / "step-000003"
+    jobs += [sharded, {**sharded, "out": str(folder / "continued"), "continues": str(step)}]
     (folder / "jobs.json").write_text(json.dumps(jobs))
     process = subprocess.Popen(
         [sys.executable, str(TESTS / "reward_process.py"), str(folder / "jobs.json")],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(TESTS.parent)},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(TESTS.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # processes that wait for each other
         raise
     assert process.returncode == 0, err
-    assert json.loads(out.splitlines()[-1]) == [[-signal.SIGKILL], [-signal.SIGKILL], [0, 0], [0, 0]], err
+    assert json.loads(out.splitlines()[-1]) == [[-signal.SIGKILL], [-signal.SIGKILL], *[[0, 0]] * 4], err
     return folder
 
 
@@ -242,7 +271,7 @@ def recorded(backbone: Path, out: Path, examples: list[Example], config: TrainCo
     model = untrained(backbone, config)
     with quiet(), Recorded(model.encoder, frames=4) as loader:
         loader.seen = []
-        train.fit(model, loader, examples, config, out, accelerator=train.make_accelerator(config), **options)
+        train.fit(model, loader, examples, config, out, processes=Processes(), **options)
     return loader.seen
 
 
@@ -336,12 +365,32 @@ def test_two_processes_train_as_one(backbone: Path, separate: Path, tmp_path: Pa
                 torch.testing.assert_close(theirs[key], ours[key], atol=1e-4, rtol=1e-3)
 
 
-def test_sharded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with ``accelerate launch --use_fsdp`` on GPUs."""
-    train.make_accelerator(tiny())
-    monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(CurateError, match="FSDP: sharding weights"):
-        train.make_accelerator(tiny())
+def test_sharded_weights_train_as_whole_ones(backbone: Path, separate: Path, tmp_path: Path) -> None:
+    """Two processes with sharded weights, resumed with two and with one, against one process with whole weights."""
+    config, one = whole_job(backbone, separate), tmp_path / "one"
+    report = run_job(config, one)
+    assert report is not None
+    assert {skip.item_id for skip in report.skipped} == {"equal", "long"}
+    shutil.copytree(separate / "sharded" / "checkpoints" / "step-000003", tmp_path / "resumed/checkpoints/step-000003")
+    run_job(config, tmp_path / "resumed", resume=True)
+    for two in (separate / "sharded", separate / "continued", tmp_path / "resumed"):
+        assert losses(two) == pytest.approx(losses(one)[-len(losses(two)) :], abs=1e-5)
+        found = TrainReport.from_stored((two / "report.json").read_bytes())
+        assert found.model_dump(include=SAME) == report.model_dump(include=SAME)
+        for ours, theirs in zip(report.evaluations, found.evaluations, strict=True):
+            rows = [each.overall.model_dump(exclude={"part", "name"}) for each in (ours, theirs)]
+            assert rows[1] == pytest.approx(rows[0], abs=1e-4)
+        assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+        for path in one.glob("*.safetensors"):
+            ours, theirs = (checkpoint.load_file(p) for p in (path, two / path.name))
+            assert ours.keys() == theirs.keys()
+            for key in ours.keys() - {"2.bias"}:
+                torch.testing.assert_close(theirs[key], ours[key], atol=1e-4, rtol=1e-3)
+    scores = [Scorer.from_pretrained(folder).score_examples(spelling(3, 7)) for folder in (one, separate / "sharded")]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+
+
+SAME = {"parameters", "trained", "examples", "held_out", "skipped", "steps", "precision"}
 
 
 # The plan of steps.

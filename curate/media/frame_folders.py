@@ -25,6 +25,11 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (int((re.findall(r"\d+", path.stem) or ["0"])[-1]), path.name))
 
 
+def read_frames_or_video(path: Path, count: int, fps: float | None = None) -> Frames:
+    """Return ``read_frames`` of a folder, ``curate.media.frames.read_video`` of a file."""
+    return (read_frames if path.is_dir() else read_video)(path, count, fps)
+
+
 def read_frames(folder: Path, count: int, fps: float | None = None) -> Frames:
     """Return ``count`` frames in the middle of equal slices of the duration, as ``curate.media.frames.read_video``.
 

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from curate.media.frame_folders import read_frames
-from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image, read_video
+import numpy as np
+
+from curate.media.fork_server import Forked, fork, search_path
+from curate.media.frame_folders import read_frames_or_video
+from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image
 from curate.media.probe import Probe, probe
 from curate.processors import cores
 from schemas.errors import CurateError
 
-Task = tuple[Literal["videos", "check", "probe"], str, int, float | None]
-"""Job, path, number of frames and frames per second."""
-Answer = Frames | Probe | MediaError | None
+Task = tuple[Literal["videos", "check", "probe", "call"], str, Any, float | None]
+"""Job, path, number of frames (argument of the function) and frames per second."""
+Answer = Any
+"""Frames, Probe, None or the result of the function; or an exception."""
 
 AHEAD = 2
 """Files that are read ahead per process."""
+POLL = 0.2
+"""Seconds after which a process that waits for an answer notices ``interrupt``."""
 START = 120.0
 """Seconds within which a process must have started: it imports numpy and decord."""
 MAX_FAILED_STARTS = 3
@@ -46,7 +54,7 @@ def processes_for(paths: Sequence[Path]) -> int:
 class _Worker:
     """One process and its current task."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     pipe: Connection
     deadline: float
     """Value of time.monotonic() by which it must answer."""
@@ -58,7 +66,7 @@ class _Worker:
 
 @dataclass
 class _Round:
-    """One call of videos, check or probe: its tasks, and the answers that are not yielded yet."""
+    """One call of videos, check, probe or map: its tasks, and the answers that are not yielded yet."""
 
     tasks: list[Task]
     assigned: int = 0
@@ -71,15 +79,17 @@ class MediaReader:
     """Reads videos and images in ``workers`` processes, with a time limit for each file.
 
     A process that exceeds the limit or dies is replaced, and its file becomes a MediaError. Use the reader as a context
-    manager, and one call of ``videos``, ``check`` or ``probe`` at a time: a new call ends the previous one.
+    manager, and one call of ``videos``, ``check``, ``probe`` or ``map`` at a time: a new call ends the previous one.
     """
 
-    def __init__(self, *, workers: int, timeout: float = 30.0) -> None:
-        """workers: processes, at least 1. timeout: seconds for one file, counted from the start of its task."""
+    def __init__(self, *, workers: int, timeout: float = 30.0, function: Callable[[Any], Any] | None = None) -> None:
+        """workers: processes, at least 1. timeout: seconds for one file, counted from the start of its task. function:
+        of ``map``; it is pickled, and its modules are imported once for all processes."""
         if workers < 1:
             raise ValueError(f"workers is {workers}; expected 1 or more")
         import_decord()
         self.timeout = timeout
+        self._function = None if function is None else pickle.dumps(function)
         self._workers = [self._start() for _ in range(workers)]
         self._round = _Round([])
         self._failed_starts = 0  # consecutive
@@ -119,6 +129,17 @@ class MediaReader:
             raise CurateError("frames cannot be hashed without pillow", hint="pip install 'mr2-curate[video]'")
         return cast("Iterator[Probe | MediaError]", self._answers([("probe", str(path), 0, None) for path in paths]))
 
+    def map(self, arguments: Sequence[tuple[Path, Any]]) -> Iterator[Any]:
+        """Yield the function's result for each (file, argument) in order, or the exception that it raised.
+
+        Where its process dies or takes too long, the result is a MediaError that names the file.
+        """
+        return self._answers([("call", str(path), argument, None) for path, argument in arguments])
+
+    def interrupt(self) -> None:
+        """End the current call, which may run in another thread: it raises RuntimeError."""
+        self._round = _Round([])
+
     def _answers(self, tasks: list[Task]) -> Iterator[Answer]:
         """Yield the answer to each task in order. Raises RuntimeError if another call has begun meanwhile."""
         mine = self._round = _Round(tasks)
@@ -150,8 +171,8 @@ class MediaReader:
     def _wait(self) -> None:
         """Wait until a process answers, dies or exceeds its time, and handle each that did."""
         busy = [worker for worker in self._workers if worker.place is not None or not worker.started]
-        soonest = min(worker.deadline for worker in busy) - time.monotonic()
-        ready = wait([worker.pipe for worker in busy], max(0.0, soonest))
+        soonest = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
+        ready = wait([worker.pipe for worker in busy], min(max(0.0, soonest), POLL))
         for worker in busy:
             if worker.pipe in ready:
                 self._receive(worker)
@@ -160,7 +181,7 @@ class MediaReader:
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            answer = worker.pipe.recv()
+            answer = _receive(worker.pipe)
         except (EOFError, OSError):
             self._handle_failure(
                 worker, f"the process that decoded it died (exit code {worker.process.wait()})", "crashed"
@@ -195,13 +216,16 @@ class MediaReader:
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
+        if self._function is not None:
+            with theirs:
+                return _Worker(fork(theirs.fileno(), self._function), ours, time.monotonic() + START)
         # A new interpreter with the caller's sys.path. multiprocessing would run the caller's script again in each
         # process, and a fork would copy the locks of the caller's threads.
         process = subprocess.Popen(
             [sys.executable, "-c", f"from curate.media.workers import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": search_path()},
         )
         theirs.close()  # the process holds the only copy: when it dies, our end reads EOF
         return _Worker(process, ours, time.monotonic() + START)
@@ -213,29 +237,56 @@ def _end(worker: _Worker) -> None:
     worker.pipe.close()
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, function: Callable[[Any], Any] | None = None) -> None:
     """Run a worker process: report over the pipe that it is ready, then answer tasks until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent, which kills this process
     import_decord()
-    with Connection(descriptor) as pipe:
-        pipe.send(None)
+    with Connection(descriptor) as pipe, suppress(EOFError, BrokenPipeError):
+        _send(pipe, None)
         while True:
-            try:
-                task: Task = pipe.recv()
-            except EOFError:
-                return
-            pipe.send(_answer(task))
+            task: Task = pipe.recv()
+            _send(pipe, _answer(task, function))
 
 
-def _answer(task: Task) -> Answer:
+def _answer(task: Task, function: Callable[[Any], Any] | None) -> Answer:
     job, path, count, fps = task[0], Path(task[1]), *task[2:]
     try:
+        if function is not None:
+            return function(count)
         if job == "probe":
             return probe(path)
         if job == "check" and path.suffix.lower() in IMAGE_SUFFIXES:
             read_image(path)
             return None
-        frames = (read_frames if path.is_dir() else read_video)(path, count, fps)
+        frames = read_frames_or_video(path, count, fps)
     except MediaError as error:
         return error
+    except Exception as error:
+        if function is None:
+            raise
+        return error
     return frames if job == "videos" else None
+
+
+def _send(pipe: Connection, answer: Answer) -> None:
+    """Send an answer; the contents of its arrays follow as they are in memory."""
+    arrays: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(answer, protocol=5, buffer_callback=arrays.append)
+    contents = [array.raw() for array in arrays]
+    pipe.send((head, [content.nbytes for content in contents]))
+    for content in contents:
+        while content:
+            content = content[os.write(pipe.fileno(), content) :]
+
+
+def _receive(pipe: Connection) -> Answer:
+    """The answer that ``_send`` sent. Raises EOFError where the process died."""
+    head, sizes = pipe.recv()
+    arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
+    for array in arrays:
+        content = array.data
+        while content:
+            if not (received := os.readv(pipe.fileno(), [content])):
+                raise EOFError
+            content = content[received:]
+    return pickle.loads(head, buffers=arrays)

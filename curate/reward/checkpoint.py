@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from curate.reward.backbones import load_backbone
 from curate.reward.model import Comparison, ModelConfig, RewardModel, make_encoder
+from curate.reward.processes import Processes, whole_optimizer_state, whole_state
 from curate.shards.atomic import publishing
 from schemas.errors import CurateError
 from schemas.reward import Layout, Template, TrainConfig
@@ -168,36 +169,46 @@ def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def save_training(
     model: RewardModel,
-    optimizer: Any,
+    optimizer: torch.optim.Optimizer,
     out: Path,
     step: int,
     inputs: dict[str, Any],
     *,
-    state: dict[str, Tensor],
     keep: int,
+    processes: Processes,
 ) -> None:
     """Write ``checkpoints/step-N`` completely or not at all, and remove all but the newest ``keep``.
 
-    inputs: ``config`` and ``examples`` of the training, which must be equal when it is resumed.
+    Every process calls this; the first one writes. inputs: ``config`` and ``examples`` of the training, which must be
+    equal when it is resumed.
     """
-    folder = out / CHECKPOINTS / f"step-{step:06d}"
-    shutil.rmtree(folder, ignore_errors=True)
-    with publishing(folder) as fresh:
-        save(model, fresh, state)
-        torch.save(optimizer.state_dict(), fresh / "optimizer.pt")
-        (fresh / STATE).write_text(json.dumps({"step": step, **inputs}, indent=2) + "\n", encoding="utf-8")
-    for old in _checkpoints(out)[:-keep]:
-        shutil.rmtree(old)
+    weights = gathered(model, processes)
+    state = whole_optimizer_state(optimizer, keep=processes.first)
+    if processes.first:
+        folder = out / CHECKPOINTS / f"step-{step:06d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        with publishing(folder) as fresh:
+            save(model, fresh, weights)
+            torch.save(state, fresh / "optimizer.pt")
+            (fresh / STATE).write_text(json.dumps({"step": step, **inputs}, indent=2) + "\n", encoding="utf-8")
+        for old in _checkpoints(out)[:-keep]:
+            shutil.rmtree(old)
+    processes.wait()
 
 
-def resume_training(model: RewardModel, optimizer: torch.optim.Optimizer, out: Path, inputs: dict[str, Any]) -> int:
-    """Load the newest checkpoint into model and optimizer; return its step, 0 where there is none.
+def gathered(model: RewardModel, processes: Processes) -> dict[str, Tensor] | None:
+    """The state for ``save`` where weights are sharded, else None; every process calls this, the first one gets it."""
+    return whole_state(model, keep=processes.first) if processes.sharded else None
+
+
+def resume_training(model: RewardModel, out: Path, inputs: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
+    """Load the newest checkpoint into the model; return its step and optimizer state, 0 and None where there is none.
 
     Raises CurateError where it belongs to another config or to other examples.
     """
     found = _checkpoints(out)
     if not found:
-        return 0
+        return 0, None
     newest = found[-1]
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
     saved = TrainConfig.from_stored(state["config"]).defining
@@ -215,8 +226,7 @@ def resume_training(model: RewardModel, optimizer: torch.optim.Optimizer, out: P
         backbone = type(model.backbone).from_pretrained(newest, dtype=model.backbone.dtype)
         model.backbone.load_state_dict(backbone.state_dict())
     _load_heads(model, newest)
-    optimizer.load_state_dict(torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True))
-    return int(state["step"])
+    return int(state["step"]), torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True)
 
 
 def newest_step(out: Path) -> int:

@@ -156,6 +156,7 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
     config: layout, LoRA, frames, max_length, pass_tokens, precision and activation checkpointing of the training that
     is planned. Raises CurateError where the backbone or its processor cannot be loaded.
     """
+    config = config.on("cuda" if torch.cuda.is_available() else "cpu")
     model, no_lora = _load(path, config)
     refusal = tree_refusal(model.backbone.config)
     found = [_examined(model, modality, config.frames, tree=not refusal) for modality in get_args(Modality)]

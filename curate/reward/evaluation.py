@@ -54,8 +54,8 @@ def evaluate_model(
     scores = [table[: scorer.orders].mean(axis=0) for table in tables]
     reports = [metrics.evaluate("model", data, ranked, scores, orders=tables)]
     for name, shuffled in shuffled_controls(ranked, seed):
-        fitting = set(map(id, scorer.loader.check(shuffled)[0]))
-        kept = [(own, other) for own, other in zip(ranked, shuffled, strict=True) if id(other) in fitting]
+        refusals = scorer.refusals(shuffled)
+        kept = [(own, other) for own, other, why in zip(ranked, shuffled, refusals, strict=True) if not why]
         if kept:
             scores_of = scorer.score_examples([other for _, other in kept])
             reports.append(metrics.evaluate(name, data, [own for own, _ in kept], scores_of))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -98,6 +98,11 @@ class RewardModel(nn.Module):
 
     def collate(self, sequences: Sequence[Encoded]) -> Batch:
         """The batch of the encoded examples, on the model's device."""
+        # Visual inputs are moved one by one, from pinned memory, and concatenated there.
+        sequences = [
+            replace(each, visual=send_to_device(dict(each.visual), self.device, non_blocking=True))
+            for each in sequences
+        ]
         batch: Batch = send_to_device(collate(sequences, self.config.layout, self.encoder.pad), self.device)
         return batch
 

@@ -39,7 +39,7 @@ def model_card(report: TrainReport, config: TrainConfig, versions: Mapping[str, 
         f"- backbone `{config.backbone}`, {report.parameters:,} weights, {report.trained:,} trained ({adapted})",
         f"- layout `{report.layout}`: {LAYOUTS[report.layout]}",
         f"- loss `{report.loss}` with targets `{config.targets}`, {report.steps} steps of {config.batch} examples,"
-        f" seed {config.seed}",
+        f" seed {config.seed}, {report.computation}",
         f"- {report.examples:,} examples, {report.held_out:,} held out, {len(report.skipped):,} skipped",
         *(f"- `{name}`, version `{version}`" for name, version in versions.items()),
         "",

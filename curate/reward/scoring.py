@@ -16,6 +16,7 @@ from curate.reward.data import Example
 from curate.reward.layout import passes_of
 from curate.reward.loader import Loader
 from curate.reward.model import RewardModel
+from curate.reward.processes import ALONE, Processes
 from curate.reward.sequence import Encoded
 from schemas.errors import CurateError
 from schemas.reward import Precision, Template
@@ -43,6 +44,8 @@ class Scorer:
         Seconds per media file.
     loader : Loader, optional
         An existing loader, used instead of a new one.
+    processes : Processes
+        Those that call this with equal arguments: each computes its share, and all return the whole result.
 
     Examples
     --------
@@ -60,12 +63,19 @@ class Scorer:
         workers: int = 1,
         timeout: float = 30.0,
         loader: Loader | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.orders = orders if model.config.layout == "causal" else 1
         self.pass_tokens = pass_tokens
+        self.processes = processes
         self.loader = loader or Loader(
-            model.encoder, frames=model.config.frames, fps=model.config.fps, workers=workers, timeout=timeout
+            model.encoder,
+            frames=model.config.frames,
+            fps=model.config.fps,
+            workers=workers,
+            timeout=timeout,
+            pin=model.device.type == "cuda",
         )
 
     @classmethod
@@ -129,8 +139,10 @@ class Scorer:
         """
         orders_of = [_orders(example, orders) for example in examples]
         permuted = [example.permuted(o.tolist()) for example, own in zip(examples, orders_of, strict=True) for o in own]
-        windows = [permuted[i : i + WINDOW] for i in range(0, len(permuted), WINDOW)]
-        scores = iter([row for window in self.loader.stream(windows) for row in self._score_window(window)])
+        share = self.processes.share(permuted)
+        windows = [share[i : i + WINDOW] for i in range(0, len(share), WINDOW)]
+        rows = [row for window in self.loader.stream(windows) for row in self._score_window(window)]
+        scores = iter(self.processes.merge(rows, len(permuted)))
         tables = []
         for own in orders_of:
             table = np.empty((len(own), len(own[0])))
@@ -139,13 +151,17 @@ class Scorer:
             tables.append(table)
         return tables
 
-    @torch.inference_mode()
+    def refusals(self, examples: Sequence[Example]) -> list[str]:
+        """Why each example cannot be scored, its media included; empty where it can."""
+        return self.processes.merge(self.loader.check(self.processes.share(examples)), len(examples))
+
+    @torch.no_grad()  # not inference mode, whose tensors sharded weights cannot be trained with
     def _score_window(self, sequences: Sequence[Encoded]) -> list[Float]:
         """The N scores of each sequence."""
         training = self.model.training
         self.model.eval()
         rows: list[Float] = [np.empty(0)] * len(sequences)
-        for part in passes_of(sequences, self.pass_tokens):
+        for part in self.processes.repeated(passes_of(sequences, self.pass_tokens)):
             scores = self.model(self.model.collate([sequences[i] for i in part])).double().cpu().numpy()
             for i, row in zip(part, scores, strict=True):
                 rows[i] = row[: len(sequences[i].ends)]

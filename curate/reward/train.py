@@ -11,16 +11,15 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import pad_sequence
 
 from curate.reward import checkpoint
@@ -29,13 +28,11 @@ from curate.reward.layout import passes_of
 from curate.reward.loader import Loader
 from curate.reward.loss import LOSSES
 from curate.reward.model import RewardModel
+from curate.reward.processes import Processes, load_optimizer_state, whole
 from curate.reward.sequence import Encoded
-from schemas.errors import CurateError
 from schemas.reward import Schedule, Targets, TrainConfig
 
 METRICS = "metrics.jsonl"
-REPLICATED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-"""Kinds of distributed training in which every process holds the whole model."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def fit(
     config: TrainConfig,
     out: Path,
     *,
-    accelerator: Accelerator,
+    processes: Processes,
     evaluate: Callable[[RewardModel], dict[str, Any]] | None = None,
     resume: bool = False,
     on_step: Callable[[StepReport], None] = lambda _report: None,
@@ -64,73 +61,88 @@ def fit(
 
     Every process calls this with equal arguments; the first one writes ``metrics.jsonl`` (a line per step and per
     evaluation) and ``checkpoints/step-000040``, … into ``out``. A checkpoint is complete or absent. evaluate: metrics
-    of the model on held-out examples. resume: continue from the newest checkpoint; on a CPU the result equals that of
-    an uninterrupted training bit for bit.
+    of the model on held-out examples; every process calls it. resume: continue from the newest checkpoint, with any
+    number of processes; on a CPU the result equals that of an uninterrupted training bit for bit.
     """
+    config = config.on(processes.device.type)
     plan = [
         steps_of_epoch(len(examples), config.batch, seed=config.seed, epoch=epoch) for epoch in range(config.epochs)
     ]
     steps = sum(map(len, plan))
-    rank, processes = accelerator.process_index, accelerator.num_processes
     if config.activation_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    optimizer = make_optimizer(model, config)
     inputs = {"config": config.model_dump(mode="json"), "examples": _digest(examples)}
-    done = checkpoint.resume_training(model, optimizer, out, inputs) if resume else 0
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-    log = _MetricsLog(out / METRICS, done, writes=accelerator.is_main_process)
+    done, state = checkpoint.resume_training(model, out, inputs) if resume else (0, None)
+    wrapped = distribute(model, config, processes)
+    optimizer = make_optimizer(model, config)
+    if state is not None:
+        load_optimizer_state(optimizer, state)
+    log = _MetricsLog(out / METRICS, done, writes=processes.first)
 
-    for step in _read_steps(plan, done, loader, examples, config, rank, processes):
-        torch.manual_seed(config.seed * 1_000_003 + step.number * processes + rank)
+    for step in _read_steps(plan, done, loader, examples, config, processes):
+        torch.manual_seed(config.seed * 1_000_003 + step.number * processes.count + processes.rank)
         scale = learning_rate_scale(step.number, steps, warmup=config.warmup, schedule=config.schedule)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * scale
         wrapped.train()
-        loss = _forward_backward(wrapped, step, config, accelerator)
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip)
+        loss = processes.sum(_forward_backward(wrapped, model, step, config, processes))
+        norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
         optimizer.step()
         optimizer.zero_grad()
 
         done = step.number + 1
-        loss = accelerator.reduce(loss, reduction="sum")
         metrics = {"epoch": step.epoch, "loss": float(loss), "rate": scale, "norm": float(norm)}
         log.write({"step": done, **metrics})
         if evaluate and _is_due(config.evaluate_every, step):
-            held_out = evaluate(accelerator.unwrap_model(wrapped)) if accelerator.is_main_process else {}
+            with computing(config, processes):
+                held_out = evaluate(model)
             log.write({"step": done, **held_out})
             metrics |= held_out
-            accelerator.wait_for_everyone()
         if _is_due(config.checkpoint_every, step):
-            state = accelerator.get_state_dict(wrapped)
-            if accelerator.is_main_process:
-                plain = accelerator.unwrap_model(wrapped)
-                checkpoint.save_training(plain, optimizer, out, done, inputs, state=state, keep=config.keep)
-            accelerator.wait_for_everyone()
+            checkpoint.save_training(model, optimizer, out, done, inputs, keep=config.keep, processes=processes)
         on_step(StepReport(done, steps, metrics))
-    return accelerator.unwrap_model(wrapped)  # type: ignore[no-any-return]
+    return model
 
 
-def _forward_backward(model: Any, step: Step, config: TrainConfig, accelerator: Accelerator) -> Tensor:
+def _forward_backward(
+    wrapped: nn.Module, model: RewardModel, step: Step, config: TrainConfig, processes: Processes
+) -> Tensor:
     """Compute the gradient of the step on this process; return this process's part of the loss.
 
     The gradient is that of the mean loss over all examples of the step, on any number of passes and processes.
     """
-    plain = accelerator.unwrap_model(model)
-    passes = passes_of(step.encoded, config.pass_tokens)
-    total = torch.zeros((), device=accelerator.device)
+    own = passes_of(step.encoded, config.pass_tokens)
+    passes = processes.repeated(own)
+    total = torch.zeros((), device=processes.device)
     for number, part in enumerate(passes):
-        last = number == len(passes) - 1  # gradients are synchronised between processes once per step
-        with accelerator.accumulate(model) if last else accelerator.no_sync(model):
-            batch = plain.collate([step.encoded[i] for i in part])
-            with accelerator.autocast():
-                scores = model(batch)
+        last = number == len(passes) - 1  # replicas exchange gradients once per step
+        with wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) and not last else nullcontext():
+            batch = model.collate([step.encoded[i] for i in part])
+            with computing(config, processes):
+                scores = wrapped(batch)
             ranks, soft = label_tensors([step.examples[i] for i in part], config.targets, scores.device)
             losses = LOSSES[config.loss](scores, ranks, batch.present, soft)
-            loss = (losses * torch.tensor([step.weights[i] for i in part], device=scores.device)).sum()
+            weights = [step.weights[i] if number < len(own) else 0.0 for i in part]
+            loss = (losses * torch.tensor(weights, device=scores.device)).sum()
             # Gradients are averaged over processes, but this loss is one process's part of a sum.
-            accelerator.backward(loss * accelerator.num_processes)
+            (loss * processes.count).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
     return total
+
+
+def distribute(model: RewardModel, config: TrainConfig, processes: Processes) -> nn.Module:
+    """The module to call in training: the model, its replica among several processes, or the model sharded in place."""
+    if processes.sharded:
+        processes.shard(model, bfloat16=config.precision == "bfloat16")
+    elif processes.count > 1:
+        # Where the vision tower is trained too, a step of texts alone does not use it.
+        return DistributedDataParallel(model, find_unused_parameters=not config.lora)
+    return model
+
+
+def computing(config: TrainConfig, processes: Processes) -> torch.autocast:
+    """The context of forward passes in the precision of the config."""
+    return torch.autocast(processes.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -153,15 +165,14 @@ def _read_steps(
     loader: Loader,
     examples: Sequence[Example],
     config: TrainConfig,
-    rank: int,
-    processes: int,
+    processes: Processes,
 ) -> Iterator[Step]:
     """The steps of one process, without the first ``done``. plan: epochs, their steps, the positions of examples."""
     first = 0
     for epoch, planned in enumerate(plan):
         todo = list(enumerate(planned, start=first))[max(0, done - first) :]
         first += len(planned)
-        shares = [assign_share(positions, rank, processes) for _, positions in todo]
+        shares = [assign_share(positions, processes.rank, processes.count) for _, positions in todo]
         groups = [[_in_epoch(examples[i], config, epoch) for i, _ in share] for share in shares]
         for (number, positions), share, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
             weights = [weight / len(positions) for _, weight in share]
@@ -175,23 +186,6 @@ def label_tensors(examples: Sequence[Example], targets: Targets, device: torch.d
         return ranks, None
     soft = [torch.tensor(example.best_probabilities) for example in examples]
     return ranks, pad_sequence(soft, batch_first=True).to(device)
-
-
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """The processes started by torchrun, or this process alone, with the precision of the config."""
-    # Where the vision tower is trained too, a step of texts alone does not use it.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=not config.lora)
-    # The other processes wait without limit while the first one checks all media, or evaluates.
-    no_timeout = InitProcessGroupKwargs(timeout=timedelta(days=7))
-    precision = "bf16" if config.precision == "bfloat16" else "no"
-    try:
-        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused, no_timeout])
-    except ValueError as error:  # accelerate fixes the precision of a process
-        raise CurateError(f"{precision}: {error}", hint="train in a separate process") from error
-    if accelerator.distributed_type not in REPLICATED:  # evaluation and checkpoints run on the first process alone
-        kind = accelerator.distributed_type.value
-        raise CurateError(f"{kind}: sharding weights over processes is not supported", hint="start it with torchrun")
-    return accelerator
 
 
 def make_optimizer(model: RewardModel, config: TrainConfig) -> torch.optim.AdamW:
