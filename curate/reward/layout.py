@@ -61,6 +61,17 @@ class Batch(NamedTuple):
     """(B, N) bool: the response exists."""
     tree: Tree | None
     visual: dict[str, Tensor]
+    apart: bool = False
+    """All rows share the visual inputs of one example, which cannot be repeated: each row is a pass of its own."""
+
+    def only(self, row: int) -> Batch:
+        """The tokens of one row, with the visual inputs."""
+        part = {name: getattr(self, name)[row : row + 1] for name in PER_TOKEN}
+        return self._replace(**part, apart=False)
+
+
+PER_TOKEN = ("input_ids", "attention_mask", "token_types", "offsets")
+"""Fields of Batch of shape (R, L)."""
 
 
 def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
@@ -82,6 +93,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
         present=present,
         tree=_tree(rows) if layout in ("tree", "set") else None,
         visual=_visual(rows),
+        apart=len(rows) > 1 and not _concatenable(rows),
     )
 
 
@@ -102,7 +114,7 @@ def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]
 
 def passes_of(sequences: Sequence[Encoded], tokens: int) -> list[list[int]]:
     """``plan_passes`` of encoded examples: those whose visual inputs cannot be concatenated are separate."""
-    separate = [not set(sequence.visual) <= CONCATENATED for sequence in sequences]
+    separate = [not _concatenable([sequence]) for sequence in sequences]
     return plan_passes([len(sequence.input_ids) for sequence in sequences], tokens, separate=separate)
 
 
@@ -144,10 +156,17 @@ def _tree(rows: Sequence[Encoded]) -> Tree:
     return Tree(prompt=torch.arange(int(prompts.max())) < prompts[:, None], slots=slots, filled=filled)
 
 
+def _concatenable(rows: Sequence[Encoded]) -> bool:
+    return all(set(row.visual) <= CONCATENATED for row in rows)
+
+
 def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
+    """The visual inputs of the rows, concatenated; those of one row where all are the same example's and cannot be."""
+    if not _concatenable(rows):
+        if any(row.visual is not rows[0].visual for row in rows):
+            raise ValueError("visual inputs of this backbone cannot share a pass")
+        return dict(rows[0].visual)
     names = sorted({name for sequence in rows for name in sequence.visual})
-    if len(rows) > 1 and not set(names) <= CONCATENATED:
-        raise ValueError("visual inputs of this backbone cannot share a pass")
     return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
 
 
