@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.reward.doctor import diagnose
 from curate.reward.quiet import quiet
-from curate.reward.scratch import build_backbone, train_tokenizer
+from curate.reward.scratch import train_tokenizer
 from schemas.reward import DoctorReport, TrainConfig
+from tests.vision_families import VISION, build_vision
 
 SMALL: dict[str, Any] = {
     "hidden_size": 64,
@@ -87,8 +88,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 def build(family: str, out: Path) -> Path:
     """A model of the family with random weights, and its tokenizer."""
-    if family == "qwen3_vl":
-        return build_backbone(out / family, ["What colour is the shape that moves?"] * 5, width=64, layers=2)
+    if family in VISION:
+        return build_vision(family, out / family)
     tokenizer = train_tokenizer(["What colour is the shape that moves?", "The red circle moves left."] * 5, 300)
     config = AutoConfig.for_model(family, **{**SMALL, "vocab_size": len(tokenizer), **FAMILIES[family]})
     with torch.random.fork_rng():

@@ -80,7 +80,7 @@ def load_processor(path: str | Path) -> Any:
         needed = " ".join(str(error).split())
         raise CurateError(
             f"{path}: the processor of {config.model_type} cannot be loaded: {needed}",
-            hint="install what it names (torchvision in the release and build that match your torch)",
+            hint="install the package that it names; torchvision in the release and build that match your torch",
         ) from error
 
 

@@ -137,8 +137,10 @@ class Encoder:
                 hint="choose a vision-language backbone",
             )
         if video is not None and getattr(self.processor, "video_processor", None) is None:
+            why = getattr(self.processor, "without_video", "")
             raise CurateError(
-                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos",
+                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
+                + (f" ({why})" if why else ""),
                 hint="choose a backbone for video",
             )
         before, after, end = self._chat(len(images), video is not None)

@@ -61,14 +61,18 @@ class TorchVideoOperations(TorchOperations, BaseVideoProcessor):  # type: ignore
 def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
     """The processor at a path or hub id, of the library's class with ``TorchOperations``.
 
-    Raises ImportError where it needs more of torchvision, or another package.
+    Without a processor of videos where only that needs more of torchvision: ``without_video`` says so. Raises
+    ImportError where the others do, or need another package.
     """
-    name = PROCESSOR_MAPPING_NAMES[model_type]
+    settings, _ = ProcessorMixin.get_processor_dict(path)
+    name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type]
     homes = [model_type, *(other for other, theirs in PROCESSOR_MAPPING_NAMES.items() if theirs == name)]
     base = next(found for home in homes if (found := _class("processing", home, name)) is not None)
 
     class Processor(base):  # type: ignore[misc, valid-type]  # the library is not typed
         """The library's processor with parts of our own classes."""
+
+        without_video = ""
 
         @classmethod
         def _get_arguments_from_pretrained(cls, folder: str, settings: dict[str, Any], **options: Any) -> list[Any]:
@@ -77,7 +81,11 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
                 if part == "image_processor":
                     parts.append(_image_processor(folder, model_type))
                 elif part == "video_processor":
-                    parts.append(_video_processor(folder, model_type))
+                    try:
+                        parts.append(_video_processor(folder, model_type))
+                    except ModuleNotFoundError as error:
+                        cls.without_video = f"its processor of videos cannot be loaded: {error}"
+                        parts.append(None)
                 else:
                     parts.append(cls._load_tokenizer_from_pretrained(part, folder, **options))
             return parts
@@ -91,10 +99,15 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
 
 
 def _image_processor(folder: str, model_type: str) -> BaseImageProcessor:
+    """The library's class for pillow where it has one."""
     settings, _ = BaseImageProcessor.get_image_processor_dict(folder)
-    own = _with_torch("image_processing", model_type, settings.get("image_processor_type", ""))
-    pillow = _class("image_processing_pil", MODULES.get(model_type, model_type), None) is not None
-    return own.from_dict(settings) if own and not pillow else AutoImageProcessor.from_pretrained(folder)
+    try:
+        return AutoImageProcessor.from_pretrained(folder)
+    except (ImportError, ValueError):
+        own = _with_torch("image_processing", model_type, settings.get("image_processor_type", ""))
+        if own is None:
+            raise
+        return own.from_dict(settings)
 
 
 def _video_processor(folder: str, model_type: str) -> BaseVideoProcessor | None:
@@ -113,10 +126,15 @@ def _with_torch(kind: str, model_type: str, name: str) -> Any:
 
 
 def _class(kind: str, home: str, name: str | None) -> Any:
-    """The class of that name, default the public one, in transformers.models.<home>.<kind>_<home>; None without."""
+    """The class of that name, default the public one, in transformers.models.<home>.<kind>_<home>; None without.
+
+    Raises ModuleNotFoundError where another package is missing.
+    """
     try:
         module = importlib.import_module(f"transformers.models.{home}.{kind}_{home}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith("transformers"):
+            raise
         return None
     public: Sequence[str] = [each for each in getattr(module, "__all__", ()) if each.endswith("Processor")]
     return getattr(module, name, None) if name is not None else (getattr(module, public[0]) if public else None)
