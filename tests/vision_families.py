@@ -181,7 +181,11 @@ VISION: dict[str, Vision] = {
             "overlap_margins": [1, 1],
             "max_crops": 2,
         },
-        videos={"video_processor_type": "Molmo2VideoProcessor", "size": SQUARE},
+        videos={
+            "video_processor_type": "Molmo2VideoProcessor",
+            "size": SQUARE,
+            **dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"), True),
+        },
     ),
     "smolvlm": Vision(
         **SMOL,
