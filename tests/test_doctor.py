@@ -105,7 +105,7 @@ def test_media_that_cannot_be_repeated_are_read_once_for_each_response(tmp_path:
 def test_a_missing_package_of_a_processor_is_named(tmp_path: Path):
     if importlib.util.find_spec("num2words"):
         pytest.skip("num2words is installed")
-    with quiet(), pytest.raises(CurateError, match="processor of smolvlm cannot be loaded: .*num2words"):
+    with quiet(), pytest.raises(CurateError, match=r"processor of smolvlm cannot be loaded: .*num2words"):
         examined(build("smolvlm", tmp_path))
 
 

@@ -278,27 +278,39 @@ MODEL_TYPES = {"pixtral": "llava"}
 """Family -> model type, where they differ."""
 
 
-def build_vision(family: str, folder: Path) -> Path:
-    """Write the model with random weights and its processor into ``folder``."""
+def build_vision(
+    family: str,
+    folder: Path,
+    *,
+    text: dict[str, Any] | None = None,
+    tower: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write the model with random weights and its processor into ``folder``.
+
+    text, tower, more: keys of the config of the language model, of the vision tower and of the whole, over the
+    small ones.
+    """
     vision = VISION[family]
     tokenizer = _tokenizer(vision)
-    text = {**TEXT, "vocab_size": len(tokenizer), **vision.text}
-    if text.get("additional_vocab_size"):
-        text["vocab_size"] -= text["additional_vocab_size"]
+    words = {**TEXT, "vocab_size": len(tokenizer), **vision.text}
+    words["vocab_size"] -= words.get("additional_vocab_size", 0)
     config = AutoConfig.for_model(
         MODEL_TYPES.get(family, family),
-        text_config=text,
-        vision_config={**TOWER, **vision.tower},
-        **vision.more,
+        text_config={**words, **(text or {})},
+        vision_config={**TOWER, **vision.tower, **(tower or {})},
+        **{**vision.more, **(more or {})},
         **{key: tokenizer.convert_tokens_to_ids(token) for key, token in vision.ids.items()},
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
         for weights in model.parameters():
             if not weights.any():  # Gemma 3's projection starts at zero
                 torch.nn.init.normal_(weights, std=0.02)
-            if weights.ndim > 1:
+            if weights.ndim > 1 and not text:
                 weights.data.mul_(3)  # so that tokens, and pixels, differ
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -125,12 +125,12 @@ def examine(model: RewardModel, one: Sample, *, tree: bool = True) -> ModalityRe
 def _states(model: RewardModel, sequence: Encoded, layout: Layout) -> Tensor:
     """(N, H) states of the responses of one example in a layout."""
     batch = send_to_device(collate([sequence], layout, model.encoder.pad), model.device)
-    with _attention(model, layout):
+    with with_attention(model, layout):
         return model.states(batch)[batch.row, batch.end][0]
 
 
 @contextmanager
-def _attention(model: RewardModel, layout: Layout) -> Iterator[None]:
+def with_attention(model: RewardModel, layout: Layout) -> Iterator[None]:
     """The backbone with the attention of a layout, and afterwards with its own again."""
     backbone = model.backbone.get_base_model() if hasattr(model.backbone, "peft_config") else model.backbone
     text = backbone.config.get_text_config()
@@ -231,7 +231,7 @@ def _examined(model: RewardModel, modality: Modality, frames: int, *, tree: bool
 def _pass_refusal(model: RewardModel, layout: Layout) -> str:
     """Why training on a text in a layout fails; empty where states are finite and gradients reach the backbone."""
     try:
-        with _attention(model, layout):
+        with with_attention(model, layout):
             _backward(model, sample("text").encoded(model), layout)
     except Exception as error:
         return _in_short(error)

@@ -212,9 +212,9 @@ def tree_attention(
 
     query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, from the
     backbone: its part for the prompt is kept, so that vision tokens which attend to each other still do so.
-    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2, or P² + N·T·(P + N·T) in one piece, where that is
-    at most ``TAIL`` times as much: it copies no keys. Raises CurateError where the backbone does not pass ``tree`` on to
-    its attention.
+    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2; or P² + N·T·(P + N·T), in one piece and without
+    copies of keys, where that is at most ``TAIL`` times as much. Raises CurateError where the backbone does not pass
+    ``tree`` on to its attention.
     """
     if tree is None:
         raise CurateError(

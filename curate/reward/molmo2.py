@@ -53,7 +53,9 @@ def split(adapter: Adapter, rows: Callable[[str], int]) -> Adapter:
     given = adapter.config.get("rank_pattern") or {}
     stacked = {name for name, parts in FUSED.items() if given.get(name) == len(parts) * adapter.config["r"]}
     if given.keys() != stacked:
-        raise CurateError(f"adapter of Molmo2: rank_pattern {given} is not supported", hint="merge it into its backbone")
+        raise CurateError(
+            f"adapter of Molmo2: rank_pattern {given} is not supported", hint="merge it into its backbone"
+        )
     state = {}
     for key, (layer, module, half) in _parsed(adapter.state):
         inside = layer.replace(BLOCKS, LAYERS)

@@ -75,7 +75,7 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
         without_video = ""
 
         @classmethod
-        def _get_arguments_from_pretrained(cls, folder: str, settings: dict[str, Any], **options: Any) -> list[Any]:
+        def _get_arguments_from_pretrained(cls, folder: str, _: dict[str, Any], **options: Any) -> list[Any]:
             parts = []
             for part in cls.get_attributes():
                 if part == "image_processor":
