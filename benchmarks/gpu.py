@@ -245,8 +245,8 @@ def training(model: RewardModel, tokens: int, layout: Any, options: argparse.Nam
 def flops_of_step(model: RewardModel, tokens: int) -> float:
     """FLOPs that a step on ``tokens`` tokens must compute: forward, and the gradients of its inputs.
 
-    Two per weight and token in each direction, for the layers of the language model; attention, causal, 2 · L² · heads ·
-    width per layer forward and twice that backward. Gradients of the adapters, 1 to 2 percent of it, do not count.
+    Two per weight and token in each direction, for the layers of the language model; causal attention, 2 · L² · heads ·
+    width per layer forward and twice that backward. Gradients of the adapters, 1 to 2% of it, do not count.
     """
     config = model.backbone.config.get_text_config()
     weights = sum(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL.Image import Resampling
 from torch import Tensor
-from transformers import AutoImageProcessor, ProcessorMixin
+from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_transforms import convert_to_rgb
@@ -65,14 +65,17 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
     ImportError where the others do, or need another package.
     """
     settings, _ = ProcessorMixin.get_processor_dict(path)
-    name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES[model_type]
+    name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES.get(model_type)
     homes = [model_type, *(other for other, theirs in PROCESSOR_MAPPING_NAMES.items() if theirs == name)]
-    base = next(found for home in homes if (found := _class("processing", home, name)) is not None)
+    base = next((found for home in homes if name and (found := _class("processing", home, name)) is not None), None)
+    if base is None or not set(base.get_attributes()) <= {"image_processor", "video_processor", "tokenizer"}:
+        return AutoProcessor.from_pretrained(path)  # type: ignore[no-any-return]
 
     class Processor(base):  # type: ignore[misc, valid-type]  # the library is not typed
         """The library's processor with parts of our own classes."""
 
         without_video = ""
+        """Why there is no processor of videos, although the family has one."""
 
         @classmethod
         def _get_arguments_from_pretrained(cls, folder: str, _: dict[str, Any], **options: Any) -> list[Any]:
