@@ -271,7 +271,7 @@ class Cost(NamedTuple):
 
 
 def _cost(model: RewardModel, config: TrainConfig) -> Cost:
-    """The cost of a pass of texts (``causal`` or ``single``): measured on a GPU, else extrapolated from a short pass."""
+    """The cost of a pass of texts (causal or single): measured on a GPU, else extrapolated from a short pass."""
     text = sample("text").encoded(model)
     copies = max(1, config.pass_tokens // len(text.input_ids)) if torch.cuda.is_available() else 1
     layout: Layout = config.layout if config.layout == "causal" else "single"
