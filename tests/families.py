@@ -132,7 +132,8 @@ def row(report: DoctorReport) -> str:
         cells.append("trains" if found.trains and found.status == "works" else why)
     cells.append(report.layouts["causal"] or report.layouts["single"] or "work")
     cells.append(report.layouts["tree"].removeprefix("CurateError: ").partition("; hint")[0] or "work")
-    return " | ".join([*cells, "yes" if report.lora else report.lora_refusal.partition(": ")[2]])
+    refusal = "with dropout = 0" if "lora_dropout" in report.lora_refusal else "no: `--full`"
+    return " | ".join([*cells, "yes" if report.lora else refusal])
 
 
 if __name__ == "__main__":
