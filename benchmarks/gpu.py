@@ -134,7 +134,8 @@ def run(family: str, folder: Path, options: argparse.Namespace) -> None:
     for tokens in options.tokens:
         for layout in ("causal", "tree"):
             if time.monotonic() < options.end:
-                training(model, tokens, layout, options)
+                with quiet():
+                    training(model, tokens, layout, options)
     del model
     if options.device == "cuda":
         torch.cuda.empty_cache()
