@@ -19,6 +19,7 @@ from curate.reward.data import Example
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
 from curate.reward.sequence import SEPARATOR
+from curate.reward.torch_processors import load_torch_processor
 from pipelines.evaluation import merge
 from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings
@@ -210,7 +211,7 @@ class Official:
         assert config["value_head_activation"] == "silu"
         assert config["resp_repr_mode"] == "last"
         width, hidden = config["value_head_input_dim"], config["value_head_hidden_dim"]
-        self.processor = load_processor(folder)
+        self.processor = load_torch_processor(folder, "qwen3_vl")
         base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
         backbone = AutoModelForImageTextToText.from_pretrained(base)
         official_resize(backbone, self.processor)
