@@ -30,6 +30,8 @@ from schemas.reward import DoctorReport, Layout, LoraSettings, Modality, Modalit
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Difference of states, over their root mean square, that rounding can make in each precision."""
+BLIND = 1e-4
+"""The same of states for two media. Without an effect they are equal, in every precision."""
 ORDER = (2, 0, 3, 1)
 RESPONSES = ("The red ball rolls to the left.", "Nothing.", "A dog, I think, jumps over it twice.", "I cannot say.")
 QUESTION = "What happens here?"
@@ -102,7 +104,7 @@ def examine(model: RewardModel, one: Sample, *, tree: bool = True) -> ModalityRe
     if one.video or one.images:
         other = sample(modality, len(one.video.images) if one.video else 1, seed=1)
         change = difference(_states(model, other.encoded(model), "single"), alone)
-        status, reason = ("works", "") if change > limit else ("blind", "other pixels change nothing")
+        status, reason = ("works", "") if change > BLIND else ("blind", "other pixels change nothing")
         report = report.model_copy(update={"media_difference": change, "status": status, "reason": reason})
     if tree:
         try:
