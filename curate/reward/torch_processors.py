@@ -69,7 +69,7 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
     homes = [model_type, *(other for other, theirs in PROCESSOR_MAPPING_NAMES.items() if theirs == name)]
     base = next((found for home in homes if name and (found := _class("processing", home, name)) is not None), None)
     if base is None or not set(base.get_attributes()) <= {"image_processor", "video_processor", "tokenizer"}:
-        return AutoProcessor.from_pretrained(path)  # type: ignore[no-any-return]
+        return AutoProcessor.from_pretrained(path)
 
     class Processor(base):  # type: ignore[misc, valid-type]  # the library is not typed
         """The library's processor with parts of our own classes."""
