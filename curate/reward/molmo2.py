@@ -65,7 +65,7 @@ def split(adapter: Adapter, rows: Callable[[str], int]) -> Adapter:
             rank = adapter.config["r"]
             ranks = [slice(i * rank, (i + 1) * rank) for i in range(len(parts))]
         sizes = [rows(f"{inside.removeprefix('base_model.model.')}.{part}") for part in parts] if half == "B" else []
-        blocks = value.split(sizes) if half == "B" else [value] * len(parts)
+        blocks = value.split(sizes) if half == "B" else [value] * len(parts)  # type: ignore[no-untyped-call]
         for part, block, rank in zip(parts, blocks, ranks, strict=True):
             kept = block[:, rank] if half == "B" else block[rank]
             state[f"{inside}.{part}.lora_{half}.weight"] = kept.clone(memory_format=torch.contiguous_format)
@@ -95,7 +95,7 @@ def fuse(adapter: Adapter) -> Adapter:
             prefix = f"{layer.replace(LAYERS, BLOCKS)}.{name}"
             a, b = ([halves[part, half] for part in parts] for half in "AB")
             state[f"{prefix}.lora_A.weight"] = a[0] if shared else torch.cat(a)
-            state[f"{prefix}.lora_B.weight"] = torch.cat(b) if shared else torch.block_diag(*b)
+            state[f"{prefix}.lora_B.weight"] = torch.cat(b) if shared else torch.block_diag(*b)  # type: ignore[no-untyped-call]
         if not shared:
             config["rank_pattern"][name] = len(parts) * adapter.config["r"]
             config["alpha_pattern"][name] = len(parts) * adapter.config["lora_alpha"]
