@@ -165,7 +165,9 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
     refusal = refusal or failure or next((report.tree_refusal for report in found if report.tree_refusal), "")
     refusal = refusal or _pass_refusal(model, "tree")
     tokens = _tokens_of_1080p(model, config.frames) if found[-1].status == "works" else None
-    cost = _cost(model, config) if found[0].trains else None
+    causal = _pass_refusal(model, "causal")
+    one_pass = config.layout == "causal" and not causal
+    cost = _cost(model, config, "causal" if one_pass else "single") if found[0].trains else None
     weights = sum(each.nbytes for each in model.parameters())
     return DoctorReport(
         backbone=path,
@@ -173,7 +175,7 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
         parameters=sum(each.numel() for each in model.parameters()),
         layout=config.layout,
         layouts={
-            "causal": _pass_refusal(model, "causal"),
+            "causal": causal,
             "single": _pass_refusal(model, "single"),
             "tree": refusal,
             "set": refusal,
@@ -272,11 +274,10 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def _cost(model: RewardModel, config: TrainConfig) -> Cost:
-    """The cost of a pass of texts (causal or single): measured on a GPU, else extrapolated from a short pass."""
+def _cost(model: RewardModel, config: TrainConfig, layout: Layout) -> Cost:
+    """The cost of a pass of texts in a layout: measured on a GPU, else extrapolated from a short pass."""
     text = sample("text").encoded(model)
     copies = max(1, config.pass_tokens // len(text.input_ids)) if torch.cuda.is_available() else 1
-    layout: Layout = config.layout if config.layout == "causal" else "single"
     batch = send_to_device(collate([text] * copies, layout, model.encoder.pad), model.device)
     if config.activation_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
