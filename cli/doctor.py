@@ -80,7 +80,8 @@ def print_doctor(report: DoctorReport) -> None:
     elif report.lora:
         say(f"  LoRA adapts {plural(len(report.lora), 'kind')} of layers: {', '.join(report.lora)}")
     if report.activations_gib is not None:
-        say(f"  a pass keeps about {report.activations_gib:.1f} GiB for its backward pass")
+        how = "measured" if report.measured else "extrapolated from a short pass"
+        say(f"  a pass keeps {report.activations_gib:.1f} GiB and takes {report.pass_seconds:.1f} s, {how}")
     if report.tokens_1080p is not None:
         say(f"  a clip of 1080p has {report.tokens_1080p:,} tokens")
     for warning in report.warnings:

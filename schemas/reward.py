@@ -373,7 +373,11 @@ class DoctorReport(Document):
     lora_refusal: str
     weights_gib: float
     activations_gib: float | None
-    """What a pass of pass_tokens tokens keeps for its backward pass, extrapolated from a short one."""
+    """What a pass of pass_tokens tokens keeps for its backward pass."""
+    pass_seconds: float | None
+    """What such a pass takes, forward and backward."""
+    measured: bool
+    """Whether both are measured on a GPU; otherwise they are extrapolated from a short pass on this CPU."""
     tokens_1080p: int | None
     """Tokens of a clip of 1080p with the planned number of frames; null where videos are not read."""
     warnings: tuple[str, ...]

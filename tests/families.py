@@ -15,8 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.reward.doctor import diagnose
 from curate.reward.quiet import quiet
-from curate.reward.scratch import build_backbone, train_tokenizer
+from curate.reward.scratch import train_tokenizer
+from schemas.errors import CurateError
 from schemas.reward import DoctorReport, TrainConfig
+from tests.vision_families import VISION, build_vision
 
 SMALL: dict[str, Any] = {
     "hidden_size": 64,
@@ -87,8 +89,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 def build(family: str, out: Path) -> Path:
     """A model of the family with random weights, and its tokenizer."""
-    if family == "qwen3_vl":
-        return build_backbone(out / family, ["What colour is the shape that moves?"] * 5, width=64, layers=2)
+    if family in VISION:
+        return build_vision(family, out / family)
     tokenizer = train_tokenizer(["What colour is the shape that moves?", "The red circle moves left."] * 5, 300)
     config = AutoConfig.for_model(family, **{**SMALL, "vocab_size": len(tokenizer), **FAMILIES[family]})
     with torch.random.fork_rng():
@@ -108,16 +110,30 @@ def examined(path: Path, **config: Any) -> DoctorReport:
 
 
 def main() -> None:
-    print("| family | text trains | `causal`, `single` | `tree`, `set` | LoRA |\n|---|---|---|---|---|")
+    print(
+        "| family | text | image | video | `causal`, `single` | `tree`, `set` | LoRA |\n|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        for family in (*FAMILIES, "qwen3_vl"):
+        for family in sys.argv[1:] or (*FAMILIES, *VISION):
             with quiet():
                 path = build(family, Path(folder))
-            report = examined(path)
-            text, tree = report.modalities[0], report.layouts["tree"]
-            lora = "yes" if report.lora else report.lora_refusal.partition(": ")[2]
-            works = report.layouts["causal"] or report.layouts["single"] or "works"
-            print(f"| {family} | {'yes' if text.trains else 'no'} | {works} | {tree or 'works'} | {lora} |", flush=True)
+            try:
+                print(f"| {family} | {row(examined(path))} |", flush=True)
+            except CurateError as error:
+                print(f"| {family} | {str(error).partition(f'{family}: ')[2]} | | | | | |", flush=True)
+
+
+def row(report: DoctorReport) -> str:
+    """The cells of a family: what trains by modality, then what the layouts and adapters do."""
+    cells = []
+    for found in report.modalities:
+        unread = found.status == "refused" and ("reads" in found.reason and "cannot be loaded" not in found.reason)
+        why = "" if unread else found.reason or found.status
+        cells.append("trains" if found.trains and found.status == "works" else why)
+    cells.append(report.layouts["causal"] or report.layouts["single"] or "work")
+    cells.append(report.layouts["tree"].removeprefix("CurateError: ").partition("; hint")[0] or "work")
+    refusal = "with dropout = 0" if "lora_dropout" in report.lora_refusal else "no: `--full`"
+    return " | ".join([*cells, "yes" if report.lora else refusal])
 
 
 if __name__ == "__main__":

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, GPT, build, examined
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-)
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from PIL import Image
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.image_utils import SizeDict
 from typer.testing import CliRunner
 
 from cli.main import app
 from curate.reward import doctor
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
-from curate.reward.scratch import CHAT, train_tokenizer
+from curate.reward.scratch import train_tokenizer
 from curate.reward.sequence import Encoded, Encoder
+from curate.reward.torch_processors import TorchOperations
 from schemas.errors import CurateError
+from schemas.reward import LoraSettings
 from tests.reward_models import model, tiny
 
 pytestmark = pytest.mark.slow
@@ -86,10 +83,48 @@ def test_a_backbone_whose_positions_fit_one_response_is_refused_for_causal(
     assert all(examined(build("gpt2", tmp_path)).layouts.values())
 
 
-def test_an_image_model_refuses_videos(tmp_path: Path):
-    report = examined(llava(tmp_path))
-    assert [found.status for found in report.modalities] == ["works", "works", "refused"]
+@pytest.mark.parametrize("family", ["llava", "gemma3"])
+def test_an_image_model_refuses_videos(family: str, tmp_path: Path):
+    report = examined(build(family, tmp_path))
+    assert [(found.status, found.trains) for found in report.modalities] == [
+        ("works", True),
+        ("works", True),
+        ("refused", False),
+    ]
+    assert not any(report.layouts.values())
     assert "reads images and no videos" in report.modalities[2].reason
+
+
+def test_media_that_cannot_be_repeated_are_read_once_for_each_response(tmp_path: Path):
+    """LLaVA-OneVision's visual inputs belong to an example: the rows of the layout single are passes of their own."""
+    report = examined(build("llava_onevision", tmp_path), layout="single")
+    assert [found.status for found in report.modalities] == ["works"] * 3
+    assert max(found.tree_difference for found in report.modalities) < 1e-4
+
+
+def test_a_missing_package_of_a_processor_is_named(tmp_path: Path):
+    if importlib.util.find_spec("num2words"):
+        pytest.skip("num2words is installed")
+    with quiet(), pytest.raises(CurateError, match=r"processor of smolvlm cannot be loaded: .*num2words"):
+        examined(build("smolvlm", tmp_path))
+
+
+def test_torch_resizes_as_pillow_does():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    size = SizeDict(height=24, width=32)
+    for mode in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR):
+        ours = TorchOperations.resize(None, torch.from_numpy(image).permute(2, 0, 1), size, mode)  # type: ignore[arg-type]
+        theirs = np.asarray(Image.fromarray(image).resize((32, 24), mode))
+        assert np.abs(ours.permute(1, 2, 0).numpy().astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_a_training_pass_fails_where_gradients_are_not_finite(backbone: Path, monkeypatch: pytest.MonkeyPatch):
+    own = model(backbone, "single", lora=LoraSettings(r=4))
+    monkeypatch.setattr(RewardModel, "states", lambda self, batch: STATES(self, batch) * torch.inf)
+    assert "not finite" in doctor._pass_refusal(own, "causal")
+
+
+STATES = RewardModel.states
 
 
 def test_pixels_without_effect_are_reported(backbone: Path, monkeypatch: pytest.MonkeyPatch):
@@ -185,32 +220,3 @@ def test_the_command_prints_a_table_and_fails_where_the_training_would(tmp_path:
     assert "the layout tree does not work: use --layout causal or single" in bad.stderr
     as_json = CliRunner().invoke(app, ["doctor", str(path), "--json", "--layout", "single"])
     assert (as_json.exit_code, json.loads(as_json.stdout)["layouts"]["single"]) == (0, "")
-
-
-def llava(out: Path) -> Path:
-    """A LLaVA of two layers, which reads images only."""
-    tokenizer = train_tokenizer(["What colour is the shape that moves?"] * 5, 300)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
-        tokenizer=tokenizer,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=CHAT.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>"),
-    ).save_pretrained(out)
-    vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
-    image = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(text_config=text, vision_config=vision, image_token_index=image)
-    LlavaForConditionalGeneration(config).save_pretrained(out)
-    return out

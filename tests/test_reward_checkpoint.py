@@ -14,11 +14,12 @@ from reward_models import SMALL, encoded, example, fitted, frames, model, spelli
 
 from curate.media.frames import Frames
 from curate.reward import checkpoint
+from curate.reward.backbones import load_processor
 from curate.reward.data import Example
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.quiet import quiet
-from curate.reward.qwen3_vl import PillowProcessor
 from curate.reward.sequence import SEPARATOR
+from curate.reward.torch_processors import load_torch_processor
 from pipelines.evaluation import merge
 from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings
@@ -210,7 +211,7 @@ class Official:
         assert config["value_head_activation"] == "silu"
         assert config["resp_repr_mode"] == "last"
         width, hidden = config["value_head_input_dim"], config["value_head_hidden_dim"]
-        self.processor = PillowProcessor.load(folder)
+        self.processor = load_torch_processor(folder, "qwen3_vl")
         base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
         backbone = AutoModelForImageTextToText.from_pretrained(base)
         official_resize(backbone, self.processor)
@@ -279,7 +280,7 @@ def official_folder(backbone: Path, folder: Path) -> Path:
     from transformers import AutoModelForImageTextToText
 
     folder.mkdir()
-    processor = PillowProcessor.load(backbone)
+    processor = load_processor(backbone)
     processor.tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR]})
     plain = AutoModelForImageTextToText.from_pretrained(backbone)
     official_resize(plain, processor)

@@ -89,7 +89,9 @@ def test_a_set_compares_responses(backbone: Path):
     assert (part - whole[:3]).std() > 1e-4
 
 
-def test_tree_attention_equals_a_dense_mask(backbone: Path):
+@pytest.mark.parametrize("tail", [0.0, 1e9], ids=["keys copied", "in one piece"])
+def test_tree_attention_equals_a_dense_mask(backbone: Path, tail: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("curate.reward.layout.TAIL", tail)
     own = model(backbone, "tree")
     batch = own.collate([encode(own, i) for i in range(3)])
     tree = scores(own, *(encode(own, i) for i in range(3)))
@@ -106,8 +108,11 @@ def test_tree_attention_equals_a_dense_mask(backbone: Path):
     torch.testing.assert_close(tree[batch.present], twin[batch.present], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_of_a_tree_equal_those_of_single_passes(backbone: Path, checkpointing: bool):
+@pytest.mark.parametrize(("checkpointing", "tail"), [(False, 1e9), (True, 0.0)])
+def test_gradients_of_a_tree_equal_those_of_single_passes(
+    backbone: Path, checkpointing: bool, tail: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("curate.reward.layout.TAIL", tail)
     gradients = []
     for layout in ("tree", "single"):
         own = model(backbone, layout, lora=LoraSettings(r=4, dropout=0.0))

@@ -18,7 +18,6 @@ from curate.reward.data import Example
 from curate.reward.layout import collate, plan_passes
 from curate.reward.model import ModelConfig, make_encoder
 from curate.reward.quiet import quiet
-from curate.reward.qwen3_vl import PillowProcessor
 from curate.reward.sequence import SEPARATOR, Encoder, TooLongError, _metadata
 from schemas.errors import CurateError
 from schemas.reward import PRESETS, Template, TrainConfig
@@ -179,9 +178,9 @@ def test_frame_times_are_written_into_the_prompt(encoder: Encoder):
 def test_a_still_video_has_the_patches_of_its_image(backbone: Path):
     """Compared with the library's image processor, which treats an image as a video of equal frames."""
     with quiet():
-        processor = PillowProcessor.load(backbone)
-    image = frames(size=40).images[0]
-    still = processor.video_processor([image[None].repeat(2, axis=0)], video_metadata=[None])
+        processor = load_processor(backbone)
+    image = frames(size=48).images[0]
+    still = processor.video_processor([image[None].repeat(2, axis=0)], do_sample_frames=False, return_tensors="pt")
     oracle = processor.image_processor([image], return_tensors="pt")
     assert still["video_grid_thw"].tolist() == oracle["image_grid_thw"].tolist()
     torch.testing.assert_close(still["pixel_values_videos"], oracle["pixel_values"])

@@ -8,7 +8,7 @@ keep responses apart (``tree_refusal``). ``curate.reward.doctor`` tests a backbo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import is_torchvision_available
 
+from curate.reward import molmo2
+from curate.reward.torch_processors import load_torch_processor
 from schemas.errors import CurateError
 from schemas.reward import LoraSettings
 
@@ -39,6 +41,8 @@ CONCATENATED = {
     "second_per_grid_ts",
 }
 """Visual inputs that a batch concatenates over its examples (the Qwen-VL family)."""
+TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
+"""Names, by family, of the input that tells text (0), image (1) and video tokens (2) apart."""
 SEPARATING = {"full_attention", "sliding_attention", "chunked_attention", "moe", "mlp"}
 """Kinds of layers in which a token depends on others by its attention alone. Recurrent layers, linear attention and
 convolutions pass on what stands before a response, whichever attention is selected."""
@@ -46,16 +50,6 @@ convolutions pass on what stands before a response, whichever attention is selec
 
 class LoraError(CurateError):
     """LoRA cannot adapt the backbone."""
-
-
-def _load_qwen3_vl_processor(path: str | Path) -> Any:
-    from curate.reward.qwen3_vl import PillowProcessor
-
-    return PillowProcessor.load(path)
-
-
-WITHOUT_TORCHVISION: dict[str, Callable[[str | Path], Any]] = {"qwen3_vl": _load_qwen3_vl_processor}
-"""Model type -> loader of a processor that does not need torchvision."""
 
 
 def read_backbone_config(path: str | Path) -> Any:
@@ -74,16 +68,19 @@ def load_processor(path: str | Path) -> Any:
     config = read_backbone_config(path)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoTokenizer.from_pretrained(path)
-    if config.model_type in WITHOUT_TORCHVISION and not is_torchvision_available():
-        return WITHOUT_TORCHVISION[config.model_type](path)
     try:
-        return AutoProcessor.from_pretrained(path)
+        if is_torchvision_available():
+            return AutoProcessor.from_pretrained(path)
+        return load_torch_processor(path, config.model_type)
+    except OSError as error:
+        raise CurateError(
+            f"{path}: has no processor of images", hint="save the backbone's processor there with its weights"
+        ) from error
     except ImportError as error:
         needed = " ".join(str(error).split())
         raise CurateError(
             f"{path}: the processor of {config.model_type} cannot be loaded: {needed}",
-            hint="install what it needs (torchvision in the release that matches your torch), or use a Qwen3-VL "
-            "backbone",
+            hint="install the package that it names; torchvision in the release and build that match your torch",
         ) from error
 
 
@@ -106,7 +103,7 @@ def limit_video_tokens(processor: Any, tokens: int) -> None:
 def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrainedModel:
     """The backbone at a path or hub id, with an embedding row for each of ``tokens`` tokens.
 
-    A new row is the mean of the existing ones, so that loading twice gives the same model.
+    A new row is the mean of the existing ones (zero in Molmo2), so that loading twice gives the same model.
     """
     config = read_backbone_config(path)
     auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
@@ -118,7 +115,9 @@ def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrain
         raise CurateError(f"{path}: {config.model_type} cannot be loaded: {why}", hint="choose another one") from error
     embeddings = backbone.get_input_embeddings()
     size = embeddings.weight.shape[0]
-    if tokens > size:
+    if tokens > size and config.model_type == molmo2.MODEL_TYPE:
+        molmo2.add_tokens(backbone, tokens)
+    elif tokens > size:
         mean = embeddings.weight.detach().float().mean(dim=0)
         backbone.resize_token_embeddings(tokens, mean_resizing=False)
         with torch.no_grad():
@@ -201,9 +200,9 @@ def body_of(backbone: PreTrainedModel) -> nn.Module:
 def visual_options(backbone: PreTrainedModel, types: Tensor, visual: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of the backbone that carry video and images. types: (R, L) 0 text, 1 image, 2 video."""
     options: dict[str, Any] = dict(visual)
-    if "mm_token_type_ids" in inspect.signature(body_of(backbone).forward).parameters:
-        options["mm_token_type_ids"] = types
-    return options
+    nested = backbone.config.get_text_config() is not backbone.config  # GPT-2 has token types, too, of another meaning
+    accepted = inspect.signature(body_of(backbone).forward).parameters
+    return options | {name: types for name in TOKEN_TYPES if nested and name in accepted}
 
 
 def position_ids(

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from curate.reward import molmo2
 from curate.reward.backbones import load_backbone
 from curate.reward.model import Comparison, ModelConfig, RewardModel, make_encoder
+from curate.reward.molmo2 import Adapter
 from curate.reward.processes import Processes, whole_optimizer_state, whole_state
 from curate.shards.atomic import publishing
 from schemas.errors import CurateError
@@ -28,6 +30,7 @@ from schemas.reward import Layout, Template, TrainConfig
 
 CONFIG = "reward_model_config.json"
 """Written last: a folder that contains it contains the whole model."""
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 HEAD = "value_head.safetensors"
 COMPARISON = "comparison.safetensors"
 RENAMED = {"form": "template"}
@@ -45,6 +48,8 @@ def save(model: RewardModel, folder: Path, state: dict[str, Tensor] | None = Non
     # peft cannot know that embeddings are never trained here; new rows are the mean of the others again when loaded.
     extra: dict[str, Any] = {"save_embedding_layers": False} if isinstance(model.backbone, PeftModel) else {}
     model.backbone.save_pretrained(folder, state_dict=backbone, **extra)
+    if isinstance(model.backbone, PeftModel) and model.backbone.config.model_type == molmo2.MODEL_TYPE:
+        _write_adapter(folder, molmo2.fuse(_read_adapter(folder)))
     model.encoder.processor.save_pretrained(folder)
     torch.save(head, folder / "value_head.pt")
     save_file(head, folder / HEAD)
@@ -86,13 +91,13 @@ def load(
         raise CurateError(f"{folder / CONFIG}: resp_repr_mode {mode!r} is not supported; only 'last' is", hint=HINT)
     config = _model_config(document, folder / CONFIG)
     config = replace(config, template=template) if template else config
-    has_adapter = (folder / "adapter_config.json").exists()
-    adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) if has_adapter else {}
+    has_adapter = (folder / ADAPTER_CONFIG).exists()
+    adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")) if has_adapter else {}
     base = adapter.get("base_model_name_or_path", folder)
     encoder = make_encoder(base, config)
     backbone: PreTrainedModel = load_backbone(base, len(encoder.tokenizer), dtype)
     if has_adapter:
-        backbone = PeftModel.from_pretrained(backbone, folder)
+        backbone = _with_adapter(backbone, folder)
     model = RewardModel(backbone, encoder, config)
     _load_heads(model, folder)
     return model.to(device).eval()
@@ -105,6 +110,37 @@ def merge(folder: str | Path, out: Path, dtype: torch.dtype = torch.float32) -> 
         raise CurateError(f"{folder}: has no adapters to merge", hint="it can be used as it is")
     model.backbone = model.backbone.merge_and_unload()
     save(model, out)
+
+
+def _read_adapter(folder: Path) -> Adapter:
+    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return Adapter(config, load_file(folder / ADAPTER))
+
+
+def _write_adapter(folder: Path, adapter: Adapter) -> None:
+    save_file(adapter.state, folder / ADAPTER)
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(adapter.config, indent=2) + "\n", encoding="utf-8")
+
+
+def _adapter_of(backbone: PreTrainedModel, folder: Path) -> Adapter:
+    """The adapter of a folder for the layers of the backbone."""
+    adapter = _read_adapter(folder)
+    if not molmo2.is_fused(adapter.config):
+        return adapter
+    plain = backbone.get_base_model() if isinstance(backbone, PeftModel) else backbone
+    return molmo2.split(adapter, lambda name: int(plain.get_submodule(name).out_features))
+
+
+def _with_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
+    """The backbone with the adapter of a folder."""
+    if backbone.config.model_type != molmo2.MODEL_TYPE:
+        return PeftModel.from_pretrained(backbone, folder)
+    adapter = _adapter_of(backbone, folder)
+    known = {field.name for field in fields(LoraConfig)}
+    config = LoraConfig(**{name: value for name, value in adapter.config.items() if name in known})
+    wrapped = get_peft_model(backbone, config)
+    set_peft_model_state_dict(wrapped, adapter.state)
+    return wrapped
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -221,7 +257,7 @@ def resume_training(model: RewardModel, out: Path, inputs: dict[str, Any]) -> tu
     if state["examples"] != inputs["examples"]:
         raise CurateError(f"{newest}: has other examples", hint="the data changed: choose another --out")
     if isinstance(model.backbone, PeftModel):
-        set_peft_model_state_dict(model.backbone, load_file(newest / "adapter_model.safetensors"))
+        set_peft_model_state_dict(model.backbone, _adapter_of(model.backbone, newest).state)
     else:
         backbone = type(model.backbone).from_pretrained(newest, dtype=model.backbone.dtype)
         model.backbone.load_state_dict(backbone.state_dict())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from curate.media.frames import Frames
 from curate.reward.backbones import LoraError, tree_refusal
 from curate.reward.data import Example
-from curate.reward.layout import collate, set_tree_attention
+from curate.reward.layout import Batch, collate, set_tree_attention
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.sequence import Encoded
 from schemas.errors import CurateError
@@ -30,6 +30,8 @@ from schemas.reward import DoctorReport, Layout, LoraSettings, Modality, Modalit
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Difference of states, over their root mean square, that rounding can make in each precision."""
+BLIND = 1e-4
+"""The same of states for two media. Without an effect they are equal, in every precision."""
 ORDER = (2, 0, 3, 1)
 RESPONSES = ("The red ball rolls to the left.", "Nothing.", "A dog, I think, jumps over it twice.", "I cannot say.")
 QUESTION = "What happens here?"
@@ -102,7 +104,7 @@ def examine(model: RewardModel, one: Sample, *, tree: bool = True) -> ModalityRe
     if one.video or one.images:
         other = sample(modality, len(one.video.images) if one.video else 1, seed=1)
         change = difference(_states(model, other.encoded(model), "single"), alone)
-        status, reason = ("works", "") if change > limit else ("blind", "other pixels change nothing")
+        status, reason = ("works", "") if change > BLIND else ("blind", "other pixels change nothing")
         report = report.model_copy(update={"media_difference": change, "status": status, "reason": reason})
     if tree:
         try:
@@ -125,12 +127,12 @@ def examine(model: RewardModel, one: Sample, *, tree: bool = True) -> ModalityRe
 def _states(model: RewardModel, sequence: Encoded, layout: Layout) -> Tensor:
     """(N, H) states of the responses of one example in a layout."""
     batch = send_to_device(collate([sequence], layout, model.encoder.pad), model.device)
-    with _attention(model, layout):
+    with with_attention(model, layout):
         return model.states(batch)[batch.row, batch.end][0]
 
 
 @contextmanager
-def _attention(model: RewardModel, layout: Layout) -> Iterator[None]:
+def with_attention(model: RewardModel, layout: Layout) -> Iterator[None]:
     """The backbone with the attention of a layout, and afterwards with its own again."""
     backbone = model.backbone.get_base_model() if hasattr(model.backbone, "peft_config") else model.backbone
     text = backbone.config.get_text_config()
@@ -162,8 +164,11 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
     found = [_examined(model, modality, config.frames, tree=not refusal) for modality in get_args(Modality)]
     failure = found[0].reason if found[0].status != "works" else ""
     refusal = refusal or failure or next((report.tree_refusal for report in found if report.tree_refusal), "")
+    refusal = refusal or _pass_refusal(model, "tree")
     tokens = _tokens_of_1080p(model, config.frames) if found[-1].status == "works" else None
-    activations = _activations(model, config) if found[0].trains else None
+    causal = _pass_refusal(model, "causal")
+    one_pass = config.layout == "causal" and not causal
+    cost = _cost(model, config, "causal" if one_pass else "single") if found[0].trains else None
     weights = sum(each.nbytes for each in model.parameters())
     return DoctorReport(
         backbone=path,
@@ -171,7 +176,7 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
         parameters=sum(each.numel() for each in model.parameters()),
         layout=config.layout,
         layouts={
-            "causal": _pass_refusal(model, "causal"),
+            "causal": causal,
             "single": _pass_refusal(model, "single"),
             "tree": refusal,
             "set": refusal,
@@ -188,9 +193,11 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
         ),
         lora_refusal=no_lora,
         weights_gib=weights / GIB,
-        activations_gib=activations,
+        activations_gib=cost and cost.activations_gib,
+        pass_seconds=cost and cost.seconds,
+        measured=torch.cuda.is_available(),
         tokens_1080p=tokens,
-        warnings=_warnings(config, activations, tokens),
+        warnings=_warnings(config, cost and cost.activations_gib, tokens),
     )
 
 
@@ -226,37 +233,75 @@ def _examined(model: RewardModel, modality: Modality, frames: int, *, tree: bool
     return report.model_copy(update={"trains": True})
 
 
-@torch.no_grad()
 def _pass_refusal(model: RewardModel, layout: Layout) -> str:
-    """Why a pass over a text in a layout fails; empty where it gives finite states."""
+    """Why training on a text in a layout fails; empty where states are finite and gradients reach the backbone."""
     try:
-        states = _states(model, sample("text").encoded(model), layout)
+        with with_attention(model, layout):
+            _backward(model, sample("text").encoded(model), layout)
     except Exception as error:
         return _in_short(error)
-    return "" if states.isfinite().all() else "states are not finite"
+    return ""
 
 
 def _in_short(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _backward(model: RewardModel, sequence: Encoded) -> None:
-    """One backward pass; its gradients are removed again. Raises ValueError where none reaches the backbone."""
+def _backward(model: RewardModel, sequence: Encoded, layout: Layout = "single") -> None:
+    """One forward and backward pass; its gradients are removed again.
+
+    Raises ValueError where states or gradients are not finite, or no gradient reaches the backbone.
+    """
     model.train()
-    states = model.states(model.collate([sequence]))
-    states.float().square().mean().backward()  # type: ignore[no-untyped-call]
-    reached = any(weights.grad is not None and weights.grad.any() for weights in model.backbone.parameters())
-    model.zero_grad(set_to_none=True)
-    model.eval()
-    if not reached:
-        raise ValueError("no gradient reaches the backbone")
+    try:
+        batch = send_to_device(collate([sequence], layout, model.encoder.pad), model.device)
+        loss = model.states(batch)[batch.row, batch.end].float().square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        found = [weights.grad for weights in model.backbone.parameters() if weights.grad is not None]
+        if not loss.isfinite() or not all(bool(gradient.isfinite().all()) for gradient in found):
+            raise ValueError("states or gradients are not finite")
+        if not any(bool(gradient.any()) for gradient in found):
+            raise ValueError("no gradient reaches the backbone")
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
 
 
-def _activations(model: RewardModel, config: TrainConfig) -> float:
-    """GiB that a pass of ``pass_tokens`` tokens keeps for its backward pass, from what a short pass of text keeps."""
-    batch = model.collate([sample("text").encoded(model)])
+class Cost(NamedTuple):
+    """What a pass of ``pass_tokens`` tokens takes in training."""
+
+    activations_gib: float
+    """Kept for its backward pass."""
+    seconds: float
+
+
+def _cost(model: RewardModel, config: TrainConfig, layout: Layout) -> Cost:
+    """The cost of a pass of texts in a layout: measured on a GPU, else extrapolated from a short pass."""
+    text = sample("text").encoded(model)
+    copies = max(1, config.pass_tokens // len(text.input_ids)) if torch.cuda.is_available() else 1
+    batch = send_to_device(collate([text] * copies, layout, model.encoder.pad), model.device)
     if config.activation_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    size, seconds = _kept_and_time(model, batch)
+    model.zero_grad(set_to_none=True)
+    model.eval()
+    if config.activation_checkpointing:
+        model.backbone.gradient_checkpointing_disable()
+    share = config.pass_tokens / batch.input_ids.numel()
+    return Cost(activations_gib=share * size / GIB, seconds=share * seconds)
+
+
+def _kept_and_time(model: RewardModel, batch: Batch) -> tuple[int, float]:
+    """Bytes that are kept for the backward pass, and seconds of both passes."""
+    if torch.cuda.is_available():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        model.states(batch).float().square().mean().backward()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before, time.perf_counter() - start
     weights = {each.untyped_storage().data_ptr() for each in model.parameters()}
     kept: dict[int, Tensor] = {}  # by storage; the tensors are held, so that no storage is used twice
 
@@ -265,14 +310,12 @@ def _activations(model: RewardModel, config: TrainConfig) -> float:
             kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
         return tensor
 
-    model.train()
+    start = time.perf_counter()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.states(batch)
-    model.eval()
-    if config.activation_checkpointing:
-        model.backbone.gradient_checkpointing_disable()
-    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return size / batch.input_ids.numel() * config.pass_tokens / GIB
+        loss = model.states(batch).float().square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    seconds = time.perf_counter() - start
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), seconds
 
 
 def _tokens_of_1080p(model: RewardModel, frames: int) -> int:

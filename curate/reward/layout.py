@@ -31,14 +31,20 @@ TREE = "curate_tree"
 """Name of tree attention in the registry of transformers."""
 
 
+TAIL = 1.3
+"""Most work that attention of all responses in one piece may take, over that of each response with its own keys."""
+
+
 class Tree(NamedTuple):
-    """Token positions of the prompt and the responses of B sequences."""
+    """Which tokens of B sequences attend to which, once for all layers."""
 
     prompt: Tensor
     """(B, P) bool: the token belongs to the prompt; P is the length of the longest prompt."""
-    slots: Tensor
-    """(B, N, T) position in the sequence of each token of each response; 0 where there is none."""
-    filled: Tensor
+    mask: Tensor
+    """(B, 1, L − first, L) bool from the first token of a response on; with slots (B·N, 1, T, P + T)."""
+    slots: Tensor | None
+    """(B, N, T) position in the sequence of each token of each response, 0 where there is none; None: in one piece."""
+    filled: Tensor | None
     """(B, N, T) bool: the slot holds a token."""
 
 
@@ -61,6 +67,17 @@ class Batch(NamedTuple):
     """(B, N) bool: the response exists."""
     tree: Tree | None
     visual: dict[str, Tensor]
+    apart: bool = False
+    """All rows share the visual inputs of one example, which cannot be repeated: each row is a pass of its own."""
+
+    def only(self, row: int) -> Batch:
+        """The tokens of one row, with the visual inputs."""
+        part = {name: getattr(self, name)[row : row + 1] for name in PER_TOKEN}
+        return self._replace(**part, apart=False)
+
+
+PER_TOKEN = ("input_ids", "attention_mask", "token_types", "offsets")
+"""Fields of Batch of shape (R, L)."""
 
 
 def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
@@ -82,6 +99,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
         present=present,
         tree=_tree(rows) if layout in ("tree", "set") else None,
         visual=_visual(rows),
+        apart=len(rows) > 1 and not _concatenable(rows),
     )
 
 
@@ -102,7 +120,7 @@ def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]
 
 def passes_of(sequences: Sequence[Encoded], tokens: int) -> list[list[int]]:
     """``plan_passes`` of encoded examples: those whose visual inputs cannot be concatenated are separate."""
-    separate = [not set(sequence.visual) <= CONCATENATED for sequence in sequences]
+    separate = [not _concatenable([sequence]) for sequence in sequences]
     return plan_passes([len(sequence.input_ids) for sequence in sequences], tokens, separate=separate)
 
 
@@ -132,22 +150,42 @@ def _offsets(sequence: Encoded) -> Tensor:
 
 
 def _tree(rows: Sequence[Encoded]) -> Tree:
-    prompts = torch.tensor([sequence.prompt_length for sequence in rows])
+    prompts = [sequence.prompt_length for sequence in rows]
     responses = max(len(sequence.ends) for sequence in rows)
     longest = max(end + 1 - start for row in rows for start, end in zip(row.starts, row.ends, strict=True))
+    prompt = torch.arange(max(prompts)) < torch.tensor(prompts)[:, None]
+    length, first = max(len(sequence.input_ids) for sequence in rows), min(prompts)
+    if (length - first) * length <= TAIL * responses * longest * (max(prompts) + longest):
+        return Tree(prompt, _tail_mask(rows, first), None, None)
     slots = torch.zeros(len(rows), responses, longest, dtype=torch.long)
     filled = torch.zeros_like(slots, dtype=torch.bool)
     for b, sequence in enumerate(rows):
         for n, (start, end) in enumerate(zip(sequence.starts, sequence.ends, strict=True)):
             slots[b, n, : end + 1 - start] = torch.arange(start, end + 1)
             filled[b, n, : end + 1 - start] = True
-    return Tree(prompt=torch.arange(int(prompts.max())) < prompts[:, None], slots=slots, filled=filled)
+    return Tree(prompt, _response_mask(prompt, filled), slots, filled)
+
+
+def _tail_mask(rows: Sequence[Encoded], first: int) -> Tensor:
+    """(B, 1, L − first, L) bool: the prompt, and the preceding tokens of the same response."""
+    offsets = pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2)
+    response = (offsets == 0).cumsum(dim=1)  # 0: the prompt
+    keys, queries = response[:, None, :], response[:, first:, None]
+    causal = torch.ones(offsets.shape[1], offsets.shape[1], dtype=torch.bool).tril()[first:]
+    return (((keys == 0) | (keys == queries)) & causal)[:, None]
+
+
+def _concatenable(rows: Sequence[Encoded]) -> bool:
+    return all(set(row.visual) <= CONCATENATED for row in rows)
 
 
 def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
+    """The visual inputs of the rows, concatenated; those of one row where all are the same example's and cannot be."""
+    if not _concatenable(rows):
+        if any(row.visual is not rows[0].visual for row in rows):
+            raise ValueError("visual inputs of this backbone cannot share a pass")
+        return dict(rows[0].visual)
     names = sorted({name for sequence in rows for name in sequence.visual})
-    if len(rows) > 1 and not set(names) <= CONCATENATED:
-        raise ValueError("visual inputs of this backbone cannot share a pass")
     return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
 
 
@@ -174,31 +212,38 @@ def tree_attention(
 
     query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, from the
     backbone: its part for the prompt is kept, so that vision tokens which attend to each other still do so.
-    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2. Raises CurateError where the backbone does not
-    pass ``tree`` on to its attention.
+    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2; or P² + N·T·(P + N·T), in one piece and without
+    copies of keys, where that is at most ``TAIL`` times as much. Raises CurateError where the backbone does not pass
+    ``tree`` on to its attention.
     """
     if tree is None:
         raise CurateError(
             "this backbone does not pass options to its attention", hint="use the layout causal or single"
         )
-    batch, prompt = tree.prompt.shape
-    responses = tree.slots.shape[1]
+    prompt = tree.prompt.shape[1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
     options |= {"dropout": dropout, "scaling": scaling}
     of_prompt, _ = sdpa_attention_forward(
         module, query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], mask, **options
     )
+    if tree.slots is None or tree.filled is None:
+        first = query.shape[2] - tree.mask.shape[2]
+        tail = _grouped(query[:, None, :, first:], key[:, None], value[:, None], tree.mask, dropout, scaling)
+        rest = tail[:, 0].transpose(1, 2)
+        both = torch.where(tree.prompt[:, first:, None, None], of_prompt[:, first:], rest[:, : prompt - first])
+        return torch.cat([of_prompt[:, :first], both, rest[:, prompt - first :]], dim=1), None
+    responses = tree.slots.shape[1]
     all_keys, all_values = (
         torch.cat([states[:, None, :, :prompt].expand(-1, responses, -1, -1, -1), _gather(states, tree.slots)], dim=3)
         for states in (key, value)
     )
-    of_responses = _grouped(_gather(query, tree.slots), all_keys, all_values, _response_mask(tree), dropout, scaling)
+    of_responses = _grouped(_gather(query, tree.slots), all_keys, all_values, tree.mask, dropout, scaling)
     of_responses = of_responses.transpose(2, 3).flatten(1, 2)
-    out = of_prompt.new_zeros(batch, query.shape[2], *of_prompt.shape[2:])
+    out = of_prompt.new_zeros(len(query), query.shape[2], *of_prompt.shape[2:])
     out[:, :prompt] = of_prompt * tree.prompt[:, :, None, None]
     # Empty slots all point at token 0; adding zero there changes nothing.
-    of_responses = of_responses * tree.filled.view(batch, -1, 1, 1)
-    index = tree.slots.reshape(batch, -1, 1, 1).expand_as(of_responses)
+    of_responses = of_responses * tree.filled.view(len(query), -1, 1, 1)
+    index = tree.slots.reshape(len(query), -1, 1, 1).expand_as(of_responses)
     return out.scatter_add(1, index, of_responses), None
 
 
@@ -228,14 +273,13 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: f
     return answers.reshape(batch, responses, heads, length, -1)
 
 
-def _response_mask(tree: Tree) -> Tensor:
+def _response_mask(prompt: Tensor, filled: Tensor) -> Tensor:
     """(B·N, 1, T, P + T) bool: the whole prompt, and the preceding tokens of the response."""
-    batch, responses, length = tree.slots.shape
-    prompt = tree.prompt[:, None, None, :].expand(-1, responses, length, -1)
+    batch, responses, length = filled.shape
+    whole = prompt[:, None, None, :].expand(-1, responses, length, -1)
     # An empty slot attends to the prompt, because attention to nothing is NaN. Its result is discarded.
-    causal = torch.ones(length, length, dtype=torch.bool, device=tree.slots.device).tril()
-    within = tree.filled[:, :, None, :] & causal
-    return torch.cat([prompt, within], dim=-1).reshape(batch * responses, 1, length, -1)
+    within = filled[:, :, None, :] & torch.ones(length, length, dtype=torch.bool).tril()
+    return torch.cat([whole, within], dim=-1).reshape(batch * responses, 1, length, -1)
 
 
 def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:

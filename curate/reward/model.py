@@ -118,6 +118,9 @@ class RewardModel(nn.Module):
 
     def states(self, batch: Batch) -> Tensor:
         """(R, L, H) last hidden states of the backbone."""
+        if batch.apart:
+            rows = [batch.only(row) for row in range(len(batch.input_ids))]
+            return torch.cat([self.states(row) for row in rows])
         options = visual_options(self.backbone, batch.token_types, batch.visual)
         if batch.tree is not None:
             options["tree"] = batch.tree

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.video_utils import VideoMetadata
 
 from curate.clients.prompts import ChatTemplate, PlainPrompt
+from curate.reward.backbones import TOKEN_TYPES
 from curate.reward.data import Example
 from schemas.errors import CurateError
 from schemas.reward import Template
@@ -136,12 +137,14 @@ class Encoder:
                 hint="choose a vision-language backbone",
             )
         if video is not None and getattr(self.processor, "video_processor", None) is None:
+            why = getattr(self.processor, "without_video", "")
             raise CurateError(
-                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos",
+                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
+                + (f" ({why})" if why else ""),
                 hint="choose a backbone for video",
             )
         before, after, end = self._chat(len(images), video is not None)
-        if video is None and not images:
+        if video is None and not images and not (self.reads_media and before):
             ids = self._tokens(before)
             return MediaPrefix(ids, [0] * len(ids), {}, after, end)
         inputs: dict[str, Any] = {"images": list(images)} if images else {}
@@ -150,14 +153,14 @@ class Encoder:
         out = dict(self.processor(text=[before], add_special_tokens=False, return_tensors="pt", **inputs))
         ids = out.pop("input_ids")[0].tolist()
         out.pop("attention_mask", None)
-        types = out.pop("mm_token_type_ids", torch.zeros(1, len(ids), dtype=torch.long))[0].tolist()
+        types = [out.pop(name)[0].tolist() for name in TOKEN_TYPES if name in out] or [[0] * len(ids)]
         visual = {name: value for name, value in out.items() if isinstance(value, Tensor)}
-        if not any(name.startswith("pixel_values") for name in visual):
+        if (video is not None or images) and not any(name.startswith("pixel_values") for name in visual):
             raise CurateError(
                 f"{example.item_id}: the backbone's processor returned no pixels for its media",
                 hint="its chat template may lack them: try curate doctor on the backbone",
             )
-        return MediaPrefix(ids, types, visual, after, end)
+        return MediaPrefix(ids, types[0], visual, after, end)
 
     def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
         """The sequence of the example. prefix: its ``encode_media``. Raises TooLongError where it does not fit."""
