@@ -23,6 +23,7 @@ from annotations.campaign.folder import (
     LOG,
     MEDIA,
     MEDIA_LIST,
+    PEOPLE_LOCK,
     TASKS,
     batch_path,
     locked,
@@ -66,8 +67,6 @@ from schemas.campaign import (
 from schemas.errors import CurateError, UsageError
 from schemas.mapping import Mapping
 from schemas.release import Funnel, FunnelStage
-
-PEOPLE_LOCK = "people.lock"
 
 # Create
 

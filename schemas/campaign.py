@@ -185,6 +185,8 @@ class AnnotatorView(Document):
     """A warning, or why the annotator is stopped; else empty."""
     can_undo: bool
     closed: bool
+    can_finish: bool = False
+    """Whether someone from a crowd can end the participation now."""
     sheet: Sheet | None
     """None if no question is left for the annotator."""
 

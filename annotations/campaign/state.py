@@ -12,6 +12,8 @@ from pathlib import Path
 
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
 from annotations.campaign.log import Event, read_events, seconds_of
+from annotations.campaign.participants import ACTS as CROWD_ACTS
+from annotations.campaign.participants import Participant
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
 from schemas.campaign import CampaignConfig, QuestionKind, Task
 from schemas.errors import CurateError
@@ -39,6 +41,8 @@ class State:
         """One byte per item: 1 for a pair to vote on, 0 for a control question."""
         self.by_task: dict[str, int] = {}
         self.annotators: dict[str, Annotator] = {}
+        self.participants: dict[str, Participant] = {}
+        """Those of the annotators who joined from a crowd."""
         self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
         self.open: dict[str, list[int]] = {}
         """Group -> its pairs that may still be handed out."""
@@ -262,6 +266,7 @@ class State:
         "stop": _judge,
         "clear": _judge,
         "close": _close,
+        **CROWD_ACTS,
     }
 
     def _released(self, annotator: Annotator, question: str) -> Lease | None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from annotations.campaign.auth import Member
+from annotations.campaign.crowd import possible_result
 from annotations.campaign.folder import TaskReader
 from annotations.campaign.quality import figures
 from annotations.campaign.records import Annotator, Lease
@@ -40,6 +41,7 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
         message=_message(state, annotator),
         can_undo=active and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
+        can_finish=annotator.name in state.participants and possible_result(state, annotator.name) is not None,
         sheet=_sheet(state, texts, annotator) if active and annotator.leases else None,
     )
 
