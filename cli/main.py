@@ -31,6 +31,7 @@ from cli import (
     annotators,
     audit,
     campaign,
+    crowd,
     denoise,
     doctor,
     evaluate,
@@ -99,6 +100,8 @@ def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
 for command in COMMANDS:
     app.command()(_waiting(command))
 
+campaign.app.command(name="open")(crowd.open_study)
+campaign.app.command()(crowd.pay)
 GROUPS = (media.app, release.app, campaign.app)
 """Groups of commands."""
 for group in GROUPS:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,12 @@ def page_of(
     port: int = 0,
     tokens: dict[str, str] | None = None,
     wrap: Callable[[CampaignSession], Any] = lambda campaign: campaign,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[Here]:
     """Open a campaign and serve its page in a thread for the block."""
     if tokens is None:
         tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
-    with CampaignSession.open(folder) as campaign:
+    with CampaignSession.open(folder, clock=clock) as campaign:
         listener = listen("127.0.0.1", port)
         running = make_server(wrap(campaign), "test", url=url, limits=limits)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})

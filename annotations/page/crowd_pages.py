@@ -121,7 +121,7 @@ def feedback(answer: Practice, *, last: bool) -> str:
 
 
 def question(
-    item: Item, task: Mapping[str, str], first_left: bool, progress: str, below: str, *, markdown: bool
+    item: Item, task: Mapping[str, str], first_left: bool, *, progress: str, below: str, markdown: bool
 ) -> str:
     """A practice question, as on the voting page; below it the answers or the feedback."""
     texts = [task["first_text"], task["second_text"]]
