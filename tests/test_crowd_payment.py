@@ -150,9 +150,9 @@ class Study:
 
 def run_study(tmp_path: Path) -> tuple[Path, Study]:
     """The study, from open to the last code but that of pid05."""
-    quality = {"min_questions": 3, "patience": 2, "min_seconds": 0, "max_side_share": 1}
+    quality = {"min_questions": 3, "patience": 1, "min_seconds": 0, "max_side_share": 1}
     folder = crowd_campaign(
-        tmp_path / "study", max_votes=8, gold_share=0.4, thresholds=quality, pairs=60, config={"payment": PAYMENT}
+        tmp_path / "study", max_votes=8, gold_share=0.5, thresholds=quality, pairs=60, config={"payment": PAYMENT}
     )
     clock = Clock()
     with page_of(folder, tokens={}, clock=clock) as here:
