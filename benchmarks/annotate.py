@@ -122,7 +122,7 @@ def annotate(campaign: CampaignSession, name: str, delays: list[float], done: li
             vote_id=f"v-{question.question_id}",
             outcome=rng.choice(("left", "right", "tie")),
             seconds=8.0,
-            watched=1.0,
+            watched=0.0,
         )
         begin = time.perf_counter()
         view = campaign.vote(name, ballot)
@@ -163,7 +163,7 @@ def child(folder: Path, people: list[str]) -> None:
         view: AnnotatorView | Refusal = campaign.view(name)
         while isinstance(view, AnnotatorView) and view.sheet is not None:
             question = view.sheet.questions[0].question_id
-            ballot = Ballot(question_id=question, vote_id=f"v-{question}", outcome="tie", seconds=8.0, watched=1.0)
+            ballot = Ballot(question_id=question, vote_id=f"v-{question}", outcome="tie", seconds=8.0, watched=0.0)
             view = campaign.vote(name, ballot)
             if isinstance(view, AnnotatorView):
                 with lock:

@@ -61,7 +61,7 @@ def make(folder: Path, pairs: int, annotators: int) -> list[str]:
         votes=pairs,
         gold_share=0,
         attention_share=0,
-        thresholds=QualityThresholds(max_side_share=1.0),  # all vote left
+        thresholds=QualityThresholds(max_side_share=1.0, min_seconds=0),  # all vote left, without a pause
     )
     file = CampaignFile(campaign_id="00000000", config=config, store="none.duckdb")
     write_lines(batch_path(folder, 1), tasks)
@@ -92,7 +92,7 @@ class Annotator:
         while status == 200 and view["sheet"] and time.monotonic() < until:
             question = view["sheet"]["questions"][0]["question_id"]
             vote = f"{question}-vote"
-            ballot = {"question_id": question, "vote_id": vote, "outcome": "left", "seconds": 5.0, "watched": 1.0}
+            ballot = {"question_id": question, "vote_id": vote, "outcome": "left", "seconds": 5.0, "watched": 0.0}
             begin = time.monotonic()
             status, _, answer = await self._ask("POST", "/api/vote", ballot)
             self.codes[status] += 1

@@ -302,7 +302,7 @@ def status(folder: str | Path, *, now: datetime | None = None) -> CampaignStatus
     """The status of a campaign by its log; another process may have it open. Raises CurateError."""
     folder = Path(folder)
     state = replay(folder, ahead=True)
-    return campaign_status(state, folder, read_members(folder), now or datetime.now(UTC))
+    return campaign_status(state, folder, read_members(folder), (now or datetime.now(UTC)).timestamp())
 
 
 def close(folder: str | Path) -> bool:

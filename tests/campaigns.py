@@ -14,12 +14,13 @@ BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that advances only by ``later``."""
+    """A clock that advances by ``step`` seconds with each request, and by ``later``."""
 
-    def __init__(self) -> None:
-        self.now = BEGIN
+    def __init__(self, step: float = 0.0) -> None:
+        self.now, self.step = BEGIN, step
 
     def __call__(self) -> datetime:
+        self.now += timedelta(seconds=self.step)
         return self.now
 
     def later(self, **how: float) -> None:
@@ -51,8 +52,9 @@ def known(number: int, *, answer: str = "first", kind: str = "gold", video: str 
 def make_campaign(
     folder: Path, tasks: list[Task], *, gold: list[Task] | None = None, people: tuple[str, ...] = (), **config: Any
 ) -> Path:
-    """A campaign of one batch; without ``gold`` it asks no control questions."""
-    settings = {"gold_share": 0.1 if gold else 0.0, "attention_share": 0.0, **config}
+    """A campaign of one batch; without ``gold`` it asks no control questions. Scripts may be fast."""
+    thresholds = {"min_seconds": 0.0, **config.pop("thresholds", {})}
+    settings = {"gold_share": 0.1 if gold else 0.0, "attention_share": 0.0, "thresholds": thresholds, **config}
     wanted = sum(task.quota for task in tasks)
     document = CampaignFile(
         campaign_id="c0ffee00",
@@ -83,7 +85,7 @@ def invite(folder: Path, *names: str, role: Role = "annotator") -> dict[str, str
 def ballot(question: Question | str, outcome: str = "left", *, vote: str = "", **more: Any) -> Ballot:
     """A valid ballot; its vote_id is derived from the question unless given."""
     question_id = question if isinstance(question, str) else question.question_id
-    said = {"seconds": 9.0, "watched": 1.0, **more}
+    said = {"seconds": 9.0, **more}
     return Ballot(question_id=question_id, vote_id=vote or f"vote-{question_id}", outcome=outcome, **said)
 
 

@@ -39,6 +39,8 @@ class Person:
         self.client = httpx.Client(base_url=url, headers=headers, **options)  # type: ignore[arg-type]
         self.page = ""
         """The HTML of the last page."""
+        self.seen: Any = None
+        """The last view of the voting page."""
 
     def open(self, path: str, **query: str) -> httpx.Response:
         """Open a page, and / after the one that sets the cookie."""
@@ -78,13 +80,16 @@ class Person:
         """The view of the voting page."""
         answer = self.client.get("/api/view")
         self.client.headers[PAGE_HEADER] = answer.headers.get(PAGE_HEADER, "")
-        return answer.json()
+        self.seen = answer.json()
+        return self.seen
 
     def vote(self, question: dict[str, str], *, choice: str = "", **more: Any) -> httpx.Response:
         """Vote for the first answer, or for a choice."""
         outcome = choice or ("left" if question["left_text"].startswith("first") else "right")
         ballot = {"question_id": question["question_id"], "vote_id": f"vote-{question['question_id']}"}
-        return self.client.post("/api/vote", json=ballot | {"outcome": outcome, "seconds": 9, "watched": 1} | more)
+        answer = self.client.post("/api/vote", json=ballot | {"outcome": outcome, "seconds": 9} | more)
+        self.seen = answer.json() if answer.status_code == 200 else self.seen
+        return answer
 
     def vote_all(self, **more: Any) -> int:
         """Vote until nothing is left; return the number of votes."""

@@ -34,7 +34,7 @@ def same(one: State, other: State) -> bool:
         counts = [(item.quota, item.votes, item.held, item.lean) for item in state.items]
         people = {
             p.name: (p.votes, p.skips, p.undone, p.gold, p.gold_correct, p.decisive, p.left, p.leases, p.past, p.last,
-                     p.items, p.outcomes, p.seconds, p.status, p.reasons, p.asked)
+                     p.items, p.outcomes, p.seconds, p.claimed, p.busy, p.videos, p.status, p.reasons, p.asked)
             for p in state.annotators.values() if p.last_at
         }  # fmt: skip
         groups = {group: sorted(pairs) for group, pairs in state.open.items()}

@@ -10,7 +10,7 @@ from annotations.campaign.log import read_events
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
 from schemas.campaign import AnnotatorStatus, AnnotatorView, Question, Refusal
-from tests.campaigns import ballot, held, known, make_campaign, pair
+from tests.campaigns import Clock, ballot, held, known, make_campaign, pair
 
 Answer = Callable[[Question, int], dict[str, Any]]
 
@@ -88,7 +88,7 @@ def test_improvement_clears_a_warning(tmp_path: Path) -> None:
 
 def test_too_fast_answers_lead_to_a_warning(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", min_seconds=2.0)
-    with CampaignSession.open(folder) as campaign:
+    with CampaignSession.open(folder, clock=Clock(step=9)) as campaign:
         view = vote(campaign, "ann", lambda q, n: {**right(q, n), "seconds": 0.4}, count=5)
         assert isinstance(view, AnnotatorView)
         assert view.status == "warned"

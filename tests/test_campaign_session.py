@@ -180,7 +180,7 @@ def test_a_late_ballot_counts_if_the_pair_is_still_open(tmp_path: Path) -> None:
 
 def test_a_vote_below_min_watched_is_refused(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], people=("ann",), min_watched=0.8)
-    with CampaignSession.open(folder) as campaign:
+    with CampaignSession.open(folder, clock=Clock(step=9)) as campaign:
         question = held(campaign.view("ann"))[0]
         refusal = campaign.vote("ann", ballot(question, watched=0.5))
         assert isinstance(refusal, Refusal)

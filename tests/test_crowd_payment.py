@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -94,6 +95,8 @@ class Study:
         for _ in range(2):
             for who in self.people:
                 self.acts(who).practise(right=who != "pid19")
+                if who == "pid06" and (sheet := self.people[who].view()["sheet"]):
+                    self.claim_too_much(who, sheet["questions"][0])
         self.codes["pid19"] = self.people["pid19"].code()
 
     def vote(self) -> None:
@@ -106,21 +109,28 @@ class Study:
                     self.offline(who)
                 if who == "pid04" and round_ == 3:
                     self.return_on_another_device(who)
-                if self.answer(who, round_):
+                if self.answer(who):
                     voting.remove(who)
 
-    def answer(self, who: str, round_: int) -> bool:
+    def answer(self, who: str) -> bool:
         """Answer one question; whether the participant is done."""
         person = self.acts(who)
-        view = person.view()
-        if view["can_finish"] and not view["sheet"]:
-            if who != "pid05" or round_ < 0:  # pid05 leaves the page open
+        view = person.seen or person.view()
+        if view["can_finish"]:
+            if who != "pid05":  # who leaves the page open
                 self.codes[who] = person.finish()
             return True
         careless = who in ("pid01", "pid02")
-        claim = {"seconds": 3600} if who == "pid06" else {}
-        person.vote(view["sheet"]["questions"][0], choice="tie" if careless else "", **claim)
+        claim = 3600 if who == "pid06" else 9
+        question = view["sheet"]["questions"][0]
+        assert person.vote(question, choice="tie" if careless else "", watched=1, seconds=claim).status_code == 200
         return False
+
+    def claim_too_much(self, who: str, question: dict[str, str]) -> None:
+        """A vote with a video of ten seconds watched at once is refused."""
+        refused = self.acts(who).vote(question, watched=1, seconds=3600)
+        assert (refused.status_code, refused.json()["code"]) == (409, "too-fast")
+        self.notes.append(f"{who}: {refused.json()['message']}")
 
     def offline(self, who: str) -> None:
         """Four minutes without a connection: all votes of a sheet arrive together, and one reply is lost."""
@@ -128,7 +138,7 @@ class Study:
         questions = person.view()["sheet"]["questions"]
         self.clock.later(seconds=60 * len(questions))
         for question in questions:
-            first, again = (person.vote(question, seconds=59).json() for _ in range(2))
+            first, again = (person.vote(question, watched=1, seconds=59).json() for _ in range(2))
             assert first["votes"] == again["votes"]
         self.truth[who] = (self.truth[who][0], self.clock.now)
         self.notes.append(f"{who} voted {len(questions)} times offline")
@@ -150,9 +160,15 @@ class Study:
 
 def run_study(tmp_path: Path) -> tuple[Path, Study]:
     """The study, from open to the last code but that of pid05."""
-    quality = {"min_questions": 3, "patience": 1, "min_seconds": 0, "max_side_share": 1}
+    quality = {"min_questions": 2, "patience": 1, "min_seconds": 0, "max_side_share": 1}
     folder = crowd_campaign(
-        tmp_path / "study", max_votes=8, gold_share=0.5, thresholds=quality, pairs=60, config={"payment": PAYMENT}
+        tmp_path / "study",
+        max_votes=8,
+        gold_share=0.5,
+        min_watched=0.8,
+        thresholds=quality,
+        pairs=60,
+        config={"payment": PAYMENT},
     )
     clock = Clock()
     with page_of(folder, tokens={}, clock=clock) as here:
@@ -171,7 +187,7 @@ def test_a_study_of_twenty_from_open_to_pay(tmp_path: Path, capsys: pytest.Captu
     assert run(["campaign", "pay", str(folder), "--rate", "12/h", "--csv", str(out)]) == 0
     with capsys.disabled():
         said = capsys.readouterr()
-        print(f"\n{said.out}{said.err}", *study.notes, sep="\n")
+        sys.stdout.write("\n".join(["", said.out, said.err, *study.notes, ""]))
     paid = dict(csv.reader((tmp_path / "pay.prolific.csv").read_text().splitlines()))
     private = [json.loads(line) for line in (folder / "participants.jsonl").read_text().splitlines()]
     names = {line["person"]: line["participant"] for line in private}

@@ -14,7 +14,7 @@ from annotations.page.files import rendered
 from annotations.page.security import PAGE_HEADER, POLICY, Buckets, Denied, Limits
 from annotations.page.server import HEAD_BYTES
 from schemas.campaign import Refusal
-from tests.campaigns import make_campaign, pair
+from tests.campaigns import Clock, make_campaign, pair
 from tests.pages import Here, Instead, page_of
 
 pytestmark = pytest.mark.slow
@@ -137,11 +137,16 @@ def test_a_refusal_has_a_status_and_a_message(folder: Path, code: str, status: i
 
 def test_the_server_checks_min_watched(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0, video="a.mp4")], min_watched=0.8)
-    with page_of(folder) as here:
+    clock = Clock()
+    with page_of(folder, clock=clock) as here:
         visit = here.visit("ann")
         question = visit.open()[0]
         refused = visit.vote(question, watched=0.79)
         assert (refused.status_code, refused.json()["code"]) == (409, "unwatched")
+        clock.later(seconds=3)
+        refused = visit.vote(question, watched=0.8)
+        assert (refused.status_code, refused.json()["code"]) == (409, "too-fast")
+        clock.later(seconds=1)  # 8 of 10 s at double speed
         assert visit.vote(question, watched=0.8).status_code == 200
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from annotations.campaign.log import iso
 from annotations.campaign.records import Annotator, Item
 from annotations.campaign.state import State
+from annotations.campaign.timing import MAX_SPEED, measure
 from schemas.campaign import Ballot, Refusal
 
 ROUNDING = 0.005
 """Share by which a page may round the share watched."""
+
+
+TOO_FAST = (
+    "This vote was not saved: it came {missing} s before {watched:.0%} of the video could have been played, even at "
+    "{speed:g}× speed. Please watch the video and vote again."
+)
 
 
 class Accepted(NamedTuple):
@@ -21,8 +29,11 @@ class Accepted(NamedTuple):
     """The fields of the ``vote`` event."""
 
 
-def check_ballot(state: State, annotator: Annotator, ballot: Ballot) -> Accepted | Refusal | None:
-    """Accept or refuse a ballot; None for a repeated one, which a page sends when it received no reply."""
+def check_ballot(state: State, annotator: Annotator, ballot: Ballot, now: float) -> Accepted | Refusal | None:
+    """Accept or refuse a ballot; None for a repeated one, which a page sends when it received no reply.
+
+    now: the time of its arrival, seconds since 1970.
+    """
     past = annotator.past.get(ballot.question_id)
     if ballot.vote_id in annotator.sent:
         return None
@@ -42,7 +53,15 @@ def check_ballot(state: State, annotator: Annotator, ballot: Ballot) -> Accepted
     if item.video_seconds is not None and ballot.watched + ROUNDING < required:
         message = f"Please watch at least {required:.0%} of the video before you vote (so far: {ballot.watched:.0%})."
         return Refusal(code="unwatched", message=message)
-    fields = _vote_fields(item, held.first_left, ballot)
+    times = measure(annotator, item, held.at, claimed=ballot.seconds, watched=ballot.watched, arrived=now)
+    if times.missing:
+        told = TOO_FAST.format(missing=max(1, round(times.missing)), watched=ballot.watched, speed=MAX_SPEED)
+        return Refusal(code="too-fast", message=told)
+    fields = _vote_fields(item, held.first_left, ballot) | {
+        "leased": iso(held.at),
+        "seconds": round(times.seconds, 3),
+        "claimed_seconds": ballot.seconds,
+    }
     return Accepted([], fields) if lease is not None else Accepted(superseded, fields | {"late": True})
 
 
@@ -70,7 +89,6 @@ def _vote_fields(item: Item, first_left: bool, ballot: Ballot) -> dict[str, Any]
         "left": left,
         "right": right,
         "outcome": ballot.outcome,
-        "seconds": ballot.seconds,
         "watched": ballot.watched,
     }
     if ballot.reason:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -25,6 +25,11 @@ GRACE = 60.0
 def seconds_of(time: str) -> float:
     """Seconds since 1970 of an ISO 8601 time."""
     return datetime.fromisoformat(time).timestamp()
+
+
+def iso(time: float) -> str:
+    """ISO 8601, UTC, of seconds since 1970, to the millisecond."""
+    return datetime.fromtimestamp(round(time, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode(event: Event) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 
 from annotations.campaign.records import Annotator
 from annotations.campaign.state import State
+from annotations.campaign.timing import EXCESS
 from schemas.campaign import QuestionKind
 
 SIGNIFICANCE = 0.01
@@ -20,6 +21,10 @@ class Figures(NamedTuple):
 
     gold_accuracy: float | None
     median_seconds: float | None
+    claimed_seconds: float | None
+    """Median of the claimed times."""
+    excess_claims: int
+    """Votes whose claimed time exceeds the server's by more than EXCESS."""
     left_share: float | None
     agreement: float | None
     """Share of the compared votes that agree with the majority of the others on the pair."""
@@ -30,9 +35,12 @@ class Figures(NamedTuple):
 def figures(state: State, annotator: Annotator) -> Figures:
     """The current figures of an annotator."""
     agreed, compared = agreement(state, annotator)
+    claimed = np.array(annotator.claimed)
     return Figures(
         gold_accuracy=annotator.gold_correct / annotator.gold if annotator.gold else None,
         median_seconds=_median(annotator) if annotator.votes else None,
+        claimed_seconds=float(np.median(claimed)) if annotator.votes else None,
+        excess_claims=int((claimed - np.array(annotator.seconds) > EXCESS).sum()),
         left_share=annotator.left / annotator.decisive if annotator.decisive else None,
         agreement=agreed / compared if compared else None,
         compared=compared,
@@ -41,7 +49,7 @@ def figures(state: State, annotator: Annotator) -> Figures:
 
 
 def _median(annotator: Annotator) -> float:
-    return float(np.median(np.frombuffer(annotator.seconds.tobytes(), np.float64)))
+    return float(np.median(np.array(annotator.seconds)))
 
 
 def agreement(state: State, annotator: Annotator) -> tuple[int, int]:

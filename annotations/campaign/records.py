@@ -52,6 +52,8 @@ class Lease(NamedTuple):
     sheet: str
     item: int
     first_left: bool
+    at: float
+    """When the question was sent, seconds since 1970."""
     until: float
     """Seconds since 1970."""
 
@@ -62,6 +64,8 @@ class PastLease:
 
     item: int
     first_left: bool
+    at: float
+    """When the question was sent, seconds since 1970."""
     vote: str | None
     """The vote id; None if the lease expired without an answer."""
 
@@ -120,4 +124,14 @@ class Annotator:
     outcomes: array[int] = field(default_factory=lambda: array("b"))
     """The outcome of each vote: 0 first, 1 second, 2 tie, 3 both bad."""
     seconds: array[float] = field(default_factory=lambda: array("d"))
-    """The time of each vote."""
+    """The time of each vote; see annotations.campaign.timing."""
+    claimed: array[float] = field(default_factory=lambda: array("d"))
+    """The time of each vote as the page says."""
+    busy: float = 0.0
+    """The end of the last vote, seconds since 1970."""
+    videos: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+    """Group -> when it was first sent, seconds since 1970, and the share of its video that votes account for."""
+    too_fast: int = 0
+    """Questions with a vote that was refused because it was faster than the video allows."""
+    refused: str = ""
+    """The last of these questions."""

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from annotations.campaign.folder import (
     read_campaign,
     read_crowd,
 )
-from annotations.campaign.log import LogWriter, encode, truncate_incomplete
+from annotations.campaign.log import LogWriter, encode, iso, truncate_incomplete
 from annotations.campaign.quality import decide
 from annotations.campaign.records import SKIPPED, Annotator, Item
 from annotations.campaign.refill import PlanBatch, Refill
@@ -56,6 +56,8 @@ class CampaignSession:
     def __init__(self, folder: Path, *, clock: Clock, plan: PlanBatch | None) -> None:
         """Use ``CampaignSession.open``, which holds the folder's lock."""
         self.folder, self._clock = folder, clock
+        self._now = clock().timestamp()
+        """The time of the request, seconds since 1970."""
         self.campaign = read_campaign(folder)
         self.config = self.campaign.config
         self.crowd = read_crowd(folder)
@@ -129,8 +131,8 @@ class CampaignSession:
     def view(self, name: str) -> AnnotatorView:
         """An annotator's view, with a new sheet if they hold no question and one is left."""
         with self._lock:
-            now = self._begin()
-            view = self._next_view(self._state.annotator(name), now)
+            self._begin()
+            view = self._next_view(self._state.annotator(name))
             ticket = self._submit_and_refill()
         try:
             self._log.wait(ticket)
@@ -140,7 +142,7 @@ class CampaignSession:
 
     def vote(self, name: str, ballot: Ballot) -> AnnotatorView | Refusal:
         """Accept a vote; the disk holds it when this returns a view."""
-        return self._act(name, lambda annotator, _: self._vote(annotator, ballot))
+        return self._act(name, lambda annotator: self._vote(annotator, ballot))
 
     def undo(self, name: str) -> AnnotatorView | Refusal:
         """Undo the last vote of an annotator; its question is open again."""
@@ -148,18 +150,18 @@ class CampaignSession:
 
     def skip(self, name: str, question_id: str, reason: str) -> AnnotatorView | Refusal:
         """Skip a question; it goes to someone else and never to the same annotator again."""
-        return self._act(name, lambda annotator, _: self._skip(annotator, question_id, reason))
+        return self._act(name, lambda annotator: self._skip(annotator, question_id, reason))
 
     def status(self) -> CampaignStatus:
         """The current status, for managers."""
         with self._lock:
-            now = self._begin()
+            self._begin()
             problems = [self._refill.problem] if self._refill and self._refill.problem else []
             if self._log.dead:
                 problems.append("the log can be neither written nor read, votes are refused: restart the page")
             elif self._log.full:
                 problems.append("the disk is full: votes are refused until there is room")
-            found = campaign_status(self._state, self.folder, self._auth.members, now, problems)
+            found = campaign_status(self._state, self.folder, self._auth.members, self._now, problems)
             ticket = self._submit()
         with suppress(OSError):  # the next status reports a lost event
             self._log.wait(ticket)
@@ -207,17 +209,17 @@ class CampaignSession:
         participant = self._state.participants.get(name)
         return participant is None or self.crowd is None or stage(self.crowd, participant) == "vote"
 
-    def _act(self, name: str, action: Callable[[Annotator, datetime], Refusal | None]) -> AnnotatorView | Refusal:
+    def _act(self, name: str, action: Callable[[Annotator], Refusal | None]) -> AnnotatorView | Refusal:
         """Perform an annotator's action, and return the next view once the disk holds the events."""
         with self._lock:
-            now = self._begin()
+            self._begin()
             if self._log.full and not self._has_room():
                 return Refusal(code="disk-full", message=FULL)
             if not self._auth.is_annotator(name):
                 return Refusal(code="unknown", message="You are not an annotator of this campaign.")
             annotator = self._state.annotator(name)
-            refusal = action(annotator, now)
-            answer = refusal or self._next_view(annotator, now)
+            refusal = action(annotator)
+            answer = refusal or self._next_view(annotator)
             ticket = self._submit_and_refill()
         try:
             self._log.wait(ticket)
@@ -225,10 +227,10 @@ class CampaignSession:
             return Refusal(code="disk-full", message=FULL)
         return answer
 
-    def _next_view(self, annotator: Annotator, now: datetime) -> AnnotatorView:
+    def _next_view(self, annotator: Annotator) -> AnnotatorView:
         """The view, after handing out a new sheet if the annotator holds no question."""
-        self._hand_out(annotator, now)
-        return annotator_view(self._state, self._texts, annotator, now, goal=self._goal(annotator))
+        self._hand_out(annotator)
+        return annotator_view(self._state, self._texts, annotator, self._now, goal=self._goal(annotator))
 
     def _submit_and_refill(self) -> int:
         """Plan a batch if questions run short, and submit the recorded events; return the ticket to wait for."""
@@ -238,7 +240,11 @@ class CampaignSession:
         return self._submit()
 
     def _vote(self, annotator: Annotator, ballot: Ballot) -> Refusal | None:
-        accepted = check_ballot(self._state, annotator, ballot)
+        accepted = check_ballot(self._state, annotator, ballot, self._now)
+        if isinstance(accepted, Refusal) and accepted.code == "too-fast" and annotator.refused != ballot.question_id:
+            given = ballot.model_dump(include={"outcome", "seconds", "watched"})
+            question = {"question": ballot.question_id, "vote": ballot.vote_id}
+            self._record("refuse", annotator=annotator.name, **question, code=accepted.code, **given)
         if accepted is None or isinstance(accepted, Refusal):
             return accepted
         self._free(annotator, accepted.superseded, "answered")
@@ -250,18 +256,18 @@ class CampaignSession:
                 self._free(annotator, [lease.question for lease in annotator.leases], "stopped")
         return None
 
-    def _undo(self, annotator: Annotator, now: datetime) -> Refusal | None:
+    def _undo(self, annotator: Annotator) -> Refusal | None:
         if refusal := refusal_of(self._state, annotator):
             return refusal
         last = annotator.last
-        if last is None or now.timestamp() > last.at + 60 * self.config.undo_minutes:
+        if last is None or self._now > last.at + 60 * self.config.undo_minutes:
             return Refusal(code="nothing-to-undo", message="There is no vote to undo.")
         self._record("undo", annotator=annotator.name, vote=last.vote)
         item = self._state.items[last.item]
         current = annotator.leases[0] if annotator.leases else None
         same = current is not None and self._state.items[current.item].group == item.group
         sheet = current.sheet if current is not None and same else self._id("sheet", annotator.name, self._state.seq)
-        self._lease(annotator, sheet, [(item, last.first_left)], now, again=True)
+        self._lease(annotator, sheet, [(item, last.first_left)], again=True)
         return None
 
     def _skip(self, annotator: Annotator, question: str, reason: str) -> Refusal | None:
@@ -277,7 +283,7 @@ class CampaignSession:
         self._record("skip", annotator=annotator.name, question=question, task=task, reason=reason[:2_000])
         return None
 
-    def _hand_out(self, annotator: Annotator, now: datetime) -> None:
+    def _hand_out(self, annotator: Annotator) -> None:
         """Hand out a new sheet if the annotator may vote and holds no question."""
         if annotator.leases or annotator.status == "stopped" or self._state.closed:
             return
@@ -287,12 +293,10 @@ class CampaignSession:
             return
         chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
         if chosen:
-            self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen, now)
+            self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen)
 
-    def _lease(
-        self, annotator: Annotator, sheet: str, chosen: list[tuple[Item, bool]], now: datetime, *, again: bool = False
-    ) -> None:
-        until = now + timedelta(minutes=self.config.lease_minutes)
+    def _lease(self, annotator: Annotator, sheet: str, chosen: list[tuple[Item, bool]], *, again: bool = False) -> None:
+        until = self._now + 60 * self.config.lease_minutes
         questions = [
             {
                 "question": self._id("question", annotator.name, item.task_id, self._state.seq),
@@ -302,7 +306,7 @@ class CampaignSession:
             for item, left_first in chosen
         ]
         extra = {"again": True} if again else {}
-        self._record("lease", annotator=annotator.name, sheet=sheet, until=_iso(until), questions=questions, **extra)
+        self._record("lease", annotator=annotator.name, sheet=sheet, until=iso(until), questions=questions, **extra)
 
     def _id(self, *key: object) -> str:
         return f"{draw(self.campaign.campaign_id, self.config.seed, *key):016x}"
@@ -311,12 +315,12 @@ class CampaignSession:
         if questions:
             self._record("free", annotator=annotator.name, questions=questions, why=why)
 
-    def _begin(self) -> datetime:
-        """Record what is due by time (closing, revoked and expired leases); return the time."""
+    def _begin(self) -> None:
+        """Read the clock, once per request, and record what is due: closing, revoked and expired leases."""
         self._auth.refresh()
-        now = self._clock()
+        self._now = self._clock().timestamp()
         if self._log.full and not self._has_room():
-            return now
+            return
         self._check_closing()
         for name in self._auth.annotators(active=False):
             annotator = self._state.annotator(name)
@@ -324,10 +328,9 @@ class CampaignSession:
         expiring = self._state.expiring
         while expiring:
             question, (until, name) = next(iter(expiring.items()))
-            if 0 < until - now.timestamp() <= self._longest_lease:  # longer: the clock was set back since
+            if 0 < until - self._now <= self._longest_lease:  # longer: the clock was set back since
                 break
             self._free(self._state.annotator(name), [question], "expired")
-        return now
 
     def _check_closing(self) -> None:
         if not self._state.closed and os.path.exists(self._closing_path):  # noqa: PTH110 (on every request)
@@ -347,7 +350,7 @@ class CampaignSession:
 
     def _record(self, event: str, **fields: Any) -> None:
         """Apply an event to the state; the next ``_submit`` sends it to the log."""
-        recorded = {"seq": self._state.seq + 1, "at": _iso(self._clock()), "event": event, **fields}
+        recorded = {"seq": self._state.seq + 1, "at": iso(self._now), "event": event, **fields}
         self._state.apply(recorded)
         self._lines.append(encode(recorded))
 
@@ -387,7 +390,3 @@ class CampaignSession:
             ticket = self._submit()
         self._log.wait(ticket)
         return taken
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """The state of a campaign: a replay of its log, in memory proportional to pairs and annotators.
 
-(Each vote adds 13 bytes, its pair, outcome and seconds, from which the quality figures are computed.)
+(Each vote adds 21 bytes, its pair, outcome and times, from which the quality figures are computed.)
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
 from annotations.campaign.log import Event, read_events, seconds_of
 from annotations.campaign.participants import ACTS as CROWD_ACTS
 from annotations.campaign.participants import Participant
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
+from annotations.campaign.timing import measure
 from schemas.campaign import CampaignConfig, QuestionKind, Task
 from schemas.errors import CurateError
 
 REMEMBERED = 64
-"""Past questions per annotator whose ids are kept, because a page may send their answers again."""
+"""Past questions, votes and videos per annotator that are kept, because a page may send its answers again."""
 FIRST, SECOND = 0, 1
+V = TypeVar("V")
 CODES = {"first": FIRST, "second": SECOND, "tie": 2, "both_bad": 3}
 
 
@@ -128,13 +131,14 @@ class State:
 
     def _lease(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
-        until = seconds_of(event["until"])
+        at, until = seconds_of(event["at"]), seconds_of(event["until"])
         again = event.get("again", False)
         fresh = []
         for asked in event["questions"]:
             item = self.items[self.by_task[asked["task"]]]
             first_left = asked["left"] == "first"
-            fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, until))
+            fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, at, until))
+            _keep(annotator.videos, item.group, annotator.videos.get(item.group, (at, 0.0)))
             self._count(item, held=1, lean=1 if first_left else -1)
             self.expiring[asked["question"]] = until, annotator.name
             if not again:
@@ -149,11 +153,15 @@ class State:
         lease = self._released(annotator, event["question"])
         if lease is None:  # a late answer for which there was room
             late = annotator.past[event["question"]]
-            item, first_left = self.items[late.item], late.first_left
+            item, first_left, leased = self.items[late.item], late.first_left, late.at
             self._count(item, lean=1 if first_left else -1)
         else:
-            item, first_left = self.items[lease.item], lease.first_left
-        outcome = event["outcome"]
+            item, first_left, leased = self.items[lease.item], lease.first_left, lease.at
+        outcome, at, watched = event["outcome"], seconds_of(event["at"]), event["watched"]
+        claimed: float = event["claimed_seconds"] if "claimed_seconds" in event else event["seconds"]
+        annotator.busy = measure(annotator, item, leased, claimed=claimed, watched=watched, arrived=at).end
+        first, played = annotator.videos.get(item.group, (leased, 0.0))
+        _keep(annotator.videos, item.group, (first, max(played, watched)))
         code = oriented(outcome, first_left)
         left = None if outcome in ("tie", "both_bad") else int(outcome == "left")
         correct = None if item.answer is None else int(CODES[item.answer] == code)
@@ -162,21 +170,25 @@ class State:
             vote=event["vote"],
             item=item.number,
             first_left=first_left,
-            at=seconds_of(event["at"]),
-            watched=event["watched"],
+            at=at,
+            watched=watched,
             left=left,
             correct=correct,
         )
         annotator.items.append(item.number)
         annotator.outcomes.append(code)
         annotator.seconds.append(event["seconds"])
+        annotator.claimed.append(claimed)
         annotator.fast += event["seconds"] < self.config.thresholds.min_seconds
-        annotator.sent[event["vote"]] = None
-        if len(annotator.sent) > REMEMBERED:
-            annotator.sent.popitem(last=False)
+        _keep(annotator.sent, event["vote"], None)
         item.seen |= 1 << annotator.number
         self._tally(annotator, annotator.last, code, outcome, 1)
-        self._remember(annotator, event["question"], PastLease(item.number, first_left, event["vote"]))
+        _keep(annotator.past, event["question"], PastLease(item.number, first_left, leased, event["vote"]))
+
+    def _refuse(self, event: Event) -> None:
+        annotator = self.annotator(event["annotator"])
+        annotator.too_fast += 1
+        annotator.refused = event["question"]
 
     def _undo(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
@@ -185,6 +197,7 @@ class State:
             raise ValueError(f"event {event['seq']} undoes a vote that is not the last")
         item = self.items[last.item]
         annotator.items.pop()
+        annotator.claimed.pop()
         code = annotator.outcomes.pop()
         annotator.fast -= annotator.seconds.pop() < self.config.thresholds.min_seconds
         item.seen &= ~(1 << annotator.number)
@@ -222,7 +235,7 @@ class State:
             item = self.items[lease.item]
             item.seen |= 1 << annotator.number
             self._count(item, lean=-1 if lease.first_left else 1)
-            self._remember(annotator, event["question"], PastLease(item.number, lease.first_left, SKIPPED))
+            _keep(annotator.past, event["question"], PastLease(item.number, lease.first_left, lease.at, SKIPPED))
             self.skip_reasons[event["reason"], item.video or item.prompt_id] += 1
         annotator.skips += 1
         annotator.last = None
@@ -234,7 +247,7 @@ class State:
             lease = self._released(annotator, question)
             if lease is not None:
                 self._count(self.items[lease.item], lean=-1 if lease.first_left else 1)
-                self._remember(annotator, question, PastLease(lease.item, lease.first_left, None))
+                _keep(annotator.past, question, PastLease(lease.item, lease.first_left, lease.at, None))
 
     def _judge(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
@@ -259,6 +272,7 @@ class State:
         "start": _start,
         "lease": _lease,
         "vote": _vote,
+        "refuse": _refuse,
         "undo": _undo,
         "skip": _skip,
         "free": _free,
@@ -278,12 +292,6 @@ class State:
                 self._count(self.items[lease.item], held=-1)
                 return lease
         return None
-
-    def _remember(self, annotator: Annotator, question: str, past: PastLease) -> None:
-        annotator.past[question] = past
-        annotator.past.move_to_end(question)
-        if len(annotator.past) > REMEMBERED:
-            annotator.past.popitem(last=False)
 
     def _count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
         """Change the counts of an item, and update ``open`` accordingly."""
@@ -321,6 +329,14 @@ class State:
 
 PASSIVE = ("free", "warn", "stop", "clear")
 """Events about an annotator that are not an action of the annotator."""
+
+
+def _keep(kept: OrderedDict[str, V], key: str, value: V) -> None:
+    """Add or replace a value, and drop the oldest one beyond REMEMBERED."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
 
 
 def oriented(outcome: str, first_left: bool) -> int:

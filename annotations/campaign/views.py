@@ -22,8 +22,8 @@ SKIP_REASONS = 20
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 
-def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: datetime, *, goal: int) -> AnnotatorView:
-    """The current view of an annotator. goal: the votes to aim for, 0 if unknown."""
+def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: float, *, goal: int) -> AnnotatorView:
+    """The current view of an annotator. now: seconds since 1970. goal: the votes to aim for, 0 if unknown."""
     config, last = state.config, annotator.last
     active = not state.closed and annotator.status != "stopped"
     return AnnotatorView(
@@ -39,7 +39,7 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: d
         goal=goal,
         status=annotator.status,
         message=_message(state, annotator),
-        can_undo=active and last is not None and now.timestamp() <= last.at + 60 * config.undo_minutes,
+        can_undo=active and last is not None and now <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
         can_finish=annotator.name in state.participants and possible_result(state, annotator.name) is not None,
         sheet=_sheet(state, texts, annotator) if active and annotator.leases else None,
@@ -79,7 +79,7 @@ def _message(state: State, annotator: Annotator) -> str:
 
 
 def campaign_status(
-    state: State, folder: Path, members: Sequence[Member], now: datetime, warnings: Sequence[str] = ()
+    state: State, folder: Path, members: Sequence[Member], now: float, warnings: Sequence[str] = ()
 ) -> CampaignStatus:
     """The current status. members: everyone who was ever invited. warnings: listed before those of the state."""
     config = state.config
@@ -115,7 +115,7 @@ def campaign_status(
     )
 
 
-def _annotator_status(state: State, member: Member, now: datetime) -> AnnotatorStatus:
+def _annotator_status(state: State, member: Member, now: float) -> AnnotatorStatus:
     annotator = state.annotators.get(member.name) or Annotator(0, member.name)
     return AnnotatorStatus(
         annotator=member.name,
@@ -127,8 +127,9 @@ def _annotator_status(state: State, member: Member, now: datetime) -> AnnotatorS
         skips=annotator.skips,
         undone=annotator.undone,
         gold=annotator.gold,
+        too_fast=annotator.too_fast,
         **figures(state, annotator)._asdict(),
-        open=sum(lease.until > now.timestamp() for lease in annotator.leases),
+        open=sum(lease.until > now for lease in annotator.leases),
         last_active=annotator.last_at,
     )
 
