@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from annotations.campaign.enrolment import KEY
 from annotations.page.security import PAGE_HEADER
 from pipelines.crowd import crowd_config, open_study
 from tests.campaigns import known, make_campaign, pair
@@ -27,6 +28,7 @@ def crowd_campaign(
     made = make_campaign(folder, tasks, gold=gold, **settings)
     values = {"platform": platform, "consent": "Do you *agree*?", "qualification": 2, "pass_mark": 1.0, "codes": CODES}
     open_study(made, crowd_config(None, values | (config or {}), texts={}), url=SITE)
+    (made / KEY).write_text("5a" * 32)  # the same pseudonyms, and so the same assignment, each time
     return made
 
 

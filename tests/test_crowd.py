@@ -161,26 +161,30 @@ def test_mturk_previews_and_submits_in_its_frame(tmp_path: Path) -> None:
         assert frame.open("/join", **TURK | {"assignmentId": "A2"}).status_code == 403
 
 
-@pytest.mark.parametrize(
-    "site",
-    [
-        "",
-        "https://evil.example",
-        "http://www.mturk.com",
-        "https://www.mturk.com.evil.example",
-        "https://www.mturk.com@evil.example",
-        "https://www.mturk.com/mturk/../evil",
-        "//evil.example",
-        "javascript:alert(1)",
-        '"><script>',
-    ],
+FOREIGN = (
+    "",
+    "https://evil.example",
+    "http://www.mturk.com",
+    "https://www.mturk.com.evil.example",
+    "https://www.mturk.com@evil.example",
+    "https://www.mturk.com/mturk/../evil",
+    "//evil.example",
+    "javascript:alert(1)",
+    '"><script>',
 )
-def test_no_form_goes_to_another_site_than_mturk(tmp_path: Path, site: str) -> None:
+
+
+def test_no_form_goes_to_another_site_than_mturk(tmp_path: Path) -> None:
     with page_of(crowd_campaign(tmp_path / "c", "mturk"), tokens={}) as here:
-        answer = Person(here.url).open("/join", **TURK | {"turkSubmitTo": site})
-    assert answer.status_code == 400
-    assert "evil" not in answer.text
-    assert "<script" not in answer.text
+        for site in FOREIGN:
+            answer = Person(here.url).open("/join", **TURK | {"turkSubmitTo": site})
+            assert answer.status_code == 400, site
+            assert "evil" not in answer.text
+            assert "<script" not in answer.text
+        one = Person(here.url)
+        one.open("/join", **TURK, extra='"><script>alert(1)</script>')
+    assert "<script>" not in one.page
+    assert urlencode({"assignmentId": "A1", "hitId": "H1"}).replace("&", "&amp;") in one.page
 
 
 def test_a_plain_link_gives_a_code_that_continues_elsewhere(tmp_path: Path) -> None:
@@ -202,14 +206,14 @@ def test_a_plain_link_gives_a_code_that_continues_elsewhere(tmp_path: Path) -> N
     assert sum(event["event"] == "join" for event in events(folder)) == 1
 
 
-@pytest.mark.parametrize("person", ["", "a b", "{{%PROLIFIC_PID%}}", "<script>alert(1)</script>", "x" * 101, "é"])
-def test_arrivals_without_valid_ids_are_refused(tmp_path: Path, person: str) -> None:
+def test_arrivals_without_valid_ids_are_refused(tmp_path: Path) -> None:
     folder = crowd_campaign(tmp_path / "c")
     with page_of(folder, tokens={}) as here:
-        answer = Person(here.url).join(person)
-    assert answer.status_code == 400
-    assert "PROLIFIC_PID is missing" in answer.text
-    assert "<script>" not in answer.text
+        for person in ("", "a b", "{{%PROLIFIC_PID%}}", "<script>alert(1)</script>", "x" * 101, "é"):
+            answer = Person(here.url).join(person)
+            assert answer.status_code == 400, person
+            assert "PROLIFIC_PID is missing" in answer.text
+            assert "<script>" not in answer.text
     assert not (folder / "participants.jsonl").exists()
 
 
@@ -308,11 +312,3 @@ def test_a_closed_campaign_cannot_be_opened(tmp_path: Path) -> None:
     config = read_crowd(crowd_campaign(tmp_path / "other"))
     with pytest.raises(CurateError, match="is closed"):
         open_study(folder, config, url=SITE)
-
-
-def test_a_query_is_not_reflected_in_the_frame_unescaped(tmp_path: Path) -> None:
-    with page_of(crowd_campaign(tmp_path / "c", "mturk"), tokens={}) as here:
-        one = Person(here.url)
-        one.open("/join", **TURK, extra='"><script>alert(1)</script>')
-    assert "<script>" not in one.page
-    assert urlencode({"assignmentId": "A1", "hitId": "H1"}).replace("&", "&amp;") in one.page
