@@ -15,7 +15,7 @@ from schemas.choices import Focus
 
 if TYPE_CHECKING:
     from pipelines.campaigns import RunningPage
-    from schemas.campaign import CampaignReport, CampaignStatus
+    from schemas.campaign import CampaignReport, CampaignStatus, LogCheck
 
 app = typer.Typer(
     name="campaign",
@@ -252,6 +252,53 @@ def print_status(report: CampaignStatus) -> None:
             say(f"  {name}: {fact}")
     for warning in report.warnings:
         say(f"note: {warning}")
+
+
+@app.command()
+def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Find lines of a campaign's log that were edited, damaged, reordered or duplicated, and missing ones.
+
+    Exits with 1 if there are any. Every line has a keyed hash of itself and of the line before (docs/campaign.md).
+
+    \b
+    Example:
+      curate campaign check june
+    """
+    from pipelines.campaigns import check as job
+
+    report = job(folder)
+    put_json(report) if as_json else print_check(report)
+    if report.findings:
+        if not as_json:
+            say(f"next: curate campaign repair {folder}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def repair(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Move the lines that ``check`` finds into log.quarantine.jsonl, so that the campaign opens.
+
+    Sound lines stay as they are, in their order. A line `lost` takes the place of each event that is gone, and pairs
+    whose votes are gone are asked again. The page must not run.
+
+    \b
+    Example:
+      curate campaign repair june
+    """
+    from pipelines.campaigns import repair as job
+
+    report = job(folder)
+    put_json(report) if as_json else print_check(report)
+    if report.quarantine and not as_json:
+        say(f"moved to {report.quarantine}; the campaign opens again")
+
+
+def print_check(report: LogCheck) -> None:
+    """Print the findings as a table on stdout, and a summary on stderr."""
+    if report.findings:
+        put_table(("line", "kind", "event", "what"), [(f.line, f.kind, f.seq, f.about) for f in report.findings])
+    found = plural(len(report.findings), "finding") if report.findings else "as curate wrote them"
+    say(f"{report.log}: {plural(report.lines, 'line')} ({report.chained:,} chained), {found}")
 
 
 @app.command()

@@ -35,6 +35,7 @@ from annotations.campaign.folder import (
 )
 from annotations.campaign.log import read_events
 from annotations.campaign.refill import BatchRequest, PlanBatch
+from annotations.campaign.repair import check_log, repair_log
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
 from annotations.campaign.views import campaign_status
@@ -60,6 +61,7 @@ from schemas.campaign import (
     CampaignReport,
     CampaignStatus,
     Invitation,
+    LogCheck,
     MediaLine,
     Role,
     Task,
@@ -303,6 +305,19 @@ def status(folder: str | Path, *, now: datetime | None = None) -> CampaignStatus
     folder = Path(folder)
     state = replay(folder, ahead=True)
     return campaign_status(state, folder, read_members(folder), (now or datetime.now(UTC)).timestamp())
+
+
+def check(folder: str | Path) -> LogCheck:
+    """The lines of a campaign's log that are not as curate wrote them. Raises CurateError without a campaign."""
+    return check_log(Path(folder))
+
+
+def repair(folder: str | Path) -> LogCheck:
+    """Move such lines into a file next to the log, so that the campaign opens. Raises CurateError while it is open."""
+    folder = Path(folder)
+    read_campaign(folder)
+    with locked(folder / LOCK):
+        return repair_log(folder)
 
 
 def close(folder: str | Path) -> bool:

@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
+from annotations.campaign.chain import Event
 from annotations.campaign.enrolment import PARTICIPANTS, PrivateLine, read_private
 from annotations.campaign.folder import LOG, locked, read_campaign, read_crowd, read_lines, write_atomic
-from annotations.campaign.log import Event, read_events, seconds_of
+from annotations.campaign.log import read_events, seconds_of
 from annotations.campaign.state import State, replay
 from curate.shards.atomic import publish_file
 from schemas.crowd import CrowdConfig, CrowdPlatform, PaymentBatch, PaymentReport, PaymentRow

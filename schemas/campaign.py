@@ -315,6 +315,33 @@ class MediaLine(Document):
     """Why it is refused."""
 
 
+class LogFinding(Document):
+    """A line of a campaign's log that is not as curate wrote it, or a gap."""
+
+    line: int
+    """Its number in the file; of a gap, the line that follows; 0: somewhere before the chain began."""
+    kind: Literal["damaged", "edited", "missing", "reordered", "duplicate"]
+    """damaged: not an event. edited: an event with another mac. missing: events that no line holds. reordered: after a
+    later event. duplicate: a second time."""
+    seq: int
+    """The event concerned: of a gap, the first one; 0 if unknown."""
+    through: int
+    """Of a gap, the last event; else equal to seq."""
+    about: str
+
+
+class LogCheck(Document):
+    """The result of ``curate campaign check`` and ``repair``."""
+
+    log: str
+    lines: int
+    chained: int
+    """Lines with a mac, whose changes are found one by one; 0 for a log of an earlier version."""
+    findings: tuple[LogFinding, ...]
+    quarantine: str = ""
+    """Of ``repair``: the file that the affected lines were moved to."""
+
+
 class Invitation(Document):
     """A secret link; it is printed once and never stored."""
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any
 
+from annotations.campaign.chain import NO_KEY, Event, LogKey, follows, read_chain
 from schemas.errors import CurateError
 
-Event = dict[str, Any]
-
+HINT = "curate campaign check {folder} lists the changes, curate campaign repair {folder} puts them aside"
 PROBE_BYTES = 1 << 16
 """Free space that a full disk must have again before events are accepted."""
 GRACE = 60.0
@@ -32,37 +31,30 @@ def iso(time: float) -> str:
     return datetime.fromtimestamp(round(time, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def encode(event: Event) -> bytes:
-    """The line of an event."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _decode(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    valid = isinstance(event, dict) and all(key in event for key in ("seq", "at", "event"))
-    return event if valid else None
-
-
 def read_events(path: Path) -> Iterator[Event]:
     """The events of a log, which another process may be writing: an incomplete last line is ignored.
 
-    Raises CurateError, with the line number, for any other line that is not an event or has a wrong ``seq``.
+    Raises CurateError, with the line number, for any other line that is not an event, was edited, or does not follow
+    the line before it, and for lines that are missing at the end.
     """
-    seq = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            event = _decode(line)
-            if event is None or event["seq"] != seq + 1:
-                what = "not an event" if event is None else f"its seq is {event['seq']}, expected {seq + 1}"
-                hint = "the log must not be edited: restore the original file"
-                raise CurateError(f"{path}:{number}: {what}", hint=hint)
-            seq += 1
-            yield event
+    key, before, digest = LogKey.read(path), None, hashlib.sha256()
+    for line in read_chain(path, key) if path.exists() else ():
+        problem = line.about or follows(line, before, key)
+        if key is None and line.event is not None and "mac" in line.event:
+            problem = NO_KEY
+        if key is not None and line.number == key.since and digest.hexdigest() != key.prefix:
+            problem = f"a line before it was edited (lines 1 to {line.number - 1} are from before the chain)"
+        if problem:
+            raise CurateError(f"{path}:{line.number}: {problem}", hint=HINT.format(folder=path.parent))
+        if key is not None and line.number < key.since:
+            digest.update(line.raw)
+        before = line.event
+        assert before is not None
+        yield before
+    lines = before["seq"] if before else 0
+    if key is not None and lines < key.last:
+        problem = f"lines {lines + 1} to {key.last} are missing at the end"
+        raise CurateError(f"{path}: {problem}", hint=HINT.format(folder=path.parent))
 
 
 def truncate_incomplete(path: Path) -> int:
@@ -79,7 +71,7 @@ def truncate_incomplete(path: Path) -> int:
 
 
 def _complete_bytes(descriptor: int, size: int) -> int:
-    """Bytes up to the end of the last line that is an event."""
+    """Bytes up to the end of the last complete line."""
     tail, start = b"", size
     while start and tail.count(b"\n") < 2:
         step = min(start, 1 << 16)
@@ -88,7 +80,7 @@ def _complete_bytes(descriptor: int, size: int) -> int:
     end = tail.rfind(b"\n") + 1
     if end == len(tail) and end:  # a power failure may leave a line of zeros
         before = tail.rfind(b"\n", 0, end - 1) + 1
-        if _decode(tail[before:end]) is None:
+        if b"\0" in tail[before:end]:
             end = before
     return start + end
 

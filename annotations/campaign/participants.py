@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotations.campaign.log import Event
+from annotations.campaign.chain import Event
 from schemas.crowd import CrowdResult
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _join(state: State, event: Event) -> None:
 
 
 def _step(state: State, event: Event) -> None:
-    participant = state.participants[event["annotator"]]
+    participant = state.participants.setdefault(event["annotator"], Participant())  # the line of its join may be lost
     match event["event"]:
         case "consent":
             participant.consented = True

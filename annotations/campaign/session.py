@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from annotations.campaign.assignment import draw, first_left, next_sheet
 from annotations.campaign.auth import Authenticator, Visitor
 from annotations.campaign.ballots import check_ballot, refusal_of
+from annotations.campaign.chain import LogKey
 from annotations.campaign.crowd import Step, stage
 from annotations.campaign.folder import (
     CLOSING,
@@ -28,7 +29,7 @@ from annotations.campaign.folder import (
     read_campaign,
     read_crowd,
 )
-from annotations.campaign.log import LogWriter, encode, iso, truncate_incomplete
+from annotations.campaign.log import LogWriter, iso, truncate_incomplete
 from annotations.campaign.quality import decide
 from annotations.campaign.records import SKIPPED, Annotator, Item
 from annotations.campaign.refill import PlanBatch, Refill
@@ -67,6 +68,7 @@ class CampaignSession:
         self._ended = False
         torn = truncate_incomplete(folder / LOG)
         self._state = replay(folder)
+        self._key = LogKey.of(folder / LOG, self._state.seq)
         self._texts = TaskReader()
         self._closing_path = str(folder / CLOSING)
         self._longest_lease = 60 * self.config.lease_minutes + 1
@@ -93,6 +95,7 @@ class CampaignSession:
         except OSError as error:
             self._log.close()
             raise CurateError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
+        self._key = self._key.write(folder / LOG, last=self._state.seq)
 
     @classmethod
     @contextmanager
@@ -119,6 +122,9 @@ class CampaignSession:
         with self._lock:
             self._ended = True
         self._log.close()
+        if not (self._log.full or self._log.dead):
+            with suppress(OSError):
+                self._key.write(self.folder / LOG, last=self._state.seq)
         self._texts.close()
 
     # Called by the page
@@ -351,8 +357,8 @@ class CampaignSession:
     def _record(self, event: str, **fields: Any) -> None:
         """Apply an event to the state; the next ``_submit`` sends it to the log."""
         recorded = {"seq": self._state.seq + 1, "at": iso(self._now), "event": event, **fields}
+        self._lines.append(self._key.sealed(recorded, self._state.mac))
         self._state.apply(recorded)
-        self._lines.append(encode(recorded))
 
     def _submit(self) -> int:
         """Send the recorded events to the log; return the ticket to wait for."""

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from annotations.campaign.chain import Event
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
-from annotations.campaign.log import Event, read_events, seconds_of
+from annotations.campaign.log import read_events, seconds_of
 from annotations.campaign.participants import ACTS as CROWD_ACTS
 from annotations.campaign.participants import Participant
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
@@ -33,6 +34,10 @@ class State:
     def __init__(self, config: CampaignConfig) -> None:
         self.config = config
         self.seq = 0
+        self.mac = ""
+        """Of the last event; see annotations.campaign.chain."""
+        self.lost = 0
+        """Lines that ``curate campaign repair`` removed, on which later events may depend."""
         self.closed = False
         self.batches = 0
         self.torn = 0
@@ -117,7 +122,7 @@ class State:
 
     def apply(self, event: Event) -> None:
         """Apply the next event of the log."""
-        self.seq = event["seq"]
+        self.seq, self.mac = event["seq"], event.get("mac", "")
         act = self.ACTS.get(event["event"])
         if act is not None:
             act(self, event)
@@ -151,7 +156,11 @@ class State:
     def _vote(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
         lease = self._released(annotator, event["question"])
-        if lease is None:  # a late answer for which there was room
+        late = annotator.past.get(event["question"])
+        if lease is None and late is None and self.lost:
+            item = self.items[self.by_task[event["task"]]]
+            first_left, leased = event["left"] == item.first, seconds_of(event["leased"])
+        elif lease is None:  # a late answer for which there was room
             late = annotator.past[event["question"]]
             item, first_left, leased = self.items[late.item], late.first_left, late.at
             self._count(item, lean=1 if first_left else -1)
@@ -193,6 +202,8 @@ class State:
     def _undo(self, event: Event) -> None:
         annotator = self.annotator(event["annotator"])
         last = annotator.last
+        if self.lost and (last is None or last.vote != event["vote"]):
+            return
         if last is None or last.vote != event["vote"]:
             raise ValueError(f"event {event['seq']} undoes a vote that is not the last")
         item = self.items[last.item]
@@ -268,6 +279,9 @@ class State:
     def _close(self, _: Event) -> None:
         self.closed = True
 
+    def _lost(self, _: Event) -> None:
+        self.lost += 1
+
     ACTS = {
         "start": _start,
         "lease": _lease,
@@ -280,6 +294,7 @@ class State:
         "stop": _judge,
         "clear": _judge,
         "close": _close,
+        "lost": _lost,
         **CROWD_ACTS,
     }
 
@@ -355,10 +370,12 @@ def replay(folder: Path, *, ahead: bool = False) -> State:
     gold, log = folder / GOLD, folder / LOG
     if gold.exists():
         state.add(read_tasks(gold))
-    for event in read_events(log) if log.exists() else ():
+    for event in read_events(log):
         try:
-            if event["event"] == "batch":
+            if event["event"] == "batch" and event["number"] > state.batches:
                 add_batch(state, folder, event["number"])
+            while state.lost and any(task not in state.by_task for task in _tasks_of(event)):
+                add_batch(state, folder, state.batches + 1)  # the line of its batch is lost
             state.apply(event)
         except (KeyError, ValueError, IndexError, OSError) as error:
             message = f"{log}:{event['seq']}: does not follow from the events before it: {type(error).__name__} {error}"
@@ -366,6 +383,13 @@ def replay(folder: Path, *, ahead: bool = False) -> State:
     for number in range(state.batches + 1, batches_on_disk(folder) + 1 if ahead else 0):
         add_batch(state, folder, number)
     return state
+
+
+def _tasks_of(event: Event) -> list[str]:
+    """The tasks that an event refers to."""
+    if event["event"] == "lease":
+        return [asked["task"] for asked in event["questions"]]
+    return [event["task"]] if event["event"] == "vote" else []
 
 
 def add_batch(state: State, folder: Path, number: int) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from annotations.campaign.log import GRACE
+from annotations.campaign.folder import CAMPAIGN, LOG
+from annotations.campaign.log import GRACE, read_events
+from annotations.campaign.repair import check_log
 from annotations.platforms.base import Head, Platform
 from annotations.readers.blocks import Blocks
 from annotations.readers.files import VoteFile
@@ -22,6 +24,7 @@ from annotations.readers.formats import BrokenRecord, Chunk
 from annotations.readers.json_text import query
 from annotations.readers.records import NEWLINE, Records, split_lines
 from annotations.readers.times import parse_times
+from schemas.errors import CurateError
 
 INTEGER, TEXT = ("UBIGINT", "BIGINT"), ("VARCHAR",)
 NUMBER = (*INTEGER, "DOUBLE")
@@ -47,7 +50,8 @@ def _recognizes(head: Head) -> bool:
 def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
     """Yield the votes that are final at the time ``now`` (naive UTC) as one chunk."""
     parts: list[pl.DataFrame] = []
-    broken: list[BrokenRecord] = []
+    broken = _findings(file)
+    refused = {record.line for record in broken}
     blocks, last = Blocks(file), 0
     for records in split_lines(iter(blocks), blocks.most, blocks.oversized):
         if len(records) and NEWLINE not in records.data[records.end[-1] :]:  # the page is writing this line
@@ -55,8 +59,9 @@ def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
         last = int(records.line[-1]) if len(records) else last
         events = _events(records)
         lost = [(int(records.line[i]), records.text(i)) for i in map(int, np.flatnonzero(~events["sound"].to_numpy()))]
+        lost = [(line, text) for line, text in lost if line not in refused]
         broken += [BrokenRecord(line, "broken-record", NO_EVENT, text, damage=True) for line, text in lost]
-        parts.append(events.filter("sound"))
+        parts.append(events.filter(pl.col("sound") & ~pl.col("line").is_in(refused)))
     broken += [BrokenRecord(line, "broken-record", NO_EVENT, "", damage=True) for line in blocks.oversized]
     if blocks.damage:
         broken.append(BrokenRecord(last + 1, "broken-record", blocks.damage, "", damage=True))
@@ -81,6 +86,22 @@ def _read(file: VoteFile, now: datetime) -> Iterator[Chunk]:
     )
     skipped = {kind: count for kind, count in others.items() if count}
     yield Chunk(rows if rows.height else pl.DataFrame(), final["line"], tuple(broken), skipped)
+
+
+def _findings(file: VoteFile) -> list[BrokenRecord]:
+    """What the page refuses in the log of a campaign folder; of a log without its folder, nothing is known."""
+    folder = file.path.parent
+    if file.gzipped or file.path.name != LOG or not (folder / CAMPAIGN).exists():
+        return []
+    try:
+        for _ in read_events(file.path):
+            pass
+    except CurateError:
+        return [
+            BrokenRecord(found.line, "broken-record", f"{found.kind}: {found.about}", "", damage=True)
+            for found in check_log(folder).findings
+        ]
+    return []
 
 
 def _events(records: Records) -> pl.DataFrame:
