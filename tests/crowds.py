@@ -19,11 +19,18 @@ SITE = "https://votes.example.org"
 
 
 def crowd_campaign(
-    folder: Path, platform: str = "prolific", *, pairs: int = 40, config: dict[str, Any] | None = None, **more: Any
+    folder: Path,
+    platform: str = "prolific",
+    *,
+    pairs: int = 40,
+    seconds: float = 10.0,
+    config: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Path:
     """A campaign open to a crowd: 3 votes per person and 2 practice questions whose first response is right."""
-    gold = [known(number, video="clip.mp4") for number in range(500, 530)]
-    tasks = [pair(number, video="clip.mp4", quota=5) for number in range(pairs)]
+    length = {"video_seconds": seconds}
+    gold = [known(number, video="clip.mp4").model_copy(update=length) for number in range(500, 530)]
+    tasks = [pair(number, video="clip.mp4", quota=5).model_copy(update=length) for number in range(pairs)]
     settings = {"max_votes": 3, "votes_per_pair": 5, "gold_share": 0.1, "thresholds": {"min_seconds": 0}, **more}
     made = make_campaign(folder, tasks, gold=gold, **settings)
     values = {"platform": platform, "consent": "Do you *agree*?", "qualification": 2, "pass_mark": 1.0, "codes": CODES}
