@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ByOption = Annotated[str, typer.Option("--by", help="Who does it, for the log.", metavar="NAME")]
+PromptsArgument = Annotated[list[str], typer.Argument(help="Ids of prompts.", metavar="PROMPT...")]
+BY = "command line"
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="DIR")]
 URL = "http://127.0.0.1:8080"
 MAX_REFUSED = 10
@@ -149,6 +153,7 @@ def invite(
         list[str] | None, typer.Option("--manager", help="Name of a manager; repeatable.", metavar="NAME")
     ] = None,
     url: Annotated[str, typer.Option("--url", help="Public address of the page.", metavar="URL")] = URL,
+    by: ByOption = BY,
     as_json: JsonOption = False,
 ) -> None:
     """Print a secret link for each person, once: only its digest is stored. A running page accepts it immediately.
@@ -166,7 +171,7 @@ def invite(
     wanted = [*(names or []), *(new_names(folder, annotators) if annotators else [])]
     if not wanted and not managers:
         raise UsageError("nobody to invite", hint="--name NAME, --annotators N or --manager NAME")
-    found = list(job(folder, wanted, managers=managers or (), url=url))
+    found = list(job(folder, wanted, managers=managers or (), url=url, by=by))
     if as_json:
         put_json([invitation.model_dump(mode="json") for invitation in found])
         return
@@ -178,6 +183,7 @@ def invite(
 def revoke(
     folder: FolderArgument,
     names: Annotated[list[str], typer.Option("--name", help="Name of a member; repeatable.", metavar="NAME")],
+    by: ByOption = BY,
     as_json: JsonOption = False,
 ) -> None:
     """Revoke links, from the next request on. Votes are kept, and open questions go to others.
@@ -188,8 +194,165 @@ def revoke(
     """
     from pipelines.campaigns import revoke as job
 
-    job(folder, names)
+    job(folder, names, by=by)
     put_json({"revoked": names}) if as_json else say(f"revoked: {', '.join(names)}; invite gives a new link")
+
+
+def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: bool, done: str) -> None:
+    """Do an action of schemas.management, and say so."""
+    from pipelines.campaigns import manage as job
+    from pipelines.settings import validated
+    from schemas.management import Order
+
+    order = validated({"by": by, "action": wanted}, Order, where="curate campaign")
+    _told(folder, job(folder, order.action, by=by), as_json=as_json, done=done)
+
+
+def _told(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
+    if as_json:
+        put_json({"folder": str(folder), "done": now})
+    else:
+        say(f"{folder}: {done}" + ("" if now else "; the running page does it with its next request"))
+
+
+@app.command()
+def pause(folder: FolderArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
+    """Hand out no more questions; answers to open ones are accepted.
+
+    \b
+    Example:
+      curate campaign pause june
+    """
+    _manage(folder, {"action": "pause"}, by, as_json=as_json, done="paused")
+
+
+@app.command()
+def resume(folder: FolderArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
+    """Hand out questions again.
+
+    \b
+    Example:
+      curate campaign resume june
+    """
+    _manage(folder, {"action": "resume"}, by, as_json=as_json, done="resumed")
+
+
+@app.command()
+def pardon(
+    folder: FolderArgument,
+    name: Annotated[str, typer.Option("--name", help="A stopped or warned annotator.", metavar="NAME")],
+    by: ByOption = BY,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an annotator continue, judged by the votes from now on; earlier votes count again.
+
+    \b
+    Example:
+      curate campaign pardon june --name a03 --by boss
+    """
+    _manage(folder, {"action": "pardon", "annotator": name}, by, as_json=as_json, done=f"{name} may continue")
+
+
+@app.command()
+def extend(
+    folder: FolderArgument,
+    votes: Annotated[int | None, typer.Option("--votes", min=1, help="Votes wanted in total.", metavar="N")] = None,
+    max_votes: Annotated[
+        int | None, typer.Option("--max-votes", min=0, help="Maximum votes per annotator; 0: no limit.", metavar="N")
+    ] = None,
+    votes_per_pair: Annotated[
+        int | None, typer.Option("--votes-per-pair", min=1, help="Votes per pair; the total grows.", metavar="N")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Raise --votes-per-pair of this prompt only.", metavar="ID")
+    ] = None,
+    by: ByOption = BY,
+    as_json: JsonOption = False,
+) -> None:
+    """Collect more votes: in total, per annotator, or per pair.
+
+    \b
+    Example:
+      curate campaign extend june --votes 800
+      curate campaign extend june --votes-per-pair 3 --prompt p17
+    """
+    limits = {"votes": votes, "max_votes": max_votes, "votes_per_pair": votes_per_pair, "prompt": prompt}
+    given = {name: value for name, value in limits.items() if value is not None}
+    told = ", ".join(f"{name} {value}" for name, value in given.items())
+    _manage(folder, {"action": "extend", **given}, by, as_json=as_json, done=f"extended: {told}")
+
+
+@app.command()
+def edit(
+    folder: FolderArgument,
+    config: Annotated[
+        Path, typer.Option("--config", help="A TOML file with the fields of CampaignConfig to change.", metavar="FILE")
+    ],
+    by: ByOption = BY,
+    as_json: JsonOption = False,
+) -> None:
+    """Change rules, such as instructions and thresholds. Votes that were given under the old rules stay valid.
+
+    \b
+    Example:
+      curate campaign edit june --config changes.toml
+    """
+    from pipelines.settings import read_toml
+
+    changes = read_toml(config)
+    _manage(folder, {"action": "edit", "changes": changes}, by, as_json=as_json, done=f"changed: {', '.join(changes)}")
+
+
+@app.command()
+def retire(
+    folder: FolderArgument,
+    prompts: PromptsArgument,
+    reason: Annotated[str, typer.Option("--reason", help="For the log.", metavar="TEXT")] = "",
+    by: ByOption = BY,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask no more questions about prompts; their votes stay.
+
+    \b
+    Example:
+      curate campaign retire june p17 --reason "the video is black"
+    """
+    wanted = {"action": "retire", "prompts": prompts, "reason": reason}
+    _manage(folder, wanted, by, as_json=as_json, done=f"retired: {', '.join(prompts)}")
+
+
+@app.command()
+def add(
+    folder: FolderArgument,
+    prompts: PromptsArgument,
+    videos: Annotated[
+        Path | None, typer.Option("--videos", help="Folder of new videos. Default: the store's.", metavar="DIR")
+    ] = None,
+    by: ByOption = BY,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask about retired prompts again, or about others of the store; new videos are prepared for browsers.
+
+    \b
+    Example:
+      curate campaign add june p31 p32 --videos videos
+    """
+    from pipelines.campaigns import add_prompts as job
+
+    with progress_bar() as progress:
+        now = job(folder, prompts, videos=videos, by=by, progress=progress)
+    _told(folder, now, as_json=as_json, done=f"added: {', '.join(prompts)}")
+
+
+@app.command()
+def reset(folder: FolderArgument, prompts: PromptsArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
+    """Forget skips and load errors of prompts, so that those who skipped may get the questions again.
+
+    \b
+    Example:
+      curate campaign reset june p17
+    """
+    _manage(folder, {"action": "reset", "prompts": prompts}, by, as_json=as_json, done=f"reset: {', '.join(prompts)}")
 
 
 @app.command()
@@ -214,6 +377,9 @@ COLUMNS = {
     "gold": "controls",
     "gold_accuracy": "correct",
     "median_seconds": "seconds",
+    "claimed_seconds": "claimed",
+    "excess_claims": "excess",
+    "too_fast": "too fast",
     "left_share": "left",
     "agreement": "agreement",
     "compared": "compared",
@@ -231,7 +397,12 @@ def print_status(report: CampaignStatus) -> None:
     if rows:
         put_table(("status", *COLUMNS.values()), rows)
     share = f" ({report.votes / report.wanted:.0%})"
-    say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}" + ", closed" * report.closed)
+    state = ", closed" if report.closed else ", paused" * report.paused
+    say(
+        f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}"
+        + ", closed" * report.closed
+        + ", paused" * report.paused
+    )
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
     say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} open now")
     if report.excluded:
@@ -240,8 +411,10 @@ def print_status(report: CampaignStatus) -> None:
         say(f"  outcomes: {listed(report.outcomes)}")
     if report.skips:
         say(f"  skips: {report.skips:,}")
-    for skip in report.skip_reasons:
-        say(f"    {skip.skips:,}  {skip.video}: {skip.reason}")
+    for one in report.problems:
+        told = [f"{reason} ({count:,})" for reason, count in one.reasons.items()]
+        told += [f"did not load for {plural(one.load_errors, 'annotator')}"] * bool(one.load_errors)
+        say(f"    {one.video} ({', '.join(one.prompts[:3])}): {'; '.join(told)}")
     facts = {
         "left side": None if report.left_share is None else f"{report.left_share:.0%} of decisive votes",
         "time": None if report.median_seconds is None else f"{report.median_seconds:.1f} s per question (median)",

@@ -141,14 +141,19 @@ def task_id(pair: Pair, kind: QuestionKind = "vote") -> str:
     return hashlib.sha256("\0".join((kind, *pair)).encode()).hexdigest()[:16]
 
 
-def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine]) -> Askable:
-    """What the campaign can show of a store: prompts without a video or with a playable one, responses with a text."""
+def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine], retired: Collection[str] = ()) -> Askable:
+    """What the campaign can show of a store: prompts without a video or with a playable one, responses with a text.
+
+    retired: prompts that are left out.
+    """
     files = {line.video: line for line in media}
     questions, shown = {}, {}
     prompts = store.prompts()
     if config.prompts:
         prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
     for prompt, question, video in prompts.select("prompt_id", "question", "video").iter_rows():
+        if prompt in retired:
+            continue
         line = files.get(video) if video else None
         if video and (line is None or not line.file):
             continue

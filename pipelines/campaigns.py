@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from annotations.campaign.auth import read_members, with_invited, with_revoked, write_members
+from annotations.campaign.auth import change_members, read_members, with_invited, write_members
 from annotations.campaign.folder import (
     CAMPAIGN,
     CLOSING,
@@ -23,6 +25,7 @@ from annotations.campaign.folder import (
     LOG,
     MEDIA,
     MEDIA_LIST,
+    ORDERS,
     PEOPLE_LOCK,
     TASKS,
     batch_path,
@@ -34,6 +37,7 @@ from annotations.campaign.folder import (
     write_lines,
 )
 from annotations.campaign.log import read_events
+from annotations.campaign.management import check_action
 from annotations.campaign.refill import BatchRequest, PlanBatch
 from annotations.campaign.repair import check_log, repair_log
 from annotations.campaign.session import CampaignSession
@@ -67,6 +71,7 @@ from schemas.campaign import (
     Task,
 )
 from schemas.errors import CurateError, UsageError
+from schemas.management import Action, Add, Invite, Order, Revoke
 from schemas.mapping import Mapping
 from schemas.release import Funnel, FunnelStage
 
@@ -244,8 +249,18 @@ def _warnings(config: CampaignConfig, tasks: Sequence[Task]) -> list[str]:
 # People
 
 
+COMMAND_LINE = "command line"
+"""Who did it, in the log, without another name."""
+
+
 def invite(
-    folder: str | Path, names: Sequence[str], *, managers: Sequence[str] = (), url: str, now: datetime | None = None
+    folder: str | Path,
+    names: Sequence[str],
+    *,
+    managers: Sequence[str] = (),
+    url: str,
+    now: datetime | None = None,
+    by: str = COMMAND_LINE,
 ) -> tuple[Invitation, ...]:
     """Invite annotators and managers; return their secret links, which are stored nowhere else.
 
@@ -265,6 +280,9 @@ def invite(
             links = {name: f"{url.rstrip('/')}/a/{token}" for name, token in tokens.items()}
             found += [Invitation(name=name, role=role, link=link) for name, link in links.items()]
         write_members(folder, members)
+    for role, wanted in roles:
+        if wanted:
+            put_order(folder, by, Invite(names=tuple(wanted), role=role))
     return tuple(found)
 
 
@@ -289,12 +307,77 @@ def new_names(folder: str | Path, count: int) -> list[str]:
     return names
 
 
-def revoke(folder: str | Path, names: Sequence[str], *, now: datetime | None = None) -> None:
+def revoke(folder: str | Path, names: Sequence[str], *, now: datetime | None = None, by: str = COMMAND_LINE) -> None:
     """Revoke the links of members, from the next request on. Raises UsageError for a name without a valid link."""
     folder = Path(folder)
     read_campaign(folder)
-    with locked(folder / PEOPLE_LOCK):
-        write_members(folder, with_revoked(read_members(folder), names, now or datetime.now(UTC)))
+    action = Revoke(names=tuple(names))
+    change_members(folder, action, now or datetime.now(UTC))
+    put_order(folder, by, action)
+
+
+def manage(folder: str | Path, action: Action, *, by: str = COMMAND_LINE) -> bool:
+    """Do what a manager wants; False if a page is running, which does it in a moment. Each action is in the log.
+
+    by: who wants it. Raises UsageError for an action that is not possible, and CurateError without a campaign.
+    """
+    folder = Path(folder)
+    names = [member.name for member in read_members(folder) if member.role == "annotator"]
+    check_action(replay(folder, ahead=True), action, names)
+    order = put_order(folder, by, action)
+    try:
+        with CampaignSession.open(folder):
+            return True
+    except CurateError:
+        if not _is_locked(folder / LOCK):
+            raise
+    for _ in range(20):
+        if not order.exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def put_order(folder: Path, by: str, action: Action) -> Path:
+    """Leave an action for the page, or for the next one that is started; return the file, which it removes."""
+    (folder / ORDERS).mkdir(exist_ok=True)
+    path = folder / ORDERS / f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
+    write_atomic(path, Order(by=by, action=action).model_dump_json().encode())
+    return path
+
+
+def add_prompts(
+    folder: str | Path,
+    prompts: Sequence[str],
+    *,
+    videos: str | Path | None = None,
+    by: str = COMMAND_LINE,
+    progress: Progress = silent,
+) -> bool:
+    """Ask about retired prompts again, or about others of the store, whose videos are prepared first.
+
+    videos: the folder that video names are relative to (default: the folder of the store). Returns as ``manage``.
+    Raises CurateError for a prompt that is not in the store, and for a video that browsers cannot play.
+    """
+    folder = Path(folder)
+    store = folder / read_campaign(folder).store
+    with Store.open(store, read_only=True) as opened:
+        known = opened.prompts()
+    unknown = sorted(set(prompts) - set(known["prompt_id"]))
+    if unknown:
+        raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate ingest --prompts FILE adds prompts")
+    lines = read_lines(folder / MEDIA_LIST, MediaLine)
+    have = {line.video for line in lines}
+    named = known.filter(known["prompt_id"].is_in(list(prompts)))["video"].drop_nulls().unique().sort().to_list()
+    fresh = [video for video in named if video not in have]
+    if fresh:
+        made = prepare_media(store, Path(videos or store.parent), fresh, folder / MEDIA, progress=progress)
+        refused = [line for line in made if not line.file]
+        if refused:
+            hint = "--videos DIR gives the folder that video names are relative to"
+            raise CurateError(f"{refused[0].video}: {refused[0].reason}", hint=hint)
+        write_lines(folder / MEDIA_LIST, [*lines, *made])
+    return manage(folder, Add(prompts=tuple(prompts)), by=by)
 
 
 # Status and end
@@ -419,16 +502,18 @@ def batch_planner(folder: Path, store: Path) -> PlanBatch:
     """A function that plans a batch: it ingests the log into the store, chooses pairs, and writes the tasks."""
 
     def plan(request: BatchRequest) -> int:
-        config = read_campaign(folder).config
+        config = request.config
         with Store.open(store, read_only=True):
             pass  # raises without a store, which ingest would create
         ingest(folder / LOG, store)
         with Store.open(store, read_only=True) as opened:
-            can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine))
+            can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine), request.retired)
         closed = _pair_ids([task for task, _ in read_tasks(folder / GOLD)]) | request.unavailable
         chosen = choose_pairs(store, config, can, request.votes, closed, seed=config.seed + request.number)
-        if chosen:
-            write_lines(batch_path(folder, request.number), [can.task(pair, quota=quota) for pair, quota in chosen])
-        return sum(quota for _, quota in chosen)
+        votes = sum(quota for _, quota in chosen)
+        if votes < request.least:
+            return 0
+        write_lines(batch_path(folder, request.number), [can.task(pair, quota=quota) for pair, quota in chosen])
+        return votes
 
     return plan

@@ -249,6 +249,39 @@ class SkipReason(Document):
     skips: int
 
 
+class VideoProblem(Document):
+    """A video, image or prompt that annotators had problems with."""
+
+    video: str
+    """Name in media/; the prompt's id without one."""
+    prompts: tuple[str, ...]
+    """The prompts that share it, at most 20."""
+    skips: int
+    reasons: dict[str, int]
+    """Reason -> skips."""
+    load_errors: int
+    """Annotators whose browser could not load it."""
+
+
+class PromptCoverage(Document):
+    """The votes of one prompt."""
+
+    prompt_id: str
+    pairs: int
+    votes: int
+    wanted: int
+    """Votes that its pairs are to get."""
+    retired: bool
+
+
+class HourVotes(Document):
+    """Votes within one hour, control questions included."""
+
+    hour: str
+    """Its start, ISO 8601 UTC."""
+    votes: int
+
+
 class CampaignStatus(Document):
     """The status of a campaign."""
 
@@ -257,6 +290,9 @@ class CampaignStatus(Document):
     campaign: str
     folder: str
     closed: bool
+    paused: bool = False
+    rules: CampaignConfig | None = None
+    """The present settings."""
     wanted: int
     """Votes wanted in total."""
     votes: int
@@ -274,6 +310,14 @@ class CampaignStatus(Document):
     skips: int
     skip_reasons: tuple[SkipReason, ...] = ()
     """The most frequent ones first, at most 20."""
+    problems: tuple[VideoProblem, ...] = ()
+    """Skips and load errors by video, the most first, at most 50."""
+    coverage: tuple[PromptCoverage, ...] = ()
+    """The prompts that lack most votes first, at most 200."""
+    hourly: tuple[HourVotes, ...] = ()
+    """The last 24 hours with votes."""
+    last_hour: int = 0
+    """Votes within the last 60 minutes."""
     outcomes: dict[str, int]
     left_share: float | None
     """Share of decisive votes for the left side."""

@@ -131,8 +131,8 @@ def test_a_question_is_skipped_with_a_reason(browser: Any, tmp_path: Path) -> No
         screen.page.locator("#skip-send").click()
         screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=first)
         manager = Screen(browser).enter(here, "max")
-        manager.text("#skip-reasons", "a black screen")
-        manager.text("#skip-reasons", "clip0.mp4")
+        manager.text("#problem-rows", "a black screen")
+        manager.text("#problem-rows", "clip0.mp4")
         (listed,) = here.campaign.status().skip_reasons
         assert (listed.reason, listed.video, listed.skips) == ("a black screen", "clip0.mp4", 1)
     assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["a black screen"]

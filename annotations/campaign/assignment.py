@@ -109,7 +109,8 @@ def _control(state: State, annotator: Annotator, kind: QuestionKind, group: str 
     without_pairs = None
     for step in range(len(numbers)):
         item = state.items[numbers[(start + step) % len(numbers)]]
-        if item.seen & bit or item.number in held or (group is not None and item.group != group):
+        other = group is not None and item.group != group
+        if other or item.seen & bit or item.prompt_id in state.retired or item.number in held:
             continue
         if next(_available(state, annotator, item.group), None) is not None:
             return item

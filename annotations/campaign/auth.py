@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from annotations.campaign.folder import PEOPLE, read_lines, write_atomic
+from annotations.campaign.folder import PEOPLE, PEOPLE_LOCK, locked, read_lines, write_atomic
 from schemas.base import Document
 from schemas.campaign import Role
 from schemas.errors import UsageError
+from schemas.management import Action, Invite, Revoke
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 TOKEN_BYTES = 24
@@ -99,6 +100,24 @@ def with_revoked(members: Sequence[Member], names: Sequence[str], now: datetime)
     return tuple(member.model_copy(update={"revoked": when}) if member.name in names else member for member in members)
 
 
+def change_members(folder: Path, action: Action, now: datetime) -> dict[str, str]:
+    """Change people.jsonl for an action that invites or revokes; return the tokens of new links by name.
+
+    Raises UsageError as ``with_invited`` and ``with_revoked``, and CurateError while another process changes the file.
+    """
+    if not isinstance(action, Invite | Revoke):
+        return {}
+    with locked(folder / PEOPLE_LOCK):
+        members = read_members(folder)
+        tokens: dict[str, str] = {}
+        if isinstance(action, Invite):
+            members, tokens = with_invited(members, action.names, action.role, now)
+        else:
+            members = with_revoked(members, action.names, now)
+        write_members(folder, members)
+    return tokens
+
+
 class Authenticator:
     """Looks up members in people.jsonl, which other processes may change while the campaign is open. Thread-safe."""
 
@@ -135,6 +154,6 @@ class Authenticator:
         member = self._annotators.get(name)
         return member is not None and (member.active or not active)
 
-    def annotators(self, *, active: bool) -> list[str]:
-        """The annotators whose links are valid (active) or revoked (not active)."""
-        return [name for name, member in self._annotators.items() if member.active == active]
+    def annotators(self, *, active: bool | None) -> list[str]:
+        """The annotators whose links are valid (active) or revoked (not active); None: both."""
+        return [name for name, member in self._annotators.items() if active is None or member.active == active]

@@ -39,9 +39,9 @@ def possible_result(state: State, name: str) -> CrowdResult | None:
         return participant.result
     if annotator.status == "stopped":
         return "stopped"
-    if annotator.votes >= state.config.max_votes:
+    if 0 < state.config.max_votes <= annotator.votes:
         return "completed"
-    return "no_more_work" if state.closed or not annotator.leases else None
+    return "no_more_work" if state.closed or not (annotator.leases or state.paused) else None
 
 
 def practice_item(state: State, name: str, number: int) -> tuple[Item, bool]:

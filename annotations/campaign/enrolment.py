@@ -106,11 +106,12 @@ class Enrolment:
         """Admit someone who arrives, or recognise them. Raises NotAdmitted, and OSError if the disk is full."""
         name = self.name_of(arrival.person)
         with self._lock:
-            joined, over, done, count = self.session.read(
+            joined, over, done, paused, count = self.session.read(
                 lambda state: (
                     name in state.participants,
                     name in state.participants and state.participants[name].result is not None,
                     state.closed or state.votes >= state.config.votes,
+                    state.paused,
                     len(state.participants),
                 )
             )
@@ -118,6 +119,8 @@ class Enrolment:
             if over and not known:
                 again = "You have already taken part in this study, and each person can take part once."
                 raise NotAdmitted(f"{again} {RETURN[self.config.platform]}Thank you!")
+            if not joined and paused:
+                raise NotAdmitted("This study is paused. Please come back later.")
             if not joined and (done or 0 < self.config.places <= count):
                 raise NotAdmitted(f"This study needs no more participants. {RETURN[self.config.platform]}Thank you!")
             if not known:

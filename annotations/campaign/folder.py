@@ -21,8 +21,9 @@ from schemas.crowd import CrowdConfig
 from schemas.errors import CurateError
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
+PEOPLE_LOCK, ORDERS = "people.lock", "orders"
 GOLD, TASKS, MEDIA, MEDIA_LIST = "gold.jsonl", "tasks", "media", "media.jsonl"
-PEOPLE_LOCK, CROWD = "people.lock", "crowd.json"
+CROWD = "crowd.json"
 
 D = TypeVar("D", bound=Document)
 

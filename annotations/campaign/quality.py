@@ -52,12 +52,15 @@ def _median(annotator: Annotator) -> float:
     return float(np.median(np.array(annotator.seconds)))
 
 
-def agreement(state: State, annotator: Annotator) -> tuple[int, int]:
-    """(votes that agree, votes compared): decisive votes on pairs where the others' decisive votes have a majority."""
-    if not annotator.votes:
+def agreement(state: State, annotator: Annotator, start: int = 0) -> tuple[int, int]:
+    """(votes that agree, votes compared): decisive votes on pairs where the others' decisive votes have a majority.
+
+    start: the number of first votes that are left out.
+    """
+    if not annotator.votes > start:
         return 0, 0
-    codes = np.frombuffer(annotator.outcomes.tobytes(), np.int8)
-    items, codes = np.frombuffer(annotator.items.tobytes(), np.int32)[codes < 2], codes[codes < 2]
+    codes = np.frombuffer(annotator.outcomes.tobytes(), np.int8)[start:]
+    items, codes = np.frombuffer(annotator.items.tobytes(), np.int32)[start:][codes < 2], codes[codes < 2]
     wins = np.frombuffer(state.wins.tobytes(), np.int32).reshape(-1, 4)[items, :2]
     votes = np.frombuffer(bytes(state.is_vote), np.bool_)[items]
     each = np.arange(len(codes))
@@ -67,25 +70,24 @@ def agreement(state: State, annotator: Annotator) -> tuple[int, int]:
 
 def violations(state: State, annotator: Annotator) -> tuple[str, ...]:
     """The thresholds that an annotator violates, as short texts; the page shows them to the annotator."""
-    limits, found = state.config.thresholds, []
-    if annotator.gold >= limits.min_questions and annotator.gold_correct / annotator.gold < limits.gold_accuracy:
-        right = f"{annotator.gold_correct} of {annotator.gold} control questions"
+    limits, found, start = state.config.thresholds, [], annotator.judged_from
+    gold, correct = annotator.gold - start.gold, annotator.gold_correct - start.gold_correct
+    votes, fast = annotator.votes - start.votes, annotator.fast - start.fast
+    if gold >= limits.min_questions and correct / gold < limits.gold_accuracy:
+        right = f"{correct} of {gold} control questions"
         found.append(f"{right} answered correctly (expected: {limits.gold_accuracy:.0%})")
-    if annotator.votes >= limits.min_questions and 2 * annotator.fast > annotator.votes:  # the median is too low
-        time = f"{_median(annotator):.1f} seconds per question"
+    if votes >= limits.min_questions and 2 * fast > votes:  # the median is too low
+        time = f"{np.median(annotator.seconds[start.votes :]):.1f} seconds per question"
         found.append(f"{time} (expected: at least {limits.min_seconds:g})")
     if limits.agreement:
-        agreed, compared = agreement(state, annotator)
+        agreed, compared = agreement(state, annotator, start.votes)
         if compared >= limits.min_questions and agreed / compared < limits.agreement:
             found.append(f"{agreed} of {compared} votes agree with other annotators (expected: {limits.agreement:.0%})")
-    most = max(annotator.left, annotator.decisive - annotator.left)
-    if (
-        annotator.decisive >= limits.min_questions
-        and most / annotator.decisive > limits.max_side_share
-        and _significant(most, annotator.decisive)
-    ):
-        side = "left" if most == annotator.left else "right"
-        found.append(f"{most} of {annotator.decisive} decisive votes are for the {side} side")
+    left, decisive = annotator.left - start.left, annotator.decisive - start.decisive
+    most = max(left, decisive - left)
+    if decisive >= limits.min_questions and most / decisive > limits.max_side_share and _significant(most, decisive):
+        side = "left" if most == left else "right"
+        found.append(f"{most} of {decisive} decisive votes are for the {side} side")
     return tuple(found)
 
 

@@ -39,10 +39,18 @@ class Item:
     lean: int = 0
     """Times that the first response was shown left minus times that it was shown right (votes and leases)."""
 
+    retired: bool = False
+    """Not asked any more."""
+
+    @property
+    def unmet(self) -> int:
+        """Votes that are missing."""
+        return 0 if self.retired else max(0, self.quota - self.votes)
+
     @property
     def room(self) -> int:
         """Leases that may still be granted."""
-        return self.quota - self.votes - self.held
+        return 0 if self.retired else self.quota - self.votes - self.held
 
 
 class Lease(NamedTuple):
@@ -85,6 +93,17 @@ class LastVote(NamedTuple):
     """1 if it equals the known answer, 0 if not, None without a known answer."""
 
 
+class Tally(NamedTuple):
+    """Counts of an annotator at a time."""
+
+    votes: int = 0
+    gold: int = 0
+    gold_correct: int = 0
+    fast: int = 0
+    decisive: int = 0
+    left: int = 0
+
+
 @dataclass(slots=True)
 class Annotator:
     """What one annotator did."""
@@ -95,6 +114,8 @@ class Annotator:
     reasons: tuple[str, ...] = ()
     warned_at: tuple[int, int] = (0, 0)
     """Votes and control answers at the time of the warning."""
+    judged_from: Tally = field(default_factory=Tally)
+    """The counts at the last pardon: only later votes are compared with the thresholds."""
     votes: int = 0
     skips: int = 0
     undone: int = 0

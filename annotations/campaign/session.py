@@ -13,8 +13,10 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from annotations.campaign.assignment import draw, first_left, next_sheet
-from annotations.campaign.auth import Authenticator, Visitor
+from annotations.campaign.auth import Authenticator, Visitor, change_members
 from annotations.campaign.ballots import check_ballot, refusal_of
 from annotations.campaign.chain import LogKey
 from annotations.campaign.crowd import Step, stage
@@ -23,6 +25,7 @@ from annotations.campaign.folder import (
     LOCK,
     LOG,
     MEDIA,
+    ORDERS,
     TaskReader,
     batches_on_disk,
     locked,
@@ -30,13 +33,15 @@ from annotations.campaign.folder import (
     read_crowd,
 )
 from annotations.campaign.log import LogWriter, iso, truncate_incomplete
+from annotations.campaign.management import check_action
 from annotations.campaign.quality import decide
 from annotations.campaign.records import SKIPPED, Annotator, Item
 from annotations.campaign.refill import PlanBatch, Refill
 from annotations.campaign.state import State, add_batch, replay
 from annotations.campaign.views import annotator_view, campaign_status
-from schemas.campaign import AnnotatorView, Ballot, CampaignStatus, Refusal
+from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignStatus, Refusal
 from schemas.errors import CurateError
+from schemas.management import Action, Add, Order, Retire
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -60,7 +65,6 @@ class CampaignSession:
         self._now = clock().timestamp()
         """The time of the request, seconds since 1970."""
         self.campaign = read_campaign(folder)
-        self.config = self.campaign.config
         self.crowd = read_crowd(folder)
         self._lock = RLock()
         self._lines: list[bytes] = []
@@ -71,10 +75,14 @@ class CampaignSession:
         self._key = LogKey.of(folder / LOG, self._state.seq)
         self._texts = TaskReader()
         self._closing_path = str(folder / CLOSING)
-        self._longest_lease = 60 * self.config.lease_minutes + 1
+        self._orders_path = str(folder / ORDERS)
+        self._orders: list[Path] = []
+        """Orders that were recorded and may not be on the disk yet."""
+        self._problems: list[str] = []
+        """Why orders could not be done."""
         self._auth = Authenticator(folder)
         self._auth.refresh()
-        self._media = frozenset(path.name for path in (folder / MEDIA).glob("*") if path.is_file())
+        self._find_media()
         self._probed = 0.0
         self._log = LogWriter(folder / LOG, self._lock, self._roll_back)
         self._refill = Refill(plan, self._take_batches) if plan else None
@@ -88,10 +96,11 @@ class CampaignSession:
                 )
             self._record("start", torn=torn)
             self._add_new_batches()
+            self._take_orders()
             self._check_closing()
             ticket = self._submit()
         try:
-            self._log.wait(ticket)
+            self._wait(ticket)
         except OSError as error:
             self._log.close()
             raise CurateError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
@@ -129,6 +138,11 @@ class CampaignSession:
 
     # Called by the page
 
+    @property
+    def config(self) -> CampaignConfig:
+        """The present settings."""
+        return self._state.config
+
     def visitor(self, token: str) -> Visitor | None:
         """The owner of a secret link; None for an unknown or revoked one. Called on every request; never waits."""
         self._auth.refresh()
@@ -141,7 +155,7 @@ class CampaignSession:
             view = self._next_view(self._state.annotator(name))
             ticket = self._submit_and_refill()
         try:
-            self._log.wait(ticket)
+            self._wait(ticket)
         except OSError:
             return view.model_copy(update={"sheet": None, "can_undo": False, "message": FULL})
         return view
@@ -162,7 +176,7 @@ class CampaignSession:
         """The current status, for managers."""
         with self._lock:
             self._begin()
-            problems = [self._refill.problem] if self._refill and self._refill.problem else []
+            problems = self._problems + ([self._refill.problem] if self._refill and self._refill.problem else [])
             if self._log.dead:
                 problems.append("the log can be neither written nor read, votes are refused: restart the page")
             elif self._log.full:
@@ -170,8 +184,33 @@ class CampaignSession:
             found = campaign_status(self._state, self.folder, self._auth.members, self._now, problems)
             ticket = self._submit()
         with suppress(OSError):  # the next status reports a lost event
-            self._log.wait(ticket)
+            self._wait(ticket)
         return found
+
+    def problem(self, name: str, video: str) -> None:
+        """Record that an annotator's browser cannot load a file, once."""
+        with self._lock:
+            self._begin()
+            known = self._state.load_errors.get(video, ())
+            if video in self._media and self._auth.is_annotator(name) and name not in known:
+                self._record("problem", annotator=name, video=video)
+            ticket = self._submit()
+        self._wait(ticket)
+
+    def manage(self, by: str, action: Action) -> dict[str, str]:
+        """Do what a manager wants; return the tokens of those whom it invites, which are stored nowhere else.
+
+        Raises UsageError for an action that is not possible, and OSError if the disk is full.
+        """
+        with self._lock:
+            self._begin()
+            check_action(self._state, action, self._auth.annotators(active=None))
+            tokens = change_members(self.folder, action, datetime.fromtimestamp(self._now, UTC))
+            self._auth.refresh()
+            self._do(by, action, f"{draw(by, self._state.seq, self._now):016x}")
+            ticket = self._submit_and_refill()
+        self._wait(ticket)
+        return tokens
 
     def media(self, name: str) -> Path | None:
         """The path of a file in the campaign's media/ folder; None for any other name."""
@@ -184,7 +223,16 @@ class CampaignSession:
             if not self._state.closed:
                 self._record("close")
             ticket = self._submit()
+        self._wait(ticket)
+
+    def _wait(self, ticket: int) -> None:
+        """Wait until the disk holds the events, and remove the orders among them. Raises OSError."""
+        orders = tuple(self._orders)
         self._log.wait(ticket)
+        for path in orders:
+            path.unlink(missing_ok=True)
+            with suppress(ValueError):
+                self._orders.remove(path)
 
     # Called for the crowd; see annotations.campaign.enrolment
 
@@ -228,7 +276,7 @@ class CampaignSession:
             answer = refusal or self._next_view(annotator)
             ticket = self._submit_and_refill()
         try:
-            self._log.wait(ticket)
+            self._wait(ticket)
         except OSError:
             return Refusal(code="disk-full", message=FULL)
         return answer
@@ -289,9 +337,40 @@ class CampaignSession:
         self._record("skip", annotator=annotator.name, question=question, task=task, reason=reason[:2_000])
         return None
 
+    def _do(self, by: str, action: Action, order: str) -> None:
+        """Record a manager's action, and what follows from it at once."""
+        self._record("manage", by=by, id=order, action=action.model_dump(mode="json"))
+        for annotator in self._state.annotators.values() if isinstance(action, Retire) else ():
+            held = [lease.question for lease in annotator.leases if self._state.items[lease.item].retired]
+            self._free(annotator, held, "retired")
+        if isinstance(action, Add):
+            self._find_media()
+
+    def _take_orders(self) -> None:
+        """Do what the command line has ordered."""
+        try:
+            names = os.listdir(self._orders_path)  # noqa: PTH208 (on every request)
+        except FileNotFoundError:
+            return
+        for name in sorted(names):
+            path = self.folder / ORDERS / name
+            if name.startswith(".") or path in self._orders:
+                continue
+            try:
+                order = Order.model_validate_json(path.read_bytes())
+                if path.stem not in self._state.orders:
+                    check_action(self._state, order.action, self._auth.annotators(active=None))
+                    self._do(order.by, order.action, path.stem)
+            except (ValidationError, CurateError, OSError) as error:
+                self._problems.append(f"an order was not done: {error}")
+            self._orders.append(path)
+
+    def _find_media(self) -> None:
+        self._media = frozenset(path.name for path in (self.folder / MEDIA).glob("*") if path.is_file())
+
     def _hand_out(self, annotator: Annotator) -> None:
         """Hand out a new sheet if the annotator may vote and holds no question."""
-        if annotator.leases or annotator.status == "stopped" or self._state.closed:
+        if annotator.leases or annotator.status == "stopped" or self._state.closed or self._state.paused:
             return
         if not self._auth.is_annotator(annotator.name, active=True) or not self._in_vote_stage(annotator.name):
             return
@@ -327,6 +406,7 @@ class CampaignSession:
         self._now = self._clock().timestamp()
         if self._log.full and not self._has_room():
             return
+        self._take_orders()
         self._check_closing()
         for name in self._auth.annotators(active=False):
             annotator = self._state.annotator(name)
@@ -334,7 +414,7 @@ class CampaignSession:
         expiring = self._state.expiring
         while expiring:
             question, (until, name) = next(iter(expiring.items()))
-            if 0 < until - self._now <= self._longest_lease:  # longer: the clock was set back since
+            if 0 < until - self._now <= self._state.longest_lease + 1:  # longer: the clock was set back since
                 break
             self._free(self._state.annotator(name), [question], "expired")
 
@@ -394,5 +474,5 @@ class CampaignSession:
             self._add_new_batches()
             taken = self._state.batches > before
             ticket = self._submit()
-        self._log.wait(ticket)
+        self._wait(ticket)
         return taken

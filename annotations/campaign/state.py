@@ -14,6 +14,7 @@ from typing import TypeVar
 from annotations.campaign.chain import Event
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
 from annotations.campaign.log import read_events, seconds_of
+from annotations.campaign.management import manage
 from annotations.campaign.participants import ACTS as CROWD_ACTS
 from annotations.campaign.participants import Participant
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
@@ -33,12 +34,14 @@ class State:
 
     def __init__(self, config: CampaignConfig) -> None:
         self.config = config
+        self.longest_lease = 60 * config.lease_minutes
+        """Seconds, over all settings so far."""
         self.seq = 0
         self.mac = ""
         """Of the last event; see annotations.campaign.chain."""
         self.lost = 0
         """Lines that ``curate campaign repair`` removed, on which later events may depend."""
-        self.closed = False
+        self.closed = self.paused = False
         self.batches = 0
         self.torn = 0
         """Bytes of incomplete lines that were removed, over all starts."""
@@ -71,6 +74,14 @@ class State:
         self.outcomes: Counter[str] = Counter()
         self.skip_reasons: Counter[tuple[str, str]] = Counter()
         """Skips by reason and video (the prompt, without one)."""
+        self.load_errors: dict[str, set[str]] = {}
+        """Video -> the annotators whose browser could not load it."""
+        self.retired: set[str] = set()
+        """Prompts that are not asked any more."""
+        self.orders: set[str] = set()
+        """Ids of the managers' actions."""
+        self.by_minute: Counter[int] = Counter()
+        """Votes, control questions included, by the minute since 1970."""
 
     def add(self, tasks: Iterable[tuple[Task, Place]]) -> None:
         """Add pairs and control questions. The quota of a pair that exists already is increased."""
@@ -80,8 +91,8 @@ class State:
                 number = self._new(task, place)
             item = self.items[number]
             if item.kind == "vote":
-                self._count(item, quota=task.quota)
-                self.planned += task.quota
+                self.count(item, quota=task.quota)
+                self.planned += 0 if item.retired else task.quota
 
     def _new(self, task: Task, place: Place) -> int:
         number = self.by_task[task.task_id] = len(self.items)
@@ -144,7 +155,7 @@ class State:
             first_left = asked["left"] == "first"
             fresh.append(Lease(asked["question"], event["sheet"], item.number, first_left, at, until))
             _keep(annotator.videos, item.group, annotator.videos.get(item.group, (at, 0.0)))
-            self._count(item, held=1, lean=1 if first_left else -1)
+            self.count(item, held=1, lean=1 if first_left else -1)
             self.expiring[asked["question"]] = until, annotator.name
             if not again:
                 annotator.asked[item.kind] += 1
@@ -163,7 +174,7 @@ class State:
         elif lease is None:  # a late answer for which there was room
             late = annotator.past[event["question"]]
             item, first_left, leased = self.items[late.item], late.first_left, late.at
-            self._count(item, lean=1 if first_left else -1)
+            self.count(item, lean=1 if first_left else -1)
         else:
             item, first_left, leased = self.items[lease.item], lease.first_left, lease.at
         outcome, at, watched = event["outcome"], seconds_of(event["at"]), event["watched"]
@@ -213,7 +224,7 @@ class State:
         annotator.fast -= annotator.seconds.pop() < self.config.thresholds.min_seconds
         item.seen &= ~(1 << annotator.number)
         outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
-        self._count(item, lean=-1 if last.first_left else 1)
+        self.count(item, lean=-1 if last.first_left else 1)
         self._tally(annotator, last, code, outcome, -1)
         annotator.undone += 1
         annotator.last = None
@@ -222,6 +233,7 @@ class State:
         """Add a vote to all counts (by = 1) or remove it (by = −1)."""
         item = self.items[vote.item]
         annotator.votes += by
+        self.by_minute[int(vote.at // 60)] += by
         annotator.watched += by * vote.watched
         if vote.correct is not None:
             annotator.gold += by
@@ -232,7 +244,7 @@ class State:
         self.wins[4 * item.number + code] += by
         if item.kind != "vote":
             return
-        self._count(item, votes=by)
+        self.count(item, votes=by)
         self.votes += by
         self.outcomes[outcome] += by
         if vote.left is not None:
@@ -245,7 +257,7 @@ class State:
         if lease is not None:
             item = self.items[lease.item]
             item.seen |= 1 << annotator.number
-            self._count(item, lean=-1 if lease.first_left else 1)
+            self.count(item, lean=-1 if lease.first_left else 1)
             _keep(annotator.past, event["question"], PastLease(item.number, lease.first_left, lease.at, SKIPPED))
             self.skip_reasons[event["reason"], item.video or item.prompt_id] += 1
         annotator.skips += 1
@@ -257,7 +269,7 @@ class State:
         for question in event["questions"]:
             lease = self._released(annotator, question)
             if lease is not None:
-                self._count(self.items[lease.item], lean=-1 if lease.first_left else 1)
+                self.count(self.items[lease.item], lean=-1 if lease.first_left else 1)
                 _keep(annotator.past, question, PastLease(lease.item, lease.first_left, lease.at, None))
 
     def _judge(self, event: Event) -> None:
@@ -266,18 +278,21 @@ class State:
         annotator.reasons = tuple(event["reasons"])
         annotator.warned_at = (annotator.votes, annotator.gold)
         if event["event"] == "stop" and self.config.reopen_stopped:
-            self._exclude(annotator)
+            self.exclude(annotator)
 
-    def _exclude(self, annotator: Annotator) -> None:
-        """Stop counting the votes of a stopped annotator, so that their pairs are handed out again."""
+    def exclude(self, annotator: Annotator, by: int = 1) -> None:
+        """Stop counting the votes of a stopped annotator, whose pairs are handed out again; by = −1: count them."""
         for item in (self.items[number] for number in annotator.items):
             if item.kind == "vote":
-                self._count(item, votes=-1)
-                self.votes -= 1
-                self.excluded += 1
+                self.count(item, votes=-by)
+                self.votes -= by
+                self.excluded += by
 
     def _close(self, _: Event) -> None:
         self.closed = True
+
+    def _problem(self, event: Event) -> None:
+        self.load_errors.setdefault(event["video"], set()).add(event["annotator"])
 
     def _lost(self, _: Event) -> None:
         self.lost += 1
@@ -296,6 +311,8 @@ class State:
         "close": _close,
         "lost": _lost,
         **CROWD_ACTS,
+        "problem": _problem,
+        "manage": manage,
     }
 
     def _released(self, annotator: Annotator, question: str) -> Lease | None:
@@ -304,23 +321,24 @@ class State:
         for index, lease in enumerate(annotator.leases):
             if lease.question == question:
                 del annotator.leases[index]
-                self._count(self.items[lease.item], held=-1)
+                self.count(self.items[lease.item], held=-1)
                 return lease
         return None
 
-    def _count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
+    def count(self, item: Item, *, quota: int = 0, votes: int = 0, held: int = 0, lean: int = 0) -> None:
         """Change the counts of an item, and update ``open`` accordingly."""
         if item.kind != "vote":
             item.held += held
             item.lean += lean
             return
-        before, unmet = item.room, max(0, item.quota - item.votes)
+        before, unmet = item.room, item.unmet
         item.quota += quota
         item.votes += votes
         item.held += held
         item.lean += lean
         self.held += held
-        self.unmet += max(0, item.quota - item.votes) - unmet
+        item.retired = item.prompt_id in self.retired
+        self.unmet += item.unmet - unmet
         if (before > 0) != (item.room > 0):
             self._open(item) if item.room > 0 else self._close_item(item)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -11,14 +12,27 @@ import numpy as np
 from annotations.campaign.auth import Member
 from annotations.campaign.crowd import possible_result
 from annotations.campaign.folder import TaskReader
+from annotations.campaign.log import iso
 from annotations.campaign.quality import figures
-from annotations.campaign.records import Annotator, Lease
+from annotations.campaign.records import Annotator, Item, Lease
 from annotations.campaign.state import State
-from schemas.campaign import AnnotatorStatus, AnnotatorView, CampaignStatus, Question, Sheet, SkipReason
+from schemas.campaign import (
+    AnnotatorStatus,
+    AnnotatorView,
+    CampaignStatus,
+    HourVotes,
+    PromptCoverage,
+    Question,
+    Sheet,
+    SkipReason,
+    VideoProblem,
+)
 from schemas.votes import OUTCOMES
 
-SKIP_REASONS = 20
-"""Reasons that the status lists."""
+SKIP_REASONS, PROBLEMS, COVERAGE, HOURS = 20, 50, 200, 24
+"""Reasons, videos, prompts and hours that the status lists."""
+NOT_PLAYING, ALERT = "does not ", 2
+"""In the page's reasons for skipping a video that does not play, and the annotators after which managers are told."""
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 
@@ -69,6 +83,8 @@ def _question(state: State, texts: TaskReader, lease: Lease) -> Question:
 
 def _message(state: State, annotator: Annotator) -> str:
     reasons = "; ".join(annotator.reasons)
+    if state.paused and annotator.status != "stopped" and not annotator.leases:
+        return "This campaign is paused. Please come back later; this page continues automatically."
     if annotator.status == "stopped":
         return f"You will not get any more questions: {reasons}."
     if annotator.status == "warned":
@@ -93,6 +109,8 @@ def campaign_status(
         campaign=config.name,
         folder=str(folder),
         closed=state.closed,
+        paused=state.paused,
+        rules=config,
         wanted=config.votes,
         votes=state.votes,
         excluded=state.excluded,
@@ -106,6 +124,10 @@ def campaign_status(
             SkipReason(reason=reason, video=video, skips=skips)
             for (reason, video), skips in sorted(state.skip_reasons.items(), key=lambda found: (-found[1], found[0]))
         )[:SKIP_REASONS],
+        problems=_problems(state),
+        coverage=_coverage(pairs),
+        hourly=_hourly(state),
+        last_hour=sum(votes for minute, votes in state.by_minute.items() if minute > now // 60 - 60),
         outcomes={outcome: state.outcomes[outcome] for outcome in OUTCOMES},
         left_share=state.left / state.decisive if state.decisive else None,
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
@@ -113,6 +135,54 @@ def campaign_status(
         annotators=rows,
         warnings=(*warnings, *_warnings(state, invited)),
     )
+
+
+def _problems(state: State) -> tuple[VideoProblem, ...]:
+    reasons: dict[str, dict[str, int]] = {video: {} for video in state.load_errors}
+    for (reason, video), skips in state.skip_reasons.items():
+        reasons.setdefault(video, {})[reason] = skips
+    prompts: dict[str, dict[str, None]] = {video: {} for video in reasons}
+    for item in state.items if reasons else ():
+        place = item.video or item.prompt_id
+        if place in prompts:
+            prompts[place][item.prompt_id] = None
+    found = [
+        VideoProblem(
+            video=video,
+            prompts=tuple(prompts[video])[:20],
+            skips=sum(counts.values()),
+            reasons=counts,
+            load_errors=len(state.load_errors.get(video, ())),
+        )
+        for video, counts in reasons.items()
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.skips - one.load_errors, one.video))[:PROBLEMS])
+
+
+def _coverage(pairs: Sequence[Item]) -> tuple[PromptCoverage, ...]:
+    prompts: dict[str, list[Item]] = {}
+    for item in pairs:
+        prompts.setdefault(item.prompt_id, []).append(item)
+    lacking = {prompt: sum(item.unmet for item in items) for prompt, items in prompts.items()}
+    order = sorted(prompts, key=lambda prompt: (-lacking[prompt], prompt))[:COVERAGE]
+    return tuple(
+        PromptCoverage(
+            prompt_id=prompt,
+            pairs=len(prompts[prompt]),
+            votes=sum(item.votes for item in prompts[prompt]),
+            wanted=sum(item.votes + item.unmet for item in prompts[prompt]),
+            retired=all(item.retired for item in prompts[prompt]),
+        )
+        for prompt in order
+    )
+
+
+def _hourly(state: State) -> tuple[HourVotes, ...]:
+    hours: Counter[int] = Counter()
+    for minute, votes in state.by_minute.items():
+        hours[minute // 60] += votes
+    last = sorted(hour for hour, votes in hours.items() if votes)[-HOURS:]
+    return tuple(HourVotes(hour=iso(hour * 3600), votes=hours[hour]) for hour in last)
 
 
 def _annotator_status(state: State, member: Member, now: float) -> AnnotatorStatus:
@@ -139,6 +209,14 @@ def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
     active = [member.name for member in invited if member.active]
     known = [state.annotators[name] for name in active if name in state.annotators]
     found += [f"{one.name} is {one.status}: {'; '.join(one.reasons)}" for one in known if one.status != "ok"]
+    if state.paused:
+        found.append("the campaign is paused: nobody gets new questions")
+    for one in _problems(state):
+        broken = one.load_errors + sum(count for reason, count in one.reasons.items() if NOT_PLAYING in reason)
+        if broken >= ALERT:
+            found.append(f"{one.video} does not play for {broken} annotators ({', '.join(one.prompts[:3])})")
+    if state.lost:
+        found.append(f"{state.lost} lines of the log are lost; see log.quarantine.jsonl")
     if not invited:
         found.append("no annotator has been invited yet: curate campaign invite")
     if known and len(known) == len(active) and not state.closed:

@@ -7,8 +7,11 @@ POST /api/vote         a ballot → the next view, once the vote is on the disk;
                        the ballot's vote_id, by which the page knows that no proxy or portal has answered
 POST /api/undo         {} → the view with the last question open again
 POST /api/skip         {question_id, reason} → the next view
+POST /api/problem      {video} → notes that the annotator's browser cannot load it
 POST /api/leave        {} → ends the session
 GET  /api/status       the campaign's status (CampaignStatus), for managers
+GET  /api/events       the same as server-sent events, whenever it changes
+POST /api/manage       a manager's action (schemas.management) → the status, with the links of those invited
 GET  /media/{name}     a file of the campaign, whole or by ranges
 GET  /static/{name}    scripts and styles, without any data of the campaign
 /join, /join/…         the pages of a crowd, if the campaign is open to one: annotations.page.join
@@ -18,7 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -28,7 +32,7 @@ from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -52,11 +56,17 @@ from annotations.page.security import (
 )
 from schemas.base import Document
 from schemas.campaign import AnnotatorView, Ballot, Refusal, Role
+from schemas.errors import CurateError
+from schemas.management import Action
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Document)
 THREADS = 256
 """Simultaneous calls of the session; each may wait for the disk."""
+TICK, HEARTBEAT = 1.0, 15.0
+"""Seconds between two looks at the status for live views, and between two signs of life without a change."""
+MAX_STREAMS = 32
+"""Live views at once: each occupies a connection. A page beyond them asks again and again instead."""
 STATUS_CODES = {"disk-full": 507, "stopped": 403, "closed": 410}
 """HTTP status of a refusal by its code; 409 for all others."""
 
@@ -72,11 +82,28 @@ class Skip(Document):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class Problem(Document):
+    """The body of /api/problem."""
+
+    video: Annotated[str, Field(max_length=256)]
+
+
+class Wanted(Document):
+    """The body of /api/manage."""
+
+    action: Annotated[Action, Field(discriminator="action")]
+
+
 class Page:
     """The application of one campaign."""
 
     def __init__(self, session: CampaignSession, sessions: Sessions, limits: Limits = STANDARD) -> None:
         self.session, self.sessions, self.limits = session, sessions, limits
+        self.stopping: Callable[[], bool] = lambda: False
+        """Whether the server is about to stop."""
+        self._streams = 0
+        self._shown: dict[str, Any] = {}
+        self._shown_at = 0.0
         self._threads = anyio.CapacityLimiter(THREADS)
         bucket = partial(Buckets, remembered=limits.remembered)
         self._known = bucket(limits.session_rate, limits.session_burst)
@@ -95,6 +122,9 @@ class Page:
                 Route("/api/vote", self._vote, methods=["POST"]),
                 Route("/api/undo", self._undo, methods=["POST"]),
                 Route("/api/skip", self._skip, methods=["POST"]),
+                Route("/api/problem", self._problem, methods=["POST"]),
+                Route("/api/manage", self._manage, methods=["POST"]),
+                Route("/api/events", self._events),
                 Route("/api/leave", self._leave, methods=["POST"]),
                 Route("/api/status", self._status),
                 Route("/media/{name}", self._media),
@@ -159,9 +189,56 @@ class Page:
 
     async def _status(self, request: Request) -> Response:
         token, _ = await self._authorize(request, "manager")
-        status = await self._call(self.session.status)
-        body = json.dumps(status.with_old_names(), ensure_ascii=False)
+        body = json.dumps(await self._current(), ensure_ascii=False)
         return Response(body, media_type="application/json", headers={PAGE_HEADER: page_token(token)})
+
+    async def _current(self, max_age: float = 0.0) -> dict[str, Any]:
+        """The status, at most so many seconds old: live views share one."""
+        if time.monotonic() - self._shown_at > max_age:
+            self._shown = (await self._call(self.session.status)).with_old_names()
+            self._shown_at = time.monotonic()
+        return self._shown
+
+    async def _events(self, request: Request) -> Response:
+        """A stream of the status, which ends when the link is revoked or the server stops. Few at once are allowed."""
+        token, _ = await self._authorize(request, "manager")
+        if self._streams >= MAX_STREAMS:
+            raise Denied(429, "too-many", "too many live views: this one is updated less often", retry_after=60)
+
+        async def stream() -> AsyncIterator[str]:
+            sent, quiet = "", 0.0
+            self._streams += 1
+            try:
+                while not self.stopping() and self.session.visitor(token) is not None:
+                    body = json.dumps(await self._current(TICK / 2), ensure_ascii=False)
+                    if body != sent or quiet >= HEARTBEAT:
+                        yield f"data: {body}\n\n" if body != sent else ": no change\n\n"
+                        sent, quiet = body, 0.0
+                    quiet += TICK
+                    await anyio.sleep(TICK)
+            finally:
+                self._streams -= 1
+
+        headers = {"x-accel-buffering": "no"}
+        return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+
+    async def _manage(self, request: Request) -> Response:
+        visitor, wanted = await self._change(request, Wanted, "manager")
+        try:
+            tokens = await self._call(self.session.manage, visitor.name, wanted.action)
+        except CurateError as error:
+            raise Denied(409, "not-possible", str(error)) from error
+        except OSError as error:
+            raise Denied(507, "disk-full", "not saved: the disk is full") from error
+        site = self.sessions.url or str(request.base_url)
+        links = {name: f"{site.rstrip('/')}/a/{token}" for name, token in tokens.items()}
+        body = json.dumps(await self._current() | {"links": links}, ensure_ascii=False)
+        return Response(body, media_type="application/json")
+
+    async def _problem(self, request: Request) -> Response:
+        visitor, problem = await self._change(request, Problem)
+        await self._call(self.session.problem, visitor.name, problem.video)
+        return Response(status_code=204)
 
     def _answer(self, result: AnnotatorView | Refusal, **more: str) -> Response:
         """A view without the instructions, which the page has already, or a refusal. more: keys that are added."""
@@ -185,9 +262,9 @@ class Page:
             raise Denied(404, "not-served", "not found")
         return response
 
-    async def _change(self, request: Request, form: type[D]) -> tuple[Visitor, D]:
-        """The annotator and the body of a change. Raises Denied without authorization or for an invalid body."""
-        token, visitor = await self._authorize(request, "annotator")
+    async def _change(self, request: Request, form: type[D], role: Role = "annotator") -> tuple[Visitor, D]:
+        """The visitor and the body of a change. Raises Denied without authorization or for an invalid body."""
+        token, visitor = await self._authorize(request, role)
         self.sessions.check_change(request, token)
         body = await read_body(request, self.limits)
         try:

@@ -45,7 +45,8 @@ def is_loopback(host: str) -> bool:
 
 def make_server(session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD) -> uvicorn.Server:
     """A server of the page, not yet running. It writes no access log, because a path may contain a secret link."""
-    app = Page(session, Sessions(campaign, url), limits).app()
+    page = Page(session, Sessions(campaign, url), limits)
+    app = page.app()
     most = allow_connections()
     for name in ("asyncio", "uvicorn.error"):
         logger = logging.getLogger(name)
@@ -63,7 +64,9 @@ def make_server(session: CampaignSession, campaign: str, *, url: str = "", limit
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    page.stopping = lambda: server.should_exit  # live views would hold up the stop
+    return server
 
 
 def serve(session: CampaignSession, campaign: str, listener: socket.socket, *, url: str = "") -> None:

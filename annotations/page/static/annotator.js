@@ -44,6 +44,7 @@ function announce(text) {
 function begin(first) {
   const prefix = `curate:${first.campaign}:${first.annotator}`;
   player = new Player(prefix, updateVoting);
+  player.onFail = (video) => request("/api/problem", { video });
   timer = new QuestionTimer(`${prefix}:clock`);
   outbox = new Outbox(`${prefix}:outbox`, { onAnswer: handleAnswer, onChange: showSaveState });
   breaks = new BreakTimer(`${prefix}:work`, suggestBreak);

@@ -1,8 +1,10 @@
-/* The manager's page: the campaign's status, updated every few seconds while the page is visible. */
+/* The manager's page: the campaign's status, live while the page is visible, and the managers' actions. */
 
 import { request } from "./server.js";
 
-const INTERVAL = 4_000; // milliseconds
+const INTERVAL = 4_000; // milliseconds between two requests where live updates are not possible
+const RECONNECT = 60_000; // milliseconds until live updates are tried again
+const FIXED = new Set(["name", "votes", "votes_per_pair", "max_votes", "prompts", "criterion", "undo_minutes", "reopen_stopped", "seed"]);
 const WINDOW = 10 * 60_000; // milliseconds over which the rate of votes is measured
 const ORDER = { stopped: 0, warned: 1, ok: 2 };
 const NAMES = { left: "Left (A)", right: "Right (B)", tie: "Tie", both_bad: "Both bad" };
@@ -11,7 +13,8 @@ const whole = new Intl.NumberFormat("en");
 const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)}%`);
 const seconds = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} s`);
 
-let history = []; // [time, votes], oldest first
+let live = null; // an EventSource
+let rules = {}; // rule → value
 let lastStatus = null; // annotator → status at the last update
 
 const COLUMNS = [
@@ -21,6 +24,8 @@ const COLUMNS = [
   ["Control questions", (one) => (one.gold ? `${percent(one.gold_accuracy)} of ${one.gold}` : "–"), "n"],
   ["Agreement", (one) => (one.compared ? `${percent(one.agreement)} of ${one.compared}` : "–"), "n"],
   ["Seconds", (one) => seconds(one.median_seconds), "n"],
+  ["Claimed", (one) => `${seconds(one.claimed_seconds)}${one.excess_claims ? ` (${one.excess_claims} too long)` : ""}`, "n"],
+  ["Too fast", (one) => whole.format(one.too_fast), "n"],
   ["Left", (one) => percent(one.left_share), "n"],
   ["Watched", (one) => percent(one.watched), "n"],
   ["Skips", (one) => whole.format(one.skips), "n"],
@@ -45,12 +50,32 @@ function element(name, text, className) {
   return made;
 }
 
-/* Votes per hour over the last ten minutes (as far as this page was open); null during the first half minute. */
-function hourlyRate(votes) {
-  const now = Date.now();
-  history = [...history.filter(([time]) => now - time < WINDOW), [now, votes]];
-  const [start, before] = history[0];
-  return now - start < 30_000 ? null : ((votes - before) / (now - start)) * 3_600_000;
+function button(text, onClick) {
+  const made = element("button", text, "small");
+  made.type = "button";
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function row(cells) {
+  const made = document.createElement("tr");
+  made.append(
+    ...cells.map(([content, className], index) => {
+      const cell = element(index ? "td" : "th", "", className);
+      if (!index) cell.scope = "row";
+      cell.append(...[content].flat());
+      return cell;
+    }),
+  );
+  return made;
+}
+
+function bar(value, max) {
+  const meter = document.createElement("progress");
+  meter.max = Math.max(1, max);
+  meter.value = value;
+  meter.setAttribute("aria-hidden", "true"); // the numbers next to it give the same information
+  return meter;
 }
 
 function show(status) {
@@ -61,12 +86,12 @@ function show(status) {
   const share = status.wanted ? Math.floor((100 * status.votes) / status.wanted) : 0;
   const closed = status.closed ? ". Closed" : "";
   byId("progress-text").textContent = `${whole.format(status.votes)} of ${whole.format(status.wanted)} votes (${share}%)${closed}`;
-  const hourly = hourlyRate(status.votes);
+  const hourly = status.last_hour;
   const left = Math.max(0, status.wanted - status.votes);
   const active = status.annotators.filter((one) => one.last_active && Date.now() - Date.parse(one.last_active) < WINDOW).length;
   const figures = [
-    ["votes per hour", hourly === null ? "–" : whole.format(Math.round(hourly))],
-    ["hours left at this rate", hourly ? (left / hourly).toFixed(1) : "–"],
+    ["votes in the last hour", whole.format(hourly)],
+    ["hours left at this rate", hourly && left ? (left / hourly).toFixed(1) : "–"],
     ["active in the last 10 min", `${active} of ${status.annotators.length}`],
     ["median time per question", seconds(status.median_seconds)],
     ["control questions correct", percent(status.gold_accuracy)],
@@ -89,7 +114,12 @@ function show(status) {
   byId("warnings").hidden = status.warnings.length === 0;
   byId("warnings").replaceChildren(...status.warnings.map((text) => element("li", text)));
   showOutcomes(status.outcomes);
-  showSkips(status.skip_reasons);
+  showHours(status.hourly);
+  showProblems(status.problems);
+  showCoverage(status.coverage);
+  showRules(status.rules);
+  byId("pause").textContent = status.paused ? "Resume" : "Pause";
+  byId("pause").hidden = status.closed;
   showPeople(status.annotators);
 }
 
@@ -97,33 +127,68 @@ function showOutcomes(outcomes) {
   const total = Object.values(outcomes).reduce((sum, votes) => sum + votes, 0);
   const rows = Object.keys(NAMES).map((outcome) => {
     const votes = outcomes[outcome] ?? 0;
-    const row = document.createElement("tr");
-    const name = element("th", NAMES[outcome]);
-    name.scope = "row";
-    const bar = document.createElement("td");
-    const meter = document.createElement("progress");
-    meter.max = Math.max(1, total);
-    meter.value = votes;
-    meter.setAttribute("aria-hidden", "true"); // the numbers next to it give the same information
-    bar.append(meter);
     const part = total ? percent(votes / total) : "–";
-    row.append(name, element("td", whole.format(votes), "n"), element("td", part, "n"), bar);
-    return row;
+    return row([[NAMES[outcome]], [whole.format(votes), "n"], [part, "n"], [bar(votes, total)]]);
   });
   byId("outcomes").replaceChildren(...rows);
 }
 
-function showSkips(reasons) {
-  byId("skips").hidden = reasons.length === 0;
-  byId("skip-reasons").replaceChildren(
-    ...reasons.map((one) => {
-      const row = document.createElement("tr");
-      const name = element("th", one.reason);
-      name.scope = "row";
-      row.append(name, element("td", one.video), element("td", whole.format(one.skips), "n"));
-      return row;
+function showHours(hours) {
+  const most = Math.max(1, ...hours.map((one) => one.votes));
+  byId("hours").hidden = hours.length === 0;
+  byId("hours").setAttribute("aria-label", `Votes per hour: ${hours.map((one) => `${clock(one.hour)} ${one.votes}`).join(", ")}`);
+  byId("hours").replaceChildren(
+    ...hours.map((one) => {
+      const column = document.createElement("div");
+      const meter = bar(one.votes, most);
+      column.append(element("span", whole.format(one.votes)), meter, element("span", clock(one.hour), "muted"));
+      return column;
     }),
   );
+}
+
+const clock = (when) => new Date(when).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+function showProblems(problems) {
+  byId("problems").hidden = problems.length === 0;
+  byId("problem-rows").replaceChildren(
+    ...problems.map((one) => {
+      const reasons = Object.entries(one.reasons).map(([reason, skips]) => `${reason} (${skips})`);
+      const retire = button("Retire", () => act({ action: "retire", prompts: one.prompts, reason: reasons.join("; ") }, `Retire ${one.prompts.join(", ")}?`));
+      const reset = button("Reset", () => act({ action: "reset", prompts: one.prompts }));
+      const names = `${one.prompts.slice(0, 3).join(", ")}${one.prompts.length > 3 ? ", …" : ""}`;
+      return row([[one.video], [names], [whole.format(one.skips), "n"], [reasons.join("; ")], [whole.format(one.load_errors), "n"], [[retire, " ", reset]]]);
+    }),
+  );
+}
+
+function showCoverage(prompts) {
+  byId("coverage").replaceChildren(
+    ...prompts.map((one) => {
+      const again = button(one.retired ? "Ask again" : "Retire", () =>
+        one.retired ? act({ action: "add", prompts: [one.prompt_id] }) : act({ action: "retire", prompts: [one.prompt_id] }, `Retire ${one.prompt_id}?`),
+      );
+      const name = one.retired ? `${one.prompt_id} (retired)` : one.prompt_id;
+      return row([[name], [whole.format(one.pairs), "n"], [whole.format(one.votes), "n"], [whole.format(one.wanted), "n"], [bar(one.votes, one.wanted)], [again]]);
+    }),
+  );
+}
+
+/* The rules that can be edited; the choice and what is being typed stay. */
+function showRules(settings) {
+  const { thresholds, ...others } = settings ?? {};
+  const all = [...Object.entries(others), ...Object.entries(thresholds ?? {}).map(([key, value]) => [`thresholds.${key}`, value])];
+  const now = Object.fromEntries(all.filter(([key]) => !FIXED.has(key)));
+  if (JSON.stringify(now) === JSON.stringify(rules)) return;
+  rules = now;
+  const chosen = byId("rules").value;
+  byId("rules").replaceChildren(...Object.keys(now).map((key) => element("option", key)));
+  if (chosen in now) byId("rules").value = chosen;
+  else showRule();
+}
+
+function showRule() {
+  byId("rules").form.elements.value.value = String(rules[byId("rules").value] ?? "");
 }
 
 function showPeople(annotators) {
@@ -131,18 +196,13 @@ function showPeople(annotators) {
   byId("nobody").hidden = sorted.length > 0;
   byId("annotators").replaceChildren(
     ...sorted.map((one) => {
-      const row = document.createElement("tr");
-      COLUMNS.forEach(([, value, className], index) => {
-        const cell = element(index ? "td" : "th", value(one), className);
-        if (!index) cell.scope = "row";
-        if (index === 1) {
-          const chip = element("span", cell.textContent, `chip ${one.revoked ? "revoked" : one.status}`);
-          cell.replaceChildren(chip);
-          if (one.reasons.length) cell.append(element("span", one.reasons.join("; "), "muted why"));
-        }
-        row.append(cell);
-      });
-      return row;
+      const cells = COLUMNS.map(([, value, className]) => [value(one), className]);
+      const chip = element("span", cells[1][0], `chip ${one.revoked ? "revoked" : one.status}`);
+      cells[1] = [one.reasons.length ? [chip, element("span", one.reasons.join("; "), "muted why")] : [chip]];
+      const pardon = button("Pardon", () => act({ action: "pardon", annotator: one.annotator }));
+      const revoke = button("Revoke", () => act({ action: "revoke", names: [one.annotator] }, `End the link of ${one.annotator}?`));
+      const invite = button("New link", () => act({ action: "invite", names: [one.annotator] }));
+      return row([...cells, [[...(one.status === "ok" ? [] : [pardon, " "]), one.revoked ? invite : revoke]]]);
     }),
   );
   const now = new Map(sorted.map((one) => [one.annotator, one.status]));
@@ -156,15 +216,82 @@ async function update() {
   const { ok, status, answer } = await request("/api/status");
   if (ok) {
     show(answer);
-    byId("update").textContent = "Live";
+    byId("update").textContent = live ? "Live" : `Updated every ${INTERVAL / 1000} seconds`;
   } else {
     const why = status === 0 ? "no connection" : answer.message;
     byId("update").textContent = `Not up to date: ${why}`;
   }
 }
 
+/* Live updates while the page is visible; if the server or a proxy refuses them, it is asked again and again. */
+function connect() {
+  live?.close();
+  live = null;
+  if (document.visibilityState !== "visible") return;
+  const source = new EventSource("/api/events");
+  source.onmessage = (event) => {
+    live = source;
+    show(JSON.parse(event.data));
+    byId("update").textContent = "Live";
+  };
+  source.onerror = () => {
+    source.close();
+    if (live === source) live = null;
+    update();
+  };
+}
+
+/* Ask the server for an action, and say what came of it. */
+async function act(action, question = "") {
+  if (question && !window.confirm(question)) return;
+  const { ok, status, answer } = await request("/api/manage", { action });
+  byId("told").hidden = false;
+  byId("told").replaceChildren();
+  if (!ok) {
+    byId("told").textContent = `Not done: ${status === 0 ? "no connection" : answer.message}`;
+    return;
+  }
+  show(answer);
+  const links = Object.entries(answer.links ?? {});
+  byId("told").textContent = links.length ? "These links are shown only once: " : "Done.";
+  byId("told").append(...links.map(([name, link]) => element("code", `${name} ${link}`)));
+}
+
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+/* The value of a rule: JSON (numbers, true, false), else the text as it is. */
+function edited(rule, text) {
+  let value = text;
+  try {
+    if (typeof rules[rule] !== "string") value = JSON.parse(text);
+  } catch {
+    // The server says what it expects.
+  }
+  const [group, field] = rule.split(".");
+  return field ? { [group]: { [field]: value } } : { [group]: value };
+}
+
+const FORMS = {
+  invite: (of) => ({ names: words(of.names.value), role: of.role.value }),
+  extend: (of) => Object.fromEntries(
+    ["votes", "max_votes", "votes_per_pair", "prompt"]
+      .filter((key) => of[key].value.trim())
+      .map((key) => [key, key === "prompt" ? of[key].value.trim() : Number(of[key].value)]),
+  ),
+  edit: (of) => ({ changes: edited(of.rule.value, of.value.value) }),
+  add: (of) => ({ prompts: words(of.prompts.value) }),
+};
+
+for (const form of document.querySelectorAll("form[data-action]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act({ action: form.dataset.action, ...FORMS[form.dataset.action](form.elements) });
+  });
+}
+byId("rules").addEventListener("change", showRule);
+byId("pause").addEventListener("click", () => act({ action: byId("pause").textContent.toLowerCase() }));
 byId("columns").replaceChildren(
-  ...COLUMNS.map(([name, , className]) => {
+  ...[...COLUMNS, [""]].map(([name, , className]) => {
     const cell = element("th", name, className);
     cell.scope = "col";
     return cell;
@@ -174,6 +301,7 @@ byId("leave").addEventListener("click", async () => {
   await request("/api/leave", {});
   window.location.assign("/");
 });
-document.addEventListener("visibilitychange", update);
-setInterval(update, INTERVAL);
-update();
+document.addEventListener("visibilitychange", connect);
+setInterval(() => live || update(), INTERVAL);
+setInterval(() => live || connect(), RECONNECT);
+update().then(connect);

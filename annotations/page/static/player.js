@@ -156,6 +156,7 @@ export class Player {
   fail(what) {
     this.saveWatched();
     this.error.hidden = false;
+    this.onFail?.(this.name);
     this.error.textContent = `The ${what} could not be loaded. Reload the page to try again, or skip this question.`;
   }
 

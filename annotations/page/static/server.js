@@ -7,7 +7,7 @@ const TIMEOUT = 30_000; // milliseconds
 const MAX_WAIT = 15_000; // milliseconds between two attempts
 const FINAL = new Set(["expired", "unwatched", "too-fast", "stopped", "closed", "unknown", "nothing-to-undo", "full"]);
 const BUSY = new Set([408, 429, 500, 502, 503, 504]); // of the server, or of a proxy that does not reach it
-const OURS = new Set([...FINAL, "disk-full", "no-session", "no-page-token", "other-origin", "other-role", "malformed"]);
+const OURS = new Set([...FINAL, "disk-full", "no-session", "no-page-token", "other-origin", "other-role", "malformed", "not-possible"]);
 
 let pageToken = "";
 
