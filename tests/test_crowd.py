@@ -37,7 +37,7 @@ def test_a_participant_goes_from_arrival_to_the_completion_code(tmp_path: Path) 
         assert not one.view()["sheet"]  # nothing is handed out before the practice
         one.open("/")
         one.send("consent")
-        assert "2 practice questions follow, of which 2 must be answered correctly" in one.said()
+        assert "2 practice questions follow. Correct answers needed: 2." in one.said()
         one.send("ready")
         one.practise()
         assert "Practice question 2 of 2" in one.page

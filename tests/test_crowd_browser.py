@@ -80,33 +80,33 @@ def study(folder: Path, platform: str) -> Iterator[tuple[Here, Platform]]:
         thread.join(10)
 
 
-def take_part(screen: Screen) -> None:
-    """From the consent text to the end; every page passes axe."""
+def take_part(screen: Screen, *, axe: bool = False) -> None:
+    """From the consent text to the end. axe: every page is checked."""
     page = screen.page
     page.get_by_role("checkbox").check()
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     page.get_by_role("button", name="Continue").click()
     screen.text(".prose", "Facts first")
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     page.get_by_role("button", name="Begin the practice").click()
     page.locator("video").wait_for()
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     right = "A is better" if page.locator(".answers .text").first.inner_text().startswith("first") else "B is better"
     page.get_by_role("button", name=right).click()
     screen.text(".note", f"Correct: {right}")
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     page.get_by_role("link", name="Continue").click()
     page.get_by_role("button", name="I have read this").click()
     for count, key in enumerate("ab", start=1):
         screen.vote(key)
         screen.votes(count)
     screen.text("#idle-title", "You are done")
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     page.get_by_role("link", name="Finish").click()
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
     page.get_by_role("button", name="Finish").click()
     screen.text(".code", CODES["completed"])
-    assert screen.axe() == []
+    assert not (axe and screen.axe())
 
 
 def test_prolific(browser: Any, tmp_path: Path) -> None:
@@ -150,14 +150,14 @@ def test_mturk(browser: Any, tmp_path: Path) -> None:
 
 def test_a_plain_link_on_a_phone(browser: Any, tmp_path: Path) -> None:
     with study(tmp_path / "c", "link") as (_, site):
-        screen = Screen(browser, width=360, height=740, touch=True)
+        screen = Screen(browser, width=360, height=740, touch=True, color_scheme="dark")
         screen.page.goto(site.study)
         screen.page.get_by_role("button", name="Begin").wait_for()
         assert screen.axe() == []
         screen.page.get_by_role("button", name="Begin").tap()
         code = screen.page.locator(".code").inner_text()
         assert screen.page.evaluate("() => document.documentElement.scrollWidth") == 360
-        take_part(screen)
+        take_part(screen, axe=True)
         other = Screen(browser)
         other.page.goto(site.study)
         other.page.get_by_label("Your code").fill(code)
