@@ -121,16 +121,18 @@ def test_limits_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
 
 def test_retired_prompts_are_not_asked_and_reset_ones_are_asked_again(tmp_path: Path) -> None:
     tasks = [pair(n, video=f"v{n}.mp4") for n in range(3)]
-    folder = make_campaign(tmp_path / "c", tasks, people=("ann",))
+    folder = make_campaign(tmp_path / "c", tasks, people=("ann", "ben"))
     with CampaignSession.open(folder) as campaign:
         skipped = held(campaign.view("ann"))[0]
         prompt = f"p00{skipped.question[-2]}"
         campaign.problem("ann", f"v{skipped.question[-2]}.mp4")
         campaign.problem("ann", f"v{skipped.question[-2]}.mp4")
         campaign.problem("ann", "other.mp4")
+        assert campaign.status().warnings == ()
+        campaign.problem("ben", f"v{skipped.question[-2]}.mp4")
         campaign.skip("ann", skipped.question_id, "The video does not play")
         (problem,) = campaign.status().problems
-        assert (problem.prompts, problem.skips, problem.load_errors) == ((prompt,), 1, 1)
+        assert (problem.prompts, problem.skips, problem.load_errors) == ((prompt,), 1, 2)
         assert any("does not play for 2" in warning for warning in campaign.status().warnings)
         open_now = f"p00{held(campaign.view('ann'))[0].question[-2]}"
         do(campaign, "retire", prompts=[open_now])
@@ -218,13 +220,14 @@ def test_live_views_are_limited_in_number(tmp_path: Path, monkeypatch: pytest.Mo
     with page_of(make_campaign(tmp_path / "c", [pair(0)])) as here:
         max_ = here.visit("max")
         with max_.client.stream("GET", "/api/events") as live:
-            next(live.iter_lines())
+            lines = live.iter_lines()
+            assert next(lines).startswith("data: ")
             assert here.visit("max").get("/api/events").status_code == 429
             assert here.visit("max").get("/api/status").status_code == 200
             assert here.visit("max").post("/api/manage", {"action": {"action": "nonsense"}}).status_code == 403
 
 
-@pytest.mark.parametrize(("offers", "sizes"), [((2, 6), [6]), ((8, 8), [8, 6]), ((1, 1, 1), [1, 1, 1])])
+@pytest.mark.parametrize(("offers", "sizes"), [((2, 6), [6]), ((8, 8), [8, 6]), ((1, 1, 1, 1), [1, 1])])
 def test_small_batches_wait_until_no_question_is_left(
     tmp_path: Path, offers: tuple[int, ...], sizes: list[int]
 ) -> None:

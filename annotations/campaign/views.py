@@ -212,7 +212,8 @@ def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
     if state.paused:
         found.append("the campaign is paused: nobody gets new questions")
     for one in _problems(state):
-        broken = one.load_errors + sum(count for reason, count in one.reasons.items() if NOT_PLAYING in reason)
+        skips = sum(count for reason, count in one.reasons.items() if NOT_PLAYING in reason)
+        broken = max(one.load_errors, skips)  # the same people do both
         if broken >= ALERT:
             found.append(f"{one.video} does not play for {broken} annotators ({', '.join(one.prompts[:3])})")
     if state.lost:

@@ -198,11 +198,12 @@ function showPeople(annotators) {
     ...sorted.map((one) => {
       const cells = COLUMNS.map(([, value, className]) => [value(one), className]);
       const chip = element("span", cells[1][0], `chip ${one.revoked ? "revoked" : one.status}`);
-      cells[1] = [one.reasons.length ? [chip, element("span", one.reasons.join("; "), "muted why")] : [chip]];
       const pardon = button("Pardon", () => act({ action: "pardon", annotator: one.annotator }));
       const revoke = button("Revoke", () => act({ action: "revoke", names: [one.annotator] }, `End the link of ${one.annotator}?`));
       const invite = button("New link", () => act({ action: "invite", names: [one.annotator] }));
-      return row([...cells, [[...(one.status === "ok" ? [] : [pardon, " "]), one.revoked ? invite : revoke]]]);
+      const why = one.reasons.length ? [element("span", one.reasons.join("; "), "muted why")] : [];
+      cells[1] = [[chip, " ", ...(one.status === "ok" ? [] : [pardon, " "]), one.revoked ? invite : revoke, ...why]];
+      return row(cells);
     }),
   );
   const now = new Map(sorted.map((one) => [one.annotator, one.status]));
@@ -291,7 +292,7 @@ for (const form of document.querySelectorAll("form[data-action]")) {
 byId("rules").addEventListener("change", showRule);
 byId("pause").addEventListener("click", () => act({ action: byId("pause").textContent.toLowerCase() }));
 byId("columns").replaceChildren(
-  ...[...COLUMNS, [""]].map(([name, , className]) => {
+  ...COLUMNS.map(([name, , className]) => {
     const cell = element("th", name, className);
     cell.scope = "col";
     return cell;
