@@ -83,7 +83,7 @@ def open_study(
 def pay(
     folder: FolderArgument,
     out: Annotated[
-        Path, typer.Option("--csv", help="The file to write; the platform's lie beside it.", metavar="FILE")
+        Path, typer.Option("--csv", help="The file to write; the platform's get its name.", metavar="FILE")
     ],
     rate: Annotated[str | None, typer.Option("--rate", help="Amount per hour, such as 12/h.", metavar="X/h")] = None,
     batch: Annotated[

@@ -94,7 +94,8 @@ def tutorial(text: str, config: CrowdConfig, token: str) -> HTMLResponse:
     count, note, label = config.qualification, "", "Begin"
     if count:
         needed = next(right for right in range(count + 1) if right >= config.pass_mark * count - 1e-9)
-        note = f"<p>{count} practice question{'s follow' if count > 1 else ' follows'}. Correct answers needed: {needed}.</p>"
+        follow = "s follow" if count > 1 else " follows"
+        note = f"<p>{count} practice question{follow}. Correct answers needed: {needed}.</p>"
         label = "Begin the practice"
     button = form("ready", token, f'<button class="main">{label}</button>')
     return page("How it works", f'<div class="prose">{rendered(text)}</div>{note}{button}')
