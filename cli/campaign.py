@@ -398,11 +398,7 @@ def print_status(report: CampaignStatus) -> None:
         put_table(("status", *COLUMNS.values()), rows)
     share = f" ({report.votes / report.wanted:.0%})"
     state = ", closed" if report.closed else ", paused" * report.paused
-    say(
-        f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}"
-        + ", closed" * report.closed
-        + ", paused" * report.paused
-    )
+    say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}{state}")
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
     say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} open now")
     if report.excluded:

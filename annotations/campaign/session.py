@@ -130,6 +130,7 @@ class CampaignSession:
             self._refill.wait(PLANNING_WAIT)
         with self._lock:
             self._ended = True
+            self._submit()  # what a request recorded before it failed
         self._log.close()
         if not (self._log.full or self._log.dead):
             with suppress(OSError):
