@@ -82,9 +82,7 @@ def open_study(
 
 def pay(
     folder: FolderArgument,
-    out: Annotated[
-        Path, typer.Option("--csv", help="The file to write; the platform's get its name.", metavar="FILE")
-    ],
+    out: Annotated[Path, typer.Option("--csv", help="The file to write; the platform's get its name.", metavar="FILE")],
     rate: Annotated[str | None, typer.Option("--rate", help="Amount per hour, such as 12/h.", metavar="X/h")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Write the files of this recorded batch again.", metavar="N")

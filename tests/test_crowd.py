@@ -15,6 +15,7 @@ from cli.main import run
 from pipelines.campaigns import close, revoke
 from pipelines.crowd import open_study
 from schemas.errors import CurateError
+from schemas.management import Pause, Resume
 from tests.campaigns import known, make_campaign, pair
 from tests.crowds import CODES, SITE, Person, crowd_campaign
 from tests.pages import page_of
@@ -129,6 +130,10 @@ def test_a_closed_or_full_study_and_revoked_participants_are_refused(tmp_path: P
         third = Person(here.url)
         assert third.join("three").status_code == 403
         assert "no more participants" in third.said()
+        here.campaign.manage("boss", Pause())
+        assert "is paused" in Person(here.url).join("four").text
+        assert not one.view()["can_finish"]
+        here.campaign.manage("boss", Resume())
         revoke(folder, [next(str(event["annotator"]) for event in events(folder) if event["event"] == "join")])
         assert one.join("one").status_code == 403
         close(folder)

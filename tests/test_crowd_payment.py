@@ -20,7 +20,7 @@ from cli.main import run
 from pipelines.payment import pay, working_seconds
 from schemas.campaign import CampaignConfig
 from schemas.crowd import PaymentBatch
-from schemas.errors import CurateError
+from schemas.errors import CurateError, UsageError
 from tests.campaigns import BEGIN, Clock, make_campaign, pair
 from tests.crowds import CODES, Person, crowd_campaign
 from tests.pages import page_of
@@ -255,11 +255,28 @@ def test_mturk_assignments_are_approved_once_and_get_bonuses(tmp_path: Path) -> 
     assert (tmp_path / "three.approve.csv").read_text().count("\n") == 1
 
 
+def test_nobody_is_paid_by_a_log_that_was_edited(tmp_path: Path) -> None:
+    folder = crowd_campaign(tmp_path / "c", config={"qualification": 0})
+    with page_of(folder, tokens={}) as here:
+        one = Person(here.url)
+        one.join("one")
+        one.send("consent")
+        one.vote_all()
+        one.finish()
+    log = folder / "log.jsonl"
+    log.write_text(log.read_text().replace('"result":"completed"', '"result":"no_more_work"'))
+    with pytest.raises(CurateError, match="edited"):
+        pay(folder, "12/h", tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()
+
+
 def test_an_invalid_rate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = crowd_campaign(tmp_path / "c")
     for rate in ("", "12", "12/min", "0/h", "-1/h", "nan/h", "inf/h", "1.005/h", "x/h"):
-        assert run(["campaign", "pay", str(folder), "--rate", rate, "--csv", str(tmp_path / "x.csv")]) == 2
-        assert "not an amount per hour" in capsys.readouterr().err
+        with pytest.raises(UsageError, match="not an amount per hour"):
+            pay(folder, rate, tmp_path / "x.csv")
+    assert run(["campaign", "pay", str(folder), "--csv", str(tmp_path / "x.csv")]) == 2
+    assert "what to pay is missing" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -255,7 +255,7 @@ class CampaignSession:
             for event, fields in steps(self._state):
                 self._record(event, annotator=name, **fields)
             ticket = self._submit()
-        self._log.wait(ticket)
+        self._wait(ticket)
 
     # Actions; the caller holds the lock
 
