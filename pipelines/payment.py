@@ -40,8 +40,8 @@ def pay(
 ) -> PaymentReport:
     """Compute what is due, record it as a batch, and write the payment files; nobody is paid twice.
 
-    rate: such as "12/h", in the currency of the study. out: the CSV for people; the platform's files get its name and an
-    ending of their own.
+    rate: such as "12/h", in the currency of the study. out: the CSV for people; the platform's files get its name
+    and an ending of their own.
     batch: write the files of this recorded batch again instead. Without anything due, nothing is written and no batch
     is recorded. Equal logs, earlier batches and rates give equal files. Raises CurateError if the campaign is not open
     to a crowd, if a file exists, or if the platform's id of someone who is due is missing.

@@ -262,6 +262,15 @@ def test_arrivals_are_limited_per_address(tmp_path: Path) -> None:
         assert Person(here.url, "198.51.100.8").join("p9").status_code == 200
 
 
+def test_an_incomplete_private_line_is_removed_at_the_start(tmp_path: Path) -> None:
+    folder = crowd_campaign(tmp_path / "c")
+    private = folder / "participants.jsonl"
+    private.write_text('{"participant":"p')
+    with page_of(folder, tokens={}) as here:
+        Person(here.url).join("one")
+    assert [json.loads(line)["person"] for line in private.read_text().splitlines()] == ["one"]
+
+
 def test_a_campaign_without_a_crowd_has_no_such_pages(tmp_path: Path) -> None:
     with page_of(make_campaign(tmp_path / "c", [pair(0)]), tokens={}) as here:
         assert Person(here.url).join("one").status_code == 404

@@ -8,6 +8,7 @@ of a participant is derived from the same key: whoever comes back with the same 
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import os
@@ -78,6 +79,13 @@ def new_code() -> str:
     return "-".join("".join(letters[begin : begin + 4]) for begin in (0, 4, 8))
 
 
+def _truncate_incomplete(path: Path) -> None:
+    """Remove an incomplete last line, which a killed process left."""
+    content = path.read_bytes() if path.exists() else b""
+    if not content.endswith(b"\n") and content:
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
 class Enrolment:
     """Admits people to an open campaign. Thread-safe."""
 
@@ -86,6 +94,7 @@ class Enrolment:
         self._key = bytes.fromhex((self.folder / KEY).read_text(encoding="ascii"))
         self._lock = Lock()
         self._sessions: dict[str, set[str]] = {}
+        _truncate_incomplete(self.folder / PARTICIPANTS)
         for line in read_private(self.folder):
             self._sessions.setdefault(line.participant, set()).add(line.session)
 
@@ -139,7 +148,10 @@ class Enrolment:
         )
         file = os.open(self.folder / PARTICIPANTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, line.model_dump_json().encode() + b"\n")
+            content, size = line.model_dump_json().encode() + b"\n", os.fstat(file).st_size
+            if os.write(file, content) < len(content):
+                os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file)
         finally:
             os.close(file)
@@ -147,6 +159,8 @@ class Enrolment:
 
     def _invite(self, name: str) -> None:
         """Add the participant to people.jsonl. Raises NotAdmitted if their link was revoked."""
+        if self.session.visitor(self.token_of(name)) is not None:
+            return
         with locked(self.folder / PEOPLE_LOCK, wait=PATIENCE):
             members = read_members(self.folder)
             before = next((member for member in members if member.name == name), None)
