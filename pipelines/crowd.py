@@ -58,8 +58,12 @@ def open_study(folder: str | Path, config: CrowdConfig | None = None, *, url: st
         write_atomic(folder / KEY, secrets.token_hex(32).encode() + b"\n", mode=0o600)
         write_atomic(folder / CROWD, config.model_dump_json().encode() + b"\n", mode=0o600)
     notes = []
-    if not url.startswith("https://") and not config.stand_in:
+    if not url.startswith("https://") and not config.stand_in and config.platform != "link":
         notes.append(f"{url} is not https, which platforms require: give --url https://…")
+    left = _gold(folder) - config.qualification
+    if campaign.gold_share and left < campaign.thresholds.min_questions:
+        needed = campaign.thresholds.min_questions
+        notes.append(f"too few control questions to judge by after the practice: {left} of {needed}")
     if not config.places:
         notes.append("the number of participants is not limited: --places N")
     return StudyLink(
@@ -81,8 +85,13 @@ def _check(folder: Path, config: CrowdConfig) -> None:
     if not read_campaign(folder).config.max_votes:
         hint = "curate campaign create --max-votes N"
         raise CurateError(f"{folder}: no limit of votes per person, so that nobody would be done", hint=hint)
-    path = folder / GOLD
-    gold = sum(task.kind == "gold" for task, _ in read_tasks(path)) if path.exists() else 0
+    gold = _gold(folder)
     if gold < config.qualification:
         message = f"{folder}: {gold} control questions are too few for {config.qualification} practice questions"
         raise CurateError(message, hint="curate campaign create --gold FILE gives more, or --qualification asks fewer")
+
+
+def _gold(folder: Path) -> int:
+    """The number of control questions with a known outcome."""
+    path = folder / GOLD
+    return sum(task.kind == "gold" for task, _ in read_tasks(path)) if path.exists() else 0

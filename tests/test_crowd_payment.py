@@ -16,6 +16,7 @@ import pytest
 from annotations.campaign.folder import Place, read_lines
 from annotations.campaign.state import State
 from cli.main import run
+from pipelines.ingestion import ingest
 from pipelines.payment import pay, working_seconds
 from schemas.campaign import CampaignConfig
 from schemas.crowd import PaymentBatch
@@ -196,7 +197,15 @@ def test_a_study_of_twenty_from_open_to_pay(tmp_path: Path, capsys: pytest.Captu
             reward = Decimal("0.25") if row["result"] == "completed" else 0
             assert Decimal(paid[who]) == Decimal(row["amount"]) == Decimal(row["time_amount"]) + Decimal(bonus) - reward
     assert "pid" not in out.read_text()  # pseudonyms only
+    assert_finished_votes_are_read(folder, study.clock.now)
     check_the_second_batch(folder, study, tmp_path, set(paid))
+
+
+def assert_finished_votes_are_read(folder: Path, now: datetime) -> None:
+    """Ingest reads all votes of participants who finished; only pid05 could undo the last one."""
+    report = ingest(folder / "log.jsonl", folder.parent / "curate.duckdb", now=now)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert report.rows == sum(line["event"] == "vote" for line in lines) - 1
 
 
 def check_the_second_batch(folder: Path, study: Study, home: Path, paid: set[str]) -> None:
