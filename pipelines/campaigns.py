@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -340,10 +340,12 @@ def manage(folder: str | Path, action: Action, *, by: str = COMMAND_LINE) -> boo
 
 def put_order(folder: Path, by: str, action: Action) -> Path:
     """Leave an action for the page, or for the next one that is started; return the file, which it removes."""
-    (folder / ORDERS).mkdir(exist_ok=True)
     path = folder / ORDERS / f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
-    write_atomic(path, Order(by=by, action=action).model_dump_json().encode())
-    return path
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # the page removes the folder when it is empty
+            write_atomic(path, Order(by=by, action=action).model_dump_json().encode())
+            return path
 
 
 def add_prompts(

@@ -189,7 +189,7 @@ def test_the_command_line_acts_at_once_and_through_a_running_page(
     with CampaignSession.open(folder) as campaign:
         config = campaign.config
     assert (config.min_watched, config.thresholds.patience) == (0.5, 4)
-    assert not list((folder / "orders").iterdir())
+    assert not (folder / "orders").exists()
     logged = [event for event in read_events(folder / "log.jsonl") if event["event"] == "manage"]
     assert [event["by"] for event in logged] == ["boss", "command line", "command line"]
 

@@ -128,6 +128,8 @@ class Authenticator:
         """Everyone who was ever invited."""
         self._by_digest: dict[str, Visitor] = {}
         self._annotators: dict[str, Member] = {}
+        self._names: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+        """Whether the link is valid -> the annotators; None: all."""
 
     def refresh(self) -> None:
         """Read the file again if it changed. Raises CurateError for an invalid file."""
@@ -143,6 +145,9 @@ class Authenticator:
             member.token_sha256: Visitor(member.name, member.role) for member in self.members if member.active
         }
         self._annotators = {member.name: member for member in self.members if member.role == "annotator"}
+        for active in (True, False):  # asked for twice on every request
+            self._names[active] = [name for name, member in self._annotators.items() if member.active == active]
+        self._names[None] = list(self._annotators)
         self._version = version
 
     def visitor(self, token: str) -> Visitor | None:
@@ -156,4 +161,4 @@ class Authenticator:
 
     def annotators(self, *, active: bool | None) -> list[str]:
         """The annotators whose links are valid (active) or revoked (not active); None: both."""
-        return [name for name, member in self._annotators.items() if active is None or member.active == active]
+        return self._names[active]

@@ -107,6 +107,7 @@ def _pardon(state: State, name: str) -> None:
     if one.status == "stopped" and state.config.reopen_stopped:
         state.exclude(one, by=-1)
     one.status, one.reasons, one.last = "ok", (), None
+    state.stopped.discard(name)
     one.judged_from = Tally(one.votes, one.gold, one.gold_correct, one.fast, one.decisive, one.left)
 
 

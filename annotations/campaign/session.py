@@ -63,6 +63,7 @@ class CampaignSession:
         """Use ``CampaignSession.open``, which holds the folder's lock."""
         self.folder, self._clock = folder, clock
         self._now = clock().timestamp()
+        self._at = iso(self._now)
         """The time of the request, seconds since 1970."""
         self.campaign = read_campaign(folder)
         self.crowd = read_crowd(folder)
@@ -234,6 +235,9 @@ class CampaignSession:
             path.unlink(missing_ok=True)
             with suppress(ValueError):
                 self._orders.remove(path)
+        if orders:
+            with suppress(OSError):  # there are others
+                (self.folder / ORDERS).rmdir()
 
     # Called for the crowd; see annotations.campaign.enrolment
 
@@ -349,13 +353,10 @@ class CampaignSession:
 
     def _take_orders(self) -> None:
         """Do what the command line has ordered."""
-        try:
-            names = os.listdir(self._orders_path)  # noqa: PTH208 (on every request)
-        except FileNotFoundError:
+        if not os.path.exists(self._orders_path):  # noqa: PTH110 (on every request)
             return
-        for name in sorted(names):
-            path = self.folder / ORDERS / name
-            if name.startswith(".") or path in self._orders:
+        for path in sorted((self.folder / ORDERS).iterdir()):
+            if path.name.startswith(".") or path in self._orders:
                 continue
             try:
                 order = Order.model_validate_json(path.read_bytes())
@@ -405,6 +406,7 @@ class CampaignSession:
         """Read the clock, once per request, and record what is due: closing, revoked and expired leases."""
         self._auth.refresh()
         self._now = self._clock().timestamp()
+        self._at = iso(self._now)
         if self._log.full and not self._has_room():
             return
         self._take_orders()
@@ -437,7 +439,7 @@ class CampaignSession:
 
     def _record(self, event: str, **fields: Any) -> None:
         """Apply an event to the state; the next ``_submit`` sends it to the log."""
-        recorded = {"seq": self._state.seq + 1, "at": iso(self._now), "event": event, **fields}
+        recorded = {"seq": self._state.seq + 1, "at": self._at, "event": event, **fields}
         self._lines.append(self._key.sealed(recorded, self._state.mac))
         self._state.apply(recorded)
 

@@ -52,6 +52,8 @@ class State:
         """One byte per item: 1 for a pair to vote on, 0 for a control question."""
         self.by_task: dict[str, int] = {}
         self.annotators: dict[str, Annotator] = {}
+        self.stopped: set[str] = set()
+        """Their names."""
         self.participants: dict[str, Participant] = {}
         """Those of the annotators who joined from a crowd."""
         self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
@@ -129,7 +131,7 @@ class State:
 
     def not_stopped(self, names: Collection[str]) -> list[str]:
         """The names among ``names`` that were not stopped."""
-        return [name for name in names if name not in self.annotators or self.annotators[name].status != "stopped"]
+        return [name for name in names if name not in self.stopped]
 
     def apply(self, event: Event) -> None:
         """Apply the next event of the log."""
@@ -276,6 +278,8 @@ class State:
         annotator = self.annotator(event["annotator"])
         annotator.status = {"warn": "warned", "stop": "stopped", "clear": "ok"}[event["event"]]  # type: ignore[assignment]
         annotator.reasons = tuple(event["reasons"])
+        if event["event"] == "stop":
+            self.stopped.add(annotator.name)
         annotator.warned_at = (annotator.votes, annotator.gold)
         if event["event"] == "stop" and self.config.reopen_stopped:
             self.exclude(annotator)
