@@ -203,7 +203,7 @@ def test_a_study_of_twenty_from_open_to_pay(tmp_path: Path, capsys: pytest.Captu
 
 def assert_finished_votes_are_read(folder: Path, now: datetime) -> None:
     """Ingest reads all votes of participants who finished; only pid05 could undo the last one."""
-    report = ingest(folder / "log.jsonl", folder.parent / "curate.duckdb", now=now)
+    report = ingest(folder / "log.jsonl", folder.parent / "curate.duckdb", now=now.replace(tzinfo=None))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert report.rows == sum(line["event"] == "vote" for line in lines) - 1
 

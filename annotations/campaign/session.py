@@ -294,8 +294,11 @@ class CampaignSession:
     def _submit_and_refill(self) -> int:
         """Plan a batch if questions run short, and submit the recorded events; return the ticket to wait for."""
         if self._refill is not None:
-            others = ["\0"] * self.config.votes_per_pair if self.crowd else []  # people who may still join
-            self._refill.check(self._state, [*self._auth.annotators(active=True), *others])
+            active, joining = self._auth.annotators(active=True), 0
+            if self.crowd is not None:
+                active = [name for name in active if self._in_vote_stage(name)]
+                joining = self.config.votes_per_pair
+            self._refill.check(self._state, active, joining=joining)
         return self._submit()
 
     def _vote(self, annotator: Annotator, ballot: Ballot) -> Refusal | None:
