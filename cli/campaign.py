@@ -525,7 +525,7 @@ def print_page(page: RunningPage, folder: Path, *, as_json: bool) -> None:
         put(page.address)
     sys.stdout.flush()
     say(f"campaign {page.campaign}: {plural(page.status.votes, 'vote')} of {page.status.wanted:,}; Ctrl-C stops")
-    if not page.status.annotators:
+    if not page.status.annotators and not page.crowd:
         say(f"note: nobody is invited yet: curate campaign invite {folder} --annotators 5 --url {page.url}")
     if not page.loopback and page.url.startswith("https://"):
         say("note: other machines can reach this port without TLS: allow only the proxy to connect")

@@ -32,6 +32,7 @@ from cli import (
     annotators,
     audit,
     campaign,
+    crowd,
     denoise,
     doctor,
     evaluate,
@@ -121,6 +122,8 @@ def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
 for command in COMMANDS:
     app.command()(_waiting(command))
 
+campaign.app.command(name="open")(crowd.open_study)
+campaign.app.command()(crowd.pay)
 for group in GROUPS:
     for registered in group.registered_commands:
         registered.callback = _waiting(registered.callback) if registered.callback else None

@@ -445,6 +445,8 @@ class RunningPage(NamedTuple):
     """The public address."""
     loopback: bool
     """Whether only this machine can reach the server."""
+    crowd: bool
+    """Whether it is open to a crowd."""
     status: CampaignStatus
 
 
@@ -469,7 +471,9 @@ def annotate(
         listener = listen(host, port)
         here = address(listener)
         status = campaign.status()
-        on_ready(RunningPage(status.campaign, here, public or here, is_loopback(host), status))
+        on_ready(
+            RunningPage(status.campaign, here, public or here, is_loopback(host), campaign.crowd is not None, status)
+        )
         serve(campaign, status.campaign, listener, url=public)
         return campaign.status()
 

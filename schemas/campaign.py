@@ -195,6 +195,8 @@ class AnnotatorView(Document):
     closed: bool
     language: str = ""
     """Of the page; empty: the browser's."""
+    can_finish: bool = False
+    """Whether someone from a crowd can end the participation now."""
     sheet: Sheet | None
     """None if no question is left for the annotator."""
     ahead: tuple[Sheet, ...] = ()

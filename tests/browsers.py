@@ -126,12 +126,12 @@ def clip_campaign(
     tasks = tasks or [pair(number, video=f"clip{number // pairs}.mp4") for number in range(videos * pairs)]
     made = make_campaign(folder, [task.model_copy(update={"video_seconds": 1.5}) for task in tasks], **config)
     for number in range(videos):
-        (made / "media" / f"clip{number}.mp4").write_bytes(_clip())
+        (made / "media" / f"clip{number}.mp4").write_bytes(clip())
     return made
 
 
 @cache
-def _clip() -> bytes:
+def clip() -> bytes:
     """An mp4 file of a second and a half."""
     with TemporaryDirectory() as folder:
         return encode(Path(folder) / "clip.mp4", range(0, 1500, 50), size=128).read_bytes()

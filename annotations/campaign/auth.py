@@ -107,7 +107,7 @@ def change_members(folder: Path, action: Action, now: datetime) -> dict[str, str
     """
     if not isinstance(action, Invite | Revoke):
         return {}
-    with locked(folder / PEOPLE_LOCK):
+    with locked(folder / PEOPLE_LOCK, wait=5.0):
         members = read_members(folder)
         tokens: dict[str, str] = {}
         if isinstance(action, Invite):

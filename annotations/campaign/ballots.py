@@ -69,6 +69,9 @@ def refusal_of(state: State, annotator: Annotator) -> Refusal | None:
     """The reason why no answer of the annotator is accepted any more; None if answers are accepted."""
     if state.closed:
         return Refusal(code="closed", message="This campaign is closed. Thank you for your votes.")
+    participant = state.participants.get(annotator.name)
+    if participant is not None and participant.result is not None:
+        return Refusal(code="closed", message="You have finished this study. Thank you for your votes.")
     if annotator.status == "stopped":
         message = f"You will not get any more questions: {'; '.join(annotator.reasons)}."
         return Refusal(code="stopped", message=message)

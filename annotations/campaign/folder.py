@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from pydantic import ValidationError
 
 from schemas.base import Document
 from schemas.campaign import CampaignFile, Task
+from schemas.crowd import CrowdConfig
 from schemas.errors import CurateError
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
 PEOPLE_LOCK, ORDERS = "people.lock", "orders"
 GOLD, TASKS, MEDIA, MEDIA_LIST = "gold.jsonl", "tasks", "media", "media.jsonl"
+CROWD = "crowd.json"
 
 D = TypeVar("D", bound=Document)
 
@@ -34,18 +37,25 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``. Raises CurateError, with the holder's name, if it is taken.
 
-    The file stays after the block and names its last holder. The system releases the lock of a process that is killed.
+    wait: seconds to try. The file stays after the block and names its last holder. The system releases the lock of a
+    process that is killed.
     """
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise CurateError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
+        until = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+                    continue
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise CurateError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
         file.truncate(0)
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
@@ -65,6 +75,12 @@ def read_campaign(folder: Path) -> CampaignFile:
         message = error.errors()[0]["msg"]
         hint = "update curate, if a later version made the campaign"
         raise CurateError(f"{path}: not a campaign that this version reads: {message}", hint=hint) from error
+
+
+def read_crowd(folder: Path) -> CrowdConfig | None:
+    """How the campaign is open to a crowd; None if it is not. Raises CurateError for an invalid file."""
+    path = folder / CROWD
+    return read_lines(path, CrowdConfig)[0] if path.exists() else None
 
 
 def batch_path(folder: Path, number: int) -> Path:

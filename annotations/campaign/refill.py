@@ -54,12 +54,12 @@ class Refill:
         self._too_small = False
         """The last attempt gave a batch below the least size."""
 
-    def check(self, state: State, annotators: Collection[str]) -> None:
+    def check(self, state: State, annotators: Collection[str], *, joining: int = 0) -> None:
         """Start planning if less than half a batch is open and more votes are wanted. The caller locks the state.
 
         A batch below SMALLEST is planned only when nobody can answer another question.
 
-        annotators: those with valid links.
+        annotators: those with valid links. joining: people of a crowd who may still come.
         """
         config = state.config
         wanted = config.votes - state.planned
@@ -75,7 +75,7 @@ class Refill:
         if time.monotonic() < self._next and not self._too_small:
             return
         votes = wanted if wanted < config.batch + least else config.batch
-        out = _unavailable(state, annotators), frozenset(state.retired)
+        out = _unavailable(state, annotators, joining), frozenset(state.retired)
         request = BatchRequest(state.batches + 1, votes, least, *out, config)
         self._too_small = False
         self._thread = Thread(target=self._run, args=(request,), name="campaign-batch", daemon=True)
@@ -113,9 +113,9 @@ def _able(state: State, annotators: Collection[str]) -> tuple[int, int]:
     return sum(1 << one.number for one in known if one.status != "stopped"), len(annotators) - len(known)
 
 
-def _unavailable(state: State, annotators: Collection[str]) -> frozenset[str]:
+def _unavailable(state: State, annotators: Collection[str], joining: int) -> frozenset[str]:
     """Ids of pairs that lack votes, or for which fewer annotators than ``votes_per_pair`` are left."""
-    (able, new), required = _able(state, annotators), state.config.votes_per_pair
+    (able, new), required = _able(state, annotators), state.config.votes_per_pair - joining
     return frozenset(
         item.task_id
         for item in state.items

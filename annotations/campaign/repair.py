@@ -47,7 +47,7 @@ def repair_log(folder: Path, now: datetime | None = None) -> LogCheck:
     """Move the affected lines into QUARANTINE, so that the campaign opens; the caller holds the lock of the folder.
 
     Sound lines stay byte by byte, in their order. An event that no line holds any more becomes a line ``lost``, and the
-    first one is written anew from campaign.json. Nothing changes without findings.
+    first one is written again from campaign.json. Nothing changes without findings.
     """
     log, campaign = folder / LOG, read_campaign(folder)
     truncate_incomplete(log)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from annotations.campaign.assignment import draw, first_left, next_sheet
 from annotations.campaign.auth import Authenticator, Visitor, change_members
 from annotations.campaign.ballots import check_ballot, refusal_of
 from annotations.campaign.chain import LogKey
+from annotations.campaign.crowd import Step, stage
 from annotations.campaign.folder import (
     CLOSING,
     LOCK,
@@ -28,18 +30,20 @@ from annotations.campaign.folder import (
     batches_on_disk,
     locked,
     read_campaign,
+    read_crowd,
 )
 from annotations.campaign.log import LogWriter, iso, truncate_incomplete
 from annotations.campaign.management import check_action
 from annotations.campaign.quality import decide
 from annotations.campaign.records import SKIPPED, Annotator, Item
 from annotations.campaign.refill import PlanBatch, Refill
-from annotations.campaign.state import add_batch, replay
+from annotations.campaign.state import State, add_batch, replay
 from annotations.campaign.views import annotator_view, campaign_status
 from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignStatus, Refusal
 from schemas.errors import CurateError
 from schemas.management import Action, Add, Order, Retire
 
+T = TypeVar("T")
 Clock = Callable[[], datetime]
 PLANNING_WAIT = 20.0
 """Seconds to wait at the end for a batch that is being planned."""
@@ -62,6 +66,7 @@ class CampaignSession:
         self._at = iso(self._now)
         """The time of the request, seconds since 1970."""
         self.campaign = read_campaign(folder)
+        self.crowd = read_crowd(folder)
         self._lock = RLock()
         self._lines: list[bytes] = []
         """Events that were applied and not yet submitted to the log."""
@@ -234,7 +239,34 @@ class CampaignSession:
             with suppress(OSError):  # there are others
                 (self.folder / ORDERS).rmdir()
 
+    # Called for the crowd; see annotations.campaign.enrolment
+
+    def read(self, function: Callable[[State], T]) -> T:
+        """What the function finds in the state; it must not keep or change it."""
+        with self._lock:
+            return function(self._state)
+
+    def task(self, item: Item) -> dict[str, str]:
+        """The texts of an item."""
+        return self._texts.read(item.place)
+
+    def record(self, name: str, steps: Callable[[State], Iterable[Step]]) -> None:
+        """Record the events of a participant that follow from the state. Raises OSError if the disk is full."""
+        with self._lock:
+            self._begin()
+            if self._log.full and not self._has_room():
+                raise OSError(errno.ENOSPC, FULL)
+            for event, fields in steps(self._state):
+                self._record(event, annotator=name, **fields)
+            ticket = self._submit()
+        self._wait(ticket)
+
     # Actions; the caller holds the lock
+
+    def _in_vote_stage(self, name: str) -> bool:
+        """Whether an annotator may vote: always, except for participants of a crowd before and after their votes."""
+        participant = self._state.participants.get(name)
+        return participant is None or self.crowd is None or stage(self.crowd, participant) == "vote"
 
     def _act(self, name: str, action: Callable[[Annotator], Refusal | None]) -> AnnotatorView | Refusal:
         """Perform an annotator's action, and return the next view once the disk holds the events."""
@@ -262,7 +294,11 @@ class CampaignSession:
     def _submit_and_refill(self) -> int:
         """Plan a batch if questions run short, and submit the recorded events; return the ticket to wait for."""
         if self._refill is not None:
-            self._refill.check(self._state, self._auth.annotators(active=True))
+            active, joining = self._auth.annotators(active=True), 0
+            if self.crowd is not None:
+                active = [name for name in active if self._in_vote_stage(name)]
+                joining = self.config.votes_per_pair
+            self._refill.check(self._state, active, joining=joining)
         return self._submit()
 
     def _vote(self, annotator: Annotator, ballot: Ballot) -> Refusal | None:
@@ -341,7 +377,7 @@ class CampaignSession:
         """Hand out sheets if the annotator may vote: one, and ``sheets_ahead`` more; the first one's time begins."""
         if annotator.status == "stopped" or self._state.closed or self._state.paused:
             return
-        if not self._auth.is_annotator(annotator.name, active=True):
+        if not self._auth.is_annotator(annotator.name, active=True) or not self._in_vote_stage(annotator.name):
             return
         if self._log.full and not self._has_room():
             return

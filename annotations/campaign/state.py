@@ -15,6 +15,8 @@ from annotations.campaign.chain import Event
 from annotations.campaign.folder import GOLD, LOG, Place, batch_path, batches_on_disk, read_campaign, read_tasks
 from annotations.campaign.log import read_events, seconds_of
 from annotations.campaign.management import manage
+from annotations.campaign.participants import ACTS as CROWD_ACTS
+from annotations.campaign.participants import Participant
 from annotations.campaign.records import SKIPPED, Annotator, Item, LastVote, Lease, PastLease
 from annotations.campaign.timing import measure
 from schemas.campaign import CampaignConfig, QuestionKind, Task
@@ -52,6 +54,8 @@ class State:
         self.annotators: dict[str, Annotator] = {}
         self.stopped: set[str] = set()
         """Their names."""
+        self.participants: dict[str, Participant] = {}
+        """Those of the annotators who joined from a crowd."""
         self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
         self.open: dict[str, list[int]] = {}
         """Group -> its pairs that may still be handed out."""
@@ -322,6 +326,7 @@ class State:
         "clear": _judge,
         "close": _close,
         "lost": _lost,
+        **CROWD_ACTS,
         "problem": _problem,
         "manage": manage,
     }

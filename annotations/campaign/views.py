@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from annotations.campaign.auth import Member
+from annotations.campaign.crowd import possible_result
 from annotations.campaign.folder import TaskReader
 from annotations.campaign.log import iso
 from annotations.campaign.quality import figures
@@ -59,6 +60,7 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: f
         can_undo=active and last is not None and now <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
         language=config.language,
+        can_finish=annotator.name in state.participants and possible_result(state, annotator.name) is not None,
         sheet=shown[0] if shown else None,
         ahead=shown[1:],
     )

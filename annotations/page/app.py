@@ -14,6 +14,7 @@ GET  /api/events       the same as server-sent events, whenever it changes
 POST /api/manage       a manager's action (schemas.management) → the status, with the links of those invited
 GET  /media/{name}     a file of the campaign, whole or by ranges
 GET  /static/{name}    scripts and styles, without any data of the campaign
+/join, /join/…         the pages of a crowd, if the campaign is open to one: annotations.page.join
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from starlette.types import ASGIApp
 from annotations.campaign.auth import Visitor
 from annotations.campaign.session import CampaignSession
 from annotations.page.files import media_response, rendered, static_response, template
+from annotations.page.join import Join
 from annotations.page.markup import markup
 from annotations.page.security import (
     PAGE_HEADER,
@@ -107,6 +109,9 @@ class Page:
         bucket = partial(Buckets, remembered=limits.remembered)
         self._known = bucket(limits.session_rate, limits.session_burst)
         self._strangers = bucket(limits.stranger_rate, limits.stranger_burst)
+        self._join = None
+        if session.crowd:
+            self._join = Join(session, session.crowd, sessions, limits, self._call, self._authorize)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
@@ -125,6 +130,7 @@ class Page:
                 Route("/api/status", self._status),
                 Route("/media/{name}", self._media),
                 Route("/static/{name}", self._static),
+                *(self._join.routes() if self._join else ()),
             ],
             exception_handlers={Denied: denied_response, HTTPException: http_error_response},
         )
@@ -141,15 +147,20 @@ class Page:
             title="Welcome",
             text='<a href="/">Continue to the questions</a>',
         )
-        return self.sessions.begin(token, page)
+        return self.sessions.begin(token, HTMLResponse(page))
 
     async def _home(self, request: Request) -> Response:
-        visitor = await self._visitor(request, self.sessions.token(request))
+        token = self.sessions.token(request)
+        visitor = await self._visitor(request, token)
         if visitor is None:
+            if self._join and (start := self._join.start(token)):
+                return start
             text = "This page is for invited people only. Please open the link that you received."
             return _message("By invitation", text, 401)
         if visitor.role == "manager":
             return HTMLResponse(template("manager.html"))
+        if self._join and (page := await self._join.stage_page(visitor.name, token)):
+            return page
         view = await self._call(self.session.view, visitor.name)
         digest = hashlib.sha256(view.instructions.encode()).hexdigest()[:16] if view.instructions.strip() else ""
         parts = page_parts(choose_language(view.language, request.headers.get("accept-language", "")))

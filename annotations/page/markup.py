@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -38,6 +40,26 @@ def markup(text: str) -> Tree | None:
     root: Tree = ["div"]
     _build(tokens, root)
     return root
+
+
+def html_of(text: str, *, markdown: bool) -> str:
+    """The HTML that the page's script builds from ``markup``, for pages without a script.
+
+    >>> html_of("# Why\\n\\n1 < 2 **and** [so](https://a.example) on", markdown=True)
+    '<div><h4>Why</h4><p>1 &lt; 2 <strong>and</strong> <u>so (https://a.example)</u> on</p></div>'
+    """
+    tree = markup(text) if markdown else None
+    return escape(text) if tree is None else _html(tree)
+
+
+def _html(tree: Tree | str) -> str:
+    if isinstance(tree, str):
+        return escape(tree)
+    tag, _, start = re.sub(r"^h\d$", "h4", tree[0]).partition(" ")  # headings are below those of the page
+    if tag in ("br", "hr"):
+        return f"<{tag}>"
+    attribute = f' start="{int(start)}"' if start else ""
+    return f"<{tag}{attribute}>{''.join(map(_html, tree[1:]))}</{tag}>"
 
 
 def _build(tokens: Sequence[Token], root: Tree) -> None:

@@ -9,13 +9,13 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
@@ -52,20 +52,26 @@ async def http_error_response(request: Request, error: Exception) -> Response:
 
 # Headers
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob:",  # of files that the page itself has loaded in advance
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",  # browsers that support it refuse innerHTML
-    )
-)
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' blob:",  # of files that the page itself has loaded in advance
+    "media-src": "'self' blob:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",  # browsers that support it refuse innerHTML
+}
+
+
+def policy(changes: Mapping[str, str]) -> str:
+    """The content security policy with some directives changed."""
+    return "; ".join(f"{name} {value}" for name, value in {**DIRECTIVES, **changes}.items())
+
+
+POLICY = policy({})
 FIXED_HEADERS = {
     b"content-security-policy": POLICY.encode(),
     b"x-content-type-options": b"nosniff",
@@ -76,6 +82,8 @@ FIXED_HEADERS = {
     b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
     b"x-robots-tag": b"noindex, nofollow",
 }
+CHANGEABLE = (b"content-security-policy", b"referrer-policy")
+"""Headers that the application may set for a page. With its own policy, X-Frame-Options is left to frame-ancestors."""
 CACHE = b"cache-control"
 
 
@@ -96,10 +104,17 @@ class Guarded:
             complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 started = True
-                own = [header for header in message.get("headers", ()) if header[0] not in FIXED_HEADERS]
-                if all(name != CACHE for name, _ in own):
+                own = [
+                    header
+                    for header in message.get("headers", ())
+                    if header[0] not in FIXED_HEADERS or header[0] in CHANGEABLE
+                ]
+                names = {name for name, _ in own}
+                if CACHE not in names:
                     own.append((CACHE, b"no-store"))
-                message["headers"] = [*own, *FIXED_HEADERS.items()]
+                framed = {b"x-frame-options"} if CHANGEABLE[0] in names else set()
+                fixed = [header for header in FIXED_HEADERS.items() if header[0] not in names | framed]
+                message["headers"] = [*own, *fixed]
             await send(message)
 
         try:
@@ -148,13 +163,12 @@ class Sessions:
         """The token of the request; "" without one."""
         return request.cookies.get(self.cookie, "")[:256]
 
-    def begin(self, token: str, page: str) -> Response:
-        """A page that sets the cookie and then opens /.
+    def begin(self, token: str, response: Response) -> Response:
+        """The response, which sets the cookie: a page that then opens /.
 
         It is a page, not a redirect: after a click in a mail or chat, browsers do not send a SameSite=Strict cookie
         with a redirect, but they do send it from a page of ours.
         """
-        response = HTMLResponse(page)
         response.set_cookie(self.cookie, token, path="/", httponly=True, samesite="strict", secure=self.secure)
         return response
 
@@ -168,12 +182,16 @@ class Sessions:
         """Raise Denied if a page of another origin may have sent the change."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Denied(415, "not-json", "the request must be JSON")
+        self.check_form(request, token, request.headers.get(PAGE_HEADER, ""))
+
+    def check_form(self, request: Request, token: str, given: str) -> None:
+        """Raise Denied if a page of another origin may have sent the form. given: the page token in the form."""
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             raise Denied(403, "other-origin", "the request came from another site")
         origin = request.headers.get("origin")
         if origin is not None and not self._is_own(origin, request):
             raise Denied(403, "other-origin", "the request came from another site")
-        if not hmac.compare_digest(request.headers.get(PAGE_HEADER, "").encode(), page_token(token).encode()):
+        if not hmac.compare_digest(given.encode(), page_token(token).encode()):
             raise Denied(403, "no-page-token", "this page is out of date: please reload it")
 
     def _is_own(self, origin: str, request: Request) -> bool:
@@ -206,6 +224,9 @@ class Limits:
     stranger_rate: float = 2.0
     """Requests per second of one address without a valid link."""
     stranger_burst: int = 60
+    join_rate: float = 0.2
+    """Arrivals from a crowd per second and address."""
+    join_burst: int = 30
     remembered: int = 20_000
     """Visitors whose rates are kept; the least recent ones are dropped."""
 

@@ -34,6 +34,7 @@ NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
     | {"seq": INTEGER, "seconds": NUMBER, "watched": NUMBER},
     "skip": {"annotator": TEXT},
     "undo": {"annotator": TEXT},
+    "finish": {"annotator": TEXT},
 }
 """Kind of event -> the keys that are read, and their types in JSON."""
 OPTIONAL = ("control", "reason", "confidence", "late", "leased", "claimed_seconds")
@@ -131,11 +132,11 @@ def _events(records: Records) -> pl.DataFrame:
 def _with_fate(events: pl.DataFrame, begun: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Return the votes with their fate: final, undone, or pending.
 
-    A vote is final after a later vote or skip of the same annotator, after ``undo_minutes`` plus GRACE, and when the
-    campaign is closed.
+    A vote is final after a later vote or skip of the same annotator or the end of their participation, after
+    ``undo_minutes`` plus GRACE, and when the campaign is closed.
     """
     closed = pl.when(pl.col("event") == "close").then("line").backward_fill().alias("closed")
-    own = events.with_columns(closed).filter(pl.col("event").is_in(("vote", "skip", "undo")))
+    own = events.with_columns(closed).filter(pl.col("event").is_in(("vote", "skip", "undo", "finish")))
     following = own.with_columns(pl.col("event", "line").shift(-1).over("annotator").name.prefix("next_"))
     votes = following.filter(pl.col("event") == "vote")
     undo_seconds = pl.lit(begun["undo_minutes"].cast(pl.Float64).sum()) * 60

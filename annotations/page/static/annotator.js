@@ -176,6 +176,7 @@ function showIdle() {
   const over = view.status === "stopped" || view.closed;
   byId("check-again").hidden = over || outbox.size > 0;
   byId("idle-undo").hidden = over || !view.can_undo || outbox.size > 0;
+  byId("finish").hidden = !view.can_finish || outbox.size > 0;
   if (changed) byId("idle-title").focus();
 }
 

@@ -242,7 +242,7 @@ function connect() {
   };
 }
 
-/* Ask the server for an action, and say what came of it. */
+/* Ask the server for an action, and report the result. */
 async function act(action, question = "") {
   if (question && !window.confirm(question)) return;
   const { ok, status, answer } = await request("/api/manage", { action });
