@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.media.fingerprints import fingerprint, frame_count, pack
-from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image, shown_at, slice_centres
+from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image, read_video, shown_at, slice_centres
 from curate.media.hashing import SAMPLED, view_hashes
 from curate.media.probe import Probe
 
