@@ -192,9 +192,9 @@ def test_sources_of_an_ingest_can_be_ranked(tmp_path: Path) -> None:
 
 def test_a_saved_dataset_and_a_file_of_responses_can_be_ranked(tmp_path: Path) -> None:
     datasets.Dataset.from_dict(VOTES).save_to_disk(tmp_path / "saved")
-    models = {"prompt_id": ["p", "p", "q", "q"], "response_id": ["a", "b"] * 2, "model": ["m", "n"] * 2}
+    models = {"prompt_id": [*"pppqqq"], "response_id": [*"abc"] * 2, "model": [*"mno"] * 2}
     result = curate.rank(tmp_path / "saved", responses=models, ranker="borda")
-    assert result.votes.models == ("c", "m", "n")
+    assert result.votes.models == ("m", "n", "o")
 
 
 def test_the_rows_of_the_table_are_those_of_the_votes() -> None:

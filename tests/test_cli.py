@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -281,22 +280,3 @@ def test_a_renamed_option_is_one_note_on_stderr(here: Path, capsys: pytest.Captu
     assert run(["status"]) == 1
     notes = [line for line in capsys.readouterr().err.splitlines() if "joint" in line]
     assert notes == ["note: 'joint' is now called 'hierarchical'; 'joint' will be removed in 0.3"]
-
-
-CPU_LIMITS = {("-c", "import curate"): 0.3, ("-m", "cli.main", "--help"): 0.3, ("-m", "cli.main", "status"): 0.6}
-"""Command of the interpreter -> CPU seconds that it may take on an idle machine."""
-
-
-@pytest.mark.parametrize("command", CPU_LIMITS, ids=lambda command: command[-1])
-def test_a_cold_start_takes_little_cpu_time(here: Path, command: tuple[str, ...]) -> None:
-    run(["ingest", "votes.csv"])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    least = float("inf")
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if least < CPU_LIMITS[command]:
-            break
-    assert least < 1.5 * CPU_LIMITS[command]  # other processes share the caches of a busy machine

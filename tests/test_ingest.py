@@ -330,7 +330,7 @@ def test_prompts_and_responses_are_read_from_files(tmp_path: Path, store: Path) 
             ("m1", "gpt", "A ball", True),
             ("m4", "llama", "A car", True),
             ("m1", "m1", None, False),
-            ("m2", "m2", None, False),
+            ("m2", None, None, False),
         ]
 
 

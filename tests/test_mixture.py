@@ -35,7 +35,7 @@ from tests.mixtures import KINDS, benchmarks, chat, datasets, picture, recipe, s
 FILE = "train-00000-of-00001.parquet"
 REMOVED = {
     ("mm-rlhf/dpo_pairs.jsonl:4", "contaminated", "prompts", "row 2", "question"),
-    ("mm-rlhf/dpo_pairs.jsonl:5", "contaminated", "mm", "7#1", "near video"),
+    ("mm-rlhf/dpo_pairs.jsonl:5", "contaminated", "mm", "7", "near video"),
     (f"vlfeedback/data/{FILE}:1", "contaminated", "vl", "vl-1", "near video"),
     (f"skywork/data/{FILE}:2", "contaminated", "prompts", "row 1", "question"),
     ("rlaif-v/RLAIF-V-Dataset_000.parquet:3", "duplicates", "llava-critic", f"llava-critic/pairwise/{FILE}:1", "video"),
