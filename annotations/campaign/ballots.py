@@ -55,8 +55,8 @@ def check_ballot(state: State, annotator: Annotator, ballot: Ballot, now: float)
         return Refusal(code="unwatched", message=message)
     times = measure(annotator, item, held.at, claimed=ballot.seconds, watched=ballot.watched, arrived=now)
     if times.missing:
-        told = TOO_FAST.format(missing=max(1, round(times.missing)), watched=ballot.watched, speed=MAX_SPEED)
-        return Refusal(code="too-fast", message=told)
+        text = TOO_FAST.format(missing=max(1, round(times.missing)), watched=ballot.watched, speed=MAX_SPEED)
+        return Refusal(code="too-fast", message=text)
     fields = _vote_fields(item, held.first_left, ballot) | {
         "leased": iso(held.at),
         "seconds": round(times.seconds, 3),

@@ -112,13 +112,13 @@ def practice_form(number: int, token: str) -> str:
 
 
 def feedback(answer: Practice, *, last: bool) -> str:
-    """What the participant is told about an answer."""
+    """What the participant is text about an answer."""
     expected = OUTCOMES[answer.control]
-    told = f"Correct: {expected}."
+    text = f"Correct: {expected}."
     if not answer.correct:
-        told = f"The expected answer is: {expected}. You chose: {OUTCOMES[answer.outcome]}."
+        text = f"The expected answer is: {expected}. You chose: {OUTCOMES[answer.outcome]}."
     kind, label = "" if answer.correct else " warn", "Continue" if last else "Next question"
-    return f'<p class="note{kind}" role="status">{told}</p><p><a class="button main" href="/">{label}</a></p>'
+    return f'<p class="note{kind}" role="status">{text}</p><p><a class="button main" href="/">{label}</a></p>'
 
 
 def question(
