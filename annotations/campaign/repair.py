@@ -79,8 +79,8 @@ def repair_log(folder: Path, now: datetime | None = None) -> LogCheck:
             lines.append(raw[line.number])
             before = line.event or before
             continue
-        told = {"event": "begin", **begin} if seq == 1 else {"event": "lost"}
-        event = {"seq": seq, "at": before["at"], **told, "repaired": when}
+        content = {"event": "begin", **begin} if seq == 1 else {"event": "lost"}
+        event = {"seq": seq, "at": before["at"], **content, "repaired": when}
         if seq < key.since:
             lines.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
         else:
@@ -130,8 +130,8 @@ def _scan(log: Path) -> Scan:
     if key is None and any("mac" in (line.event or ()) for line in sound.values()):
         bad.append((LogFinding(line=0, kind="edited", seq=0, through=0, about=NO_KEY), None))
     if key is not None and not bad and digest.hexdigest() != key.prefix:
-        told = f"one of lines 1 to {key.since - 1} was edited; they are from before the chain, which starts after them"
-        bad.append((LogFinding(line=0, kind="edited", seq=0, through=0, about=told), None))
+        about = f"one of lines 1 to {key.since - 1} was edited; they are from before the chain, which starts after them"
+        bad.append((LogFinding(line=0, kind="edited", seq=0, through=0, about=about), None))
     return Scan(key, sound, sorted(bad, key=lambda found: (found[0].line, found[0].seq)), lines)
 
 
@@ -147,6 +147,6 @@ def _gaps(missing: list[int], sound: dict[int, Line], lines: int) -> list[LogFin
         while missing and missing[0] == last + 1:
             last = missing.pop(0)
         after = sound[last + 1].number if last + 1 in sound else lines + 1
-        told = f"event {first} is in no line" if first == last else f"events {first} to {last} are in no line"
-        gaps.append(LogFinding(line=after, kind="missing", seq=first, through=last, about=told))
+        about = f"event {first} is in no line" if first == last else f"events {first} to {last} are in no line"
+        gaps.append(LogFinding(line=after, kind="missing", seq=first, through=last, about=about))
     return gaps

@@ -112,7 +112,7 @@ def practice_form(number: int, token: str) -> str:
 
 
 def feedback(answer: Practice, *, last: bool) -> str:
-    """What the participant is text about an answer."""
+    """What the participant reads about an answer."""
     expected = OUTCOMES[answer.control]
     text = f"Correct: {expected}."
     if not answer.correct:

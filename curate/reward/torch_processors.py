@@ -84,7 +84,7 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
 def _torch_class(base: Any, model_type: str, name: str) -> Any:
     """The subclass of a processor's class with parts of our own classes, saved under ``name``."""
 
-    class Processor(base):  # type: ignore[misc, valid-type]  # the library is not typed
+    class Processor(base):  # type: ignore[misc]  # the library is not typed
         """The library's processor with parts of our own classes."""
 
         without_video = ""
