@@ -111,6 +111,13 @@ def test_lines_that_are_missing_at_the_end_are_found(made: tuple[Path, dict[str,
         replay(folder)
 
 
+def test_a_line_whose_number_became_0_is_damaged(made: tuple[Path, dict[str, bytes]]) -> None:
+    folder, lines = restored(made)
+    (folder / LOG).write_bytes(b"".join(lines).replace(b'"seq":3,', b'"seq":0,', 1))
+    (finding,) = check_log(folder).findings
+    assert (finding.kind, finding.line, finding.seq) == ("damaged", 3, 3)
+
+
 @settings(max_examples=25)
 @given(data=st.data())
 def test_every_bit_flip_is_found_and_repaired(made: tuple[Path, dict[str, bytes]], data: st.DataObject) -> None:

@@ -93,7 +93,7 @@ def decode(line: bytes) -> Event | None:
     except (ValueError, RecursionError):
         return None
     valid = isinstance(event, dict) and isinstance(event.get("at"), str) and isinstance(event.get("event"), str)
-    return event if valid and type(event.get("seq")) is int else None
+    return event if valid and type(event.get("seq")) is int and event["seq"] > 0 else None
 
 
 class Line(NamedTuple):

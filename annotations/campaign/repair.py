@@ -105,7 +105,7 @@ def _scan(log: Path) -> Scan:
         seq = line.event["seq"] if line.event else 0
         if line.event is None:
             broken.append((line, highest))
-        elif seq in sound or seq < 1:
+        elif seq in sound:
             bad.append((_finding(line, "duplicate", seq, f"event {seq} is in line {sound[seq].number}"), line))
         else:
             if seq < highest:
