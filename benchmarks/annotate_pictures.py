@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,13 +75,25 @@ def answer(question: Question, number: int, careless: bool) -> Ballot:
     )
 
 
-def vote(campaign: CampaignSession, name: str, count: int, *, careless: bool = False) -> None:
+class Clock:
+    """The time in a campaign whose scripted votes take as long as they claim."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(hours=-1)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+def vote(campaign: CampaignSession, clock: Clock, name: str, count: int, *, careless: bool = False) -> None:
     for number in range(count):
         view = campaign.view(name)
         assert isinstance(view, AnnotatorView)
         if view.sheet is None:
             return
-        campaign.vote(name, answer(view.sheet.questions[0], number, careless))
+        ballot = answer(view.sheet.questions[0], number, careless)
+        clock.ahead += timedelta(seconds=ballot.seconds + 1)
+        campaign.vote(name, ballot)
 
 
 def save(screen: Screen, name: str) -> None:
@@ -113,12 +126,13 @@ def main() -> None:
             draw(clip)
         people = {"b02": 31, "b03": 22, "b04": 9}
         tokens = invite(folder, "ann", "careless", "hasty", *people) | invite(folder, "max", role="manager")
-        with page_of(folder, tokens=tokens) as here, chromium() as browser:
+        clock = Clock()
+        with page_of(folder, tokens=tokens, clock=clock) as here, chromium() as browser:
             for name, count in people.items():
-                vote(here.campaign, name, count)
-            vote(here.campaign, "ann", 12)
-            vote(here.campaign, "hasty", 7, careless=True)
-            vote(here.campaign, "careless", 30, careless=True)
+                vote(here.campaign, clock, name, count)
+            vote(here.campaign, clock, "ann", 12)
+            vote(here.campaign, clock, "hasty", 7, careless=True)
+            vote(here.campaign, clock, "careless", 30, careless=True)
             for name, width, height, scheme, language in (
                 ("desktop", 1440, 810, "light", "en"),
                 ("phone", 360, 740, "dark", "en"),
