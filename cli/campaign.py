@@ -205,10 +205,11 @@ def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: boo
     from schemas.management import Order
 
     order = validated({"by": by, "action": wanted}, Order, where="curate campaign")
-    _told(folder, job(folder, order.action, by=by), as_json=as_json, done=done)
+    _print_done(folder, job(folder, order.action, by=by), as_json=as_json, done=done)
 
 
-def _told(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
+def _print_done(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
+    """Print that an action is done, or left to the running page."""
     if as_json:
         put_json({"folder": str(folder), "done": now})
     else:
@@ -278,8 +279,8 @@ def extend(
     """
     limits = {"votes": votes, "max_votes": max_votes, "votes_per_pair": votes_per_pair, "prompt": prompt}
     given = {name: value for name, value in limits.items() if value is not None}
-    told = ", ".join(f"{name} {value}" for name, value in given.items())
-    _manage(folder, {"action": "extend", **given}, by, as_json=as_json, done=f"extended: {told}")
+    limits_set = ", ".join(f"{name} {value}" for name, value in given.items())
+    _manage(folder, {"action": "extend", **given}, by, as_json=as_json, done=f"extended: {limits_set}")
 
 
 @app.command()
@@ -341,7 +342,7 @@ def add(
 
     with progress_bar() as progress:
         now = job(folder, prompts, videos=videos, by=by, progress=progress)
-    _told(folder, now, as_json=as_json, done=f"added: {', '.join(prompts)}")
+    _print_done(folder, now, as_json=as_json, done=f"added: {', '.join(prompts)}")
 
 
 @app.command()
@@ -408,9 +409,9 @@ def print_status(report: CampaignStatus) -> None:
     if report.skips:
         say(f"  skips: {report.skips:,}")
     for one in report.problems:
-        told = [f"{reason} ({count:,})" for reason, count in one.reasons.items()]
-        told += [f"did not load for {plural(one.load_errors, 'annotator')}"] * bool(one.load_errors)
-        say(f"    {one.video} ({', '.join(one.prompts[:3])}): {'; '.join(told)}")
+        reasons = [f"{reason} ({count:,})" for reason, count in one.reasons.items()]
+        reasons += [f"did not load for {plural(one.load_errors, 'annotator')}"] * bool(one.load_errors)
+        say(f"    {one.video} ({', '.join(one.prompts[:3])}): {'; '.join(reasons)}")
     facts = {
         "left side": None if report.left_share is None else f"{report.left_share:.0%} of decisive votes",
         "time": None if report.median_seconds is None else f"{report.median_seconds:.1f} s per question (median)",

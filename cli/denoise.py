@@ -105,14 +105,21 @@ def denoise(
     """
     from pipelines import denoise as job
     from pipelines.settings import updated
-    from schemas.config import DenoiseConfig
 
-    given = locals()
-    changes = {name: given[name] for name in DenoiseConfig.model_fields if name in given} | {
+    changes = {
         "ranker": ranker or ("ensemble" if weights else None),
+        "compare": compare,
         "weights": numbers(weights, "--weight"),
         "prompts": tuple(prompts) if prompts else None,
+        "criterion": criterion,
         "control": names(control) if control is not None else None,
+        "max_spammer": max_spammer,
+        "min_votes": min_votes,
+        "disconnected": disconnected,
+        "effort": effort,
+        "both_bad": both_bad,
+        "equal_texts": equal_texts,
+        "copied_votes": copied_votes,
     }
     base = settings()
     config = updated(base.denoise, changes, where="curate denoise")

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cli.options import DeviceOption, DtypeOption, JsonOption, TemplateOption, pairs
-from cli.output import progress_bar, put, put_json, put_table, say
-from cli.train import print_evaluations, values
+from cli.output import progress_bar, put, put_json, put_table, say, values
+from cli.train import print_evaluations
 
 MediaOption = Annotated[
     Path | None, typer.Option("--media", help="Folder that relative paths start from.", metavar="DIR")

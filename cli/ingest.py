@@ -281,7 +281,8 @@ def rejects(
 ) -> None:
     """Show the rejected rows: file, line, column, value, reason.
 
-    Correct the mapping or the file and ingest it again: rows that become votes are removed from the rejects.
+    Correct the mapping and ingest the file again: rows that become votes are removed from the rejects. Corrected rows
+    of a file are new votes; the rejects of the file before stay.
 
     \b
     Example:

@@ -111,3 +111,9 @@ def progress_bar() -> Iterator[Progress]:
             bar.update(task, description=printable(doing), completed=done, total=total or None, amount=amount)
 
         yield update
+
+
+def values(columns: dict[str, str], rows: Sequence[Document]) -> list[list[Any]]:
+    """The fields of each row that a table prints, numbers rounded. columns: header -> field."""
+    found = [[getattr(row, field) for field in columns.values()] for row in rows]
+    return [[round(value, 4) if isinstance(value, float) else value for value in row] for row in found]

@@ -114,16 +114,34 @@ def simulate(
     """
     from pipelines import simulate as job
     from pipelines.settings import updated
-    from schemas.config import SimulateConfig
 
-    given = locals()
-    changes = {name: given[name] for name in SimulateConfig.model_fields if name in given}
-    changes["strength_distribution"] = renamed_option(
-        "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
-    )
-    changes["pretraining_videos"] = renamed_option(
-        OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
-    )
+    changes = {
+        "prompts": prompts,
+        "models": models,
+        "annotators": annotators,
+        "votes_per_pair": votes_per_pair,
+        "design": design,
+        "sittings_per_prompt": sittings_per_prompt,
+        "responses_per_sitting": responses_per_sitting,
+        "perception_error": perception_error,
+        "perception_unit": perception_unit,
+        "dependence": dependence,
+        "link": link,
+        "error": error,
+        "spammers": spammers,
+        "ties": ties,
+        "left_bias": left_bias,
+        "prompts_per_video": prompts_per_video,
+        "video": video,
+        "shapes": shapes,
+        "seed": seed,
+        "strength_distribution": renamed_option(
+            "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
+        ),
+        "pretraining_videos": renamed_option(
+            OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
+        ),
+    }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))
     put_json(report) if as_json else print_simulate(report)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,11 +18,10 @@ from cli.options import (
     PresetOption,
     VideoTokensOption,
 )
-from cli.output import plural, progress_bar, put_json, put_table, say
+from cli.output import plural, progress_bar, put_json, put_table, say, values
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from schemas.base import Document
     from schemas.reward import EvaluationReport, TrainConfig, TrainReport
 
 Paths = list[Path] | None
@@ -167,12 +165,6 @@ def print_evaluations(evaluations: tuple[EvaluationReport, ...], *, sources: boo
     if sources and evaluations and evaluations[0].by_source:
         say(f"{evaluations[0].scorer}, by source:")
         put_table(tuple(BY_SOURCE), values(BY_SOURCE, evaluations[0].by_source))
-
-
-def values(columns: dict[str, str], rows: Sequence[Document]) -> list[list[Any]]:
-    """The fields of each row that a table prints, numbers rounded. columns: header -> field."""
-    found = [[getattr(row, field) for field in columns.values()] for row in rows]
-    return [[round(value, 4) if isinstance(value, float) else value for value in row] for row in found]
 
 
 def training_config(path: Path | None, preset: str | None, changes: dict[str, Any], *, full: bool) -> TrainConfig:

@@ -15,7 +15,6 @@ from schemas.errors import CurateError
 from schemas.reports import SimulateReport
 
 VOTES = "votes.csv"
-
 WORLD = SimulateConfig(
     video=True,
     shapes=1,
@@ -30,10 +29,7 @@ WORLD = SimulateConfig(
 HEADER = ("Item", "Answer A", "Answer B", "Which is better?", "Worker", "Submitted", "Minutes", "Comment")
 ANSWERS = {"left": "A", "right": "B", "tie": "Both are good", "both_bad": "Neither"}
 COMMENTS = (
-    "",
-    "",
-    "",
-    "",
+    *[""] * 4,
     "the video stutters",
     "A is right, but rude",
     'he says "blue"; it is green',
@@ -71,7 +67,7 @@ def example(out: str | Path) -> SimulateReport:
 
 
 def _messy(votes: list[dict[str, str]], chance: random.Random) -> list[list[str]]:
-    """Return the votes as rows of HEADER, 50 of them damaged or in excess."""
+    """Return the votes as rows of HEADER: 32 damaged, 16 spelled otherwise, 49 repeated, and a last one cut off."""
     rows = [
         [
             vote["prompt_id"],

@@ -230,3 +230,14 @@ def test_what_was_detected_is_described_by_field() -> None:
     }
     found = layout("prompt model_x model_y winner", [("p", "m", "n", "x")]).described()
     assert (found["response_a"], found["response_b"]) == ("model_x", "model_y")
+
+
+@pytest.mark.parametrize(("strange", "refused"), [(2, False), (3, True)])
+def test_other_outcomes_than_the_mapped_ones_are_rejects_in_at_most_one_percent_of_the_answers(
+    strange: int, refused: bool
+) -> None:
+    rows = [(f"p{n}", "x", "y", "hm" if n < strange else "won") for n in range(200)]
+    if refused:
+        assert "--outcome hm=OUTCOME" in refusal("prompt left right winner", rows, outcomes={"won": "left"})[1]
+    else:
+        assert "hm" not in layout("prompt left right winner", rows, outcomes={"won": "left"}).outcomes.meanings

@@ -30,18 +30,18 @@ def _line(line: str) -> str:
     return ".*".join(re.escape(part) for part in line.rstrip().split("…"))
 
 
-def execute(command: str) -> str:
-    """Run a command of a tutorial in this process and return what it prints on stdout and stderr."""
+def execute(command: str) -> tuple[int, str]:
+    """Run a command of a tutorial in this process; return its exit code and what it prints, errors included."""
     printed = io.StringIO()
     program, *arguments = shlex.split(command)
     assert program == "curate", command
     target = arguments[arguments.index(">") + 1] if ">" in arguments else None
     out = io.StringIO() if target else printed
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(printed):
-        run(arguments[: arguments.index(">")] if target else arguments)
+        code = run(arguments[: arguments.index(">")] if target else arguments)
     if target:
         Path(target).write_text(out.getvalue(), encoding="utf-8")
-    return printed.getvalue()
+    return code, printed.getvalue()
 
 
 def test_a_tutorial_about_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +57,9 @@ def test_a_tutorial_about_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 if command.startswith("cd "):
                     monkeypatch.chdir(tmp_path / command[3:])
                     continue
-                printed = execute(command)
-                assert matches(shown, printed) or not shown.strip(), f"$ {command}\n{printed}"
+                code, printed = execute(command)
+                assert matches(shown, printed), f"$ {command}\n{printed}"
+                assert code == ("\nerror: " in shown), f"$ {command}: exit code {code}"
                 commands += 1
     assert commands >= 8
 

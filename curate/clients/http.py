@@ -71,8 +71,8 @@ def _answer(url: str, status: int, content: bytes) -> dict[str, Any]:
         document = None
     if status == 200 and isinstance(document, dict):
         return document
-    told = document if isinstance(document, dict) else {}
-    raise ScoreError(f"{url}: {status}: {told.get('error') or content[:200]!r}", hint=told.get("hint", ""))
+    answer = document if isinstance(document, dict) else {}
+    raise ScoreError(f"{url}: {status}: {answer.get('error') or content[:200]!r}", hint=answer.get("hint", ""))
 
 
 def _plain(value: Any) -> Any:

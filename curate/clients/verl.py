@@ -36,7 +36,12 @@ async def compute_score(
 ) -> float:
     """The score of one response, higher is better. Waits for the other responses to the prompt. Raises ScoreError."""
     group_id, size = _group(data_source, extra_info, group_size)
-    body = {"solution_str": solution_str, "extra_info": _told(extra_info), "group_id": group_id, "group_size": size}
+    body = {
+        "solution_str": solution_str,
+        "extra_info": _known_fields(extra_info),
+        "group_id": group_id,
+        "group_size": size,
+    }
     answer = await post_async(f"{url.rstrip('/')}/compute_score", body, timeout=timeout)
     return float(answer["score"])
 
@@ -62,7 +67,7 @@ def compute_scores(
     for places in _chunks(list(together.values()), batch):
         body = {
             "solution_strs": [solution_strs[i] for i in places],
-            "extra_infos": [_told(extra_infos[i]) for i in places],
+            "extra_infos": [_known_fields(extra_infos[i]) for i in places],
             "group_id": [groups[i][0] for i in places],
             "group_size": [groups[i][1] for i in places],
         }
@@ -72,7 +77,7 @@ def compute_scores(
     return scores
 
 
-def _told(extra_info: Mapping[str, Any]) -> dict[str, Any]:
+def _known_fields(extra_info: Mapping[str, Any]) -> dict[str, Any]:
     return {name: extra_info[name] for name in FIELDS if extra_info.get(name) is not None}
 
 

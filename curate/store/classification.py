@@ -187,8 +187,8 @@ def _reject_unknown_responses(store: Store) -> None:
         )
         SELECT s.file_no, s.line, CASE first.place WHEN 1 THEN f.first_column ELSE f.second_column END,
             first.response_id, 'unknown-response',
-            format('no response ''{{}}'' to prompt ''{{}}'' is in the file of responses, which has others',
-                first.response_id, s.prompt_id),
+            format('column ''{{}}'' holds ''{{}}''; expected a response to prompt ''{{}}'' from the file of responses',
+                CASE first.place WHEN 1 THEN f.first_column ELSE f.second_column END, first.response_id, s.prompt_id),
             {_ROW}, s.vote_key
         FROM {NEW_VOTES} s JOIN unknown USING (file_no, line) JOIN staged_files f USING (file_no)
     """)
