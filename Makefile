@@ -40,9 +40,11 @@ test-clients: $(VENV)/installed-dev $(CLIENTS:%=.venv-clients/%/installed)
 	.venv-clients/$*/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
-# Mutated vote files of every format and platform: no traceback, crash, hang or wrong total. SEED=1 gives other files.
+# Mutated vote files of every format and platform: no traceback, crash, hang or wrong total; then the properties in the
+# tests, on new examples. SEED=1 gives others.
 fuzz: $(VENV)/installed-dev
-	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),300) --seed $(or $(SEED),0)
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile explore --hypothesis-seed $(or $(SEED),0)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -17,8 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The duration of an example depends on the machine, not on the code.
-settings.register_profile("curate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The duration of an example depends on the machine, not on the code. The tests of a commit have the same examples
+# wherever they run; `make fuzz` looks for new ones.
+settings.register_profile("curate", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("explore", settings.get_profile("curate"), derandomize=False, max_examples=500)
 settings.load_profile("curate")
 
 

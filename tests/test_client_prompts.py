@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from curate.clients.prompts import ChatTemplate, control_tokens, plain_messages
+from curate.clients.prompts import ChatTemplate, control_tokens, plain_messages, without_media
 from curate.reward.backbones import load_processor
 from curate.reward.quiet import quiet
 from schemas.errors import CurateError
@@ -46,6 +46,7 @@ def chat(processor: Any, *parts: dict[str, str], generate: bool = True) -> str:
 def test_the_question_of_a_templated_prompt_is_what_was_asked(
     processor: Any, template: ChatTemplate, question: str, image: bool, generate: bool, expanded: int
 ) -> None:
+    assume(not control_tokens(question) and not without_media(question)[1])  # others are refused or are placeholders
     media = [{"type": "image"}] if image else []
     sent = chat(processor, *media, {"type": "text", "text": question}, generate=generate)
     found = template.plain(sent.replace("<|image_pad|>", "<|image_pad|>" * expanded))
