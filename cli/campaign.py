@@ -1,21 +1,20 @@
-"""``curate campaign`` and ``curate annotate``: create a campaign, invite, open the voting page, status, close."""
+"""``curate campaign``: create a campaign, invite, show its status, check its log, close it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import manage
+from cli.manage import BY, ByOption, FolderArgument
 from cli.options import JsonOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
 from schemas.choices import Focus
 
 if TYPE_CHECKING:
-    from pipelines.campaigns import RunningPage
     from schemas.campaign import CampaignReport, CampaignStatus, LogCheck
 
 app = typer.Typer(
@@ -25,10 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ByOption = Annotated[str, typer.Option("--by", help="Who does it, for the log.", metavar="NAME")]
-PromptsArgument = Annotated[list[str], typer.Argument(help="Ids of prompts.", metavar="PROMPT...")]
-BY = "command line"
-FolderArgument = Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="DIR")]
 URL = "http://127.0.0.1:8080"
 MAX_REFUSED = 10
 """Refused videos that are listed without --json."""
@@ -164,8 +159,8 @@ def invite(
     Example:
       curate campaign invite june --annotators 5 --manager boss --url https://votes.example.org
     """
-    from pipelines.campaigns import invite as job
-    from pipelines.campaigns import new_names
+    from pipelines.campaign_management import invite as job
+    from pipelines.campaign_management import new_names
     from schemas.errors import UsageError
 
     wanted = [*(names or []), *(new_names(folder, annotators) if annotators else [])]
@@ -192,168 +187,14 @@ def revoke(
     Example:
       curate campaign revoke june --name a03
     """
-    from pipelines.campaigns import revoke as job
+    from pipelines.campaign_management import revoke as job
 
     job(folder, names, by=by)
     put_json({"revoked": names}) if as_json else say(f"revoked: {', '.join(names)}; invite gives a new link")
 
 
-def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: bool, done: str) -> None:
-    """Do an action of schemas.management, and say so."""
-    from pipelines.campaigns import manage as job
-    from pipelines.settings import validated
-    from schemas.management import Order
-
-    order = validated({"by": by, "action": wanted}, Order, where="curate campaign")
-    _print_done(folder, job(folder, order.action, by=by), as_json=as_json, done=done)
-
-
-def _print_done(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
-    """Print that an action is done, or left to the running page."""
-    if as_json:
-        put_json({"folder": str(folder), "done": now})
-    else:
-        say(f"{folder}: {done}" + ("" if now else "; the running page does it with its next request"))
-
-
-@app.command()
-def pause(folder: FolderArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
-    """Hand out no more questions; answers to open ones are accepted.
-
-    \b
-    Example:
-      curate campaign pause june
-    """
-    _manage(folder, {"action": "pause"}, by, as_json=as_json, done="paused")
-
-
-@app.command()
-def resume(folder: FolderArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
-    """Hand out questions again.
-
-    \b
-    Example:
-      curate campaign resume june
-    """
-    _manage(folder, {"action": "resume"}, by, as_json=as_json, done="resumed")
-
-
-@app.command()
-def pardon(
-    folder: FolderArgument,
-    name: Annotated[str, typer.Option("--name", help="A stopped or warned annotator.", metavar="NAME")],
-    by: ByOption = BY,
-    as_json: JsonOption = False,
-) -> None:
-    """Let an annotator continue, judged by the votes from now on; earlier votes count again.
-
-    \b
-    Example:
-      curate campaign pardon june --name a03 --by boss
-    """
-    _manage(folder, {"action": "pardon", "annotator": name}, by, as_json=as_json, done=f"{name} may continue")
-
-
-@app.command()
-def extend(
-    folder: FolderArgument,
-    votes: Annotated[int | None, typer.Option("--votes", min=1, help="Votes wanted in total.", metavar="N")] = None,
-    max_votes: Annotated[
-        int | None, typer.Option("--max-votes", min=0, help="Maximum votes per annotator; 0: no limit.", metavar="N")
-    ] = None,
-    votes_per_pair: Annotated[
-        int | None, typer.Option("--votes-per-pair", min=1, help="Votes per pair; the total grows.", metavar="N")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Raise --votes-per-pair of this prompt only.", metavar="ID")
-    ] = None,
-    by: ByOption = BY,
-    as_json: JsonOption = False,
-) -> None:
-    """Collect more votes: in total, per annotator, or per pair.
-
-    \b
-    Example:
-      curate campaign extend june --votes 800
-      curate campaign extend june --votes-per-pair 3 --prompt p17
-    """
-    limits = {"votes": votes, "max_votes": max_votes, "votes_per_pair": votes_per_pair, "prompt": prompt}
-    given = {name: value for name, value in limits.items() if value is not None}
-    limits_set = ", ".join(f"{name} {value}" for name, value in given.items())
-    _manage(folder, {"action": "extend", **given}, by, as_json=as_json, done=f"extended: {limits_set}")
-
-
-@app.command()
-def edit(
-    folder: FolderArgument,
-    config: Annotated[
-        Path, typer.Option("--config", help="A TOML file with the fields of CampaignConfig to change.", metavar="FILE")
-    ],
-    by: ByOption = BY,
-    as_json: JsonOption = False,
-) -> None:
-    """Change rules, such as instructions and thresholds. Votes that were given under the old rules stay valid.
-
-    \b
-    Example:
-      curate campaign edit june --config changes.toml
-    """
-    from pipelines.settings import read_toml
-
-    changes = read_toml(config)
-    _manage(folder, {"action": "edit", "changes": changes}, by, as_json=as_json, done=f"changed: {', '.join(changes)}")
-
-
-@app.command()
-def retire(
-    folder: FolderArgument,
-    prompts: PromptsArgument,
-    reason: Annotated[str, typer.Option("--reason", help="For the log.", metavar="TEXT")] = "",
-    by: ByOption = BY,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask no more questions about prompts; their votes stay.
-
-    \b
-    Example:
-      curate campaign retire june p17 --reason "the video is black"
-    """
-    wanted = {"action": "retire", "prompts": prompts, "reason": reason}
-    _manage(folder, wanted, by, as_json=as_json, done=f"retired: {', '.join(prompts)}")
-
-
-@app.command()
-def add(
-    folder: FolderArgument,
-    prompts: PromptsArgument,
-    videos: Annotated[
-        Path | None, typer.Option("--videos", help="Folder of new videos. Default: the store's.", metavar="DIR")
-    ] = None,
-    by: ByOption = BY,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask about retired prompts again, or about others of the store; new videos are prepared for browsers.
-
-    \b
-    Example:
-      curate campaign add june p31 p32 --videos videos
-    """
-    from pipelines.campaigns import add_prompts as job
-
-    with progress_bar() as progress:
-        now = job(folder, prompts, videos=videos, by=by, progress=progress)
-    _print_done(folder, now, as_json=as_json, done=f"added: {', '.join(prompts)}")
-
-
-@app.command()
-def reset(folder: FolderArgument, prompts: PromptsArgument, by: ByOption = BY, as_json: JsonOption = False) -> None:
-    """Forget skips and load errors of prompts, so that those who skipped may get the questions again.
-
-    \b
-    Example:
-      curate campaign reset june p17
-    """
-    _manage(folder, {"action": "reset", "prompts": prompts}, by, as_json=as_json, done=f"reset: {', '.join(prompts)}")
+for command in manage.COMMANDS:
+    app.command()(command)
 
 
 @app.command()
@@ -487,49 +328,3 @@ def close(folder: FolderArgument, as_json: JsonOption = False) -> None:
         return
     say(f"{folder}: closed" if done else f"{folder}: the running page closes it with its next request")
     say(f"next: curate ingest {folder / 'log.jsonl'}")
-
-
-def annotate(
-    folder: Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="CAMPAIGN")],
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on. Other machines can reach any but loopback.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8080,
-    url: Annotated[str, typer.Option("--url", help="Public address, behind a TLS proxy.", metavar="URL")] = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Open the voting page of a campaign: annotators vote on videos, managers see the progress.
-
-    curate campaign invite creates the secret links. Votes are on the disk before they are confirmed. Ctrl-C answers
-    the accepted requests and stops. curate ingest can read the votes while the page runs. Prints the page's address.
-
-    \b
-    Example:
-      curate annotate june
-      curate annotate june --port 8090 --url https://votes.example.org
-    """
-    import logging
-
-    from pipelines.campaigns import annotate as job
-
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")  # on stderr
-    final = job(folder, host=host, port=port, url=url, on_ready=lambda page: print_page(page, folder, as_json=as_json))
-    say(f"stopped: {plural(final.votes, 'vote')} of {final.wanted:,}")
-    say(f"next: curate ingest {folder / 'log.jsonl'}")
-
-
-def print_page(page: RunningPage, folder: Path, *, as_json: bool) -> None:
-    """Print the address on stdout immediately, and notes on stderr."""
-    if as_json:
-        put_json({"campaign": page.campaign, "address": page.address, "url": page.url})
-    else:
-        put(page.address)
-    sys.stdout.flush()
-    say(f"campaign {page.campaign}: {plural(page.status.votes, 'vote')} of {page.status.wanted:,}; Ctrl-C stops")
-    if not page.status.annotators and not page.crowd:
-        say(f"note: nobody is invited yet: curate campaign invite {folder} --annotators 5 --url {page.url}")
-    if not page.loopback and page.url.startswith("https://"):
-        say("note: other machines can reach this port without TLS: allow only the proxy to connect")
-    elif not page.loopback:
-        say("note: other machines reach this page over plain http, which exposes links and votes to eavesdropping")
-        say("      keep --host 127.0.0.1, put a TLS proxy in front of it, and give --url https://…")

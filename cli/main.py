@@ -29,6 +29,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import (
+    annotate,
     annotators,
     audit,
     campaign,
@@ -84,7 +85,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         annotators.annotators,
         plan.plan,
         campaign.app,
-        campaign.annotate,
+        annotate.annotate,
         media.app,
     ),
     "Rankings": (
@@ -110,7 +111,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
 """Section of the help -> its commands and groups of commands."""
 COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
 GROUPS = tuple(one for section in SECTIONS.values() for one in section if isinstance(one, typer.Typer))
-NAME_A_FOLDER = (status.run, refresh.refresh, campaign.annotate)
+NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate)
 """Commands that open a store in their folder, besides those with the option --store."""
 
 

@@ -141,6 +141,11 @@ def task_id(pair: Pair, kind: QuestionKind = "vote") -> str:
     return hashlib.sha256("\0".join((kind, *pair)).encode()).hexdigest()[:16]
 
 
+def control_ids(controls: Sequence[Task]) -> set[str]:
+    """The task ids of the pairs that are control questions: they are not voted on."""
+    return {task_id((task.prompt_id, task.first, task.second)) for task in controls if task.kind == "gold"}
+
+
 def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine], retired: Collection[str] = ()) -> Askable:
     """What the campaign can show of a store: prompts without a video or with a playable one, responses with a text.
 

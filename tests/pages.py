@@ -14,8 +14,10 @@ import httpx
 
 from annotations.campaign.auth import read_members, with_revoked, write_members
 from annotations.campaign.session import CampaignSession
-from annotations.page.security import PAGE_HEADER, STANDARD, Limits
+from annotations.page.app import Page
+from annotations.page.security import PAGE_HEADER, STANDARD, Limits, Sessions
 from annotations.page.server import address, listen, make_server
+from annotations.page.site import Site
 from schemas.campaign import AnnotatorView
 from tests.campaigns import BEGIN, invite
 
@@ -78,13 +80,16 @@ def page_of(
     tokens: dict[str, str] | None = None,
     wrap: Callable[[CampaignSession], Any] = lambda campaign: campaign,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    behind_proxy: bool = False,
+    **more: Any,
 ) -> Iterator[Here]:
     """Open a campaign and serve its page in a thread for the block."""
     if tokens is None:
         tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
     with CampaignSession.open(folder, clock=clock) as campaign:
         listener = listen("127.0.0.1", port)
-        running = make_server(wrap(campaign), "test", url=url, limits=limits)
+        site = Site([Page(wrap(campaign), Sessions("test", url), limits)], **more)
+        running = make_server(site, behind_proxy=behind_proxy)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -20,8 +20,10 @@ from curate.media.frames import MediaError, decode, read_video
 from curate.media.transcode import encode, playable
 from curate.store import Store
 from pipelines import ingest, simulate
+from pipelines.annotating import open_campaign
+from pipelines.campaign_management import invite, new_names, revoke
 from pipelines.campaign_tasks import ATTENTION_TEXT
-from pipelines.campaigns import close, create, invite, new_names, open_campaign, revoke, status
+from pipelines.campaigns import close, create, status
 from schemas.campaign import AnnotatorView, CampaignConfig, Refusal, Task
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError, UsageError

@@ -12,7 +12,8 @@ import pytest
 from annotations.campaign.folder import read_crowd
 from annotations.page.security import Limits
 from cli.main import run
-from pipelines.campaigns import close, revoke
+from pipelines.campaign_management import revoke
+from pipelines.campaigns import close
 from pipelines.crowd import open_study
 from schemas.errors import CurateError
 from schemas.management import Pause, Resume
@@ -38,7 +39,7 @@ def test_a_participant_goes_from_arrival_to_the_completion_code(tmp_path: Path) 
         assert not one.view()["sheet"]  # nothing is handed out before the practice
         one.open("/")
         one.send("consent")
-        assert "2 practice questions follow. Correct answers needed: 2." in one.said()
+        assert "Practice questions: 2. Correct answers needed: 2." in one.said()
         one.send("ready")
         one.practise()
         assert "Practice question 2 of 2" in one.page
@@ -256,7 +257,8 @@ def test_invited_annotators_and_managers_take_no_part_in_the_crowd(tmp_path: Pat
 
 
 def test_arrivals_are_limited_per_address(tmp_path: Path) -> None:
-    with page_of(crowd_campaign(tmp_path / "c"), tokens={}, limits=Limits(join_rate=0.1, join_burst=3)) as here:
+    limits = Limits(join_rate=0.1, join_burst=3)
+    with page_of(crowd_campaign(tmp_path / "c"), tokens={}, limits=limits, behind_proxy=True) as here:
         codes = [Person(here.url, "198.51.100.7").join(f"p{n}").status_code for n in range(5)]
         assert codes == [200, 200, 200, 429, 429]
         assert Person(here.url, "198.51.100.8").join("p9").status_code == 200

@@ -205,7 +205,7 @@ def test_endless_headers_are_cut_off(here: Here) -> None:
 @pytest.mark.parametrize("who", ["ann", "max"])
 def test_every_response_has_the_strict_headers(here: Here, who: str) -> None:
     visit = here.visit(who)
-    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/annotator.js", *READS)]
+    answers = [visit.get(path) for path in ("/", "/a/x", "/nowhere", "/static/x/annotator.js", *READS)]
     answers += [visit.vote("x"), visit.post("/api/vote", {})]
     for answer in answers:
         assert answer.headers["content-security-policy"] == POLICY

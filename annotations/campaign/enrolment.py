@@ -26,7 +26,6 @@ from schemas.base import Document
 from schemas.crowd import CrowdConfig, CrowdPlatform
 
 KEY, PARTICIPANTS = "crowd.key", "participants.jsonl"
-RETURN = {"prolific": "Please return this submission. ", "mturk": "Please return this HIT. ", "link": ""}
 PATIENCE = 5.0
 """Seconds to wait for another process that changes people.jsonl."""
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -64,7 +63,7 @@ class Admission(NamedTuple):
 
 
 class NotAdmitted(Exception):
-    """Why someone cannot take part, as a sentence for that person."""
+    """Why someone cannot take part: the key of a text for that person (annotations/page/texts/plain)."""
 
 
 def read_private(folder: Path) -> list[PrivateLine]:
@@ -126,12 +125,11 @@ class Enrolment:
             )
             known = arrival.session in self._sessions.get(name, ())
             if over and not known:
-                again = "You have already taken part in this study, and each person can take part once."
-                raise NotAdmitted(f"{again} {RETURN[self.config.platform]}Thank you!")
+                raise NotAdmitted("taken-part")
             if not joined and paused:
-                raise NotAdmitted("This study is paused. Please come back later.")
+                raise NotAdmitted("study-paused")
             if not joined and (done or 0 < self.config.places <= count):
-                raise NotAdmitted(f"This study needs no more participants. {RETURN[self.config.platform]}Thank you!")
+                raise NotAdmitted("study-full")
             if not known:
                 self._keep(name, arrival)
             self._invite(name)
@@ -171,7 +169,7 @@ class Enrolment:
                     self.folder, (*members, Member(name=name, role="annotator", token_sha256=digest, invited=now))
                 )
             elif not before.active:
-                raise NotAdmitted("Your participation in this study was ended by its managers.")
+                raise NotAdmitted("ended-by-managers")
 
     def _keyed(self, text: str) -> bytes:
         return hmac.new(self._key, text.encode(), hashlib.sha256).digest()

@@ -63,6 +63,15 @@ def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process or block holds the lock."""
+    try:
+        with locked(path):
+            return False
+    except CurateError:
+        return True
+
+
 def read_campaign(folder: Path) -> CampaignFile:
     """Read campaign.json. Raises CurateError without a campaign, or for one of a later version of curate."""
     path = folder / CAMPAIGN

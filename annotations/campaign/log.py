@@ -150,21 +150,24 @@ class LogWriter:
 
     def has_room(self) -> bool:
         """Whether a test write to the disk succeeds again after a failure."""
-        if self.dead:
-            return False
+        if not self.dead:
+            self.full = not self.writable()
+        return not (self.dead or self.full)
+
+    def writable(self) -> bool:
+        """Whether a test file can be written next to the log."""
         probe = self.path.with_name(f".{self.path.name}.probe")
         try:
             with probe.open("wb") as file:
                 file.write(bytes(PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
-            self.full = False
+            return True
         except OSError:
-            self.full = True
+            return False
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
-        return not self.full
 
     def close(self) -> None:
         """Write the queued lines and close the file."""

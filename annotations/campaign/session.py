@@ -179,15 +179,21 @@ class CampaignSession:
         with self._lock:
             self._begin()
             problems = self._problems + ([self._refill.problem] if self._refill and self._refill.problem else [])
-            if self._log.dead:
-                problems.append("the log can be neither written nor read, votes are refused: restart the page")
-            elif self._log.full:
-                problems.append("the disk is full: votes are refused until there is room")
+            problems += [self._log_problem()] * bool(self._log_problem())
             found = campaign_status(self._state, self.folder, self._auth.members, self._now, problems)
             ticket = self._submit()
         with suppress(OSError):  # the next status reports a lost event
             self._wait(ticket)
         return found
+
+    def health(self) -> str:
+        """Why votes cannot be saved; empty if they can, by a test file next to the log."""
+        return self._log_problem() or ("" if self._log.writable() else f"{self.folder}: a test file cannot be written")
+
+    def _log_problem(self) -> str:
+        if self._log.dead:
+            return "the log can be neither written nor read, votes are refused: restart the page"
+        return "the disk is full: votes are refused until there is room" if self._log.full else ""
 
     def problem(self, name: str, video: str) -> None:
         """Record that an annotator's browser cannot load a file, once."""

@@ -13,8 +13,9 @@ GET  /api/status       the campaign's status (CampaignStatus), for managers
 GET  /api/events       the same as server-sent events, whenever it changes
 POST /api/manage       a manager's action (schemas.management) → the status, with the links of those invited
 GET  /media/{name}     a file of the campaign, whole or by ranges
-GET  /static/{name}    scripts and styles, without any data of the campaign
 /join, /join/…         the pages of a crowd, if the campaign is open to one: annotations.page.join
+
+All of them are below the campaign's path on the server (annotations.page.site).
 """
 
 from __future__ import annotations
@@ -29,32 +30,28 @@ from typing import Annotated, Any, TypeVar
 import anyio
 import anyio.to_thread
 from pydantic import Field, ValidationError
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from annotations.campaign.auth import Visitor
 from annotations.campaign.session import CampaignSession
-from annotations.page.files import media_response, rendered, static_response, template
+from annotations.page.files import media_response, rendered, template
 from annotations.page.join import Join
 from annotations.page.markup import markup
+from annotations.page.metrics import VoteMeter
+from annotations.page.plain import Plain
 from annotations.page.security import (
     PAGE_HEADER,
     STANDARD,
     Buckets,
     Denied,
-    Guarded,
     Limits,
     Sessions,
-    denied_response,
-    http_error_response,
     page_token,
     read_body,
 )
-from annotations.page.texts import choose_language, page_parts
+from annotations.page.texts import page_parts
 from schemas.base import Document
 from schemas.campaign import AnnotatorView, Ballot, Refusal, Role
 from schemas.errors import CurateError
@@ -96,10 +93,11 @@ class Wanted(Document):
 
 
 class Page:
-    """The application of one campaign."""
+    """The pages of one campaign."""
 
     def __init__(self, session: CampaignSession, sessions: Sessions, limits: Limits = STANDARD) -> None:
         self.session, self.sessions, self.limits = session, sessions, limits
+        self.meter = VoteMeter()
         self.stopping: Callable[[], bool] = lambda: False
         """Whether the server is about to stop."""
         self._streams = 0
@@ -113,59 +111,50 @@ class Page:
         if session.crowd:
             self._join = Join(session, session.crowd, sessions, limits, self._call, self._authorize)
 
-    def app(self) -> ASGIApp:
-        """The ASGI application."""
-        routed = Starlette(
-            routes=[
-                Route("/a/{token}", self._enter),
-                Route("/", self._home),
-                Route("/api/view", self._view),
-                Route("/api/vote", self._vote, methods=["POST"]),
-                Route("/api/undo", self._undo, methods=["POST"]),
-                Route("/api/skip", self._skip, methods=["POST"]),
-                Route("/api/problem", self._problem, methods=["POST"]),
-                Route("/api/manage", self._manage, methods=["POST"]),
-                Route("/api/events", self._events),
-                Route("/api/leave", self._leave, methods=["POST"]),
-                Route("/api/status", self._status),
-                Route("/media/{name}", self._media),
-                Route("/static/{name}", self._static),
-                *(self._join.routes() if self._join else ()),
-            ],
-            exception_handlers={Denied: denied_response, HTTPException: http_error_response},
-        )
-        return Guarded(routed)
+    def routes(self) -> list[Route]:
+        """The routes, below the campaign's path."""
+        return [
+            Route("/a/{token}", self._enter),
+            Route("/", self._home),
+            Route("/api/view", self._view),
+            Route("/api/vote", self._vote, methods=["POST"]),
+            Route("/api/undo", self._undo, methods=["POST"]),
+            Route("/api/skip", self._skip, methods=["POST"]),
+            Route("/api/problem", self._problem, methods=["POST"]),
+            Route("/api/manage", self._manage, methods=["POST"]),
+            Route("/api/events", self._events),
+            Route("/api/leave", self._leave, methods=["POST"]),
+            Route("/api/status", self._status),
+            Route("/media/{name}", self._media),
+            *(self._join.routes() if self._join else ()),
+        ]
 
     async def _enter(self, request: Request) -> Response:
-        token = request.path_params["token"]
+        token, at = request.path_params["token"], self._plain(request)
         if await self._visitor(request, token) is None:
-            text = "This link is unknown or was revoked. Please ask the person who sent it for a new one."
-            return _message("By invitation", text, 403)
-        page = template(
-            "message.html",
-            head='<meta http-equiv="refresh" content="0;url=/">',
-            title="Welcome",
-            text='<a href="/">Continue to the questions</a>',
-        )
-        return self.sessions.begin(token, HTMLResponse(page))
+            return at.message("by-invitation", "link-unknown", status=403)
+        return self.sessions.begin(request, token, at.welcome("to-questions"))
 
     async def _home(self, request: Request) -> Response:
         token = self.sessions.token(request)
-        visitor = await self._visitor(request, token)
+        visitor, at = await self._visitor(request, token), self._plain(request, token)
         if visitor is None:
-            if self._join and (start := self._join.start(token)):
+            if self._join and (start := self._join.start(at)):
                 return start
-            text = "This page is for invited people only. Please open the link that you received."
-            return _message("By invitation", text, 401)
+            return at.message("by-invitation", "link-needed", status=401)
         if visitor.role == "manager":
             return HTMLResponse(template("manager.html"))
-        if self._join and (page := await self._join.stage_page(visitor.name, token)):
+        if self._join and (page := await self._join.stage_page(visitor.name, at)):
             return page
         view = await self._call(self.session.view, visitor.name)
         digest = hashlib.sha256(view.instructions.encode()).hexdigest()[:16] if view.instructions.strip() else ""
-        parts = page_parts(choose_language(view.language, request.headers.get("accept-language", "")))
+        parts = page_parts(at.language)
         own = {"digest": digest, "instructions": rendered(view.instructions)}
         return HTMLResponse(template("annotator.html", **parts, **own), headers={"vary": "accept-language"})
+
+    def _plain(self, request: Request, token: str = "") -> Plain:
+        """Pages without a script, for the visitor of a request."""
+        return Plain.of(request, self.session.config.language, root=self.sessions.root, token=token)
 
     async def _view(self, request: Request) -> Response:
         token, visitor = await self._authorize(request, "annotator")
@@ -174,8 +163,11 @@ class Page:
         return response
 
     async def _vote(self, request: Request) -> Response:
-        visitor, ballot = await self._change(request, Ballot)
-        return self._answer(await self._call(self.session.vote, visitor.name, ballot), vote_id=ballot.vote_id)
+        with self.meter.vote() as counted:
+            visitor, ballot = await self._change(request, Ballot)
+            result = await self._call(self.session.vote, visitor.name, ballot)
+            counted.code = result.code if isinstance(result, Refusal) else ""
+        return self._answer(result, vote_id=ballot.vote_id)
 
     async def _undo(self, request: Request) -> Response:
         visitor, _ = await self._change(request, Empty)
@@ -188,7 +180,7 @@ class Page:
     async def _leave(self, request: Request) -> Response:
         token, _ = await self._authorize(request)
         self.sessions.check_change(request, token)
-        return self.sessions.end()
+        return self.sessions.end(request)
 
     async def _status(self, request: Request) -> Response:
         token, _ = await self._authorize(request, "manager")
@@ -234,7 +226,8 @@ class Page:
         except OSError as error:
             raise Denied(507, "disk-full", "not saved: the disk is full") from error
         site = self.sessions.url or str(request.base_url)
-        links = {name: f"{site.rstrip('/')}/a/{token}" for name, token in tokens.items()}
+        home = site.rstrip("/") + self.sessions.root
+        links = {name: f"{home}/a/{token}" for name, token in tokens.items()}
         body = json.dumps(await self._current() | {"links": links}, ensure_ascii=False)
         return Response(body, media_type="application/json")
 
@@ -259,12 +252,6 @@ class Page:
         if path is None:
             raise Denied(404, "no-media", "the campaign has no such file")
         return media_response(request, path)
-
-    async def _static(self, request: Request) -> Response:
-        response = static_response(request, request.path_params["name"])
-        if response is None:
-            raise Denied(404, "not-served", "not found")
-        return response
 
     async def _change(self, request: Request, form: type[D], role: Role = "annotator") -> tuple[Visitor, D]:
         """The visitor and the body of a change. Raises Denied without authorization or for an invalid body."""
@@ -300,7 +287,3 @@ class Page:
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
         """Call a method of the session in a thread, because it may wait for the disk."""
         return await anyio.to_thread.run_sync(partial(function, *args), limiter=self._threads)
-
-
-def _message(title: str, text: str, status: int) -> Response:
-    return HTMLResponse(template("message.html", head="", title=title, text=text), status)

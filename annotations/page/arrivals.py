@@ -27,7 +27,11 @@ PLACEHOLDERS = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_
 
 
 class BadLink(Exception):
-    """A study URL without what the platform appends, as a sentence for the person."""
+    """A study URL without what the platform appends. key: of the text for the person, with its values."""
+
+    def __init__(self, key: str, **values: str) -> None:
+        super().__init__(key)
+        self.key, self.values = key, values
 
 
 class TurkVisit(NamedTuple):
@@ -39,7 +43,7 @@ class TurkVisit(NamedTuple):
     submit: str
     """Where the form goes."""
     again: str
-    """This page again."""
+    """This page again, below the path of the campaign."""
 
 
 def study_url(site: str, platform: CrowdPlatform) -> str:
@@ -64,7 +68,7 @@ def turk_visit(config: CrowdConfig, query: Mapping[str, str]) -> TurkVisit:
     if assignment == PREVIEW:
         return TurkVisit(None, assignment, "", "")
     if site not in ((config.stand_in,) if config.stand_in else TURK_SUBMIT):
-        raise BadLink("This page was opened by another site than Mechanical Turk.")
+        raise BadLink("other-site")
     arrival = Arrival(_id(query, "workerId", "Mechanical Turk"), assignment, _id(query, "hitId", "Mechanical Turk"))
     ours = {"assignmentId": assignment, "hitId": arrival.study, "workerId": arrival.person, "turkSubmitTo": site}
     return TurkVisit(arrival, assignment, f"{site}/mturk/externalSubmit", f"/join?{urlencode(ours)}")
@@ -79,7 +83,5 @@ def frame_policy(config: CrowdConfig) -> dict[str, str]:
 def _id(query: Mapping[str, str], name: str, platform: str) -> str:
     value = query.get(name, "")
     if not ID.fullmatch(value):
-        raise BadLink(
-            f"This study is open to participants of {platform}: please open it from there ({name} is missing)."
-        )
+        raise BadLink("id-missing", platform=platform, name=name)
     return value

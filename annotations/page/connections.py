@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 10.0
 """Time within which the head of a request must arrive."""
 WAITING_PER_ADDRESS = 64
-"""Connections of one address that may wait. Whole offices share an address, but do not wait."""
+"""Connections of one address that may wait, unless it is a proxy's. Whole offices share one, but do not wait."""
 MOST, SPARE = 2_000, 256
 """Connections at once, and the files beside them that the process may need to open."""
 BACKLOG = 128
@@ -41,9 +41,9 @@ def allow_connections() -> int:
 class Connections:
     """The waiting connections of a server, the one that has waited longest first."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        """Connections at once, waiting or not."""
+    def __init__(self, most: int, per_address: int) -> None:
+        self.most, self.per_address = most, per_address
+        """Connections at once, waiting or not, and of one address that wait."""
         self._waiting: dict[Protocol, str] = {}
         """Connection -> address of the client."""
 
@@ -51,7 +51,7 @@ class Connections:
         """Count a connection that waits; close one that has waited longer where these are too many."""
         self._waiting[one] = address
         same = [other for other, its in self._waiting.items() if its == address]
-        if len(same) > WAITING_PER_ADDRESS:
+        if len(same) > self.per_address:
             self._close(same[0])
         elif connected > self.most:
             self._close(next(iter(self._waiting)))
@@ -105,9 +105,9 @@ class Protocol(H11Protocol):
             self._clock = None
 
 
-def protocol(most: int) -> type[Protocol]:
-    """The protocol of one server with at most so many connections."""
-    return type("ServerProtocol", (Protocol,), {"waiting": Connections(most)})
+def protocol(most: int, *, per_address: int) -> type[Protocol]:
+    """The protocol of one server with at most so many connections, and waiting connections of an address."""
+    return type("ServerProtocol", (Protocol,), {"waiting": Connections(most, per_address)})
 
 
 class Quiet(logging.Filter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -59,21 +60,30 @@ def static_files() -> dict[str, StaticFile]:
     return found
 
 
+@cache
+def version() -> str:
+    """A digest of all scripts and styles, which is in their addresses: these change with each new version."""
+    served = [file.body for file in static_files().values() if not file.type.startswith("text/html")]
+    return _digest(b"\0".join(served))[:16]
+
+
 def template(name: str, **parts: str) -> str:
-    """An HTML file with each {{part}} replaced. The parts must be HTML already."""
-    text = static_files()[name].body.decode()
-    for part, html in parts.items():
-        text = text.replace("{{" + part + "}}", html)
-    return text
+    """An HTML file with each {{part}} replaced, and {{static}} by the address of static/. The parts must be HTML."""
+    parts["static"] = f"/static/{version()}"
+    return re.sub(r"\{\{([\w.-]+)\}\}", lambda found: parts[found[1]], static_files()[name].body.decode())
 
 
-def static_response(request: Request, name: str) -> Response | None:
-    """A script, stylesheet or image of static/; None for any other name (HTML files are not served by name)."""
+def static_response(request: Request, path: str) -> Response | None:
+    """A script, stylesheet or image of static/ by VERSION/NAME; None for any other name (HTML files have none).
+
+    Browsers keep those of this version. A page of an earlier one gets the present file, and asks again each time.
+    """
+    wanted, _, name = path.rpartition("/")
     file = static_files().get(name)
     if file is None or file.type.startswith("text/html"):
         return None
-    # Revalidated on each use, so that updates are seen.
-    headers = {"etag": file.etag, "cache-control": "no-cache", "vary": "accept-encoding"}
+    cache = "public, max-age=31536000, immutable" if wanted == version() else "no-cache"
+    headers = {"etag": file.etag, "cache-control": cache, "vary": "accept-encoding"}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, cast, get_args
 from urllib.parse import parse_qsl
 
@@ -30,6 +31,7 @@ from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import State
 from annotations.page import crowd_pages as pages
 from annotations.page.arrivals import BadLink, TurkVisit, frame_policy, prolific_arrival, turk_visit
+from annotations.page.plain import Plain
 from annotations.page.security import Buckets, Denied, Limits, Sessions, read_body
 from schemas.crowd import CrowdConfig
 from schemas.votes import Outcome
@@ -49,6 +51,8 @@ class Join:
     ) -> None:
         self.session, self.config, self.sessions, self.limits = session, config, sessions, limits
         self._call, self._who = call, who
+        self.at = partial(Plain.of, wanted=session.config.language, root=sessions.root)
+        """Pages for the visitor of a request."""
         self.enrolment = Enrolment(session, config)
         self._title = session.config.title or session.config.name
         self._framed = frame_policy(config) if config.platform == "mturk" else {}
@@ -72,13 +76,13 @@ class Join:
         self._count(request)
         try:
             if self.config.platform == "mturk":
-                return await self._frame(turk_visit(self.config, request.query_params))
+                return await self._frame(self.at(request), turk_visit(self.config, request.query_params))
             if self.config.platform == "link":
-                return pages.welcome()
+                return self.at(request).welcome("to-study")
             admitted = await self._call(self.enrolment.admit, prolific_arrival(request.query_params))
         except (BadLink, NotAdmitted) as error:
-            return self._refused(error)
-        return self.sessions.begin(admitted.token, pages.welcome())
+            return self._refused(self.at(request), error)
+        return self.sessions.begin(request, admitted.token, self.at(request).welcome("to-study"))
 
     async def _begin(self, request: Request) -> Response:
         """A participation by a plain link."""
@@ -87,31 +91,33 @@ class Join:
         code = form.get("code", "").strip().upper()
         try:
             if self.config.platform != "link" or (code and not await self._call(self.enrolment.knows, code)):
-                raise NotAdmitted("This code is unknown. Please go back and check it.")
+                raise NotAdmitted("code-unknown")
             admitted = await self._call(self.enrolment.admit, Arrival(code or new_code()))
         except NotAdmitted as error:
-            return self._refused(error)
-        return self.sessions.begin(admitted.token, pages.welcome())
+            return self._refused(self.at(request), error)
+        return self.sessions.begin(request, admitted.token, self.at(request).welcome("to-study"))
 
-    def start(self, token: str) -> Response | None:
+    def start(self, at: Plain) -> Response | None:
         """What / shows to a stranger: the start of a study by a plain link; None for other platforms."""
-        return pages.start(self._title, token) if self.config.platform == "link" else None
+        return pages.start(at, self._title) if self.config.platform == "link" else None
 
-    async def _frame(self, visit: TurkVisit) -> Response:
+    async def _frame(self, at: Plain, visit: TurkVisit) -> Response:
         """The page in MTurk's frame."""
         if visit.arrival is None:
-            return pages.turk_preview(self._title, self.config.consent, self._framed)
+            return pages.turk_preview(at, self._title, self.config.consent, self._framed)
         admitted = await self._call(self.enrolment.admit, visit.arrival)
         result = (await self._participant(admitted.name)).result
         if result is None:
-            return pages.turk_working(self._title, visit, admitted.token, self._framed)
-        return pages.turk_submit(self.config, visit, result, self._framed)
+            return pages.turk_working(at, self._title, visit, admitted.token, self._framed)
+        return pages.turk_submit(at, self.config, visit, result, self._framed)
 
-    def _refused(self, error: Exception) -> Response:
-        status = 400 if isinstance(error, BadLink) else 403
-        return pages.page(
-            "This study is not open to you", f"<p>{error}</p>", status=status, directives=self._framed
-        )  # our sentences only
+    def _refused(self, at: Plain, error: BadLink | NotAdmitted) -> Response:
+        """Why someone cannot take part: our sentences only."""
+        bad, key = isinstance(error, BadLink), str(error)
+        why = at.t(key, **error.values) if isinstance(error, BadLink) else at.t(key)
+        if key in ("taken-part", "study-full"):
+            why += f" {at.t(f'return-{self.config.platform}')}"
+        return at.page(at.t("not-open"), f"<p>{why}</p>", status=400 if bad else 403, directives=self._framed)
 
     def _count(self, request: Request) -> None:
         """Count an arrival toward the rate of its address."""
@@ -119,42 +125,42 @@ class Join:
 
     # Pages
 
-    async def stage_page(self, name: str, token: str) -> Response | None:
+    async def stage_page(self, name: str, at: Plain) -> Response | None:
         """The page of a participant's stage; None for annotators by invitation, and while the participant votes."""
         participant = await self._call(self.session.read, lambda state: state.participants.get(name))
         stage = crowd.stage(self.config, participant) if participant else "vote"
         if stage == "consent":
-            return pages.consent(self._title, self.config.consent, token, await self._own_code(name))
+            return pages.consent(at, self._title, self.config.consent, await self._own_code(name))
         if stage == "tutorial":
-            return pages.tutorial(self.config.tutorial or self.session.config.instructions, self.config, token)
+            return pages.tutorial(at, self.config.tutorial or self.session.config.instructions, self.config)
         if stage == "practice":
             number = len(participant.practice)
-            return await self._question(name, number, pages.practice_form(number, token))
-        return pages.end(self.config, participant.result, await self._own_code(name)) if stage == "over" else None
+            return await self._question(at, name, number, pages.practice_form(at, number))
+        return pages.end(at, self.config, participant.result, await self._own_code(name)) if stage == "over" else None
 
     async def _feedback(self, request: Request) -> Response:
         _, visitor = await self._who(request, "annotator")
         number, answers = request.path_params["number"], (await self._participant(visitor.name)).practice
         if number >= len(answers):
-            return RedirectResponse("/", 303)
-        below = pages.feedback(answers[number], last=number + 1 == self.config.qualification)
-        return await self._question(visitor.name, number, below)
+            return self._home()
+        at = self.at(request)
+        below = pages.feedback(at, answers[number], last=number + 1 == self.config.qualification)
+        return await self._question(at, visitor.name, number, below)
 
-    async def _question(self, name: str, number: int, below: str) -> Response:
+    async def _question(self, at: Plain, name: str, number: int, below: str) -> Response:
         item, first_left = await self._call(self.session.read, lambda state: crowd.practice_item(state, name, number))
         task = await self._call(self.session.task, item)
-        progress = f"Practice question {number + 1} of {self.config.qualification}"
+        progress = at.t("practice-number", number=number + 1, count=self.config.qualification)
         markdown = self.session.config.answers == "markdown"
-        body = pages.question(item, task, first_left, progress=progress, below=below, markdown=markdown)
-        return pages.page("Practice", body, wide=True)
+        return pages.question(at, item, task, first_left, progress=progress, below=below, markdown=markdown)
 
     async def _ask_to_finish(self, request: Request) -> Response:
         token, visitor = await self._who(request, "annotator")
         participant = await self._participant(visitor.name)
         view = await self._call(self.session.view, visitor.name)
         if participant.result is not None or not view.can_finish:
-            return RedirectResponse("/", 303)
-        return pages.finish(view.votes, token)
+            return self._home()
+        return pages.finish(self.at(request, token=token), view.votes)
 
     async def _own_code(self, name: str) -> str:
         """The code that a participant by a plain link keeps; empty for other platforms."""
@@ -187,7 +193,7 @@ class Join:
             return crowd.ready(state, name) if step == "ready" else crowd.finish(state, name, self.config)
 
         await self._call(self.session.record, name, steps)
-        return RedirectResponse("/", 303)
+        return self._home()
 
     async def _practise(self, request: Request) -> Response:
         token, visitor = await self._who(request, "annotator")
@@ -199,7 +205,11 @@ class Join:
         number, answer = int(given), cast("Outcome", outcome)
         steps = lambda state: crowd.practise(state, name, self.config, number, answer)  # noqa: E731
         await self._call(self.session.record, name, steps)
-        return RedirectResponse(f"/join/practice/{number}", 303)
+        return self._home(f"join/practice/{number}")
+
+    def _home(self, path: str = "") -> Response:
+        """Open a path of the campaign."""
+        return RedirectResponse(f"{self.sessions.root}/{path}", 303)
 
     async def _form(self, request: Request, token: str) -> Mapping[str, str]:
         """The fields of a form of ours. Raises Denied if another site may have sent it."""

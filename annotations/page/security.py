@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -38,7 +39,7 @@ async def denied_response(request: Request, error: Exception) -> Response:
     """The refusal as JSON for the page's script, as plain text for everyone else."""
     assert isinstance(error, Denied)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
-    if request.url.path.startswith("/api/") and error.status != 429:
+    if "/api/" in request.url.path and error.status != 429:
         return JSONResponse({"code": error.code, "message": str(error)}, error.status, headers=headers)
     return PlainTextResponse(str(error), error.status, headers=headers)
 
@@ -137,7 +138,10 @@ PAGE_HEADER = "x-curate-page"
 
 @dataclass(frozen=True)
 class Sessions:
-    """The session cookie of one campaign. url: the public address, "" if it is the address of the server.
+    """The session cookie of one campaign.
+
+    url: the public address of the server, "" if it is the one that it listens on. root: the path of the campaign on the
+    server, such as /c/june; "" for a campaign that has the server to itself. The cookie is only sent below this path.
 
     The cookie holds the token of the secret link, which is looked up on every request: revoking a link takes effect at
     once, and a restart of the server ends no session. Scripts cannot read the cookie (HttpOnly) and other sites cannot
@@ -147,35 +151,37 @@ class Sessions:
 
     campaign: str
     url: str = ""
+    root: str = ""
 
-    @property
-    def cookie(self) -> str:
-        """The cookie's name. It contains the campaign: cookies ignore ports, and one host may serve two campaigns."""
-        name = hashlib.sha256(self.campaign.encode()).hexdigest()[:12]
-        return f"__Host-curate-{name}" if self.secure else f"curate-{name}"
+    def cookie(self, request: Request) -> dict[str, Any]:
+        """The cookie's name and attributes; Secure if the public address or the outer scheme is https.
 
-    @property
-    def secure(self) -> bool:
-        """Whether the public address is https."""
-        return self.url.startswith("https://")
+        The name contains the campaign: cookies ignore ports, and one host may serve two campaigns. Browsers accept
+        __Host- only for the whole host, __Secure- for a path.
+        """
+        secure = self.url.startswith("https://") or request.url.scheme == "https"
+        name = f"curate-{hashlib.sha256(self.campaign.encode()).hexdigest()[:12]}"
+        prefix = ("__Secure-" if self.root else "__Host-") if secure else ""
+        attributes = {"path": self.root or "/", "httponly": True, "samesite": "strict", "secure": secure}
+        return {"key": prefix + name, **attributes}
 
     def token(self, request: Request) -> str:
         """The token of the request; "" without one."""
-        return request.cookies.get(self.cookie, "")[:256]
+        return request.cookies.get(self.cookie(request)["key"], "")[:256]
 
-    def begin(self, token: str, response: Response) -> Response:
-        """The response, which sets the cookie: a page that then opens /.
+    def begin(self, request: Request, token: str, response: Response) -> Response:
+        """The response, which sets the cookie: a page that then opens the campaign's.
 
         It is a page, not a redirect: after a click in a mail or chat, browsers do not send a SameSite=Strict cookie
         with a redirect, but they do send it from a page of ours.
         """
-        response.set_cookie(self.cookie, token, path="/", httponly=True, samesite="strict", secure=self.secure)
+        response.set_cookie(value=token, **self.cookie(request))
         return response
 
-    def end(self) -> Response:
+    def end(self, request: Request) -> Response:
         """A response that deletes the cookie."""
         response = Response(status_code=204)
-        response.delete_cookie(self.cookie, path="/", httponly=True, samesite="strict", secure=self.secure)
+        response.delete_cookie(**self.cookie(request))
         return response
 
     def check_change(self, request: Request, token: str) -> None:

@@ -9,10 +9,9 @@ import socket
 
 import uvicorn
 
-from annotations.campaign.session import CampaignSession
-from annotations.page.app import Page
+from annotations.page import connections
 from annotations.page.connections import BACKLOG, Quiet, allow_connections, protocol
-from annotations.page.security import STANDARD, Limits, Sessions
+from annotations.page.site import Site
 from schemas.errors import CurateError
 
 HEAD_BYTES = 65_536
@@ -43,21 +42,24 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(session: CampaignSession, campaign: str, *, url: str = "", limits: Limits = STANDARD) -> uvicorn.Server:
-    """A server of the page, not yet running. It writes no access log, because a path may contain a secret link."""
-    page = Page(session, Sessions(campaign, url), limits)
-    app = page.app()
+def make_server(site: Site, *, behind_proxy: bool = False) -> uvicorn.Server:
+    """A server of the site, not yet running. It writes no access log, because a path may contain a secret link.
+
+    behind_proxy: all connections come from a proxy, whose headers name the clients.
+    """
     most = allow_connections()
     for name in ("asyncio", "uvicorn.error"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, Quiet) for each in logger.filters):
             logger.addFilter(Quiet())
     config = uvicorn.Config(
-        app,
-        http=protocol(most),  # of h11; httptools, the default if it is installed, accepts headers of any size
+        site.app(behind_proxy=behind_proxy),
+        # Of h11; httptools, the default if it is installed, accepts headers of any size.
+        http=protocol(most, per_address=most if behind_proxy else connections.WAITING_PER_ADDRESS),
         h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # only with behind_proxy, and the last proxy's only
         server_header=False,
         limit_concurrency=most + BACKLOG,  # more get 503: all of them are answered at the moment
         backlog=BACKLOG,
@@ -65,12 +67,14 @@ def make_server(session: CampaignSession, campaign: str, *, url: str = "", limit
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
-    page.stopping = lambda: server.should_exit  # live views would hold up the stop
+    site.connections = lambda: len(server.server_state.connections)
+    for page in site.pages:
+        page.stopping = lambda: server.should_exit  # live views would hold up the stop
     return server
 
 
-def serve(session: CampaignSession, campaign: str, listener: socket.socket, *, url: str = "") -> None:
+def serve(site: Site, listener: socket.socket, *, behind_proxy: bool = False) -> None:
     """Serve until SIGINT or SIGTERM. Accepted requests are answered first; downloads get 5 more seconds."""
-    server = make_server(session, campaign, url=url)
+    server = make_server(site, behind_proxy=behind_proxy)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after the orderly stop
         server.run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The texts of the voting page: one JSON file per language, and the choice of the language."""
+"""The texts of the pages: JSON files per language, and the choice of the language."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ Texts = dict[str, str | dict[str, str]]
 
 
 @cache
-def languages() -> dict[str, Texts]:
-    """The texts by language, from texts/*.json."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+def languages(folder: Path = FOLDER) -> dict[str, Texts]:
+    """The texts of the voting page by language, from texts/*.json."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def plain_texts(language: str) -> Texts:
+    """The texts of the pages without a script, from texts/plain/*.json, which use some of the voting page, too."""
+    return languages()[language] | languages(FOLDER / "plain")[language]
+
+
+def direction(language: str) -> str:
+    """The value of the attribute dir."""
+    return "rtl" if language in RIGHT_TO_LEFT else "ltr"
 
 
 def choose_language(wanted: str, accepted: str) -> str:
@@ -43,4 +53,4 @@ def page_parts(language: str) -> dict[str, str]:
     texts = languages()[language]
     data = json.dumps(texts, ensure_ascii=False).replace("<", "\\u003c")
     parts = {f"t.{key}": escape(text) for key, text in texts.items() if isinstance(text, str)}
-    return parts | {"lang": language, "dir": "rtl" if language in RIGHT_TO_LEFT else "ltr", "texts": data}
+    return parts | {"lang": language, "dir": direction(language), "texts": data}

@@ -386,7 +386,7 @@ async function refresh() {
 async function leave() {
   if (outbox?.size && !window.confirm(t("leave-anyway"))) return;
   await request("/api/leave", {});
-  window.location.assign("/");
+  window.location.assign("./");
 }
 
 /* The menu of narrow windows; wide ones show its buttons always. */

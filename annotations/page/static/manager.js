@@ -229,7 +229,7 @@ function connect() {
   live?.close();
   live = null;
   if (document.visibilityState !== "visible") return;
-  const source = new EventSource("/api/events");
+  const source = new EventSource("./api/events");
   source.onmessage = (event) => {
     live = source;
     show(JSON.parse(event.data));
@@ -300,7 +300,7 @@ byId("columns").replaceChildren(
 );
 byId("leave").addEventListener("click", async () => {
   await request("/api/leave", {});
-  window.location.assign("/");
+  window.location.assign("./");
 });
 document.addEventListener("visibilitychange", connect);
 setInterval(() => live || update(), INTERVAL);

@@ -152,7 +152,7 @@ export class Player {
   }
 
   address(name) {
-    return this.files.get(name) ?? `/media/${encodeURIComponent(name)}`;
+    return this.files.get(name) ?? `./media/${encodeURIComponent(name)}`;
   }
 
   /** Load the media of the sheets that follow, once the current video can be played without a pause. */

@@ -26,7 +26,7 @@ export async function request(path, body) {
     options.body = JSON.stringify(body);
   }
   try {
-    const response = await fetch(path, options);
+    const response = await fetch(`.${path}`, options); // the campaign may be served below a path
     const answer = await parsed(response);
     const ok = response.ok && typeof answer.campaign === "string";
     const known = !response.ok && OURS.has(answer.code) && typeof answer.message === "string";
