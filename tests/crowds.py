@@ -55,7 +55,7 @@ class Person:
         """Open a page, and / after the one that sets the cookie."""
         answer = self.client.get(path, params=query or None)
         self.page = answer.text
-        return self.open("/") if 'content="0;url=/"' in answer.text else answer
+        return self.open("/") if 'http-equiv="refresh"' in answer.text else answer
 
     def join(self, person: str, session: str = "s1") -> httpx.Response:
         """Come from Prolific."""
@@ -66,7 +66,7 @@ class Person:
         token = re.search(r'name="page" value="(\w+)"', self.page)
         answer = self.client.post(f"/join/{step}", data={"page": token.group(1) if token else "", **fields})
         self.page = answer.text
-        return self.open("/") if 'content="0;url=/"' in answer.text else answer
+        return self.open("/") if 'http-equiv="refresh"' in answer.text else answer
 
     def practise(self, *, right: bool = True) -> None:
         """Answer the practice question on the page by its texts: the first answer is the right one."""
@@ -115,7 +115,7 @@ class Person:
 
     def code(self) -> str:
         """The completion code on the page."""
-        found = re.search(r'completion code: <strong class="code">([\w-]+)<', self.page)
+        found = re.search(r'completion code: <strong class="code"[^>]*>([\w-]+)<', self.page)
         return found.group(1) if found else ""
 
     def said(self) -> str:

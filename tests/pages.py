@@ -80,6 +80,7 @@ def page_of(
     tokens: dict[str, str] | None = None,
     wrap: Callable[[CampaignSession], Any] = lambda campaign: campaign,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    root: str = "",
     behind_proxy: bool = False,
     **more: Any,
 ) -> Iterator[Here]:
@@ -88,12 +89,12 @@ def page_of(
         tokens = invite(folder, "ann") | invite(folder, "max", role="manager")
     with CampaignSession.open(folder, clock=clock) as campaign:
         listener = listen("127.0.0.1", port)
-        site = Site([Page(wrap(campaign), Sessions("test", url), limits)], **more)
+        site = Site([Page(wrap(campaign), Sessions("test", url, root), limits)], **more)
         running = make_server(site, behind_proxy=behind_proxy)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield Here(folder, campaign, address(listener), tokens)
+            yield Here(folder, campaign, address(listener) + root, tokens)
         finally:
             running.should_exit = True
             thread.join(20)
