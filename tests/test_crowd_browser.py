@@ -90,6 +90,8 @@ def take_part(screen: Screen, *, axe: bool = False) -> None:
     assert not (axe and screen.axe())
     page.get_by_role("button", name="Begin the practice").click()
     page.locator("video").wait_for()
+    question, buttons = (page.locator(name).bounding_box() for name in ("#question", ".choices"))
+    assert question["y"] + question["height"] <= buttons["y"]  # nothing covers the question
     assert not (axe and screen.axe())
     right = "A is better" if page.locator(".answers .text").first.inner_text().startswith("first") else "B is better"
     page.get_by_role("button", name=right).click()
