@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 
-.PHONY: demo demo-reward test test-quick test-clients fuzz lint format bench site dist docs clean
+.PHONY: demo demo-reward test test-quick test-clients fuzz lint format bench site dist check-deploy docs clean
 
 demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
@@ -87,6 +87,10 @@ dist: $(VENV)/installed-dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	$(PYTHON) -m venv build/dist && build/dist/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd build/dist && bin/curate --version && bin/curate simulate --out world --prompts 5 && bin/curate ingest world/votes.csv && bin/curate denoise
+
+# The commands of deploy/Dockerfile without Docker.
+check-deploy:
+	PYTHON=$(PYTHON) deploy/check.sh
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m cli.reference > docs/cli.md

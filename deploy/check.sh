@@ -1,0 +1,31 @@
+#!/bin/sh
+# What the Dockerfile does, without Docker: installs the wheel into an environment of its own, makes a campaign, runs the
+# image's CMD, and then its HEALTHCHECK until it succeeds. make check-deploy
+set -eu
+source=$(cd "$(dirname "$0")/.." && pwd)
+work=$source/build/deploy
+rm -rf "$work" && mkdir -p "$work/campaigns" && cd "$work"
+"${PYTHON:-python3}" -m venv curate
+curate/bin/pip wheel --quiet --no-deps --wheel-dir wheels "$source"
+curate/bin/pip install --quiet --constraint "$source/constraints.txt" --find-links wheels 'mr2-curate[annotate]'
+PATH=$work/curate/bin:$PATH
+curate simulate --video --out world --prompts 3 --models 3 --votes-per-pair 1
+curate ingest world/votes.csv --prompts world/prompts.csv --responses world/responses.csv --store campaigns/curate.duckdb
+curate campaign create campaigns/june --store campaigns/curate.duckdb --videos world --votes 6
+# The last CMD of the file is the image's, the one before it the health check's.
+python - "$source/deploy/Dockerfile" "$work/campaigns" <<'END'
+import json, re, subprocess, sys, time
+from pathlib import Path
+
+health, command = (json.loads(found) for found in re.findall(r"CMD (\[.*\])", Path(sys.argv[1]).read_text()))
+server = subprocess.Popen(["curate", *(part.replace("/campaigns", sys.argv[2]) for part in command)])
+try:
+    until = time.monotonic() + 60
+    while subprocess.run(health, stderr=subprocess.DEVNULL).returncode:
+        assert server.poll() is None and time.monotonic() < until, "the server does not answer"
+        time.sleep(0.5)
+    print("the health check succeeds")
+finally:
+    server.terminate()
+assert server.wait(30) == 0, "the server did not stop cleanly"
+END
