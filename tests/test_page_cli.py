@@ -70,6 +70,8 @@ def test_it_warns_about_remote_access_and_missing_invitations(folder: Path) -> N
         assert Visit(address).get("/").status_code == 401  # it serves
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert "stopped: 0 votes" in said
     assert json.loads(told)["campaign"] == "test"
     assert "plain http" in said
     assert "curate campaign invite" in said

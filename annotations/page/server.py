@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import signal
 import socket
+import threading
 
 import uvicorn
 
@@ -75,6 +77,8 @@ def make_server(site: Site, *, behind_proxy: bool = False) -> uvicorn.Server:
 
 def serve(site: Site, listener: socket.socket, *, behind_proxy: bool = False) -> None:
     """Serve until SIGINT or SIGTERM. Accepted requests are answered first; downloads get 5 more seconds."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # else uvicorn ends the process: campaigns stay open
     server = make_server(site, behind_proxy=behind_proxy)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after the orderly stop
         server.run(sockets=[listener])
