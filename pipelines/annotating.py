@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from annotations.campaign.folder import (
@@ -27,6 +27,10 @@ from pipelines.campaign_tasks import askable, choose_pairs, control_ids
 from pipelines.ingestion import ingest
 from schemas.campaign import CampaignStatus, MediaLine
 from schemas.errors import CurateError, UsageError
+
+if TYPE_CHECKING:
+    from annotations.page.app import Page
+    from annotations.page.security import Sessions
 
 TOKEN_LENGTH = 16
 """Characters of the token of /metrics, at least."""
@@ -53,7 +57,7 @@ class Failed(NamedTuple):
 
     folder: Path
     campaign: str
-    error: CurateError
+    error: Exception
 
 
 class Running(NamedTuple):
@@ -88,7 +92,6 @@ def annotate(
     the folder, or another process has it open), or if the address is not available; UsageError for an invalid url or
     token, and for two campaigns of one name.
     """
-    from annotations.page.app import Page
     from annotations.page.security import Sessions
     from annotations.page.server import address, is_loopback, listen, serve
     from annotations.page.site import Site
@@ -96,31 +99,41 @@ def annotate(
     public, token = _site_of(url), _token(metrics)
     found = campaign_folders(folders)
     several = [Path(folder) for folder in folders] != found or len(found) > 1
-    names = _names(found)
-    opened: dict[Path, CampaignSession] = {}
-    failed = []
+    pages: list[Page] = []
+    failed: list[Failed] = []
     with ExitStack() as stack:
-        for folder in found:
+        for folder, name in _names(found).items():
+            sessions = Sessions(name, public, f"/c/{name}" if several else "")
             try:
-                opened[folder] = stack.enter_context(open_campaign(folder))
-            except CurateError as error:
+                pages.append(stack.enter_context(_page(folder, sessions)))
+            except (CurateError, OSError, ValueError) as error:  # such as a file that is missing or edited
                 if not several:
                     raise
-                failed.append(Failed(folder, names[folder], error))
-        if not opened:
+                failed.append(Failed(folder, name, error))
+        if not pages:
             raise failed[0].error
         listener = listen(host, port)
         here = address(listener)
-        roots = {folder: f"/c/{names[folder]}" if several else "" for folder in opened}
-        pages = [Page(one, Sessions(names[folder], public, roots[folder])) for folder, one in opened.items()]
-        served = tuple(
-            Served(folder, names[folder], here + root, (public or here) + root, one.crowd is not None, one.status())
-            for (folder, one), root in zip(opened.items(), roots.values(), strict=True)
-        )
+        served = tuple(_served(page, here, public or here) for page in pages)
         on_ready(Running(here, public or here, is_loopback(host), served, tuple(failed)))
         site = Site(pages, failed=[one.campaign for one in failed], token=token)
         serve(site, listener, behind_proxy=behind_proxy)
-        return tuple(one.status() for one in opened.values())
+        return tuple(page.session.status() for page in pages)
+
+
+@contextmanager
+def _page(folder: Path, sessions: Sessions) -> Iterator[Page]:
+    """The page of a campaign, which is open for the block."""
+    from annotations.page.app import Page
+
+    with open_campaign(folder) as campaign:
+        yield Page(campaign, sessions)
+
+
+def _served(page: Page, here: str, public: str) -> Served:
+    session, root = page.session, page.sessions.root
+    crowd = session.crowd is not None
+    return Served(session.folder, page.sessions.campaign, here + root, public + root, crowd, session.status())
 
 
 def campaign_folders(paths: Sequence[str | Path]) -> list[Path]:

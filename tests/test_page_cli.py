@@ -43,12 +43,16 @@ def folder(tmp_path: Path) -> Path:
     return make_campaign(tmp_path / "june", [pair(0), pair(1)])
 
 
-def test_it_prints_its_address_accepts_votes_and_stops_cleanly(folder: Path) -> None:
+def test_it_prints_its_address_locks_the_campaign_and_stops_cleanly(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     token = invite(folder, "ann")["ann"]
     with annotating(folder) as (process, url):
         assert url.startswith("http://127.0.0.1:")
         visit = Visit(url, token)
         assert visit.vote(visit.open()[0]).status_code == 200
+        assert run(["annotate", str(folder), "--port", "0"]) == 1
+        assert f"locked by process {process.pid}" in capsys.readouterr().err
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
         assert process.returncode == 0
@@ -56,12 +60,6 @@ def test_it_prints_its_address_accepts_votes_and_stops_cleanly(folder: Path) -> 
     assert f"next: curate ingest {folder / 'log.jsonl'}" in said
     assert "note:" not in said
     assert token not in said  # no link is logged
-
-
-def test_a_second_process_is_refused_with_the_holder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with annotating(folder) as (process, _):
-        assert run(["annotate", str(folder), "--port", "0"]) == 1
-        assert f"locked by process {process.pid}" in capsys.readouterr().err
 
 
 def test_it_warns_about_remote_access_and_missing_invitations(folder: Path) -> None:

@@ -41,10 +41,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(tmp_path: Path) -> None:
-    names = ("june", "july", "torn")
+    names = ("june", "july", "gone", "torn")
     made = {name: make_campaign(tmp_path / name, [pair(0), pair(1)], name=name) for name in names}
     tokens = {name: invite(made[name], "ann")["ann"] for name in names}
     (made["torn"] / "log.jsonl").write_text('{"seq": 1, "at": "2026-01-05T09:00:00Z", "event": "vote"}\nnonsense\n{}\n')
+    with CampaignSession.open(made["gone"]):
+        pass
+    (made["gone"] / "tasks" / "0001.jsonl").unlink()
     with subprocess.Popen([*ANNOTATE, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = ""
@@ -53,7 +56,7 @@ def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(tmp_path: Path) -
         report = json.loads(told)
         urls = {page["campaign"]: page["url"] for page in report["campaigns"]}
         assert sorted(urls) == ["july", "june"]
-        assert [one["campaign"] for one in report["failed"]] == ["torn"]
+        assert [one["campaign"] for one in report["failed"]] == ["gone", "torn"]
         root = urls["june"].removesuffix("/c/june")
         browser = Visit(root)  # one browser takes part in both
         for name in urls:

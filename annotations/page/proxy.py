@@ -43,9 +43,10 @@ def _address(text: str) -> str:
     bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", text)
     bare = bracketed[1] if bracketed else re.sub(r"^([\d.]+):\d+$", r"\1", text)
     try:
-        return str(ipaddress.ip_address(bare))
+        address = ipaddress.ip_address(bare)
     except ValueError:
         return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)  # ::ffff:127.0.0.1 where the server listens on ::
 
 
 class BehindProxy:
@@ -58,8 +59,8 @@ class BehindProxy:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        peer = (scope.get("client") or ("",))[0]
-        if scope["type"] == "http" and _address(peer) and ipaddress.ip_address(peer).is_private:
+        peer = _address((scope.get("client") or ("",))[0])
+        if scope["type"] == "http" and peer and ipaddress.ip_address(peer).is_private:
             address, scheme = outer_client(Headers(scope=scope))
             scope["client"] = (address, 0) if address else scope["client"]
             scope["scheme"] = scheme or scope["scheme"]

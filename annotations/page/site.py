@@ -103,7 +103,8 @@ class Site:
         pages = {page.sessions.campaign: page for page in self.pages}
         facts = {name: page.session.read(_facts) for name, page in pages.items()}
         states = {name: fact.state for name, fact in facts.items()} | dict.fromkeys(self.failed, "failed")
-        logs = {name: (page.session.folder / LOG).stat().st_size for name, page in pages.items()}
+        paths = {name: page.session.folder / LOG for name, page in pages.items()}
+        logs = {name: path.stat().st_size for name, path in paths.items() if path.exists()}
         accepted = {name: page.meter.accepted for name, page in pages.items()}
         refused = [
             Sample({"campaign": name, "reason": code}, count)
