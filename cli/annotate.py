@@ -57,7 +57,7 @@ def annotate(
         url=url,
         behind_proxy=behind_proxy,
         metrics=metrics,
-        on_ready=lambda running: print_running(running, as_json=as_json),
+        on_ready=lambda running: print_running(running, behind_proxy=behind_proxy, as_json=as_json),
     )
     for status in final:
         name = f"{status.campaign}: " if len(final) > 1 else ""
@@ -65,7 +65,7 @@ def annotate(
         say(f"next: curate ingest {Path(status.folder) / 'log.jsonl'}")
 
 
-def print_running(running: Running, *, as_json: bool) -> None:
+def print_running(running: Running, *, behind_proxy: bool, as_json: bool) -> None:
     """Print the addresses on stdout immediately, and notes on stderr."""
     several = bool(running.failed) or running.served[0].address != running.address
     if as_json:
@@ -86,7 +86,7 @@ def print_running(running: Running, *, as_json: bool) -> None:
         if hint := getattr(one.error, "hint", ""):
             say(f"hint: {hint}")
     say("Ctrl-C stops")
-    if not running.loopback and running.url.startswith("https://"):
+    if not running.loopback and (behind_proxy or running.url.startswith("https://")):
         say("note: other machines can reach this port without TLS: allow only the proxy to connect")
     elif not running.loopback:
         say("note: other machines reach this page over plain http, which exposes links and votes to eavesdropping")
