@@ -83,8 +83,8 @@ def print_running(running: Running, *, behind_proxy: bool, as_json: bool) -> Non
             say(f"note: nobody is invited yet: curate campaign invite {page.folder} --annotators 5 --url {page.url}")
     for one in running.failed:
         say(f"error: campaign {one.campaign} is not served: {one.error}")
-        if hint := getattr(one.error, "hint", ""):
-            say(f"hint: {hint}")
+        if one.hint:
+            say(f"hint: {one.hint}")
     say("Ctrl-C stops")
     if not running.loopback and (behind_proxy or running.url.startswith("https://")):
         say("note: other machines can reach this port without TLS: allow only the proxy to connect")

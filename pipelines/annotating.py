@@ -59,6 +59,11 @@ class Failed(NamedTuple):
     campaign: str
     error: Exception
 
+    @property
+    def hint(self) -> str:
+        """What to do; "" where that is unknown."""
+        return str(getattr(self.error, "hint", ""))
+
 
 class Running(NamedTuple):
     """A server that accepts requests."""
@@ -111,7 +116,7 @@ def annotate(
                     raise
                 failed.append(Failed(folder, name, error))
         if not pages:
-            raise failed[0].error
+            raise CurateError("\n".join(str(one.error) for one in failed), hint=failed[0].hint)
         listener = listen(host, port)
         here = address(listener)
         served = tuple(_served(page, here, public or here) for page in pages)

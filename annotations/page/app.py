@@ -109,7 +109,7 @@ class Page:
         self._strangers = bucket(limits.stranger_rate, limits.stranger_burst)
         self._join = None
         if session.crowd:
-            self._join = Join(session, session.crowd, sessions, limits, self._call, self._authorize)
+            self._join = Join(session, session.crowd, sessions, limits, self._call, self._authorize, self._plain)
 
     def routes(self) -> list[Route]:
         """The routes, below the campaign's path."""

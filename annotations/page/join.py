@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, cast, get_args
 from urllib.parse import parse_qsl
 
@@ -43,16 +42,22 @@ Who = Callable[..., Awaitable[tuple[str, Visitor]]]
 class Join:
     """The crowd's part of a page.
 
-    call: calls a method of the session in a thread. who: the token and the owner of a request.
+    call: calls a method of the session in a thread. who: the token and the owner of a request. plain: makes pages for
+    the visitor of a request.
     """
 
     def __init__(
-        self, session: CampaignSession, config: CrowdConfig, sessions: Sessions, limits: Limits, call: Call, who: Who
+        self,
+        session: CampaignSession,
+        config: CrowdConfig,
+        sessions: Sessions,
+        limits: Limits,
+        call: Call,
+        who: Who,
+        plain: Callable[..., Plain],
     ) -> None:
         self.session, self.config, self.sessions, self.limits = session, config, sessions, limits
-        self._call, self._who = call, who
-        self.at = partial(Plain.of, wanted=session.config.language, root=sessions.root)
-        """Pages for the visitor of a request."""
+        self._call, self._who, self.at = call, who, plain
         self.enrolment = Enrolment(session, config)
         self._title = session.config.title or session.config.name
         self._framed = frame_policy(config) if config.platform == "mturk" else {}
@@ -113,11 +118,11 @@ class Join:
 
     def _refused(self, at: Plain, error: BadLink | NotAdmitted) -> Response:
         """Why someone cannot take part: our sentences only."""
-        bad, key = isinstance(error, BadLink), str(error)
-        why = at.t(key, **error.values) if isinstance(error, BadLink) else at.t(key)
-        if key in ("taken-part", "study-full"):
+        values, status = (error.values, 400) if isinstance(error, BadLink) else ({}, 403)
+        why = at.t(str(error), **values)
+        if str(error) in ("taken-part", "study-full"):
             why += f" {at.t(f'return-{self.config.platform}')}"
-        return at.page(at.t("not-open"), f"<p>{why}</p>", status=400 if bad else 403, directives=self._framed)
+        return at.page(at.t("not-open"), f"<p>{why}</p>", status=status, directives=self._framed)
 
     def _count(self, request: Request) -> None:
         """Count an arrival toward the rate of its address."""
