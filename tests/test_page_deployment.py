@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import signal
@@ -21,6 +22,7 @@ from annotations.page.files import version
 from annotations.page.plain import Plain
 from annotations.page.security import PAGE_HEADER, Limits
 from annotations.page.texts import FOLDER, languages, plain_texts
+from cli.annotate import annotate
 from cli.main import run
 from pipelines.annotating import campaign_folders
 from pipelines.campaigns import check, status
@@ -269,11 +271,24 @@ def test_plain_texts_of_all_languages_have_the_same_keys_and_values() -> None:
     assert all(one == named[0] for one in named)
 
 
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", "curate-annotate.service"])
+def test_deployment_files_use_options_of_the_command(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+    command = re.split(r"ENTRYPOINT|ExecStart=|command:", text)[1].split("volumes:")[0].split("Restart=")[0]
+    used = set(re.findall(r"--[a-z-]+", command))
+    declared = {f"--{name.replace('_', '-')}" for name in inspect.signature(annotate).parameters}
+    assert "--behind-proxy" in used
+    assert used <= declared
+
+
 BACKUP = "cp -p june/log.jsonl june.log && cp -rp june backup && mv june.log backup/log.jsonl"
 
 
 def test_a_copy_of_a_campaign_in_use_has_every_confirmed_vote(tmp_path: Path) -> None:
-    assert BACKUP in (Path(__file__).parent.parent / "docs" / "deploy.md").read_text()
+    assert BACKUP in (ROOT / "docs" / "deploy.md").read_text()
     people = ("a0", "a1", "a2")
     made = make_campaign(tmp_path / "june", [pair(n, quota=3) for n in range(400)], people=people)
     command = [sys.executable, "-m", "tests.campaign_process", str(made), *people]
