@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import signal
 import ssl
 import subprocess
-import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ from starlette.datastructures import Headers
 
 from annotations.campaign.log import read_events
 from annotations.campaign.session import CampaignSession
-from annotations.page import proxy, site
+from annotations.page import proxy, server, site
 from annotations.page.files import version
 from annotations.page.plain import Plain
 from annotations.page.security import PAGE_HEADER, Limits
@@ -26,7 +28,7 @@ from cli.annotate import annotate
 from cli.main import run
 from pipelines.annotating import campaign_folders
 from pipelines.campaigns import check, status
-from schemas.campaign import AnnotatorView
+from schemas.campaign import AnnotatorView, Refusal
 from tests.campaigns import ballot, held, invite, make_campaign, pair
 from tests.crowds import CODES, Person, crowd_campaign
 from tests.pages import Visit, page_of
@@ -34,15 +36,45 @@ from tests.proxies import certificate, tls_proxy
 
 pytestmark = pytest.mark.slow
 
-ANNOTATE = [sys.executable, "-m", "cli.main", "annotate", "--port", "0", "--json"]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_campaign(tmp_path / "june", [pair(number) for number in range(3)])
 
 
-def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(tmp_path: Path) -> None:
+class Told:
+    """What the command has printed so far."""
+
+    out = err = ""
+
+
+@contextmanager
+def serving(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Told]:
+    """``curate annotate`` in a thread: tests of the command line start it as a process."""
+    servers, codes, told = [], [], Told()
+    make = server.make_server
+    monkeypatch.setattr(server, "make_server", lambda *a, **k: servers.append(make(*a, **k)) or servers[-1])
+    thread = threading.Thread(target=lambda: codes.append(run(["annotate", "--port", "0", "--json", *arguments])))
+    thread.start()
+    try:
+        while not (told.out.endswith("}\n") and "Ctrl-C" in told.err):
+            said = capsys.readouterr()
+            told.out, told.err = told.out + said.out, told.err + said.err
+            assert thread.is_alive(), told.err
+            time.sleep(0.02)
+        yield told
+    finally:
+        for one in servers:
+            one.should_exit = True
+        thread.join(30)
+    assert codes == [0]
+
+
+def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ("june", "july", "gone", "torn")
     made = {name: make_campaign(tmp_path / name, [pair(0), pair(1)], name=name) for name in names}
     tokens = {name: invite(made[name], "ann")["ann"] for name in names}
@@ -50,12 +82,8 @@ def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(tmp_path: Path) -
     with CampaignSession.open(made["gone"]):
         pass
     (made["gone"] / "tasks" / "0001.jsonl").unlink()
-    with subprocess.Popen([*ANNOTATE, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        told = ""
-        while not told.endswith("\n}\n"):
-            told += process.stdout.readline()
-        report = json.loads(told)
+    with serving([str(tmp_path)], monkeypatch, capsys) as told:
+        report = json.loads(told.out)
         urls = {page["campaign"]: page["url"] for page in report["campaigns"]}
         assert sorted(urls) == ["july", "june"]
         assert [one["campaign"] for one in report["failed"]] == ["gone", "torn"]
@@ -76,11 +104,10 @@ def test_campaigns_of_a_folder_are_served_beside_a_damaged_one(tmp_path: Path) -
         assert [browser.get(path).status_code for path in ("/", "/a/none", "/c/torn/", "/api/view", "/healthz")] == [
             401, 403, 404, 404, 200,
         ]  # fmt: skip
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 0
+    said = told.err + capsys.readouterr().err
     assert "campaign torn is not served" in said
     assert f"campaign june: 0 votes of 2 at {urls['june']}" in said
+    assert "june: stopped: 1 vote of 2" in said
     assert [status(made[name]).votes for name in urls] == [1, 1]
 
 
@@ -290,18 +317,32 @@ BACKUP = "cp -p june/log.jsonl june.log && cp -rp june backup && mv june.log bac
 def test_a_copy_of_a_campaign_in_use_has_every_confirmed_vote(tmp_path: Path) -> None:
     assert BACKUP in (ROOT / "docs" / "deploy.md").read_text()
     people = ("a0", "a1", "a2")
-    made = make_campaign(tmp_path / "june", [pair(n, quota=3) for n in range(400)], people=people)
-    command = [sys.executable, "-m", "tests.campaign_process", str(made), *people]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        confirmed = {process.stdout.readline().strip() for _ in range(60)}
+    made = make_campaign(tmp_path / "june", [pair(n, quota=3) for n in range(2000)], people=people)
+    confirmed: list[str] = []
+    enough = threading.Event()
+    with CampaignSession.open(made) as campaign:
+
+        def votes(name: str) -> None:
+            view: AnnotatorView | Refusal = campaign.view(name)
+            while not enough.is_set():
+                question = held(view)[0]
+                view = campaign.vote(name, ballot(question, "tie"))
+                confirmed.append(question.question_id)
+
+        threads = [threading.Thread(target=votes, args=(name,)) for name in people]
+        for thread in threads:
+            thread.start()
+        while len(confirmed) < 60:
+            time.sleep(0.001)
+            assert any(thread.is_alive() for thread in threads)
+        before = set(confirmed)
         subprocess.run(["sh", "-ec", BACKUP], cwd=tmp_path, check=True)
-        size = (made / "log.jsonl").stat().st_size
-        confirmed_after = [process.stdout.readline().strip() for _ in range(60)]
-        process.kill()
+        at_the_end = len(confirmed)
+        enough.set()
+        for thread in threads:
+            thread.join()
+    assert at_the_end > len(before)  # votes arrived while it was copied
     copy = tmp_path / "backup"
-    assert confirmed_after[-1]
-    assert (copy / "log.jsonl").stat().st_size <= size
     with (copy / "log.jsonl").open("ab") as log:
         log.write(b'{"seq": 9999, "event": "vo')  # copied in the middle of a write
     assert not check(copy).findings
@@ -310,5 +351,5 @@ def test_a_copy_of_a_campaign_in_use_has_every_confirmed_vote(tmp_path: Path) ->
         assert isinstance(again.vote("a0", ballot(held(view)[0])), AnnotatorView)
     assert not check(copy).findings
     stored = [event["question"] for event in read_events(copy / "log.jsonl") if event["event"] == "vote"]
-    assert confirmed <= set(stored)
+    assert before <= set(stored)
     assert len(stored) == len(set(stored))
