@@ -132,6 +132,8 @@ def test_a_local_process_that_hangs_or_dies_idle_is_replaced() -> None:
             worker.handle.process.kill()
             worker.handle.process.wait()
         assert list(engine.map(abs, parts(*range(8)), timeout=60)) == list(range(8))
+        while not all(worker.started for worker in engine._workers):
+            list(engine.map(abs, parts(*range(8)), timeout=60))
         stopped = engine._workers[0].handle.process.pid
         os.kill(stopped, signal.SIGSTOP)
         results = list(engine.map(abs, parts(*range(8)), timeout=0.5))
