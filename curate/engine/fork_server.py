@@ -81,7 +81,7 @@ class ForkServer:
 
 
 def fork(descriptor: int, function: bytes) -> Forked:
-    """A new process that runs ``curate.engine.local.serve`` on a pipe, with a pickled function of one argument."""
+    """A new process that runs ``curate.engine.local.serve`` on a pipe, with a pickled (function, folder to work in)."""
     global _server
     if _server is None or not _server.usable:
         _server = ForkServer()
@@ -125,6 +125,6 @@ def serve_forks(descriptor: int) -> None:
                 continue
             control.close()
             try:
-                serve(pipe, loaded[1])
+                serve(pipe, *loaded[1])
             finally:
                 os._exit(0)

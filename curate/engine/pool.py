@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -103,12 +104,13 @@ class Engine(ABC):
     def map(self, function: Callable[[Any], Any], parts: Iterable[Part], *, timeout: float) -> Iterator[Any]:
         """Yield the function's result for each part in order, or the exception that it raised.
 
-        function: picklable; each worker unpickles it once. timeout: seconds for one part, counted from its start.
+        function: picklable; each worker unpickles it once, and works in the current folder. timeout: seconds for one
+        part, counted from its start.
         Where its worker dies or takes too long, the result is a PartError. Raises RuntimeError if the engine is closed,
         interrupted or used for another call meanwhile.
         """
         mine = self._round = _Round(list(parts), timeout)
-        pickled = pickle.dumps(function)
+        pickled = pickle.dumps((function, str(Path.cwd())))
         old, self._function = self._function, pickled
         self._failed_starts = 0
         for worker in list(self._workers):
@@ -147,7 +149,10 @@ class Engine(ABC):
 
     @abstractmethod
     def _start(self, function: bytes) -> Any:
-        """Start a worker for a pickled function; return its handle, whose first result says that it is ready."""
+        """Start a worker for a pickled (function, folder to work in); return its handle.
+
+        Its first result says that it is ready.
+        """
 
     @abstractmethod
     def _give(self, handle: Any, argument: Any) -> None:

@@ -9,6 +9,7 @@ import pickle
 import re
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 from curate.engine.fork_server import search_path
@@ -29,7 +30,9 @@ class _Actor:
     """What runs in a worker of Ray."""
 
     def load(self, function: bytes) -> None:
-        self.function = pickle.loads(function)
+        self.function, folder = pickle.loads(function)
+        with suppress(OSError):  # another machine
+            os.chdir(folder)
 
     def compute(self, argument: Any) -> Any:
         return call(self.function, argument)
