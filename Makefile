@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 
-.PHONY: demo demo-reward test test-quick test-clients fuzz lint format bench site dist check-deploy docs clean
+.PHONY: demo demo-reward test test-quick test-ray test-clients fuzz lint format bench site dist check-deploy docs clean
 
 demo: $(VENV)/installed-video
 	@$(BIN)/curate run mr2bench-video --dir demo
@@ -25,6 +25,11 @@ demo-reward: $(VENV)/installed-train
 # Everything, in WORKERS processes. Compiled kernels are cached beside the sources, shared by all of them.
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# The engine ray on two nodes, one of which is lost; installs Ray (80 MB).
+test-ray: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest tests/test_engine.py
 
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev

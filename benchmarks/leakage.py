@@ -27,13 +27,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from curate.engine import LocalEngine
 from curate.leakage.detect import Subject, find_leaks, units
 from curate.leakage.questions import Questions, normalised
 from curate.media.copies import find_copies
 from curate.media.fingerprints import CHROMA, LUMA, SCALE, pack, unpack
 from curate.media.probe import Probe
 from curate.media.transcode import write_video
-from curate.media.workers import MediaReader
+from curate.media.workers import probe_media
 from curate.processors import cores
 from curate.simulation.clips import RATE, draw_clip
 from curate.simulation.phrases import questions
@@ -124,8 +125,8 @@ def write(path: Path, frames: Images, rate: int, crf: int) -> Path:
 
 
 def probed(paths: list[Path]) -> list[Probe]:
-    with MediaReader(workers=cores()) as reader:
-        answers = list(reader.probe(paths))
+    with LocalEngine(workers=cores()) as engine:
+        answers = list(probe_media(engine, paths))
     assert all(isinstance(answer, Probe) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Probe)]
 

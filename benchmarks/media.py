@@ -20,9 +20,10 @@ from pathlib import Path
 import av
 import numpy as np
 
+from curate.engine import LocalEngine
 from curate.media.frames import MediaError, import_decord, shown_at, slice_centres
 from curate.media.hashing import SAMPLED
-from curate.media.workers import MediaReader
+from curate.media.workers import probe_media
 
 HEIGHT, WIDTH, RATE = 720, 1280, 25
 GOAL = 1.3
@@ -51,10 +52,10 @@ def main() -> None:
 
 def probing(paths: list[Path], processes: int) -> float:
     """Seconds of probing all files."""
-    with MediaReader(workers=processes) as reader:
-        list(reader.probe(paths[:1] * 8 * processes))  # until every process has started
+    with LocalEngine(workers=processes) as engine:
+        list(probe_media(engine, paths[:1] * 8 * processes))  # until every process has started
         begin = time.perf_counter()
-        errors = [answer for answer in reader.probe(paths) if isinstance(answer, MediaError)]
+        errors = [answer for answer in probe_media(engine, paths) if isinstance(answer, MediaError)]
         seconds = time.perf_counter() - begin
     assert not errors, errors
     return seconds

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, store_path
+from cli.options import EngineOption, JsonOption, RunOption, StoreOption, WorkersOption, engine_config, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 
 if TYPE_CHECKING:
+    from schemas.engine import EngineConfig
     from schemas.media import MediaFile, MediaReport
 
 app = typer.Typer(
@@ -27,10 +28,6 @@ MediaOption = Annotated[
     Path | None,
     typer.Option("--media", help="Folder that paths are relative to. Default: the store's.", metavar="DIR"),
 ]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Processes that decode. Default: at most one per core.", metavar="N"),
-]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Time limit for each file, seconds.", metavar="S")
 ]
@@ -44,6 +41,7 @@ def check(
     files: FilesArgument = None,
     store: StoreOption = None,
     media: MediaOption = None,
+    engine: EngineOption = None,
     workers: WorkersOption = None,
     timeout: TimeoutOption = 30.0,
     rehash: RehashOption = False,
@@ -57,7 +55,7 @@ def check(
     Example:
       curate media check --media videos
     """
-    report = _probe(files, store, media, workers, timeout, rehash)
+    report = _probe(files, store, media, engine_config(engine, workers), timeout, rehash)
     if as_json:
         put_json(report.model_copy(update={"files": report.unusable}))
     else:
@@ -76,6 +74,7 @@ def probe(
     files: FilesArgument = None,
     store: StoreOption = None,
     media: MediaOption = None,
+    engine: EngineOption = None,
     workers: WorkersOption = None,
     timeout: TimeoutOption = 30.0,
     rehash: RehashOption = False,
@@ -91,7 +90,7 @@ def probe(
       curate media probe --media videos
       curate media probe clips/ still.png --json
     """
-    report = _probe(files, store, media, workers, timeout, rehash)
+    report = _probe(files, store, media, engine_config(engine, workers), timeout, rehash)
     if as_json:
         put_json(report)
         return
@@ -160,7 +159,7 @@ def _probe(
     files: list[Path] | None,
     store: Path | None,
     media: Path | None,
-    workers: int | None,
+    engine: EngineConfig | None,
     timeout: float,
     rehash: bool,
 ) -> MediaReport:
@@ -171,9 +170,9 @@ def _probe(
         raise UsageError("--store, --media and --rehash cannot be combined with files", hint="files are always read")
     with progress_bar() as progress:
         if files:
-            return probe_files(files, workers=workers, timeout=timeout, progress=progress)
+            return probe_files(files, engine=engine, timeout=timeout, progress=progress)
         return probe_media(
-            store_path(store), media=media, workers=workers, timeout=timeout, rehash=rehash, progress=progress
+            store_path(store), media=media, engine=engine, timeout=timeout, rehash=rehash, progress=progress
         )
 
 

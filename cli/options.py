@@ -14,6 +14,7 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.config import Settings
+    from schemas.engine import EngineConfig, EngineKind
     from schemas.mapping import Mapping
 
 T = TypeVar("T")
@@ -71,6 +72,14 @@ ControlOption = Annotated[
 RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
 
 
+EngineOption = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option("--engine", help="Where the work runs. Default: [engine] in curate.toml, else local processes."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Worker processes. Default: at most one per core.", metavar="N"),
+]
 WaitOption = Annotated[
     float | None,
     typer.Option(
@@ -104,6 +113,15 @@ def settings() -> Settings:
     from pipelines.settings import load_settings
 
     return load_settings()
+
+
+def engine_config(kind: EngineKind | None, workers: int | None) -> EngineConfig | None:
+    """The settings of the engine, changed by the options --engine and --workers; None where nothing is set."""
+    from schemas.engine import EngineConfig
+
+    given = {name: value for name, value in (("kind", kind), ("workers", workers)) if value is not None}
+    set_before = settings().engine
+    return (set_before or EngineConfig()).model_copy(update=given) if given or set_before else None
 
 
 def store_path(given: Path | None) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, settings
+from cli.options import CriterionOption, EngineOption, JsonOption, StoreOption, WorkersOption, engine_config, settings
 from cli.output import plural, progress_bar, put, put_json, put_table, say
 from schemas.choices import HoldOut
 
@@ -25,6 +25,8 @@ def validate(
     ] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds and splits.")] = 0,
     criterion: CriterionOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hold out votes, fit every method to the rest, and compare how well each predicts the held-out votes.
@@ -43,7 +45,14 @@ def validate(
     config = updated(base.denoise, {"criterion": criterion}, where="curate validate")
     with progress_bar() as progress:
         report = job(
-            store or base.store, config=config, folds=folds, by=by, splits=splits, seed=seed, progress=progress
+            store or base.store,
+            config=config,
+            folds=folds,
+            by=by,
+            splits=splits,
+            seed=seed,
+            engine=engine_config(engine, workers),
+            progress=progress,
         )
     put_json(report) if as_json else print_validation(report)
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.engine import LocalEngine
 from curate.media.contact_sheet import Answer, Sheet, draw_sheet
 from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
 from curate.media.locate import Locator
-from curate.media.workers import MediaReader
+from curate.media.workers import read_videos
 from curate.shards.atomic import publishing
 from curate.store import Store
 from schemas.errors import CurateError
@@ -147,8 +148,8 @@ def _answer(row: dict[str, object]) -> Answer:
 def _read(path: Path, count: int, timeout: float) -> tuple[Images, list[float], float | None]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)[None], [], None
-    with MediaReader(workers=1, timeout=timeout) as reader:
-        [answer] = reader.videos([path], count)
+    with LocalEngine(workers=1) as engine:
+        [answer] = read_videos(engine, [path], count, timeout=timeout)
     if isinstance(answer, MediaError):
         raise answer
     assert isinstance(answer, Frames)

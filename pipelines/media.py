@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -11,13 +12,16 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine import open_engine
 from curate.media.frames import MediaError
 from curate.media.locate import Locator, inside, media_below
 from curate.media.probe import PROBE_VERSION, Probe
-from curate.media.workers import MediaReader, processes_for
+from curate.media.workers import probe_media as probe_paths
+from curate.media.workers import processes_for
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError, UsageError
 from schemas.media import MediaFile, MediaReport
 
@@ -53,7 +57,7 @@ def probe_media(
     store: str | Path = "curate.duckdb",
     *,
     media: str | Path | None = None,
-    workers: int | None = None,
+    engine: EngineConfig | None = None,
     timeout: float = TIMEOUT,
     rehash: bool = False,
     progress: Progress = silent,
@@ -69,8 +73,8 @@ def probe_media(
         The DuckDB file.
     media
         The folder that paths are relative to; the folder of the store if None.
-    workers
-        Number of processes; at most one per core if None.
+    engine
+        Where files are read; None: processes of this machine, at most one per core.
     timeout
         Time limit for each file, seconds.
     rehash
@@ -90,7 +94,7 @@ def probe_media(
         known = {row["video"]: row for row in media_of(opened).iter_rows(named=True)}
         located = _locate(folder, list(known))
         stale = [one for one in located if rehash or not one.is_current(known[one.video], timeout)]
-        rows = _rows(stale, workers=workers, timeout=timeout, progress=progress)
+        rows = _rows(stale, engine, timeout=timeout, progress=progress)
         while batch := list(islice(rows, SAVE_EVERY)):
             save_media(opened, pl.DataFrame(batch, schema=COLUMNS))
         return _report(
@@ -105,7 +109,7 @@ def probe_media(
 def probe_files(
     paths: Sequence[str | Path],
     *,
-    workers: int | None = None,
+    engine: EngineConfig | None = None,
     timeout: float = TIMEOUT,
     progress: Progress = silent,
 ) -> MediaReport:
@@ -120,9 +124,7 @@ def probe_files(
             raise CurateError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
         found += below
     located = list({one.video: one for one in found}.values())
-    rows = sorted(
-        _rows(located, workers=workers, timeout=timeout, progress=progress), key=lambda row: str(row["video"])
-    )
+    rows = sorted(_rows(located, engine, timeout=timeout, progress=progress), key=lambda row: str(row["video"]))
     return _report([_file(row) for row in rows], store="", media="", probed=len(rows), prompts_without_media=0)
 
 
@@ -176,23 +178,16 @@ def _located(video: str, find: Callable[[], Path], name: Callable[[Path], str]) 
 
 
 def _rows(
-    located: Sequence[_Located], *, workers: int | None, timeout: float, progress: Progress
+    located: Sequence[_Located], engine: EngineConfig | None, *, timeout: float, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """Yield a row of table media for each video, in order. No process is started if no file exists."""
     paths = [one.path for one in located if one.path is not None]
-    answers: Iterator[Probe | MediaError] = iter(())
-    reader = None
-    if paths:
-        reader = MediaReader(workers=min(workers, len(paths)) if workers else processes_for(paths), timeout=timeout)
-        answers = reader.probe(paths)
-    try:
+    with open_engine(engine, workers=processes_for(paths)) if paths else nullcontext() as opened:
+        answers = probe_paths(opened, paths, timeout=timeout) if opened else iter(())
         for done, one in enumerate(located):
             progress("probing media", done, len(located))
             answer = one.error or next(answers)
             yield _row(one, answer, timeout)
-    finally:
-        if reader is not None:
-            reader.close()
 
 
 def _row(one: _Located, answer: Probe | MediaError, timeout: float) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from curate.denoising.selection import with_stack
-from curate.evaluation.cross_validation import Bool, hold_out, mean_and_error, scores, units
+from curate.engine import open_engine
+from curate.evaluation.cross_validation import MAX_AT_ONCE, Bool, hold_out, mean_and_error, scores, units
 from curate.evaluation.overdispersion import widened_fit
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
+from curate.processors import cores
 from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
@@ -19,6 +22,7 @@ from curate.votes.coverage import cover
 from pipelines.progress import Progress, silent
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError, UsageError
 from schemas.rankers import MethodName
 from schemas.validation import MethodReliability, Reliability, ValidationReport
@@ -32,6 +36,7 @@ def validate(
     by: HoldOut = "vote",
     splits: int = 10,
     seed: int = 0,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> ValidationReport:
     """Score every method on the decisive votes of each fold, fitted to the other folds. The store is only read.
@@ -53,6 +58,8 @@ def validate(
         Random splits of the votes for the reliability of the orders; 0: none.
     seed
         Of the folds and splits.
+    engine
+        Where the folds are fitted; None: in threads.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -85,7 +92,12 @@ def validate(
             hint="give fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
         )
     names = compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
-    held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress)
+    with (
+        open_engine(engine, workers=min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1)
+        if engine
+        else nullcontext() as opened
+    ):
+        held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress, engine=opened)
     if not len(held.vote):
         raise CurateError(
             f"{store_path}: too few votes: no decisive vote is on two responses that the votes of other folds connect",

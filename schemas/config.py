@@ -24,6 +24,7 @@ from schemas.choices import (
     StrengthDistribution,
     TextComparison,
 )
+from schemas.engine import EngineConfig
 from schemas.mapping import FileMapping, Limits, Mapping
 from schemas.rankers import BUILT_IN, check_choice, check_ranker
 
@@ -367,3 +368,4 @@ class Settings(Document):
     denoise: DenoiseConfig = DenoiseConfig()
     export: ExportConfig = ExportConfig()
     simulate: SimulateConfig = SimulateConfig()
+    engine: EngineConfig | None = None

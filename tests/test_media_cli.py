@@ -18,6 +18,7 @@ from curate.store import Store
 from curate.store.media import UNPROBED, media_of
 from curate.store.migrations import MEDIA_COLUMNS_OF_0_2
 from pipelines import probe_files, probe_media
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.media import MEDIA_REJECTS, MediaFile, MediaReport
 from tests.stores import Ranked, make_store
@@ -58,7 +59,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory, unprobed: Path) -> tuple[Pa
     """The same folder after ``probe_media``, and its report."""
     folder = tmp_path_factory.mktemp("probed")
     shutil.copytree(unprobed, folder, dirs_exist_ok=True)
-    return folder, probe_media(folder / "curate.duckdb", media=folder / "media", workers=2)
+    return folder, probe_media(folder / "curate.duckdb", media=folder / "media", engine=EngineConfig(workers=2))
 
 
 @pytest.fixture

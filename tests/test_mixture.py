@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.main import run
+from curate.engine import LocalEngine
 from curate.leakage.questions import Questions
 from curate.media.frame_folders import frame_files, probe_frames, read_frames
 from curate.media.frames import MediaError
-from curate.media.workers import MediaReader
+from curate.media.workers import read_videos
 from curate.mixture.converters import CONVERTERS, NoPreferenceError, rows_of
 from curate.mixture.items import in_neutral_order, merged, order_of, ranked, with_distinct_answers
 from curate.mixture.writing import STAGES
@@ -373,8 +374,8 @@ def test_a_folder_of_frames_is_a_video(root: Path, tmp_path: Path) -> None:
         48.0,
         [4.0, 16.0, 28.0, 40.0],
     )
-    with MediaReader(workers=1) as reader:
-        (read,) = reader.videos([folder], 4)
+    with LocalEngine(workers=1) as engine:
+        (read,) = read_videos(engine, [folder], 4)
     assert not isinstance(read, MediaError)
     assert (read.images == frames.images).all()
     assert probe_frames(folder).frames == 12

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curate.engine import LocalEngine
 from curate.media.frames import MediaError, read_video
 from curate.media.locate import Locator, media_below
 from curate.media.probe import Probe, is_variable, probe
-from curate.media.workers import MediaReader
+from curate.media.workers import probe_media
 from schemas.media import MEDIA_REJECTS
 from tests.video_files import encode, sound_without_video
 
@@ -144,8 +145,8 @@ def test_a_video_without_frames_says_so(tmp_path: Path) -> None:
 def test_the_processes_give_what_one_process_gives_and_codes_come_through(tmp_path: Path) -> None:
     video = encode(tmp_path / "even.mp4", range(0, 2000, 125))
     (tmp_path / "empty.mp4").write_bytes(b"")
-    with MediaReader(workers=2) as reader:
-        good, bad, again = reader.probe([video, tmp_path / "empty.mp4", video])
+    with LocalEngine(workers=2) as engine:
+        good, bad, again = probe_media(engine, [video, tmp_path / "empty.mp4", video])
     assert isinstance(good, Probe)
     assert good == again == probe(video)
     assert isinstance(bad, MediaError)
@@ -154,8 +155,8 @@ def test_the_processes_give_what_one_process_gives_and_codes_come_through(tmp_pa
 
 def test_a_file_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None:
     long = encode(tmp_path / "long.mkv", range(0, 4000, 40), size=128, noise=True)
-    with MediaReader(workers=1, timeout=0.001) as reader:
-        [answer] = reader.probe([long])
+    with LocalEngine(workers=1) as engine:
+        [answer] = probe_media(engine, [long], timeout=0.001)
     assert isinstance(answer, MediaError)
     assert answer.code == "timeout"
 

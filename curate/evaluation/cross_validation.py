@@ -7,15 +7,17 @@ not made from (a part of the training votes, held out once more). No method sees
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit, stdtrit
 
+from curate.engine import Engine, Part
 from curate.processors import cores
 from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
 from curate.rankers.ensemble import combine
@@ -113,14 +115,15 @@ def hold_out(
     folds: int,
     seed: int,
     progress: Callable[[str, int, int], None],
+    engine: Engine | None = None,
 ) -> HeldOut:
     """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
-    Folds are fitted in threads, which share nothing but the votes, so that their number does not change the result. No
-    optimality is proven: only orders count here. names: the single rankers to compare; the ensemble is added where
-    it has members among them. unit: (V,) as of
-    ``units``, at least as many as folds. A vote is excluded where its training votes do not rank its prompt, or do not
-    connect its two responses.
+    Folds are fitted in the workers of the engine, or in threads: they share nothing but the votes, so that this does
+    not change the result. No optimality is proven: only orders count here. names: the single rankers to compare; the
+    ensemble is added where it has members among them. unit: (V,) as of ``units``, at least as many as folds. A vote is
+    excluded where its training votes do not rank its prompt, or do not connect its two responses. Raises PartError for
+    a fold whose worker died.
     """
     config = config.unproven
     rng = np.random.default_rng(seed)
@@ -130,13 +133,19 @@ def hold_out(
     for k in range(folds):  # random numbers are drawn in this order, whichever fold is fitted first
         train = np.flatnonzero(fold != k)
         jobs.append((train, np.flatnonzero((fold == k) & decisive), assign_folds(unit[train], folds, rng)))
+    function = partial(_predict, votes, config, names)
     found = []
-    at_once = min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1
-    with ThreadPoolExecutor(at_once) as threads:
-        started = [threads.submit(_predict, votes, *job, config, names) for job in jobs]
-        for k, one in enumerate(started):
+    with ThreadPoolExecutor(min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1) as threads:
+        if engine is None:
+            results: Iterator[Any] = threads.map(function, jobs)
+        else:
+            parts = [Part(f"fold {k}", job) for k, job in enumerate(jobs, start=1)]
+            results = engine.map(function, parts, timeout=float("inf"))
+        for k, result in enumerate(results):
             progress(f"fold {k + 1}", k, folds)
-            found.append(one.result())
+            if isinstance(result, Exception):
+                raise result
+            found.append(result)
     vote = np.concatenate([one.vote for one in found])
     methods = list(found[0].odds)
     return HeldOut(
@@ -323,13 +332,14 @@ class _Predicted(NamedTuple):
 
 
 def _predict(
-    votes: VoteArrays, train: Index, held: Index, part: Index, config: DenoiseConfig, names: Sequence[str]
+    votes: VoteArrays, config: DenoiseConfig, names: Sequence[str], fold: tuple[Index, Index, Index]
 ) -> _Predicted:
     """Return the held votes that the training votes compare, and each method's log odds and order for them.
 
-    train, held: positions of votes. part: (train,) the slopes are fitted to the votes of part 0, by scores made from
-    the other parts.
+    fold: positions of the votes to train on, of those held out, and the part of each training vote: the slopes are
+    fitted to the votes of part 0, by scores made from the other parts.
     """
+    train, held, part = fold
     fitted = _fit(votes.of_votes(train), config, names, posteriors=True)
     held = held[fitted.compares(votes.of_votes(held))]
     held_votes = votes.of_votes(held).of_prompts(fitted.used)

@@ -84,7 +84,7 @@ def decode(path: Path, count: int, fps: float | None = None) -> tuple[Frames, Fl
     """Return the frames of ``read_video``, and (n,) start times of all n frames, seconds since the first.
 
     Only these frames and their reference frames are decoded. FFmpeg's output on stderr is captured meanwhile. Decoding
-    runs in this process; curate.media.workers.MediaReader survives files that make the decoder hang or crash. Raises
+    runs in this process; curate.media.workers survives files that make the decoder hang or crash. Raises
     MediaError if the file is missing, empty, truncated, damaged or not a video.
     """
     with _opened(path) as (reader, begin, duration):

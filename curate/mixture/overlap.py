@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from curate.engine import Engine, LocalEngine
 from curate.leakage.detect import Subject, find_leaks, similar_pairs
 from curate.media.frame_folders import probe_frames
 from curate.media.frames import MediaError
 from curate.media.probe import Probe
-from curate.media.workers import MediaReader
+from curate.media.workers import probe_media
 from curate.mixture.items import medium
 from curate.processors import cores
 from curate.release.leakage import read_subjects
@@ -36,22 +37,22 @@ TIMEOUT = 60.0
 class Prober:
     """Reads images and videos in processes that start when they are needed. Use it as a context manager."""
 
-    _reader: MediaReader | None = None
+    _engine: Engine | None = None
 
     def __enter__(self) -> Prober:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._reader is not None:
-            self._reader.close()
+        if self._engine is not None:
+            self._engine.close()
 
     def __call__(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Probe | MediaError]]:
         """Yield each file, or folder of frames, once with its digest and fingerprint, or its defect; sorted."""
         found = sorted(set(paths))
         files = [path for path in found if not path.is_dir()]
         if files:
-            self._reader = self._reader or MediaReader(workers=cores(), timeout=TIMEOUT)
-            yield from zip(files, self._reader.probe(files), strict=True)
+            self._engine = self._engine or LocalEngine(workers=cores())
+            yield from zip(files, probe_media(self._engine, files, timeout=TIMEOUT), strict=True)
         for folder in (path for path in found if path.is_dir()):
             try:
                 yield folder, probe_frames(folder)

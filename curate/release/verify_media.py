@@ -14,12 +14,13 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine import LocalEngine
 from curate.media.fingerprints import fingerprint_distance
-from curate.media.frames import MediaError
+from curate.media.frames import MediaError, import_decord
 from curate.media.locate import why_outside
 from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
-from curate.media.workers import MediaReader, processes_for
+from curate.media.workers import probe_media, processes_for
 from curate.release.tables import MEDIA, PROMPTS, Tables, fingerprint_bytes, hash_values
 from schemas.errors import CurateError
 from schemas.release import Finding, Release
@@ -113,15 +114,14 @@ def decoded_findings(folder: Path, release: Release, tables: Tables, notes: list
         if not present:
             return 0, []
         try:
-            reader = MediaReader(workers=processes_for(paths), timeout=TIMEOUT)
+            import_decord()
         except CurateError as error:
             notes.append(f"media were not decoded: {error}")
             return 0, []
-        with reader:
-            answers = reader.probe(paths)
+        with LocalEngine(workers=processes_for(paths)) as engine:
             findings = [
                 Finding(check="decoded", where=f"media/{_file_name(row)}", what=what)
-                for row, answer in zip(present, answers, strict=True)
+                for row, answer in zip(present, probe_media(engine, paths, timeout=TIMEOUT), strict=True)
                 for what in _probe_differences(row, answer, home)
             ]
     return len(present), findings

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from curate.engine import LocalEngine
 from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
 from curate.media.locate import Locator
-from curate.media.workers import MediaReader, processes_for
+from curate.media.workers import processes_for, read_videos
 
 COUNT, HEIGHT, GAP, QUALITY = 4, 96, 4, 70
 """Frames per video, their height and gap in pixels, and the JPEG quality."""
@@ -58,8 +58,8 @@ def stills(
             found.errors[video] = _reason(error, video, media / video)
     moving = [v for v, path in paths.items() if v not in drawn and path.suffix.lower() not in IMAGE_SUFFIXES]
     files, room = [paths[video] for video in moving], MAX_BYTES
-    with MediaReader(workers=processes_for(files), timeout=timeout) if moving else nullcontext() as reader:
-        frames = reader.videos(files, COUNT) if reader else iter(())
+    with LocalEngine(workers=processes_for(files)) as engine:
+        frames = read_videos(engine, files, COUNT, timeout=timeout)
         unread = set(moving)
         for video, path in paths.items():
             try:

@@ -13,9 +13,10 @@ from weakref import WeakSet
 import numpy.typing as npt
 import torch
 
+from curate.engine import LocalEngine
 from curate.media.frame_folders import read_frames_or_video
 from curate.media.frames import read_image
-from curate.media.workers import MediaReader
+from curate.media.workers import media_map
 from curate.reward.data import Example
 from curate.reward.sequence import Encoded, Encoder, MediaPrefix
 from schemas.errors import CurateError
@@ -63,7 +64,7 @@ class Loader:
         self._preprocessor = Preprocessor(encoder, frames, fps)
         self._kept: dict[Path, MediaPrefix] = {}
         self._workers, self._timeout = workers, timeout
-        self._idle: list[MediaReader] = []
+        self._idle: list[LocalEngine] = []
         self._streams: WeakSet[Generator[list[Encoded]]] = WeakSet()
         self._lock = threading.Lock()  # a tokenizer serves one thread at a time
 
@@ -73,8 +74,8 @@ class Loader:
     def __exit__(self, *_error: object) -> None:
         for stream in list(self._streams):
             stream.close()
-        for reader in self._idle:
-            reader.close()
+        for engine in self._idle:
+            engine.close()
         self._idle.clear()
 
     def stream(self, groups: Sequence[Sequence[Example]]) -> Iterator[list[Encoded]]:
@@ -83,22 +84,22 @@ class Loader:
         At least one group is ready ahead, and more while they have less than ``memory``. Raises CurateError naming the
         first example whose media cannot be read or that does not fit.
         """
-        readers: list[MediaReader] = []
+        engines: list[LocalEngine] = []
 
         def interrupt() -> None:
-            for reader in readers:
-                reader.interrupt()
+            for engine in engines:
+                engine.interrupt()
 
         def size(group: list[Encoded]) -> int:
             return sum(value.nbytes for encoded in group for value in encoded.visual.values())
 
-        source = self._encoded(groups, readers)
+        source = self._encoded(groups, engines)
         stream = read_ahead(source, size, self.memory, interrupt) if len(groups) > 1 else source
         self._streams.add(stream)
         return stream
 
-    def _encoded(self, groups: Sequence[Sequence[Example]], readers: list[MediaReader]) -> Generator[list[Encoded]]:
-        prefixes = self._prefixes([example for group in groups for example in group], readers)
+    def _encoded(self, groups: Sequence[Sequence[Example]], engines: list[LocalEngine]) -> Generator[list[Encoded]]:
+        prefixes = self._prefixes([example for group in groups for example in group], engines)
         for group in groups:
             encoded = []
             for example in group:
@@ -124,12 +125,12 @@ class Loader:
             progress(len(reasons))
         return reasons
 
-    def _prefixes(self, examples: Sequence[Example], readers: list[MediaReader]) -> Iterator[MediaPrefix | CurateError]:
-        """The encoded media of each example, or the error of reading them, in order. readers: gets the one in use."""
+    def _prefixes(self, examples: Sequence[Example], engines: list[LocalEngine]) -> Iterator[MediaPrefix | CurateError]:
+        """The encoded media of each example, or the error of reading them, in order. engines: gets the one in use."""
         # Copied, because the examples to read are fixed now, while self._kept grows.
         kept = dict(self._kept)
         to_read = [e for e in examples if e.images or (e.video and e.video not in kept)]
-        read = self._read(to_read, readers)
+        read = self._read(to_read, engines)
         for example in examples:
             if not (example.video or example.images):
                 with self._lock:
@@ -140,32 +141,26 @@ class Loader:
             else:
                 yield next(read)
 
-    def _read(self, examples: Sequence[Example], readers: list[MediaReader]) -> Iterator[MediaPrefix | CurateError]:
-        """The encoded media of examples with media. Each of several concurrent streams has its own reader."""
+    def _read(self, examples: Sequence[Example], engines: list[LocalEngine]) -> Iterator[MediaPrefix | CurateError]:
+        """The encoded media of examples with media. Each of several concurrent streams has its own engine."""
         if not examples:
             return
-        reader = (
-            self._idle.pop()
-            if self._idle
-            else MediaReader(workers=self._workers, timeout=self._timeout, function=self._preprocessor)
-        )
-        readers.append(reader)
+        engine = self._idle.pop() if self._idle else LocalEngine(workers=self._workers)
+        engines.append(engine)
         try:
             files = [example.video or example.images[0] for example in examples]
-            results = reader.map(list(zip(files, examples, strict=True)))
+            results = media_map(engine, self._preprocessor, files, examples, timeout=self._timeout)
             for example, result in zip(examples, results, strict=True):
                 if isinstance(result, CurateError):
                     yield result
                     continue
-                if isinstance(result, Exception):
-                    raise result
                 prefix, arrays = result
                 prefix = replace(prefix, visual={name: torch.from_numpy(array) for name, array in arrays.items()})
                 if example.video and not example.images:
                     self._keep(example.video, prefix)
                 yield prefix
         finally:
-            self._idle.append(reader)
+            self._idle.append(engine)
 
     def _keep(self, video: Path, prefix: MediaPrefix) -> None:
         """Keep an encoded video where there is memory left for it."""

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -28,7 +27,7 @@ _server: ForkServer | None = None
 
 @dataclass
 class Forked:
-    """A forked process, with the methods of subprocess.Popen that MediaReader uses."""
+    """A forked process, which the server waits for."""
 
     server: ForkServer
     pid: int
@@ -57,7 +56,7 @@ class ForkServer:
         self.owner = os.getpid()
         self._control, theirs = Pipe()
         self._lock = threading.Lock()
-        code = f"from curate.media.fork_server import serve_forks; serve_forks({theirs.fileno()})"
+        code = f"from curate.engine.fork_server import serve_forks; serve_forks({theirs.fileno()})"
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -82,7 +81,7 @@ class ForkServer:
 
 
 def fork(descriptor: int, function: bytes) -> Forked:
-    """A new process that runs ``curate.media.workers.serve`` on a pipe, with a pickled function of one argument."""
+    """A new process that runs ``curate.engine.local.serve`` on a pipe, with a pickled (function, folder to work in)."""
     global _server
     if _server is None or not _server.usable:
         _server = ForkServer()
@@ -90,7 +89,7 @@ def fork(descriptor: int, function: bytes) -> Forked:
         return Forked(_server, _server.request(("fork", function), descriptor))
     except (EOFError, OSError) as error:
         raise CurateError(
-            "the process that starts those which read media died", hint="see its error above, or free some memory"
+            "the process that starts the workers died", hint="see its error above, or free some memory"
         ) from error
 
 
@@ -101,10 +100,10 @@ def search_path() -> str:
 
 def serve_forks(descriptor: int) -> None:
     """Run the server: answer requests until the pipe is closed."""
-    from curate.media.workers import serve
+    from curate.engine.local import serve
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that started this one
-    loaded: tuple[bytes, Callable[[Any], Any] | None] = (b"", None)
+    loaded: tuple[bytes, Any] = (b"", None)
     for name in ("av", "decord"):  # in this order: see import_decord
         with suppress(ImportError):
             importlib.import_module(name)
@@ -126,6 +125,6 @@ def serve_forks(descriptor: int) -> None:
                 continue
             control.close()
             try:
-                serve(pipe, loaded[1])
+                serve(pipe, *loaded[1])
             finally:
                 os._exit(0)
