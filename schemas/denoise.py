@@ -159,6 +159,8 @@ class DenoiseReport(Document):
     """The ranker of the config."""
     method: str
     """The ranker whose order is the ranking: that of the config, or the choice of auto."""
+    criterion: str = ""
+    """The criterion of the votes; "(none)" if they have none; empty in reports of earlier versions."""
     auto: AutoReport | None
     """None where the config names a ranker, or no vote could be held out."""
     design: DesignReport
