@@ -51,6 +51,7 @@ from pipelines.campaign_tasks import (
     askable,
     attention_checks,
     choose_pairs,
+    control_tasks,
     gold_from_file,
     gold_from_store,
     prepare_media,
@@ -143,11 +144,10 @@ def create(
         progress("choosing pairs", 0, 0)
         controls, source, notes = _controls(gold, store, can, config, mapping)
         votes = min(config.batch, config.votes)
-        chosen = choose_pairs(store, config, can, votes, _pair_ids(controls), seed=config.seed)
-        if not chosen:
+        tasks = choose_pairs(store, config, can, votes, _pair_ids(controls), number=1)
+        if not tasks:
             raise _nothing_to_ask(store, can, lines)
-        tasks = [can.task(pair, quota=quota) for pair, quota in chosen]
-        checks = attention_checks(can, [pair for pair, _ in chosen]) if config.attention_share else []
+        checks = attention_checks(can, config, tasks) if config.attention_share else []
         write_lines(fresh / MEDIA_LIST, lines)
         write_lines(fresh / GOLD, [*controls, *checks])
         write_lines(batch_path(fresh, 1), tasks)
@@ -167,10 +167,10 @@ def create(
         refused={line.video: line.reason for line in lines if not line.file},
         wanted=config.votes,
         batch_votes=sum(task.quota for task in tasks),
-        batch_pairs=len(tasks),
-        gold=len(controls),
+        batch_pairs=len(_pairs(tasks)),
+        gold=len(_pairs(controls)),
         gold_source=source,
-        attention=len(checks),
+        attention=len(_pairs(checks)),
         warnings=tuple(notes + _warnings(config, tasks)),
     )
 
@@ -181,23 +181,30 @@ def _controls(
     """The control questions, their source, and warnings."""
     required = config.thresholds.min_questions
     if gold is not None:
-        tasks, dropped = gold_from_file(Path(gold), can, mapping)
+        answers, dropped = gold_from_file(Path(gold), can, config, mapping)
         source, notes = str(gold), [f"excluded from {gold}: {count:,} {reason}" for reason, count in dropped.items()]
     elif not config.gold_share:
         return [], "none", []
     else:
-        tasks, source, notes = gold_from_store(store, can), "denoise", []
-        if not tasks:
+        answers, source, notes = gold_from_store(store, can, config), "denoise", []
+        if not answers:
             note = "no control questions: no denoise run is certain of a clear pair; --gold FILE gives some"
             return [], "none", [note]
-    if config.gold_share and len(tasks) < required:  # no annotator gets one twice
-        notes.append(f"too few control questions to judge by: {len(tasks)} of {required}; --gold FILE gives more")
-    return tasks, source, notes
+    known = sum(map(len, answers.values()))
+    if config.gold_share and known < required:  # no annotator gets one twice
+        notes.append(f"too few control questions to judge by: {known} of {required}; --gold FILE gives more")
+    return control_tasks(can, config, answers), source, notes
+
+
+def _pairs(tasks: Sequence[Task]) -> set[tuple[str, str, str]]:
+    """The pairs of tasks."""
+    return {(task.prompt_id, task.first, task.second) for task in tasks}
 
 
 def _pair_ids(controls: Sequence[Task]) -> set[str]:
     """The task ids of the pairs that are control questions: they are not voted on."""
-    return {task_id((task.prompt_id, task.first, task.second)) for task in controls if task.kind == "gold"}
+    gold = [task for task in controls if task.kind == "gold"]
+    return {task_id((task.prompt_id, task.first, task.second), "vote", task.criterion) for task in gold}
 
 
 def _nothing_to_ask(store: Path, can: Askable, lines: Sequence[MediaLine]) -> CurateError:
@@ -515,11 +522,11 @@ def batch_planner(folder: Path, store: Path) -> PlanBatch:
         with Store.open(store, read_only=True) as opened:
             can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine), request.retired)
         closed = _pair_ids([task for task, _ in read_tasks(folder / GOLD)]) | request.unavailable
-        chosen = choose_pairs(store, config, can, request.votes, closed, seed=config.seed + request.number)
-        votes = sum(quota for _, quota in chosen)
+        tasks = choose_pairs(store, config, can, request.votes, closed, number=request.number)
+        votes = sum(task.quota for task in tasks)
         if votes < request.least:
             return 0
-        write_lines(batch_path(folder, request.number), [can.task(pair, quota=quota) for pair, quota in chosen])
+        write_lines(batch_path(folder, request.number), tasks)
         return votes
 
     return plan

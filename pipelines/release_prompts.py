@@ -100,7 +100,8 @@ def select_prompts(
 ) -> Selection:
     """Split the store's prompts, if they are not, and select those of the release.
 
-    config: with the full id of the denoise run. parent: the folder of releases. facts: name -> facts of each medium; empty without media.
+    config: with the full id of the denoise run. parent: the folder of releases. facts: name -> facts of each medium;
+    empty without media.
     """
     config = config.model_copy(update={"media_as": media_as})
     upstream = manifest_run(store, config.run)

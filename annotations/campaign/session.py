@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from annotations.campaign.assignment import draw, first_left, next_sheet
+from annotations.campaign.assignment import draw, next_sheet
 from annotations.campaign.auth import Authenticator, Visitor, change_members
 from annotations.campaign.ballots import check_ballot, refusal_of
 from annotations.campaign.chain import LogKey
@@ -382,7 +382,7 @@ class CampaignSession:
         if self._log.full and not self._has_room():
             return
         while not annotator.leases or self._may_hold_more(annotator):
-            chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
+            chosen = next_sheet(self._state, annotator)
             if not chosen:
                 break
             self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen)
@@ -396,7 +396,8 @@ class CampaignSession:
         if len(sheets) > self.config.sheets_ahead:
             return False
         others = len(self._state.not_stopped(self._auth.annotators(active=True))) - 1
-        return self._state.unmet - self._state.held >= self.config.pairs_per_video * others
+        sheet = self.config.pairs_per_video * len(self.config.criterion_ids)
+        return self._state.unmet - self._state.held >= sheet * others
 
     def _until(self) -> str:
         return iso(self._now + 60 * self.config.lease_minutes)
