@@ -185,22 +185,29 @@ def choose_pairs(
 ) -> list[Task]:
     """The tasks of batch ``number``, ``votes`` in total at most, on the most informative pairs, these first.
 
-    closed: task ids that must not be chosen; a pair with one of them by any criterion is not. The planner chooses if
-    the store has votes by the criterion whose turn it is; without votes all pairs are equivalent, and are drawn so that
-    prompts get equal numbers.
+    closed: task ids that must not be chosen; a pair with one of them by any criterion is not. The planner chooses by the
+    votes of the criterion whose turn it is, and by those of the next ones while pairs are missing. Where the store has
+    no votes all pairs are equivalent, and are drawn so that prompts get equal numbers.
     """
     criteria = config.criterion_ids
     pairs = [pair for pair in can.pairs() if not any(task_id(pair, "vote", one) in closed for one in criteria)]
     wanted = -(-votes // (config.votes_per_pair * len(criteria)))
-    by = config.criterion or criteria[(number - 1) % len(criteria)]
-    with Store.open(store, read_only=True) as opened:
-        counts = opened.counts()
-        has_votes = counts["votes"] if config.criterion or not config.criteria else by in counts["criteria"]
-        known = load_votes(opened, criterion=by, texts="careful").merged.votes if has_votes else None
-    if known is None:
-        chosen = _balanced_sample(pairs, wanted, np.random.default_rng(config.seed + (number if number > 1 else 0)))
-    else:
-        chosen = _planned(known, pairs, wanted, config)
+    turn = (number - 1) % len(criteria)
+    chosen: dict[Pair, None] = {}
+    for by in (config.criterion,) if config.criterion else (*criteria[turn:], *criteria[:turn]):
+        others = [pair for pair in pairs if pair not in chosen]
+        with Store.open(store, read_only=True) as opened:
+            counts = opened.counts()
+            has_votes = counts["votes"] if config.criterion or not config.criteria else by in counts["criteria"]
+            known = load_votes(opened, criterion=by, texts="careful").merged.votes if has_votes else None
+        if known is None:
+            rng = np.random.default_rng(config.seed + (number if number > 1 else 0))
+            found = _balanced_sample(others, wanted - len(chosen), rng)
+        else:
+            found = _planned(known, others, wanted - len(chosen), config)
+        chosen |= dict.fromkeys(found)
+        if len(chosen) >= wanted:
+            break
     left = votes
     tasks: list[Task] = []
     for pair, criterion in ((pair, criterion) for pair in chosen for criterion in criteria):

@@ -13,6 +13,7 @@ import curate
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
 from pipelines import denoise, ingest
+from pipelines.campaign_tasks import askable, choose_pairs, gold_from_store
 from pipelines.campaigns import check, close, create, status
 from schemas.campaign import AnnotatorView, CampaignConfig, Task
 from schemas.config import DenoiseConfig
@@ -94,6 +95,14 @@ def test_from_the_page_to_two_leaderboards(tmp_path: Path) -> None:
         assert denoise(store, config=DenoiseConfig(criterion=name, ranker="bradley-terry")).criterion == name
         with curate.open(store) as opened:
             assert opened.leaderboard(criterion=name)["model"].to_list() == order
+    with curate.open(store) as opened:
+        can = askable(opened, config, ())
+    for number in (1, 2):  # by the votes of another criterion each
+        tasks = choose_pairs(store, config, can, 5, (), number=number)
+        assert [(task.criterion, task.quota) for task in tasks] == [("accuracy", 2), ("clarity", 2), ("accuracy", 1)]
+    certain = gold_from_store(store, can, config)
+    assert certain
+    assert all(known == {"accuracy": "first", "clarity": "second"} for known in certain.values())
 
 
 def test_a_campaign_without_criteria_is_stored_as_before(tmp_path: Path) -> None:
