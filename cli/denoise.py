@@ -132,8 +132,7 @@ def print_denoise(report: DenoiseReport) -> None:
     """Print the report as text on stderr."""
     reused = " (found in the store: nothing was computed)" if report.reused else ""
     chosen = "" if report.ranker == report.method else f", chosen by {report.ranker}"
-    by = f" by the criterion {report.criterion}" if report.criterion not in ("", "(none)") else ""
-    say(f"run {report.run}: {report.method}{by}{chosen}{reused}")
+    say(f"run {report.run}: {report.method}{report.by_criterion}{chosen}{reused}")
     if report.auto is not None:
         _print_auto(report.auto, report.votes, report.method)
     if report.weights:

@@ -185,9 +185,9 @@ def choose_pairs(
 ) -> list[Task]:
     """The tasks of batch ``number``, ``votes`` in total at most, on the most informative pairs, these first.
 
-    closed: task ids that must not be chosen; a pair with one of them by any criterion is not. The planner chooses by the
-    votes of the criterion whose turn it is, and by those of the next ones while pairs are missing. Where the store has
-    no votes all pairs are equivalent, and are drawn so that prompts get equal numbers.
+    closed: task ids that must not be chosen; a pair with one of them by any criterion is not. The planner chooses by
+    the votes of the criterion whose turn it is, and by those of the next ones while pairs are missing. Where the store
+    has no votes all pairs are equivalent, and are drawn so that prompts get equal numbers.
     """
     criteria = config.criterion_ids
     pairs = [pair for pair in can.pairs() if not any(task_id(pair, "vote", one) in closed for one in criteria)]

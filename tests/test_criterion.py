@@ -243,6 +243,7 @@ def test_a_report_is_on_the_criterion_of_its_run(store: Path) -> None:
     done = denoise(store, config=DenoiseConfig(criterion="accuracy", ranker="bradley-terry"))
     made = report(store, store.with_name("r.html"), run=done.run, show=1)
     assert "no leaderboard" not in "".join(made.not_computed)
+    assert "by the criterion accuracy" in store.with_name("r.html").read_text()
 
 
 def test_votes_without_a_criterion_are_a_criterion_of_their_own(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CurateError
+from schemas.votes import NO_CRITERION as NO_CRITERION
 
 if TYPE_CHECKING:
     from curate.store.database import Store
 
-NO_CRITERION = "(none)"
-"""The criterion of votes whose file does not state one."""
 CRITERION = f"coalesce(criterion, '{NO_CRITERION}')"
 """SQL: the criterion of a vote."""
 RUN_CRITERION = "coalesce(nullif(report ->> 'criterion', ''), config ->> 'criterion', '')"
