@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 import curate
+from annotations.campaign.crowd import practice_item
+from annotations.campaign.log import iso
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
 from pipelines import denoise, ingest
@@ -150,6 +152,25 @@ def test_the_time_of_a_pair_is_judged_by_its_first_criterion(tmp_path: Path) -> 
                 assert isinstance(answered, AnnotatorView)
                 view = answered
         assert replay(folder).annotators["ann"].status == expected
+
+
+def test_a_practice_question_is_by_a_criterion_with_a_known_answer(tmp_path: Path) -> None:
+    gold = [
+        task.model_copy(
+            update={
+                "task_id": f"g{task.criterion}",
+                "kind": "gold",
+                "answer": {"clarity": "second"}.get(task.criterion),
+            }
+        )
+        for task in both(9)
+    ]
+    state = replay(make_campaign(tmp_path / "c", both(0), gold=gold, criteria=CRITERIA), ahead=True)
+    item, _ = practice_item(state, "ann", 0)
+    assert (item.criterion, item.answer) == ("clarity", "second")
+    answer = {"task": item.task_id, "outcome": "left", "control": "left", "annotator": "ann", "at": iso(0)}
+    state.apply({"seq": 1, "event": "practice", **answer})
+    assert [bool(item.seen) for item in state.items if item.kind == "gold"] == [True, True]  # it does not come again
 
 
 @pytest.mark.parametrize("criteria", [[CRITERIA[0], CRITERIA[0]], [{"id": "a b", "question": "?"}], [{"id": "a"}]])
