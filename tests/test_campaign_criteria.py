@@ -165,11 +165,14 @@ def test_a_practice_question_is_by_a_criterion_with_a_known_answer(tmp_path: Pat
         )
         for task in both(9)
     ]
-    state = replay(make_campaign(tmp_path / "c", both(0), gold=gold, criteria=CRITERIA), ahead=True)
-    item, _ = practice_item(state, "ann", 0)
+    folder = make_campaign(tmp_path / "c", both(0), gold=gold, criteria=CRITERIA, people=("ann",))
+    with CampaignSession.open(folder) as campaign:
+        item, _ = campaign.read(lambda state: practice_item(state, "ann", 0))
+        assert campaign.task(item)["question"] == "What happens in 9? Which answer is clearer?"
+    state = replay(folder)
     assert (item.criterion, item.answer) == ("clarity", "second")
     answer = {"task": item.task_id, "outcome": "left", "control": "left", "annotator": "ann", "at": iso(0)}
-    state.apply({"seq": 1, "event": "practice", **answer})
+    state.apply({"seq": 9, "event": "practice", **answer})
     assert [bool(item.seen) for item in state.items if item.kind == "gold"] == [True, True]  # it does not come again
 
 

@@ -247,8 +247,10 @@ class CampaignSession:
             return function(self._state)
 
     def task(self, item: Item) -> dict[str, str]:
-        """The texts of an item."""
-        return self._texts.read(item.place)
+        """The texts of an item; after its question that of its criterion, if it has one."""
+        found = self._texts.read(item.place)
+        asked = self.config.question_of(item.criterion, self.config.language)
+        return {**found, "question": f"{found['question']} {asked}"} if asked else found
 
     def record(self, name: str, steps: Callable[[State], Iterable[Step]]) -> None:
         """Record the events of a participant that follow from the state. Raises OSError if the disk is full."""

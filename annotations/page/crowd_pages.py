@@ -122,9 +122,9 @@ def feedback(answer: Practice, *, last: bool) -> str:
 
 
 def question(
-    item: Item, task: Mapping[str, str], first_left: bool, *, criterion: str, progress: str, below: str, markdown: bool
+    item: Item, task: Mapping[str, str], first_left: bool, *, progress: str, below: str, markdown: bool
 ) -> str:
-    """A practice question, as on the voting page; below it the answers or the feedback. criterion: its question."""
+    """A practice question, as on the voting page; below it the answers or the feedback."""
     texts = [task["first_text"], task["second_text"]]
     left, right = (html_of(text, markdown=markdown) for text in (texts if first_left else texts[::-1]))
     source, medium = f"/media/{escape(item.video)}", ""
@@ -133,8 +133,7 @@ def question(
     elif item.video:
         medium = f'<video controls playsinline preload="auto" aria-label="The video" src="{source}"></video>'
     parts = {"progress": progress, "medium": medium, "bare": "" if medium else ' class="bare"', "below": below}
-    asked = escape(f"{task['question']} {criterion}".rstrip())
-    return template("practice.html", **parts, left=left, right=right, question=asked)
+    return template("practice.html", **parts, left=left, right=right, question=escape(task["question"]))
 
 
 def end(config: CrowdConfig, result: CrowdResult, code: str) -> HTMLResponse:

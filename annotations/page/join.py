@@ -145,9 +145,7 @@ class Join:
         task = await self._call(self.session.task, item)
         progress = f"Practice question {number + 1} of {self.config.qualification}"
         markdown = self.session.config.answers == "markdown"
-        config = self.session.config
-        about = {"criterion": config.question_of(item.criterion, config.language), "progress": progress}
-        body = pages.question(item, task, first_left, **about, below=below, markdown=markdown)
+        body = pages.question(item, task, first_left, progress=progress, below=below, markdown=markdown)
         return pages.page("Practice", body, wide=True)
 
     async def _ask_to_finish(self, request: Request) -> Response:
