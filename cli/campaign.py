@@ -243,6 +243,8 @@ def print_status(report: CampaignStatus) -> None:
     say(f"{report.campaign}: {report.votes:,} of {plural(report.wanted, 'vote')}{share}{state}")
     planned = f"  {report.planned:,} planned in {plural(report.batches, 'batch', 'batches')}"
     say(f"{planned} on {plural(report.pairs, 'pair')} of {plural(report.prompts, 'prompt')}; {report.open:,} open now")
+    if report.criteria:
+        say(f"  by criterion: {listed(report.criteria)}")
     if report.excluded:
         say(f"  excluded: {plural(report.excluded, 'vote')} of stopped annotators, collected again from others")
     if report.votes:

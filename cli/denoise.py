@@ -132,7 +132,7 @@ def print_denoise(report: DenoiseReport) -> None:
     """Print the report as text on stderr."""
     reused = " (found in the store: nothing was computed)" if report.reused else ""
     chosen = "" if report.ranker == report.method else f", chosen by {report.ranker}"
-    say(f"run {report.run}: {report.method}{chosen}{reused}")
+    say(f"run {report.run}: {report.method}{report.by_criterion}{chosen}{reused}")
     if report.auto is not None:
         _print_auto(report.auto, report.votes, report.method)
     if report.weights:
@@ -225,6 +225,7 @@ def rankings(
     prompt: Annotated[str | None, typer.Argument(help="One prompt; all when absent.", metavar="[PROMPT]")] = None,
     store: StoreOption = None,
     run: RunOption = "",
+    criterion: CriterionOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
 ) -> None:
@@ -240,9 +241,9 @@ def rankings(
     import curate
     from schemas.errors import CurateError
 
-    path = store_path(store)
+    path, by = store_path(store), criterion or ("" if run else settings().denoise.criterion)
     with curate.open(path) as opened:
-        run_id = opened.denoise_run(run)
+        run_id = opened.denoise_run(run, criterion=by)
         frame, newer = opened.rankings(run_id), opened.newer_votes(run_id)
     if newer:
         say(f"note: {plural(newer, 'vote')} came after run {run_id}: curate denoise includes them")

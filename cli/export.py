@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import plural, put_json, say
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def export(
     run: Annotated[
         str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
     ] = None,
+    criterion: CriterionOption = None,
     responses: Annotated[
         int | None, typer.Option("--responses", help="Responses in an item; 0: all (train).", metavar="N")
     ] = None,
@@ -67,7 +68,8 @@ def export(
         "split.seed": split_seed,
     }
     config = updated(base.export, changes, where="curate export")
-    report = job(store or base.store, kind, out=out, config=config)
+    by = criterion or ("" if config.run else base.denoise.criterion)
+    report = job(store or base.store, kind, out=out, config=config, criterion=by)
     put_json(report) if as_json else print_export(report)
 
 
@@ -75,6 +77,8 @@ def print_export(report: ExportReport) -> None:
     """Print the report on stderr."""
     reused = " (exists already; nothing written)" if report.reused else ""
     say(f"{report.out}: {report.kind} from run {report.run}, version {report.version}{reused}")
+    if report.criterion:
+        say(f"  by the criterion {report.criterion}")
     for name, items in report.items.items():
         ceiling = report.ceiling[name]
         confidence = f", mean confidence {ceiling.mean:.2f}" if ceiling else ""

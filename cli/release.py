@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -57,6 +57,7 @@ def build(
     run: Annotated[
         str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
     ] = None,
+    criterion: CriterionOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="--out is the release's own folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,6 +88,7 @@ def build(
                 media=media,
                 previous=previous or (),
                 exact=exact,
+                criterion=criterion or ("" if chosen.run else base.denoise.criterion),
                 progress=progress,
             )
     except LeakError as error:
@@ -102,6 +104,8 @@ def print_build(report: ReleaseReport) -> None:
     """Print the report on stderr, the folder on stdout."""
     reused = " (exists already; nothing written)" if report.reused else ""
     say(f"{report.name} {report.release}".rstrip() + f", version {report.version}, run {report.run}{reused}")
+    if report.criterion:
+        say(f"  by the criterion {report.criterion}")
     print_funnel(report.funnel)
     for config, items in report.items.items():
         ceiling = report.ceiling.get(config)

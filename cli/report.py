@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, settings
 from cli.output import plural, progress_bar, put_json, say
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write.", metavar="FILE")] = Path("report.html"),
     store: StoreOption = None,
     run: RunOption = "",
+    criterion: CriterionOption = None,
     prompts: Annotated[
         str, typer.Option("--prompts", help="Prompts that are readable without scripts.", metavar="ID,ID,…")
     ] = "",
@@ -65,6 +66,7 @@ def report(
             store or base.store,
             out,
             run=run,
+            criterion=criterion or ("" if run else base.denoise.criterion),
             prompts=requested,
             show=show,
             seed=seed,

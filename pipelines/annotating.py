@@ -220,11 +220,11 @@ def batch_planner(folder: Path, store: Path) -> PlanBatch:
         with Store.open(store, read_only=True) as opened:
             can = askable(opened, config, read_lines(folder / MEDIA_LIST, MediaLine), request.retired)
         closed = control_ids([task for task, _ in read_tasks(folder / GOLD)]) | request.unavailable
-        chosen = choose_pairs(store, config, can, request.votes, closed, seed=config.seed + request.number)
-        votes = sum(quota for _, quota in chosen)
+        tasks = choose_pairs(store, config, can, request.votes, closed, number=request.number)
+        votes = sum(task.quota for task in tasks)
         if votes < request.least:
             return 0
-        write_lines(batch_path(folder, request.number), [can.task(pair, quota=quota) for pair, quota in chosen])
+        write_lines(batch_path(folder, request.number), tasks)
         return votes
 
     return plan

@@ -114,13 +114,21 @@ class Askable:
             for first, second in combinations(self.distinct.get(prompt, ()), 2)
         ]
 
-    def task(self, pair: Pair, *, kind: QuestionKind = "vote", answer: str | None = None, quota: int = 1) -> Task:
-        """The task of a pair."""
+    def task(
+        self,
+        pair: Pair,
+        *,
+        kind: QuestionKind = "vote",
+        answer: str | None = None,
+        quota: int = 1,
+        criterion: str = "",
+    ) -> Task:
+        """The task of a pair by a criterion, if the campaign has criteria."""
         prompt, first, second = pair
         media, texts = self.media[prompt], self.texts[prompt]
         return Task.model_validate(
             {
-                "task_id": task_id(pair, kind),
+                "task_id": task_id(pair, kind, criterion),
                 "kind": kind,
                 "prompt_id": prompt,
                 "question": self.questions[prompt],
@@ -132,18 +140,21 @@ class Askable:
                 "second_text": texts[second],
                 "answer": answer,
                 "quota": quota,
+                "criterion": criterion,
             }
         )
 
 
-def task_id(pair: Pair, kind: QuestionKind = "vote") -> str:
-    """The id of a pair, 16 hex digits, equal in every batch."""
-    return hashlib.sha256("\0".join((kind, *pair)).encode()).hexdigest()[:16]
+def task_id(pair: Pair, kind: QuestionKind = "vote", criterion: str = "") -> str:
+    """The id of a pair (by a criterion), 16 hex digits, equal in every batch."""
+    parts = (kind, *pair, *filter(None, [criterion]))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def control_ids(controls: Sequence[Task]) -> set[str]:
     """The task ids of the pairs that are control questions: they are not voted on."""
-    return {task_id((task.prompt_id, task.first, task.second)) for task in controls if task.kind == "gold"}
+    gold = [task for task in controls if task.kind == "gold"]
+    return {task_id((task.prompt_id, task.first, task.second), "vote", task.criterion) for task in gold}
 
 
 def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine], retired: Collection[str] = ()) -> Askable:
@@ -176,28 +187,40 @@ def askable(store: Store, config: CampaignConfig, media: Sequence[MediaLine], re
 
 
 def choose_pairs(
-    store: Path, config: CampaignConfig, can: Askable, votes: int, closed: Collection[str], *, seed: int
-) -> list[tuple[Pair, int]]:
-    """The next pairs with the votes wanted on each, ``votes`` in total at most, the most informative first.
+    store: Path, config: CampaignConfig, can: Askable, votes: int, closed: Collection[str], *, number: int
+) -> list[Task]:
+    """The tasks of batch ``number``, ``votes`` in total at most, on the most informative pairs, these first.
 
-    closed: task ids that must not be chosen. The planner chooses if the store has votes; without votes all pairs are
-    equivalent, and are drawn so that prompts get equal numbers.
+    closed: task ids that must not be chosen; a pair with one of them by any criterion is not. The planner chooses by
+    the votes of the criterion whose turn it is, and by those of the next ones while pairs are missing. Where the store
+    has no votes all pairs are equivalent, and are drawn so that prompts get equal numbers.
     """
-    pairs = [pair for pair in can.pairs() if task_id(pair) not in closed]
-    wanted = -(-votes // config.votes_per_pair)
-    with Store.open(store, read_only=True) as opened:
-        has_votes = opened.counts()["votes"]
-        known = load_votes(opened, criterion=config.criterion, texts="careful").merged.votes if has_votes else None
-    if known is None:
-        chosen = _balanced_sample(pairs, wanted, np.random.default_rng(seed))
-    else:
-        chosen = _planned(known, pairs, wanted, config)
+    criteria = config.criterion_ids
+    pairs = [pair for pair in can.pairs() if not any(task_id(pair, "vote", one) in closed for one in criteria)]
+    wanted = -(-votes // (config.votes_per_pair * len(criteria)))
+    turn = (number - 1) % len(criteria)
+    chosen: dict[Pair, None] = {}
+    for by in (config.criterion,) if config.criterion else (*criteria[turn:], *criteria[:turn]):
+        others = [pair for pair in pairs if pair not in chosen]
+        with Store.open(store, read_only=True) as opened:
+            counts = opened.counts()
+            has_votes = counts["votes"] if config.criterion or not config.criteria else by in counts["criteria"]
+            known = load_votes(opened, criterion=by, texts="careful").merged.votes if has_votes else None
+        if known is None:
+            rng = np.random.default_rng(config.seed + (number if number > 1 else 0))
+            found = _balanced_sample(others, wanted - len(chosen), rng)
+        else:
+            found = _planned(known, others, wanted - len(chosen), config)
+        chosen |= dict.fromkeys(found)
+        if len(chosen) >= wanted:
+            break
     left = votes
-    with_votes: list[tuple[Pair, int]] = []
-    for pair in chosen:
-        with_votes.append((pair, min(config.votes_per_pair, left)))
+    tasks: list[Task] = []
+    for pair, criterion in ((pair, criterion) for pair in chosen for criterion in criteria):
+        if left > 0:
+            tasks.append(can.task(pair, quota=min(config.votes_per_pair, left), criterion=criterion))
         left -= config.votes_per_pair
-    return with_votes
+    return tasks
 
 
 def _planned(known: VoteArrays, pairs: Sequence[Pair], count: int, config: CampaignConfig) -> list[Pair]:
@@ -234,51 +257,78 @@ def _balanced_sample(pairs: Sequence[Pair], count: int, rng: np.random.Generator
 # Control questions
 
 
-def gold_from_file(
-    path: Path, can: Askable, mapping: ColumnMapping = ColumnMapping()
-) -> tuple[list[Task], dict[str, int]]:
-    """Control questions from a file of votes in any format that ingest reads, and the counts of unused rows by reason.
+Answers = dict[Pair, dict[str, str]]
+"""Pair -> criterion -> the known answer."""
 
-    The annotators in the file are ignored. Raises CurateError if no row can be used.
+
+def control_tasks(can: Askable, config: CampaignConfig, answers: Answers, kind: QuestionKind = "gold") -> list[Task]:
+    """The tasks of control questions: of each pair by every criterion, also those without a known answer."""
+    return [
+        can.task(pair, kind=kind, answer=known.get(criterion), criterion=criterion)
+        for pair, known in answers.items()
+        for criterion in config.criterion_ids
+    ]
+
+
+def gold_from_file(
+    path: Path, can: Askable, config: CampaignConfig, mapping: ColumnMapping = ColumnMapping()
+) -> tuple[Answers, dict[str, int]]:
+    """Known answers from a file of votes in any format that ingest reads, and the counts of unused rows by reason.
+
+    In a campaign with criteria, an answer is by the criterion of its row, or by the first one if the row has none. The
+    annotators in the file are ignored. Raises CurateError if no row can be used.
     """
     rows, rejects = read_gold(path, mapping)
-    answers: dict[Pair, set[str]] = {}
-    unknown = 0
-    for prompt, left, right, outcome, _criterion in rows.iter_rows():
+    found: dict[tuple[Pair, str], set[str]] = {}
+    unknown = others = 0
+    for prompt, left, right, outcome, given in rows.iter_rows():
+        criterion = given if given and config.criteria else config.criterion_ids[0]
+        if criterion not in config.criterion_ids:
+            others += 1
+            continue
         if left not in can.texts.get(prompt, ()) or right not in can.texts.get(prompt, ()):
             unknown += 1
             continue
         first, second = sorted((left, right))
         sides = {"left": "first" if left == first else "second", "right": "second" if left == first else "first"}
-        answers.setdefault((prompt, first, second), set()).add(sides.get(outcome, outcome))
-    tasks = [
-        can.task(pair, kind="gold", answer=next(iter(answer)))
-        for pair, answer in sorted(answers.items())
-        if len(answer) == 1
-    ]
+        found.setdefault(((prompt, first, second), criterion), set()).add(sides.get(outcome, outcome))
+    answers: Answers = {}
+    for (pair, criterion), answer in sorted(found.items()):
+        if len(answer) == 1:
+            answers.setdefault(pair, {})[criterion] = next(iter(answer))
     dropped = {
         "rows that cannot be read": rejects,
+        "rows by another criterion": others,
         "rows on pairs that cannot be asked": unknown,
-        "pairs with more than one answer": len(answers) - len(tasks),
+        "pairs with more than one answer": sum(len(answer) > 1 for answer in found.values()),
     }
-    if not tasks:
+    if not answers:
         why = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "the file has no rows"
         raise CurateError(f"{path}: no usable known answer: {why}", hint="give prompt_id, left, right and outcome")
-    return tasks, {reason: count for reason, count in dropped.items() if count}
+    return answers, {reason: count for reason, count in dropped.items() if count}
 
 
-def gold_from_store(store: Path, can: Askable) -> list[Task]:
-    """Control questions on pairs whose order the latest denoise run is certain of, the clearest first.
+def gold_from_store(store: Path, can: Askable, config: CampaignConfig) -> Answers:
+    """Known answers on pairs whose order the latest denoise run is certain of, the clearest first.
 
-    Empty without a run. Certain: P(better) ≥ MIN_PROBABILITY by the posterior of the hierarchical ranker, and a
-    difference of at least MIN_DIFFERENCE logits. The covariance between the two strengths is not stored; ignoring it
-    makes P(better) slightly too low, because the covariance is mostly positive.
+    With criteria, of the latest run by each. Empty without a run. Certain: P(better) ≥ MIN_PROBABILITY by the posterior
+    of the hierarchical ranker, and a difference of at least MIN_DIFFERENCE logits. The covariance between the two
+    strengths is not stored; ignoring it makes P(better) slightly too low, because the covariance is mostly positive.
     """
-    with Store.open(store, read_only=True) as opened:
-        try:
-            ranking = opened.rankings()
-        except CurateError:
-            return []
+    answers: Answers = {}
+    for criterion in config.criterion_ids:
+        with Store.open(store, read_only=True) as opened:
+            try:
+                ranking = opened.rankings(criterion=criterion or config.criterion)
+            except CurateError:
+                continue
+        for pair, answer in _certain_pairs(ranking, can).items():
+            answers.setdefault(pair, {})[criterion] = answer
+    return answers
+
+
+def _certain_pairs(ranking: pl.DataFrame, can: Askable) -> dict[Pair, str]:
+    """Pair -> first or second, the clearest first, of those whose order a ranking is certain of."""
     columns = ["prompt_id", "response_id", "component", "strength", "strength_se"]
     one = ranking.select(columns).drop_nulls()
     pairs = one.join(one, on=["prompt_id", "component"], suffix="_b").filter(
@@ -292,22 +342,21 @@ def gold_from_store(store: Path, can: Askable) -> list[Task]:
         .filter(pl.Series((probability >= MIN_PROBABILITY) & (np.abs(difference) >= MIN_DIFFERENCE), dtype=pl.Boolean))
         .sort(["size", "prompt_id", "response_id", "response_id_b"], descending=[True, False, False, False])
     )
-    tasks: list[Task] = []
+    answers: dict[Pair, str] = {}
     taken: dict[str, int] = {}
     for row in certain.iter_rows(named=True):
         prompt, pair = row["prompt_id"], (row["prompt_id"], row["response_id"], row["response_id_b"])
         texts: Mapping[str, str] = can.texts.get(prompt, {})
         shown = pair[1] in texts and pair[2] in texts and {*pair[1:]} <= {*can.distinct[prompt]}
-        if shown and taken.get(prompt, 0) < PER_PROMPT and len(tasks) < MAX_CONTROLS:
+        if shown and taken.get(prompt, 0) < PER_PROMPT and len(answers) < MAX_CONTROLS:
             taken[prompt] = taken.get(prompt, 0) + 1
-            tasks.append(can.task(pair, kind="gold", answer="first" if row["difference"] > 0 else "second"))
-    return tasks
+            answers[pair] = "first" if row["difference"] > 0 else "second"
+    return answers
 
 
-def attention_checks(can: Askable, pairs: Sequence[Pair]) -> list[Task]:
+def attention_checks(can: Askable, config: CampaignConfig, tasks: Sequence[Task]) -> list[Task]:
     """Attention checks on pairs of the first batch, one per prompt: one answer is replaced by ATTENTION_TEXT."""
-    one_each = {pair[0]: pair for pair in pairs}
-    return [
-        can.task(pair, kind="attention", answer="first").model_copy(update={"first_text": ATTENTION_TEXT})
-        for pair in list(one_each.values())[:MAX_CONTROLS]
-    ]
+    one_each = {task.prompt_id: (task.prompt_id, task.first, task.second) for task in tasks}
+    answers = {pair: dict.fromkeys(config.criterion_ids, "first") for pair in list(one_each.values())[:MAX_CONTROLS]}
+    checks = control_tasks(can, config, answers, "attention")
+    return [check.model_copy(update={"first_text": ATTENTION_TEXT}) for check in checks]

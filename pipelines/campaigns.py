@@ -42,6 +42,7 @@ from pipelines.campaign_tasks import (
     attention_checks,
     choose_pairs,
     control_ids,
+    control_tasks,
     gold_from_file,
     gold_from_store,
     prepare_media,
@@ -129,11 +130,10 @@ def create(
         progress("choosing pairs", 0, 0)
         controls, source, notes = _controls(gold, store, can, config, mapping)
         votes = min(config.batch, config.votes)
-        chosen = choose_pairs(store, config, can, votes, control_ids(controls), seed=config.seed)
-        if not chosen:
+        tasks = choose_pairs(store, config, can, votes, control_ids(controls), number=1)
+        if not tasks:
             raise _nothing_to_ask(store, can, lines)
-        tasks = [can.task(pair, quota=quota) for pair, quota in chosen]
-        checks = attention_checks(can, [pair for pair, _ in chosen]) if config.attention_share else []
+        checks = attention_checks(can, config, tasks) if config.attention_share else []
         write_lines(fresh / MEDIA_LIST, lines)
         write_lines(fresh / GOLD, [*controls, *checks])
         write_lines(batch_path(fresh, 1), tasks)
@@ -153,10 +153,10 @@ def create(
         refused={line.video: line.reason for line in lines if not line.file},
         wanted=config.votes,
         batch_votes=sum(task.quota for task in tasks),
-        batch_pairs=len(tasks),
-        gold=len(controls),
+        batch_pairs=len(_pairs(tasks)),
+        gold=len(_pairs(controls)),
         gold_source=source,
-        attention=len(checks),
+        attention=len(_pairs(checks)),
         warnings=tuple(notes + _warnings(config, tasks)),
     )
 
@@ -167,18 +167,24 @@ def _controls(
     """The control questions, their source, and warnings."""
     required = config.thresholds.min_questions
     if gold is not None:
-        tasks, dropped = gold_from_file(Path(gold), can, mapping)
+        answers, dropped = gold_from_file(Path(gold), can, config, mapping)
         source, notes = str(gold), [f"excluded from {gold}: {count:,} {reason}" for reason, count in dropped.items()]
     elif not config.gold_share:
         return [], "none", []
     else:
-        tasks, source, notes = gold_from_store(store, can), "denoise", []
-        if not tasks:
+        answers, source, notes = gold_from_store(store, can, config), "denoise", []
+        if not answers:
             note = "no control questions: no denoise run is certain of a clear pair; --gold FILE gives some"
             return [], "none", [note]
-    if config.gold_share and len(tasks) < required:  # no annotator gets one twice
-        notes.append(f"too few control questions to judge by: {len(tasks)} of {required}; --gold FILE gives more")
-    return tasks, source, notes
+    known = sum(map(len, answers.values()))
+    if config.gold_share and known < required:  # no annotator gets one twice
+        notes.append(f"too few control questions to judge by: {known} of {required}; --gold FILE gives more")
+    return control_tasks(can, config, answers), source, notes
+
+
+def _pairs(tasks: Sequence[Task]) -> set[tuple[str, str, str]]:
+    """The pairs of tasks."""
+    return {(task.prompt_id, task.first, task.second) for task in tasks}
 
 
 def _nothing_to_ask(store: Path, can: Askable, lines: Sequence[MediaLine]) -> CurateError:

@@ -94,4 +94,5 @@ def _check(folder: Path, config: CrowdConfig) -> None:
 def _gold(folder: Path) -> int:
     """The number of control questions with a known outcome."""
     path = folder / GOLD
-    return sum(task.kind == "gold" for task, _ in read_tasks(path)) if path.exists() else 0
+    tasks = [task for task, _ in read_tasks(path) if task.kind == "gold"] if path.exists() else []
+    return len({(task.prompt_id, task.first, task.second) for task in tasks})

@@ -126,7 +126,7 @@ def denoise(
         )
         progress("writing", 0, 0)
         spammers = np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()
-        sides = one_sided(votes_by_side(opened, config.criterion, without=spammers))
+        sides = one_sided(votes_by_side(opened, loaded.criterion, without=spammers))
         report = _report(run.run_id, str(store), config, loaded, denoised, kept, sides)
         with opened.transaction():
             save_rankings(opened, run.run_id, denoised)
@@ -204,6 +204,7 @@ def _report(
         reused=False,
         ranker=config.ranker,
         method=denoised.method,
+        criterion=loaded.criterion,
         auto=_auto(denoised.choice, config, kept),
         design=_design(denoised.texts),
         spammers=int(denoised.spammers.sum()),

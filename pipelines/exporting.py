@@ -18,6 +18,7 @@ from curate.sampling.items import Drawn, Fragility, Rule, draw_items, item_stati
 from curate.shards.atomic import describe, finished, publishing, version, write_manifest
 from curate.shards.formats import write_jsonl, write_shards
 from curate.store import Store
+from curate.store.criteria import NO_CRITERION
 from curate.store.exports import (
     as_manifest_run,
     assign_splits,
@@ -26,6 +27,7 @@ from curate.store.exports import (
     prompts_outside,
     ranked_responses,
 )
+from curate.store.reporting import criterion_of
 from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
@@ -39,9 +41,16 @@ OUTSIDE = "prompt: outside (its video's path is absolute or contains '..')"
 
 
 def export(
-    store_path: str | Path, kind: Kind, *, out: str | Path, config: ExportConfig = ExportConfig()
+    store_path: str | Path,
+    kind: Kind,
+    *,
+    out: str | Path,
+    config: ExportConfig = ExportConfig(),
+    criterion: str = "",
 ) -> ExportReport:
     """Write one side of a denoise run, train or benchmark, into the folder ``out``, which appears atomically.
+
+    criterion: of the run; needed if the store has runs by several and the config names none.
 
     Prompts whose video is named by a path that may leave the media folder are excluded and counted.
 
@@ -54,7 +63,7 @@ def export(
     present = finished(out)
     with Store.open(store_path) as store:
         with store.transaction():
-            config = config.model_copy(update={"run": store.denoise_run(config.run)})
+            config = config.model_copy(update={"run": store.denoise_run(config.run, criterion=criterion)})
             assign_splits(store, config.split)
             ranked = ranked_responses(store, config.run)
             run = _run(kind, config, ranked)
@@ -65,6 +74,7 @@ def export(
                 _check_same(out, present, run)
             else:  # inside the transaction, so that an export without items fixes no split
                 drawn, counts = draw(ranked, kind, rules, config, unseen=prompts_outside(store, config.run))
+                counts |= stated_criterion(store, config.run)
                 if found := outside.filter(pl.col("split") == kind)["prompt_id"].n_unique():
                     counts["excluded"][OUTSIDE] = found
                 _check_any(store, counts)
@@ -149,6 +159,12 @@ def draw(
         "excluded": dict(sorted((+excluded).items())),
         **({"retired": {name: found.retired for name, found in drawn.items()}} if earlier else {}),
     }
+
+
+def stated_criterion(store: Store, run_id: str) -> dict[str, str]:
+    """Return the criterion of a denoise run as an entry of the counts; none if its votes have no criterion."""
+    found = criterion_of(store, run_id)
+    return {"criterion": found} if found not in ("", NO_CRITERION) else {}
 
 
 def _ceiling(drawn: Drawn) -> dict[str, float] | None:

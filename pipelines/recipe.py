@@ -143,15 +143,17 @@ def run(
             ),
         )
         publish_file(folder / SUMMARIES / SUBJECTS, subjects.encode())
+    by = criterion_of(recipe)
     if recipe.denoise:
         finish("denoise", denoise(store, config=recipe.denoise.config, progress=progress))
     if recipe.export:
         config = recipe.export.config
         if recipe.export.train:
             own = recipe.export.train_config or config
-            finish("export train", export(store, "train", out=folder / recipe.export.train, config=own))
+            finish("export train", export(store, "train", out=folder / recipe.export.train, config=own, criterion=by))
         if recipe.export.benchmark:
-            finish("export benchmark", export(store, "benchmark", out=folder / recipe.export.benchmark, config=config))
+            out = folder / recipe.export.benchmark
+            finish("export benchmark", export(store, "benchmark", out=out, config=config, criterion=by))
     if recipe.release:
         built = build(
             store,
@@ -159,6 +161,7 @@ def run(
             config=recipe.release.config,
             media=folder / recipe.release.media if recipe.release.media else None,
             previous=[folder / path for path in recipe.release.previous],
+            criterion=by,
             progress=progress,
         )
         finish("release", built)
@@ -173,6 +176,11 @@ def run(
         if trained is not None:
             finish("train", trained)
     return reports
+
+
+def criterion_of(recipe: Recipe) -> str:
+    """Return the criterion that the recipe ranks by; empty if it names none."""
+    return recipe.denoise.config.criterion if recipe.denoise else ""
 
 
 def subject_digests(step: IngestStep, folder: Path) -> str:
@@ -193,6 +201,7 @@ def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress =
         folder / recipe.store,
         folder / recipe.report.out,
         run=run,
+        criterion="" if run else criterion_of(recipe),
         media=folder / media if media else None,
         title=recipe.title,
         progress=progress,

@@ -19,6 +19,7 @@ from curate.release.history import REDRAWN, Previous, continued, read_previous, 
 from curate.release.tables import rules_of
 from curate.sampling.items import Fragility, Rule
 from curate.store import Store
+from curate.store.criteria import NO_CRITERION
 from curate.store.exports import (
     annotators_of,
     as_manifest_run,
@@ -27,7 +28,7 @@ from curate.store.exports import (
 from curate.store.rankings import load_votes
 from curate.store.runs import Run
 from pipelines.auditing import fragility
-from pipelines.exporting import draw
+from pipelines.exporting import draw, stated_criterion
 from pipelines.progress import Progress
 from pipelines.release_prompts import Folder, Selection
 from schemas.config import DenoiseConfig
@@ -53,6 +54,7 @@ def draw_release(
     config = selection.config
     assert config.media_as is not None
     progress("drawing items", 0, 0)
+    _check_criterion(stated_criterion(store, config.run).get("criterion", ""), base)
     previous = read_previous(*base) if base else None
     earlier, retired = _earlier(selection, previous)
     items, counts, rules = _draw_sides(selection.ranked, config, fragility(store, config.run), earlier)
@@ -86,6 +88,16 @@ def draw_release(
     )
     usable = selection.usable if config.media_as != "none" else {}
     return release, Contents(items, rules, selection.prompts, usable, history)
+
+
+def _check_criterion(criterion: str, base: Folder | None) -> None:
+    """Raise CurateError if the previous version is by another criterion."""
+    before = base[1].counts.get("criterion", criterion) if base else criterion
+    if base and before != criterion:
+        raise CurateError(
+            f"{base[0]}: by the criterion {before!r}, but this build is by {criterion or NO_CRITERION!r}",
+            hint=f"choose another name: --name {base[1].name}-{criterion or 'overall'}",
+        )
 
 
 def _earlier(
@@ -162,6 +174,7 @@ def _figures(store: Store, selection: Selection, items: Mapping[str, pl.DataFram
     found["agreement"]["disagreement"] = report.get("disagreement", report.get("contradicted"))  # renamed in 0.2
     return (
         found
+        | stated_criterion(store, run.run)
         | media_figures([selection.usable[name].phash if name in selection.usable else () for name in names])
         | {
             "annotators": annotators_of(store, used, run, without=report.get("spammer_ids", [])),

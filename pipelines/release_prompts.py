@@ -100,9 +100,10 @@ def select_prompts(
 ) -> Selection:
     """Split the store's prompts, if they are not, and select those of the release.
 
-    parent: the folder of releases. facts: name -> facts of each medium; empty without media.
+    config: with the full id of the denoise run. parent: the folder of releases. facts: name -> facts of each medium;
+    empty without media.
     """
-    config = config.model_copy(update={"run": store.denoise_run(config.run), "media_as": media_as})
+    config = config.model_copy(update={"media_as": media_as})
     upstream = manifest_run(store, config.run)
     prompts = prompt_facts(store, upstream)
     usable = {name: fact for name, fact in facts.items() if fact.status == "ok"}

@@ -58,6 +58,7 @@ def build(
     media: Path | None = None,
     previous: Sequence[Path] = (),
     exact: bool = False,
+    criterion: str = "",
     progress: Progress = silent,
 ) -> ReleaseReport:
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears atomically.
@@ -75,13 +76,16 @@ def build(
         Folders of earlier releases. They, and the store's ledger of published benchmarks, are checked for leakage.
     exact
         ``out`` is the release's own folder.
+    criterion
+        Of the denoise run; needed if the store has runs by several and the config names none.
 
     Raises
     ------
     LeakError
         Prompts leak between training and benchmark.
     CurateError
-        There is nothing to release, media are missing, or the release number was given to other content.
+        There is nothing to release, media are missing, the release number was given to other content, or the previous
+        version of that name is by another criterion.
     """
     out = Path(out)
     parent = out.parent if exact else out
@@ -90,6 +94,7 @@ def build(
         probe_media(store_path, media=media, progress=progress)
     with Store.open(store_path) as store:
         facts = facts_of(media_of(store), media) if media is not None else {}
+        config = config.model_copy(update={"run": store.denoise_run(config.run, criterion=criterion)})
         with store.transaction():  # includes the draw, so that a release without items fixes no split
             selection = select_prompts(store, parent, config, media_as, facts, previous, progress)
             numbers = [row for row in numbers_given(store).to_dicts() if row["release"] != config.version]
@@ -211,6 +216,7 @@ def _report(folder: Path, release: Release, *, reused: bool, newer_votes: int, n
         release=release.release,
         version=release.version,
         run=release.run.run,
+        criterion=counts.get("criterion", ""),
         reused=reused,
         media_as=release.media_as,
         prompts=counts["prompts"],

@@ -66,6 +66,7 @@ def report(
     out: str | Path,
     *,
     run: str = "",
+    criterion: str = "",
     prompts: Sequence[str] = (),
     show: int = 12,
     seed: int = 0,
@@ -86,6 +87,8 @@ def report(
         The HTML file. It appears completely or not at all; an existing report is replaced.
     run
         The id of the denoise run or a prefix of it; the latest run if empty.
+    criterion
+        Of the run; needed if there are runs by several criteria and ``run`` is empty.
     prompts
         Prompts that are readable without scripts; the page has all prompts where scripts run. If empty, ``show``
         prompts are chosen: by highest disagreement, by highest and by lowest expected tau, and at random.
@@ -117,7 +120,7 @@ def report(
     if media and not Path(media).is_dir():
         raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
     with Store.open(store_path, read_only=True) as store:
-        run_id = store.denoise_run(run)
+        run_id = store.denoise_run(run, criterion=criterion)
         _check_prompts(store, run_id, prompts)
         progress("estimating annotators", 0, 0)
         people = annotators(store_path, gold=gold, mapping=mapping, criterion=criterion_of(store, run_id))

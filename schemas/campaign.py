@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from schemas.base import Document
 from schemas.choices import Focus
@@ -41,9 +41,36 @@ class QualityThresholds(Document):
     """Votes after a warning until the annotator is stopped, if still below a threshold."""
 
 
-class CampaignConfig(Document):
+class Criterion(Document):
+    """A question that is asked about every pair; each has a vote of its own."""
+
+    id: Annotated[str, Field(pattern=r"^\w[\w.-]{0,63}$")]
+    """Stored with each vote; ``--criterion`` names it."""
+    question: Annotated[str, Field(min_length=1, max_length=300)]
+    """Such as "Which answer is more accurate?"."""
+    translations: dict[Language, Annotated[str, Field(min_length=1, max_length=300)]] = {}
+    """Language of the page -> the question in it."""
+
+    def text(self, language: str) -> str:
+        """The question in a language of the page, if it is translated."""
+        return {str(name): text for name, text in self.translations.items()}.get(language, self.question)
+
+
+class WithCriteria(Document):
+    """A document that is stored without its field on criteria where a campaign has none, as by earlier versions."""
+
+    of_criteria: ClassVar[str]
+    """The field."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value or name != self.of_criteria}
+
+
+class CampaignConfig(WithCriteria):
     """The settings of a campaign."""
 
+    of_criteria = "criteria"
     renamed = {"bars": "thresholds"}
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -60,7 +87,10 @@ class CampaignConfig(Document):
     prompts: tuple[str, ...] = ()
     """Ask only about these prompts (empty: all)."""
     criterion: str = ""
-    """Choose pairs by the votes of this criterion; needed if the votes of the store are by several."""
+    """Choose pairs by the votes of this criterion; needed if the votes of the store are by several. With ``criteria``,
+    each batch is chosen by the votes of another one, in turns, unless one is given here."""
+    criteria: Annotated[tuple[Criterion, ...], Field(max_length=8)] = ()
+    """Questions about every pair, in the order in which they are asked; empty: one, without a criterion."""
     pairs_per_video: Annotated[int, Field(ge=1, le=20)] = 4
     """Maximum number of pairs on one sheet."""
     gold_share: Share = 0.1
@@ -98,11 +128,27 @@ class CampaignConfig(Document):
     def _mostly_votes(self) -> CampaignConfig:
         if self.gold_share + self.attention_share > 0.5:
             raise ValueError("gold_share and attention_share together exceed half of the questions")
+        if len(set(self.criterion_ids)) < len(self.criterion_ids):
+            raise ValueError("two criteria have the same id")
         return self
 
+    @property
+    def criterion_ids(self) -> tuple[str, ...]:
+        """The criteria by which each pair is asked; one, "", without any."""
+        return tuple(one.id for one in self.criteria) or ("",)
 
-class Task(Document):
-    """A pair to vote on or a control question, before sides are drawn. One line of tasks/*.jsonl and gold.jsonl."""
+    def question_of(self, criterion: str, language: str = "") -> str:
+        """The question of a criterion; empty for none."""
+        return next((one.text(language) for one in self.criteria if one.id == criterion), "")
+
+
+class Task(WithCriteria):
+    """A pair to vote on or a control question, before sides are drawn. One line of tasks/*.jsonl and gold.jsonl.
+
+    With criteria, a pair has one task for each, and so has a control question.
+    """
+
+    of_criteria = "criterion"
 
     task_id: str
     kind: QuestionKind = "vote"
@@ -118,9 +164,12 @@ class Task(Document):
     first_text: str
     second_text: str
     answer: Literal["first", "second", "tie", "both_bad"] | None = None
-    """The known answer; None for a vote. It never leaves the server."""
+    """The known answer; None for a vote, and by a criterion for which it is unknown: that answer of a control question
+    is a vote. It never leaves the server."""
     quota: Annotated[int, Field(ge=1)] = 1
     """Votes wanted; ignored for a control question, which every annotator gets at most once."""
+    criterion: str = ""
+    """The criterion of this task; empty in a campaign without criteria."""
 
 
 class Question(Document):
@@ -129,6 +178,8 @@ class Question(Document):
     question_id: str
     """Pseudo-random, one per lease; a ballot refers to it."""
     question: str
+    criterion: str = ""
+    """The criterion by which the answers are compared; empty in a campaign without criteria."""
     left_text: str
     right_text: str
 
@@ -195,6 +246,7 @@ class AnnotatorView(Document):
     closed: bool
     language: str = ""
     """Of the page; empty: the browser's."""
+    criteria: tuple[Criterion, ...] = ()
     can_finish: bool = False
     """Whether someone from a crowd can end the participation now."""
     sheet: Sheet | None
@@ -328,6 +380,8 @@ class CampaignStatus(Document):
     """The last 24 hours with votes."""
     last_hour: int = 0
     """Votes within the last 60 minutes."""
+    criteria: dict[str, int] = {}
+    """Votes by criterion; empty in a campaign without criteria."""
     outcomes: dict[str, int]
     left_share: float | None
     """Share of decisive votes for the left side."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from schemas.base import Document
 from schemas.choices import EqualTexts, HoldOut
 from schemas.validation import MethodScore, Overdispersion
+from schemas.votes import NO_CRITERION
 
 
 class AutoReport(Document):
@@ -159,6 +160,8 @@ class DenoiseReport(Document):
     """The ranker of the config."""
     method: str
     """The ranker whose order is the ranking: that of the config, or the choice of auto."""
+    criterion: str = ""
+    """The criterion of the votes; "(none)" if they have none; empty in reports of earlier versions."""
     auto: AutoReport | None
     """None where the config names a ranker, or no vote could be held out."""
     design: DesignReport
@@ -212,6 +215,11 @@ class DenoiseReport(Document):
     """Code of each warning -> prompts or annotators concerned (0: the whole run)."""
     warnings: tuple[str, ...]
     """The warnings in sentences."""
+
+    @property
+    def by_criterion(self) -> str:
+        """ " by the criterion NAME"; empty if the votes have none."""
+        return f" by the criterion {self.criterion}" if self.criterion not in ("", NO_CRITERION) else ""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "run", self.run

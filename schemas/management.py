@@ -17,6 +17,7 @@ FIXED = (
     "max_votes",
     "prompts",
     "criterion",
+    "criteria",
     "undo_minutes",
     "reopen_stopped",
     "seed",

@@ -217,6 +217,8 @@ class ReleaseReport(Document):
     release: str
     version: str
     run: str
+    criterion: str = ""
+    """By which the responses were compared; empty if the votes have no criterion."""
     reused: bool
     """True if exactly this release existed already."""
     media_as: MediaAs

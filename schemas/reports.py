@@ -137,6 +137,8 @@ class ExportReport(Document):
     """config -> expected score of a judge that guesses."""
     prompts: int
     """Prompts with an item."""
+    criterion: str = ""
+    """By which the responses were compared; empty if the votes have no criterion."""
     excluded: dict[str, int]
     """Reason -> number of prompts, responses or items excluded; a reason of one config of several names it."""
     files: int

@@ -174,6 +174,8 @@ RESPONSE_FIELDS: tuple[FieldRule, ...] = (
 # Spellings of an outcome that do not depend on the columns; "left" and "right" require columns that state the side.
 TIE_WORDS = ("tie", "draw", "equal", "same", "tied")
 BOTH_BAD_WORDS = ("both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "neither")
+NO_CRITERION = "(none)"
+"""The criterion of votes whose file does not state one."""
 LEFT_WORDS = ("left",)
 RIGHT_WORDS = ("right",)
 LETTER_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

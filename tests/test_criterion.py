@@ -210,10 +210,40 @@ def test_every_job_takes_a_criterion(store: Path) -> None:
         assert sum(weight for *_, weight in opened.graph("p", criterion="clarity").edges(data="weight")) == 9
 
 
+def test_what_follows_a_ranking_never_mixes_criteria(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exports, releases, reports and rankings are by the criterion asked for, and say which."""
+    at, home = ["--store", str(store)], store.parent
+    for name in ("clarity", "accuracy"):
+        denoise(store, config=DenoiseConfig(criterion=name, ranker="bradley-terry"))
+    (home / "split.toml").write_text("responses = 3\n[split]\nbenchmark_fraction = 0.5\nseed = 4\n")
+    release = ["release", "build", *at, "--config", str(home / "split.toml"), "--out", str(home / "releases")]
+    export = ["export", "benchmark", *at, "--responses", "3", "--split-seed", "4", "--benchmark-fraction", "0.5"]
+    for command in (release, [*export, "--out", str(home / "b")], ["rankings", *at], ["report", *at]):
+        assert run(command) == 1
+        assert re.search(r"2 criteria: .*clarity \(run \w+\)", capsys.readouterr().err)
+    assert run(["rankings", *at, "--criterion", "beauty"]) == 1
+    best = {}
+    for name in ("clarity", "accuracy"):
+        assert run([*release, "--name", name, "--version", "1.0.0", "--criterion", name, "--json"]) == 0
+        built = json.loads(capsys.readouterr().out)
+        card = (Path(built["out"]) / "README.md").read_text()
+        assert (built["criterion"], f"| criterion | {name} |" in card) == (name, True)
+        assert run([*export, "--out", str(home / name), "--criterion", name]) == 0
+        assert json.loads((home / name / "manifest.json").read_text())["counts"]["criterion"] == name
+        assert f"by the criterion {name}" in (home / name / "README.md").read_text()
+        capsys.readouterr()
+        assert run(["rankings", "p", *at, "--criterion", name, "--json"]) == 0
+        best[name] = json.loads(capsys.readouterr().out)[0]["response_id"]
+    assert best == {"clarity": "a", "accuracy": "c"}
+    assert run([*release, "--name", "clarity", "--criterion", "accuracy", "--version", "next"]) == 1
+    assert "by the criterion 'clarity'" in capsys.readouterr().err
+
+
 def test_a_report_is_on_the_criterion_of_its_run(store: Path) -> None:
     done = denoise(store, config=DenoiseConfig(criterion="accuracy", ranker="bradley-terry"))
     made = report(store, store.with_name("r.html"), run=done.run, show=1)
     assert "no leaderboard" not in "".join(made.not_computed)
+    assert "by the criterion accuracy" in store.with_name("r.html").read_text()
 
 
 def test_votes_without_a_criterion_are_a_criterion_of_their_own(tmp_path: Path) -> None:

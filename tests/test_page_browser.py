@@ -46,6 +46,38 @@ def test_votes_by_keys_once_enough_of_the_clip_has_been_played(browser: Any, tmp
     assert not screen.complaints
 
 
+def test_two_questions_about_a_pair_are_answered_by_keys(browser: Any, tmp_path: Path) -> None:
+    """In order, beside the same answers; the next pair comes after the last one."""
+    criteria = [
+        {"id": "accuracy", "question": "Which answer is more accurate?", "translations": {"de": "Was stimmt eher?"}},
+        {"id": "clarity", "question": "Which answer is clearer?"},
+    ]
+    tasks = [
+        pair(number).model_copy(update={"task_id": f"t{number}{one['id']}", "criterion": one["id"]})
+        for number in range(2)
+        for one in criteria
+    ]
+    folder = make_campaign(tmp_path / "c", tasks, people=("ben",), criteria=criteria)
+    with page_of(folder) as here:
+        screen = Screen(browser, locale="de-DE").enter(here)
+        current, seen = screen.page.locator("#criteria [aria-current]"), []
+        for count, key in enumerate("abtn", start=1):
+            shown = (screen.page.locator("#criteria li").count(), screen.page.locator("#left").inner_text())
+            seen.append((screen.question(), current.inner_text(), *shown))
+            if count == 1:
+                assert screen.axe() == []
+            screen.vote(key)
+            screen.page.wait_for_function(f"() => /{count}/.test(document.querySelector('#progress-text').textContent)")
+        screen.text("#idle-state", "gespeichert")
+    assert [text for _, text, *_ in seen] == ["Was stimmt eher?", "Which answer is clearer?"] * 2
+    assert [(one[0], one[2:]) for one in seen[::2]] == [(one[0], one[2:]) for one in seen[1::2]]
+    assert len({one[0] for one in seen}) == 2
+    assert [(vote["criterion"], vote["outcome"]) for vote in logged(folder)] == [
+        ("accuracy", "left"), ("clarity", "right"), ("accuracy", "tie"), ("clarity", "both_bad"),
+    ]  # fmt: skip
+    assert not screen.complaints
+
+
 def test_votes_by_touch_on_a_phone(browser: Any, tmp_path: Path) -> None:
     long = pair(0).model_copy(update={"first_text": "It rolls on. " * 60})
     tasks = [long.model_copy(update={"task_id": f"t{n}", "video": "clip0.mp4"}) for n in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,9 +220,16 @@ def test_label_studio_of_two_pairwise_controls_asks_which_holds_the_outcome(outc
         with pytest.raises(CurateError, match="no column that holds the outcome") as caught:
             ingest(path, store)
         assert "--map outcome=COLUMN" in caught.value.hint
+        melt = 'melt = { into = "criterion", columns = ["pw1", "pw2"] }'
+        assert melt in caught.value.hint
         ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"outcome": outcome})))
         with Store.open(store) as opened:
             assert outcomes(opened.votes()) == [{"pw1": "left", "pw2": "right"}[outcome]]
+        by_criterion = IngestConfig.model_validate({"mapping": tomllib.loads(melt)})
+        assert ingest(path, tmp_path / f"{name}-2.duckdb", config=by_criterion).votes == 2
+        with Store.open(tmp_path / f"{name}-2.duckdb") as opened:
+            found = opened.votes().select("criterion", "outcome").rows()
+        assert sorted(found) == [("pw1", "left"), ("pw2", "right")]
 
 
 # Argilla

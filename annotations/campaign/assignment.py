@@ -16,36 +16,43 @@ def draw(*key: object) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-def next_sheet(state: State, annotator: Annotator) -> list[Item]:
-    """The items of an annotator's next sheet, in order; empty if no pair is left for them.
+def next_sheet(state: State, annotator: Annotator) -> list[tuple[Item, bool]]:
+    """The items of an annotator's next sheet, in order, each with whether its first response is shown left; empty if no
+    pair is left for them.
 
-    Nobody gets a pair that they voted on, skipped or hold. Control questions are placed among pairs of the same video
-    if there are any, and only while there are pairs to ask.
+    Nobody gets a pair that they voted on, skipped or hold. With criteria, a pair is asked by each in their order, with
+    the same sides. Control questions are placed among pairs of the same video if there are any, and only while there
+    are pairs to ask.
     """
     config = state.config
     size = config.pairs_per_video
-    if config.max_votes:
-        size = min(size, config.max_votes - annotator.votes - len(annotator.leases))
+    room = config.max_votes - annotator.votes - len(annotator.leases) if config.max_votes else None
+    if room is not None:
+        size = min(size, room)
     group = _next_group(state, annotator)
     if size < 1 or group is None:
         return []
-    chosen: list[Item] = []
+    chosen: list[list[Item]] = []
     kinds: tuple[QuestionKind, QuestionKind] = ("gold", "attention")
     for kind in kinds:
         if len(chosen) < size and controls_due(state, annotator, kind, size) > annotator.asked[kind]:
-            control = _control(state, annotator, kind, chosen[0].group if chosen else None)
-            if control is not None:
+            control = _control(state, annotator, kind, chosen[0][0].group if chosen else None)
+            if control:
                 chosen.append(control)
-                group = control.group
+                group = control[0].group
+    pairs: dict[tuple[str, ...], list[Item]] = {}
     for item in _available(state, annotator, group):
-        if len(chosen) >= size:
-            break
-        chosen.append(item)
-    return sorted(chosen, key=lambda item: draw(config.seed, annotator.name, item.task_id, "order"))
+        if item.pair not in pairs and len(chosen) + len(pairs) >= size:
+            continue
+        pairs.setdefault(item.pair, []).append(item)
+    chosen += (sorted(items, key=lambda item: item.number) for items in pairs.values())
+    chosen.sort(key=lambda items: draw(config.seed, annotator.name, items[0].task_id, "order"))
+    shown = [(item, first_left(state, annotator, items[0])) for items in chosen for item in items]
+    return shown[:room]
 
 
 def controls_due(state: State, annotator: Annotator, kind: QuestionKind, ahead: int) -> int:
-    """The number of control questions that an annotator should have been asked, ``ahead`` questions from now.
+    """The number of control questions that an annotator should have been asked, ``ahead`` pairs from now.
 
     With a share of 1 in n, each block of n questions has one control question, at a position drawn by seed and
     annotator. The blocks are half as long until there are enough answers to judge by, and after a warning.
@@ -64,7 +71,8 @@ def controls_due(state: State, annotator: Annotator, kind: QuestionKind, ahead: 
             break
         count, begin = annotator.due[kind] = count + 1, begin + length
     if kind == "gold" and annotator.status == "warned":
-        count += (annotator.votes - annotator.warned_at[0] + ahead) // max(2, round(0.5 / share))
+        pairs = (annotator.votes - annotator.warned_at[0]) // len(state.config.criterion_ids)
+        count += (pairs + ahead) // max(2, round(0.5 / share))
     return count
 
 
@@ -100,19 +108,22 @@ def _available(state: State, annotator: Annotator, group: str) -> Iterator[Item]
     return iter(found)
 
 
-def _control(state: State, annotator: Annotator, kind: QuestionKind, group: str | None) -> Item | None:
-    """A control question that is new to the annotator, preferably on a video with available pairs."""
-    numbers = state.controls[kind]
+def _control(state: State, annotator: Annotator, kind: QuestionKind, group: str | None) -> list[Item]:
+    """The items of a control question that is new to the annotator, preferably on a video with available pairs.
+
+    With criteria, there is one for each, whether its answer is known or not: else they would look unlike a vote.
+    """
+    questions = state.controls[kind]
     bit = 1 << annotator.number
     held = {lease.item for lease in annotator.leases}
-    start = draw(state.config.seed, annotator.name, kind, annotator.asked[kind]) % max(1, len(numbers))
-    without_pairs = None
-    for step in range(len(numbers)):
-        item = state.items[numbers[(start + step) % len(numbers)]]
-        other = group is not None and item.group != group
-        if other or item.seen & bit or item.prompt_id in state.retired or item.number in held:
+    start = draw(state.config.seed, annotator.name, kind, annotator.asked[kind]) % max(1, len(questions))
+    without_pairs: list[Item] = []
+    for step in range(len(questions)):
+        items = [state.items[number] for number in questions[(start + step) % len(questions)]]
+        other = group is not None and items[0].group != group
+        if other or items[0].prompt_id in state.retired or any(one.seen & bit or one.number in held for one in items):
             continue
-        if next(_available(state, annotator, item.group), None) is not None:
-            return item
-        without_pairs = without_pairs or item
+        if next(_available(state, annotator, items[0].group), None) is not None:
+            return items
+        without_pairs = without_pairs or items
     return without_pairs

@@ -91,6 +91,8 @@ def _vote_fields(item: Item, first_left: bool, ballot: Ballot) -> dict[str, Any]
         "outcome": ballot.outcome,
         "watched": ballot.watched,
     }
+    if item.criterion:
+        fields["criterion"] = item.criterion
     if ballot.reason:
         fields["reason"] = ballot.reason
     if ballot.confidence is not None:

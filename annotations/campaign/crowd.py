@@ -46,7 +46,8 @@ def possible_result(state: State, name: str) -> CrowdResult | None:
 
 def practice_item(state: State, name: str, number: int) -> tuple[Item, bool]:
     """Practice question ``number`` (0, 1, …) of a participant, and whether its first response is shown left."""
-    gold, key = state.controls["gold"], (state.config.seed, name, "practice")
+    key = (state.config.seed, name, "practice")
+    gold = [next(item for item in items if state.items[item].answer) for items in state.controls["gold"]]
     order = sorted(gold, key=lambda item: draw(*key, state.items[item].task_id))
     item = state.items[order[number]]
     return item, draw(*key, item.task_id, "side") % 2 == 0

@@ -65,9 +65,6 @@ def manage(state: State, event: Event) -> None:
     elif isinstance(action, Edit):
         state.config = action.of(state.config)
         state.longest_lease = max(state.longest_lease, 60 * state.config.lease_minutes)
-        for one in state.annotators.values():
-            one.fast = sum(seconds < state.config.thresholds.min_seconds for seconds in one.seconds)
-            one.judged_from = one.judged_from._replace(fast=min(one.judged_from.fast, one.fast))
     elif isinstance(action, Retire):
         _retire(state, state.retired | set(action.prompts))
     elif isinstance(action, Add):
@@ -108,7 +105,7 @@ def _pardon(state: State, name: str) -> None:
         state.exclude(one, by=-1)
     one.status, one.reasons, one.last = "ok", (), None
     state.stopped.discard(name)
-    one.judged_from = Tally(one.votes, one.gold, one.gold_correct, one.fast, one.decisive, one.left)
+    one.judged_from = Tally(one.votes, one.gold, one.gold_correct, one.decisive, one.left)
 
 
 def _extend(state: State, action: Extend) -> None:

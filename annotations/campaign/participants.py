@@ -52,8 +52,9 @@ def _step(state: State, event: Event) -> None:
             participant.ready = True
         case "practice":
             participant.practice.append(Practice(event["task"], event["outcome"], event["control"]))
-            annotator = state.annotator(event["annotator"])
-            state.items[state.by_task[event["task"]]].seen |= 1 << annotator.number  # no control question comes twice
+            number, bit = state.by_task[event["task"]], 1 << state.annotator(event["annotator"]).number
+            for one in next((items for items in state.controls["gold"] if number in items), [number]):
+                state.items[one].seen |= bit  # no control question comes twice
         case "qualify":
             participant.qualified = event["passed"]
         case "finish":

@@ -6,12 +6,14 @@ from math import comb
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from annotations.campaign.records import Annotator
 from annotations.campaign.state import State
 from annotations.campaign.timing import EXCESS
 from schemas.campaign import QuestionKind
 
+Floats = npt.NDArray[np.float64]
 SIGNIFICANCE = 0.01
 """A one-sided share counts against an annotator only if a fair coin shows it with a lower probability."""
 
@@ -38,7 +40,7 @@ def figures(state: State, annotator: Annotator) -> Figures:
     claimed = np.array(annotator.claimed)
     return Figures(
         gold_accuracy=annotator.gold_correct / annotator.gold if annotator.gold else None,
-        median_seconds=_median(annotator) if annotator.votes else None,
+        median_seconds=float(np.median(_times(state, annotator))) if annotator.votes else None,
         claimed_seconds=float(np.median(claimed)) if annotator.votes else None,
         excess_claims=int((claimed - np.array(annotator.seconds) > EXCESS).sum()),
         left_share=annotator.left / annotator.decisive if annotator.decisive else None,
@@ -48,8 +50,14 @@ def figures(state: State, annotator: Annotator) -> Figures:
     )
 
 
-def _median(annotator: Annotator) -> float:
-    return float(np.median(np.array(annotator.seconds)))
+def _times(state: State, annotator: Annotator, start: int = 0) -> Floats:
+    """The times of the votes without the first ``start`` ones, seconds; with criteria, of those by the first criterion:
+    by the later ones both answers are known already."""
+    seconds = np.array(annotator.seconds)[start:]
+    if not state.config.criteria:
+        return seconds
+    first = np.frombuffer(bytes(state.is_first), np.bool_)[np.array(annotator.items, np.int32)[start:]]
+    return seconds[first] if first.any() else seconds
 
 
 def agreement(state: State, annotator: Annotator, start: int = 0) -> tuple[int, int]:
@@ -72,20 +80,22 @@ def violations(state: State, annotator: Annotator) -> tuple[str, ...]:
     """The thresholds that an annotator violates, as short texts; the page shows them to the annotator."""
     limits, found, start = state.config.thresholds, [], annotator.judged_from
     gold, correct = annotator.gold - start.gold, annotator.gold_correct - start.gold_correct
-    votes, fast = annotator.votes - start.votes, annotator.fast - start.fast
+    times = _times(state, annotator, start.votes)
     if gold >= limits.min_questions and correct / gold < limits.gold_accuracy:
         right = f"{correct} of {gold} control questions"
         found.append(f"{right} answered correctly (expected: {limits.gold_accuracy:.0%})")
-    if votes >= limits.min_questions and 2 * fast > votes:  # the median is too low
-        time = f"{np.median(annotator.seconds[start.votes :]):.1f} seconds per question"
+    if len(times) >= limits.min_questions and 2 * (times < limits.min_seconds).sum() > len(times):  # the median
+        time = f"{np.median(times):.1f} seconds per question"
         found.append(f"{time} (expected: at least {limits.min_seconds:g})")
     if limits.agreement:
         agreed, compared = agreement(state, annotator, start.votes)
         if compared >= limits.min_questions and agreed / compared < limits.agreement:
             found.append(f"{agreed} of {compared} votes agree with other annotators (expected: {limits.agreement:.0%})")
     left, decisive = annotator.left - start.left, annotator.decisive - start.decisive
-    most = max(left, decisive - left)
-    if decisive >= limits.min_questions and most / decisive > limits.max_side_share and _significant(most, decisive):
+    most, criteria = max(left, decisive - left), len(state.config.criterion_ids)
+    one_sided = decisive >= limits.min_questions and most / decisive > limits.max_side_share
+    # Votes on one pair by several criteria are no independent draws.
+    if one_sided and _significant(most // criteria, decisive // criteria):
         side = "left" if most == left else "right"
         found.append(f"{most} of {decisive} decisive votes are for the {side} side")
     return tuple(found)
@@ -131,4 +141,4 @@ def decide(state: State, annotator: Annotator) -> Decision | None:
 def _controls_left(state: State, annotator: Annotator) -> bool:
     """Whether there is a control question that is new to the annotator."""
     kind: QuestionKind = "gold" if state.config.gold_share else "attention"
-    return any(not state.items[number].seen >> annotator.number & 1 for number in state.controls[kind])
+    return any(not state.items[items[0]].seen >> annotator.number & 1 for items in state.controls[kind])

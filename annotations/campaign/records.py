@@ -41,6 +41,12 @@ class Item:
 
     retired: bool = False
     """Not asked any more."""
+    criterion: str = ""
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Equal for the items that ask about one pair by several criteria."""
+        return (self.kind, self.prompt_id, self.first, self.second) if self.criterion else (self.task_id,)
 
     @property
     def unmet(self) -> int:
@@ -99,7 +105,6 @@ class Tally(NamedTuple):
     votes: int = 0
     gold: int = 0
     gold_correct: int = 0
-    fast: int = 0
     decisive: int = 0
     left: int = 0
 
@@ -126,7 +131,7 @@ class Annotator:
     watched: float = 0.0
     """Sum over votes."""
     asked: Counter[str] = field(default_factory=Counter)
-    """Questions handed out, by kind."""
+    """Pairs handed out, by kind."""
     sheets: int = 0
     group: str = ""
     """The group of the last sheet."""
@@ -138,8 +143,6 @@ class Annotator:
     past: OrderedDict[str, PastLease] = field(default_factory=OrderedDict)
     sent: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Ids of the most recent votes, undone or not."""
-    fast: int = 0
-    """Votes faster than the threshold."""
     due: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Progress of the control question schedule; see annotations.campaign.assignment."""
     items: array[int] = field(default_factory=lambda: array("i"))

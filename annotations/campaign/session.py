@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from annotations.campaign.assignment import draw, first_left, next_sheet
+from annotations.campaign.assignment import draw, next_sheet
 from annotations.campaign.auth import Authenticator, Visitor, change_members
 from annotations.campaign.ballots import check_ballot, refusal_of
 from annotations.campaign.chain import LogKey
@@ -253,8 +253,10 @@ class CampaignSession:
             return function(self._state)
 
     def task(self, item: Item) -> dict[str, str]:
-        """The texts of an item."""
-        return self._texts.read(item.place)
+        """The texts of an item; after its question that of its criterion, if it has one."""
+        found = self._texts.read(item.place)
+        asked = self.config.question_of(item.criterion, self.config.language)
+        return {**found, "question": f"{found['question']} {asked}"} if asked else found
 
     def record(self, name: str, steps: Callable[[State], Iterable[Step]]) -> None:
         """Record the events of a participant that follow from the state. Raises OSError if the disk is full."""
@@ -388,7 +390,7 @@ class CampaignSession:
         if self._log.full and not self._has_room():
             return
         while not annotator.leases or self._may_hold_more(annotator):
-            chosen = [(item, first_left(self._state, annotator, item)) for item in next_sheet(self._state, annotator)]
+            chosen = next_sheet(self._state, annotator)
             if not chosen:
                 break
             self._lease(annotator, self._id("sheet", annotator.name, self._state.seq), chosen)
@@ -402,7 +404,8 @@ class CampaignSession:
         if len(sheets) > self.config.sheets_ahead:
             return False
         others = len(self._state.not_stopped(self._auth.annotators(active=True))) - 1
-        return self._state.unmet - self._state.held >= self.config.pairs_per_video * others
+        sheet = self.config.pairs_per_video * len(self.config.criterion_ids)
+        return self._state.unmet - self._state.held >= sheet * others
 
     def _until(self) -> str:
         return iso(self._now + 60 * self.config.lease_minutes)

@@ -50,13 +50,16 @@ class State:
         """Four counts per item: votes for the first, for the second, tie, both bad."""
         self.is_vote = bytearray()
         """One byte per item: 1 for a pair to vote on, 0 for a control question."""
+        self.is_first = bytearray()
+        """One byte per item: 1 for the first criterion of a pair, 0 for the later ones, which take less time."""
         self.by_task: dict[str, int] = {}
         self.annotators: dict[str, Annotator] = {}
         self.stopped: set[str] = set()
         """Their names."""
         self.participants: dict[str, Participant] = {}
         """Those of the annotators who joined from a crowd."""
-        self.controls: dict[QuestionKind, list[int]] = {"gold": [], "attention": []}
+        self.controls: dict[QuestionKind, list[list[int]]] = {"gold": [], "attention": []}
+        """Kind -> the items of each control question, one for each criterion."""
         self.open: dict[str, list[int]] = {}
         """Group -> its pairs that may still be handed out."""
         self.groups: list[str] = []
@@ -114,12 +117,18 @@ class State:
                 video_seconds=task.video_seconds,
                 group=group,
                 place=place,
+                criterion=self._names.setdefault(task.criterion, task.criterion),
             )
         )
         self.wins.extend((0, 0, 0, 0))
         self.is_vote.append(task.kind == "vote")
+        self.is_first.append(task.criterion == self.config.criterion_ids[0])
         if task.kind != "vote":
-            self.controls[task.kind].append(number)
+            known = self.controls[task.kind]
+            if known and self.items[known[-1][0]].pair == self.items[number].pair:
+                known[-1].append(number)
+            else:
+                known.append([number])
         return number
 
     def annotator(self, name: str) -> Annotator:
@@ -152,6 +161,7 @@ class State:
         at, until = seconds_of(event["at"]), seconds_of(event["until"])
         again = event.get("again", False)
         fresh = []
+        pairs: set[tuple[str, ...]] = set()
         for asked in event["questions"]:
             item = self.items[self.by_task[asked["task"]]]
             first_left = asked["left"] == "first"
@@ -159,8 +169,9 @@ class State:
             _keep(annotator.videos, item.group, annotator.videos.get(item.group, (at, 0.0)))
             self.count(item, held=1, lean=1 if first_left else -1)
             self.expiring[asked["question"]] = until, annotator.name
-            if not again:
+            if not again and item.pair not in pairs:
                 annotator.asked[item.kind] += 1
+            pairs.add(item.pair)
         if again or not annotator.leases:
             annotator.begun = event["sheet"]
         annotator.leases = [*fresh, *annotator.leases] if again else [*annotator.leases, *fresh]
@@ -212,7 +223,6 @@ class State:
         annotator.outcomes.append(code)
         annotator.seconds.append(event["seconds"])
         annotator.claimed.append(claimed)
-        annotator.fast += event["seconds"] < self.config.thresholds.min_seconds
         _keep(annotator.sent, event["vote"], None)
         item.seen |= 1 << annotator.number
         self._tally(annotator, annotator.last, code, outcome, 1)
@@ -234,7 +244,7 @@ class State:
         annotator.items.pop()
         annotator.claimed.pop()
         code = annotator.outcomes.pop()
-        annotator.fast -= annotator.seconds.pop() < self.config.thresholds.min_seconds
+        annotator.seconds.pop()
         item.seen &= ~(1 << annotator.number)
         outcome = ("left", "right", "tie", "both_bad")[code if code > 1 else code ^ (not last.first_left)]
         self.count(item, lean=-1 if last.first_left else 1)

@@ -60,6 +60,7 @@ def annotator_view(state: State, texts: TaskReader, annotator: Annotator, now: f
         can_undo=active and last is not None and now <= last.at + 60 * config.undo_minutes,
         closed=state.closed,
         language=config.language,
+        criteria=config.criteria,
         can_finish=annotator.name in state.participants and possible_result(state, annotator.name) is not None,
         sheet=shown[0] if shown else None,
         ahead=shown[1:],
@@ -80,10 +81,17 @@ def _sheet(state: State, texts: TaskReader, leases: Sequence[Lease]) -> Sheet:
 
 
 def _question(state: State, texts: TaskReader, lease: Lease) -> Question:
-    task = texts.read(state.items[lease.item].place)
+    item = state.items[lease.item]
+    task = texts.read(item.place)
     first, second = task["first_text"], task["second_text"]
     left, right = (first, second) if lease.first_left else (second, first)
-    return Question(question_id=lease.question, question=task["question"], left_text=left, right_text=right)
+    return Question(
+        question_id=lease.question,
+        question=task["question"],
+        criterion=item.criterion,
+        left_text=left,
+        right_text=right,
+    )
 
 
 def _message(state: State, annotator: Annotator) -> str:
@@ -121,7 +129,7 @@ def campaign_status(
         excluded=state.excluded,
         open=0 if state.closed else state.held,
         planned=state.planned,
-        pairs=len(pairs),
+        pairs=len({item.pair for item in pairs}),
         prompts=len({item.prompt_id for item in pairs}),
         batches=state.batches,
         skips=state.skips,
@@ -133,6 +141,7 @@ def campaign_status(
         coverage=_coverage(pairs),
         hourly=_hourly(state),
         last_hour=sum(votes for minute, votes in state.by_minute.items() if minute > now // 60 - 60),
+        criteria={one.id: sum(item.votes for item in pairs if item.criterion == one.id) for one in config.criteria},
         outcomes={outcome: state.outcomes[outcome] for outcome in OUTCOMES},
         left_share=state.left / state.decisive if state.decisive else None,
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
@@ -173,7 +182,7 @@ def _coverage(pairs: Sequence[Item]) -> tuple[PromptCoverage, ...]:
     return tuple(
         PromptCoverage(
             prompt_id=prompt,
-            pairs=len(prompts[prompt]),
+            pairs=len({item.pair for item in prompts[prompt]}),
             votes=sum(item.votes for item in prompts[prompt]),
             wanted=sum(item.votes + item.unmet for item in prompts[prompt]),
             retired=all(item.retired for item in prompts[prompt]),

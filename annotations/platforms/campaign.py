@@ -37,7 +37,7 @@ NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
     "finish": {"annotator": TEXT},
 }
 """Kind of event -> the keys that are read, and their types in JSON."""
-OPTIONAL = ("control", "reason", "confidence", "late", "leased", "claimed_seconds")
+OPTIONAL = ("control", "criterion", "reason", "confidence", "late", "leased", "claimed_seconds")
 KEYS = ("event", *dict.fromkeys(key for needed in NEEDED.values() for key in needed), *OPTIONAL)
 OWN = ("prompt_id", "left", "right", "outcome", "seconds", "watched", *OPTIONAL)
 """Keys of a vote whose names are ours, too."""

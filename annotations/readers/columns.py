@@ -11,10 +11,10 @@ import polars as pl
 
 from annotations.readers import derived
 from annotations.readers.derived import UnknownColumn, is_text, label, parse_source, values
-from annotations.readers.outcomes import DERIVED_OUTCOMES, OutcomeWords, infer_outcomes
+from annotations.readers.outcomes import DERIVED_OUTCOMES, UNDECIDED_WORDS, OutcomeWords, infer_outcomes
 from schemas.errors import CurateError, most_similar
 from schemas.mapping import Constant, Mapping, Source
-from schemas.votes import ALL_LETTER_WORDS, VOTE_FIELDS, FieldRule, normalized
+from schemas.votes import ALL_LETTER_WORDS, LEFT_WORDS, RIGHT_WORDS, VOTE_FIELDS, FieldRule, normalized
 
 SIDES, PLAIN, MODELS, TEXTS = (
     ("left", "right"),
@@ -384,5 +384,18 @@ class _Detection:
         if len(several) > 1:
             fix = "--map outcome=COLUMN, or [melt] in the mapping if each column is the vote of one annotator"
             self._miss("outcome", f"the outcome is spread over {', '.join(several)}", fix)
-        else:
-            self._miss("outcome", "no column that holds the outcome", "--map outcome=COLUMN")
+            return
+        known = {*LEFT_WORDS, *RIGHT_WORDS, *ALL_LETTER_WORDS, *UNDECIDED_WORDS}
+        answers = [
+            name
+            for name in self.sample.columns
+            if name not in self.columns.values()
+            and (words := set(self.sample[name].drop_nulls().str.strip_chars().str.to_lowercase()))
+            and words <= known
+        ]
+        text, fix = "no column that holds the outcome", "--map outcome=COLUMN"
+        if len(answers) > 1:
+            listed = ", ".join(f'"{name}"' for name in answers)
+            text += f", but {len(answers)} that may each hold it by one criterion: {', '.join(answers)}"
+            fix += f', or for all of them, in a mapping: melt = {{ into = "criterion", columns = [{listed}] }}'
+        self._miss("outcome", text, fix)

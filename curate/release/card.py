@@ -43,6 +43,7 @@ def export_card(kind: str, rules: Sequence[Rule], *, config: ExportConfig, count
         f"Made by curate from denoise run `{config.run}`. `manifest.json` lists the digest of every file and the",
         "runs and vote files behind them.",
         "",
+        *([f"Responses were compared by the criterion {counts['criterion']}.", ""] if "criterion" in counts else []),
         *_code("from datasets import load_dataset", 'load_dataset("DIR")', *_load(rule.name for rule in rules[1:])),
         "## Items",
         "",
@@ -116,6 +117,7 @@ def _figures(release: Release, config: ReleaseConfig) -> list[str]:
     disagreement = agreement["disagreement"]
     share = "unknown" if disagreement is None else f"{disagreement:.1%} of the vote weight disagrees with the rankings"
     rows = [
+        *([("criterion", counts["criterion"])] if "criterion" in counts else []),
         ("prompts", f"{prompts['train']:,} for training, {prompts['benchmark']:,} in the benchmark"),
         ("models", f"{counts['models']:,}"),
         ("votes", f"{counts['votes']:,} by {counts['annotators']:,} annotators"),

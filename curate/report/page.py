@@ -141,7 +141,8 @@ def _description(view: ReportView) -> str:
     judging = len(view.people.annotators) - (view.run.spammers if view.run else 0)
     judges = f" by {_many(judging, 'annotator')}" if judging > 0 else ""
     count = f"{_many(len(view.models.frame), 'model')} on " if view.models else ""
-    text = f"{count}{_many(view.prompts, 'prompt')}, ranked from {_many(votes, 'vote')}{judges}."
+    by = view.run.by_criterion if view.run else ""
+    text = f"{count}{_many(view.prompts, 'prompt')}, ranked from {_many(votes, 'vote')}{judges}{by}."
     if view.models:
         frame = view.models.frame
         best = frame.filter((frame["class"] == frame["class"][0]) & (frame["component"] == frame["component"][0]))

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CurateError
+from schemas.votes import NO_CRITERION as NO_CRITERION
 
 if TYPE_CHECKING:
     from curate.store.database import Store
 
-NO_CRITERION = "(none)"
-"""The criterion of votes whose file does not state one."""
 CRITERION = f"coalesce(criterion, '{NO_CRITERION}')"
 """SQL: the criterion of a vote."""
+RUN_CRITERION = "coalesce(nullif(report ->> 'criterion', ''), config ->> 'criterion', '')"
+"""SQL: the criterion of a denoise run; empty for a run of an earlier version on votes that were all by one."""
 
 
 def criteria(store: Store, votes: str = "votes", params: Mapping[str, Any] | None = None) -> dict[str, int]:

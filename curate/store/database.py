@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from curate.store.criteria import CRITERION, NO_CRITERION, criteria, one_criterion
+from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criteria, one_criterion
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
 from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
@@ -231,8 +231,10 @@ class Store:
         row["criteria"] = found_criteria if found_criteria.keys() - {NO_CRITERION} else {}
         return row
 
-    def rankings(self, run: str = "") -> pl.DataFrame:
+    def rankings(self, run: str = "", *, criterion: str = "") -> pl.DataFrame:
         """The rankings of a denoise run (its id or a prefix; the latest when empty), one row a response.
+
+        criterion: of the run; needed if there are runs by several criteria and ``run`` is empty.
 
         prompt_id, response_id, model, component, rank (1 = best), best_rank and worst_rank (its 90% interval), score
         (higher is better), strength and strength_se (posterior of the hierarchical ranker, logits), acceptable
@@ -242,7 +244,7 @@ class Store:
         """
         import polars as pl
 
-        run_id = self.denoise_run(run)
+        run_id = self.denoise_run(run, criterion=criterion)
         ranking = self.frame(
             f"""SELECT k.prompt_id, k.response_id, r.model, k.component, k.rank, k.best_rank, k.worst_rank,
                 k.score, k.strength, k.strength_se, k.acceptable, k.acceptable_low, k.acceptable_high
@@ -348,7 +350,7 @@ class Store:
     def newer_votes(self, run_id: str) -> int:
         """Number of votes that were ingested after the denoise run, by its criterion if it has one."""
         seen = "(SELECT unnest(from_json(inputs -> 'batches', '[\"VARCHAR\"]')) FROM runs WHERE run_id = $run)"
-        criterion = "(SELECT coalesce(config ->> 'criterion', '') FROM runs WHERE run_id = $run)"
+        criterion = f"(SELECT {RUN_CRITERION} FROM runs WHERE run_id = $run)"
         return int(
             self.value(
                 f"""SELECT count(*) FROM votes JOIN files USING (file_id)
@@ -357,19 +359,37 @@ class Store:
             )
         )
 
-    def denoise_run(self, run: str = "") -> str:
+    def denoise_run(self, run: str = "", *, criterion: str = "") -> str:
         """Return the id of the denoise run that starts with ``run``; the latest run if empty.
 
-        Runs over selected prompts are used only if there is no other. Raises CurateError for none or several.
+        criterion: of the run; needed if there are runs by several criteria and ``run`` is empty. Runs over selected
+        prompts are used only if there is no other. Raises CurateError for none or several.
         """
-        found = self.frame(
-            """SELECT run_id FROM runs WHERE step = 'denoise' AND starts_with(run_id, ?)
+        rows = self.rows(
+            f"""SELECT run_id, {RUN_CRITERION} AS criterion FROM runs
+            WHERE step = 'denoise' AND starts_with(run_id, $run)
             ORDER BY json_array_length(config -> 'prompts') > 0, seq DESC""",
-            [run],
-        )["run_id"]
-        if found.is_empty():
+            {"run": run},
+        )
+        if not rows:
             what = f"no denoise run {run!r}" if run else "no rankings yet"
             raise CurateError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
+        known = criteria(self)
+        only = next(iter(known)) if len(known) == 1 else NO_CRITERION
+        by = {row["run_id"]: row["criterion"] or only for row in rows}
+        latest = {name: run_id for run_id, name in reversed(by.items())}
+        named = ", ".join(f"{name} (run {run_id})" for name, run_id in latest.items())
+        if criterion and criterion not in latest:
+            raise CurateError(
+                f"{self.path}: no ranking by the criterion {criterion!r}, only by {named}",
+                hint=f"rank by it first: curate denoise --criterion '{criterion}'",
+            )
+        if not (run or criterion) and len(latest) > 1:
+            raise CurateError(
+                f"{self.path}: there are rankings by {len(latest)} criteria: {named}",
+                hint="choose one: --run ID, or --criterion NAME where the command has it",
+            )
+        found = [run_id for run_id, name in by.items() if criterion in ("", name)]
         if run and len(found) > 1:
             raise CurateError(
                 f"{self.path}: {run!r} fits {len(found)} runs: {', '.join(found)}", hint="give more of the id"

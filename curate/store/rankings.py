@@ -45,6 +45,8 @@ class Loaded:
     """(V rows) file_id and line of each vote."""
     texts: TextNumbers | None = None
     """None where texts were not compared."""
+    criterion: str = ""
+    """The one that all votes are by, "(none)" if they have none; empty where they may be by several."""
 
     @property
     def merged(self) -> Merged:
@@ -77,7 +79,7 @@ def load_votes(
     and where the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
     _choose_prompts(store, prompts)
-    _choose_votes(store, criterion, batches, each=by == "criterion")
+    chosen_criterion = _choose_votes(store, criterion, batches, each=by == "criterion")
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
     models = responses["model"].drop_nulls().unique().sort()
     store.execute("""
@@ -140,7 +142,8 @@ def load_votes(
         prompt_video=(chosen["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
     )
     labels = columns["label"] if by is not None else None
-    return Loaded(votes, digest, labels, columns.select("file_id", "line") if places else None, equal)
+    found = columns.select("file_id", "line") if places else None
+    return Loaded(votes, digest, labels, found, equal, chosen_criterion or "")
 
 
 def _text_numbers(store: Store, how: TextComparison) -> TextNumbers:
@@ -202,8 +205,11 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
     """)
 
 
-def _choose_votes(store: Store, criterion: str, batches: Sequence[str] | None, *, each: bool) -> None:
-    """Create the view chosen_votes: the votes on the chosen prompts by one criterion; each: by any if none is given."""
+def _choose_votes(store: Store, criterion: str, batches: Sequence[str] | None, *, each: bool) -> str | None:
+    """Create the view chosen_votes: the votes on the chosen prompts by one criterion; return it.
+
+    each: by any if none is given; then the result is None.
+    """
     votes = "votes SEMI JOIN chosen_prompts USING (prompt_id)"
     if batches is not None:
         known = "SELECT file_id FROM files WHERE batch_id IN (SELECT unnest(?::VARCHAR[]))"
@@ -215,6 +221,7 @@ def _choose_votes(store: Store, criterion: str, batches: Sequence[str] | None, *
         CREATE TEMP VIEW chosen_votes AS SELECT * FROM {votes}
         WHERE getvariable('criterion') IS NULL OR {CRITERION} = getvariable('criterion')
     """)
+    return chosen
 
 
 def _properties(store: Store, names: Sequence[str]) -> pl.DataFrame:

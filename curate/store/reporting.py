@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.store.criteria import CRITERION
+from curate.store.criteria import CRITERION, RUN_CRITERION
 from curate.store.database import RESPONSES, SIDE_COUNTS, Store
 from curate.votes.texts import comparable
 from schemas.choices import TextComparison
@@ -74,8 +74,9 @@ def _of_different_texts(store: Store, pairs: pl.DataFrame, how: TextComparison) 
 
 
 def criterion_of(store: Store, run_id: str) -> str:
-    """Return the criterion whose votes a run ranked; empty if it did not choose one."""
-    return str(_config(store, run_id).get("criterion", ""))
+    """Return the criterion whose votes a run ranked; empty for a run of an earlier version that did not choose one."""
+    found = store.rows(f"SELECT {RUN_CRITERION} AS criterion FROM runs WHERE run_id = $run", {"run": run_id})
+    return found[0]["criterion"] if found else ""
 
 
 def votes_by_side(store: Store, criterion: str = "", *, without: Sequence[str] = ()) -> pl.DataFrame:

@@ -135,19 +135,49 @@ function showQuestion(sheet, question, more) {
   byId("more").textContent = more && player.kind !== "none" ? t(`more-${player.kind}`, { n: more }) : "";
   if (current?.question_id !== question.question_id) {
     const first = current === null;
+    const again = isSamePair(current, question);
     current = question;
     shownAt = performance.now();
-    byId("question").textContent = question.question;
-    differing = false;
-    showAnswers();
-    for (const id of ["side-a", "side-b"]) byId(id).scrollTop = 0;
+    showCriteria();
+    if (!again) {
+      byId("question").textContent = question.question;
+      differing = false;
+      showAnswers();
+      for (const id of ["side-a", "side-b"]) byId(id).scrollTop = 0;
+    }
     byId("reason").value = "";
     for (const radio of document.querySelectorAll("input[name=confidence]")) radio.checked = false;
     timer.start(question.question_id);
-    if (!first && !document.querySelector("dialog[open]")) byId("question").focus({ preventScroll: true });
-    window.scrollTo({ top: 0 });
+    if (!first && !document.querySelector("dialog[open]")) (document.querySelector("#criteria [aria-current]") ?? byId("question")).focus({ preventScroll: true });
+    if (!again) window.scrollTo({ top: 0 });
   }
   updateVoting();
+}
+
+/* Whether the next question is about the same answers, by another criterion. */
+function isSamePair(before, next) {
+  return Boolean(next.criterion && before) && ["question", "left_text", "right_text"].every((key) => before[key] === next[key]);
+}
+
+/* The questions that are asked about each pair, with the one that is asked now marked. */
+function showCriteria() {
+  byId("criteria").hidden = !current.criterion;
+  const rows = (view.criteria ?? []).map((criterion) => {
+    const row = document.createElement("li");
+    row.textContent = criterion.translations[document.documentElement.lang] ?? criterion.question;
+    row.dir = "auto";
+    if (criterion.id !== current.criterion) return row;
+    row.setAttribute("aria-current", "step");
+    row.tabIndex = -1;
+    return row;
+  });
+  byId("criteria").replaceChildren(...rows);
+}
+
+/* The question on the screen as a text. */
+function asked() {
+  const criterion = document.querySelector("#criteria [aria-current]");
+  return current ? [current.question, criterion?.textContent].filter(Boolean).join(" ") : "";
 }
 
 /* Enable the vote buttons once enough of the video has been played. */
@@ -269,7 +299,7 @@ function vote(outcome) {
   show(view);
   lastAnswered = ballot.question_id;
   const button = document.querySelector(`[data-outcome="${outcome}"]`);
-  announce(`${button.firstChild.textContent.trim()}.${current ? ` ${t("next", { question: current.question })}` : ""}`);
+  announce(`${button.firstChild.textContent.trim()}.${current ? ` ${t("next", { question: asked() })}` : ""}`);
 }
 
 /* Handle the response to a vote, an undo or a skip. */
@@ -309,7 +339,7 @@ async function undo() {
   if (!view.can_undo || outbox.size) return announce(t(outbox.size ? "being-saved" : "nothing-to-undo"));
   timer.pause();
   const result = await act("/api/undo", {});
-  if (result.ok) announce(`${t("undone")} ${current ? current.question : ""}`);
+  if (result.ok) announce(`${t("undone")} ${asked()}`);
 }
 
 function setConfidence(value) {
@@ -358,7 +388,7 @@ async function sendSkip() {
   byId("skipping").close();
   if (!questionId) return;
   const result = await act("/api/skip", { question_id: questionId, reason });
-  if (result.ok) announce(`${t("skipped")} ${current ? current.question : ""}`);
+  if (result.ok) announce(`${t("skipped")} ${asked()}`);
 }
 
 function suggestBreak(minutes) {

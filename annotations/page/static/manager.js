@@ -4,7 +4,7 @@ import { request } from "./server.js";
 
 const INTERVAL = 4_000; // milliseconds between two requests where live updates are not possible
 const RECONNECT = 60_000; // milliseconds until live updates are tried again
-const FIXED = new Set(["name", "votes", "votes_per_pair", "max_votes", "prompts", "criterion", "undo_minutes", "reopen_stopped", "seed"]);
+const FIXED = new Set(["name", "votes", "votes_per_pair", "max_votes", "prompts", "criterion", "criteria", "undo_minutes", "reopen_stopped", "seed"]);
 const WINDOW = 10 * 60_000; // milliseconds over which the rate of votes is measured
 const ORDER = { stopped: 0, warned: 1, ok: 2 };
 const NAMES = { left: "Left (A)", right: "Right (B)", tie: "Tie", both_bad: "Both bad" };
