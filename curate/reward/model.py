@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -150,13 +151,15 @@ def make_encoder(path: str | Path, config: ModelConfig) -> Encoder:
     processor = load_processor(path)
     if config.video_tokens is not None:
         limit_video_tokens(processor, config.video_tokens)
-    return Encoder(
+    encoder = Encoder(
         processor,
         max_length=config.max_length,
         separated=config.layout == "causal",
         template=config.template,
         window=attention_window(path) if config.layout in ("tree", "set") else None,
     )
+    encoder.made_by = partial(make_encoder, path, config)
+    return encoder
 
 
 class ValueHead(nn.Sequential):
