@@ -29,7 +29,7 @@ from curate.reward.processes import Processes
 from curate.reward.quiet import quiet
 from curate.reward.scoring import Scorer
 from curate.reward.sequence import Encoded
-from curate.reward.train import METRICS, StepReport, assign_share, learning_rate_scale, shuffled, steps_of_epoch
+from curate.reward.train import METRICS, StepReport, learning_rate_scale, shuffled, steps_of_epoch
 from pipelines.training import train as run_job
 from schemas.errors import CurateError
 from schemas.reward import LoraSettings, Schedule, TrainConfig, TrainReport
@@ -408,15 +408,6 @@ def test_an_epoch_contains_every_example_once(examples: int, batch: int, seed: i
 def test_epochs_and_seeds_differ_in_order() -> None:
     orders = {str(steps_of_epoch(30, 30, seed=seed, epoch=epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
-
-
-@given(step=st.lists(st.integers(0, 99), min_size=1, max_size=12, unique=True), processes=st.integers(1, 5))
-def test_processes_partition_a_step(step: list[int], processes: int) -> None:
-    """Each example has weight 1 in one process; a process without examples gets one of weight 0."""
-    shares = [assign_share(step, rank, processes) for rank in range(processes)]
-    assert sorted(i for own in shares for i, weight in own if weight) == sorted(step)
-    assert all(own for own in shares)
-    assert {weight for own in shares for _, weight in own} <= {0.0, 1.0}
 
 
 @given(

@@ -29,8 +29,6 @@ from schemas.reward import Layout
 
 TREE = "curate_tree"
 """Name of tree attention in the registry of transformers."""
-
-
 TAIL = 1.3
 """Most work that attention of all responses in one piece may take, over that of each response with its own keys."""
 
@@ -83,21 +81,20 @@ PER_TOKEN = ("input_ids", "attention_mask", "token_types", "offsets")
 def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
     """The batch of one or more sequences. pad: the padding token."""
     rows = [part for sequence in sequences for part in _one_by_one(sequence)] if layout == "single" else list(sequences)
-    counts = [len(sequence.ends) for sequence in sequences]
-    present = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-    row, end = torch.zeros(present.shape, dtype=torch.long), torch.zeros(present.shape, dtype=torch.long)
+    present = _up_to([len(sequence.ends) for sequence in sequences])
+    row, end = (torch.zeros(present.shape, dtype=torch.long) for _ in range(2))
     row[present] = torch.tensor([number for number, sequence in enumerate(rows) for _ in sequence.ends])
     end[present] = torch.tensor([position for sequence in rows for position in sequence.ends])
-    length = torch.tensor([len(sequence.input_ids) for sequence in rows])
+    offsets = pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2)
     return Batch(
         input_ids=pad_sequence([sequence.input_ids for sequence in rows], batch_first=True, padding_value=pad),
-        attention_mask=(torch.arange(int(length.max())) < length[:, None]).long(),
+        attention_mask=(offsets > -2).long(),
         token_types=pad_sequence([sequence.token_types for sequence in rows], batch_first=True),
-        offsets=pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2),
+        offsets=offsets,
         row=row,
         end=end,
         present=present,
-        tree=_tree(rows) if layout in ("tree", "set") else None,
+        tree=_tree(rows, offsets) if layout in ("tree", "set") else None,
         visual=_visual(rows),
         apart=len(rows) > 1 and not _concatenable(rows),
     )
@@ -106,7 +103,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
 def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]) -> list[list[int]]:
     """Partition examples into passes of similar length with at most ``tokens`` tokens each, padding included.
 
-    separate: the example cannot share a pass. An example longer than ``tokens`` gets a pass to itself. Deterministic.
+    separate: the example cannot share a pass. An example longer than ``tokens`` gets a pass to itself.
     """
     passes: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -124,20 +121,19 @@ def passes_of(sequences: Sequence[Encoded], tokens: int) -> list[list[int]]:
     return plan_passes([len(sequence.input_ids) for sequence in sequences], tokens, separate=separate)
 
 
+def _up_to(counts: Sequence[int]) -> Tensor:
+    """(B, most) bool: the first ``counts[b]`` of each row."""
+    return torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+
+
 def _one_by_one(sequence: Encoded) -> list[Encoded]:
     """The prompt with each of its responses alone."""
     parts = []
     for start, end in zip(sequence.starts, sequence.ends, strict=True):
         keep = torch.cat([torch.arange(sequence.prompt_length), torch.arange(start, end + 1)])
-        parts.append(
-            replace(
-                sequence,
-                input_ids=sequence.input_ids[keep],
-                token_types=sequence.token_types[keep],
-                starts=(sequence.prompt_length,),
-                ends=(len(keep) - 1,),
-            )
-        )
+        ids, types = sequence.input_ids[keep], sequence.token_types[keep]
+        starts, ends = (sequence.prompt_length,), (len(keep) - 1,)
+        parts.append(replace(sequence, input_ids=ids, token_types=types, starts=starts, ends=ends))
     return parts
 
 
@@ -149,30 +145,27 @@ def _offsets(sequence: Encoded) -> Tensor:
     return offsets
 
 
-def _tree(rows: Sequence[Encoded]) -> Tree:
-    prompts = [sequence.prompt_length for sequence in rows]
-    responses = max(len(sequence.ends) for sequence in rows)
-    longest = max(end + 1 - start for row in rows for start, end in zip(row.starts, row.ends, strict=True))
-    prompt = torch.arange(max(prompts)) < torch.tensor(prompts)[:, None]
-    length, first = max(len(sequence.input_ids) for sequence in rows), min(prompts)
-    if (length - first) * length <= TAIL * responses * longest * (max(prompts) + longest):
-        return Tree(prompt, _tail_mask(rows, first), None, None)
+def _tree(rows: Sequence[Encoded], offsets: Tensor) -> Tree:
+    """offsets: (B, L) of the padded batch."""
+    prompt = _up_to([sequence.prompt_length for sequence in rows])
+    spans = [list(zip(sequence.starts, sequence.ends, strict=True)) for sequence in rows]
+    responses, longest = max(map(len, spans)), max(end + 1 - start for own in spans for start, end in own)
+    length, first = offsets.shape[1], min(sequence.prompt_length for sequence in rows)
+    if (length - first) * length <= TAIL * responses * longest * (prompt.shape[1] + longest):
+        response = (offsets == 0).cumsum(dim=1)  # 0: the prompt
+        keys, queries = response[:, None, :], response[:, first:, None]
+        causal = torch.ones(length, length, dtype=torch.bool).tril()[first:]
+        return Tree(prompt, (((keys == 0) | (keys == queries)) & causal)[:, None], None, None)
     slots = torch.zeros(len(rows), responses, longest, dtype=torch.long)
     filled = torch.zeros_like(slots, dtype=torch.bool)
-    for b, sequence in enumerate(rows):
-        for n, (start, end) in enumerate(zip(sequence.starts, sequence.ends, strict=True)):
+    for b, own in enumerate(spans):
+        for n, (start, end) in enumerate(own):
             slots[b, n, : end + 1 - start] = torch.arange(start, end + 1)
             filled[b, n, : end + 1 - start] = True
-    return Tree(prompt, _response_mask(prompt, filled), slots, filled)
-
-
-def _tail_mask(rows: Sequence[Encoded], first: int) -> Tensor:
-    """(B, 1, L − first, L) bool: the prompt, and the preceding tokens of the same response."""
-    offsets = pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2)
-    response = (offsets == 0).cumsum(dim=1)  # 0: the prompt
-    keys, queries = response[:, None, :], response[:, first:, None]
-    causal = torch.ones(offsets.shape[1], offsets.shape[1], dtype=torch.bool).tril()[first:]
-    return (((keys == 0) | (keys == queries)) & causal)[:, None]
+    whole = prompt[:, None, None, :].expand(-1, responses, longest, -1)
+    # An empty slot attends to the prompt, because attention to nothing is NaN. Its result is discarded.
+    within = filled[:, :, None, :] & torch.ones(longest, longest, dtype=torch.bool).tril()
+    return Tree(prompt, torch.cat([whole, within], dim=-1).flatten(0, 1)[:, None], slots, filled)
 
 
 def _concatenable(rows: Sequence[Encoded]) -> bool:
@@ -271,15 +264,6 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: f
         scale=scaling,
     )
     return answers.reshape(batch, responses, heads, length, -1)
-
-
-def _response_mask(prompt: Tensor, filled: Tensor) -> Tensor:
-    """(B·N, 1, T, P + T) bool: the whole prompt, and the preceding tokens of the response."""
-    batch, responses, length = filled.shape
-    whole = prompt[:, None, None, :].expand(-1, responses, length, -1)
-    # An empty slot attends to the prompt, because attention to nothing is NaN. Its result is discarded.
-    within = filled[:, :, None, :] & torch.ones(length, length, dtype=torch.bool).tril()
-    return torch.cat([whole, within], dim=-1).reshape(batch * responses, 1, length, -1)
 
 
 def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:

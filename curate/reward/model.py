@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate.utils import send_to_device
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -30,7 +32,7 @@ from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings, Template, TrainConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
     """Everything that defines a reward model except its backbone and weights."""
 
