@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.reward.rows import BadRowError, Row, read_rows
 from curate.shards import atomic
+from curate.shards.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError
 from schemas.manifest import Manifest
 
