@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,9 @@ from curate.reward import molmo2
 from curate.reward.torch_processors import load_torch_processor
 from schemas.errors import CurateError
 from schemas.reward import LoraSettings
+
+if TYPE_CHECKING:
+    from curate.reward.layout import Batch
 
 CONCATENATED = {"pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "second_per_grid_ts"}
 """Visual inputs that a batch concatenates over its examples (the Qwen-VL family)."""
@@ -175,21 +177,20 @@ def body_of(backbone: PreTrainedModel) -> nn.Module:
     return body if body is not plain else decoder_of(plain)
 
 
-def visual_options(backbone: PreTrainedModel, types: Tensor, visual: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of the backbone that carry video and images. types: (R, L) 0 text, 1 image, 2 video."""
+def visual_options(backbone: PreTrainedModel, batch: Batch) -> dict[str, Any]:
+    """The arguments of the backbone that carry video and images."""
     nested = backbone.config.get_text_config() is not backbone.config  # GPT-2 has token types, too, of another meaning
     accepted = inspect.signature(body_of(backbone).forward).parameters
-    return {**visual, **{name: types for name in TOKEN_TYPES if nested and name in accepted}}
+    return {**batch.visual, **{name: batch.token_types for name in TOKEN_TYPES if nested and name in accepted}}
 
 
-def position_ids(
-    backbone: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, types: Tensor, visual: Mapping[str, Tensor]
-) -> Tensor:
+def position_ids(backbone: PreTrainedModel, batch: Batch) -> Tensor:
     """(R, L) position ids, or (3, R, L) in time, height and width where the backbone has such."""
     rope_index = getattr(body_of(backbone), "get_rope_index", None)
-    if rope_index is None or not visual:
-        return (attention_mask.cumsum(dim=1) - 1).clamp_min(0)
-    given = {"input_ids": input_ids, "attention_mask": attention_mask, "mm_token_type_ids": types, **visual}
+    if rope_index is None or not batch.visual:
+        return (batch.attention_mask.cumsum(dim=1) - 1).clamp_min(0)
+    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, **batch.visual}
+    given["mm_token_type_ids"] = batch.token_types
     parameters = inspect.signature(rope_index).parameters
     positions: Tensor
     positions, _ = rope_index(**{name: value for name, value in given.items() if name in parameters})

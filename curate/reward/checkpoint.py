@@ -21,7 +21,6 @@ from torch import Tensor
 from curate.reward import molmo2
 from curate.reward.backbones import load_backbone
 from curate.reward.model import ModelConfig, RewardModel, make_encoder
-from curate.reward.molmo2 import Adapter
 from curate.reward.processes import Processes, whole_optimizer_state, whole_state
 from curate.shards.atomic import publishing
 from schemas.errors import CurateError
@@ -47,8 +46,7 @@ def save(model: RewardModel, folder: Path, state: dict[str, Tensor] | None = Non
     # peft cannot know that embeddings are never trained here; new rows are the mean of the others again when loaded.
     extra: dict[str, Any] = {"save_embedding_layers": False} if isinstance(model.backbone, PeftModel) else {}
     model.backbone.save_pretrained(folder, state_dict=backbone, **extra)
-    if isinstance(model.backbone, PeftModel) and model.backbone.config.model_type == molmo2.MODEL_TYPE:
-        molmo2.fuse(Adapter.read(folder)).write(folder)
+    molmo2.fuse_saved(model.backbone, folder)
     model.encoder.processor.save_pretrained(folder)
     torch.save(head, folder / OFFICIAL_HEAD)
     save_file(head, folder / HEAD)
@@ -89,10 +87,7 @@ def load(
     base = adapter.get("base_model_name_or_path", folder)
     encoder = make_encoder(base, config)
     backbone = load_backbone(base, len(encoder.tokenizer), dtype)
-    if has_adapter:
-        own = backbone.config.model_type == molmo2.MODEL_TYPE
-        backbone = (molmo2.with_adapter if own else PeftModel.from_pretrained)(backbone, folder)
-    model = RewardModel(backbone, encoder, config)
+    model = RewardModel(molmo2.with_adapter(backbone, folder) if has_adapter else backbone, encoder, config)
     _load_heads(model, folder)
     return model.to(device).eval()
 
@@ -207,9 +202,7 @@ def resume_training(model: RewardModel, out: Path, inputs: dict[str, Any]) -> tu
     if state["examples"] != inputs["examples"]:
         raise CurateError(f"{newest}: has other examples", hint="the data changed: choose another --out")
     if isinstance(model.backbone, PeftModel):
-        own = model.backbone.config.model_type == molmo2.MODEL_TYPE
-        weights = molmo2.adapter_of(model.backbone, newest).state if own else load_file(newest / ADAPTER)
-        set_peft_model_state_dict(model.backbone, weights)
+        set_peft_model_state_dict(model.backbone, molmo2.adapter_of(model.backbone, newest).state)
     else:
         backbone = type(model.backbone).from_pretrained(newest, dtype=model.backbone.dtype)
         model.backbone.load_state_dict(backbone.state_dict())

@@ -45,30 +45,18 @@ class Example:
         return replace(
             self,
             responses=tuple(self.responses[i] for i in order),
-            ranks=tuple(self.ranks[i] for i in order) if self.ranks else (),
-            best_probabilities=tuple(self.best_probabilities[i] for i in order) if self.best_probabilities else (),
+            ranks=tuple(self.ranks[i] for i in order if self.ranks),
+            best_probabilities=tuple(self.best_probabilities[i] for i in order if self.best_probabilities),
         )
 
 
 def read_examples(path: str | Path, *, media: Path | None = None, config: str = "") -> list[Example]:
-    """Read the examples of a folder or file, in file order.
+    """The examples of a folder of shards, a Parquet or a JSONL file, in file order; ranks may be missing.
 
-    Parameters
-    ----------
-    path : str or Path
-        A folder of shards, a Parquet file or a JSONL file. Ranks may be missing (files to score).
-    media : Path, optional
-        Folder that relative paths of videos and images start from; default: the folder of the file.
-    config : str
-        Config of a benchmark folder (``4way``, ``pairwise``); default: the first one.
+    media: folder that relative paths of videos and images start from; default: that of the file. config: of a benchmark
+    folder (``4way``, ``pairwise``); default: the first one. Raises CurateError naming file, row and column of the first
+    invalid value.
 
-    Raises
-    ------
-    CurateError
-        Names file, row and column of the first invalid value.
-
-    Examples
-    --------
     >>> read_examples("shards/train")[0].responses  # doctest: +SKIP
     ('A ball falls.', 'Nothing.')
     """

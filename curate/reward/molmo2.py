@@ -53,7 +53,9 @@ class Adapter:
 
 
 def with_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
-    """The backbone with the adapter of a folder."""
+    """The backbone, of any family, with the adapter of a folder."""
+    if backbone.config.model_type != MODEL_TYPE:
+        return PeftModel.from_pretrained(backbone, folder)
     adapter = adapter_of(backbone, folder)
     known = {field.name for field in fields(LoraConfig)}
     config = LoraConfig(**{name: value for name, value in adapter.config.items() if name in known})
@@ -63,13 +65,19 @@ def with_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def adapter_of(backbone: PreTrainedModel, folder: Path) -> Adapter:
-    """The adapter of a folder, for the layers of the backbone."""
+    """The adapter of a folder, for the layers of the backbone, of any family."""
     adapter = Adapter.read(folder)
     targets = adapter.config.get("target_modules") or ()
-    if isinstance(targets, str) or not set(targets) & set(TARGETS):
+    if backbone.config.model_type != MODEL_TYPE or isinstance(targets, str) or not set(targets) & set(TARGETS):
         return adapter
     plain = backbone.get_base_model() if isinstance(backbone, PeftModel) else backbone
     return split(adapter, lambda name: int(plain.get_submodule(name).out_features))
+
+
+def fuse_saved(backbone: PreTrainedModel, folder: Path) -> None:
+    """Rewrite the adapter of a folder, if it is one of Molmo2, for the released layers."""
+    if backbone.config.model_type == MODEL_TYPE and isinstance(backbone, PeftModel):
+        fuse(Adapter.read(folder)).write(folder)
 
 
 def split(adapter: Adapter, rows: Callable[[str], int]) -> Adapter:

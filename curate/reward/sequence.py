@@ -99,9 +99,8 @@ class Encoder:
             raise CurateError("the backbone's tokenizer has no eos token", hint="set one and save it with the backbone")
         self.separator: list[int] = []
         if separated:
-            self.tokenizer.add_special_tokens(
-                {"additional_special_tokens": [SEPARATOR]}, replace_extra_special_tokens=False
-            )
+            added = {"additional_special_tokens": [SEPARATOR]}
+            self.tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)
             self.separator = [self.tokenizer.convert_tokens_to_ids(SEPARATOR)]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -113,23 +112,16 @@ class Encoder:
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         return int(end if pad is None else pad)
 
-    def plain_prompt(self, text: str) -> PlainPrompt:
-        """The question of a prompt that a trainer sends: plain, or in this backbone's own chat template.
-
-        Raises CurateError for other control tokens, which would be encoded as text within the chat template.
-        """
-        return self._sent.plain(text)
-
     @cached_property
-    def _sent(self) -> ChatTemplate:
-        return ChatTemplate(self.processor)
+    def plain_prompt(self) -> Callable[[str], PlainPrompt]:
+        """Gives the question of a prompt that a trainer sends: plain, or in this backbone's own chat template.
+
+        It raises CurateError for other control tokens, which would be encoded as text within the chat template.
+        """
+        return ChatTemplate(self.processor).plain
 
     def encode_media(
-        self,
-        example: Example,
-        *,
-        video: Frames | None = None,
-        images: Sequence[npt.NDArray[np.uint8]] = (),
+        self, example: Example, *, video: Frames | None = None, images: Sequence[npt.NDArray[np.uint8]] = ()
     ) -> MediaPrefix:
         """The sequence up to the question, which examples with the same media share.
 
@@ -137,20 +129,16 @@ class Encoder:
         """
         if (example.video is not None) != (video is not None) or len(example.images) != len(images):
             raise ValueError(f"{example.item_id}: its video and images must be given, and no others")
-        if (video is not None or images) and not self.reads_media:
-            raise CurateError(
-                f"{example.item_id}: has a video or images, but the backbone reads text only",
-                hint="choose a vision-language backbone",
-            )
+        has_media = video is not None or len(images) > 0
+        if has_media and not self.reads_media:
+            why = f"{example.item_id}: has a video or images, but the backbone reads text only"
+            raise CurateError(why, hint="choose a vision-language backbone")
         if video is not None and getattr(self.processor, "video_processor", None) is None:
-            why = getattr(self.processor, "without_video", "")
-            raise CurateError(
-                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
-                + (f" ({why})" if why else ""),
-                hint="choose a backbone for video",
-            )
+            why = f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
+            because = getattr(self.processor, "without_video", "")
+            raise CurateError(why + f" ({because})" * bool(because), hint="choose a backbone for video")
         before, after, end = self._chat(len(images), video is not None)
-        if video is None and not images and not (self.reads_media and before):
+        if not has_media and not (self.reads_media and before):
             ids = self._tokens(before)
             return MediaPrefix(ids, [0] * len(ids), {}, after, end)
         inputs: dict[str, Any] = {"images": list(images)} if images else {}
@@ -161,7 +149,7 @@ class Encoder:
         out.pop("attention_mask", None)
         types = [out.pop(name)[0].tolist() for name in TOKEN_TYPES if name in out] or [[0] * len(ids)]
         visual = {name: value.numpy() for name, value in out.items() if isinstance(value, Tensor)}
-        if (video is not None or images) and not any(name.startswith("pixel_values") for name in visual):
+        if has_media and not any(name.startswith("pixel_values") for name in visual):
             raise CurateError(
                 f"{example.item_id}: the backbone's processor returned no pixels for its media",
                 hint="its chat template may lack them: try curate doctor on the backbone",
