@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.reward.baselines import baselines, longest, overlap, random, shortest, similarity
+from curate.reward.controls import baselines, derangement, longest, overlap, random, shortest, shuffle, similarity
 from curate.reward.data import Example
-from curate.reward.evaluation import derangement, shuffle
 from curate.reward.metrics import chance_level, top1
 from schemas.errors import CurateError
 

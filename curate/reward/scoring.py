@@ -71,13 +71,13 @@ class Scorer:
         folder: str | Path,
         *,
         device: str | None = None,
-        dtype: torch.dtype | Precision | None = None,
+        dtype: Precision | None = None,
         template: Template | None = None,
         orders: int = 1,
     ) -> Scorer:
         """The scorer of a model folder. device, dtype, template: as in ``curate.reward.checkpoint.load``."""
-        dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        return cls(checkpoint.load(folder, device=device, dtype=dtype, template=template), orders=orders)
+        precision = getattr(torch, dtype) if dtype else None
+        return cls(checkpoint.load(folder, device=device, dtype=precision, template=template), orders=orders)
 
     def score(
         self,

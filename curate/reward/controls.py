@@ -1,19 +1,84 @@
-"""Baselines that need no model: random guessing, length, and agreement with the other responses."""
+"""What a model is compared with: itself on shuffled examples, and baselines that need no model.
+
+A shuffled control is the same model with each prompt, or each video, exchanged for another example's. A score that a
+control reaches as well does not show that the model uses the prompt or the video. Baselines: random guessing, length,
+and agreement with the other responses.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.metrics import Float, top1
+from curate.reward.metrics import Float, Index, top1
+from schemas.errors import CurateError
 
 Baseline = Callable[[Sequence[Example]], list[Float]]
 """I examples to I arrays, each (N,) scores of the example's responses, higher is better."""
 WORD = re.compile(r"\w+")
+
+
+def shuffled_controls(examples: Sequence[Example], seed: int) -> list[tuple[str, list[Example]]]:
+    """(name, examples) with exchanged prompts, and with exchanged media; without those that cannot be exchanged."""
+    fields = {"shuffled-text control": ["prompt"]}
+    if any(example.video for example in examples):
+        fields["shuffled-video control"] = ["video", "images"]
+    elif any(example.images for example in examples):
+        fields["shuffled-image control"] = ["images"]
+    found = []
+    for name, own in fields.items():
+        try:
+            found.append((name, shuffle(examples, own, seed=seed)))
+        except CurateError:  # most examples share one prompt or video: no exchange gives each another one
+            continue
+    return found
+
+
+def shuffle(examples: Sequence[Example], fields: Sequence[str], *, seed: int) -> list[Example]:
+    """The examples, each with the prompt, video or images of another one whose own differ; all else stays.
+
+    Videos are exchanged among examples with a video, images among those with images. Media are compared by path. Raises
+    CurateError where more than half of these share one.
+    """
+    shuffled, rng = list(examples), np.random.default_rng(seed)
+    for name in fields:
+        places = [i for i, example in enumerate(examples) if name == "prompt" or getattr(example, name)]
+        values = [getattr(examples[i], name) for i in places]
+        for i, donor in zip(places, derangement(values, name, rng), strict=True):
+            shuffled[i] = replace(shuffled[i], **{name: values[donor]})
+    return shuffled
+
+
+def derangement(keys: Sequence[Hashable], what: str, rng: np.random.Generator) -> Index:
+    """(I,) permutation: position i receives from the donor at i, whose key differs. keys: (I,).
+
+    The positions are shuffled, grouped by key, and rotated by the size of the largest group: no group overlaps itself
+    unless one is larger than half. Then there is no such permutation, and CurateError is raised.
+    """
+    count = len(keys)
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    groups: dict[Hashable, list[int]] = {}
+    for i in rng.permutation(count).tolist():
+        groups.setdefault(keys[i], []).append(i)
+    largest = max(len(group) for group in groups.values())
+    if 2 * largest > count:
+        raise CurateError(
+            f"{largest} of {count} examples have the same {what}: they cannot all get another one",
+            hint="a shuffled control needs at least two examples, and none shared by more than half of them",
+        )
+    grouped = np.array([i for group in groups.values() for i in group], dtype=np.int64)
+    donors = np.empty(count, dtype=np.int64)
+    donors[grouped] = np.roll(grouped, -largest)
+    return donors
+
+
+# Baselines.
 
 
 def baselines(training: Sequence[Example] | None = None) -> dict[str, Baseline]:
