@@ -40,7 +40,6 @@ TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
 SEPARATING = {"full_attention", "sliding_attention", "chunked_attention", "moe", "mlp"}
 """Kinds of layers in which a token depends on others by its attention alone. Recurrent layers, linear attention and
 convolutions pass on what stands before a response, whichever attention is selected."""
-
 WINDOWS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
 """Kinds of layers that attend to a number of tokens only -> the name of that number in a config."""
 
@@ -63,29 +62,23 @@ def load_processor(path: str | Path) -> Any:
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoTokenizer.from_pretrained(path)
     try:
-        with_torchvision = is_torchvision_available()
-        return (
-            AutoProcessor.from_pretrained(path) if with_torchvision else load_torch_processor(path, config.model_type)
-        )
+        if is_torchvision_available():
+            return AutoProcessor.from_pretrained(path)
+        return load_torch_processor(path, config.model_type)
     except OSError as error:
-        raise CurateError(
-            f"{path}: has no processor of images", hint="save the backbone's processor there with its weights"
-        ) from error
+        hint = "save the backbone's processor there with its weights"
+        raise CurateError(f"{path}: has no processor of images", hint=hint) from error
     except ImportError as error:
-        needed = " ".join(str(error).split())
-        raise CurateError(
-            f"{path}: the processor of {config.model_type} cannot be loaded: {needed}",
-            hint="install the package that it names; torchvision in the release and build that match your torch",
-        ) from error
+        why = f"{path}: the processor of {config.model_type} cannot be loaded: {' '.join(str(error).split())}"
+        hint = "install the package that it names; torchvision in the release and build that match your torch"
+        raise CurateError(why, hint=hint) from error
 
 
 def limit_video_tokens(processor: Any, tokens: int) -> None:
     """Make a processor of Qwen3-VL scale videos down to so many vision tokens. Raises CurateError for others."""
     if not isinstance(processor, Qwen3VLProcessor):
-        raise CurateError(
-            f"video_tokens is supported for Qwen3-VL only, not for {type(processor).__name__}",
-            hint="lower frames or fps instead",
-        )
+        why = f"video_tokens is supported for Qwen3-VL only, not for {type(processor).__name__}"
+        raise CurateError(why, hint="lower frames or fps instead")
     video: Any = processor.video_processor
     pixels = tokens * video.temporal_patch_size * (video.patch_size * video.merge_size) ** 2
     least, most = (min(int(video.size[edge]), pixels) for edge in ("shortest_edge", "longest_edge"))

@@ -1,7 +1,5 @@
 """Examples side by side in one batch, and which tokens attend to which.
 
-Four layouts:
-
 ``causal``  each response attends to the prompt and the responses before it (arXiv 2604.10966);
 ``tree``    each response attends to the prompt and itself, as if it were alone, all in one pass;
 ``set``     a tree; then the N response states attend to each other, without positions (``model.Comparison``);
@@ -211,15 +209,13 @@ def tree_attention(
     pass ``tree`` on to its attention.
     """
     if tree is None:
-        raise CurateError(
-            "this backbone does not pass options to its attention", hint="use the layout causal or single"
-        )
+        hint = "use the layout causal or single"
+        raise CurateError("this backbone does not pass options to its attention", hint=hint)
     prompt, shared = tree.prompt.shape[1], tree.mask.shape[-1] - tree.slots.shape[-1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
     options |= {"dropout": dropout, "scaling": scaling}
-    of_prompt, _ = sdpa_attention_forward(
-        module, query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], mask, **options
-    )
+    first = (states[:, :, :prompt] for states in (query, key, value))
+    of_prompt, _ = sdpa_attention_forward(module, *first, mask, **options)
     groups = tree.slots.shape[1]
     keys, values = (
         torch.cat([states[:, None, :, :shared].expand(-1, groups, -1, -1, -1), _gather(states, tree.slots)], dim=3)

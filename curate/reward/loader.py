@@ -41,7 +41,7 @@ class Loader:
         pin: bool = False,
     ) -> None:
         """frames: per video; with fps (frames per second) the most; timeout: seconds per example with media; memory:
-        MiB of encoded media that are kept for later use; pin: page-locked memory, for a GPU."""
+        MiB of encoded media that are kept; pin: page-locked memory, for a GPU."""
         self.encoder = encoder
         self.pin = pin
         function = partial(read_media, encoder, frames, fps)

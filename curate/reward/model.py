@@ -69,10 +69,8 @@ class RewardModel(nn.Module):
         self.comparison = Comparison(width) if config.layout == "set" else None
         if config.layout in ("tree", "set"):
             if reason := tree_refusal(backbone.config):
-                raise CurateError(
-                    f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}",
-                    hint="use the layout causal or single",
-                )
+                why = f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}"
+                raise CurateError(why, hint="use the layout causal or single")
             set_tree_attention(backbone)
 
     @classmethod
@@ -183,8 +181,7 @@ class ValueHead(nn.Sequential):
 class Comparison(nn.Module):
     """(B, N, H) states to (B, N, H) states that have attended to each other, for any order and number of responses.
 
-    Two transformer blocks without positions (Lee et al., "Set Transformer", 2019), in a space of ``width`` dimensions.
-    Their output starts at zero, so that the layout ``set`` starts as ``tree``.
+    Two transformer blocks without positions (Lee et al., "Set Transformer", 2019). Their output starts at zero.
     """
 
     def __init__(self, states: int, width: int = 128, heads: int = 4) -> None:
@@ -196,11 +193,10 @@ class Comparison(nn.Module):
         self.blocks = nn.TransformerEncoder(block, num_layers=2, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, states)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        for zeros in (self.up.weight, self.up.bias):
+            nn.init.zeros_(zeros)
 
     def forward(self, states: Tensor, present: Tensor) -> Tensor:
         """present: (B, N) bool, the response exists."""
-        compared: Tensor = self.blocks(self.down(states), src_key_padding_mask=~present)
-        difference: Tensor = self.up(self.norm(compared))
-        return states + difference
+        compared = self.norm(self.blocks(self.down(states), src_key_padding_mask=~present))
+        return states + self.up(compared)  # type: ignore[no-any-return]

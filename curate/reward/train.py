@@ -1,7 +1,6 @@
 """The training loop: steps of examples, forward and backward passes of similar length, checkpoints.
 
-Order of examples, learning rate, permutations and dropout are functions of the seed and the step number, so that a
-training that is resumed, or that runs on more processes, does what an uninterrupted one would have done.
+Order of examples, learning rate, permutations and dropout are functions of the seed and the step number only.
 """
 
 from __future__ import annotations
@@ -167,15 +166,12 @@ def _read_steps(
     for epoch, planned in enumerate(plan):
         todo = list(enumerate(planned, start=first))[max(0, done - first) :]
         first += len(planned)
-        shares = [positions[processes.rank :: processes.count] for _, positions in todo]
-        groups = [
-            [examples[i] for i in share or positions[:1]] for share, (_, positions) in zip(shares, todo, strict=True)
-        ]
+        shares = [step[processes.rank :: processes.count] for _, step in todo]
+        groups = [[examples[i] for i in own or step[:1]] for own, (_, step) in zip(shares, todo, strict=True)]
         if config.layout == "causal":  # scores depend on the order of responses
             groups = [[shuffled(example, seed=config.seed, epoch=epoch) for example in group] for group in groups]
-        for (number, positions), share, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
-            weight = 1 / len(positions) if share else 0.0
-            yield Step(number, epoch, number == first - 1, group, encoded, weight)
+        for (number, step), own, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
+            yield Step(number, epoch, number == first - 1, group, encoded, 1 / len(step) if own else 0.0)
 
 
 def label_tensors(examples: Sequence[Example], targets: Targets, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -195,12 +191,8 @@ def make_optimizer(model: RewardModel, config: TrainConfig) -> torch.optim.AdamW
             peak = config.learning_rate if name.startswith("backbone.") else config.head_learning_rate
             decay = config.weight_decay if weights.ndim > 1 else 0.0
             groups.setdefault((peak, decay), []).append(weights)
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "lr": peak, "peak": peak, "weight_decay": decay}
-            for (peak, decay), weights in groups.items()
-        ]
-    )
+    settings = [{"lr": peak, "peak": peak, "weight_decay": decay} for peak, decay in groups]
+    return torch.optim.AdamW([{"params": own, **each} for own, each in zip(groups.values(), settings, strict=True)])
 
 
 def steps_of_epoch(examples: int, batch: int, *, seed: int, epoch: int) -> list[list[int]]:
