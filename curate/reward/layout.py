@@ -182,11 +182,10 @@ def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
 
 
-def set_tree_attention(backbone: PreTrainedModel) -> None:
-    """Switch the language model, and no other part of the backbone, to tree attention."""
-    config = backbone.config
-    nested = config.get_text_config() is not config
-    backbone.set_attn_implementation({"text_config": TREE} if nested else TREE)
+def set_attention(backbone: PreTrainedModel, name: str = TREE) -> None:
+    """Switch the attention of the language model, and of no other part of the backbone."""
+    nested = backbone.config.get_text_config() is not backbone.config
+    backbone.set_attn_implementation({"text_config": name} if nested else name)
 
 
 def tree_attention(

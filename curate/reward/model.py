@@ -26,7 +26,7 @@ from curate.reward.backbones import (
     visual_options,
     with_lora,
 )
-from curate.reward.layout import Batch, collate, restart_positions, set_tree_attention
+from curate.reward.layout import Batch, collate, restart_positions, set_attention
 from curate.reward.sequence import Encoded, Encoder
 from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings, Template, TrainConfig
@@ -71,7 +71,7 @@ class RewardModel(nn.Module):
             if reason := tree_refusal(backbone.config):
                 why = f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}"
                 raise CurateError(why, hint="use the layout causal or single")
-            set_tree_attention(backbone)
+            set_attention(backbone)
 
     @classmethod
     def from_backbone(
