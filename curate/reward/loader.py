@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -88,11 +89,12 @@ class Loader:
     def _groups(self, groups: Sequence[Sequence[Example]], readers: list[MediaReader]) -> Generator[list[Encoded]]:
         encoded = self._encode([example for group in groups for example in group], readers)
         for group in groups:
-            found = [next(encoded) for _ in group]
-            for each in found:
+            found: list[Encoded] = []
+            for each in islice(encoded, len(group)):
                 if isinstance(each, CurateError):
                     raise each
-            yield [_pinned(each) if self.pin else each for each in found]  # type: ignore[misc,arg-type]
+                found.append(_pinned(each) if self.pin else each)
+            yield found
 
     def _encode(self, examples: Sequence[Example], readers: list[MediaReader]) -> Iterator[Encoded | CurateError]:
         """Each example encoded, or why it cannot be. readers: gets the one in use."""
