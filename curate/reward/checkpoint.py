@@ -1,8 +1,7 @@
 """A reward model as files, in the layout of the official code of arXiv 2604.10966, and checkpoints of a training.
 
-``adapter_model.safetensors`` and ``adapter_config.json`` (or, without LoRA, the whole backbone), ``value_head.pt``,
-``reward_model_config.json``, the processor; and the heads as safetensors. What the official code does not know is
-stored under the key ``curate`` of the config, which it ignores.
+The adapter (or, without LoRA, the whole backbone), ``value_head.pt``, the config, the processor; and the heads as
+safetensors. What the official code does not know is stored under the key ``curate`` of the config, which it ignores.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ FIXED = {"value_head_type": "mlp", "value_head_activation": "silu", "resp_repr_m
 OFFICIAL = {"layout": "causal", "template": "official-readme", "max_length": 24_576}
 """Settings of a model of the official code, whose config has no key ``curate``."""
 HINT = "give a folder that curate train or the official code wrote"
-
 CHECKPOINTS, STATE = "checkpoints", "training_state.json"
 
 
@@ -195,10 +193,8 @@ def resume_training(model: RewardModel, out: Path, inputs: dict[str, Any]) -> tu
     saved = TrainConfig.from_stored(state["config"]).defining
     changed = [key for key, value in inputs["config"].items() if key in saved and saved[key] != value]
     if changed:
-        raise CurateError(
-            f"{newest}: has another {', '.join(changed)}",
-            hint="resume with the config that the training started with, or choose another --out",
-        )
+        hint = "resume with the config that the training started with, or choose another --out"
+        raise CurateError(f"{newest}: has another {', '.join(changed)}", hint=hint)
     if state["examples"] != inputs["examples"]:
         raise CurateError(f"{newest}: has other examples", hint="the data changed: choose another --out")
     if isinstance(model.backbone, PeftModel):
@@ -213,7 +209,7 @@ def resume_training(model: RewardModel, out: Path, inputs: dict[str, Any]) -> tu
 def newest_step(out: Path) -> int:
     """The step of the newest checkpoint; 0 where there is none."""
     found = _checkpoints(out)
-    return int(json.loads((found[-1] / STATE).read_text(encoding="utf-8"))["step"]) if found else 0
+    return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
 def _checkpoints(out: Path) -> list[Path]:

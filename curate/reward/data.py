@@ -85,10 +85,9 @@ def media_folder(path: Path, media: Path | None) -> Path:
 def split(
     examples: Sequence[Example], fraction: float, seed: int, *, media: Path = Path()
 ) -> tuple[list[Example], list[Example]]:
-    """Split examples into (training, held out): about ``fraction`` of the videos are held out.
+    """Split examples into (training, held out): about ``fraction`` of the videos (prompts without media) are held out.
 
-    All examples of a video (of a prompt, where there is no media) fall on the same side, which depends only on the
-    seed and on the media path relative to ``media``.
+    The side of a video depends only on the seed and on its path relative to ``media``.
     """
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:

@@ -105,7 +105,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
 def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]) -> list[list[int]]:
     """Partition examples into passes of similar length with at most ``tokens`` tokens each, padding included.
 
-    separate: the example cannot share a pass. An example longer than ``tokens`` gets a pass to itself.
+    separate: the example cannot share a pass, as one longer than ``tokens``.
     """
     passes: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -248,10 +248,9 @@ def _gather(states: Tensor, slots: Tensor) -> Tensor:
 
 
 def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:
-    """Position ids in which every response continues from the end of the prompt, as if it were alone.
+    """Position ids in which every response continues where the backbone puts the first one, as if it were alone.
 
-    That is where the backbone puts the first response. positions: (B, L), or (3, B, L) for a backbone with positions in
-    time, height and width; offsets: (B, L) position of each token within its response, −1 in the prompt, −2 in padding.
+    positions: (B, L), or (3, B, L) in time, height and width; offsets: (B, L) of ``Batch``.
     """
     start = (offsets == 0).int().argmax(dim=-1, keepdim=True)  # of the first response
     after = positions.gather(-1, start.expand(*positions.shape[:-1], 1))

@@ -63,10 +63,7 @@ class Loader:
             self._idle.pop().close()
 
     def stream(self, groups: Sequence[Sequence[Example]]) -> Iterator[list[Encoded]]:
-        """The encoded examples of each group, in order; the next group is read and encoded meanwhile.
-
-        Raises CurateError naming the first example whose media cannot be read or that does not fit.
-        """
+        """The encoded examples of each group; the next group is read meanwhile. Raises the first one's CurateError."""
         readers: list[MediaReader] = []
 
         def interrupt() -> None:
@@ -145,10 +142,7 @@ def _pinned(encoded: Encoded) -> Encoded:
 
 
 def read_ahead(source: Generator[T], interrupt: Callable[[], None]) -> Generator[T]:
-    """The items of ``source``; a thread computes the next one while an item is in use.
-
-    interrupt: makes source fail soon; it is called when this generator is closed early.
-    """
+    """The items of ``source``; a thread computes the next one meanwhile. interrupt: makes it fail soon, when closed."""
     with ThreadPoolExecutor(1, "loader") as thread:
         coming = thread.submit(next, source, None)
         try:

@@ -104,17 +104,11 @@ class Scorer:
         return self.model.encoder.plain_prompt(text)
 
     def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
-        """The N scores of each example, as ``score`` returns them.
-
-        Raises CurateError naming the first example that cannot be read or does not fit.
-        """
+        """The N scores of each example. Raises CurateError naming the first one that cannot be read or does not fit."""
         return [scores.mean(axis=0).tolist() for scores in self.score_orders(examples, self.orders)]
 
     def score_orders(self, examples: Sequence[Example], orders: int) -> list[Float]:
-        """(orders, N) scores of each example under several orders of its responses, the first as given.
-
-        Column n is always response n of the example, whatever its position in the order.
-        """
+        """(orders, N) scores of each example, in columns as given, under several orders, the first as given."""
         orders_of = [_orders(example, orders) for example in examples]
         permuted = [e.permuted(order.tolist()) for e, own in zip(examples, orders_of, strict=True) for order in own]
         share = self.processes.share(permuted)

@@ -123,10 +123,8 @@ class Encoder:
     def encode_media(
         self, example: Example, *, video: Frames | None = None, images: Sequence[npt.NDArray[np.uint8]] = ()
     ) -> MediaPrefix:
-        """The sequence up to the question, which examples with the same media share.
-
-        video and images: the contents of the example's files. Raises CurateError where the backbone cannot read them.
-        """
+        """The sequence up to the question, which examples with the same media share. Raises CurateError where the
+        backbone cannot read them. video and images: the contents of the example's files."""
         if (example.video is not None) != (video is not None) or len(example.images) != len(images):
             raise ValueError(f"{example.item_id}: its video and images must be given, and no others")
         has_media = video is not None or len(images) > 0
@@ -150,10 +148,8 @@ class Encoder:
         types = [out.pop(name)[0].tolist() for name in TOKEN_TYPES if name in out] or [[0] * len(ids)]
         visual = {name: value.numpy() for name, value in out.items() if isinstance(value, Tensor)}
         if has_media and not any(name.startswith("pixel_values") for name in visual):
-            raise CurateError(
-                f"{example.item_id}: the backbone's processor returned no pixels for its media",
-                hint="its chat template may lack them: try curate doctor on the backbone",
-            )
+            why = f"{example.item_id}: the backbone's processor returned no pixels for its media"
+            raise CurateError(why, hint="its chat template may lack them: try curate doctor on the backbone")
         return MediaPrefix(ids, types[0], visual, after, end)
 
     def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
@@ -193,10 +189,8 @@ class Encoder:
     def _check_length(self, item_id: str, length: int, starts: Sequence[int], ends: Sequence[int]) -> None:
         """Raise TooLongError where the sequence exceeds max_length, or prompt and one response exceed the window."""
         if length > self.max_length:
-            raise TooLongError(
-                f"{item_id}: {length:,} tokens, more than max_length {self.max_length:,}",
-                hint="raise max_length, lower frames, or skip the example with --allow-skips",
-            )
+            hint = "raise max_length, lower frames, or skip the example with --allow-skips"
+            raise TooLongError(f"{item_id}: {length:,} tokens, more than max_length {self.max_length:,}", hint=hint)
         longest = starts[0] + max(end + 1 - start for start, end in zip(starts, ends, strict=True))
         if self.window is not None and longest > self.window:
             raise TooLongError(

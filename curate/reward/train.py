@@ -202,10 +202,7 @@ def steps_of_epoch(examples: int, batch: int, *, seed: int, epoch: int) -> list[
 
 
 def learning_rate_scale(step: int, steps: int, *, warmup: float, schedule: Schedule) -> float:
-    """Factor of the peak learning rate at a step, 0 … steps − 1.
-
-    It rises to 1 over the first ``warmup`` share of the steps and falls to just above 0 at the last step.
-    """
+    """Factor of the peak learning rate at step 0 … steps − 1: up to 1 over the first ``warmup`` share, then down."""
     rising = math.ceil(warmup * steps)
     if step < rising:
         return (step + 1) / (rising + 1)
