@@ -106,8 +106,6 @@ def evaluate(
         )
         ece, bins = metrics.calibration_error(best.top[mask], best.hit[mask]) if logits else (None, None)
         values = {
-            "part": part,
-            "name": name,
             "items": int(mask.sum()),
             "clusters": hits.clusters,
             "top1": hits.value,
@@ -119,7 +117,8 @@ def evaluate(
             "ece_bins": bins or None,
             "shared_best": int(np.isnan(best.top[mask]).sum()),
         }
-        return EvaluationRow.model_validate(values | {key: _mean(value[mask]) for key, value in means.items()})
+        values |= {key: _mean(value[mask]) for key, value in means.items()}
+        return EvaluationRow.model_validate({"part": part, "name": name, **values})
 
     sizes, sources = np.array([len(own) for own in ranks]), np.array([example.source for example in examples])
     rows = [row("all", "all", np.ones(len(ranks), dtype=np.bool_))]
