@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.metrics import Figure, average, compare, mean
+from curate.reward.figures import Figure, average, compare, mean
 
 LEVEL = 0.05
 CASES = {

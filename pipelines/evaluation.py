@@ -36,14 +36,14 @@ def evaluate(
     """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
 
     model: a model folder; None: only the baselines. against: another one, to compare it with on the same items by
-    ``curate.reward.metrics.compare``. benchmark: the foreign benchmark of the file, or "auto" to detect it; None:
+    ``curate.reward.figures.compare``. benchmark: the foreign benchmark of the file, or "auto" to detect it; None:
     shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache: folders that
     relative paths start from, and for embedded images. rename: column of a foreign file -> column of the benchmark.
     orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are averaged. device,
     dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls and of the test. Raises CurateError
     where the data cannot be read or have no ranks.
     """
-    from curate.reward import metrics
+    from curate.reward import figures
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read
     from curate.reward.scoring import Scorer
@@ -69,11 +69,11 @@ def evaluate(
     comparison: tuple[ComparisonRow, ...] = ()
     if against is not None:
         with Scorer.from_pretrained(against, device=device, dtype=dtype, template=template, orders=orders) as scorer:
-            both = [metrics.figures(examples, own, metric) for own in (scores, scorer.score_examples(examples))]
-        comparison = metrics.compare(examples, *both, seed=seed)
+            both = [figures.figures(examples, own, metric) for own in (scores, scorer.score_examples(examples))]
+        comparison = figures.compare(examples, *both, seed=seed)
     return EvaluateReport(
         data=name,
-        official=metrics.official(examples, metric(examples, scores)) if metric else (),
+        official=figures.official(examples, metric(examples, scores)) if metric else (),
         evaluations=tuple(evaluations),
         comparison=comparison,
         ceiling=_ceiling(data, config),

@@ -17,8 +17,8 @@ from curate.mixture.overlap import Prober, contaminated, read_benchmark, repeate
 from curate.mixture.writing import MEDIA, card, place_media, write_items, write_removed
 from curate.reward.data import Example
 from curate.reward.foreign.benchmark import Media
-from curate.reward.rows import BadRowError, Row
 from curate.shards.atomic import MANIFEST, describe, publishing, version, write_manifest
+from curate.shards.rows import BadRowError, Row
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from pipelines.settings import load_toml

@@ -50,11 +50,11 @@ def train(
     """
     import torch
 
-    from curate.reward.checkpoint import gathered, newest_step
+    from curate.reward.checkpoint import newest_step
     from curate.reward.doctor import check_layout
     from curate.reward.evaluation import quick_metrics
     from curate.reward.loader import Loader
-    from curate.reward.processes import start_processes
+    from curate.reward.processes import start_processes, whole_state
     from curate.reward.scoring import Scorer
     from curate.reward.train import computing, fit
 
@@ -98,7 +98,7 @@ def train(
         progress("evaluating", 0, 0)
         with computing(config, processes):
             report = _report(scorer, data, config, out, done)
-        weights = gathered(model, processes)
+        weights = whole_state(model, processes)
         if processes.first:
             _write(model, weights, report, config, out)
         processes.wait()

@@ -108,8 +108,7 @@ class TrainConfig(Document):
     media_timeout: Positive = 30.0
     """Seconds per example with media."""
     media_memory: Annotated[int, Field(ge=0)] = 1024
-    """MiB of encoded videos that are kept for the next epoch, and as many that are read ahead; the media of one step
-    are always read ahead."""
+    """MiB of encoded media that are kept for the next epoch; those of the next step are read ahead besides."""
     allow_skips: bool = False
     """Skip and count examples that cannot train; otherwise one of them stops the training before its first step."""
 

@@ -25,8 +25,8 @@ from curate.mixture.items import in_neutral_order, merged, order_of, ranked, wit
 from curate.mixture.writing import STAGES
 from curate.reward.data import Example, read_examples, reason_to_skip
 from curate.reward.foreign.benchmark import Media
-from curate.reward.rows import BadRowError, Row
 from curate.shards.atomic import finished
+from curate.shards.rows import BadRowError, Row
 from pipelines.mixing import load_mixture, mix
 from schemas.errors import CurateError, UsageError
 from schemas.items import JSONL_KEYS

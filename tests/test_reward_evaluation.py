@@ -10,22 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.reward.controls import baselines, derangement, longest, overlap, random, shortest, shuffle, similarity
 from curate.reward.data import Example
-from curate.reward.evaluation import (
-    baselines,
-    derangement,
-    longest,
-    overlap,
-    random,
-    shortest,
-    shuffled_media,
-    shuffled_prompts,
-    similarity,
-)
 from curate.reward.metrics import chance_level, top1
 from schemas.errors import CurateError
 
 pytestmark = pytest.mark.slow
+
+MEDIA = ("video", "images")
 
 
 def answers(*responses: str, ranks: tuple[int, ...] = ()) -> Example:
@@ -109,7 +101,7 @@ def test_a_derangement_gives_each_position_another_key_or_is_an_error(keys: list
 
 def test_shuffled_media_gives_each_example_another_video_and_changes_nothing_else() -> None:
     examples = videos("a", "a", "b", "c")
-    shuffled = shuffled_media(examples, seed=1)
+    shuffled = shuffle(examples, MEDIA, seed=1)
     assert all(after.video != before.video for before, after in zip(examples, shuffled, strict=True))
     assert Counter(example.video for example in shuffled) == Counter(example.video for example in examples)
     assert [(e.item_id, e.prompt, e.responses) for e in shuffled] == [
@@ -120,14 +112,14 @@ def test_shuffled_media_gives_each_example_another_video_and_changes_nothing_els
 def test_images_are_exchanged_among_examples_with_images() -> None:
     pictures = [Example(str(i), "?", ("a",), images=(Path(f"{i}.png"),)) for i in range(2)]
     plain = Example("t", "?", ("a",))
-    shuffled = shuffled_media([pictures[0], plain, pictures[1]], seed=0)
+    shuffled = shuffle([pictures[0], plain, pictures[1]], MEDIA, seed=0)
     assert [example.images for example in shuffled] == [(Path("1.png"),), (), (Path("0.png"),)]
     assert shuffled[1] == plain
 
 
 def test_shuffled_prompts_differ_although_prompts_repeat() -> None:
     examples = [Example(str(i), prompt, ("a",), video=Path("v")) for i, prompt in enumerate("aabbc")]
-    shuffled = shuffled_prompts(examples, seed=3)
+    shuffled = shuffle(examples, ["prompt"], seed=3)
     assert all(after.prompt != before.prompt for before, after in zip(examples, shuffled, strict=True))
     assert Counter(example.prompt for example in shuffled) == Counter("aabbc")
     assert {example.video for example in shuffled} == {Path("v")}
@@ -135,10 +127,10 @@ def test_shuffled_prompts_differ_although_prompts_repeat() -> None:
 
 def test_shuffling_depends_on_the_seed() -> None:
     examples = videos(*"abcdefgh")
-    assert shuffled_media(examples, seed=5) == shuffled_media(examples, seed=5)
-    assert len({tuple(e.video for e in shuffled_media(examples, seed=seed)) for seed in range(5)}) > 1
+    assert shuffle(examples, MEDIA, seed=5) == shuffle(examples, MEDIA, seed=5)
+    assert len({tuple(e.video for e in shuffle(examples, MEDIA, seed=seed)) for seed in range(5)}) > 1
 
 
 def test_a_video_shared_by_most_examples_cannot_be_exchanged() -> None:
     with pytest.raises(CurateError, match="2 of 3 examples have the same video"):
-        shuffled_media(videos("a", "a", "b"), seed=0)
+        shuffle(videos("a", "a", "b"), MEDIA, seed=0)

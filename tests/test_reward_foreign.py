@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, clustered
 from curate.reward.foreign import BENCHMARKS, read
 from curate.reward.foreign.benchmark import Media, preferred
 from curate.reward.foreign.reward_bench_2 import ties_score
-from curate.reward.metrics import Figure, clustered
-from curate.reward.rows import Row
+from curate.shards.rows import Row
 from schemas.errors import CurateError
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from curate.media.frames import IMAGE_SUFFIXES
 from curate.mixture.items import ranked
 from curate.reward.data import Example
 from curate.reward.foreign.benchmark import Media, columns_of, listed
-from curate.reward.rows import BadRowError, Row, read_rows
+from curate.shards.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError, UsageError
 from schemas.mixture import MixtureSource
 

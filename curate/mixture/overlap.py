@@ -19,7 +19,7 @@ from curate.release.leakage import read_subjects
 from curate.reward.data import Example, read_examples, read_manifest
 from curate.reward.foreign import BENCHMARKS, read
 from curate.reward.foreign.benchmark import Media, columns_of, listed, read_file
-from curate.reward.rows import BadRowError
+from curate.shards.rows import BadRowError
 from schemas.errors import CurateError, UsageError
 from schemas.leakage import LeakConfig
 from schemas.mixture import MixtureBenchmark, RemovedItem

@@ -1,16 +1,13 @@
 """Backbones of transformers: everything that depends on the model family is decided here.
 
-A family differs in its processor (``load_processor``), its position ids (``position_ids``), the visual inputs that
-several examples can share (``CONCATENATED``), the length of its attention (``attention_window``) and whether its layers
-keep responses apart (``tree_refusal``). ``curate.reward.doctor`` tests a backbone by running it.
+``curate.reward.doctor`` tests a backbone by running it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -33,19 +30,18 @@ from curate.reward.torch_processors import load_torch_processor
 from schemas.errors import CurateError
 from schemas.reward import LoraSettings
 
-CONCATENATED = {
-    "pixel_values",
-    "pixel_values_videos",
-    "image_grid_thw",
-    "video_grid_thw",
-    "second_per_grid_ts",
-}
+if TYPE_CHECKING:
+    from curate.reward.layout import Batch
+
+CONCATENATED = {"pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "second_per_grid_ts"}
 """Visual inputs that a batch concatenates over its examples (the Qwen-VL family)."""
 TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
 """Names, by family, of the input that tells text (0), image (1) and video tokens (2) apart."""
 SEPARATING = {"full_attention", "sliding_attention", "chunked_attention", "moe", "mlp"}
 """Kinds of layers in which a token depends on others by its attention alone. Recurrent layers, linear attention and
 convolutions pass on what stands before a response, whichever attention is selected."""
+WINDOWS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+"""Kinds of layers that attend to a number of tokens only -> the name of that number in a config."""
 
 
 class LoraError(CurateError):
@@ -61,10 +57,7 @@ def read_backbone_config(path: str | Path) -> Any:
 
 
 def load_processor(path: str | Path) -> Any:
-    """The processor of a vision-language backbone, or the tokenizer of a text backbone.
-
-    Raises CurateError where the processor needs a package that is not installed, such as torchvision.
-    """
+    """The processor of a vision-language backbone, or the tokenizer of a text backbone. Raises CurateError."""
     config = read_backbone_config(path)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoTokenizer.from_pretrained(path)
@@ -73,27 +66,19 @@ def load_processor(path: str | Path) -> Any:
             return AutoProcessor.from_pretrained(path)
         return load_torch_processor(path, config.model_type)
     except OSError as error:
-        raise CurateError(
-            f"{path}: has no processor of images", hint="save the backbone's processor there with its weights"
-        ) from error
+        hint = "save the backbone's processor there with its weights"
+        raise CurateError(f"{path}: has no processor of images", hint=hint) from error
     except ImportError as error:
-        needed = " ".join(str(error).split())
-        raise CurateError(
-            f"{path}: the processor of {config.model_type} cannot be loaded: {needed}",
-            hint="install the package that it names; torchvision in the release and build that match your torch",
-        ) from error
+        why = f"{path}: the processor of {config.model_type} cannot be loaded: {' '.join(str(error).split())}"
+        hint = "install the package that it names; torchvision in the release and build that match your torch"
+        raise CurateError(why, hint=hint) from error
 
 
 def limit_video_tokens(processor: Any, tokens: int) -> None:
-    """Make the processor scale down the frames of a video so that it has at most so many vision tokens.
-
-    Raises CurateError for other processors than Qwen3-VL's.
-    """
+    """Make a processor of Qwen3-VL scale videos down to so many vision tokens. Raises CurateError for others."""
     if not isinstance(processor, Qwen3VLProcessor):
-        raise CurateError(
-            f"video_tokens is supported for Qwen3-VL only, not for {type(processor).__name__}",
-            hint="lower frames or fps instead",
-        )
+        why = f"video_tokens is supported for Qwen3-VL only, not for {type(processor).__name__}"
+        raise CurateError(why, hint="lower frames or fps instead")
     video: Any = processor.video_processor
     pixels = tokens * video.temporal_patch_size * (video.patch_size * video.merge_size) ** 2
     least, most = (min(int(video.size[edge]), pixels) for edge in ("shortest_edge", "longest_edge"))
@@ -113,36 +98,26 @@ def load_backbone(path: str | Path, tokens: int, dtype: torch.dtype) -> PreTrain
     except (OSError, ValueError, ImportError) as error:
         why = " ".join(str(error).split())
         raise CurateError(f"{path}: {config.model_type} cannot be loaded: {why}", hint="choose another one") from error
-    embeddings = backbone.get_input_embeddings()
-    size = embeddings.weight.shape[0]
-    if tokens > size and config.model_type == molmo2.MODEL_TYPE:
+    old = backbone.get_input_embeddings().weight.detach()
+    if tokens > len(old) and config.model_type == molmo2.MODEL_TYPE:
         molmo2.add_tokens(backbone, tokens)
-    elif tokens > size:
-        mean = embeddings.weight.detach().float().mean(dim=0)
+    elif tokens > len(old):
+        mean = old.float().mean(dim=0).to(dtype)
         backbone.resize_token_embeddings(tokens, mean_resizing=False)
-        with torch.no_grad():
-            backbone.get_input_embeddings().weight[size:] = mean.to(dtype)
+        backbone.get_input_embeddings().weight.data[len(old) :] = mean
     return backbone
 
 
 def attention_window(path: str | Path) -> int | None:
     """The number of tokens that some layers attend to at most; None where all layers attend to all tokens."""
     config = read_backbone_config(path).get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    windows = {
-        "sliding_attention": getattr(config, "sliding_window", None),
-        "chunked_attention": getattr(config, "attention_chunk_size", None),
-    }
-    return min(
-        (window for kind, window in windows.items() if window and (kinds is None or kind in kinds)), default=None
-    )
+    kinds = getattr(config, "layer_types", None) or WINDOWS
+    sizes = [getattr(config, field, None) for kind, field in WINDOWS.items() if kind in kinds]
+    return min(filter(None, sizes), default=None)
 
 
 def tree_refusal(config: Any) -> str:
-    """Why the layouts tree and set cannot be used on a backbone of this config; empty where nothing speaks against it.
-
-    Not all reasons are in a config: ``curate.reward.doctor`` finds the others.
-    """
+    """Why the layouts tree and set do not work with this config; empty where it has no reason (doctor finds others)."""
     mixing = sorted(set(getattr(config.get_text_config(), "layer_types", None) or ()) - SEPARATING)
     if mixing:
         return f"layers of the kind {', '.join(mixing)} pass on earlier responses to later ones"
@@ -165,21 +140,19 @@ def with_lora(backbone: PreTrainedModel, lora: LoraSettings, path: str) -> PreTr
     linear = [name for name, part in decoder.named_modules() if type(part) in (nn.Linear, Conv1D)]
     if not linear:
         raise LoraError(f"{path}: has no linear layers to adapt", hint="train all weights: --full")
-    layers = sorted({name.rpartition(".")[2] for name in linear})
+    layers = "|".join(sorted({name.rpartition(".")[2] for name in linear}))
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=rf"{prefix.replace('.', '[.]')}[.].*[.]({'|'.join(layers)})",
+        target_modules=rf"{prefix.replace('.', '[.]')}[.].*[.]({layers})",
         base_model_name_or_path=path,
     )
     try:
-        wrapped: PreTrainedModel = get_peft_model(backbone, config)
+        return get_peft_model(backbone, config)
     except ValueError as error:
-        raise LoraError(
-            f"{path}: LoRA cannot adapt it: {error}", hint="try dropout = 0 in [lora], or --full"
-        ) from error
-    return wrapped
+        hint = "try dropout = 0 in [lora], or --full"
+        raise LoraError(f"{path}: LoRA cannot adapt it: {error}", hint=hint) from error
 
 
 def decoder_of(backbone: PreTrainedModel) -> nn.Module:
@@ -197,26 +170,20 @@ def body_of(backbone: PreTrainedModel) -> nn.Module:
     return body if body is not plain else decoder_of(plain)
 
 
-def visual_options(backbone: PreTrainedModel, types: Tensor, visual: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of the backbone that carry video and images. types: (R, L) 0 text, 1 image, 2 video."""
-    options: dict[str, Any] = dict(visual)
+def visual_options(backbone: PreTrainedModel, batch: Batch) -> dict[str, Any]:
+    """The arguments of the backbone that carry video and images."""
     nested = backbone.config.get_text_config() is not backbone.config  # GPT-2 has token types, too, of another meaning
     accepted = inspect.signature(body_of(backbone).forward).parameters
-    return options | {name: types for name in TOKEN_TYPES if nested and name in accepted}
+    return {**batch.visual, **{name: batch.token_types for name in TOKEN_TYPES if nested and name in accepted}}
 
 
-def position_ids(
-    backbone: PreTrainedModel,
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    types: Tensor,
-    visual: Mapping[str, Tensor],
-) -> Tensor:
+def position_ids(backbone: PreTrainedModel, batch: Batch) -> Tensor:
     """(R, L) position ids, or (3, R, L) in time, height and width where the backbone has such."""
     rope_index = getattr(body_of(backbone), "get_rope_index", None)
-    if rope_index is None or not visual:
-        return (attention_mask.cumsum(dim=1) - 1).clamp_min(0)
-    given = {"input_ids": input_ids, "attention_mask": attention_mask, "mm_token_type_ids": types, **visual}
+    if rope_index is None or not batch.visual:
+        return (batch.attention_mask.cumsum(dim=1) - 1).clamp_min(0)
+    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, **batch.visual}
+    given["mm_token_type_ids"] = batch.token_types
     parameters = inspect.signature(rope_index).parameters
     positions: Tensor
     positions, _ = rope_index(**{name: value for name, value in given.items() if name in parameters})

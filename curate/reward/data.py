@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.reward.rows import BadRowError, Row, read_rows
 from curate.shards import atomic
+from curate.shards.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError
 from schemas.manifest import Manifest
 
@@ -45,30 +45,18 @@ class Example:
         return replace(
             self,
             responses=tuple(self.responses[i] for i in order),
-            ranks=tuple(self.ranks[i] for i in order) if self.ranks else (),
-            best_probabilities=tuple(self.best_probabilities[i] for i in order) if self.best_probabilities else (),
+            ranks=tuple(self.ranks[i] for i in order if self.ranks),
+            best_probabilities=tuple(self.best_probabilities[i] for i in order if self.best_probabilities),
         )
 
 
 def read_examples(path: str | Path, *, media: Path | None = None, config: str = "") -> list[Example]:
-    """Read the examples of a folder or file, in file order.
+    """The examples of a folder of shards, a Parquet or a JSONL file, in file order; ranks may be missing.
 
-    Parameters
-    ----------
-    path : str or Path
-        A folder of shards, a Parquet file or a JSONL file. Ranks may be missing (files to score).
-    media : Path, optional
-        Folder that relative paths of videos and images start from; default: the folder of the file.
-    config : str
-        Config of a benchmark folder (``4way``, ``pairwise``); default: the first one.
+    media: folder that relative paths of videos and images start from; default: that of the file. config: of a benchmark
+    folder (``4way``, ``pairwise``); default: the first one. Raises CurateError naming file, row and column of the first
+    invalid value.
 
-    Raises
-    ------
-    CurateError
-        Names file, row and column of the first invalid value.
-
-    Examples
-    --------
     >>> read_examples("shards/train")[0].responses  # doctest: +SKIP
     ('A ball falls.', 'Nothing.')
     """
@@ -97,10 +85,9 @@ def media_folder(path: Path, media: Path | None) -> Path:
 def split(
     examples: Sequence[Example], fraction: float, seed: int, *, media: Path = Path()
 ) -> tuple[list[Example], list[Example]]:
-    """Split examples into (training, held out): about ``fraction`` of the videos are held out.
+    """Split examples into (training, held out): about ``fraction`` of the videos (prompts without media) are held out.
 
-    All examples of a video (of a prompt, where there is no media) fall on the same side, which depends only on the
-    seed and on the media path relative to ``media``.
+    The side of a video depends only on the seed and on its path relative to ``media``.
     """
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:

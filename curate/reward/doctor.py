@@ -22,7 +22,7 @@ from torch import Tensor
 from curate.media.frames import Frames
 from curate.reward.backbones import LoraError, tree_refusal
 from curate.reward.data import Example
-from curate.reward.layout import Batch, collate, set_tree_attention
+from curate.reward.layout import TREE, Batch, collate, set_attention
 from curate.reward.model import ModelConfig, RewardModel
 from curate.reward.sequence import Encoded
 from schemas.errors import CurateError
@@ -135,21 +135,16 @@ def _states(model: RewardModel, sequence: Encoded, layout: Layout) -> Tensor:
 def with_attention(model: RewardModel, layout: Layout) -> Iterator[None]:
     """The backbone with the attention of a layout, and afterwards with its own again."""
     backbone = model.backbone.get_base_model() if hasattr(model.backbone, "peft_config") else model.backbone
-    text = backbone.config.get_text_config()
-    before = text._attn_implementation
-    wanted = "tree" if layout in ("tree", "set") else "plain"
-    own = "tree" if model.config.layout in ("tree", "set") else "plain"
+    own = backbone.config.get_text_config()._attn_implementation
+    wanted = TREE if layout in ("tree", "set") else "sdpa" if own == TREE else own
     if wanted == own:
         yield
         return
-    if wanted == "tree":
-        set_tree_attention(backbone)
-    else:
-        backbone.set_attn_implementation({"text_config": "sdpa"} if text is not backbone.config else "sdpa")
+    set_attention(backbone, wanted)
     try:
         yield
     finally:
-        backbone.set_attn_implementation({"text_config": before} if text is not backbone.config else before)
+        set_attention(backbone, own)
 
 
 def diagnose(path: str, config: TrainConfig) -> DoctorReport:
@@ -170,27 +165,15 @@ def diagnose(path: str, config: TrainConfig) -> DoctorReport:
     one_pass = config.layout == "causal" and not causal
     cost = _cost(model, config, "causal" if one_pass else "single") if found[0].trains else None
     weights = sum(each.nbytes for each in model.parameters())
+    adapted = [name.split(".lora_A")[0] for name, _ in model.named_parameters() if ".lora_A" in name]
     return DoctorReport(
         backbone=path,
         model_type=str(model.backbone.config.model_type),
         parameters=sum(each.numel() for each in model.parameters()),
         layout=config.layout,
-        layouts={
-            "causal": causal,
-            "single": _pass_refusal(model, "single"),
-            "tree": refusal,
-            "set": refusal,
-        },
+        layouts={"causal": causal, "single": _pass_refusal(model, "single"), "tree": refusal, "set": refusal},
         modalities=tuple(found),
-        lora=tuple(
-            sorted(
-                {
-                    name.split(".lora_A")[0].rpartition(".")[2]
-                    for name, _ in model.named_parameters()
-                    if ".lora_A" in name
-                }
-            )
-        ),
+        lora=tuple(sorted({name.split(".")[-1] for name in adapted})),
         lora_refusal=no_lora,
         weights_gib=weights / GIB,
         activations_gib=cost and cost.activations_gib,

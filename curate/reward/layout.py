@@ -1,7 +1,5 @@
 """Examples side by side in one batch, and which tokens attend to which.
 
-Four layouts:
-
 ``causal``  each response attends to the prompt and the responses before it (arXiv 2604.10966);
 ``tree``    each response attends to the prompt and itself, as if it were alone, all in one pass;
 ``set``     a tree; then the N response states attend to each other, without positions (``model.Comparison``);
@@ -29,23 +27,25 @@ from schemas.reward import Layout
 
 TREE = "curate_tree"
 """Name of tree attention in the registry of transformers."""
-
-
 TAIL = 1.3
 """Most work that attention of all responses in one piece may take, over that of each response with its own keys."""
 
 
 class Tree(NamedTuple):
-    """Which tokens of B sequences attend to which, once for all layers."""
+    """Which tokens of B sequences attend to which, once for all layers.
+
+    The prompt is one part, and G groups of at most T tokens are the others: the N responses; or all that follows the
+    shortest prompt, in one piece. A group attends to the first S tokens of its sequence and to itself, under a mask.
+    """
 
     prompt: Tensor
     """(B, P) bool: the token belongs to the prompt; P is the length of the longest prompt."""
+    slots: Tensor
+    """(B, G, T) position in the sequence of each token of each group, 0 where there is none."""
+    filled: Tensor
+    """(B, G, T) bool: the slot holds a token of a response."""
     mask: Tensor
-    """(B, 1, L − first, L) bool from the first token of a response on; with slots (B·N, 1, T, P + T)."""
-    slots: Tensor | None
-    """(B, N, T) position in the sequence of each token of each response, 0 where there is none; None: in one piece."""
-    filled: Tensor | None
-    """(B, N, T) bool: the slot holds a token."""
+    """(B·G, 1, T, S + T) bool."""
 
 
 class Batch(NamedTuple):
@@ -83,21 +83,20 @@ PER_TOKEN = ("input_ids", "attention_mask", "token_types", "offsets")
 def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
     """The batch of one or more sequences. pad: the padding token."""
     rows = [part for sequence in sequences for part in _one_by_one(sequence)] if layout == "single" else list(sequences)
-    counts = [len(sequence.ends) for sequence in sequences]
-    present = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-    row, end = torch.zeros(present.shape, dtype=torch.long), torch.zeros(present.shape, dtype=torch.long)
+    present = _up_to([len(sequence.ends) for sequence in sequences])
+    row, end = (torch.zeros(present.shape, dtype=torch.long) for _ in range(2))
     row[present] = torch.tensor([number for number, sequence in enumerate(rows) for _ in sequence.ends])
     end[present] = torch.tensor([position for sequence in rows for position in sequence.ends])
-    length = torch.tensor([len(sequence.input_ids) for sequence in rows])
+    offsets = pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2)
     return Batch(
         input_ids=pad_sequence([sequence.input_ids for sequence in rows], batch_first=True, padding_value=pad),
-        attention_mask=(torch.arange(int(length.max())) < length[:, None]).long(),
+        attention_mask=(offsets > -2).long(),
         token_types=pad_sequence([sequence.token_types for sequence in rows], batch_first=True),
-        offsets=pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2),
+        offsets=offsets,
         row=row,
         end=end,
         present=present,
-        tree=_tree(rows) if layout in ("tree", "set") else None,
+        tree=_tree(rows, offsets) if layout in ("tree", "set") else None,
         visual=_visual(rows),
         apart=len(rows) > 1 and not _concatenable(rows),
     )
@@ -106,7 +105,7 @@ def collate(sequences: Sequence[Encoded], layout: Layout, pad: int) -> Batch:
 def plan_passes(lengths: Sequence[int], tokens: int, *, separate: Sequence[bool]) -> list[list[int]]:
     """Partition examples into passes of similar length with at most ``tokens`` tokens each, padding included.
 
-    separate: the example cannot share a pass. An example longer than ``tokens`` gets a pass to itself. Deterministic.
+    separate: the example cannot share a pass, as one longer than ``tokens``.
     """
     passes: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -124,20 +123,19 @@ def passes_of(sequences: Sequence[Encoded], tokens: int) -> list[list[int]]:
     return plan_passes([len(sequence.input_ids) for sequence in sequences], tokens, separate=separate)
 
 
+def _up_to(counts: Sequence[int]) -> Tensor:
+    """(B, most) bool: the first ``counts[b]`` of each row."""
+    return torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+
+
 def _one_by_one(sequence: Encoded) -> list[Encoded]:
     """The prompt with each of its responses alone."""
     parts = []
     for start, end in zip(sequence.starts, sequence.ends, strict=True):
         keep = torch.cat([torch.arange(sequence.prompt_length), torch.arange(start, end + 1)])
-        parts.append(
-            replace(
-                sequence,
-                input_ids=sequence.input_ids[keep],
-                token_types=sequence.token_types[keep],
-                starts=(sequence.prompt_length,),
-                ends=(len(keep) - 1,),
-            )
-        )
+        ids, types = sequence.input_ids[keep], sequence.token_types[keep]
+        starts, ends = (sequence.prompt_length,), (len(keep) - 1,)
+        parts.append(replace(sequence, input_ids=ids, token_types=types, starts=starts, ends=ends))
     return parts
 
 
@@ -149,30 +147,25 @@ def _offsets(sequence: Encoded) -> Tensor:
     return offsets
 
 
-def _tree(rows: Sequence[Encoded]) -> Tree:
-    prompts = [sequence.prompt_length for sequence in rows]
-    responses = max(len(sequence.ends) for sequence in rows)
-    longest = max(end + 1 - start for row in rows for start, end in zip(row.starts, row.ends, strict=True))
-    prompt = torch.arange(max(prompts)) < torch.tensor(prompts)[:, None]
-    length, first = max(len(sequence.input_ids) for sequence in rows), min(prompts)
-    if (length - first) * length <= TAIL * responses * longest * (max(prompts) + longest):
-        return Tree(prompt, _tail_mask(rows, first), None, None)
-    slots = torch.zeros(len(rows), responses, longest, dtype=torch.long)
-    filled = torch.zeros_like(slots, dtype=torch.bool)
-    for b, sequence in enumerate(rows):
-        for n, (start, end) in enumerate(zip(sequence.starts, sequence.ends, strict=True)):
-            slots[b, n, : end + 1 - start] = torch.arange(start, end + 1)
-            filled[b, n, : end + 1 - start] = True
-    return Tree(prompt, _response_mask(prompt, filled), slots, filled)
-
-
-def _tail_mask(rows: Sequence[Encoded], first: int) -> Tensor:
-    """(B, 1, L − first, L) bool: the prompt, and the preceding tokens of the same response."""
-    offsets = pad_sequence([_offsets(sequence) for sequence in rows], batch_first=True, padding_value=-2)
+def _tree(rows: Sequence[Encoded], offsets: Tensor) -> Tree:
+    """The tree of a batch, in one piece where that is cheap. offsets: (B, L) of the padded batch."""
+    prompt = _up_to([sequence.prompt_length for sequence in rows])
+    groups = [list(zip(sequence.starts, sequence.ends, strict=True)) for sequence in rows]
+    responses, longest = max(map(len, groups)), max(end + 1 - start for own in groups for start, end in own)
+    length, first, shared = offsets.shape[1], min(each.prompt_length for each in rows), prompt.shape[1]
+    if (length - first) * length <= TAIL * responses * longest * (shared + longest):
+        groups, responses, longest, shared = [[(first, length - 1)]] * len(rows), 1, length - first, first
+    slots = torch.full((len(rows), responses, longest), -1)
+    for b, own in enumerate(groups):
+        for g, (start, end) in enumerate(own):
+            slots[b, g, : end + 1 - start] = torch.arange(start, end + 1)
     response = (offsets == 0).cumsum(dim=1)  # 0: the prompt
-    keys, queries = response[:, None, :], response[:, first:, None]
-    causal = torch.ones(offsets.shape[1], offsets.shape[1], dtype=torch.bool).tril()[first:]
-    return (((keys == 0) | (keys == queries)) & causal)[:, None]
+    owner = response.gather(1, slots.clamp_min(0).flatten(1)).view_as(slots).masked_fill(slots < 0, -1)
+    keys, queries = owner[:, :, None, :], owner[:, :, :, None]
+    within = ((keys == 0) | (keys == queries)) & torch.ones(longest, longest, dtype=torch.bool).tril()
+    whole = prompt[:, None, None, :shared].expand(-1, responses, longest, -1)
+    mask = torch.cat([whole, within], dim=-1).flatten(0, 1)[:, None]
+    return Tree(prompt, slots.clamp_min(0), owner > 0, mask)
 
 
 def _concatenable(rows: Sequence[Encoded]) -> bool:
@@ -189,11 +182,10 @@ def _visual(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     return {name: torch.cat([row.visual[name] for row in rows if name in row.visual]) for name in names}
 
 
-def set_tree_attention(backbone: PreTrainedModel) -> None:
-    """Switch the language model, and no other part of the backbone, to tree attention."""
-    config = backbone.config
-    nested = config.get_text_config() is not config
-    backbone.set_attn_implementation({"text_config": TREE} if nested else TREE)
+def set_attention(backbone: PreTrainedModel, name: str = TREE) -> None:
+    """Switch the attention of the language model, and of no other part of the backbone."""
+    nested = backbone.config.get_text_config() is not backbone.config
+    backbone.set_attn_implementation({"text_config": name} if nested else name)
 
 
 def tree_attention(
@@ -212,81 +204,53 @@ def tree_attention(
 
     query: (B, heads, L, D); key, value: (B, key heads, L, D); attention_mask: (B, 1, L, L) bool or None, from the
     backbone: its part for the prompt is kept, so that vision tokens which attend to each other still do so.
-    Costs P² + N·T·(P + T), where one causal pass costs (P + N·T)² / 2; or P² + N·T·(P + N·T), in one piece and without
-    copies of keys, where that is at most ``TAIL`` times as much. Raises CurateError where the backbone does not pass
-    ``tree`` on to its attention.
+    Costs P² + G·T·(S + T), where one causal pass costs (P + N·T)² / 2. Raises CurateError where the backbone does not
+    pass ``tree`` on to its attention.
     """
     if tree is None:
-        raise CurateError(
-            "this backbone does not pass options to its attention", hint="use the layout causal or single"
-        )
-    prompt = tree.prompt.shape[1]
+        hint = "use the layout causal or single"
+        raise CurateError("this backbone does not pass options to its attention", hint=hint)
+    prompt, shared = tree.prompt.shape[1], tree.mask.shape[-1] - tree.slots.shape[-1]
     mask = None if attention_mask is None else attention_mask[:, :, :prompt, :prompt]
     options |= {"dropout": dropout, "scaling": scaling}
-    of_prompt, _ = sdpa_attention_forward(
-        module, query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], mask, **options
-    )
-    if tree.slots is None or tree.filled is None:
-        first = query.shape[2] - tree.mask.shape[2]
-        tail = _grouped(query[:, None, :, first:], key[:, None], value[:, None], tree.mask, dropout, scaling)
-        rest = tail[:, 0].transpose(1, 2)
-        both = torch.where(tree.prompt[:, first:, None, None], of_prompt[:, first:], rest[:, : prompt - first])
-        return torch.cat([of_prompt[:, :first], both, rest[:, prompt - first :]], dim=1), None
-    responses = tree.slots.shape[1]
-    all_keys, all_values = (
-        torch.cat([states[:, None, :, :prompt].expand(-1, responses, -1, -1, -1), _gather(states, tree.slots)], dim=3)
+    first = (states[:, :, :prompt] for states in (query, key, value))
+    of_prompt, _ = sdpa_attention_forward(module, *first, mask, **options)
+    groups = tree.slots.shape[1]
+    keys, values = (
+        torch.cat([states[:, None, :, :shared].expand(-1, groups, -1, -1, -1), _gather(states, tree.slots)], dim=3)
         for states in (key, value)
     )
-    of_responses = _grouped(_gather(query, tree.slots), all_keys, all_values, tree.mask, dropout, scaling)
-    of_responses = of_responses.transpose(2, 3).flatten(1, 2)
-    out = of_prompt.new_zeros(len(query), query.shape[2], *of_prompt.shape[2:])
-    out[:, :prompt] = of_prompt * tree.prompt[:, :, None, None]
-    # Empty slots all point at token 0; adding zero there changes nothing.
-    of_responses = of_responses * tree.filled.view(len(query), -1, 1, 1)
-    index = tree.slots.reshape(len(query), -1, 1, 1).expand_as(of_responses)
-    return out.scatter_add(1, index, of_responses), None
-
-
-def _gather(states: Tensor, slots: Tensor) -> Tensor:
-    """(B, N, heads, T, D) states at the (B, N, T) slots of (B, heads, L, D)."""
-    batch, heads, _, width = states.shape
-    _, responses, length = slots.shape
-    index = slots.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
-    return states.gather(2, index).view(batch, heads, responses, length, width).transpose(1, 2)
-
-
-def _grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, scaling: float | None) -> Tensor:
-    """(B, N, heads, T, D) attention of queries of that shape to (B, N, key heads, P + T, D) under (B·N, 1, T, P + T).
-
-    Heads that share keys are stacked as additional queries, so that keys and values are not copied per head.
-    """
-    batch, responses, heads, length, width = query.shape
-    shared = heads // key.shape[2]
-    answers = nn.functional.scaled_dot_product_attention(
-        query.reshape(batch * responses, -1, shared * length, width),
-        key.flatten(0, 1),
-        value.flatten(0, 1),
-        attn_mask=mask.repeat(1, 1, shared, 1),
+    # Heads that share keys are stacked as additional queries, so that keys and values are not copied per head.
+    queries = _gather(query, tree.slots)
+    stacked = query.shape[1] // key.shape[1]
+    of_groups = nn.functional.scaled_dot_product_attention(
+        queries.reshape(len(tree.mask), -1, stacked * queries.shape[3], queries.shape[4]),
+        keys.flatten(0, 1),
+        values.flatten(0, 1),
+        attn_mask=tree.mask.repeat(1, 1, stacked, 1),
         dropout_p=dropout,
         scale=scaling,
     )
-    return answers.reshape(batch, responses, heads, length, -1)
+    of_groups = of_groups.reshape(*queries.shape[:4], -1).transpose(2, 3).flatten(1, 2)
+    out = of_prompt.new_zeros(len(query), query.shape[2], *of_prompt.shape[2:])
+    out[:, :prompt] = of_prompt * tree.prompt[:, :, None, None]
+    # Slots that are not filled add zero.
+    index = tree.slots.reshape(len(query), -1, 1, 1).expand_as(of_groups)
+    return out.scatter_add(1, index, of_groups * tree.filled.view(len(query), -1, 1, 1)), None
 
 
-def _response_mask(prompt: Tensor, filled: Tensor) -> Tensor:
-    """(B·N, 1, T, P + T) bool: the whole prompt, and the preceding tokens of the response."""
-    batch, responses, length = filled.shape
-    whole = prompt[:, None, None, :].expand(-1, responses, length, -1)
-    # An empty slot attends to the prompt, because attention to nothing is NaN. Its result is discarded.
-    within = filled[:, :, None, :] & torch.ones(length, length, dtype=torch.bool).tril()
-    return torch.cat([whole, within], dim=-1).reshape(batch * responses, 1, length, -1)
+def _gather(states: Tensor, slots: Tensor) -> Tensor:
+    """(B, G, heads, T, D) states at the (B, G, T) slots of (B, heads, L, D)."""
+    batch, heads, _, width = states.shape
+    _, groups, length = slots.shape
+    index = slots.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
+    return states.gather(2, index).view(batch, heads, groups, length, width).transpose(1, 2)
 
 
 def restart_positions(positions: Tensor, offsets: Tensor) -> Tensor:
-    """Position ids in which every response continues from the end of the prompt, as if it were alone.
+    """Position ids in which every response continues where the backbone puts the first one, as if it were alone.
 
-    That is where the backbone puts the first response. positions: (B, L), or (3, B, L) for a backbone with positions in
-    time, height and width; offsets: (B, L) position of each token within its response, −1 in the prompt, −2 in padding.
+    positions: (B, L), or (3, B, L) in time, height and width; offsets: (B, L) of ``Batch``.
     """
     start = (offsets == 0).int().argmax(dim=-1, keepdim=True)  # of the first response
     after = positions.gather(-1, start.expand(*positions.shape[:-1], 1))

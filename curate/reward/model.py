@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate.utils import send_to_device
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -23,13 +26,13 @@ from curate.reward.backbones import (
     visual_options,
     with_lora,
 )
-from curate.reward.layout import Batch, collate, restart_positions, set_tree_attention
+from curate.reward.layout import Batch, collate, restart_positions, set_attention
 from curate.reward.sequence import Encoded, Encoder
 from schemas.errors import CurateError
 from schemas.reward import Layout, LoraSettings, Template, TrainConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
     """Everything that defines a reward model except its backbone and weights."""
 
@@ -66,11 +69,9 @@ class RewardModel(nn.Module):
         self.comparison = Comparison(width) if config.layout == "set" else None
         if config.layout in ("tree", "set"):
             if reason := tree_refusal(backbone.config):
-                raise CurateError(
-                    f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}",
-                    hint="use the layout causal or single",
-                )
-            set_tree_attention(backbone)
+                why = f"{backbone.config.model_type}: the layout {config.layout} does not work: {reason}"
+                raise CurateError(why, hint="use the layout causal or single")
+            set_attention(backbone)
 
     @classmethod
     def from_backbone(
@@ -86,10 +87,9 @@ class RewardModel(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             encoder = make_encoder(path, config)
-            backbone = load_backbone(path, len(encoder.tokenizer), dtype)
-            model = cls(backbone, encoder, config)
+            model = cls(load_backbone(path, len(encoder.tokenizer), dtype), encoder, config)
             if lora is not None:
-                model.backbone = with_lora(backbone, lora, str(path))
+                model.backbone = with_lora(model.backbone, lora, str(path))
         return model
 
     @property
@@ -99,10 +99,8 @@ class RewardModel(nn.Module):
     def collate(self, sequences: Sequence[Encoded]) -> Batch:
         """The batch of the encoded examples, on the model's device."""
         # Visual inputs are moved one by one, from pinned memory, and concatenated there.
-        sequences = [
-            replace(each, visual=send_to_device(dict(each.visual), self.device, non_blocking=True))
-            for each in sequences
-        ]
+        moved = [send_to_device(dict(each.visual), self.device, non_blocking=True) for each in sequences]
+        sequences = [replace(each, visual=visual) for each, visual in zip(sequences, moved, strict=True)]
         batch: Batch = send_to_device(collate(sequences, self.config.layout, self.encoder.pad), self.device)
         return batch
 
@@ -121,9 +119,7 @@ class RewardModel(nn.Module):
         if batch.apart:
             rows = [batch.only(row) for row in range(len(batch.input_ids))]
             return torch.cat([self.states(row) for row in rows])
-        options = visual_options(self.backbone, batch.token_types, batch.visual)
-        if batch.tree is not None:
-            options["tree"] = batch.tree
+        options = visual_options(self.backbone, batch) | ({"tree": batch.tree} if batch.tree else {})
         states: Tensor = body_of(self.backbone)(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -135,7 +131,7 @@ class RewardModel(nn.Module):
 
     def positions(self, batch: Batch) -> Tensor:
         """(R, L) or (3, R, L) position ids of the backbone, restarted after the prompt in a tree."""
-        positions = position_ids(self.backbone, batch.input_ids, batch.attention_mask, batch.token_types, batch.visual)
+        positions = position_ids(self.backbone, batch)
         return restart_positions(positions, batch.offsets) if batch.tree is not None else positions
 
     def freeze_vision(self) -> None:
@@ -150,22 +146,23 @@ def make_encoder(path: str | Path, config: ModelConfig) -> Encoder:
     processor = load_processor(path)
     if config.video_tokens is not None:
         limit_video_tokens(processor, config.video_tokens)
-    return Encoder(
+    encoder = Encoder(
         processor,
         max_length=config.max_length,
         separated=config.layout == "causal",
         template=config.template,
         window=attention_window(path) if config.layout in ("tree", "set") else None,
     )
+    encoder.made_by = partial(make_encoder, path, config)
+    return encoder
 
 
 class ValueHead(nn.Sequential):
     """(…, H) states to (…) scores, higher is better: linear, SiLU, linear, divided by √H (arXiv 2604.10966).
 
-    The first layer preserves the scale of its input and the last one starts at zero, so that all responses start equal,
-    the loss starts at log N, and the first step already moves the scores. (In ten steps on a frozen backbone the loss
-    falls more than 1.3 times as far as from the official initialisation, two layers of deviation .01: a test.) The
-    parameter names are those of the official ``value_head.pt``.
+    The first layer preserves the scale of its input and the last one starts at zero, so that the loss starts at log N,
+    and the first step already moves the scores: in ten steps on a frozen backbone the loss falls more than 1.3 times as
+    far as from the official initialisation (a test). The names of parameters are those of the official code.
     """
 
     def __init__(self, width: int, hidden: int = 1024) -> None:
@@ -173,22 +170,18 @@ class ValueHead(nn.Sequential):
         super().__init__(first, nn.SiLU(), last)
         self.scale = width**0.5
         nn.init.normal_(first.weight, std=width**-0.5)
-        nn.init.zeros_(first.bias)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for zeros in (first.bias, last.weight, last.bias):
+            nn.init.zeros_(zeros)
 
     def forward(self, states: Tensor) -> Tensor:
-        for layer in self:
-            states = layer(states)
-        scores: Tensor = states.squeeze(-1) / self.scale
+        scores: Tensor = super().forward(states).squeeze(-1) / self.scale  # type: ignore[no-untyped-call]
         return scores
 
 
 class Comparison(nn.Module):
     """(B, N, H) states to (B, N, H) states that have attended to each other, for any order and number of responses.
 
-    Two transformer blocks without positions (Lee et al., "Set Transformer", 2019), in a space of ``width`` dimensions.
-    Their output starts at zero, so that the layout ``set`` starts as ``tree``.
+    Two transformer blocks without positions (Lee et al., "Set Transformer", 2019). Their output starts at zero.
     """
 
     def __init__(self, states: int, width: int = 128, heads: int = 4) -> None:
@@ -200,11 +193,10 @@ class Comparison(nn.Module):
         self.blocks = nn.TransformerEncoder(block, num_layers=2, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, states)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        for zeros in (self.up.weight, self.up.bias):
+            nn.init.zeros_(zeros)
 
     def forward(self, states: Tensor, present: Tensor) -> Tensor:
         """present: (B, N) bool, the response exists."""
-        compared: Tensor = self.blocks(self.down(states), src_key_padding_mask=~present)
-        difference: Tensor = self.up(self.norm(compared))
-        return states + difference
+        compared = self.norm(self.blocks(self.down(states), src_key_padding_mask=~present))
+        return states + self.up(compared)  # type: ignore[no-any-return]

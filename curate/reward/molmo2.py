@@ -8,12 +8,17 @@ directions copy numbers and compute none.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -37,11 +42,42 @@ class Adapter:
     state: dict[str, Tensor]
     """``adapter_model.safetensors``: lora_A (r, inputs) and lora_B (outputs, r) of each layer."""
 
+    @classmethod
+    def read(cls, folder: Path) -> Adapter:
+        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        return cls(config, load_file(folder / SAFETENSORS_WEIGHTS_NAME))
 
-def is_fused(config: Mapping[str, Any]) -> bool:
-    """Whether an adapter's config names layers of the released code."""
-    targets = config.get("target_modules") or ()
-    return not isinstance(targets, str) and bool(set(targets) & set(TARGETS))
+    def write(self, folder: Path) -> None:
+        save_file(self.state, folder / SAFETENSORS_WEIGHTS_NAME)
+        (folder / CONFIG_NAME).write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+
+
+def with_adapter(backbone: PreTrainedModel, folder: Path) -> PeftModel:
+    """The backbone, of any family, with the adapter of a folder."""
+    if backbone.config.model_type != MODEL_TYPE:
+        return PeftModel.from_pretrained(backbone, folder)
+    adapter = adapter_of(backbone, folder)
+    known = {field.name for field in fields(LoraConfig)}
+    config = LoraConfig(**{name: value for name, value in adapter.config.items() if name in known})
+    wrapped = get_peft_model(backbone, config)
+    set_peft_model_state_dict(wrapped, adapter.state)
+    return wrapped
+
+
+def adapter_of(backbone: PreTrainedModel, folder: Path) -> Adapter:
+    """The adapter of a folder, for the layers of the backbone, of any family."""
+    adapter = Adapter.read(folder)
+    targets = adapter.config.get("target_modules") or ()
+    if backbone.config.model_type != MODEL_TYPE or isinstance(targets, str) or not set(targets) & set(TARGETS):
+        return adapter
+    plain = backbone.get_base_model() if isinstance(backbone, PeftModel) else backbone
+    return split(adapter, lambda name: int(plain.get_submodule(name).out_features))
+
+
+def fuse_saved(backbone: PreTrainedModel, folder: Path) -> None:
+    """Rewrite the adapter of a folder, if it is one of Molmo2, for the released layers."""
+    if backbone.config.model_type == MODEL_TYPE and isinstance(backbone, PeftModel):
+        fuse(Adapter.read(folder)).write(folder)
 
 
 def split(adapter: Adapter, rows: Callable[[str], int]) -> Adapter:

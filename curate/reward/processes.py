@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from schemas.reward import TrainConfig
 
 T = TypeVar("T")
 
@@ -72,7 +75,16 @@ class Processes:
         dist.all_reduce(most, dist.ReduceOp.MAX)
         return passes + passes[-1:] * (int(most) - len(passes))
 
-    def shard(self, model: nn.Module, *, bfloat16: bool) -> None:
+    def distribute(self, model: nn.Module, config: TrainConfig) -> nn.Module:
+        """The module to call in training: the model, its replica among several processes, or it sharded in place."""
+        if self.sharded:
+            self._shard(model, bfloat16=config.precision == "bfloat16")
+        elif self.count > 1:
+            # Where the vision tower is trained too, a step of texts alone does not use it.
+            return DistributedDataParallel(model, find_unused_parameters=not config.lora)
+        return model
+
+    def _shard(self, model: nn.Module, *, bfloat16: bool) -> None:
         """Shard all weights, in place (FSDP2): each layer is gathered for its own computation and then freed again.
 
         bfloat16: gather the layers in it; gradients are summed, and weights updated, in their own precision.
@@ -109,11 +121,14 @@ def whole(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def whole_state(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """The state of a sharded model with whole tensors in the memory of the CPU; every process calls this.
+def whole_state(model: nn.Module, processes: Processes) -> dict[str, Tensor] | None:
+    """The state of a sharded model with whole tensors in the memory of the CPU; None where weights are not sharded.
 
-    keep: whether this process needs it; otherwise the result is empty. Weights with two names are one tensor.
+    Every process calls this; the first one gets it, the others an empty one. Weights with two names are one tensor.
     """
+    if not processes.sharded:
+        return None
+    keep = processes.first
     found: dict[str, Tensor] = {}
     seen: dict[int, Tensor] = {}
     for name, weights in model.state_dict(keep_vars=True).items():
@@ -126,7 +141,7 @@ def whole_state(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
 
 
 def whole_optimizer_state(optimizer: torch.optim.Optimizer, *, keep: bool) -> dict[str, Any]:
-    """The same of an optimizer."""
+    """The state of an optimizer with whole tensors; keep: whether this process needs it."""
     state = optimizer.state_dict()
     found: dict[int, dict[str, Tensor]] = {}
     for number, values in state["state"].items():

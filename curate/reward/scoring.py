@@ -22,7 +22,6 @@ from schemas.errors import CurateError
 from schemas.reward import Precision, Template
 
 Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 WINDOW = 64
 """Examples that are read and sorted by length at a time."""
@@ -30,22 +29,6 @@ WINDOW = 64
 
 class Scorer:
     """A reward model with a media loader. Use it as a context manager: videos are decoded in worker processes.
-
-    Parameters
-    ----------
-    model : RewardModel
-    orders : int
-        Orders of the responses over which scores are averaged, in the layout ``causal``; other layouts need none.
-    pass_tokens : int
-        Most tokens in one forward pass, padding included.
-    workers : int
-        Processes that decode videos.
-    timeout : float
-        Seconds per media file.
-    loader : Loader, optional
-        An existing loader, used instead of a new one.
-    processes : Processes
-        Those that call this with equal arguments: each computes its share, and all return the whole result.
 
     Examples
     --------
@@ -65,6 +48,10 @@ class Scorer:
         loader: Loader | None = None,
         processes: Processes = ALONE,
     ) -> None:
+        """orders: of the responses over which scores are averaged, in the layout ``causal``; other layouts need none.
+        pass_tokens: most in one forward pass, padding included. workers: processes that decode videos. timeout: seconds
+        per example with media. loader: an existing one. processes: those that call this with equal arguments: each
+        computes its share, and all return the whole result."""
         self.model = model
         self.orders = orders if model.config.layout == "causal" else 1
         self.pass_tokens = pass_tokens
@@ -84,16 +71,13 @@ class Scorer:
         folder: str | Path,
         *,
         device: str | None = None,
-        dtype: torch.dtype | Precision | None = None,
+        dtype: Precision | None = None,
         template: Template | None = None,
         orders: int = 1,
     ) -> Scorer:
-        """The scorer of a model folder written by ``curate train`` or by the official code.
-
-        device, dtype, template: as in ``curate.reward.checkpoint.load``.
-        """
-        dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        return cls(checkpoint.load(folder, device=device, dtype=dtype, template=template), orders=orders)
+        """The scorer of a model folder. device, dtype, template: as in ``curate.reward.checkpoint.load``."""
+        precision = getattr(torch, dtype) if dtype else None
+        return cls(checkpoint.load(folder, device=device, dtype=precision, template=template), orders=orders)
 
     def score(
         self,
@@ -112,44 +96,26 @@ class Scorer:
         plain = self.plain_prompt(prompt)
         if plain.names_media and not (video or images):
             raise CurateError("the prompt refers to an image or a video that is not given", hint="give video or images")
-        example = Example(
-            item_id="example",
-            prompt=plain.text,
-            responses=tuple(responses),
-            video=Path(video) if video else None,
-            images=tuple(map(Path, images)),
-        )
-        return self.score_examples([example])[0]
+        clip, pictures = Path(video) if video else None, tuple(map(Path, images))
+        return self.score_examples([Example("example", plain.text, tuple(responses), video=clip, images=pictures)])[0]
 
     def plain_prompt(self, text: str) -> PlainPrompt:
         """The question of a prompt as trainers send it: ``Encoder.plain_prompt``."""
         return self.model.encoder.plain_prompt(text)
 
     def score_examples(self, examples: Sequence[Example]) -> list[list[float]]:
-        """The N scores of each example, as ``score`` returns them.
-
-        Raises CurateError naming the first example that cannot be read or does not fit.
-        """
+        """The N scores of each example. Raises CurateError naming the first one that cannot be read or does not fit."""
         return [scores.mean(axis=0).tolist() for scores in self.score_orders(examples, self.orders)]
 
     def score_orders(self, examples: Sequence[Example], orders: int) -> list[Float]:
-        """(orders, N) scores of each example under several orders of its responses, the first as given.
-
-        Column n is always response n of the example, whatever its position in the order.
-        """
+        """(orders, N) scores of each example, in columns as given, under several orders, the first as given."""
         orders_of = [_orders(example, orders) for example in examples]
-        permuted = [example.permuted(o.tolist()) for example, own in zip(examples, orders_of, strict=True) for o in own]
+        permuted = [e.permuted(order.tolist()) for e, own in zip(examples, orders_of, strict=True) for order in own]
         share = self.processes.share(permuted)
         windows = [share[i : i + WINDOW] for i in range(0, len(share), WINDOW)]
         rows = [row for window in self.loader.stream(windows) for row in self._score_window(window)]
         scores = iter(self.processes.merge(rows, len(permuted)))
-        tables = []
-        for own in orders_of:
-            table = np.empty((len(own), len(own[0])))
-            for row, order in enumerate(own):
-                table[row, order] = next(scores)
-            tables.append(table)
-        return tables
+        return [np.stack([next(scores)[np.argsort(order)] for order in own]) for own in orders_of]
 
     def refusals(self, examples: Sequence[Example]) -> list[str]:
         """Why each example cannot be scored, its media included; empty where it can."""
@@ -175,7 +141,7 @@ class Scorer:
         self.loader.__exit__(*error)
 
 
-def _orders(example: Example, number: int) -> list[Index]:
+def _orders(example: Example, number: int) -> list[npt.NDArray[np.int64]]:
     """Orders of the responses: the given one, then permutations that depend only on the item id."""
     given = np.arange(len(example.responses))
     rng = np.random.default_rng(zlib.crc32(example.item_id.encode()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,8 @@ class MediaPrefix:
     ids: list[int]
     token_types: list[int]
     """Of each token, as in Encoded."""
-    visual: Mapping[str, Tensor]
+    visual: Mapping[str, npt.NDArray[Any]]
+    """The processor's output, as arrays, which processes exchange without copies."""
     after: str
     """What the chat template puts after the question."""
     end: str
@@ -87,6 +88,8 @@ class Encoder:
         """processor: of transformers; a tokenizer for a text backbone. separated: put SEPARATOR between responses
         (layout causal); it is added to the tokenizer where missing. window: most tokens of prompt plus one response."""
         self.processor = processor
+        self.made_by: Callable[[], Encoder] | None = None
+        """Makes an equal encoder in another process, where the processor is loaded instead of pickled."""
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.reads_media = self.tokenizer is not processor
         self.max_length = max_length
@@ -96,10 +99,12 @@ class Encoder:
             raise CurateError("the backbone's tokenizer has no eos token", hint="set one and save it with the backbone")
         self.separator: list[int] = []
         if separated:
-            self.tokenizer.add_special_tokens(
-                {"additional_special_tokens": [SEPARATOR]}, replace_extra_special_tokens=False
-            )
+            added = {"additional_special_tokens": [SEPARATOR]}
+            self.tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)
             self.separator = [self.tokenizer.convert_tokens_to_ids(SEPARATOR)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (self.made_by, ()) if self.made_by else super().__reduce__()  # type: ignore[return-value]
 
     @property
     def pad(self) -> int:
@@ -107,44 +112,31 @@ class Encoder:
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         return int(end if pad is None else pad)
 
-    def plain_prompt(self, text: str) -> PlainPrompt:
-        """The question of a prompt that a trainer sends: plain, or in this backbone's own chat template.
-
-        Raises CurateError for other control tokens, which would be encoded as text within the chat template.
-        """
-        return self._sent.plain(text)
-
     @cached_property
-    def _sent(self) -> ChatTemplate:
-        return ChatTemplate(self.processor)
+    def plain_prompt(self) -> Callable[[str], PlainPrompt]:
+        """Gives the question of a prompt that a trainer sends: plain, or in this backbone's own chat template.
+
+        It raises CurateError for other control tokens, which would be encoded as text within the chat template.
+        """
+        return ChatTemplate(self.processor).plain
 
     def encode_media(
-        self,
-        example: Example,
-        *,
-        video: Frames | None = None,
-        images: Sequence[npt.NDArray[np.uint8]] = (),
+        self, example: Example, *, video: Frames | None = None, images: Sequence[npt.NDArray[np.uint8]] = ()
     ) -> MediaPrefix:
-        """The sequence up to the question, which examples with the same media share.
-
-        video and images: the contents of the example's files. Raises CurateError where the backbone cannot read them.
-        """
+        """The sequence up to the question, which examples with the same media share. Raises CurateError where the
+        backbone cannot read them. video and images: the contents of the example's files."""
         if (example.video is not None) != (video is not None) or len(example.images) != len(images):
             raise ValueError(f"{example.item_id}: its video and images must be given, and no others")
-        if (video is not None or images) and not self.reads_media:
-            raise CurateError(
-                f"{example.item_id}: has a video or images, but the backbone reads text only",
-                hint="choose a vision-language backbone",
-            )
+        has_media = video is not None or len(images) > 0
+        if has_media and not self.reads_media:
+            why = f"{example.item_id}: has a video or images, but the backbone reads text only"
+            raise CurateError(why, hint="choose a vision-language backbone")
         if video is not None and getattr(self.processor, "video_processor", None) is None:
-            why = getattr(self.processor, "without_video", "")
-            raise CurateError(
-                f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
-                + (f" ({why})" if why else ""),
-                hint="choose a backbone for video",
-            )
+            why = f"{example.item_id}: has a video, but the backbone's processor reads images and no videos"
+            because = getattr(self.processor, "without_video", "")
+            raise CurateError(why + f" ({because})" * bool(because), hint="choose a backbone for video")
         before, after, end = self._chat(len(images), video is not None)
-        if video is None and not images and not (self.reads_media and before):
+        if not has_media and not (self.reads_media and before):
             ids = self._tokens(before)
             return MediaPrefix(ids, [0] * len(ids), {}, after, end)
         inputs: dict[str, Any] = {"images": list(images)} if images else {}
@@ -154,23 +146,22 @@ class Encoder:
         ids = out.pop("input_ids")[0].tolist()
         out.pop("attention_mask", None)
         types = [out.pop(name)[0].tolist() for name in TOKEN_TYPES if name in out] or [[0] * len(ids)]
-        visual = {name: value for name, value in out.items() if isinstance(value, Tensor)}
-        if (video is not None or images) and not any(name.startswith("pixel_values") for name in visual):
-            raise CurateError(
-                f"{example.item_id}: the backbone's processor returned no pixels for its media",
-                hint="its chat template may lack them: try curate doctor on the backbone",
-            )
+        visual = {name: value.numpy() for name, value in out.items() if isinstance(value, Tensor)}
+        if has_media and not any(name.startswith("pixel_values") for name in visual):
+            why = f"{example.item_id}: the backbone's processor returned no pixels for its media"
+            raise CurateError(why, hint="its chat template may lack them: try curate doctor on the backbone")
         return MediaPrefix(ids, types[0], visual, after, end)
 
     def encode(self, example: Example, prefix: MediaPrefix) -> Encoded:
         """The sequence of the example. prefix: its ``encode_media``. Raises TooLongError where it does not fit."""
-        compose = self._segments if self.template == "curate" else self._official_segments
         ids, starts, ends = list(prefix.ids), [], []
-        for segment, last in compose(example, prefix):
-            if last is not None:
-                starts.append(len(ids))
-                ends.append(len(ids) + last)
-            ids += segment
+        if self.template != "official-readme":
+            ids += [*self._plain(example.prompt), *self._tokens(prefix.after)]
+        for number in range(len(example.responses)):
+            ids += self.separator if number else []
+            starts.append(len(ids))
+            ids += self._response(example, number, prefix)
+            ends.append(len(ids) - 1)
         self._check_length(example.item_id, len(ids), starts, ends)
         return Encoded(
             item_id=example.item_id,
@@ -178,16 +169,28 @@ class Encoder:
             token_types=torch.tensor(prefix.token_types + [0] * (len(ids) - len(prefix.ids))),
             starts=tuple(starts),
             ends=tuple(ends),
-            visual=prefix.visual,
+            visual={name: torch.from_numpy(value) for name, value in prefix.visual.items()},
         )
+
+    def _response(self, example: Example, number: int, prefix: MediaPrefix) -> list[int]:
+        """The tokens of a response: its text and eos; with the official templates, with blank lines around separators.
+
+        The official training has the responses in the assistant's turn, the code of its README in the user's, after the
+        question. A response is scored at the token before the next separator, the last one at the end of the sequence.
+        """
+        text = example.responses[number]
+        if self.template == "curate":
+            return [*self._plain(text), self.tokenizer.eos_token_id]
+        in_answer, is_last = self.template == "official-train", number == len(example.responses) - 1
+        before = "\n\n" if number else "" if in_answer else f"{example.prompt}\n\n"
+        tokens = self._plain(before + text + ("" if is_last else "\n\n"))
+        return tokens + self._tokens(prefix.end if in_answer else prefix.after) if is_last else tokens
 
     def _check_length(self, item_id: str, length: int, starts: Sequence[int], ends: Sequence[int]) -> None:
         """Raise TooLongError where the sequence exceeds max_length, or prompt and one response exceed the window."""
         if length > self.max_length:
-            raise TooLongError(
-                f"{item_id}: {length:,} tokens, more than max_length {self.max_length:,}",
-                hint="raise max_length, lower frames, or skip the example with --allow-skips",
-            )
+            hint = "raise max_length, lower frames, or skip the example with --allow-skips"
+            raise TooLongError(f"{item_id}: {length:,} tokens, more than max_length {self.max_length:,}", hint=hint)
         longest = starts[0] + max(end + 1 - start for start, end in zip(starts, ends, strict=True))
         if self.window is not None and longest > self.window:
             raise TooLongError(
@@ -195,37 +198,6 @@ class Encoder:
                 f"{self.window:,}; beyond it, tree and set would attend to too much",
                 hint="use the layout causal or single, or skip the example with --allow-skips",
             )
-
-    def _segments(self, example: Example, prefix: MediaPrefix) -> list[tuple[list[int], int | None]]:
-        """(tokens, position of the scored token or None) of the question and every response, each ended by eos."""
-        segments: list[tuple[list[int], int | None]] = []
-        segments.append(([*self._plain(example.prompt), *self._tokens(prefix.after)], None))
-        for number, response in enumerate(example.responses):
-            if number and self.separator:
-                segments.append((self.separator, None))
-            tokens = [*self._plain(response), self.tokenizer.eos_token_id]
-            segments.append((tokens, len(tokens) - 1))
-        return segments
-
-    def _official_segments(self, example: Example, prefix: MediaPrefix) -> list[tuple[list[int], int | None]]:
-        """The same as the official code composes them, with blank lines around separators.
-
-        Its training has the responses in the assistant's turn, the code of its README in the user's, after the
-        question. A response is scored at the token before the next separator, the last one at the end of the sequence.
-        """
-        segments: list[tuple[list[int], int | None]] = []
-        in_answer = self.template == "official-train"
-        if in_answer:
-            segments.append(([*self._plain(example.prompt), *self._tokens(prefix.after)], None))
-        for number, response in enumerate(example.responses):
-            is_last = number == len(example.responses) - 1
-            first = "" if in_answer else f"{example.prompt}\n\n"
-            tokens = self._plain((first if number == 0 else "\n\n") + response + ("" if is_last else "\n\n"))
-            tokens += self._tokens(prefix.end if in_answer else prefix.after) if is_last else []
-            segments.append((tokens, len(tokens) - 1))
-            if not is_last:
-                segments.append((self.separator, None))
-        return segments
 
     def _plain(self, text: str) -> list[int]:
         """Tokens of text from people or models: control tokens in it are encoded as plain text."""

@@ -29,12 +29,6 @@ MODES = {Resampling.NEAREST: "nearest", Resampling.BILINEAR: "bilinear", Resampl
 class TorchOperations(TorchvisionBackend):  # type: ignore[misc]  # the library is not typed
     """``resize``, ``normalize`` and ``convert_to_rgb`` of transformers' ``TorchvisionBackend``, for (…, 3, H, W)."""
 
-    origin: tuple[str, str, str]
-    """Arguments of ``_with_torch`` that made the class."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored_part, (*self.origin, self.__dict__)
-
     def resize(self, image: Tensor, size: Any, resample: Any = None, antialias: bool = True, **_: object) -> Tensor:
         """The image with size.height × size.width pixels. Lanczos becomes bicubic, as in the library on a GPU."""
         if not (size.height and size.width):
@@ -77,14 +71,7 @@ def load_torch_processor(path: str | Path, model_type: str) -> ProcessorMixin:
     if base is None or not set(base.get_attributes()) <= {"image_processor", "video_processor", "tokenizer"}:
         return AutoProcessor.from_pretrained(path)
 
-    processor: ProcessorMixin = _torch_class(base, model_type, str(name)).from_pretrained(path)
-    return processor
-
-
-def _torch_class(base: Any, model_type: str, name: str) -> Any:
-    """The subclass of a processor's class with parts of our own classes, saved under ``name``."""
-
-    class Processor(base):  # type: ignore[misc]  # the library is not typed
+    class Processor(base):  # type: ignore[misc,valid-type]  # the library is not typed
         """The library's processor with parts of our own classes."""
 
         without_video = ""
@@ -106,30 +93,12 @@ def _torch_class(base: Any, model_type: str, name: str) -> Any:
                     parts.append(cls._load_tokenizer_from_pretrained(part, folder, **options))
             return parts
 
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _restored_processor, (base, model_type, name, self.__dict__)
-
         def check_argument_for_proper_class(self, argument_name: str, argument: object) -> Any:  # noqa: ARG002
             return type(argument)
 
-    Processor.__name__ = Processor.__qualname__ = name  # under which it is saved
-    return Processor
-
-
-def _restored_processor(base: Any, model_type: str, name: str, state: dict[str, Any]) -> Any:
-    """A pickled processor: its class has no name that pickle could find."""
-    return _restored(_torch_class(base, model_type, name), state)
-
-
-def _restored_part(kind: str, model_type: str, name: str, state: dict[str, Any]) -> Any:
-    """The same for one of images or videos."""
-    return _restored(_with_torch(kind, model_type, name), state)
-
-
-def _restored(kind: Any, state: dict[str, Any]) -> Any:
-    found = kind.__new__(kind)
-    found.__dict__.update(state)
-    return found
+    Processor.__name__ = Processor.__qualname__ = str(name)  # under which it is saved
+    processor: ProcessorMixin = Processor.from_pretrained(path)
+    return processor
 
 
 def _image_processor(folder: str, model_type: str) -> BaseImageProcessor:
@@ -156,8 +125,7 @@ def _with_torch(kind: str, model_type: str, name: str) -> Any:
     base = _class(kind, home, name) or _class(kind, home, None)
     operations = TorchVideoOperations if kind.startswith("video") else TorchOperations
     # Behind the class, so that its own ``resize``, which chooses a size, calls this one.
-    names = {"__module__": base.__module__, "origin": (kind, model_type, name)} if base else {}
-    return base and type(base.__name__, (base, operations), names)
+    return base and type(base.__name__, (base, operations), {"__module__": base.__module__})
 
 
 def _class(kind: str, home: str, name: str | None) -> Any:

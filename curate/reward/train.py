@@ -1,7 +1,6 @@
 """The training loop: steps of examples, forward and backward passes of similar length, checkpoints.
 
-Order of examples, learning rate, permutations and dropout are functions of the seed and the step number, so that a
-training that is resumed, or that runs on more processes, does what an uninterrupted one would have done.
+Order of examples, learning rate, permutations and dropout are functions of the seed and the step number only.
 """
 
 from __future__ import annotations
@@ -60,24 +59,23 @@ def fit(
     """Train the model on the examples, all of which can train (``Loader.check``), and return it.
 
     Every process calls this with equal arguments; the first one writes ``metrics.jsonl`` (a line per step and per
-    evaluation) and ``checkpoints/step-000040``, … into ``out``. A checkpoint is complete or absent. evaluate: metrics
-    of the model on held-out examples; every process calls it. resume: continue from the newest checkpoint, with any
-    number of processes; on a CPU the result equals that of an uninterrupted training bit for bit.
+    evaluation) and ``checkpoints/step-000040``, … into ``out``. evaluate: metrics of the model on held-out examples;
+    every process calls it. resume: continue from the newest checkpoint, with any number of processes; on a CPU the
+    result equals that of an uninterrupted training bit for bit.
     """
     config = config.on(processes.device.type)
-    plan = [
-        steps_of_epoch(len(examples), config.batch, seed=config.seed, epoch=epoch) for epoch in range(config.epochs)
-    ]
+    plan = [steps_of_epoch(len(examples), config.batch, seed=config.seed, epoch=e) for e in range(config.epochs)]
     steps = sum(map(len, plan))
     if config.activation_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    inputs = {"config": config.model_dump(mode="json"), "examples": _digest(examples)}
+    ids = json.dumps([example.item_id for example in examples]).encode()
+    inputs = {"config": config.model_dump(mode="json"), "examples": hashlib.sha256(ids).hexdigest()[:16]}
     done, state = checkpoint.resume_training(model, out, inputs) if resume else (0, None)
-    wrapped = distribute(model, config, processes)
+    wrapped = processes.distribute(model, config)
     optimizer = make_optimizer(model, config)
     if state is not None:
         load_optimizer_state(optimizer, state)
-    log = _MetricsLog(out / METRICS, done, writes=processes.first)
+    log = _open_log(out / METRICS, done) if processes.first else lambda _row: None
 
     for step in _read_steps(plan, done, loader, examples, config, processes):
         torch.manual_seed(config.seed * 1_000_003 + step.number * processes.count + processes.rank)
@@ -92,13 +90,13 @@ def fit(
 
         done = step.number + 1
         metrics = {"epoch": step.epoch, "loss": float(loss), "rate": scale, "norm": float(norm)}
-        log.write({"step": done, **metrics})
-        if evaluate and _is_due(config.evaluate_every, step):
+        log({"step": done, **metrics})
+        if evaluate and step.is_due(config.evaluate_every):
             with computing(config, processes):
                 held_out = evaluate(model)
-            log.write({"step": done, **held_out})
+            log({"step": done, **held_out})
             metrics |= held_out
-        if _is_due(config.checkpoint_every, step):
+        if step.is_due(config.checkpoint_every):
             checkpoint.save_training(model, optimizer, out, done, inputs, keep=config.keep, processes=processes)
         on_step(StepReport(done, steps, metrics))
     return model
@@ -122,22 +120,11 @@ def _forward_backward(
                 scores = wrapped(batch)
             ranks, soft = label_tensors([step.examples[i] for i in part], config.targets, scores.device)
             losses = LOSSES[config.loss](scores, ranks, batch.present, soft)
-            weights = [step.weights[i] if number < len(own) else 0.0 for i in part]
-            loss = (losses * torch.tensor(weights, device=scores.device)).sum()
+            loss = (losses * (step.weight if number < len(own) else 0.0)).sum()
             # Gradients are averaged over processes, but this loss is one process's part of a sum.
             (loss * processes.count).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
     return total
-
-
-def distribute(model: RewardModel, config: TrainConfig, processes: Processes) -> nn.Module:
-    """The module to call in training: the model, its replica among several processes, or the model sharded in place."""
-    if processes.sharded:
-        processes.shard(model, bfloat16=config.precision == "bfloat16")
-    elif processes.count > 1:
-        # Where the vision tower is trained too, a step of texts alone does not use it.
-        return DistributedDataParallel(model, find_unused_parameters=not config.lora)
-    return model
 
 
 def computing(config: TrainConfig, processes: Processes) -> torch.autocast:
@@ -155,8 +142,12 @@ class Step:
     ends_epoch: bool
     examples: list[Example]
     encoded: list[Encoded]
-    weights: list[float]
+    weight: float
     """Of each example in the loss of the step."""
+
+    def is_due(self, every: int) -> bool:
+        """Whether something that happens every so many steps (0: at the end of each epoch) happens after this one."""
+        return (self.number + 1) % every == 0 if every else self.ends_epoch
 
 
 def _read_steps(
@@ -167,16 +158,20 @@ def _read_steps(
     config: TrainConfig,
     processes: Processes,
 ) -> Iterator[Step]:
-    """The steps of one process, without the first ``done``. plan: epochs, their steps, the positions of examples."""
+    """The steps of one process, without the first ``done``. plan: epochs, their steps, the positions of examples.
+
+    A process without examples gets the first one with weight 0, because every process takes part in every step.
+    """
     first = 0
     for epoch, planned in enumerate(plan):
         todo = list(enumerate(planned, start=first))[max(0, done - first) :]
         first += len(planned)
-        shares = [assign_share(positions, processes.rank, processes.count) for _, positions in todo]
-        groups = [[_in_epoch(examples[i], config, epoch) for i, _ in share] for share in shares]
-        for (number, positions), share, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
-            weights = [weight / len(positions) for _, weight in share]
-            yield Step(number, epoch, number == first - 1, group, encoded, weights)
+        shares = [step[processes.rank :: processes.count] for _, step in todo]
+        groups = [[examples[i] for i in own or step[:1]] for own, (_, step) in zip(shares, todo, strict=True)]
+        if config.layout == "causal":  # scores depend on the order of responses
+            groups = [[shuffled(example, seed=config.seed, epoch=epoch) for example in group] for group in groups]
+        for (number, step), own, group, encoded in zip(todo, shares, groups, loader.stream(groups), strict=True):
+            yield Step(number, epoch, number == first - 1, group, encoded, 1 / len(step) if own else 0.0)
 
 
 def label_tensors(examples: Sequence[Example], targets: Targets, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -196,12 +191,8 @@ def make_optimizer(model: RewardModel, config: TrainConfig) -> torch.optim.AdamW
             peak = config.learning_rate if name.startswith("backbone.") else config.head_learning_rate
             decay = config.weight_decay if weights.ndim > 1 else 0.0
             groups.setdefault((peak, decay), []).append(weights)
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "lr": peak, "peak": peak, "weight_decay": decay}
-            for (peak, decay), weights in groups.items()
-        ]
-    )
+    settings = [{"lr": peak, "peak": peak, "weight_decay": decay} for peak, decay in groups]
+    return torch.optim.AdamW([{"params": own, **each} for own, each in zip(groups.values(), settings, strict=True)])
 
 
 def steps_of_epoch(examples: int, batch: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -210,20 +201,8 @@ def steps_of_epoch(examples: int, batch: int, *, seed: int, epoch: int) -> list[
     return [order[i : i + batch] for i in range(0, examples, batch)]
 
 
-def assign_share(step: Sequence[int], rank: int, processes: int) -> list[tuple[int, float]]:
-    """(position, weight) of the examples of one process.
-
-    A process without examples gets the first one with weight 0, because every process must take part in every step.
-    """
-    own = [(position, 1.0) for position in step[rank::processes]]
-    return own or [(step[0], 0.0)]
-
-
 def learning_rate_scale(step: int, steps: int, *, warmup: float, schedule: Schedule) -> float:
-    """Factor of the peak learning rate at a step, 0 … steps − 1.
-
-    It rises to 1 over the first ``warmup`` share of the steps and falls to just above 0 at the last step.
-    """
+    """Factor of the peak learning rate at step 0 … steps − 1: up to 1 over the first ``warmup`` share, then down."""
     rising = math.ceil(warmup * steps)
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -239,35 +218,17 @@ def shuffled(example: Example, *, seed: int, epoch: int) -> Example:
     return example.permuted(rng.permutation(len(example.responses)).tolist())
 
 
-def _in_epoch(example: Example, config: TrainConfig, epoch: int) -> Example:
-    """The example as it is trained on in an epoch: in a layout that depends on the order, in a new order each time."""
-    return shuffled(example, seed=config.seed, epoch=epoch) if config.layout == "causal" else example
+def _open_log(path: Path, done: int) -> Callable[[dict[str, Any]], None]:
+    """Append to metrics.jsonl. Lines of steps after ``done``, which a resumed training repeats, are removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = path.read_text(encoding="utf-8").splitlines(keepends=True) if done and path.exists() else []
+    complete = [line for line in old if line.endswith("\n")]  # a crash may have truncated the last one
+    fresh = path.with_name(f".{path.name}.partial")
+    fresh.write_text("".join(line for line in complete if json.loads(line)["step"] <= done), encoding="utf-8")
+    fresh.replace(path)
 
+    def append(row: dict[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
-def _is_due(every: int, step: Step) -> bool:
-    """Whether something that happens every so many steps (0: at the end of each epoch) happens after this step."""
-    return (step.number + 1) % every == 0 if every else step.ends_epoch
-
-
-def _digest(examples: Sequence[Example]) -> str:
-    """A digest of the ids of the examples in their order."""
-    return hashlib.sha256(json.dumps([example.item_id for example in examples]).encode()).hexdigest()[:16]
-
-
-class _MetricsLog:
-    """metrics.jsonl. Lines of steps after ``done``, which a resumed training repeats, are removed first."""
-
-    def __init__(self, path: Path, done: int, *, writes: bool) -> None:
-        self.path, self.writes = path, writes
-        if writes:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            old = path.read_text(encoding="utf-8").splitlines(keepends=True) if done and path.exists() else []
-            complete = [line for line in old if line.endswith("\n")]  # a crash may have truncated the last one
-            fresh = path.with_name(f".{path.name}.partial")
-            fresh.write_text("".join(line for line in complete if json.loads(line)["step"] <= done), encoding="utf-8")
-            fresh.replace(path)
-
-    def write(self, metrics: dict[str, Any]) -> None:
-        if self.writes:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(metrics) + "\n")
+    return append

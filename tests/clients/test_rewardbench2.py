@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from curate.reward.data import Example
+from curate.reward.figures import clustered
 from curate.reward.foreign import BENCHMARKS
-from curate.reward.metrics import clustered
 from pipelines.client_export import export_for
 from tests.clients.conftest import Client
 from tests.releases import mixed, pairs

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from curate.reward.data import Example
-from curate.reward.metrics import Figure, Float, Metric, Scores, mean, top1
-from curate.reward.rows import BadRowError, Row, read_rows
+from curate.reward.figures import Figure, Metric, mean
+from curate.reward.metrics import Float, Scores, top1
+from curate.shards.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError
 
 LISTED = 5

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, mean
 from curate.reward.foreign.benchmark import SHARED, Benchmark, Media, hits, preferred
-from curate.reward.metrics import Figure, Float, Scores, mean
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Float, Scores
+from curate.shards.rows import BadRowError, Row
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OTHER = "other"

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, mean
 from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits
-from curate.reward.metrics import Figure, Scores, mean
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Scores
+from curate.shards.rows import BadRowError, Row
 
 RANKS = {"Output1": (1, 2), "Output2": (2, 1)}
 SPLIT = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, mean
 from curate.reward.foreign.benchmark import Benchmark, Media, hits
-from curate.reward.metrics import Figure, Scores, mean
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Scores
+from curate.shards.rows import BadRowError, Row
 
 RANKS = {"response1": (1, 2), "response2": (2, 1), "tie": (1, 1)}
 FILES = {".mp4", ".avi", ".mov", ".webm", ".gif", ".png", ".jpg", ".jpeg", ".webp", ".wav", ".mp3", ".flac"}

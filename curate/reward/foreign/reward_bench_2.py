@@ -18,9 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, Mean, average
 from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits, preferred
-from curate.reward.metrics import Figure, Mean, Scores, average
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Scores
+from curate.shards.rows import BadRowError, Row
 
 TIES = "Ties"
 TIES_ID = re.compile(r"(ref|tied):(\d+)")

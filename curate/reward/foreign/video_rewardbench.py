@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, average, mean
 from curate.reward.foreign.benchmark import Benchmark, Media, by_group, hits, preferred
-from curate.reward.metrics import Figure, Scores, average, mean
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Scores
+from curate.shards.rows import BadRowError, Row
 
 
 def parse(row: Row, media: Media) -> Example:

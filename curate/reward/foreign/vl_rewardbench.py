@@ -16,9 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.reward.data import Example
+from curate.reward.figures import Figure, average, mean
 from curate.reward.foreign.benchmark import SHARED, Benchmark, Media, by_group, hits
-from curate.reward.metrics import Figure, Scores, average, mean
-from curate.reward.rows import BadRowError, Row
+from curate.reward.metrics import Scores
+from curate.shards.rows import BadRowError, Row
 
 GROUPS = {
     "wildvision": "general",
