@@ -13,6 +13,7 @@ from cli.options import JsonOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
 from schemas.choices import Focus
+from schemas.errors import CHECK_FAILED
 
 if TYPE_CHECKING:
     from pipelines.campaigns import RunningPage
@@ -173,7 +174,7 @@ def invite(
         raise UsageError("nobody to invite", hint="--name NAME, --annotators N or --manager NAME")
     found = list(job(folder, wanted, managers=managers or (), url=url, by=by))
     if as_json:
-        put_json([invitation.model_dump(mode="json") for invitation in found])
+        put_json(found)
         return
     put_table(("name", "role", "link"), [(one.name, one.role, one.link) for one in found])
     say("these links are shown only once; whoever has one can vote under its name (curate campaign revoke ends that)")
@@ -193,9 +194,13 @@ def revoke(
       curate campaign revoke june --name a03
     """
     from pipelines.campaigns import revoke as job
+    from schemas.outputs import RevokedLinks
 
     job(folder, names, by=by)
-    put_json({"revoked": names}) if as_json else say(f"revoked: {', '.join(names)}; invite gives a new link")
+    if as_json:
+        put_json(RevokedLinks(revoked=tuple(names)))
+    else:
+        say(f"revoked: {', '.join(names)}; invite gives a new link")
 
 
 def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: bool, done: str) -> None:
@@ -210,8 +215,10 @@ def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: boo
 
 def _print_done(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
     """Print that an action is done, or left to the running page."""
+    from schemas.outputs import ActionDone
+
     if as_json:
-        put_json({"folder": str(folder), "done": now})
+        put_json(ActionDone(folder=str(folder), done=now))
     else:
         say(f"{folder}: {done}" + ("" if now else "; the running page does it with its next request"))
 
@@ -428,7 +435,7 @@ def print_status(report: CampaignStatus) -> None:
 def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Find lines of a campaign's log that were edited, damaged, reordered or duplicated, and missing ones.
 
-    Exits with 1 if there are any. Every line has a keyed hash of itself and of the line before (docs/campaign.md).
+    Exits with 7 if there are any. Every line has a keyed hash of itself and of the line before (docs/campaign.md).
 
     \b
     Example:
@@ -441,7 +448,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if report.findings:
         if not as_json:
             say(f"next: curate campaign repair {folder}")
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()
@@ -480,10 +487,11 @@ def close(folder: FolderArgument, as_json: JsonOption = False) -> None:
       curate campaign close june
     """
     from pipelines.campaigns import close as job
+    from schemas.outputs import ClosedCampaign
 
     done = job(folder)
     if as_json:
-        put_json({"folder": str(folder), "closed": done})
+        put_json(ClosedCampaign(folder=str(folder), closed=done))
         return
     say(f"{folder}: closed" if done else f"{folder}: the running page closes it with its next request")
     say(f"next: curate ingest {folder / 'log.jsonl'}")
@@ -520,8 +528,10 @@ def annotate(
 
 def print_page(page: RunningPage, folder: Path, *, as_json: bool) -> None:
     """Print the address on stdout immediately, and notes on stderr."""
+    from schemas.outputs import PageAddress
+
     if as_json:
-        put_json({"campaign": page.campaign, "address": page.address, "url": page.url})
+        put_json(PageAddress(campaign=page.campaign, address=page.address, url=page.url))
     else:
         put(page.address)
     sys.stdout.flush()

@@ -238,7 +238,7 @@ def rankings(
       curate rankings --csv > rankings.csv
     """
     import curate
-    from schemas.errors import CurateError
+    from schemas.errors import MissingError
 
     path = store_path(store)
     with curate.open(path) as opened:
@@ -249,6 +249,6 @@ def rankings(
     if prompt is not None:
         frame = frame.filter(frame["prompt_id"] == prompt)
         if frame.is_empty():
-            raise CurateError(f"{path}: no ranking of prompt {prompt!r}", hint="curate rankings lists what is ranked")
+            raise MissingError(f"{path}: no ranking of prompt {prompt!r}", hint="curate rankings lists what is ranked")
     columns = ["prompt_id", "component", "rank", "best_rank", "worst_rank", "response_id", "model", "score"]
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)

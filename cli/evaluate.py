@@ -104,6 +104,7 @@ def score(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     template: TemplateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score the N responses of each example in one pass; print a JSON line per example, in the order of the data.
 
@@ -114,6 +115,7 @@ def score(
     from curate.reward.quiet import quiet
     from pipelines.evaluation import score as job
     from pipelines.evaluation import write_scores
+    from schemas.outputs import WrittenScores
 
     with quiet(), progress_bar() as progress:
         rows = job(
@@ -129,5 +131,6 @@ def score(
         if out is None:
             for row in rows:
                 put(json.dumps(row))
-        else:
-            say(f"{out}: {write_scores(rows, out):,} examples")
+            return
+        written = WrittenScores(out=str(out), examples=write_scores(rows, out))
+    put_json(written) if as_json else say(f"{out}: {written.examples:,} examples")

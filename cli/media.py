@@ -9,6 +9,7 @@ import typer
 
 from cli.options import JsonOption, RunOption, StoreOption, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+from schemas.errors import CHECK_FAILED
 
 if TYPE_CHECKING:
     from schemas.media import MediaFile, MediaReport
@@ -49,7 +50,7 @@ def check(
     rehash: RehashOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the videos and images that cannot be used; exit with 1 if there are any.
+    """List the videos and images that cannot be used; exit with 7 if there are any.
 
     Files that were probed before and have not changed are not read again.
 
@@ -68,7 +69,7 @@ def check(
                 [(f.video, f.status, f.prompts, f.reason) for f in report.unusable],
             )
     if report.unusable:
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()

@@ -122,7 +122,7 @@ def run(
     with quiet() if loaded.train else nullcontext(), progress_bar() as progress:
         reports = job(loaded, folder, progress=progress, done=done, say=say)
     if as_json:
-        put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
+        put_json(reports)
 
 
 def printers() -> dict[str, Callable[[Any], None]]:

@@ -70,7 +70,7 @@ from schemas.campaign import (
     Role,
     Task,
 )
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, MissingError, UsageError
 from schemas.management import Action, Add, Invite, Order, Revoke
 from schemas.mapping import Mapping
 from schemas.release import Funnel, FunnelStage
@@ -122,14 +122,14 @@ def create(
     """
     folder, store = Path(folder), Path(store)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CurateError(f"{folder}: already exists", hint="give another folder, or remove this one first")
+        raise ConflictError(f"{folder}: already exists", hint="give another folder, or remove this one first")
     if videos is not None and not Path(videos).is_dir():
         raise UsageError(f"--videos {videos}: no such folder", hint="give the folder that video names are relative to")
     with Store.open(store, read_only=True) as opened:
         prompts = opened.prompts()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))
     if unknown:
-        raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
+        raise MissingError(f"{store}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     if config.prompts:
         prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
     with publishing(folder) as fresh:
@@ -367,7 +367,7 @@ def add_prompts(
         known = opened.prompts()
     unknown = sorted(set(prompts) - set(known["prompt_id"]))
     if unknown:
-        raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate ingest --prompts FILE adds prompts")
+        raise MissingError(f"{store}: no prompt {unknown[0]!r}", hint="curate ingest --prompts FILE adds prompts")
     lines = read_lines(folder / MEDIA_LIST, MediaLine)
     have = {line.video for line in lines}
     named = known.filter(known["prompt_id"].is_in(list(prompts)))["video"].drop_nulls().unique().sort().to_list()

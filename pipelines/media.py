@@ -18,7 +18,7 @@ from curate.media.workers import MediaReader, processes_for
 from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
-from schemas.errors import CurateError, UsageError
+from schemas.errors import MissingError, UsageError
 from schemas.media import MediaFile, MediaReport
 
 TIMEOUT = 30.0
@@ -117,7 +117,7 @@ def probe_files(
     for path in map(Path, paths):
         below = _locate_below(path) if path.is_dir() else [_locate_given(path)]
         if not below:
-            raise CurateError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
+            raise MissingError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
         found += below
     located = list({one.video: one for one in found}.values())
     rows = sorted(

@@ -52,7 +52,7 @@ from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
 from schemas.denoise import DenoiseReport
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, MissingError, UsageError
 from schemas.manifest import Ceiling, FragilityFigures
 from schemas.mapping import Mapping as Columns
 from schemas.reports import PageReport
@@ -115,7 +115,7 @@ def report(
     validated = _validation(Path(validation)) if validation else None
     progress("reading the store", 0, 0)
     if media and not Path(media).is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
+        raise MissingError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
     with Store.open(store_path, read_only=True) as store:
         run_id = store.denoise_run(run)
         _check_prompts(store, run_id, prompts)
@@ -312,7 +312,7 @@ def _check_prompts(store: Store, run_id: str, prompts: Sequence[str]) -> None:
     known = set(store.prompt_stats(run_id)["prompt_id"]) if prompts else set()
     for prompt in prompts:
         if prompt not in known:
-            raise CurateError(
+            raise MissingError(
                 f"{store.path}: run {run_id} has no prompt {prompt!r}",
                 hint="curate rankings lists the ranked prompts",
             )
@@ -325,14 +325,14 @@ def _check_out(out: Path) -> None:
     if out.exists():
         with out.open("rb") as file:
             if f'content="{GENERATOR}"'.encode() not in file.read(1000):
-                raise CurateError(f"{out}: exists and is not a report of curate", hint="choose another --out")
+                raise ConflictError(f"{out}: exists and is not a report of curate", hint="choose another --out")
 
 
 def _validation(path: Path) -> ValidationReport:
     try:
         return ValidationReport.from_stored(path.read_bytes())
     except FileNotFoundError as error:
-        raise CurateError(
+        raise MissingError(
             f"{path}: no such file", hint="create it: curate validate --json > validation.json"
         ) from error
     except ValidationError as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
-from schemas.errors import CurateError, UsageError, most_similar
+from schemas.errors import CurateError, MissingError, UsageError, most_similar
 from schemas.mapping import Mapping as VoteMapping
 
 D = TypeVar("D", bound=Document)
@@ -119,6 +119,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CurateError(f"{path}: no such file", hint="give the path of a TOML file") from error
+        raise MissingError(f"{path}: no such file", hint="give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CurateError(f"{path}: not TOML: {error}", hint="see https://toml.io") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import PACKAGES, run
-from cli.reference import names, reference
+from cli.reference import commands, reference
 from curate.installation import ShadowedPackageError, check_installation
 from schemas.reference import reference as data_reference
 
@@ -49,8 +49,8 @@ def test_docs_data_md_is_generated_from_the_schemas() -> None:
 
 def test_every_help_has_an_example() -> None:
     sections = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("\n## curate ")[1:]
-    assert [section.splitlines()[0] for section in sections] == names()
-    for name, section in zip(names(), sections, strict=True):
+    assert [section.splitlines()[0] for section in sections] == list(commands())
+    for name, section in zip(commands(), sections, strict=True):
         assert f"curate {name}" in section.split("Example:")[1]
 
 

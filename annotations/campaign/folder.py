@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from schemas.base import Document
 from schemas.campaign import CampaignFile, Task
 from schemas.crowd import CrowdConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
 PEOPLE_LOCK, ORDERS = "people.lock", "orders"
@@ -55,7 +55,7 @@ def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
                     continue
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise CurateError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
+                raise ConflictError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
         file.truncate(0)
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
@@ -70,7 +70,7 @@ def read_campaign(folder: Path) -> CampaignFile:
         return CampaignFile.from_stored(path.read_bytes())
     except OSError as error:
         hint = "give the folder of a campaign; curate campaign create makes one"
-        raise CurateError(f"{folder}: no campaign in this folder ({error.strerror}: {CAMPAIGN})", hint=hint) from error
+        raise MissingError(f"{folder}: no campaign in this folder ({error.strerror}: {CAMPAIGN})", hint=hint) from error
     except ValidationError as error:
         message = error.errors()[0]["msg"]
         hint = "update curate, if a later version made the campaign"

@@ -25,7 +25,7 @@ from curate.reward.model import Comparison, ModelConfig, RewardModel, make_encod
 from curate.reward.molmo2 import Adapter
 from curate.reward.processes import Processes, whole_optimizer_state, whole_state
 from curate.shards.atomic import publishing
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.reward import Layout, Template, TrainConfig
 
 CONFIG = "reward_model_config.json"
@@ -148,7 +148,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CurateError(f"{folder}: not a reward model: no {CONFIG} there", hint=HINT) from error
+        raise MissingError(f"{folder}: not a reward model: no {CONFIG} there", hint=HINT) from error
     except ValueError as error:
         raise CurateError(f"{folder / CONFIG}: not JSON: {error}", hint=HINT) from error
     if not isinstance(document, dict):

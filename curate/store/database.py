@@ -15,7 +15,7 @@ from curate.store.criteria import CRITERION, NO_CRITERION, criteria, one_criteri
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
 from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 if TYPE_CHECKING:
     import networkx
@@ -44,7 +44,7 @@ class Store:
         path = Path(path)
         if not path.exists():
             if not create:
-                raise CurateError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
+                raise MissingError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
             create_file(path)
         store = cls(connect(path, read_only=read_only), path)
         try:
@@ -320,7 +320,7 @@ class Store:
         import networkx
 
         if not self.value("SELECT count(*) FROM prompts WHERE prompt_id = ?", [prompt_id]):
-            raise CurateError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
+            raise MissingError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
         chosen = one_criterion(
             self, criterion, "(SELECT * FROM votes WHERE prompt_id = $prompt)", {"prompt": prompt_id}
         )
@@ -369,7 +369,7 @@ class Store:
         )["run_id"]
         if found.is_empty():
             what = f"no denoise run {run!r}" if run else "no rankings yet"
-            raise CurateError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
+            raise MissingError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
         if run and len(found) > 1:
             raise CurateError(
                 f"{self.path}: {run!r} fits {len(found)} runs: {', '.join(found)}", hint="give more of the id"
