@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings, store_path
+from cli.options import JsonOption, PromptOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
 from schemas.choices import Focus
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ByOption = Annotated[str, typer.Option("--by", help="Who does it, for the log.", metavar="NAME")]
+ByOption = Annotated[str, typer.Option("--as", help="Who does it, for the log.", metavar="NAME")]
 PromptsArgument = Annotated[list[str], typer.Argument(help="Ids of prompts.", metavar="PROMPT...")]
 BY = "command line"
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="DIR")]
@@ -53,7 +53,7 @@ def create(
     videos: Annotated[
         Path | None,
         typer.Option(
-            "--videos", help="Folder that video names are relative to. Default: the store's folder.", metavar="DIR"
+            "--media", help="Folder that video names are relative to. Default: the store's folder.", metavar="DIR"
         ),
     ] = None,
     gold: Annotated[
@@ -69,9 +69,7 @@ def create(
     focus: Annotated[
         Focus | None, typer.Option("--focus", help="Goal: the whole order of each prompt, or its best response.")
     ] = None,
-    prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
-    ] = None,
+    prompts: PromptOption = None,
     gold_share: Annotated[
         float | None, typer.Option("--gold-share", help="Share of questions with a known answer.", metavar="P")
     ] = None,
@@ -96,7 +94,7 @@ def create(
 
     \b
     Example:
-      curate campaign create june --votes 5000 --votes-per-pair 2 --videos videos --gold gold.csv
+      curate campaign create june --votes 5000 --votes-per-pair 2 --media videos --gold gold.csv
     """
     from pipelines.campaigns import create as job
     from pipelines.campaigns import load_config
@@ -256,7 +254,7 @@ def pardon(
 
     \b
     Example:
-      curate campaign pardon june --name a03 --by boss
+      curate campaign pardon june --name a03 --as boss
     """
     _manage(folder, {"action": "pardon", "annotator": name}, by, as_json=as_json, done=f"{name} may continue")
 
@@ -334,7 +332,7 @@ def add(
     folder: FolderArgument,
     prompts: PromptsArgument,
     videos: Annotated[
-        Path | None, typer.Option("--videos", help="Folder of new videos. Default: the store's.", metavar="DIR")
+        Path | None, typer.Option("--media", help="Folder of new videos. Default: the store's.", metavar="DIR")
     ] = None,
     by: ByOption = BY,
     as_json: JsonOption = False,
@@ -343,7 +341,7 @@ def add(
 
     \b
     Example:
-      curate campaign add june p31 p32 --videos videos
+      curate campaign add june p31 p32 --media videos
     """
     from pipelines.campaigns import add_prompts as job
 

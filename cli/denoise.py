@@ -10,6 +10,7 @@ from cli.options import (
     ControlOption,
     CriterionOption,
     JsonOption,
+    PromptOption,
     RunOption,
     StoreOption,
     names,
@@ -39,9 +40,6 @@ CompareOption = Annotated[
 WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weight", help="A member of the ensemble, and its weight in it.", metavar="RANKER=NUMBER"),
-]
-PromptsOption = Annotated[
-    list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
 ]
 MaxSpammerOption = Annotated[
     float | None,
@@ -76,7 +74,7 @@ def denoise(
     ranker: RankerOption = None,
     compare: CompareOption = None,
     weights: WeightsOption = None,
-    prompts: PromptsOption = None,
+    prompts: PromptOption = None,
     criterion: CriterionOption = None,
     control: ControlOption = None,
     max_spammer: MaxSpammerOption = None,

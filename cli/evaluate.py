@@ -30,11 +30,11 @@ def evaluate(
         typer.Option("--benchmark", help="DATA is this foreign benchmark; auto: detect it.", metavar="NAME"),
     ] = None,
     config: Annotated[
-        str, typer.Option("--config", help="Config of the shards: 4way, pairwise, …", metavar="NAME")
+        str, typer.Option("--subset", help="Config of the shards: 4way, pairwise, …", metavar="NAME")
     ] = "",
     rename: Annotated[
         list[str] | None,
-        typer.Option("--map", help="Rename a column of the file to the benchmark's name.", metavar="COLUMN=NAME"),
+        typer.Option("--rename", help="Rename a column of the file to the benchmark's name.", metavar="COLUMN=NAME"),
     ] = None,
     media: MediaOption = None,
     orders: Annotated[int, typer.Option("--orders", min=2, help="Orders of the responses to score.", metavar="K")] = 4,
@@ -67,7 +67,7 @@ def evaluate(
             benchmark=benchmark,
             config=config,
             media=media,
-            rename=pairs(rename, "--map") or None,
+            rename=pairs(rename, "--rename") or None,
             orders=orders,
             device=device,
             dtype=dtype,

@@ -22,7 +22,7 @@ def export(
         str | None, typer.Option("--run", help="A denoise run, by its id or a prefix.", metavar="ID")
     ] = None,
     responses: Annotated[
-        int | None, typer.Option("--responses", help="Responses in an item; 0: all (train).", metavar="N")
+        int | None, typer.Option("--responses-per-item", help="Responses in an item; 0: all (train).", metavar="N")
     ] = None,
     items_per_prompt: Annotated[
         int | None, typer.Option("--items-per-prompt", help="Largest number of items of one prompt.", metavar="N")

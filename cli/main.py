@@ -39,6 +39,7 @@ from cli import (
     media,
     mix,
     plan,
+    plot,
     refresh,
     release,
     report,
@@ -49,7 +50,7 @@ from cli import (
     train,
     validate,
 )
-from cli.options import waiting
+from cli.options import current_names, waiting
 from cli.output import put_json, say
 from schemas.errors import INTERRUPTED, ConflictError, CurateError, MissingError, RenamedWarning, ResourceError
 
@@ -92,6 +93,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         validate.validate,
         audit.audit,
         report.report,
+        plot.plot,
     ),
     "Benchmarks and training data": (release.app, export.export, mix.mix),
     "Reward model": (
@@ -129,7 +131,8 @@ for group in GROUPS:
     app.add_typer(group)
 
 EXTRAS = {
-    **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
+    **dict.fromkeys(("accelerate", "peft", "safetensors", "tokenizers"), "train"),
+    "matplotlib": "plot",
     **dict.fromkeys(("torch", "transformers"), "train"),
     **dict.fromkeys(("PIL", "av", "decord"), "video"),
     "minisign": "sign",
@@ -176,7 +179,7 @@ def run(arguments: list[str]) -> int:
     try:
         check_installation(PACKAGES)
         with _renamed_names_as_notes():
-            code: int | None = app(args=arguments, prog_name="curate", standalone_mode=False)
+            code: int | None = app(args=current_names(arguments), prog_name="curate", standalone_mode=False)
             return code or 0
     except TyperException as error:
         return _wrong_usage(error, as_json=as_json)

@@ -21,9 +21,9 @@ def reference() -> str:
     runner = CliRunner()
     parts = [
         "# Command line reference",
-        "Generated from `--help` by `make docs`. Data goes to stdout, messages and progress to stderr. With `--json` every",
-        "command prints its result as JSON, which `curate schema COMMAND` describes ([names](data.md#json-schemas)), and",
-        "an error as `error`, `hint` and `exit_code`.\n",
+        "Generated from `--help` by `make docs`. Data goes to stdout, messages and progress to stderr. With `--json`",
+        "every command prints JSON that `curate schema COMMAND` describes ([names](data.md#json-schemas)),",
+        "and an error as `error`, `hint` and `exit_code`.\n",
         "| exit code | meaning |\n|---|---|",
         *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
         "",

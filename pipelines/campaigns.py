@@ -124,7 +124,7 @@ def create(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConflictError(f"{folder}: already exists", hint="give another folder, or remove this one first")
     if videos is not None and not Path(videos).is_dir():
-        raise UsageError(f"--videos {videos}: no such folder", hint="give the folder that video names are relative to")
+        raise UsageError(f"--media {videos}: no such folder", hint="give the folder that video names are relative to")
     with Store.open(store, read_only=True) as opened:
         prompts = opened.prompts()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))
@@ -204,7 +204,7 @@ def _nothing_to_ask(store: Path, can: Askable, lines: Sequence[MediaLine]) -> Cu
     refused = [line for line in lines if not line.file]
     if not can.questions and refused:
         why = f"none of {len(refused)} videos can be shown ({refused[0].video}: {refused[0].reason})"
-        return CurateError(f"{store}: {why}", hint="--videos DIR gives the folder that video names are relative to")
+        return CurateError(f"{store}: {why}", hint="--media DIR gives the folder that video names are relative to")
     if not can.pairs():
         hint = "curate ingest --prompts FILE --responses FILE gives questions and texts"
         return CurateError(f"{store}: no prompt has two responses with a text", hint=hint)
@@ -376,7 +376,7 @@ def add_prompts(
         made = prepare_media(store, Path(videos or store.parent), fresh, folder / MEDIA, progress=progress)
         refused = [line for line in made if not line.file]
         if refused:
-            hint = "--videos DIR gives the folder that video names are relative to"
+            hint = "--media DIR gives the folder that video names are relative to"
             raise CurateError(f"{refused[0].video}: {refused[0].reason}", hint=hint)
         write_lines(folder / MEDIA_LIST, [*lines, *made])
     return manage(folder, Add(prompts=tuple(prompts)), by=by)

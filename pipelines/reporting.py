@@ -112,7 +112,7 @@ def report(
     if show < 0:
         raise UsageError(f"show is {show}; expected 0 or more", hint="give 0 for none")
     _check_out(out)
-    validated = _validation(Path(validation)) if validation else None
+    validated = read_validation(Path(validation)) if validation else None
     progress("reading the store", 0, 0)
     if media and not Path(media).is_dir():
         raise MissingError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
@@ -176,7 +176,7 @@ def _view(
     found = store.run(run_id)
     run_report: dict[str, Any] = found["report"] if found else {}
     later = _later(store, run_id)
-    denoised = _denoise_report(run_report)
+    denoised = stored_report(run_report)
     chosen_run = denoised.auto.chosen_run if denoised and denoised.auto else ""
     return ReportView(
         source=_source(store, run_id),
@@ -301,7 +301,8 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
     ]
 
 
-def _denoise_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
+def stored_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
+    """Return the report of a run; None if this version cannot read it."""
     try:
         return DenoiseReport.from_stored(stored)
     except ValidationError:
@@ -328,7 +329,8 @@ def _check_out(out: Path) -> None:
                 raise ConflictError(f"{out}: exists and is not a report of curate", hint="choose another --out")
 
 
-def _validation(path: Path) -> ValidationReport:
+def read_validation(path: Path) -> ValidationReport:
+    """Return the report in a file of ``curate validate --json``."""
     try:
         return ValidationReport.from_stored(path.read_bytes())
     except FileNotFoundError as error:

@@ -71,7 +71,7 @@ def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         hint = _keys_hint(kind, first["loc"]) if first["type"] == "extra_forbidden" else ""
-        message = first["msg"].removeprefix("Value error, ")
+        message = plain_message(first)
         raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint) from error
 
 

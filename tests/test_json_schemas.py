@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 HERE = "--store s.duckdb"
 CHAIN = f"""
-simulate --out world --prompts 12 --models 4 --annotators 6 --prompts-per-video 2 --votes-per-pair 3 --video --shapes 1
+simulate --out world --prompt-count 12 --models 4 --annotators 6 --prompts-per-video 2 --votes-per-pair 3 --video
 ingest world/votes.csv --prompts world/prompts.csv --responses world/responses.csv {HERE}
 ingest --formats
 ingest world/votes.csv --explain

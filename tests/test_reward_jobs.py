@@ -359,7 +359,7 @@ def test_an_exported_benchmark_has_a_ceiling_and_baselines(tmp_path: Path, capsy
     store = make_store(tmp_path / "curate.duckdb", plenty())
     export(store, "benchmark", out=tmp_path / "b", config=ExportConfig(split=SplitConfig(benchmark_fraction=0.5)))
     for name, size in (("4way", 4), ("pairwise", 2)):
-        assert run(["evaluate", str(tmp_path / "b"), "--config", name, "--json"]) == 0
+        assert run(["evaluate", str(tmp_path / "b"), "--subset", name, "--json"]) == 0
         report = EvaluateReport.model_validate_json(capsys.readouterr().out)
         assert {evaluation.scorer for evaluation in report.evaluations} >= {"random", "longest", "shortest", "overlap"}
         assert report.evaluations[0].overall.chance_level == pytest.approx(1 / size)

@@ -14,7 +14,7 @@ from curate.leakage.detect import Subject, find_leaks
 from curate.release.manifest import read_release
 from curate.release.media import MediaFacts, public_name
 from curate.release.tables import MEDIA, PROMPTS, fingerprint_bytes, hash_values, read_table
-from schemas.errors import CheckError
+from schemas.errors import CheckError, CurateError
 from schemas.leakage import Leak, LeakConfig
 from schemas.release import Release, Side
 
