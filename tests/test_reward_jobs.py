@@ -280,7 +280,7 @@ def test_a_model_from_scratch_trains_without_a_config_file(
         (["--backbone", "scratch"], "no shards to train on"),
         (["--backbone", "scratch", "--shards", "x.jsonl"], "x.jsonl: no such file or folder"),
         (["c.toml", "--preset", "paper"], "give a config or a preset, not both"),
-        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
+        (["--epochs", "0"], "epochs: expected 1 or more, not 0"),
     ],
 )
 def test_a_missing_setting_is_an_error(
