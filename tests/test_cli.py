@@ -289,7 +289,8 @@ def test_an_option_means_the_same_in_all_commands() -> None:
         old = RENAMED_OPTIONS.get(name, {}) | RENAMED_OPTIONS.get(name.partition(" ")[0], {})
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             info = getattr(parameter.annotation, "__metadata__", [None])[0]
-            options = {option for option in (getattr(info, "param_decls", None) or ()) if option.startswith("--")}
+            names = (getattr(info, "default", None), *(getattr(info, "param_decls", None) or ()))
+            options = {name for name in names if isinstance(name, str) and name.startswith("--")}
             assert not options & old.keys(), name
             for option in options:
                 values.setdefault(option, set()).add(info.metavar or "")

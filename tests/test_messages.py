@@ -35,8 +35,6 @@ def test_the_key_and_what_is_wrong(document: Any, values: dict[str, Any], messag
 
 
 def test_every_pattern_has_a_meaning() -> None:
-    schemas = Path(__file__).parent.parent / "schemas"
-    used = {
-        found for file in schemas.glob("*.py") for found in re.findall(r'pattern=r"(.*?)"', file.read_text("utf-8"))
-    }
+    files = (Path(__file__).parent.parent / "schemas").glob("*.py")
+    used = {found for file in files for found in re.findall(r'pattern=r"(.*?)"', file.read_text("utf-8"))}
     assert used == set(PATTERNS)

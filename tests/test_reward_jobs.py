@@ -502,13 +502,13 @@ def test_a_merged_model_scores_equally(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = tmp_path / "merged"
-    assert run(["merge", str(trained), "--out", str(merged)]) == 0
+    assert run(["merge", str(trained), "--out", str(merged), "--json"]) == 0
     assert (merged / "README.md").read_bytes() == (trained / "README.md").read_bytes()
     for before, after in zip(
         scored(trained, data / "held_out.jsonl"), scored(merged, data / "held_out.jsonl"), strict=True
     ):
         assert after["scores"] == pytest.approx(before["scores"], abs=1e-4)
-    assert run(["merge", str(trained), "--out", str(merged)]) == 1
+    assert run(["merge", str(trained), "--out", str(merged)]) == 6
     assert "merged: exists" in capsys.readouterr().err
 
 
@@ -517,6 +517,6 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, data: Path, capsys:
         ["merge", str(tmp_path), "--out", str(tmp_path / "m")],
         ["score", str(tmp_path), str(data / "words.jsonl")],
     ):
-        assert run(command) == 1
+        assert run(command) == 5
         assert "no reward_model_config.json there" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import runpy
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.main import run
+from tests.json_schemas import assert_valid
 
 pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parent.parent / "docs" / "tutorials"
-BLOCK = re.compile(r"^```(console|toml|python)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(console|toml|python|markdown)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 def matches(shown: str, printed: str) -> bool:
@@ -34,6 +42,10 @@ def execute(command: str) -> tuple[int, str]:
     """Run a command of a tutorial in this process; return its exit code and what it prints, errors included."""
     printed = io.StringIO()
     program, *arguments = shlex.split(command)
+    if program == "python":
+        with contextlib.redirect_stdout(printed):
+            runpy.run_path(arguments[0])
+        return 0, printed.getvalue()
     assert program == "curate", command
     target = arguments[arguments.index(">") + 1] if ">" in arguments else None
     out = io.StringIO() if target else printed
@@ -44,23 +56,62 @@ def execute(command: str) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
-def test_a_tutorial_about_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def background() -> Iterator[Callable[[str], str]]:
+    """Start commands that end with "&", until the end of the block; each returns the JSON that it prints first."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(command: str) -> str:
+        words = shlex.split(command)[1:-1]
+        program = [sys.executable, "-m", "cli.main", *words]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(DOCS.parent.parent), *sys.path])}
+        running.append(
+            subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        )
+        stream = running[-1].stdout
+        assert stream is not None
+        printed = "".join(iter(stream.readline, "}\n")) + "}\n"
+        assert_valid(words[0], printed)
+        return printed
+
+    try:
+        yield start
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            assert process.wait(30) == 0
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("name", ["rank", "campaign", "reward"])
+def test_a_tutorial_about_commands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    commands = 0
-    for kind, title, text in BLOCK.findall((DOCS / "rank.md").read_text(encoding="utf-8")):
-        if kind == "toml":
-            Path(title).write_text(text, encoding="utf-8")
-        elif kind == "console":
-            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                command, _, shown = part.partition("\n")
-                if command.startswith("cd "):
-                    monkeypatch.chdir(tmp_path / command[3:])
-                    continue
-                code, printed = execute(command)
-                assert matches(shown, printed), f"$ {command}\n{printed}"
-                assert code == ("\nerror: " in shown), f"$ {command}: exit code {code}"
-                commands += 1
+    page, commands, port = (DOCS / f"{name}.md").read_text(encoding="utf-8"), 0, free_port()
+    for shown_port in ("8080", "8000"):
+        page = page.replace(f"127.0.0.1:{shown_port}", f"127.0.0.1:{port}").replace(
+            f"--port {shown_port}", f"--port {port}"
+        )
+    with background() as start:
+        for kind, title, text in BLOCK.findall(page):
+            if title:
+                Path(title).write_text(text, encoding="utf-8")
+            elif kind == "console":
+                for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                    command, _, shown = part.partition("\n")
+                    if command.startswith("cd "):
+                        monkeypatch.chdir(tmp_path / command[3:])
+                        continue
+                    code, printed = (0, start(command)) if command.endswith(" &") else execute(command)
+                    assert matches(shown, printed), f"$ {command}\n{printed}"
+                    assert (code != 0) == ("\nerror: " in shown), f"$ {command}: exit code {code}"
+                    commands += 1
     assert commands >= 8
 
 
