@@ -52,9 +52,7 @@ def open_study(folder: str | Path, config: CrowdConfig | None = None, *, url: st
             raise UsageError(f"{folder}: not open to a crowd", hint="--prolific, --mturk or --link opens it")
         config = existing
     elif existing is not None:
-        raise ConflictError(
-            f"{folder}: open to {existing.platform} already", hint="without options, open shows its URL"
-        )
+        raise ConflictError(f"{folder}: already open to {existing.platform}", hint="open without options shows its URL")
     else:
         _check(folder, config)
         write_atomic(folder / KEY, secrets.token_hex(32).encode() + b"\n", mode=0o600)

@@ -60,7 +60,7 @@ def test_it_prints_its_address_accepts_votes_and_stops_cleanly(folder: Path) -> 
 
 def test_a_second_process_is_refused_with_the_holder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with annotating(folder) as (process, _):
-        assert run(["annotate", str(folder), "--port", "0"]) == 1
+        assert run(["annotate", str(folder), "--port", "0"]) == 6
         assert f"locked by process {process.pid}" in capsys.readouterr().err
 
 

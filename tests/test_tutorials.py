@@ -115,19 +115,26 @@ def test_a_tutorial_about_commands(name: str, tmp_path: Path, monkeypatch: pytes
     assert commands >= 8
 
 
-def test_a_tutorial_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "count"), [("docs/tutorials/notebook.md", None), ("README.md", 1)])
+def test_python_prints_what_a_page_shows(
+    page: str, count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """count: how many of the first blocks run; all if None."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    blocks = [text for kind, _, text in BLOCK.findall((DOCS / "notebook.md").read_text("utf-8")) if kind == "python"]
+    text = (DOCS.parent.parent / page).read_text("utf-8")
+    blocks = [code for kind, _, code in BLOCK.findall(text) if kind == "python"][:count]
+    for command in re.findall(r"^curate simulate [^#\n]*", text, re.MULTILINE)[:count]:
+        assert execute(command)[0] == 0
     for block in blocks:
         code, _, shown = block.partition("\n# prints:\n")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(code, "notebook.md", "exec"), names)
+            exec(compile(code, page, "exec"), names)
         assert matches("\n".join(line.removeprefix("# ") for line in shown.splitlines()), printed.getvalue()), (
             printed.getvalue()
         )
-    assert len(blocks) >= 4
+    assert len(blocks) >= (count or 4)
 
 
 def test_the_site_has_no_broken_link(tmp_path: Path) -> None:
