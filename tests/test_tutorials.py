@@ -14,10 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.main import run
+from tests.browsers import needs_chromium
 from tests.json_schemas import assert_valid
 
 pytestmark = pytest.mark.slow
@@ -137,15 +139,34 @@ def test_python_prints_what_a_page_shows(
     assert len(blocks) >= (count or 4)
 
 
-def test_the_site_has_no_broken_link(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built as `make site` does."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=DOCS.parent.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+def test_the_site_has_no_broken_link_and_fetches_nothing(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 20
-    assert not [
-        page for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css|woff2?)"', page.read_text("utf-8"))
-    ]
+    fetched = re.compile(r"""<(?:script|img|iframe)[^>]*src="?https?:|<link[^>]*rel="?stylesheet[^>]*href="?https?:""")
+    assert [page for page in pages if fetched.search(page.read_text("utf-8"))] == []
+
+
+@needs_chromium
+def test_the_search_works_in_files_on_disk(site: Path, browser: Any) -> None:
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.goto((site / "index.html").as_uri())
+    page.locator("input.md-search__input").click()
+    page.keyboard.type("overdispersion")
+    page.locator(".md-search-result__item").first.wait_for()
+    assert "Rankers" in page.locator(".md-search-result__list").inner_text()
+    assert failed == []
 
 
 def test_an_elided_output_matches() -> None:
