@@ -78,11 +78,11 @@ def test_it_warns_about_remote_access_and_missing_invitations(folder: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nowhere"], 1, "no campaign in this folder"),
+        (["nowhere"], 5, "no campaign in this folder"),
         (["{folder}", "--url", "votes.example.org"], 2, "not a web address"),
         (["{folder}", "--url", "https://example.org/votes"], 2, "its own host name"),
-        (["{folder}", "--host", "192.0.2.1", "--port", "0"], 1, "cannot listen on 192.0.2.1:0"),
-        (["{folder}", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host:0"),
+        (["{folder}", "--host", "192.0.2.1", "--port", "0"], 6, "cannot listen on 192.0.2.1:0"),
+        (["{folder}", "--host", "no such host", "--port", "0"], 6, "cannot listen on no such host:0"),
     ],
 )
 def test_invalid_addresses_are_reported(
