@@ -135,6 +135,10 @@ RENAMED_OPTIONS: dict[str, dict[str, str]] = {
 """Command or group -> its deprecated options -> their current names: an option means the same in all commands."""
 
 
+RENAMED_CHOICES = {("--tails", "heavy"): "heavy-tailed"}
+"""Deprecated option and its deprecated value -> the current value."""
+
+
 def current_names(arguments: list[str]) -> list[str]:
     """Return the arguments with the current names of options, with a warning for each deprecated one."""
     from schemas.errors import warn_renamed
@@ -142,8 +146,8 @@ def current_names(arguments: list[str]) -> list[str]:
     groups = (" ".join(arguments[:1]), " ".join(arguments[:2]))
     renamed = {old: new for group in groups for old, new in RENAMED_OPTIONS.get(group, {}).items()}
     found = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, equals, value = RENAMED_CHOICES.get((before, argument), argument).partition("=")
         if name in renamed:
             warn_renamed(name, renamed[name])
         found.append(f"{renamed.get(name, name)}{equals}{value}")
