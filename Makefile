@@ -91,7 +91,7 @@ dist: $(VENV)/installed-dev
 	$(BIN)/python -m hatchling build --target sdist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	$(PYTHON) -m venv build/dist && build/dist/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
-	cd build/dist && bin/curate --version && bin/curate simulate --out world --prompts 5 && bin/curate ingest world/votes.csv && bin/curate denoise
+	cd build/dist && bin/curate --version && bin/curate simulate --out world --prompt-count 5 && bin/curate ingest world/votes.csv && bin/curate denoise
 
 # The commands of deploy/Dockerfile without Docker.
 check-deploy:

@@ -91,12 +91,12 @@ def main() -> None:
 
 def loop(shell: Shell, folder: Path, prompts: int, *, pictures: bool) -> bool:
     """Run all steps; return whether every check passed."""
-    shell.run(f"simulate --video --out world --prompts {prompts} --models 5 --votes-per-pair 1")
+    shell.run(f"simulate --video --out world --prompt-count {prompts} --models 5 --votes-per-pair 1")
     known_answers(folder / "world", folder / "gold.csv")
     (folder / "campaign.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "rules.md").write_text(RULES, encoding="utf-8")
     shell.run("ingest --prompts world/prompts.csv --responses world/responses.csv")
-    files = "--config campaign.toml --videos world --gold gold.csv --instructions rules.md"
+    files = "--config campaign.toml --media world --gold gold.csv --instructions rules.md"
     shell.run(f"campaign create june --votes {20 * prompts} {files}")
     annotators = vote(shell, folder, pictures=pictures)
     shell.run("campaign status june")

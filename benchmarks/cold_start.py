@@ -25,7 +25,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "vote.csv").write_text(ONE_VOTE)
-        curate("simulate", "--out", str(folder / "world"), "--prompts", "100", "--models", "19")
+        curate("simulate", "--out", str(folder / "world"), "--prompt-count", "100", "--models", "19")
         stores = {"one vote": folder / "vote.duckdb", "100 prompts": folder / "world.duckdb"}
         curate("ingest", str(folder / "vote.csv"), "--store", str(stores["one vote"]))
         curate("ingest", str(folder / "world" / "votes.csv"), "--store", str(stores["100 prompts"]))

@@ -67,11 +67,13 @@ def annotate(
 
 def print_running(running: Running, *, behind_proxy: bool, as_json: bool) -> None:
     """Print the addresses on stdout immediately, and notes on stderr."""
+    from schemas.outputs import FailedCampaign, PageAddress, PageAddresses
+
     several = bool(running.failed) or running.served[0].address != running.address
     if as_json:
-        pages = [{"campaign": page.campaign, "address": page.address, "url": page.url} for page in running.served]
-        failed = [{"campaign": one.campaign, "error": str(one.error)} for one in running.failed]
-        put_json({"campaigns": pages, "failed": failed} if several else pages[0])
+        served = tuple(PageAddress(campaign=one.campaign, address=one.address, url=one.url) for one in running.served)
+        failed = tuple(FailedCampaign(campaign=one.campaign, error=str(one.error)) for one in running.failed)
+        put_json(PageAddresses(campaigns=served, failed=failed) if several else served[0])
     else:
         for page in running.served:
             put(page.address)

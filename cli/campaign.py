@@ -9,10 +9,11 @@ import typer
 
 from cli import manage
 from cli.manage import BY, ByOption, FolderArgument
-from cli.options import JsonOption, StoreOption, settings, store_path
+from cli.options import JsonOption, PromptOption, StoreOption, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from cli.release import print_funnel
 from schemas.choices import Focus
+from schemas.errors import CHECK_FAILED
 
 if TYPE_CHECKING:
     from schemas.campaign import CampaignReport, CampaignStatus, LogCheck
@@ -47,7 +48,7 @@ def create(
     videos: Annotated[
         Path | None,
         typer.Option(
-            "--videos", help="Folder that video names are relative to. Default: the store's folder.", metavar="DIR"
+            "--media", help="Folder that video names are relative to. Default: the store's folder.", metavar="DIR"
         ),
     ] = None,
     gold: Annotated[
@@ -63,9 +64,7 @@ def create(
     focus: Annotated[
         Focus | None, typer.Option("--focus", help="Goal: the whole order of each prompt, or its best response.")
     ] = None,
-    prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
-    ] = None,
+    prompts: PromptOption = None,
     gold_share: Annotated[
         float | None, typer.Option("--gold-share", help="Share of questions with a known answer.", metavar="P")
     ] = None,
@@ -90,7 +89,7 @@ def create(
 
     \b
     Example:
-      curate campaign create june --votes 5000 --votes-per-pair 2 --videos videos --gold gold.csv
+      curate campaign create june --votes 5000 --votes-per-pair 2 --media videos --gold gold.csv
     """
     from pipelines.campaigns import create as job
     from pipelines.campaigns import load_config
@@ -168,7 +167,7 @@ def invite(
         raise UsageError("nobody to invite", hint="--name NAME, --annotators N or --manager NAME")
     found = list(job(folder, wanted, managers=managers or (), url=url, by=by))
     if as_json:
-        put_json([invitation.model_dump(mode="json") for invitation in found])
+        put_json(found)
         return
     put_table(("name", "role", "link"), [(one.name, one.role, one.link) for one in found])
     say("these links are shown only once; whoever has one can vote under its name (curate campaign revoke ends that)")
@@ -188,9 +187,13 @@ def revoke(
       curate campaign revoke june --name a03
     """
     from pipelines.campaign_management import revoke as job
+    from schemas.outputs import RevokedLinks
 
     job(folder, names, by=by)
-    put_json({"revoked": names}) if as_json else say(f"revoked: {', '.join(names)}; invite gives a new link")
+    if as_json:
+        put_json(RevokedLinks(revoked=tuple(names)))
+    else:
+        say(f"revoked: {', '.join(names)}; invite gives a new link")
 
 
 for command in manage.COMMANDS:
@@ -271,7 +274,7 @@ def print_status(report: CampaignStatus) -> None:
 def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Find lines of a campaign's log that were edited, damaged, reordered or duplicated, and missing ones.
 
-    Exits with 1 if there are any. Every line has a keyed hash of itself and of the line before (docs/campaign.md).
+    Exits with 7 if there are any. Every line has a keyed hash of itself and of the line before (docs/campaign.md).
 
     \b
     Example:
@@ -284,7 +287,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if report.findings:
         if not as_json:
             say(f"next: curate campaign repair {folder}")
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()
@@ -323,10 +326,11 @@ def close(folder: FolderArgument, as_json: JsonOption = False) -> None:
       curate campaign close june
     """
     from pipelines.campaigns import close as job
+    from schemas.outputs import ClosedCampaign
 
     done = job(folder)
     if as_json:
-        put_json({"folder": str(folder), "closed": done})
+        put_json(ClosedCampaign(folder=str(folder), closed=done))
         return
     say(f"{folder}: closed" if done else f"{folder}: the running page closes it with its next request")
     say(f"next: curate ingest {folder / 'log.jsonl'}")

@@ -82,7 +82,7 @@ def open_study(
 
 def pay(
     folder: FolderArgument,
-    out: Annotated[Path, typer.Option("--csv", help="The file to write; the platform's get its name.", metavar="FILE")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file; the platform's get its name.", metavar="FILE")],
     rate: Annotated[str | None, typer.Option("--rate", help="Amount per hour, such as 12/h.", metavar="X/h")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Write the files of this recorded batch again.", metavar="N")
@@ -96,7 +96,7 @@ def pay(
 
     \b
     Example:
-      curate campaign pay june --rate 12/h --csv june-1.csv
+      curate campaign pay june --rate 12/h --out june-1.csv
     """
     from pipelines.payment import pay as job
     from schemas.errors import UsageError

@@ -10,6 +10,7 @@ from cli.options import (
     ControlOption,
     CriterionOption,
     JsonOption,
+    PromptOption,
     RunOption,
     StoreOption,
     names,
@@ -39,9 +40,6 @@ CompareOption = Annotated[
 WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weight", help="A member of the ensemble, and its weight in it.", metavar="RANKER=NUMBER"),
-]
-PromptsOption = Annotated[
-    list[str] | None, typer.Option("--prompts", help="Only this prompt (repeatable).", metavar="ID")
 ]
 MaxSpammerOption = Annotated[
     float | None,
@@ -76,7 +74,7 @@ def denoise(
     ranker: RankerOption = None,
     compare: CompareOption = None,
     weights: WeightsOption = None,
-    prompts: PromptsOption = None,
+    prompts: PromptOption = None,
     criterion: CriterionOption = None,
     control: ControlOption = None,
     max_spammer: MaxSpammerOption = None,
@@ -239,7 +237,7 @@ def rankings(
       curate rankings --csv > rankings.csv
     """
     import curate
-    from schemas.errors import CurateError
+    from schemas.errors import MissingError
 
     path, by = store_path(store), criterion or ("" if run else settings().denoise.criterion)
     with curate.open(path) as opened:
@@ -250,6 +248,6 @@ def rankings(
     if prompt is not None:
         frame = frame.filter(frame["prompt_id"] == prompt)
         if frame.is_empty():
-            raise CurateError(f"{path}: no ranking of prompt {prompt!r}", hint="curate rankings lists what is ranked")
+            raise MissingError(f"{path}: no ranking of prompt {prompt!r}", hint="curate rankings lists what is ranked")
     columns = ["prompt_id", "component", "rank", "best_rank", "worst_rank", "response_id", "model", "score"]
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)

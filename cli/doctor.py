@@ -20,6 +20,7 @@ from cli.options import (
 )
 from cli.output import plural, put_json, put_table, say
 from cli.train import training_config
+from schemas.errors import CHECK_FAILED
 
 if TYPE_CHECKING:
     from schemas.reward import DoctorReport, ModalityReport
@@ -42,7 +43,7 @@ def doctor(
 ) -> None:
     """Run a backbone on a text, an image and a video: layouts that keep responses apart, media, LoRA, memory.
 
-    Exit code 1 if the planned training would not work: with the layout, scores would depend on the other responses or
+    Exit code 7 if the planned training would not work: with the layout, scores would depend on the other responses or
     their order; pixels would have no effect; LoRA finds nothing to adapt. Every training checks its layout as well.
     Requires the extra "train".
 
@@ -65,7 +66,7 @@ def doctor(
         report = job(backbone, training_config(config, preset, {**changes, "backbone": backbone}, full=full))
     put_json(report) if as_json else print_doctor(report)
     if not report.sound:
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def print_doctor(report: DoctorReport) -> None:

@@ -30,11 +30,11 @@ def evaluate(
         typer.Option("--benchmark", help="DATA is this foreign benchmark; auto: detect it.", metavar="NAME"),
     ] = None,
     config: Annotated[
-        str, typer.Option("--config", help="Config of the shards: 4way, pairwise, …", metavar="NAME")
+        str, typer.Option("--subset", help="Config of the shards: 4way, pairwise, …", metavar="NAME")
     ] = "",
     rename: Annotated[
         list[str] | None,
-        typer.Option("--map", help="Rename a column of the file to the benchmark's name.", metavar="COLUMN=NAME"),
+        typer.Option("--rename", help="Rename a column of the file to the benchmark's name.", metavar="COLUMN=NAME"),
     ] = None,
     media: MediaOption = None,
     orders: Annotated[int, typer.Option("--orders", min=2, help="Orders of the responses to score.", metavar="K")] = 4,
@@ -67,7 +67,7 @@ def evaluate(
             benchmark=benchmark,
             config=config,
             media=media,
-            rename=pairs(rename, "--map") or None,
+            rename=pairs(rename, "--rename") or None,
             orders=orders,
             device=device,
             dtype=dtype,
@@ -104,6 +104,7 @@ def score(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     template: TemplateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score the N responses of each example in one pass; print a JSON line per example, in the order of the data.
 
@@ -114,6 +115,7 @@ def score(
     from curate.reward.quiet import quiet
     from pipelines.evaluation import score as job
     from pipelines.evaluation import write_scores
+    from schemas.outputs import WrittenScores
 
     with quiet(), progress_bar() as progress:
         rows = job(
@@ -129,5 +131,6 @@ def score(
         if out is None:
             for row in rows:
                 put(json.dumps(row))
-        else:
-            say(f"{out}: {write_scores(rows, out):,} examples")
+            return
+        written = WrittenScores(out=str(out), examples=write_scores(rows, out))
+    put_json(written) if as_json else say(f"{out}: {written.examples:,} examples")

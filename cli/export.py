@@ -23,7 +23,7 @@ def export(
     ] = None,
     criterion: CriterionOption = None,
     responses: Annotated[
-        int | None, typer.Option("--responses", help="Responses in an item; 0: all (train).", metavar="N")
+        int | None, typer.Option("--responses-per-item", help="Responses in an item; 0: all (train).", metavar="N")
     ] = None,
     items_per_prompt: Annotated[
         int | None, typer.Option("--items-per-prompt", help="Largest number of items of one prompt.", metavar="N")

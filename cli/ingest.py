@@ -180,14 +180,14 @@ def _ingest(*sources: Any, **options: Any) -> IngestReport:
 def print_formats(*, as_json: bool) -> None:
     """Print the supported platforms as a table."""
     from annotations.platforms.registry import all_platforms
+    from schemas.outputs import PlatformLine
 
-    fields = ("name", "description", "detected_by", "sides", "dropped")
-    rows = [{field: getattr(platform, field) for field in fields} for platform in all_platforms()]
+    fields = PlatformLine.model_fields
+    rows = [PlatformLine(**{field: getattr(platform, field) for field in fields}) for platform in all_platforms()]
     if as_json:
-        old = {"about": "description", "told_by": "detected_by"}  # renamed
-        put_json([row | {name: row[field] for name, field in old.items()} for row in rows])
+        put_json(rows)
     else:
-        put_table(("format", "files", "sides"), [(row["name"], row["description"], row["sides"]) for row in rows])
+        put_table(("format", "files", "sides"), [(row.name, row.description, row.sides) for row in rows])
         say("other tables of votes are read by the names of their columns, or by --map; see docs/platforms.md")
 
 

@@ -1,13 +1,9 @@
-"""The command ``curate``: its commands and exit codes.
-
-Exit codes: 0 done, 1 a handled error (with a hint on stderr), 2 wrong usage, 3 a refresh that found nothing new.
-"""
+"""The command ``curate``: its commands, and failures as messages and exit codes."""
 
 from __future__ import annotations
 
 import errno
 import inspect
-import json
 import os
 import sys
 import traceback
@@ -27,6 +23,7 @@ except ImportError as error:  # a ShadowedPackageError, or another package named
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from cli import (
     annotate,
@@ -43,18 +40,20 @@ from cli import (
     media,
     mix,
     plan,
+    plot,
     refresh,
     release,
     report,
+    schema,
     serve,
     simulate,
     status,
     train,
     validate,
 )
-from cli.options import waiting
-from cli.output import say
-from schemas.errors import CurateError, RenamedWarning, UsageError
+from cli.options import current_names, waiting
+from cli.output import put_json, say
+from schemas.errors import INTERRUPTED, ConflictError, CurateError, MissingError, RenamedWarning, ResourceError
 
 
 class SectionedHelp(TyperGroup):
@@ -95,6 +94,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         validate.validate,
         audit.audit,
         report.report,
+        plot.plot,
     ),
     "Benchmarks and training data": (release.app, export.export, mix.mix),
     "Reward model": (
@@ -107,6 +107,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
     ),
     "Jobs": (status.run, refresh.refresh, status.status),
     "Examples": (simulate.example, simulate.simulate, simulate.compare),
+    "Reference": (schema.schema,),
 }
 """Section of the help -> its commands and groups of commands."""
 COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
@@ -120,8 +121,8 @@ def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
     return waiting(command) if opens_a_store else command
 
 
-for command in COMMANDS:
-    app.command()(_waiting(command))
+for command in COMMANDS:  # the names of schemas can have options
+    app.command(context_settings={"ignore_unknown_options": command is schema.schema})(_waiting(command))
 
 campaign.app.command(name="open")(crowd.open_study)
 campaign.app.command()(crowd.pay)
@@ -131,7 +132,8 @@ for group in GROUPS:
     app.add_typer(group)
 
 EXTRAS = {
-    **dict.fromkeys(("accelerate", "matplotlib", "peft", "safetensors", "tokenizers"), "train"),
+    **dict.fromkeys(("accelerate", "peft", "safetensors", "tokenizers"), "train"),
+    "matplotlib": "plot",
     **dict.fromkeys(("torch", "transformers"), "train"),
     **dict.fromkeys(("PIL", "av", "decord"), "video"),
     "minisign": "sign",
@@ -173,50 +175,66 @@ def _renamed_names_as_notes() -> Iterator[None]:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code (schemas.errors.EXIT_CODES)."""
+    as_json = "--json" in arguments
     try:
         check_installation(PACKAGES)
         with _renamed_names_as_notes():
-            app(args=arguments, prog_name="curate")
-    except ShadowedPackageError as error:
-        _fail(CurateError(str(error)), as_json="--json" in arguments)
-        return 1
-    except CurateError as error:
-        _fail(error, as_json="--json" in arguments)
-        return 2 if isinstance(error, UsageError) else 1
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        extra = arguments[0] if arguments[0] in COMMAND_EXTRAS else extra
-        message = f"this command needs {error.name}, which is not installed"
-        _fail(CurateError(message, hint=f"pip install 'mr2-curate[{extra}]'"), as_json="--json" in arguments)
-        return 1
-    except KeyboardInterrupt:
+            code: int | None = app(args=current_names(arguments), prog_name="curate", standalone_mode=False)
+            return code or 0
+    except TyperException as error:
+        return _wrong_usage(error, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted: unfinished output was removed\n")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        message = "there is not enough memory"
-        _fail(CurateError(message, hint="close other programs, or use fewer votes"), as_json="--json" in arguments)
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "make room on the disk, then run the command again" if full else "check the path"
-        _fail(CurateError(f"{where}{error.strerror or error}", hint=hint), as_json="--json" in arguments)
-        return 1
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
-    return 0
+    except (Exception, ShadowedPackageError) as error:
+        known = _for_users(error, arguments[0])
+        if known is None:
+            raise
+        if as_json:
+            _put_failure(str(known), known.hint, known.exit_code)
+        say(f"error: {known}" + (f"\nhint: {known.hint}" if known.hint else ""))
+        return known.exit_code
 
 
-def _fail(error: CurateError, *, as_json: bool) -> None:
+def _wrong_usage(error: Any, *, as_json: bool) -> int:
+    """Print what typer says about the arguments; return the exit code."""
     if as_json:
-        sys.stdout.write(json.dumps({"error": str(error), "hint": error.hint}) + "\n")
-    say(f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        _put_failure(error.format_message(), "", error.exit_code)
+    error.show()
+    return int(error.exit_code)
+
+
+def _put_failure(error: str, hint: str, code: int) -> None:
+    from schemas.outputs import Failure
+
+    put_json(Failure(error=error, hint=hint, exit_code=code))
+
+
+def _for_users(error: BaseException, command: str) -> CurateError | None:
+    """Return the error as a message with a hint and an exit code; None if it is a bug."""
+    if isinstance(error, CurateError):
+        return error
+    if isinstance(error, ShadowedPackageError):
+        return ConflictError(str(error))
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        extra = command if extra and command in COMMAND_EXTRAS else extra
+        message = f"this command needs {error.name}, which is not installed"
+        return MissingError(message, hint=f"pip install 'mr2-curate[{extra}]'") if extra else None
+    if isinstance(error, MemoryError):
+        return ResourceError("there is not enough memory", hint="close other programs, or use fewer votes")
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "make room on the disk, then run the command again" if full else "check the path"
+        kind = MissingError if isinstance(error, FileNotFoundError) else ResourceError
+        return kind((f"{error.filename}: " if error.filename else "") + (error.strerror or str(error)), hint=hint)
+    return None
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 from cli.options import JsonOption
 from cli.output import progress_bar, put_json, say
 
-ByOption = Annotated[str, typer.Option("--by", help="Who does it, for the log.", metavar="NAME")]
+ByOption = Annotated[str, typer.Option("--as", help="Who does it, for the log.", metavar="NAME")]
 PromptsArgument = Annotated[list[str], typer.Argument(help="Ids of prompts.", metavar="PROMPT...")]
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of a campaign.", metavar="DIR")]
 BY = "command line"
@@ -29,8 +29,10 @@ def _manage(folder: Path, wanted: Mapping[str, object], by: str, *, as_json: boo
 
 def _print_done(folder: Path, now: bool, *, as_json: bool, done: str) -> None:
     """Print that an action is done, or left to the running page."""
+    from schemas.outputs import ActionDone
+
     if as_json:
-        put_json({"folder": str(folder), "done": now})
+        put_json(ActionDone(folder=str(folder), done=now))
     else:
         say(f"{folder}: {done}" + ("" if now else "; the running page does it with its next request"))
 
@@ -65,7 +67,7 @@ def pardon(
 
     \b
     Example:
-      curate campaign pardon june --name a03 --by boss
+      curate campaign pardon june --name a03 --as boss
     """
     _manage(folder, {"action": "pardon", "annotator": name}, by, as_json=as_json, done=f"{name} may continue")
 
@@ -139,7 +141,7 @@ def add(
     folder: FolderArgument,
     prompts: PromptsArgument,
     videos: Annotated[
-        Path | None, typer.Option("--videos", help="Folder of new videos. Default: the store's.", metavar="DIR")
+        Path | None, typer.Option("--media", help="Folder of new videos. Default: the store's.", metavar="DIR")
     ] = None,
     by: ByOption = BY,
     as_json: JsonOption = False,
@@ -148,7 +150,7 @@ def add(
 
     \b
     Example:
-      curate campaign add june p31 p32 --videos videos
+      curate campaign add june p31 p32 --media videos
     """
     from pipelines.campaign_management import add_prompts as job
 

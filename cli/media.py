@@ -9,6 +9,7 @@ import typer
 
 from cli.options import EngineOption, JsonOption, RunOption, StoreOption, WorkersOption, engine_config, store_path
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
+from schemas.errors import CHECK_FAILED
 
 if TYPE_CHECKING:
     from schemas.engine import EngineConfig
@@ -47,7 +48,7 @@ def check(
     rehash: RehashOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the videos and images that cannot be used; exit with 1 if there are any.
+    """List the videos and images that cannot be used; exit with 7 if there are any.
 
     Files that were probed before and have not changed are not read again.
 
@@ -66,7 +67,7 @@ def check(
                 [(f.video, f.status, f.prompts, f.reason) for f in report.unusable],
             )
     if report.unusable:
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()

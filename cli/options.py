@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from schemas.config import Settings
     from schemas.engine import EngineConfig, EngineKind
     from schemas.mapping import Mapping
-
-T = TypeVar("T")
 
 StoreOption = Annotated[
     Path | None,
@@ -54,7 +52,7 @@ MaxLengthOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,
-    typer.Option("--dtype", "--precision", help="Of the computation. Default: bfloat16 on CUDA, else float32."),
+    typer.Option("--dtype", help="Of the computation. Default: bfloat16 on CUDA, else float32."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 CriterionOption = Annotated[
@@ -68,6 +66,9 @@ ControlOption = Annotated[
         help="Remove the effects of these on votes: length, markdown, position, or numeric columns of the responses.",
         metavar="NAME,…",
     ),
+]
+PromptOption = Annotated[
+    list[str] | None, typer.Option("--prompt", help="Only this prompt; may be repeated.", metavar="ID")
 ]
 RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id or a prefix. Default: the latest.")]
 
@@ -129,14 +130,46 @@ def store_path(given: Path | None) -> Path:
     return given or settings().store
 
 
-def renamed_option(old: str, new: str, old_value: T | None, value: T | None) -> T | None:
-    """Return the value of an option, or the value given by its deprecated name, with a warning."""
-    if old_value is None:
-        return value
+RENAMED_OPTIONS: dict[str, dict[str, str]] = {
+    "denoise": {"--prompts": "--prompt"},
+    "plan": {"--prompts": "--prompt"},
+    "report": {"--prompts": "--prompt"},
+    "campaign create": {"--prompts": "--prompt", "--videos": "--media"},
+    "campaign": {"--by": "--as"},
+    "campaign add": {"--videos": "--media"},
+    "campaign pay": {"--csv": "--out"},
+    "run": {"--votes": "--vote-file", "--videos": "--media"},
+    "validate": {"--by": "--hold-out"},
+    "export": {"--responses": "--responses-per-item"},
+    "evaluate": {"--config": "--subset", "--map": "--rename"},
+    "train": {"--precision": "--dtype"},
+    "doctor": {"--precision": "--dtype"},
+    "simulate": {
+        "--prompts": "--prompt-count",
+        "--tails": "--strength-distribution",
+        "--lessons": "--pretraining-videos",  # renamed
+    },
+}
+"""Command or group -> its deprecated options -> their current names: an option means the same in all commands."""
+
+
+RENAMED_CHOICES = {("--tails", "heavy"): "heavy-tailed"}
+"""Deprecated option and its deprecated value -> the current value."""
+
+
+def current_names(arguments: list[str]) -> list[str]:
+    """Return the arguments with the current names of options, with a warning for each deprecated one."""
     from schemas.errors import warn_renamed
 
-    warn_renamed(old, new)
-    return old_value if value is None else value
+    groups = (" ".join(arguments[:1]), " ".join(arguments[:2]))
+    renamed = {old: new for group in groups for old, new in RENAMED_OPTIONS.get(group, {}).items()}
+    found = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, equals, value = RENAMED_CHOICES.get((before, argument), argument).partition("=")
+        if name in renamed:
+            warn_renamed(name, renamed[name])
+        found.append(f"{renamed.get(name, name)}{equals}{value}")
+    return found
 
 
 def pairs(options: list[str] | None, name: str) -> dict[str, str]:
@@ -168,7 +201,12 @@ def mapping_changes(mapping: Mapping, columns: list[str] | None, outcomes: list[
     return changed
 
 
-EXAMPLES = {"--map": "annotator_id=user", "--outcome": "1=left", "--weight": "pagerank=0.5"}
+EXAMPLES = {
+    "--rename": "answer=response",
+    "--map": "annotator_id=user",
+    "--outcome": "1=left",
+    "--weight": "pagerank=0.5",
+}
 
 
 def names(option: str | None) -> tuple[str, ...]:

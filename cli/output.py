@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,16 @@ def put(text: str) -> None:
     sys.stdout.write(printable(text) + "\n")
 
 
-def put_json(value: Document | dict[str, Any] | list[Any]) -> None:
-    """Print a JSON document on stdout; renamed fields have their old names as well."""
-    document = value if isinstance(value, dict | list) else value.with_old_names()
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+def put_json(value: Document | Sequence[Document] | Mapping[str, Document]) -> None:
+    """Print documents as JSON on stdout (schemas.published); renamed fields have their old names as well."""
+    if isinstance(value, Mapping):
+        _put_json({name: one.with_old_names() for name, one in value.items()})
+    else:
+        _put_json([one.with_old_names() for one in value] if isinstance(value, Sequence) else value.with_old_names())
+
+
+def _put_json(plain: dict[str, Any] | list[Any]) -> None:
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     put(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # the same document
 
 
@@ -50,7 +56,7 @@ def put_frame(frame: pl.DataFrame, *, as_json: bool, as_csv: bool, columns: Sequ
     """Print a frame as a JSON list of objects, as CSV, or as a table of these columns (all if None)."""
     frame = frame.fill_nan(None)
     if as_json:
-        put_json(frame.to_dicts())
+        _put_json(frame.to_dicts())
     elif as_csv:
         text = frame.write_csv()
         sys.stdout.write(printable(text) if sys.stdout.isatty() else text)

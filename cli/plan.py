@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, PromptOption, StoreOption, settings
 from cli.output import plural, progress_bar, put_json, put_table, say
 from schemas.choices import Focus, TaskFormat
 
@@ -26,9 +26,7 @@ def plan(
     focus: Annotated[
         Focus, typer.Option("--focus", help="Goal: the whole order of each prompt, or its best response.")
     ] = "order",
-    prompts: Annotated[
-        list[str] | None, typer.Option("--prompts", help="Ask about this prompt only; repeatable.", metavar="ID")
-    ] = None,
+    prompts: PromptOption = None,
     criterion: CriterionOption = None,
     max_per_pair: Annotated[
         int, typer.Option("--max-per-pair", min=1, help="Maximum votes per pair.", metavar="N")

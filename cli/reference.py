@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 WIDTH = "100"
 
@@ -14,32 +16,36 @@ def reference() -> str:
     from typer.testing import CliRunner
 
     from cli.main import app
+    from schemas.errors import EXIT_CODES
 
     runner = CliRunner()
     parts = [
         "# Command line reference",
-        "Generated from `--help` by `make docs`. Exit codes: 0 done, 1 a handled error (its hint on stderr), 2 wrong",
-        "usage, 3 a refresh without changes. Data goes to stdout, messages and progress to stderr;",
-        "`--json` gives every command's report.\n",
+        "Generated from `--help` by `make docs`. Data goes to stdout, messages and progress to stderr. With `--json`",
+        "every command prints JSON that `curate schema COMMAND` describes ([names](data.md#json-schemas)),",
+        "and an error as `error`, `hint` and `exit_code`.\n",
+        "| exit code | meaning |\n|---|---|",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
+        "",
         _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
     ]
-    for name in names():
+    for name in commands():
         parts.append(f"\n## curate {name}\n")
         parts.append(_block(f"curate {name}", runner.invoke(app, [*name.split(), "--help"], prog_name="curate").output))
     return "\n".join(parts) + "\n"
 
 
-def names() -> list[str]:
-    """Return all commands with their groups: ingest, media check, …"""
+def commands() -> dict[str, Callable[..., Any]]:
+    """Return all commands by name, with their groups: ingest, media check, …"""
     from cli.main import COMMANDS, GROUPS
 
-    below = [
-        f"{group.info.name} {command.name or command.callback.__name__}"
+    below = {
+        f"{group.info.name} {command.name or command.callback.__name__}": command.callback
         for group in GROUPS
         for command in group.registered_commands
         if command.callback
-    ]
-    return [command.__name__ for command in COMMANDS] + below
+    }
+    return {command.__name__: command for command in COMMANDS} | below
 
 
 def _block(command: str, text: str) -> str:

@@ -9,13 +9,11 @@ import typer
 
 from cli.options import JsonOption, settings
 from cli.output import plural, progress_bar, put, put_json, say
+from schemas.errors import NOTHING_NEW
 
 if TYPE_CHECKING:
     from schemas.base import Document
     from schemas.refresh import RefreshReport
-
-NOTHING_NEW = 3
-"""Exit code of a refresh without a new release."""
 
 
 def refresh(

@@ -10,7 +10,7 @@ import typer
 
 from cli.options import CriterionOption, JsonOption, StoreOption, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
-from schemas.errors import UsageError
+from schemas.errors import CHECK_FAILED, UsageError
 
 if TYPE_CHECKING:
     from schemas.release import ClientReport, DiffReport, Funnel, ReleaseLine, ReleaseReport, VerifyReport
@@ -94,9 +94,10 @@ def build(
     except LeakError as error:
         if not as_json:
             raise
-        leaks = [leak.model_dump(mode="json") for leak in error.leaks]
-        put_json({"error": str(error), "hint": error.hint, "leaks": leaks})
-        raise typer.Exit(1) from error
+        from schemas.outputs import Failure
+
+        put_json(Failure(error=str(error), hint=error.hint, exit_code=error.exit_code, leaks=tuple(error.leaks)))
+        raise typer.Exit(CHECK_FAILED) from error
     put_json(report) if as_json else print_build(report)
 
 
@@ -148,7 +149,7 @@ def verify(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Check all of a release; exit code 1 if there is a finding.
+    """Check all of a release; exit code 7 if there is a finding.
 
     This hashes every file, recomputes the figures of the manifest and the card from the tables, and decodes every
     video and compares the hashes of its frames (skipped by --no-media). Only --key finds a forgery whose hashes agree.
@@ -163,7 +164,7 @@ def verify(
     report = job(folder, previous=previous or (), media=media, key=key)
     put_json(report) if as_json else print_verify(report)
     if report.findings:
-        raise typer.Exit(1)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def print_verify(report: VerifyReport) -> None:
@@ -209,6 +210,7 @@ def sign(
 def keygen(
     out: Annotated[Path, typer.Argument(help="The file of the secret key.", metavar="FILE")],
     password: Annotated[bool, typer.Option("--password/--no-password", help="Encrypt the secret key.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a pair of keys for sign and verify --key, as minisign -G does: FILE is secret, FILE.pub is for everyone.
 
@@ -219,12 +221,17 @@ def keygen(
       curate release keygen lab.key
     """
     from pipelines.signing import generate_key
+    from schemas.outputs import KeyPair
 
     chosen = _password(f"Password for {out}", confirm=True) if password else ""
     if password and not chosen:
         raise UsageError("the password is empty", hint="--no-password makes a secret key without one")
-    say(f"key {generate_key(out, chosen)}: keep {out} secret, publish {out}.pub")
-    put(f"{out}.pub")
+    made = KeyPair(key_id=generate_key(out, chosen), secret=str(out), public=f"{out}.pub")
+    if as_json:
+        put_json(made)
+        return
+    say(f"key {made.key_id}: keep {out} secret, publish {made.public}")
+    put(made.public)
 
 
 def _password(prompt: str, *, confirm: bool = False) -> str:
@@ -344,7 +351,7 @@ def list_releases(
 
     lines = releases_in(folder)
     if as_json:
-        put_json([line.model_dump(mode="json") for line in lines])
+        put_json(lines)
     elif lines:
         put_table(COLUMNS, [_cells(line) for line in lines])
     else:

@@ -20,14 +20,15 @@ def report(
     run: RunOption = "",
     criterion: CriterionOption = None,
     prompts: Annotated[
-        str, typer.Option("--prompts", help="Prompts that are readable without scripts.", metavar="ID,ID,…")
-    ] = "",
+        list[str] | None,
+        typer.Option("--prompt", help="A prompt that is readable without scripts; may be repeated.", metavar="ID"),
+    ] = None,
     show: Annotated[
         int,
         typer.Option(
             "--show",
             min=0,
-            help="Without --prompts: number of prompts, by disagreement, expected tau and at random.",
+            help="Without --prompt: number of prompts, by disagreement, expected tau and at random.",
             metavar="N",
         ),
     ] = 12,
@@ -55,12 +56,12 @@ def report(
     \b
     Example:
       curate report --out report.html --media videos
-      curate validate --json > validation.json; curate report --validation validation.json --prompts p0001,p0002
+      curate validate --json > validation.json; curate report --validation validation.json --prompt p0001
     """
     from pipelines.reporting import report as job
 
     base = settings()
-    requested = tuple(prompt.strip() for prompt in prompts.split(",") if prompt.strip())
+    requested = tuple(prompt.strip() for given in prompts or () for prompt in given.split(",") if prompt.strip())
     with progress_bar() as progress:
         done = job(
             store or base.store,

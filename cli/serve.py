@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import DeviceOption, DtypeOption, TemplateOption
-from cli.output import say
+from cli.options import DeviceOption, DtypeOption, JsonOption, TemplateOption
+from cli.output import put_json, say
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def serve(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     template: TemplateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve scores over HTTP: POST /score, /get_reward (OpenRLHF), /compute_score (verl); GET /health.
 
@@ -91,8 +93,18 @@ def serve(
         config,
         host=host,
         port=port,
-        on_listening=lambda url: say(f"{model}: loading; listening on {url}"),
+        on_listening=lambda url: print_address(model, url, as_json=as_json),
     )
+
+
+def print_address(model: Path, url: str, *, as_json: bool) -> None:
+    """Print the address immediately: as JSON on stdout, or as a message."""
+    from schemas.outputs import ServerAddress
+
+    if as_json:
+        put_json(ServerAddress(model=str(model), url=url))
+        sys.stdout.flush()
+    say(f"{model}: loading; listening on {url}")
 
 
 def _load(folder: Path, device: str | None, dtype: Precision | None, template: Template | None) -> LoadedModel:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, renamed_option, settings, store_path
+from cli.options import JsonOption, RunOption, StoreOption, settings, store_path
 from cli.output import plural, put_json, put_table, say
 from schemas.choices import Dependence, Design, Link, PerceptionUnit, StrengthDistribution
 
 if TYPE_CHECKING:
     from schemas.reports import ComparisonReport, SimulateReport
-
-OLD_PRETRAINING_VIDEOS = "--lessons"  # renamed
-
 
 ModelsOption = Annotated[
     int | None, typer.Option("--models", help="Number of models; each answers all prompts.", metavar="N")
@@ -80,7 +77,7 @@ PretrainingVideosOption = Annotated[
 
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="The folder to make.", metavar="DIR")],
-    prompts: Annotated[int | None, typer.Option("--prompts", help="Number of prompts.", metavar="N")] = None,
+    prompts: Annotated[int | None, typer.Option("--prompt-count", help="Number of prompts.", metavar="N")] = None,
     models: ModelsOption = None,
     annotators: Annotated[int | None, typer.Option("--annotators", help="Number of annotators.", metavar="N")] = None,
     votes_per_pair: VotesPerPairOption = None,
@@ -101,16 +98,14 @@ def simulate(
     shapes: ShapesOption = None,
     pretraining_videos: PretrainingVideosOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.", metavar="N")] = None,
-    old_strength_distribution: Annotated[str | None, typer.Option("--tails", hidden=True)] = None,  # renamed
-    old_pretraining_videos: Annotated[int | None, typer.Option(OLD_PRETRAINING_VIDEOS, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a simulated world: votes to try things on, and the true strengths to compare rankings with.
 
     \b
     Example:
-      curate simulate --out world --prompts 100 --votes-per-pair 2 --spammers 0.3
-      curate simulate --out cinema --prompts 400 --prompts-per-video 2 --models 8 --video
+      curate simulate --out world --prompt-count 100 --votes-per-pair 2 --spammers 0.3
+      curate simulate --out cinema --prompt-count 400 --prompts-per-video 2 --models 8 --video
     """
     from pipelines import simulate as job
     from pipelines.settings import updated
@@ -135,12 +130,8 @@ def simulate(
         "video": video,
         "shapes": shapes,
         "seed": seed,
-        "strength_distribution": renamed_option(
-            "--tails", "--strength-distribution", old_strength_distribution, strength_distribution
-        ),
-        "pretraining_videos": renamed_option(
-            OLD_PRETRAINING_VIDEOS, "--pretraining-videos", old_pretraining_videos, pretraining_videos
-        ),
+        "strength_distribution": strength_distribution,
+        "pretraining_videos": pretraining_videos,
     }
     report = job(out, config=updated(settings().simulate, changes, where="curate simulate"))
     put_json(report) if as_json else print_simulate(report)

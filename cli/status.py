@@ -76,14 +76,14 @@ def run(
     folder: Annotated[Path, typer.Option("--dir", help="Folder that paths are relative to.", metavar="DIR")] = Path(),
     votes: Annotated[
         list[Path] | None,
-        typer.Option("--votes", help="Your votes instead of simulated ones; may be repeated.", metavar="PATH"),
+        typer.Option("--vote-file", help="Your votes instead of simulated ones; may be repeated.", metavar="PATH"),
     ] = None,
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Prompts of these votes.", metavar="FILE")] = None,
     responses: Annotated[
         Path | None, typer.Option("--responses", help="Responses of these votes.", metavar="FILE")
     ] = None,
     videos: Annotated[
-        Path | None, typer.Option("--videos", help="Folder that video paths are relative to.", metavar="DIR")
+        Path | None, typer.Option("--media", help="Folder that video paths are relative to.", metavar="DIR")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +94,7 @@ def run(
     \b
     Example:
       curate run mr2bench-video --dir demo
-      curate run mr2bench-video --dir build --votes v.csv --prompts p.csv --responses r.csv --videos clips
+      curate run mr2bench-video --dir build --vote-file v.csv --prompts p.csv --responses r.csv --media clips
     """
     from pipelines import load_recipe
     from pipelines import run as job
@@ -104,7 +104,9 @@ def run(
     if votes:
         loaded = on_own_files(loaded, votes=votes, prompts=prompts, responses=responses, videos=videos)
     elif prompts or responses or videos:
-        raise UsageError("--prompts, --responses and --videos need --votes", hint="give your votes: --votes PATH")
+        raise UsageError(
+            "--prompts, --responses and --media need --vote-file", hint="--vote-file PATH gives your votes"
+        )
     loaded = with_settings(loaded, settings())
     printer = printers()
 
@@ -122,7 +124,7 @@ def run(
     with quiet() if loaded.train else nullcontext(), progress_bar() as progress:
         reports = job(loaded, folder, progress=progress, done=done, say=say)
     if as_json:
-        put_json({step: report.model_dump(mode="json") for step, report in reports.items()})
+        put_json(reports)
 
 
 def printers() -> dict[str, Callable[[Any], None]]:

@@ -124,6 +124,7 @@ def merge(
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option("--dtype", help="Precision of the weights.")
     ] = "float32",
+    as_json: JsonOption = False,
 ) -> None:
     """Merge a model's LoRA adapters into its backbone, so that the folder is self-contained.
 
@@ -133,10 +134,14 @@ def merge(
     """
     from curate.reward.quiet import quiet
     from pipelines.evaluation import merge as job
+    from schemas.outputs import MergedModel
 
     with quiet():
         made = job(model, out, dtype=dtype)
-    say(f"{made}: {model} with its adapters merged")
+    if as_json:
+        put_json(MergedModel(out=str(made), model=str(model), dtype=dtype))
+    else:
+        say(f"{made}: {model} with its adapters merged")
 
 
 def print_train(report: TrainReport) -> None:

@@ -18,7 +18,7 @@ def validate(
     store: StoreOption = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Parts, each held out once.")] = 5,
     by: Annotated[
-        HoldOut, typer.Option("--by", help="Hold out single votes, whole pairs of a prompt, or whole annotators.")
+        HoldOut, typer.Option("--hold-out", help="Hold out single votes, whole pairs of a prompt, or whole annotators.")
     ] = "vote",
     splits: Annotated[
         int, typer.Option("--splits", min=0, help="Random halvings of the votes for reliability; 0: none.")
@@ -36,7 +36,7 @@ def validate(
 
     \b
     Example:
-      curate validate --by annotator --folds 10
+      curate validate --hold-out annotator --folds 10
     """
     from pipelines.settings import updated
     from pipelines.validation import validate as job

@@ -1,7 +1,7 @@
 """curate: crowdsourced pairwise votes to rankings that one can trust.
 
-`rank` turns votes in files or tables into rankings; `open` opens a store that the command line or the jobs in
-``pipelines`` filled.
+`rank` turns votes in files or tables into rankings, and `plot` draws them; `open` opens a store that the command line
+or the jobs in ``pipelines`` filled.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from curate.installation import check_installation
 if TYPE_CHECKING:
     from curate.api import RankResult
     from curate.store import Store
+    from pipelines.plotting import plot
     from pipelines.ranking import rank
 
 check_installation()
 
-__all__ = ["RankResult", "Store", "__version__", "open", "rank"]
+__all__ = ["RankResult", "Store", "__version__", "open", "plot", "rank"]
 
-_LAZY = {"RankResult": "curate.api", "rank": "pipelines.ranking", "Store": "curate.store"}
-"""Public name -> the module that defines it, imported at first use. ``rank`` is a job, found here for convenience."""
+_LAZY = {"RankResult": "curate.api", "plot": "pipelines.plotting", "rank": "pipelines.ranking", "Store": "curate.store"}
+"""Public name -> the module that defines it, imported at first use. ``rank`` and ``plot`` are jobs."""
 
 
 def open(path: str | Path = "curate.duckdb", *, read_only: bool = True) -> Store:  # noqa: A001

@@ -32,7 +32,7 @@ from curate.store.people import annotator_counts
 from pipelines.campaign_tasks import prepare_media
 from pipelines.progress import Progress, silent
 from schemas.campaign import Invitation, MediaLine, Role
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 from schemas.management import Action, Add, Invite, Order, Revoke
 
 COMMAND_LINE = "command line"
@@ -153,7 +153,7 @@ def add_prompts(
         known = opened.prompts()
     unknown = sorted(set(prompts) - set(known["prompt_id"]))
     if unknown:
-        raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate ingest --prompts FILE adds prompts")
+        raise MissingError(f"{store}: no prompt {unknown[0]!r}", hint="curate ingest --prompts FILE adds prompts")
     lines = read_lines(folder / MEDIA_LIST, MediaLine)
     have = {line.video for line in lines}
     named = known.filter(known["prompt_id"].is_in(list(prompts)))["video"].drop_nulls().unique().sort().to_list()
@@ -162,7 +162,7 @@ def add_prompts(
         made = prepare_media(store, Path(videos or store.parent), fresh, folder / MEDIA, progress=progress)
         refused = [line for line in made if not line.file]
         if refused:
-            hint = "--videos DIR gives the folder that video names are relative to"
+            hint = "--media DIR gives the folder that video names are relative to"
             raise CurateError(f"{refused[0].video}: {refused[0].reason}", hint=hint)
         write_lines(folder / MEDIA_LIST, [*lines, *made])
     return manage(folder, Add(prompts=tuple(prompts)), by=by)

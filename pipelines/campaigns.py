@@ -58,7 +58,7 @@ from schemas.campaign import (
     MediaLine,
     Task,
 )
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, MissingError, UsageError
 from schemas.mapping import Mapping
 from schemas.release import Funnel, FunnelStage
 
@@ -109,14 +109,14 @@ def create(
     """
     folder, store = Path(folder), Path(store)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CurateError(f"{folder}: already exists", hint="give another folder, or remove this one first")
+        raise ConflictError(f"{folder}: already exists", hint="give another folder, or remove this one first")
     if videos is not None and not Path(videos).is_dir():
-        raise UsageError(f"--videos {videos}: no such folder", hint="give the folder that video names are relative to")
+        raise UsageError(f"--media {videos}: no such folder", hint="give the folder that video names are relative to")
     with Store.open(store, read_only=True) as opened:
         prompts = opened.prompts()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))
     if unknown:
-        raise CurateError(f"{store}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
+        raise MissingError(f"{store}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     if config.prompts:
         prompts = prompts.filter(prompts["prompt_id"].is_in(list(config.prompts)))
     with publishing(folder) as fresh:
@@ -191,7 +191,7 @@ def _nothing_to_ask(store: Path, can: Askable, lines: Sequence[MediaLine]) -> Cu
     refused = [line for line in lines if not line.file]
     if not can.questions and refused:
         why = f"none of {len(refused)} videos can be shown ({refused[0].video}: {refused[0].reason})"
-        return CurateError(f"{store}: {why}", hint="--videos DIR gives the folder that video names are relative to")
+        return CurateError(f"{store}: {why}", hint="--media DIR gives the folder that video names are relative to")
     if not can.pairs():
         hint = "curate ingest --prompts FILE --responses FILE gives questions and texts"
         return CurateError(f"{store}: no prompt has two responses with a text", hint=hint)

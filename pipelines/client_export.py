@@ -8,7 +8,7 @@ from curate.release.clients.base import Client, Source, Written
 from curate.release.clients.registry import client_named
 from curate.release.manifest import CARD
 from curate.shards.atomic import publishing
-from schemas.errors import CurateError
+from schemas.errors import ConflictError
 from schemas.release import ClientReport, Release
 
 
@@ -30,7 +30,7 @@ def export_for(folder: Path, *, client: str, out: Path) -> ClientReport:
     writer = client_named(client)
     source = Source.open(folder, out)
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise CurateError(f"{out}: exists", hint="choose another --out, or remove it")
+        raise ConflictError(f"{out}: exists", hint="choose another --out, or remove it")
     with publishing(out) as fresh:
         written = writer.write(source, fresh)
         if not (fresh / CARD).exists():

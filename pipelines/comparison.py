@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.store import Store
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.reports import ComparisonReport
 
 Float = npt.NDArray[np.float64]
@@ -90,7 +90,7 @@ def _means(figures: dict[str, Float]) -> dict[str, float]:
 def _read_truth(path: Path) -> pl.DataFrame:
     """prompt_id, response_id, truth (dense rank within the prompt, 1 = worst)."""
     if not path.is_file():
-        raise CurateError(f"{path}: no such file", hint="curate simulate writes a truth.csv")
+        raise MissingError(f"{path}: no such file", hint="curate simulate writes a truth.csv")
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:

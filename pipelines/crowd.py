@@ -12,7 +12,7 @@ from annotations.campaign.folder import CLOSING, CROWD, GOLD, read_campaign, rea
 from annotations.page.arrivals import study_url
 from pipelines.settings import read_toml, validated
 from schemas.crowd import CompletionCodes, CrowdConfig, StudyLink
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, UsageError
 
 
 def crowd_config(path: Path | None, changes: Mapping[str, Any], *, texts: Mapping[str, Path | None]) -> CrowdConfig:
@@ -52,7 +52,7 @@ def open_study(folder: str | Path, config: CrowdConfig | None = None, *, url: st
             raise UsageError(f"{folder}: not open to a crowd", hint="--prolific, --mturk or --link opens it")
         config = existing
     elif existing is not None:
-        raise CurateError(f"{folder}: already open to {existing.platform}", hint="without options, open shows its URL")
+        raise ConflictError(f"{folder}: already open to {existing.platform}", hint="open without options shows its URL")
     else:
         _check(folder, config)
         write_atomic(folder / KEY, secrets.token_hex(32).encode() + b"\n", mode=0o600)

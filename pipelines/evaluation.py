@@ -9,7 +9,7 @@ from pathlib import Path
 from curate.reward.data import read_examples, read_manifest
 from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, UsageError
 from schemas.manifest import Ceiling
 from schemas.reward import ComparisonRow, EvaluateReport, Precision, Template
 
@@ -49,7 +49,7 @@ def evaluate(
     from curate.reward.scoring import Scorer
 
     if against is not None and model is None:
-        raise CurateError("nothing to compare: there is no model", hint="name two models: --model A --against B")
+        raise UsageError("nothing to compare: there is no model", hint="name two models: --model A --against B")
     data = Path(data)
     metric = None
     if benchmark is None:
@@ -111,7 +111,7 @@ def merge(model: str | Path, out: str | Path, *, dtype: Precision = "float32") -
 
     out = Path(out)
     if out.exists():
-        raise CurateError(f"{out}: exists", hint="choose another --out, or remove it")
+        raise ConflictError(f"{out}: exists", hint="choose another --out, or remove it")
     with publishing(out) as folder:
         checkpoint.merge(model, folder, getattr(torch, dtype))
         card = Path(model) / "README.md"

@@ -11,7 +11,7 @@ from pathlib import Path
 from curate.shards.atomic import publishing
 from pipelines.simulation import simulate
 from schemas.config import SimulateConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError
 from schemas.reports import SimulateReport
 
 VOTES = "votes.csv"
@@ -53,7 +53,7 @@ def example(out: str | Path) -> SimulateReport:
     """
     out = Path(out)
     if out.exists():
-        raise CurateError(f"{out}: exists already", hint="give a new folder")
+        raise ConflictError(f"{out}: exists already", hint="give a new folder")
     with publishing(out) as folder:
         report = simulate(folder / "world", config=WORLD)
         with (folder / "world" / VOTES).open(encoding="utf-8", newline="") as file:

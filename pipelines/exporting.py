@@ -31,7 +31,7 @@ from curate.store.reporting import criterion_of
 from curate.store.runs import Run, recall, record
 from pipelines.provenance import code_version, run_id
 from schemas.config import ExportConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError
 from schemas.manifest import Ceiling, Manifest, ManifestFile
 from schemas.reports import ExportReport
 from schemas.tables import SCHEMA_VERSION
@@ -204,7 +204,7 @@ def _check_any(store: Store, counts: Mapping[str, Any]) -> None:
 
 def _check_same(out: Path, present: Manifest, run: Run) -> None:
     if present.run.run != run.run_id:
-        raise CurateError(
+        raise ConflictError(
             f"{out}: holds another export ({present.kind}, run {present.run.run}), not run {run.run_id}",
             hint="choose another --out, or remove it",
         )

@@ -18,7 +18,7 @@ from curate.media.locate import Locator
 from curate.media.workers import read_videos
 from curate.shards.atomic import publishing
 from curate.store import Store
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.media import FramesReport
 
 Images = npt.NDArray[np.uint8]
@@ -58,7 +58,7 @@ def take_frames(
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CurateError(f"{out}: already exists", hint="choose another --out, or remove it")
+        raise ConflictError(f"{out}: already exists", hint="choose another --out, or remove it")
     file = Path(what)
     if file.is_file():
         subject = Subject(title=file.name, video=what, path=file)
@@ -93,7 +93,7 @@ def subject_of(prompt: str, store: str | Path, *, media: str | Path | None = Non
     with Store.open(store, read_only=True) as opened:
         found = opened.prompts().filter(pl.col("prompt_id") == prompt)
         if found.is_empty():
-            raise CurateError(
+            raise MissingError(
                 f"{prompt}: neither a file nor a prompt of {store}",
                 hint="curate.open(STORE).prompts() lists the prompts",
             )

@@ -22,7 +22,7 @@ from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
 from schemas.engine import EngineConfig
-from schemas.errors import CurateError, UsageError
+from schemas.errors import MissingError, UsageError
 from schemas.media import MediaFile, MediaReport
 
 TIMEOUT = 30.0
@@ -121,7 +121,7 @@ def probe_files(
     for path in map(Path, paths):
         below = _locate_below(path) if path.is_dir() else [_locate_given(path)]
         if not below:
-            raise CurateError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
+            raise MissingError(f"{path}: no videos or images in this folder", hint="give files, or another folder")
         found += below
     located = list({one.video: one for one in found}.values())
     rows = sorted(_rows(located, engine, timeout=timeout, progress=progress), key=lambda row: str(row["video"]))

@@ -22,7 +22,7 @@ from curate.shards.rows import BadRowError, Row
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from pipelines.settings import load_toml
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError
 from schemas.manifest import Manifest, ManifestBatch, ManifestFile, ManifestRun
 from schemas.mixture import MixtureBenchmark, MixtureConfig, MixtureReport, MixtureSource, RemovedItem, SourceCounts
 from schemas.tables import SCHEMA_VERSION
@@ -91,7 +91,7 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CurateError(f"{out}: exists and is not an empty folder", hint="choose another --out, or remove it")
+        raise ConflictError(f"{out}: exists and is not an empty folder", hint="choose another --out, or remove it")
     stages = [_Stage.of(source) for source in config.sources]
     with publishing(out) as folder, tempfile.TemporaryDirectory() as cache, Prober() as probed:
         for stage in stages:

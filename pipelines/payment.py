@@ -25,7 +25,7 @@ from annotations.campaign.log import read_events, seconds_of
 from annotations.campaign.state import State, replay
 from curate.shards.atomic import publish_file
 from schemas.crowd import CrowdConfig, CrowdPlatform, PaymentBatch, PaymentReport, PaymentRow
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, UsageError
 
 PAYMENTS, PAYMENTS_LOCK = "payments.jsonl", "payments.lock"
 ACTIONS = ("join", "consent", "ready", "practice", "vote", "undo", "skip", "finish")
@@ -68,7 +68,7 @@ def pay(
         files = _files(due, platform, _private(folder, due), campaign.campaign_id, out)
         for file in files:
             if file.exists():
-                raise CurateError(f"{file}: already exists", hint="give another name, so that no payment is lost")
+                raise ConflictError(f"{file}: already exists", hint="give another name, so that no payment is lost")
         if batch is None:
             write_atomic(path, b"".join(one.model_dump_json().encode() + b"\n" for one in (*earlier, due)), mode=0o600)
         for file, content in files.items():

@@ -22,7 +22,7 @@ from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from pipelines.progress import Progress, silent
 from schemas.choices import Focus, TaskFormat, TextComparison
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 from schemas.plan import ExpectedAccuracy, PlanReport
 
 STAGES = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -156,7 +156,7 @@ def _chosen(votes: VoteArrays, prompts: Sequence[str], path: str | Path) -> npt.
     """(P,) whether to ask about each prompt: the named ones, or all without names."""
     unknown = [prompt for prompt in prompts if prompt not in votes.prompts]
     if unknown:
-        raise CurateError(f"{path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
+        raise MissingError(f"{path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     return np.array([not prompts or prompt in prompts for prompt in votes.prompts])
 
 

@@ -20,7 +20,7 @@ from pipelines.simulation import simulate
 from pipelines.training import train
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
-from schemas.errors import CurateError
+from schemas.errors import CheckError, CurateError, MissingError
 from schemas.recipe import IngestStep, Recipe
 from schemas.release import VerifyReport
 from schemas.reports import PageReport
@@ -41,7 +41,7 @@ def load_recipe(name: str | Path) -> Recipe:
     if Path(name).is_file() or not own.is_file():
         if not Path(name).is_file():
             known = ", ".join(sorted(path.stem.replace("_", "-") for path in RECIPES.glob("*.toml")))
-            raise CurateError(f"{name}: no such recipe", hint=f"give a TOML file, or one of: {known}")
+            raise MissingError(f"{name}: no such recipe", hint=f"give a TOML file, or one of: {known}")
         return load_toml(name, Recipe)
     return load_toml(own, Recipe)
 
@@ -188,7 +188,7 @@ def subject_digests(step: IngestStep, folder: Path) -> str:
     paths = [folder / path for path in (step.prompts, step.responses) if path]
     for path in paths:
         if not path.is_file():
-            raise CurateError(f"{path}: no such file", hint="the recipe's step [ingest] names it")
+            raise MissingError(f"{path}: no such file", hint="the recipe's step [ingest] names it")
     return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
 
 
@@ -216,7 +216,7 @@ def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
     found = verify(release, media=False, validated=validated)
     if found.findings:
         first = found.findings[0]
-        raise CurateError(
+        raise CheckError(
             f"{release}: {len(found.findings)} findings, the first: {first.check}: {first.where}: {first.what}",
             hint=f"curate release verify {release} lists all",
         )

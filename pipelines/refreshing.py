@@ -28,7 +28,7 @@ from pipelines.recipe import SUBJECTS, SUMMARIES, page_of, sound, subject_digest
 from pipelines.releasing import build, diff
 from schemas.base import Document
 from schemas.denoise import DenoiseReport
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.recipe import DenoiseStep, IngestStep, Recipe, ReleaseStep
 from schemas.refresh import RefreshPlan, RefreshReport
 from schemas.release import DiffReport, Release, ReleaseReport
@@ -64,7 +64,7 @@ def refresh(
             hint="use a recipe that has them, such as mr2bench-video",
         )
     if not folder.is_dir():
-        raise CurateError(f"{folder}: no such folder", hint="curate run makes the first release")
+        raise MissingError(f"{folder}: no such folder", hint="curate run makes the first release")
     store = folder / recipe.store
     with locked(folder / LOCK), shared_fits():
         files = find_files([folder / path for path in recipe.ingest.paths], recipe.ingest.config)

@@ -32,7 +32,7 @@ from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
 from pipelines.release_items import draw_release
 from pipelines.release_prompts import Folder, Selection, select_prompts
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.release import (
     MediaAs,
     Release,
@@ -140,7 +140,7 @@ def verify(
 def _packaging(config: ReleaseConfig, media: Path | None) -> MediaAs:
     """Return how the media are packaged. Raises CurateError if they are needed and not given."""
     if media is not None and not media.is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that the names of videos are relative to")
+        raise MissingError(f"{media}: no such folder", hint="give the folder that the names of videos are relative to")
     if config.media_as is None:
         return "files" if media is not None else "none"
     if config.media_as != "none" and media is None:
@@ -182,7 +182,7 @@ def _publish(
     """Write the release unless it exists; return its folder, its manifest, and whether it existed."""
     parent = out.parent if exact else out
     if exact and finished(out) is not None:
-        raise CurateError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
+        raise ConflictError(f"{out}: holds another release ({read_release(out).label})", hint="choose another --out")
     written: list[Release] = []
     folders = [*siblings(parent), *((path, read_release(path)) for path in previous)]
     recorded = [Numbered(**row, where=str(store.path)) for row in numbers_given(store).to_dicts()]

@@ -52,7 +52,7 @@ from pipelines.annotator_report import annotators
 from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorsReport
 from schemas.denoise import DenoiseReport
-from schemas.errors import CurateError, UsageError
+from schemas.errors import ConflictError, CurateError, MissingError, UsageError
 from schemas.manifest import Ceiling, FragilityFigures
 from schemas.mapping import Mapping as Columns
 from schemas.reports import PageReport
@@ -115,10 +115,10 @@ def report(
     if show < 0:
         raise UsageError(f"show is {show}; expected 0 or more", hint="give 0 for none")
     _check_out(out)
-    validated = _validation(Path(validation)) if validation else None
+    validated = read_validation(Path(validation)) if validation else None
     progress("reading the store", 0, 0)
     if media and not Path(media).is_dir():
-        raise CurateError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
+        raise MissingError(f"{media}: no such folder", hint="give the folder that video paths are relative to")
     with Store.open(store_path, read_only=True) as store:
         run_id = store.denoise_run(run, criterion=criterion)
         _check_prompts(store, run_id, prompts)
@@ -179,7 +179,7 @@ def _view(
     found = store.run(run_id)
     run_report: dict[str, Any] = found["report"] if found else {}
     later = _later(store, run_id)
-    denoised = _denoise_report(run_report)
+    denoised = stored_report(run_report)
     chosen_run = denoised.auto.chosen_run if denoised and denoised.auto else ""
     return ReportView(
         source=_source(store, run_id),
@@ -304,7 +304,8 @@ def _ceilings(export: Mapping[str, Any]) -> list[LabelCeiling]:
     ]
 
 
-def _denoise_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
+def stored_report(stored: Mapping[str, Any]) -> DenoiseReport | None:
+    """Return the report of a run; None if this version cannot read it."""
     try:
         return DenoiseReport.from_stored(stored)
     except ValidationError:
@@ -315,7 +316,7 @@ def _check_prompts(store: Store, run_id: str, prompts: Sequence[str]) -> None:
     known = set(store.prompt_stats(run_id)["prompt_id"]) if prompts else set()
     for prompt in prompts:
         if prompt not in known:
-            raise CurateError(
+            raise MissingError(
                 f"{store.path}: run {run_id} has no prompt {prompt!r}",
                 hint="curate rankings lists the ranked prompts",
             )
@@ -328,14 +329,15 @@ def _check_out(out: Path) -> None:
     if out.exists():
         with out.open("rb") as file:
             if f'content="{GENERATOR}"'.encode() not in file.read(1000):
-                raise CurateError(f"{out}: exists and is not a report of curate", hint="choose another --out")
+                raise ConflictError(f"{out}: exists and is not a report of curate", hint="choose another --out")
 
 
-def _validation(path: Path) -> ValidationReport:
+def read_validation(path: Path) -> ValidationReport:
+    """Return the report in a file of ``curate validate --json``."""
     try:
         return ValidationReport.from_stored(path.read_bytes())
     except FileNotFoundError as error:
-        raise CurateError(
+        raise MissingError(
             f"{path}: no such file", hint="create it: curate validate --json > validation.json"
         ) from error
     except ValidationError as error:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
-from schemas.errors import CurateError, UsageError, most_similar
+from schemas.errors import CurateError, MissingError, UsageError, most_similar
 from schemas.mapping import Mapping as VoteMapping
+from schemas.messages import MESSAGES, described, problem
 
 D = TypeVar("D", bound=Document)
 
@@ -68,11 +69,9 @@ def validated(values: Mapping[str, Any], kind: type[D], *, where: str) -> D:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        hint = _keys_hint(kind, first["loc"]) if first["type"] == "extra_forbidden" else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise CurateError(f"{where}: {key + ': ' if key else ''}{message}", hint=hint) from error
+        place, what = problem(error)
+        hint = _keys_hint(kind, place) if what == MESSAGES["extra_forbidden"] else ""
+        raise CurateError(f"{where}: {described(error)}", hint=hint) from error
 
 
 def _keys_hint(kind: type[Document], place: tuple[int | str, ...]) -> str:
@@ -119,6 +118,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CurateError(f"{path}: no such file", hint="give the path of a TOML file") from error
+        raise MissingError(f"{path}: no such file", hint="give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CurateError(f"{path}: not TOML: {error}", hint="see https://toml.io") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.reward.data import Example, media_folder, read_examples, read_manifest, reason_to_skip, split
 from pipelines.progress import Progress, silent
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.manifest import Ceiling
 from schemas.reward import DoctorReport, EvaluationReport, Modality, Skip, TrainConfig, TrainReport
 
@@ -151,7 +151,7 @@ def _check(config: TrainConfig, out: Path, resume: bool) -> None:
             "pretraining requires a backbone from scratch", hint='set backbone = "scratch", or remove pretraining'
         )
     if config.pretraining and not config.pretraining.is_file():
-        raise CurateError(
+        raise MissingError(
             f"{config.pretraining}: no such file", hint="curate simulate --video --pretraining-videos N writes it"
         )
     if out.exists() and not out.is_dir():

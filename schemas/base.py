@@ -26,7 +26,7 @@ class Document(BaseModel):
     True
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
     renamed: ClassVar[dict[str, str]] = {}
     """Old name -> new name of each field that was renamed in this version."""

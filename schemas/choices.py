@@ -11,6 +11,7 @@ Disconnected = Literal["components", "skip"]
 BothBad = Literal["tie", "drop"]
 EqualTexts = Literal["merge", "keep"]
 """Responses of one prompt with equal texts: one strength and rank for all, or one for each."""
+PlotKind = Literal["leaderboard", "calibration", "pairs", "annotators", "prompt"]
 TextComparison = Literal["careful", "exact", "loose"]
 """When texts are equal: see ``DenoiseConfig.text_comparison``."""
 Link = Literal["logistic", "fixed-error"]

@@ -6,6 +6,7 @@ import sys
 
 from schemas.items import ITEM_COLUMNS, JSONL_KEYS
 from schemas.media import MEDIA_REJECTS
+from schemas.published import FILES, OUTPUTS, meaning
 from schemas.tables import TABLES
 from schemas.votes import (
     BOTH_BAD_WORDS,
@@ -50,6 +51,12 @@ def reference() -> str:
     parts += ["## Columns of a shard\n", "| column | type | meaning |\n|---|---|---|"]
     parts += [f"| `{c.name}` | {c.type} | {_escaped(c.meaning)} |" for c in ITEM_COLUMNS]
     parts.append(f"\nKeys of the trainer's JSONL: {', '.join(f'`{key}`' for key in JSONL_KEYS)}.")
+    parts += [
+        "\n## JSON Schemas\n",
+        "`curate schema NAME` prints each (draft 2020-12); a TOML file has the same keys.\n",
+    ]
+    parts += ["| name | contents |\n|---|---|"]
+    parts += [f"| `{name}` | {_escaped(meaning(name))} |" for name in (*FILES, *OUTPUTS)]
     return "\n".join(parts) + "\n"
 
 

@@ -46,6 +46,28 @@ def _own_precision() -> None:
         sys.modules["accelerate.state"].AcceleratorState._reset_state()
 
 
+@pytest.fixture(autouse=True)
+def _printed_json_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check all JSON that commands print in a test against ``curate schema``."""
+    import cli.output
+
+    print_json = cli.output._put_json
+
+    def checked(plain: dict[str, Any] | list[Any]) -> None:
+        from typer._click.globals import get_current_context
+
+        from tests.json_schemas import named, validator
+
+        context = get_current_context(silent=True)
+        if context is not None:
+            options = [f"--{name}" for name, value in context.params.items() if value]
+            name = named([*context.command_path.split()[1:], *options])
+            validator("error" if isinstance(plain, dict) and "exit_code" in plain else name).validate(plain)
+        print_json(plain)
+
+    monkeypatch.setattr(cli.output, "_put_json", checked)
+
+
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen3-VL of a few hundred thousand weights, and its tokenizer."""

@@ -212,7 +212,7 @@ def test_an_attention_check_states_its_answer(home: Path) -> None:
 def test_a_campaign_on_the_command_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("rules.md").write_text("# Watch first\nThen vote.")
     Path("c.toml").write_text("votes = 10\npairs_per_video = 2\n[thresholds]\nmin_seconds = 1.5\n")
-    arguments = ["campaign", "create", "my june", "--config", "c.toml", "--videos", "world", "--votes", "20"]
+    arguments = ["campaign", "create", "my june", "--config", "c.toml", "--media", "world", "--votes", "20"]
     assert run([*arguments, "--instructions", "rules.md", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["campaign"], report["wanted"]) == ("my-june", 20)
@@ -249,15 +249,15 @@ def test_a_campaign_on_the_command_line(home: Path, capsys: pytest.CaptureFixtur
     [
         (["create", "june"], 2, "--config FILE"),
         (["create", "june", "--votes", "9", "--gold-share", "0.9"], 2, "gold_share and attention_share"),
-        (["create", "world", "--votes", "9"], 1, "already exists"),
-        (["create", "june", "--votes", "9", "--gold", "none.csv", "--videos", "world"], 1, "none.csv: no such file"),
-        (["create", "june", "--votes", "9", "--instructions", "none.md"], 1, "none.md: cannot be read"),
-        (["create", "june", "--votes", "9", "--videos", "nowhere"], 2, "--videos nowhere: no such folder"),
-        (["invite", "world", "--annotators", "2"], 1, "no campaign in this folder"),
+        (["create", "world", "--votes", "9"], 6, "already exists"),
+        (["create", "june", "--votes", "9", "--gold", "none.csv", "--media", "world"], 5, "none.csv: no such file"),
+        (["create", "june", "--votes", "9", "--instructions", "none.md"], 5, "none.md: cannot be read"),
+        (["create", "june", "--votes", "9", "--media", "nowhere"], 2, "--media nowhere: no such folder"),
+        (["invite", "world", "--annotators", "2"], 5, "no campaign in this folder"),
         (["invite", "world"], 2, "nobody to invite"),
-        (["status", "nowhere"], 1, "no campaign in this folder"),
-        (["close", "nowhere"], 1, "no campaign in this folder"),
-        (["revoke", "world", "--name", "x"], 1, "no campaign in this folder"),
+        (["status", "nowhere"], 5, "no campaign in this folder"),
+        (["close", "nowhere"], 5, "no campaign in this folder"),
+        (["revoke", "world", "--name", "x"], 5, "no campaign in this folder"),
     ],
 )
 def test_invalid_arguments_are_reported(

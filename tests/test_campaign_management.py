@@ -167,7 +167,7 @@ def test_the_command_line_acts_at_once_and_through_a_running_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_campaign(tmp_path / "c", [pair(n) for n in range(4)], people=("ann",))
-    assert run(["campaign", "pause", str(folder), "--by", "boss"]) == 0
+    assert run(["campaign", "pause", str(folder), "--as", "boss"]) == 0
     assert replay(folder).paused
     assert run(["campaign", "pause", str(folder)]) == 2
     assert "already paused" in capsys.readouterr().err

@@ -118,7 +118,7 @@ def test_the_command_prints_the_folder_and_its_card_the_usage(
     assert capsys.readouterr().out == f"{out}\n"
     assert CLIENTS["trl"].usage.strip() in (out / "README.md").read_text(encoding="utf-8")
     before = contents(out)
-    assert run(arguments) == 1
+    assert run(arguments) == 6
     assert "exists" in capsys.readouterr().err
     assert contents(out) == before
 

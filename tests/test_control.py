@@ -116,4 +116,4 @@ def test_denoise_and_report_state_the_effect(tmp_path: Path, world: World, votes
     assert not ranks[0].equals(ranks[1])
     assert run(["report", "--store", str(store), "--out", str(tmp_path / "r.html")]) == 0
     assert "alike in length" in (tmp_path / "r.html").read_text()
-    assert run(["denoise", "--store", str(store), "--control", "size"]) == 1
+    assert run(["denoise", "--store", str(store), "--control", "size"]) == 4

@@ -264,7 +264,7 @@ def test_votes_by_one_criterion_need_no_option(tmp_path: Path) -> None:
 
 def test_commands_take_the_criterion(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--store", str(store)]
-    assert run(["denoise", *at]) == 1
+    assert run(["denoise", *at]) == 4
     assert "--criterion" in capsys.readouterr().err
     assert run(["denoise", *at, "--criterion", "clarity", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["votes"] == 36

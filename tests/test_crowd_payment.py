@@ -177,7 +177,7 @@ def test_a_study_of_twenty_from_open_to_pay(tmp_path: Path, capsys: pytest.Captu
     ends = Counter(study.codes.values())
     assert ends == {CODES["completed"]: 16, CODES["stopped"]: 2, CODES["screened_out"]: 1}
     out = tmp_path / "pay.csv"
-    assert run(["campaign", "pay", str(folder), "--rate", "12/h", "--csv", str(out)]) == 0
+    assert run(["campaign", "pay", str(folder), "--rate", "12/h", "--out", str(out)]) == 0
     assert "to 17 participants" in capsys.readouterr().err
     paid = dict(csv.reader((tmp_path / "pay.prolific.csv").read_text().splitlines()))
     private = [json.loads(line) for line in (folder / "participants.jsonl").read_text().splitlines()]
@@ -281,7 +281,7 @@ def test_an_invalid_rate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     for rate in ("", "12", "12/min", "0/h", "-1/h", "nan/h", "inf/h", "1.005/h", "x/h"):
         with pytest.raises(UsageError, match="not an amount per hour"):
             pay(folder, rate, tmp_path / "x.csv")
-    assert run(["campaign", "pay", str(folder), "--csv", str(tmp_path / "x.csv")]) == 2
+    assert run(["campaign", "pay", str(folder), "--out", str(tmp_path / "x.csv")]) == 2
     assert "what to pay is missing" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 

@@ -216,7 +216,7 @@ def test_the_command_prints_a_table_and_fails_where_the_training_would(tmp_path:
     )
     path = build("qwen3_5_text", tmp_path)
     bad = CliRunner().invoke(app, ["doctor", str(path)])
-    assert bad.exit_code == 1
+    assert bad.exit_code == 7
     assert "the layout tree does not work: use --layout causal or single" in bad.stderr
     as_json = CliRunner().invoke(app, ["doctor", str(path), "--json", "--layout", "single"])
     assert (as_json.exit_code, json.loads(as_json.stdout)["layouts"]["single"]) == (0, "")

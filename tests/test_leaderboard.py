@@ -284,9 +284,9 @@ def test_control_removes_the_effects_of_text_and_of_numeric_columns(
     command = ["leaderboard", "--store", str(tmp_path / "s.duckdb"), "--control"]
     assert run([*command, "length", "--effects", "--json"]) == 0
     assert [row["covariate"] for row in json.loads(capsys.readouterr().out)] == ["position", "length"]
-    assert run([*command, "note"]) == 1
+    assert run([*command, "note"]) == 4
     assert "length, markdown, position, words" in capsys.readouterr().err
-    assert run(["leaderboard", "--store", str(store), "--control", "length"]) == 1  # these responses have no text
+    assert run(["leaderboard", "--store", str(store), "--control", "length"]) == 4  # these responses have no text
 
 
 @pytest.mark.parametrize("by", ["nothing", 'a"b', "a'b", "$.x"])

@@ -193,7 +193,7 @@ def test_given_files_and_folders_need_no_store(files: Path, tmp_path: Path, monk
 
 
 def test_check_exits_with_1_and_lists_unusable_files(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["media", "check", "--media", "media"]) == 1
+    assert run(["media", "check", "--media", "media"]) == 7
     out, err = capsys.readouterr()
     assert [line.split()[:3] for line in out.splitlines()[2:]] == [
         ["cut.mkv", "damaged", "1"],
@@ -202,7 +202,7 @@ def test_check_exits_with_1_and_lists_unusable_files(here: Path, capsys: pytest.
         ["text.mp4", "not-media", "1"],
     ]
     assert "1 damaged, 1 empty, 1 missing, 1 not-media" in err
-    assert run(["media", "check", "--media", "media", "--json"]) == 1
+    assert run(["media", "check", "--media", "media", "--json"]) == 7
     report = json.loads(capsys.readouterr().out)
     assert [file["status"] for file in report["files"]] == ["damaged", "empty", "missing", "not-media"]
     assert run(["media", "check", "media/good.mp4"]) == 0

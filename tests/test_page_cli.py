@@ -51,7 +51,7 @@ def test_it_prints_its_address_locks_the_campaign_and_stops_cleanly(
         assert url.startswith("http://127.0.0.1:")
         visit = Visit(url, token)
         assert visit.vote(visit.open()[0]).status_code == 200
-        assert run(["annotate", str(folder), "--port", "0"]) == 1
+        assert run(["annotate", str(folder), "--port", "0"]) == 6
         assert f"locked by process {process.pid}" in capsys.readouterr().err
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
@@ -78,11 +78,11 @@ def test_it_warns_about_remote_access_and_missing_invitations(folder: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nowhere"], 1, "no campaign in this folder"),
+        (["nowhere"], 5, "no campaign in this folder"),
         (["{folder}", "--url", "votes.example.org"], 2, "not a web address"),
         (["{folder}", "--url", "https://example.org/votes"], 2, "its own host name"),
-        (["{folder}", "--host", "192.0.2.1", "--port", "0"], 1, "cannot listen on 192.0.2.1:0"),
-        (["{folder}", "--host", "no such host", "--port", "0"], 1, "cannot listen on no such host:0"),
+        (["{folder}", "--host", "192.0.2.1", "--port", "0"], 6, "cannot listen on 192.0.2.1:0"),
+        (["{folder}", "--host", "no such host", "--port", "0"], 6, "cannot listen on no such host:0"),
     ],
 )
 def test_invalid_addresses_are_reported(

@@ -298,7 +298,7 @@ def test_the_command_prints_the_table_on_stdout(store: Path, capsys: pytest.Capt
 
 
 def test_the_command_passes_its_options_on(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--focus", "best", "--prompts", "p0003", "--prompts", "p0004", "--max-per-pair", "2", "--min-per-prompt"]
+    options = ["--focus", "best", "--prompt", "p0003", "--prompt", "p0004", "--max-per-pair", "2", "--min-per-prompt"]
     options += ["3", "--annotators", "40", "--seed", "5", "--format", "jsonl", "--store", str(store), "--json"]
     assert run(["plan", "--votes", "8", "--out", "tasks.txt", *options]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -91,7 +91,7 @@ def test_contained_recipes_are_valid_and_found_by_name(path: Path) -> None:
 
 def test_errors_name_the_file_and_the_key(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('title = "x"\n[denoise]\nconfig = { min_votes = 0 }\n')
-    with pytest.raises(CurateError, match=r"bad.toml: denoise.config.min_votes: Input should be greater"):
+    with pytest.raises(CurateError, match=r"bad.toml: denoise.config.min_votes: expected 1 or more, not 0"):
         load_recipe(tmp_path / "bad.toml")
     with pytest.raises(CurateError, match="no such recipe") as caught:
         load_recipe("nonsense")

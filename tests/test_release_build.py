@@ -513,7 +513,7 @@ def test_the_command_prints_the_folder_and_gives_the_evidence_of_a_leak_as_json(
     train, benchmark = (next(p for p in on_side(world[0], side) if p != "p007") for side in ("train", "benchmark"))
     files = [world[1] / "videos" / f"{int(p[1:]) // 2}.mp4" for p in (train, benchmark)]
     files[0].write_bytes(files[1].read_bytes())
-    assert run([*arguments, "--media", str(world[1]), "--json"]) == 1
+    assert run([*arguments, "--media", str(world[1]), "--json"]) == 7
     evidence = json.loads(capsys.readouterr().out)
     assert {(leak["rule"], leak["train"]) for leak in evidence["leaks"]} >= {("video", train)}
     assert "on_leak" in evidence["hint"]

@@ -75,9 +75,16 @@ def rankings(tmp_path: Path) -> Path:
 def test_the_image_recipe_goes_from_rankings_to_a_verified_release(
     rankings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["run", "mr2bench-image", "--dir", str(tmp_path / "out"), "--votes", str(rankings / "rankings.jsonl")]
+    arguments = [
+        "run",
+        "mr2bench-image",
+        "--dir",
+        str(tmp_path / "out"),
+        "--vote-file",
+        str(rankings / "rankings.jsonl"),
+    ]
     arguments += ["--prompts", str(rankings / "prompts.csv"), "--responses", str(rankings / "responses.csv")]
-    assert command([*arguments, "--videos", str(rankings / "images"), "--json"]) == 0
+    assert command([*arguments, "--media", str(rankings / "images"), "--json"]) == 0
     reports = json.loads(capsys.readouterr().out)
     assert reports["ingest"]["votes"] == 60
     assert reports["verify"]["findings"] == []
@@ -100,5 +107,5 @@ def test_given_files_replace_the_simulated_world(tmp_path: Path) -> None:
 
 
 def test_given_videos_need_votes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(["run", "mr2bench-video", "--videos", "clips"]) == 2
+    assert command(["run", "mr2bench-video", "--media", "clips"]) == 2
     assert "need --votes" in capsys.readouterr().err

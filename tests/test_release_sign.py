@@ -246,7 +246,7 @@ def test_the_commands_and_their_exit_codes(
     release: Path, key: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = ["release", "verify", str(release), "--no-media", "--key"]
-    assert run([*check, PUBLIC]) == 1
+    assert run([*check, PUBLIC]) == 7
     assert "signature: manifest.json.minisig: is missing" in capsys.readouterr().out
     assert run(["release", "sign", str(release), "--key", str(key)]) == 0
     assert capsys.readouterr().out == f"{release / SIGNATURE}\n"
@@ -254,7 +254,7 @@ def test_the_commands_and_their_exit_codes(
     assert f"valid, signed by key {ID}" in capsys.readouterr().err
     assert run(check[:-1]) == 0
     assert f"signed by key {ID}, not checked" in capsys.readouterr().err
-    assert run([*check, "nothing"]) == 1
+    assert run([*check, "nothing"]) == 4
     assert run(["release", "ls", str(release.parent)]) == 0
     assert ID in capsys.readouterr().out
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
@@ -269,7 +269,7 @@ def test_a_key_with_a_password_of_minisign_itself(
     (tmp_path / "locked.key").write_text(LOCKED)
     command = ["release", "sign", str(release), "--key", str(tmp_path / "locked.key")]
     monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n"))
-    assert run(command) == 1
+    assert run(command) == 4
     assert "wrong password" in capsys.readouterr().err
     assert signed_by(release) == ""
     monkeypatch.setattr("sys.stdin", io.StringIO("pw\n"))

@@ -391,10 +391,10 @@ def test_the_command_lists_all_findings_and_exits_with_1(release: Path, capsys: 
     flip(release / "train.jsonl")
     (release / "more").write_text("x")
     capsys.readouterr()
-    assert run(["release", "verify", str(release), "--no-media"]) == 1
+    assert run(["release", "verify", str(release), "--no-media"]) == 7
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].strip() for line in lines if line.startswith("files")] == ["train.jsonl", "more"]
-    assert run(["release", "verify", str(release), "--no-media", "--json"]) == 1
+    assert run(["release", "verify", str(release), "--no-media", "--json"]) == 7
     assert len(json.loads(capsys.readouterr().out)["findings"]) >= 2
 
 

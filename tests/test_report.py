@@ -521,7 +521,10 @@ def test_bad_input_is_named(store: Path, tmp_path: Path) -> None:
 
 def test_the_command_reports_what_it_wrote(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.html"
-    assert curate(["report", "--store", str(store), "--out", str(out), "--prompts", "p0003, p0001", "--json"]) == 0
+    assert (
+        curate(["report", "--store", str(store), "--out", str(out), "--prompt", "p0003", "--prompt", "p0001", "--json"])
+        == 0
+    )
     done = json.loads(capsys.readouterr().out)
     assert done["shown"] == [["p0003", "requested"], ["p0001", "requested"]]
     assert done["bytes"] == out.stat().st_size

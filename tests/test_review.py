@@ -147,7 +147,7 @@ def test_the_command_prints_the_review_and_a_refusal_prints_it_too(
     assert run(["ingest", "ranks.csv", "--explain"]) == 0
     printed = capsys.readouterr()
     assert tomllib.loads(printed.out)["ingest"]["files"][0]["columns"]["prompt_id"] == "?"
-    assert run(["ingest", "ranks.csv"]) == 1
+    assert run(["ingest", "ranks.csv"]) == 4
     assert "missing: no column that names the prompt" in capsys.readouterr().err
     Path("curate.toml").write_text(printed.out.replace('prompt_id = "?"', 'prompt_id = "segment"'))
     assert run(["ingest", "ranks.csv"]) == 0
@@ -292,7 +292,7 @@ def test_a_refusal_of_stdin_reviews_what_was_piped(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, "stdin: no column that names the prompt" in done.stderr) == (1, True)
+    assert (done.returncode, "stdin: no column that names the prompt" in done.stderr) == (4, True)
     assert 'prompt_id = "?"' in done.stderr
 
 

@@ -337,7 +337,7 @@ def test_renamed_keys_and_options_are_accepted_with_a_warning(
         interaction_sd=0.3,
         model_sd=0.4,
     )
-    options = ["--prompts", "2", "--models", "3", "--out", str(tmp_path / "world")]
+    options = ["--prompt-count", "2", "--models", "3", "--out", str(tmp_path / "world")]
     assert run(["simulate", *options, "--tails", "heavy"]) == 0
     assert "note: '--tails' is now called '--strength-distribution'" in capsys.readouterr().err
     document = json.loads((tmp_path / "world" / "world.json").read_bytes())

@@ -187,7 +187,7 @@ def test_a_simulated_world_can_be_exported_to_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shape = ["--prompts", "24", "--models", "6", "--annotators", "20", "--prompts-per-video", "2"]
+    shape = ["--prompt-count", "24", "--models", "6", "--annotators", "20", "--prompts-per-video", "2"]
     assert run(["simulate", "--out", "world", "--video", *shape]) == 0
     assert "videos, world.json" in capsys.readouterr().err
     ingest("world/votes.csv", "curate.duckdb", prompts="world/prompts.csv", responses="world/responses.csv")

@@ -75,5 +75,5 @@ def test_a_file_that_is_not_a_store_ends_the_command(tmp_path: Path) -> None:
     path.write_text(VOTES)
     command = [sys.executable, "-m", "cli.main", "ingest", str(path), "--store", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, path.read_text()) == (1, "", VOTES)
+    assert (done.returncode, done.stdout, path.read_text()) == (4, "", VOTES)
     assert "stored" not in done.stderr

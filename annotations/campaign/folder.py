@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from schemas.base import Document
 from schemas.campaign import CampaignFile, Task
 from schemas.crowd import CrowdConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
+from schemas.messages import described
 
 CAMPAIGN, LOG, PEOPLE, LOCK, CLOSING = "campaign.json", "log.jsonl", "people.jsonl", "lock", "close"
 PEOPLE_LOCK, ORDERS = "people.lock", "orders"
@@ -55,7 +56,7 @@ def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
                     continue
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise CurateError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
+                raise ConflictError(f"{path}: locked by {holder}", hint="wait until it is done, or stop it") from error
         file.truncate(0)
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
@@ -79,9 +80,9 @@ def read_campaign(folder: Path) -> CampaignFile:
         return CampaignFile.from_stored(path.read_bytes())
     except OSError as error:
         hint = "give the folder of a campaign; curate campaign create makes one"
-        raise CurateError(f"{folder}: no campaign in this folder ({error.strerror}: {CAMPAIGN})", hint=hint) from error
+        raise MissingError(f"{folder}: no campaign in this folder ({error.strerror}: {CAMPAIGN})", hint=hint) from error
     except ValidationError as error:
-        message = error.errors()[0]["msg"]
+        message = described(error)
         hint = "update curate, if a later version made the campaign"
         raise CurateError(f"{path}: not a campaign that this version reads: {message}", hint=hint) from error
 
@@ -137,7 +138,7 @@ def read_lines(path: Path, kind: type[D]) -> list[D]:
             found.append(kind.from_stored(line))
         except ValidationError as error:
             hint = "restore the file that curate wrote"
-            raise CurateError(f"{path}:{number}: {error.errors()[0]['msg']}", hint=hint) from error
+            raise CurateError(f"{path}:{number}: {described(error)}", hint=hint) from error
     return found
 
 
@@ -150,7 +151,7 @@ def read_tasks(path: Path) -> Iterator[tuple[Task, Place]]:
                 yield Task.from_stored(line), Place(path, offset, len(line))
             except ValidationError as error:
                 hint = "task files must not be edited: restore the file that curate wrote"
-                raise CurateError(f"{path}:{number}: not a task: {error.errors()[0]['msg']}", hint=hint) from error
+                raise CurateError(f"{path}:{number}: not a task: {described(error)}", hint=hint) from error
             offset += len(line)
 
 

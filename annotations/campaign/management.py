@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from annotations.campaign.records import Item, Tally
 from schemas.errors import UsageError
 from schemas.management import ACTION, Action, Add, Edit, Extend, Pardon, Pause, Reset, Resume, Retire
+from schemas.messages import described
 
 if TYPE_CHECKING:
     from annotations.campaign.chain import Event
@@ -44,8 +45,7 @@ def check_action(state: State, action: Action, annotators: Collection[str]) -> N
         try:
             action.of(state.config)
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            problem = described(error)
         except ValueError as error:
             problem, hint = str(error), "see CampaignConfig in docs/data.md; extend and add change votes and prompts"
     if problem:

@@ -56,6 +56,7 @@ from schemas.base import Document
 from schemas.campaign import AnnotatorView, Ballot, Refusal, Role
 from schemas.errors import CurateError
 from schemas.management import Action
+from schemas.messages import described
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Document)
@@ -261,9 +262,7 @@ class Page:
         try:
             return visitor, form.model_validate_json(body)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the request"
-            raise Denied(422, "malformed", f"{where}: {first['msg']}") from error
+            raise Denied(422, "malformed", described(error)) from error
 
     async def _authorize(self, request: Request, role: Role | None = None) -> tuple[str, Visitor]:
         """The token and its owner. Raises Denied without a valid token, or for another role than required."""

@@ -14,7 +14,7 @@ import uvicorn
 from annotations.page import connections
 from annotations.page.connections import BACKLOG, Quiet, allow_connections, protocol
 from annotations.page.site import Site
-from schemas.errors import CurateError
+from schemas.errors import ConflictError
 
 HEAD_BYTES = 65_536
 """Size limit of a request line with its headers; longer ones are cut off."""
@@ -27,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
-        raise CurateError(message, hint="choose another --host or --port") from error
+        raise ConflictError(message, hint="choose another --host or --port") from error
 
 
 def address(listener: socket.socket) -> str:

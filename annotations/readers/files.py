@@ -15,7 +15,7 @@ from typing import Literal
 
 from annotations.readers.json_rows import lists_of_objects
 from schemas.config import IngestConfig
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.mapping import Limits, Mapping
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
@@ -191,7 +191,7 @@ def _expand(path: Path) -> list[Path]:
         # Label Studio names the files of a storage after the annotation, without a suffix.
         files = files or [p for p in present if p.name.isdecimal() and is_object(p)]
         if not files:
-            raise CurateError(
+            raise MissingError(
                 f"{path}: no vote files in this folder", hint=f"searched for {', '.join(SUFFIXES)} (also .gz)"
             )
         return files
@@ -203,7 +203,7 @@ def _expand(path: Path) -> list[Path]:
         return [path]
     files = sorted(p for p in map(Path, glob(str(path), recursive=True)) if p.is_file())  # noqa: PTH207 (** and parents)
     if not files:
-        raise CurateError(f"{path}: no such file", hint="give files, globs or directories")
+        raise MissingError(f"{path}: no such file", hint="give files, globs or directories")
     return files
 
 

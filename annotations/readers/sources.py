@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from annotations.readers.files import BLOCK, SUFFIXES, Format, VoteFile, find_files, sniff
 from schemas.config import IngestConfig
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 
 STDIN = "-"
 URL = re.compile(r"[A-Za-z][\w+.-]+(::[\w+.-]+)*://")
@@ -176,7 +176,7 @@ class _Spool:
             hint = "check the URL, its permissions and the network"
             raise CurateError(f"{name}: cannot be read ({reason})", hint=hint) from (error if name == url else None)
         if not found:
-            raise CurateError(f"{name}: no vote files", hint=f"searched for {', '.join(SUFFIXES)} (also .gz)")
+            raise MissingError(f"{name}: no vote files", hint=f"searched for {', '.join(SUFFIXES)} (also .gz)")
         return found
 
     def _copied(self, stream: BinaryIO, name: str) -> VoteFile:

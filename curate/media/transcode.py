@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.media.frames import MediaError
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 PLAIN = ("yuv420p", "yuvj420p")
 """Pixel formats that hardware decoders support: 8 bits, colour at half resolution."""
@@ -218,5 +218,5 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise CurateError(f"videos cannot be encoded: {error}", hint="pip install 'mr2-curate[video]'") from error
+        raise MissingError(f"videos cannot be encoded: {error}", hint="pip install 'mr2-curate[video]'") from error
     return av

@@ -19,7 +19,7 @@ from curate.mixture.items import ranked
 from curate.reward.data import Example
 from curate.reward.foreign.benchmark import Media, columns_of, listed
 from curate.shards.rows import BadRowError, Row, read_rows
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 from schemas.mixture import MixtureSource
 
 HEAD = 200
@@ -84,7 +84,7 @@ def files_of_source(source: MixtureSource, converter: Converter) -> list[Path]:
         if found := sorted(path for path in source.path.glob(pattern) if path.is_file()):
             return found
     patterns = ", ".join(source.files or converter.files)
-    raise CurateError(
+    raise MissingError(
         f"{source.path}: {f'no file matches {patterns}' if source.path.exists() else 'no such file or folder'}",
         hint=f"give the snapshot of {converter.dataset}, one of its files, or patterns of them (files = [...])",
     )

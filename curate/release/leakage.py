@@ -14,7 +14,7 @@ from curate.leakage.detect import Subject, find_leaks
 from curate.release.manifest import read_release
 from curate.release.media import MediaFacts, public_name
 from curate.release.tables import MEDIA, PROMPTS, fingerprint_bytes, hash_values, read_table
-from schemas.errors import CurateError
+from schemas.errors import CheckError, CurateError
 from schemas.leakage import Leak, LeakConfig
 from schemas.release import Release, Side
 
@@ -24,7 +24,7 @@ SHOWN = 8
 Sides = dict[Side, list[Subject]]
 
 
-class LeakError(CurateError):
+class LeakError(CheckError):
     """A build that was refused because of leaks; ``leaks`` is the evidence."""
 
     def __init__(self, leaks: Sequence[Leak], store: Path) -> None:

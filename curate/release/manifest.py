@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from curate.release.signature import signed_by
 from curate.shards.atomic import MANIFEST, files_of, read_manifest, version
 from schemas.base import Document
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.manifest import ManifestFile
 from schemas.release import Release, ReleaseConfig, ReleaseLine
 
@@ -74,7 +74,7 @@ def stored_config(config: Mapping[str, Any], kind: type[D]) -> D | None:
 def releases_in(folder: Path) -> list[ReleaseLine]:
     """Return every release of a folder, by folder name, including unfinished ones. Other folders are skipped."""
     if not folder.is_dir():
-        raise CurateError(f"{folder}: no such folder", hint="give the folder that contains the releases")
+        raise MissingError(f"{folder}: no such folder", hint="give the folder that contains the releases")
     lines = []
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         if path.name.startswith(".") and path.name.endswith(".partial"):
@@ -135,7 +135,7 @@ def check_number(release: Release, given: Iterable[Numbered]) -> None:
     for other in given:
         same = (other.name, other.release) == (release.name, release.release)
         if same and other.version != release.version:
-            raise CurateError(
+            raise ConflictError(
                 f"{other.where}: {other.name} {other.release} exists and holds other data (version "
                 f"{other.version or 'unknown'}, not {release.version})",
                 hint="a number is used once, even if its folder was removed: raise it in the config or by --version, "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.shards.atomic import MANIFEST, SIGNATURE, publish_file
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.release import Finding
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def generate_key(out: Path, password: str) -> str:
     public_path = out.with_name(f"{out.name}.pub")
     for path in (out, public_path):
         if path.exists():
-            raise CurateError(f"{path}: exists, and keys are never overwritten", hint="choose another name")
+            raise ConflictError(f"{path}: exists, and keys are never overwritten", hint="choose another name")
     pair = KeyPair.generate()
     key_id = _id(pair.public_key.to_base64())
     pair.public_key.untrusted_comment = f"minisign public key {key_id}"
@@ -179,4 +179,4 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CurateError(f"{path}: {error.strerror}", hint=f"give the file of the {what}") from error
+        raise MissingError(f"{path}: {error.strerror}", hint=f"give the file of the {what}") from error

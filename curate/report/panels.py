@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from curate.report.figures import Disagreement, Sides
 from curate.report.svg import signed, ticks
 from curate.uncertainty.intervals import LEVEL
 from schemas.denoise import DenoiseReport
-from schemas.validation import ValidationReport
+from schemas.validation import CalibrationBin, MethodScore, ValidationReport
 
 MAX_MODELS = 60
 """Largest number of models in the table of win rates, best first."""
@@ -42,16 +43,24 @@ def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
     }
 
 
+def win_rates(models: Leaderboard) -> npt.NDArray[np.float64]:
+    """(M, M) share of vote weight that the row won against the column; NaN without votes. The best MAX_MODELS."""
+    wins = models.wins[:MAX_MODELS, :MAX_MODELS]
+    counts = wins + wins.T
+    np.fill_diagonal(counts, 0)
+    return np.where(counts > 0, wins / np.maximum(counts, 1e-300), np.nan)
+
+
 def matrix_panel(models: Leaderboard) -> dict[str, Any]:
     """Return the table of win rates, a (colour, text, title) per cell, and on how many votes it rests."""
     names = models.frame["model"].to_list()[:MAX_MODELS]
     wins = models.wins[:MAX_MODELS, :MAX_MODELS]
-    counts = wins + wins.T
+    counts, rates = wins + wins.T, win_rates(models)
 
     def cell(i: int, j: int) -> tuple[int | None, str, str]:
-        if not counts[i, j] or i == j:
+        rate = rates[i, j]
+        if np.isnan(rate):
             return None, "", ""
-        rate = wins[i, j] / counts[i, j]
         title = f"{names[i]} over {names[j]}: {rate:.1%} of {counts[i, j]:,g}"
         return min(int(rate * COLOURS), COLOURS - 1), f"{100 * rate:.0f}", title
 
@@ -102,21 +111,47 @@ def sides_panel(sides: Sides) -> dict[str, Any]:
     }
 
 
-def calibration_panel(run: DenoiseReport | None, validation: ValidationReport | None) -> dict[str, Any]:
-    """Return the scores on held-out votes: of the validation if given, else of the run's own selection."""
+@dataclass(frozen=True)
+class Calibration:
+    """The reliability diagram of a method."""
+
+    method: str
+    bins: tuple[CalibrationBin, ...]
+    errors: float
+    """Half the length of a 90% interval, in standard errors."""
+
+
+def calibration_of(
+    run: DenoiseReport | None,
+    validation: ValidationReport | None,
+    *,
+    methods: Sequence[MethodScore] = (),
+    wanted: str = "",
+) -> Calibration | None:
+    """Return the calibration of the run's method on the votes of the validation, else on those that the run held out.
+
+    methods, wanted: the scores and the method, without a run and a validation.
+    """
     from scipy.special import ndtri, stdtrit
 
-    auto = run.auto if run else None
-    source = validation or auto
-    methods = source.methods if source else ()
-    wanted = run.method if run else ""
+    source = validation or (run.auto if run else None)
+    methods = source.methods if source else methods
+    wanted = run.method if run else wanted
     shown = next((m for m in methods if m.method == wanted and m.calibration), None)
     shown = shown or next((m for m in methods if m.calibration), None)
     upper = (1 + LEVEL) / 2
     errors = float(stdtrit(validation.clusters - 1, upper) if validation and validation.clusters > 1 else ndtri(upper))
+    return Calibration(shown.method, shown.calibration, errors) if shown else None
+
+
+def calibration_panel(run: DenoiseReport | None, validation: ValidationReport | None) -> dict[str, Any]:
+    """Return the scores on held-out votes: of the validation if given, else of the run's own selection."""
+    auto = run.auto if run else None
+    source = validation or auto
+    methods = source.methods if source else ()
+    shown = calibration_of(run, validation)
     by = (validation or auto).by if validation or auto else ""  # type: ignore[union-attr]
     clusters = validation.clustered_by if validation else "annotator" if by == "annotator" else "prompt"
-    bins = shown.calibration if shown else ()
     return {
         "methods": methods,
         "scored": validation.scored if validation else auto.votes if auto else 0,
@@ -124,9 +159,9 @@ def calibration_panel(run: DenoiseReport | None, validation: ValidationReport | 
         "folds": source.folds if source else 0,
         "held_out_by_run": not validation,
         "clustered_by": clusters,
-        "bins": bins,
+        "bins": shown.bins if shown else (),
         "diagram_method": shown.method if shown else "",
-        "diagram": reliability_diagram(bins, errors=errors, label=f"Reliability diagram of {shown.method}")
+        "diagram": reliability_diagram(shown.bins, errors=shown.errors, label=f"Reliability diagram of {shown.method}")
         if shown
         else None,
         "reliability": validation.reliability if validation else None,

@@ -22,7 +22,7 @@ from curate.reward.backbones import load_backbone
 from curate.reward.model import ModelConfig, RewardModel, make_encoder
 from curate.reward.processes import Processes, whole_optimizer_state, whole_state
 from curate.shards.atomic import publishing
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.reward import Template, TrainConfig
 
 CONFIG = "reward_model_config.json"
@@ -104,7 +104,7 @@ def _read_config(folder: Path) -> ModelConfig:
     try:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CurateError(f"{folder}: not a reward model: no {CONFIG} there", hint=HINT) from error
+        raise MissingError(f"{folder}: not a reward model: no {CONFIG} there", hint=HINT) from error
     except ValueError as error:
         raise CurateError(f"{folder / CONFIG}: not JSON: {error}", hint=HINT) from error
     if not isinstance(document, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curate.shards import atomic
 from curate.shards.rows import BadRowError, Row, read_rows
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.manifest import Manifest
 
 HINT = "expected a folder of curate export, or a Parquet or JSONL file with prompt, responses, and ranks or rankings"
@@ -65,7 +65,7 @@ def read_examples(path: str | Path, *, media: Path | None = None, config: str = 
     if path.is_dir():
         return [example for file in _shards(path, config) for example in read_examples(file, media=media)]
     if not path.exists():
-        raise CurateError(f"{path}: no such file or folder", hint=HINT)
+        raise MissingError(f"{path}: no such file or folder", hint=HINT)
     examples = []
     for row in read_rows(path):
         if isinstance(row, str):

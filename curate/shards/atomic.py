@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, MissingError, ResourceError
 from schemas.manifest import Manifest, ManifestFile
 from schemas.release import Release
 
@@ -35,7 +35,7 @@ def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[
         _remove_stale(out)
         fresh.mkdir()
     except OSError as error:
-        raise CurateError(f"{out.parent}: {error.strerror}", hint="choose another --out") from error
+        raise ResourceError(f"{out.parent}: {error.strerror}", hint="choose another --out") from error
     try:
         yield fresh
         for path in (*sorted(fresh.rglob("*")), fresh):
@@ -45,7 +45,7 @@ def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[
         try:
             fresh.rename(out)
         except OSError as error:
-            raise CurateError(f"{out}: {error.strerror}", hint="choose another --out, or remove it") from error
+            raise ResourceError(f"{out}: {error.strerror}", hint="choose another --out, or remove it") from error
         _sync(out.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -64,7 +64,7 @@ def publish_file(out: Path, content: bytes) -> None:
         finally:
             fresh.unlink(missing_ok=True)
     except OSError as error:
-        raise CurateError(f"{out}: {error.strerror}", hint="choose another --out") from error
+        raise ResourceError(f"{out}: {error.strerror}", hint="choose another --out") from error
     _sync(out.parent)
 
 
@@ -82,14 +82,14 @@ def finished(out: Path) -> Manifest | None:
         return None
     names = set(files_of(out))
     if MANIFEST not in names:
-        raise CurateError(f"{out}: exists and is not an export of curate", hint=hint)
+        raise ConflictError(f"{out}: exists and is not an export of curate", hint=hint)
     try:
         manifest = read_manifest(out)
     except CurateError as error:
         raise CurateError(str(error), hint=hint) from error
     changed = _changed(out, manifest, names)
     if changed:
-        raise CurateError(f"{out}: changed since it was exported: {', '.join(changed)}", hint=hint)
+        raise ConflictError(f"{out}: changed since it was exported: {', '.join(changed)}", hint=hint)
     return manifest
 
 
@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> Manifest:
         released = json.loads(data).get("kind") == "release"
         return (Release if released else Manifest).from_stored(data)
     except OSError as error:
-        raise CurateError(f"{path}: {error.strerror}", hint=hint) from error
+        raise MissingError(f"{path}: {error.strerror}", hint=hint) from error
     except (ValidationError, ValueError, AttributeError) as error:
         raise CurateError(f"{path}: not a manifest that this version of curate reads", hint=hint) from error
 

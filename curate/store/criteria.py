@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 from schemas.votes import NO_CRITERION as NO_CRITERION
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def one_criterion(store: Store, asked: str = "", votes: str = "votes", params: M
     found = criteria(store, votes, params)
     named = ", ".join(f"{name} ({count:,})" for name, count in found.items())
     if asked and found and asked not in found:
-        raise CurateError(f"{store.path}: no vote has the criterion {asked!r}", hint=f"criteria (votes): {named}")
+        raise MissingError(f"{store.path}: no vote has the criterion {asked!r}", hint=f"criteria (votes): {named}")
     if not asked and len(found) > 1:
         raise CurateError(
             f"{store.path}: the votes are by {len(found)} criteria (votes): {named}",

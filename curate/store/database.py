@@ -15,7 +15,7 @@ from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criter
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
 from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 if TYPE_CHECKING:
     import networkx
@@ -44,7 +44,7 @@ class Store:
         path = Path(path)
         if not path.exists():
             if not create:
-                raise CurateError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
+                raise MissingError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
             create_file(path)
         store = cls(connect(path, read_only=read_only), path)
         try:
@@ -322,7 +322,7 @@ class Store:
         import networkx
 
         if not self.value("SELECT count(*) FROM prompts WHERE prompt_id = ?", [prompt_id]):
-            raise CurateError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
+            raise MissingError(f"{self.path}: no prompt {prompt_id!r}", hint="prompts() lists them")
         chosen = one_criterion(
             self, criterion, "(SELECT * FROM votes WHERE prompt_id = $prompt)", {"prompt": prompt_id}
         )
@@ -373,14 +373,14 @@ class Store:
         )
         if not rows:
             what = f"no denoise run {run!r}" if run else "no rankings yet"
-            raise CurateError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
+            raise MissingError(f"{self.path}: {what}", hint="rank the votes first: curate denoise")
         known = criteria(self)
         only = next(iter(known)) if len(known) == 1 else NO_CRITERION
         by = {row["run_id"]: row["criterion"] or only for row in rows}
         latest = {name: run_id for run_id, name in reversed(by.items())}
         named = ", ".join(f"{name} (run {run_id})" for name, run_id in latest.items())
         if criterion and criterion not in latest:
-            raise CurateError(
+            raise MissingError(
                 f"{self.path}: no ranking by the criterion {criterion!r}, only by {named}",
                 hint=f"rank by it first: curate denoise --criterion '{criterion}'",
             )

@@ -10,7 +10,7 @@ from typing import Literal
 
 import duckdb
 
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError, ResourceError
 
 Cause = Literal["busy", "damaged", "disk-full", "memory", "permission", "other"]
 
@@ -54,6 +54,8 @@ class StoreError(CurateError):
     def __init__(self, message: str, *, hint: str, cause: Cause) -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
+        kinds = {"busy": ConflictError, "damaged": CurateError, "other": CurateError}
+        self.exit_code = kinds.get(cause, ResourceError).exit_code
 
 
 def store_error(path: Path, error: BaseException) -> StoreError:

@@ -12,7 +12,7 @@ import duckdb
 
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import MIGRATIONS, create, migrate, version
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MiB",  # above it DuckDB writes temporary files
@@ -49,7 +49,7 @@ def check_is_duckdb(path: Path) -> None:
 def create_file(path: Path) -> None:
     """Create an empty store; it appears under its name when it is complete."""
     if not path.parent.is_dir():
-        raise CurateError(f"{path.parent}: no such folder", hint="create it, or give another --store")
+        raise MissingError(f"{path.parent}: no such folder", hint="create it, or give another --store")
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)  # of a killed process with the same id
     try:

@@ -20,7 +20,7 @@ from curate.votes.covariates import OF_TEXT, POSITION, covariates
 from curate.votes.merging import Merged, merge
 from curate.votes.texts import TextNumbers, text_numbers
 from schemas.choices import TextComparison
-from schemas.errors import CurateError, NoVotesError
+from schemas.errors import CurateError, MissingError, NoVotesError
 from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
 
@@ -188,7 +188,7 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
         )
         unknown = [prompt for prompt in prompts if prompt not in known]
         if unknown:
-            raise CurateError(f"{store.path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
+            raise MissingError(f"{store.path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     store.execute(
         """
         CREATE TEMP TABLE chosen_prompts AS

@@ -17,7 +17,7 @@ from curate.reward.data import Example
 from curate.reward.figures import Figure, Metric, mean
 from curate.reward.metrics import Float, Scores, top1
 from curate.shards.rows import BadRowError, Row, read_rows
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 LISTED = 5
 """Bad rows that an error lists; the others are counted."""
@@ -83,7 +83,7 @@ def read_file(path: Path, rename: Mapping[str, str]) -> list[Row]:
     another type, contains a row that is not an object, or where a column cannot be renamed.
     """
     if not path.is_file():
-        raise CurateError(f"{path}: no such file")
+        raise MissingError(f"{path}: no such file")
     found = list(read_rows(path))
     _raise_problems(path, [problem for problem in found if isinstance(problem, str)])
     rows = [row for row in found if isinstance(row, Row)]

@@ -21,6 +21,7 @@ from curate.media.frames import MediaError
 from curate.media.locate import inside
 from curate.reward.serving.batching import ScoreRequest, ScoreResult
 from schemas.errors import CurateError
+from schemas.messages import described
 
 
 class RequestError(CurateError):
@@ -291,10 +292,8 @@ def _validated(model: type[Model], document: dict[str, Any]) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
         names = ", ".join(model.model_fields)
-        raise RequestError(422, f"{where}: {first['msg']}", hint=f"the fields are {names}") from error
+        raise RequestError(422, described(error), hint=f"the fields are {names}") from error
 
 
 def _check_count(count: int, what: str, config: ServeConfig) -> None:

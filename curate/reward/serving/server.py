@@ -33,7 +33,7 @@ from starlette.routing import Route
 from curate.clients.prompts import ChatTemplate, PlainPrompt
 from curate.reward.serving.batching import Batcher, QueueFullError, Scorer
 from curate.reward.serving.protocols import PROTOCOLS, Parsed, RequestError, Rules, ServeConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError
 
 log = logging.getLogger(__name__)
 COMPARING = ("causal", "set")
@@ -161,7 +161,7 @@ def serve(
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
-        raise CurateError(message, hint="choose another --host or --port") from error
+        raise ConflictError(message, hint="choose another --host or --port") from error
     service = Service(load, config)
     server = uvicorn.Server(uvicorn.Config(service.app(), log_config=None, access_log=False))
 

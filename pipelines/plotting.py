@@ -1,0 +1,132 @@
+"""The job ``plot``: a picture of a ranking result or of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate.api import RankResult
+from curate.evaluation.leaderboard import leaderboard
+from curate.report.panels import calibration_of
+from curate.shards.atomic import publish_file
+from curate.store import Store
+from curate.store.rankings import load_votes
+from pipelines.annotator_report import annotators
+from pipelines.reporting import read_validation, stored_report
+from schemas.choices import PlotKind
+from schemas.errors import CurateError, MissingError, UsageError
+from schemas.outputs import PlotReport
+
+if TYPE_CHECKING:
+    from curate.plots import Plot
+
+
+def plot(
+    kind: PlotKind,
+    source: RankResult | str | Path = "curate.duckdb",
+    *,
+    prompt: str = "",
+    run: str = "",
+    criterion: str = "",
+    control: Sequence[str] = (),
+    validation: str | Path | None = None,
+) -> Plot:
+    """Return a picture as a matplotlib figure, which notebooks show.
+
+    Parameters
+    ----------
+    kind
+        ``leaderboard`` (strengths of models), ``pairs`` (votes between models), ``calibration`` (stated and observed
+        probabilities of held-out votes), ``annotators`` (their discrimination), ``prompt`` (one prompt's ranking).
+    source
+        What ``curate.rank`` returned, or a store.
+    prompt
+        Id of the prompt, for ``prompt``.
+    run
+        Of a store: a denoise run, by its id or a prefix; the latest if empty.
+    criterion, control
+        Of a store: as in ``Store.leaderboard``.
+    validation
+        Of a store: a file of ``curate validate --json`` for ``calibration``, else what the run held out.
+
+    Returns
+    -------
+    Plot
+        A ``matplotlib.figure.Figure``; ``encoded("svg")`` and ``encoded("png")`` are its files, the same bytes each
+        time.
+
+    Raises
+    ------
+    CurateError
+        Where there is nothing to draw: no held-out votes, all votes anonymous, an unknown prompt.
+
+    Examples
+    --------
+    >>> import curate
+    >>> votes = {"left": ["a", "b", "a"], "right": ["b", "c", "c"], "winner": ["left", "left", "left"]}
+    >>> figure = curate.plot("leaderboard", curate.rank(votes, ranker="bradley-terry"))
+    >>> figure.encoded("png")[:4]
+    b'\\x89PNG'
+    """
+    from curate.plots import drawn
+
+    if (kind == "prompt") != bool(prompt):
+        raise UsageError("one prompt is drawn by its id", hint='curate plot prompt ID; in Python plot("prompt", …)')
+    if isinstance(source, RankResult):
+        return drawn(kind, _of_result(kind, source, prompt))
+    with Store.open(source, read_only=True) as store:
+        if kind in ("leaderboard", "pairs"):
+            return drawn(kind, leaderboard(load_votes(store, criterion=criterion, control=control).votes))
+        if kind == "prompt":
+            return drawn(kind, _one(store.rankings(run), prompt))
+        if kind == "calibration":
+            read = read_validation(Path(validation)) if validation else None
+            found = store.run(store.denoise_run(run)) if read is None else None
+            return drawn(kind, _known(calibration_of(stored_report(found["report"]) if found else None, read)))
+    rows = annotators(source, criterion=criterion).annotators
+    return drawn(kind, _some(pl.DataFrame([row.model_dump() for row in rows], infer_schema_length=None)))
+
+
+def save(figure: Plot, kind: PlotKind, out: Path) -> PlotReport:
+    """Write a picture as SVG or PNG, by the name of the file."""
+    if out.suffix not in (".svg", ".png"):
+        raise UsageError(f"{out}: expected a file *.svg or *.png", hint=f"--out {kind}.svg")
+    content = figure.encoded("png" if out.suffix == ".png" else "svg")
+    publish_file(out, content)
+    return PlotReport(out=str(out), plot=kind, bytes=len(content))
+
+
+def _of_result(kind: PlotKind, result: RankResult, prompt: str) -> Any:
+    if kind in ("leaderboard", "pairs"):
+        return leaderboard(result.votes)
+    if kind == "prompt":
+        return _one(result.rankings, prompt)
+    if kind == "annotators":
+        return _some(result.annotators())
+    choice = result.choice
+    return _known(calibration_of(None, None, methods=choice.methods if choice else (), wanted=result.method))
+
+
+def _one(rankings: pl.DataFrame, prompt: str) -> pl.DataFrame:
+    rows = rankings.filter(pl.col("prompt_id") == prompt)
+    if rows.is_empty():
+        raise MissingError(f"no ranking of prompt {prompt!r}", hint="curate rankings lists what is ranked")
+    return rows
+
+
+def _some(people: pl.DataFrame) -> pl.DataFrame:
+    if people.is_empty():
+        raise CurateError("all votes are anonymous", hint="--map annotator_id=COLUMN names the column of annotators")
+    return people
+
+
+def _known(found: Any) -> Any:
+    if found is None:
+        raise MissingError(
+            "no votes were held out",
+            hint="curate denoise --ranker auto, or curate validate --json and --validation FILE",
+        )
+    return found
