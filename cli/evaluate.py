@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DeviceOption, DtypeOption, JsonOption, TemplateOption, pairs
+from cli.options import (
+    DeviceOption,
+    DtypeOption,
+    EngineOption,
+    JsonOption,
+    TemplateOption,
+    WorkersOption,
+    engine_config,
+    pairs,
+)
 from cli.output import progress_bar, put, put_json, put_table, say, values
 from cli.train import print_evaluations
 
@@ -104,6 +113,8 @@ def score(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     template: TemplateOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score the N responses of each example in one pass; print a JSON line per example, in the order of the data.
@@ -111,6 +122,7 @@ def score(
     \b
     Example:
       curate score model prompts.jsonl --out scores.jsonl
+      curate score model prompts.jsonl --engine ray --workers 8 --out scores.jsonl
     """
     from curate.reward.quiet import quiet
     from pipelines.evaluation import score as job
@@ -126,6 +138,7 @@ def score(
             device=device,
             dtype=dtype,
             template=template,
+            engine=engine_config(engine, workers),
             progress=progress,
         )
         if out is None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from curate.reward.data import read_examples, read_manifest
+from curate.engine import Part, open_engine
+from curate.reward.data import Example, read_examples, read_manifest
 from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
+from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError, UsageError
 from schemas.manifest import Ceiling
 from schemas.reward import ComparisonRow, EvaluateReport, Precision, Template
+
+if TYPE_CHECKING:
+    from curate.reward.scoring import Scorer
 
 WINDOW = 256
 """Examples scored between two updates of the progress bar."""
@@ -89,18 +98,60 @@ def score(
     device: str | None = None,
     dtype: Precision | None = None,
     template: Template | None = None,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> Iterator[dict[str, object]]:
-    """Yield item_id and the N scores of each example of a shard or JSONL file, in its order; higher is better."""
-    from curate.reward.scoring import Scorer
+    """Yield item_id and the N scores of each example of a shard or JSONL file, in its order; higher is better.
 
+    engine: its workers load the model and score WINDOW examples at a time; None: this process scores them. Raises
+    CurateError for an example that cannot be scored, and for a worker that died.
+    """
     examples = read_examples(data, media=media)
-    with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
-        for start in range(0, len(examples), WINDOW):
-            part = examples[start : start + WINDOW]
-            for example, scores in zip(part, scorer.score_examples(part), strict=True):
+    parts = [examples[start : start + WINDOW] for start in range(0, len(examples), WINDOW)]
+    function = ScoreExamples(model, device=device, dtype=dtype, template=template, orders=orders)
+    with ExitStack() as stack:
+        if engine is None:
+            results: Iterator[Any] = map(stack.enter_context(function), parts)
+        else:
+            named = [Part(f"examples {part[0].item_id} to {part[-1].item_id}", part) for part in parts]
+            results = stack.enter_context(open_engine(engine)).map(function, named, timeout=float("inf"))
+        done = 0
+        for part, result in zip(parts, results, strict=True):
+            if isinstance(result, Exception):
+                raise result
+            for example, scores in zip(part, result, strict=True):
                 yield {"item_id": example.item_id, "scores": scores}
-            progress("scoring", start + len(part), len(examples))
+            done += len(part)
+            progress("scoring", done, len(examples))
+
+
+@dataclass(frozen=True)
+class ScoreExamples:
+    """Scores examples by a model that it loads once, also in another process. Use it as a context manager."""
+
+    model: str | Path
+    device: str | None = None
+    dtype: Precision | None = None
+    template: Template | None = None
+    orders: int = 1
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        from curate.reward.scoring import Scorer
+
+        return Scorer.from_pretrained(
+            self.model, device=self.device, dtype=self.dtype, template=self.template, orders=self.orders
+        )
+
+    def __call__(self, examples: Sequence[Example]) -> list[list[float]]:
+        return self.scorer.score_examples(examples)
+
+    def __enter__(self) -> ScoreExamples:
+        self.scorer.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.scorer.__exit__(*error)
 
 
 def merge(model: str | Path, out: str | Path, *, dtype: Precision = "float32") -> Path:

@@ -412,6 +412,23 @@ def test_scores_are_reproducible_and_in_the_order_of_the_data(
     assert capsys.readouterr().out.encode() == first
 
 
+def test_workers_give_the_scores_of_one_process(
+    trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scored(trained, data / "held_out.jsonl")
+    monkeypatch.setattr("pipelines.evaluation.WINDOW", 3)
+    assert scored(trained, data / "held_out.jsonl", "--workers", "1") == (
+        several := scored(trained, data / "held_out.jsonl", "--workers", "2")
+    )
+    assert [row["item_id"] for row in several] == [row["item_id"] for row in one]
+    for row, alone in zip(several, one, strict=True):
+        assert row["scores"] == pytest.approx(alone["scores"], abs=1e-5)
+    path = write(tmp_path / "x.jsonl", [*rows(3), {**rows(2)[1], "video": "gone.mp4"}])
+    capsys.readouterr()
+    assert run(["score", str(trained), str(path), "--media", str(data), "--workers", "1"]) == 4
+    assert "gone.mp4: no such file" in capsys.readouterr().err
+
+
 def test_a_failed_scoring_leaves_no_file(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

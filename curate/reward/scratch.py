@@ -2,8 +2,8 @@
 
 Whether a response is correct depends on what the video shows together with what the response says; neither is
 correlated with the ranks alone, and a model that knows neither makes no progress for many steps. A pretrained backbone
-knows both. ``pretrain`` replaces that: on separate videos with known answers, the backbone learns to predict, after
-each response, the correct answer and the answer that the response gives.
+knows both. ``pretrain`` replaces that: on separate videos with known answers, the backbone learns to predict the
+correct answer after the prompt, and after each response both the correct answer and the one that the response gives.
 """
 
 from __future__ import annotations
@@ -219,9 +219,18 @@ def answer_tokens(model: RewardModel, words: Sequence[str]) -> dict[str, int]:
 def pretraining_loss(
     model: RewardModel, batch: Batch, data: Sequence[PretrainingExample], tokens: dict[str, int]
 ) -> Tensor:
-    """Mean cross-entropy of the next token after every response toward the correct answer, and toward the given one."""
-    logits = model.backbone.lm_head(model.states(batch)[batch.row, batch.end][batch.present]).float()
-    correct = torch.tensor([tokens[item.answer] for item in data for _ in item.response_answers], device=logits.device)
-    given = torch.tensor([tokens[word] for item in data for word in item.response_answers], device=logits.device)
-    loss = torch.nn.functional.cross_entropy
-    return (loss(logits, correct) + loss(logits, given)) / 2
+    """Mean cross-entropy of the next token: after the prompt and after every response toward the correct answer, and
+    after every response toward the answer that it gives."""
+    states = model.states(batch)
+    first = batch.row[:, 0]
+    prompt_end = (batch.offsets[first] == -1).sum(dim=1) - 1
+
+    def loss(at: Tensor, words: list[str]) -> Tensor:
+        targets = torch.tensor([tokens[word] for word in words], device=at.device)
+        return torch.nn.functional.cross_entropy(model.backbone.lm_head(at).float(), targets)
+
+    responses = states[batch.row, batch.end][batch.present]
+    asked = loss(states[first, prompt_end], [item.answer for item in data])
+    correct = loss(responses, [item.answer for item in data for _ in item.response_answers])
+    given = loss(responses, [word for item in data for word in item.response_answers])
+    return (asked + correct + given) / 3
