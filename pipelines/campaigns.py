@@ -83,7 +83,8 @@ def load_config(
         try:
             values["instructions"] = instructions.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CurateError(f"{instructions}: cannot be read: {error}", hint="give a Markdown file") from error
+            kind = MissingError if isinstance(error, FileNotFoundError) else CurateError
+            raise kind(f"{instructions}: cannot be read: {error}", hint="give a Markdown file") from error
     try:
         return validated(values, CampaignConfig, where=str(path or "curate campaign create"))
     except CurateError as error:

@@ -108,4 +108,4 @@ def test_given_files_replace_the_simulated_world(tmp_path: Path) -> None:
 
 def test_given_videos_need_votes(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["run", "mr2bench-video", "--media", "clips"]) == 2
-    assert "need --votes" in capsys.readouterr().err
+    assert "need --vote-file" in capsys.readouterr().err
