@@ -417,9 +417,8 @@ def test_workers_give_the_scores_of_one_process(
 ) -> None:
     one = scored(trained, data / "held_out.jsonl")
     monkeypatch.setattr("pipelines.evaluation.WINDOW", 3)
-    assert scored(trained, data / "held_out.jsonl", "--workers", "1") == (
-        several := scored(trained, data / "held_out.jsonl", "--workers", "2")
-    )
+    single, several = (scored(trained, data / "held_out.jsonl", "--workers", count) for count in ("1", "2"))
+    assert single == several
     assert [row["item_id"] for row in several] == [row["item_id"] for row in one]
     for row, alone in zip(several, one, strict=True):
         assert row["scores"] == pytest.approx(alone["scores"], abs=1e-5)
