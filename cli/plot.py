@@ -47,7 +47,7 @@ def plot(
         store or base.store,
         prompt=prompt,
         run=run,
-        criterion=criterion or base.denoise.criterion,
+        criterion=criterion or ("" if run else base.denoise.criterion),
         control=base.denoise.control if control is None else names(control),
         validation=validation,
     )

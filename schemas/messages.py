@@ -36,6 +36,7 @@ KINDS = {
 """First word of the type of an error on a value of another kind -> what was expected."""
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "1 to 64 letters, digits and . _ -, the first a letter or digit",
+    r"^\w[\w.-]{0,63}$": "1 to 64 letters, digits and . _ -, the first none of . -",
     r"^[a-z0-9][a-z0-9._-]*$": "small letters, digits and . _ -, the first a letter or digit",
     r"^(\d+\.\d+\.\d+|next)?$": "a number such as 1.0.0, or next",
     r"^[a-z]{2,3}$": "a code of a language such as en",
