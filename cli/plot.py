@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -51,5 +52,6 @@ def plot(
         control=base.denoise.control if control is None else names(control),
         validation=validation,
     )
-    report = save(figure, kind, out or Path(f"{prompt or kind}.svg"))
+    name = re.sub(r"[^\w.-]", "-", prompt) or kind
+    report = save(figure, kind, out or Path(f"{name}.svg"))
     put_json(report) if as_json else put(report.out)

@@ -74,7 +74,8 @@ def plot(
     from curate.plots import drawn
 
     if (kind == "prompt") != bool(prompt):
-        raise UsageError("one prompt is drawn by its id", hint='curate plot prompt ID; in Python plot("prompt", …)')
+        what = "takes no prompt" if prompt else "needs the id of a prompt"
+        raise UsageError(f"plot {kind} {what}", hint='curate plot prompt ID; in Python plot("prompt", prompt=ID)')
     if isinstance(source, RankResult):
         return drawn(kind, _of_result(kind, source, prompt))
     with Store.open(source, read_only=True) as store:

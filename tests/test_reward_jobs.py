@@ -170,7 +170,7 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipelines.training, "_write", interrupted)
-    assert train(data, backbone, out, "--resume") == 830
+    assert train(data, backbone, out, "--resume") == 130
     monkeypatch.undo()
     replace = Path.replace
 
