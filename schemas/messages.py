@@ -16,7 +16,7 @@ MESSAGES = {
     "less_than": "expected less than {lt}, not {given}",
     "too_short": "expected at least {min_length}, not {actual_length}",
     "too_long": "expected at most {max_length}, not {actual_length}",
-    "string_too_short": "expected at least {min_length} characters, not {given}",
+    "string_too_short": "expected {min_length} or more characters, not {given}",
     "string_too_long": "expected at most {max_length} characters, not {given}",
     "finite_number": "expected a finite number, not {given}",
     "value_error": "{error}",
