@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +48,10 @@ def plot(
         store or base.store,
         prompt=prompt,
         run=run,
-        criterion=criterion or base.denoise.criterion,
+        criterion=criterion or ("" if run else base.denoise.criterion),
         control=base.denoise.control if control is None else names(control),
         validation=validation,
     )
-    report = save(figure, kind, out or Path(f"{prompt or kind}.svg"))
+    name = re.sub(r"[^\w.-]", "-", prompt) or kind
+    report = save(figure, kind, out or Path(f"{name}.svg"))
     put_json(report) if as_json else put(report.out)

@@ -8,9 +8,9 @@ rm -rf "$work" && mkdir -p "$work/campaigns" && cd "$work"
 "${PYTHON:-python3}" -m venv curate
 curate/bin/pip install --quiet --constraint "$source/constraints.txt" "$source[annotate]"
 PATH=$work/curate/bin:$PATH
-curate simulate --video --out world --prompts 3 --models 3 --votes-per-pair 1
+curate simulate --video --out world --prompt-count 3 --models 3 --votes-per-pair 1
 curate ingest world/votes.csv --prompts world/prompts.csv --responses world/responses.csv --store campaigns/curate.duckdb
-curate campaign create campaigns/june --store campaigns/curate.duckdb --videos world --votes 6
+curate campaign create campaigns/june --store campaigns/curate.duckdb --media world --votes 6
 # The last CMD of the file is the image's, the one before it the health check's.
 python - "$source/deploy/Dockerfile" "$work/campaigns" <<'END'
 import json, re, socket, subprocess, sys, time

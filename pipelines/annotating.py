@@ -25,6 +25,7 @@ from annotations.campaign.session import CampaignSession
 from curate.store import Store
 from pipelines.campaign_tasks import askable, choose_pairs, control_ids
 from pipelines.ingestion import ingest
+from pipelines.settings import read_text
 from schemas.campaign import CampaignStatus, MediaLine
 from schemas.errors import CurateError, UsageError
 
@@ -116,7 +117,9 @@ def annotate(
                     raise
                 failed.append(Failed(folder, name, error))
         if not pages:
-            raise CurateError("\n".join(str(one.error) for one in failed), hint=failed[0].hint)
+            none = CurateError("\n".join(str(one.error) for one in failed), hint=failed[0].hint)
+            none.exit_code = getattr(failed[0].error, "exit_code", CurateError.exit_code)
+            raise none
         listener = listen(host, port)
         here = address(listener)
         served = tuple(_served(page, here, public or here) for page in pages)
@@ -166,16 +169,13 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _token(path: str | Path | None) -> str:
-    """The token in a file; "" without one. Raises CurateError for a file that cannot be read or a short token."""
+    """The token in a file; "" without one. Raises CurateError for a file that cannot be read or holds no token."""
     if path is None:
         return ""
-    try:
-        token = Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CurateError(f"{path}: cannot be read: {error}", hint="--metrics FILE, with a token in it") from error
-    if len(token) < TOKEN_LENGTH or token.split() != [token]:
-        hint = f"openssl rand -hex 24 > {path}"
-        raise UsageError(f"{path}: not a token: one word of at least {TOKEN_LENGTH} characters", hint=hint)
+    hint = f"openssl rand -hex 24 > {path}"
+    token = read_text(Path(path), hint=hint).strip()
+    if len(token) < TOKEN_LENGTH or token.split() != [token] or not token.isascii():
+        raise CurateError(f"{path}: not a token: one word of at least {TOKEN_LENGTH} ASCII characters", hint=hint)
     return token
 
 

@@ -48,7 +48,7 @@ from pipelines.campaign_tasks import (
     prepare_media,
 )
 from pipelines.progress import Progress, silent
-from pipelines.settings import read_toml, validated
+from pipelines.settings import read_text, read_toml, validated
 from schemas.campaign import (
     CampaignConfig,
     CampaignFile,
@@ -80,11 +80,7 @@ def load_config(
     if "votes" not in values:
         raise UsageError("the number of votes is missing", hint="--votes N, or votes = N in --config FILE")
     if instructions is not None:
-        try:
-            values["instructions"] = instructions.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            kind = MissingError if isinstance(error, FileNotFoundError) else CurateError
-            raise kind(f"{instructions}: cannot be read: {error}", hint="give a Markdown file") from error
+        values["instructions"] = read_text(instructions, hint="give a Markdown file")
     try:
         return validated(values, CampaignConfig, where=str(path or "curate campaign create"))
     except CurateError as error:
@@ -112,7 +108,7 @@ def create(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConflictError(f"{folder}: already exists", hint="give another folder, or remove this one first")
     if videos is not None and not Path(videos).is_dir():
-        raise UsageError(f"--media {videos}: no such folder", hint="give the folder that video names are relative to")
+        raise MissingError(f"{videos}: no such folder", hint="give the folder that video names are relative to")
     with Store.open(store, read_only=True) as opened:
         prompts = opened.prompts()
     unknown = sorted(set(config.prompts) - set(prompts["prompt_id"]))

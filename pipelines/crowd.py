@@ -10,7 +10,7 @@ from typing import Any
 from annotations.campaign.enrolment import CODE_LETTERS, KEY
 from annotations.campaign.folder import CLOSING, CROWD, GOLD, read_campaign, read_crowd, read_tasks, write_atomic
 from annotations.page.arrivals import study_url
-from pipelines.settings import read_toml, validated
+from pipelines.settings import read_text, read_toml, validated
 from schemas.crowd import CompletionCodes, CrowdConfig, StudyLink
 from schemas.errors import ConflictError, CurateError, UsageError
 
@@ -25,10 +25,7 @@ def crowd_config(path: Path | None, changes: Mapping[str, Any], *, texts: Mappin
     values |= {key: value for key, value in changes.items() if value is not None}
     for field, file in texts.items():
         if file is not None:
-            try:
-                values[field] = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise CurateError(f"{file}: cannot be read: {error}", hint="give a Markdown file") from error
+            values[field] = read_text(file, hint="give a Markdown file")
     if "consent" not in values:
         raise UsageError("the consent text is missing", hint="--consent FILE, or consent = '…' in --config FILE")
     drawn = {name: "".join(secrets.choice(CODE_LETTERS) for _ in range(8)) for name in CompletionCodes.model_fields}

@@ -22,7 +22,7 @@ from curate.store import Store
 from curate.store.media import UNPROBED, media_of, prompts_without_media, save_media
 from pipelines.progress import Progress, silent
 from schemas.engine import EngineConfig
-from schemas.errors import MissingError, UsageError
+from schemas.errors import MissingError
 from schemas.media import MediaFile, MediaReport
 
 TIMEOUT = 30.0
@@ -89,7 +89,7 @@ def probe_media(
     """
     folder = Path(media) if media is not None else Path(store).parent
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="--media DIR sets the folder that paths are relative to")
+        raise MissingError(f"{folder}: no such folder", hint="--media DIR sets the folder that paths are relative to")
     with Store.open(store) as opened:
         known = {row["video"]: row for row in media_of(opened).iter_rows(named=True)}
         located = _locate(folder, list(known))

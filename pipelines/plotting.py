@@ -74,17 +74,18 @@ def plot(
     from curate.plots import drawn
 
     if (kind == "prompt") != bool(prompt):
-        raise UsageError("one prompt is drawn by its id", hint='curate plot prompt ID; in Python plot("prompt", …)')
+        what = "takes no prompt" if prompt else "needs the id of a prompt"
+        raise UsageError(f"plot {kind} {what}", hint='curate plot prompt ID; in Python plot("prompt", prompt=ID)')
     if isinstance(source, RankResult):
         return drawn(kind, _of_result(kind, source, prompt))
     with Store.open(source, read_only=True) as store:
         if kind in ("leaderboard", "pairs"):
             return drawn(kind, leaderboard(load_votes(store, criterion=criterion, control=control).votes))
         if kind == "prompt":
-            return drawn(kind, _one(store.rankings(run), prompt))
+            return drawn(kind, _one(store.rankings(run, criterion=criterion), prompt))
         if kind == "calibration":
             read = read_validation(Path(validation)) if validation else None
-            found = store.run(store.denoise_run(run)) if read is None else None
+            found = store.run(store.denoise_run(run, criterion=criterion)) if read is None else None
             return drawn(kind, _known(calibration_of(stored_report(found["report"]) if found else None, read)))
     rows = annotators(source, criterion=criterion).annotators
     return drawn(kind, _some(pl.DataFrame([row.model_dump() for row in rows], infer_schema_length=None)))

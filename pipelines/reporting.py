@@ -325,7 +325,7 @@ def _check_prompts(store: Store, run_id: str, prompts: Sequence[str]) -> None:
 def _check_out(out: Path) -> None:
     """Raise CurateError if ``out`` exists and is not a report."""
     if out.is_dir():
-        raise CurateError(f"{out}: is a folder", hint="name the file: --out report.html")
+        raise ConflictError(f"{out}: is a folder", hint="name the file: --out report.html")
     if out.exists():
         with out.open("rb") as file:
             if f'content="{GENERATOR}"'.encode() not in file.read(1000):

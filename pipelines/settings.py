@@ -116,8 +116,16 @@ def updated(config: D, changes: Mapping[str, Any], *, where: str) -> D:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file. Raises CurateError naming the file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingError(f"{path}: no such file", hint="give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path, hint="give the path of a TOML file"))
+    except tomllib.TOMLDecodeError as error:
         raise CurateError(f"{path}: not TOML: {error}", hint="see https://toml.io") from error
+
+
+def read_text(path: Path, *, hint: str) -> str:
+    """Return the content of a text file in UTF-8. Raises CurateError naming the file; MissingError if it is missing."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingError(f"{path}: no such file", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CurateError(f"{path}: cannot be read: {error}", hint=hint) from error

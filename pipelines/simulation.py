@@ -20,7 +20,7 @@ from curate.simulation.scenes import STYLES, Film, draw_pretraining
 from curate.simulation.world import World, simulate_world
 from curate.votes.arrays import TIE
 from schemas.config import SimulateConfig
-from schemas.errors import CurateError
+from schemas.errors import ConflictError, CurateError
 from schemas.reports import SimulateReport
 from schemas.votes import OUTCOMES
 
@@ -95,17 +95,17 @@ def _check_free(out: Path, config: SimulateConfig) -> None:
     """Raise CurateError unless ``out`` is missing, an empty folder, or contains the world of this config."""
     hint = "give another folder, or remove this one first"
     if out.exists() and not out.is_dir():
-        raise CurateError(f"{out}: is a file, not a folder", hint="give another folder")
+        raise ConflictError(f"{out}: is a file, not a folder", hint="give another folder")
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / WORLD).is_file():
-        raise CurateError(f"{out}: is not empty, and contains no {WORLD} of a simulated world", hint=hint)
+        raise ConflictError(f"{out}: is not empty, and contains no {WORLD} of a simulated world", hint=hint)
     try:
         document = json.loads((out / WORLD).read_bytes())
     except ValueError as error:
         raise CurateError(f"{out / WORLD}: cannot be read: {error}", hint=hint) from error
     if not isinstance(document, dict) or not _equals(document.get("config"), config):
-        raise CurateError(f"{out}: contains the world of another config", hint=hint)
+        raise ConflictError(f"{out}: contains the world of another config", hint=hint)
 
 
 def _equals(written: object, config: SimulateConfig) -> bool:

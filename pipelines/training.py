@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.reward.data import Example, media_folder, read_examples, read_manifest, reason_to_skip, split
 from pipelines.progress import Progress, silent
-from schemas.errors import CurateError, MissingError
+from schemas.errors import ConflictError, CurateError, MissingError, UsageError
 from schemas.manifest import Ceiling
 from schemas.reward import DoctorReport, EvaluationReport, Modality, Skip, TrainConfig, TrainReport
 
@@ -143,11 +143,11 @@ def read_data(config: TrainConfig) -> Data:
 def _check(config: TrainConfig, out: Path, resume: bool) -> None:
     """Raise CurateError for a config or a folder that cannot train."""
     if not config.shards:
-        raise CurateError("no shards to train on", hint='give --shards DIR, or shards = ["DIR"] in the config')
+        raise UsageError("no shards to train on", hint='give --shards DIR, or shards = ["DIR"] in the config')
     if not config.backbone:
-        raise CurateError("no backbone", hint='give --backbone PATH, a hub id, or "scratch" for a tiny one')
+        raise UsageError("no backbone", hint='give --backbone PATH, a hub id, or "scratch" for a tiny one')
     if config.pretraining and config.backbone != "scratch":
-        raise CurateError(
+        raise UsageError(
             "pretraining requires a backbone from scratch", hint='set backbone = "scratch", or remove pretraining'
         )
     if config.pretraining and not config.pretraining.is_file():
@@ -155,11 +155,11 @@ def _check(config: TrainConfig, out: Path, resume: bool) -> None:
             f"{config.pretraining}: no such file", hint="curate simulate --video --pretraining-videos N writes it"
         )
     if out.exists() and not out.is_dir():
-        raise CurateError(f"{out}: not a folder", hint="choose another --out")
+        raise ConflictError(f"{out}: not a folder", hint="choose another --out")
     # A training that stopped before its first step leaves only the backbone from scratch, which is made again.
     begun = out.exists() and any(path.name != "backbone" for path in out.iterdir())
     if begun and not resume and not (out / MODEL).exists():
-        raise CurateError(
+        raise ConflictError(
             f"{out}: is not empty", hint="continue the training there with --resume, or choose another --out"
         )
 
@@ -172,7 +172,7 @@ def _finished(config: TrainConfig, out: Path) -> TrainReport | None:
     if inputs is not None:
         inputs["training"] = TrainConfig.from_stored(inputs["training"]).defining
     if inputs != {**_inputs(config), "training": config.defining}:
-        raise CurateError(f"{out}: contains a model of another config or other shards", hint="choose another --out")
+        raise ConflictError(f"{out}: contains a model of another config or other shards", hint="choose another --out")
     report = TrainReport.from_stored((out / REPORT).read_bytes())
     return report.model_copy(update={"out": str(out), "reused": True})
 

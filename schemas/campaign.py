@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -128,8 +129,9 @@ class CampaignConfig(WithCriteria):
     def _mostly_votes(self) -> CampaignConfig:
         if self.gold_share + self.attention_share > 0.5:
             raise ValueError("gold_share and attention_share together exceed half of the questions")
-        if len(set(self.criterion_ids)) < len(self.criterion_ids):
-            raise ValueError("two criteria have the same id")
+        twice = [name for name, count in Counter(self.criterion_ids).items() if count > 1]
+        if twice:
+            raise ValueError(f"criteria: several have the id {twice[0]!r}")
         return self
 
     @property

@@ -16,7 +16,7 @@ MESSAGES = {
     "less_than": "expected less than {lt}, not {given}",
     "too_short": "expected at least {min_length}, not {actual_length}",
     "too_long": "expected at most {max_length}, not {actual_length}",
-    "string_too_short": "expected at least {min_length} characters, not {given}",
+    "string_too_short": "expected {min_length} or more characters, not {given}",
     "string_too_long": "expected at most {max_length} characters, not {given}",
     "finite_number": "expected a finite number, not {given}",
     "value_error": "{error}",
@@ -36,6 +36,7 @@ KINDS = {
 """First word of the type of an error on a value of another kind -> what was expected."""
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "1 to 64 letters, digits and . _ -, the first a letter or digit",
+    r"^\w[\w.-]{0,63}$": "1 to 64 letters, digits and . _ -, the first none of . -",
     r"^[a-z0-9][a-z0-9._-]*$": "small letters, digits and . _ -, the first a letter or digit",
     r"^(\d+\.\d+\.\d+|next)?$": "a number such as 1.0.0, or next",
     r"^[a-z]{2,3}$": "a code of a language such as en",

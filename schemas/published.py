@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from textwrap import dedent
-from typing import Any, Union, cast
+from typing import Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
@@ -174,10 +174,10 @@ def json_schema(name: str) -> dict[str, Any]:
 def meaning(name: str) -> str:
     """Return what a file or output is, in a sentence: the first line of its document's docstring."""
     kind: Any = FILES.get(name, OUTPUTS.get(name))
-    many = "" if isinstance(kind, type) and issubclass(kind, BaseModel) else "A list. Each row: "
     if name == "run":
         return "The report of each step, by its name."
-    document = kind if not many else kind.__args__[0]
+    many = "A list. Each row: " if get_origin(kind) is tuple else ""
+    document = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else get_args(kind)[0]
     return many + (document.__doc__ or "").partition("\n")[0].replace("``", "")
 
 

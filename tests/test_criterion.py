@@ -217,11 +217,13 @@ def test_what_follows_a_ranking_never_mixes_criteria(store: Path, capsys: pytest
         denoise(store, config=DenoiseConfig(criterion=name, ranker="bradley-terry"))
     (home / "split.toml").write_text("responses = 3\n[split]\nbenchmark_fraction = 0.5\nseed = 4\n")
     release = ["release", "build", *at, "--config", str(home / "split.toml"), "--out", str(home / "releases")]
-    export = ["export", "benchmark", *at, "--responses", "3", "--split-seed", "4", "--benchmark-fraction", "0.5"]
-    for command in (release, [*export, "--out", str(home / "b")], ["rankings", *at], ["report", *at]):
-        assert run(command) == 1
+    export = ["export", "benchmark", *at, "--responses-per-item", "3", "--split-seed", "4"]
+    export += ["--benchmark-fraction", "0.5"]
+    plot = ["plot", "prompt", "p", *at, "--out", str(home / "p.svg")]
+    for command in (release, [*export, "--out", str(home / "b")], ["rankings", *at], ["report", *at], plot):
+        assert run(command) == 4
         assert re.search(r"2 criteria: .*clarity \(run \w+\)", capsys.readouterr().err)
-    assert run(["rankings", *at, "--criterion", "beauty"]) == 1
+    assert run(["rankings", *at, "--criterion", "beauty"]) == 5
     best = {}
     for name in ("clarity", "accuracy"):
         assert run([*release, "--name", name, "--version", "1.0.0", "--criterion", name, "--json"]) == 0
@@ -234,8 +236,11 @@ def test_what_follows_a_ranking_never_mixes_criteria(store: Path, capsys: pytest
         capsys.readouterr()
         assert run(["rankings", "p", *at, "--criterion", name, "--json"]) == 0
         best[name] = json.loads(capsys.readouterr().out)[0]["response_id"]
+        assert run([*plot, "--criterion", name]) == 0
+        assert f"{best[name]}  1 (" in (home / "p.svg").read_text()
+        capsys.readouterr()
     assert best == {"clarity": "a", "accuracy": "c"}
-    assert run([*release, "--name", "clarity", "--criterion", "accuracy", "--version", "next"]) == 1
+    assert run([*release, "--name", "clarity", "--criterion", "accuracy", "--version", "next"]) == 4
     assert "by the criterion 'clarity'" in capsys.readouterr().err
 
 

@@ -303,7 +303,7 @@ def test_open_prints_the_study_url_and_the_codes(tmp_path: Path, capsys: pytest.
         ({"max_votes": 0}, ["--link", "--consent", "{consent}"], "no limit of votes per person"),
         ({}, ["--link", "--consent", "{consent}", "--qualification", "9"], "too few for 9 practice questions"),
         ({}, ["--link"], "the consent text is missing"),
-        ({}, ["--link", "--consent", "nowhere.md"], "nowhere.md: cannot be read"),
+        ({}, ["--link", "--consent", "nowhere.md"], "nowhere.md: no such file"),
         ({}, ["--link", "--mturk", "--consent", "{consent}"], "several platforms"),
         ({}, [], "not open to a crowd"),
         ({}, ["--link", "--consent", "{consent}", "--pass-mark", "2"], "pass_mark"),

@@ -222,12 +222,12 @@ def test_probe_shows_every_file_and_its_digests_as_json(here: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["check", "--media", "nowhere"], 2, "nowhere: no such folder"),
+        (["check", "--media", "nowhere"], 5, "nowhere: no such folder"),
         (["check", "media", "--rehash"], 2, "cannot be combined"),
         (["check", "--store", "none.duckdb"], 5, "no such store"),
         (["frames", "p99", "--out", "x"], 5, "neither a file nor a prompt of curate.duckdb"),
         (["frames", "p8", "--out", "x"], 4, "names no video"),
-        (["frames", "p5", "--out", "x", "--media", "media"], 4, "gone.mp4: no such file"),
+        (["frames", "p5", "--out", "x", "--media", "media"], 5, "gone.mp4: no such file"),
         (["frames", "p4", "--out", "x", "--media", "media"], 4, "is empty"),
         (["frames", "p0", "--out", "media", "--media", "media"], 6, "already exists"),
         (["frames", "p0", "--out", "x", "--media", "media", "--run", "zzz"], 5, "no denoise run"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.campaign import CampaignConfig
+from schemas.campaign import CampaignConfig, Criterion
 from schemas.config import DenoiseConfig, Settings
 from schemas.messages import PATTERNS, described
 
@@ -23,6 +23,13 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (DenoiseConfig, {"weights": {"elo": 1}}, "weights.elo: unknown ranker 'elo'"),
     (CampaignConfig, {"name": "a b", "votes": 1}, "name: expected 1 to 64 letters, digits and . _ -, the first"),
     (CampaignConfig, {"name": "a"}, "votes: is missing"),
+    (Criterion, {"id": "a", "question": ""}, "question: expected 1 or more characters, not ''"),
+    (
+        CampaignConfig,
+        {"name": "a", "votes": 1, "criteria": [{"id": "b", "question": "?"}] * 2},
+        "criteria: several have the id 'b'",
+    ),
+    (Criterion, {"id": "a b", "question": "?"}, "id: expected 1 to 64 letters, digits and . _ -, the first none"),
     (CampaignConfig, {"name": "a", "votes": 1, "gold_share": 0.6}, "gold_share and attention_share together exceed"),
 ]
 

@@ -118,8 +118,11 @@ def test_folders_and_names_of_several_campaigns(tmp_path: Path, capsys: pytest.C
     assert run(["annotate", str(tmp_path)]) == 2
     assert "two campaigns named same" in capsys.readouterr().err
     (tmp_path / "token").write_text("short")
-    assert run(["annotate", str(one), "--metrics", str(tmp_path / "token")]) == 2
-    assert "at least 16 characters" in capsys.readouterr().err
+    assert run(["annotate", str(one), "--metrics", str(tmp_path / "token")]) == 4
+    assert "at least 16 ASCII characters" in capsys.readouterr().err
+    assert run(["annotate", str(one), "--metrics", str(tmp_path / "none")]) == 5
+    assert run(["annotate", "no-folder", "nor-this"]) == 5
+    assert capsys.readouterr().err.count("no campaign in this folder") == 2
 
 
 @pytest.mark.parametrize(("root", "prefix"), [("", "__Host-"), ("/c/june", "__Secure-")])

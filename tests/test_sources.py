@@ -28,7 +28,7 @@ from annotations.readers.sources import vote_files, without_secrets
 from curate.store import Store
 from pipelines import ingest
 from schemas.config import IngestConfig
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 from schemas.mapping import Limits
 
 TINY = IngestConfig(limits=Limits(uncompressed_gib=1e-9))
@@ -317,7 +317,7 @@ def test_a_url_without_a_file_is_an_error(url: str, tmp_path: Path) -> None:
 
 def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(UsageError) as error, vote_files("https://example.org/v.csv"):
+    with pytest.raises(MissingError) as error, vote_files("https://example.org/v.csv"):
         pass
     assert "mr2-curate[remote]" in error.value.hint
 

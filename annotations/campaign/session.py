@@ -40,7 +40,7 @@ from annotations.campaign.refill import PlanBatch, Refill
 from annotations.campaign.state import State, add_batch, replay
 from annotations.campaign.views import annotator_view, campaign_status
 from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignStatus, Refusal
-from schemas.errors import CurateError, MissingError
+from schemas.errors import CurateError, ResourceError
 from schemas.management import Action, Add, Order, Retire
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class CampaignSession:
             self._wait(ticket)
         except OSError as error:
             self._log.close()
-            raise MissingError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
+            raise ResourceError(f"{folder / LOG}: {error.strerror}", hint="make room on the disk") from error
         self._key = self._key.write(folder / LOG, last=self._state.seq)
 
     @classmethod

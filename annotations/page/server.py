@@ -59,6 +59,7 @@ def make_server(site: Site, *, behind_proxy: bool = False) -> uvicorn.Server:
         # Of h11; httptools, the default if it is installed, accepts headers of any size.
         http=protocol(most, per_address=most if behind_proxy else connections.WAITING_PER_ADDRESS),
         h11_max_incomplete_event_size=HEAD_BYTES,
+        lifespan="off",  # the site has none; a second Ctrl-C would print its traceback
         log_config=None,
         access_log=False,
         proxy_headers=False,  # only with behind_proxy, and the last proxy's only

@@ -22,7 +22,7 @@ from typing import Any
 import polars as pl
 
 from annotations.readers.json_text import decode, encode, query
-from schemas.errors import CurateError, UsageError
+from schemas.errors import CurateError, MissingError, UsageError
 
 KEY_VARIABLE = "CURATE_PSEUDONYM_KEY"
 """The environment variable that holds the key if no argument does."""
@@ -89,7 +89,7 @@ def given_key(key: str | None) -> bytes | None:
     if path.is_file():
         secret, where = path.read_bytes().strip(), str(path)
     elif "/" in key or os.sep in key or path.suffix:
-        raise UsageError(f"--pseudonym-key {key}: no such file", hint=hint)
+        raise MissingError(f"--pseudonym-key {key}: no such file", hint=hint)
     else:
         secret, where = key.strip().encode(), "the given text"
     if len(secret) < MIN_KEY_LENGTH:

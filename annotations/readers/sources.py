@@ -167,7 +167,7 @@ class _Spool:
                     found.append(self._copied(stream, without_secrets(system.unstrip_protocol(part))))
         except ImportError as error:
             message = f"{name}: reading it needs a package that is not installed ({error.name or error})"
-            raise UsageError(message, hint="pip install 'mr2-curate[remote]'") from error
+            raise MissingError(message, hint="pip install 'mr2-curate[remote]'") from error
         except CurateError:
             raise
         except Exception as error:  # each kind of storage has errors of its own

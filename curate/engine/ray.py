@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.engine.fork_server import search_path
 from curate.engine.pool import START, Engine, Worker, WorkerDied, call
-from schemas.errors import CurateError
+from schemas.errors import MissingError
 
 MIB = 1 << 20
 SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -69,7 +69,7 @@ class RayEngine(Engine):
             os.environ.update({name: value for name, value in SAFE.items() if name not in os.environ})
             import ray
         except ImportError as error:
-            raise CurateError("the engine ray needs Ray", hint="pip install 'mr2-curate[ray]'") from error
+            raise MissingError("the engine ray needs Ray", hint="pip install 'mr2-curate[ray]'") from error
         self._ray = ray
         self._owns = not ray.is_initialized()
         if self._owns:
@@ -82,7 +82,7 @@ class RayEngine(Engine):
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise CurateError(f"no Ray cluster at {address}: {error}", hint=NO_CLUSTER) from error
+                raise MissingError(f"no Ray cluster at {address}: {error}", hint=NO_CLUSTER) from error
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
         if memory is not None:
             options["memory"] = memory * MIB
@@ -135,5 +135,5 @@ def _reachable(address: str) -> str:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT).close()
     except (OSError, ValueError) as error:
-        raise CurateError(f"no Ray cluster at {address}: {error}", hint=NO_CLUSTER) from error
+        raise MissingError(f"no Ray cluster at {address}: {error}", hint=NO_CLUSTER) from error
     return host

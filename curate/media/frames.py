@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 Images = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float64]
@@ -58,6 +58,7 @@ class MediaError(CurateError):
     def __init__(self, message: str, *, hint: str = "", code: str = "unreadable") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.exit_code = MissingError.exit_code if code == "missing" else CurateError.exit_code
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def import_decord() -> Any:
             import_module("av")
         import decord
     except ImportError as error:
-        raise CurateError(f"videos cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
+        raise MissingError(f"videos cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
     decord.logging.set_level(decord.logging.ERROR)
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file, _decoder_log() as log:
         file.write(b"\0\0\0\x10ftypisom\0\0\0\0")  # an mp4 file without an index: FFmpeg logs an error

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.media.frames import MediaError
-from schemas.errors import CurateError, MissingError
+from schemas.errors import MissingError
 
 PLAIN = ("yuv420p", "yuvj420p")
 """Pixel formats that hardware decoders support: 8 bits, colour at half resolution."""
@@ -81,7 +81,7 @@ def _picture(path: Path) -> Playable | None:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise CurateError(f"images cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
+        raise MissingError(f"images cannot be read: {error}", hint="pip install 'mr2-curate[video]'") from error
     try:
         with Image.open(path) as image:
             suffix = PICTURES.get(image.format or "")

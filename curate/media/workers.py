@@ -13,7 +13,7 @@ from curate.media.frame_folders import read_frames_or_video
 from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image
 from curate.media.probe import Probe, probe
 from curate.processors import cores
-from schemas.errors import CurateError
+from schemas.errors import CurateError, MissingError
 
 TIMEOUT = 30.0
 """Seconds for one file."""
@@ -50,7 +50,7 @@ def probe_media(engine: Engine, paths: Sequence[Path], *, timeout: float = TIMEO
     Raises CurateError if pillow is not installed.
     """
     if find_spec("PIL") is None:
-        raise CurateError("frames cannot be hashed without pillow", hint="pip install 'mr2-curate[video]'")
+        raise MissingError("frames cannot be hashed without pillow", hint="pip install 'mr2-curate[video]'")
     return media_map(engine, probe, paths, timeout=timeout)
 
 

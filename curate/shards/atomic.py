@@ -77,7 +77,7 @@ def finished(out: Path) -> Manifest | None:
     if not out.exists() and not out.is_symlink():
         return None
     if not out.is_dir():
-        raise CurateError(f"{out}: not a folder", hint=hint)
+        raise ConflictError(f"{out}: not a folder", hint=hint)
     if not any(out.iterdir()):
         return None
     names = set(files_of(out))
