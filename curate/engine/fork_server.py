@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -81,7 +80,7 @@ class ForkServer:
 
 
 def fork(descriptor: int, function: bytes) -> Forked:
-    """A new process that runs ``curate.engine.local.serve`` on a pipe, with a pickled (function, folder to work in)."""
+    """A new process that runs ``curate.engine.local.serve`` on a pipe, for a function that ``load`` reads."""
     global _server
     if _server is None or not _server.usable:
         _server = ForkServer()
@@ -101,6 +100,7 @@ def search_path() -> str:
 def serve_forks(descriptor: int) -> None:
     """Run the server: answer requests until the pipe is closed."""
     from curate.engine.local import serve
+    from curate.engine.pool import load
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that started this one
     loaded: tuple[bytes, Any] = (b"", None)
@@ -118,13 +118,13 @@ def serve_forks(descriptor: int) -> None:
                 continue
             pipe = recv_handle(control)
             if value != loaded[0]:
-                loaded = (value, pickle.loads(value))
+                loaded = (value, load(value))
             if child := os.fork():
                 os.close(pipe)
                 control.send(child)
                 continue
             control.close()
             try:
-                serve(pipe, *loaded[1])
+                serve(pipe, loaded[1])
             finally:
                 os._exit(0)

@@ -58,9 +58,8 @@ class LocalEngine(Engine):
         return f"see the error of: {sys.executable} -c 'import curate.engine.local'"
 
 
-def serve(descriptor: int, function: Callable[[Any], Any], folder: str) -> None:
+def serve(descriptor: int, function: Callable[[Any], Any]) -> None:
     """Run a worker process: report over the pipe that it is ready, then answer parts until the pipe is closed."""
-    os.chdir(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent, which kills this process
     with Connection(descriptor) as pipe, suppress(EOFError, BrokenPipeError):
         _send(pipe, None)

@@ -5,10 +5,12 @@ An engine says how a worker is started, given a part, waited for and ended; all 
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -110,7 +112,7 @@ class Engine(ABC):
         interrupted or used for another call meanwhile.
         """
         mine = self._round = _Round(list(parts), timeout)
-        pickled = pickle.dumps((function, str(Path.cwd())))
+        pickled = pickle.dumps((str(Path.cwd()), pickle.dumps(function)))
         old, self._function = self._function, pickled
         self._failed_starts = 0
         for worker in list(self._workers):
@@ -149,7 +151,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _start(self, function: bytes) -> Any:
-        """Start a worker for a pickled (function, folder to work in); return its handle.
+        """Start a worker for a function that ``load`` reads; return its handle.
 
         Its first result says that it is ready.
         """
@@ -250,6 +252,15 @@ class Engine(ABC):
     def _replace(self, worker: Worker) -> None:
         self._end(worker.handle)
         self._workers[self._workers.index(worker)] = self._new()
+
+
+def load(pickled: bytes) -> Callable[[Any], Any]:
+    """The function that a worker computes. Enters the folder of the caller first, because paths may start there."""
+    folder, function = pickle.loads(pickled)
+    with suppress(OSError):  # another machine
+        os.chdir(folder)
+    loaded: Callable[[Any], Any] = pickle.loads(function)
+    return loaded
 
 
 def call(function: Callable[[Any], Any], argument: Any) -> Any:

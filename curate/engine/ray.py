@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pickle
 import re
 import socket
 import time
-from contextlib import suppress
 from typing import Any
 
 from curate.engine.fork_server import search_path
-from curate.engine.pool import START, Engine, Worker, WorkerDied, call
+from curate.engine.pool import START, Engine, Worker, WorkerDied, call, load
 from schemas.errors import MissingError
 
 MIB = 1 << 20
@@ -30,9 +28,7 @@ class _Actor:
     """What runs in a worker of Ray."""
 
     def load(self, function: bytes) -> None:
-        self.function, folder = pickle.loads(function)
-        with suppress(OSError):  # another machine
-            os.chdir(folder)
+        self.function = load(function)
 
     def compute(self, argument: Any) -> Any:
         return call(self.function, argument)
