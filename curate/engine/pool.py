@@ -86,7 +86,7 @@ class Engine(ABC):
     Examples
     --------
     >>> with LocalEngine(workers=2) as engine:  # doctest: +SKIP
-    ...     list(engine.map(len, [Part("a", [1, 2]), Part("b", [])]))
+    ...     list(engine.map(len, [Part("a", [1, 2]), Part("b", [])], timeout=60))
     [2, 0]
     """
 
@@ -107,8 +107,7 @@ class Engine(ABC):
         """Yield the function's result for each part in order, or the exception that it raised.
 
         function: picklable; each worker unpickles it once, and works in the current folder. timeout: seconds for one
-        part, counted from its start.
-        Where its worker dies or takes too long, the result is a PartError. Raises RuntimeError if the engine is closed,
+        part, counted from its start. Where its worker dies or takes too long, the result is a PartError. Raises RuntimeError if the engine is closed,
         interrupted or used for another call meanwhile.
         """
         mine = self._round = _Round(list(parts), timeout)
