@@ -107,8 +107,8 @@ class Engine(ABC):
         """Yield the function's result for each part in order, or the exception that it raised.
 
         function: picklable; each worker unpickles it once, and works in the current folder. timeout: seconds for one
-        part, counted from its start. Where its worker dies or takes too long, the result is a PartError. Raises RuntimeError if the engine is closed,
-        interrupted or used for another call meanwhile.
+        part, counted from its start. Where its worker dies or takes too long, the result is a PartError. Raises
+        RuntimeError if the engine is closed, interrupted or used for another call meanwhile.
         """
         mine = self._round = _Round(list(parts), timeout)
         pickled = pickle.dumps((str(Path.cwd()), pickle.dumps(function)))
