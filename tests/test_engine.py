@@ -20,7 +20,7 @@ from curate.engine import Engine, LocalEngine, Part, PartError, open_engine
 from curate.engine.pool import AHEAD
 from curate.engine.ray import SAFE
 from schemas.engine import EngineConfig
-from schemas.errors import CurateError
+from schemas.errors import MissingError
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,8 @@ def die_once(folder: Path, argument: int) -> int:
 def test_an_engine_needs_a_worker_and_ray_a_cluster() -> None:
     with pytest.raises(ValueError, match="workers"):
         LocalEngine(workers=0)
-    with pytest.raises(CurateError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+    reason = r"no Ray cluster at 127\.0\.0\.1:1" if find_spec("ray") else "the engine ray needs Ray"
+    with pytest.raises(MissingError, match=reason):
         open_engine(EngineConfig(kind="ray", address="127.0.0.1:1"))
 
 
@@ -85,9 +86,9 @@ def test_an_exception_a_late_part_and_a_dead_worker_are_results_in_their_places(
     assert (ones == np.ones((2, 3))).all()
     assert isinstance(error, TypeError)
     assert after == [1.0]
-    done, late, after = engine.map(time.sleep, parts(0, 60, 0), timeout=0.8)
+    done, late, after = engine.map(time.sleep, parts(0, 60, 0), timeout=2)
     assert (done, late.code, after) == (None, "timeout", None)
-    assert str(late) == "part 1: took more than 0.8 seconds"
+    assert str(late) == "part 1: took more than 2 seconds"
     [dead] = engine.map(os._exit, [Part("dead.mp4", 7)], timeout=60)
     assert isinstance(dead, PartError)
     assert dead.code == "crashed"
@@ -120,9 +121,9 @@ def test_a_call_ends_when_another_thread_interrupts_it(engine: Engine) -> None:
 
 
 def test_time_between_results_does_not_count(engine: Engine) -> None:
-    for result in engine.map(abs, parts(1, 2, 3), timeout=1.0):
+    for result in engine.map(abs, parts(1, 2, 3, 4, 5, 6, 7), timeout=1.5):
         assert isinstance(result, int)
-        time.sleep(0.6)
+        time.sleep(0.4)
 
 
 def test_a_local_process_that_hangs_or_dies_idle_is_replaced() -> None:
@@ -136,7 +137,7 @@ def test_a_local_process_that_hangs_or_dies_idle_is_replaced() -> None:
             list(engine.map(abs, parts(*range(8)), timeout=60))
         stopped = engine._workers[0].handle.process.pid
         os.kill(stopped, signal.SIGSTOP)
-        results = list(engine.map(abs, parts(*range(8)), timeout=0.5))
+        results = list(engine.map(abs, parts(*range(8)), timeout=2))
         assert sum(isinstance(result, PartError) for result in results) == 1
         pids = [worker.handle.process.pid for worker in engine._workers]
     assert stopped not in pids
