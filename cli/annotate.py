@@ -27,10 +27,11 @@ def annotate(
         str, typer.Option("--url", "--public-url", help="Public address, behind a TLS proxy.", metavar="URL")
     ] = "",
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="Believe the proxy's X-Forwarded-For, -Proto and Forwarded.")
+        bool, typer.Option("--behind-proxy", help="Trust the proxy's X-Forwarded-For, -Proto and Forwarded.")
     ] = False,
     metrics: Annotated[
-        Path | None, typer.Option("--metrics", help="Serve /metrics to who has the token in FILE.", metavar="FILE")
+        Path | None,
+        typer.Option("--metrics", help="Serve /metrics to clients that send the token in FILE.", metavar="FILE"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -166,6 +166,7 @@ def current_names(arguments: list[str]) -> list[str]:
     found = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name, equals, value = RENAMED_CHOICES.get((before, argument), argument).partition("=")
+        value = RENAMED_CHOICES.get((name, value), value)
         if name in renamed:
             warn_renamed(name, renamed[name])
         found.append(f"{renamed.get(name, name)}{equals}{value}")

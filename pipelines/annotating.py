@@ -93,7 +93,7 @@ def annotate(
 
     One campaign is served at /. Several, and those of a folder of campaigns, are served at /c/NAME; one that cannot be
     opened is reported, and the others are served. url: the public address, if it differs from the server's (behind a
-    TLS proxy). behind_proxy: believe the headers of that proxy. metrics: a file with the token of /metrics, which is
+    TLS proxy). behind_proxy: trust the headers of that proxy. metrics: a file with the token of /metrics, which is
     off without it. on_ready is called once the server listens. Raises CurateError if no campaign can be opened (none in
     the folder, or another process has it open), or if the address is not available; UsageError for an invalid url or
     token, and for two campaigns of one name.

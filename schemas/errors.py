@@ -13,7 +13,7 @@ REMOVED_IN = "0.3"
 NOTHING_NEW, CHECK_FAILED, INTERRUPTED = 3, 7, 130
 EXIT_CODES = {
     0: "done",
-    1: "a bug: a traceback, which is worth a report",
+    1: "a bug: please report the traceback",
     2: "wrong usage: an unknown command or option, or an invalid value",
     NOTHING_NEW: "a refresh without a new release",
     4: "bad input: a file, a setting or a store holds what cannot be used",

@@ -37,7 +37,7 @@ KINDS = {
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "1 to 64 letters, digits and . _ -, the first a letter or digit",
     r"^\w[\w.-]{0,63}$": "1 to 64 letters, digits and . _ -, the first none of . -",
-    r"^[a-z0-9][a-z0-9._-]*$": "small letters, digits and . _ -, the first a letter or digit",
+    r"^[a-z0-9][a-z0-9._-]*$": "lowercase letters, digits and . _ -, the first a letter or digit",
     r"^(\d+\.\d+\.\d+|next)?$": "a number such as 1.0.0, or next",
     r"^[a-z]{2,3}$": "a code of a language such as en",
     r"^([\w.-]+/[\w.-]+)?$": "OWNER/NAME",
@@ -63,7 +63,7 @@ def problem(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     place = tuple(part for part in first["loc"] if part != "[key]")
     alternatives = [one for one in found if one["loc"][: len(place) - 1] == place[:-1] and one["loc"] != first["loc"]]
     if place and alternatives and all(one["type"].endswith(("_type", "_parsing")) for one in (first, alternatives[0])):
-        return place[:-1], "has none of the forms that are possible here"
+        return place[:-1], "has none of the accepted forms"
     given = repr(first["input"])
     given = given if len(given) <= 60 else given[:59] + "…"
     kind = KINDS.get(first["type"].partition("_")[0])

@@ -337,11 +337,11 @@ def test_renamed_keys_and_options_are_accepted_with_a_warning(
         interaction_sd=0.3,
         model_sd=0.4,
     )
-    options = ["--prompt-count", "2", "--models", "3", "--out", str(tmp_path / "world")]
-    assert run(["simulate", *options, "--tails", "heavy"]) == 0
-    assert "note: '--tails' is now called '--strength-distribution'" in capsys.readouterr().err
-    document = json.loads((tmp_path / "world" / "world.json").read_bytes())
-    assert document["config"]["strength_distribution"] == "heavy-tailed"
+    for number, forms in enumerate((["--tails", "heavy"], ["--tails=heavy"])):
+        out = tmp_path / str(number)
+        assert run(["simulate", "--prompt-count", "2", "--models", "3", "--out", str(out), *forms]) == 0
+        assert "note: '--tails' is now called '--strength-distribution'" in capsys.readouterr().err
+        assert json.loads((out / "world.json").read_bytes())["config"]["strength_distribution"] == "heavy-tailed"
 
 
 def test_equal_configs_give_equal_bytes_and_another_seed_gives_different_ones(tmp_path: Path) -> None:

@@ -179,7 +179,8 @@ class CampaignSession:
         with self._lock:
             self._begin()
             problems = self._problems + ([self._refill.problem] if self._refill and self._refill.problem else [])
-            problems += [self._log_problem()] * bool(self._log_problem())
+            if problem := self._log_problem():
+                problems.append(problem)
             found = campaign_status(self._state, self.folder, self._auth.members, self._now, problems)
             ticket = self._submit()
         with suppress(OSError):  # the next status reports a lost event

@@ -48,7 +48,7 @@ class Site:
         self._health, self._checked = "", -HEALTH_SECONDS
 
     def app(self, *, behind_proxy: bool = False) -> ASGIApp:
-        """The ASGI application. behind_proxy: believe the headers of a proxy on this machine or a private network."""
+        """The ASGI application. behind_proxy: trust the headers of a proxy on this machine or a private network."""
         routes: list[BaseRoute] = [Route("/healthz", self._healthz), Route("/static/{path:path}", self._static)]
         if self._token:
             routes.append(Route("/metrics", self._metrics))

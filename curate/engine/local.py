@@ -19,7 +19,7 @@ from curate.engine.pool import Engine, WorkerDied, call
 
 
 class _Process(NamedTuple):
-    """One worker process. Handles are compared by identity of the pipe."""
+    """One worker process, and our end of its pipe."""
 
     process: Forked
     pipe: Connection

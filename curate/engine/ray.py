@@ -17,7 +17,6 @@ from schemas.errors import MissingError
 MIB = 1 << 20
 SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Environment of a cluster that this process starts: no statistics are sent, and every socket is on 127.0.0.1."""
-
 CONNECT = 5.0
 """Seconds within which a cluster must accept a connection."""
 NO_CLUSTER = 'start one, or use address = "local"'
