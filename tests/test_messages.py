@@ -16,7 +16,11 @@ from schemas.messages import PATTERNS, described
 WRONG: list[tuple[type, dict[str, Any], str]] = [
     (Settings, {"denoise": {"rankr": "x"}}, "denoise.rankr: unknown key"),
     (Settings, {"ingest": {"max_rejects": "x"}}, "ingest.max_rejects: expected a number, not 'x'"),
-    (Settings, {"ingest": {"mapping": {"columns": {"q": 3}}}}, "ingest.mapping.columns.q: has none of the accepted forms"),
+    (
+        Settings,
+        {"ingest": {"mapping": {"columns": {"q": 3}}}},
+        "ingest.mapping.columns.q: has none of the accepted forms",
+    ),
     (DenoiseConfig, {"both_bad": "no"}, "both_bad: expected 'tie' or 'drop', not 'no'"),
     (DenoiseConfig, {"min_votes": 0}, "min_votes: expected 1 or more, not 0"),
     (DenoiseConfig, {"prompts": "p1"}, "prompts: expected a list, not 'p1'"),
