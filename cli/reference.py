@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 WIDTH = "100"
@@ -13,12 +15,8 @@ WIDTH = "100"
 def reference() -> str:
     """Return the reference as Markdown: the ``--help`` of every command."""
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = WIDTH
-    from typer.testing import CliRunner
-
-    from cli.main import app
     from schemas.errors import EXIT_CODES
 
-    runner = CliRunner()
     parts = [
         "# Command line reference",
         "Generated from `--help` by `make docs`. Data goes to stdout, messages and progress to stderr. With `--json`",
@@ -27,11 +25,11 @@ def reference() -> str:
         "| exit code | meaning |\n|---|---|",
         *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
         "",
-        _block("curate", runner.invoke(app, ["--help"], prog_name="curate").output),
+        _help(),
     ]
     for name in commands():
         parts.append(f"\n## curate {name}\n")
-        parts.append(_block(f"curate {name}", runner.invoke(app, [*name.split(), "--help"], prog_name="curate").output))
+        parts.append(_help(*name.split()))
     return "\n".join(parts) + "\n"
 
 
@@ -48,9 +46,13 @@ def commands() -> dict[str, Callable[..., Any]]:
     return {command.__name__: command for command in COMMANDS} | below
 
 
-def _block(command: str, text: str) -> str:
-    lines = [line.rstrip() for line in text.strip().splitlines()]
-    return "\n".join(["```", f"$ {command} --help", *lines, "```"])
+def _help(*names: str) -> str:
+    from cli.main import run
+
+    with redirect_stdout(StringIO()) as printed:
+        run([*names, "--help"])
+    lines = [line.rstrip() for line in printed.getvalue().strip().splitlines()]
+    return "\n".join(["```", f"$ {' '.join(('curate', *names))} --help", *lines, "```"])
 
 
 if __name__ == "__main__":

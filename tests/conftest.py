@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -66,6 +67,25 @@ def _printed_json_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
         print_json(plain)
 
     monkeypatch.setattr(cli.output, "_put_json", checked)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _equal_metadata_are_validated_once() -> Iterator[None]:
+    """Let mlcroissant, which needs seconds, validate metadata only if none with the same outline was valid before."""
+    from curate.release import croissant
+
+    validation_error, valid = croissant._validation_error, set[str]()
+
+    def remembered(path: Path) -> str:
+        known = croissant.outline(json.loads(path.read_text(encoding="utf-8")))
+        problem = "" if known in valid else validation_error(path)
+        if not problem:
+            valid.add(known)
+        return problem
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(croissant, "_validation_error", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")
