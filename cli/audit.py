@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, criterion_of, store_path
 from cli.output import plural, progress_bar, put_json, put_table, say
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def audit(
     ] = None,
     store: StoreOption = None,
     run: RunOption = "",
+    criterion: CriterionOption = None,
     show: Annotated[int, typer.Option("--show", min=0, help="Labels to list with their votes.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,7 +40,14 @@ def audit(
     from pipelines import audit as job
 
     with progress_bar() as progress:
-        report = job(store or settings().store, run=run, release=release, show=show, progress=progress)
+        report = job(
+            store_path(store),
+            run=run,
+            criterion=criterion_of(criterion, run),
+            release=release,
+            show=show,
+            progress=progress,
+        )
     put_json(report) if as_json else print_audit(report)
 
 

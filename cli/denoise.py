@@ -13,6 +13,7 @@ from cli.options import (
     PromptOption,
     RunOption,
     StoreOption,
+    criterion_of,
     names,
     numbers,
     settings,
@@ -239,7 +240,7 @@ def rankings(
     import curate
     from schemas.errors import MissingError
 
-    path, by = store_path(store), criterion or ("" if run else settings().denoise.criterion)
+    path, by = store_path(store), criterion_of(criterion, run)
     with curate.open(path) as opened:
         run_id = opened.denoise_run(run, criterion=by)
         frame, newer = opened.rankings(run_id), opened.newer_votes(run_id)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.options import EngineOption, JsonOption, RunOption, StoreOption, WorkersOption, engine_config, store_path
+from cli.options import (
+    CriterionOption,
+    EngineOption,
+    JsonOption,
+    RunOption,
+    StoreOption,
+    WorkersOption,
+    criterion_of,
+    engine_config,
+    store_path,
+)
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import CHECK_FAILED
 
@@ -116,6 +126,7 @@ def frames(
         Path | None, typer.Option("--font", help="TrueType font with the needed characters.", metavar="FILE")
     ] = None,
     run: RunOption = "",
+    criterion: CriterionOption = None,
     store: StoreOption = None,
     media: MediaOption = None,
     timeout: TimeoutOption = 30.0,
@@ -144,6 +155,7 @@ def frames(
         contact_sheet=contact_sheet,
         font=font,
         run=run,
+        criterion=criterion_of(criterion, run),
         timeout=timeout,
     )
     if as_json:

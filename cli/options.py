@@ -130,6 +130,11 @@ def store_path(given: Path | None) -> Path:
     return given or settings().store
 
 
+def criterion_of(given: str | None, run: str) -> str:
+    """The given criterion, or that of the settings unless a run is given, which has one."""
+    return given or ("" if run else settings().denoise.criterion)
+
+
 RENAMED_OPTIONS: dict[str, dict[str, str]] = {
     "denoise": {"--prompts": "--prompt"},
     "plan": {"--prompts": "--prompt"},

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cli.options import ControlOption, CriterionOption, JsonOption, RunOption, StoreOption, names, settings
+from cli.options import (
+    ControlOption,
+    CriterionOption,
+    JsonOption,
+    RunOption,
+    StoreOption,
+    criterion_of,
+    names,
+    settings,
+)
 from cli.output import put, put_json
 from schemas.choices import PlotKind
 
@@ -48,7 +57,7 @@ def plot(
         store or base.store,
         prompt=prompt,
         run=run,
-        criterion=criterion or ("" if run else base.denoise.criterion),
+        criterion=criterion_of(criterion, run),
         control=base.denoise.control if control is None else names(control),
         validation=validation,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, settings
+from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, criterion_of, settings
 from cli.output import plural, progress_bar, put_json, say
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def report(
             store or base.store,
             out,
             run=run,
-            criterion=criterion or ("" if run else base.denoise.criterion),
+            criterion=criterion_of(criterion, run),
             prompts=requested,
             show=show,
             seed=seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, RunOption, StoreOption, settings, store_path
+from cli.options import CriterionOption, JsonOption, RunOption, StoreOption, criterion_of, settings, store_path
 from cli.output import plural, put_json, put_table, say
 from schemas.choices import Dependence, Design, Link, PerceptionUnit, StrengthDistribution
 
@@ -168,6 +168,7 @@ def compare(
     truth: Annotated[Path, typer.Argument(help="CSV with prompt_id, response_id, strength.", metavar="TRUTH")],
     store: StoreOption = None,
     run: RunOption = "",
+    criterion: CriterionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the rankings of a run with the true strengths: Kendall tau, top-1, best-of-4.
@@ -178,7 +179,7 @@ def compare(
     """
     from pipelines import compare as job
 
-    report = job(store_path(store), truth, run=run)
+    report = job(store_path(store), truth, run=run, criterion=criterion_of(criterion, run))
     put_json(report) if as_json else print_compare(report)
 
 

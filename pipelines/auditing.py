@@ -37,6 +37,7 @@ def audit(
     store: str | Path = "curate.duckdb",
     *,
     run: str = "",
+    criterion: str = "",
     release: Path | None = None,
     show: int = 10,
     progress: Progress = silent,
@@ -50,6 +51,8 @@ def audit(
     run
         A denoise run, by its id or a prefix; the latest when empty. Its config chooses the votes; strengths are those
         of the hierarchical ranker.
+    criterion
+        Of the run; needed if there are runs by several criteria and ``run`` is empty.
     release
         A release: the labels of its benchmark items are audited instead of the best response of each prompt.
     show
@@ -61,7 +64,7 @@ def audit(
         Where there is no such run or release, or no label to audit.
     """
     with Store.open(store, read_only=True) as opened:
-        run_id = opened.denoise_run(run)
+        run_id = opened.denoise_run(run, criterion=criterion)
         progress("fitting", 0, 0)
         fitted = _fitted(opened, run_id)
         labels = _labels_of(release, run_id) if release else _best_responses(opened.rankings(run_id))

@@ -20,7 +20,7 @@ KEYS = ["prompt_id", "response_id"]
 TRUTH_HINT = "a truth has the columns prompt_id, response_id, and strength (higher is better) or rank (1 = best)"
 
 
-def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> ComparisonReport:
+def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "", criterion: str = "") -> ComparisonReport:
     """Return Kendall's tau-b, top-1 and best-of-4 of each ranker of a denoise run, and of its ranking ("final").
 
     A prompt counts if one connected component of the run contains all its responses of the truth; responses that are
@@ -36,6 +36,8 @@ def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> 
     run
         The run's id or a prefix of it; the latest when empty. Rankers other than the method are in it after
         ``curate denoise --compare``.
+    criterion
+        Of the run; needed if there are runs by several criteria and ``run`` is empty.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def compare(store_path: str | Path, truth_csv: str | Path, *, run: str = "") -> 
     """
     truth = _read_truth(Path(truth_csv))
     with Store.open(store_path, read_only=True) as store:
-        ranking = store.rankings(run)
+        ranking = store.rankings(run, criterion=criterion)
     both, rankers = _ranked_in_full(truth, ranking)
     if both.is_empty():
         common = truth["prompt_id"].unique().is_in(ranking["prompt_id"].unique().to_list()).sum()

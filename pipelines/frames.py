@@ -48,12 +48,13 @@ def take_frames(
     contact_sheet: bool = False,
     font: Path | None = None,
     run: str = "",
+    criterion: str = "",
     timeout: float = 30.0,
 ) -> FramesReport:
     """Write ``count`` frames of a file, or of the video of a prompt of the store, to the new folder ``out``.
 
     Each frame is the one shown in the middle of one of ``count`` equal slices of the duration; an image is one frame.
-    run: the denoise run whose ranking the contact sheet shows. Raises CurateError if the file or prompt does not exist
+    run, criterion: of the ranking that the contact sheet shows. Raises CurateError if the file or prompt does not exist
     or is unusable, or ``out`` is not empty.
     """
     out = Path(out)
@@ -63,7 +64,7 @@ def take_frames(
     if file.is_file():
         subject = Subject(title=file.name, video=what, path=file)
     else:
-        subject = subject_of(what, store, media=media, run=run)
+        subject = subject_of(what, store, media=media, run=run, criterion=criterion)
     images, times, duration = _read(subject.path, count, timeout)
     with publishing(out) as fresh:
         names = _write(fresh, images, form, quality)
@@ -84,7 +85,9 @@ def take_frames(
     )
 
 
-def subject_of(prompt: str, store: str | Path, *, media: str | Path | None = None, run: str = "") -> Subject:
+def subject_of(
+    prompt: str, store: str | Path, *, media: str | Path | None = None, run: str = "", criterion: str = ""
+) -> Subject:
     """Return the prompt with its responses in the order of rank, or by id if no denoise run ranked it.
 
     media: the folder that paths are relative to; the folder of the store if None. Raises CurateError if the store has
@@ -100,7 +103,7 @@ def subject_of(prompt: str, store: str | Path, *, media: str | Path | None = Non
         [row] = found.to_dicts()
         if row["video"] is None:
             raise CurateError(f"{store}: prompt {prompt!r} names no video", hint="give it one: curate ingest --prompts")
-        answers, note = _answers(opened, prompt, run)
+        answers, note = _answers(opened, prompt, run, criterion)
     path = Locator(Path(media) if media is not None else Path(store).parent).find(row["video"])
     return Subject(prompt, row["video"], path, row["question"] or "", answers, note)
 
@@ -112,13 +115,13 @@ def sheet_of(subject: Subject, images: Images, times: list[float]) -> Sheet:
     return Sheet(title, subject.question, tuple(images), captions, subject.answers, subject.note)
 
 
-def _answers(store: Store, prompt: str, run: str) -> tuple[tuple[Answer, ...], str]:
+def _answers(store: Store, prompt: str, run: str, criterion: str) -> tuple[tuple[Answer, ...], str]:
     mine = pl.col("prompt_id") == prompt
     responses = store.responses().filter(mine)
     ranked = pl.DataFrame()
     note = "No ranking yet: responses are sorted by id."
-    if run or "denoise" in store.runs()["step"].to_list():
-        run_id = store.denoise_run(run)
+    if run or criterion or "denoise" in store.runs()["step"].to_list():
+        run_id = store.denoise_run(run, criterion=criterion)
         ranked = (
             store.rankings(run_id).filter(mine).select("response_id", "rank", "component", "best_rank", "worst_rank")
         )

@@ -78,17 +78,28 @@ def plot(
         raise UsageError(f"plot {kind} {what}", hint='curate plot prompt ID; in Python plot("prompt", prompt=ID)')
     if isinstance(source, RankResult):
         return drawn(kind, _of_result(kind, source, prompt))
-    with Store.open(source, read_only=True) as store:
-        if kind in ("leaderboard", "pairs"):
-            return drawn(kind, leaderboard(load_votes(store, criterion=criterion, control=control).votes))
-        if kind == "prompt":
-            return drawn(kind, _one(store.rankings(run, criterion=criterion), prompt))
-        if kind == "calibration":
-            read = read_validation(Path(validation)) if validation else None
-            found = store.run(store.denoise_run(run, criterion=criterion)) if read is None else None
-            return drawn(kind, _known(calibration_of(stored_report(found["report"]) if found else None, read)))
-    rows = annotators(source, criterion=criterion).annotators
-    return drawn(kind, _some(pl.DataFrame([row.model_dump() for row in rows], infer_schema_length=None)))
+    found: Any
+    if kind == "annotators":
+        rows = annotators(source, criterion=criterion).annotators
+        found = _some(pl.DataFrame([row.model_dump() for row in rows], infer_schema_length=None))
+    elif kind == "calibration" and validation:
+        found = _known(calibration_of(None, read_validation(Path(validation))))
+    else:
+        with Store.open(source, read_only=True) as store:
+            if kind in ("leaderboard", "pairs"):
+                found = leaderboard(load_votes(store, criterion=criterion, control=control).votes)
+            else:
+                ranked = store.run(store.denoise_run(run, criterion=criterion))
+                assert ranked is not None
+                criterion = ranked["config"].get("criterion", "")
+                if kind == "prompt":
+                    found = _one(store.rankings(ranked["run_id"]), prompt)
+                else:
+                    found = _known(calibration_of(stored_report(ranked["report"]), None))
+    figure = drawn(kind, found)
+    if criterion:
+        figure.axes[0].set_title(f"{figure.axes[0].get_title()}: {criterion}")
+    return figure
 
 
 def save(figure: Plot, kind: PlotKind, out: Path) -> PlotReport:

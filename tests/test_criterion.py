@@ -220,11 +220,15 @@ def test_what_follows_a_ranking_never_mixes_criteria(store: Path, capsys: pytest
     export = ["export", "benchmark", *at, "--responses-per-item", "3", "--split-seed", "4"]
     export += ["--benchmark-fraction", "0.5"]
     plot = ["plot", "prompt", "p", *at, "--out", str(home / "p.svg")]
-    for command in (release, [*export, "--out", str(home / "b")], ["rankings", *at], ["report", *at], plot):
+    (home / "truth.csv").write_text("prompt_id,response_id,rank\np,a,1\np,b,2\np,c,3\n")
+    audit, compare = ["audit", *at, "--json"], ["compare", str(home / "truth.csv"), *at, "--json"]
+    for command in (
+        release, [*export, "--out", str(home / "b")], ["rankings", *at], ["report", *at], plot, audit, compare,
+    ):  # fmt: skip
         assert run(command) == 4
         assert re.search(r"2 criteria: .*clarity \(run \w+\)", capsys.readouterr().err)
     assert run(["rankings", *at, "--criterion", "beauty"]) == 5
-    best = {}
+    best, tau = {}, {}
     for name in ("clarity", "accuracy"):
         assert run([*release, "--name", name, "--version", "1.0.0", "--criterion", name, "--json"]) == 0
         built = json.loads(capsys.readouterr().out)
@@ -237,9 +241,14 @@ def test_what_follows_a_ranking_never_mixes_criteria(store: Path, capsys: pytest
         assert run(["rankings", "p", *at, "--criterion", name, "--json"]) == 0
         best[name] = json.loads(capsys.readouterr().out)[0]["response_id"]
         assert run([*plot, "--criterion", name]) == 0
-        assert f"{best[name]}  1 (" in (home / "p.svg").read_text()
+        assert [text for text in (f"{best[name]}  1 (", f": {name}<") if text not in (home / "p.svg").read_text()] == []
         capsys.readouterr()
-    assert best == {"clarity": "a", "accuracy": "c"}
+        assert run([*audit, "--criterion", name]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["votes"], found["fragile"][0]["best"]) == ({"clarity": 36, "accuracy": 24}[name], best[name])
+        assert run([*compare, "--criterion", name]) == 0
+        tau[name] = json.loads(capsys.readouterr().out)["kendall_tau"]["final"]
+    assert (best, tau) == ({"clarity": "a", "accuracy": "c"}, {"clarity": 1.0, "accuracy": -1.0})
     assert run([*release, "--name", "clarity", "--criterion", "accuracy", "--version", "next"]) == 4
     assert "by the criterion 'clarity'" in capsys.readouterr().err
 

@@ -125,9 +125,9 @@ class Engine(ABC):
             while place not in mine.results:
                 if mine is not self._round or not self._workers:
                     raise RuntimeError("this engine was closed or used for another call meanwhile")
-                self._assign(place)
-                self._wait()
-            self._assign(place + 1)  # they work while the caller handles this result
+                self._assign(mine, place)
+                self._wait(mine)
+            self._assign(mine, place + 1)  # they work while the caller handles this result
             yield mine.results.pop(place)
 
     def interrupt(self) -> None:
@@ -180,9 +180,8 @@ class Engine(ABC):
 
     # The same for every engine.
 
-    def _assign(self, place: int) -> None:
+    def _assign(self, mine: _Round, place: int) -> None:
         """Give parts to idle workers, at most AHEAD per worker beyond ``place``."""
-        mine = self._round
         last = min(len(mine.parts), place + AHEAD * len(self._workers))
         for worker in list(self._workers):
             if not worker.started or worker.place is not None or not (mine.again or mine.assigned < last):
@@ -199,33 +198,33 @@ class Engine(ABC):
             else:
                 mine.assigned += 1
 
-    def _wait(self) -> None:
+    def _wait(self, mine: _Round) -> None:
         """Wait until a worker has a result, dies or exceeds its time, and handle each that did."""
         busy = [worker for worker in self._workers if worker.place is not None or not worker.started]
         soonest = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
         ready = self._ready([worker.handle for worker in busy], min(max(0.0, soonest), POLL))
         for worker in busy:
             if worker.handle in ready:
-                self._receive(worker)
+                self._receive(mine, worker)
             elif worker.deadline <= time.monotonic():
-                limit = START if worker.place is None else self._round.timeout
-                self._fail(worker, f"took more than {limit:g} seconds", "timeout")
+                limit = START if worker.place is None else mine.timeout
+                self._fail(mine, worker, f"took more than {limit:g} seconds", "timeout")
 
-    def _receive(self, worker: Worker) -> None:
+    def _receive(self, mine: _Round, worker: Worker) -> None:
         try:
             result = self._result(worker.handle)
         except WorkerDied as death:
-            self._fail(worker, f"its process died ({death})", "crashed")
+            self._fail(mine, worker, f"its process died ({death})", "crashed")
             return
         if worker.place is None:
             self._failed_starts = 0
         else:
-            self._round.results[worker.place] = result
+            mine.results[worker.place] = result
         worker.started, worker.place = True, None
 
-    def _fail(self, worker: Worker, reason: str, code: str) -> None:
+    def _fail(self, mine: _Round, worker: Worker, reason: str, code: str) -> None:
         """Replace a worker; the part that it was computing is tried again or becomes an error."""
-        mine, place = self._round, worker.place
+        place = worker.place
         if place is None:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS and not any(worker.started for worker in self._workers):
