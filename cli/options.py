@@ -138,7 +138,8 @@ def criterion_of(given: str | None, run: str) -> str:
 RENAMED_OPTIONS: dict[str, dict[str, str]] = {
     "denoise": {"--prompts": "--prompt"},
     "plan": {"--prompts": "--prompt"},
-    "report": {"--prompts": "--prompt"},
+    "report": {"--prompts": "--prompt", "--validation": "--validation-report"},
+    "plot": {"--validation": "--validation-report"},
     "campaign create": {"--prompts": "--prompt", "--videos": "--media"},
     "campaign": {"--by": "--as"},
     "campaign add": {"--videos": "--media"},

@@ -34,7 +34,7 @@ def plot(
     control: ControlOption = None,
     validation: Annotated[
         Path | None,
-        typer.Option("--validation", help="For calibration: output of curate validate --json.", metavar="FILE"),
+        typer.Option("--validation-report", help="For calibration: output of curate validate --json.", metavar="FILE"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

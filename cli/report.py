@@ -43,7 +43,7 @@ def report(
         typer.Option("--gold", help="Votes with known outcomes, as in curate annotators.", metavar="FILE"),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option("--validation", help="Output of curate validate --json.", metavar="FILE")
+        Path | None, typer.Option("--validation-report", help="Output of curate validate --json.", metavar="FILE")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +56,7 @@ def report(
     \b
     Example:
       curate report --out report.html --media videos
-      curate validate --json > validation.json; curate report --validation validation.json --prompt p0001
+      curate validate --json > validation.json; curate report --validation-report validation.json --prompt p0001
     """
     from pipelines.reporting import report as job
 

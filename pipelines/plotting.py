@@ -139,6 +139,6 @@ def _known(found: Any) -> Any:
     if found is None:
         raise MissingError(
             "no votes were held out",
-            hint="curate denoise --ranker auto, or curate validate --json and --validation FILE",
+            hint="curate denoise --ranker auto, or curate validate --json and --validation-report FILE",
         )
     return found

@@ -351,10 +351,10 @@ def _not_computed(view: ReportView) -> list[str]:
     found = {
         "no leaderboard: no vote compares two known models": view.models is None,
         "no gold accuracy: --gold FILE": view.people.gold is None,
-        "no held-out votes: curate validate --json > FILE, then --validation FILE": not (
+        "no held-out votes: curate validate --json > FILE, then --validation-report FILE": not (
             view.validation or (view.run and view.run.auto)
         ),
-        "no split-half reliability: curate validate --json > FILE, then --validation FILE": not (
+        "no split-half reliability: curate validate --json > FILE, then --validation-report FILE": not (
             view.validation and view.validation.reliability
         ),
         "no reliability ceiling: curate export benchmark --out DIR": not view.ceilings,

@@ -89,7 +89,7 @@ def validate(
     if number < folds:
         raise CurateError(
             f"{store_path}: too few votes for {folds} folds: by {by}, there are {number} units to hold out",
-            hint="give fewer folds" + ("" if by == "vote" else ", or hold out by vote"),
+            hint="use fewer --folds" + ("" if by == "vote" else ", or --hold-out vote"),
         )
     names = compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
     with (
@@ -101,7 +101,7 @@ def validate(
     if not len(held.vote):
         raise CurateError(
             f"{store_path}: too few votes: no decisive vote is on two responses that the votes of other folds connect",
-            hint="collect more votes on each prompt, or give more folds",
+            hint="collect more votes on each prompt, or use more --folds",
         )
     cluster = unit if by == "annotator" else votes.response_prompt[votes.left].astype(np.int64)
     decisive = int(np.isin(votes.outcome, [LEFT, RIGHT]).sum())

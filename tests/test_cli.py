@@ -279,7 +279,7 @@ def test_the_command_checks_all_five_packages(monkeypatch: pytest.MonkeyPatch, t
             check_installation([name])
 
 
-DIFFERENT_VALUES = {"--key", "--out", "--reason", "--validation", "--votes-per-pair"}
+DIFFERENT_VALUES = {"--key", "--out", "--reason", "--votes-per-pair"}
 """Options whose values differ although they mean the same: a file or a folder, a number of votes or its mean, …"""
 
 

@@ -72,14 +72,6 @@ def meta(votes: pl.DataFrame) -> list[dict[str, Any]]:
 # Detection
 
 
-@pytest.mark.parametrize("what", EXPORTS)
-def test_each_export_is_recognized_by_its_own_platform_only(what: str, tmp_path: Path) -> None:
-    [file] = find_files([files.write(tmp_path, *EXPORTS[what])])
-    found = detect_platform(file)
-    assert found is not None
-    assert found.name == what.partition(" ")[0]
-
-
 @pytest.mark.parametrize(
     "text",
     [

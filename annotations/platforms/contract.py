@@ -45,7 +45,12 @@ ODD: tuple[Any, ...] = (
 
 
 def check_platform(
-    platform: Platform, files: Iterable[str | Path], *, config: IngestConfig = IngestConfig(), seed: int = 0
+    platform: Platform,
+    files: Iterable[str | Path],
+    *,
+    config: IngestConfig = IngestConfig(),
+    trials: int = TRIALS,
+    seed: int = 0,
 ) -> None:
     """Raise AssertionError if a platform reader breaks its contract on some of the files or on damaged copies of them.
 
@@ -54,7 +59,7 @@ def check_platform(
     * Every column of a chunk is text, every row has a line of its own, from 1, and a second reading is equal.
     * Every row becomes a vote, a control answer or a reject, and some row becomes a vote or control answer. ``config``
       has the mapping, if one is needed.
-    * Damaged copies (TRIALS per file, made with ``seed``) are read as well or raise CurateError.
+    * Damaged copies (``trials`` per file, made with ``seed``) are read as well or raise CurateError.
     """
     _check_declaration(platform)
     for file in find_files(files):
@@ -69,7 +74,7 @@ def check_platform(
             _check_counts(platform, file, chunks, config)
         with tempfile.TemporaryDirectory() as folder:
             rng = Random(seed)
-            for _ in range(TRIALS):
+            for _ in range(trials):
                 check_damaged(platform, file.path, Path(folder), rng)
 
 
