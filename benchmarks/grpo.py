@@ -1,11 +1,12 @@
 """Does GRPO with a reward model make a policy more truthful? Multi-response against single-response rewards.
 
-    python -m benchmarks.grpo --steps 150 --seed 0 --out grpo
+    python -m benchmarks.grpo --steps 150 --seeds 3 --out grpo
 
-A tiny policy first imitates good and bad answers. Then TRL's GRPOTrainer rewards it, once with a model that scores all
-completions of a prompt in one pass and once with a model that scores each alone, both trained on the same ranked
-answers. It answers held-out questions every few steps. Reward is the score of its answers minus that of the answers
-before training, in one pass with them; wins is how often it is positive; truth is checked by a rule.
+A tiny policy first imitates good and bad answers. Then TRL's GRPOTrainer rewards it, once with a model whose responses
+to a prompt attend to each other (layout set) and once with a model that scores each alone (layout tree). All else is
+equal: data, backbone, loss, steps, seed. The policy answers held-out questions every few steps. Reward is the score of
+its answers minus that of the answers before training, in one pass with them; wins is how often it is positive; truth is
+checked by a rule. Prints means over the seeds and their standard deviations.
 Exits with 1 when the multi-response rewards raise wins and truth by less than GOALS.
 """
 
@@ -47,8 +48,10 @@ from curate.reward.serving.batching import Scorer
 from curate.reward.train import fit
 from schemas.reward import Layout, LossName, TrainConfig
 
-MODES: dict[str, tuple[Layout, LossName]] = {"multi": ("set", "top1"), "single": ("tree", "bradley-terry")}
-"""Kind of rewards -> layout and loss of its model. A tree scores as single passes do and trains faster."""
+LAYOUTS: dict[str, Layout] = {"multi": "set", "single": "tree"}
+"""Kind of rewards -> layout of its model. A tree scores as single passes do and trains faster."""
+LOSS: LossName = "top1"
+Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 EPOCHS = 2
 VOCABULARY = 280
 """Tokens of the reward models: some are words of the question, each digit is one."""
@@ -70,6 +73,17 @@ class Point:
     """Share of its answers that are correct."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One kind of rewards with one seed."""
+
+    mode: str
+    seed: int
+    top1: float
+    """Share of held-out questions on which the reward model scores the best of the ranked answers highest."""
+    points: list[Point]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Trains a tiny policy by GRPO against reward models.")
     parser.add_argument("--steps", type=int, default=150, help="GRPO steps")
@@ -78,44 +92,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--responses", type=int, default=4, help="answers in each")
     parser.add_argument("--held-out", type=int, default=100, help="questions excluded from training")
     parser.add_argument("--every", type=int, default=25, help="steps between two evaluations on held-out questions")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("grpo"), help="folder for models, figures and the curve")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
 
-    generator = np.random.default_rng(options.seed)
+    runs: list[Run] = []
+    for seed in range(options.seeds):
+        runs += runs_of(seed, options)
+        (options.out / "grpo.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    return report(runs, options.out)
+
+
+def runs_of(seed: int, options: argparse.Namespace) -> list[Run]:
+    """Both kinds of rewards, on the same questions and from the same policy."""
+    generator = np.random.default_rng(seed)
     training = questions(options.examples + options.held_out, generator)
     held_out, training = training[: options.held_out], training[options.held_out :]
-    ranked = examples(training, options.responses, generator)
+    ranked, unseen = (examples(part, options.responses, generator) for part in (training, held_out))
     tokenizer = word_tokenizer()
-    began = time.monotonic()
-    start = warmed_policy(tokenizer, training, generator, steps=options.warmup, seed=options.seed).state_dict()
-    print(f"policy warmed in {time.monotonic() - began:.0f} s", file=sys.stderr)
-
-    curves: dict[str, list[Point]] = {}
-    for mode in ("multi", "single"):
+    start = warmed_policy(tokenizer, training, generator, steps=options.warmup, seed=seed).state_dict()
+    found = []
+    for mode in LAYOUTS:
         began = time.monotonic()
-        scorer = train_reward(ranked, mode, options.seed, options.out / mode)
-        print(f"{mode}: reward model in {time.monotonic() - began:.0f} s", file=sys.stderr)
-        began = time.monotonic()
+        folder = options.out / f"{mode}-{seed}"
+        scorer = train_reward(ranked, mode, seed, folder)
+        best = [int(np.argmax(scores)) for scores in scorer.score_examples(unseen)]
+        top1 = float(np.mean([example.ranks[k] == 1 for example, k in zip(unseen, best, strict=True)]))
         policy = new_policy(tokenizer)
         policy.load_state_dict(start)
         evaluation = PolicyEvaluation(policy, tokenizer, held_out, scorer, single=mode == "single", every=options.every)
-        reinforce(policy, tokenizer, training, scorer, evaluation, options)
-        curves[mode] = evaluation.points
-        print(f"{mode}: {options.steps} steps in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return report(curves, options.out)
+        reinforce(policy, tokenizer, training, scorer, evaluation, options, seed)
+        found.append(Run(mode, seed, top1, evaluation.points))
+        print(f"{mode}, seed {seed}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return found
 
 
 def train_reward(ranked: list[Example], mode: str, seed: int, out: Path) -> Scorer:
-    """A reward model of about a million weights, trained on the ranked examples with the settings MODES[mode]."""
-    layout, loss = MODES[mode]
+    """A reward model of about a million weights, trained on the ranked examples with the layout of the mode."""
+    layout = LAYOUTS[mode]
     texts = [text for example in ranked for text in (example.prompt, *example.responses)]
     backbone = build_backbone(out / "backbone", texts, seed=seed, vocabulary=VOCABULARY, layers=3)
     model = RewardModel.from_backbone(backbone, ModelConfig(layout=layout, head=256), seed=seed)
     config = TrainConfig(
         layout=layout,
-        loss=loss,
+        loss=LOSS,
         lora=False,
         epochs=EPOCHS,
         batch=32,
@@ -167,6 +188,7 @@ def reinforce(
     scorer: Scorer,
     evaluation: PolicyEvaluation,
     options: argparse.Namespace,
+    seed: int,
 ) -> None:
     """GRPO on the policy, in place: eight questions a step, GENERATIONS answers to each."""
     library: Any = trl
@@ -184,7 +206,7 @@ def reinforce(
         report_to="none",
         use_cpu=True,
         disable_tqdm=True,
-        seed=options.seed,
+        seed=seed,
     )
     rewards: Any = GroupReward(scorer, num_generations=GENERATIONS, single=evaluation.single)
     data = datasets.Dataset.from_dict({"prompt": [question.prompt for question in training]})
@@ -194,33 +216,48 @@ def reinforce(
     trainer.train()
 
 
-def report(curves: dict[str, list[Point]], out: Path) -> int:
-    """Print metrics before and after, write grpo.json and grpo.png; return 1 when a goal is missed."""
-    (out / "grpo.json").write_text(json.dumps({mode: [asdict(p) for p in ps] for mode, ps in curves.items()}, indent=1))
-    draw(curves, out / "grpo.png")
-    print("| rewards | steps | reward | wins over the start | truth |\n|---|---|---|---|---|")
-    for mode, points in curves.items():
-        a, b = points[0], points[-1]
-        change = f"{a.reward:.2f} → {b.reward:.2f} | {a.wins:.2f} → {b.wins:.2f} | {a.truth:.2f} → {b.truth:.2f}"
-        print(f"| {mode} | {b.step} | {change} |")
-    first, last = curves["multi"][0], curves["multi"][-1]
-    met = last.wins >= GOALS["wins"] and last.truth - first.truth >= GOALS["truth"]
+def report(runs: list[Run], out: Path) -> int:
+    """Print the curves, write grpo.png; return 1 when a goal is missed."""
+    draw(runs, out / "grpo.png")
+    print("rewards  steps          reward            wins           truth")
+    for mode in LAYOUTS:
+        for step, mean, deviation in curves(runs, mode):
+            columns = "".join(f"{m:9.2f} ± {d:.2f} " for m, d in zip(mean, deviation, strict=True))
+            print(f"{mode:7} {step:6} {columns}")
+    for mode in LAYOUTS:
+        top1 = [run.top1 for run in runs if run.mode == mode]
+        print(f"{mode}: the reward model is right on {np.mean(top1):.2f} of the held-out questions {np.round(top1, 2)}")
+    (_, (_, _, before), _), *_, (_, (_, wins, truth_after), _) = curves(runs, "multi")
+    met = wins >= GOALS["wins"] and truth_after - before >= GOALS["truth"]
     print("goals met" if met else f"goals missed: {GOALS}", file=sys.stderr)
     return 0 if met else 1
 
 
-def draw(curves: dict[str, list[Point]], path: Path) -> None:
-    """Plot reward, wins and truth over steps, a line per kind of rewards."""
+def curves(runs: list[Run], mode: str) -> list[tuple[int, Values, Values]]:
+    """Steps, and (3,) mean over seeds and standard deviation of reward, wins and truth."""
+    points = [[(p.reward, p.wins, p.truth) for p in run.points] for run in runs if run.mode == mode]
+    values = np.array(points)  # (seeds, points, 3)
+    steps = [point.step for point in next(run.points for run in runs if run.mode == mode)]
+    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+    return list(zip(steps, values.mean(axis=0), spread, strict=True))
+
+
+def draw(runs: list[Run], path: Path) -> None:
+    """Plot reward, wins and truth over steps: the mean over seeds and a band of one standard deviation."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
-    for axis, name in zip(axes, ("reward", "wins", "truth"), strict=True):
-        for mode, points in curves.items():
-            axis.plot([p.step for p in points], [getattr(p, name) for p in points], marker="o", label=mode)
-        axis.set(title=f"{name} on held-out questions", xlabel="GRPO steps")
+    for mode in LAYOUTS:
+        found = curves(runs, mode)
+        steps = [step for step, _, _ in found]
+        mean, spread = np.array([m for _, m, _ in found]), np.array([d for _, _, d in found])
+        for axis, name, m, d in zip(axes, ("reward", "wins", "truth"), mean.T, spread.T, strict=True):
+            (line,) = axis.plot(steps, m, marker="o", label=mode)
+            axis.fill_between(steps, m - d, m + d, color=line.get_color(), alpha=0.2, linewidth=0)
+            axis.set(title=f"{name} on held-out questions", xlabel="GRPO steps")
     axes[0].legend(title="rewards")
     figure.savefig(path, dpi=120)
 
