@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 
