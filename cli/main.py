@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any
 
 try:
@@ -54,13 +55,17 @@ from cli import (
     train,
     validate,
 )
+from cli.log import Form, log
 from cli.options import current_names, waiting
 from cli.output import put_json, say
 from schemas.errors import INTERRUPTED, ConflictError, CurateError, MissingError, RenamedWarning, ResourceError
 
 
-class SectionedHelp(TyperGroup):
-    """The help of all commands, in SECTIONS."""
+class Commands(TyperGroup):
+    """All commands: their help in SECTIONS, their options also by deprecated names."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, current_names(args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         for title, section in SECTIONS.items():
@@ -72,7 +77,7 @@ class SectionedHelp(TyperGroup):
 
 app = typer.Typer(
     name="curate",
-    cls=SectionedHelp,
+    cls=Commands,
     help="From raw pairwise votes on video questions to rankings one can trust, shards and a reward model.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -115,6 +120,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
 """Section of the help -> its commands and groups of commands."""
 COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
 GROUPS = tuple(one for section in SECTIONS.values() for one in section if isinstance(one, typer.Typer))
+NAMES = {*(command.__name__ for command in COMMANDS), *(str(group.info.name) for group in GROUPS)}
 NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate)
 """Commands that open a store in their folder, besides those with the option --store."""
 
@@ -149,12 +155,35 @@ COMMAND_EXTRAS = ("annotate", "serve")
 PACKAGES = ("schemas", "annotations", "curate", "pipelines", "cli")
 
 
-@app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _start_log(form: Form) -> Form:
+    log.form = form
+    if form == "json":
+        log.line("start", version=_installed_version())
+    return form
 
-        sys.stdout.write(f"curate {installed('mr2-curate')}\n")
+
+def _installed_version() -> str:
+    from importlib.metadata import version
+
+    return version("mr2-curate")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    form: Annotated[  # noqa: ARG001
+        Form,
+        typer.Option(
+            "--log",
+            envvar="CURATE_LOG",
+            callback=_start_log,
+            is_eager=True,
+            help="Messages and progress on stderr: text, or JSON lines.",
+        ),
+    ] = "text",
+) -> None:
+    if version:
+        sys.stdout.write(f"curate {_installed_version()}\n")
         raise typer.Exit
 
 
@@ -190,17 +219,25 @@ def _built(name: str) -> Any:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code (schemas.errors.EXIT_CODES)."""
+    words = [word for before, word in pairwise(["", *arguments]) if not word.startswith("-") and before != "--log"]
+    name = words[0] if words and words[0] in NAMES else ""
+    with log.of(name) as code:
+        code.append(_run(name, arguments))
+        return code[0]
+
+
+def _run(name: str, arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         check_installation(PACKAGES)
         with _renamed_names_as_notes():
-            named = current_names(arguments)
-            code: int | None = _built(named[0] if named else "").main(named, "curate", standalone_mode=False)
+            code: int | None = _built(name).main(arguments, "curate", standalone_mode=False)
             return code or 0
     except TyperException as error:
-        return _wrong_usage(error, as_json=as_json)
+        wrong: Any = error
+        return _failed(wrong.format_message(), "", wrong.exit_code, as_json=as_json, show=wrong.show)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted: unfinished output was removed\n")
+        say("interrupted: unfinished output was removed")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -208,21 +245,23 @@ def run(arguments: list[str]) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except (Exception, ShadowedPackageError) as error:
-        known = _for_users(error, arguments[0])
+        known = _for_users(error, name)
         if known is None:
             raise
-        if as_json:
-            _put_failure(str(known), known.hint, known.exit_code)
-        say(f"error: {known}" + (f"\nhint: {known.hint}" if known.hint else ""))
-        return known.exit_code
+        return _failed(str(known), known.hint, known.exit_code, as_json=as_json)
 
 
-def _wrong_usage(error: Any, *, as_json: bool) -> int:
-    """Print what typer says about the arguments; return the exit code."""
+def _failed(error: str, hint: str, code: int, *, as_json: bool, show: Callable[[], None] | None = None) -> int:
+    """Print a failure, on stdout as well with --json; return the exit code. show: prints it as text."""
     if as_json:
-        _put_failure(error.format_message(), "", error.exit_code)
-    error.show()
-    return int(error.exit_code)
+        _put_failure(error, hint, code)
+    if log.form == "json":
+        log.line("error", message=error, hint=hint or None, exit_code=code)
+    elif show:
+        show()
+    else:
+        say(f"error: {error}" + (f"\nhint: {hint}" if hint else ""))
+    return code
 
 
 def _put_failure(error: str, hint: str, code: int) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from cli.log import EVERY, log
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from pipelines.progress import Progress
+    from pipelines.progress import Progress, Steps
     from schemas.base import Document
 
 
@@ -31,7 +35,10 @@ def printable(text: str) -> str:
 
 def say(text: str = "") -> None:
     """Print a message on stderr."""
-    sys.stderr.write(printable(text) + "\n")
+    if log.form == "json":
+        log.line("message", message=text)
+    else:
+        sys.stderr.write(printable(text) + "\n")
 
 
 def put(text: str) -> None:
@@ -96,10 +103,39 @@ def listed(counts: dict[str, int]) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Show a progress bar on stderr during the block if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _doing, _done, _total: None
-        return
+    """Show the progress of the block on stderr: as a bar on a terminal, as lines with --log json, else not at all."""
+    from pipelines.progress import Steps
+
+    steps = Steps()
+    show = _progress_lines(steps) if log.form == "json" else _bar(steps) if sys.stderr.isatty() else nullcontext(steps)
+    try:
+        with show as update:
+            yield update
+    finally:
+        steps.end()
+        log.seconds |= steps.seconds
+
+
+@contextmanager
+def _progress_lines(steps: Steps) -> Iterator[Progress]:
+    last = 0.0
+
+    def update(doing: str, done: int, total: int) -> None:
+        nonlocal last
+        before = steps.name
+        steps(doing, done, total)
+        if steps.name == before and time.monotonic() - last < EVERY:
+            return
+        last = time.monotonic()
+        rates = {"per_second": steps.rate, "remaining_seconds": steps.remaining}
+        known = {name: round(value, 3) for name, value in rates.items() if value is not None}
+        log.line("progress", step=doing, done=done, total=total or None, **known)
+
+    yield update
+
+
+@contextmanager
+def _bar(steps: Steps) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -113,7 +149,10 @@ def progress_bar() -> Iterator[Progress]:
         task = bar.add_task("", total=None, amount="")
 
         def update(doing: str, done: int, total: int) -> None:
+            steps(doing, done, total)
             amount = f"{done:,}" + (f" of {total:,}" if total else "") if done else ""
+            amount += f", {steps.rate:,.3g}/s" if steps.rate else ""
+            amount += f", {timedelta(seconds=round(steps.remaining))} left" if steps.remaining is not None else ""
             bar.update(task, description=printable(doing), completed=done, total=total or None, amount=amount)
 
         yield update

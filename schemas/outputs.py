@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -21,6 +21,39 @@ class Failure(Document):
     """One of the exit codes of the reference."""
     leaks: tuple[Leak, ...] = ()
     """Of ``curate release build``: each leak between training and benchmark."""
+
+
+class LogLine(Document):
+    """A line on stderr with ``--log json``; fields without a value are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=False)
+
+    time: str
+    """ISO 8601, UTC."""
+    command: str
+    event: Literal["start", "message", "progress", "error", "end"]
+    message: str | None = None
+    """Of a message or an error."""
+    hint: str | None = None
+    """Of an error: the next step."""
+    version: str | None = None
+    """At the start: the version of curate."""
+    step: str | None = None
+    """Of progress: what is being done."""
+    done: int | None = None
+    """Finished units of the step."""
+    total: int | None = None
+    """All units of the step, where known."""
+    per_second: float | None = None
+    """Units per second since the step began."""
+    remaining_seconds: float | None = None
+    """Until the end of the step at this rate."""
+    exit_code: int | None = None
+    """Of an error and the end: one of the exit codes of the reference."""
+    seconds: float | None = None
+    """At the end: how long the command ran."""
+    longest_steps: dict[str, float] | None = None
+    """At the end: the seconds of the three longest steps."""
 
 
 class LeaderboardRow(Document):

@@ -149,8 +149,9 @@ OUTPUTS: dict[str, Any] = {
     "compare": ComparisonReport,
     "schema": tuple[outputs.SchemaLine, ...],
     "error": outputs.Failure,
+    "log": outputs.LogLine,
 }
-"""Command -> what it prints with --json; ``error``: what every command prints that fails."""
+"""Command -> what it prints with --json; ``error``: what every one prints that fails; ``log``: a line of the log."""
 
 
 def json_schema(name: str) -> dict[str, Any]:

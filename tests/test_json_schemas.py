@@ -64,7 +64,7 @@ example fresh
 """
 """Commands with --json, in this order."""
 ELSEWHERE = {"campaign open", "campaign pardon", "campaign pay", "annotate", "plan", "validate", "report", "plot"}
-ELSEWHERE |= {"media probe", "release verify", "refresh", "mix", "error"}
+ELSEWHERE |= {"media probe", "release verify", "refresh", "mix", "error", "log"}
 ELSEWHERE |= {"doctor", "train", "merge", "evaluate", "score", "score --out", "serve"}
 """Their own tests print JSON: conftest.py checks all that is printed in this process."""
 TOML = {
@@ -93,7 +93,7 @@ def test_what_commands_print_fits_their_schemas(
 
 
 def test_every_command_has_json_and_a_schema() -> None:
-    assert {name.partition(" --")[0] for name in OUTPUTS} - {"error"} == set(commands())
+    assert {name.partition(" --")[0] for name in OUTPUTS} - {"error", "log"} == set(commands())
     assert [
         name for name, command in commands().items() if "as_json" not in inspect.signature(command).parameters
     ] == []
