@@ -11,7 +11,7 @@ from curate.store import Store
 from schemas.config import IngestConfig
 from tests.fuzz import case, outcome, seeds
 
-CASES, PARTS = 160, 4
+CASES, PARTS = 40, 2
 FAILED = sorted((Path(__file__).parent / "fuzz_files").iterdir())
 
 
