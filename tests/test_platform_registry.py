@@ -149,7 +149,7 @@ CRASHES = {
     "os.abort()": "SIGABRT",
     "os._exit(0)": "exit code 0",
     "bytearray(16 << 30)": "memory_gib",
-    "time.sleep(60)": "within 1 seconds",
+    "time.sleep(60)": "within 5 seconds",
 }
 
 
@@ -166,7 +166,7 @@ def crashing(file, now):
     {crash}
 PLATFORM = replace(PLATFORM, read=crashing)
 """)
-    config = IngestConfig.model_validate({"limits": {"seconds": 1, "memory_gib": 4}})
+    config = IngestConfig.model_validate({"limits": {"seconds": 5, "memory_gib": 4}})
     with pytest.raises(CurateError, match=rf"duels\.jsonl:5: .*{CRASHES[crash]}"):
         ingest(duels, tmp_path / "s.duckdb", config=config)
     assert not (tmp_path / "s.duckdb").exists()
