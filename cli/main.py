@@ -48,6 +48,7 @@ from cli import (
     serve,
     simulate,
     status,
+    store,
     train,
     validate,
 )
@@ -105,15 +106,15 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         evaluate.score,
         serve.serve,
     ),
-    "Jobs": (status.run, refresh.refresh, status.status),
+    "Jobs": (status.run, refresh.refresh, status.status, store.app),
     "Examples": (simulate.example, simulate.simulate, simulate.compare),
     "Reference": (schema.schema,),
 }
 """Section of the help -> its commands and groups of commands."""
 COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
 GROUPS = tuple(one for section in SECTIONS.values() for one in section if isinstance(one, typer.Typer))
-NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate)
-"""Commands that open a store in their folder, besides those with the option --store."""
+NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate, store.convert)
+"""Commands that open a store, besides those with the option --store."""
 
 
 def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:
