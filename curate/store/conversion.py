@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curate.store.database import Store
 from curate.store.opening import appearing
-from curate.store.partitions import add_votes, check_files, select_votes
+from curate.store.partitions import add_votes, select_votes
 from schemas.errors import ConflictError
 from schemas.tables import TABLES
 
@@ -21,7 +21,7 @@ def convert_store(source: Path, target: Path) -> int:
     """
     with Store.open(source, read_only=True) as opened:
         if opened.partitioned:
-            check_files(opened, content=True)
+            opened.check_files()
     try:
         with appearing(target) as fresh, Store.open(fresh, source=source) as made, made.transaction():
             for table in TABLES.keys() - set(OF_PARTITIONS):

@@ -15,7 +15,7 @@ from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criter
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
 from curate.store.opening import CONFIG, check_version, connect, create_store, file_of, remove, wal_of
-from curate.store.partitions import check_files, remove_unlisted, show_votes
+from curate.store.partitions import FILES, check_files, remove_unlisted, show_votes
 from schemas.errors import CurateError, MissingError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Store:
             with handled(path):
                 check_version(store.connection, path, read_only=read_only)
             if store.partitioned:
-                check_files(store)
+                store.check_files(content=False)
                 show_votes(store)
         except BaseException:
             store._failed = True
@@ -139,14 +139,30 @@ class Store:
         if self.partitioned and not self._failed:  # after a failure the file may list what memory does not
             remove_unlisted(self)
 
+    @contextmanager
+    def _handled(self) -> Iterator[None]:
+        """Turn the exceptions of DuckDB in the block into StoreError; one about a file of votes names it."""
+        try:
+            with handled(self.path):
+                yield
+        except StoreError as error:
+            if self.partitioned and error.cause in ("damaged", "other"):
+                self.check_files()
+            raise
+
+    def check_files(self, *, content: bool = True) -> None:
+        """Raise StoreError for a file of votes that is missing or has another size; content: or other bytes."""
+        with suppress(duckdb.Error):  # of a damaged catalogue, which has been or will be reported
+            check_files(self.path, self.connection.cursor().execute(FILES).fetchall(), content=content)
+
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Execute one statement."""
-        with handled(self.path):
+        with self._handled():
             self.connection.execute(sql, params).fetchall()
 
     def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of a small query, without polars, whose import takes longer than the query."""
-        with handled(self.path):
+        with self._handled():
             found = self.connection.execute(sql, params)
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -155,21 +171,21 @@ class Store:
         """Return the rows of a query."""
         import polars as pl
 
-        with handled(self.path):
+        with self._handled():
             frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
 
     def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """Return the value of a query with one row and one column."""
-        with handled(self.path):
+        with self._handled():
             [(value,)] = self.connection.execute(sql, params).fetchall()
         return value
 
     @contextmanager
     def views(self, **frames: pl.DataFrame) -> Iterator[None]:
         """Make frames available as tables in the SQL of the block."""
-        with handled(self.path):
+        with self._handled():
             for name, frame in frames.items():
                 self.connection.register(name, frame.to_arrow())
         try:
@@ -184,7 +200,7 @@ class Store:
 
         Within a transaction, use this for many frames: a view of ``views`` keeps its frame in memory until the end.
         """
-        with handled(self.path):
+        with self._handled():
             self.connection.from_arrow(frame.to_arrow()).project(columns).insert_into(table)
 
     def bytes(self) -> int:

@@ -153,9 +153,11 @@ def _connect(path: Path, config: dict[str, str], *, read_only: bool, source: Pat
             with handled(source):
                 connection.execute(f"ATTACH {quoted(file_of(source))} AS source (READ_ONLY)").fetchall()
         with handled(path):
-            folders = [quoted(folder) for folder in (path, source) if folder and folder.is_dir()]
-            connection.execute(f"SET allowed_directories = [{', '.join(folders)}]").fetchall()
-            connection.execute("SET enable_external_access = false").fetchall()
+            [(fresh,)] = connection.execute("SELECT current_setting('enable_external_access')").fetchall()
+            if fresh:  # not if this process has the store open already: both use the same database
+                folders = [quoted(folder) for folder in (path, source) if folder and folder.is_dir()]
+                connection.execute(f"SET allowed_directories = [{', '.join(folders)}]").fetchall()
+                connection.execute("SET enable_external_access = false").fetchall()
             connection.execute("SET enable_progress_bar = false").fetchall()  # stdout belongs to data
     except BaseException:
         connection.close()

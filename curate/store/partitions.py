@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +51,27 @@ def show_votes(store: Store) -> None:
     store.execute(f"CREATE OR REPLACE TEMP VIEW votes AS {select_votes(store)}")
 
 
-def check_files(store: Store, *, content: bool = False) -> None:
-    """Raise StoreError for a listed file that is missing or has another size; content: or other bytes."""
-    for row in store.rows("SELECT bucket, sha256, bytes FROM vote_files ORDER BY bucket, sha256"):
-        path = store.path / _name(row["bucket"], row["sha256"])
+FILES = f"SELECT bucket, sha256, bytes FROM {CATALOGUE}.main.vote_files ORDER BY bucket, sha256"
+
+
+def check_files(folder: Path, files: Iterable[tuple[int, str, int]], *, content: bool = False) -> None:
+    """Raise StoreError for a missing file and one of another size. files: rows of FILES. content: or of other bytes."""
+    for bucket, sha256, size in files:
+        path = folder / _name(bucket, sha256)
         found = path.stat().st_size if path.is_file() else None
-        what = "is missing" if found is None else f"has {found:,} bytes instead of {row['bytes']:,}"
-        if found == row["bytes"] and content and _digest(path) != row["sha256"]:
-            found, what = None, "has changed"
-        if found != row["bytes"]:
-            raise StoreError(
-                f"{path}: {what}, so votes of {store.path} are lost",
-                hint="restore a copy of this file, or ingest the vote files again into a new store (--store NEW)",
-                cause="damaged",
-            )
+        if found is None:
+            what = "is missing"
+        elif found != size:
+            what = f"has {found:,} bytes instead of {size:,}"
+        elif content and _digest(path) != sha256:
+            what = "has changed"
+        else:
+            continue
+        raise StoreError(
+            f"{path}: {what}, so votes are lost",
+            hint="restore a copy of this file, or ingest the vote files again into a new store (--store NEW)",
+            cause="damaged",
+        )
 
 
 def add_votes(store: Store, select: str, params: Mapping[str, Any] | None = None) -> int:
@@ -104,7 +111,7 @@ def compact_votes(store: Store) -> int:
 
     Call it in a transaction. Raises StoreError for a damaged file.
     """
-    check_files(store, content=True)
+    store.check_files()
     buckets = store.rows("""
         SELECT bucket FROM vote_files GROUP BY bucket HAVING count(*) > 1
         UNION SELECT bucket FROM superseded_votes ORDER BY bucket
@@ -125,10 +132,9 @@ def compact_votes(store: Store) -> int:
 def remove_unlisted(store: Store) -> None:
     """Remove the files that the catalogue does not list: of a failed or killed process, or rewritten ones."""
     listed = set(_names(store))
+    shutil.rmtree(store.path / "votes" / NEW, ignore_errors=True)
     for path in (store.path / "votes").glob("*/*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.relative_to(store.path).as_posix() not in listed:
+        if path.relative_to(store.path).as_posix() not in listed:
             path.unlink()
 
 
