@@ -28,10 +28,8 @@ NEW = ".new"
 """Folder of the rows that a transaction adds, before they are sorted into files."""
 # Parquet has no integers of 128 bits: DuckDB would write them as doubles.
 _HALVES = "(vote_key >> 64)::UBIGINT AS key_high, (vote_key & 18446744073709551615)::UBIGINT AS key_low"
-_COLUMNS = ", ".join(
-    ("(key_high::UHUGEINT << 64) | key_low AS vote_key", *(f"{c.name}::{c.type.split()[0]} AS {c.name}"
-     for c in TABLES["votes"] if c.name != "vote_key"))
-)  # fmt: skip
+_OTHERS = ", ".join(f"{c.name}::{c.type.split()[0]} AS {c.name}" for c in TABLES["votes"] if c.name != "vote_key")
+_COLUMNS = f"(key_high::UHUGEINT << 64) | key_low AS vote_key, {_OTHERS}"
 
 
 def select_votes(store: Store, catalogue: str = CATALOGUE, folder: Path | None = None) -> str:
@@ -83,7 +81,7 @@ def add_votes(store: Store, select: str, params: Mapping[str, Any] | None = None
     fresh.parent.mkdir(exist_ok=True)
     count = int(
         store.value(
-            f"""COPY (SELECT {BUCKET} AS bucket, {_HALVES}, * EXCLUDE (vote_key) FROM ({select}))
+            f"""COPY (SELECT {BUCKET} AS bucket, {_HALVES}, {_OTHERS} FROM ({select}))
             TO {quoted(fresh)} (FORMAT parquet, PARTITION_BY (bucket))""",
             params or {},
         )
