@@ -14,7 +14,7 @@ import duckdb
 from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criteria, one_criterion
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
-from curate.store.opening import CONFIG, check_version, connect, create_store, file_of, remove, wal_of
+from curate.store.opening import check_version, config, connect, create_store, file_of, remove, wal_of
 from curate.store.partitions import FILES, check_files, remove_unlisted, show_votes
 from schemas.errors import CurateError, MissingError
 
@@ -75,7 +75,7 @@ class Store:
     @classmethod
     def in_memory(cls) -> Store:
         """Return an empty store in memory."""
-        store = cls(duckdb.connect(config=CONFIG), Path(":memory:"))
+        store = cls(duckdb.connect(config=config()), Path(":memory:"))
         create(store.connection)
         return store
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 import duckdb
 
@@ -115,8 +116,8 @@ def opening(
     global _settings
     before = _settings
     folder = None if temporary_folder is None else str(temporary_folder.absolute())
-    config = {"memory_limit": memory_limit, "temp_directory": folder}
-    _settings = (wait, {name: value for name, value in config.items() if value is not None})
+    given = {"memory_limit": memory_limit, "temp_directory": folder}
+    _settings = (wait, {name: value for name, value in given.items() if value is not None})
     try:
         yield
     finally:
@@ -124,6 +125,13 @@ def opening(
 
 
 _settings: tuple[float, dict[str, str]] = (0.0, {})
+_CONNECTING = Lock()
+"""Two connections of a process to one store share its settings, which can be made once."""
+
+
+def config() -> dict[str, str | bool | int | float | list[str]]:
+    """Return the configuration of DuckDB, with the settings of ``opening``."""
+    return {**CONFIG, **_settings[1]}
 
 
 def connect(path: Path, *, read_only: bool, source: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -133,20 +141,20 @@ def connect(path: Path, *, read_only: bool, source: Path | None = None) -> duckd
     not a DuckDB file.
     """
     check_is_duckdb(path)
-    wait, config = _settings
-    deadline = time.monotonic() + wait
+    deadline = time.monotonic() + _settings[0]
     while True:
         try:
-            return _connect(path, config, read_only=read_only, source=source)
+            with _CONNECTING:
+                return _connect(path, read_only=read_only, source=source)
         except StoreError as error:
             if error.cause != "busy" or time.monotonic() >= deadline:
                 raise
         time.sleep(POLL)
 
 
-def _connect(path: Path, config: dict[str, str], *, read_only: bool, source: Path | None) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool, source: Path | None) -> duckdb.DuckDBPyConnection:
     with handled(path):
-        own = {**CONFIG, "enable_external_access": True, **config}
+        own = config() | {"enable_external_access": True}  # until it is connected
         connection = duckdb.connect(str(file_of(path)), read_only=read_only, config=own)
     try:
         if source:
