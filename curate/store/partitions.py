@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ BUCKET = "('0x' || md5(prompt_id)[:2])::UTINYINT // 4"
 """SQL: 0 … 63, the bucket of a prompt: the first six bits of the MD5 of its id in UTF-8."""
 NEW = ".new"
 """Folder of the rows that a transaction adds, before they are sorted into files."""
+FILES = f"SELECT bucket, sha256, bytes FROM {CATALOGUE}.main.vote_files ORDER BY bucket, sha256"
 # Parquet has no integers of 128 bits: DuckDB would write them as doubles.
 _HALVES = "(vote_key >> 64)::UBIGINT AS key_high, (vote_key & 18446744073709551615)::UBIGINT AS key_low"
 _OTHERS = ", ".join(f"{c.name}::{c.type.split()[0]} AS {c.name}" for c in TABLES["votes"] if c.name != "vote_key")
@@ -47,9 +49,6 @@ def select_votes(store: Store, catalogue: str = CATALOGUE, folder: Path | None =
 def show_votes(store: Store) -> None:
     """Make ``votes`` a view of the listed files; it hides the catalogue's table of that name, which is empty."""
     store.execute(f"CREATE OR REPLACE TEMP VIEW votes AS {select_votes(store)}")
-
-
-FILES = f"SELECT bucket, sha256, bytes FROM {CATALOGUE}.main.vote_files ORDER BY bucket, sha256"
 
 
 def check_files(folder: Path, files: Iterable[tuple[int, str, int]], *, content: bool = False) -> None:
@@ -133,7 +132,8 @@ def remove_unlisted(store: Store) -> None:
     shutil.rmtree(store.path / "votes" / NEW, ignore_errors=True)
     for path in (store.path / "votes").glob("*/*"):
         if path.relative_to(store.path).as_posix() not in listed:
-            path.unlink()
+            with suppress(OSError):  # it is no vote, and the next transaction tries again
+                path.unlink()
 
 
 def _write_file(store: Store, bucket: int, select: str) -> None:
@@ -147,15 +147,15 @@ def _write_file(store: Store, bucket: int, select: str) -> None:
     digest, size = _digest(fresh), fresh.stat().st_size
     path = store.path / _name(bucket, digest)
     path.parent.mkdir(exist_ok=True)
-    if rows:
-        sync(fresh)
+    if rows:  # none if all are superseded
+        _sync(fresh)
         fresh.replace(path)
         for folder in (path.parent, path.parent.parent, store.path):
-            sync(folder)
+            _sync(folder)
         store.execute("INSERT INTO vote_files VALUES (?, ?, ?, ?)", [bucket, digest, rows, size])
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
