@@ -52,6 +52,7 @@ from cli import (
     serve,
     simulate,
     status,
+    store,
     train,
     validate,
 )
@@ -113,7 +114,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         evaluate.score,
         serve.serve,
     ),
-    "Jobs": (status.run, refresh.refresh, status.status),
+    "Jobs": (status.run, refresh.refresh, status.status, store.app),
     "Examples": (simulate.example, simulate.simulate, simulate.compare),
     "Reference": (schema.schema,),
 }
@@ -121,8 +122,8 @@ SECTIONS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
 COMMANDS = tuple(one for section in SECTIONS.values() for one in section if not isinstance(one, typer.Typer))
 GROUPS = tuple(one for section in SECTIONS.values() for one in section if isinstance(one, typer.Typer))
 NAMES = {*(command.__name__ for command in COMMANDS), *(str(group.info.name) for group in GROUPS)}
-NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate)
-"""Commands that open a store in their folder, besides those with the option --store."""
+NAME_A_FOLDER = (status.run, refresh.refresh, annotate.annotate, store.convert)
+"""Commands that open a store, besides those with the option --store."""
 
 
 def _waiting(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="The DuckDB file. Default: store in curate.toml, else curate.duckdb.", metavar="FILE"),
+    typer.Option(
+        "--store",
+        help="A DuckDB file or a partitioned store. Default: store in curate.toml, else curate.duckdb.",
+        metavar="STORE",
+    ),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, …. Default: the best available.", metavar="NAME")
@@ -97,9 +101,14 @@ def waiting(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def waits(*given: Any, wait: float | None = None, **options: Any) -> Any:
-        from curate.store import waiting as waiting_for
+        from curate.store import opening
 
-        with waiting_for(settings().wait if wait is None else wait):
+        found = settings()
+        with opening(
+            wait=found.wait if wait is None else wait,
+            memory_limit=found.memory_limit,
+            temporary_folder=found.temporary_folder,
+        ):
             return command(*given, **options)
 
     signature = inspect.signature(command, eval_str=True)  # typer evaluates only those of functions

@@ -25,10 +25,11 @@ def status(
             {"run": row["run_id"], "step": row["step"], "did": _summary(row["step"], json.loads(row["report"]))}
             for row in opened.rows("SELECT run_id, step, report FROM runs ORDER BY seq")
         ]
+        size = opened.bytes()
         groups = _text_groups(opened, comparison) if equal_texts else ()
     return StatusReport(
         store=str(store),
-        bytes=Path(store).stat().st_size,
+        bytes=size,
         schema_version=SCHEMA_VERSION,
         runs=tuple(runs),
         equal_texts=groups,

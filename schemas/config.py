@@ -364,6 +364,10 @@ class Settings(Document):
     store: Path = Path("curate.duckdb")
     wait: Annotated[float, Field(ge=0)] = 0.0
     """Seconds to wait for a store that another process has open."""
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$")] | None = None
+    """Memory of DuckDB, such as "4GiB" (default: 1500 MiB); it writes what needs more to temporary files."""
+    temporary_folder: Path | None = None
+    """Where DuckDB writes temporary files. Default: beside the store."""
     ingest: IngestConfig = IngestConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     export: ExportConfig = ExportConfig()

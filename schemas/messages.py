@@ -44,6 +44,7 @@ PATTERNS = {
     r"^(\d{4}-\d{2}-\d{2})?$": "a date such as 2026-01-31",
     r"^[A-Za-z0-9_-]{4,64}$": "4 to 64 letters, digits and _ -",
     r"^[A-Za-z0-9_-]+$": "letters, digits and _ -",
+    r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$": "a number and a unit such as 4GiB",
 }
 """Pattern of a field -> its meaning."""
 

@@ -46,6 +46,7 @@ from schemas.reports import (
     PageReport,
     SimulateReport,
     StatusReport,
+    StoreReport,
 )
 from schemas.reward import DoctorReport, EvaluateReport, TrainConfig, TrainReport
 from schemas.validation import ValidationReport
@@ -144,6 +145,8 @@ OUTPUTS: dict[str, Any] = {
     "run": dict[str, AnyStep],
     "refresh": RefreshReport,
     "status": StatusReport,
+    "store convert": StoreReport,
+    "store compact": StoreReport,
     "example": SimulateReport,
     "simulate": SimulateReport,
     "compare": ComparisonReport,

@@ -209,6 +209,20 @@ class TextGroup(Document):
     """Of these responses."""
 
 
+class StoreReport(Document):
+    """The files of a store after ``curate store convert`` or ``compact``."""
+
+    store: str
+    partitioned: bool
+    """Whether its votes are Parquet files."""
+    votes: int
+    files: int
+    """Parquet files of votes; 0 if it is one DuckDB file."""
+    bytes: int
+    rewritten: int
+    """Buckets that ``compact`` rewrote."""
+
+
 class StatusReport(Document):
     """What a store holds."""
 

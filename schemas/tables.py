@@ -61,6 +61,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("meta", "JSON", "what the platform's export says beyond these, without personal data; else NULL"),
         Column("criterion", "VARCHAR", "by what the responses were compared; NULL if the file does not say"),
     ),
+    "vote_files": (
+        Column("bucket", "UTINYINT NOT NULL", "0 … 63: of the prompts of its votes (docs/scale.md)"),
+        Column("sha256", "VARCHAR NOT NULL", "digest of its bytes; its name is votes/bucket=BUCKET/SHA256.parquet"),
+        Column("rows", "BIGINT NOT NULL", "number of votes in it"),
+        Column("bytes", "BIGINT NOT NULL", "its size"),
+    ),
+    "superseded_votes": (
+        Column("bucket", "UTINYINT NOT NULL", "the bucket of its prompt"),
+        Column("vote_key", "UHUGEINT NOT NULL", "a vote in a file of vote_files that does not count any more"),
+        Column("file_id", "INTEGER NOT NULL", "the vote file it came from"),
+    ),
     "controls": (
         Column("control_key", "UHUGEINT NOT NULL", "identity: md5 of platform id, content and occurrence"),
         Column("prompt_id", "VARCHAR NOT NULL", "the prompt of a question whose answer was known; it is no vote"),

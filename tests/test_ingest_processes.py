@@ -84,7 +84,7 @@ def test_a_killed_ingest_leaves_whole_batches_and_can_be_repeated(tmp_path: Path
         for kill in range(4 * KILLS):
             if kill >= KILLS and whole:
                 break
-            store = tmp_path / f"{kill}.duckdb"
+            store = tmp_path / (f"{kill}.duckdb" if kill % 2 else f"{kill}")  # one file, or partitioned
             process.stdin.write(json.dumps([files, str(store)]) + "\n")
             process.stdin.flush()
             pid = int(process.stdout.readline())

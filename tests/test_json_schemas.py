@@ -34,6 +34,8 @@ leaderboard --effects {HERE}
 annotators {HERE}
 audit --show 1 {HERE}
 status {HERE}
+store convert s.duckdb parts
+store compact --store parts
 compare world/truth.csv {HERE}
 media check --media world {HERE}
 media frames p0001 --out frames --media world {HERE}

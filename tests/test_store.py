@@ -18,10 +18,10 @@ from schemas.errors import CurateError
 from schemas.tables import TABLES
 
 
-def store_of(folder: Path, *rows: str) -> Path:
+def store_of(folder: Path, *rows: str, name: str = "s.duckdb") -> Path:
     (folder / "votes.csv").write_text("prompt_id,left,right,winner\n" + "".join(row + "\n" for row in rows))
-    ingest([folder / "votes.csv"], folder / "s.duckdb")
-    return folder / "s.duckdb"
+    ingest([folder / "votes.csv"], folder / name)
+    return folder / name
 
 
 def test_a_new_store_has_the_tables_of_the_schema(tmp_path: Path) -> None:
@@ -65,8 +65,9 @@ def test_an_older_store_is_migrated_by_a_writer_only(tmp_path: Path) -> None:
         assert version(store.connection) == len(MIGRATIONS)
 
 
-def test_a_store_in_use_is_not_opened(tmp_path: Path) -> None:
-    path = store_of(tmp_path, "p,a,b,left")
+@pytest.mark.parametrize("name", ["s.duckdb", "partitioned"])
+def test_a_store_in_use_is_not_opened(name: str, tmp_path: Path) -> None:
+    path = store_of(tmp_path, "p,a,b,left", name=name)
     with Store.open(path):
         code = f"import curate\ntry: curate.open({str(path)!r})\nexcept Exception as e: print(e.cause, e, e.hint)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

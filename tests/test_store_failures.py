@@ -19,7 +19,7 @@ import duckdb
 import pytest
 
 from cli.main import run
-from curate.store import Store, StoreError, waiting
+from curate.store import Store, StoreError, opening
 from curate.store.opening import CONFIG, wal_of
 from pipelines import denoise, ingest, simulate
 from schemas.config import DenoiseConfig, SimulateConfig
@@ -288,7 +288,7 @@ def test_the_settings_say_how_long_to_wait(
 def test_waiting_applies_to_a_block_only(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with in_use(store, read_only=False):
         started = time.monotonic()
-        with waiting(0.4), pytest.raises(StoreError) as found:
+        with opening(wait=0.4), pytest.raises(StoreError) as found:
             Store.open(store, read_only=True)
         assert found.value.cause == "busy"
         assert time.monotonic() - started >= 0.4

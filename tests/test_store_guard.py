@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.store import Store, StoreError
+from curate.store import Store, StoreError, opening
 from pipelines import ingest
 from schemas.errors import CurateError
 
@@ -58,15 +58,17 @@ def test_a_store_reads_no_other_files(tmp_path: Path) -> None:
             store.execute(sql)
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_a_large_query_still_writes_temporary_files(
-    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["one file", "partitioned", "in memory"])
+def test_a_large_query_still_writes_temporary_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with Store.in_memory() if in_memory else Store.open("s.duckdb", create=True) as store:
-        store.execute("SET memory_limit = '30MiB'")
+    (tmp_path / "scratch").mkdir()
+    path = {"one file": "s.duckdb", "partitioned": "s [1]"}.get(kind)
+    with (
+        opening(memory_limit="30MiB", temporary_folder=Path("scratch")),
+        Store.open(path, create=True) if path else Store.in_memory() as store,
+    ):
         store.execute("CREATE TEMP TABLE large AS SELECT md5(i::VARCHAR) AS name FROM range(1_000_000) r(i)")
-        assert any(tmp_path.rglob("duckdb_temp*"))
+        assert any((tmp_path / "scratch").rglob("duckdb_temp*"))
         assert store.value("SELECT count(DISTINCT name) FROM large") == 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""The store: one DuckDB file, read as polars frames."""
+"""The store: one DuckDB file, or a folder with one and the votes as Parquet files, read as polars frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import duckdb
 from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criteria, one_criterion
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
-from curate.store.opening import CONFIG, check_version, connect, create_file, wal_of
+from curate.store.opening import check_version, config, connect, create_store, file_of, remove, wal_of
+from curate.store.partitions import FILES, check_files, remove_unlisted, show_votes
 from schemas.errors import CurateError, MissingError
 
 if TYPE_CHECKING:
@@ -31,28 +32,40 @@ class Store:
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self._file = file_of(path)
+        self.partitioned = self._file != path
+        """Whether its votes are Parquet files."""
         self._has_log = False  # whether changes go to a write-ahead log: not in memory or read only
         self._failed = False  # whether one could not be written: the log has only what was not reported as done
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
-        """Open the store at ``path``; ``create`` creates a missing one, ``read_only`` allows several readers.
+    def open(
+        cls, path: str | Path, *, create: bool = False, read_only: bool = False, source: Path | None = None
+    ) -> Store:
+        """Open the store at ``path``, a DuckDB file or the folder of a partitioned store.
+
+        create: create a missing one, a folder if its name has no extension. read_only: allow several readers. source:
+        another store, whose tables are readable as ``source.main.TABLE``.
 
         Raises CurateError if it is missing, is not a store or was written by a newer version, and a StoreError, which
-        is one, if it is in use (``waiting`` sets for how long to wait) or DuckDB fails, now or later.
+        is one, if it is in use (``opening`` sets for how long to wait), lacks a file of votes, or DuckDB fails, now or
+        later.
         """
         path = Path(path)
         if not path.exists():
             if not create:
                 raise MissingError(f"{path}: no such store", hint=f"make one: curate ingest VOTES --store {path}")
-            create_file(path)
-        store = cls(connect(path, read_only=read_only), path)
+            create_store(path)
+        store = cls(connect(path, read_only=read_only, source=source), path)
         try:
             if not read_only:
                 store.execute("CHECKPOINT")  # the log of a process that was killed
                 store._has_log = True
             with handled(path):
                 check_version(store.connection, path, read_only=read_only)
+            if store.partitioned:
+                store.check_files(content=False)
+                show_votes(store)
         except BaseException:
             store._failed = True
             store.close()
@@ -62,7 +75,7 @@ class Store:
     @classmethod
     def in_memory(cls) -> Store:
         """Return an empty store in memory."""
-        store = cls(duckdb.connect(config=CONFIG), Path(":memory:"))
+        store = cls(duckdb.connect(config=config()), Path(":memory:"))
         create(store.connection)
         return store
 
@@ -72,7 +85,7 @@ class Store:
             if self.value("SELECT count(*) FROM batches"):
                 return
         self._failed = True
-        self.path.unlink(missing_ok=True)
+        remove(self.path)
 
     def close(self) -> None:
         """Raises StoreError if changes outside of a transaction cannot be written."""
@@ -81,7 +94,7 @@ class Store:
                 self._write("CHECKPOINT")
         finally:
             if self._failed and self._has_log:
-                wal_of(self.path).unlink(missing_ok=True)  # before another process can open the store
+                wal_of(self._file).unlink(missing_ok=True)  # before another process can open the store
             self.connection.close()
 
     def _write(self, statement: Literal["COMMIT", "CHECKPOINT"]) -> None:
@@ -113,22 +126,43 @@ class Store:
             yield
         except BaseException:
             with suppress(StoreError):  # the first error is the one to report
-                self.execute("ROLLBACK")
+                self._end("ROLLBACK")
             raise
-        if keep:
-            self._write("COMMIT")
+        self._end("COMMIT" if keep else "ROLLBACK")
+
+    def _end(self, statement: Literal["COMMIT", "ROLLBACK"]) -> None:
+        if statement == "COMMIT":
+            self._write(statement)
             self._write("CHECKPOINT")
         else:
-            self.execute("ROLLBACK")
+            self.execute(statement)
+        if self.partitioned and not self._failed:  # after a failure the file may list what memory does not
+            remove_unlisted(self)
+
+    @contextmanager
+    def _handled(self) -> Iterator[None]:
+        """Turn the exceptions of DuckDB in the block into StoreError; one about a file of votes names it."""
+        try:
+            with handled(self.path):
+                yield
+        except StoreError as error:
+            if self.partitioned and error.cause in ("damaged", "other"):
+                self.check_files()
+            raise
+
+    def check_files(self, *, content: bool = True) -> None:
+        """Raise StoreError for a file of votes that is missing or has another size; content: or other bytes."""
+        with suppress(duckdb.Error):  # of a damaged catalogue, which has been or will be reported
+            check_files(self.path, self.connection.cursor().execute(FILES).fetchall(), content=content)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Execute one statement."""
-        with handled(self.path):
+        with self._handled():
             self.connection.execute(sql, params).fetchall()
 
     def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of a small query, without polars, whose import takes longer than the query."""
-        with handled(self.path):
+        with self._handled():
             found = self.connection.execute(sql, params)
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -137,21 +171,21 @@ class Store:
         """Return the rows of a query."""
         import polars as pl
 
-        with handled(self.path):
+        with self._handled():
             frame = pl.from_arrow(self.connection.sql(sql, params=params).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
         return frame
 
     def value(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """Return the value of a query with one row and one column."""
-        with handled(self.path):
+        with self._handled():
             [(value,)] = self.connection.execute(sql, params).fetchall()
         return value
 
     @contextmanager
     def views(self, **frames: pl.DataFrame) -> Iterator[None]:
         """Make frames available as tables in the SQL of the block."""
-        with handled(self.path):
+        with self._handled():
             for name, frame in frames.items():
                 self.connection.register(name, frame.to_arrow())
         try:
@@ -166,8 +200,13 @@ class Store:
 
         Within a transaction, use this for many frames: a view of ``views`` keeps its frame in memory until the end.
         """
-        with handled(self.path):
+        with self._handled():
             self.connection.from_arrow(frame.to_arrow()).project(columns).insert_into(table)
+
+    def bytes(self) -> int:
+        """Return the size of its files."""
+        listed = int(self.value("SELECT coalesce(sum(bytes), 0) FROM vote_files"))
+        return self._file.stat().st_size + listed
 
     # Public reading methods.
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from curate.store.database import SIDE_COUNTS, Store
+from curate.store.partitions import add_votes, remove_votes
 from curate.store.prompts import PromptChanges, add_mentioned_prompts
 from curate.store.staging import NEW_VOTES
 
@@ -227,30 +228,23 @@ def _write_votes(store: Store, base: int) -> int:
 
     The file's name of a group is unique only for its annotator; without one, only in its file.
     """
-    before = int(store.value("SELECT count(*) FROM votes"))
     common = "sides_known, annotator_id, voted_at, seconds, weight"
-    store.execute(
+    return add_votes(
+        store,
         f"""
-        INSERT INTO votes
         SELECT vote_key, prompt_id, response_left, response_right, outcome, {common},
             CASE WHEN group_id IS NOT NULL
-                THEN md5(coalesce(annotator_id, chr(30) || sha256) || chr(31) || group_id) END,
-            vote_id, ? + file_no, line, meta, criterion
+                THEN md5(coalesce(annotator_id, chr(30) || sha256) || chr(31) || group_id) END AS group_id,
+            vote_id AS platform_id, $base + file_no AS file_id, line, meta, criterion
         FROM {NEW_VOTES} JOIN staged_files USING (file_no) WHERE ranking IS NULL
-        """,
-        [base],
-    )
-    store.execute(
-        f"""
-        INSERT INTO votes
+        UNION ALL
         SELECT vote_key, prompt_id, p.response_left, p.response_right, p.outcome, {common},
-            lower(to_hex(vote_key)), vote_id, ? + file_no, line, meta, criterion
+            lower(to_hex(vote_key)), vote_id, $base + file_no, line, meta, criterion
         FROM (SELECT * EXCLUDE (response_left, response_right, outcome) FROM {NEW_VOTES} WHERE ranking IS NOT NULL)
         JOIN staged_pairs p USING (file_no, line)
         """,
-        [base],
+        {"base": base},
     )
-    return int(store.value("SELECT count(*) FROM votes")) - before
 
 
 def _write_controls(store: Store, base: int) -> int:
@@ -339,5 +333,5 @@ def _supersede(store: Store, batch_id: str) -> int:
         """,
         [batch_id],
     )
-    store.execute("DELETE FROM votes WHERE vote_key IN (SELECT vote_key FROM superseded)")
+    remove_votes(store)
     return int(store.value("SELECT count(*) FROM superseded"))
