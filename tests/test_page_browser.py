@@ -11,7 +11,7 @@ import pytest
 from annotations.campaign.session import CampaignSession
 from schemas.campaign import Refusal
 from tests.browsers import GLANCE, Screen, clip_campaign, logged, needs_chromium
-from tests.campaigns import known, make_campaign, pair
+from tests.campaigns import by_each, known, make_campaign, pair
 from tests.pages import Instead, page_of
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -52,11 +52,7 @@ def test_two_questions_about_a_pair_are_answered_by_keys(browser: Any, tmp_path:
         {"id": "accuracy", "question": "Which answer is more accurate?", "translations": {"de": "Was stimmt eher?"}},
         {"id": "clarity", "question": "Which answer is clearer?"},
     ]
-    tasks = [
-        pair(number).model_copy(update={"task_id": f"t{number}{one['id']}", "criterion": one["id"]})
-        for number in range(2)
-        for one in criteria
-    ]
+    tasks = [one for number in range(2) for one in by_each(pair(number), criteria)]
     folder = make_campaign(tmp_path / "c", tasks, people=("ben",), criteria=criteria)
     with page_of(folder) as here:
         screen = Screen(browser, locale="de-DE").enter(here)

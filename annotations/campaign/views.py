@@ -13,7 +13,7 @@ from annotations.campaign.auth import Member
 from annotations.campaign.crowd import possible_result
 from annotations.campaign.folder import TaskReader
 from annotations.campaign.log import iso
-from annotations.campaign.quality import figures
+from annotations.campaign.quality import figures, times_of
 from annotations.campaign.records import Annotator, Item, Lease
 from annotations.campaign.state import State
 from schemas.campaign import (
@@ -114,7 +114,7 @@ def campaign_status(
     config = state.config
     invited = [member for member in members if member.role == "annotator"]
     rows = tuple(_annotator_status(state, member, now) for member in invited)
-    seconds = np.frombuffer(b"".join(one.seconds.tobytes() for one in state.annotators.values()), np.float64)
+    seconds = np.concatenate([np.empty(0), *(times_of(state, one) for one in state.annotators.values())])
     gold = sum(annotator.gold for annotator in state.annotators.values())
     correct = sum(annotator.gold_correct for annotator in state.annotators.values())
     pairs = [item for item in state.items if item.kind == "vote"]
@@ -237,7 +237,7 @@ def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
     if known and len(known) == len(active) and not state.closed:
         able = sum(1 << annotator.number for annotator in known if annotator.status != "stopped")
         open_items = [state.items[number] for numbers in state.open.values() for number in numbers]
-        stuck = sum(not able & ~item.seen for item in open_items)
+        stuck = len({item.pair for item in open_items if not able & ~item.seen})
         if stuck:
             found.append(f"{stuck:,} pairs lack votes, but all annotators have judged or skipped them: invite more")
     if state.torn:
