@@ -166,7 +166,9 @@ def measure(
 
     def start() -> Any:
         port = int(upstream.rpartition(":")[2])
-        process = context.Process(target=annotate, args=([folder],), kwargs={"port": port, "on_ready": repr}, daemon=True)
+        process = context.Process(
+            target=annotate, args=([folder],), kwargs={"port": port, "on_ready": repr}, daemon=True
+        )
         process.start()
         return process
 

@@ -157,6 +157,7 @@ def test_no_blank_between_sheets_and_work_goes_on_offline(browser: Any, tmp_path
         screen.text("#idle-title", "being saved")
         network.send("Network.emulateNetworkConditions", slow)
         screen.text("#idle-title", "You are done")
+        network.detach()
     assert [vote["outcome"] for vote in logged(folder)] == ["left", "right", "right", "tie"]
     assert not screen.complaints
 
@@ -400,22 +401,24 @@ MIDDLEBOXES: dict[str, dict[str, Any]] = {
 """What others answer in place of the server."""
 
 
-@pytest.mark.parametrize("middlebox", MIDDLEBOXES)
-def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Path, middlebox: str) -> None:
-    with page_of(clip_campaign(tmp_path / "c")) as here:
+def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Path) -> None:
+    with page_of(clip_campaign(tmp_path / "c", pairs=2 * len(MIDDLEBOXES))) as here:
         screen = Screen(browser).enter(here)
-        screen.page.route("**/api/**", lambda route: route.fulfill(**MIDDLEBOXES[middlebox]))
-        screen.vote("a")
-        screen.text("#save-state", "1 vote not saved yet, but kept in this browser: something else answered")
-        screen.vote("b")
-        screen.text("#save-state", "2 votes not saved yet")
-        assert "NaN" not in screen.page.content()
-        assert here.votes() == 0
-        screen.page.reload()  # into the portal
-        screen.text("#notice", "something else answered instead of the server")
-        screen.page.unroute("**/api/**")
-        screen.votes(2)
-    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"]
+        for number, middlebox in enumerate(MIDDLEBOXES.values()):
+            screen.page.route("**/api/**", lambda route, answer=middlebox: route.fulfill(**answer))
+            screen.vote("a")
+            screen.text("#save-state", "1 vote not saved yet, but kept in this browser: something else answered")
+            screen.vote("b")
+            screen.text("#save-state", "2 votes not saved yet")
+            assert "NaN" not in screen.page.content()
+            assert here.votes() == 2 * number
+            if number % 4 == 0:
+                screen.page.reload()  # into the portal
+                screen.text("#notice", "something else answered instead of the server")
+            screen.page.unroute("**/api/**")
+            screen.page.evaluate("() => window.dispatchEvent(new Event('online'))")  # in place of waiting
+            screen.votes(2 * number + 2)
+    assert [vote["outcome"] for vote in logged(here.folder)] == ["left", "right"] * len(MIDDLEBOXES)
     assert not screen.complaints
 
 
@@ -626,9 +629,10 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> 
     found: list[str] = []
 
     def look(screen: Screen) -> None:
-        for scheme in ("light", "dark"):
-            screen.page.emulate_media(color_scheme=scheme)
-            found.extend(screen.axe())
+        found.extend(screen.axe())
+        screen.page.emulate_media(color_scheme="dark")  # changes colours only
+        found.extend(screen.axe(rules=["color-contrast"]))
+        screen.page.emulate_media(color_scheme="light")
 
     with page_of(folder) as here:
         screen = Screen(browser, width=width, touch=width == 360).enter(here)
