@@ -3,8 +3,8 @@
     python -m benchmarks.annotate [--votes 100000] [--annotators 200] [--folder DIR]
 
 Each annotator is a thread that answers every question immediately; an answer is confirmed only when the disk holds it.
-DIR is the folder of the log; the result depends on its disk. benchmarks.annotate_http measures the same through the page,
-and benchmarks.annotate_kills what kills do to votes.
+DIR is the folder of the log; the result depends on its disk. benchmarks.annotate_http measures the same through the
+page, and benchmarks.annotate_kills what kills do to votes.
 """
 
 from __future__ import annotations

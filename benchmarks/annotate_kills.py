@@ -56,7 +56,8 @@ FOREIGN: dict[str, tuple[int, dict[str, str], bytes] | None] = {
 """What answers in place of the server; None: see ``Network``."""
 KILLED = "none: the server was killed (502)"
 PACE = """(() => {
-  const [wait, every, now, heard] = [window.setTimeout, window.setInterval, performance.now.bind(performance), window.heard];
+  const { heard, setInterval: every, setTimeout: wait } = window;
+  const now = performance.now.bind(performance);
   window.setTimeout = (call, delay, ...rest) => wait(call, delay < 20_000 ? delay / 10 : delay, ...rest);
   performance.now = () => 10 * now();
   for (const [name, what] of [["setItem", "made"], ["removeItem", "done"]]) {
@@ -66,7 +67,8 @@ PACE = """(() => {
       return own.call(this, key, ...rest);
     };
   }
-  every(() => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "abtn"[Math.floor(4 * Math.random())], bubbles: true })), 40);
+  const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  every(() => press("abtn"[Math.floor(4 * Math.random())]), 40);
 })();"""
 """In the page: faster timers, reports of what its outbox stores and removes, and a key pressed every 40 ms."""
 

@@ -73,7 +73,8 @@ class Screen:
     def release(self) -> None:
         """Empty the window for another test; one whose page was closed is closed."""
         if len(self.context.pages) != 1 or self.page.is_closed():
-            return self.context.close()
+            self.context.close()
+            return
         for event, listener in self._listeners.items():
             self.page.remove_listener(event, listener)
         self.page.unroute_all(behavior="ignoreErrors")
