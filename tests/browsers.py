@@ -59,7 +59,7 @@ class Screen:
             self.page.set_viewport_size({"width": width, "height": height})
         else:
             shape = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
-            self.context = browser.new_context(**shape, **more)
+            self.context = browser.new_context(**{"service_workers": "block", **shape, **more})
             self.context.set_default_timeout(20_000)
             self.context.clock.install()  # it runs; ``vote`` moves it on in place of waiting
             self.page = self.context.new_page()
@@ -72,9 +72,12 @@ class Screen:
 
     def release(self) -> None:
         """Empty the window for another test; one whose page was closed is closed."""
-        if len(self.context.pages) != 1 or self.page.is_closed():
+        if self.page.is_closed():
             self.context.close()
             return
+        for other in self.context.pages:
+            if other != self.page:
+                other.close()
         for event, listener in self._listeners.items():
             self.page.remove_listener(event, listener)
         self.page.unroute_all(behavior="ignoreErrors")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annotations.campaign.session import CampaignSession
+from annotations.page import files
 from schemas.campaign import Refusal
 from tests.browsers import GLANCE, Screen, clip_campaign, logged, needs_chromium
 from tests.campaigns import by_each, known, make_campaign, pair
@@ -402,10 +404,10 @@ MIDDLEBOXES: dict[str, dict[str, Any]] = {
 
 
 def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Path) -> None:
-    with page_of(clip_campaign(tmp_path / "c", pairs=2 * len(MIDDLEBOXES))) as here:
+    with page_of(clip_campaign(tmp_path / "c", pairs=2 * len(MIDDLEBOXES) + 1, pairs_per_video=20)) as here:
         screen = Screen(browser).enter(here)
         for number, middlebox in enumerate(MIDDLEBOXES.values()):
-            screen.page.route("**/api/**", lambda route, answer=middlebox: route.fulfill(**answer))
+            screen.page.route("**/api/**", lambda route, _, answer=middlebox: route.fulfill(**answer))
             screen.vote("a")
             screen.text("#save-state", "1 vote not saved yet, but kept in this browser: something else answered")
             screen.vote("b")
@@ -474,6 +476,67 @@ def test_votes_survive_a_server_restart_and_a_closed_window(browser: Any, tmp_pa
         screen.page.goto(again.url)
         screen.votes(1)
         assert again.votes() == 1
+
+
+def test_a_reload_without_a_connection_opens_the_page_and_its_votes_arrive_later(browser: Any, tmp_path: Path) -> None:
+    folder = clip_campaign(tmp_path / "c", videos=3, pairs=1, min_watched=0.5)
+    pictures = os.environ.get("PICTURES")
+    with page_of(folder) as here:
+        screen = Screen(browser, service_workers="allow").enter(here)
+        screen.page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
+        screen.page.reload()  # from now on through the service worker
+        screen.page.wait_for_function(PREPARED)
+        screen.watch()
+        screen.vote("a")
+        screen.votes(1)
+        question = screen.question()
+    for width in (360, 1440):
+        screen.page.set_viewport_size({"width": width, "height": 800})
+        screen.page.reload()
+        screen.text("#notice", "No connection. This page tries again automatically.")
+        assert screen.question() == question
+        if pictures:
+            screen.page.screenshot(path=f"{pictures}/offline-{width}.png")
+    screen.watch()
+    screen.vote("b")
+    screen.text("#save-state", "1 vote not saved yet")
+    screen.page.reload()
+    screen.text("#save-state", "1 vote not saved yet")
+    with page_of(folder, port=int(here.url.rpartition(":")[2]), tokens=here.tokens) as again:
+        screen.votes(2)
+        assert again.votes() == 2
+        screen.page.wait_for_function("() => document.getElementById('notice').hidden")
+        kept = "() => caches.match('/').then((page) => [Boolean(page), 'curate:view:/' in localStorage])"
+        assert screen.page.evaluate(kept) == [True, True]
+        screen.page.locator("#leave").click()
+        screen.page.locator("#work").wait_for(state="detached")
+        assert screen.page.evaluate(kept) == [False, False]
+    assert [vote["outcome"] for vote in logged(folder)] == ["left", "right"]
+    assert not screen.complaints
+
+
+def test_an_update_replaces_what_is_kept_for_work_offline(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_campaign(tmp_path / "c", [pair(0)])
+    with page_of(folder) as here:
+        screen = Screen(browser, service_workers="allow").enter(here)
+        screen.page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
+        screen.page.reload()
+    monkeypatch.setattr(files, "version", lambda: "f" * 16)
+    script = "() => document.querySelector('script[src]').getAttribute('src')"
+    new = f"/static/{'f' * 16}/annotator.js"
+    with page_of(folder, port=int(here.url.rpartition(":")[2]), tokens=here.tokens):
+        screen.page.reload()
+        assert screen.page.evaluate(script) == new
+        while screen.page.evaluate("() => caches.keys()") != [f"curate / /static/{'f' * 16}/"]:
+            screen.page.wait_for_timeout(50)
+        screen.page.reload()
+        screen.text("#question", "What happens")
+    screen.page.reload()
+    screen.text("#question", "What happens")
+    assert screen.page.evaluate(script) == new
+    assert not screen.complaints
 
 
 def test_a_full_disk_is_reported_and_the_vote_is_saved_later(browser: Any, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ let pageToken = "";
     server has answered with a view or a status; refused: it has answered with a final refusal; foreign: something else
     has answered. */
 export async function request(path, body) {
+  if (body !== undefined && !pageToken) await request("/api/view"); // the page was opened without a connection
   const stop = new AbortController(); // AbortSignal.timeout is missing in older browsers
   const timer = setTimeout(() => stop.abort(), TIMEOUT);
   const options = { method: "GET", headers: {}, cache: "no-store", redirect: "manual", signal: stop.signal };
