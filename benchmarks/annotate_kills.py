@@ -178,7 +178,9 @@ def measure(
         server = start()
         command = [node(), str(Path(__file__).with_name("outbox.mjs")), site, str(FOLDER / "server.js")]
         page = Page(browser, f"{site}/a/{tokens.pop()}") if browser else None
-        clients = subprocess.Popen([*command, *tokens], stdout=subprocess.PIPE, text=True)
+        said = home / "votes.json"  # a pipe would be full
+        with said.open("w") as output:
+            clients = subprocess.Popen([*command, *tokens], stdout=output)
         log = folder / "log.jsonl"
         for number in range(kills):  # spread evenly over the votes
             upto = (number + rng.uniform(0.5, 1.5)) * votes / (kills + 1)
@@ -190,7 +192,7 @@ def measure(
             if page and number % 5 == 0:
                 page.reload()
         wait_for(lambda: clients.poll() is not None and (page is None or page.is_done()), page)
-        made = json.loads(clients.communicate()[0])
+        made = json.loads(said.read_text())
         server.terminate()
         server.join()
     close(folder)

@@ -11,7 +11,7 @@ import numpy as np
 
 from annotations.campaign.auth import Member
 from annotations.campaign.crowd import possible_result
-from annotations.campaign.folder import TaskReader
+from annotations.campaign.folder import CROWD, TaskReader
 from annotations.campaign.log import iso
 from annotations.campaign.quality import figures, times_of
 from annotations.campaign.records import Annotator, Item, Lease
@@ -147,7 +147,7 @@ def campaign_status(
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
         gold_accuracy=correct / gold if gold else None,
         annotators=rows,
-        warnings=(*warnings, *_warnings(state, invited)),
+        warnings=(*warnings, *_warnings(state, invited, crowd=(folder / CROWD).exists())),
     )
 
 
@@ -218,7 +218,7 @@ def _annotator_status(state: State, member: Member, now: float) -> AnnotatorStat
     )
 
 
-def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
+def _warnings(state: State, invited: Sequence[Member], *, crowd: bool) -> list[str]:
     found = []
     active = [member.name for member in invited if member.active]
     known = [state.annotators[name] for name in active if name in state.annotators]
@@ -232,7 +232,7 @@ def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
             found.append(f"{one.video} does not play for {broken} annotators ({', '.join(one.prompts[:3])})")
     if state.lost:
         found.append(f"{state.lost} lines of the log are lost; see log.quarantine.jsonl")
-    if not invited:
+    if not invited and not crowd:
         found.append("no annotator has been invited yet: curate campaign invite")
     if known and len(known) == len(active) and not state.closed:
         able = sum(1 << annotator.number for annotator in known if annotator.status != "stopped")

@@ -406,6 +406,7 @@ async function refresh() {
   if (result.ok) {
     byId("notice").hidden = true;
     if (view === null) begin(result.answer);
+    else if (view.annotator !== result.answer.annotator) window.location.reload(); // opened without a connection, for another
     else show(result.answer);
   } else if (view === null) {
     const kept = result.status === 0 && load(VIEW, null);

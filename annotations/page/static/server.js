@@ -10,6 +10,7 @@ const BUSY = new Set([408, 429, 500, 502, 503, 504]); // of the server, or of a 
 const OURS = new Set([...FINAL, "disk-full", "no-session", "no-page-token", "other-origin", "other-role", "malformed", "not-possible"]);
 
 let pageToken = "";
+let annotator = ""; // whose page this is
 
 /** Send a request; status 0 means that there was no response.
 
@@ -29,7 +30,9 @@ export async function request(path, body) {
   try {
     const response = await fetch(`.${path}`, options); // the campaign may be served below a path
     const answer = await parsed(response);
-    const ok = response.ok && typeof answer.campaign === "string";
+    const isOther = annotator && answer.annotator && answer.annotator !== annotator; // from a cache, or by another link
+    const ok = response.ok && typeof answer.campaign === "string" && !isOther;
+    if (ok) annotator ||= answer.annotator ?? "";
     const known = !response.ok && OURS.has(answer.code) && typeof answer.message === "string";
     if (ok) pageToken = response.headers.get(HEADER) ?? pageToken;
     const foreign = !ok && !known && !BUSY.has(response.status);
