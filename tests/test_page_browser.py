@@ -65,7 +65,8 @@ def test_two_questions_about_a_pair_are_answered_by_keys(browser: Any, tmp_path:
             if count == 1:
                 assert screen.axe() == []
             screen.vote(key)
-            screen.page.wait_for_function(f"() => /{count}/.test(document.querySelector('#progress-text').textContent)")
+            screen.text("#progress-text", str(count))
+            screen.page.locator("#work:not(.saving):not([hidden]), #idle:not([hidden])").wait_for()
         screen.text("#idle-state", "gespeichert")
     assert [text for _, text, *_ in seen] == ["Was stimmt eher?", "Which answer is clearer?"] * 2
     assert [(one[0], one[2:]) for one in seen[::2]] == [(one[0], one[2:]) for one in seen[1::2]]
@@ -280,18 +281,13 @@ def test_a_question_is_skipped_with_a_reason(browser: Any, tmp_path: Path) -> No
         manager.text("#problem-rows", "clip0.mp4")
         (listed,) = here.campaign.status().skip_reasons
         assert (listed.reason, listed.video, listed.skips) == ("a black screen", "clip0.mp4", 1)
-    assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["a black screen"]
-
-
-def test_a_question_is_skipped_by_keys_alone(browser: Any, tmp_path: Path) -> None:
-    with page_of(clip_campaign(tmp_path / "c")) as here:
-        screen = Screen(browser).enter(here)
-        first = screen.question()
-        for key in ("s", "ArrowDown", "Enter"):
+        second = screen.question()
+        for key in ("s", "ArrowDown", "Enter"):  # by keys alone
             screen.press(key)
-        screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=first)
+        screen.page.wait_for_function("(was) => document.querySelector('#question').textContent !== was", arg=second)
         assert not screen.page.locator("dialog[open]").count()
-    assert [skip["reason"] for skip in logged(here.folder, "skip")] == ["I do not understand the question or an answer"]
+    reasons = ["a black screen", "I do not understand the question or an answer"]
+    assert [skip["reason"] for skip in logged(here.folder, "skip")] == reasons
 
 
 def test_a_careless_annotator_is_warned_then_stopped_and_the_manager_sees_it(browser: Any, tmp_path: Path) -> None:
@@ -393,14 +389,10 @@ def test_a_vote_whose_answer_was_lost_counts_once(browser: Any, tmp_path: Path) 
 MIDDLEBOXES: dict[str, dict[str, Any]] = {
     "a captive portal": {"status": 200, "content_type": "text/html", "body": "<h1>Sign in</h1>"},
     "a portal that redirects": {"status": 302, "headers": {"location": "/static/style.css"}},
-    "JSON of another": {"status": 200, "content_type": "application/json", "body": '{"ok": true}'},
-    "a proxy": {"status": 404, "content_type": "text/html", "body": "not found"},
-    "a firewall": {"status": 403, "content_type": "text/html", "body": "Request blocked"},
     "a firewall with JSON": {"status": 403, "content_type": "application/json", "body": '{"code": "stopped"}'},
     "a network that is down": {"status": 521, "content_type": "text/html", "body": ""},
-    "a network that is slow": {"status": 524, "content_type": "text/html", "body": "timeout"},
 }
-"""What others answer in place of the server."""
+"""What others answer in place of the server; benchmarks.annotate_kills has more, for the outbox alone."""
 
 
 def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Path) -> None:
@@ -414,7 +406,7 @@ def test_no_vote_is_lost_where_something_else_answers(browser: Any, tmp_path: Pa
             screen.text("#save-state", "2 votes not saved yet")
             assert "NaN" not in screen.page.content()
             assert here.votes() == 2 * number
-            if number % 4 == 0:
+            if number % 2 == 0:
                 screen.page.reload()  # into the portal
                 screen.text("#notice", "something else answered instead of the server")
             screen.page.unroute("**/api/**")
@@ -539,29 +531,20 @@ def test_an_update_replaces_what_is_kept_for_work_offline(
     assert not screen.complaints
 
 
-def test_a_full_disk_is_reported_and_the_vote_is_saved_later(browser: Any, tmp_path: Path) -> None:
-    full = [Refusal(code="disk-full", message="The disk is full: tell the manager.")]
+def test_refusals_are_reported_and_the_page_continues(browser: Any, tmp_path: Path) -> None:
+    """A vote that cannot be saved is sent again; one that is refused is not."""
+    refusals = [
+        Refusal(code="expired", message="This question went to someone else meanwhile."),
+        Refusal(code="disk-full", message="The disk is full: tell the manager."),
+    ]
 
     def wrap(campaign: CampaignSession) -> Instead:
-        return Instead(campaign, vote=lambda *ballot: full.pop() if full else campaign.vote(*ballot))
+        return Instead(campaign, vote=lambda *ballot: refusals.pop() if refusals else campaign.vote(*ballot))
 
     with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
         screen = Screen(browser).enter(here)
         screen.vote("a")
         screen.text("#save-state", "The disk is full: tell the manager.")
-        screen.votes(1)
-        assert here.votes() == 1
-
-
-def test_a_refused_vote_is_reported_and_the_page_continues(browser: Any, tmp_path: Path) -> None:
-    gone = [Refusal(code="expired", message="This question went to someone else meanwhile.")]
-
-    def wrap(campaign: CampaignSession) -> Instead:
-        return Instead(campaign, vote=lambda *ballot: gone.pop() if gone else campaign.vote(*ballot))
-
-    with page_of(clip_campaign(tmp_path / "c"), wrap=wrap) as here:
-        screen = Screen(browser).enter(here)
-        screen.vote("a")
         screen.text("#notice", "This question went to someone else meanwhile.")
         screen.vote("b")
         screen.votes(1)
@@ -613,18 +596,13 @@ def test_reason_and_confidence_are_sent_and_typing_is_not_voting(browser: Any, t
         screen.page.get_by_role("button", name="Tie").click()
         screen.votes(1)
         assert screen.page.get_by_label("Why?").input_value() == ""
-    [vote] = logged(here.folder)
-    assert (vote["outcome"], vote["confidence"]) == ("tie", 3)
-    assert vote["reason"].startswith("a bat, not a ball")
-
-
-def test_a_reason_with_half_a_surrogate_pair_is_sent(browser: Any, tmp_path: Path) -> None:
-    with page_of(clip_campaign(tmp_path / "c", ask_reason=True)) as here:
-        screen = Screen(browser).enter(here)
-        screen.page.evaluate("() => { document.querySelector('#reason').value = 'a bat \\ud83e'; }")
+        screen.page.evaluate("() => { document.querySelector('#reason').value = 'a bat \\ud83e'; }")  # half a character
         screen.vote("t")
-        screen.votes(1)
-    assert [vote["reason"] for vote in logged(here.folder)] == ["a bat \ufffd"]
+        screen.votes(2)
+    first, second = logged(here.folder)
+    assert (first["outcome"], first["confidence"]) == ("tie", 3)
+    assert first["reason"].startswith("a bat, not a ball")
+    assert second["reason"] == "a bat \ufffd"
 
 
 def test_a_break_is_suggested_after_long_work(browser: Any, tmp_path: Path) -> None:
@@ -713,12 +691,7 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, width: int) -> 
             stranger = Screen(browser, width=width)
             stranger.page.goto(here.url)
             look(stranger)
+            stranger.page.evaluate("() => document.body.append(document.createElement('button'))")
+            assert "button-name" in "".join(stranger.axe())  # axe finds a button without a name
         look(Screen(browser, width=width).enter(here, "max"))
     assert found == []
-
-
-def test_axe_detects_a_violation(browser: Any, tmp_path: Path) -> None:
-    with page_of(clip_campaign(tmp_path / "c")) as here:
-        screen = Screen(browser).enter(here)
-        screen.page.evaluate("() => document.querySelector('#diff').replaceChildren()")  # a button without a name
-        assert "button-name" in "".join(screen.axe())

@@ -64,7 +64,7 @@ def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(
     tokens = invite(tmp_path / "june", "ann", "ben", "dan")
     truth = Truth(tmp_path / "world", tmp_path / "june")
     with page_of(tmp_path / "june", tokens=tokens) as here:
-        screens = [Screen(browser) for _ in tokens]
+        screens = [Screen(browser, width=800, height=600) for _ in tokens]
         people = [
             Annotator(name, screen.page, None if name == "dan" else truth)
             for name, screen in zip(tokens, screens, strict=True)
