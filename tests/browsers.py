@@ -73,7 +73,7 @@ class Screen:
 
     def release(self) -> None:
         """Empty the window for another test; one whose page was closed is closed."""
-        if self.page.is_closed():
+        if self.page.is_closed() or not self.page.url.startswith("http"):  # a file is of another site
             self.context.close()
             return
         for other in self.context.pages:
@@ -85,8 +85,7 @@ class Screen:
         self.context.set_offline(False)
         self.context.clear_cookies()
         self.page.emulate_media(color_scheme=self.scheme)
-        if self.page.url.startswith("http"):
-            self.page.evaluate("() => localStorage.clear()")
+        self.page.evaluate("() => localStorage.clear()")
         self.page.route(NOTHING, lambda route: route.fulfill(body=""))
         self.page.goto(NOTHING)
         self.page.unroute_all()
