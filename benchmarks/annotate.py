@@ -1,11 +1,10 @@
-"""A campaign session under 200 annotators without think time and HTTP: throughput, latency, memory, quotas, kills.
+"""A campaign session under 200 annotators without think time and HTTP: throughput, latency, memory, quotas.
 
-    python -m benchmarks.annotate [--votes 100000] [--annotators 200] [--kills 50] [--folder DIR]
+    python -m benchmarks.annotate [--votes 100000] [--annotators 200] [--folder DIR]
 
 Each annotator is a thread that answers every question immediately; an answer is confirmed only when the disk holds it.
-Then a voting process is killed with SIGKILL repeatedly, and every confirmed vote must be in the log.
-benchmarks.annotate_http measures the same through the page. DIR is the folder of the log; the result depends on its
-disk.
+DIR is the folder of the log; the result depends on its disk. benchmarks.annotate_http measures the same through the
+page, and benchmarks.annotate_kills what kills do to votes.
 """
 
 from __future__ import annotations
@@ -13,20 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 
 import numpy as np
 
 from annotations.campaign.auth import read_members, with_invited, write_members
 from annotations.campaign.folder import CAMPAIGN, GOLD, LOG, MEDIA, TASKS, batch_path, write_atomic, write_lines
-from annotations.campaign.log import read_events
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import State, replay
 from schemas.campaign import AnnotatorView, Ballot, CampaignConfig, CampaignFile, Refusal, Task
@@ -43,17 +38,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--votes", type=int, default=100_000)
     parser.add_argument("--annotators", type=int, default=200)
-    parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--folder", type=Path, default=None)
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        child(Path(options.child[0]), options.child[1:])
-        return
     with tempfile.TemporaryDirectory(dir=options.folder) as home:
         load(Path(home) / "load", options.votes, options.annotators)
-        if options.kills:
-            sweep(Path(home) / "kills", options.kills)
 
 
 def load(folder: Path, votes: int, annotators: int) -> None:
@@ -129,52 +117,6 @@ def annotate(campaign: CampaignSession, name: str, delays: list[float], done: li
         delays.append(time.perf_counter() - begin)
         done[me] += 1
     raise RuntimeError(view)
-
-
-def sweep(folder: Path, kills: int) -> None:
-    """Kill a voting process repeatedly, and look for every confirmed vote in the log."""
-    people = make(folder, 4000, 20)
-    rng = random.Random(0)
-    confirmed: list[str] = []
-    for _ in range(kills):
-        arguments = [sys.executable, "-m", "benchmarks.annotate", "--child", str(folder), *people]
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        confirmed.append(process.stdout.readline().strip())
-        time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        confirmed += [line.strip() for line in process.stdout if line.endswith("\n")]
-        process.wait()
-    stored = [event["question"] for event in read_events(folder / LOG) if event["event"] == "vote"]
-    state = replay(folder)
-    lost = len(set(confirmed) - set(stored))
-    twice = len(stored) - len(set(stored))
-    print(f"{kills} kills: {len(confirmed):,} votes confirmed, {lost} of them lost, {twice} stored twice")
-    torn = sum(event.get("torn", 0) > 0 for event in read_events(folder / LOG))
-    over = sum(item.votes + item.held > item.quota for item in state.items if item.kind == "vote")
-    print(f"incomplete lines removed: {torn}; pairs above their quota: {over}")
-
-
-def child(folder: Path, people: list[str]) -> None:
-    """Vote until killed, and print the confirmed questions."""
-    lock = Lock()
-
-    def work(name: str) -> None:
-        view: AnnotatorView | Refusal = campaign.view(name)
-        while isinstance(view, AnnotatorView) and view.sheet is not None:
-            question = view.sheet.questions[0].question_id
-            ballot = Ballot(question_id=question, vote_id=f"v-{question}", outcome="tie", seconds=8.0, watched=0.0)
-            view = campaign.vote(name, ballot)
-            if isinstance(view, AnnotatorView):
-                with lock:
-                    print(question, flush=True)
-
-    with CampaignSession.open(folder) as campaign:
-        threads = [Thread(target=work, args=(name,)) for name in people]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
 
 
 def make(folder: Path, pairs: int, annotators: int) -> list[str]:

@@ -49,7 +49,8 @@ def annotators(
     mapping
         How to read the columns and outcomes of ``gold``.
     criterion
-        Only the votes by this criterion, and the pairs of ``gold`` by it or by none; needed if there are several.
+        Only the votes by this criterion, and the control answers and pairs of ``gold`` by it or by none; needed if
+        there are several.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def annotators(
     with Store.open(store_path, read_only=True) as store:
         loaded = load_votes(store, criterion=criterion, texts="careful")
         counts = annotator_counts(store, criterion)
-        controls = control_answers(store)
+        controls = control_answers(store, criterion)
     votes = loaded.votes
     answers, absent = _answers(controls, votes)
     known, report = _gold(gold, mapping, votes, str(store_path), answers, criterion)

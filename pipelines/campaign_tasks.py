@@ -304,7 +304,10 @@ def gold_from_file(
     }
     if not answers:
         why = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "the file has no rows"
-        raise CurateError(f"{path}: no usable known answer: {why}", hint="give prompt_id, left, right and outcome")
+        hint = "give prompt_id, left, right and outcome"
+        if unknown:
+            hint = "the store must have both responses with their texts, and the video must be one that browsers play"
+        raise CurateError(f"{path}: no usable known answer: {why}", hint=hint)
     return answers, {reason: count for reason, count in dropped.items() if count}
 
 

@@ -124,6 +124,8 @@ def create(
         lines = prepare_media(store, base, named, fresh / MEDIA, progress=progress) if named else ()
         with Store.open(store, read_only=True) as opened:
             can = askable(opened, config, lines)
+        if not can.pairs():
+            raise _nothing_to_ask(store, can, lines)
         progress("choosing pairs", 0, 0)
         controls, source, notes = _controls(gold, store, can, config, mapping)
         votes = min(config.batch, config.votes)

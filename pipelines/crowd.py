@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def open_study(folder: str | Path, config: CrowdConfig | None = None, *, url: st
     notes = []
     if not url.startswith("https://") and not config.stand_in and config.platform != "link":
         notes.append(f"{url} is not https, which platforms require: give --url https://…")
-    left = _gold(folder) - config.qualification
+    left = sum(sorted(_gold(folder), reverse=True)[config.qualification :])
     if campaign.gold_share and left < campaign.thresholds.min_questions:
         needed = campaign.thresholds.min_questions
         notes.append(f"too few control questions to judge by after the practice: {left} of {needed}")
@@ -82,14 +83,14 @@ def _check(folder: Path, config: CrowdConfig) -> None:
     if not read_campaign(folder).config.max_votes:
         hint = "curate campaign create --max-votes N"
         raise CurateError(f"{folder}: no limit of votes per person, so that nobody would be done", hint=hint)
-    gold = _gold(folder)
+    gold = len(_gold(folder))
     if gold < config.qualification:
         message = f"{folder}: {gold} control questions are too few for {config.qualification} practice questions"
         raise CurateError(message, hint="curate campaign create --gold FILE gives more, or --qualification asks fewer")
 
 
-def _gold(folder: Path) -> int:
-    """The number of control questions with a known outcome."""
+def _gold(folder: Path) -> list[int]:
+    """The number of known answers of each control question: with criteria, it can have several."""
     path = folder / GOLD
-    tasks = [task for task, _ in read_tasks(path) if task.kind == "gold"] if path.exists() else []
-    return len({(task.prompt_id, task.first, task.second) for task in tasks})
+    tasks = [task for task, _ in read_tasks(path) if task.kind == "gold" and task.answer] if path.exists() else []
+    return list(Counter((task.prompt_id, task.first, task.second) for task in tasks).values())

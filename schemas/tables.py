@@ -87,6 +87,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("file_id", "INTEGER NOT NULL", "the file it came from"),
         Column("line", "BIGINT NOT NULL", "its line there"),
         Column("meta", "JSON", "as in votes"),
+        Column("criterion", "VARCHAR", "as in votes"),
     ),
     "rejects": (
         Column("batch_id", "VARCHAR NOT NULL", "the ingest that rejected it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,20 @@ def pair(number: int, *, video: str = "", quota: int = 1, **more: Any) -> Task:
         quota=quota,
         **more,
     )
+
+
+def by_each(task: Task, criteria: Iterable[Mapping[str, Any]], **answers: str | None) -> list[Task]:
+    """A task by each criterion. answers: criterion -> the known answer, where it is another one."""
+    return [
+        task.model_copy(
+            update={
+                "task_id": f"{task.task_id}{one['id']}",
+                "criterion": one["id"],
+                "answer": answers.get(one["id"], task.answer),
+            }
+        )
+        for one in criteria
+    ]
 
 
 def known(number: int, *, answer: str = "first", kind: str = "gold", video: str = "") -> Task:

@@ -100,7 +100,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build_backbone(folder, [*TEXTS, *WORDS] * 5, vocabulary=400, width=64, layers=2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _chromium() -> Iterator[Any]:
     from tests.browsers import chromium
 
@@ -110,7 +110,13 @@ def _chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def browser(_chromium: Any) -> Iterator[Any]:
-    """One Chromium for all tests of a file; the windows of each are closed after it, so that none goes on asking."""
+    """One Chromium for all tests; the windows of each are emptied after it, so that none goes on asking."""
+    from tests.browsers import IDLE, Screen
+
     yield _chromium
+    while Screen.open:
+        Screen.open.pop().release()
+    kept = [page.context for pages in IDLE.values() for page in pages]
     for context in _chromium.contexts:
-        context.close()
+        if context not in kept:
+            context.close()

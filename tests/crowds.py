@@ -12,7 +12,7 @@ import httpx
 from annotations.campaign.enrolment import KEY
 from annotations.page.security import PAGE_HEADER
 from pipelines.crowd import crowd_config, open_study
-from tests.campaigns import known, make_campaign, pair
+from tests.campaigns import by_each, known, make_campaign, pair
 
 CODES = {"completed": "DONE1234", "screened_out": "SCREEN12", "stopped": "STOP1234", "no_more_work": "NOMORE12"}
 SITE = "https://votes.example.org"
@@ -23,6 +23,7 @@ def crowd_campaign(
     platform: str = "prolific",
     *,
     pairs: int = 40,
+    quota: int = 5,
     seconds: float = 10.0,
     config: dict[str, Any] | None = None,
     **more: Any,
@@ -30,7 +31,10 @@ def crowd_campaign(
     """A campaign open to a crowd: 3 votes per person and 2 practice questions whose first response is right."""
     length = {"video_seconds": seconds}
     gold = [known(number, video="clip.mp4").model_copy(update=length) for number in range(500, 530)]
-    tasks = [pair(number, video="clip.mp4", quota=5).model_copy(update=length) for number in range(pairs)]
+    tasks = [pair(number, video="clip.mp4", quota=quota).model_copy(update=length) for number in range(pairs)]
+    if criteria := more.get("criteria"):  # by the last one, the second response is better
+        gold = [one for task in gold for one in by_each(task, criteria, **{criteria[-1]["id"]: "second"})]
+        tasks = [one for task in tasks for one in by_each(task, criteria)]
     settings = {"max_votes": 3, "votes_per_pair": 5, "gold_share": 0.1, "thresholds": {"min_seconds": 0}, **more}
     made = make_campaign(folder, tasks, gold=gold, **settings)
     values = {"platform": platform, "consent": "Do you *agree*?", "qualification": 2, "pass_mark": 1.0, "codes": CODES}

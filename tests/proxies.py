@@ -1,4 +1,4 @@
-"""A reverse proxy for tests that terminates TLS with a certificate of its own, as Caddy does."""
+"""Reverse proxies for tests, such as one that terminates TLS with a certificate of its own, as Caddy does."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import datetime
 import http.client
 import ipaddress
 import ssl
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -40,45 +42,85 @@ def certificate(folder: Path) -> Path:
     return path
 
 
-@contextmanager
-def tls_proxy(upstream: str, pem: Path, client: str = "203.0.113.7") -> Iterator[str]:
-    """The https address of a proxy to a server; it says that each request comes from ``client``."""
-    target = urlsplit(upstream).netloc
+class Forwarding(BaseHTTPRequestHandler):
+    """Forwards each request to a server and sends its answer back."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
+    upstream: str
+    """host:port."""
+    added: Mapping[str, str] = MappingProxyType({})
+    """Headers of each request that is forwarded."""
 
-        def do_GET(self) -> None:
-            there = http.client.HTTPConnection(target, timeout=20)
-            headers = dict(self.headers) | {"X-Forwarded-For": client, "X-Forwarded-Proto": "https"}
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            there.request(self.command, self.path, body, headers)
+    def do_GET(self) -> None:
+        self.answer(*self.forward(self.body()))
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def body(self) -> bytes:
+        """The body of the request."""
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the server's answer. Raises OSError or HTTPException without one."""
+        there = http.client.HTTPConnection(self.upstream, timeout=20)
+        try:
+            there.request(self.command, self.path, body, {**dict(self.headers), **self.added})
             answer = there.getresponse()
-            body = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in HOP:
-                    self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
             there.close()
 
-        do_POST = do_GET
+    def answer(self, status: int, headers: Mapping[str, str], body: bytes, *, cut: int | None = None) -> None:
+        """Send an answer; with ``cut``, so many bytes of the body, and close the connection."""
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in HOP:
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:cut])
+        self.close_connection = self.close_connection or cut is not None
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+
+class Server(ThreadingHTTPServer):
+    """A server that ends with its block, and is silent about clients that close a connection."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(*_)  # type: ignore[arg-type]
+
+
+@contextmanager
+def proxy(handler: type[Forwarding], pem: Path | None = None) -> Iterator[str]:
+    """The address of a proxy with this handler; by https with the key and certificate in ``pem``."""
+    server = Server(("127.0.0.1", 0), handler)
+    if pem:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield f"https://127.0.0.1:{server.server_port}"
+        yield f"{'https' if pem else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@contextmanager
+def tls_proxy(upstream: str, pem: Path, client: str = "203.0.113.7") -> Iterator[str]:
+    """The https address of a proxy to a server; it says that each request comes from ``client``."""
+
+    class Handler(Forwarding):
+        added = MappingProxyType({"X-Forwarded-For": client, "X-Forwarded-Proto": "https"})
+
+    Handler.upstream = urlsplit(upstream).netloc
+    with proxy(Handler, pem) as address:
+        yield address

@@ -129,7 +129,7 @@ def vote_all(annotators: list[Annotator], *, seconds: float, over: Callable[[], 
     while sum(annotator.act() for annotator in annotators) or not over():
         if time.monotonic() > until:
             raise TimeoutError(f"still voting after {seconds:g} s")
-        annotators[0].page.wait_for_timeout(20)  # processes events of the browser
+        annotators[0].page.wait_for_timeout(50)  # processes events of the browser
 
 
 def known_answers(world: Path, path: Path) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -14,12 +16,16 @@ from annotations.campaign.crowd import practice_item
 from annotations.campaign.log import iso
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
+from annotations.page.security import PAGE_HEADER
+from curate.store.people import control_answers
 from pipelines import denoise, ingest
 from pipelines.campaign_tasks import askable, choose_pairs, gold_from_store
-from pipelines.campaigns import check, close, create, status
+from pipelines.campaigns import check, close, create, repair, status
+from pipelines.payment import pay
 from schemas.campaign import AnnotatorView, CampaignConfig, Task
 from schemas.config import DenoiseConfig
-from tests.campaigns import Clock, ballot, held, invite, make_campaign, pair
+from tests.campaigns import Clock, ballot, by_each, held, invite, known, make_campaign, pair
+from tests.crowds import CODES, Person, crowd_campaign
 from tests.pages import page_of
 from tests.test_campaign_session import events
 
@@ -31,12 +37,9 @@ MODELS = ("m1", "m2", "m3")
 """By accuracy m1 is the best, by clarity m3."""
 
 
-def both(number: int, **more: object) -> list[Task]:
+def both(number: int) -> list[Task]:
     """A pair by both criteria."""
-    return [
-        pair(number, **more).model_copy(update={"task_id": f"t{number}{c['id']}", "criterion": c["id"]})
-        for c in CRITERIA
-    ]  # type: ignore[arg-type]
+    return by_each(pair(number), CRITERIA)
 
 
 def judged(question: dict[str, str]) -> str:
@@ -107,6 +110,101 @@ def test_from_the_page_to_two_leaderboards(tmp_path: Path) -> None:
     assert all(known == {"accuracy": "first", "clarity": "second"} for known in certain.values())
 
 
+def chosen(question: dict[str, str]) -> str:
+    """By accuracy the first response is better, by clarity the second."""
+    first = question["left_text"].startswith("first")
+    return "left" if first == (question["criterion"] == "accuracy") else "right"
+
+
+def test_a_study_by_two_criteria_from_practice_to_pay(tmp_path: Path) -> None:
+    """Undone, repeated and late votes, a copy after a kill, a repaired log, more votes, payment, ingest."""
+    bonuses = {"payment": {"bonuses": [{"gold_accuracy": 0.9, "amount": "1.00"}]}}
+    settings = {"max_votes": 14, "gold_share": 0.4, "thresholds": {"gold_accuracy": 0, "min_questions": 4}}
+    folder = crowd_campaign(tmp_path / "c", pairs=5, quota=3, config=bonuses, criteria=CRITERIA, **settings)
+    clock, store = Clock(step=2), tmp_path / "s.duckdb"
+    with page_of(folder, tokens=invite(folder, "max", role="manager"), clock=clock) as here:
+        people = {name: Person(here.url) for name in ("ann", "ben", "cat")}
+        for name, person in people.items():
+            person.join(name)
+            person.send("consent")
+            person.send("ready")
+            assert "Which answer is more accurate?" in person.said()
+            while "Practice question" in person.page:
+                person.practise()
+
+        ann = people["ann"]
+        first, second, third = ann.view()["sheet"]["questions"][:3]
+        for question in (first, second):  # the second one is changed, and sent twice by a page without a response
+            ann.vote(question, choice="tie" if question is second else chosen(question))
+        again = ann.client.post("/api/undo", json={}).json()["sheet"]["questions"][0]
+        assert (again["criterion"], again["left_text"]) == ("clarity", second["left_text"])
+        assert [ann.vote(again, choice=chosen(again)).json()["votes"] for _ in range(2)] == [2, 2]
+        clock.later(minutes=31)
+        ann.view()
+        late = ann.vote(third, choice=chosen(third)).json()  # its lease is over
+        assert late["votes"] == 3
+        for name, person in people.items():
+            while (view := person.view())["sheet"] and not (name == "cat" and view["votes"] == 8):
+                asked = view["sheet"]["questions"][0]
+                careless = name == "cat" and asked["criterion"] == "clarity"
+                outcome = {"left": "right", "right": "left"}[chosen(asked)] if careless else chosen(asked)
+                assert person.vote(asked, choice=outcome).status_code == 200
+
+        manager = here.visit("max")
+        answer = manager.get("/api/status")
+        shown, manager.headers = answer.json(), {PAGE_HEADER: answer.headers[PAGE_HEADER]}
+        assert shown["criteria"] == {"accuracy": 13, "clarity": 13}
+        # Ann and Ben agree on every pair by each criterion; by both together each pair would have no majority.
+        found = sorted((one["gold_accuracy"], one["agreement"], one["compared"]) for one in shown["annotators"])
+        assert [one[:2] for one in found] == [(0.5, 0.5), (1.0, 1.0), (1.0, 1.0)]  # Cat answers by clarity wrongly
+        assert all(compared >= 6 for *_, compared in found)
+        prompt = shown["coverage"][0]["prompt_id"]
+        more = {"action": "extend", "prompt": prompt, "votes_per_pair": 4}
+        extended = manager.post("/api/manage", {"action": more}).json()
+        assert (extended["wanted"] - shown["wanted"], extended["coverage"][0]["wanted"]) == (2, 8)
+
+        copy = tmp_path / "copy"  # as a killed server leaves it
+        shutil.copytree(folder, copy)
+        with (copy / "log.jsonl").open("ab") as log:
+            log.write(b'{"seq":')
+        assert check(copy).findings == ()
+        with CampaignSession.open(copy, clock=clock) as campaign:
+            after = campaign.status()
+        assert (after.criteria, after.annotators) == (
+            here.campaign.status().criteria,
+            here.campaign.status().annotators,
+        )
+        lines = (copy / "log.jsonl").read_bytes().splitlines(keepends=True)
+        at = max(n for n, line in enumerate(lines) if b'"clarity"' in line and b'"kind":"vote"' in line)
+        lines[at] = lines[at].replace(b'"clarity"', b'"accuracy"')
+        (copy / "log.jsonl").write_bytes(b"".join(lines))
+        assert [(found.kind, found.line) for found in check(copy).findings] == [("edited", at + 1)]
+        repair(copy)
+        with CampaignSession.open(copy, clock=clock) as campaign:
+            assert campaign.status().criteria == {"accuracy": 13, "clarity": 12}
+
+        cat = people["cat"]
+        while (view := cat.view())["sheet"]:
+            asked = view["sheet"]["questions"][0]
+            cat.vote(asked, choice=chosen(asked) if asked["criterion"] == "accuracy" else "tie")
+        results = [person.finish() for person in people.values()]
+        assert set(results) <= {CODES["completed"], CODES["no_more_work"]}
+    paid = pay(folder, "12/h", tmp_path / "pay.csv").batch
+    assert paid is not None
+    logged = events(folder, "vote")
+    undone = {undo["vote"] for undo in events(folder, "undo")}
+    final = [vote for vote in logged if vote["vote"] not in undone]
+    counts = Counter((vote["criterion"], "control" in vote) for vote in final)
+    read = ingest(folder, store)
+    assert (read.votes + read.controls, read.rejects) == (len(final), 0)
+    with curate.open(store) as opened:
+        stored = opened.frame("SELECT criterion, false AS c FROM votes UNION ALL SELECT criterion, true FROM controls")
+        correct = [control_answers(opened, one["id"]).select(pl.col("outcome") == pl.col("answer")) for one in CRITERIA]
+    assert Counter(stored.iter_rows()) == counts
+    assert [frame["outcome"].all() for frame in correct] == [True, False]
+    assert sorted((row.bonus, row.gold_accuracy) for row in paid.rows) == [(0, 0.5), (1, 1.0), (1, 1.0)]
+
+
 def test_a_campaign_without_criteria_is_stored_as_before(tmp_path: Path) -> None:
     folder = make_campaign(tmp_path / "c", [pair(0)], people=("ann",))
     with CampaignSession.open(folder) as campaign:
@@ -155,16 +253,7 @@ def test_the_time_of_a_pair_is_judged_by_its_first_criterion(tmp_path: Path) -> 
 
 
 def test_a_practice_question_is_by_a_criterion_with_a_known_answer(tmp_path: Path) -> None:
-    gold = [
-        task.model_copy(
-            update={
-                "task_id": f"g{task.criterion}",
-                "kind": "gold",
-                "answer": {"clarity": "second"}.get(task.criterion),
-            }
-        )
-        for task in both(9)
-    ]
+    gold = by_each(known(9, answer="second"), CRITERIA, accuracy=None)
     folder = make_campaign(tmp_path / "c", both(0), gold=gold, criteria=CRITERIA, people=("ann",))
     with CampaignSession.open(folder) as campaign:
         item, _ = campaign.read(lambda state: practice_item(state, "ann", 0))

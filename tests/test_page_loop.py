@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +16,17 @@ from pipelines.annotator_report import annotators as judge
 from pipelines.campaigns import close, create
 from pipelines.comparison import compare
 from schemas.campaign import CampaignConfig
-from schemas.config import SimulateConfig
-from tests.browsers import Screen, chromium, logged, needs_chromium
+from schemas.config import DenoiseConfig, SimulateConfig
+from tests import scripted
+from tests.browsers import Screen, logged, needs_chromium
 from tests.campaigns import invite
 from tests.pages import page_of
 from tests.scripted import Annotator, Truth, known_answers, vote_all
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
-WORLD = SimulateConfig(prompts=5, models=4, annotators=6, votes_per_pair=0.2, seed=1, video=True)
-THRESHOLDS = {"min_seconds": 0, "patience": 8, "gold_accuracy": 0, "agreement": 0}
+WORLD = SimulateConfig(prompts=3, models=4, annotators=6, votes_per_pair=0.2, seed=1, video=True)
+THRESHOLDS = {"min_seconds": 0, "patience": 2, "gold_accuracy": 0, "agreement": 0}
 
 
 def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path:
@@ -43,23 +45,26 @@ def a_store(home: Path, config: SimulateConfig, *, images: bool = False) -> Path
     return store
 
 
-def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(tmp_path: Path) -> None:
+def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripted, "SHARPNESS", 6.0)  # few votes must be enough
     store = a_store(tmp_path, WORLD)
     config = CampaignConfig.model_validate(
         {
             "name": "june",
-            "votes": 60,
-            "votes_per_pair": 3,
+            "votes": 30,
+            "votes_per_pair": 2,
             "gold_share": 0.1,
-            "min_watched": 0.3,
+            "min_watched": 0.1,
             "thresholds": THRESHOLDS,
         }
     )
     create(tmp_path / "june", store, config, videos=tmp_path / "world", gold=tmp_path / "gold.csv")
-    tokens = invite(tmp_path / "june", "ann", "ben", "cat", "dan")
+    tokens = invite(tmp_path / "june", "ann", "ben", "dan")
     truth = Truth(tmp_path / "world", tmp_path / "june")
-    with page_of(tmp_path / "june", tokens=tokens) as here, chromium() as browser:
-        screens = [Screen(browser) for _ in tokens]
+    with page_of(tmp_path / "june", tokens=tokens) as here:
+        screens = [Screen(browser, width=800, height=600) for _ in tokens]
         people = [
             Annotator(name, screen.page, None if name == "dan" else truth)
             for name, screen in zip(tokens, screens, strict=True)
@@ -69,7 +74,7 @@ def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(tmp_path: Pa
         vote_all(people, seconds=90)
         assert not [complaint for screen in screens for complaint in screen.complaints]
     assert [person.name for person in people if "no more questions" in person.idle] == ["dan"]
-    assert [bool(person.warned) for person in people] == [False, False, False, True]
+    assert [bool(person.warned) for person in people] == [False, False, True]
     close(tmp_path / "june")
     ingest(tmp_path / "june" / "log.jsonl", store)
     with curate.open(store) as opened:
@@ -78,20 +83,20 @@ def test_the_loop_stops_a_careless_annotator_and_recovers_the_order(tmp_path: Pa
     confirmed = [vote for person in people for vote in person.acknowledged]
     assert sorted(vote["vote"] for vote in logged(tmp_path / "june")) == sorted(confirmed)
     assert len(confirmed) == len(stored) == stored.total()
-    denoise(store)
+    denoise(store, config=DenoiseConfig(ranker="hierarchical"))
     assert compare(store, tmp_path / "world" / "truth.csv").kendall_tau["final"] > 0.4
     assert judge(store).annotators[0].annotator_id == "dan"  # the worst comes first
 
 
-def test_a_campaign_on_images(tmp_path: Path) -> None:
+def test_a_campaign_on_images(browser: Any, tmp_path: Path) -> None:
     """An image replaces the video, and min_watched has no effect."""
-    store = a_store(tmp_path, WORLD.model_copy(update={"prompts": 3}), images=True)
-    config = CampaignConfig.model_validate({"name": "stills", "votes": 8, "gold_share": 0, "min_watched": 0.5})
+    store = a_store(tmp_path, WORLD.model_copy(update={"prompts": 2}), images=True)
+    config = CampaignConfig.model_validate({"name": "stills", "votes": 4, "gold_share": 0, "min_watched": 0.5})
     report = create(tmp_path / "stills", store, config, videos=tmp_path / "world")
     assert not report.refused
     assert [note for note in report.warnings if "min_watched" in note]
     tokens = invite(tmp_path / "stills", "ann")
-    with page_of(tmp_path / "stills", tokens=tokens) as here, chromium() as browser:
+    with page_of(tmp_path / "stills", tokens=tokens) as here:
         screen = Screen(browser, width=360, height=740, touch=True)
         ann = Annotator("ann", screen.page, Truth(tmp_path / "world", tmp_path / "stills"))
         image = screen.page.get_by_alt_text("The image for this question")
@@ -116,8 +121,8 @@ def test_a_campaign_on_images(tmp_path: Path) -> None:
         vote_all([ann], seconds=60)
         assert not screen.complaints
     assert [skip["reason"] for skip in logged(tmp_path / "stills", "skip")] == ["The image does not show"]
-    assert len(ann.acknowledged) == 7
+    assert len(ann.acknowledged) == 3
     close(tmp_path / "stills")
     ingest(tmp_path / "stills" / "log.jsonl", store)
     with curate.open(store) as opened:
-        assert len(opened.votes()) == 7
+        assert len(opened.votes()) == 3

@@ -40,7 +40,7 @@ def figures(state: State, annotator: Annotator) -> Figures:
     claimed = np.array(annotator.claimed)
     return Figures(
         gold_accuracy=annotator.gold_correct / annotator.gold if annotator.gold else None,
-        median_seconds=float(np.median(_times(state, annotator))) if annotator.votes else None,
+        median_seconds=float(np.median(times_of(state, annotator))) if annotator.votes else None,
         claimed_seconds=float(np.median(claimed)) if annotator.votes else None,
         excess_claims=int((claimed - np.array(annotator.seconds) > EXCESS).sum()),
         left_share=annotator.left / annotator.decisive if annotator.decisive else None,
@@ -50,7 +50,7 @@ def figures(state: State, annotator: Annotator) -> Figures:
     )
 
 
-def _times(state: State, annotator: Annotator, start: int = 0) -> Floats:
+def times_of(state: State, annotator: Annotator, start: int = 0) -> Floats:
     """The times of the votes without the first ``start`` ones, seconds; with criteria, of those by the first criterion:
     by the later ones both answers are known already."""
     seconds = np.array(annotator.seconds)[start:]
@@ -80,7 +80,7 @@ def violations(state: State, annotator: Annotator) -> tuple[str, ...]:
     """The thresholds that an annotator violates, as short texts; the page shows them to the annotator."""
     limits, found, start = state.config.thresholds, [], annotator.judged_from
     gold, correct = annotator.gold - start.gold, annotator.gold_correct - start.gold_correct
-    times = _times(state, annotator, start.votes)
+    times = times_of(state, annotator, start.votes)
     if gold >= limits.min_questions and correct / gold < limits.gold_accuracy:
         right = f"{correct} of {gold} control questions"
         found.append(f"{right} answered correctly (expected: {limits.gold_accuracy:.0%})")

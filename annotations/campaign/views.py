@@ -11,9 +11,9 @@ import numpy as np
 
 from annotations.campaign.auth import Member
 from annotations.campaign.crowd import possible_result
-from annotations.campaign.folder import TaskReader
+from annotations.campaign.folder import CROWD, TaskReader
 from annotations.campaign.log import iso
-from annotations.campaign.quality import figures
+from annotations.campaign.quality import figures, times_of
 from annotations.campaign.records import Annotator, Item, Lease
 from annotations.campaign.state import State
 from schemas.campaign import (
@@ -114,7 +114,7 @@ def campaign_status(
     config = state.config
     invited = [member for member in members if member.role == "annotator"]
     rows = tuple(_annotator_status(state, member, now) for member in invited)
-    seconds = np.frombuffer(b"".join(one.seconds.tobytes() for one in state.annotators.values()), np.float64)
+    seconds = np.concatenate([np.empty(0), *(times_of(state, one) for one in state.annotators.values())])
     gold = sum(annotator.gold for annotator in state.annotators.values())
     correct = sum(annotator.gold_correct for annotator in state.annotators.values())
     pairs = [item for item in state.items if item.kind == "vote"]
@@ -147,7 +147,7 @@ def campaign_status(
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
         gold_accuracy=correct / gold if gold else None,
         annotators=rows,
-        warnings=(*warnings, *_warnings(state, invited)),
+        warnings=(*warnings, *_warnings(state, invited, crowd=(folder / CROWD).exists())),
     )
 
 
@@ -218,7 +218,7 @@ def _annotator_status(state: State, member: Member, now: float) -> AnnotatorStat
     )
 
 
-def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
+def _warnings(state: State, invited: Sequence[Member], *, crowd: bool) -> list[str]:
     found = []
     active = [member.name for member in invited if member.active]
     known = [state.annotators[name] for name in active if name in state.annotators]
@@ -232,12 +232,12 @@ def _warnings(state: State, invited: Sequence[Member]) -> list[str]:
             found.append(f"{one.video} does not play for {broken} annotators ({', '.join(one.prompts[:3])})")
     if state.lost:
         found.append(f"{state.lost} lines of the log are lost; see log.quarantine.jsonl")
-    if not invited:
+    if not invited and not crowd:
         found.append("no annotator has been invited yet: curate campaign invite")
     if known and len(known) == len(active) and not state.closed:
         able = sum(1 << annotator.number for annotator in known if annotator.status != "stopped")
         open_items = [state.items[number] for numbers in state.open.values() for number in numbers]
-        stuck = sum(not able & ~item.seen for item in open_items)
+        stuck = len({item.pair for item in open_items if not able & ~item.seen})
         if stuck:
             found.append(f"{stuck:,} pairs lack votes, but all annotators have judged or skipped them: invite more")
     if state.torn:

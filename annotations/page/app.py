@@ -2,6 +2,7 @@
 
 GET  /a/{token}        the secret link: sets the session cookie and opens /
 GET  /                 the annotator's or the manager's page; without a session, how to get in
+GET  /service-worker.js  what opens the page without a connection; no data of the campaign
 GET  /api/view         the annotator's view (AnnotatorView); a header carries the token that changes need
 POST /api/vote         a ballot → the next view, once the vote is on the disk; 409 with the reason if refused; both with
                        the ballot's vote_id, by which the page knows that no proxy or portal has answered
@@ -36,7 +37,7 @@ from starlette.routing import Route
 
 from annotations.campaign.auth import Visitor
 from annotations.campaign.session import CampaignSession
-from annotations.page.files import media_response, rendered, template
+from annotations.page.files import media_response, rendered, service_worker, template
 from annotations.page.join import Join
 from annotations.page.markup import markup
 from annotations.page.metrics import VoteMeter
@@ -117,6 +118,7 @@ class Page:
         return [
             Route("/a/{token}", self._enter),
             Route("/", self._home),
+            Route("/service-worker.js", self._worker),
             Route("/api/view", self._view),
             Route("/api/vote", self._vote, methods=["POST"]),
             Route("/api/undo", self._undo, methods=["POST"]),
@@ -156,6 +158,9 @@ class Page:
     def _plain(self, request: Request, token: str = "") -> Plain:
         """Pages without a script, for the visitor of a request."""
         return Plain.of(request, self.session.config.language, root=self.sessions.root, token=token)
+
+    async def _worker(self, _: Request) -> Response:
+        return service_worker()
 
     async def _view(self, request: Request) -> Response:
         token, visitor = await self._authorize(request, "annotator")

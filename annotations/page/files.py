@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,6 +72,13 @@ def template(name: str, **parts: str) -> str:
     """An HTML file with each {{part}} replaced, and {{static}} by the address of static/. The parts must be HTML."""
     parts["static"] = f"/static/{version()}"
     return re.sub(r"\{\{([\w.-]+)\}\}", lambda found: parts[found[1]], static_files()[name].body.decode())
+
+
+def service_worker() -> Response:
+    """The service worker of the voting page, which lists the scripts and styles that it keeps for work offline."""
+    names = [name for name in static_files() if name.endswith((".js", ".css", ".svg"))]
+    own = {"files": json.dumps([name for name in names if not name.startswith(("manager", "service-worker", "plain"))])}
+    return Response(template("service-worker.js", **own), media_type="text/javascript")
 
 
 def static_response(request: Request, path: str) -> Response | None:

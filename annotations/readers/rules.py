@@ -33,7 +33,8 @@ ROW_SCHEMA = _schema(
 )
 """A clean row. ``ranking``: the whole judgment of a K-wise row as text; its pairs are in ``CleanRows.pairs``."""
 CONTROL_SCHEMA = _schema(
-    "line vote_id prompt_id response_left response_right outcome answer sides_known annotator_id voted_at seconds meta"
+    "line vote_id prompt_id response_left response_right outcome answer sides_known annotator_id voted_at seconds meta "
+    "criterion"
 )
 """A clean answer to a control question. ``answer``: the known outcome."""
 PAIR_SCHEMA = _schema("line response_left response_right outcome")

@@ -255,7 +255,7 @@ def _write_controls(store: Store, base: int) -> int:
             """
             INSERT INTO controls
             SELECT control_key, prompt_id, response_left, response_right, outcome, answer, sides_known, annotator_id,
-                voted_at, seconds, vote_id, ? + file_no, line, meta
+                voted_at, seconds, vote_id, ? + file_no, line, meta, criterion
             FROM staged_controls WHERE status = 'control' ORDER BY file_no, line
             """,
             [base],

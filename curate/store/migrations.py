@@ -127,6 +127,11 @@ def _add_fingerprint(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS fingerprint BLOB")
 
 
+def _add_criterion_of_controls(con: duckdb.DuckDBPyConnection) -> None:
+    """The criterion of control answers; those that are stored already count for every criterion."""
+    con.execute("ALTER TABLE controls ADD COLUMN IF NOT EXISTS criterion VARCHAR")
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _create_tables,
     _create_tables,
@@ -139,10 +144,12 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _add_numbers_of_responses,
     _add_fingerprint,
     _create_tables,
+    _add_criterion_of_controls,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
 6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta,
-rankings.acceptable; 10: media.fingerprint, published.fingerprint; 11: vote_files, superseded_votes."""
+rankings.acceptable; 10: media.fingerprint, published.fingerprint; 11: vote_files, superseded_votes;
+12: controls.criterion."""
 
 
 def create(con: duckdb.DuckDBPyConnection) -> None:

@@ -32,8 +32,16 @@ def annotator_counts(store: Store, criterion: str = "") -> pl.DataFrame:
     )
 
 
-def control_answers(store: Store) -> pl.DataFrame:
-    """Return annotator_id, outcome and answer of every control answer of a named annotator, by file and line."""
+def control_answers(store: Store, criterion: str = "") -> pl.DataFrame:
+    """Return annotator_id, outcome and answer of every control answer of a named annotator, by file and line.
+
+    criterion: only the answers by it or by none; empty: all.
+    """
     return store.frame(
-        "SELECT annotator_id, outcome, answer FROM controls WHERE annotator_id IS NOT NULL ORDER BY file_id, line"
+        """
+        SELECT annotator_id, outcome, answer FROM controls
+        WHERE annotator_id IS NOT NULL AND ($criterion = '' OR coalesce(criterion, $criterion) = $criterion)
+        ORDER BY file_id, line
+        """,
+        {"criterion": criterion},
     )

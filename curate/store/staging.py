@@ -16,7 +16,7 @@ _KEY = f"CASE WHEN criterion IS NULL THEN {_OF_ANY} ELSE md5_number(to_hex({_OF_
 # Identity of a control answer: its id and its content, because two answers may have one id.
 _CONTROL_KEY = """md5_number(concat_ws(chr(31), coalesce(vote_id, chr(29)), prompt_id, response_left, response_right,
     outcome, answer, sides_known::VARCHAR, coalesce(annotator_id, chr(29)),
-    coalesce(epoch_us(voted_at)::VARCHAR, chr(29))))"""
+    coalesce(epoch_us(voted_at)::VARCHAR, chr(29)), criterion))"""
 
 _TABLES = {
     "staged_files": """file_no INTEGER, path VARCHAR, sha256 VARCHAR, prompt_column VARCHAR, id_column VARCHAR,
@@ -28,7 +28,7 @@ _TABLES = {
         meta VARCHAR, vote_key UHUGEINT, occurrence INTEGER""",
     "staged_controls": """file_no INTEGER, line BIGINT, vote_id VARCHAR, prompt_id VARCHAR, response_left VARCHAR,
         response_right VARCHAR, outcome VARCHAR, answer VARCHAR, sides_known BOOLEAN, annotator_id VARCHAR,
-        voted_at TIMESTAMP, seconds DOUBLE, meta VARCHAR, control_key UHUGEINT, status VARCHAR""",
+        voted_at TIMESTAMP, seconds DOUBLE, meta VARCHAR, criterion VARCHAR, control_key UHUGEINT, status VARCHAR""",
     "staged_pairs": """file_no INTEGER, line BIGINT, response_left VARCHAR, response_right VARCHAR,
         outcome VARCHAR""",
     "staged_rejects": """file_no INTEGER, line BIGINT, column_name VARCHAR, value VARCHAR, reason VARCHAR,

@@ -6,11 +6,12 @@ import { markDifferences } from "./diff.js";
 import { Keys } from "./keys.js";
 import { Player } from "./player.js";
 import { Outbox, newId, request } from "./server.js";
-import { load, save } from "./storage.js";
+import { load, remove, save } from "./storage.js";
 import { english, has, t } from "./texts.js";
 
 const REFRESH = 30_000; // milliseconds between two checks for new questions
 const MIN_LOOK = 300; // milliseconds: an earlier press is a double press on the previous question
+const VIEW = `curate:view:${window.location.pathname}`; // the last view, for a reload without a connection
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 
@@ -23,6 +24,7 @@ let differing = false; // whether the words that differ are marked
 let lastAnswered = ""; // id of the question answered last: it comes first again after an undo
 let mayVote = false;
 let shownAt = 0; // milliseconds: when the current question appeared
+let stale = false; // whether the view has to be loaded again
 let acting = false; // an undo or a skip is in progress, during which no vote is taken
 let player, outbox, timer, breaks, keys;
 
@@ -80,6 +82,7 @@ function begin(first) {
 
 function show(next) {
   view = next;
+  save(VIEW, view);
   document.title = view.title || t("title");
   byId("title").textContent = view.title || view.campaign;
   byId("extras").hidden = !view.ask_reason && !view.ask_confidence;
@@ -403,19 +406,46 @@ async function refresh() {
   if (result.ok) {
     byId("notice").hidden = true;
     if (view === null) begin(result.answer);
+    else if (view.annotator !== result.answer.annotator) window.location.reload(); // opened without a connection, for another
     else show(result.answer);
   } else if (view === null) {
+    const kept = result.status === 0 && load(VIEW, null);
+    if (kept) begin(kept);
     if (result.foreign) showNotice(t("foreign-start"));
     else if (result.status === 0) showNotice(t("offline-start"));
     else if (result.status === 401) showNotice(t("bad-link"));
     else showNotice(result.answer.message || t("failed"));
-    if (result.foreign || (result.status !== 401 && result.status !== 403)) setTimeout(refresh, 3000);
+    stale = result.foreign || (result.status !== 401 && result.status !== 403);
+  }
+  if (result.ok) stale = false;
+  else if (stale) setTimeout(refresh, 3000);
+}
+
+/* Let a service worker open this page without a connection, where the browser allows one: with https, and on localhost. */
+async function workOffline() {
+  const address = `service-worker.js?${encodeURIComponent(new URL(".", import.meta.url).pathname)}`; // new in each version
+  const policy = window.trustedTypes?.createPolicy("service-worker", { createScriptURL: (url) => url });
+  try {
+    await navigator.serviceWorker?.register(policy?.createScriptURL(address) ?? address);
+  } catch {
+    // The page then works as long as it is open.
+  }
+}
+
+/* Keep nothing of the campaign in this browser, except votes that are not saved. */
+async function forget() {
+  remove(VIEW);
+  for (const name of (await window.caches?.keys()) ?? []) {
+    if (!name.startsWith(`curate ${window.location.pathname} `)) continue;
+    const cache = await caches.open(name);
+    for (const { url } of await cache.keys()) if (!new URL(url).pathname.startsWith("/static/")) await cache.delete(url);
   }
 }
 
 async function leave() {
   if (outbox?.size && !window.confirm(t("leave-anyway"))) return;
   await request("/api/leave", {});
+  await forget();
   window.location.assign("./");
 }
 
@@ -468,3 +498,4 @@ setInterval(() => {
   if (idle && document.visibilityState === "visible") refresh();
 }, REFRESH);
 refresh();
+workOffline();

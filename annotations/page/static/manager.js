@@ -96,12 +96,13 @@ function show(status) {
     ["median time per question", seconds(status.median_seconds)],
     ["control questions correct", percent(status.gold_accuracy)],
     ["votes for the left side", percent(status.left_share)],
-    ["pairs handed out now", whole.format(status.open)],
+    ["questions handed out now", whole.format(status.open)],
     ["votes planned so far", whole.format(status.planned)],
     ["pairs", whole.format(status.pairs)],
     ["prompts", whole.format(status.prompts)],
     ["batches", whole.format(status.batches)],
     ["skips", whole.format(status.skips)],
+    ...Object.entries(status.criteria).map(([criterion, votes]) => [`votes by ${criterion}`, whole.format(votes)]),
     ...(status.excluded ? [["excluded votes (stopped annotators)", whole.format(status.excluded)]] : []),
   ];
   byId("figures").replaceChildren(

@@ -10,6 +10,7 @@ const BUSY = new Set([408, 429, 500, 502, 503, 504]); // of the server, or of a 
 const OURS = new Set([...FINAL, "disk-full", "no-session", "no-page-token", "other-origin", "other-role", "malformed", "not-possible"]);
 
 let pageToken = "";
+let annotator = ""; // whose page this is
 
 /** Send a request; status 0 means that there was no response.
 
@@ -17,6 +18,7 @@ let pageToken = "";
     server has answered with a view or a status; refused: it has answered with a final refusal; foreign: something else
     has answered. */
 export async function request(path, body) {
+  if (body !== undefined && !pageToken) await request("/api/view"); // the page was opened without a connection
   const stop = new AbortController(); // AbortSignal.timeout is missing in older browsers
   const timer = setTimeout(() => stop.abort(), TIMEOUT);
   const options = { method: "GET", headers: {}, cache: "no-store", redirect: "manual", signal: stop.signal };
@@ -28,7 +30,9 @@ export async function request(path, body) {
   try {
     const response = await fetch(`.${path}`, options); // the campaign may be served below a path
     const answer = await parsed(response);
-    const ok = response.ok && typeof answer.campaign === "string";
+    const isOther = annotator && answer.annotator && answer.annotator !== annotator; // from a cache, or by another link
+    const ok = response.ok && typeof answer.campaign === "string" && !isOther;
+    if (ok) annotator ||= answer.annotator ?? "";
     const known = !response.ok && OURS.has(answer.code) && typeof answer.message === "string";
     if (ok) pageToken = response.headers.get(HEADER) ?? pageToken;
     const foreign = !ok && !known && !BUSY.has(response.status);
