@@ -8,13 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from curate.engine import LocalEngine
 from curate.media.frames import Frames, MediaError, read_video
-from curate.media.workers import check_media, read_videos
+from curate.media.workers import read_videos
 from tests.video_files import encode
 
 pytestmark = pytest.mark.slow
@@ -58,25 +56,13 @@ def test_a_bad_file_is_an_error_in_its_place(engine: LocalEngine, videos: list[P
             assert answer.hint
 
 
-def test_check_returns_the_defects_of_videos_and_images(
-    engine: LocalEngine, videos: list[Path], tmp_path: Path
-) -> None:
-    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "image.PNG")
-    (tmp_path / "bad.jpg").write_text("no image")
-    good, bad, video = check_media(engine, [tmp_path / "image.PNG", tmp_path / "bad.jpg", videos[0]], 8)
-    assert good is None
-    assert video is None
-    assert isinstance(bad, MediaError)
-    assert bad.code == "not-media"
-
-
 def test_a_script_needs_no_main_guard(tmp_path: Path, videos: list[Path]) -> None:
     code = (
         "from pathlib import Path\nfrom curate.engine import LocalEngine\n"
-        "from curate.media.workers import check_media\n"
+        "from curate.media.workers import read_videos\n"
         f"print('begun')\nwith LocalEngine(workers=1) as engine:\n"
-        f"    print(list(check_media(engine, [Path({str(videos[0])!r})], 2)))\n"
+        f"    print([frames.images.shape[0] for frames in read_videos(engine, [Path({str(videos[0])!r})], 2)])\n"
     )
     (tmp_path / "script.py").write_text(code)
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)
-    assert done.stdout == "begun\n[None]\n"
+    assert done.stdout == "begun\n[2]\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.engine import Engine, Part, PartError
 from curate.media.frame_folders import read_frames_or_video
-from curate.media.frames import HINT, IMAGE_SUFFIXES, Frames, MediaError, import_decord, read_image
+from curate.media.frames import HINT, Frames, MediaError, import_decord
 from curate.media.probe import Probe, probe
 from curate.processors import cores
 from schemas.errors import CurateError, MissingError
@@ -32,16 +32,6 @@ def read_videos(
 ) -> Iterator[Frames | MediaError]:
     """Yield the frames of each video (``read_video``) in the order of paths; a few files are read ahead."""
     return media_map(engine, partial(_frames, count=count, fps=fps), paths, timeout=timeout)
-
-
-def check_media(
-    engine: Engine, paths: Sequence[Path], count: int, *, timeout: float = TIMEOUT
-) -> Iterator[MediaError | None]:
-    """Yield the defect of each file in the order of paths; None if ``count`` frames, or the image, can be decoded.
-
-    A file with one of IMAGE_SUFFIXES is read as an image, every other as a video.
-    """
-    return media_map(engine, partial(_check, count=count), paths, timeout=timeout)
 
 
 def probe_media(engine: Engine, paths: Sequence[Path], *, timeout: float = TIMEOUT) -> Iterator[Probe | MediaError]:
@@ -80,10 +70,3 @@ def media_map(
 
 def _frames(path: Path, *, count: int, fps: float | None) -> Frames:
     return read_frames_or_video(path, count, fps)
-
-
-def _check(path: Path, *, count: int) -> None:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        read_image(path)
-    else:
-        read_frames_or_video(path, count)
