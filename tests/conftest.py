@@ -100,17 +100,18 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build_backbone(folder, [*TEXTS, *WORDS] * 5, vocabulary=400, width=64, layers=2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, so does the loop of Playwright, and no other can be started
 def _chromium() -> Iterator[Any]:
-    from tests.browsers import chromium
+    from tests.browsers import IDLE, chromium
 
     with chromium() as started:
         yield started
+    IDLE.clear()
 
 
 @pytest.fixture
 def browser(_chromium: Any) -> Iterator[Any]:
-    """One Chromium for all tests; the windows of each are emptied after it, so that none goes on asking."""
+    """One Chromium for all tests of a file; the windows of each are emptied after it, so that none goes on asking."""
     from tests.browsers import IDLE, Screen
 
     yield _chromium
