@@ -14,7 +14,7 @@ Form = Literal["text", "json"]
 
 EVERY = 10.0
 """Seconds between two lines on the progress of one step."""
-WORTH_TELLING = 60.0
+LONG = 60.0
 """Seconds above which the end of a command states its longest steps."""
 
 
@@ -59,7 +59,7 @@ class Log:
         if self.form == "json":
             steps = {name: round(own, 3) for name, own in longest}
             self.line("end", seconds=round(seconds, 3), exit_code=code, longest_steps=steps or None)
-        elif seconds > WORTH_TELLING and longest:
+        elif seconds > LONG and longest:
             named = ", ".join(f"{name} {own:.0f} s" for name, own in longest)
             sys.stderr.write(f"took {seconds:.0f} s; longest steps: {named}\n")
 

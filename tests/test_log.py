@@ -103,6 +103,6 @@ def test_a_long_command_states_its_longest_steps(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert here.is_dir()
-    monkeypatch.setattr(cli.log, "WORTH_TELLING", 0)
+    monkeypatch.setattr(cli.log, "LONG", 0)
     assert run(["ingest", "votes.csv"]) == 0
     assert "longest steps: " in capsys.readouterr().err
