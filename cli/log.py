@@ -10,6 +10,8 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipelines.progress import tracer
+
 Form = Literal["text", "json"]
 
 EVERY = 10.0
@@ -40,11 +42,9 @@ class Log:
         The block puts the exit code into the list. The form is that of the option --log until the end.
         """
         self.command, self.seconds, code = command, {}, list[int]()
-        began = time.monotonic()
-        tracing = sys.modules.get("opentelemetry.trace")
-        tracer = tracing.get_tracer("curate") if tracing else None
+        began, found = time.monotonic(), tracer()
         try:
-            with tracer.start_as_current_span(f"curate {command}".strip()) if tracer else nullcontext() as span:
+            with found.start_as_current_span(f"curate {command}".strip()) if found else nullcontext() as span:
                 try:
                     yield code
                 finally:

@@ -156,7 +156,9 @@ COMMAND_EXTRAS = ("annotate", "serve")
 PACKAGES = ("schemas", "annotations", "curate", "pipelines", "cli")
 
 
-def _start_log(form: Form) -> Form:
+def _start_log(ctx: typer.Context, form: Form) -> Form:
+    if ctx.resilient_parsing:  # the completion of a shell
+        return form
     log.form = form
     if form == "json":
         log.line("start", version=_installed_version())

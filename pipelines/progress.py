@@ -47,7 +47,7 @@ class Steps:
         if name != self.name:
             self.end()
             self.name, self._began, self._had = name, self._clock(), done
-            self._span = tracing.get_tracer("curate").start_span(name) if (tracing := _tracing()) else None
+            self._span = found.start_span(name) if (found := tracer()) else None
         self.done, self.total = done, total
 
     def end(self) -> None:
@@ -71,6 +71,7 @@ class Steps:
         return (self.total - self.done) / rate if rate and self.total else None
 
 
-def _tracing() -> Any:
-    """The module opentelemetry.trace where something has set it up in this process; else None."""
-    return sys.modules.get("opentelemetry.trace")
+def tracer() -> Any:
+    """Return OpenTelemetry's tracer where something has set it up in this process; else None."""
+    tracing = sys.modules.get("opentelemetry.trace")
+    return tracing.get_tracer("curate") if tracing else None

@@ -23,10 +23,14 @@ def convert(source: str | Path, target: str | Path) -> StoreReport:
     old, new = StoreKey(source).path, StoreKey(target).path
     if target.exists() or new.exists():
         raise ConflictError(f"{target if target.exists() else new}: exists", hint="choose another TARGET, or remove it")
-    convert_store(source, target)
-    if old.is_file():
+    if old.is_file():  # before the store, which would get another key at its next ingest
         with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(old.read_bytes())
+    try:
+        convert_store(source, target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
     with Store.open(target, read_only=True) as store:
         return _report(store)
 

@@ -99,6 +99,14 @@ def test_commands_and_steps_are_spans(here: Path) -> None:
     assert below == ["votes.csv", "classifying rows"]
 
 
+def test_completion_is_not_logged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    completion = {"_CURATE_COMPLETE": "complete_bash", "COMP_WORDS": "curate me", "COMP_CWORD": "1"}
+    for name, value in {**completion, "CURATE_LOG": "json"}.items():
+        monkeypatch.setenv(name, value)
+    assert run([]) == 0
+    assert tuple(capsys.readouterr()) == ("merge\nmedia\n", "")
+
+
 def test_a_long_command_states_its_longest_steps(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

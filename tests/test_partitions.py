@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -101,7 +102,9 @@ def test_both_kinds_of_store_have_equal_tables(both: tuple[Path, Path]) -> None:
     assert run(["status", "--store", str(both[1])]) == 0
 
 
-def test_conversion_and_compaction_keep_every_table(both: tuple[Path, Path], tmp_path: Path) -> None:
+def test_conversion_and_compaction_keep_every_table(
+    both: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, parts = both
     expected = tables(one)
     assert convert(parts, tmp_path / "back.duckdb").files == 0
@@ -113,9 +116,14 @@ def test_conversion_and_compaction_keep_every_table(both: tuple[Path, Path], tmp
     assert tables(tmp_path / "copy") == expected
     assert 0 < report.rewritten <= report.files == made.files
     (tmp_path / "back.duckdb.pseudonym-key").write_text("secret")
+    key = tmp_path / "again.pseudonym-key"
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.stores.convert_store", Mock(side_effect=OSError("the disk is full")))
+        with pytest.raises(OSError, match="full"):
+            convert(tmp_path / "back.duckdb", tmp_path / "again")
+    assert not key.exists()
     convert(tmp_path / "back.duckdb", tmp_path / "again")
     (tmp_path / "back.duckdb.pseudonym-key").unlink()
-    key = tmp_path / "again.pseudonym-key"
     assert (key.read_text(), key.stat().st_mode & 0o777) == ("secret", 0o600)
     key.unlink()
     assert parquet(tmp_path / "again") == parquet(tmp_path / "fresh")  # equal bytes

@@ -71,7 +71,7 @@ def no_password() -> str:
 
 
 def checked(folder: Path, key: str = PUBLIC) -> VerifyReport:
-    return verify(folder, key=key, validated=folder.parent / "validated")
+    return verify(folder, key=key)
 
 
 def finding(folder: Path, key: str = PUBLIC) -> str:

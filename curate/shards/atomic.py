@@ -39,14 +39,14 @@ def publishing(out: Path, *, name: Callable[[], str] | None = None) -> Iterator[
     try:
         yield fresh
         for path in (*sorted(fresh.rglob("*")), fresh):
-            _sync(path)
+            sync(path)
         if name is not None:
             out = out.with_name(name())
         try:
             fresh.rename(out)
         except OSError as error:
             raise ResourceError(f"{out}: {error.strerror}", hint="choose another --out, or remove it") from error
-        _sync(out.parent)
+        sync(out.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -59,13 +59,13 @@ def publish_file(out: Path, content: bytes) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             fresh.write_bytes(content)
-            _sync(fresh)
+            sync(fresh)
             fresh.replace(out)
         finally:
             fresh.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(f"{out}: {error.strerror}", hint="choose another --out") from error
-    _sync(out.parent)
+    sync(out.parent)
 
 
 def finished(out: Path) -> Manifest | None:
@@ -135,7 +135,7 @@ def version(files: Sequence[ManifestFile]) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, after all files are on disk."""
     for file in manifest.files:
-        _sync(folder / file.path)
+        sync(folder / file.path)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -176,7 +176,7 @@ def _other_alive(pid: int) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush the file or folder to disk, so that a rename never survives a crash without its content."""
     handle = os.open(path, os.O_RDONLY)
     try:

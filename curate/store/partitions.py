@@ -9,7 +9,6 @@ until ``compact``.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -138,6 +137,8 @@ def remove_unlisted(store: Store) -> None:
 
 def _write_file(store: Store, bucket: int, select: str) -> None:
     """Write the rows, sorted, as one file that is named by its content, and list it."""
+    from curate.shards.atomic import sync  # imports pydantic, which readers of a store need not wait for
+
     fresh = store.path / "votes" / NEW / "file.parquet"
     fresh.parent.mkdir(exist_ok=True, parents=True)
     rows = store.value(
@@ -148,20 +149,11 @@ def _write_file(store: Store, bucket: int, select: str) -> None:
     path = store.path / _name(bucket, digest)
     path.parent.mkdir(exist_ok=True)
     if rows:  # none if all are superseded
-        _sync(fresh)
+        sync(fresh)
         fresh.replace(path)
         for folder in (path.parent, path.parent.parent, store.path):
-            _sync(folder)
+            sync(folder)
         store.execute("INSERT INTO vote_files VALUES (?, ?, ?, ?)", [bucket, digest, rows, size])
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _names(store: Store, catalogue: str = CATALOGUE, bucket: int | None = None) -> list[str]:
