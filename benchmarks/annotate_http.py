@@ -163,10 +163,15 @@ def main() -> None:
             port = int(server.stdout.readline().strip().rpartition(":")[2])
             others = multiprocessing.Process(target=lambda: asyncio.run(be_slow(port, options.slow)), daemon=True)
             others.start()
-            time.sleep(3 if options.slow else 0)
-            before = processor_seconds(server.pid)
-            annotators, took = asyncio.run(vote(port, tokens, min(options.seconds, 120)))
-            others.kill()
+            try:
+                time.sleep(3 if options.slow else 0)
+                before = processor_seconds(server.pid)
+                annotators, took = asyncio.run(vote(port, tokens, min(options.seconds, 120)))
+            except BaseException:
+                server.kill()
+                raise
+            finally:
+                others.kill()
             worked = processor_seconds(server.pid) - before
             memory = next(
                 line.split()[1]

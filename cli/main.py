@@ -147,7 +147,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers"), "train"),
     **dict.fromkeys(("PIL", "av", "decord"), "video"),
     "minisign": "sign",
-    **dict.fromkeys(("anyio", "markdown_it"), "annotate"),
+    **dict.fromkeys(("httptools", "markdown_it"), "annotate"),
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
 """Package -> the extra that installs it."""

@@ -12,10 +12,10 @@ from typing import Any, get_args
 import httpx
 import pytest
 
+from annotations.page.connections import HEAD_BYTES
 from annotations.page.files import rendered
 from annotations.page.markup import markup
 from annotations.page.security import PAGE_HEADER, POLICY, Buckets, Denied, Limits
-from annotations.page.server import HEAD_BYTES
 from annotations.page.texts import languages
 from schemas.campaign import Language, Refusal
 from tests.campaigns import Clock, make_campaign, pair

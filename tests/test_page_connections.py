@@ -54,12 +54,23 @@ def test_half_open_requests_are_closed_and_others_are_served(
 
 def test_the_oldest_of_too_many_waiting_connections_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "WAITING_PER_ADDRESS", 5)
+    monkeypatch.setattr(connections, "BRIEF", 0.5)
     with page_of(make_campaign(tmp_path / "c", [pair(0)])) as here:
-        clients = slow_clients(here, 8)
+        clients = slow_clients(here, 7)
+        time.sleep(0.6)
+        clients += slow_clients(here, 1)
         assert [closed(client) for client in clients[:3]] == [True] * 3
         for client in clients[3:]:
             client.sendall(b"connection: close\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 401"
+
+
+def test_a_class_that_starts_at_the_same_moment_is_served(tmp_path: Path) -> None:
+    with page_of(make_campaign(tmp_path / "c", [pair(0)])) as here:
+        clients = slow_clients(here, 3 * connections.WAITING_PER_ADDRESS, sent=b"")
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert {client.recv(12) for client in clients} <= {b"HTTP/1.1 401", b"HTTP/1.1 429"}
 
 
 def test_connections_beyond_the_limit_replace_those_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,16 +21,16 @@ All of them are below the campaign's path on the server (annotations.page.site).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import json
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-import anyio
-import anyio.to_thread
 from pydantic import Field, ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -105,7 +105,7 @@ class Page:
         self._streams = 0
         self._shown: dict[str, Any] = {}
         self._shown_at = 0.0
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = ThreadPoolExecutor(THREADS, "session")
         bucket = partial(Buckets, remembered=limits.remembered)
         self._known = bucket(limits.session_rate, limits.session_burst)
         self._strangers = bucket(limits.stranger_rate, limits.stranger_burst)
@@ -190,7 +190,7 @@ class Page:
 
     async def _status(self, request: Request) -> Response:
         token, _ = await self._authorize(request, "manager")
-        body = json.dumps(await self._current(), ensure_ascii=False)
+        body = to_json(await self._current())
         return Response(body, media_type="application/json", headers={PAGE_HEADER: page_token(token)})
 
     async def _current(self, max_age: float = 0.0) -> dict[str, Any]:
@@ -211,12 +211,12 @@ class Page:
             self._streams += 1
             try:
                 while not self.stopping() and self.session.visitor(token) is not None:
-                    body = json.dumps(await self._current(TICK / 2), ensure_ascii=False)
+                    body = to_json(await self._current(TICK / 2)).decode()
                     if body != sent or quiet >= HEARTBEAT:
                         yield f"data: {body}\n\n" if body != sent else ": no change\n\n"
                         sent, quiet = body, 0.0
                     quiet += TICK
-                    await anyio.sleep(TICK)
+                    await asyncio.sleep(TICK)
             finally:
                 self._streams -= 1
 
@@ -234,8 +234,7 @@ class Page:
         site = self.sessions.url or str(request.base_url)
         home = site.rstrip("/") + self.sessions.root
         links = {name: f"{home}/a/{token}" for name, token in tokens.items()}
-        body = json.dumps(await self._current() | {"links": links}, ensure_ascii=False)
-        return Response(body, media_type="application/json")
+        return Response(to_json(await self._current() | {"links": links}), media_type="application/json")
 
     async def _problem(self, request: Request) -> Response:
         visitor, problem = await self._change(request, Problem)
@@ -250,7 +249,7 @@ class Page:
             for sheet in (document["sheet"], *document["ahead"]):
                 for question in sheet["questions"]:
                     question |= {f"{side}_markup": markup(question[f"{side}_text"]) for side in ("left", "right")}
-        return Response(json.dumps(document, ensure_ascii=False), status, media_type="application/json")
+        return Response(to_json(document), status, media_type="application/json")
 
     async def _media(self, request: Request) -> Response:
         await self._authorize(request)
@@ -290,4 +289,4 @@ class Page:
 
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
         """Call a method of the session in a thread, because it may wait for the disk."""
-        return await anyio.to_thread.run_sync(partial(function, *args), limiter=self._threads)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

@@ -2,7 +2,8 @@
 
 A connection *waits* from its start, and after each response from the first byte of the next request, until the head of
 the request is complete. Waiting connections have a time limit, and a limit in number, per address and in total: beyond
-it the one that has waited longest is closed. A browser's request waits for milliseconds, so that it is never the one.
+it the one that has waited longest is closed. A browser's request waits for milliseconds, so that it is never the one:
+of one address, only those that have waited for a second are closed, because a whole class may start at the same moment.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
 """Time within which the head of a request must arrive."""
+HEAD_BYTES = 65_536
+"""Size at which the head of a request that is still incomplete is refused."""
 WAITING_PER_ADDRESS = 64
-"""Connections of one address that may wait, unless it is a proxy's. Whole offices share one, but do not wait."""
+"""Connections of one address that may wait longer than ``BRIEF``, unless it is a proxy's."""
+BRIEF = 1.0
+"""Time for which any number of connections of an address may wait, seconds."""
 MOST, SPARE = 2_000, 256
 """Connections at once, and the files beside them that the process may need to open."""
 BACKLOG = 128
@@ -39,46 +44,69 @@ def allow_connections() -> int:
 
 
 class Connections:
-    """The waiting connections of a server, the one that has waited longest first."""
+    """The waiting connections of a server."""
 
-    def __init__(self, most: int, per_address: int) -> None:
-        self.most, self.per_address = most, per_address
+    def __init__(self, most: int, per_address: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most, self.per_address, self._clock = most, per_address, clock
         """Connections at once, waiting or not, and of one address that wait."""
         self._waiting: dict[Protocol, str] = {}
-        """Connection -> address of the client."""
+        """Connection -> address of the client, the one that has waited longest first."""
+        self._since: dict[str, dict[Protocol, float]] = {}
+        """Address -> its waiting connections and the time since which they wait, in the same order."""
 
     def wait(self, one: Protocol, address: str, connected: int) -> None:
-        """Count a connection that waits; close one that has waited longer where these are too many."""
+        """Count a connection that waits; close those that have waited longest where these are too many."""
+        now = self._clock()
         self._waiting[one] = address
-        same = [other for other, its in self._waiting.items() if its == address]
-        if len(same) > self.per_address:
-            self._close(same[0])
-        elif connected > self.most:
+        same = self._since.setdefault(address, {})
+        same[one] = now
+        while len(same) > self.per_address and now - same[first := next(iter(same))] > BRIEF:
+            self._close(first)
+        if connected > self.most:
             self._close(next(iter(self._waiting)))
 
     def end(self, one: Protocol) -> None:
         """The connection waits no longer."""
-        self._waiting.pop(one, None)
+        address = self._waiting.pop(one, None)
+        if address is not None:
+            same = self._since[address]
+            del same[one]
+            if not same:
+                del self._since[address]
 
     def _close(self, one: Protocol) -> None:
         self.end(one)
         one.transport.abort()
 
 
-class Protocol(H11Protocol):
+class Protocol(HttpToolsProtocol):
     """uvicorn's protocol for one connection, which is closed where it waits too long."""
 
     waiting: Connections
     """Of the server: set by ``protocol``."""
     _clock: asyncio.TimerHandle | None = None
+    _head: int | None = 0
+    """Bytes of the head of a request so far; None within its body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            self._head += len(data)
         super().data_received(data)
+        if self._head is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("the request's headers are too long")
         self._watch()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head = None
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._head = 0
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

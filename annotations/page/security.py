@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,11 +160,14 @@ class Sessions:
         The name contains the campaign: cookies ignore ports, and one host may serve two campaigns. Browsers accept
         __Host- only for the whole host, __Secure- for a path.
         """
-        secure = self.url.startswith("https://") or request.url.scheme == "https"
-        name = f"curate-{hashlib.sha256(self.campaign.encode()).hexdigest()[:12]}"
+        secure = self.url.startswith("https://") or request.scope["scheme"] == "https"
         prefix = ("__Secure-" if self.root else "__Host-") if secure else ""
         attributes = {"path": self.root or "/", "httponly": True, "samesite": "strict", "secure": secure}
-        return {"key": prefix + name, **attributes}
+        return {"key": prefix + self._name, **attributes}
+
+    @cached_property
+    def _name(self) -> str:
+        return f"curate-{hashlib.sha256(self.campaign.encode()).hexdigest()[:12]}"
 
     def token(self, request: Request) -> str:
         """The token of the request; "" without one."""

@@ -16,9 +16,6 @@ from annotations.page.connections import BACKLOG, Quiet, allow_connections, prot
 from annotations.page.site import Site
 from schemas.errors import ConflictError
 
-HEAD_BYTES = 65_536
-"""Size limit of a request line with its headers; longer ones are cut off."""
-
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises CurateError if the address is not available."""
@@ -56,9 +53,7 @@ def make_server(site: Site, *, behind_proxy: bool = False) -> uvicorn.Server:
             logger.addFilter(Quiet())
     config = uvicorn.Config(
         site.app(behind_proxy=behind_proxy),
-        # Of h11; httptools, the default if it is installed, accepts headers of any size.
         http=protocol(most, per_address=most if behind_proxy else connections.WAITING_PER_ADDRESS),
-        h11_max_incomplete_event_size=HEAD_BYTES,
         lifespan="off",  # the site has none; a second Ctrl-C would print its traceback
         log_config=None,
         access_log=False,

@@ -9,12 +9,12 @@ GET /metrics                    for Prometheus (annotations.page.metrics), to wh
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -83,7 +83,7 @@ class Site:
     async def _healthz(self, _: Request) -> Response:
         if time.monotonic() >= self._checked + HEALTH_SECONDS:
             self._checked = time.monotonic()
-            self._health = await anyio.to_thread.run_sync(self._problem)
+            self._health = await asyncio.to_thread(self._problem)
         return PlainTextResponse(f"{self._health or 'ok'}\n", 503 if self._health else 200)
 
     def _problem(self) -> str:
@@ -96,7 +96,7 @@ class Site:
         if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             self._strangers.take(request.client.host if request.client else "")
             raise Denied(401, "no-token", "the token of --metrics is needed")
-        families = await anyio.to_thread.run_sync(self._families)
+        families = await asyncio.to_thread(self._families)
         return Response(exposition(families), headers={"content-type": CONTENT_TYPE})
 
     def _families(self) -> list[Family]:

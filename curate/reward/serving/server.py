@@ -163,7 +163,7 @@ def serve(
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
         raise ConflictError(message, hint="choose another --host or --port") from error
     service = Service(load, config)
-    server = uvicorn.Server(uvicorn.Config(service.app(), log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(service.app(), http="h11", log_config=None, access_log=False))
 
     def stop() -> None:
         server.should_exit = True
