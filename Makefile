@@ -74,7 +74,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.release
 	$(BIN)/python -m benchmarks.refresh
 	$(BIN)/curate run mr2bench-video --dir demo && $(BIN)/python -m benchmarks.ceiling --dir demo && $(BIN)/python -m benchmarks.report --dir demo
-	$(BIN)/python -m benchmarks.annotate && $(BIN)/python -m benchmarks.annotate_http && $(BIN)/python -m benchmarks.annotate_kills && $(BIN)/python -m benchmarks.annotate_loop
+	$(BIN)/python -m benchmarks.annotate && $(BIN)/python -m benchmarks.annotate_http && $(BIN)/python -m benchmarks.annotate_kills && $(BIN)/python -m benchmarks.annotate_loop && $(BIN)/python -m benchmarks.annotate_start
 	$(BIN)/python -m benchmarks.reward
 	$(BIN)/python -m benchmarks.reward_video
 	$(BIN)/python -m benchmarks.grpo

@@ -7,12 +7,11 @@ import { Keys } from "./keys.js";
 import { Player } from "./player.js";
 import { Outbox, newId, request } from "./server.js";
 import { load, remove, save } from "./storage.js";
-import { english, has, t } from "./texts.js";
+import { byId, english, has, t } from "./texts.js";
 
 const REFRESH = 30_000; // milliseconds between two checks for new questions
 const MIN_LOOK = 300; // milliseconds: an earlier press is a double press on the previous question
 const VIEW = `curate:view:${window.location.pathname}`; // the last view, for a reload without a connection
-const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(share * 100 + 1e-6)}%`;
 
 /* Replace half of a surrogate pair, which a length limit can leave and the server does not accept as JSON. */

@@ -1,15 +1,14 @@
 /* The video or image of a sheet, the share of the video that was watched, and the media of the next sheets. */
 
 import { load, save } from "./storage.js";
-import { t } from "./texts.js";
+import { byId, t } from "./texts.js";
 
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const GAP = 0.25; // seconds: players leave such gaps between played ranges and at both ends
 const FRAME = 1 / 25; // seconds of a frame, until the browser has told the times of some
 const LARGEST = 100e6; // bytes of a file that is kept in memory for work without a connection
-const BUSY = 10_000; // milliseconds to wait at most for the current video before the next are loaded
+const LONGEST_LOAD = 10_000; // milliseconds to wait at most for the current video before the next are loaded
 const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
-const byId = (id) => document.getElementById(id);
 
 /** Sorted ranges without overlap; ranges less than GAP apart are merged. */
 function union(ranges) {
@@ -197,7 +196,7 @@ export class Player {
     if (this.kind !== "video" || video.readyState === 4 || video.error) return null;
     return new Promise((resolve) => {
       for (const event of ["canplaythrough", "error", "emptied"]) video.addEventListener(event, resolve, { once: true });
-      setTimeout(resolve, BUSY);
+      setTimeout(resolve, LONGEST_LOAD);
     });
   }
 

@@ -4,7 +4,7 @@
    scripts, and the server is asked first for what can change. */
 
 const STATIC = "{{static}}/";
-const FILES = {{files}};
+const FILES = ["annotator.js", "icon.svg", "style.css"];
 const PAGE = new URL("./", self.location).pathname;
 const OWN = `curate ${PAGE} `; // other campaigns of this host have caches of their own
 const CACHE = OWN + STATIC;

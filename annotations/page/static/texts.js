@@ -1,6 +1,7 @@
 /* The texts of the page in its language, which the server has put into the document. */
 
-const texts = JSON.parse(document.getElementById("texts").textContent);
+export const byId = (id) => document.getElementById(id);
+const texts = JSON.parse(byId("texts").textContent);
 const { lang } = document.documentElement;
 const plurals = new Intl.PluralRules(lang);
 
