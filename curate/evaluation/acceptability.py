@@ -88,7 +88,8 @@ def acceptability(votes: VoteArrays) -> Acceptability | None:
     left, right = b[votes.left], b[votes.right]
     factor = weight * left * right / np.maximum(1 - left * right, LEAST)
     information = np.zeros(data.cells)
-    for cell, i, j in zip(data.cell, (left, right, left), (left, right, right), strict=True):
+    cells = (data.diagonal[votes.left], data.diagonal[votes.right], data.pair)
+    for cell, i, j in zip(cells, (left, right, left), (left, right, right), strict=True):
         information += np.bincount(cell, factor * (1 - i) * (1 - j), data.cells)
     for block in data.blocks:
         matrix = block.of(information)

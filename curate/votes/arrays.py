@@ -221,7 +221,9 @@ class VoteArrays:
         )
 
     def of_prompts(self, keep: npt.NDArray[np.bool_]) -> VoteArrays:
-        """Return the votes on the chosen prompts only, renumbered. keep: (P,)."""
+        """Return the votes on the chosen prompts only, renumbered; itself for all prompts. keep: (P,)."""
+        if keep.all():
+            return self
         response = keep[self.response_prompt]  # (R,)
         number = (np.cumsum(response) - 1).astype(np.int32)
         prompt = (np.cumsum(keep) - 1).astype(np.int32)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
+from curate.votes.graphs import Int32
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ class Layout:
 
     left: Index  # (V,) response number
     right: Index  # (V,)
-    cell: tuple[Index, Index, Index]  # (V,) cells of (left, left), (right, right) and (left, right)
+    pair: Index  # (V,) cell of (left, right)
     response_model: Index  # (R,) 0 … M − 1; M where the model is unknown
     blocks: tuple[Block, ...]
 
@@ -67,8 +68,8 @@ class Layout:
 
     def gap_variance(self, covariance: Float) -> Float:
         """(V,) variance of θ[left] − θ[right]. covariance: flat."""
-        left, right, pair = self.cell
-        return np.asarray(np.maximum(covariance[left] + covariance[right] - 2 * covariance[pair], 0.0))
+        variance = covariance[self.diagonal]
+        return np.asarray(np.maximum(variance[self.left] + variance[self.right] - 2 * covariance[self.pair], 0.0))
 
     def gradient(self, slope: Float) -> Float:
         """(R,) Σ over votes of slope x, x = e_l − e_r. slope: (V,)."""
@@ -77,7 +78,7 @@ class Layout:
 
     def laplacian(self, weight: Float) -> Float:
         """Flat Σ over votes of weight x xᵀ, x = e_l − e_r. weight: (V,)."""
-        found = sums(self.cell[2], -weight, self.cells)
+        found = sums(self.pair, -weight, self.cells)
         for block in self.blocks:
             matrix = block.of(found)
             matrix += matrix.swapaxes(1, 2).copy()
@@ -123,11 +124,11 @@ class Sittings(Layout):
 class VoteData(Layout):
     """V votes on R responses to P prompts as index arrays, and the layout of the prompts' matrices."""
 
-    side: Float  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
+    side: npt.NDArray[np.int8]  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
     weight: Float  # (V,)
     sides_known: Bool  # (V,)
-    annotator: Index  # (V,) 0 … A − 1; A for all anonymous votes
-    prompt: Index  # (V,)
+    annotator: Int32  # (V,) 0 … A − 1; A for all anonymous votes
+    prompt: Int32  # (V,)
     response_prompt: Index  # (R,)
     prompts: int
     models: int
@@ -194,15 +195,15 @@ def vote_data(votes: VoteArrays) -> VoteData:
     models = len(votes.models)
     model = np.where(votes.response_model < 0, models, votes.response_model).astype(np.int64)
     left, right = votes.left.astype(np.int64), votes.right.astype(np.int64)
-    prompt = votes.response_prompt[left].astype(np.int64)
-    side = np.zeros(4)
-    side[LEFT], side[RIGHT] = 1.0, -1.0
+    prompt = votes.response_prompt[left]
+    side = np.zeros(4, dtype=np.int8)
+    side[LEFT], side[RIGHT] = 1, -1
     return VoteData(
         **vars(_layout(votes.offsets.astype(np.int64), prompt, left, right, model)),
         side=side[votes.outcome],
         weight=votes.weight,
         sides_known=votes.sides_known,
-        annotator=np.where(votes.annotator < 0, len(votes.annotators), votes.annotator).astype(np.int64),
+        annotator=np.where(votes.annotator < 0, len(votes.annotators), votes.annotator).astype(np.int32),
         prompt=prompt,
         response_prompt=votes.response_prompt.astype(np.int64),
         prompts=len(votes.prompts),
@@ -212,7 +213,7 @@ def vote_data(votes: VoteArrays) -> VoteData:
     )
 
 
-def _layout(offsets: Index, prompt: Index, left: Index, right: Index, model: Index) -> Layout:
+def _layout(offsets: Index, prompt: Index | Int32, left: Index, right: Index, model: Index) -> Layout:
     """The layout of prompts whose responses begin at these offsets (P + 1,). prompt: (V,) of each vote."""
     size = np.diff(offsets)
     first_cell, blocks, stop = np.zeros(len(size), dtype=np.int64), list[Block](), 0
@@ -223,8 +224,8 @@ def _layout(offsets: Index, prompt: Index, left: Index, right: Index, model: Ind
             first_cell[prompts] = start + n * n * np.arange(len(prompts))
             responses = offsets[prompts, None] + np.arange(n)
             blocks.append(Block(slice(start, stop), prompts, responses, model[responses]))
-    i, j, n_of, cell = left - offsets[prompt], right - offsets[prompt], size[prompt], first_cell[prompt]
-    return Layout(left, right, (cell + i * n_of + i, cell + j * n_of + j, cell + i * n_of + j), model, tuple(blocks))
+    pair = first_cell[prompt] + (left - offsets[prompt]) * size[prompt] + (right - offsets[prompt])
+    return Layout(left, right, pair, model, tuple(blocks))
 
 
 def sums(place: npt.NDArray[np.integer[Any]], weight: Float, length: int) -> Float:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.rankers.base import Bool, Float, Index
+from curate.rankers.base import Bool, Float
+from curate.votes.graphs import Int32
+
+Int8 = npt.NDArray[np.int8]
 
 LEAST_RATIO = 0.02  # of a tilted variance to the posterior's: far from the fixed point, quadrature can be worse
 
 
 @compiled
 def tilt(
-    annotator: Index,  # (V,)
-    prompt: Index,  # (V,)
-    side: Float,  # (V,)
+    annotator: Int32,  # (V,)
+    prompt: Int32,  # (V,)
+    side: Int8,  # (V,)
     sides_known: Bool,  # (V,)
     weight: Float,  # (V,)
     value: Float,  # (A + 1, 3) discrimination, left bias, tie

@@ -94,8 +94,8 @@ class Hierarchical:
             sample = vote_data(part)
             rounds = self._run(sample, self._first_state(sample), stage)
             mixture = self._select_mixture(sample, self._fit(sample, rounds)) if mixtures else None
-            start = self._first_state(data).starting_from(rounds.state, data)
-            fit = self._fit(data, self._run(data, start, 2))
+            rounds = self._run(data, self._first_state(data).starting_from(rounds.state, data), 2)
+            fit = self._fit(data, rounds)
         if too_large:
             fit = replace(fit, error_ratio_se=np.inf)
         return self._with_mixture(data, fit, mixture) if mixture else fit
