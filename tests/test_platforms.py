@@ -505,10 +505,10 @@ def altered(value: Any, instead: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("what", RECORDS)
-@pytest.mark.parametrize("value", [None, "text", {"a": [None]}])
-def test_values_of_another_type_are_rejects(what: str, value: Any, tmp_path: Path) -> None:
+def test_values_of_another_type_are_rejects(what: str, tmp_path: Path) -> None:
     first, *_ = RECORDS[what]
-    wrong = [first, *(record for record in altered(first, value) if isinstance(record, dict))]
+    all_altered = (record for value in (None, "text", {"a": [None]}) for record in altered(first, value))
+    wrong = [first, *(record for record in all_altered if isinstance(record, dict))]
     assert sound(files.write(tmp_path, "wrong.json", wrong), what.partition(" ")[0], tmp_path / "s.duckdb")
 
 
