@@ -352,7 +352,7 @@ def _batch_id(store: Store, readers: list[FileReader], config: IngestConfig) -> 
 
 def _file_report(reader: FileReader, counts: dict[str, int]) -> FileReport:
     layout = reader.layout
-    used = {*reader.meta_columns, *PLATFORM_COLUMNS, *(layout.columns.values() if layout else ())}
+    used = {*reader.meta_columns, *PLATFORM_COLUMNS, *((*layout.columns.values(), *layout.read) if layout else ())}
     return FileReport(
         path=str(reader.file),
         sha256=reader.file.sha256,

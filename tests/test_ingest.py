@@ -511,6 +511,14 @@ def test_a_file_of_prompts_replaces_stored_facts(tmp_path: Path) -> None:
         assert store.prompts()["question"].to_list() == ["Why not?"]
 
 
+def test_columns_of_ranks_and_joined_ids_are_not_unused(tmp_path: Path) -> None:
+    path = tmp_path / "ranks.csv"
+    path.write_text("pair,lang,segment,a,b,rank1,rank2,other\n1,en,7,x,y,1,2,z\n")
+    columns = {"prompt_id": "lang+segment", "left": "a", "right": "b", "rank_a": "rank1", "rank_b": "rank2"}
+    report = ingest(path, tmp_path / "s.duckdb", config=IngestConfig(mapping=Mapping(columns=columns)))
+    assert (report.votes, report.files[0].unused) == (1, ("pair", "other"))
+
+
 def test_an_index_column_without_a_name_is_unused(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text(",prompt_id,left,right,winner\n0,p,a,b,left\n1,p,b,c,left\n")
     report = ingest(tmp_path / "votes.csv", tmp_path / "s.duckdb")

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from annotations.readers import derived
-from annotations.readers.derived import UnknownColumn, is_text, label, parse_source, values
+from annotations.readers.derived import UnknownColumn, columns_of, is_text, label, parse_source, values
 from annotations.readers.outcomes import DERIVED_OUTCOMES, UNDECIDED_WORDS, OutcomeWords, infer_outcomes
 from schemas.errors import CurateError, most_similar
 from schemas.mapping import Constant, Mapping, Source
@@ -93,6 +93,8 @@ class Layout:
     """The first response was shown left."""
     derived: tuple[Derived, ...] = ()
     """Columns to add to every chunk."""
+    read: frozenset[str] = frozenset()
+    """The columns of the file that ``columns`` come from."""
     text_ids: frozenset[str] = frozenset()
     """Fields that hold ids or texts; a long text is replaced by its digest."""
     prompts_may_be_questions: bool = False
@@ -180,6 +182,7 @@ class _Detection:
         self.sources, self.problems = find_sources(sample.columns, VOTE_FIELDS, mapping.columns)
         self.columns: dict[str, str] = {}
         self.derived: list[Derived] = []
+        self.read: set[str] = set()
         self.text_ids: set[str] = set()
         self.prompts_may_be_questions = False
 
@@ -201,6 +204,7 @@ class _Detection:
             layout,
             columns=columns,
             derived=tuple(self.derived),
+            read=frozenset(self.read),
             text_ids=frozenset(self.text_ids),
             prompts_may_be_questions=self.prompts_may_be_questions,
         )
@@ -218,6 +222,7 @@ class _Detection:
     def _use(self, name: str, source: Source) -> str:
         """Make a source the column of a field, and return the column."""
         column = label(source)
+        self.read.update(columns_of(source))
         if not isinstance(source, str) or source not in self.sample.columns:
             column = derived.free_name(column, self.sample.columns)
             self._derive(column, lambda frame: values(source, frame))
@@ -344,6 +349,7 @@ class _Detection:
                 self._miss(numbers[0], f"{' and '.join(numbers)} are needed together", f"--map {numbers[1]}=COLUMN")
                 return OutcomeWords()
             a, b = (self.sources[name] for name in numbers)
+            self.read.update(columns_of(a), columns_of(b))
             return self._derived_outcome(
                 f"{label(a)} and {label(b)}",
                 lambda frame: derived.outcome_from_numbers(
@@ -356,6 +362,7 @@ class _Detection:
             return OutcomeWords()
         outcome = self.sources["outcome"]
         if scale := self.mapping.scale:
+            self.read.update(columns_of(outcome))
             return self._derived_outcome(
                 f"{label(outcome)} from {scale.first:g} to {scale.second:g}",
                 lambda frame: derived.outcome_from_scale(values(outcome, frame), scale),

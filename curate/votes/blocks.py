@@ -78,7 +78,10 @@ class Layout:
 
     def laplacian(self, weight: Float) -> Float:
         """Flat Σ over votes of weight x xᵀ, x = e_l − e_r. weight: (V,)."""
-        found = sums(self.pair, -weight, self.cells)
+        return self.with_diagonal(sums(self.pair, -weight, self.cells))
+
+    def with_diagonal(self, found: Float) -> Float:
+        """The Laplacian whose cells of (left, right) hold the negative sums over the votes of each pair; in place."""
         for block in self.blocks:
             matrix = block.of(found)
             matrix += matrix.swapaxes(1, 2).copy()

@@ -1,4 +1,4 @@
-"""The compiled loop over votes of expectation propagation (see model.py)."""
+"""The compiled loops over votes of expectation propagation (see perception.py and model.py)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,62 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.compiled import compiled
-from curate.rankers.base import Bool, Float
+from curate.rankers.base import Bool, Float, Index
 from curate.votes.graphs import Int32
 
 Int8 = npt.NDArray[np.int8]
 
 LEAST_RATIO = 0.02  # of a tilted variance to the posterior's: far from the fixed point, quadrature can be worse
+
+
+@compiled
+def messages(
+    left: Index,  # (V,)
+    right: Index,  # (V,)
+    pair: Index,  # (V,) cell of (left, right)
+    weight: Float,  # (V,)
+    alone: Bool,  # (V,) whether a vote is a sitting of its own
+    site_precision: Float,  # (V,)
+    site_linear: Float,  # (V,)
+    error_variance: float,
+    precision: Float,  # (V,) of all sites of the vote; overwritten
+    linear: Float,  # (V,) the same
+    share: Float,  # (V,) of the precision that is left by the errors of a sitting of its own; overwritten
+    of_left: Float,  # (R,) linear terms of the votes on which the response is on the left; added to
+    of_right: Float,  # (R,) the same on the right
+    information: Float,  # (cells,) precisions of the votes of a pair, negative; added to
+) -> None:
+    """What the votes that are sittings of their own state about the strengths."""
+    for v in range(len(left)):
+        precision[v] = weight[v] * site_precision[v]
+        linear[v] = weight[v] * site_linear[v]
+        share[v] = 1 / (1 + 2 * error_variance * precision[v])
+        part = share[v] * alone[v]
+        of_left[left[v]] += part * linear[v]
+        of_right[right[v]] += part * linear[v]
+        information[pair[v]] -= part * precision[v]
+
+
+@compiled
+def perceive(
+    left: Index,  # (V,)
+    right: Index,  # (V,)
+    pair: Index,  # (V,) cell of (left, right)
+    strength: Float,  # (R,)
+    strength_variance: Float,  # (R,)
+    covariance: Float,  # (cells,)
+    share: Float,  # (V,) as in messages
+    linear: Float,  # (V,) as in messages
+    error_variance: float,
+    mean: Float,  # (V,) of the perceived gap; overwritten
+    variance: Float,  # (V,) the same
+) -> None:
+    """The perceived gaps of votes that are sittings of their own."""
+    for v in range(len(left)):
+        gap = strength[left[v]] - strength[right[v]]
+        spread = strength_variance[left[v]] + strength_variance[right[v]] - 2 * covariance[pair[v]]
+        mean[v] = share[v] * (gap + 2 * error_variance * linear[v])
+        variance[v] = share[v] * (share[v] * max(spread, 0.0) + 2 * error_variance)
 
 
 @compiled

@@ -53,13 +53,19 @@ class Perception:
     """The votes' sites with the errors of perception integrated out; attribute ``sites`` is the message."""
 
     def __init__(self, data: VoteData, votes: VoteSites, error_variance: float) -> None:
+        from curate.rankers.hierarchical.kernels import messages
+
         self.data, self.error_variance = data, error_variance
-        precision, linear = data.weight * votes.precision, data.weight * votes.linear
-        self.precision, self.linear = precision, linear
-        self.share = 1 / (1 + 2 * error_variance * precision)  # of the precision of a vote that is a sitting of its own
+        self.precision, self.linear, self.share = np.empty((3, len(data.left)))
+        """(V,) of a vote's sites, and the share of the precision that is left if the vote is a sitting of its own."""
         self.sittings = data.sittings if error_variance and len(data.sittings.votes) else None
-        alone = self.share if self.sittings is None else self.share * data.alone
-        of_prompts, information = data.gradient(alone * linear), data.laplacian(alone * precision)
+        alone = np.ones(len(data.left), dtype=np.bool_) if self.sittings is None else data.alone
+        (of_left, of_right), pairs = np.zeros((2, len(data.response_model))), np.zeros(data.cells)
+        own = (self.precision, self.linear, self.share)
+        messages(
+            data.left, data.right, data.pair, data.weight, alone, *votes, error_variance, *own, of_left, of_right, pairs
+        )
+        of_prompts, information = of_left - of_right, data.with_diagonal(pairs)
         if self.sittings is not None:
             self._integrate(self.sittings)
             of_prompts += sums(self.sittings.response, self.message, len(of_prompts))
@@ -79,12 +85,15 @@ class Perception:
 
     def perceived(self, mean: Float, covariance: Float) -> PerceivedGaps:
         """The perceived gaps, given the posterior of the strengths, (R,) and flat."""
-        data, variance, share = self.data, self.error_variance, self.share
-        gap, gap_variance = mean[data.left] - mean[data.right], data.gap_variance(covariance)
-        given = share * (gap + 2 * variance * self.linear)
-        given_variance = share * (share * gap_variance + 2 * variance)
+        from curate.rankers.hierarchical.kernels import perceive
+
+        data, share = self.data, self.share
+        given, given_variance = np.empty((2, len(share)))
+        own = (share, self.linear, self.error_variance, given, given_variance)
+        perceive(data.left, data.right, data.pair, mean, covariance[data.diagonal], covariance, *own)
         if self.sittings is None:
             return PerceivedGaps(given, given_variance, 0.0, 0.0, np.zeros(0))
+        gap, gap_variance = mean[data.left] - mean[data.right], data.gap_variance(covariance)
         known = self.precision * share * data.alone
         residual = (self.linear - self.precision * gap) * share * data.alone
         of_sittings = self._in_sittings(self.sittings, mean, covariance)
