@@ -45,6 +45,7 @@ from schemas.denoise import (
     PerceptionReport,
     StrengthsReport,
 )
+from schemas.engine import EngineConfig
 from schemas.rankers import AUTO, STACK, third_party
 
 Float = npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ def denoise(
     *,
     config: DenoiseConfig = DenoiseConfig(),
     keep_choice: bool = False,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> DenoiseReport:
     """Rank the responses of every prompt, and write the rankings to the store.
@@ -71,6 +73,8 @@ def denoise(
     keep_choice
         Where the ranker is "auto" and a run with this config is in the store: take the method (and the stack) that the
         latest one chose, instead of holding out votes again. Everything else is computed from all votes.
+    engine
+        Where the folds of held-out votes are fitted; None: in threads.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -122,7 +126,13 @@ def denoise(
         choice = kept.choice if kept else None
         assert loaded.texts is not None
         denoised = rank_votes(
-            loaded.votes, config, texts=loaded.texts.equal, judged=judged, choice=choice, progress=progress
+            loaded.votes,
+            config,
+            texts=loaded.texts.equal,
+            judged=judged,
+            choice=choice,
+            engine=engine,
+            progress=progress,
         )
         progress("writing", 0, 0)
         spammers = np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()

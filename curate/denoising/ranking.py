@@ -28,6 +28,7 @@ from curate.votes.arrays import VoteArrays
 from curate.votes.coverage import Coverage, component_labels, cover, nothing_ranked
 from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
 from schemas.validation import Overdispersion
@@ -163,6 +164,7 @@ def rank_votes(
     texts: Index | None = None,
     judged: VoteArrays | None = None,
     choice: Choice | None = None,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> Denoised:
     """Rank the responses of every prompt that the votes cover well enough.
@@ -183,6 +185,8 @@ def rank_votes(
         The votes by which annotators are judged, where ``votes`` are a part of them (see ``max_spammer``).
     choice
         The choice of an earlier run: nothing is held out then.
+    engine
+        Where the folds of held-out votes are fitted; None: in threads.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -201,7 +205,7 @@ def rank_votes(
     ranked = kept.merged.of_prompts(coverage.used)
     used = ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:
-        choice = choose(used, config, progress=progress)
+        choice = choose(used, config, engine=engine, progress=progress)
     method = _controlling(config) if used.covariate_names else choice.method if choice else config.ranker
     members = _members(method, choice, config)
     component = coverage.component[coverage.used[kept.merged.votes.response_prompt]]

@@ -5,6 +5,7 @@ An engine says how a worker is started, given a part, waited for and ended; all 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import time
@@ -129,6 +130,15 @@ class Engine(ABC):
                 self._wait(mine)
             self._assign(mine, place + 1)  # they work while the caller handles this result
             yield mine.results.pop(place)
+
+    def results(
+        self, function: Callable[[Any], Any], parts: Iterable[Part], *, timeout: float = math.inf
+    ) -> Iterator[Any]:
+        """Yield the same as ``map``, but raise the first exception, whether the function's or a PartError."""
+        for result in self.map(function, parts, timeout=timeout):
+            if isinstance(result, Exception):
+                raise result
+            yield result
 
     def interrupt(self) -> None:
         """End the current call, which may run in another thread: it raises RuntimeError."""
