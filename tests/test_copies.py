@@ -20,6 +20,7 @@ from curate.media.probe import probe
 from curate.release.leakage import limits_of
 from curate.simulation.clips import RATE, draw_clip
 from curate.simulation.scenes import draw_scenes
+from schemas.engine import EngineConfig
 from schemas.leakage import LeakConfig
 
 Images = npt.NDArray[np.uint8]
@@ -62,6 +63,14 @@ def test_an_edited_copy_is_found_and_no_other_video_is(found: Found, edit: str) 
         near = {a for a, _ in pairs(originals | {"copy": found[f"{edit}~{name}"]})}
         assert name in near
         assert near <= {name, other} if edit in ("concatenated", "within another") else near == {name}
+
+
+def test_workers_find_the_same_copies(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.media.copies.PAIRS", 7)
+    one, two = (find_copies(list(found.values()), threshold=NEAR, engine=e) for e in (None, EngineConfig(workers=2)))
+    assert len(one.left) > 20
+    for column in ("left", "right", "distance"):
+        assert getattr(one, column).tobytes() == getattr(two, column).tobytes()
 
 
 def test_a_short_segment_of_a_long_video_is_found(tmp_path: Path) -> None:

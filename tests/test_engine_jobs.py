@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from curate.engine import Engine, open_engine
 from curate.reward import checkpoint
 from pipelines import ingest
 from schemas.engine import EngineConfig
+from tests.releases import make_world, released
 from tests.reward_models import model, spelling
 from tests.video_files import encode
 
@@ -26,11 +27,17 @@ pytestmark = pytest.mark.slow
 Options = tuple[str, ...]
 
 JOBS = {
-    "denoise": ("denoise --json", "rankings --json"),
-    "frames": ("media frames clip.mp4 --out out --count 4",),
-    "evaluate": ("evaluate items.jsonl --model model --against other --json",),
+    "denoise": ("denoise --json {}", "rankings --json"),
+    "frames": ("media frames clip.mp4 --out out --count 4 {}",),
+    "evaluate": ("evaluate items.jsonl --model model --against other --json {}",),
+    "release": (
+        "release build --store released.duckdb --media media --config release.toml --out out/files --json {}",
+        "release build --store released.duckdb --media media --config release.toml --out out/tar --json"
+        " --media-as webdataset {}",
+        "release verify release --json {}",
+    ),
 }
-"""Job -> its commands, the first with the options of the engine; files are compared in the folder out."""
+"""Job -> its commands, with the place for the options of the engine; files are compared in the folder out."""
 ENGINES = {
     "one worker": ("--engine", "local", "--workers", "1"),
     "two workers": ("--engine", "local", "--workers", "2"),
@@ -51,7 +58,8 @@ def options(request: pytest.FixtureRequest) -> Iterator[Options]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Path:
-    """600 votes by 12 annotators on 10 prompts of 4 responses; a clip; two models, and items in two parts."""
+    """600 votes by 12 annotators on 10 prompts of 4 responses; a clip; two models, and items in two parts;
+    prompts to release with their media, and a release."""
     folder = tmp_path_factory.mktemp("world")
     rows = [
         {
@@ -69,8 +77,13 @@ def world(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Path:
     for seed, name in enumerate(("model", "other")):
         (folder / name).mkdir()
         checkpoint.save(model(backbone, "tree", seed=seed), folder / name)
-    items = [{"prompt": e.prompt, "responses": e.responses[:2], "rankings": [1, 2]} for e in spelling(258, 0)]
+    items = [{"prompt": e.prompt, "responses": e.responses[:2], "rankings": [1, 2]} for e in spelling(66, 0)]
     (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    store, _ = make_world(folder / "to release")
+    shutil.copy(store, folder / "released.duckdb")
+    shutil.copytree(folder / "to release" / "media", folder / "media")
+    (folder / "release.toml").write_text('name = "tiny"\nvideos_per_shard = 1\n[split]\nbenchmark_fraction = 0.5\n')
+    shutil.copytree(released("webdataset"), folder / "release")
     return folder
 
 
@@ -99,11 +112,10 @@ def test_a_job_gives_the_same_with_every_engine(
     def outcome(folder: Path, *options: str) -> list[str]:
         shutil.copytree(world, folder)
         monkeypatch.chdir(folder)  # paths in the outputs are relative
-        first, *others = JOBS[job]
         if job == "frames":
             options = options[:2]  # one part
-        codes = [run([*first.split(), *options]), *(run(command.split()) for command in others)]
-        assert codes == [0] * len(codes)
+        for command in JOBS[job]:
+            assert run(command.format(" ".join(options)).split()) == 0
         files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
         return [capsys.readouterr().out, *(f"{path.relative_to(folder)} {digest(path)}" for path in files)]
 

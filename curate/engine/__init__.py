@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from curate.engine.local import LocalEngine
 from curate.engine.pool import Engine, Part, PartError
-from curate.engine.settings import map_parts, open_engine
+from curate.engine.settings import cluster, map_parts, open_engine
 
-__all__ = ["Engine", "LocalEngine", "Part", "PartError", "map_parts", "open_engine"]
+__all__ = ["Engine", "LocalEngine", "Part", "PartError", "cluster", "map_parts", "open_engine"]

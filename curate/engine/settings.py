@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from curate.engine.local import LocalEngine
@@ -26,6 +27,11 @@ def open_engine(config: EngineConfig | None, *, workers: int | None = None) -> E
     from curate.engine.ray import RayEngine
 
     return RayEngine(workers=size, address=config.address, cpus=config.cpus, gpus=config.gpus, memory=config.memory)
+
+
+def cluster(config: EngineConfig | None) -> AbstractContextManager[object]:
+    """Keep one Ray cluster for all engines that are opened meanwhile, if this process starts it; else do nothing."""
+    return open_engine(config) if config is not None else nullcontext()
 
 
 def map_parts(

@@ -12,12 +12,8 @@ from typing import Any
 from curate.engine import Engine, Part
 from curate.reward import checkpoint
 from curate.reward.data import Example
-from curate.reward.scoring import Float, Scorer
+from curate.reward.scoring import WINDOW, Float, Scorer
 from schemas.reward import Precision, Template
-
-WINDOW = 256
-"""Examples of one part: a multiple of ``curate.reward.scoring.WINDOW``, so that batches are those of one process."""
-
 
 @dataclass(frozen=True)
 class ModelCall:
@@ -64,7 +60,7 @@ class EngineScorer:
 
 
 def parts_of(method: str, examples: Sequence[Example], *more: Any) -> list[Part]:
-    """The parts of a call of a method: WINDOW examples each."""
+    """The parts of a call of a method: WINDOW examples each, so that batches are those of one process."""
     windows = [examples[start : start + WINDOW] for start in range(0, len(examples), WINDOW)]
     return [Part(f"examples {own[0].item_id} to {own[-1].item_id}", (method, own, more)) for own in windows]
 
