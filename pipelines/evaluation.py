@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from curate.engine import map_parts, open_engine
+from curate.engine import engine_or_none, map_parts
 from curate.reward.data import read_examples, read_manifest
 from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
@@ -71,7 +71,7 @@ def evaluate(
 
     call = partial(ModelCall, device=device, dtype=dtype, template=template, orders=orders)
     comparison: tuple[ComparisonRow, ...] = ()
-    with open_engine(engine) if engine else nullcontext() as opened:
+    with engine_or_none(engine) as opened:
         with scorer_of(call(str(model)), opened) as scorer:
             evaluations, scores = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
         if against is not None:
@@ -109,8 +109,8 @@ def score(
     examples = read_examples(data, media=media)
     call = ModelCall(str(model), device=device, dtype=dtype, template=template, orders=orders)
     parts = parts_of("score_examples", examples)
-    rows = zip(examples, chain.from_iterable(map_parts(call, parts, engine=engine)), strict=True)
-    with nullcontext() if engine else call.scorer:
+    with engine_or_none(engine) as opened, nullcontext() if opened else call.scorer:
+        rows = zip(examples, chain.from_iterable(map_parts(call, parts, engine=opened)), strict=True)
         for done, (example, scores) in enumerate(rows, start=1):
             yield {"item_id": example.item_id, "scores": scores}
             progress("scoring", done, len(examples))

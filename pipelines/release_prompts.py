@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.engine import Engine
 from curate.leakage.detect import Subject, compare_videos, find_leaks, units
 from curate.release.figures import (
     denoise_stage,
@@ -42,7 +43,6 @@ from curate.store.runs import Run
 from pipelines.exporting import text_digest
 from pipelines.progress import Progress
 from pipelines.provenance import code_version, run_id
-from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestRun
 from schemas.release import (
@@ -97,7 +97,7 @@ def select_prompts(
     media_as: MediaAs,
     facts: Mapping[str, MediaFacts],
     previous: Sequence[Path],
-    engine: EngineConfig | None,
+    engine: Engine | None,
     progress: Progress,
 ) -> Selection:
     """Split the store's prompts, if they are not, and select those of the release.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from curate.engine import cluster
+from curate.engine import Engine, engine_or_none
 from curate.release import verify as verification
 from curate.release.build import Contents, write_release
 from curate.release.diff import diff
@@ -97,14 +97,14 @@ def build(
     out = Path(out)
     parent = out.parent if exact else out
     media_as = _packaging(config, media)
-    with cluster(engine), ExitStack() as stack:
+    with engine_or_none(engine) as workers, ExitStack() as stack:
         if media is not None:
-            probe_media(store_path, media=media, engine=engine, progress=progress)
+            probe_media(store_path, media=media, engine=workers, progress=progress)
         store = stack.enter_context(Store.open(store_path))
         facts = facts_of(media_of(store), media) if media is not None else {}
         config = config.model_copy(update={"run": store.denoise_run(config.run, criterion=criterion)})
         with store.transaction():  # includes the draw, so that a release without items fixes no split
-            selection = select_prompts(store, parent, config, media_as, facts, previous, engine, progress)
+            selection = select_prompts(store, parent, config, media_as, facts, previous, workers, progress)
             numbers = [row for row in numbers_given(store).to_dicts() if row["release"] != config.version]
             run, base, existing = _found(store, out, selection, exact=exact)
             manifest, contents = (None, None) if existing else draw_release(store, selection, run, base, progress)
@@ -115,7 +115,7 @@ def build(
             assert contents is not None
             progress("writing", 0, 0)
             folder, release, reused = _publish(
-                store, out, manifest, contents, selection.config, previous, engine, exact=exact
+                store, out, manifest, contents, selection.config, previous, workers, exact=exact
             )
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
         rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
@@ -143,7 +143,7 @@ def verify(
 
     previous, validated, key, engine: see ``curate.release.verify``. Raises CurateError if there is no release.
     """
-    with cluster(engine):
+    with engine_or_none(engine) as workers:
         return verification.verify(
             folder,
             previous=previous,
@@ -151,7 +151,7 @@ def verify(
             code=code_version(),
             validated=validated,
             key=key,
-            engine=engine,
+            engine=workers,
         )
 
 
@@ -194,7 +194,7 @@ def _publish(
     contents: Contents,
     config: ReleaseConfig,
     previous: Sequence[Path],
-    engine: EngineConfig | None,
+    engine: Engine | None,
     *,
     exact: bool,
 ) -> tuple[Path, Release, bool]:

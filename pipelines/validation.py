@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from curate.denoising.selection import with_stack
-from curate.evaluation.cross_validation import Bool, hold_out, mean_and_error, scores, units
+from curate.engine import engine_or_none
+from curate.evaluation.cross_validation import Bool, fitted_at_once, hold_out, mean_and_error, scores, units
 from curate.evaluation.overdispersion import widened_fit
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
 from curate.rankers.registry import compared_rankers
@@ -89,7 +90,8 @@ def validate(
             hint="use fewer --folds" + ("" if by == "vote" else ", or --hold-out vote"),
         )
     names = compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
-    held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress, engine=engine)
+    with engine_or_none(engine, workers=fitted_at_once(folds, votes)) as opened:
+        held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress, engine=opened)
     if not len(held.vote):
         raise CurateError(
             f"{store_path}: too few votes: no decisive vote is on two responses that the votes of other folds connect",

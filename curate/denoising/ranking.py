@@ -15,6 +15,7 @@ import polars as pl
 from curate.annotators.copying import Copying, find_copying
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
+from curate.engine import Engine
 from curate.evaluation.acceptability import Acceptability, acceptability
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.overdispersion import overdispersion, widened
@@ -28,7 +29,6 @@ from curate.votes.arrays import VoteArrays
 from curate.votes.coverage import Coverage, component_labels, cover, nothing_ranked
 from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
-from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
 from schemas.validation import Overdispersion
@@ -164,7 +164,7 @@ def rank_votes(
     texts: Index | None = None,
     judged: VoteArrays | None = None,
     choice: Choice | None = None,
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Denoised:
     """Rank the responses of every prompt that the votes cover well enough.

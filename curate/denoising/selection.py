@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit
 
+from curate.engine import Engine
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
 from curate.rankers.base import TIE_DECIMALS, PosteriorRanker
 from curate.rankers.hierarchical import HierarchicalFit
@@ -24,7 +25,6 @@ from curate.rankers.stack import Stack
 from curate.votes.arrays import VoteArrays
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
-from schemas.engine import EngineConfig
 from schemas.rankers import AUTO, STACK, MethodName
 from schemas.validation import MethodScore
 
@@ -72,7 +72,7 @@ def choose(
     votes: VoteArrays,
     config: DenoiseConfig,
     *,
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
     progress: Callable[[str, int, int], None] = silent,
 ) -> Choice:
     """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts and ``votes`` votes.

@@ -131,15 +131,6 @@ class Engine(ABC):
             self._assign(mine, place + 1)  # they work while the caller handles this result
             yield mine.results.pop(place)
 
-    def results(
-        self, function: Callable[[Any], Any], parts: Iterable[Part], *, timeout: float = math.inf
-    ) -> Iterator[Any]:
-        """Yield the same as ``map``, but raise the first exception, whether the function's or a PartError."""
-        for result in self.map(function, parts, timeout=timeout):
-            if isinstance(result, Exception):
-                raise result
-            yield result
-
     def interrupt(self) -> None:
         """End the current call, which may run in another thread: it raises RuntimeError."""
         self._round = _Round([], 0)
@@ -260,6 +251,27 @@ class Engine(ABC):
     def _replace(self, worker: Worker) -> None:
         self._end(worker.handle)
         self._workers[self._workers.index(worker)] = self._new()
+
+
+def map_parts(
+    function: Callable[[Any], Any], parts: Iterable[Part], *, engine: Engine | None, timeout: float = math.inf
+) -> Iterator[Any]:
+    """Yield the function's result for each part in order: as ``Engine.map``, or computed in this process if None.
+
+    Raises the first exception, whether the function's or a PartError.
+
+    Examples
+    --------
+    >>> list(map_parts(len, [Part("a", [1, 2]), Part("b", [])], engine=None))
+    [2, 0]
+    """
+    if engine is None:
+        yield from (function(part.argument) for part in parts)
+        return
+    for result in engine.map(function, parts, timeout=timeout):
+        if isinstance(result, Exception):
+            raise result
+        yield result
 
 
 def load(pickled: bytes) -> Callable[[Any], Any]:

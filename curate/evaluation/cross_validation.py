@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit, stdtrit
 
-from curate.engine import Part, map_parts
+from curate.engine import Engine, Part, map_parts
 from curate.processors import cores
 from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
 from curate.rankers.ensemble import combine
@@ -26,7 +26,6 @@ from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from curate.votes.coverage import component_labels, cover
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
-from schemas.engine import EngineConfig
 from schemas.rankers import MethodName
 from schemas.validation import CalibrationBin, MethodScore
 
@@ -116,7 +115,7 @@ def hold_out(
     folds: int,
     seed: int,
     progress: Callable[[str, int, int], None],
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
 ) -> HeldOut:
     """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
@@ -136,10 +135,9 @@ def hold_out(
         jobs.append((train, np.flatnonzero((fold == k) & decisive), assign_folds(unit[train], folds, rng)))
     function = partial(_predict, votes, config, names)
     found = []
-    workers = min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1
     parts = [Part(f"fold {k}", job) for k, job in enumerate(jobs, start=1)]
-    with ThreadPoolExecutor(workers) as threads:
-        results = map_parts(function, parts, engine=engine, workers=workers) if engine else threads.map(function, jobs)
+    with ThreadPoolExecutor(fitted_at_once(folds, votes)) as threads:
+        results = map_parts(function, parts, engine=engine) if engine else threads.map(function, jobs)
         for k, result in enumerate(results):
             progress(f"fold {k + 1}", k, folds)
             found.append(result)
@@ -154,6 +152,11 @@ def hold_out(
         order={name: np.concatenate([one.order[name] for one in found]) for name in methods},
         slopes={name: float(np.mean([one.slopes[name] for one in found])) for name in found[0].slopes},
     )
+
+
+def fitted_at_once(folds: int, votes: VoteArrays) -> int:
+    """Return how many folds are fitted at once."""
+    return min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1
 
 
 def scores(held: HeldOut, cluster: Index) -> tuple[MethodScore, ...]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from curate.engine import Engine
 from curate.leakage.questions import Questions
 from curate.media.copies import find_copies, has_detail
 from curate.media.near_duplicates import near_duplicates
-from schemas.engine import EngineConfig
 from schemas.leakage import Leak, LeakConfig, LeakRule
 
 RULES: tuple[LeakRule, ...] = ("prompt", "video", "near video", "video and question", "question")
@@ -66,7 +66,7 @@ def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: L
     )
 
 
-def compare_videos(fingerprints: Iterable[bytes], config: LeakConfig, *, engine: EngineConfig | None = None) -> None:
+def compare_videos(fingerprints: Iterable[bytes], config: LeakConfig, *, engine: Engine | None = None) -> None:
     """Compare all these videos with an engine. The searches that follow, among any of them, use the result."""
     if engine is not None:
         _copies(frozenset(fingerprints) - {b""}, _largest_distance(config), engine)
@@ -212,7 +212,7 @@ def _largest_distance(config: LeakConfig) -> float:
 
 
 def _copies(
-    prints: frozenset[bytes], threshold: float, engine: EngineConfig | None = None
+    prints: frozenset[bytes], threshold: float, engine: Engine | None = None
 ) -> dict[bytes, dict[bytes, float]]:
     """Return fingerprint -> fingerprints of its copies and their distances, itself included, in both directions."""
     if _last and prints <= _last[0][0] and threshold == _last[0][1]:

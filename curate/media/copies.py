@@ -15,7 +15,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from curate.engine import Part, map_parts
+from curate.engine import Engine, Part, map_parts
 from curate.media.fingerprints import (
     LUMA_COMPARED,
     LUMINANCE,
@@ -28,7 +28,6 @@ from curate.media.fingerprints import (
     vectors,
 )
 from curate.media.near_duplicates import NearPairs
-from schemas.engine import EngineConfig
 
 Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
@@ -76,7 +75,7 @@ Likely = tuple[int, int, list[tuple[int, int]]]
 """An indexed video, another, and likely edits: places in SPANS and numbers of symmetries, likeliest first."""
 
 
-def find_copies(fingerprints: Sequence[bytes], *, threshold: float, engine: EngineConfig | None = None) -> NearPairs:
+def find_copies(fingerprints: Sequence[bytes], *, threshold: float, engine: Engine | None = None) -> NearPairs:
     """Return the pairs of videos whose distance is at most the threshold.
 
     fingerprints: of each video (``curate.media.fingerprints.pack``); empty for one without. engine: where they are

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine import Engine
 from curate.release.card import release_card
 from curate.release.croissant import croissant
 from curate.release.figures import media_kinds
@@ -18,7 +19,6 @@ from curate.release.tables import ITEM_CONFIGS, MEDIA, PROMPTS, loader_of, schem
 from curate.sampling.items import Rule
 from curate.shards.atomic import describe, write_manifest
 from curate.shards.formats import derived_formats, official, write_jsonl, write_shards
-from schemas.engine import EngineConfig
 from schemas.manifest import ManifestFile
 from schemas.release import SIDES, Release, ReleaseConfig
 
@@ -50,7 +50,7 @@ def write_release(
     config: ReleaseConfig,
     number: Callable[[str], str],
     *,
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
 ) -> Release:
     """Write the release into the empty folder; return its manifest with files, versions and seal.
 
@@ -133,7 +133,7 @@ def _write_media(
     contents: Contents,
     config: ReleaseConfig,
     release: Release,
-    engine: EngineConfig | None,
+    engine: Engine | None,
 ) -> list[ManifestFile]:
     """Write the files in media/, if the release has any."""
     files: list[ManifestFile] = []

@@ -15,12 +15,11 @@ from typing import Any, Literal
 
 import polars as pl
 
-from curate.engine import Part, map_parts
+from curate.engine import Engine, Part, map_parts
 from curate.media.fingerprints import Fingerprint
 from curate.media.frames import IMAGE_SUFFIXES
 from curate.media.locate import open_inside, why_outside
 from curate.shards.atomic import describe
-from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestFile
 from schemas.release import MediaAs
@@ -136,7 +135,7 @@ def attach(rows: pl.DataFrame, places: pl.DataFrame, *, contents: Mapping[str, b
     return named
 
 
-def copy_media(folder: Path, facts: Iterable[MediaFacts], *, engine: EngineConfig | None = None) -> list[ManifestFile]:
+def copy_media(folder: Path, facts: Iterable[MediaFacts], *, engine: Engine | None = None) -> list[ManifestFile]:
     """Write each file once into media/ of the folder. Raises CurateError if one changed meanwhile."""
     (folder / FOLDER).mkdir(exist_ok=True)
     parts = [Part(fact.member, fact) for fact in _unique(facts)]
@@ -156,7 +155,7 @@ def write_webdataset(
     items: Mapping[str, Sequence[Any]],
     *,
     per_shard: int,
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
 ) -> list[ManifestFile]:
     """Write WebDataset shards ``media/SIDE-00000-of-00002.tar``. Equal content gives equal bytes.
 

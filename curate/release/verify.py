@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from curate.engine import Part, map_parts
+from curate.engine import Engine, Part, map_parts
 from curate.leakage.detect import Subject, compare_videos
 from curate.media.locate import why_outside
 from curate.release.leakage import Sides, leaks_of, limits_of, read_subjects
@@ -29,7 +29,6 @@ from curate.release.verify_media import decoded_findings, media_findings
 from curate.release.verify_metadata import figure_findings, metadata_findings
 from curate.release.verify_tables import format_findings, label_findings, read_tables, split_findings, text_findings
 from curate.shards.atomic import MANIFEST, describe, files_of, of_the_hub
-from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.leakage import LeakConfig
 from schemas.manifest import ManifestFile
@@ -44,7 +43,7 @@ def verify(
     code: str = "",
     validated: Path | None = None,
     key: str = "",
-    engine: EngineConfig | None = None,
+    engine: Engine | None = None,
 ) -> VerifyReport:
     """Check all of a release.
 
@@ -187,7 +186,7 @@ def manifest_findings(folder: Path, release: Release) -> Iterator[Finding]:
 
 
 def leak_findings(
-    folder: Path, release: Release, previous: Sequence[Path], notes: list[str], engine: EngineConfig | None
+    folder: Path, release: Release, previous: Sequence[Path], notes: list[str], engine: Engine | None
 ) -> tuple[int, list[Finding]]:
     """Return the number of prompts compared, and findings for leaks by the thresholds of the build."""
     try:

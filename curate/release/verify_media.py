@@ -6,7 +6,7 @@ import hashlib
 import math
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.engine import open_engine
+from curate.engine import Engine, open_engine
 from curate.media.fingerprints import fingerprint_distance
 from curate.media.frames import MediaError, import_decord
 from curate.media.locate import why_outside
@@ -22,7 +22,6 @@ from curate.media.near_duplicates import hash_distance
 from curate.media.probe import Probe
 from curate.media.workers import probe_media, processes_for
 from curate.release.tables import MEDIA, PROMPTS, Tables, fingerprint_bytes, hash_values
-from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.manifest import ManifestFile
 from schemas.release import Finding, Release
@@ -98,7 +97,7 @@ def _tar_members(folder: Path, release: Release, findings: list[Finding]) -> Ite
 
 
 def decoded_findings(
-    folder: Path, release: Release, tables: Tables, notes: list[str], engine: EngineConfig | None = None
+    folder: Path, release: Release, tables: Tables, notes: list[str], engine: Engine | None = None
 ) -> tuple[int, list[Finding]]:
     """Return the number of decoded media, and findings for those that do not decode or differ from the media table.
 
@@ -121,7 +120,7 @@ def decoded_findings(
         except CurateError as error:
             notes.append(f"media were not decoded: {error}")
             return 0, []
-        with open_engine(engine, workers=processes_for(paths)) as opened:
+        with nullcontext(engine) if engine else open_engine(None, workers=processes_for(paths)) as opened:
             findings = [
                 Finding(check="decoded", where=f"media/{_file_name(row)}", what=what)
                 for row, answer in zip(present, probe_media(opened, paths, timeout=TIMEOUT), strict=True)

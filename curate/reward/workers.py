@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curate.engine import Engine, Part
+from curate.engine import Engine, Part, map_parts
 from curate.reward import checkpoint
 from curate.reward.data import Example
 from curate.reward.scoring import WINDOW, Float, Scorer
 from schemas.reward import Precision, Template
+
 
 @dataclass(frozen=True)
 class ModelCall:
@@ -56,7 +57,7 @@ class EngineScorer:
 
     def _all(self, method: str, examples: Sequence[Example], *more: Any) -> list[Any]:
         parts = parts_of(method, examples, *more)
-        return [one for part in self._engine.results(self._call, parts) for one in part]
+        return [one for part in map_parts(self._call, parts, engine=self._engine) for one in part]
 
 
 def parts_of(method: str, examples: Sequence[Example], *more: Any) -> list[Part]:
