@@ -18,6 +18,7 @@ from curate.engine import Engine, open_engine
 from curate.reward import checkpoint
 from pipelines import ingest
 from schemas.engine import EngineConfig
+from tests.mixtures import benchmarks, datasets, recipe
 from tests.releases import make_world, released
 from tests.reward_models import model, spelling
 from tests.video_files import encode
@@ -36,6 +37,7 @@ JOBS = {
         " --media-as webdataset {}",
         "release verify release --json {}",
     ),
+    "mix": ("mix mixture/mixture.toml --out out/mixture --json {}",),
 }
 """Job -> its commands, with the place for the options of the engine; files are compared in the folder out."""
 ENGINES = {
@@ -84,6 +86,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Path:
     shutil.copytree(folder / "to release" / "media", folder / "media")
     (folder / "release.toml").write_text('name = "tiny"\nvideos_per_shard = 1\n[split]\nbenchmark_fraction = 0.5\n')
     shutil.copytree(released("webdataset"), folder / "release")
+    datasets(folder / "mixture")
+    recipe(folder / "mixture", more=benchmarks(folder / "mixture"))
     return folder
 
 
