@@ -3,7 +3,7 @@
 Simulated votes on prompts of 200 votes each, between 19 models, in one CSV file. Denoise is the hierarchical ranker,
 without held-out votes. Each step is one process, including its start. Fails if the two stores give different runs.
 
-With --engine: Ray beside local processes, two workers each, on the folds of ``validate`` and on ``media probe``, in turn.
+With --engine: Ray beside local processes, two workers each, on the folds of ``validate`` and on ``media probe``.
 Fails if results differ, or the median time with Ray is more than 1.2 times that with local processes.
 
     python -m benchmarks.scale [--votes 2000000] [--ingest-only] [--folder DIR]
@@ -118,7 +118,7 @@ def jobs(folder: Path, votes: int) -> dict[str, Callable[[Engine], Any]]:
         arrays = load_votes(store).merged.votes
     config = DenoiseConfig()
     names = compared_rankers(config, annotators=True, models=True, held_out=True, votes=votes)
-    clips = [write(folder / f"{k}.mp4", pan(k, 48, 360, 640), 16, 23) for k in range(24)]
+    clips = [write(folder / f"{k}.mp4", pan(k, 32, 360, 640), 16, 23) for k in range(24)]
 
     def folds(engine: Engine) -> Any:
         unit = units(arrays, "vote")
