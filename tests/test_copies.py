@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.leakage import transformed, write
 from benchmarks.near import pan
+from curate.engine import LocalEngine
 from curate.leakage.detect import Subject, find_leaks
 from curate.media.copies import MAX_BITS, find_copies, frame_codes, matching_codes
 from curate.media.fingerprints import BYTES, fingerprint, informative, pack, symmetries, unpack, vectors
@@ -20,7 +21,6 @@ from curate.media.probe import probe
 from curate.release.leakage import limits_of
 from curate.simulation.clips import RATE, draw_clip
 from curate.simulation.scenes import draw_scenes
-from schemas.engine import EngineConfig
 from schemas.leakage import LeakConfig
 
 Images = npt.NDArray[np.uint8]
@@ -67,7 +67,8 @@ def test_an_edited_copy_is_found_and_no_other_video_is(found: Found, edit: str) 
 
 def test_workers_find_the_same_copies(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.media.copies.PAIRS", 7)
-    one, two = (find_copies(list(found.values()), threshold=NEAR, engine=e) for e in (None, EngineConfig(workers=2)))
+    with LocalEngine(workers=2) as engine:
+        one, two = (find_copies(list(found.values()), threshold=NEAR, engine=each) for each in (None, engine))
     assert len(one.left) > 20
     for column in ("left", "right", "distance"):
         assert getattr(one, column).tobytes() == getattr(two, column).tobytes()
