@@ -3,21 +3,44 @@
 Simulated votes on prompts of 200 votes each, between 19 models, in one CSV file. Denoise is the hierarchical ranker,
 without held-out votes. Each step is one process, including its start. Fails if the two stores give different runs.
 
+With --engine: Ray beside local processes, two workers each, on the folds of ``validate`` and on ``media probe``.
+Fails if results differ, or the median time with Ray is more than 1.2 times that with local processes.
+
     python -m benchmarks.scale [--votes 2000000] [--ingest-only] [--folder DIR]
+    python -m benchmarks.scale --engine [--votes 20000] [--rounds 5]
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
+import pickle
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from benchmarks.leakage import write
+from benchmarks.near import pan
+from curate.engine import Engine, open_engine
+from curate.evaluation.cross_validation import hold_out, units
+from curate.media.workers import probe_media
+from curate.rankers.registry import compared_rankers
+from curate.store import Store
+from curate.store.rankings import load_votes
+from pipelines import ingest
+from pipelines.progress import silent
+from schemas.config import DenoiseConfig
+from schemas.engine import EngineConfig
 
 MODELS, VOTES_PER_PROMPT, VOTES_PER_ANNOTATOR = 19, 200, 1000
 INGEST = """
@@ -87,14 +110,60 @@ def size(store: Path) -> float:
     return sum(path.stat().st_size for path in ([store] if store.is_file() else store.rglob("*.*"))) / 1e6
 
 
+def jobs(folder: Path, votes: int) -> dict[str, Callable[[Engine], Any]]:
+    """Name -> a job that an engine computes."""
+    write_votes(folder / "votes.csv", votes)
+    ingest(folder / "votes.csv", folder / "votes.duckdb")
+    with Store.open(folder / "votes.duckdb", read_only=True) as store:
+        arrays = load_votes(store).merged.votes
+    config = DenoiseConfig()
+    names = compared_rankers(config, annotators=True, models=True, held_out=True, votes=votes)
+    clips = [write(folder / f"{k}.mp4", pan(k, 32, 360, 640), 16, 23) for k in range(24)]
+
+    def folds(engine: Engine) -> Any:
+        unit = units(arrays, "vote")
+        return hold_out(arrays, unit, config, names=names, folds=6, seed=0, progress=silent, engine=engine)
+
+    return {"validate, 6 folds": folds, "media probe, 24 clips": lambda engine: list(probe_media(engine, clips))}
+
+
+def compare_engines(folder: Path, votes: int, rounds: int) -> int:
+    """Print medians of the seconds, and return how many comparisons failed."""
+    failed = 0
+    print(f"{votes:,} votes; medians of {rounds} rounds in turn, workers started; load {os.getloadavg()[0]:.1f}")
+    for name, job in jobs(folder, votes).items():
+        seconds: dict[str, list[float]] = {"local": [], "ray": []}
+        digests = set()
+        with open_engine(EngineConfig(workers=2)) as local, open_engine(EngineConfig(kind="ray", workers=2)) as ray:
+            for number in range(rounds + 1):
+                for kind, engine in (("local", local), ("ray", ray)):
+                    begin = time.perf_counter()
+                    digests.add(hashlib.sha256(pickle.dumps(job(engine))).hexdigest())
+                    if number:  # the first includes the start
+                        seconds[kind].append(time.perf_counter() - begin)
+        one, other = median(seconds["local"]), median(seconds["ray"])
+        passed = other <= 1.2 * one and len(digests) == 1
+        failed += not passed
+        equal = "equal" if len(digests) == 1 else "DIFFERENT"
+        times = f"local {one:7.2f}  ray {other:7.2f}  {other / one:5.2f}"
+        print(f"{'PASS' if passed else 'FAIL'}  {name:24}{times}  {equal} digests", flush=True)
+    print(f"load {os.getloadavg()[0]:.1f}")
+    return failed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--votes", type=int, default=2_000_000)
+    parser.add_argument("--votes", type=int, help="default: 2,000,000; with --engine 20,000")
+    parser.add_argument("--engine", action="store_true", help="compare Ray with local processes")
+    parser.add_argument("--rounds", type=int, default=5, help="of --engine")
     parser.add_argument("--ingest-only", action="store_true", help="omit denoise")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder otherwise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
+        if options.engine:
+            return compare_engines(folder, options.votes or 20_000, options.rounds)
+        options.votes = options.votes or 2_000_000
         votes = folder / "votes.csv"
         write_votes(votes, options.votes)
         print(f"{options.votes:,} votes, {votes.stat().st_size / 1e6:,.0f} MB of CSV")

@@ -9,11 +9,14 @@ import typer
 from cli.options import (
     ControlOption,
     CriterionOption,
+    EngineOption,
     JsonOption,
     PromptOption,
     RunOption,
     StoreOption,
+    WorkersOption,
     criterion_of,
+    engine_config,
     names,
     numbers,
     settings,
@@ -86,6 +89,8 @@ def denoise(
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
     equal_texts: EqualTextsOption = None,
     copied_votes: CopiedVotesOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank the responses to each prompt from its votes, with intervals.
@@ -123,7 +128,13 @@ def denoise(
     base = settings()
     config = updated(base.denoise, changes, where="curate denoise")
     with progress_bar() as progress:
-        report = job(store or base.store, config=config, keep_choice=keep_choice, progress=progress)
+        report = job(
+            store or base.store,
+            config=config,
+            keep_choice=keep_choice,
+            engine=engine_config(engine, workers),
+            progress=progress,
+        )
     put_json(report) if as_json else print_denoise(report)
 
 

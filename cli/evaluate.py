@@ -50,6 +50,8 @@ def evaluate(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     template: TemplateOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a reward model on a benchmark, next to shuffled controls and baselines.
@@ -81,6 +83,7 @@ def evaluate(
             device=device,
             dtype=dtype,
             template=template,
+            engine=engine_config(engine, workers),
         )
     if as_json:
         put_json(report)

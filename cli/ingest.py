@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, StoreOption, mapping_changes, settings, store_path
+from cli.options import JsonOption, StoreOption, engine_config, mapping_changes, settings, store_path
 from cli.output import listed, plural, progress_bar, put, put_frame, put_json, put_table, say
 from schemas.choices import OnError, Repeats, Sides
 from schemas.errors import UsageError
@@ -72,6 +72,12 @@ TimeFormatOption = Annotated[
     str | None,
     typer.Option("--time-format", help='How times are written, for example "%d/%m/%Y %H:%M".', metavar="FORMAT"),
 ]
+FilesAtOnceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Files that are read at the same time. Default: [engine] workers, else 1.", metavar="N"
+    ),
+]
 ExplainOption = Annotated[
     bool,
     typer.Option("--explain", help="Review the files: rows, columns, what is missing; print a mapping as TOML."),
@@ -99,6 +105,7 @@ def ingest(
     time_format: TimeFormatOption = None,
     explain: ExplainOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change; change nothing.")] = False,
+    workers: FilesAtOnceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read votes into the store: CSV, TSV, JSON, JSONL (also .gz) and Parquet.
@@ -134,6 +141,7 @@ def ingest(
         for document in review(paths or [], config):
             put_json(document) if as_json else print_review(document)
         return
+    engine = engine_config(None, workers)
     report = _ingest(
         paths or [],
         store_path(store),
@@ -143,6 +151,7 @@ def ingest(
         prolific=prolific,
         pseudonym_key=pseudonym_key,
         dry_run=dry_run,
+        workers=(engine.workers if engine else None) or 1,
     )
     put_json(report) if as_json else print_ingest(report)
 

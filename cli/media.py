@@ -129,6 +129,7 @@ def frames(
     criterion: CriterionOption = None,
     store: StoreOption = None,
     media: MediaOption = None,
+    engine: EngineOption = None,
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -157,6 +158,7 @@ def frames(
         run=run,
         criterion=criterion_of(criterion, run),
         timeout=timeout,
+        engine=engine_config(engine, None),
     )
     if as_json:
         put_json(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import EngineOption, JsonOption, WorkersOption, engine_config
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -21,6 +21,8 @@ def mix(
     example: Annotated[
         bool, typer.Option("--example", help="Print the recipe of the paper's mixture, with all ten datasets.")
     ] = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Convert preference datasets to N-way items, without duplicates and without prompts of benchmarks.
@@ -45,7 +47,7 @@ def mix(
     from pipelines.mixing import mix as job
 
     with progress_bar() as progress:
-        report = job(load_mixture(recipe), out, progress=progress)
+        report = job(load_mixture(recipe), out, engine=engine_config(engine, workers), progress=progress)
     put_json(report) if as_json else print_mixture(report)
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, settings
+from cli.options import (
+    CriterionOption,
+    EngineOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    engine_config,
+    settings,
+)
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import CHECK_FAILED, UsageError
 
@@ -59,6 +67,8 @@ def build(
     ] = None,
     criterion: CriterionOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="--out is the release's own folder.")] = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a release: train and benchmark configs, other formats, media, card, Croissant metadata, manifest.
@@ -89,6 +99,7 @@ def build(
                 previous=previous or (),
                 exact=exact,
                 criterion=criterion or ("" if chosen.run else base.denoise.criterion),
+                engine=engine_config(engine, workers),
                 progress=progress,
             )
     except LeakError as error:
@@ -147,6 +158,8 @@ def verify(
         str,
         typer.Option("--key", help="The public key of who must have signed it, or its file.", metavar="FILE|KEY"),
     ] = "",
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check all of a release; exit code 7 if there is a finding.
@@ -161,7 +174,7 @@ def verify(
     """
     from pipelines.releasing import verify as job
 
-    report = job(folder, previous=previous or (), media=media, key=key)
+    report = job(folder, previous=previous or (), media=media, key=key, engine=engine_config(engine, workers))
     put_json(report) if as_json else print_verify(report)
     if report.findings:
         raise typer.Exit(CHECK_FAILED)

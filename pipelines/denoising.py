@@ -22,7 +22,9 @@ from pydantic import ValidationError
 from curate.annotators.sides import one_sided
 from curate.denoising.ranking import Denoised, rank_votes
 from curate.denoising.selection import Choice
+from curate.engine import engine_or_none
 from curate.evaluation.design import design_of
+from curate.processors import cores
 from curate.rankers.hierarchical import HierarchicalFit, Mixture
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
@@ -45,6 +47,7 @@ from schemas.denoise import (
     PerceptionReport,
     StrengthsReport,
 )
+from schemas.engine import EngineConfig
 from schemas.rankers import AUTO, STACK, third_party
 
 Float = npt.NDArray[np.float64]
@@ -58,6 +61,7 @@ def denoise(
     *,
     config: DenoiseConfig = DenoiseConfig(),
     keep_choice: bool = False,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> DenoiseReport:
     """Rank the responses of every prompt, and write the rankings to the store.
@@ -71,6 +75,8 @@ def denoise(
     keep_choice
         Where the ranker is "auto" and a run with this config is in the store: take the method (and the stack) that the
         latest one chose, instead of holding out votes again. Everything else is computed from all votes.
+    engine
+        Where the folds of held-out votes are fitted; None: in threads.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -121,9 +127,17 @@ def denoise(
             return DenoiseReport.from_stored(done).model_copy(update={"reused": True, "store": str(store)})
         choice = kept.choice if kept else None
         assert loaded.texts is not None
-        denoised = rank_votes(
-            loaded.votes, config, texts=loaded.texts.equal, judged=judged, choice=choice, progress=progress
-        )
+        holds_out = config.ranker == AUTO and choice is None
+        with engine_or_none(engine if holds_out else None, workers=min(config.auto.folds, cores())) as workers:
+            denoised = rank_votes(
+                loaded.votes,
+                config,
+                texts=loaded.texts.equal,
+                judged=judged,
+                choice=choice,
+                engine=workers,
+                progress=progress,
+            )
         progress("writing", 0, 0)
         spammers = np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()
         sides = one_sided(votes_by_side(opened, loaded.criterion, without=spammers))

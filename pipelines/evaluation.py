@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from curate.engine import Part, open_engine
-from curate.reward.data import Example, read_examples, read_manifest
+from curate.engine import engine_or_none, map_parts
+from curate.reward.data import read_examples, read_manifest
 from curate.shards.atomic import publish_file, publishing
 from pipelines.progress import Progress, silent
 from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError, UsageError
 from schemas.manifest import Ceiling
 from schemas.reward import ComparisonRow, EvaluateReport, Precision, Template
-
-if TYPE_CHECKING:
-    from curate.reward.scoring import Scorer
-
-WINDOW = 256
-"""Examples scored between two updates of the progress bar."""
 
 
 def evaluate(
@@ -41,6 +34,7 @@ def evaluate(
     dtype: Precision | None = None,
     template: Template | None = None,
     seed: int = 0,
+    engine: EngineConfig | None = None,
 ) -> EvaluateReport:
     """Evaluate a model on shards of curate or on a foreign benchmark, next to shuffled controls and baselines.
 
@@ -49,13 +43,13 @@ def evaluate(
     shards of curate. config: of the shards (``4way``, ``pairwise``); default: the first one. media, cache: folders that
     relative paths start from, and for embedded images. rename: column of a foreign file -> column of the benchmark.
     orders: in which order sensitivity is measured, and over which scores of the layout ``causal`` are averaged. device,
-    dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls and of the test. Raises CurateError
-    where the data cannot be read or have no ranks.
+    dtype, template: as in ``curate.reward.checkpoint.load``. seed: of the controls and of the test. engine: its workers
+    load the model and score; None: this process. Raises CurateError where the data cannot be read or have no ranks, and
+    for a worker that died.
     """
     from curate.reward import figures
     from curate.reward.evaluation import evaluate_baselines, evaluate_model
     from curate.reward.foreign import read
-    from curate.reward.scoring import Scorer
 
     if against is not None and model is None:
         raise UsageError("nothing to compare: there is no model", hint="name two models: --model A --against B")
@@ -73,13 +67,17 @@ def evaluate(
     if model is None:
         evaluations = evaluate_baselines(examples, data=name)
         return EvaluateReport(data=name, evaluations=tuple(evaluations), ceiling=_ceiling(data, config))
-    with Scorer.from_pretrained(model, device=device, dtype=dtype, template=template, orders=orders) as scorer:
-        evaluations, scores = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
+    from curate.reward.workers import ModelCall, scorer_of
+
+    call = partial(ModelCall, device=device, dtype=dtype, template=template, orders=orders)
     comparison: tuple[ComparisonRow, ...] = ()
-    if against is not None:
-        with Scorer.from_pretrained(against, device=device, dtype=dtype, template=template, orders=orders) as scorer:
-            both = [figures.figures(examples, own, metric) for own in (scores, scorer.score_examples(examples))]
-        comparison = figures.compare(examples, *both, seed=seed)
+    with engine_or_none(engine) as opened:
+        with scorer_of(call(str(model)), opened) as scorer:
+            evaluations, scores = evaluate_model(scorer, examples, data=name, orders=orders, seed=seed)
+        if against is not None:
+            with scorer_of(call(str(against)), opened) as scorer:
+                both = [figures.figures(examples, own, metric) for own in (scores, scorer.score_examples(examples))]
+            comparison = figures.compare(examples, *both, seed=seed)
     return EvaluateReport(
         data=name,
         official=figures.official(examples, metric(examples, scores)) if metric else (),
@@ -103,55 +101,19 @@ def score(
 ) -> Iterator[dict[str, object]]:
     """Yield item_id and the N scores of each example of a shard or JSONL file, in its order; higher is better.
 
-    engine: its workers load the model and score WINDOW examples at a time; None: this process scores them. Raises
-    CurateError for an example that cannot be scored, and for a worker that died.
+    engine: its workers load the model and score; None: this process. Raises CurateError for an example that cannot be
+    scored, and for a worker that died.
     """
+    from curate.reward.workers import ModelCall, parts_of
+
     examples = read_examples(data, media=media)
-    parts = [examples[start : start + WINDOW] for start in range(0, len(examples), WINDOW)]
-    function = ScoreExamples(model, device=device, dtype=dtype, template=template, orders=orders)
-    with ExitStack() as stack:
-        if engine is None:
-            results: Iterator[Any] = map(stack.enter_context(function), parts)
-        else:
-            named = [Part(f"examples {part[0].item_id} to {part[-1].item_id}", part) for part in parts]
-            results = stack.enter_context(open_engine(engine)).map(function, named, timeout=float("inf"))
-        done = 0
-        for part, result in zip(parts, results, strict=True):
-            if isinstance(result, Exception):
-                raise result
-            for example, scores in zip(part, result, strict=True):
-                yield {"item_id": example.item_id, "scores": scores}
-            done += len(part)
+    call = ModelCall(str(model), device=device, dtype=dtype, template=template, orders=orders)
+    parts = parts_of("score_examples", examples)
+    with engine_or_none(engine) as opened, nullcontext() if opened else call.scorer:
+        rows = zip(examples, chain.from_iterable(map_parts(call, parts, engine=opened)), strict=True)
+        for done, (example, scores) in enumerate(rows, start=1):
+            yield {"item_id": example.item_id, "scores": scores}
             progress("scoring", done, len(examples))
-
-
-@dataclass(frozen=True)
-class ScoreExamples:
-    """Scores examples by a model that it loads once, also in another process. Use it as a context manager."""
-
-    model: str | Path
-    device: str | None = None
-    dtype: Precision | None = None
-    template: Template | None = None
-    orders: int = 1
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        from curate.reward.scoring import Scorer
-
-        return Scorer.from_pretrained(
-            self.model, device=self.device, dtype=self.dtype, template=self.template, orders=self.orders
-        )
-
-    def __call__(self, examples: Sequence[Example]) -> list[list[float]]:
-        return self.scorer.score_examples(examples)
-
-    def __enter__(self) -> ScoreExamples:
-        self.scorer.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.scorer.__exit__(*error)
 
 
 def merge(model: str | Path, out: str | Path, *, dtype: Precision = "float32") -> Path:

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.engine import LocalEngine
+from curate.engine import open_engine
 from curate.media.contact_sheet import Answer, Sheet, draw_sheet
 from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
 from curate.media.locate import Locator
 from curate.media.workers import read_videos
 from curate.shards.atomic import publishing
 from curate.store import Store
+from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.media import FramesReport
 
@@ -50,12 +51,13 @@ def take_frames(
     run: str = "",
     criterion: str = "",
     timeout: float = 30.0,
+    engine: EngineConfig | None = None,
 ) -> FramesReport:
     """Write ``count`` frames of a file, or of the video of a prompt of the store, to the new folder ``out``.
 
     Each frame is the one shown in the middle of one of ``count`` equal slices of the duration; an image is one frame.
-    run, criterion: of the ranking that the contact sheet shows. Raises CurateError if the file or prompt does not exist
-    or is unusable, or ``out`` is not empty.
+    run, criterion: of the ranking that the contact sheet shows. engine: whose worker decodes the video; None: one of
+    this machine. Raises CurateError if the file or prompt does not exist or is unusable, or ``out`` is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -65,7 +67,7 @@ def take_frames(
         subject = Subject(title=file.name, video=what, path=file)
     else:
         subject = subject_of(what, store, media=media, run=run, criterion=criterion)
-    images, times, duration = _read(subject.path, count, timeout)
+    images, times, duration = _read(subject.path, count, timeout, engine)
     with publishing(out) as fresh:
         names = _write(fresh, images, form, quality)
         document = {"video": subject.video, "duration": duration, "times": times}
@@ -148,11 +150,13 @@ def _answer(row: dict[str, object]) -> Answer:
     return Answer(label, f"{row['model'] or row['response_id']}{interval}", str(row["text"] or row["response_id"]))
 
 
-def _read(path: Path, count: int, timeout: float) -> tuple[Images, list[float], float | None]:
+def _read(
+    path: Path, count: int, timeout: float, engine: EngineConfig | None
+) -> tuple[Images, list[float], float | None]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)[None], [], None
-    with LocalEngine(workers=1) as engine:
-        [answer] = read_videos(engine, [path], count, timeout=timeout)
+    with open_engine(engine, workers=1) as opened:
+        [answer] = read_videos(opened, [path], count, timeout=timeout)
     if isinstance(answer, MediaError):
         raise answer
     assert isinstance(answer, Frames)

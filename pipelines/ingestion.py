@@ -7,8 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
+from threading import Lock
 from typing import Any
 
 from annotations.file_reader import FileReader
@@ -17,7 +19,7 @@ from annotations.platforms.registry import detect_platform, platform_named, read
 from annotations.readers.columns import PLATFORM_COLUMNS, LayoutError
 from annotations.readers.files import VoteFile
 from annotations.readers.guard import guarded
-from annotations.readers.privacy import StoreKey, given_key
+from annotations.readers.privacy import Pseudonyms, StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
 from annotations.readers.sources import vote_files
 from curate.annotators.sides import one_sided
@@ -42,6 +44,7 @@ from curate.store.prompts import PromptChanges, write_prompts, write_responses
 from curate.store.staging import create_staging, drop_staging, stage_file, stage_rows
 from pipelines.explanation import review_of
 from pipelines.progress import Progress, silent
+from pipelines.read_ahead import Chunks, read_ahead
 from schemas.config import IngestConfig
 from schemas.denoise import WARNINGS
 from schemas.errors import CurateError
@@ -68,6 +71,7 @@ def ingest(
     pseudonym_key: str | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> IngestReport:
     """Read votes into the store, in one transaction, and return the counts of every file.
@@ -96,6 +100,8 @@ def ingest(
         Report what would change and change nothing.
     now
         Naive UTC; later votes are rejected.
+    workers
+        Files that are read at the same time. Their rows are stored in the order of the files, with the same result.
 
     Raises
     ------
@@ -123,6 +129,7 @@ def ingest(
             pseudonym_key=pseudonym_key,
             dry_run=dry_run,
             now=now,
+            workers=workers,
             progress=progress,
         )
 
@@ -137,6 +144,7 @@ def _ingest_files(
     pseudonym_key: str | None,
     dry_run: bool,
     now: datetime | None,
+    workers: int,
     progress: Progress,
 ) -> IngestReport:
     secret = given_key(pseudonym_key)
@@ -146,9 +154,9 @@ def _ingest_files(
         try:
             with opened.transaction(keep=not dry_run):
                 changes = write_prompt_files(opened, prompts, responses, config)
-                key = StoreKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
+                key = _SharedKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
                 readers = file_readers(sources, key)
-                report = read_files(opened, readers, config, changes, key, now=now, progress=progress)
+                report = read_files(opened, readers, config, changes, key, now=now, workers=workers, progress=progress)
         except BaseException:
             if key:
                 key.discard_new()
@@ -159,6 +167,17 @@ def _ingest_files(
         return report.model_copy(update={**changed, "store": str(store)})
 
 
+@dataclass
+class _SharedKey(StoreKey):
+    """A key that several threads use."""
+
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def pseudonyms(self) -> Pseudonyms:
+        with self._lock:
+            return super().pseudonyms()
+
+
 def read_files(
     store: Store,
     readers: list[FileReader],
@@ -167,13 +186,15 @@ def read_files(
     key: StoreKey | None = None,
     *,
     now: datetime | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> IngestReport:
     """Read files into an open store, in its transaction. changes: what the files of prompts and responses changed."""
-    now = now or datetime.now(UTC).replace(tzinfo=None)
+    at = now or datetime.now(UTC).replace(tzinfo=None)
     create_staging(store)
-    for file_no, reader in enumerate(readers, start=1):
-        _stage(store, file_no, reader, config, now, progress)
+    with read_ahead(readers, lambda reader: reader.read(config, at), workers=workers) as files:
+        for file_no, (reader, chunks) in enumerate(zip(readers, files, strict=True), start=1):
+            _stage(store, file_no, reader, chunks, config, progress)
     progress("classifying rows", 0, 0)
     classify_rows(store, repeats=config.repeats)
     report = _insert(store, readers, config, changes, key)
@@ -218,11 +239,11 @@ def file_readers(sources: Sequence[tuple[VoteFile, Platform | None]], key: Store
 
 
 def _stage(
-    store: Store, file_no: int, reader: FileReader, config: IngestConfig, now: datetime, progress: Progress
+    store: Store, file_no: int, reader: FileReader, chunks: Chunks, config: IngestConfig, progress: Progress
 ) -> None:
     """Stage the clean rows and rejects of one file, chunk by chunk. Raises RefusedFile with the review of the file."""
     try:
-        rows = _stage_chunks(store, file_no, reader, config, now, progress)
+        rows = _stage_chunks(store, file_no, chunks, PurePath(str(reader.file)).name, progress)
     except LayoutError as error:
         raise RefusedFile(str(error), hint=error.hint, review=review_of(reader, error)) from error
     _check_rejects(store, file_no, reader, config, rows)
@@ -238,15 +259,13 @@ class RefusedFile(CurateError):
         self.review = review
 
 
-def _stage_chunks(
-    store: Store, file_no: int, reader: FileReader, config: IngestConfig, now: datetime, progress: Progress
-) -> int:
-    """Stage the chunks of one file and return the number of rows."""
+def _stage_chunks(store: Store, file_no: int, chunks: Chunks, name: str, progress: Progress) -> int:
+    """Stage the chunks of one file and return the number of rows. name: of the file, for the progress."""
     rows = 0
     # The store inserts one chunk while the next is read; both release the interpreter lock.
     with ThreadPoolExecutor(max_workers=1) as pool:
         staging: Future[None] | None = None
-        for clean in reader.read(config, now):
+        for clean in chunks:
             if staging:
                 staging.result()
             staging = pool.submit(
@@ -259,7 +278,7 @@ def _stage_chunks(
                 rejects=clean.rejects,
             )
             rows += clean.rows.height + clean.controls.height + clean.rejects.height
-            progress(PurePath(str(reader.file)).name, rows, 0)
+            progress(name, rows, 0)
         if staging:
             staging.result()
     return rows

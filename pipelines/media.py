@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.engine import open_engine
+from curate.engine import Engine, open_engine
 from curate.media.frames import MediaError
 from curate.media.locate import Locator, inside, media_below
 from curate.media.probe import PROBE_VERSION, Probe
@@ -57,7 +57,7 @@ def probe_media(
     store: str | Path = "curate.duckdb",
     *,
     media: str | Path | None = None,
-    engine: EngineConfig | None = None,
+    engine: EngineConfig | Engine | None = None,
     timeout: float = TIMEOUT,
     rehash: bool = False,
     progress: Progress = silent,
@@ -178,12 +178,16 @@ def _located(video: str, find: Callable[[], Path], name: Callable[[Path], str]) 
 
 
 def _rows(
-    located: Sequence[_Located], engine: EngineConfig | None, *, timeout: float, progress: Progress
+    located: Sequence[_Located], engine: EngineConfig | Engine | None, *, timeout: float, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """Yield a row of table media for each video, in order. No process is started if no file exists."""
     paths = [one.path for one in located if one.path is not None]
-    with open_engine(engine, workers=processes_for(paths)) if paths else nullcontext() as opened:
-        answers = probe_paths(opened, paths, timeout=timeout) if opened else iter(())
+    with ExitStack() as stack:
+        answers: Iterator[Probe | MediaError] = iter(())
+        if paths:
+            if not isinstance(engine, Engine):
+                engine = stack.enter_context(open_engine(engine, workers=processes_for(paths)))
+            answers = probe_paths(engine, paths, timeout=timeout)
         for done, one in enumerate(located):
             progress("probing media", done, len(located))
             answer = one.error or next(answers)

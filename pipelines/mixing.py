@@ -6,9 +6,12 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from curate.engine import Part, engine_or_none, map_parts
+from curate.leakage.detect import compare_videos
 from curate.media.frames import MediaError
 from curate.media.probe import Probe
 from curate.mixture.converters import Converter, NoPreferenceError, converter_of, files_of_source, rows_of
@@ -22,6 +25,7 @@ from curate.shards.rows import BadRowError, Row
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from pipelines.settings import load_toml
+from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError
 from schemas.manifest import Manifest, ManifestBatch, ManifestFile, ManifestRun
 from schemas.mixture import MixtureBenchmark, MixtureConfig, MixtureReport, MixtureSource, RemovedItem, SourceCounts
@@ -35,19 +39,22 @@ class _Stage:
     """One source on its way: its current items and its counts."""
 
     source: MixtureSource
-    converter: Converter
     root: Path
     files: list[ManifestFile]
     items: list[Example] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    reasons: defaultdict[str, Counter[str]] = field(default_factory=partial(defaultdict, Counter))
     """Stage -> reason -> number."""
     examples: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: MixtureSource) -> _Stage:
         converter, root = converter_of(source), source.path.parent if source.path.is_file() else source.path
-        return cls(source, converter, root, [describe(path, root=root) for path in files_of_source(source, converter)])
+        return cls(source, root, [describe(path, root=root) for path in files_of_source(source, converter)])
+
+    @property
+    def converter(self) -> Converter:
+        return converter_of(self.source)
 
     def drop(self, stage: str, reason: str, evidence: str = "") -> None:
         self.reasons[stage][reason] += 1
@@ -79,12 +86,15 @@ def load_mixture(path: str | Path) -> MixtureConfig:
     return config.model_copy(update={"sources": sources, "benchmarks": benchmarks})
 
 
-def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) -> MixtureReport:
+def mix(
+    config: MixtureConfig, out: str | Path, *, engine: EngineConfig | None = None, progress: Progress = silent
+) -> MixtureReport:
     """Write the mixture of a recipe into the folder ``out``, which appears completely or not at all.
 
     The stages, in this order: rows become items (invalid ones are counted), ``where`` and missing preferences filter,
     pairs of one prompt are merged, items that repeat a benchmark are left out, then items that repeat an earlier
-    source, then ``cap`` and ``weight`` draw. Equal files and recipe give equal bytes.
+    source, then ``cap`` and ``weight`` draw. Equal files and recipe give equal bytes. engine: where sources and media
+    are read, and videos compared; None: media in processes of this machine, all else in this one.
 
     Raises CurateError for a file that is not of its kind (the message names the columns and the kind that fits), for a
     source without any valid row, for media of a benchmark that cannot be compared, and if ``out`` is not empty.
@@ -93,9 +103,15 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConflictError(f"{out}: exists and is not an empty folder", hint="choose another --out, or remove it")
     stages = [_Stage.of(source) for source in config.sources]
-    with publishing(out) as folder, tempfile.TemporaryDirectory() as cache, Prober() as probed:
-        for stage in stages:
-            _read(stage, folder / MEDIA, progress)
+    with (
+        publishing(out) as folder,
+        tempfile.TemporaryDirectory() as cache,
+        engine_or_none(engine) as workers,
+        Prober(workers) as probed,
+    ):
+        parts = [Part(stage.source.key, stage) for stage in stages]
+        read = partial(_read, embedded=folder / MEDIA, progress=silent if workers else progress)
+        stages = list(map_parts(read, parts, engine=workers))
         probes = _probe(stages, probed, progress)
         references = {}
         for number, benchmark in enumerate(config.benchmarks):
@@ -104,6 +120,9 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
         for stage in stages:
             _merge(stage)
         progress("comparing prompts", 0, 0)
+        prints = {probe.fingerprint for probe in probes.values()}
+        prints |= {subject.fingerprint for reference in references.values() for subject in reference.subjects}
+        compare_videos(prints, config.leakage, engine=workers)
         removed = _remove(stages, contaminated(_items(stages), probes, references.values(), config.leakage))
         removed += _remove(stages, repeated(_items(stages), probes, config.leakage))
         drawn = [item for stage in stages for item in _draw(stage, config.seed)]
@@ -126,8 +145,8 @@ def mix(config: MixtureConfig, out: str | Path, *, progress: Progress = silent) 
         return _finish(folder, config, stages, report, files)
 
 
-def _read(stage: _Stage, embedded: Path, progress: Progress) -> None:
-    """Fill the items of a stage from its files. embedded: folder for embedded images."""
+def _read(stage: _Stage, embedded: Path, progress: Progress) -> _Stage:
+    """Return a stage with the items of its files. embedded: folder for embedded images."""
     source, converter = stage.source, stage.converter
     media = Media(source.media or stage.root, embedded)
     wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in source.where.items()}
@@ -145,12 +164,14 @@ def _read(stage: _Stage, embedded: Path, progress: Progress) -> None:
     if stage.counts["read"] == stage.reasons["invalid"].total():
         first = next(iter(stage.examples.values()), "there are no rows")
         raise CurateError(f"source {source.key}: none of its rows is valid: {first}", hint=converter.schema)
+    return stage
 
 
 def _convert(stage: _Stage, row: Row, item_id: str, media: Media) -> None:
-    label = stage.source.label or (stage.converter.labels or ("",))[0]
+    converter = stage.converter
+    label = stage.source.label or (converter.labels or ("",))[0]
     try:
-        item = replace(stage.converter.parse(row, media, label), item_id=item_id, source=stage.source.key)
+        item = replace(converter.parse(row, media, label), item_id=item_id, source=stage.source.key)
     except BadRowError as error:
         stage.drop("invalid", error.reason, f"{item_id}: {error}")
         return

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.leakage.detect import Subject, find_leaks, units
+from curate.engine import Engine
+from curate.leakage.detect import Subject, compare_videos, find_leaks, units
 from curate.release.figures import (
     denoise_stage,
     dropping_stage,
@@ -96,12 +97,13 @@ def select_prompts(
     media_as: MediaAs,
     facts: Mapping[str, MediaFacts],
     previous: Sequence[Path],
+    engine: Engine | None,
     progress: Progress,
 ) -> Selection:
     """Split the store's prompts, if they are not, and select those of the release.
 
     config: with the full id of the denoise run. parent: the folder of releases. facts: name -> facts of each medium;
-    empty without media.
+    empty without media. engine: where their videos are compared; None: in this process.
     """
     config = config.model_copy(update={"media_as": media_as})
     upstream = manifest_run(store, config.run)
@@ -110,6 +112,8 @@ def select_prompts(
     subjects = {subject.prompt_id: subject for subject in subjects_of(prompts, usable)}
     earlier = earlier_subjects(published(store), previous, siblings(parent))
     progress("comparing prompts", 0, 0)
+    every = [*subjects.values(), *earlier["train"], *earlier["benchmark"]]
+    compare_videos((subject.fingerprint for subject in every), config.leakage, engine=engine)
     # New prompts that are near-duplicates of a published benchmark's are assigned to the benchmark.
     reserved = {leak.train for leak in find_leaks(list(subjects.values()), earlier["benchmark"], config.leakage)}
     assign_splits(store, config.split, units=units(list(subjects.values()), config.leakage), reserved=reserved)

@@ -7,8 +7,10 @@ the folder; record the run and the ledger.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from curate.engine import Engine, engine_or_none
 from curate.release import verify as verification
 from curate.release.build import Contents, write_release
 from curate.release.diff import diff
@@ -32,6 +34,7 @@ from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version
 from pipelines.release_items import draw_release
 from pipelines.release_prompts import Folder, Selection, select_prompts
+from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.release import (
     MediaAs,
@@ -59,6 +62,7 @@ def build(
     previous: Sequence[Path] = (),
     exact: bool = False,
     criterion: str = "",
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> ReleaseReport:
     """Build a release of a denoise run as the folder ``out/NAME-VERSION``, which appears atomically.
@@ -78,6 +82,9 @@ def build(
         ``out`` is the release's own folder.
     criterion
         Of the denoise run; needed if the store has runs by several and the config names none.
+    engine
+        Where media are probed, compared and copied; None: they are probed in processes of this machine, and compared
+        and copied in this one.
 
     Raises
     ------
@@ -90,13 +97,14 @@ def build(
     out = Path(out)
     parent = out.parent if exact else out
     media_as = _packaging(config, media)
-    if media is not None:
-        probe_media(store_path, media=media, progress=progress)
-    with Store.open(store_path) as store:
+    with engine_or_none(engine) as workers, ExitStack() as stack:
+        if media is not None:
+            probe_media(store_path, media=media, engine=workers, progress=progress)
+        store = stack.enter_context(Store.open(store_path))
         facts = facts_of(media_of(store), media) if media is not None else {}
         config = config.model_copy(update={"run": store.denoise_run(config.run, criterion=criterion)})
         with store.transaction():  # includes the draw, so that a release without items fixes no split
-            selection = select_prompts(store, parent, config, media_as, facts, previous, progress)
+            selection = select_prompts(store, parent, config, media_as, facts, previous, workers, progress)
             numbers = [row for row in numbers_given(store).to_dicts() if row["release"] != config.version]
             run, base, existing = _found(store, out, selection, exact=exact)
             manifest, contents = (None, None) if existing else draw_release(store, selection, run, base, progress)
@@ -106,7 +114,9 @@ def build(
             assert manifest is not None
             assert contents is not None
             progress("writing", 0, 0)
-            folder, release, reused = _publish(store, out, manifest, contents, selection.config, previous, exact=exact)
+            folder, release, reused = _publish(
+                store, out, manifest, contents, selection.config, previous, workers, exact=exact
+            )
         benchmark = sorted(subject.prompt_id for subject in read_subjects(folder)["benchmark"])
         rows = ledger_rows(release.label, [selection.subjects[prompt] for prompt in benchmark])
         lost = not (existing or base) and any(row["name"] == config.name for row in numbers)
@@ -127,14 +137,22 @@ def verify(
     media: bool = True,
     validated: Path | None = None,
     key: str = "",
+    engine: EngineConfig | None = None,
 ) -> VerifyReport:
     """Check every byte, row and figure of a release, and with ``media`` the decoded frames of its media.
 
-    previous, validated, key: see ``curate.release.verify``. Raises CurateError if there is no release.
+    previous, validated, key, engine: see ``curate.release.verify``. Raises CurateError if there is no release.
     """
-    return verification.verify(
-        folder, previous=previous, decode=media, code=code_version(), validated=validated, key=key
-    )
+    with engine_or_none(engine) as workers:
+        return verification.verify(
+            folder,
+            previous=previous,
+            decode=media,
+            code=code_version(),
+            validated=validated,
+            key=key,
+            engine=workers,
+        )
 
 
 def _packaging(config: ReleaseConfig, media: Path | None) -> MediaAs:
@@ -176,6 +194,7 @@ def _publish(
     contents: Contents,
     config: ReleaseConfig,
     previous: Sequence[Path],
+    engine: Engine | None,
     *,
     exact: bool,
 ) -> tuple[Path, Release, bool]:
@@ -194,7 +213,7 @@ def _publish(
     try:
         target = out if exact else parent / release.name
         with publishing(target, name=None if exact else lambda: written[0].label) as folder:
-            written.append(write_release(folder, release, contents, config, number))
+            written.append(write_release(folder, release, contents, config, number, engine=engine))
             check_number(written[0], given)
             existing = parent / written[0].label
             if not exact and finished(existing) is not None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from curate.denoising.selection import with_stack
-from curate.engine import open_engine
-from curate.evaluation.cross_validation import MAX_AT_ONCE, Bool, hold_out, mean_and_error, scores, units
+from curate.engine import engine_or_none
+from curate.evaluation.cross_validation import Bool, fitted_at_once, hold_out, mean_and_error, scores, units
 from curate.evaluation.overdispersion import widened_fit
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
-from curate.processors import cores
 from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
@@ -92,11 +90,7 @@ def validate(
             hint="use fewer --folds" + ("" if by == "vote" else ", or --hold-out vote"),
         )
     names = compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
-    with (
-        open_engine(engine, workers=min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1)
-        if engine
-        else nullcontext() as opened
-    ):
+    with engine_or_none(engine, workers=fitted_at_once(folds, votes)) as opened:
         held = hold_out(votes, unit, config, names=names, folds=folds, seed=seed, progress=progress, engine=opened)
     if not len(held.vote):
         raise CurateError(

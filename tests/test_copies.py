@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.leakage import transformed, write
 from benchmarks.near import pan
+from curate.engine import LocalEngine
 from curate.leakage.detect import Subject, find_leaks
 from curate.media.copies import MAX_BITS, find_copies, frame_codes, matching_codes
 from curate.media.fingerprints import BYTES, fingerprint, informative, pack, symmetries, unpack, vectors
@@ -62,6 +63,15 @@ def test_an_edited_copy_is_found_and_no_other_video_is(found: Found, edit: str) 
         near = {a for a, _ in pairs(originals | {"copy": found[f"{edit}~{name}"]})}
         assert name in near
         assert near <= {name, other} if edit in ("concatenated", "within another") else near == {name}
+
+
+def test_workers_find_the_same_copies(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.media.copies.PAIRS", 7)
+    with LocalEngine(workers=2) as engine:
+        one, two = (find_copies(list(found.values()), threshold=NEAR, engine=each) for each in (None, engine))
+    assert len(one.left) > 20
+    for column in ("left", "right", "distance"):
+        assert getattr(one, column).tobytes() == getattr(two, column).tobytes()
 
 
 def test_a_short_segment_of_a_long_video_is_found(tmp_path: Path) -> None:

@@ -110,6 +110,25 @@ def test_the_block_size_does_not_change_the_result(
     assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
 
 
+def test_files_read_at_the_same_time_give_the_same_store(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    every, other = in_every_format(tmp_path / "files"), tmp_path / "other.duckdb"
+    files = [path for path in every if path.name in ("semicolon.csv", "v.csv", "v.jsonl", "v.tsv.gz")]
+    monkeypatch.setattr(annotations.readers.files, "BLOCK", 30)  # more chunks of each CSV file than are read ahead
+    key = "a secret of at least 16 characters"
+    one = ingest(files, store, pseudonym_key=key)
+    several = ingest(files, other, pseudonym_key=key, workers=2)
+    assert several.model_copy(update={"store": str(store)}) == one
+    with Store.open(store, read_only=True) as a, Store.open(other, read_only=True) as b:
+        assert a.votes().to_dicts() == b.votes().to_dicts()
+    (files[1]).write_text(HEADER + "p1,m1,m2,left,w1,\n" * 40 + '"p1')
+    with pytest.raises(CurateError, match=files[1].name):
+        ingest(files, tmp_path / "new.duckdb", workers=2)
+    assert not (tmp_path / "new.duckdb").exists()
+
+
 # Rejects.
 
 

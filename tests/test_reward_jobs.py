@@ -416,7 +416,7 @@ def test_workers_give_the_scores_of_one_process(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = scored(trained, data / "held_out.jsonl")
-    monkeypatch.setattr("pipelines.evaluation.WINDOW", 3)
+    monkeypatch.setattr("curate.reward.workers.WINDOW", 3)
     several = scored(trained, data / "held_out.jsonl", "--workers", "2")
     assert scored(trained, data / "held_out.jsonl", "--workers", "1") == several
     assert [row["item_id"] for row in several] == [row["item_id"] for row in one]

@@ -15,6 +15,7 @@ import polars as pl
 from curate.annotators.copying import Copying, find_copying
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
+from curate.engine import Engine
 from curate.evaluation.acceptability import Acceptability, acceptability
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.overdispersion import overdispersion, widened
@@ -163,6 +164,7 @@ def rank_votes(
     texts: Index | None = None,
     judged: VoteArrays | None = None,
     choice: Choice | None = None,
+    engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Denoised:
     """Rank the responses of every prompt that the votes cover well enough.
@@ -183,6 +185,8 @@ def rank_votes(
         The votes by which annotators are judged, where ``votes`` are a part of them (see ``max_spammer``).
     choice
         The choice of an earlier run: nothing is held out then.
+    engine
+        Where the folds of held-out votes are fitted; None: in threads.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -201,7 +205,7 @@ def rank_votes(
     ranked = kept.merged.of_prompts(coverage.used)
     used = ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:
-        choice = choose(used, config, progress=progress)
+        choice = choose(used, config, engine=engine, progress=progress)
     method = _controlling(config) if used.covariate_names else choice.method if choice else config.ranker
     members = _members(method, choice, config)
     component = coverage.component[coverage.used[kept.merged.votes.response_prompt]]

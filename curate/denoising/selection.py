@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit
 
+from curate.engine import Engine
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
 from curate.rankers.base import TIE_DECIMALS, PosteriorRanker
 from curate.rankers.hierarchical import HierarchicalFit
@@ -67,11 +68,18 @@ def silent(_doing: str, _done: int, _total: int) -> None:
     """Report no progress."""
 
 
-def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str, int, int], None] = silent) -> Choice:
+def choose(
+    votes: VoteArrays,
+    config: DenoiseConfig,
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[str, int, int], None] = silent,
+) -> Choice:
     """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts and ``votes`` votes.
 
     Whole annotators are held out where there are at least two for each fold, since a ranking should hold for people who
-    did not vote on it; else single votes. The votes of a K-wise ranking stay together.
+    did not vote on it; else single votes. The votes of a K-wise ranking stay together. engine: where the folds are
+    fitted; None: in threads.
     """
     auto = config.auto
     sample = draw_sample(votes, config)
@@ -82,7 +90,9 @@ def choose(votes: VoteArrays, config: DenoiseConfig, *, progress: Callable[[str,
         names = compared_rankers(config, **known, held_out=True, votes=len(sample.left))
         if MODEL_MEANS in names and config.ranker == AUTO and not _means_suffice(sample, config):
             names.remove(MODEL_MEANS)
-        held = hold_out(sample, unit, config, names=names, folds=auto.folds, seed=auto.seed, progress=progress)
+        held = hold_out(
+            sample, unit, config, names=names, folds=auto.folds, seed=auto.seed, progress=progress, engine=engine
+        )
         if len(held.vote):
             held, stack = with_stack(held)
             cluster = unit if by == "annotator" else sample.response_prompt[sample.left].astype(np.int64)

@@ -5,6 +5,7 @@ An engine says how a worker is started, given a part, waited for and ended; all 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import time
@@ -250,6 +251,27 @@ class Engine(ABC):
     def _replace(self, worker: Worker) -> None:
         self._end(worker.handle)
         self._workers[self._workers.index(worker)] = self._new()
+
+
+def map_parts(
+    function: Callable[[Any], Any], parts: Iterable[Part], *, engine: Engine | None, timeout: float = math.inf
+) -> Iterator[Any]:
+    """Yield the function's result for each part in order: as ``Engine.map``, or computed in this process if None.
+
+    Raises the first exception, whether the function's or a PartError.
+
+    Examples
+    --------
+    >>> list(map_parts(len, [Part("a", [1, 2]), Part("b", [])], engine=None))
+    [2, 0]
+    """
+    if engine is None:
+        yield from (function(part.argument) for part in parts)
+        return
+    for result in engine.map(function, parts, timeout=timeout):
+        if isinstance(result, Exception):
+            raise result
+        yield result
 
 
 def load(pickled: bytes) -> Callable[[Any], Any]:

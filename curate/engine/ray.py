@@ -15,8 +15,9 @@ from curate.engine.pool import START, Engine, Worker, WorkerDied, call, load
 from schemas.errors import MissingError
 
 MIB = 1 << 20
-SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Environment of a cluster that this process starts: no statistics are sent, and every socket is on 127.0.0.1."""
+SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+"""Environment of a cluster that this process starts: no statistics are sent, every socket is on 127.0.0.1, and workers
+have this process's priority, as local ones have (Ray's default is 15 lower)."""
 CONNECT = 5.0
 """Seconds within which a cluster must accept a connection."""
 NO_CLUSTER = 'start one, or use address = "local"'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from curate.engine.local import LocalEngine
 from curate.engine.pool import Engine
 from curate.processors import cores
@@ -22,3 +24,8 @@ def open_engine(config: EngineConfig | None, *, workers: int | None = None) -> E
     from curate.engine.ray import RayEngine
 
     return RayEngine(workers=size, address=config.address, cpus=config.cpus, gpus=config.gpus, memory=config.memory)
+
+
+def engine_or_none(config: EngineConfig | None, *, workers: int | None = None) -> AbstractContextManager[Engine | None]:
+    """Return the engine of the settings; None where there are none: the job then computes in its own process."""
+    return nullcontext() if config is None else open_engine(config, workers=workers)

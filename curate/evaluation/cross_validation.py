@@ -7,17 +7,17 @@ not made from (a part of the training votes, held out once more). No method sees
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit, stdtrit
 
-from curate.engine import Engine, Part
+from curate.engine import Engine, Part, map_parts
 from curate.processors import cores
 from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
 from curate.rankers.ensemble import combine
@@ -119,7 +119,7 @@ def hold_out(
 ) -> HeldOut:
     """Return every method's log odds for each decisive vote, fitted on the votes of the other folds.
 
-    Folds are fitted in the workers of the engine, or in threads: they share nothing but the votes, so that this does
+    Folds are fitted by the workers of an engine; None: in threads. They share nothing but the votes, so that this does
     not change the result. No optimality is proven: only orders count here. names: the single rankers to compare; the
     ensemble is added where it has members among them. unit: (V,) as of ``units``, at least as many as folds. A vote is
     excluded where its training votes do not rank its prompt, or do not connect its two responses. Raises PartError for
@@ -135,16 +135,11 @@ def hold_out(
         jobs.append((train, np.flatnonzero((fold == k) & decisive), assign_folds(unit[train], folds, rng)))
     function = partial(_predict, votes, config, names)
     found = []
-    with ThreadPoolExecutor(min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1) as threads:
-        if engine is None:
-            results: Iterator[Any] = threads.map(function, jobs)
-        else:
-            parts = [Part(f"fold {k}", job) for k, job in enumerate(jobs, start=1)]
-            results = engine.map(function, parts, timeout=float("inf"))
+    parts = [Part(f"fold {k}", job) for k, job in enumerate(jobs, start=1)]
+    with ThreadPoolExecutor(fitted_at_once(folds, votes)) as threads:
+        results = map_parts(function, parts, engine=engine) if engine else threads.map(function, jobs)
         for k, result in enumerate(results):
             progress(f"fold {k + 1}", k, folds)
-            if isinstance(result, Exception):
-                raise result
             found.append(result)
     vote = np.concatenate([one.vote for one in found])
     methods = list(found[0].odds)
@@ -157,6 +152,11 @@ def hold_out(
         order={name: np.concatenate([one.order[name] for one in found]) for name in methods},
         slopes={name: float(np.mean([one.slopes[name] for one in found])) for name in found[0].slopes},
     )
+
+
+def fitted_at_once(folds: int, votes: VoteArrays) -> int:
+    """Return how many folds are fitted at once."""
+    return min(folds, cores()) if len(votes.left) <= MAX_AT_ONCE else 1
 
 
 def scores(held: HeldOut, cluster: Index) -> tuple[MethodScore, ...]:

@@ -12,11 +12,12 @@ unrelated videos, which is no leak. The rules, strongest first:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from curate.engine import Engine
 from curate.leakage.questions import Questions
 from curate.media.copies import find_copies, has_detail
 from curate.media.near_duplicates import near_duplicates
@@ -63,6 +64,12 @@ def find_leaks(train: Sequence[Subject], benchmark: Sequence[Subject], config: L
         for a, b, rule, distance, similarity in similar_pairs(train, benchmark, config)
         if (a.prompt_id, b.prompt_id) not in cleared
     )
+
+
+def compare_videos(fingerprints: Iterable[bytes], config: LeakConfig, *, engine: Engine | None = None) -> None:
+    """Compare all these videos with an engine. The searches that follow, among any of them, use the result."""
+    if engine is not None:
+        _copies(frozenset(fingerprints) - {b""}, _largest_distance(config), engine)
 
 
 def units(subjects: Sequence[Subject], config: LeakConfig) -> dict[str, str]:
@@ -163,7 +170,7 @@ def _video_distances(
 
     Fingerprints are compared; perceptual hashes only if a video, of an earlier release, has no fingerprint.
     """
-    threshold = max(config.near_video, config.near_video_with_question)
+    threshold = _largest_distance(config)
     sides: list[dict[Media, list[int]]] = [{}, {}]
     for side, subjects in zip(sides, (one, other), strict=True):
         for place, subject in enumerate(subjects):
@@ -200,13 +207,19 @@ _last: list[tuple[frozenset[bytes], float, dict[bytes, dict[bytes, float]]]] = [
 """The last fingerprints that were compared, the threshold and the result: a build compares parts of them again."""
 
 
-def _copies(prints: frozenset[bytes], threshold: float) -> dict[bytes, dict[bytes, float]]:
+def _largest_distance(config: LeakConfig) -> float:
+    return max(config.near_video, config.near_video_with_question)
+
+
+def _copies(
+    prints: frozenset[bytes], threshold: float, engine: Engine | None = None
+) -> dict[bytes, dict[bytes, float]]:
     """Return fingerprint -> fingerprints of its copies and their distances, itself included, in both directions."""
     if _last and prints <= _last[0][0] and threshold == _last[0][1]:
         return _last[0][2]
     ordered = sorted(prints)
     found = {own: {own: 0.0} for own in ordered if has_detail(own)}
-    pairs = find_copies(ordered, threshold=threshold)
+    pairs = find_copies(ordered, threshold=threshold, engine=engine)
     for i, j, distance in zip(pairs.left.tolist(), pairs.right.tolist(), pairs.distance.tolist(), strict=True):
         found.setdefault(ordered[i], {})[ordered[j]] = distance
         found.setdefault(ordered[j], {})[ordered[i]] = distance

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.engine import Engine, Part, map_parts
 from curate.media.fingerprints import (
     LUMA_COMPARED,
     LUMINANCE,
@@ -67,21 +68,31 @@ LONGEST = 6.0
 """Seconds that two long videos must have in common: less may be a title or a logo."""
 BLOCK = 1 << 16
 """Pairs of frames that are compared at once."""
+PAIRS = 1000
+"""Pairs of videos that a worker of an engine compares at a time."""
+
+Likely = tuple[int, int, list[tuple[int, int]]]
+"""An indexed video, another, and likely edits: places in SPANS and numbers of symmetries, likeliest first."""
 
 
-def find_copies(fingerprints: Sequence[bytes], *, threshold: float) -> NearPairs:
+def find_copies(fingerprints: Sequence[bytes], *, threshold: float, engine: Engine | None = None) -> NearPairs:
     """Return the pairs of videos whose distance is at most the threshold.
 
-    fingerprints: of each video (``curate.media.fingerprints.pack``); empty for one without.
+    fingerprints: of each video (``curate.media.fingerprints.pack``); empty for one without. engine: where they are
+    compared; None: in this process.
 
     The distance of two frames is that of their waves as vectors of length 1: 0 for equal ones, √2 for unrelated ones;
     the smallest over the edits of the picture counts. The distance of two videos is that within which one of them has
     similar frames in the other for half the duration of the shorter, or for LONGEST.
     """
     videos = _Videos.of(fingerprints)
+    spans = [Part(f"span {number}", number) for number in range(len(SPANS))]
+    rows = [row for own in map_parts(_SimilarFrames(videos, threshold), spans, engine=engine) for row in own]
+    likely = list(_hypotheses(rows))
+    parts = [Part(f"pair {k}", likely[k : k + PAIRS]) for k in range(0, len(likely), PAIRS)]
+    distances = (one for own in map_parts(partial(_distances, videos), parts, engine=engine) for one in own)
     found: dict[tuple[int, int], float] = {}
-    for i, j, edits in _hypotheses(videos, threshold):
-        distance = min(_distance(videos, i, j, number, g) for number, g in edits)
+    for (i, j, _), distance in zip(likely, distances, strict=True):
         if distance <= threshold:
             pair = min(i, j), max(i, j)
             found[pair] = min(distance, found.get(pair, np.inf))
@@ -202,28 +213,38 @@ def _codes(videos: _Videos, chosen: Index, span: Span) -> tuple[Index, Code]:
     return np.concatenate(kept), np.concatenate(codes)
 
 
-def _similar_frames(videos: _Videos, threshold: float) -> Iterator[tuple[Index, ...]]:
-    """Yield (K,) columns: an indexed video, another, place in SPANS, number of the symmetry, distance of two frames."""
-    chosen = videos.indexed()
-    for band, part in enumerate(BANDS):
-        frames, codes = _codes(videos, np.arange(len(videos.frames)), part)
-        for number, (span, of_band) in enumerate(SPANS):
-            if of_band != band:
-                continue
-            own, own_codes = _codes(videos, chosen, span)
-            largest = max(LOOSE, threshold) if _is_crop(number) else threshold
-            for i, j in matching_codes(own_codes, codes):
-                different = np.bitwise_count(own_codes[i] ^ codes[j])
-                i, j = own[i], frames[j]
-                video, other = videos.of_frame(i), videos.of_frame(j)
-                order = np.lexsort((different, other, video))
-                order = order[_few(video[order], other[order]) & (video != other)[order]]
-                i, j, video, other = i[order], j[order], video[order], other[order]
-                a, b = _vectors_of(videos, i, span), _vectors_of(videos, j, part)
-                distance, g = _nearest(a, b, videos.gray[video] | videos.gray[other])
-                close = distance <= largest
-                row = video, other, np.full(len(video), number), g, (distance * 1e4).astype(np.int64)
-                yield tuple(column[close] for column in row)
+@dataclass
+class _SimilarFrames:
+    """Finds the similar frames of videos by one of the SPANS at a time."""
+
+    videos: _Videos
+    threshold: float
+    _last: tuple[int, Index, Code] | None = None
+    """A band, and the codes of all frames in it: successive spans have the same band."""
+
+    def __call__(self, number: int) -> list[tuple[Index, ...]]:
+        """Return (K,) columns: an indexed video, another, place in SPANS, number of the symmetry, distance of two
+        frames."""
+        videos, found = self.videos, []
+        span, band = SPANS[number]
+        if self._last is None or self._last[0] != band:
+            self._last = band, *_codes(videos, np.arange(len(videos.frames)), BANDS[band])
+        _, frames, codes = self._last
+        own, own_codes = _codes(videos, videos.indexed(), span)
+        largest = max(LOOSE, self.threshold) if _is_crop(number) else self.threshold
+        for i, j in matching_codes(own_codes, codes):
+            different = np.bitwise_count(own_codes[i] ^ codes[j])
+            i, j = own[i], frames[j]
+            video, other = videos.of_frame(i), videos.of_frame(j)
+            order = np.lexsort((different, other, video))
+            order = order[_few(video[order], other[order]) & (video != other)[order]]
+            i, j, video, other = i[order], j[order], video[order], other[order]
+            a, b = _vectors_of(videos, i, span), _vectors_of(videos, j, BANDS[band])
+            distance, g = _nearest(a, b, videos.gray[video] | videos.gray[other])
+            close = distance <= largest
+            row = video, other, np.full(len(video), number), g, (distance * 1e4).astype(np.int64)
+            found.append(tuple(column[close] for column in row))
+        return found
 
 
 def _is_crop(number: int) -> bool:
@@ -245,9 +266,8 @@ def _vectors_of(videos: _Videos, frames: Index, span: Span) -> Float:
     return vectors(videos.frames[once], span)[places]
 
 
-def _hypotheses(videos: _Videos, threshold: float) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """Yield an indexed video, another, and likely edits: places in SPANS and numbers of symmetries, likeliest first."""
-    rows = list(_similar_frames(videos, threshold))
+def _hypotheses(rows: Sequence[tuple[Index, ...]]) -> Iterator[Likely]:
+    """Yield the pairs of videos with similar frames. rows: of ``_SimilarFrames``."""
     if not rows:
         return
     columns = np.stack([np.concatenate(part) for part in zip(*rows, strict=True)])
@@ -272,6 +292,11 @@ def _nearest(a: Float, b: Float, luma_only: Bool) -> tuple[Float, Index]:
 def _chord(similarity: Float) -> Float:
     """The distance of vectors of length 1 with this scalar product."""
     return np.sqrt(np.maximum(0, 2 - 2 * similarity))
+
+
+def _distances(videos: _Videos, pairs: Sequence[Likely]) -> list[float]:
+    """Return the distance of each pair of videos under its best edit."""
+    return [min(_distance(videos, i, j, number, g) for number, g in edits) for i, j, edits in pairs]
 
 
 def _distance(videos: _Videos, i: int, j: int, number: int, g: int) -> float:

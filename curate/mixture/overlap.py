@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curate.engine import Engine, LocalEngine
@@ -35,24 +35,23 @@ TIMEOUT = 60.0
 
 @dataclass
 class Prober:
-    """Reads images and videos in processes that start when they are needed. Use it as a context manager."""
+    """Reads images and videos with an engine; None: in processes of this machine. Use it as a context manager."""
 
-    _engine: Engine | None = None
+    engine: Engine | None = None
+    _own: Engine = field(default_factory=lambda: LocalEngine(workers=cores()))  # starts no process before it is used
 
     def __enter__(self) -> Prober:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        self._own.close()
 
     def __call__(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Probe | MediaError]]:
         """Yield each file, or folder of frames, once with its digest and fingerprint, or its defect; sorted."""
         found = sorted(set(paths))
         files = [path for path in found if not path.is_dir()]
         if files:
-            self._engine = self._engine or LocalEngine(workers=cores())
-            yield from zip(files, probe_media(self._engine, files, timeout=TIMEOUT), strict=True)
+            yield from zip(files, probe_media(self.engine or self._own, files, timeout=TIMEOUT), strict=True)
         for folder in (path for path in found if path.is_dir()):
             try:
                 yield folder, probe_frames(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine import Engine
 from curate.release.card import release_card
 from curate.release.croissant import croissant
 from curate.release.figures import media_kinds
@@ -43,19 +44,25 @@ class Contents:
 
 
 def write_release(
-    folder: Path, release: Release, contents: Contents, config: ReleaseConfig, number: Callable[[str], str]
+    folder: Path,
+    release: Release,
+    contents: Contents,
+    config: ReleaseConfig,
+    number: Callable[[str], str],
+    *,
+    engine: Engine | None = None,
 ) -> Release:
     """Write the release into the empty folder; return its manifest with files, versions and seal.
 
     number: from the version of the data to the release number. A config without items gets no files, since datasets
-    cannot load a shard without rows.
+    cannot load a shard without rows. engine: where media are copied; None: in this process.
     """
     media_as, sides = release.media_as, contents.sides
     prompts = contents.prompts.filter(pl.col("prompt_id").is_in(sorted(sides)))
     side_of_medium = {name: sides[prompt] for prompt, name in prompts.select("prompt_id", "video").iter_rows() if name}
     facts = {name: contents.facts[name] for name in sorted(side_of_medium) if name in contents.facts}
     places = placed(sorted(side_of_medium), facts, media_as)
-    media = _write_media(folder, facts, side_of_medium, places, contents, config, release)
+    media = _write_media(folder, facts, side_of_medium, places, contents, config, release, engine)
     loader = loader_of([file.path for file in media], media_as)
     embedded = None
     if media_as == "embedded":
@@ -126,18 +133,20 @@ def _write_media(
     contents: Contents,
     config: ReleaseConfig,
     release: Release,
+    engine: Engine | None,
 ) -> list[ManifestFile]:
     """Write the files in media/, if the release has any."""
-    paths: list[Path] = []
+    files: list[ManifestFile] = []
     if release.media_as == "files" and facts:
-        paths = copy_media(folder, facts.values())
+        files = copy_media(folder, facts.values(), engine=engine)
     if release.media_as == "webdataset":
         for side in SIDES:
             chosen = [fact for name, fact in facts.items() if side_of_medium[name] == side]
             if chosen:
                 items = _items_by_medium(contents, places, side)
-                paths += write_webdataset(folder, side, chosen, items, per_shard=config.videos_per_shard)
-    return [describe(path, root=folder) for path in paths]
+                per_shard = config.videos_per_shard
+                files += write_webdataset(folder, side, chosen, items, per_shard=per_shard, engine=engine)
+    return files
 
 
 def _items_by_medium(contents: Contents, places: pl.DataFrame, side: str) -> dict[str, list[dict[str, Any]]]:

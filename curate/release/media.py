@@ -9,15 +9,19 @@ import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 import polars as pl
 
+from curate.engine import Engine, Part, map_parts
 from curate.media.fingerprints import Fingerprint
 from curate.media.frames import IMAGE_SUFFIXES
 from curate.media.locate import open_inside, why_outside
+from curate.shards.atomic import describe
 from schemas.errors import CurateError
+from schemas.manifest import ManifestFile
 from schemas.release import MediaAs
 
 FOLDER = "media"
@@ -131,42 +135,56 @@ def attach(rows: pl.DataFrame, places: pl.DataFrame, *, contents: Mapping[str, b
     return named
 
 
-def copy_media(folder: Path, facts: Iterable[MediaFacts]) -> list[Path]:
-    """Write each file once into media/ of the folder; return the paths. Raises CurateError if one changed meanwhile."""
+def copy_media(folder: Path, facts: Iterable[MediaFacts], *, engine: Engine | None = None) -> list[ManifestFile]:
+    """Write each file once into media/ of the folder. Raises CurateError if one changed meanwhile."""
     (folder / FOLDER).mkdir(exist_ok=True)
-    written = []
-    for fact in _unique(facts):
-        path = folder / FOLDER / fact.member
-        path.write_bytes(read_unchanged(fact))
-        written.append(path)
-    return written
+    parts = [Part(fact.member, fact) for fact in _unique(facts)]
+    return list(map_parts(partial(_copy, folder), parts, engine=engine))
+
+
+def _copy(folder: Path, fact: MediaFacts) -> ManifestFile:
+    path = folder / FOLDER / fact.member
+    path.write_bytes(read_unchanged(fact))
+    return describe(path, root=folder)
 
 
 def write_webdataset(
-    folder: Path, side: str, facts: Iterable[MediaFacts], items: Mapping[str, Sequence[Any]], *, per_shard: int
-) -> list[Path]:
-    """Write WebDataset shards ``media/SIDE-00000-of-00002.tar``; return the paths. Equal content gives equal bytes.
+    folder: Path,
+    side: str,
+    facts: Iterable[MediaFacts],
+    items: Mapping[str, Sequence[Any]],
+    *,
+    per_shard: int,
+    engine: Engine | None = None,
+) -> list[ManifestFile]:
+    """Write WebDataset shards ``media/SIDE-00000-of-00002.tar``. Equal content gives equal bytes.
 
     A sample is one video: KEY.mp4, and KEY.json with all its items. items: member -> its items.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
     chosen = _unique(facts)
     shards = -(-len(chosen) // per_shard)
-    written = []
+    parts = []
     for shard in range(shards):
-        path = folder / FOLDER / f"{side}-{shard:05d}-of-{shards:05d}.tar"
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for fact in chosen[shard * per_shard : (shard + 1) * per_shard]:
-                document = json.dumps({"sha256": fact.sha256, "items": items[fact.member]}, ensure_ascii=False)
-                for name, data in (
-                    (fact.member, read_unchanged(fact)),
-                    (Path(fact.member).stem + ".json", document.encode()),
-                ):
-                    member = tarfile.TarInfo(name)  # no owner, no time, mode 0644
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-        written.append(path)
-    return written
+        own = [(fact, items[fact.member]) for fact in chosen[shard * per_shard : (shard + 1) * per_shard]]
+        name = f"{side}-{shard:05d}-of-{shards:05d}.tar"
+        parts.append(Part(name, (name, own)))
+    return list(map_parts(partial(_write_shard, folder), parts, engine=engine))
+
+
+def _write_shard(folder: Path, shard: tuple[str, Sequence[tuple[MediaFacts, Sequence[Any]]]]) -> ManifestFile:
+    path = folder / FOLDER / shard[0]
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for fact, items in shard[1]:
+            document = json.dumps({"sha256": fact.sha256, "items": items}, ensure_ascii=False)
+            for name, data in (
+                (fact.member, read_unchanged(fact)),
+                (Path(fact.member).stem + ".json", document.encode()),
+            ):
+                member = tarfile.TarInfo(name)  # no owner, no time, mode 0644
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return describe(path, root=folder)
 
 
 def read_unchanged(fact: MediaFacts) -> bytes:

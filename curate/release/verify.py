@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from curate.leakage.detect import Subject
+from curate.engine import Engine, Part, map_parts
+from curate.leakage.detect import Subject, compare_videos
 from curate.media.locate import why_outside
 from curate.release.leakage import Sides, leaks_of, limits_of, read_subjects
 from curate.release.manifest import (
@@ -29,6 +31,7 @@ from curate.release.verify_tables import format_findings, label_findings, read_t
 from curate.shards.atomic import MANIFEST, describe, files_of, of_the_hub
 from schemas.errors import CurateError
 from schemas.leakage import LeakConfig
+from schemas.manifest import ManifestFile
 from schemas.release import Finding, Release, VerifyReport
 
 
@@ -40,6 +43,7 @@ def verify(
     code: str = "",
     validated: Path | None = None,
     key: str = "",
+    engine: Engine | None = None,
 ) -> VerifyReport:
     """Check all of a release.
 
@@ -57,6 +61,9 @@ def verify(
         only in versions, digests and sizes, which are compared here, are not validated again.
     key
         The public key, or its file, with which the release must be signed; "": a signature is not checked.
+    engine
+        Where files are hashed, media decoded and videos compared; None: media are decoded in processes of this machine,
+        all else in this one.
 
     Raises
     ------
@@ -90,7 +97,10 @@ def verify(
     if leaving:
         notes.append("nothing else was checked, because files outside the folder would be opened")
         return report()
-    findings += file_findings(folder, release)
+    names = [name for name in files_of(folder) if name != MANIFEST]
+    parts = [Part(name, name) for name in names]
+    present = dict(zip(names, map_parts(partial(_describe, folder), parts, engine=engine), strict=True))
+    findings += file_findings(folder, release, present)
     findings += manifest_findings(folder, release)
     checks["manifest"] = 3
     tables, wrong = read_tables(folder, release)
@@ -104,10 +114,10 @@ def verify(
     checks["split"] = len(tables[PROMPTS]) if PROMPTS in tables else 0
     findings += format_findings(folder, release, tables)
     checks["formats"] = sum(len(frame) for frame in tables.values()) - checks["split"]
-    checks["media"], wrong = media_findings(folder, release, tables)
+    checks["media"], wrong = media_findings(folder, release, tables, present)
     findings += wrong
     if decode:
-        checks["decoded"], wrong = decoded_findings(folder, release, tables, notes)
+        checks["decoded"], wrong = decoded_findings(folder, release, tables, notes, engine)
         findings += wrong
     findings += figure_findings(release, tables)
     checks["figures"] = len(release.counts)
@@ -115,7 +125,7 @@ def verify(
     checks["metadata"] = len(METADATA)
     checks["history"], wrong = history_findings(folder, release, tables, previous, notes)
     findings += wrong
-    checks["leakage"], wrong = leak_findings(folder, release, previous, notes)
+    checks["leakage"], wrong = leak_findings(folder, release, previous, notes, engine)
     findings += wrong
     return report()
 
@@ -131,13 +141,19 @@ def outside_findings(folder: Path, release: Release) -> Iterator[Finding]:
             yield Finding(check="outside", where=MANIFEST, what=f"names {file.path!r}, a path that leaves it: {why}")
 
 
-def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
-    """Yield files that are missing, differ from the manifest, or are not in it, including hidden ones."""
+def _describe(folder: Path, name: str) -> ManifestFile:
+    return describe(folder / name, root=folder)
+
+
+def file_findings(folder: Path, release: Release, present: Mapping[str, ManifestFile]) -> Iterator[Finding]:
+    """Yield files that are missing, differ from the manifest, or are not in it, including hidden ones.
+
+    present: all files of the folder but the manifest.
+    """
 
     def finding(where: str, what: str) -> Finding:
         return Finding(check="files", where=where, what=what)
 
-    present = set(files_of(folder)) - {MANIFEST}
     for entry in sorted(folder.rglob("*")):
         where = entry.relative_to(folder).as_posix()
         if entry.is_dir() and not of_the_hub(where) and not any(name.startswith(f"{where}/") for name in present):
@@ -146,12 +162,12 @@ def file_findings(folder: Path, release: Release) -> Iterator[Finding]:
         if file.path not in present:
             yield finding(file.path, "is missing")
             continue
-        found = describe(folder / file.path, file.rows, root=folder)
+        found = present[file.path]
         if found.bytes != file.bytes:
             yield finding(file.path, f"has {found.bytes} bytes, not {file.bytes}")
         elif found.sha256 != file.sha256:
             yield finding(file.path, "has other bytes than the manifest states (sha256)")
-    for path in sorted(present - {file.path for file in release.files}):
+    for path in sorted(present.keys() - {file.path for file in release.files}):
         yield finding(path, "is not in the manifest")
 
 
@@ -170,7 +186,7 @@ def manifest_findings(folder: Path, release: Release) -> Iterator[Finding]:
 
 
 def leak_findings(
-    folder: Path, release: Release, previous: Sequence[Path], notes: list[str]
+    folder: Path, release: Release, previous: Sequence[Path], notes: list[str], engine: Engine | None
 ) -> tuple[int, list[Finding]]:
     """Return the number of prompts compared, and findings for leaks by the thresholds of the build."""
     try:
@@ -179,8 +195,11 @@ def leak_findings(
     except CurateError as error:
         return 0, [Finding(check="leakage", where=PROMPTS, what=str(error))]
     own = [replace(subject, release=release.label) for side in sides.values() for subject in side]
-    notes += limits_of([*own, *earlier["train"], *earlier["benchmark"]])
+    every = [*own, *earlier["train"], *earlier["benchmark"]]
+    notes += limits_of(every)
     config = release_config(release)
+    leakage = config.leakage if config else LeakConfig()
+    compare_videos((subject.fingerprint for subject in every), leakage, engine=engine)
     if config is None:
         notes.append("the config is of another version of curate: leakage was checked with default thresholds")
     given = {read_release(path).label for path in previous}
@@ -194,7 +213,7 @@ def leak_findings(
             + (f" of {leak.benchmark_release}" if leak.benchmark_release else ""),
             what=f"same {leak.rule} in training and benchmark",
         )
-        for leak in leaks_of(sides, earlier, config.leakage if config else LeakConfig())
+        for leak in leaks_of(sides, earlier, leakage)
     ]
     return len(sides["train"]) + len(sides["benchmark"]), findings
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.engine import LocalEngine
+from curate.engine import Engine, open_engine
 from curate.media.fingerprints import fingerprint_distance
 from curate.media.frames import MediaError, import_decord
 from curate.media.locate import why_outside
@@ -23,6 +23,7 @@ from curate.media.probe import Probe
 from curate.media.workers import probe_media, processes_for
 from curate.release.tables import MEDIA, PROMPTS, Tables, fingerprint_bytes, hash_values
 from schemas.errors import CurateError
+from schemas.manifest import ManifestFile
 from schemas.release import Finding, Release
 
 SAME_FRAMES = 0.05
@@ -33,8 +34,13 @@ TIMEOUT = 60.0
 """Seconds for one file."""
 
 
-def media_findings(folder: Path, release: Release, tables: Tables) -> tuple[int, list[Finding]]:
-    """Return the number of media, and findings for those that are missing or differ from the digest in the rows."""
+def media_findings(
+    folder: Path, release: Release, tables: Tables, present: Mapping[str, ManifestFile]
+) -> tuple[int, list[Finding]]:
+    """Return the number of media, and findings for those that are missing or differ from the digest in the rows.
+
+    present: all files of the folder but the manifest.
+    """
     expected: dict[str, str] = {}
     findings: list[Finding] = []
     for name, frame in tables.items():
@@ -50,7 +56,7 @@ def media_findings(folder: Path, release: Release, tables: Tables) -> tuple[int,
             if sha256 is None or expected.setdefault(path, sha256) != sha256:
                 findings.append(_finding(f"{name}: {path}", f"has digest {sha256} here"))
     if release.media_as in ("files", "webdataset"):
-        digests = _file_digests(folder, expected) if release.media_as == "files" else {}
+        digests = {path: file.sha256 for path, file in present.items()} if release.media_as == "files" else {}
         for path, data in _tar_members(folder, release, findings):
             digests[path] = hashlib.sha256(data).hexdigest()
         for path, sha256 in sorted(expected.items()):
@@ -75,12 +81,6 @@ def _embedded_findings(name: str, frame: pl.DataFrame) -> Iterator[Finding]:
             yield _finding(f"{name}, row {number}", "its bytes differ from its digest")
 
 
-def _file_digests(folder: Path, paths: Mapping[str, str]) -> dict[str, str]:
-    return {
-        path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in paths if (folder / path).is_file()
-    }
-
-
 def _tar_members(folder: Path, release: Release, findings: list[Finding]) -> Iterator[tuple[str, bytes]]:
     """Yield (path, bytes) of the media in tar shards. Appends a finding for each unreadable shard."""
     for file in release.files:
@@ -96,7 +96,9 @@ def _tar_members(folder: Path, release: Release, findings: list[Finding]) -> Ite
             findings.append(_finding(file.path, f"is not readable as tar: {error}"))
 
 
-def decoded_findings(folder: Path, release: Release, tables: Tables, notes: list[str]) -> tuple[int, list[Finding]]:
+def decoded_findings(
+    folder: Path, release: Release, tables: Tables, notes: list[str], engine: Engine | None = None
+) -> tuple[int, list[Finding]]:
     """Return the number of decoded media, and findings for those that do not decode or differ from the media table.
 
     Size, frames, duration, rate and codec must be equal, the perceptual hashes nearly equal: this finds a video that
@@ -118,10 +120,10 @@ def decoded_findings(folder: Path, release: Release, tables: Tables, notes: list
         except CurateError as error:
             notes.append(f"media were not decoded: {error}")
             return 0, []
-        with LocalEngine(workers=processes_for(paths)) as engine:
+        with nullcontext(engine) if engine else open_engine(None, workers=processes_for(paths)) as opened:
             findings = [
                 Finding(check="decoded", where=f"media/{_file_name(row)}", what=what)
-                for row, answer in zip(present, probe_media(engine, paths, timeout=TIMEOUT), strict=True)
+                for row, answer in zip(present, probe_media(opened, paths, timeout=TIMEOUT), strict=True)
                 for what in _probe_differences(row, answer, home)
             ]
     return len(present), findings

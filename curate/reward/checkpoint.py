@@ -78,7 +78,7 @@ def load(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     folder = Path(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     config = replace(config, template=template) if template else config
     has_adapter = (folder / ADAPTER_CONFIG).exists()
     adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")) if has_adapter else {}
@@ -99,7 +99,7 @@ def merge(folder: str | Path, out: Path, dtype: torch.dtype = torch.float32) -> 
     save(model, out)
 
 
-def _read_config(folder: Path) -> ModelConfig:
+def read_config(folder: Path) -> ModelConfig:
     """The config of the model in a folder. Raises CurateError where it is missing or this version cannot read it."""
     try:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

@@ -18,13 +18,14 @@ from schemas.reward import EvaluationReport, EvaluationRow
 
 if TYPE_CHECKING:
     from curate.reward.scoring import Scorer
+    from curate.reward.workers import EngineScorer
 
 ORDERS = 4
 """Orders of the responses in which order sensitivity is measured."""
 
 
 def evaluate_model(
-    scorer: Scorer,
+    scorer: Scorer | EngineScorer,
     examples: Sequence[Example],
     *,
     data: str,
@@ -39,7 +40,7 @@ def evaluate_model(
     """
     ranked = [example for example in examples if example.ranks]
     # Layouts that do not depend on the order are checked with a second one.
-    tables = scorer.score_orders(ranked, max(2, orders) if scorer.model.config.layout == "causal" else 2)
+    tables = scorer.score_orders(ranked, max(2, orders) if scorer.layout == "causal" else 2)
     scores = [table[: scorer.orders].mean(axis=0) for table in tables]
     reports = [evaluate("model", data, ranked, scores, orders=tables)]
     for name, exchanged in shuffled_controls(ranked, seed):

@@ -53,7 +53,8 @@ class Scorer:
         per example with media. loader: an existing one. processes: those that call this with equal arguments: each
         computes its share, and all return the whole result."""
         self.model = model
-        self.orders = orders if model.config.layout == "causal" else 1
+        self.layout = model.config.layout
+        self.orders = orders if self.layout == "causal" else 1
         self.pass_tokens = pass_tokens
         self.processes = processes
         self.loader = loader or Loader(
