@@ -167,7 +167,7 @@ def test_the_bootstrap_of_dependent_votes_has_a_larger_variance() -> None:
         (
             bootstrap_ranks(
                 votes, WinRate(), group=votes.response_prompt, pools=False, draws=2000, overdispersion=factor, seed=0
-            )[:, 0]
+            )[0, :, 0]
             > 1
         )
         for factor in (1.0, 4.0)
