@@ -126,13 +126,13 @@ WARNINGS: dict[str, str] = {
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
     "the model alone",
     "one_sided": "more than 95% of the votes are for the same side: is the column of outcomes read as intended?",
-    "one_sided_annotators": "{count} annotators chose the same side in all of at least 20 votes",
+    "one_sided_annotators": "annotators who chose the same side in all of at least 20 votes: {count}",
     "overdispersed": "votes are dependent (see the overdispersion factor): intervals, confidence and expected tau are "
     "wider than the model's",
-    "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
-    "not_ranked": "not ranked: {count} prompts (too few votes, no decisive vote, or not connected)",
-    "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts; --effort high may prove "
-    "more",
+    "disconnected": "prompts that votes do not connect: {count}; their responses are ranked only within connected components",
+    "not_ranked": "prompts that are not ranked: {count} (too few votes, no decisive vote, or not connected)",
+    "not_proven_optimal": "prompts whose feedback-arc-set order is not proven optimal: {count}; --effort high may "
+    "prove more",
 }
 """Code of a warning -> its text."""
 

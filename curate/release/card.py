@@ -150,6 +150,9 @@ def _models(leaderboard: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in leaderboard
         if not row["component"]
     ]
+    apart = len(leaderboard) - len(rows)
+    if apart:
+        rows += ["", f"Models that no votes connect with these, and that are not listed: {apart}."]
     return [
         "## Models",
         "",
