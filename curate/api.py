@@ -147,7 +147,7 @@ class RankResult:
             *([f"{not_votes(self.report)} (see .rejects)"] if not_votes(self.report) else []),
             "columns: " + ", ".join(f"{name} = {column}" for name, column in read.items() if column),
             f"ranked {ranked:,} of {len(votes.prompts):,} prompts by {self.method}"
-            + ("" if self.choice is None else ", chosen on held-out votes" if self.choice.votes else ": no vote could be held out to compare rankers"),
+            + ("" if self.choice is None else ", chosen on held-out votes" if self.choice.votes else ": too few votes could be held out to compare rankers"),
         ]
         if self.expected_tau is not None:
             lines.append(f"expected Kendall tau to the true order: {self.expected_tau:.3f} (mean over prompts)")

@@ -122,7 +122,7 @@ class EqualTextsReport(Document):
 
 
 WARNINGS: dict[str, str] = {
-    "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
+    "no_held_out_votes": "too few votes (below 20) could be held out to compare the rankers: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
     "the model alone",
     "one_sided": "more than 95% of the votes are for the same side: is the column of outcomes read as intended?",
@@ -163,7 +163,7 @@ class DenoiseReport(Document):
     criterion: str = ""
     """The criterion of the votes; "(none)" if they have none; empty in reports of earlier versions."""
     auto: AutoReport | None
-    """None where the config names a ranker, or no vote could be held out."""
+    """None where the config names a ranker, or fewer than 20 votes could be held out."""
     design: DesignReport
     spammers: int
     """Annotators whose votes were excluded (max_spammer)."""

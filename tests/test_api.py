@@ -59,8 +59,8 @@ def test_result_has_leaderboard_annotators_and_summary() -> None:
     assert sorted(people["annotator_id"]) == ["w1", "w2", "w3"]
     assert people["p_spammer"].is_between(0, 1).all()
     assert "12 votes on 2 prompts" in result.summary()
-    few = curate.rank({name: values[:1] for name, values in VOTES.items()})
-    assert "by hierarchical: no vote could be held out" in few.summary()
+    few = curate.rank(VOTES)  # four of five folds of 12 votes do not tell which ranker is better
+    assert "by hierarchical: too few votes could be held out" in few.summary()
     assert len(repr(result)) < 100
     assert "<table" in result._repr_html_()
 
