@@ -129,7 +129,8 @@ WARNINGS: dict[str, str] = {
     "one_sided_annotators": "annotators who chose the same side in all of at least 20 votes: {count}",
     "overdispersed": "votes are dependent (see the overdispersion factor): intervals, confidence and expected tau are "
     "wider than the model's",
-    "disconnected": "prompts that votes do not connect: {count}; their responses are ranked only within connected components",
+    "disconnected": "prompts that votes do not connect: {count}; their responses are ranked only within connected "
+    "components",
     "not_ranked": "prompts that are not ranked: {count} (too few votes, no decisive vote, or not connected)",
     "not_proven_optimal": "prompts whose feedback-arc-set order is not proven optimal: {count}; --effort high may "
     "prove more",

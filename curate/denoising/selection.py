@@ -40,7 +40,7 @@ CALIBRATION_MARGIN = 0.005
 MAX_STEPS, SMALLEST_STEP, TOLERANCE = 50, 1e-6, 1e-10
 """Of Newton's method for the weights: steps, the smallest part of one, the relative decrease of the loss at its end."""
 FEWEST = 20
-"""Prompts that decide at least, where there are so many; and held-out votes, below which no ranker is chosen by them."""
+"""Prompts that decide at least, where there are so many; and held-out votes below which they choose no ranker."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]

@@ -18,7 +18,15 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.evaluation.acceptability import acceptability
-from curate.evaluation.models import Games, between_models, components_of, fit_models, games_of, models_of, robust_covariance
+from curate.evaluation.models import (
+    Games,
+    between_models,
+    components_of,
+    fit_models,
+    games_of,
+    models_of,
+    robust_covariance,
+)
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import POSITION
 from schemas.errors import CurateError
