@@ -91,9 +91,11 @@ class FileReader:
         for chunk in self._chunks(now):
             damage = next((record for record in chunk.broken if record.damage), None)
             if damage and config.on_error == "stop":
+                encoding = 'set its encoding in the mapping, such as encoding = "cp1252"'
+                repair = encoding if damage.reason == "bad-encoding" else "repair the file"
                 raise CurateError(
                     f"{self.file}:{self._file_line(damage.line)}: {damage.message}",
-                    hint="the store is unchanged; repair the file, or read its intact rows with --on-error reject",
+                    hint=f"the store is unchanged; {repair}, or read its intact rows with --on-error reject",
                 )
             if self.layout is not None:
                 self._check_late_columns(chunk, mapping)

@@ -71,4 +71,5 @@ def print_audit(report: AuditReport) -> None:
         say(f"  labels that change without as many {unit}: {few}" + (", …" if len(counts) > 6 else ""))
     for top in report.top:
         of_votes = f" ({plural(top.votes, 'vote')})" if top.unit == "annotators" else ""
-        say(f"  {top.model} leads the leaderboard; without {top.units:,} {top.unit}{of_votes}, {top.rival} does")
+        removed = plural(top.units, top.unit.removesuffix("s"))
+        say(f"  {top.model} leads the leaderboard; without {removed}{of_votes}, {top.rival} does")

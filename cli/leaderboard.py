@@ -49,10 +49,14 @@ def leaderboard(
         frame = opened.leaderboard(by=by, criterion=chosen, control=controlled)
     further = [name for name in frame.columns if name.endswith("_uncontrolled")]
     further += ["acceptable"] if frame["acceptable"].is_not_null().any() else []
-    columns = [*([by] if by else []), *COLUMNS, *further]
+    apart = frame["component"].max() not in (0, None)
+    columns = [*([by] if by else []), *(["component"] if apart else []), *COLUMNS, *further]
     put_frame(frame, as_json=as_json, as_csv=as_csv, columns=columns)
     if not as_json and not as_csv:
-        say("strength in logits; 90% intervals; models of one class do not differ significantly from its first")
+        say("strength in logits; low and high: 90% interval; best and worst rank: 95% interval of all models at once")
+        say("models of one class do not differ significantly from its first")
+        if apart:
+            say("no votes connect models of different components: compare ranks and strengths only within one")
 
 
 COLUMNS = [

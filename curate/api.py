@@ -141,13 +141,16 @@ class RankResult:
         votes, columns = self.votes, self.columns
         ranked = self.rankings["prompt_id"].n_unique()
         read = {name: getattr(columns, name) for name in ("prompt", "left", "right", "winner", "annotator", "weight")}
+        chosen = ""
+        if self.choice is not None:
+            compared = ", chosen on held-out votes", ": too few votes could be held out to compare the rankers"
+            chosen = compared[not self.choice.votes]
         lines = [
             f"{len(votes.left):,} votes on {len(votes.prompts):,} prompts, {len(votes.responses):,} responses, "
             f"{len(votes.models):,} models, {len(votes.annotators):,} annotators",
             *([f"{not_votes(self.report)} (see .rejects)"] if not_votes(self.report) else []),
             "columns: " + ", ".join(f"{name} = {column}" for name, column in read.items() if column),
-            f"ranked {ranked:,} of {len(votes.prompts):,} prompts by {self.method}"
-            + ("" if self.choice is None else ", chosen on held-out votes"),
+            f"ranked {ranked:,} of {len(votes.prompts):,} prompts by {self.method}{chosen}",
         ]
         if self.expected_tau is not None:
             lines.append(f"expected Kendall tau to the true order: {self.expected_tau:.3f} (mean over prompts)")

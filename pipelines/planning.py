@@ -161,7 +161,7 @@ def _chosen(votes: VoteArrays, prompts: Sequence[str], path: str | Path) -> npt.
 
 
 def _nothing_to_ask(path: str | Path, annotators: int) -> CurateError:
-    judged = f", or all {annotators} annotators have judged it" if annotators else ""
+    judged = f", or every annotator ({annotators}) has judged it" if annotators else ""
     hint = "give the number of annotators: --annotators N" if annotators else "rank the votes: curate denoise"
     return CurateError(f"{path}: nothing to ask: the order of every pair is certain{judged}", hint=hint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import polars as pl
 
@@ -73,6 +73,8 @@ def plot(
     """
     from curate.plots import drawn
 
+    if kind not in get_args(PlotKind):
+        raise UsageError(f"unknown plot {kind!r}", hint=f"expected one of {', '.join(get_args(PlotKind))}")
     if (kind == "prompt") != bool(prompt):
         what = "takes no prompt" if prompt else "needs the id of a prompt"
         raise UsageError(f"plot {kind} {what}", hint='curate plot prompt ID; in Python plot("prompt", prompt=ID)')

@@ -133,7 +133,7 @@ def rank(
             raise
         rejects = store.rejects().drop("batch_id")
         if not report.votes:
-            raise CurateError("there are no votes", hint="give at least one row")
+            raise CurateError(not_votes(report) or "there are no votes", hint="give at least one row that is a vote")
         loaded = load_votes(
             store,
             prompts=config.prompts,

@@ -122,17 +122,18 @@ class EqualTextsReport(Document):
 
 
 WARNINGS: dict[str, str] = {
-    "no_held_out_votes": "no vote could be held out, so that the rankers were not compared: hierarchical is used",
+    "no_held_out_votes": "too few votes (below 20) could be held out to compare the rankers: hierarchical is used",
     "no_better_than_chance": "no method predicts held-out votes better than chance: intervals and expected tau rest on "
     "the model alone",
     "one_sided": "more than 95% of the votes are for the same side: is the column of outcomes read as intended?",
-    "one_sided_annotators": "{count} annotators chose the same side in all of at least 20 votes",
+    "one_sided_annotators": "annotators who chose the same side in all of at least 20 votes: {count}",
     "overdispersed": "votes are dependent (see the overdispersion factor): intervals, confidence and expected tau are "
     "wider than the model's",
-    "disconnected": "not connected: {count} prompts; their responses are ranked only within connected components",
-    "not_ranked": "not ranked: {count} prompts (too few votes, no decisive vote, or not connected)",
-    "not_proven_optimal": "not proven optimal: the feedback-arc-set order of {count} prompts; --effort high may prove "
-    "more",
+    "disconnected": "prompts that votes do not connect: {count}; their responses are ranked only within connected "
+    "components",
+    "not_ranked": "prompts that are not ranked: {count} (too few votes, no decisive vote, or not connected)",
+    "not_proven_optimal": "prompts whose feedback-arc-set order is not proven optimal: {count}; --effort high may "
+    "prove more",
 }
 """Code of a warning -> its text."""
 
@@ -163,7 +164,7 @@ class DenoiseReport(Document):
     criterion: str = ""
     """The criterion of the votes; "(none)" if they have none; empty in reports of earlier versions."""
     auto: AutoReport | None
-    """None where the config names a ranker, or no vote could be held out."""
+    """None where the config names a ranker, or fewer than 20 votes could be held out."""
     design: DesignReport
     spammers: int
     """Annotators whose votes were excluded (max_spammer)."""

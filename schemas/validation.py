@@ -23,7 +23,7 @@ class CalibrationBin(Document):
     observed: float
     """Share of the votes that chose it; where both are ranked equal, half a vote."""
     observed_se: float | None
-    """Its standard error; None where there is only one cluster."""
+    """Its standard error; None where there is only one cluster, or all or none of the votes chose it."""
     votes: int
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import curate
+from pipelines import ingest
 from pipelines.ingestion import RefusedFile
 from schemas.errors import CurateError, RejectWarning
 from schemas.votes import OUTCOMES
@@ -59,6 +60,8 @@ def test_result_has_leaderboard_annotators_and_summary() -> None:
     assert sorted(people["annotator_id"]) == ["w1", "w2", "w3"]
     assert people["p_spammer"].is_between(0, 1).all()
     assert "12 votes on 2 prompts" in result.summary()
+    few = curate.rank(VOTES)  # four of five folds of 12 votes do not tell which ranker is better
+    assert "by hierarchical: too few votes could be held out" in few.summary()
     assert len(repr(result)) < 100
     assert "<table" in result._repr_html_()
 
@@ -284,3 +287,18 @@ def test_ids_are_trimmed_and_empty_annotators_are_anonymous() -> None:
     assert outcomes(result) == [(0, "a", "b", "left"), (1, "a", "b", "right")]
     assert result.votes.annotators == ("w",)
     assert sorted(result.votes.annotator) == [-1, 0]
+
+
+def test_errors_in_a_notebook_name_their_cause(tmp_path: Path) -> None:
+    numbers = pd.DataFrame(VOTES).assign(prompt=1.0)  # pandas makes whole numbers beside a missing one floats
+    with pytest.raises(CurateError, match="12 of 12 rows are no votes: 12 unknown-prompt"):
+        curate.rank(numbers, prompts=pl.DataFrame({"prompt_id": ["1"]}))
+    with pytest.raises(CurateError, match=r"found value of type Float64: 1.5\nhint"):
+        curate.rank({**VOTES, "winner": ["left"] * 11 + [1.5]})
+    with pytest.raises(CurateError, match="unknown plot 'board'"):
+        curate.plot("board", tmp_path)  # type: ignore[arg-type]
+    ingest(VOTES, tmp_path / "s.duckdb")
+    with curate.open(tmp_path / "s.duckdb") as store:
+        assert repr(store) == f"<Store: {tmp_path / 's.duckdb'}>"
+    with pytest.raises(CurateError, match=r"the store is closed"):
+        store.votes()

@@ -99,6 +99,21 @@ def test_the_leader_changes_without_the_named_votes(votes: VoteArrays) -> None:
     assert change.units == len(change.votes)
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [([("a", "b", "right")], None), ([("c", "d", "left")] * 5, ("a", "b"))],
+    ids=["tie", "component"],
+)
+def test_the_leader_is_a_strict_one_of_the_largest_component(
+    more: list[tuple[str, str, str]], expected: tuple[str, str] | None
+) -> None:
+    rows = [("a", "b", "left"), *more, *([("b", "e", "left")] if expected else [])]
+    left, right, outcome = zip(*rows, strict=True)
+    votes = VoteArrays.from_columns(prompt=["p"] * len(rows), left=left, right=right, outcome=outcome)
+    found = fragile_top(votes, unit=np.arange(len(rows)))
+    assert (found and found[:2]) == expected
+
+
 def test_audit_names_votes_by_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two prompts: one decided by two votes to one, one by nine to none."""
     lines = ["prompt_id,left,right,winner,annotator_id", "p1,a,b,left,w1", "p1,b,a,right,w2", "p1,a,b,right,w3"]

@@ -187,6 +187,10 @@ def test_damage_stops_an_ingest_and_bad_values_do_not(tmp_path: Path, store: Pat
     with pytest.raises(CurateError, match=r"a.csv:2: ") as caught:
         ingest(write(tmp_path / "a.csv", HEADER + 'p,a"b,c,left,w,\n'), store)
     assert "--on-error reject" in caught.value.hint
+    (tmp_path / "b.csv").write_bytes((HEADER + "p,ä,c,left,w,\n").encode("latin-1"))
+    with pytest.raises(CurateError, match=r"b.csv:2: not UTF-8") as caught:
+        ingest(tmp_path / "b.csv", store)
+    assert "encoding = " in caught.value.hint
 
 
 # Damage.

@@ -16,6 +16,7 @@ import curate
 from cli.main import run
 from curate.evaluation.leaderboard import Leaderboard, leaderboard
 from curate.evaluation.models import RIDGE
+from curate.release.card import _models
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
@@ -165,12 +166,19 @@ def test_thirty_unanimous_votes_decide() -> None:
     assert leaderboard(votes_of(rows)).frame["class"].to_list() == [1, 2]
 
 
-def test_components_are_ranked_apart() -> None:
+def test_components_are_ranked_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines import ingest
+
     rows = [("p", "a", "b", "left"), ("q", "a", "b", "left"), ("p", "c", "d", "right"), ("q", "c", "d", "right")]
-    frame = leaderboard(votes_of([*rows, ("p", "b", "e", "left"), ("q", "b", "e", "tie")])).frame
+    rows += [("p", "b", "e", "left"), ("q", "b", "e", "tie")]
+    frame = leaderboard(votes_of(rows)).frame
     assert frame.select("model", "component", "rank").rows() == [
         ("a", 0, 1), ("b", 0, 2), ("e", 0, 3), ("d", 1, 1), ("c", 1, 2),
     ]  # fmt: skip
+    assert "not listed: 2" in "".join(_models(frame.to_dicts()))
+    ingest(pl.DataFrame(rows, schema=["prompt_id", "left", "right", "winner"], orient="row"), tmp_path / "s.duckdb")
+    assert run(["leaderboard", "--store", str(tmp_path / "s.duckdb")]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["component", "rank"]
 
 
 def test_one_prompt_without_models_ranks_its_responses() -> None:

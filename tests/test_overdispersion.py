@@ -167,7 +167,7 @@ def test_the_bootstrap_of_dependent_votes_has_a_larger_variance() -> None:
         (
             bootstrap_ranks(
                 votes, WinRate(), group=votes.response_prompt, pools=False, draws=2000, overdispersion=factor, seed=0
-            )[:, 0]
+            )[0, :, 0]
             > 1
         )
         for factor in (1.0, 4.0)
@@ -177,10 +177,21 @@ def test_the_bootstrap_of_dependent_votes_has_a_larger_variance() -> None:
     assert shares[1].mean() == pytest.approx(0.08, abs=0.03)
 
 
+@pytest.mark.parametrize("responses", [("a", "b"), ("a", "b", "c", "d")], ids=["one pair", "disconnected"])
+def test_the_factor_is_unknown_where_all_agree(responses: tuple[str, ...]) -> None:
+    left, right = [list(responses[start::2]) * 8 for start in (0, 1)]
+    people = [f"w{i}" for i in range(8) for _ in responses[::2]]
+    votes = VoteArrays.from_columns(
+        prompt=["p"] * len(left), left=left, right=right, outcome=["left"] * len(left), annotator=people
+    )
+    assert overdispersion(votes, Hierarchical().fit(votes)).factor is None
+
+
 def test_calibration_levels_are_those_around_60_80_and_95_percent() -> None:
     odds = np.array([0.1, -0.4, 1.5, -1.5, 5.0])  # probabilities .52, .60, .82, .82, .99
     left = np.array([True, True, True, True, True])
     levels = calibration_levels(odds, left, np.ones(5), np.arange(5))
     assert [level.votes for level in levels] == [2, 2, 1]
     assert [level.observed for level in levels] == [0.5, 0.5, 1.0]
+    assert calibration_levels(odds[2:3].repeat(4), left[:4], np.ones(4), np.arange(4))[0].observed_se is None
     assert levels[1].probability == pytest.approx(1 / (1 + np.exp(-1.5)))

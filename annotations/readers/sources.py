@@ -304,7 +304,8 @@ def _series(column: str, values: Any, name: str) -> pl.Series:
     try:
         return pl.Series(column, values)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise CurateError(f"{name}: column {column!r}: {error}", hint="give it values of one type") from error
+        what = str(error).partition("\n")[0]
+        raise CurateError(f"{name}: column {column!r}: {what}", hint="give it values of one type") from error
 
 
 def _check_types(schema: pa.Schema, name: str) -> None:

@@ -372,7 +372,7 @@ def _intervals(
         covariance = tuple(found.widening * matrices for matrices in fit.covariance)
         return rank_intervals(votes, fit.strength, covariance, group, copies=texts.copies)
     specs = [spec_of(name) for name in members or (method,)]
-    draws = bootstrap_ranks(
+    best, worst = bootstrap_ranks(
         votes,
         build(method, config.unproven),
         group=group,
@@ -382,4 +382,5 @@ def _intervals(
         overdispersion=(found.factor or 1.0) if found.widening > 1 else 1.0,
         seed=0,
     )
-    return percentile_intervals(draws[:, texts.first], LEVEL)
+    worst = worst[:, texts.first] - (texts.copies - 1)  # a text has the best of the ranks of its copies
+    return percentile_intervals(best[:, texts.first], worst, LEVEL)

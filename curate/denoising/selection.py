@@ -41,7 +41,7 @@ CALIBRATION_MARGIN = 0.005
 MAX_STEPS, SMALLEST_STEP, TOLERANCE = 50, 1e-6, 1e-10
 """Of Newton's method for the weights: steps, the smallest part of one, the relative decrease of the loss at its end."""
 FEWEST = 20
-"""Prompts that decide at least, where there are so many."""
+"""Prompts that decide at least, where there are so many; and held-out votes below which they choose no ranker."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class Choice:
 
     method: MethodName
     stack: Stack | None
-    """None where no vote could be held out; the method is then the hierarchical ranker."""
+    """None where fewer than FEWEST votes could be held out; the method is then the hierarchical ranker."""
     by: HoldOut
     """The unit that was held out whole."""
     prompts: int
@@ -93,7 +93,7 @@ def choose(
         held = hold_out(
             sample, unit, config, names=names, folds=auto.folds, seed=auto.seed, progress=progress, engine=engine
         )
-        if len(held.vote):
+        if len(held.vote) >= FEWEST:
             held, stack = with_stack(held)
             cluster = unit if by == "annotator" else sample.response_prompt[sample.left].astype(np.int64)
             methods = scores(held, cluster[held.vote])

@@ -247,8 +247,12 @@ def _calibration(bins: Index, odds: Float, left: Bool, weight: Float, cluster: I
     for number in np.unique(bins):
         mine = bins == number
         observed, error = mean_and_error(chosen[mine], weight[mine], cluster[mine])
-        mean = float(np.average(probability[mine], weights=weight[mine]))
-        found.append(CalibrationBin(probability=mean, observed=observed, observed_se=error, votes=int(mine.sum())))
+        mean, varies = float(np.average(probability[mine], weights=weight[mine])), 0 < observed < 1
+        found.append(
+            CalibrationBin(
+                probability=mean, observed=observed, observed_se=error if varies else None, votes=int(mine.sum())
+            )
+        )
     return tuple(found)
 
 

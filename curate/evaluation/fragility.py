@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.evaluation.models import between_models, fit_models, games_of, models_of, moves
+from curate.evaluation.models import between_models, components_of, fit_models, games_of, models_of, moves
+from curate.rankers.base import TIE_DECIMALS
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, fit_of_prompts
 from curate.rankers.hierarchical.influence import influence
 from curate.votes.arrays import VoteArrays
@@ -111,7 +112,8 @@ def fragile_best(
 def fragile_top(votes: VoteArrays, *, unit: Index) -> tuple[str, str, Change] | None:
     """Return the leading model, the model that leads without a set of votes, and the smallest such set found.
 
-    None without two models that votes compare, and where no set changes the leader. unit: as in ``fragile_best``.
+    Both are of the largest connected component. None without two models that votes compare, where the best two tie, and
+    where no set changes the leader. unit: as in ``fragile_best``.
     """
     names, model = models_of(votes)
     used = np.flatnonzero(between_models(votes, model))
@@ -121,9 +123,11 @@ def fragile_top(votes: VoteArrays, *, unit: Index) -> tuple[str, str, Change] | 
     games = games_of(own, model[own.left], model[own.right], len(names))
     fit = fit_models(games)
     strength = fit.theta[: len(names)]
-    seen = np.bincount(np.concatenate([games.i, games.j]), minlength=len(names)) > 0
+    seen = components_of(games) == 0
     order = [int(m) for m in np.argsort(-np.where(seen, strength, -np.inf), kind="stable") if seen[m]]
     leader = order[0]
+    if round(strength[leader] - strength[order[1]], TIE_DECIMALS) == 0:
+        return None
 
     def gap_without(removed: list[Index]) -> tuple[Float, Index]:
         keep = ~np.isin(used, removed[0])

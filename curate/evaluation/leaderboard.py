@@ -18,7 +18,15 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.evaluation.acceptability import acceptability
-from curate.evaluation.models import Games, between_models, fit_models, games_of, models_of, robust_covariance
+from curate.evaluation.models import (
+    Games,
+    between_models,
+    components_of,
+    fit_models,
+    games_of,
+    models_of,
+    robust_covariance,
+)
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import POSITION
 from schemas.errors import CurateError
@@ -114,7 +122,7 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
         )
     games = games_of(votes.of_votes(used), i[used], j[used], len(names))
     fit = fit_models(games)
-    component = _components(games)
+    component = components_of(games)
     strength = fit.theta[: games.models] - _component_mean(fit.theta[: games.models], component)
     total, clustered_by, degrees = robust_covariance(games, fit)
     covariance = _centred(total[: games.models, : games.models], component)
@@ -182,18 +190,6 @@ def _means(value: Float, model: Index, models: int) -> Float:
     count = np.bincount(model[known], minlength=models)
     mean: Float = np.bincount(model[known], value[known], models) / np.where(count > 0, count, np.nan)
     return mean
-
-
-def _components(games: Games) -> Index:
-    """(M,) the connected component of each model; 0 is the largest (of equal ones, the one with the first model)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(games.i)), (games.i, games.j)), shape=(games.models, games.models))
-    _, label = connected_components(graph, directed=False)
-    order = np.argsort(-np.bincount(label), kind="stable")
-    component: Index = np.argsort(order)[label]
-    return component
 
 
 def _component_mean(values: Float, component: Index) -> Float:

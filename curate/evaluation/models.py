@@ -113,6 +113,18 @@ def games_of(votes: VoteArrays, i: Index, j: Index, models: int) -> Games:
     )
 
 
+def components_of(games: Games) -> Index:
+    """(M,) the connected component of each model; 0 is the largest (of equal ones, the one with the first model)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(games.i)), (games.i, games.j)), shape=(games.models, games.models))
+    _, label = connected_components(graph, directed=False)
+    order = np.argsort(-np.bincount(label), kind="stable")
+    component: Index = np.argsort(order)[label]
+    return component
+
+
 @dataclass(frozen=True)
 class Fit:
     theta: Float

@@ -92,7 +92,7 @@ def overdispersion(votes: VoteArrays, fit: HierarchicalFit, *, splits: int = SPL
     (phi, phi_error), (of_fit, of_fit_error) = (
         _ratio(sums, splits) for sums in (observed, _sums(drawn, Hierarchical().refit(drawn, own), halves))
     )
-    if not phi > 0 or not of_fit > 0:  # halves of a few votes may agree exactly: no error can be stated
+    if not min(phi, of_fit) > ROUNDING:  # halves of a few votes may agree exactly: no error can be stated
         return _unknown(splits)
     factor = phi / of_fit
     error = float(np.hypot(phi_error, factor * of_fit_error)) / of_fit  # phi may be 0
@@ -120,7 +120,7 @@ def _ratio(sums: Sums, splits: int) -> tuple[float, float]:
 
 
 def _unknown(splits: int) -> Overdispersion:
-    summary = "overdispersion factor unknown: no prompt has votes by several annotators"
+    summary = "overdispersion factor unknown: no prompt has votes of several annotators that differ"
     return Overdispersion(splits=splits, prompts=0, summary=summary)
 
 

@@ -168,7 +168,7 @@ def ranks(scores: Float, group: Labels) -> Index:
     >>> ranks(np.array([0.5, 0.9, 0.5, 0.1, 7.0]), np.array([0, 0, 0, 0, 1])).tolist()
     [2, 1, 2, 4, 1]
     """
-    return _first_and_last_rank(scores, group)[0]
+    return tied_ranks(scores, group)[0]
 
 
 def average_ranks(scores: Float, group: Labels) -> Float:
@@ -177,12 +177,12 @@ def average_ranks(scores: Float, group: Labels) -> Float:
     >>> average_ranks(np.array([0.5, 0.9, 0.5, 0.1, 7.0]), np.array([0, 0, 0, 0, 1])).tolist()
     [2.5, 1.0, 2.5, 4.0, 1.0]
     """
-    first, last = _first_and_last_rank(scores, group)
+    first, last = tied_ranks(scores, group)
     mean: Float = (first + last) / 2
     return mean
 
 
-def _first_and_last_rank(scores: Float, group: Labels) -> tuple[Index, Index]:
+def tied_ranks(scores: Float, group: Labels) -> tuple[Index, Index]:
     """Return the (R,) best and worst rank that each response's run of tied scores occupies in its group."""
     if len(scores) == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

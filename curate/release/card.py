@@ -150,6 +150,9 @@ def _models(leaderboard: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in leaderboard
         if not row["component"]
     ]
+    apart = len(leaderboard) - len(rows)
+    if apart:
+        rows += ["", f"Models that no votes connect with these, and that are not listed: {apart}."]
     return [
         "## Models",
         "",
@@ -305,8 +308,8 @@ def _limits(release: Release) -> list[str]:
         "",
         "* Labels are inferred from votes and can be wrong. The ceilings above state how often, provided that the",
         "  model of the votes is adequate. Label errors within a prompt are correlated.",
-        f"* Distribution of strengths by the model: {release.counts['strengths']}. It knows normal, two-component",
-        "  and heavy-tailed distributions; for others its probabilities are not calibrated.",
+        f"* Distribution of strengths by the model: {release.counts['strengths']}. It knows normal and",
+        "  two-component distributions; for others its probabilities may not be calibrated.",
         "* The overdispersion factor shows errors that annotators do not share. Errors of all of them stay unseen.",
         "* The best response of a benchmark item is likely the best; the order of the others is less certain.",
     ]

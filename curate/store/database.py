@@ -106,6 +106,9 @@ class Store:
             self._failed = True
             raise
 
+    def __repr__(self) -> str:
+        return f"<Store: {self.path}>"
+
     def __enter__(self) -> Store:
         return self
 

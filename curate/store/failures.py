@@ -12,7 +12,7 @@ import duckdb
 
 from schemas.errors import ConflictError, CurateError, ResourceError
 
-Cause = Literal["busy", "damaged", "disk-full", "memory", "permission", "other"]
+Cause = Literal["busy", "closed", "damaged", "disk-full", "memory", "permission", "other"]
 
 CAUSES: dict[Cause, tuple[str, str, str]] = {
     "busy": (
@@ -20,6 +20,7 @@ CAUSES: dict[Cause, tuple[str, str, str]] = {
         "another process has this store open",
         "one process may write at a time: close the other (a notebook? a running job?), or wait for it: --wait 60",
     ),
+    "closed": (r"already (been )?closed", "the store is closed", "open it again, or use it inside its with block"),
     "disk-full": (
         r"no space left|file too large|disk quota|max_temp_directory_size|not enough disk|offload data block",
         "the disk is full",
@@ -54,7 +55,7 @@ class StoreError(CurateError):
     def __init__(self, message: str, *, hint: str, cause: Cause) -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
-        kinds = {"busy": ConflictError, "damaged": CurateError, "other": CurateError}
+        kinds = {"busy": ConflictError, "closed": CurateError, "damaged": CurateError, "other": CurateError}
         self.exit_code = kinds.get(cause, ResourceError).exit_code
 
 

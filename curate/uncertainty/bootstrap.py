@@ -1,9 +1,14 @@
 """Bootstrap rank intervals of any ranker: annotators are resampled with replacement, and every sample is ranked.
 
+Each is drawn a Poisson(1) number of times (Hanley and MacGibbon, "Creating non-parametric bootstrap samples using
+Poisson frequencies", 2006), so that an only one is missing in some samples, too.
+
 Annotators are resampled because the votes of one are dependent; the votes of anonymous people are resampled by K-wise
 ranking or one by one, and so are those of a prompt with fewer than FEW annotators (with one annotator, all samples
 would be equal). An annotator drawn twice has votes of twice the weight (Efron and Tibshirani, "An introduction to the
-bootstrap", 1993, chapter 8). A response that loses all its votes gets the rank of a response without votes.
+bootstrap", 1993, chapter 8). A response that loses all its votes gets the rank of a response without votes, and
+responses that tie in a sample each occupy all ranks of the tie: a sample without the only ranking of a prompt tells
+nothing of its order.
 
 Votes that are resampled one by one may depend on each other: given their overdispersion factor, of the drawn ones a
 share of 1 / factor is kept, with the weight ``factor``, so that sums of weights have a variance larger by the factor.
@@ -22,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, Index, Labels, Ranker, ranks
+from curate.rankers.base import Float, Index, Labels, Ranker, tied_ranks
 from curate.votes.arrays import VoteArrays
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ def bootstrap_ranks(
     overdispersion: float = 1.0,
     seed: int,
 ) -> Index:
-    """Return (draws, R') the rank of each response in each sample, 1 = best; ties share the best of their ranks.
+    """Return (2, draws, R') the best and the worst rank of each response in each sample, 1 = best; they differ in ties.
 
     group: (R,) labels from 0 within which ranks are counted. text: (R',) which of the R each response to be ranked
     stands for; by default R' = R. pools: ``RankerSpec.pools_prompts``; each sample is then ranked separately.
@@ -67,15 +72,15 @@ def bootstrap_ranks(
     found = []
     for start in range(0, draws, at_once):
         rows = min(at_once, draws - start)
-        times = np.stack([np.bincount(rng.integers(0, max(units, 1), units), minlength=units) for _ in range(rows)])
+        times = rng.poisson(1.0, (rows, units))
         weight = times.astype(np.float64)
         if dependent.any():
             weight[:, dependent] = overdispersion * rng.binomial(times[:, dependent], 1 / overdispersion)
         weight = weight[:, unit] if shares is None else (shares.T @ weight.T).T
         scores = ranker(stack_samples(votes, weight)).scores.reshape(rows, -1)[:, text]
         of_sample = np.arange(rows)[:, None] * labels + group[text]
-        found.append(ranks(scores.ravel(), of_sample.ravel()).reshape(rows, -1))
-    return np.concatenate(found) if found else np.zeros((0, len(text)), dtype=np.int64)
+        found.append(np.stack(tied_ranks(scores.ravel(), of_sample.ravel())).reshape(2, rows, -1))
+    return np.concatenate(found, axis=1) if found else np.zeros((2, 0, len(text)), dtype=np.int64)
 
 
 def resampling_units(votes: VoteArrays) -> Index:

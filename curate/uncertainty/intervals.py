@@ -61,18 +61,22 @@ def rank_intervals(
     return RankIntervals(best, worst)
 
 
-def percentile_intervals(draws: Index, level: float = LEVEL) -> RankIntervals:
+def percentile_intervals(best: Index, worst: Index, level: float = LEVEL) -> RankIntervals:
     """Return the percentile interval of each response's rank: it holds at least ``level`` of the draws.
 
-    draws: (draws, R) ranks. The two tails that are excluded have equal shares.
+    best, worst: (draws, R) ranks; they differ where responses tie. The two tails that are excluded have equal shares.
 
-    >>> intervals = percentile_intervals(np.array([[1, 2], [1, 2], [1, 2], [2, 1]]), level=0.5)
+    >>> draws = np.array([[1, 2], [1, 2], [1, 2], [2, 1]])
+    >>> intervals = percentile_intervals(draws, draws, level=0.5)
     >>> intervals.best.tolist(), intervals.worst.tolist()
     ([1, 1], [1, 2])
     """
     tail = (1 - level) / 2
-    best, worst = np.quantile(draws, [tail, 1 - tail], axis=0, method="inverted_cdf").astype(np.int64)
-    return RankIntervals(best, worst)
+    low, high = (
+        np.quantile(draws, at, axis=0, method="inverted_cdf").astype(np.int64)
+        for draws, at in ((best, tail), (worst, 1 - tail))
+    )
+    return RankIntervals(low, high)
 
 
 def rank_counts(mean: Float, root: Float, normal: Float, component: Index, copies: Index) -> Index:
