@@ -497,3 +497,28 @@ def test_invalid_hyperparameters_raise() -> None:
     for invalid in ({"tolerance": 0.0}, {"nodes": 2}, {"max_iterations": 0}):
         with pytest.raises(ValueError, match="at least"):
             Hierarchical(**invalid)  # type: ignore[arg-type]
+
+
+# What the votes cannot tell.
+
+
+def test_single_votes_tell_of_model_means_alone() -> None:
+    """With one vote on each prompt any variance explains the votes equally well: it stays that of the prior."""
+    rows = [(f"p{i}", "a", "b", "right" if i % 6 == 0 else "left") for i in range(300)]
+    votes = replace(votes_from(rows), response_model=np.tile([0, 1], 300).astype(np.int32), models=("one", "two"))
+    fit = Hierarchical().fit(votes)
+    assert fit.prior.variance == pytest.approx(1.0, abs=0.01)
+    assert fit.mixture is None
+    assert fit.converged.all()
+    assert (fit.strength[::2] > fit.strength[1::2]).all()  # no single vote outweighs the other 299
+
+
+def test_one_ranking_of_each_prompt_does_not_exclude_errors_of_perception() -> None:
+    """The pairs of a ranking agree perfectly, whether it is right or not."""
+    order, rows = np.random.default_rng(0).permuted(np.tile(np.arange(8), (60, 1)), axis=1), []
+    for p, i, j in np.ndindex(60, 8, 8):
+        if i < j:
+            rows.append((f"p{p:02}", f"r{i}", f"r{j}", "left" if order[p, i] < order[p, j] else "right"))
+    votes = replace(votes_from(rows), group=np.repeat(np.arange(60), 28).astype(np.int32))
+    prior = Hierarchical().fit(votes).prior
+    assert 0.4 < prior.error_variance / prior.variance < 3

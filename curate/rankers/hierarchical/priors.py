@@ -317,8 +317,12 @@ class Moments(NamedTuple):
 
 
 def informative(data: VoteData) -> Bool:
-    """(R,) responses from which the variance around model means is learned: those of a known model, if any is."""
-    return np.asarray((data.response_model < data.models) | (data.models == 0))
+    """(R,) responses from which the variance around model means is learned: those of a known model, if any is.
+
+    The single vote on a prompt tells of its model means alone: with them, any variance explains it equally well.
+    """
+    several = np.bincount(data.prompt, minlength=data.prompts) > 1
+    return np.asarray(((data.response_model < data.models) | (data.models == 0)) & several[data.response_prompt])
 
 
 def first_error_variance(

@@ -160,11 +160,9 @@ class Hierarchical:
             if stage == 2 and change <= self.tolerance:
                 return Rounds(new, n_iter, True)
             if stage == 0 and (change <= 10 * self.tolerance or n_iter == PLAIN_ROUNDS):
-                stage, aitken, error = (
-                    1,
-                    Aitken(),
-                    first_error_variance(data, new.sites, new.posterior, new.prior, moments),
-                )
+                stage, aitken = 1, Aitken()
+                current = solve(data, Perception(data, new.sites, 0.0).sites, new.prior)
+                error = first_error_variance(data, new.sites, current.posterior, new.prior, current.moments)
                 if error:
                     state = new._replace(prior=replace(new.prior, error_variance=error))
                     continue
