@@ -99,7 +99,7 @@ def _column(column: pl.Series) -> ColumnReview:
 def _mapping(file: VoteFile, sample: pl.DataFrame, sources: dict[str, Source], problems: dict[str, Problem]) -> str:
     """Return the mapping of a file as TOML, with ``?`` and candidates where something is missing."""
     lines = [
-        _comment(f"{file}: {sample.height:,} rows were looked at"),
+        _comment(f"{file}: rows looked at: {sample.height:,}"),
         "[[ingest.files]]",
         f"match = {_text(escape(PurePath(str(file)).name))}",
         *(

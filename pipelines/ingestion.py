@@ -29,6 +29,7 @@ from curate.store.insertion import (
     ReasonCount,
     doubtful_repeats,
     file_counts,
+    ids_in_several_forms,
     insert_batch,
     new_votes_by_side,
     next_batch,
@@ -349,7 +350,7 @@ def _insert(
         pseudonyms=len({person for reader in readers for person in reader.people}),
         pseudonym_key="" if key is None or key.used is None else "given" if key.given else str(key.path),
         warnings=(
-            *_warnings(readers, total["rows"], changes.conflicts, doubtful),
+            *_warnings(readers, total["rows"], changes.conflicts, doubtful, ids_in_several_forms(store)),
             *(WARNINGS[code].format(count=count) for code, count in sides.items()),
         ),
         **total,
@@ -387,7 +388,7 @@ def _file_report(reader: FileReader, counts: dict[str, int]) -> FileReport:
     )
 
 
-def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tuple[int, int]) -> list[str]:
+def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tuple[int, int], forms: int) -> list[str]:
     """Return what the user should check, one sentence each."""
     repeats, anonymous = doubtful
     addressed = sum(reader.addressed for reader in readers)
@@ -405,6 +406,8 @@ def _warnings(readers: list[FileReader], rows: int, conflicts: int, doubtful: tu
         + (f" (it could be {' or '.join(ambiguous)})" if ambiguous else ""): unreadable["voted_at"],
         f"{unreadable['seconds']} durations are not numbers of seconds and are stored as NULL": unreadable["seconds"],
         f"{conflicts} prompts or responses have more than one text, model or video; one was stored": conflicts,
+        f"{forms} prompts or responses have several ids that look alike and are kept apart, because they differ in "
+        "their Unicode form; write them alike (NFC)": forms,
         "no column of annotators: votes cannot be assigned to people": any(
             reader.layout and "annotator_id" not in reader.layout.columns for reader in readers
         ),

@@ -73,7 +73,8 @@ def in_every_format(folder: Path) -> list[Path]:
     frame = pl.DataFrame(ROWS, schema=dict.fromkeys(NAMES, pl.String), orient="row")
     frame.write_csv(folder / "v.csv")
     frame.write_csv(folder / "v.tsv", separator="\t")
-    frame.write_csv(folder / "semicolon.csv", separator=";", quote_style="always")
+    rows = frame.write_csv(separator=";", quote_style="always")
+    (folder / "semicolon.csv").write_text(f"sep=;\n{rows}")  # as some programs write it for Excel
     frame.write_ndjson(folder / "v.jsonl")
     (folder / "v.json").write_text(json.dumps(frame.to_dicts()))
     (folder / "windows.csv").write_bytes(b"\xef\xbb\xbf" + (folder / "v.csv").read_bytes().replace(b"\n", b"\r\n"))
@@ -532,6 +533,16 @@ def test_a_file_of_prompts_replaces_stored_facts(tmp_path: Path) -> None:
         assert (again.updated, again.batch) == (0, "")
     with curate.open(tmp_path / "s.duckdb") as store:
         assert store.prompts()["question"].to_list() == ["Why not?"]
+
+
+def test_ids_that_differ_only_in_their_unicode_form_are_reported(tmp_path: Path, store: Path) -> None:
+    rows = [f"caf{e},m1,mod{e}le,left" for e in ("\u00e9", "e\u0301")] + ["caf\u00e9,m1,mode\u0301le,left"]
+    (tmp_path / "votes.csv").write_text("\n".join(["prompt_id,left,right,winner", *rows]), encoding="utf-8")
+    report = ingest(tmp_path / "votes.csv", store)
+    assert report.votes == 3  # all kept apart
+    assert any(
+        warning.startswith("2 prompts or responses have several ids that look alike") for warning in report.warnings
+    )
 
 
 def test_columns_of_ranks_and_joined_ids_are_not_unused(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_line_separators_inside_json_strings_do_not_split_lines(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompt": None}, "column 'prompt' holds None"),
+        ({"prompt": None}, "column 'prompt' is missing or empty"),
         ({"responses": []}, r"column 'responses' holds \[\]"),
         ({"responses": "ab"}, "column 'responses' holds 'ab'"),
         ({"responses": ["a", None]}, r"column 'responses' holds \['a', None\]"),

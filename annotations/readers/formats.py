@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,10 @@ def guarded_chunks(file: VoteFile) -> Iterator[Chunk]:
     return read_chunks(file) if file.format == "csv" else guarded(read_chunks, file)
 
 
+EXCEL_SEPARATOR = re.compile("sep=.", re.IGNORECASE)
+"""A first line that tells Excel the separator; it is not the header."""
+
+
 def delimiter_of(header: str) -> str:
     """Return the delimiter that occurs most often in a header line; a comma if none occurs."""
     return max(DELIMITERS, key=header.count)
@@ -87,9 +92,13 @@ def _too_large(blocks: Blocks) -> Chunk:
 
 
 def _csv(file: VoteFile, optional: Collection[str]) -> Iterator[Chunk]:
+    first = Blocks(file).first_line().rstrip("\r")
+    separator = file.mapping.separator or delimiter_of(first)
+    if EXCEL_SEPARATOR.fullmatch(first) and not file.mapping.comment:
+        separator = file.mapping.separator or first[-1]
+        file = replace(file, mapping=file.mapping.model_copy(update={"comment": first}))
     blocks = Blocks(file)
-    delimiter = file.mapping.separator or delimiter_of(Blocks(file).first_line())
-    dialect = Dialect(delimiter, file.mapping.quoting)
+    dialect = Dialect(separator, file.mapping.quoting)
     header: list[str] | None = None
     previous: Records | None = None
     for records in blocks.csv_records(dialect):

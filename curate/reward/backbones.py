@@ -53,7 +53,8 @@ def read_backbone_config(path: str | Path) -> Any:
     try:
         return AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise CurateError(f"{path}: cannot read a backbone there", hint="give a folder or a hub id") from error
+        hint = "give a folder or a hub id; this machine must reach the hub, or have the model in its cache"
+        raise CurateError(f"{path}: cannot read a backbone there", hint=hint) from error
 
 
 def load_processor(path: str | Path) -> Any:

@@ -25,7 +25,8 @@ class BadRowError(Exception):
     def __init__(self, column: str, value: Any, expected: str) -> None:
         quoted = repr(value)
         quoted = quoted if len(quoted) <= QUOTED else quoted[: QUOTED - 1] + "…"
-        super().__init__(f"column '{column}' holds {quoted}; expected {expected}")
+        found = "is missing or empty" if value is None else f"holds {quoted}"
+        super().__init__(f"column '{column}' {found}; expected {expected}")
         self.reason = f"{column}: not {expected}"
         """The same without the value, for counts."""
 

@@ -184,6 +184,16 @@ def doubtful_repeats(store: Store) -> tuple[int, int]:
     return int(store.value(repeats)) + int(store.value(equal)), int(store.value(anonymous))
 
 
+def ids_in_several_forms(store: Store) -> int:
+    """Return how many prompts and responses have several ids that differ only in their Unicode form (NFC, NFD)."""
+    ids = {"prompts": "prompt_id", "responses": "prompt_id || chr(0) || response_id"}
+    found = [
+        f"SELECT 1 FROM {table} WHERE strlen({key}) > length({key}) GROUP BY nfc_normalize({key}) HAVING count(*) > 1"
+        for table, key in ids.items()
+    ]
+    return int(store.value(f"SELECT count(*) FROM ({' UNION ALL '.join(found)})"))
+
+
 def pseudonym_keys(store: Store) -> set[str]:
     """Return the fingerprints of the pseudonym keys of earlier ingests."""
     found = store.frame(
