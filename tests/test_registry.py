@@ -25,7 +25,7 @@ from tests.strategies import random_wins, votes_from_wins
 
 PLUGIN = Path(__file__).parent / "plugin_ranker"
 VOTES = "prompt_id,left,right,winner,annotator_id\n" + "".join(
-    f"p,{left},{right},left,{who}\n" for left, right in ("ab", "bc", "ac", "cd", "ad", "bd") for who in "uv"
+    f"p,{left},{right},left,{who}\n" for left, right in ("ab", "bc", "ac", "cd", "ad", "bd") for who in "uvwx"
 )
 
 
