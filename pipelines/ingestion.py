@@ -7,19 +7,18 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from threading import Lock
 from typing import Any
 
 from annotations.file_reader import FileReader
 from annotations.platforms.base import Platform, merge_participants
 from annotations.platforms.registry import detect_platform, platform_named, read_participants
+from annotations.read_ahead import Chunks, read_ahead
 from annotations.readers.columns import PLATFORM_COLUMNS, LayoutError
 from annotations.readers.files import VoteFile
 from annotations.readers.guard import guarded
-from annotations.readers.privacy import Pseudonyms, StoreKey, given_key
+from annotations.readers.privacy import StoreKey, given_key
 from annotations.readers.prompts import read_prompts, read_responses
 from annotations.readers.sources import vote_files
 from curate.annotators.sides import one_sided
@@ -45,7 +44,6 @@ from curate.store.prompts import PromptChanges, write_prompts, write_responses
 from curate.store.staging import create_staging, drop_staging, stage_file, stage_rows
 from pipelines.explanation import review_of
 from pipelines.progress import Progress, silent
-from pipelines.read_ahead import Chunks, read_ahead
 from schemas.config import IngestConfig
 from schemas.denoise import WARNINGS
 from schemas.errors import CurateError
@@ -155,7 +153,7 @@ def _ingest_files(
         try:
             with opened.transaction(keep=not dry_run):
                 changes = write_prompt_files(opened, prompts, responses, config)
-                key = _SharedKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
+                key = StoreKey(Path(store), secret, lasting=not dry_run, known=frozenset(pseudonym_keys(opened)))
                 readers = file_readers(sources, key)
                 report = read_files(opened, readers, config, changes, key, now=now, workers=workers, progress=progress)
         except BaseException:
@@ -166,17 +164,6 @@ def _ingest_files(
             raise
         changed = {"dry_run": True, "batch": ""} if dry_run else {}
         return report.model_copy(update={**changed, "store": str(store)})
-
-
-@dataclass
-class _SharedKey(StoreKey):
-    """A key that several threads use."""
-
-    _lock: Lock = field(default_factory=Lock, init=False)
-
-    def pseudonyms(self) -> Pseudonyms:
-        with self._lock:
-            return super().pseudonyms()
 
 
 def read_files(

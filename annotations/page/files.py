@@ -57,7 +57,7 @@ def script(name: str, modules: set[str] | None = None) -> str:
 
     The names at the top level of its modules must differ. modules: those that come before it already; added to.
     """
-    modules, text = modules if modules is not None else set(), (FOLDER / name).read_text()
+    modules, text = modules if modules is not None else set(), (FOLDER / name).read_text(encoding="utf-8")
     modules.add(name)
     before = [script(other, modules) for other in IMPORT.findall(text) if other not in modules]
     return "".join([*before, EXPORT.sub("", IMPORT.sub("", text))])

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -111,6 +112,7 @@ class StoreKey:
     used: Pseudonyms | None = field(default=None, init=False)
     """The pseudonyms, once they were needed."""
     _created: bool = field(default=False, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -119,16 +121,17 @@ class StoreKey:
 
     def pseudonyms(self) -> Pseudonyms:
         """Return the pseudonyms. Raises CurateError if earlier ingests used another key: one person would be two."""
-        if self.used is None:
-            found = Pseudonyms(self.given or self._own_key())
-            if self.known and found.fingerprint not in self.known:
-                raise CurateError(
-                    f"{self.store}: its annotators have pseudonyms under another key",
-                    hint="use the key of the first ingest, or start a new store; with two keys one person would "
-                    "count as two",
-                )
-            self.used = found
-        return self.used
+        with self._lock:  # files may be read in several threads
+            if self.used is None:
+                found = Pseudonyms(self.given or self._own_key())
+                if self.known and found.fingerprint not in self.known:
+                    raise CurateError(
+                        f"{self.store}: its annotators have pseudonyms under another key",
+                        hint="use the key of the first ingest, or start a new store; with two keys one person would "
+                        "count as two",
+                    )
+                self.used = found
+            return self.used
 
     def _own_key(self) -> bytes:
         if self.path.is_file():
