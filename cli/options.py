@@ -79,7 +79,7 @@ RunOption = Annotated[str, typer.Option("--run", help="A denoise run, by its id 
 
 EngineOption = Annotated[
     Literal["local", "ray"] | None,
-    typer.Option("--engine", help="Where the work runs. Default: [engine] in curate.toml, else local processes."),
+    typer.Option("--engine", help="Where the work runs. Default: [engine] in curate.toml, else this machine."),
 ]
 WorkersOption = Annotated[
     int | None,
