@@ -71,6 +71,13 @@ CopiedVotesOption = Annotated[
     CopiedVotes | None,
     typer.Option("--copied-votes", help="Exclude the copies of votes in rings of accounts, or keep them."),
 ]
+ByBucketOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--by-bucket/--at-once",
+        help="Keep the votes on one bucket of prompts in memory, or all. Default: above 20 million, by bucket.",
+    ),
+]
 
 
 def denoise(
@@ -89,6 +96,7 @@ def denoise(
     both_bad: Annotated[BothBad | None, typer.Option("--both-bad", help="Count both_bad as a tie, or drop it.")] = None,
     equal_texts: EqualTextsOption = None,
     copied_votes: CopiedVotesOption = None,
+    by_bucket: ByBucketOption = None,
     engine: EngineOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -106,6 +114,7 @@ def denoise(
       curate denoise --ranker bradley-terry --compare
       curate denoise --ranker ensemble --weight bradley-terry=2 --weight pagerank=1
       curate denoise --control length,markdown
+      curate denoise --store arena --by-bucket --workers 8
     """
     from pipelines import denoise as job
     from pipelines.settings import updated
@@ -132,6 +141,7 @@ def denoise(
             store or base.store,
             config=config,
             keep_choice=keep_choice,
+            by_bucket=by_bucket,
             engine=engine_config(engine, workers),
             progress=progress,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import JsonOption, settings
+from cli.options import EngineOption, JsonOption, WorkersOption, engine_config, settings
 from cli.output import plural, progress_bar, put, put_json, say
 from schemas.errors import NOTHING_NEW
 
@@ -22,6 +22,8 @@ def refresh(
         Path, typer.Option("--dir", help="The folder that its paths are relative to.", metavar="DIR")
     ] = Path(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps; change nothing.")] = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ingest new votes from the watched files, rank, and make the next release; exit code 3 without a new release.
@@ -49,7 +51,8 @@ def refresh(
             printer[step](report)
 
     with progress_bar() as progress:
-        report = job(loaded, folder, dry_run=dry_run, progress=progress, done=done)
+        where = engine_config(engine, workers)
+        report = job(loaded, folder, dry_run=dry_run, engine=where, progress=progress, done=done)
     put_json(report) if as_json else print_refresh(report)
     if not report.released and not (dry_run and report.plan.steps):
         raise typer.Exit(NOTHING_NEW)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import JsonOption, StoreOption, settings
+from cli.options import EngineOption, JsonOption, StoreOption, WorkersOption, engine_config, settings
 from cli.output import listed, plural, progress_bar, put, put_json, put_table, say
 from schemas.errors import UsageError
 
@@ -85,6 +85,8 @@ def run(
     videos: Annotated[
         Path | None, typer.Option("--media", help="Folder that video paths are relative to.", metavar="DIR")
     ] = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the jobs of a recipe: simulate, ingest, denoise, export, release, compare, report, train.
@@ -122,7 +124,8 @@ def run(
     from curate.reward.quiet import quiet
 
     with quiet() if loaded.train else nullcontext(), progress_bar() as progress:
-        reports = job(loaded, folder, progress=progress, done=done, say=say)
+        where = engine_config(engine, workers)
+        reports = job(loaded, folder, engine=where, progress=progress, done=done, say=say)
     if as_json:
         put_json(reports)
 

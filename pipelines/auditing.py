@@ -163,7 +163,7 @@ def _fitted(store: Store, run_id: str) -> _Fitted:
     excluded = np.append(np.isin(votes.annotators, report.get("spammer_ids", [])), False)
     places = np.flatnonzero(~excluded[votes.annotator])
     assert loaded.texts is not None
-    places = places[~exclude_copies(votes.of_votes(places), config)[1].copied]
+    places = places[~exclude_copies(votes.of_votes(places), config).copied]
     every = merge(votes.of_votes(places), loaded.texts.equal if config.equal_texts == "merge" else None)
     used = cover(every.votes, config).used
     places = places[~every.between][used[every.votes.response_prompt[every.votes.left]]]

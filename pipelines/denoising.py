@@ -1,59 +1,54 @@
 """The job ``denoise``: one ranking per prompt from the votes of a store.
 
-Load the votes, rank them (``curate.denoising.ranking.rank_votes``), report, save.
+Read the votes, rank them, report, save: all at once (``curate.denoising.ranking``), or bucket by bucket if they are too
+many (``curate.denoising.buckets``).
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
 from curate.annotators.sides import one_sided
-from curate.denoising.ranking import Denoised, rank_votes
+from curate.denoising.buckets import EQUAL, Decided, check_by_bucket, decide
+from curate.denoising.ranking import rank_votes
 from curate.denoising.selection import Choice
-from curate.engine import engine_or_none
-from curate.evaluation.design import design_of
+from curate.engine import Engine, Part, engine_or_none, map_parts
 from curate.processors import cores
-from curate.rankers.hierarchical import HierarchicalFit, Mixture
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
-from curate.store.rankings import Loaded, load_votes, save_rankings
+from curate.store.opening import work_folder
+from curate.store.rankings import load_votes, number_votes, ranking_tables, save_rankings
 from curate.store.reporting import votes_by_side
 from curate.store.runs import Run, recall, record
-from curate.votes.arrays import VoteArrays
-from curate.votes.merging import Merged
+from curate.votes.files import read_arrays, read_votes, write_votes
+from curate.votes.texts import TextNumbers
+from pipelines.denoise_report import KeptChoice, added_up, design_report, report_of, with_sides
 from pipelines.progress import Progress, silent
 from pipelines.provenance import code_version, run_id
 from schemas.config import EARLIER_DENOISE, DenoiseConfig
-from schemas.denoise import (
-    WARNINGS,
-    AutoReport,
-    DenoiseReport,
-    DesignReport,
-    EffectReport,
-    EqualTextsReport,
-    PerceptionReport,
-    StrengthsReport,
-)
+from schemas.denoise import DenoiseReport, DesignReport
 from schemas.engine import EngineConfig
+from schemas.errors import NoVotesError
 from schemas.rankers import AUTO, STACK, third_party
 
-Float = npt.NDArray[np.float64]
+AT_ONCE = 20_000_000
+"""Votes above which a store is ranked bucket by bucket."""
+SAMPLE = 200_000
+"""Votes, at least, of the buckets in which the choice of the ranker and the structure of its model are decided."""
 
-LISTED = 100
-"""Prompts without a proof that the report lists."""
+Tables = dict[str, pl.DataFrame]
 
 
 def denoise(
@@ -61,6 +56,7 @@ def denoise(
     *,
     config: DenoiseConfig = DenoiseConfig(),
     keep_choice: bool = False,
+    by_bucket: bool | None = None,
     engine: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> DenoiseReport:
@@ -69,14 +65,17 @@ def denoise(
     Parameters
     ----------
     store
-        The DuckDB file.
+        A DuckDB file, or the folder of a partitioned store.
     config
         The ranker and its hyperparameters. With ``compare``, all other rankers are run and stored as well.
     keep_choice
         Where the ranker is "auto" and a run with this config is in the store: take the method (and the stack) that the
         latest one chose, instead of holding out votes again. Everything else is computed from all votes.
+    by_bucket
+        Whether the votes on one bucket of prompts are in memory at a time (docs/scale.md); None: if there are more than
+        20 million votes. Rankings differ from those of all votes at once by less than the tolerance of the fit.
     engine
-        Where the folds of held-out votes are fitted; None: in threads.
+        Whose workers fit the folds of held-out votes, and the buckets; None: threads, and this process.
     progress
         Called with (what is done, steps done, steps in total).
 
@@ -89,24 +88,15 @@ def denoise(
     Raises
     ------
     CurateError
-        Where the store has no votes, the config names an unknown prompt or criterion, or the votes are by several
-        criteria and the config names none.
+        Where the store has no votes, the config names an unknown prompt or criterion, the votes are by several criteria
+        and the config names none, or the config needs all votes at once and these are ranked by bucket.
     """
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
-        load = partial(
-            load_votes,
-            opened,
-            criterion=config.criterion,
-            both_bad=config.both_bad,
-            texts=config.text_comparison,
-        )
-        loaded = load(prompts=config.prompts, control=config.control)
-        inputs: dict[str, Any] = {"votes": loaded.digest, **_third_party(config)}
-        judged = None
-        if config.prompts and config.max_spammer < 1:
-            every = load()
-            judged, inputs["judged"] = every.votes if config.equal_texts == "keep" else every.merged.votes, every.digest
+        if by_bucket is None:
+            by_bucket = not config.prompts and opened.value("SELECT count(*) FROM votes") > AT_ONCE
+        source = _ByBucket(opened, config) if by_bucket else _AtOnce(opened, config)
+        inputs = {**source.inputs, **_third_party(config)}
         document = config.model_dump(mode="json")
         kept = None
         if keep_choice and config.ranker == AUTO and opened.run(run_id("denoise", document, inputs)) is None:
@@ -125,27 +115,162 @@ def denoise(
         done = recall(opened, run.run_id)
         if done is not None:
             return DenoiseReport.from_stored(done).model_copy(update={"reused": True, "store": str(store)})
-        choice = kept.choice if kept else None
-        assert loaded.texts is not None
-        holds_out = config.ranker == AUTO and choice is None
-        with engine_or_none(engine if holds_out else None, workers=min(config.auto.folds, cores())) as workers:
-            denoised = rank_votes(
-                loaded.votes,
-                config,
-                texts=loaded.texts.equal,
-                judged=judged,
-                choice=choice,
-                engine=workers,
-                progress=progress,
-            )
-        progress("writing", 0, 0)
-        spammers = np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()
-        sides = one_sided(votes_by_side(opened, loaded.criterion, without=spammers))
-        report = _report(run.run_id, str(store), config, loaded, denoised, kept, sides)
-        with opened.transaction():
-            save_rankings(opened, run.run_id, denoised)
-            record(opened, run, report.model_dump(mode="json"))
+        with source.engine(engine, kept) as workers:
+            source.prepare(run.run_id, kept, workers, progress)
+            progress("writing", 0, 0)
+            with opened.transaction():
+                report = source.rank(partial(save_rankings, opened, run.run_id), workers)
+                sides = one_sided(votes_by_side(opened, report.criterion, without=report.spammer_ids))
+                report = with_sides(report, sides)
+                record(opened, run, report.model_dump(mode="json"))
+        source.finish()
         return report
+
+
+class _AtOnce:
+    """All votes at once."""
+
+    def __init__(self, store: Store, config: DenoiseConfig) -> None:
+        self.store, self.config = store, config
+        load = partial(
+            load_votes, store, criterion=config.criterion, both_bad=config.both_bad, texts=config.text_comparison
+        )
+        self.loaded = load(prompts=config.prompts, control=config.control)
+        self.inputs: dict[str, Any] = {"votes": self.loaded.digest}
+        self.judged = None
+        if config.prompts and config.max_spammer < 1:
+            every = load()
+            self.judged = every.votes if config.equal_texts == "keep" else every.merged.votes
+            self.inputs["judged"] = every.digest
+
+    def engine(self, config: EngineConfig | None, kept: KeptChoice | None) -> AbstractContextManager[Engine | None]:
+        """The engine that fits the folds of held-out votes."""
+        holds_out = self.config.ranker == AUTO and kept is None
+        return engine_or_none(config if holds_out else None, workers=min(self.config.auto.folds, cores()))
+
+    def prepare(self, run: str, kept: KeptChoice | None, engine: Engine | None, progress: Progress) -> None:
+        """Compute the rankings."""
+        assert self.loaded.texts is not None
+        denoised = rank_votes(
+            self.loaded.votes,
+            self.config,
+            texts=self.loaded.texts.equal,
+            judged=self.judged,
+            choice=kept.choice if kept else None,
+            engine=engine,
+            progress=progress,
+        )
+        path, by = str(self.store.path), self.loaded.criterion
+        self.report = report_of(run, path, self.config, denoised, self.loaded.texts, criterion=by, kept=kept)
+        self.tables = ranking_tables(denoised)
+
+    def rank(self, save: Callable[[Tables], None], _engine: Engine | None) -> DenoiseReport:
+        """Save the rankings and return the report."""
+        save(self.tables)
+        return self.report
+
+    def finish(self) -> None:
+        """Nothing remains to be done."""
+
+
+class _ByBucket:
+    """The votes on one bucket of prompts at a time."""
+
+    def __init__(self, store: Store, config: DenoiseConfig) -> None:
+        check_by_bucket(config)
+        self.store, self.config, self.home = store, config, work_folder(store.path)
+        self.numbering = number_votes(store, config.criterion)
+        self.inputs: dict[str, Any] = {"votes": self.numbering.digest, "by": "bucket"}
+
+    def engine(self, config: EngineConfig | None, _kept: KeptChoice | None) -> AbstractContextManager[Engine | None]:
+        """The engine that ranks buckets."""
+        return engine_or_none(config)
+
+    def prepare(self, run: str, kept: KeptChoice | None, engine: Engine | None, progress: Progress) -> None:
+        """Write the votes of each bucket to a file, and decide what is decided once."""
+        folder = self.home / run
+        for other in self.home.glob("*"):  # of an interrupted run with other votes, config or code
+            if other != folder:
+                shutil.rmtree(other)
+        files, votes = list[Path](), list[int]()
+        buckets = self.numbering.buckets
+        for done, bucket in enumerate(buckets):
+            progress("reading votes", done, len(buckets))
+            path = folder / "votes" / f"{bucket:02}.npz"
+            if not path.exists():
+                self._write(path, [bucket])
+            files.append(path)
+            votes.append(len(read_arrays(path, ["left"])["left"]))
+        if not sum(votes):
+            raise NoVotesError(f"{self.store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
+        enough = 1 + int(np.searchsorted(np.cumsum(votes), min(SAMPLE, sum(votes))))
+        self._write(folder / "sample.npz", buckets[:enough])
+        sample, others = read_votes(folder / "sample.npz")
+        decided = decide(
+            files,
+            (sample, others[EQUAL]),
+            self.config,
+            folder,
+            choice=kept.choice if kept else None,
+            engine=engine,
+            progress=progress,
+        )
+        self.files = files
+        design = design_report(decided.exclusion.kept(sample, others[EQUAL]).ranked.given)
+        self.bucket = _Bucket(run, str(self.store.path), decided, kept, self.numbering.criterion, design)
+
+    def rank(self, save: Callable[[Tables], None], engine: Engine | None) -> DenoiseReport:
+        """Rank and save bucket by bucket, and return the report of all."""
+        reports, weights = list[DenoiseReport](), list[float]()
+        parts = [Part(path.name, path) for path in self.files]
+        for tables, report, weight in map_parts(self.bucket.rank, parts, engine=engine):
+            save(tables)
+            reports.append(report)
+            weights.append(weight)
+        return added_up(reports, weights)
+
+    def finish(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.home)
+
+    def _write(self, path: Path, buckets: Sequence[int]) -> None:
+        loaded = load_votes(
+            self.store,
+            criterion=self.numbering.criterion,
+            both_bad=self.config.both_bad,
+            texts=self.config.text_comparison,
+            buckets=buckets,
+            numbering=self.numbering,
+        )
+        assert loaded.texts is not None
+        write_votes(path, loaded.votes, **{EQUAL: loaded.texts.equal, "near": loaded.texts.near})
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """What a worker needs to rank and report a bucket."""
+
+    run: str
+    store: str
+    decided: Decided
+    kept: KeptChoice | None
+    criterion: str
+    design: DesignReport
+
+    def rank(self, path: Path) -> tuple[Tables, DenoiseReport, float]:
+        """Return the rankings, their report and the weight of their votes."""
+        denoised, others = self.decided.rank(path), read_arrays(path, [EQUAL, "near"])
+        report = report_of(
+            self.run,
+            self.store,
+            self.decided.exclusion.config,
+            denoised,
+            TextNumbers(others[EQUAL], others["near"]),
+            criterion=self.criterion,
+            kept=self.kept,
+            design=self.design,
+        )
+        return ranking_tables(denoised), report, float(denoised.votes.weight.sum())
 
 
 def _third_party(config: DenoiseConfig) -> dict[str, Any]:
@@ -157,18 +282,7 @@ def _third_party(config: DenoiseConfig) -> dict[str, Any]:
     return {"rankers": found} if found else {}
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The choice of an earlier run."""
-
-    choice: Choice
-    run: str
-    """The run that held votes out, not one that kept its choice."""
-    votes: int
-    """Votes that it had."""
-
-
-def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
+def _kept_choice(store: Store, config: dict[str, Any]) -> KeptChoice | None:
     """The choice of the latest run with this config; None where no such run held votes out."""
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
         if not _same_config(run["config"], config):
@@ -178,7 +292,7 @@ def _kept_choice(store: Store, config: dict[str, Any]) -> _Kept | None:
             auto = report.auto
             stack = Stack(auto.weights, auto.slopes)
             choice = Choice(report.method, stack, auto.by, auto.prompts, auto.votes, auto.methods)
-            return _Kept(choice, auto.chosen_run or run["run_id"], auto.chosen_on or report.votes)
+            return KeptChoice(choice, auto.chosen_run or run["run_id"], auto.chosen_on or report.votes)
     return None
 
 
@@ -195,178 +309,3 @@ def _choice_inputs(choice: Choice) -> dict[str, Any]:
     """The part of a choice that determines the ranking, as JSON."""
     stack = choice.stack if choice.method == STACK else None
     return {"method": choice.method, **({"weights": stack.weights, "slopes": stack.slopes} if stack else {})}
-
-
-def _report(
-    run: str,
-    store: str,
-    config: DenoiseConfig,
-    loaded: Loaded,
-    denoised: Denoised,
-    kept: _Kept | None,
-    sides: dict[str, int],
-) -> DenoiseReport:
-    coverage, votes, final = denoised.coverage, denoised.votes, denoised.final
-    status, count = np.unique(coverage.status, return_counts=True)
-    bounded = denoised.bounded
-    not_converged = {name: int((~ranking.converged).sum()) for name, ranking in denoised.rankings.items()}
-    weights = denoised.members if denoised.method == "ensemble" else {}
-    warnings = _warnings(denoised, sides)
-    return DenoiseReport(
-        store=store,
-        run=run,
-        reused=False,
-        ranker=config.ranker,
-        method=denoised.method,
-        criterion=loaded.criterion,
-        auto=_auto(denoised.choice, config, kept),
-        design=_design(denoised.texts),
-        spammers=int(denoised.spammers.sum()),
-        spammer_ids=tuple(np.array(loaded.votes.annotators, dtype=object)[denoised.spammers].tolist()),
-        excluded_votes=denoised.excluded_votes,
-        rings=denoised.copying.rings(loaded.votes.annotators),
-        copied_votes=int(denoised.copying.copied.sum()),
-        equal_texts=_equal_texts(config, loaded, denoised),
-        votes=len(votes.left),
-        prompts=len(coverage.status),
-        ranked=int(denoised.connected.sum()),
-        status=dict(zip(status.tolist(), count.tolist(), strict=True)),
-        responses=len(denoised.texts.given.responses),
-        strengths=_strengths(denoised.posterior.mixture),
-        perception=_perception(denoised.posterior, votes),
-        effects=_effects(denoised.posterior, votes),
-        overdispersion=denoised.overdispersion,
-        expected_tau=_mean(denoised.expected_tau),
-        proven_optimal=int(bounded.converged.sum()) if bounded else None,
-        optimality_gap=float((bounded.cost - bounded.bound).clip(0).sum()) if bounded else None,
-        unproven=_unproven(denoised),
-        not_converged={name: n for name, n in not_converged.items() if n},
-        cyclic_triads=int(coverage.triads[coverage.used].sum()),
-        disagreement=float(final.cost.sum() / votes.weight.sum()) if len(votes.weight) else None,
-        agreement={f"{a} ~ {b}": _mean(tau) for (a, b), tau in denoised.agreement.items()},
-        weights={name: weight / sum(weights.values()) for name, weight in weights.items()},
-        warning_counts=warnings,
-        warnings=tuple(WARNINGS[code].format(count=count) for code, count in warnings.items()),
-    )
-
-
-def _auto(choice: Choice | None, config: DenoiseConfig, kept: _Kept | None) -> AutoReport | None:
-    if choice is None or choice.stack is None:
-        return None
-    members = sorted(choice.stack.members)
-    return AutoReport(
-        by=choice.by,
-        folds=config.auto.folds,
-        prompts=choice.prompts,
-        votes=choice.votes,
-        methods=choice.methods,
-        weights={name: choice.stack.weights[name] for name in members},
-        slopes={name: choice.stack.slopes[name] for name in members},
-        kept=kept is not None,
-        chosen_run=kept.run if kept else "",
-        chosen_on=kept.votes if kept else 0,
-    )
-
-
-def _equal_texts(config: DenoiseConfig, loaded: Loaded, denoised: Denoised) -> EqualTextsReport:
-    assert loaded.texts is not None
-    counts = loaded.texts.counts(loaded.votes.response_prompt)
-    between = int(denoised.all_texts.between.sum())
-    return EqualTextsReport(handling=config.equal_texts, excluded_votes=between, **counts._asdict())
-
-
-def _design(texts: Merged) -> DesignReport:
-    """How the pairs of responses were chosen: people who chose them did not know which texts are equal."""
-    found = design_of(texts.given)
-    return DesignReport(
-        design=found.design,
-        coverage=found.coverage,
-        dispersion=None if math.isnan(found.dispersion) else found.dispersion,
-        association=found.association,
-        association_p=found.association_p,
-        summary=found.summary,
-    )
-
-
-def _strengths(mixture: Mixture | None) -> StrengthsReport:
-    if mixture is None:
-        return StrengthsReport(
-            shape="normal", separation=None, upper_weight=None, summary="strengths follow a normal distribution"
-        )
-    separation = float(np.ptp(mixture.center))
-    upper = mixture.common_share if mixture.center[1] > mixture.center[0] else 1 - mixture.common_share
-    summary = (
-        f"strengths follow a two-component mixture (means {separation:.1f} logits apart, {upper:.0%} in the upper "
-        "component)"
-    )
-    return StrengthsReport(shape="mixture", separation=separation, upper_weight=upper, summary=summary)
-
-
-def _effects(fit: HierarchicalFit, votes: VoteArrays) -> tuple[EffectReport, ...]:
-    reach = NormalDist().inv_cdf(0.95) * np.sqrt(np.diagonal(fit.effect.covariance))
-    found = zip(votes.covariate_names, fit.effect.mean.tolist(), reach.tolist(), strict=True)
-    return tuple(EffectReport(covariate=name, effect=e, low=e - r, high=e + r) for name, e, r in found)
-
-
-def _perception(fit: HierarchicalFit, votes: VoteArrays) -> PerceptionReport:
-    error, strength = float(np.sqrt(fit.prior.error_variance)), float(np.sqrt(fit.prior.variance))
-    repeated = np.bincount(votes.sitting).max(initial=0) > 1
-    if not error:
-        summary = "no errors of perception that an annotator's votes on a prompt share"
-        if not fit.error_identified:
-            summary = "errors of perception were not estimated (too many responses per annotator and prompt)"
-            return PerceptionReport(status="not estimated", error_sd=0.0, strength_sd=strength, summary=summary)
-        status: Literal["absent", "negligible"] = "negligible" if repeated else "absent"
-        return PerceptionReport(status=status, error_sd=0.0, strength_sd=strength, summary=summary)
-    sizes = f"{error:.1f} logits, beside {strength:.1f} between responses"
-    if fit.error_identified:
-        summary = f"an annotator's votes on a prompt share errors of perception ({sizes}), which intervals allow for"
-        return PerceptionReport(status="identified", error_sd=error, strength_sd=strength, summary=summary)
-    summary = (
-        f"the votes do not identify the errors of perception that those of an annotator on a prompt share ({sizes}): "
-        "intervals allow for more and for less"
-    )
-    return PerceptionReport(status="not identified", error_sd=error, strength_sd=strength, summary=summary)
-
-
-def _warnings(denoised: Denoised, sides: dict[str, int]) -> dict[str, int]:
-    """Code -> prompts or annotators concerned (0: the whole run), in the order in which they are printed.
-
-    sides: ``one_sided`` of the votes.
-    """
-    coverage, choice = denoised.coverage, denoised.choice
-    bounded = denoised.bounded
-    counts = {
-        "one_sided_annotators": sides.get("one_sided_annotators", 0),
-        "disconnected": int((coverage.status == "disconnected").sum()),
-        "not_ranked": int((~coverage.used).sum()),
-        "not_proven_optimal": int((~bounded.converged).sum()) if bounded else 0,
-    }
-    whole = {
-        "no_held_out_votes": choice is not None and choice.stack is None,
-        "no_better_than_chance": choice is not None and _at_chance(choice.methods),
-        "one_sided": "one_sided" in sides,
-        "overdispersed": denoised.overdispersion.widening > 1,
-    }
-    return {**{code: 0 for code, found in whole.items() if found}, **{code: n for code, n in counts.items() if n}}
-
-
-def _unproven(denoised: Denoised) -> dict[str, float]:
-    """Prompt -> optimality gap of the orders without a proof, the largest gaps first."""
-    bounded = denoised.bounded
-    if bounded is None:
-        return {}
-    gap = np.where(bounded.converged, -np.inf, bounded.cost - bounded.bound)
-    largest = np.argsort(-gap, kind="stable")[:LISTED]
-    return {denoised.votes.prompts[p]: float(gap[p]) for p in largest.tolist() if not bounded.converged[p]}
-
-
-def _at_chance(methods: Sequence[Any]) -> bool:
-    """Whether even the best method has the log-loss of a coin."""
-    return bool(methods) and methods[0].log_loss >= math.log(2)
-
-
-def _mean(values: Float) -> float | None:
-    """The mean of the finite values; None where there are none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None

@@ -20,6 +20,7 @@ from pipelines.simulation import simulate
 from pipelines.training import train
 from schemas.base import Document
 from schemas.config import IngestConfig, Settings
+from schemas.engine import EngineConfig
 from schemas.errors import CheckError, CurateError, MissingError
 from schemas.recipe import IngestStep, Recipe
 from schemas.release import VerifyReport
@@ -92,6 +93,7 @@ def run(
     recipe: Recipe,
     folder: str | Path = ".",
     *,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
     done: Callable[[str, Document], None] = lambda _step, _report: None,
     say: Callable[[str], None] = lambda _line: None,
@@ -106,6 +108,8 @@ def run(
         The steps and their configs (``load_recipe``).
     folder
         The folder that paths of the recipe are relative to.
+    engine
+        Where the heavy parts of denoise, release and verify are computed (docs/scale.md); None: on this machine.
     progress
         Called with the progress of a step.
     done
@@ -145,7 +149,7 @@ def run(
         publish_file(folder / SUMMARIES / SUBJECTS, subjects.encode())
     by = criterion_of(recipe)
     if recipe.denoise:
-        finish("denoise", denoise(store, config=recipe.denoise.config, progress=progress))
+        finish("denoise", denoise(store, config=recipe.denoise.config, engine=engine, progress=progress))
     if recipe.export:
         config = recipe.export.config
         if recipe.export.train:
@@ -162,10 +166,11 @@ def run(
             media=folder / recipe.release.media if recipe.release.media else None,
             previous=[folder / path for path in recipe.release.previous],
             criterion=by,
+            engine=engine,
             progress=progress,
         )
         finish("release", built)
-        finish("verify", sound(Path(built.out)))
+        finish("verify", sound(Path(built.out), engine=engine))
     if recipe.compare:
         finish("compare", compare(store, folder / recipe.compare.truth))
     page = page_of(recipe, folder, progress=progress)
@@ -208,12 +213,12 @@ def page_of(recipe: Recipe, folder: Path, *, run: str = "", progress: Progress =
     )
 
 
-def sound(release: Path, *, validated: Path | None = None) -> VerifyReport:
-    """Verify a release that was just built, without decoding its media again. validated: as in ``verify``.
+def sound(release: Path, *, validated: Path | None = None, engine: EngineConfig | None = None) -> VerifyReport:
+    """Verify a release that was just built, without decoding its media again. validated, engine: as in ``verify``.
 
     Raises CurateError if there are findings.
     """
-    found = verify(release, media=False, validated=validated)
+    found = verify(release, media=False, validated=validated, engine=engine)
     if found.findings:
         first = found.findings[0]
         raise CheckError(

@@ -28,6 +28,7 @@ from pipelines.recipe import SUBJECTS, SUMMARIES, page_of, sound, subject_digest
 from pipelines.releasing import build, diff
 from schemas.base import Document
 from schemas.denoise import DenoiseReport
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError, MissingError
 from schemas.recipe import DenoiseStep, IngestStep, Recipe, ReleaseStep
 from schemas.refresh import RefreshPlan, RefreshReport
@@ -48,14 +49,16 @@ def refresh(
     folder: str | Path = ".",
     *,
     dry_run: bool = False,
+    engine: EngineConfig | None = None,
     progress: Progress = silent,
     done: Reporter = lambda _step, _report: None,
 ) -> RefreshReport:
     """Update the store and the releases of a recipe from the files that its step [ingest] names.
 
     The recipe needs the steps ingest, denoise and release; the release number is always the next one. dry_run: plan
-    the steps and change nothing. done: called with each step and its report. Raises CurateError if another refresh is
-    running in the folder, and from a step that failed; the next refresh continues after the finished steps.
+    the steps and change nothing. engine: as for ``run``. done: called with each step and its report. Raises CurateError
+    if another refresh is running in the folder, and from a step that failed; the next refresh continues after the
+    finished steps.
     """
     folder = Path(folder)
     if not recipe.ingest or not recipe.denoise or not recipe.release:
@@ -82,9 +85,9 @@ def refresh(
         if ingested:
             done("ingest", ingested)
         publish_file(subjects, digests.encode())
-        ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, progress=progress)
+        ranked = denoise(store, config=recipe.denoise.config, keep_choice=True, engine=engine, progress=progress)
         done("denoise", ranked)
-        return _release(recipe, folder, plan, ranked, progress, done)
+        return _release(recipe, folder, plan, ranked, engine, progress, done)
 
 
 def _known(store: Path) -> tuple[set[str], set[str]]:
@@ -172,6 +175,7 @@ def _release(
     folder: Path,
     plan: RefreshPlan,
     ranked: DenoiseReport,
+    engine: EngineConfig | None,
     progress: Progress,
     done: Reporter,
 ) -> RefreshReport:
@@ -190,6 +194,7 @@ def _release(
         config=step.config.model_copy(update={"version": "next", "run": ranked.run}),
         media=folder / step.media if step.media else None,
         previous=[folder / path for path in step.previous],
+        engine=engine,
         progress=progress,
     )
     release = Path(built.out)
@@ -197,7 +202,7 @@ def _release(
     summary, changes, page = "", None, None
     if released:
         done("release", built)
-        done("verify", sound(release, validated=folder / SUMMARIES / VALIDATED))
+        done("verify", sound(release, validated=folder / SUMMARIES / VALIDATED, engine=engine))
         changes = diff(out / before, release) if before else None
         earlier = read_release(out / before) if before else None
         summary = str(_write_summary(folder, store, built, earlier, changes, ranked))

@@ -29,6 +29,7 @@ Options = tuple[str, ...]
 
 JOBS = {
     "denoise": ("denoise --json {}", "rankings --json"),
+    "denoise by bucket": ("denoise --by-bucket --json {}", "rankings --json"),
     "frames": ("media frames clip.mp4 --out out --count 4 {}",),
     "evaluate": ("evaluate items.jsonl --model model --against other --json {}",),
     "release": (

@@ -24,7 +24,7 @@ from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_proba
 from curate.rankers.hierarchical.fit import prediction_nodes
 from curate.rankers.hierarchical.model import DISCRIMINATION, TIE
 from curate.votes.arrays import VoteArrays
-from curate.votes.blocks import vote_data
+from curate.votes.blocks import sums, vote_data
 
 LEVEL = 0.001
 """Probability of finding a ring where all accounts are independent."""
@@ -39,11 +39,15 @@ LOW_EXPECTATION = 0.4
 """Probability of agreement that is hardly ever lower, even with ties: equal answers that are no surprise by it are none
 by the fit."""
 MAX_COMPARISONS = 5_000_000
-"""Of two votes on one pair. On pairs with very many votes, each vote is compared with the next ones only."""
+"""Of two votes on one pair, or twice the number of votes if that is more. On pairs with very many votes, each vote is
+compared with the next ones only."""
+MOST_COUNTERS = 2**26
+"""Of compared votes by pair of accounts, modulo the number of counters: most pairs of accounts have too few."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Counters = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -64,39 +68,117 @@ class Copying:
         return tuple(map(tuple, found))
 
 
+@dataclass(frozen=True)
+class Comparisons:
+    """The judgments of K pairs of accounts on pairs of responses that both judged."""
+
+    accounts: Index
+    """(K,) number of each pair of accounts: the first times the number of annotators, plus the second."""
+    shared: Float
+    """(K,) independent judgments that both made."""
+    equal: Float
+    """(K,) those of them with equal answers."""
+
+    def __add__(self, other: Comparisons) -> Comparisons:
+        """The comparisons on the prompts of both."""
+        accounts, place = np.unique(np.append(self.accounts, other.accounts), return_inverse=True)
+        shared, equal = np.append(self.shared, other.shared), np.append(self.equal, other.equal)
+        return Comparisons(accounts, sums(place, shared, len(accounts)), sums(place, equal, len(accounts)))
+
+    @property
+    def level(self) -> float:
+        """The level of significance of each pair of accounts."""
+        return LEVEL / max(1, int((self.shared >= LEAST_SHARED).sum()))
+
+    @property
+    def suspects(self) -> Comparisons:
+        """Pairs of accounts whose equal answers are improbable at the lowest probability of agreement."""
+        likely = (self.shared >= LEAST_SHARED) & (self.equal >= LEAST_AGREEMENT * self.shared)
+        likely &= _chance(self.equal, self.shared, LOW_EXPECTATION) < self.level
+        return Comparisons(self.accounts[likely], self.shared[likely], self.equal[likely])
+
+
+def no_copying(votes: VoteArrays) -> Copying:
+    """Return no ring and no copy."""
+    return Copying(np.full(len(votes.annotators), -1), np.zeros(len(votes.left), dtype=np.bool_))
+
+
 def find_copying(votes: VoteArrays) -> Copying:
     """Return the rings and the copies. Anonymous votes are in no ring."""
-    people = len(votes.annotators)
-    pair, answer = pairs_of(votes)
-    one, two = _same_pair(votes, pair)
-    both = _unordered(votes.annotator[one], votes.annotator[two], people)
-    group, count = np.unique(both, return_inverse=True, return_counts=True)[1:]
-    enough = (count >= LEAST_SHARED)[group]  # of hardly any pair where there are many annotators
-    one, two, both = one[enough], two[enough], both[enough]
-    same, share = answer[one] == answer[two], _independent(votes, one, both)
-    accounts, group = np.unique(both, return_inverse=True)
-    shared = np.bincount(group, share, len(accounts))
-    equal = np.bincount(group, share * same, len(accounts))
-    level = LEVEL / max(1, int((shared >= LEAST_SHARED).sum()))
-    likely = (shared >= LEAST_SHARED) & (equal >= LEAST_AGREEMENT * shared)
-    likely &= _chance(equal, shared, LOW_EXPECTATION) < level  # the fit below takes time
-    if not likely.any():
-        return Copying(np.full(people, -1), np.zeros(len(pair), dtype=np.bool_))
+    people, compared = len(votes.annotators), Compared(votes)
+    counters = no_counters(len(votes.left))
+    place, number = compared.seen(len(counters))
+    counters[place] = number
+    found = compared.comparisons(counters)
+    suspects = found.suspects
+    if not len(suspects.accounts):  # the fit below takes time
+        return no_copying(votes)
+    agreement = compared.expected_agreement(Hierarchical().fit(votes), suspects.accounts)
+    ring = rings_of(suspects, agreement, found.level, people)
+    return Copying(ring, compared.copies(ring))
+
+
+def no_counters(votes: int) -> Counters:
+    """Return counters of 0, for so many votes."""
+    return np.zeros(min(2 ** votes.bit_length(), MOST_COUNTERS), dtype=np.int32)
+
+
+class Compared:
+    """Votes on some prompts, and every two of them by two known annotators on one pair."""
+
+    def __init__(self, votes: VoteArrays) -> None:
+        self.votes = votes
+        self.pair, self.answer = pairs_of(votes)
+        self.one, self.two = _same_pair(votes, self.pair)
+        self.both = _unordered(votes.annotator[self.one], votes.annotator[self.two], len(votes.annotators))
+
+    def seen(self, counters: int) -> tuple[Index, Index]:
+        """Numbers of counters, and by how much the compared votes increase each."""
+        return np.unique(self.both % counters, return_counts=True)
+
+    def comparisons(self, counters: Counters) -> Comparisons:
+        """The comparisons on these prompts. counters: of all prompts."""
+        enough = counters[self.both % len(counters)] >= LEAST_SHARED  # of hardly any where there are many annotators
+        one, two, both = self.one[enough], self.two[enough], self.both[enough]
+        share, equal = _independent(self.votes, one, both), self.answer[one] == self.answer[two]
+        accounts, place = np.unique(both, return_inverse=True)
+        return Comparisons(accounts, sums(place, share, len(accounts)), sums(place, share * equal, len(accounts)))
+
+    def expected_agreement(self, fit: HierarchicalFit, accounts: Index) -> Float:
+        """(K,) how many equal answers independent accounts would give on these prompts.
+
+        accounts: (K,) sorted numbers of pairs of accounts. fit: of the votes.
+        """
+        chosen = np.isin(self.both, accounts)
+        one, two, both = self.one[chosen], self.two[chosen], self.both[chosen]
+        agreement = _agreement(self.votes, fit, one, self.votes.annotator[two])
+        agreement *= _independent(self.votes, one, both)
+        return sums(np.searchsorted(accounts, both), agreement, len(accounts))
+
+    def copies(self, ring: Index) -> Bool:
+        """(V,) whether an earlier vote of another account of the same ring has the same answer on the same pair."""
+        annotator, pair, answer = self.votes.annotator, self.pair, self.answer
+        member = np.flatnonzero((annotator >= 0) & (np.append(ring, -1)[annotator] >= 0))
+        key = (ring[annotator[member]] * (int(pair.max(initial=0)) + 1) + pair[member]) * 4 + answer[member]
+        copied = np.zeros(len(pair), dtype=np.bool_)
+        copied[np.delete(member, np.unique(key, return_index=True)[1])] = True
+        return copied
+
+
+def rings_of(suspects: Comparisons, agreement: Float, level: float, people: int) -> Index:
+    """Return the (A,) ring of each annotator. agreement: (K,) ``expected_agreement`` on all prompts."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    chosen = likely[group]
-    agreement = _agreement(votes, Hierarchical().fit(votes), one[chosen], votes.annotator[two[chosen]])
-    expected = np.bincount(group[chosen], share[chosen] * agreement, len(accounts))[likely] / shared[likely]
-    chance = _chance(equal[likely], shared[likely], np.minimum(expected, 1.0))
-    first, second = np.divmod(accounts[likely][chance < level], people)
+    chance = _chance(suspects.equal, suspects.shared, np.minimum(agreement / suspects.shared, 1.0))
+    first, second = np.divmod(suspects.accounts[chance < level], people)
     links = coo_array((np.ones(len(first)), (first, second)), shape=(people, people))
     component = connected_components(links, directed=False)[1]
     size = np.bincount(component, minlength=people)[component]
     member = (size > 1) & (size <= max(FEW_ACCOUNTS, int(MOST_ACCOUNTS * people)))
     ring = np.full(people, -1)
     ring[member] = np.unique(component[member], return_inverse=True)[1]
-    return Copying(ring, _repeated(votes, ring, pair, answer))
+    return ring
 
 
 def _same_pair(votes: VoteArrays, pair: Index) -> tuple[Index, Index]:
@@ -107,7 +189,7 @@ def _same_pair(votes: VoteArrays, pair: Index) -> tuple[Index, Index]:
     for step in range(1, len(order)):
         at = np.flatnonzero(sorted_pair[step:] == sorted_pair[:-step])
         total += len(at)
-        if not len(at) or total > MAX_COMPARISONS:
+        if not len(at) or total > max(MAX_COMPARISONS, 2 * len(order)):
             break
         found.append((order[at], order[at + step]))
     one, two = (np.concatenate([np.zeros(0, dtype=np.int64), *(side[k] for side in found)]) for k in (0, 1))
@@ -154,12 +236,3 @@ def _agreement(votes: VoteArrays, fit: HierarchicalFit, vote: Index, other: npt.
             ]
             agreement += weight * given[0] * given[1]
     return agreement
-
-
-def _repeated(votes: VoteArrays, ring: Index, pair: Index, answer: npt.NDArray[np.int8]) -> Bool:
-    """(V,) whether an earlier vote of another account of the same ring has the same answer on the same pair."""
-    member = np.flatnonzero((votes.annotator >= 0) & (np.append(ring, -1)[votes.annotator] >= 0))
-    key = (ring[votes.annotator[member]] * (int(pair.max(initial=0)) + 1) + pair[member]) * 4 + answer[member]
-    copied = np.zeros(len(pair), dtype=np.bool_)
-    copied[np.delete(member, np.unique(key, return_index=True)[1])] = True
-    return copied

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.hierarchical import HierarchicalFit
+from curate.rankers.hierarchical import Annotators, HierarchicalFit
 from curate.votes.arrays import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
 
 Float = npt.NDArray[np.float64]
@@ -78,8 +78,8 @@ def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
         tie_share=fit.tie_share if people.has_ties else np.zeros_like(fit.tie_share),
         tie_excess=people.tie[:-1] - people.prior_mean[-1],
         tie_excess_se=tie_se,
-        spammer=spam_probability(fit),
-        low=probability_below(fit, LOW),
+        spammer=spam_probability(people),
+        low=probability_below(people, LOW),
     )
 
 
@@ -107,26 +107,26 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
     return np.where(of > 0, share, np.nan), np.bincount(who, minlength=people)
 
 
-def spam_probability(fit: HierarchicalFit) -> Float:
+def spam_probability(annotators: Annotators) -> Float:
     """(A,) P(discrimination < SPAM × mean) by the posterior of each annotator.
 
     An annotator with few votes stays near the prior. The comparison is relative to the mean: if all annotators are
     equally good or bad, nobody is suspected.
     """
-    return probability_below(fit, SPAM)
+    return probability_below(annotators, SPAM)
 
 
-def probability_below(fit: HierarchicalFit, share: float) -> Float:
+def probability_below(annotators: Annotators, share: float) -> Float:
     """(A,) P(discrimination < share × mean) by the posterior of each annotator.
 
-    The posterior is a normal distribution around the mode with Laplace's variance (``fit.annotators``), truncated at 0;
+    The posterior is a normal distribution around the mode with Laplace's variance, truncated at 0;
     strengths and priors are fixed at their fitted values. The mean discrimination is 1 by construction, even if most
     annotators are spammers.
     """
     from scipy.special import ndtr
 
-    mode = fit.discrimination
-    deviation = np.sqrt(fit.annotators.variance[:-1, 0])
+    mode = annotators.discrimination[:-1]
+    deviation = np.sqrt(annotators.variance[:-1, 0])
     below_0 = ndtr(-mode / deviation)
     probability: Float = (ndtr((share - mode) / deviation) - below_0) / (1 - below_0)
     return probability

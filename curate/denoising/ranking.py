@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.annotators.copying import Copying, find_copying
+from curate.annotators.copying import Copying, find_copying, no_copying
 from curate.annotators.statistics import spam_probability
 from curate.denoising.selection import Choice, choose, silent
 from curate.engine import Engine
@@ -200,17 +200,80 @@ def rank_votes(
     CurateError
         Where a ranker is unknown, no prompt can be ranked, or a third-party ranker returns scores that are not finite.
     """
-    kept = _kept(votes, judged, texts if config.equal_texts == "merge" else None, config)
-    coverage = kept.coverage
-    ranked = kept.merged.of_prompts(coverage.used)
-    used = ranked.votes
+    texts = texts if config.equal_texts == "merge" else None
+    judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
+    kept = keep(votes, judging, spammers, exclude_copies(judging, config), texts, config)
+    if not kept.coverage.used.any():
+        raise kept.nothing_ranked(config)
+    used = kept.ranked.votes
     if config.ranker == AUTO and choice is None and not used.covariate_names:
         choice = choose(used, config, engine=engine, progress=progress)
+    return rank_kept(kept, config, choice, progress=progress)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The votes that count, and what they cover."""
+
+    merged: Merged
+    """On all prompts."""
+    coverage: Coverage
+    spammers: Bool
+    """(A,) annotators whose votes are excluded."""
+    excluded_votes: int
+    """Their number."""
+    copying: Copying
+
+    @cached_property
+    def ranked(self) -> Merged:
+        """The votes on the prompts that they cover well enough."""
+        return self.merged.of_prompts(self.coverage.used)
+
+    def nothing_ranked(self, config: DenoiseConfig) -> CurateError:
+        """Return the error that no prompt can be ranked."""
+        excluded = {
+            "by likely spammers": self.excluded_votes,
+            "copies within rings of accounts": int(self.copying.copied.sum()),
+            "between equal texts": int(self.merged.between.sum()),
+        }
+        counts = {why: count for why, count in excluded.items() if count}
+        return nothing_ranked(self.merged.votes, self.coverage, config, counts)
+
+
+def keep(
+    votes: VoteArrays, judging: VoteArrays, spammers: Bool, copying: Copying, texts: Index | None, config: DenoiseConfig
+) -> Kept:
+    """Return the votes that count, with equal texts as one response.
+
+    judging: the votes without those of spammers, (A,); copying: in these. texts: (R,) as of ``rank_votes``.
+    """
+    kept = judging.of_votes(~copying.copied) if copying.copied.any() else judging
+    merged = merge(kept, texts)
+    return Kept(merged, cover(merged.votes, config), spammers, len(votes.left) - len(judging.left), copying)
+
+
+def rank_kept(
+    kept: Kept,
+    config: DenoiseConfig,
+    choice: Choice | None,
+    *,
+    fit: HierarchicalFit | None = None,
+    found: Overdispersion | None = None,
+    progress: Progress = silent,
+) -> Denoised:
+    """Rank the prompts that the votes cover well enough.
+
+    choice: of the method, where the config says auto. fit, found: of the hierarchical ranker to the ranked votes, and
+    its overdispersion, if they are known.
+    """
+    ranked, coverage = kept.ranked, kept.coverage
+    used = ranked.votes
     method = _controlling(config) if used.covariate_names else choice.method if choice else config.ranker
     members = _members(method, choice, config)
     component = coverage.component[coverage.used[kept.merged.votes.response_prompt]]
     group = component_labels(used, component)
-    rankings, fits = _run(used, _needed(used, method, members, config), config, progress)
+    names = _needed(used, method, members, config, by_bucket=fit is not None)
+    rankings, fits = _run(used, names, config, {POSTERIOR: fit} if fit else {}, progress)
     if members if method == "ensemble" else config.compare and config.members:
         weights = config.members
         rankings["ensemble"] = combine(used, [rankings[name] for name in weights], list(weights.values()), group=group)
@@ -220,8 +283,8 @@ def rank_votes(
         rankings[STACK] = choice.stack.combine(used, rankings)
     progress("comparing halves of the annotators", 0, 0)
     own = fits.get(method)
-    fit = own if isinstance(own, HierarchicalFit) else cast("HierarchicalFit", fits[POSTERIOR])
-    found = overdispersion(used, fit)
+    posterior = own if isinstance(own, HierarchicalFit) else cast("HierarchicalFit", fits[POSTERIOR])
+    found = found or overdispersion(used, posterior)
     low, high = _intervals(ranked, method, members, fits, group, config, found)
     rank = text_ranks(ranked, rankings[method].scores, group)
     return Denoised(
@@ -237,40 +300,11 @@ def rank_votes(
         method=method,
         members=members,
         rankings=rankings,
-        posterior=widened(fit, found),
+        posterior=widened(posterior, found),
         overdispersion=found,
         best_rank=np.minimum(low, rank),  # an interval contains the rank that it belongs to
         worst_rank=np.maximum(high, rank),
     )
-
-
-class _Kept(NamedTuple):
-    """The votes that count, and what they cover."""
-
-    merged: Merged
-    coverage: Coverage
-    spammers: Bool
-    """(A,) annotators whose votes are excluded."""
-    excluded_votes: int
-    """Their number."""
-    copying: Copying
-
-
-def _kept(votes: VoteArrays, judged: VoteArrays | None, texts: Index | None, config: DenoiseConfig) -> _Kept:
-    """Exclude likely spammers and copies, and merge equal texts. Raises CurateError if no prompt can be ranked."""
-    judging, spammers = exclude_spammers(votes, judged or merge(votes, texts).votes, config)
-    kept, copying = exclude_copies(judging, config)
-    merged = merge(kept, texts)
-    coverage = cover(merged.votes, config)
-    excluded_votes = len(votes.left) - len(judging.left)
-    if not coverage.used.any():
-        excluded = {
-            "by likely spammers": excluded_votes,
-            "copies within rings of accounts": int(copying.copied.sum()),
-            "between equal texts": len(kept.left) - len(merged.votes.left),
-        }
-        raise nothing_ranked(merged.votes, coverage, config, {why: count for why, count in excluded.items() if count})
-    return _Kept(merged, coverage, spammers, excluded_votes, copying)
 
 
 def text_ranks(texts: Merged, scores: Float, group: Index) -> Index:
@@ -289,17 +323,14 @@ def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfi
     if config.max_spammer >= 1 or not judged.annotators:
         return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
     fit = cast("HierarchicalFit", cast("PosteriorRanker", build(POSTERIOR, config)).fit(judged))
-    likely = spam_probability(fit) > config.max_spammer
+    likely = spam_probability(fit.annotators) > config.max_spammer
     spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
     return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
 
 
-def exclude_copies(votes: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, Copying]:
-    """Return the votes without copies within rings of accounts, unless the config keeps them, and the rings."""
-    if config.copied_votes == "keep":
-        return votes, Copying(np.full(len(votes.annotators), -1), np.zeros(len(votes.left), dtype=np.bool_))
-    found = find_copying(votes)
-    return (votes.of_votes(~found.copied) if found.copied.any() else votes), found
+def exclude_copies(votes: VoteArrays, config: DenoiseConfig) -> Copying:
+    """Return the rings of accounts and the copies within them; none if the config keeps these."""
+    return no_copying(votes) if config.copied_votes == "keep" else find_copying(votes)
 
 
 def _controlling(config: DenoiseConfig) -> MethodName:
@@ -319,29 +350,30 @@ def _members(method: MethodName, choice: Choice | None, config: DenoiseConfig) -
     return config.members if spec_of(method).combines else {}
 
 
-def _needed(votes: VoteArrays, method: MethodName, members: dict[str, float], config: DenoiseConfig) -> list[str]:
+def _needed(
+    votes: VoteArrays, method: MethodName, members: dict[str, float], config: DenoiseConfig, *, by_bucket: bool
+) -> list[str]:
     """The rankers to run, in a fixed order."""
     needed = [*members] if members else [method]
     if config.compare:
-        needed += compared_rankers(config, annotators=bool(votes.annotators), models=bool(votes.models))
+        known = {"annotators": bool(votes.annotators), "models": bool(votes.models)}
+        needed += compared_rankers(config, **known, by_bucket=by_bucket)
     order = {name: i for i, name in enumerate(BUILT_IN)}
     return sorted({*needed, POSTERIOR}, key=lambda name: (order.get(name, len(order)), name))
 
 
 def _run(
-    votes: VoteArrays, names: list[str], config: DenoiseConfig, progress: Progress
+    votes: VoteArrays, names: list[str], config: DenoiseConfig, known: Mapping[str, Fit], progress: Progress
 ) -> tuple[dict[MethodName, Ranking], dict[str, Fit]]:
-    """The ranking of each ranker, and the posterior of each that has one."""
+    """The ranking of each ranker, and the posterior of each that has one. known: ranker -> its posterior."""
     rankings: dict[MethodName, Ranking] = {}
-    fits: dict[str, Fit] = {}
+    fits = dict(known)
     for i, name in enumerate(names):
         progress(name, i, len(names))
         ranker = build(name, config)
-        if spec_of(name).has_posterior:
+        if name not in fits and spec_of(name).has_posterior:
             fits[name] = cast("PosteriorRanker", ranker).fit(votes)
-            rankings[name] = fits[name].ranking(votes)
-        else:
-            rankings[name] = ranker(votes)
+        rankings[name] = fits[name].ranking(votes) if name in fits else ranker(votes)
         scores = rankings[name].scores
         if scores.shape != (len(votes.responses),) or not np.isfinite(scores).all():
             raise CurateError(

@@ -73,13 +73,14 @@ def choose(
     config: DenoiseConfig,
     *,
     engine: Engine | None = None,
+    by_bucket: bool = False,
     progress: Callable[[str, int, int], None] = silent,
 ) -> Choice:
     """Return the choice by cross-validation, on at most ``config.auto.prompts`` prompts and ``votes`` votes.
 
     Whole annotators are held out where there are at least two for each fold, since a ranking should hold for people who
     did not vote on it; else single votes. The votes of a K-wise ranking stay together. engine: where the folds are
-    fitted; None: in threads.
+    fitted; None: in threads. by_bucket: only rankers that rank the prompts of a bucket without the others qualify.
     """
     auto = config.auto
     sample = draw_sample(votes, config)
@@ -87,7 +88,7 @@ def choose(
     unit = units(sample, by)
     if int(unit.max(initial=-1)) + 1 >= auto.folds:
         known = {"annotators": bool(sample.annotators), "models": bool(sample.models)}
-        names = compared_rankers(config, **known, held_out=True, votes=len(sample.left))
+        names = compared_rankers(config, **known, held_out=True, votes=len(sample.left), by_bucket=by_bucket)
         if MODEL_MEANS in names and config.ranker == AUTO and not _means_suffice(sample, config):
             names.remove(MODEL_MEANS)
         held = hold_out(

@@ -25,6 +25,7 @@ estimate of variance φs², where the fit has τ² and s², and τ² + s² = κ�
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -77,21 +78,35 @@ def overdispersion(votes: VoteArrays, fit: HierarchicalFit, *, splits: int = SPL
 
     The standard errors treat prompts as independent given the annotators. votes: those of the fit.
     """
-    if not len(votes.left):
+    return pooled_overdispersion([(votes, fit)], splits=splits, seed=seed)
+
+
+def pooled_overdispersion(
+    parts: Iterable[tuple[VoteArrays, HierarchicalFit]], *, splits: int = SPLITS, seed: int = 0
+) -> Overdispersion:
+    """Return the same from parts: votes on different prompts and the fit of each. No more are taken than needed."""
+    rng, rest = np.random.default_rng(seed), MAX_VOTES
+    found, of_drawn = list[Sums](), list[Sums]()
+    for votes, fit in parts:
+        if len(votes.left):
+            prompts = _sample(votes, seed, rest)
+            sample = votes.of_prompts(prompts)
+            own = replace(fit_of_prompts(fit, votes, prompts), mixture=None)
+            unit, prompt = units(sample, "annotator"), sample.response_prompt[sample.left]
+            halves = [halve(unit, prompt, rng) for _ in range(splits)]
+            found.append(_sums(sample, own, halves))
+            drawn = drawn_votes(own, sample, rng)
+            of_drawn.append(_sums(drawn, Hierarchical().refit(drawn, own), halves))
+            rest -= len(sample.left)
+        if rest <= 0:
+            break
+    if not found:
         return _unknown(splits)
-    prompts, rng = _sample(votes, seed), np.random.default_rng(seed)
-    sample = votes.of_prompts(prompts)
-    own = replace(fit_of_prompts(fit, votes, prompts), mixture=None)
-    unit, prompt = units(sample, "annotator"), sample.response_prompt[sample.left]
-    halves = [halve(unit, prompt, rng) for _ in range(splits)]
-    observed = _sums(sample, own, halves)
+    observed, expected = (Sums(*map(np.concatenate, zip(*each, strict=True))) for each in (found, of_drawn))
     informed = np.count_nonzero(observed.modelled > ROUNDING)
     if not informed:
         return _unknown(splits)
-    drawn = drawn_votes(own, sample, rng)
-    (phi, phi_error), (of_fit, of_fit_error) = (
-        _ratio(sums, splits) for sums in (observed, _sums(drawn, Hierarchical().refit(drawn, own), halves))
-    )
+    (phi, phi_error), (of_fit, of_fit_error) = (_ratio(sums, splits) for sums in (observed, expected))
     if not min(phi, of_fit) > ROUNDING:  # halves of a few votes may agree exactly: no error can be stated
         return _unknown(splits)
     factor = phi / of_fit
@@ -147,13 +162,13 @@ def widened_fit(votes: VoteArrays) -> tuple[HierarchicalFit, Overdispersion]:
     return widened(fit, found), found
 
 
-def _sample(votes: VoteArrays, seed: int) -> Bool:
-    """Return (P,) random prompts with about MAX_VOTES votes; at least one."""
+def _sample(votes: VoteArrays, seed: int, limit: int) -> Bool:
+    """Return (P,) random prompts with about so many votes; at least one."""
     count = np.bincount(votes.response_prompt[votes.left], minlength=len(votes.prompts))
     order = np.random.default_rng(seed).permutation(len(count))
     before = np.cumsum(count[order]) - count[order]
     chosen = np.zeros(len(count), dtype=np.bool_)
-    chosen[order[before < MAX_VOTES]] = True
+    chosen[order[before < limit]] = True
     return chosen
 
 

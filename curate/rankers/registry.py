@@ -81,24 +81,35 @@ def compared_rankers(
     held_out: bool = False,
     votes: float = 0,
     max_cost: float = inf,
+    by_bucket: bool = False,
 ) -> list[str]:
     """Return the single rankers to compare, in a fixed order: those that qualify, and those that the config names.
 
     annotators, models: whether any is known; without, rankers that equal another one do not qualify. held_out: only
     rankers with ``held_out`` qualify, for so many votes. max_cost: only rankers up to this ``relative_cost`` qualify.
+    by_bucket: only rankers that can rank the prompts of a bucket without the others qualify, named or not.
     """
     named = named_rankers(config)
     return [
         spec.name
         for spec in single_rankers()
-        if spec.name in named
-        or (
-            (annotators or not spec.needs_annotators)
-            and (models or not spec.needs_models)
-            and (not held_out or (spec.held_out and votes <= spec.max_held_out))
-            and spec.relative_cost <= max_cost
+        if (ranks_by_bucket(spec.name) or not by_bucket)
+        and (
+            spec.name in named
+            or (
+                (annotators or not spec.needs_annotators)
+                and (models or not spec.needs_models)
+                and (not held_out or (spec.held_out and votes <= spec.max_held_out))
+                and spec.relative_cost <= max_cost
+            )
         )
     ]
+
+
+def ranks_by_bucket(name: str) -> bool:
+    """Return whether a ranker needs only the votes on a prompt to rank it, or is the hierarchical one."""
+    spec = spec_of(name)
+    return name == POSTERIOR or not (spec.pools_prompts or spec.needs_annotators)
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

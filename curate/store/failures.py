@@ -29,7 +29,7 @@ CAUSES: dict[Cause, tuple[str, str, str]] = {
     "memory": (
         r"out of memory|could not allocate|failed to allocate|bad_alloc|bad allocation",
         "there is not enough memory",
-        "close other programs and run the command again: it changed nothing that it has not reported",
+        "set a higher memory_limit in curate.toml, or ingest fewer files at a time; nothing has changed",
     ),
     "permission": (
         r"permission denied|read-only file system|operation not permitted",

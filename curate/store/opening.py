@@ -134,6 +134,12 @@ def config() -> dict[str, str | bool | int | float | list[str]]:
     return {**CONFIG, **_settings[1]}
 
 
+def work_folder(path: Path) -> Path:
+    """Return the folder for files of a job on a store that is interrupted and goes on: STORE.denoise beside it."""
+    home = _settings[1].get("temp_directory")
+    return (Path(home) if home else path.parent) / f"{path.name}.denoise"
+
+
 def connect(path: Path, *, read_only: bool, source: Path | None = None) -> duckdb.DuckDBPyConnection:
     """Return a connection to an existing store that reads and writes no other files.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,11 @@ _OTHERS = ", ".join(f"{c.name}::{c.type.split()[0]} AS {c.name}" for c in TABLES
 _COLUMNS = f"(key_high::UHUGEINT << 64) | key_low AS vote_key, {_OTHERS}"
 
 
-def select_votes(store: Store, catalogue: str = CATALOGUE, folder: Path | None = None) -> str:
-    """Return the SQL of all votes that count. catalogue, folder: of another, attached store."""
-    files = [(folder or store.path) / name for name in _names(store, catalogue)]
+def select_votes(
+    store: Store, catalogue: str = CATALOGUE, folder: Path | None = None, buckets: Sequence[int] | None = None
+) -> str:
+    """Return the SQL of all votes that count, or of those in some buckets. catalogue, folder: of an attached store."""
+    files = [(folder or store.path) / name for name in _names(store, catalogue, buckets)]
     if not files:
         return f"SELECT * FROM {catalogue}.main.votes"
     rows = f"SELECT {_COLUMNS} FROM {_read(*files)}"
@@ -113,7 +115,7 @@ def compact_votes(store: Store) -> int:
         UNION SELECT bucket FROM superseded_votes ORDER BY bucket
     """)
     for bucket in (row["bucket"] for row in buckets):
-        files = [store.path / name for name in _names(store, bucket=bucket)]
+        files = [store.path / name for name in _names(store, buckets=[bucket])]
         store.execute("DELETE FROM vote_files WHERE bucket = ?", [bucket])
         rows = f"SELECT {_COLUMNS} FROM {_read(*files)}"
         live = (
@@ -156,11 +158,11 @@ def _write_file(store: Store, bucket: int, select: str) -> None:
         store.execute("INSERT INTO vote_files VALUES (?, ?, ?, ?)", [bucket, digest, rows, size])
 
 
-def _names(store: Store, catalogue: str = CATALOGUE, bucket: int | None = None) -> list[str]:
+def _names(store: Store, catalogue: str = CATALOGUE, buckets: Sequence[int] | None = None) -> list[str]:
     rows = store.rows(
         f"""SELECT bucket, sha256 FROM {catalogue}.main.vote_files
-        WHERE $bucket IS NULL OR bucket = $bucket ORDER BY bucket, sha256""",
-        {"bucket": bucket},
+        WHERE $buckets IS NULL OR bucket IN (SELECT unnest($buckets::UTINYINT[])) ORDER BY bucket, sha256""",
+        {"buckets": None if buckets is None else list(buckets)},
     )
     return [_name(row["bucket"], row["sha256"]) for row in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import polars as pl
 from curate.rankers.base import ranks
 from curate.store.criteria import CRITERION, one_criterion
 from curate.store.database import K_WISE, RESPONSES, Store
+from curate.store.partitions import BUCKET, select_votes
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import OF_TEXT, POSITION, covariates
 from curate.votes.merging import Merged, merge
@@ -54,6 +55,42 @@ class Loaded:
         return merge(self.votes, self.texts.equal if self.texts else None)
 
 
+@dataclass(frozen=True)
+class Numbering:
+    """The numbers of annotators and models, equal in all buckets, and a digest of all votes."""
+
+    criterion: str
+    models: tuple[str, ...]
+    annotators: tuple[str, ...]
+    buckets: tuple[int, ...]
+    """Those with prompts."""
+    digest: str
+    """Of everything that a ranker may use, texts included."""
+
+
+def number_votes(store: Store, criterion: str = "") -> Numbering:
+    """Return the numbering of the votes by one criterion. Raises as ``load_votes`` does.
+
+    It leaves the table known_responses, so that ``load_votes`` of a bucket need not look at all responses.
+    """
+    store.execute(
+        f"CREATE OR REPLACE TEMP TABLE known_responses AS SELECT prompt_id, response_id, model FROM ({RESPONSES})"
+    )
+    _choose_prompts(store, (), None)
+    chosen = _choose_votes(store, criterion, None, None, each=False)
+    _number_annotators(store, None)
+    annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
+    models = store.frame("SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL ORDER BY model")["model"]
+    texts = store.value("""
+        SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), prompt_id, response_id, text))), 0))
+        FROM responses WHERE text IS NOT NULL
+    """)
+    digest = f"{_digest(store, None)}-{texts}".lower()
+    buckets = store.frame(f"SELECT DISTINCT {BUCKET} AS bucket FROM prompts ORDER BY bucket")["bucket"]
+    _forget_choice(store)
+    return Numbering(chosen or "", tuple(models), tuple(annotators), tuple(buckets), digest)
+
+
 def load_votes(
     store: Store,
     *,
@@ -65,6 +102,8 @@ def load_votes(
     places: bool = False,
     texts: TextComparison | None = None,
     batches: Sequence[str] | None = None,
+    buckets: Sequence[int] | None = None,
+    numbering: Numbering | None = None,
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
 
@@ -74,19 +113,16 @@ def load_votes(
     places: load where each vote was read, and no digest.
     texts: how the texts of responses are compared; None: not at all.
     batches: the ingests whose votes are loaded; None: all.
+    buckets: those of the prompts, with numbers of ``numbering``; without a digest, and there may be no votes.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
     Raises NoVotesError where there are none, CurateError for an unknown prompt, where no vote has a value of ``by``,
     and where the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
-    _choose_prompts(store, prompts)
-    chosen_criterion = _choose_votes(store, criterion, batches, each=by == "criterion")
+    _choose_prompts(store, prompts, buckets)
+    chosen_criterion = _choose_votes(store, criterion, batches, buckets, each=by == "criterion")
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
-    models = responses["model"].drop_nulls().unique().sort()
-    store.execute("""
-        CREATE TEMP TABLE chosen_annotators AS
-        SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number
-        FROM (SELECT DISTINCT annotator_id FROM chosen_votes WHERE annotator_id IS NOT NULL)
-    """)
+    models = numbering.models if numbering else tuple(responses["model"].drop_nulls().unique().sort())
+    _number_annotators(store, numbering)
     label = _label(by)
     columns = store.frame(
         f"""
@@ -112,15 +148,13 @@ def load_votes(
     chosen = store.frame("SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number")
     names = tuple(name for name in control if name != POSITION)
     values = covariates(names, _properties(store, names)) if names else None
-    digest, equal = "" if places else _digest(store, values), None
+    digest, equal = "" if places or numbering else _digest(store, values), None
     if texts is not None:
         equal = _text_numbers(store, texts)
         if digest and len(np.unique(equal.equal)) < len(equal.equal):
             digest += f"-{sha256(equal.equal.tobytes()).hexdigest()[:16]}"
-    store.execute("DROP VIEW chosen_votes")
-    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators", "chosen_files"):
-        store.execute(f"DROP TABLE IF EXISTS {table}")
-    if columns.is_empty():
+    _forget_choice(store)
+    if columns.is_empty() and numbering is None:
         raise NoVotesError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
     models_by_name = {name: i for i, name in enumerate(models)}
     votes = VoteArrays(
@@ -135,7 +169,7 @@ def load_votes(
         response_model=responses["model"].replace_strict(models_by_name, default=-1, return_dtype=pl.Int32).to_numpy(),
         prompts=tuple(chosen["prompt_id"]),
         responses=tuple(responses["response_id"]),
-        models=tuple(models),
+        models=models,
         annotators=tuple(annotators),
         covariates=values,
         covariate_names=names,
@@ -165,21 +199,26 @@ def _label(by: str | None) -> str:
     return f"p.{by}::VARCHAR" if by in PROMPT_COLUMNS else "v.meta ->> ('$.' || json_quote($by))"
 
 
-def save_rankings(store: Store, run_id: str, denoised: Denoised) -> None:
-    """Write the results of a run, in the transaction that records it."""
-    tables = {
+def ranking_tables(denoised: Denoised) -> dict[str, pl.DataFrame]:
+    """Return table -> the rows that ``save_rankings`` writes."""
+    return {
         "rankings": _rankings_frame(denoised),
         "ranker_scores": _ranker_scores_frame(denoised),
         "prompt_stats": _prompt_stats_frame(denoised),
     }
+
+
+def save_rankings(store: Store, run_id: str, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Write results of a run, in the transaction that records it. tables: of ``ranking_tables``."""
     for table, frame in tables.items():
         with store.views(new_rows=frame):
             store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM new_rows", [run_id])
 
 
-def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
+def _choose_prompts(store: Store, prompts: Sequence[str], buckets: Sequence[int] | None) -> None:
     """Create the tables chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt,
     number)."""
+    in_buckets = "true" if buckets is None else f"{BUCKET} IN ({', '.join(map(str, buckets))})"
     if prompts:
         known = set(
             store.frame("SELECT prompt_id FROM prompts WHERE prompt_id IN (SELECT unnest(?))", [list(prompts)])[
@@ -190,10 +229,10 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
         if unknown:
             raise MissingError(f"{store.path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
     store.execute(
-        """
+        f"""
         CREATE TEMP TABLE chosen_prompts AS
         SELECT prompt_id, (row_number() OVER (ORDER BY prompt_id) - 1)::INTEGER AS number
-        FROM prompts WHERE len($prompts) = 0 OR prompt_id IN (SELECT unnest($prompts))
+        FROM prompts WHERE (len($prompts) = 0 OR prompt_id IN (SELECT unnest($prompts))) AND {in_buckets}
         """,
         {"prompts": list(prompts)},
     )
@@ -201,21 +240,51 @@ def _choose_prompts(store: Store, prompts: Sequence[str]) -> None:
         CREATE TEMP TABLE chosen_responses AS
         SELECT prompt_id, response_id, model, p.number AS prompt,
             (row_number() OVER (ORDER BY p.number, response_id) - 1)::INTEGER AS number
-        FROM ({RESPONSES}) JOIN chosen_prompts p USING (prompt_id)
+        FROM ({RESPONSES if buckets is None else "FROM known_responses"}) JOIN chosen_prompts p USING (prompt_id)
     """)
 
 
-def _choose_votes(store: Store, criterion: str, batches: Sequence[str] | None, *, each: bool) -> str | None:
+def _number_annotators(store: Store, numbering: Numbering | None) -> None:
+    """Create the table chosen_annotators (annotator_id, number): of the numbering, or of the chosen votes."""
+    if numbering is not None:
+        with store.views(
+            known=pl.DataFrame({"annotator_id": numbering.annotators}, schema={"annotator_id": pl.String})
+        ):
+            store.execute("""
+                CREATE TEMP TABLE chosen_annotators AS
+                SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number FROM known
+            """)
+        return
+    store.execute("""
+        CREATE TEMP TABLE chosen_annotators AS
+        SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number
+        FROM (SELECT DISTINCT annotator_id FROM chosen_votes WHERE annotator_id IS NOT NULL)
+    """)
+
+
+def _forget_choice(store: Store) -> None:
+    """Drop the tables and the view of chosen prompts, responses, annotators and votes."""
+    store.execute("DROP VIEW chosen_votes")
+    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators", "chosen_files"):
+        store.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def _choose_votes(
+    store: Store, criterion: str, batches: Sequence[str] | None, buckets: Sequence[int] | None, *, each: bool
+) -> str | None:
     """Create the view chosen_votes: the votes on the chosen prompts by one criterion; return it.
 
     each: by any if none is given; then the result is None.
     """
-    votes = "votes SEMI JOIN chosen_prompts USING (prompt_id)"
+    rows = f"({select_votes(store, buckets=buckets)})" if store.partitioned and buckets is not None else "votes"
+    votes = f"{rows} SEMI JOIN chosen_prompts USING (prompt_id)"
     if batches is not None:
         known = "SELECT file_id FROM files WHERE batch_id IN (SELECT unnest(?::VARCHAR[]))"
         store.execute(f"CREATE TEMP TABLE chosen_files AS {known}", [list(batches)])
         votes += " SEMI JOIN chosen_files USING (file_id)"
-    chosen = None if each and not criterion else one_criterion(store, criterion, votes)
+    chosen = (
+        criterion if buckets is not None else None if each and not criterion else one_criterion(store, criterion, votes)
+    )
     store.execute("SET VARIABLE criterion = ?", [chosen])
     store.execute(f"""
         CREATE TEMP VIEW chosen_votes AS SELECT * FROM {votes}

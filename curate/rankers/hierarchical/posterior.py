@@ -39,6 +39,14 @@ class Solution(NamedTuple):
     controlled: Normal  # of the strengths less the effects of covariates
     effect: Normal  # (K,) mean and (K, K) covariance, logits per unit of the covariate
     means: Normal  # (M + 1 + K,) of models, unknown models (0) and effects
+    of_means: MeanSums
+
+
+class MeanSums(NamedTuple):
+    """What prompts state about models' means, the mean of unknown models and effects."""
+
+    linear: Float  # (M + 1 + K,)
+    precision: Float  # (M + 1 + K, M + 1 + K)
 
 
 def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
@@ -66,15 +74,22 @@ def solve(data: VoteData, sites: Sites, prior: StrengthPrior) -> Solution:
             for k in range(size - first):
                 system[:first, first + k] += sums(block.model, through[:, :, k], first)
     system[first:, :first] = system[:first, first:].T
-    system += np.diag(np.repeat([1 / (prior.mean_variance or 1.0), EFFECT_PRECISION], [first, size - first]))
-    known = np.arange(size) != data.models
-    covariance = np.zeros_like(system)
-    covariance[np.ix_(known, known)] = np.linalg.inv(system[np.ix_(known, known)])
-    means = prior.known_means or Normal(covariance @ target, covariance)
+    of_means = MeanSums(target, system)
+    means = prior.known_means or solve_means(of_means, data.models, prior)
     posterior, moments, controlled = _with_means(data, precision, prior, given, means)
     scale = data.covariate_scale
     effect = Normal(means.mean[first:] / scale, means.covariance[first:, first:] / np.outer(scale, scale))
-    return Solution(posterior, moments.model_mean, moments, controlled, effect, means)
+    return Solution(posterior, moments.model_mean, moments, controlled, effect, means, of_means)
+
+
+def solve_means(of_means: MeanSums, models: int, prior: StrengthPrior) -> Normal:
+    """The posterior of models' means and effects, given what all prompts state; the mean of unknown models is 0."""
+    size, first = len(of_means.linear), models + 1
+    own = np.repeat([1 / (prior.mean_variance or 1.0), EFFECT_PRECISION], [first, size - first])
+    known = np.arange(size) != models
+    covariance = np.zeros((size, size))
+    covariance[np.ix_(known, known)] = np.linalg.inv((of_means.precision + np.diag(own))[np.ix_(known, known)])
+    return Normal(covariance @ of_means.linear, covariance)
 
 
 def _with_means(

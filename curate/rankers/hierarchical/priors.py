@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.rankers.base import Bool, Float
-from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, ParameterDerivatives
+from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE
 from curate.rankers.hierarchical.perception import PerceivedGaps, Perception, VoteSites
 from curate.votes.blocks import VoteData, sums
 
@@ -81,14 +81,16 @@ class Annotators:
         """(A + 1,) tie parameter on an average prompt."""
         return self.value[:, TIE]
 
-    def newton_step(self, derivatives: ParameterDerivatives) -> Annotators:
+    def newton_step(self, gradient: Float, hessian: Float) -> Annotators:
         """The parameters after one Newton step on their expected log-posterior, under the constraint of mean 1.
+
+        gradient, hessian: (A + 1, 3) and (A + 1, 3, 3) of the votes' expected log-likelihood.
 
         The multiplier of the constraint leaves it to the prior variances how far strengths lie apart. Annotators at
         discrimination 0 stay there unless their gradient exceeds the multiplier.
         """
-        gradient = derivatives.gradient - (self.value - self.prior_mean) / self.prior_variance
-        precision = np.diag(1 / self.prior_variance) - derivatives.hessian
+        gradient = gradient - (self.value - self.prior_mean) / self.prior_variance
+        precision = np.diag(1 / self.prior_variance) - hessian
         used, held = self.votes > 0, self.discrimination <= 0
         for _ in range(2):
             free = np.stack([~held, np.ones_like(held), np.full_like(held, self.has_ties)], axis=1)  # (A + 1, 3)
@@ -123,15 +125,42 @@ class Annotators:
         return replace(self, prior_mean=mean, prior_variance=variance)
 
 
-def first_annotators(data: VoteData) -> Annotators:
+class Cast(NamedTuple):
+    """What annotators have cast."""
+
+    votes: Float  # (A + 1,) weight
+    sided: Float  # (A + 1,) weight on known sides
+    tied: float  # weight of all ties
+
+
+def cast_votes(data: VoteData) -> Cast:
+    """The weights of the votes."""
+    return Cast(
+        votes=sums(data.annotator, data.weight, data.annotators),
+        sided=sums(data.annotator, data.weight * data.sides_known, data.annotators),
+        tied=float(data.weight[data.side == 0].sum()),
+    )
+
+
+def first_annotators(cast: Cast) -> Annotators:
     """All annotators alike: discrimination 1, no bias, and the observed share of ties (a little more on equals)."""
-    votes, tied = sums(data.annotator, data.weight, data.annotators), float(data.weight[data.side == 0].sum())
-    share = min(0.9, 1.2 * tied / max(float(votes.sum()), 1e-300))
-    tie = float(np.log(2 * share / (1 - share))) if tied else LEAST_TIE
+    share = min(0.9, 1.2 * cast.tied / max(float(cast.votes.sum()), 1e-300))
+    tie = float(np.log(2 * share / (1 - share))) if cast.tied else LEAST_TIE
     mean, variance = np.array([1.0, 0.0, tie]), np.array([prior.typical for prior in ANNOTATOR_VARIANCE])
-    value, left = (np.tile(row, (data.annotators, 1)) for row in (mean, variance))
-    sided = sums(data.annotator, data.weight * data.sides_known, data.annotators)
-    return Annotators(value, left, mean, variance, mean, votes, sided, tied > 0)
+    value, left = (np.tile(row, (len(cast.votes), 1)) for row in (mean, variance))
+    return Annotators(value, left, mean, variance, mean, cast.votes, cast.sided, cast.tied > 0)
+
+
+class EffectSums(NamedTuple):
+    """Sums over the values of a random effect: what its variance is fitted to (``variance_step``)."""
+
+    second: float
+    number: float
+    information: float
+    total: float  # Σ of the values
+
+
+NO_EFFECT = EffectSums(0.0, 0.0, 0.0, 0.0)
 
 
 class PromptEffect(NamedTuple):
@@ -139,20 +168,36 @@ class PromptEffect(NamedTuple):
 
     value: Float  # (P,)
     variance: float  # 0: the effect is absent
+    mean: float | None = None  # of the values of all prompts, where these are some of them; None: these are all
 
-    def step(self, gradient: Float, information: Float, hyperprior: Hyperprior, step_size: float) -> PromptEffect:
-        """The values after one Newton step and the variance after one scoring step.
+    def newton_step(self, gradient: Float, information: Float) -> tuple[PromptEffect, EffectSums]:
+        """The values after one Newton step, and their sums.
+
+        Other parameters have the common part of all values, so that their mean is made 0: here if these are all values,
+        else by whoever takes the next step, who subtracts ``mean``.
 
         gradient, information: (P,) of the votes' expected log-likelihood.
         """
         if not self.variance > 1e-6:
-            return PromptEffect(np.zeros_like(self.value), 0.0)
+            return self._replace(value=np.zeros_like(self.value), variance=0.0), NO_EFFECT
         precision = information + 1 / self.variance
         step = np.clip((gradient - self.value / self.variance) / precision, -0.5, 0.5)  # exp changes by 1.6 at most
-        step -= step.mean()  # other parameters have the common part
+        if self.mean is None:
+            step -= step.mean()
         value, learned = self.value + step, 1 - 1 / (precision * self.variance)
         second, on_variance = float((value**2 + 1 / precision).sum()), float((learned**2).sum())
-        return PromptEffect(value, variance_step(self.variance, second, len(value), on_variance, hyperprior, step_size))
+        return self._replace(value=value), EffectSums(second, len(value), on_variance, float(value.sum()))
+
+    def m_step(self, sums: EffectSums, hyperprior: Hyperprior, step_size: float) -> PromptEffect:
+        """The same with the variance after one scoring step; ``sums`` is of all prompts."""
+        if not self.variance > 0:
+            return self
+        second, mean = sums.second, self.mean
+        if mean is not None:
+            mean = sums.total / sums.number
+            second -= sums.total * mean
+        variance = variance_step(self.variance, second, sums.number, sums.information, hyperprior, step_size)
+        return self._replace(variance=variance, mean=mean)
 
 
 class Normal(NamedTuple):
@@ -160,6 +205,18 @@ class Normal(NamedTuple):
 
     mean: Float  # (R,) logits
     covariance: Float  # logits², flat for the strengths
+
+
+class PriorSums(NamedTuple):
+    """Sums over prompts that the variances of strengths and of errors are fitted to."""
+
+    informative: float  # number of informative responses
+    gradient: float  # Σ Moments.gradient
+    error_score: float  # twice the derivative in the error variance
+    own: float  # Σ Moments.information
+    both: float  # twice Fisher's information on both logarithms, over the error variance
+    errors: float  # the same on that of the error variance, over its square
+    scale: EffectSums  # of the log scales
 
 
 @dataclass(frozen=True)
@@ -192,33 +249,59 @@ class StrengthPrior:
         cells[data.diagonal] = own
         return data.inverse(cells)
 
-    def m_step(
-        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float, step_size: float
-    ) -> StrengthPrior:
-        """The prior's variances and scales after one step of Fisher scoring. covariance: flat posterior covariance."""
-        variance, error_variance = self._variances_step(data, moments, gaps, covariance, step_size)
-        mean_variance = self.mean_variance
-        if data.models:
-            learned = np.eye(data.models) - moments.model_covariance / mean_variance
-            second = float((moments.model_mean**2).sum() + np.trace(moments.model_covariance))
+    def newton_step(
+        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float
+    ) -> tuple[StrengthPrior, PriorSums]:
+        """The prior with the log scales after one Newton step, and the sums that its variances are fitted to.
+
+        covariance: flat posterior covariance.
+        """
+        log_scale, of_scales = self.log_scale.newton_step(moments.gradient, 2 * moments.information)
+        return replace(self, log_scale=log_scale), self.sums(data, moments, gaps, covariance, of_scales)
+
+    def sums(
+        self,
+        data: VoteData,
+        moments: Moments,
+        gaps: PerceivedGaps,
+        covariance: Float,
+        scale: EffectSums = NO_EFFECT,
+    ) -> PriorSums:
+        """The sums over these prompts. covariance: flat posterior covariance."""
+        both, errors = 0.0, gaps.information
+        if self.error_variance:
+            precision = self.precision(data)
+            for block in data.blocks:
+                product = block.of(gaps.squares) @ block.of(covariance)
+                errors += float((product * product.swapaxes(1, 2)).sum())
+                both += float((product @ block.of(precision) * block.of(covariance)).sum())
+        count, own = int(informative(data).sum()), float(moments.information.sum())
+        return PriorSums(count, float(moments.gradient.sum()), gaps.score, own, both, errors, scale)
+
+    def m_step(self, sums: PriorSums, model_mean: Float, model_covariance: Float, step_size: float) -> StrengthPrior:
+        """The prior's variances after one step of Fisher scoring.
+
+        sums: of all prompts. model_mean, model_covariance: (M,) and (M, M) posterior of the models' means.
+        """
+        variance, error_variance = self._variances_step(sums, step_size)
+        mean_variance, models = self.mean_variance, len(model_mean)
+        if models:
+            learned = np.eye(models) - model_covariance / mean_variance
+            second = float((model_mean**2).sum() + np.trace(model_covariance))
             information = float((learned * learned.T).sum())
-            mean_variance = variance_step(mean_variance, second, data.models, information, STRENGTH_VARIANCE, step_size)
-        log_scale = self.log_scale.step(moments.gradient, 2 * moments.information, LOG_SCALE_VARIANCE, step_size)
+            mean_variance = variance_step(mean_variance, second, models, information, STRENGTH_VARIANCE, step_size)
+        log_scale = self.log_scale.m_step(sums.scale, LOG_SCALE_VARIANCE, step_size)
         return StrengthPrior(mean_variance, variance, self.correlation, log_scale, error_variance)
 
-    def _variances_step(
-        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float, step_size: float
-    ) -> tuple[float, float]:
+    def _variances_step(self, sums: PriorSums, step_size: float) -> tuple[float, float]:
         """The variances of strengths and of errors after one joint step: votes inform their sum better than each."""
-        count, gradient = int(informative(data).sum()), float(moments.gradient.sum())
-        information = float(moments.information.sum())
         if not self.error_variance:
-            second = self.variance * (count + gradient)
-            return variance_step(self.variance, second, count, information, STRENGTH_VARIANCE, step_size), 0.0
+            second = self.variance * (sums.informative + sums.gradient)
+            return variance_step(self.variance, second, sums.informative, sums.own, STRENGTH_VARIANCE, step_size), 0.0
         own = STRENGTH_VARIANCE.weight * float(np.log(self.variance / STRENGTH_VARIANCE.typical))
         ratio = ERROR_RATIO.weight * float(np.log(self.error_variance / self.variance / ERROR_RATIO.typical))
-        score = np.array([gradient - own + ratio, self.error_variance * gaps.score - ratio])
-        curvature = self.variance_information(data, moments, gaps, covariance)
+        score = np.array([sums.gradient - own + ratio, self.error_variance * sums.error_score - ratio])
+        curvature = self.variance_information(sums)
         curvature[[0, 1], [0, 1]] *= 1 + DAMPING
         curvature += ERROR_RATIO.weight * np.array([[1.0, -1.0], [-1.0, 1.0]])
         curvature += np.diag([STRENGTH_VARIANCE.weight + max(0.0, -own), max(0.0, -ratio)])
@@ -227,12 +310,10 @@ class StrengthPrior:
         variance, error_variance = (new * min(1.0, MAX_PERCEIVED_VARIANCE / float(new.sum()))).tolist()
         return variance, error_variance
 
-    def ratio_uncertainty(
-        self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float
-    ) -> tuple[float, Float]:
+    def ratio_uncertainty(self, sums: PriorSums) -> tuple[float, Float]:
         """The standard error of log(error_variance / variance), and the (2,) change of both logarithms with it."""
         ratio = np.array([-1.0, 1.0])
-        precision = self.variance_information(data, moments, gaps, covariance) / 2
+        precision = self.variance_information(sums) / 2
         precision += ERROR_RATIO.weight / 2 * np.outer(ratio, ratio) + STRENGTH_VARIANCE.weight / 2 * np.diag(
             [1.0, 0.0]
         )
@@ -253,16 +334,11 @@ class StrengthPrior:
         both = (new > 0) & (before > 0)
         return [abs(change) for change in np.log(new[both] / before[both]).tolist()]
 
-    def variance_information(self, data: VoteData, moments: Moments, gaps: PerceivedGaps, covariance: Float) -> Float:
+    def variance_information(self, sums: PriorSums) -> Float:
         """(2, 2) twice Fisher's information on the logarithms of ``variance`` and ``error_variance``."""
-        errors, both, precision = gaps.information, 0.0, self.precision(data)
-        for block in data.blocks:
-            product = block.of(gaps.squares) @ block.of(covariance)
-            errors += float((product * product.swapaxes(1, 2)).sum())
-            both += float((product @ block.of(precision) * block.of(covariance)).sum())
-        own, errors = float(moments.information.sum()), max(self.error_variance**2 * errors, 0.0)
-        both = min(self.error_variance * both, float(np.sqrt(own * errors)))  # rounding, uncertain model means
-        return np.array([[own, both], [both, errors]])
+        errors = max(self.error_variance**2 * sums.errors, 0.0)
+        both = min(self.error_variance * sums.both, float(np.sqrt(sums.own * errors)))  # rounding, uncertain means
+        return np.array([[sums.own, both], [both, errors]])
 
     def correlation_shrinkage(self, data: VoteData, moments: Moments) -> float:
         """How much correlations between models are shrunk towards 0; 1: the votes do not support any.
@@ -333,7 +409,7 @@ def first_error_variance(
         return 0.0
     trial = replace(prior, error_variance=1e-6 * prior.variance)
     gaps = Perception(data, sites, trial.error_variance).perceived(*posterior)
-    (own, both), (_, errors) = trial.variance_information(data, moments, gaps, posterior[1])
+    (own, both), (_, errors) = trial.variance_information(trial.sums(data, moments, gaps, posterior[1]))
     information = (errors - both * both / max(own, 1e-300)) / trial.error_variance**2
     highest = (gaps.score + 2 * np.sqrt(2 * max(information, 0.0))) / max(information, 1e-300)
     return ERROR_RATIO.typical * prior.variance if highest > NEGLIGIBLE * prior.variance else 0.0

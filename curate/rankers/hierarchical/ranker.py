@@ -29,13 +29,15 @@ from curate.rankers.hierarchical.priors import (
     STRENGTH_VARIANCE,
     Moments,
     Normal,
+    PriorSums,
     PromptEffect,
     StrengthPrior,
+    cast_votes,
     first_annotators,
     first_error_variance,
     first_scale_variance,
 )
-from curate.rankers.hierarchical.rounds import Aitken, Rounds, State
+from curate.rankers.hierarchical.rounds import Aitken, Rounds, RoundSums, State
 from curate.rankers.hierarchical.shared import shared
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import VoteData, vote_data
@@ -78,9 +80,10 @@ class Hierarchical:
 
     def fit(self, votes: VoteArrays, /) -> HierarchicalFit:
         """The posterior of strengths, models, annotators and priors."""
-        return shared(self, votes, self._fit_votes)
+        return shared(self, votes, lambda votes: self.start(votes)[1])
 
-    def _fit_votes(self, votes: VoteArrays) -> HierarchicalFit:
+    def start(self, votes: VoteArrays, /) -> tuple[Rounds, HierarchicalFit]:
+        """Where the rounds have ended, and the fit."""
         data, part = vote_data(votes), _sample(votes)
         mixtures = self.mixtures and not (votes.covariate_names or self.means_only)
         mixtures &= len(votes.responses) >= MIN_RESPONSES_PER_MODEL * len(votes.models)
@@ -98,7 +101,7 @@ class Hierarchical:
             fit = self._fit(data, rounds)
         if too_large:
             fit = replace(fit, error_ratio_se=np.inf)
-        return self._with_mixture(data, fit, mixture) if mixture else fit
+        return rounds, self._with_mixture(data, fit, mixture) if mixture else fit
 
     def refit(self, votes: VoteArrays, fit: HierarchicalFit, /) -> HierarchicalFit:
         """The posterior of the strengths from other votes, with the annotators and the priors of a fit.
@@ -120,16 +123,33 @@ class Hierarchical:
         """
         data, sites = vote_data(votes.of_votes(keep)), VoteSites(*(values[keep] for values in fit.sites))
         if fit.mixture:
-            return self._with_mixture(data, replace(fit, sites=sites), fit.mixture, adapt=False)
+            given = replace(fit, sites=sites)
+            return self._with_mixture(data, given, fit.mixture, adapt=False, tolerance=PART_TOLERANCE)
         start = self._first_state(data)
         prompt_tie, prior = start.prompt_tie._replace(value=fit.prompt_tie), replace(fit.prior, known_means=fit.means)
         state = start._replace(sites=sites, prior=prior, annotators=fit.annotators, prompt_tie=prompt_tie)
         others = [replace(other, known_means=fit.means) for other in fit.other_priors]
         return replace(self._fit(data, Rounds(state, 0, True), others), error_ratio_se=fit.error_ratio_se)
 
+    def given(
+        self,
+        data: VoteData,
+        rounds: Rounds,
+        other_priors: Sequence[StrengthPrior],
+        error_ratio_se: float,
+        mixture: Mixture | None,
+    ) -> HierarchicalFit:
+        """The fit given all that these prompts share with others: annotators, priors, posterior of models' means."""
+        fit = replace(self._fit(data, rounds, other_priors), error_ratio_se=error_ratio_se)
+        return self._with_mixture(data, fit, mixture, adapt=False) if mixture else fit
+
     def _first_state(self, data: VoteData) -> State:
         """All responses, annotators and prompts alike."""
-        annotators, covariance, typical = first_annotators(data), np.zeros(data.cells), STRENGTH_VARIANCE.typical
+        annotators, covariance, typical = (
+            first_annotators(cast_votes(data)),
+            np.zeros(data.cells),
+            STRENGTH_VARIANCE.typical,
+        )
         covariance[data.diagonal] = typical
         log_scale = PromptEffect(np.zeros(data.prompts), 0.0)
         own = MEANS_VARIANCE if self.means_only and data.models else typical
@@ -178,17 +198,31 @@ class Hierarchical:
 
     def _round(self, data: VoteData, old: State, step_size: float) -> tuple[State, Moments]:
         """One step each for strengths, annotators, prompts' ties and priors."""
+        new, sums, moments = self.of_prompts(data, old, step_size)
+        return self.of_all(new, sums, (moments.model_mean, moments.model_covariance), step_size), moments
+
+    def of_prompts(self, data: VoteData, old: State, step_size: float) -> tuple[State, RoundSums, Moments]:
+        """The steps of a round for strengths and prompts, and the sums that ``of_all`` needs."""
         perception = Perception(data, old.sites, old.prior.error_variance)
-        posterior, model_mean, moments, *_ = solve(data, perception.sites, old.prior)
-        gaps = perception.perceived(*posterior)
+        found = solve(data, perception.sites, old.prior)
+        gaps = perception.perceived(*found.posterior)
         likelihood = Likelihood(data, old.annotators.value, old.prompt_tie.value, self.nodes)
-        sites, found = likelihood.update(old.sites, gaps, step_size=step_size)
-        prompt_tie = old.prompt_tie.step(found.prompt_gradient, -found.prompt_hessian, PROMPT_TIE_VARIANCE, step_size)
-        annotators = old.annotators.newton_step(found).m_step(step_size)
-        prior = old.prior.m_step(data, moments, gaps, posterior.covariance, step_size)
-        if self.means_only and data.models:
-            prior = replace(prior, variance=old.prior.variance)
-        return State(sites, posterior, model_mean, prior, annotators, prompt_tie), moments
+        sites, derivatives = likelihood.update(old.sites, gaps, step_size=step_size)
+        tie, of_ties = old.prompt_tie.newton_step(derivatives.prompt_gradient, -derivatives.prompt_hessian)
+        prior, of_prior = old.prior.newton_step(data, found.moments, gaps, found.posterior.covariance)
+        sums = RoundSums(derivatives.gradient, derivatives.hessian, of_ties, of_prior, found.of_means)
+        return State(sites, found.posterior, found.model_mean, prior, old.annotators, tie), sums, found.moments
+
+    def of_all(self, new: State, sums: RoundSums, means: tuple[Float, Float], step_size: float) -> State:
+        """The steps of a round for annotators and priors. means: (M,) and (M, M) posterior of the models' means."""
+        prior = new.prior.m_step(sums.prior, *means, step_size)
+        if self.means_only and len(new.model_mean):
+            prior = replace(prior, variance=new.prior.variance)
+        return new._replace(
+            prior=prior,
+            annotators=new.annotators.newton_step(sums.gradient, sums.hessian).m_step(step_size),
+            prompt_tie=new.prompt_tie.m_step(sums.tie, PROMPT_TIE_VARIANCE, step_size),
+        )
 
     def _fit(
         self, data: VoteData, rounds: Rounds, other_priors: Sequence[StrengthPrior] | None = None
@@ -241,17 +275,11 @@ class Hierarchical:
         return state._replace(sites=sites, posterior=posterior, model_mean=model_mean), change, n_iter
 
     def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[StrengthPrior]]:
-        """The standard error of the log ratio of error variance and variance, and the priors at √3 of it to each side.
-
-        The priors have the best variances for these ratios; there are none where the ratio is identified.
-        """
+        """``other_ratios`` of the votes."""
         perception = Perception(data, state.sites, state.prior.error_variance)
         posterior, _, moments, *_ = solve(data, perception.sites, state.prior)
         gaps = perception.perceived(*posterior)
-        se, direction = state.prior.ratio_uncertainty(data, moments, gaps, posterior.covariance)
-        if se <= IDENTIFIED:
-            return se, []
-        return se, [state.prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
+        return other_ratios(state.prior, state.prior.sums(data, moments, gaps, posterior.covariance))
 
     def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal, Normal]:
         """The posterior of the strengths without the effects of covariates, of these effects, and of all means."""
@@ -277,7 +305,13 @@ class Hierarchical:
         return state.mixture if converged and gain > STRONG_EVIDENCE else None
 
     def _with_mixture(
-        self, data: VoteData, fit: HierarchicalFit, mixture: Mixture, *, adapt: bool = True
+        self,
+        data: VoteData,
+        fit: HierarchicalFit,
+        mixture: Mixture,
+        *,
+        adapt: bool = True,
+        tolerance: float = EXACT,
     ) -> HierarchicalFit:
         """The fit with the posterior under the mixture, adapted to the votes first; annotators stay as they are.
 
@@ -285,19 +319,18 @@ class Hierarchical:
         would be too small (Breslow and Clayton, "Approximate inference in generalized linear mixed models", 1993).
         """
         likelihood = Likelihood(data, fit.annotators.value, fit.prompt_tie, self.nodes)
-        exact = EXACT if adapt else PART_TOLERANCE
         n_iter, change = fit.n_iter.copy(), np.full(data.prompts, np.inf)
         perception, sites = Perception(data, fit.sites, fit.prior.error_variance), fit.sites
         state, votes = start_ep(mixture, data, fit.normal), perception.sites
         for _ in range(REFIT_PASSES if adapt else 0):
             state = ep_pass(state, data, votes, fit_mixture=True)
         for _ in range(self.max_iterations):
-            n_iter[change > exact] += 1
+            n_iter[change > tolerance] += 1
             sites, _ = likelihood.update(sites, perception.perceived(*state.posterior))
             perception = Perception(data, sites, fit.prior.error_variance)
             state = ep_pass(state, data, perception.sites, fit_mixture=False)
             change = largest(data, state.change)
-            if not (change > exact).any():
+            if not (change > tolerance).any():
                 break
         mean, covariance = state.posterior
         return replace(
@@ -308,8 +341,19 @@ class Hierarchical:
             mixture=state.mixture,
             sites=sites,
             n_iter=n_iter,
-            converged=fit.converged & (change <= exact),
+            converged=fit.converged & (change <= tolerance),
         )
+
+
+def other_ratios(prior: StrengthPrior, sums: PriorSums) -> tuple[float, list[StrengthPrior]]:
+    """The standard error of the log ratio of error variance and variance, and the priors at √3 of it to each side.
+
+    The priors have the best variances for these ratios; there are none where the ratio is identified.
+    """
+    se, direction = prior.ratio_uncertainty(sums)
+    if se <= IDENTIFIED:
+        return se, []
+    return se, [prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
 
 
 def _sample(votes: VoteArrays) -> VoteArrays | None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from curate.rankers.base import Float
 from curate.rankers.hierarchical.perception import VoteSites
-from curate.rankers.hierarchical.priors import Annotators, Normal, PromptEffect, StrengthPrior
+from curate.rankers.hierarchical.posterior import MeanSums
+from curate.rankers.hierarchical.priors import Annotators, EffectSums, Normal, PriorSums, PromptEffect, StrengthPrior
 from curate.votes.blocks import VoteData
 
 ROUNDS_BETWEEN = 5  # two extrapolations
@@ -51,6 +52,21 @@ class State(NamedTuple):
         return State(self.sites, posterior, other.model_mean, prior, annotators, prompt_tie)
 
 
+class RoundSums(NamedTuple):
+    """Sums over prompts and their votes that a round's steps for annotators, models and priors need."""
+
+    gradient: Float  # (A + 1, 3) as in ParameterDerivatives
+    hessian: Float  # (A + 1, 3, 3)
+    tie: EffectSums  # of the prompts' tie parameters
+    prior: PriorSums
+    means: MeanSums
+
+
+def added(one: Any, other: Any) -> Any:
+    """The sums of all numbers and arrays in two equal trees of NamedTuples."""
+    return type(one)(*map(added, one, other)) if isinstance(one, tuple) else one + other
+
+
 class Rounds(NamedTuple):
     """Where the rounds have ended."""
 
@@ -69,28 +85,49 @@ class Aitken:
     """
 
     limit: float = np.inf  # norm of a step below which the next extrapolation may be
-    before: Float | None = None  # the step before
+    size: float | None = None  # norm of the step before; None: there was no step, or an extrapolation
+    before: Float | None = None  # the step before, where strengths are known
     rounds: int = 0  # since the last extrapolation
 
     def next(self, new: State, old: State) -> State:
         """The state from which the next round starts."""
         step, before = new.posterior.mean - old.posterior.mean, self.before
-        size = float(np.linalg.norm(step))
-        self.before, self.rounds = step if size else None, self.rounds + 1
+        along, self.before = 0.0 if before is None else float(step @ before), step
+        farthest = max(float(np.abs(step).max(initial=0.0)), *new.prior.log_changes(old.prior))
+        return jump(new, old, self.factor(float(step @ step), along, farthest))
+
+    def factor(self, squares: float, along: float, farthest: float) -> float:
+        """How many times the last step the rest of the way is; 0: no extrapolation.
+
+        squares: of the step's norm. along: its product with the step before. farthest: the largest part of it.
+        """
+        size, before = float(np.sqrt(squares)), self.size
+        self.size, self.rounds = size or None, self.rounds + 1
         if before is None or not 0 < size < self.limit or self.rounds < ROUNDS_BETWEEN:
-            return new
-        along, size_before = float(step @ before), float(np.linalg.norm(before))
-        ratio = along / size_before**2
-        if not (0.3 < ratio < 1 and along > 0.95 * size * size_before):
-            return new
-        self.before, self.limit, self.rounds = None, size, 0
-        farthest = max(float(np.abs(step).max()), *new.prior.log_changes(old.prior))
-        state: State = extrapolate(new, old, min(ratio / (1 - ratio), MAX_EXTRAPOLATION / farthest))
-        annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
-        precision = np.clip(state.sites.precision, new.sites.precision / 2, 2 * new.sites.precision)
-        farthest_linear = 0.05 + 0.5 * np.abs(new.sites.linear)
-        linear = np.clip(state.sites.linear, new.sites.linear - farthest_linear, new.sites.linear + farthest_linear)
-        return state._replace(sites=VoteSites(precision, linear), annotators=annotators.normalised())
+            return 0.0
+        ratio = along / before**2
+        if not (0.3 < ratio < 1 and along > 0.95 * size * before):
+            return 0.0
+        self.size, self.limit, self.rounds = None, size, 0
+        return min(ratio / (1 - ratio), MAX_EXTRAPOLATION / farthest)
+
+
+def jump(new: State, old: State, factor: float) -> State:
+    """The state so many steps further in the direction from old to new."""
+    if not factor:
+        return new
+    state: State = extrapolate(new, old, factor)
+    annotators = replace(state.annotators, prior_variance=new.annotators.prior_variance)  # these stay positive
+    precision = np.clip(state.sites.precision, new.sites.precision / 2, 2 * new.sites.precision)
+    farthest_linear = 0.05 + 0.5 * np.abs(new.sites.linear)
+    linear = np.clip(state.sites.linear, new.sites.linear - farthest_linear, new.sites.linear + farthest_linear)
+    log_scale = state.prior.log_scale._replace(mean=new.prior.log_scale.mean)  # a number, but no variance
+    return state._replace(
+        sites=VoteSites(precision, linear),
+        prior=replace(state.prior, log_scale=log_scale, known_means=new.prior.known_means),
+        annotators=annotators.normalised(),
+        prompt_tie=state.prompt_tie._replace(mean=new.prompt_tie.mean),
+    )
 
 
 def extrapolate(new: Any, old: Any, factor: float) -> Any:
