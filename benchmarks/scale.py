@@ -85,7 +85,7 @@ if __name__ == "__main__":
         "seconds": time.perf_counter() - start, "cpu": sum(one.ru_utime + one.ru_stime for one in used)
     }}))
 """
-POLL = 0.2
+POLL = 1.0
 """Seconds between two looks at the memory."""
 
 

@@ -19,6 +19,10 @@ import pytest
 from curate.engine import Engine, LocalEngine, Part, PartError, open_engine
 from curate.engine.pool import AHEAD
 from curate.engine.ray import SAFE
+from curate.rankers.hierarchical.buckets import fit_files
+from curate.simulation.world import simulate_world
+from curate.votes.files import read_votes, write_votes
+from schemas.config import SimulateConfig
 from schemas.engine import EngineConfig
 from schemas.errors import MissingError
 
@@ -152,3 +156,25 @@ def test_a_lost_node_changes_nothing(engine: Engine) -> None:
     first = [next(results) for _ in range(3)]
     cluster().remove_node(cluster().worker, allow_graceful=False)
     assert all((result == spectrum(seed)).all() for seed, result in enumerate([*first, *results]))
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_a_node_lost_in_a_round_of_a_fit_changes_nothing(engine: Engine, tmp_path: Path) -> None:
+    votes = simulate_world(SimulateConfig(prompts=32, models=5, annotators=20, seed=2)).votes
+    files = [tmp_path / f"{k}.npz" for k in range(8)]
+    for k, path in enumerate(files):
+        write_votes(path, votes.of_prompts(np.arange(32) % 8 == k))
+    node, lost = cluster().add_node(num_cpus=1), list[str]()
+
+    def lose(doing: str, _done: int, _total: int) -> None:
+        if doing == "hierarchical, round 3":
+            cluster().remove_node(node, allow_graceful=False)
+            lost.append(doing)
+
+    found = fit_files(files, votes, tmp_path / "ray", engine=engine, progress=lose)
+    alone = fit_files(files, votes, tmp_path / "alone")
+    assert lost
+    assert (found.state.annotators.value == alone.state.annotators.value).all()
+    for path in files:
+        own = read_votes(path)[0]
+        assert (found.of_votes(own, path.name).strength == alone.of_votes(own, path.name).strength).all()
