@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.annotators.sides import one_sided
-from curate.denoising.buckets import EQUAL, Decided, check_by_bucket, decide
+from curate.denoising.buckets import EQUAL, Decided, check_by_bucket, decide, unable_by_bucket
 from curate.denoising.ranking import rank_votes
 from curate.denoising.selection import Choice
 from curate.engine import Engine, Part, engine_or_none, map_parts
@@ -73,7 +73,8 @@ def denoise(
         latest one chose, instead of holding out votes again. Everything else is computed from all votes.
     by_bucket
         Whether the votes on one bucket of prompts are in memory at a time (docs/scale.md); None: if there are more than
-        20 million votes. Rankings differ from those of all votes at once by less than the tolerance of the fit.
+        20 million votes. Strengths then differ from those of all votes at once by what the rounds of both fits leave
+        open, some thousandths of a logit.
     engine
         Whose workers fit the folds of held-out votes, and the buckets; None: threads, and this process.
     progress
@@ -100,7 +101,7 @@ def denoise(
         document = config.model_dump(mode="json")
         kept = None
         if keep_choice and config.ranker == AUTO and opened.run(run_id("denoise", document, inputs)) is None:
-            kept = _kept_choice(opened, document)
+            kept = _kept_choice(opened, document, by_bucket=by_bucket)
         if kept is not None:
             inputs["choice"] = _choice_inputs(kept.choice)
         run = Run(
@@ -282,8 +283,11 @@ def _third_party(config: DenoiseConfig) -> dict[str, Any]:
     return {"rankers": found} if found else {}
 
 
-def _kept_choice(store: Store, config: dict[str, Any]) -> KeptChoice | None:
-    """The choice of the latest run with this config; None where no such run held votes out."""
+def _kept_choice(store: Store, config: dict[str, Any], *, by_bucket: bool) -> KeptChoice | None:
+    """The choice of the latest run with this config; None where no such run held votes out.
+
+    by_bucket: only a choice of rankers that can rank by bucket.
+    """
     for run in store.runs().filter(pl.col("step") == "denoise").reverse().iter_rows(named=True):
         if not _same_config(run["config"], config):
             continue
@@ -292,6 +296,9 @@ def _kept_choice(store: Store, config: dict[str, Any]) -> KeptChoice | None:
             auto = report.auto
             stack = Stack(auto.weights, auto.slopes)
             choice = Choice(report.method, stack, auto.by, auto.prompts, auto.votes, auto.methods)
+            single = [report.method] if report.method not in (STACK, "ensemble") else []
+            if by_bucket and unable_by_bucket([*single, *(stack.members if report.method == STACK else ())]):
+                continue
             return KeptChoice(choice, auto.chosen_run or run["run_id"], auto.chosen_on or report.votes)
     return None
 

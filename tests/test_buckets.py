@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import polars as pl
 import pytest
 
 from cli.main import run
+from curate.denoising import ranking
+from curate.denoising.selection import Choice, choose
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.hierarchical.buckets import fit_files
 from curate.simulation.world import simulate_world
@@ -17,7 +20,7 @@ from curate.store import Store
 from curate.votes.arrays import VoteArrays
 from curate.votes.files import read_votes, write_votes
 from pipelines import denoise, denoising, ingest
-from schemas.config import DenoiseConfig, SimulateConfig
+from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError
 
 WORLDS = {
@@ -129,6 +132,21 @@ def test_auto_chooses_among_the_rankers_that_need_no_other_prompts(tmp_path: Pat
     names = {score.method for score in found.auto.methods}
     assert {"hierarchical", "bradley-terry", "stack"} <= names
     assert not names & {"crowd-bt", "model-means", "weighted-feedback-arc-set"}
+
+
+def test_a_choice_that_needs_all_votes_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, config = store(tmp_path, simulated(prompts=10)), DenoiseConfig(auto=AutoConfig(folds=2))
+
+    def crowd_bt(*given: Any, **options: Any) -> Choice:
+        return replace(choose(*given, **options), method="crowd-bt")
+
+    monkeypatch.setattr(ranking, "choose", crowd_bt)
+    once = denoise(path, config=config, by_bucket=False)
+    assert once.method == "crowd-bt"
+    found = denoise(path, config=config, keep_choice=True, by_bucket=True)
+    assert found.auto is not None
+    assert not found.auto.kept
+    assert found.method != "crowd-bt"
 
 
 def test_rings_and_spammers_are_those_of_all_votes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ decided on some of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
@@ -91,11 +91,15 @@ class Decided:
         return rank_kept(kept, self.exclusion.config, self.choice, fit=fit, found=self.overdispersion)
 
 
+def unable_by_bucket(names: Iterable[str]) -> list[str]:
+    """Return the rankers among these that need the votes on all prompts at once."""
+    return sorted(name for name in names if not ranks_by_bucket(name))
+
+
 def check_by_bucket(config: DenoiseConfig) -> None:
     """Raise CurateError if the config asks for what needs the votes on all prompts at once."""
-    names = {config.ranker} - {AUTO, "ensemble"} | (set(config.members) if config.ranker == "ensemble" else set())
-    unable = sorted(name for name in names if not ranks_by_bucket(name))
-    if unable:
+    combining = config.ranker in (AUTO, "ensemble")
+    if unable := unable_by_bucket(config.members if combining else [config.ranker]):
         raise CurateError(
             f"ranker {unable[0]!r} needs the votes on all prompts in memory at once",
             hint="use auto, hierarchical or a ranker of single prompts, or --at-once",
