@@ -304,10 +304,8 @@ def test_a_refresh_fits_equal_votes_once(here: Path, monkeypatch: pytest.MonkeyP
     refresh(recipe_of(here), here)
     votes = (here / "votes-1.csv").read_text().splitlines()
     (here / "votes-2.csv").write_text("\n".join([votes[0], *votes[1:9]]).replace("annotator", "a") + "\n")
-    sizes, fit = list[int](), Hierarchical._fit_votes
-    monkeypatch.setattr(
-        Hierarchical, "_fit_votes", lambda self, votes: sizes.append(len(votes.left)) or fit(self, votes)
-    )
+    sizes, start = list[int](), Hierarchical.start
+    monkeypatch.setattr(Hierarchical, "start", lambda self, votes: sizes.append(len(votes.left)) or start(self, votes))
     assert refresh(recipe_of(here), here).released
     assert sizes == [258]
 
