@@ -42,17 +42,17 @@ from curate.rankers.registry import compared_rankers
 from curate.store import Store
 from curate.store.rankings import load_votes
 from pipelines import ingest
+from pipelines.denoising import AT_ONCE
 from pipelines.progress import silent
 from schemas.config import DenoiseConfig
 from schemas.engine import EngineConfig
 
 MODELS, VOTES_PER_PROMPT, VOTES_PER_ANNOTATOR = 19, 200, 1000
-AT_ONCE = 20_000_000
-"""Votes above which only what works in parts is measured."""
 VOTES_PER_FILE = 10_000_000
 INGEST = """
 from pathlib import Path
 from pipelines import ingest
+from pipelines.denoising import AT_ONCE
 reports = [ingest(path, arguments[1]) for path in sorted(Path(arguments[0]).iterdir())]
 result = {"votes": sum(report.votes for report in reports)}
 """

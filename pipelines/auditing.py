@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.denoising.ranking import exclude_copies
+from curate.denoising.exclusion import exclude_copies
 from curate.evaluation.fragility import Change, Query, fragile_best, fragile_top
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.release.manifest import read_release

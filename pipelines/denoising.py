@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def denoise(
             source.prepare(run.run_id, kept, workers, progress)
             progress("writing", 0, 0)
             with opened.transaction():
-                report = source.rank(partial(save_rankings, opened, run.run_id), workers)
+                report = source.save(partial(save_rankings, opened, run.run_id), workers)
                 sides = one_sided(votes_by_side(opened, report.criterion, without=report.spammer_ids))
                 report = with_sides(report, sides)
                 record(opened, run, report.model_dump(mode="json"))
@@ -165,9 +165,9 @@ class _AtOnce:
         self.report = report_of(run, path, self.config, denoised, self.loaded.texts, criterion=by, kept=kept)
         self.tables = ranking_tables(denoised)
 
-    def rank(self, save: Callable[[Tables], None], _engine: Engine | None) -> DenoiseReport:
+    def save(self, write: Callable[[Tables], None], _engine: Engine | None) -> DenoiseReport:
         """Save the rankings and return the report."""
-        save(self.tables)
+        write(self.tables)
         return self.report
 
     def finish(self) -> None:
@@ -220,12 +220,12 @@ class _ByBucket:
         design = design_report(decided.exclusion.kept(sample, others[EQUAL]).ranked.given)
         self.bucket = _Bucket(run, str(self.store.path), decided, kept, self.numbering.criterion, design)
 
-    def rank(self, save: Callable[[Tables], None], engine: Engine | None) -> DenoiseReport:
+    def save(self, write: Callable[[Tables], None], engine: Engine | None) -> DenoiseReport:
         """Rank and save bucket by bucket, and return the report of all."""
         reports, weights = list[DenoiseReport](), list[float]()
         parts = [Part(path.name, path) for path in self.files]
         for tables, report, weight in map_parts(self.bucket.rank, parts, engine=engine):
-            save(tables)
+            write(tables)
             reports.append(report)
             weights.append(weight)
         return added_up(reports, weights)
@@ -237,11 +237,9 @@ class _ByBucket:
     def _write(self, path: Path, buckets: Sequence[int]) -> None:
         loaded = load_votes(
             self.store,
-            criterion=self.numbering.criterion,
             both_bad=self.config.both_bad,
             texts=self.config.text_comparison,
-            buckets=buckets,
-            numbering=self.numbering,
+            numbering=replace(self.numbering, buckets=tuple(buckets)),
         )
         assert loaded.texts is not None
         write_votes(path, loaded.votes, **{EQUAL: loaded.texts.equal, "near": loaded.texts.near})

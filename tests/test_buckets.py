@@ -67,7 +67,7 @@ def test_the_fit_to_files_is_the_fit_to_all_votes(world: str, tmp_path: Path) ->
     for k, path in enumerate(files):
         write_votes(path, votes.of_prompts(part == k))
     exact = Hierarchical(tolerance=1e-5)
-    whole, found = exact.fit(votes), fit_files(files, votes, tmp_path / "fit", ranker=exact)
+    whole, found = exact.fit(votes), fit_files(files, votes, tmp_path / "fit", tolerance=1e-5)
     assert found.converged
     assert whole.prior.error_variance > 0 or world != "errors of perception"
     assert (whole.mixture is not None) == (found.mixture is not None) == (world == "mixture")

@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from curate.annotators import copying
 from curate.annotators.copying import find_copying
 from curate.denoising.ranking import rank_votes
 from curate.simulation.world import World, simulate_world
@@ -105,6 +106,12 @@ def test_good_or_careless_annotators_are_no_ring(dependence: str) -> None:
     for changes in ({"votes_per_pair": 12}, {"sittings_per_prompt": 20, **clear}, {"votes_per_pair": 12, **clear}):
         made = world(dependence, **changes)
         assert find_copying(made.votes).rings(made.votes.annotators) == (), changes
+
+
+def test_rings_are_found_among_more_votes_than_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    votes = world("copied-votes").votes
+    monkeypatch.setattr(copying, "MAX_COMPARISONS", 10)
+    assert find_copying(votes).rings(votes.annotators)
 
 
 def test_runs_exclude_copies_and_name_their_accounts() -> None:

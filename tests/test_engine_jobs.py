@@ -30,6 +30,7 @@ Options = tuple[str, ...]
 JOBS = {
     "denoise": ("denoise --json {}", "rankings --json"),
     "denoise by bucket": ("denoise --by-bucket --json {}", "rankings --json"),
+    "run": ("run recipe.toml --dir built --json {}",),
     "frames": ("media frames clip.mp4 --out out --count 4 {}",),
     "evaluate": ("evaluate items.jsonl --model model --against other --json {}",),
     "release": (
@@ -76,6 +77,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Path:
     ]
     ingest(pl.DataFrame(rows), folder / "curate.duckdb")
     (folder / "curate.toml").write_text("[denoise.auto]\nfolds = 2\n")
+    (folder / "built").mkdir()
+    pl.DataFrame(rows).write_csv(folder / "built" / "votes.csv")
+    (folder / "recipe.toml").write_text(
+        'title = "tiny"\n[ingest]\npaths = ["votes.csv"]\n[denoise.config.auto]\nfolds = 2\n'
+    )
     encode(folder / "clip.mp4", range(0, 400, 40))
     for seed, name in enumerate(("model", "other")):
         (folder / name).mkdir()

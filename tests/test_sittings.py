@@ -11,7 +11,7 @@ import pytest
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.rankers.hierarchical import ranker as module
-from curate.rankers.hierarchical.fit import IDENTIFIED
+from curate.rankers.hierarchical.priors import IDENTIFIED
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.intervals import expected_tau
 from curate.uncertainty.posterior import beats

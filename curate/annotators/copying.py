@@ -42,7 +42,8 @@ MAX_COMPARISONS = 5_000_000
 """Of two votes on one pair, or twice the number of votes if that is more. On pairs with very many votes, each vote is
 compared with the next ones only."""
 MOST_COUNTERS = 2**26
-"""Of compared votes by pair of accounts, modulo the number of counters: most pairs of accounts have too few."""
+"""Compared votes are first counted by pair of accounts, modulo the number of counters: most pairs of accounts have too
+few, and need no more memory."""
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -107,7 +108,7 @@ def find_copying(votes: VoteArrays) -> Copying:
     """Return the rings and the copies. Anonymous votes are in no ring."""
     people, compared = len(votes.annotators), Compared(votes)
     counters = no_counters(len(votes.left))
-    place, number = compared.seen(len(counters))
+    place, number = compared.counted(len(counters))
     counters[place] = number
     found = compared.comparisons(counters)
     suspects = found.suspects
@@ -132,8 +133,8 @@ class Compared:
         self.one, self.two = _same_pair(votes, self.pair)
         self.both = _unordered(votes.annotator[self.one], votes.annotator[self.two], len(votes.annotators))
 
-    def seen(self, counters: int) -> tuple[Index, Index]:
-        """Numbers of counters, and by how much the compared votes increase each."""
+    def counted(self, counters: int) -> tuple[Index, Index]:
+        """The counters that the compared votes increase, and by how much."""
         return np.unique(self.both % counters, return_counts=True)
 
     def comparisons(self, counters: Counters) -> Comparisons:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from curate.annotators.copying import Compared, Comparisons, Copying, Counters, no_copying, no_counters, rings_of
 from curate.annotators.statistics import spam_probability
-from curate.denoising.ranking import Denoised, Kept, Progress, keep, rank_kept
+from curate.denoising.exclusion import Kept, keep
+from curate.denoising.ranking import Denoised, Progress, rank_kept
 from curate.denoising.selection import Choice, choose, silent
 from curate.engine import Engine, Part, map_parts
 from curate.evaluation.overdispersion import pooled_overdispersion
@@ -176,7 +177,7 @@ def _rings(
 ) -> Index:
     """Return the (A,) ring of each annotator, as ``find_copying`` does. people, votes: their numbers."""
     counters = no_counters(votes)
-    for place, number in each(partial(_seen, exclusion, len(counters))):
+    for place, number in each(partial(_counted, exclusion, len(counters))):
         counters[place] += number
     found: Comparisons = reduce(add, each(partial(_comparisons, exclusion, counters)))
     suspects = found.suspects
@@ -200,8 +201,8 @@ def _count(path: Path) -> int:
     return len(read_arrays(path, ["left"])["left"])
 
 
-def _seen(exclusion: Exclusion, counters: int, path: Path) -> tuple[Index, Index]:
-    return Compared(exclusion.judging(read_votes(path)[0])).seen(counters)
+def _counted(exclusion: Exclusion, counters: int, path: Path) -> tuple[Index, Index]:
+    return Compared(exclusion.judging(read_votes(path)[0])).counted(counters)
 
 
 def _comparisons(exclusion: Exclusion, counters: Counters, path: Path) -> Comparisons:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.annotators.copying import Copying, find_copying, no_copying
-from curate.annotators.statistics import spam_probability
+from curate.annotators.copying import Copying
+from curate.denoising.exclusion import Kept, exclude_copies, exclude_spammers, keep
 from curate.denoising.selection import Choice, choose, silent
 from curate.engine import Engine
 from curate.evaluation.acceptability import Acceptability, acceptability
@@ -26,7 +26,7 @@ from curate.rankers.registry import POSTERIOR, build, compared_rankers, spec_of
 from curate.uncertainty.bootstrap import bootstrap_ranks
 from curate.uncertainty.intervals import LEVEL, expected_tau, percentile_intervals, rank_intervals
 from curate.votes.arrays import VoteArrays
-from curate.votes.coverage import Coverage, component_labels, cover, nothing_ranked
+from curate.votes.coverage import Coverage, component_labels
 from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
@@ -211,47 +211,6 @@ def rank_votes(
     return rank_kept(kept, config, choice, progress=progress)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The votes that count, and what they cover."""
-
-    merged: Merged
-    """On all prompts."""
-    coverage: Coverage
-    spammers: Bool
-    """(A,) annotators whose votes are excluded."""
-    excluded_votes: int
-    """Their number."""
-    copying: Copying
-
-    @cached_property
-    def ranked(self) -> Merged:
-        """The votes on the prompts that they cover well enough."""
-        return self.merged.of_prompts(self.coverage.used)
-
-    def nothing_ranked(self, config: DenoiseConfig) -> CurateError:
-        """Return the error that no prompt can be ranked."""
-        excluded = {
-            "by likely spammers": self.excluded_votes,
-            "copies within rings of accounts": int(self.copying.copied.sum()),
-            "between equal texts": int(self.merged.between.sum()),
-        }
-        counts = {why: count for why, count in excluded.items() if count}
-        return nothing_ranked(self.merged.votes, self.coverage, config, counts)
-
-
-def keep(
-    votes: VoteArrays, judging: VoteArrays, spammers: Bool, copying: Copying, texts: Index | None, config: DenoiseConfig
-) -> Kept:
-    """Return the votes that count, with equal texts as one response.
-
-    judging: the votes without those of spammers, (A,); copying: in these. texts: (R,) as of ``rank_votes``.
-    """
-    kept = judging.of_votes(~copying.copied) if copying.copied.any() else judging
-    merged = merge(kept, texts)
-    return Kept(merged, cover(merged.votes, config), spammers, len(votes.left) - len(judging.left), copying)
-
-
 def rank_kept(
     kept: Kept,
     config: DenoiseConfig,
@@ -313,24 +272,6 @@ def text_ranks(texts: Merged, scores: Float, group: Index) -> Index:
     scores: (N,) higher is better. group: (N,) labels within which ranks are counted.
     """
     return ranks(scores[texts.text], group[texts.text])[texts.first]
-
-
-def exclude_spammers(votes: VoteArrays, judged: VoteArrays, config: DenoiseConfig) -> tuple[VoteArrays, Bool]:
-    """Return the votes without those of likely spammers (above ``config.max_spammer``), and (A,) who these are.
-
-    judged: the votes by which annotators are judged, those of all prompts.
-    """
-    if config.max_spammer >= 1 or not judged.annotators:
-        return votes, np.zeros(len(votes.annotators), dtype=np.bool_)
-    fit = cast("HierarchicalFit", cast("PosteriorRanker", build(POSTERIOR, config)).fit(judged))
-    likely = spam_probability(fit.annotators) > config.max_spammer
-    spammer = np.isin(votes.annotators, np.array(judged.annotators)[likely])
-    return votes.of_votes(~np.append(spammer, False)[votes.annotator]), spammer
-
-
-def exclude_copies(votes: VoteArrays, config: DenoiseConfig) -> Copying:
-    """Return the rings of accounts and the copies within them; none if the config keeps these."""
-    return no_copying(votes) if config.copied_votes == "keep" else find_copying(votes)
 
 
 def _controlling(config: DenoiseConfig) -> MethodName:

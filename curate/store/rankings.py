@@ -57,15 +57,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Numbering:
-    """The numbers of annotators and models, equal in all buckets, and a digest of all votes."""
+    """The numbers of annotators and models, which are equal in all buckets, and the buckets to load."""
 
     criterion: str
     models: tuple[str, ...]
     annotators: tuple[str, ...]
     buckets: tuple[int, ...]
-    """Those with prompts."""
+    """As of ``number_votes``: all that have prompts."""
     digest: str
-    """Of everything that a ranker may use, texts included."""
+    """Of everything in all votes that a ranker may use, texts included."""
 
 
 def number_votes(store: Store, criterion: str = "") -> Numbering:
@@ -76,9 +76,9 @@ def number_votes(store: Store, criterion: str = "") -> Numbering:
     store.execute(
         f"CREATE OR REPLACE TEMP TABLE known_responses AS SELECT prompt_id, response_id, model FROM ({RESPONSES})"
     )
-    _choose_prompts(store, (), None)
-    chosen = _choose_votes(store, criterion, None, None, each=False)
-    _number_annotators(store, None)
+    _choose_prompts(store, ())
+    chosen = _choose_votes(store, criterion)
+    _number_annotators(store)
     annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
     models = store.frame("SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL ORDER BY model")["model"]
     texts = store.value("""
@@ -102,7 +102,6 @@ def load_votes(
     places: bool = False,
     texts: TextComparison | None = None,
     batches: Sequence[str] | None = None,
-    buckets: Sequence[int] | None = None,
     numbering: Numbering | None = None,
 ) -> Loaded:
     """Return the votes on the given prompts (all when empty), with every response to these. both_bad: tie | drop.
@@ -113,13 +112,13 @@ def load_votes(
     places: load where each vote was read, and no digest.
     texts: how the texts of responses are compared; None: not at all.
     batches: the ingests whose votes are loaded; None: all.
-    buckets: those of the prompts, with numbers of ``numbering``; without a digest, and there may be no votes.
+    numbering: load the votes on its buckets by its criterion, with its numbers and no digest; there may be none.
     Votes are sorted by content, so that equal votes give equal arrays in whatever order they were ingested.
     Raises NoVotesError where there are none, CurateError for an unknown prompt, where no vote has a value of ``by``,
     and where the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
-    _choose_prompts(store, prompts, buckets)
-    chosen_criterion = _choose_votes(store, criterion, batches, buckets, each=by == "criterion")
+    _choose_prompts(store, prompts, numbering)
+    chosen_criterion = _choose_votes(store, criterion, batches, numbering, each=by == "criterion")
     responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
     models = numbering.models if numbering else tuple(responses["model"].drop_nulls().unique().sort())
     _number_annotators(store, numbering)
@@ -215,10 +214,10 @@ def save_rankings(store: Store, run_id: str, tables: Mapping[str, pl.DataFrame])
             store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM new_rows", [run_id])
 
 
-def _choose_prompts(store: Store, prompts: Sequence[str], buckets: Sequence[int] | None) -> None:
+def _choose_prompts(store: Store, prompts: Sequence[str], numbering: Numbering | None = None) -> None:
     """Create the tables chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt,
     number)."""
-    in_buckets = "true" if buckets is None else f"{BUCKET} IN ({', '.join(map(str, buckets))})"
+    in_buckets = f"{BUCKET} IN ({', '.join(map(str, numbering.buckets))})" if numbering else "true"
     if prompts:
         known = set(
             store.frame("SELECT prompt_id FROM prompts WHERE prompt_id IN (SELECT unnest(?))", [list(prompts)])[
@@ -240,11 +239,11 @@ def _choose_prompts(store: Store, prompts: Sequence[str], buckets: Sequence[int]
         CREATE TEMP TABLE chosen_responses AS
         SELECT prompt_id, response_id, model, p.number AS prompt,
             (row_number() OVER (ORDER BY p.number, response_id) - 1)::INTEGER AS number
-        FROM ({RESPONSES if buckets is None else "FROM known_responses"}) JOIN chosen_prompts p USING (prompt_id)
+        FROM ({"FROM known_responses" if numbering else RESPONSES}) JOIN chosen_prompts p USING (prompt_id)
     """)
 
 
-def _number_annotators(store: Store, numbering: Numbering | None) -> None:
+def _number_annotators(store: Store, numbering: Numbering | None = None) -> None:
     """Create the table chosen_annotators (annotator_id, number): of the numbering, or of the chosen votes."""
     if numbering is not None:
         with store.views(
@@ -270,21 +269,30 @@ def _forget_choice(store: Store) -> None:
 
 
 def _choose_votes(
-    store: Store, criterion: str, batches: Sequence[str] | None, buckets: Sequence[int] | None, *, each: bool
+    store: Store,
+    criterion: str,
+    batches: Sequence[str] | None = None,
+    numbering: Numbering | None = None,
+    *,
+    each: bool = False,
 ) -> str | None:
     """Create the view chosen_votes: the votes on the chosen prompts by one criterion; return it.
 
     each: by any if none is given; then the result is None.
     """
-    rows = f"({select_votes(store, buckets=buckets)})" if store.partitioned and buckets is not None else "votes"
+    rows = "votes"
+    if numbering and store.partitioned:  # only the files of its buckets are read
+        rows = f"({select_votes(store, buckets=numbering.buckets)})"
     votes = f"{rows} SEMI JOIN chosen_prompts USING (prompt_id)"
     if batches is not None:
         known = "SELECT file_id FROM files WHERE batch_id IN (SELECT unnest(?::VARCHAR[]))"
         store.execute(f"CREATE TEMP TABLE chosen_files AS {known}", [list(batches)])
         votes += " SEMI JOIN chosen_files USING (file_id)"
-    chosen = (
-        criterion if buckets is not None else None if each and not criterion else one_criterion(store, criterion, votes)
-    )
+    chosen: str | None = None
+    if numbering:  # a bucket may have no vote by it
+        chosen = numbering.criterion
+    elif criterion or not each:
+        chosen = one_criterion(store, criterion, votes)
     store.execute("SET VARIABLE criterion = ?", [chosen])
     store.execute(f"""
         CREATE TEMP VIEW chosen_votes AS SELECT * FROM {votes}

@@ -21,28 +21,26 @@ import numpy as np
 
 from curate.engine import Engine, Part, map_parts
 from curate.rankers.base import Float
+from curate.rankers.hierarchical.annotators import Cast, cast_votes, first_annotators
 from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.perception import VoteSites
 from curate.rankers.hierarchical.posterior import MeanSums, solve_means
 from curate.rankers.hierarchical.priors import (
     PROMPT_TIE_VARIANCE,
-    Cast,
     EffectSums,
     Normal,
     PriorSums,
     PromptEffect,
     StrengthPrior,
-    cast_votes,
-    first_annotators,
 )
-from curate.rankers.hierarchical.ranker import WHOLE_STEPS, Hierarchical, other_ratios
+from curate.rankers.hierarchical.ranker import WHOLE_STEPS, Hierarchical
 from curate.rankers.hierarchical.rounds import Aitken, Rounds, RoundSums, State, added, jump
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import vote_data
 from curate.votes.files import Arrays, read_arrays, read_votes, write_arrays
 
-NOTHING, HIERARCHICAL = np.zeros(0), Hierarchical()
+NOTHING = np.zeros(0)
 TOTAL = "total.npz"
 """The sums of a round over all files, in its folder."""
 
@@ -94,15 +92,17 @@ def fit_files(
     sample: VoteArrays,
     folder: Path,
     *,
-    ranker: Hierarchical = HIERARCHICAL,
+    tolerance: float = Hierarchical.tolerance,
     engine: Engine | None = None,
     progress: Callable[[str, int, int], None] = lambda _doing, _done, _total: None,
 ) -> SharedFit:
-    """Fit the ranker to the votes in files, and return what all prompts share.
+    """Fit the hierarchical ranker to the votes in files, and return what all prompts share.
 
     files: of ``write_votes``, with equal annotators and models; no prompt is in two of them. sample: votes on some of
-    the prompts. folder: for what stays with the prompts. engine: whose workers compute the files; None: this process.
+    the prompts. folder: for what stays with the prompts. tolerance: as of ``Hierarchical``. engine: whose workers
+    compute the files; None: this process.
     """
+    ranker = Hierarchical(tolerance=tolerance)
     start, fit = ranker.start(sample)
     cast = reduce(added, map_parts(_cast, [Part(path.name, path) for path in files], engine=engine))
     shared, models, aitken = _first(start.state, fit, cast), len(fit.model_mean), Aitken()
@@ -121,16 +121,16 @@ def fit_files(
         shared = jump(shared, old, factor)
         means = solve_means(sums.means, models, shared.prior)
         of_models = means.mean[:models], means.covariance[:models, :models]
-        se, others = other_ratios(shared.prior, sums.prior) if shared.prior.error_variance else (0.0, [])
+        se, others = shared.prior.other_ratios(sums.prior) if shared.prior.error_variance else (0.0, [])
         new = ranker.of_all(shared, sums, of_models, step_size)
         old, shared = shared, new._replace(model_mean=of_models[0], prior=replace(new.prior, known_means=means))
-        if converged := number > 1 and step.change <= ranker.tolerance:
+        if converged := number > 1 and step.change <= tolerance:
             break
         factor = aitken.factor(step.squares, step.along, max(step.largest, *shared.prior.log_changes(old.prior)))
     return SharedFit(
         state=shared,
         other_priors=tuple(replace(prior, known_means=means) for prior in others),
-        error_ratio_se=max(se, fit.error_ratio_se) if np.isinf(fit.error_ratio_se) else se,
+        error_ratio_se=fit.error_ratio_se if np.isinf(fit.error_ratio_se) else se,  # infinite: not estimated
         mixture=fit.mixture,
         rounds=number,
         converged=converged,

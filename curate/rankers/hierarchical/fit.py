@@ -8,14 +8,14 @@ from itertools import product
 import numpy as np
 
 from curate.rankers.base import Bool, Float, Index, Ranking, ranking_of
+from curate.rankers.hierarchical.annotators import Annotators
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, log_probability, quadrature
 from curate.rankers.hierarchical.perception import VoteSites
-from curate.rankers.hierarchical.priors import Annotators, Normal, StrengthPrior
+from curate.rankers.hierarchical.priors import IDENTIFIED, Normal, StrengthPrior
 from curate.votes.arrays import VoteArrays
 from curate.votes.blocks import vote_data
 
-IDENTIFIED = 0.5  # standard error of the log ratio of error variance and variance; above, posteriors are averaged
 PREDICTION_NODES = 5  # quadrature nodes over the posterior of a gap, of a discrimination and of a side bias
 
 

@@ -1,10 +1,11 @@
 """The hierarchical ranker: one model of all prompts, models and annotators, fitted by approximate marginal likelihood.
 
-fit.py has the result, model.py the likelihood, perception.py the errors of perception, priors.py and mixture.py the
-priors, posterior.py the posterior of the strengths. A round takes one pass of expectation propagation, one Newton step
-for annotators and prompts, and one scoring step for every prior variance. When rounds have converged, the structure
-that the votes support is added and rounds go on: errors of perception, then scales of prompts and correlated models
-(given enough prompts). Finally a mixture replaces the normal prior of strengths, where the votes strongly support it.
+fit.py has the result, model.py the likelihood, perception.py the errors of perception, annotators.py, priors.py and
+mixture.py the priors, posterior.py the posterior of the strengths, buckets.py rounds over files. A round takes one pass
+of expectation propagation, one Newton step for annotators and prompts, and one scoring step for every prior variance.
+When rounds have converged, the structure that the votes support is added and rounds go on: errors of perception, then
+scales of prompts and correlated models (given enough prompts). Finally a mixture replaces the normal prior of
+strengths, where the votes strongly support it.
 
 Missing data: anonymous votes share one annotator, whose discrimination is 1 if there is no other; no bias enters where
 sides are unknown; without models one variance serves all responses, so that one prompt is Bradley-Terry with a fitted
@@ -19,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking
-from curate.rankers.hierarchical.fit import IDENTIFIED, HierarchicalFit
+from curate.rankers.hierarchical.annotators import cast_votes, first_annotators
+from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.mixture import Mixture, first_mixture
 from curate.rankers.hierarchical.model import Likelihood
 from curate.rankers.hierarchical.perception import Perception, VoteSites
@@ -29,11 +31,8 @@ from curate.rankers.hierarchical.priors import (
     STRENGTH_VARIANCE,
     Moments,
     Normal,
-    PriorSums,
     PromptEffect,
     StrengthPrior,
-    cast_votes,
-    first_annotators,
     first_error_variance,
     first_scale_variance,
 )
@@ -275,11 +274,11 @@ class Hierarchical:
         return state._replace(sites=sites, posterior=posterior, model_mean=model_mean), change, n_iter
 
     def _other_ratios(self, data: VoteData, state: State) -> tuple[float, list[StrengthPrior]]:
-        """``other_ratios`` of the votes."""
+        """As of ``StrengthPrior.other_ratios``."""
         perception = Perception(data, state.sites, state.prior.error_variance)
         posterior, _, moments, *_ = solve(data, perception.sites, state.prior)
         gaps = perception.perceived(*posterior)
-        return other_ratios(state.prior, state.prior.sums(data, moments, gaps, posterior.covariance))
+        return state.prior.other_ratios(state.prior.sums(data, moments, gaps, posterior.covariance))
 
     def _controlled(self, data: VoteData, state: State) -> tuple[Normal, Normal, Normal]:
         """The posterior of the strengths without the effects of covariates, of these effects, and of all means."""
@@ -343,17 +342,6 @@ class Hierarchical:
             n_iter=n_iter,
             converged=fit.converged & (change <= tolerance),
         )
-
-
-def other_ratios(prior: StrengthPrior, sums: PriorSums) -> tuple[float, list[StrengthPrior]]:
-    """The standard error of the log ratio of error variance and variance, and the priors at √3 of it to each side.
-
-    The priors have the best variances for these ratios; there are none where the ratio is identified.
-    """
-    se, direction = prior.ratio_uncertainty(sums)
-    if se <= IDENTIFIED:
-        return se, []
-    return se, [prior.scaled(np.exp(step * np.sqrt(3.0) * direction)) for step in (-1.0, 1.0)]
 
 
 def _sample(votes: VoteArrays) -> VoteArrays | None:

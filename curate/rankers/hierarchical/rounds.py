@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curate.rankers.base import Float
+from curate.rankers.hierarchical.annotators import Annotators
 from curate.rankers.hierarchical.perception import VoteSites
 from curate.rankers.hierarchical.posterior import MeanSums
-from curate.rankers.hierarchical.priors import Annotators, EffectSums, Normal, PriorSums, PromptEffect, StrengthPrior
+from curate.rankers.hierarchical.priors import EffectSums, Normal, PriorSums, PromptEffect, StrengthPrior
 from curate.votes.blocks import VoteData
 
 ROUNDS_BETWEEN = 5  # two extrapolations
