@@ -272,9 +272,9 @@ def measure_stores(folder: Path, count: int, options: argparse.Namespace) -> int
         return 0
     name = f"denoise by bucket, {options.workers or 'no'} workers"
     steps[name] = measure(name, DENOISE, stores["partitioned"], "bucket", options.workers)
+    steps["leaderboard"] = measure("leaderboard", LEADERBOARD, stores["partitioned"])
     same = 1.0
     if count <= AT_ONCE:
-        measure("leaderboard", LEADERBOARD, stores["partitioned"])
         measure("convert, one file to partitioned", CONVERT, stores["one file"], folder / "converted")
         same = orders(stores["partitioned"], (runs["partitioned"], steps[name]["run"]))
         print(f"  {'DIFFERENT' if len(set(runs.values())) > 1 else 'equal'} runs; equal orders by bucket: {same:.1%}")

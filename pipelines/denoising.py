@@ -28,8 +28,9 @@ from curate.processors import cores
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
+from curate.store.chosen import number_votes
 from curate.store.opening import work_folder
-from curate.store.rankings import load_votes, number_votes, ranking_tables, save_rankings
+from curate.store.rankings import load_votes, ranking_tables, save_rankings
 from curate.store.reporting import votes_by_side
 from curate.store.runs import Run, recall, record
 from curate.votes.files import read_arrays, read_votes, write_votes
@@ -218,7 +219,7 @@ class _ByBucket:
         )
         self.files = files
         design = design_report(decided.exclusion.kept(sample, others[EQUAL]).ranked.given)
-        self.bucket = _Bucket(run, str(self.store.path), decided, kept, self.numbering.criterion, design)
+        self.bucket = _Bucket(run, str(self.store.path), decided, kept, self.numbering.criterion or "", design)
 
     def save(self, write: Callable[[Tables], None], engine: Engine | None) -> DenoiseReport:
         """Rank and save bucket by bucket, and return the report of all."""

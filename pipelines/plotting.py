@@ -13,7 +13,7 @@ from curate.evaluation.leaderboard import leaderboard
 from curate.report.panels import calibration_of
 from curate.shards.atomic import publish_file
 from curate.store import Store
-from curate.store.rankings import load_votes
+from curate.store.games import store_leaderboard
 from pipelines.annotator_report import annotators
 from pipelines.reporting import read_validation, stored_report
 from schemas.choices import PlotKind
@@ -89,7 +89,7 @@ def plot(
     else:
         with Store.open(source, read_only=True) as store:
             if kind in ("leaderboard", "pairs"):
-                found = leaderboard(load_votes(store, criterion=criterion, control=control).votes)
+                found = store_leaderboard(store, criterion=criterion, control=control)
             else:
                 ranked = store.run(store.denoise_run(run, criterion=criterion))
                 assert ranked is not None

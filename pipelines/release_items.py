@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from curate.evaluation.leaderboard import leaderboard
 from curate.release.build import Contents
 from curate.release.figures import (
     figures,
@@ -25,7 +24,7 @@ from curate.store.exports import (
     as_manifest_run,
     manifest_batches,
 )
-from curate.store.rankings import load_votes
+from curate.store.games import store_leaderboard
 from curate.store.runs import Run
 from pipelines.auditing import fragility
 from pipelines.exporting import draw, stated_criterion
@@ -191,10 +190,9 @@ def _leaderboard(store: Store, run: ManifestRun) -> list[dict[str, Any]]:
     """Return the leaderboard of the votes that the run had, as rows of the card; empty where no models are known."""
     config = DenoiseConfig.from_stored(json.dumps(run.config))
     try:
-        votes = load_votes(
+        frame = store_leaderboard(
             store, criterion=config.criterion, control=config.control, batches=run.inputs.get("batches")
-        ).votes
-        frame = leaderboard(votes).frame
+        ).frame
     except CurateError:
         return []
     strengths = pl.col("strength", "low", "high").round(3)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import polars as pl
 from pydantic import ValidationError
 
-from curate.evaluation.leaderboard import Leaderboard, leaderboard
+from curate.evaluation.leaderboard import Leaderboard
 from curate.report.data import MAX_VOTES, NO_MEDIA, PageMedia, items_of, listed_prompts, page_data
 from curate.report.figures import (
     KEPT,
@@ -35,8 +35,8 @@ from curate.shards.atomic import publish_file
 from curate.shards.formats import derived_format
 from curate.store import Store
 from curate.store.exports import manifest_batches, manifest_run, prompts_outside
+from curate.store.games import store_leaderboard
 from curate.store.media import media_of
-from curate.store.rankings import load_votes
 from curate.store.reporting import (
     criterion_of,
     ingested,
@@ -265,7 +265,7 @@ def _funnel(
 def _models(store: Store, criterion: str, control: Sequence[str]) -> Leaderboard | None:
     """Return the leaderboard of all votes by the criterion; None if no vote compares two known models."""
     try:
-        return leaderboard(load_votes(store, criterion=criterion, control=control).votes)
+        return store_leaderboard(store, criterion=criterion, control=control)
     except CurateError:
         return None
 

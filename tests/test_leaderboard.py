@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy.optimize import minimize
 
 import curate
@@ -18,6 +19,7 @@ from curate.evaluation.leaderboard import Leaderboard, leaderboard
 from curate.evaluation.models import RIDGE
 from curate.release.card import _models
 from curate.simulation.world import simulate_world
+from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
@@ -257,6 +259,63 @@ def test_by_a_field_of_the_meta_stays_with_its_vote(tmp_path: Path) -> None:
     assert found.select("language", "model", "win_rate").rows() == [
         ("en", "a", 1.0), ("en", "b", 0.5), ("en", "c", 0.0), ("fi", "c", 1.0), ("fi", "b", 0.5), ("fi", "a", 0.0),
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with 24 prompts on 9 videos and 3 without, anonymous votes, K-wise rankings and unknown models."""
+    from pipelines import ingest
+
+    folder, rng = tmp_path_factory.mktemp("larger"), np.random.default_rng(4)
+    names = [f"m{k}" for k in range(5)]
+    rows = []
+    for _ in range(900):
+        left, right = rng.choice(5, 2, replace=False)
+        outcome = "left" if rng.random() < 1 / (1 + np.exp(left - right)) else rng.choice(["right", "tie", "both_bad"])
+        annotator = rng.choice(["", *(f"a{k}" for k in range(12))])
+        prompt, category = f"p{rng.integers(24)}", rng.choice(["pets", "wild", ""])
+        rows.append((prompt, names[left], names[right], outcome, annotator, f"{rng.choice([1, 2, 0.3])}", category))
+    rows += [("p0", "m0", "unknown", "left", "a1", "1", "pets"), ("p1", "m1", "m1-again", "right", "", "1", "pets")]
+    columns = ["prompt_id", "left", "right", "winner", "annotator_id", "weight", "category"]
+    pl.DataFrame(rows, schema=columns, orient="row").with_columns(criterion=pl.lit("overall")).write_csv(
+        folder / "votes.csv"
+    )
+    ranked = [
+        {"criterion": "overall", "prompt_id": f"p{k}", "responses": names[:3], "rankings": [1, 2, 3]} for k in range(6)
+    ]
+    (folder / "ranked.jsonl").write_text("\n".join(json.dumps(row) for row in ranked))
+    videos = "\n".join(f"p{k},v{k % 9}.mp4" for k in range(21))
+    (folder / "prompts.csv").write_text(f"prompt_id,video\n{videos}\n")
+    ingest(folder / "votes.csv", folder / "s", prompts=folder / "prompts.csv")
+    ingest(folder / "ranked.jsonl", folder / "s")
+    return folder / "s"
+
+
+@pytest.mark.parametrize("by", [None, "category", "criterion"])
+def test_a_leaderboard_in_parts_is_that_of_all_votes_at_once(
+    larger: Path, by: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curate.store import games
+
+    def computed() -> tuple[pl.DataFrame, Leaderboard]:
+        with curate.open(larger) as opened:
+            return opened.leaderboard(by=by), games.store_leaderboard(opened)
+
+    expected, board = computed()
+    monkeypatch.setattr(games, "PER_PART", 100)
+    monkeypatch.setattr(
+        games, "load_votes", lambda store, **options: load_votes(store, **options | {"numbering": None})
+    )
+    with curate.open(larger) as opened, games.stored_games(opened) as parts:
+        assert len(list(parts.parts("video"))) > 5
+        assert max(len(part.i) for part in parts.parts("annotator")) < 500
+    found, in_parts = computed()
+    assert found.equals(computed()[0])
+    assert_frame_equal(found, expected, abs_tol=1e-9)
+    assert (in_parts.votes, in_parts.excluded_votes) == (board.votes, board.excluded_votes)
+    assert in_parts.clustered_by == board.clustered_by == ("video", "annotator")
+    np.testing.assert_allclose(in_parts.covariance, board.covariance, rtol=1e-9)
+    np.testing.assert_allclose(in_parts.wins, board.wins)
 
 
 def test_control_removes_the_effects_of_text_and_of_numeric_columns(

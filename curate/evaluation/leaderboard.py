@@ -11,6 +11,7 @@ one, which takes all models without a class that do not differ significantly fro
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +21,15 @@ import polars as pl
 from curate.evaluation.acceptability import acceptability
 from curate.evaluation.models import (
     Games,
+    GamesInParts,
+    Totals,
     between_models,
     components_of,
     fit_models,
     games_of,
     models_of,
     robust_covariance,
+    total,
 )
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import POSITION
@@ -115,39 +119,60 @@ def leaderboard(votes: VoteArrays) -> Leaderboard:
     names, model = models_of(votes)
     i, j = model[votes.left], model[votes.right]
     used = between_models(votes, model)
-    if not used.any():
+    found = leaderboard_of(
+        games_of(votes.of_votes(used), i[used], j[used], len(names)),
+        names,
+        acceptable_by_model(votes),
+        excluded=int((~used).sum()),
+        covariates=votes.covariate_names,
+    )
+    if not votes.covariate_names:
+        return found
+    plain = leaderboard(replace(votes, covariates=None, covariate_names=())).frame
+    others = plain.select("model", **{name: name.removesuffix("_uncontrolled") for name in UNCONTROLLED})
+    return replace(found, frame=found.frame.join(others, on="model", how="left", maintain_order="left"))
+
+
+def leaderboard_of(
+    games: GamesInParts,
+    names: Sequence[str],
+    acceptable: Float,
+    *,
+    excluded: int = 0,
+    covariates: tuple[str, ...] = (),
+) -> Leaderboard:
+    """Return the leaderboard of M models from the votes between them, of which some are in memory at a time.
+
+    names: of the models. acceptable: (M,) of ``acceptable_by_model``. excluded: votes that are not between two models.
+    covariates: the names of those that the votes have. Raises CurateError where there is no vote.
+    """
+    if not any(games.sizes.values()):
         raise CurateError(
             "no vote compares two known models",
             hint="a leaderboard needs responses whose model is known: give a file of responses, or a column of models",
         )
-    games = games_of(votes.of_votes(used), i[used], j[used], len(names))
-    fit = fit_models(games)
-    component = components_of(games)
+    totals = total(games)
+    fit = fit_models(totals.games)
+    component = components_of(totals.games)
     strength = fit.theta[: games.models] - _component_mean(fit.theta[: games.models], component)
-    total, clustered_by, degrees = robust_covariance(games, fit)
-    covariance = _centred(total[: games.models, : games.models], component)
+    variance, clustered_by, degrees = robust_covariance(games, fit)
+    covariance = _centred(variance[: games.models, : games.models], component)
     significant = _significant(strength, covariance, component, degrees)
     order = np.lexsort((np.arange(len(names)), -np.round(strength, 9), component))
-    order = order[np.bincount(np.concatenate([games.i, games.j]), minlength=len(names))[order] > 0]
-    frame = _frame(games, strength, np.sqrt(np.diagonal(covariance)), significant, component, degrees)[order]
-    accepted = acceptability(votes)
-    by_model = _means(accepted.estimate, model, len(names)) if accepted else np.full(len(names), np.nan)
+    order = order[totals.votes[order] > 0]
+    frame = _frame(totals, strength, np.sqrt(np.diagonal(covariance)), significant, component, degrees)
     frame = frame.with_columns(
-        pl.Series("model", [names[m] for m in order]), pl.Series("acceptable", by_model[order]).fill_nan(None)
+        pl.Series("model", names, pl.String), pl.Series("acceptable", acceptable).fill_nan(None)
     ).select(*COLUMNS)
-    if votes.covariate_names:
-        plain = leaderboard(replace(votes, covariates=None, covariate_names=())).frame
-        others = plain.select("model", **{name: name.removesuffix("_uncontrolled") for name in UNCONTROLLED})
-        frame = frame.join(others, on="model", how="left", maintain_order="left")
     return Leaderboard(
-        frame=frame,
+        frame=frame[order],
         covariance=covariance[np.ix_(order, order)],
         significant=significant[np.ix_(order, order)],
-        wins=_wins(games)[np.ix_(order, order)],
+        wins=_wins(totals.games)[np.ix_(order, order)],
         clustered_by=clustered_by,
-        effects=_effects(games, votes.covariate_names, fit.theta, total, degrees),
-        votes=len(games.i),
-        excluded_votes=int((~used).sum()),
+        effects=_effects(totals.games, covariates, fit.theta, variance, degrees),
+        votes=totals.count,
+        excluded_votes=excluded,
         n_iter=fit.n_iter,
         converged=fit.converged,
     )
@@ -171,24 +196,36 @@ def by_group(votes: VoteArrays, group: pl.Series, *, name: str) -> pl.DataFrame:
         Where the name is that of a column of a leaderboard, or no group has a vote between two known models. Other
         groups without such a vote have no rows.
     """
+    values = group.cast(pl.String)
+
+    def boards() -> Iterator[tuple[str, Leaderboard]]:
+        for value in values.drop_nulls().unique().sort():
+            own = votes.of_votes((values == value).fill_null(False).to_numpy())
+            if between_models(own, models_of(own)[1]).any():
+                yield value, leaderboard(own)
+
+    return under_one_another(boards(), name=name)
+
+
+def under_one_another(boards: Iterable[tuple[str, Leaderboard]], *, name: str) -> pl.DataFrame:
+    """Return the leaderboards of groups as one frame, which starts with the column of this name. Raises as
+    ``by_group``."""
     if name in COLUMNS:
         raise CurateError(f"{name!r} is a column of the leaderboard itself", hint="rename the column, or use another")
-    values = group.cast(pl.String)
-    frames = []
-    for value in values.drop_nulls().unique().sort():
-        own = votes.of_votes((values == value).fill_null(False).to_numpy())
-        if between_models(own, models_of(own)[1]).any():
-            frames.append(leaderboard(own).frame.select(pl.lit(value).alias(name), pl.all()))
+    frames = [board.frame.select(pl.lit(value).alias(name), pl.all()) for value, board in boards]
     if not frames:
         raise CurateError(f"no {name} has a vote between two known models", hint="use another column, or none")
     return pl.concat(frames)
 
 
-def _means(value: Float, model: Index, models: int) -> Float:
-    """(M,) the mean over each model's responses with a value. value, model: (R,)."""
-    known = np.isfinite(value) & (model >= 0)
-    count = np.bincount(model[known], minlength=models)
-    mean: Float = np.bincount(model[known], value[known], models) / np.where(count > 0, count, np.nan)
+def acceptable_by_model(votes: VoteArrays) -> Float:
+    """Return (M,) the mean acceptability of each model's responses; NaN where a model has none with a vote."""
+    (names, model), found = models_of(votes), acceptability(votes)
+    if found is None:
+        return np.full(len(names), np.nan)
+    known = np.isfinite(found.estimate) & (model >= 0)
+    count = np.bincount(model[known], minlength=len(names))
+    mean: Float = np.bincount(model[known], found.estimate[known], len(names)) / np.where(count > 0, count, np.nan)
     return mean
 
 
@@ -238,17 +275,13 @@ def _significant(strength: Float, covariance: Float, component: Index, degrees: 
 
 
 def _frame(
-    games: Games, strength: Float, error: Float, significant: Bool, component: Index, degrees: int
+    totals: Totals, strength: Float, error: Float, significant: Bool, component: Index, degrees: int
 ) -> pl.DataFrame:
     """The columns of `COLUMNS` but the model's name, one row per model in the order of their numbers."""
     from scipy.special import stdtrit
 
-    m = games.models
-    won = _wins(games)
-    wins, total = won.sum(axis=1), won.sum(axis=1) + won.sum(axis=0)
-    prompts = int(games.prompt.max()) + 1
-    seen = np.zeros((m, prompts), dtype=np.bool_)
-    seen[games.i, games.prompt] = seen[games.j, games.prompt] = True
+    won = _wins(totals.games)
+    wins, played = won.sum(axis=1), won.sum(axis=1) + won.sum(axis=0)
     better = strength[None, :] > strength[:, None]  # [m, n]: n is better than m
     same = component[:, None] == component
     reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
@@ -264,9 +297,9 @@ def _frame(
             "strength_se": error,
             "low": strength - reach,
             "high": strength + reach,
-            "win_rate": wins / np.where(total > 0, total, 1.0),
-            "votes": np.bincount(games.i, minlength=m) + np.bincount(games.j, minlength=m),
-            "prompts": seen.sum(axis=1),
+            "win_rate": wins / np.where(played > 0, played, 1.0),
+            "votes": totals.votes,
+            "prompts": totals.prompts,
         }
     )
 

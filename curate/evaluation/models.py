@@ -18,7 +18,9 @@ and new annotators. Critical values are Student's t with min(G) − 1 degrees of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +56,10 @@ def models_of(votes: VoteArrays) -> tuple[tuple[str, ...], Index]:
     return votes.models, votes.response_model.astype(np.int64)
 
 
+OF_VOTES = ("i", "j", "design", "won", "weight", "prompt")
+"""The arrays of ``Games`` with a row per vote, besides clusters."""
+
+
 @dataclass(frozen=True)
 class Games:
     """V votes between two of M models."""
@@ -74,12 +80,78 @@ class Games:
     prompt: Index
     """(V,)"""
     clusters: dict[str, Index]
-    """What votes are clustered by -> (V,) numbers. Anonymous annotators: a number per group, or per vote."""
+    """What votes are clustered by -> (V,) numbers 0, 1, …. Anonymous annotators: a number per group, or per vote."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What votes are clustered by -> the number of clusters."""
+        return {name: int(cluster.max(initial=-1)) + 1 for name, cluster in self.clusters.items()}
+
+    def parts(self, _by: str) -> Iterable[Games]:
+        """All votes, as one part."""
+        return [self]
 
     def of_votes(self, keep: Bool | Index) -> Games:
         """The chosen votes. keep: (V,), or their numbers."""
-        columns = {name: getattr(self, name)[keep] for name in ("i", "j", "design", "won", "weight", "prompt")}
+        columns = {name: getattr(self, name)[keep] for name in OF_VOTES}
         return replace(self, **columns, clusters={name: number[keep] for name, number in self.clusters.items()})
+
+
+class GamesInParts(Protocol):
+    """Votes between two of M models, some of them in memory at a time; ``Games`` are one part."""
+
+    @property
+    def models(self) -> int:
+        """M"""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """What all votes are clustered by -> the number of clusters."""
+
+    def parts(self, by: str) -> Iterable[Games]:
+        """All votes in parts, in the same order each time; those of a cluster of this kind are in one part."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Votes added up."""
+
+    games: Games
+    """Equal votes as one with their total weight, or all where they have covariates; not clustered."""
+    votes: Index
+    """(M,) votes that each model takes part in."""
+    prompts: Index
+    """(M,) prompts with such a vote."""
+    count: int
+    """V"""
+
+
+def total(games: GamesInParts) -> Totals:
+    """Return the totals of all votes."""
+    m, sums = games.models, list[Games]()
+    votes, prompts, count = np.zeros(m, dtype=np.int64), np.zeros(m, dtype=np.int64), 0
+    for part in games.parts(next(iter(games.sizes))):  # of prompts or videos: a prompt is in one part
+        sums.append(_summed(part))
+        votes += np.bincount(part.i, minlength=m) + np.bincount(part.j, minlength=m)
+        sides = np.concatenate([part.i, part.j]), np.tile(np.unique(part.prompt, return_inverse=True)[1], 2)
+        prompts += np.bincount(np.unique(sides[1] * m + sides[0]) % m, minlength=m)
+        count += len(part.i)
+    every = sums[0]
+    if len(sums) > 1:
+        together: Any = {name: np.concatenate([getattr(part, name) for part in sums]) for name in OF_VOTES}
+        every = _summed(replace(every, **together))
+    return Totals(every, votes, prompts, count)
+
+
+def _summed(games: Games) -> Games:
+    """Equal votes as one with their total weight; all votes where there are covariates."""
+    bare = replace(games, prompt=np.zeros_like(games.i), clusters={})
+    if len(games.scale) > 1:
+        return bare
+    kind = ((games.i * games.models + games.j) * 2 + (games.design[:, 0] > 0)) * 3 + np.round(2 * games.won)
+    _, first, number = np.unique(kind, return_index=True, return_inverse=True)
+    weight: Float = np.bincount(number, games.weight).astype(np.float64)
+    return replace(bare.of_votes(first), weight=weight)
 
 
 def games_of(votes: VoteArrays, i: Index, j: Index, models: int) -> Games:
@@ -129,32 +201,32 @@ def components_of(games: Games) -> Index:
 class Fit:
     theta: Float
     """(M + 1 + K,) strengths, then side bias and effects of covariates in units of the design."""
-    residual: Float
-    """(V,) weighted residual of each vote: its gradient in θᵢ, and minus that in θⱼ."""
-    curvature: Float
-    """(V,) weighted p (1 − p) of each vote."""
     hessian: Float
     """(M + 1 + K, M + 1 + K) negative Hessian, with the ridge."""
     n_iter: int
     converged: bool
 
 
+def residuals(games: Games, theta: Float) -> tuple[Float, Float]:
+    """Return of each vote (V,) its gradient in θᵢ, which is minus that in θⱼ; and (V,) weighted p (1 − p)."""
+    log_odds = theta[games.i] - theta[games.j] + games.design @ theta[games.models :]
+    probability = 1 / (1 + np.exp(-log_odds))
+    return games.weight * (games.won - probability), games.weight * probability * (1 - probability)
+
+
 def fit_models(games: Games) -> Fit:
     """Maximise Σ weight · log-likelihood − RIDGE ‖θ‖² / 2 by Newton's method; the objective is concave."""
-    m, n_iter, converged = games.models, 0, False
-    theta, one = np.zeros(m + games.design.shape[1]), np.zeros(len(games.i), dtype=np.int64)
+    n_iter, converged = 0, False
+    theta, one = np.zeros(games.models + games.design.shape[1]), np.zeros(len(games.i), dtype=np.int64)
     while n_iter < MAX_ITER and not converged:
         n_iter += 1
-        log_odds = theta[games.i] - theta[games.j] + games.design @ theta[m:]
-        probability = 1 / (1 + np.exp(-log_odds))
-        residual = games.weight * (games.won - probability)
-        curvature = games.weight * probability * (1 - probability)
+        residual, curvature = residuals(games, theta)
         hessian = _hessians(one, 1, games, curvature)[0] + RIDGE * np.eye(len(theta))
         gradient = _gradients(one, 1, games, residual)[0]
         step = np.linalg.solve(hessian, gradient - RIDGE * theta)
         converged = bool(np.abs(step).max() < TOLERANCE)
         theta = theta + step / max(1.0, float(np.abs(step).max()))
-    return Fit(theta, residual, curvature, hessian, n_iter, converged)
+    return Fit(theta, hessian, n_iter, converged)
 
 
 def moves(games: Games, fit: Fit, better: int, worse: int) -> Float:
@@ -162,46 +234,53 @@ def moves(games: Games, fit: Fit, better: int, worse: int) -> Float:
     contrast = np.zeros(len(fit.theta))
     contrast[better], contrast[worse] = 1.0, -1.0
     along = np.linalg.solve(fit.hessian, contrast)
-    moved: Float = fit.residual * (along[games.i] - along[games.j] + games.design @ along[games.models :])
+    per_residual: Float = along[games.i] - along[games.j] + games.design @ along[games.models :]
+    moved: Float = residuals(games, fit.theta)[0] * per_residual
     return moved
 
 
-def robust_covariance(games: Games, fit: Fit) -> tuple[Float, tuple[str, ...], int]:
+def robust_covariance(games: GamesInParts, fit: Fit) -> tuple[Float, tuple[str, ...], int]:
     """(M + 1 + K, M + 1 + K) covariance of θ, what it clusters by, and the degrees of freedom."""
-    used = {name: cluster for name, cluster in games.clusters.items() if cluster.max() > 0}
-    used = used or {"vote": np.arange(len(games.i))}  # one video and one annotator: only votes are left to vary
-    counts = [int(cluster.max()) + 1 for cluster in used.values()]
-    total = np.zeros_like(fit.hessian)
-    for cluster, count in zip(used.values(), counts, strict=True):
-        total += _variance(cluster, games, fit, leave_out=count * len(fit.theta) ** 3 <= MAX_WORK)
-    if len(used) == 2:
-        first, second = used.values()
-        total -= _variance(first * counts[1] + second, games, fit, leave_out=False)
+    sizes = {name: size for name, size in games.sizes.items() if size > 1}
+    variance = np.zeros_like(fit.hessian)
+    for place, (name, size) in enumerate(sizes.items()):
+        leave_out = size * len(fit.theta) ** 3 <= MAX_WORK
+        for part in games.parts(name):
+            own = _moved(part.clusters[name], part, fit, leave_out=leave_out)
+            variance += own * (size - 1) / size if leave_out else own
+            if place == 0 and len(sizes) == 2:
+                first, second = part.clusters.values()
+                variance -= _moved(first * (second.max() + 1) + second, part, fit, leave_out=False)
+    if not sizes:  # one video and one annotator: only votes are left to vary
+        for part in games.parts(next(iter(games.sizes))):
+            sizes["vote"] = sizes.get("vote", 0) + len(part.i)
+            variance += _moved(np.arange(len(part.i)), part, fit, leave_out=False)
     # At least the model's own variance H⁻¹ = L Lᵀ in every direction: votes that all agree have no residual variance.
     half = np.linalg.cholesky(np.linalg.inv(fit.hessian))
     inverse = np.linalg.inv(half)
-    values, vectors = np.linalg.eigh(inverse @ total @ inverse.T)
+    values, vectors = np.linalg.eigh(inverse @ variance @ inverse.T)
     root = half @ vectors
-    return (root * np.maximum(values, 1.0)) @ root.T, tuple(used), max(1, min(counts) - 1)
+    return (root * np.maximum(values, 1.0)) @ root.T, tuple(sizes), max(1, min(sizes.values()) - 1)
 
 
-def _variance(cluster: Index, games: Games, fit: Fit, *, leave_out: bool) -> Float:
-    """(M + 1 + K, M + 1 + K) variance of θ over G clusters; with ``leave_out`` each is left out in turn."""
+def _moved(cluster: Index, games: Games, fit: Fit, *, leave_out: bool) -> Float:
+    """(M + 1 + K, M + 1 + K) Σ d dᵀ over clusters. leave_out: each is left out in turn, else d = H⁻¹ u."""
     order = np.argsort(cluster, kind="stable")
     number = np.cumsum(np.diff(cluster[order], prepend=cluster[order[:1]]) > 0)  # 0 … G − 1
     count, size = int(number[-1]) + 1, len(fit.theta)
-    total, step = np.zeros((size, size)), max(1, CHUNK // (size**2 if leave_out else size))
+    sums, step = np.zeros((size, size)), max(1, CHUNK // (size**2 if leave_out else size))
     for start in range(0, count, step):
         part = slice(*np.searchsorted(number, [start, start + step]))
         own, place, clusters = games.of_votes(order[part]), number[part] - start, min(step, count - start)
-        gradient = _gradients(place, clusters, own, fit.residual[order[part]])
+        residual, curvature = residuals(own, fit.theta)
+        gradient = _gradients(place, clusters, own, residual)
         if leave_out:
-            hessian = fit.hessian - _hessians(place, clusters, own, fit.curvature[order[part]])
+            hessian = fit.hessian - _hessians(place, clusters, own, curvature)
             moved = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         else:
             moved = np.linalg.solve(fit.hessian, gradient.T).T
-        total += moved.T @ moved
-    return total * (count - 1) / count if leave_out else total
+        sums += moved.T @ moved
+    return sums
 
 
 def _gradients(cluster: Index, count: int, games: Games, residual: Float) -> Float:

@@ -322,7 +322,8 @@ class Store:
         Returns
         -------
         polars.DataFrame
-            The columns of ``curate.evaluation.leaderboard.COLUMNS``; with ``by``, its column comes first.
+            The columns of ``curate.evaluation.leaderboard.COLUMNS``; with ``by``, its column comes first. Of more than
+            two million votes, ``acceptable`` is estimated from those on some prompts.
 
         Raises
         ------
@@ -330,13 +331,11 @@ class Store:
             Where there are no votes, no vote compares two known models, no vote has a value of ``by``, or the votes are
             by several criteria.
         """
-        from curate.evaluation.leaderboard import by_group, leaderboard
-        from curate.store.rankings import load_votes
+        from curate.store.games import store_leaderboard, store_leaderboards
 
-        loaded = load_votes(self, by=by, criterion=criterion, control=control)
-        if by is None or loaded.labels is None:
-            return leaderboard(loaded.votes).frame
-        return by_group(loaded.votes, loaded.labels, name=by)
+        if by is None:
+            return store_leaderboard(self, criterion=criterion, control=control).frame
+        return store_leaderboards(self, by, criterion=criterion, control=control)
 
     def effects(self, *, criterion: str = "", control: Sequence[str] = ()) -> pl.DataFrame:
         """Return what position and covariates do to votes, estimated together with the models' strengths.
@@ -344,10 +343,9 @@ class Store:
         Parameters as of ``leaderboard``. Returns one row per covariate: covariate, effect (log odds per unit of the
         left response's surplus; per doubling for length and markdown), effect_se, low and high (its 90% interval).
         """
-        from curate.evaluation.leaderboard import leaderboard
-        from curate.store.rankings import load_votes
+        from curate.store.games import store_leaderboard
 
-        return leaderboard(load_votes(self, criterion=criterion, control=control).votes).effects
+        return store_leaderboard(self, criterion=criterion, control=control).effects
 
     def prompt_stats(self, run: str = "") -> pl.DataFrame:
         """One row a prompt of a denoise run (the latest when empty): status, votes, coverage, cycles, cost, bound, …"""

@@ -13,15 +13,14 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.rankers.base import ranks
-from curate.store.criteria import CRITERION, one_criterion
-from curate.store.database import K_WISE, RESPONSES, Store
-from curate.store.partitions import BUCKET, select_votes
+from curate.store.chosen import Numbering, chosen, digest_of
+from curate.store.database import Store
 from curate.votes.arrays import VoteArrays
 from curate.votes.covariates import OF_TEXT, POSITION, covariates
 from curate.votes.merging import Merged, merge
 from curate.votes.texts import TextNumbers, text_numbers
 from schemas.choices import TextComparison
-from schemas.errors import CurateError, MissingError, NoVotesError
+from schemas.errors import CurateError, NoVotesError
 from schemas.tables import TABLES
 from schemas.votes import OUTCOMES
 
@@ -55,42 +54,6 @@ class Loaded:
         return merge(self.votes, self.texts.equal if self.texts else None)
 
 
-@dataclass(frozen=True)
-class Numbering:
-    """The numbers of annotators and models, which are equal in all buckets, and the buckets to load."""
-
-    criterion: str
-    models: tuple[str, ...]
-    annotators: tuple[str, ...]
-    buckets: tuple[int, ...]
-    """As of ``number_votes``: all that have prompts."""
-    digest: str
-    """Of everything in all votes that a ranker may use, texts included."""
-
-
-def number_votes(store: Store, criterion: str = "") -> Numbering:
-    """Return the numbering of the votes by one criterion. Raises as ``load_votes`` does.
-
-    It leaves the table known_responses, so that ``load_votes`` of a bucket need not look at all responses.
-    """
-    store.execute(
-        f"CREATE OR REPLACE TEMP TABLE known_responses AS SELECT prompt_id, response_id, model FROM ({RESPONSES})"
-    )
-    _choose_prompts(store, ())
-    chosen = _choose_votes(store, criterion)
-    _number_annotators(store)
-    annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
-    models = store.frame("SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL ORDER BY model")["model"]
-    texts = store.value("""
-        SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), prompt_id, response_id, text))), 0))
-        FROM responses WHERE text IS NOT NULL
-    """)
-    digest = f"{_digest(store, None)}-{texts}".lower()
-    buckets = store.frame(f"SELECT DISTINCT {BUCKET} AS bucket FROM prompts ORDER BY bucket")["bucket"]
-    _forget_choice(store)
-    return Numbering(chosen or "", tuple(models), tuple(annotators), tuple(buckets), digest)
-
-
 def load_votes(
     store: Store,
     *,
@@ -117,13 +80,53 @@ def load_votes(
     Raises NoVotesError where there are none, CurateError for an unknown prompt, where no vote has a value of ``by``,
     and where the votes are by several criteria and neither ``criterion`` nor ``by`` separates them.
     """
-    _choose_prompts(store, prompts, numbering)
-    chosen_criterion = _choose_votes(store, criterion, batches, numbering, each=by == "criterion")
-    responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
+    with chosen(store, criterion, prompts=prompts, by=by, batches=batches, numbering=numbering) as only:
+        responses = store.frame("SELECT * FROM chosen_responses ORDER BY number")
+        columns = _vote_columns(store, both_bad, by, places=places)
+        if by is not None and numbering is None and columns["label"].is_null().all():
+            raise no_value(store, by)
+        annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
+        prompt = store.frame(
+            "SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number"
+        )
+        names = tuple(name for name in control if name != POSITION)
+        values = covariates(names, _properties(store, names)) if names else None
+        digest, equal = "" if places or numbering else digest_of(store, values), None
+        if texts is not None:
+            equal = _text_numbers(store, texts)
+            if digest and len(np.unique(equal.equal)) < len(equal.equal):
+                digest += f"-{sha256(equal.equal.tobytes()).hexdigest()[:16]}"
+    if columns.is_empty() and numbering is None:
+        raise NoVotesError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
     models = numbering.models if numbering else tuple(responses["model"].drop_nulls().unique().sort())
-    _number_annotators(store, numbering)
-    label = _label(by)
-    columns = store.frame(
+    models_by_name = {name: i for i, name in enumerate(models)}
+    votes = VoteArrays(
+        left=columns["left"].to_numpy().astype(np.int32),
+        right=columns["right"].to_numpy().astype(np.int32),
+        outcome=columns["outcome"].to_numpy().astype(np.int8),
+        weight=columns["weight"].to_numpy().astype(np.float64),
+        sides_known=columns["sides_known"].to_numpy().astype(np.bool_),
+        annotator=columns["annotator"].to_numpy().astype(np.int32),
+        group=columns["group"].to_numpy().astype(np.int32),
+        response_prompt=responses["prompt"].to_numpy().astype(np.int32),
+        response_model=responses["model"].replace_strict(models_by_name, default=-1, return_dtype=pl.Int32).to_numpy(),
+        prompts=tuple(prompt["prompt_id"]),
+        responses=tuple(responses["response_id"]),
+        models=models,
+        annotators=tuple(annotators),
+        covariates=values,
+        covariate_names=names,
+        prompt_video=(prompt["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
+    )
+    labels = columns["label"] if by is not None else None
+    found = columns.select("file_id", "line") if places else None
+    return Loaded(votes, digest, labels, found, equal, only or "")
+
+
+def _vote_columns(store: Store, both_bad: str, by: str | None, *, places: bool) -> pl.DataFrame:
+    """The chosen votes as numbers, sorted by content, each with its value of ``by`` as the column label."""
+    label = label_of(by)
+    return store.frame(
         f"""
         SELECT l.number AS "left", r.number AS "right", list_position({list(OUTCOMES)!r}, v.outcome) - 1 AS outcome,
             v.weight, v.sides_known, coalesce(a.number, -1) AS annotator,
@@ -139,44 +142,13 @@ def load_votes(
         """,
         {"both_bad": both_bad, **({"by": by} if "$by" in label else {})},
     )
-    if by is not None and columns["label"].is_null().all():
-        keys = "SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key"
-        known = ["criterion", *PROMPT_COLUMNS, *store.frame(keys)["key"]]
-        raise CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
-    annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
-    chosen = store.frame("SELECT prompt_id, video FROM chosen_prompts JOIN prompts USING (prompt_id) ORDER BY number")
-    names = tuple(name for name in control if name != POSITION)
-    values = covariates(names, _properties(store, names)) if names else None
-    digest, equal = "" if places or numbering else _digest(store, values), None
-    if texts is not None:
-        equal = _text_numbers(store, texts)
-        if digest and len(np.unique(equal.equal)) < len(equal.equal):
-            digest += f"-{sha256(equal.equal.tobytes()).hexdigest()[:16]}"
-    _forget_choice(store)
-    if columns.is_empty() and numbering is None:
-        raise NoVotesError(f"{store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
-    models_by_name = {name: i for i, name in enumerate(models)}
-    votes = VoteArrays(
-        left=columns["left"].to_numpy().astype(np.int32),
-        right=columns["right"].to_numpy().astype(np.int32),
-        outcome=columns["outcome"].to_numpy().astype(np.int8),
-        weight=columns["weight"].to_numpy().astype(np.float64),
-        sides_known=columns["sides_known"].to_numpy().astype(np.bool_),
-        annotator=columns["annotator"].to_numpy().astype(np.int32),
-        group=columns["group"].to_numpy().astype(np.int32),
-        response_prompt=responses["prompt"].to_numpy().astype(np.int32),
-        response_model=responses["model"].replace_strict(models_by_name, default=-1, return_dtype=pl.Int32).to_numpy(),
-        prompts=tuple(chosen["prompt_id"]),
-        responses=tuple(responses["response_id"]),
-        models=models,
-        annotators=tuple(annotators),
-        covariates=values,
-        covariate_names=names,
-        prompt_video=(chosen["video"].rank("dense").cast(pl.Int32).fill_null(0) - 1).to_numpy(),
-    )
-    labels = columns["label"] if by is not None else None
-    found = columns.select("file_id", "line") if places else None
-    return Loaded(votes, digest, labels, found, equal, chosen_criterion or "")
+
+
+def no_value(store: Store, by: str) -> CurateError:
+    """Return the error that no vote has a value of ``by``."""
+    keys = "SELECT DISTINCT unnest(json_keys(meta)) AS key FROM votes WHERE meta IS NOT NULL ORDER BY key"
+    known = ["criterion", *PROMPT_COLUMNS, *store.frame(keys)["key"]]
+    return CurateError(f"{store.path}: no vote has a value of {by!r}", hint=f"known: {', '.join(known)}")
 
 
 def _text_numbers(store: Store, how: TextComparison) -> TextNumbers:
@@ -189,8 +161,8 @@ def _text_numbers(store: Store, how: TextComparison) -> TextNumbers:
     )
 
 
-def _label(by: str | None) -> str:
-    """The SQL of the value of ``by`` of vote v on prompt p."""
+def label_of(by: str | None) -> str:
+    """Return the SQL of the value of ``by`` of vote v on prompt p."""
     if by is None:
         return "NULL::VARCHAR"
     if by == "criterion":
@@ -210,95 +182,8 @@ def ranking_tables(denoised: Denoised) -> dict[str, pl.DataFrame]:
 def save_rankings(store: Store, run_id: str, tables: Mapping[str, pl.DataFrame]) -> None:
     """Write results of a run, in the transaction that records it. tables: of ``ranking_tables``."""
     for table, frame in tables.items():
-        with store.views(new_rows=frame):
-            store.execute(f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM new_rows", [run_id])
-
-
-def _choose_prompts(store: Store, prompts: Sequence[str], numbering: Numbering | None = None) -> None:
-    """Create the tables chosen_prompts (prompt_id, number) and chosen_responses (prompt_id, response_id, model, prompt,
-    number)."""
-    in_buckets = f"{BUCKET} IN ({', '.join(map(str, numbering.buckets))})" if numbering else "true"
-    if prompts:
-        known = set(
-            store.frame("SELECT prompt_id FROM prompts WHERE prompt_id IN (SELECT unnest(?))", [list(prompts)])[
-                "prompt_id"
-            ]
-        )
-        unknown = [prompt for prompt in prompts if prompt not in known]
-        if unknown:
-            raise MissingError(f"{store.path}: no prompt {unknown[0]!r}", hint="curate rankings lists the prompts")
-    store.execute(
-        f"""
-        CREATE TEMP TABLE chosen_prompts AS
-        SELECT prompt_id, (row_number() OVER (ORDER BY prompt_id) - 1)::INTEGER AS number
-        FROM prompts WHERE (len($prompts) = 0 OR prompt_id IN (SELECT unnest($prompts))) AND {in_buckets}
-        """,
-        {"prompts": list(prompts)},
-    )
-    store.execute(f"""
-        CREATE TEMP TABLE chosen_responses AS
-        SELECT prompt_id, response_id, model, p.number AS prompt,
-            (row_number() OVER (ORDER BY p.number, response_id) - 1)::INTEGER AS number
-        FROM ({"FROM known_responses" if numbering else RESPONSES}) JOIN chosen_prompts p USING (prompt_id)
-    """)
-
-
-def _number_annotators(store: Store, numbering: Numbering | None = None) -> None:
-    """Create the table chosen_annotators (annotator_id, number): of the numbering, or of the chosen votes."""
-    if numbering is not None:
-        with store.views(
-            known=pl.DataFrame({"annotator_id": numbering.annotators}, schema={"annotator_id": pl.String})
-        ):
-            store.execute("""
-                CREATE TEMP TABLE chosen_annotators AS
-                SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number FROM known
-            """)
-        return
-    store.execute("""
-        CREATE TEMP TABLE chosen_annotators AS
-        SELECT annotator_id, (row_number() OVER (ORDER BY annotator_id) - 1)::INTEGER AS number
-        FROM (SELECT DISTINCT annotator_id FROM chosen_votes WHERE annotator_id IS NOT NULL)
-    """)
-
-
-def _forget_choice(store: Store) -> None:
-    """Drop the tables and the view of chosen prompts, responses, annotators and votes."""
-    store.execute("DROP VIEW chosen_votes")
-    for table in ("chosen_prompts", "chosen_responses", "chosen_annotators", "chosen_files"):
-        store.execute(f"DROP TABLE IF EXISTS {table}")
-
-
-def _choose_votes(
-    store: Store,
-    criterion: str,
-    batches: Sequence[str] | None = None,
-    numbering: Numbering | None = None,
-    *,
-    each: bool = False,
-) -> str | None:
-    """Create the view chosen_votes: the votes on the chosen prompts by one criterion; return it.
-
-    each: by any if none is given; then the result is None.
-    """
-    rows = "votes"
-    if numbering and store.partitioned:  # only the files of its buckets are read
-        rows = f"({select_votes(store, buckets=numbering.buckets)})"
-    votes = f"{rows} SEMI JOIN chosen_prompts USING (prompt_id)"
-    if batches is not None:
-        known = "SELECT file_id FROM files WHERE batch_id IN (SELECT unnest(?::VARCHAR[]))"
-        store.execute(f"CREATE TEMP TABLE chosen_files AS {known}", [list(batches)])
-        votes += " SEMI JOIN chosen_files USING (file_id)"
-    chosen: str | None = None
-    if numbering:  # a bucket may have no vote by it
-        chosen = numbering.criterion
-    elif criterion or not each:
-        chosen = one_criterion(store, criterion, votes)
-    store.execute("SET VARIABLE criterion = ?", [chosen])
-    store.execute(f"""
-        CREATE TEMP VIEW chosen_votes AS SELECT * FROM {votes}
-        WHERE getvariable('criterion') IS NULL OR {CRITERION} = getvariable('criterion')
-    """)
-    return chosen
+        columns = ", ".join(column.name for column in TABLES[table])
+        store.append(table, frame.with_columns(run_id=pl.lit(run_id)), columns)
 
 
 def _properties(store: Store, names: Sequence[str]) -> pl.DataFrame:
@@ -317,23 +202,6 @@ def _properties(store: Store, names: Sequence[str]) -> pl.DataFrame:
         ORDER BY number""",
         {f"k{k}": f"$.{json.dumps(name)}" for k, name in enumerate(stored)},
     ).rename({f"k{k}": name for k, name in enumerate(stored)})
-
-
-def _digest(store: Store, values: Float | None) -> str:
-    """Return a hex digest of the chosen votes, responses and covariates, independent of the order of rows."""
-    votes = store.value(f"""
-        SELECT to_hex(coalesce(bit_xor(md5_number(concat_ws(chr(31), to_hex(vote_key), prompt_id, response_left,
-            response_right, outcome, sides_known::VARCHAR, coalesce(annotator_id, chr(29)), weight::VARCHAR,
-            CASE WHEN NOT {K_WISE} THEN group_id END))), 0))
-        FROM chosen_votes
-    """)
-    responses = store.value("""
-        SELECT to_hex(coalesce(bit_xor(md5_number(
-            concat_ws(chr(31), prompt_id, response_id, coalesce(model, chr(29))))), 0))
-        FROM chosen_responses
-    """)
-    numbers = "" if values is None else "-" + sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
-    return f"{votes}-{responses}{numbers}".lower()
 
 
 def _rankings_frame(denoised: Denoised) -> pl.DataFrame:

@@ -1,0 +1,203 @@
+"""The leaderboard of a store: from votes as arrays, or, if they are many, with a part of them in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+import polars as pl
+
+from curate.evaluation.leaderboard import (
+    Leaderboard,
+    acceptable_by_model,
+    by_group,
+    leaderboard,
+    leaderboard_of,
+    under_one_another,
+)
+from curate.evaluation.models import Games
+from curate.store.chosen import chosen, number_votes
+from curate.store.database import Store
+from curate.store.failures import StoreError
+from curate.store.rankings import Loaded, label_of, load_votes, no_value
+
+PER_PART = 2_000_000
+"""Votes in a part, and those from which acceptability is estimated."""
+NUMBERS = {"video": "cluster", "prompt": "cluster", "annotator": "abs(annotator)"}
+"""What votes are clustered by -> the SQL of a number of the cluster, 0 or above."""
+
+
+def store_leaderboard(
+    store: Store, *, criterion: str = "", control: Sequence[str] = (), batches: Sequence[str] | None = None
+) -> Leaderboard:
+    """Return the leaderboard of the votes of a store. Parameters and errors as of ``load_votes``.
+
+    Of more than two million votes, and without ``control``, that many are in memory at a time, and the column
+    ``acceptable`` is estimated from the votes on some prompts.
+    """
+    if control or _few(store):
+        return leaderboard(load_votes(store, criterion=criterion, control=control, batches=batches).votes)
+    with stored_games(store, criterion=criterion, batches=batches) as games:
+        return games.leaderboard()
+
+
+def store_leaderboards(store: Store, by: str, *, criterion: str = "", control: Sequence[str] = ()) -> pl.DataFrame:
+    """Return the leaderboard of each group of votes, under one another, with the column ``by`` first.
+
+    by: a column of the table prompts, a key of the votes' meta, or "criterion". Otherwise as ``store_leaderboard``.
+    """
+    if control or _few(store):
+        loaded = load_votes(store, by=by, criterion=criterion, control=control)
+        assert loaded.labels is not None
+        return by_group(loaded.votes, loaded.labels, name=by)
+    with stored_games(store, criterion=criterion, by=by) as games:
+        return under_one_another(((own.label or "", own.leaderboard()) for own in games.groups()), name=by)
+
+
+def _few(store: Store) -> bool:
+    return bool(store.value("SELECT count(*) FROM votes") <= PER_PART)
+
+
+@dataclass(frozen=True)
+class StoredGames:
+    """The votes in the table ``games`` of ``stored_games``, or those with one label."""
+
+    store: Store
+    names: tuple[str, ...]
+    """Of the M models."""
+    sample: Loaded | None
+    """The votes on some prompts, with their labels; None where no vote is ``both_bad``."""
+    label: str | None = None
+
+    @property
+    def models(self) -> int:
+        """M"""
+        return len(self.names)
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """What votes are clustered by -> the number of clusters."""
+        by = "video" if self.store.value("SELECT count(video) FROM prompts") else "prompt"
+        return {by: self._count("DISTINCT cluster"), "annotator": self._count("DISTINCT annotator")}
+
+    def parts(self, by: str) -> Iterator[Games]:
+        """Return the votes in parts; those of a cluster of this kind are in one part."""
+        count = ceil(self._count("*") / PER_PART)
+        for part in range(count):
+            rows = self._frame(
+                f"""* {self._of()} AND {NUMBERS[by]} % {count} = {part}
+                ORDER BY cluster, annotator, prompt, i, j, sides_known, won, weight"""
+            )
+            if rows.is_empty():
+                continue
+            clusters = (np.unique(rows[name], return_inverse=True)[1] for name in ("cluster", "annotator"))
+            yield Games(
+                models=self.models,
+                i=rows["i"].to_numpy().astype(np.int64),
+                j=rows["j"].to_numpy().astype(np.int64),
+                design=rows["sides_known"].to_numpy().astype(np.float64)[:, None],
+                scale=np.ones(1),
+                won=rows["won"].to_numpy().astype(np.float64),
+                weight=rows["weight"].to_numpy(),
+                prompt=rows["prompt"].to_numpy(),
+                clusters=dict(zip(self.sizes, clusters, strict=True)),
+            )
+
+    def groups(self) -> Iterator[StoredGames]:
+        """Return the votes with each label that some of them have."""
+        for label in self._frame(f"DISTINCT label {self._of()} AND label IS NOT NULL ORDER BY label")["label"]:
+            yield replace(self, label=label)
+
+    def leaderboard(self) -> Leaderboard:
+        """Return their leaderboard."""
+        acceptable = np.full(self.models, np.nan)
+        if self.sample is not None:
+            votes, labels = self.sample.votes, self.sample.labels
+            if labels is not None and self.label is not None:
+                votes = votes.of_votes((labels == self.label).fill_null(False).to_numpy())
+            acceptable = acceptable_by_model(votes)
+        excluded = int(self._frame(f"count(*) AS n {self._of(between=False)}")["n"][0])
+        return leaderboard_of(self, self.names, acceptable, excluded=excluded)
+
+    def _count(self, what: str) -> int:
+        return int(self._frame(f"count({what}) AS n {self._of()}")["n"][0])
+
+    def _frame(self, query: str) -> pl.DataFrame:
+        return self.store.frame(f"SELECT {query}", {} if self.label is None else {"label": self.label})
+
+    def _of(self, *, between: bool = True) -> str:
+        """The SQL of these votes: those between two different known models, or the others."""
+        return (
+            f"FROM games WHERE {'' if between else 'NOT '}i >= 0{'' if self.label is None else ' AND label = $label'}"
+        )
+
+
+@contextmanager
+def stored_games(
+    store: Store, *, criterion: str = "", by: str | None = None, batches: Sequence[str] | None = None
+) -> Iterator[StoredGames]:
+    """Have the votes by a criterion in a table ``games`` in the block. Parameters and errors as of ``load_votes``.
+
+    The table is filled from some buckets of prompts at a time, so that the join with responses fits into memory.
+    """
+    numbering = number_votes(store, criterion, by=by, batches=batches, digest=False)
+    every = numbering.buckets
+    step = ceil(len(every) * PER_PART / max(1, store.value("SELECT count(*) FROM votes")))
+    parts = [replace(numbering, buckets=every[at : at + step]) for at in range(0, len(every), step)]
+    label = label_of(by)
+    given = {"by": by} if "$by" in label else {}
+    try:
+        store.execute("""
+            CREATE OR REPLACE TEMP TABLE known_models AS SELECT model, row_number() OVER (ORDER BY model) - 1 AS number
+            FROM (SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL)
+        """)
+        store.execute("""
+            CREATE OR REPLACE TEMP TABLE known_videos AS SELECT video, row_number() OVER (ORDER BY video) - 1 AS number
+            FROM (SELECT DISTINCT video FROM prompts WHERE video IS NOT NULL)
+        """)
+        store.execute("""
+            CREATE OR REPLACE TEMP TABLE games (i INTEGER, j INTEGER, sides_known BOOLEAN, won FLOAT, weight DOUBLE,
+            prompt BIGINT, cluster BIGINT, annotator BIGINT, label VARCHAR)
+        """)
+        params = {"videos": store.value("SELECT count(*) FROM known_videos"), "prompts": 0}
+        for part in parts:
+            with chosen(store, by=by, batches=batches, numbering=part):
+                store.execute(_INSERT.format(label=label), {**params, **given})
+                params["prompts"] += store.value("SELECT count(*) FROM chosen_prompts")
+        if by is not None and not store.value("SELECT count(label) FROM games"):
+            raise no_value(store, by)
+        sample = None
+        if store.value("SELECT count(*) FROM votes WHERE outcome = 'both_bad'"):
+            sample = load_votes(store, by=by, batches=batches, numbering=parts[0])
+        yield StoredGames(store, numbering.models, sample)
+    finally:
+        with suppress(StoreError):  # after an error in the block, which is the one to report
+            for table in ("games", "known_models", "known_videos", "known_responses"):
+                store.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+_INSERT = """
+    INSERT INTO games
+    SELECT CASE WHEN between THEN i ELSE -1 END, j, sides_known, won, weight, prompt, cluster, annotator, label FROM (
+        SELECT lm.number AS i, rm.number AS j, v.sides_known, v.weight, $prompts + c.number AS prompt, {label} AS label,
+            coalesce(lm.number <> rm.number, false) AS between,
+            CASE v.outcome WHEN 'left' THEN 1 WHEN 'right' THEN 0 ELSE 0.5 END AS won,
+            coalesce(w.number, $videos + $prompts + c.number) AS cluster,
+            -- anonymous annotators: one per group, or per vote
+            coalesce(a.number, -1 - (md5_number_lower(coalesce(v.group_id, to_hex(v.vote_key))) >> 2)::BIGINT)
+                AS annotator
+        FROM chosen_votes v
+        JOIN prompts p USING (prompt_id)
+        JOIN chosen_prompts c USING (prompt_id)
+        JOIN chosen_responses l ON l.prompt_id = v.prompt_id AND l.response_id = v.response_left
+        JOIN chosen_responses r ON r.prompt_id = v.prompt_id AND r.response_id = v.response_right
+        LEFT JOIN known_models lm ON lm.model = l.model
+        LEFT JOIN known_models rm ON rm.model = r.model
+        LEFT JOIN known_videos w ON w.video = p.video
+        LEFT JOIN chosen_annotators a USING (annotator_id)
+    )
+"""
