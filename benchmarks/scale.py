@@ -40,9 +40,9 @@ from curate.evaluation.cross_validation import hold_out, units
 from curate.media.workers import probe_media
 from curate.rankers.registry import compared_rankers
 from curate.store import Store
+from curate.store.buckets import AT_ONCE
 from curate.store.rankings import load_votes
 from pipelines import ingest
-from pipelines.denoising import AT_ONCE
 from pipelines.progress import silent
 from schemas.config import DenoiseConfig
 from schemas.engine import EngineConfig
@@ -52,7 +52,7 @@ VOTES_PER_FILE = 10_000_000
 INGEST = """
 from pathlib import Path
 from pipelines import ingest
-from pipelines.denoising import AT_ONCE
+from curate.store.buckets import AT_ONCE
 reports = [ingest(path, arguments[1]) for path in sorted(Path(arguments[0]).iterdir())]
 result = {"votes": sum(report.votes for report in reports)}
 """

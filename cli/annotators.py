@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import CriterionOption, JsonOption, StoreOption, mapping_changes, settings
-from cli.output import plural, put_frame, put_json, put_table, say
+from cli.options import (
+    CriterionOption,
+    EngineOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    engine_config,
+    mapping_changes,
+    settings,
+)
+from cli.output import plural, progress_bar, put_frame, put_json, put_table, say
 
 if TYPE_CHECKING:
     from schemas.annotators import AnnotatorRow, AnnotatorsReport, GoldReport
@@ -28,6 +37,8 @@ def annotators(
         typer.Option("--outcome", help="Meaning of a VALUE in the gold, as in curate ingest.", metavar="VALUE=OUTCOME"),
     ] = None,
     criterion: CriterionOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, with every column.")] = False,
 ) -> None:
@@ -48,7 +59,15 @@ def annotators(
     mapping = base.ingest.mapping_of(str(gold or ""))
     changes = mapping_changes(mapping, columns, outcomes)
     mapping = updated(mapping, changes, where="curate annotators")
-    report = job(store or base.store, gold=gold, mapping=mapping, criterion=criterion or base.denoise.criterion)
+    with progress_bar() as progress:
+        report = job(
+            store or base.store,
+            gold=gold,
+            mapping=mapping,
+            criterion=criterion or base.denoise.criterion,
+            engine=engine_config(engine, workers),
+            progress=progress,
+        )
     if as_json:
         put_json(report)
     else:

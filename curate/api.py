@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from curate.annotators.statistics import profiles
+from curate.annotators.statistics import profiles, tally
 from curate.denoising.ranking import Denoised
 from curate.denoising.selection import Choice
 from curate.evaluation.leaderboard import by_group, leaderboard
@@ -112,7 +112,7 @@ class RankResult:
         if not self.votes.annotators:
             raise CurateError("all votes are anonymous", hint='name the column of annotators: annotator="worker"')
         used = self.denoised.votes
-        found = profiles(used, self.denoised.posterior)
+        found = profiles(tally(used), self.denoised.posterior.annotators)
         return (
             pl.DataFrame(
                 {

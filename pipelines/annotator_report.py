@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,16 @@ import polars as pl
 
 from curate.annotators.gold import Answers, Gold, Number, against_gold
 from curate.annotators.recommendations import recommend
-from curate.annotators.statistics import alpha, judged_twice, profiles
-from curate.rankers.hierarchical import Hierarchical
+from curate.annotators.statistics import profiles
 from curate.store import Store
 from curate.store.people import annotator_counts, control_answers
-from curate.store.rankings import load_votes
 from curate.votes.arrays import VoteArrays
+from pipelines.annotator_votes import AnnotatorVotes, annotator_votes
 from pipelines.ingestion import ingest
+from pipelines.progress import Progress, silent
 from schemas.annotators import AnnotatorRow, AnnotatorsReport, GoldReport, Recommendation
 from schemas.config import IngestConfig
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 from schemas.mapping import Mapping
 from schemas.votes import OUTCOMES
@@ -33,6 +34,8 @@ def annotators(
     gold: str | Path | None = None,
     mapping: Mapping = Mapping(),
     criterion: str = "",
+    engine: EngineConfig | None = None,
+    progress: Progress = silent,
 ) -> AnnotatorsReport:
     """Return every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
@@ -51,6 +54,10 @@ def annotators(
     criterion
         Only the votes by this criterion, and the control answers and pairs of ``gold`` by it or by none; needed if
         there are several.
+    engine
+        Whose workers fit buckets of prompts, where the store has more than 20 million votes; None: this process.
+    progress
+        Called with (what is done, steps done, steps in total).
 
     Raises
     ------
@@ -58,40 +65,40 @@ def annotators(
         Without a store or a vote in it; if ``gold`` cannot be read or has no pair of the store; if the votes are by
         several criteria and none is given.
     """
+    known = _read_gold(gold, mapping, criterion)
     with Store.open(store_path, read_only=True) as store:
-        loaded = load_votes(store, criterion=criterion, texts="careful")
         counts = annotator_counts(store, criterion)
         controls = control_answers(store, criterion)
-    votes = loaded.votes
-    answers, absent = _answers(controls, votes)
-    known, report = _gold(gold, mapping, votes, str(store_path), answers, criterion)
-    rows, warnings = _rows(loaded.merged.votes, known, counts)
+        prompts = known.rows["prompt_id"].unique().sort().to_list() if known else []
+        found = annotator_votes(store, prompts, criterion=criterion, engine=engine, progress=progress)
+    answers, absent = _answers(controls, found.votes)
+    accuracy, report = _gold(known, found, str(store_path), answers)
+    rows, warnings = _rows(found, accuracy, counts)
+    votes, judged = found.sums.votes, found.sums.judged
     dropped = sum(row.votes for row in rows if row.recommendation == "drop")
-    overall, (pairs, judges) = alpha(votes), judged_twice(votes)
     return AnnotatorsReport(
         store=str(store_path),
-        votes=len(votes.left),
-        anonymous=int((votes.annotator < 0).sum()),
-        alpha=None if math.isnan(overall) else overall,
-        judged_twice=pairs,
-        judges=judges,
+        votes=votes,
+        anonymous=found.sums.anonymous,
+        alpha=None if math.isnan(judged.alpha) else judged.alpha,
+        judged_twice=judged.pairs,
+        judges=judged.judges,
         gold=report,
-        dropped_share=dropped / len(votes.left),
+        dropped_share=dropped / votes,
         annotators=tuple(rows),
-        warnings=(*warnings, *_gold_warnings(known, report, absent)),
+        warnings=(*warnings, *_gold_warnings(accuracy, report, absent)),
     )
 
 
-def _rows(votes: VoteArrays, gold: Gold, counts: pl.DataFrame) -> tuple[list[AnnotatorRow], list[str]]:
+def _rows(votes: AnnotatorVotes, gold: Gold, counts: pl.DataFrame) -> tuple[list[AnnotatorRow], list[str]]:
     """The annotators, worst first, and warnings. counts: see ``annotator_counts``."""
-    if not votes.annotators:
+    if votes.people is None:
         return [], ["all votes are anonymous (curate ingest --map annotator_id=COLUMN reads the annotators)"]
-    fit = Hierarchical().fit(votes)
-    found = profiles(votes, fit)
+    found = profiles(votes.sums.tally, votes.people)
     recommendations = recommend(found, gold)
     figures = pl.DataFrame(
         {
-            "annotator_id": votes.annotators,
+            "annotator_id": votes.votes.annotators,
             "recommendation": [one.action for one in recommendations],
             "p_spammer": found.spammer,
             "agreement": found.agreement,
@@ -113,8 +120,8 @@ def _rows(votes: VoteArrays, gold: Gold, counts: pl.DataFrame) -> tuple[list[Ann
     frame = frame.sort(
         worst, "p_spammer", "agreement", "annotator_id", descending=[False, True, False, False], nulls_last=True
     )
-    not_converged = int((~fit.converged).sum())
-    warnings = [f"the hierarchical ranker did not converge on {not_converged} prompts"] if not_converged else []
+    prompts = votes.not_converged
+    warnings = [f"the hierarchical ranker did not converge on {prompts} prompts"] if prompts else []
     return [AnnotatorRow(**row) for row in frame.iter_rows(named=True)], warnings
 
 
@@ -133,24 +140,40 @@ def _answers(controls: pl.DataFrame, votes: VoteArrays) -> tuple[Answers, int]:
     ].n_unique()
 
 
-def _gold(
-    path: str | Path | None, mapping: Mapping, votes: VoteArrays, store: str, answers: Answers, criterion: str
-) -> tuple[Gold, GoldReport | None]:
+class _Known(NamedTuple):
+    """The pairs of a gold file."""
+
+    path: str
+    rows: pl.DataFrame
+    """As of ``read_gold``."""
+    rejected: int
+
+
+def _read_gold(path: str | Path | None, mapping: Mapping, criterion: str) -> _Known | None:
+    if not path:
+        return None
+    rows, rejected = read_gold(path, mapping)
+    if criterion:
+        rows = rows.filter(pl.col("criterion").is_null() | (pl.col("criterion") == criterion))
+    return _Known(str(path), rows, rejected)
+
+
+def _gold(known: _Known | None, found: AnnotatorVotes, store: str, answers: Answers) -> tuple[Gold, GoldReport | None]:
     """The accuracy on a gold file and on control questions, and the report on the file's rows."""
     left: Number = np.zeros(0, dtype=np.int64)
-    right, outcome, unknown, rejected = left, left.astype(np.int8), 0, 0
-    if path:
-        left, right, outcome, unknown, rejected = _pairs(path, mapping, votes, store, criterion)
-    gold = against_gold(votes, left, right, outcome, answers=answers)
-    if not path and not len(answers.annotator):
+    right, outcome, unknown = left, left.astype(np.int8), 0
+    if known:
+        left, right, outcome, unknown = _pairs(known, found.votes, store)
+    gold = against_gold(found.votes, left, right, outcome, answers=answers, ties=found.sums.judged.tie_share)
+    if not known and not len(answers.annotator):
         return gold, None
     return gold, GoldReport(
-        file=str(path or ""),
+        file=known.path if known else "",
         pairs=gold.pairs,
         unvoted=gold.unvoted,
         ambiguous=gold.ambiguous,
         unknown=unknown,
-        rejected=rejected,
+        rejected=known.rejected if known else 0,
         controls=len(answers.annotator),
         votes=int(gold.votes.sum()),
         accuracy=None if math.isnan(gold.mean) else gold.mean,
@@ -158,13 +181,8 @@ def _gold(
     )
 
 
-def _pairs(
-    path: str | Path, mapping: Mapping, votes: VoteArrays, store: str, criterion: str
-) -> tuple[Number, Number, npt.NDArray[np.int8], int, int]:
-    """(left, right, outcome) of the pairs of a gold file, the number of rows unknown to the store, and of rejects."""
-    rows, rejected = read_gold(path, mapping)
-    if criterion:
-        rows = rows.filter(pl.col("criterion").is_null() | (pl.col("criterion") == criterion))
+def _pairs(known: _Known, votes: VoteArrays, store: str) -> tuple[Number, Number, npt.NDArray[np.int8], int]:
+    """(left, right, outcome) of the pairs of a gold file, and the number of rows unknown to the store."""
     number = pl.DataFrame(
         {
             "prompt_id": pl.Series(votes.prompts, dtype=pl.String).gather(votes.response_prompt),
@@ -172,18 +190,17 @@ def _pairs(
             "number": np.arange(len(votes.responses)),
         }
     )
-    pairs = rows
+    pairs = known.rows
     for side in ("left", "right"):
         of_side = number.rename({"response": f"response_{side}", "number": side})
         pairs = pairs.join(of_side, on=["prompt_id", f"response_{side}"], how="inner")
     if pairs.is_empty():
         raise CurateError(
-            f"{path}: none of its {len(rows)} pairs is in {store}",
+            f"{known.path}: none of its {len(known.rows)} pairs is in {store}",
             hint="use the same prompt and response ids as in the votes",
         )
     outcome = pairs["outcome"].replace_strict({name: i for i, name in enumerate(OUTCOMES)}, return_dtype=pl.Int8)
-    unknown = len(rows) - len(pairs)
-    return pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy(), unknown, rejected
+    return pairs["left"].to_numpy(), pairs["right"].to_numpy(), outcome.to_numpy(), len(known.rows) - len(pairs)
 
 
 def read_gold(path: str | Path, mapping: Mapping) -> tuple[pl.DataFrame, int]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
@@ -28,12 +27,13 @@ from curate.processors import cores
 from curate.rankers.registry import named_rankers, versions
 from curate.rankers.stack import Stack
 from curate.store import Store
+from curate.store.buckets import many_votes, write_buckets
 from curate.store.chosen import number_votes
 from curate.store.opening import work_folder
 from curate.store.rankings import load_votes, ranking_tables, save_rankings
 from curate.store.reporting import votes_by_side
 from curate.store.runs import Run, recall, record
-from curate.votes.files import read_arrays, read_votes, write_votes
+from curate.votes.files import read_arrays, read_votes
 from curate.votes.texts import TextNumbers
 from pipelines.denoise_report import KeptChoice, added_up, design_report, report_of, with_sides
 from pipelines.progress import Progress, silent
@@ -41,13 +41,7 @@ from pipelines.provenance import code_version, run_id
 from schemas.config import EARLIER_DENOISE, DenoiseConfig
 from schemas.denoise import DenoiseReport, DesignReport
 from schemas.engine import EngineConfig
-from schemas.errors import NoVotesError
 from schemas.rankers import AUTO, STACK, third_party
-
-AT_ONCE = 20_000_000
-"""Votes above which a store is ranked bucket by bucket."""
-SAMPLE = 200_000
-"""Votes, at least, of the buckets in which the choice of the ranker and the structure of its model are decided."""
 
 Tables = dict[str, pl.DataFrame]
 
@@ -96,7 +90,7 @@ def denoise(
     with Store.open(store) as opened:
         progress("reading votes", 0, 0)
         if by_bucket is None:
-            by_bucket = not config.prompts and opened.value("SELECT count(*) FROM votes") > AT_ONCE
+            by_bucket = not config.prompts and many_votes(opened)
         source = _ByBucket(opened, config) if by_bucket else _AtOnce(opened, config)
         inputs = {**source.inputs, **_third_party(config)}
         document = config.model_dump(mode="json")
@@ -194,22 +188,17 @@ class _ByBucket:
         for other in self.home.glob("*"):  # of an interrupted run with other votes, config or code
             if other != folder:
                 shutil.rmtree(other)
-        files, votes = list[Path](), list[int]()
-        buckets = self.numbering.buckets
-        for done, bucket in enumerate(buckets):
-            progress("reading votes", done, len(buckets))
-            path = folder / "votes" / f"{bucket:02}.npz"
-            if not path.exists():
-                self._write(path, [bucket])
-            files.append(path)
-            votes.append(len(read_arrays(path, ["left"])["left"]))
-        if not sum(votes):
-            raise NoVotesError(f"{self.store.path}: no votes to rank", hint="ingest some: curate ingest VOTES")
-        enough = 1 + int(np.searchsorted(np.cumsum(votes), min(SAMPLE, sum(votes))))
-        self._write(folder / "sample.npz", buckets[:enough])
-        sample, others = read_votes(folder / "sample.npz")
+        self.files, some = write_buckets(
+            self.store,
+            folder,
+            self.numbering,
+            both_bad=self.config.both_bad,
+            texts=self.config.text_comparison,
+            progress=progress,
+        )
+        sample, others = read_votes(some)
         decided = decide(
-            files,
+            self.files,
             (sample, others[EQUAL]),
             self.config,
             folder,
@@ -217,7 +206,6 @@ class _ByBucket:
             engine=engine,
             progress=progress,
         )
-        self.files = files
         design = design_report(decided.exclusion.kept(sample, others[EQUAL]).ranked.given)
         self.bucket = _Bucket(run, str(self.store.path), decided, kept, self.numbering.criterion or "", design)
 
@@ -234,16 +222,6 @@ class _ByBucket:
     def finish(self) -> None:
         """Remove the files."""
         shutil.rmtree(self.home)
-
-    def _write(self, path: Path, buckets: Sequence[int]) -> None:
-        loaded = load_votes(
-            self.store,
-            both_bad=self.config.both_bad,
-            texts=self.config.text_comparison,
-            numbering=replace(self.numbering, buckets=tuple(buckets)),
-        )
-        assert loaded.texts is not None
-        write_votes(path, loaded.votes, **{EQUAL: loaded.texts.equal, "near": loaded.texts.near})
 
 
 @dataclass(frozen=True)

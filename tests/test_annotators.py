@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cli.annotators import annotators as command
 from curate.annotators.gold import Gold, against_gold, wilson
 from curate.annotators.recommendations import MIN_VOTES, recommend
-from curate.annotators.statistics import Profiles, agreement_with_others, alpha, judged_twice, krippendorff, profiles
+from curate.annotators.statistics import Judged, Profiles, disagreement, judged, profiles, tally
 from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import simulate_world
 from curate.store import Store
@@ -77,7 +77,8 @@ def slow_agreement(rows: list[Row], person: str) -> tuple[float, int]:
 
 @given(rows=ROWS)
 def test_agreement_equals_the_plain_reference(rows: list[Row]) -> None:
-    share, compared = agreement_with_others(votes_of(rows))
+    found = tally(votes_of(rows))
+    share, compared = found.agreement, found.compared
     expected = [slow_agreement(rows, person) for person in PEOPLE]
     assert compared.tolist() == [number for _, number in expected]
     np.testing.assert_allclose(share, [value for value, _ in expected])
@@ -85,20 +86,22 @@ def test_agreement_equals_the_plain_reference(rows: list[Row]) -> None:
 
 def test_own_votes_do_not_count_for_the_majority() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 9.0), ("p", "b", "a", "left", "bob", 1.0)])
-    share, compared = agreement_with_others(votes)
+    found = tally(votes)
+    share, compared = found.agreement, found.compared
     assert share[:2].tolist() == [0.0, 0.0]
     assert compared.tolist() == [1, 1, 0]
 
 
 def test_anonymous_votes_count_as_other_annotators() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "b", "a", "right", "", 1.0)])
-    assert agreement_with_others(votes)[0][0] == 1.0
+    assert tally(votes).agreement[0] == 1.0
 
 
 def test_balanced_votes_and_ties_give_no_majority() -> None:
     balanced = [("p", "a", "b", "left", "", 0.3), ("p", "a", "b", "right", "", 0.1), ("p", "b", "a", "left", "", 0.2)]
     votes = votes_of([("p", "a", "b", "left", "ann", 1e3), *balanced, ("p", "a", "b", "both_bad", "bob", 1.0)])
-    share, compared = agreement_with_others(votes)
+    found = tally(votes)
+    share, compared = found.agreement, found.compared
     assert np.isnan(share).all()
     assert compared.tolist() == [0, 0, 0]
 
@@ -109,10 +112,16 @@ def test_pairs_of_a_ranking_have_less_weight_than_votes() -> None:
     others: list[Row] = [(*row[:4], "", 1.0) for row in ranking]
     votes = votes_of([*ranking, ("q", "a", "b", "left", "ann", 1.0), ("q", "a", "b", "right", "", 1.0), *others])
     votes = replace(votes, group=np.array([0, 0, 0, *[-1] * 5], dtype=np.int32))
-    assert agreement_with_others(votes)[0][0] == pytest.approx(2 / 3)
+    assert tally(votes).agreement[0] == pytest.approx(2 / 3)
 
 
 # Krippendorff's alpha.
+
+
+def krippendorff(counts: np.ndarray) -> float:
+    nobody = np.zeros(0)
+    found = disagreement(counts[counts.sum(axis=1) > 1].astype(np.float64))
+    return Judged(*found, pairs=0, annotators=nobody > 0, anonymous=0, votes=nobody, undecided=nobody).alpha
 
 
 def test_alpha_equals_krippendorffs_example_with_missing_values() -> None:
@@ -138,8 +147,8 @@ def test_alpha_does_not_depend_on_names_or_sides() -> None:
             rows.append((f"p{u}", "a", "b", "left" if said == "0" else "right", who, 1.0))
             best, other = ("a", "b") if u % 2 else ("b", "a")
             renamed.append((f"p{u}", other, best, "right" if said == "0" else "left", who, 7.0))
-    assert alpha(votes_of(renamed)) == pytest.approx(alpha(votes_of(rows)), abs=1e-12)
-    assert alpha(votes_of(rows)) > 0.5
+    assert judged(votes_of(renamed)).alpha == pytest.approx(judged(votes_of(rows)).alpha, abs=1e-12)
+    assert judged(votes_of(rows)).alpha > 0.5
 
 
 def slow_alpha(rows: list[Row]) -> float:
@@ -164,7 +173,7 @@ def slow_alpha(rows: list[Row]) -> float:
 
 @given(rows=ROWS)
 def test_alpha_equals_its_definition(rows: list[Row]) -> None:
-    np.testing.assert_allclose(alpha(votes_of(rows)), slow_alpha(rows), atol=1e-12)
+    np.testing.assert_allclose(judged(votes_of(rows)).alpha, slow_alpha(rows), atol=1e-12)
 
 
 @given(rows=ROWS)
@@ -174,13 +183,14 @@ def test_alpha_uses_pairs_with_two_consistent_judges(rows: list[Row]) -> None:
         said.setdefault(frozenset(row[1:3]), {}).setdefault(row[4] or i, set()).add(preferred(row))
     steady = [{who for who, what in people.items() if len(what) == 1} for people in said.values()]
     twice = [people for people in steady if len(people) > 1]
-    assert judged_twice(votes_of(rows)) == (len(twice), len(set().union(*twice)))
+    found = judged(votes_of(rows))
+    assert (found.pairs, found.judges) == (len(twice), len(set().union(*twice)))
 
 
 def test_pairs_of_rankings_do_not_count_for_alpha() -> None:
     votes = votes_of([("p", "a", "b", "left", "ann", 1.0), ("p", "a", "b", "right", "bob", 1.0)])
-    assert alpha(votes) == pytest.approx(-0.5)
-    assert np.isnan(alpha(replace(votes, group=np.array([0, 0], dtype=np.int32))))
+    assert judged(votes).alpha == pytest.approx(-0.5)
+    assert np.isnan(judged(replace(votes, group=np.array([0, 0], dtype=np.int32))).alpha)
 
 
 # Spammers.
@@ -191,7 +201,7 @@ PLANTED = SimulateConfig(prompts=60, models=6, annotators=12, votes_per_pair=4, 
 
 def test_planted_spammers_are_detected() -> None:
     world = simulate_world(PLANTED)
-    found = profiles(world.votes, Hierarchical().fit(world.votes))
+    found = profiles(tally(world.votes), Hierarchical().fit(world.votes).annotators)
     spammer = world.annotators.spammer
     assert spammer.sum() == 3
     assert found.spammer[spammer].min() > 0.5  # the one of 0.69 cast 43 votes that can be compared
@@ -203,7 +213,7 @@ def test_planted_spammers_are_detected() -> None:
 def test_no_spammers_are_found_without_any_and_most_if_most_are() -> None:
     for share, least, most in ((0.0, 0, 0), (0.7, 5, 7)):
         world = simulate_world(PLANTED.model_copy(update={"spammers": share, "annotators": 10, "seed": 3}))
-        suspected = profiles(world.votes, Hierarchical().fit(world.votes)).spammer > 0.5
+        suspected = profiles(tally(world.votes), Hierarchical().fit(world.votes).annotators).spammer > 0.5
         assert least <= suspected.sum() <= most
         assert world.annotators.spammer[suspected].all()
 
@@ -223,13 +233,13 @@ def test_annotators_with_few_votes_stay_near_the_prior() -> None:
     votes = world.votes
     novice = np.where(np.arange(len(votes.left)) == 0, 10, votes.annotator).astype(np.int32)
     votes = replace(votes, annotator=novice, annotators=(*votes.annotators, "new"))
-    found = profiles(votes, Hierarchical().fit(votes))
+    found = profiles(tally(votes), Hierarchical().fit(votes).annotators)
     assert 1e-4 < found.spammer[10] < 0.5
 
 
 def test_standard_errors_shrink_with_votes_and_cover_the_truth() -> None:
     world = simulate_world(PLANTED)
-    found = profiles(world.votes, Hierarchical().fit(world.votes))
+    found = profiles(tally(world.votes), Hierarchical().fit(world.votes).annotators)
     order = np.argsort(found.votes)
     assert found.discrimination_se[order[:4]].mean() > 1.5 * found.discrimination_se[order[-4:]].mean()
     assert found.left_bias_se[order[:4]].mean() > 1.5 * found.left_bias_se[order[-4:]].mean()
@@ -425,7 +435,7 @@ def test_gold_at_the_chance_level_is_not_used() -> None:
 
 def test_no_careful_annotator_is_dropped_and_most_spammers_are() -> None:
     world = simulate_world(PLANTED.model_copy(update={"prompts": 120, "annotators": 24, "seed": 7}))
-    found = profiles(world.votes, Hierarchical().fit(world.votes))
+    found = profiles(tally(world.votes), Hierarchical().fit(world.votes).annotators)
     nothing = np.zeros(0, dtype=np.int64)
     done = recommend(found, against_gold(world.votes, nothing, nothing, nothing.astype(np.int8)))
     dropped = np.array([one.action == "drop" for one in done])

@@ -16,11 +16,13 @@ from curate.denoising.selection import Choice, choose
 from curate.rankers.hierarchical import Hierarchical
 from curate.rankers.hierarchical.buckets import fit_files
 from curate.simulation.world import simulate_world
-from curate.store import Store
+from curate.store import Store, buckets
 from curate.votes.arrays import VoteArrays
 from curate.votes.files import read_votes, write_votes
-from pipelines import denoise, denoising, ingest
+from pipelines import denoise, ingest
+from pipelines.annotator_report import annotators
 from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
+from schemas.engine import EngineConfig
 from schemas.errors import CurateError
 
 WORLDS = {
@@ -84,12 +86,39 @@ def test_the_fit_to_files_is_the_fit_to_all_votes(world: str, tmp_path: Path) ->
         assert own.converged.all()
 
 
+@pytest.mark.parametrize("world", ["plain", "anonymous"])
+def test_annotators_are_judged_as_from_all_votes_at_once(world: str, tmp_path: Path) -> None:
+    table = frame(simulated())
+    rng = np.random.default_rng(1)
+    nobody = np.ones(len(table), dtype=bool) if world == "anonymous" else rng.random(len(table)) < 0.1
+    table = table.with_columns(annotator_id=pl.when(pl.Series(nobody)).then(None).otherwise(pl.col("annotator_id")))
+    place = pl.int_range(pl.len()).over("prompt_id")
+    sides = [table.select("prompt_id", response_id=side) for side in ("left", "right")]
+    responses = pl.concat(sides).unique().sort("prompt_id", "response_id")
+    ingest(table, tmp_path / "s.duckdb", responses=responses.with_columns(text=pl.format("text {}", place // 2)))
+    gold = table.head(30).vstack(table.head(1).with_columns(prompt_id=pl.lit("elsewhere")))
+    gold.write_csv(tmp_path / "gold.csv")
+    once = annotators(tmp_path / "s.duckdb", gold=tmp_path / "gold.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "AT_ONCE", 1000)
+        found = annotators(tmp_path / "s.duckdb", gold=tmp_path / "gold.csv", engine=EngineConfig(workers=2))
+    assert not list(tmp_path.glob("*.denoise/*"))
+    assert found.gold is not None
+    assert (found.gold.unknown, found.gold.votes > 0) == (1, world == "plain")
+    assert found.model_dump(exclude={"annotators", "alpha"}) == once.model_dump(exclude={"annotators", "alpha"})
+    assert found.alpha == pytest.approx(once.alpha)
+    assert len(found.annotators) == (15 if world == "plain" else 0)
+    by_id = {row.annotator_id: row.model_dump(exclude={"reason"}) for row in once.annotators}
+    for row in found.annotators:
+        assert row.model_dump(exclude={"reason"}) == pytest.approx(by_id[row.annotator_id], abs=0.03)
+
+
 @pytest.mark.parametrize("name", ["s.duckdb", "partitioned"])
 def test_the_job_ranks_as_with_all_votes_at_once(name: str, tmp_path: Path) -> None:
     path = store(tmp_path, simulated(), name)
     config = DenoiseConfig(ranker="bradley-terry", compare=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(denoising, "AT_ONCE", 1000)
+        patch.setattr(buckets, "AT_ONCE", 1000)
         found = denoise(path, config=config)
     once = denoise(path, config=config, by_bucket=False)
     assert found.run != once.run

@@ -62,12 +62,19 @@ class Gold:
 
 
 def against_gold(
-    votes: VoteArrays, left: Number, right: Number, outcome: npt.NDArray[np.int8], *, answers: Answers | None = None
+    votes: VoteArrays,
+    left: Number,
+    right: Number,
+    outcome: npt.NDArray[np.int8],
+    *,
+    answers: Answers | None = None,
+    ties: Float | None = None,
 ) -> Gold:
     """The accuracy of the annotators on gold pairs and on control questions.
 
     left, right: (G,) response numbers of the gold pairs; outcome: (G,) codes of curate.votes.arrays. A pair may occur
-    more than once.
+    more than once. ties: (A,) share of ties (or both_bad) of each annotator, if the
+    votes are only those on the prompts of the pairs.
     """
     count = len(votes.responses)
     key, truth = _canonical(left, right, outcome, count)
@@ -78,8 +85,8 @@ def against_gold(
     share, people = votes.group_share, len(votes.annotators)
     voted, outcomes_given = _canonical(votes.left, votes.right, votes.outcome, count)
     named = np.flatnonzero(votes.annotator >= 0)
-    who = votes.annotator[named]
-    tie_share = _share(who, share[named], outcomes_given[named] == TIE, people)
+    if ties is None:
+        ties = _share(votes.annotator[named], share[named], outcomes_given[named] == TIE, people)
     asked = named[np.isin(voted[named], gold)]
     true = truth[np.searchsorted(gold, voted[asked])]
     who, weight = votes.annotator[asked], share[asked]
@@ -92,7 +99,7 @@ def against_gold(
         )
         true = np.concatenate([true, known])
         correct = np.concatenate([correct, np.minimum(answers.outcome, TIE) == known])
-    guess = np.where(true == TIE, tie_share[who], (1 - tie_share[who]) / 2)
+    guess = np.where(true == TIE, ties[who], (1 - ties[who]) / 2)
     accuracy, size = _share(who, weight, correct, people), _sums(who, weight, people)
     low, high = wilson(accuracy, size)
     total = float(weight.sum())

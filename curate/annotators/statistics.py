@@ -6,16 +6,17 @@ as in the hierarchical ranker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.hierarchical import Annotators, HierarchicalFit
+from curate.rankers.hierarchical import Annotators
 from curate.votes.arrays import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
 ROUNDING = 1e-9
 """A majority below this share of a pair's weight is a rounding error."""
@@ -56,26 +57,61 @@ class Profiles:
     """(A,) P(discrimination < LOW × mean)."""
 
 
-def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
-    """The profiles of the annotators of the votes. fit: of these votes, with Davidson's ties."""
-    agreement, compared = agreement_with_others(votes)
-    people = fit.annotators
+@dataclass(frozen=True)
+class Tally:
+    """Sums over votes. Those over votes on different prompts can be added."""
+
+    votes: Float
+    """(A,) number of votes; a ranking of K counts as K − 1."""
+    agreeing: Float
+    """(A,) weight of the votes that agree with the majority of the others"""
+    compared_weight: Float
+    """(A,) weight of the votes of which this is known"""
+    compared: Index
+    """(A,) their number"""
+    sided: Index
+    """(A,) decisive votes with known sides"""
+    lefts: Index
+    """(A,) those of them for the left response"""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def agreement(self) -> Float:
+        """(A,) weighted share of votes that agree with the majority of the others; NaN without any."""
+        share: Float = self.agreeing / np.where(self.compared_weight > 0, self.compared_weight, np.nan)
+        return share
+
+
+def tally(votes: VoteArrays) -> Tally:
+    """Return the sums over votes."""
+    people, named = len(votes.annotators), votes.annotator >= 0
+    decided = named & votes.sides_known & np.isin(votes.outcome, [LEFT, RIGHT])
+    return Tally(
+        np.bincount(votes.annotator[named], votes.group_share[named], people).astype(np.float64),
+        *_agreement(votes),
+        sided=np.bincount(votes.annotator[decided], minlength=people),
+        lefts=np.bincount(votes.annotator[decided & (votes.outcome == LEFT)], minlength=people),
+    )
+
+
+def profiles(counts: Tally, people: Annotators) -> Profiles:
+    """Return the profiles of A annotators. counts: of their votes. people: of a fit to these, with Davidson's ties."""
     discrimination_se, left_bias_se, tie_se = np.sqrt(people.variance[:-1]).T
     sided = people.sided[:-1] > 0
-    named = votes.annotator >= 0
-    decided = named & votes.sides_known & np.isin(votes.outcome, [LEFT, RIGHT])
-    lefts = decided & (votes.outcome == LEFT)
+    tie_share = people.tie_share[:-1]
     return Profiles(
-        votes=np.bincount(votes.annotator[named], votes.group_share[named], len(votes.annotators)).astype(np.float64),
-        agreement=agreement,
-        compared=compared,
-        discrimination=fit.discrimination,
+        votes=counts.votes,
+        agreement=counts.agreement,
+        compared=counts.compared,
+        discrimination=people.discrimination[:-1],
         discrimination_se=discrimination_se,
-        left_bias=np.where(sided, fit.left_bias, np.nan),
+        left_bias=np.where(sided, people.left_bias[:-1], np.nan),
         left_bias_se=np.where(sided, left_bias_se, np.nan),
-        sided=np.bincount(votes.annotator[decided], minlength=len(votes.annotators)),
-        lefts=np.bincount(votes.annotator[lefts], minlength=len(votes.annotators)),
-        tie_share=fit.tie_share if people.has_ties else np.zeros_like(fit.tie_share),
+        sided=counts.sided,
+        lefts=counts.lefts,
+        tie_share=tie_share if people.has_ties else np.zeros_like(tie_share),
         tie_excess=people.tie[:-1] - people.prior_mean[-1],
         tie_excess_se=tie_se,
         spammer=spam_probability(people),
@@ -83,8 +119,8 @@ def profiles(votes: VoteArrays, fit: HierarchicalFit) -> Profiles:
     )
 
 
-def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
-    """(A,) weighted share of decisive votes that agree with the others, NaN without any; (A,) number of such votes.
+def _agreement(votes: VoteArrays) -> tuple[Float, Float, Index]:
+    """(A,) weight of decisive votes that agree with the others, (A,) that of all that are compared, (A,) their number.
 
     Only decisive votes count, on pairs where the votes of all others have a weighted majority.
     """
@@ -100,11 +136,10 @@ def agreement_with_others(votes: VoteArrays) -> tuple[Float, Index]:
     others = margin[pair] - np.bincount(own, weight * side)[own]
     counted = named & (side != 0) & (np.abs(others) > ROUNDING * total[pair])
     agree = counted & (side * others > 0)
-
-    who = votes.annotator[counted]
-    of = np.bincount(who, weight[counted], people)
-    share = np.bincount(votes.annotator[agree], weight[agree], people) / np.where(of > 0, of, 1.0)
-    return np.where(of > 0, share, np.nan), np.bincount(who, minlength=people)
+    agreeing, compared = (
+        np.bincount(votes.annotator[of], weight[of], people).astype(np.float64) for of in (agree, counted)
+    )
+    return agreeing, compared, np.bincount(votes.annotator[counted], minlength=people)
 
 
 def spam_probability(annotators: Annotators) -> Float:
@@ -132,25 +167,77 @@ def probability_below(annotators: Annotators, share: float) -> Float:
     return probability
 
 
-def alpha(votes: VoteArrays) -> float:
-    """Krippendorff's alpha of the outcomes: 1 is perfect, 0 the chance level; NaN if no two annotators judged a pair.
+@dataclass(frozen=True)
+class Judged:
+    """Who judged which pairs, from which Krippendorff's alpha is computed. Those on different prompts can be added.
 
     A unit is a pair of responses; the categories are first, second, tie and both_bad. Every pair enters in both
     directions, so that alpha does not depend on which response is called first. Pairs of K-wise rankings are excluded,
     because they are not judged independently. Weights are ignored. Repeated votes of an annotator on a pair count once
     if they agree, and not at all if they differ.
     """
-    _, pair, value = _judgments(votes)
-    units = int(pair.max(initial=-1)) + 1
+
+    observed: float
+    categories: Float
+    """(4,) judgments of pairs with two or more, in each category"""
+    pairs: int
+    """Pairs with two or more judges"""
+    annotators: Bool
+    """(A,) who judged such a pair"""
+    anonymous: int
+    """Anonymous judges of such pairs"""
+    votes: Float
+    """(A,) number of votes; a ranking of K counts as K − 1"""
+    undecided: Float
+    """(A,) those of them that are tie or both_bad"""
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(
+            self.observed + other.observed,
+            self.categories + other.categories,
+            self.pairs + other.pairs,
+            self.annotators | other.annotators,
+            self.anonymous + other.anonymous,
+            self.votes + other.votes,
+            self.undecided + other.undecided,
+        )
+
+    @property
+    def judges(self) -> int:
+        """Judges of pairs with two or more judges."""
+        return int(self.annotators.sum()) + self.anonymous
+
+    @property
+    def tie_share(self) -> Float:
+        """(A,) share of votes that are tie or both_bad; NaN without votes."""
+        share: Float = self.undecided / np.where(self.votes > 0, self.votes, np.nan)
+        return share
+
+    @property
+    def alpha(self) -> float:
+        """Krippendorff's alpha: 1 is perfect, 0 the chance level; NaN if no two annotators judged a pair, or all
+        judgments are of one category. K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+        """
+        n = self.categories.sum()
+        expected = n**2 - (self.categories**2).sum()
+        return float(1 - (n - 1) * self.observed / expected) if expected > 0 else float("nan")
+
+
+def judged(votes: VoteArrays) -> Judged:
+    """Return who judged which pairs."""
+    person, pair, value = _judgments(votes)
+    people, units = len(votes.annotators), int(pair.max(initial=-1)) + 1
     counts = np.bincount(pair * 4 + value, minlength=4 * units).reshape(units, 4)
-    return krippendorff(np.concatenate([counts, counts[:, [RIGHT, LEFT, TIE, BOTH_BAD]]]))
-
-
-def judged_twice(votes: VoteArrays) -> tuple[int, int]:
-    """The number of pairs with two or more judges, and of their judges: the data that alpha is computed from."""
-    person, pair, _ = _judgments(votes)
-    twice = np.bincount(pair, minlength=1)[pair] > 1
-    return len(np.unique(pair[twice])), len(np.unique(person[twice]))
+    counts = counts[counts.sum(axis=1) > 1].astype(np.float64)
+    person = np.unique(person[np.bincount(pair, minlength=1)[pair] > 1])
+    both = np.concatenate([counts, counts[:, [RIGHT, LEFT, TIE, BOTH_BAD]]])
+    annotators = np.bincount(person[person < people], minlength=people) > 0
+    named, undecided = votes.annotator >= 0, np.isin(votes.outcome, [TIE, BOTH_BAD])
+    cast, tied = (
+        np.bincount(votes.annotator[of], votes.group_share[of], people).astype(np.float64)
+        for of in (named, named & undecided)
+    )
+    return Judged(*disagreement(both), len(counts), annotators, int((person >= people).sum()), cast, tied)
 
 
 def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
@@ -167,18 +254,13 @@ def _judgments(votes: VoteArrays) -> tuple[Index, Index, Index]:
     return person, unit, value[consistent]
 
 
-def krippendorff(counts: Index) -> float:
-    """Alpha for nominal data with missing values; NaN if no unit has two values, or all are of one category.
+def disagreement(counts: Float) -> tuple[float, Float]:
+    """Return the observed disagreement for nominal data, and (C,) the number of values in each category.
 
-    counts: (U, C) number of observers who put each unit into each category.
-    K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+    counts: (U, C) number of observers who put each unit into each category, two or more for each unit.
     """
     values = counts.sum(axis=1)
-    counts, values = counts[values > 1].astype(np.float64), values[values > 1]
-    n, of_category = values.sum(), counts.sum(axis=0)
-    observed = ((values**2 - (counts**2).sum(axis=1)) / (values - 1)).sum()
-    expected = n**2 - (of_category**2).sum()
-    return float(1 - (n - 1) * observed / expected) if expected > 0 else float("nan")
+    return float(((values**2 - (counts**2).sum(axis=1)) / (values - 1)).sum()), counts.sum(axis=0)
 
 
 def pairs_of(votes: VoteArrays) -> tuple[Index, npt.NDArray[np.int8]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.rankers.base import Float
-from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE
+from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, log_probability
 from curate.rankers.hierarchical.priors import Hyperprior, variance_step
 from curate.votes.blocks import VoteData, sums
 
@@ -38,9 +38,19 @@ class Annotators:
         return self.value[:, DISCRIMINATION]
 
     @property
+    def left_bias(self) -> Float:
+        """(A + 1,) logits."""
+        return self.value[:, BIAS]
+
+    @property
     def tie(self) -> Float:
         """(A + 1,) tie parameter on an average prompt."""
         return self.value[:, TIE]
+
+    @property
+    def tie_share(self) -> Float:
+        """(A + 1,) probability of a tie between equal responses on an average prompt."""
+        return np.exp(log_probability(self.left_bias, self.tie, 0.0))
 
     def newton_step(self, gradient: Float, hessian: Float) -> Annotators:
         """The parameters after one Newton step on their expected log-posterior, under the constraint of mean 1.

@@ -53,12 +53,12 @@ class HierarchicalFit:
     @property
     def left_bias(self) -> Float:
         """(A,) advantage of the response shown left, logits."""
-        return self.annotators.value[:-1, BIAS]
+        return self.annotators.left_bias[:-1]
 
     @property
     def tie_share(self) -> Float:
         """(A,) probability of a tie between equal responses on an average prompt."""
-        return np.exp(log_probability(self.left_bias, self.annotators.tie[:-1], 0.0))
+        return self.annotators.tie_share[:-1]
 
     @property
     def normal(self) -> Normal:
