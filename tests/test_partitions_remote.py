@@ -1,0 +1,215 @@
+"""Partitioned stores whose vote files are in an object store: equal to local ones, and never with fewer votes."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from cli.main import run
+from curate.store import Store
+from curate.store.remote import Remote
+from pipelines import denoise, ingest
+from pipelines.stores import compact, convert
+from schemas.config import DenoiseConfig
+from schemas.errors import ConflictError, CurateError, MissingError, ResourceError, UsageError
+from tests.test_partitions import parquet, tables
+
+HEADER = "prompt_id,left,right,winner,worker,timestamp\n"
+
+
+def votes(path: Path, *, day: int, prompts: int = 9) -> Path:
+    """A file of votes; those of a later day supersede the earlier ones."""
+    rows = (
+        f"p{i % prompts},a,{'bcd'[i % 3]},{('left', 'right', 'tie')[(i + day) % 7 % 3]},w{i % 5},2025-03-0{day}"
+        for i in range(45)
+    )
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of an S3 server on this machine, set in the environment with credentials."""
+    pytest.importorskip("s3fs", reason="needs s3fs: pip install 'mr2-curate[dev]'")
+    server = pytest.importorskip("moto.server", reason="needs moto: pip install 'mr2-curate[dev]'")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    served.start()
+    host, port = served.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        fsspec.filesystem("s3").mkdir("arenas")
+        yield f"http://{host}:{port}"
+    served.stop()
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+@pytest.fixture(params=["s3", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place: a folder of an S3 bucket, or of another kind of storage."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    return f"{request.param}://arenas/{tmp_path.name}"
+
+
+@pytest.fixture
+def arena(url: str, tmp_path: Path) -> Path:
+    """A store at ``url`` with one batch of votes; "one.duckdb" has the same."""
+    ingest(votes(tmp_path / "first.csv", day=1), tmp_path / "one.duckdb")
+    report = convert(tmp_path / "one.duckdb", tmp_path / "arena", votes_url=f"{url}/")
+    assert (report.votes_url, report.votes, report.files) == (url, 45, len(objects(url)))
+    return tmp_path / "arena"
+
+
+def objects(url: str) -> dict[str, int]:
+    return Remote(url).sizes()
+
+
+def same(one: Path, other: Path) -> bool:
+    return {**tables(one), "vote_storage": []} == {**tables(other), "vote_storage": []}
+
+
+def test_a_store_at_a_url_is_equal_to_a_local_one(url: str, arena: Path, tmp_path: Path) -> None:
+    second = votes(tmp_path / "second.csv", day=2)
+    before = objects(url)
+    ingest(second, arena, dry_run=True)
+    assert objects(url) == before
+    config = DenoiseConfig(ranker="hierarchical")
+    stores = (tmp_path / "one.duckdb", arena)
+    ranked = [(ingest(second, store).votes, denoise(store, config=config).run) for store in stores]
+    assert ranked[0] == ranked[1]
+    assert same(*stores)
+    shutil.rmtree(arena / "votes")  # the copies
+    with Store.open(stores[0], read_only=True) as one, Store.open(arena, read_only=True) as other:
+        assert other.value("SELECT count(*) FROM superseded_votes")
+        assert one.rankings().equals(other.rankings())
+        assert one.votes().equals(other.votes())
+    assert compact(arena).rewritten
+    assert compact(arena).rewritten == 0
+    assert sorted(objects(url)) == parquet(arena)
+    assert same(*stores)
+    convert(arena, tmp_path / "local")
+    convert(tmp_path / "local", tmp_path / "moved", votes_url=f"{url}/moved")
+    assert same(stores[0], tmp_path / "local")
+    assert same(stores[0], tmp_path / "moved")
+    assert run(["status", "--store", str(tmp_path / "moved")]) == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "changed"])
+def test_a_damaged_object_is_named(
+    damage: str, url: str, arena: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = min(objects(url))
+    system, path = fsspec.url_to_fs(f"{url}/{name}")
+    data = system.cat_file(path)
+    if damage == "missing":
+        system.rm_file(path)
+    else:
+        system.pipe_file(path, data[:-9] if damage == "short" else b"\0" * len(data))
+    if damage == "changed":
+        assert run(["status", "--store", str(arena)]) == 0  # by the copy
+        shutil.rmtree(arena / "votes")
+    assert run(["status", "--store", str(arena)]) == 4
+    assert f"error: {url}/{name}: " in capsys.readouterr().err
+    system.pipe_file(path, data)
+    assert same(arena, tmp_path / "one.duckdb")
+
+
+def test_a_damaged_copy_is_downloaded_again(arena: Path, tmp_path: Path) -> None:
+    first, second, *_ = (arena / name for name in parquet(arena))
+    first.write_bytes(b"short")
+    data = second.read_bytes()
+    second.write_bytes(b"\0" * len(data))
+    compact(arena)
+    assert second.read_bytes() == data
+    assert same(arena, tmp_path / "one.duckdb")
+
+
+def test_objects_of_a_killed_upload_are_no_votes(
+    url: str, arena: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = objects(url)
+    put = type(fsspec.url_to_fs(url)[0]).put
+
+    def dies(self: Any, source: list[str], target: list[str], **options: Any) -> None:
+        put(self, source[:3], target[:3], **options)
+        raise OSError("the connection is lost")
+
+    more = votes(tmp_path / "more.csv", day=3, prompts=30)
+    with monkeypatch.context() as patch:
+        patch.setattr("curate.store.database.remove_unlisted", lambda _: None)  # as if the process were killed
+        patch.setattr(type(fsspec.url_to_fs(url)[0]), "put", dies)
+        with pytest.raises(ResourceError, match=r"arenas/.*the connection is lost"):
+            ingest(more, arena)
+    assert len(objects(url)) == len(before) + 3
+    assert same(arena, tmp_path / "one.duckdb")
+    with Store.open(arena) as store, store.transaction():
+        pass
+    assert objects(url) == before
+    assert ingest(more, arena).votes
+    assert sorted(objects(url)) == parquet(arena)
+
+
+def test_a_place_with_vote_files_is_not_taken(url: str, arena: Path, tmp_path: Path) -> None:
+    before = objects(url)
+    with pytest.raises(ConflictError, match="has vote files"):
+        convert(arena, tmp_path / "again", votes_url=url)
+    for bad in ({"target": "one.db", "votes_url": url}, {"votes_url": "bucket"}, {"votes_url": "s3://me:secret@b/c"}):
+        with pytest.raises(UsageError) as error:
+            convert(arena, **{"target": tmp_path / "again", **bad})  # type: ignore[arg-type]
+        assert "secret" not in str(error.value)
+    assert objects(url) == before
+    assert not (tmp_path / "again").exists()
+
+
+def denied(endpoint: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_ACCESS_KEY_ID", "stranger")
+    request = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", data=b"0", method="POST")
+    urllib.request.urlopen(request).close()
+
+
+def anonymous(endpoint: str, patch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.delenv(name)
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+FAILURES: dict[str, tuple[Callable[[str, pytest.MonkeyPatch], Any], str, type[CurateError], str]] = {
+    "bucket": (lambda *_: None, "s3://nobody/arena", MissingError, "bucket"),
+    "denied": (denied, "s3://arenas/x", ResourceError, "credentials"),
+    "anonymous": (anonymous, "s3://arenas/x", ResourceError, "credentials"),
+    "down": (lambda _, patch: patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), "s3://a/x", ResourceError, "net"),
+    "silent": (lambda _, patch: patch.setattr("curate.store.remote.TIMEOUT", 0.0), "s3://a/x", ResourceError, "net"),
+    "protocol": (lambda *_: None, "s4://arenas/x", ResourceError, "URL"),
+    "package": (lambda _, patch: patch.setitem(sys.modules, "fsspec", None), "s3://a/x", MissingError, r"\[remote\]"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_what_fails_is_an_error_with_the_url(
+    case: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    prepare, url, kind, hint = FAILURES[case]
+    fsspec.filesystem("s3").clear_instance_cache()
+    request.addfinalizer(fsspec.filesystem("s3").clear_instance_cache)
+    with Store.open(tmp_path / "empty.duckdb", create=True):
+        prepare(s3, monkeypatch)
+    started = time.monotonic()
+    with pytest.raises(kind, match=url) as error:
+        convert(tmp_path / "empty.duckdb", tmp_path / "arena", votes_url=url)
+    assert hint in error.value.hint.replace("[", r"\[").replace("]", r"\]")
+    assert time.monotonic() - started < 20
+    assert not (tmp_path / "arena").exists()
