@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,12 +75,13 @@ def check_files(
         for name, size in listed.items()
         if local.get(name) != size or (content and _digest(folder / name) != Path(name).stem)
     }
-    if not remote:
-        for name in bad:
-            raise _lost(folder, name, "has changed")
+    if remote:
+        remote.complete |= listed.keys()
+    if not bad:
         return
-    remote.complete |= listed.keys()
-    with remote.downloaded(folder, bad) if bad else nullcontext([]) as paths:
+    if not remote:
+        raise _lost(folder, min(bad), "has changed")
+    with remote.downloaded(folder, bad) as paths:
         for name, path in zip(bad, paths, strict=True):
             if _digest(path) != Path(name).stem:
                 raise _lost(folder, name, "has changed", remote)
