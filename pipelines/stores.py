@@ -18,8 +18,8 @@ def convert(source: str | Path, target: str | Path, *, votes_url: str = "") -> S
 
     The new store is partitioned if the name of ``target`` has no extension, else one DuckDB file. All tables are equal.
     It appears complete or not at all. votes_url: where a partitioned store keeps its votes, as a URL of fsspec such as
-    ``s3://BUCKET/FOLDER``. Raises CurateError if ``target`` exists, ``votes_url`` has vote files or cannot be used, or a
-    file of ``source`` is damaged.
+    ``s3://BUCKET/FOLDER``. Raises CurateError if ``target`` exists, ``votes_url`` has vote files or cannot be used, or
+    a file of ``source`` is damaged.
     """
     source, target = Path(source), Path(target)
     old, new = StoreKey(source).path, StoreKey(target).path

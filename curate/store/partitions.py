@@ -3,7 +3,7 @@
 Files are written and flushed before the transaction that lists them, and removed after the one that drops them from the
 list: a process that is killed at any moment leaves the old votes or the new ones, and files that are not listed, which
 the next transaction removes. Votes that later ones supersede stay in their file and are listed in ``superseded_votes``
-until ``compact``.
+until ``compact``. If the store keeps its votes at a URL, the new files are uploaded before the transaction ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ BUCKET = "('0x' || md5(prompt_id)[:2])::UTINYINT // 4"
 NEW = ".new"
 """Folder of the rows that a transaction adds, before they are sorted into files."""
 PATHS = "votes/bucket=*/*"
+"""Pattern of the files' paths in the store's folder."""
 FILES = f"SELECT bucket, sha256, bytes FROM {CATALOGUE}.main.vote_files ORDER BY bucket, sha256"
+
 # Parquet has no integers of 128 bits: DuckDB would write them as doubles.
 _HALVES = "(vote_key >> 64)::UBIGINT AS key_high, (vote_key & 18446744073709551615)::UBIGINT AS key_low"
 _OTHERS = ", ".join(f"{c.name}::{c.type.split()[0]} AS {c.name}" for c in TABLES["votes"] if c.name != "vote_key")

@@ -31,7 +31,7 @@ class Remote:
     """The vote files below one URL. Names are relative to it: ``votes/bucket=NN/SHA256.parquet``."""
 
     def __init__(self, url: str) -> None:
-        """Raises MissingError if the package for the URL is not installed, and CurateError for an unknown kind of URL."""
+        """Raises MissingError if the package for the URL is not installed, CurateError for an unknown kind of URL."""
         self.url = url.rstrip("/")
         self.complete: set[str] = set()
         """Names that are known to be there with their size."""
