@@ -6,6 +6,7 @@ when the store is opened. So queries are those of a local store, and DuckDB need
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -39,6 +40,8 @@ class Remote:
             import fsspec
 
             self._system, root = fsspec.url_to_fs(self.url, use_listings_cache=False)
+        client = type(self._system).__module__.partition(".")[0]
+        logging.getLogger(client).addHandler(logging.NullHandler())  # gcsfs logs tracebacks; else stderr has them
         self._root = root.rstrip("/")
 
     @classmethod
