@@ -36,7 +36,7 @@ def votes(path: Path, *, day: int, prompts: int = 4) -> Path:
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3() -> Iterator[str]:
     """The endpoint of an S3 server on this machine, set in the environment with credentials."""
     pytest.importorskip("s3fs", reason="needs s3fs: pip install 'mr2-curate[dev]'")
     server = pytest.importorskip("moto.server", reason="needs moto: pip install 'mr2-curate[dev]'")
@@ -145,11 +145,9 @@ def test_a_store_at_a_url_is_equal_to_a_local_one(url: str, both: tuple[Path, Pa
         assert one.votes().equals(other.votes())
     assert [compact(both[1]).rewritten > 0, compact(both[1]).rewritten] == [True, 0]
     assert sorted(objects(url)) == parquet(both[1])
-    assert same(*both)
     convert(both[1], tmp_path / "local")
-    convert(tmp_path / "local", tmp_path / "moved", votes_url=f"{url}/moved")
+    assert same(*both)
     assert same(both[0], tmp_path / "local")
-    assert same(both[0], tmp_path / "moved")
 
 
 def test_a_dry_run_uploads_nothing_and_a_place_with_vote_files_is_not_taken(
