@@ -27,6 +27,10 @@ def convert(
     target: Annotated[
         Path, typer.Argument(help="The new store: a folder if its name has no extension, else one file.")
     ],
+    votes_url: Annotated[
+        str,
+        typer.Option(help="Keep the votes of a partitioned TARGET there (extra remote).", metavar="s3://BUCKET/FOLDER"),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Copy a store to a partitioned store or to one DuckDB file, with all votes, runs and rankings.
@@ -38,10 +42,11 @@ def convert(
     Example:
       curate store convert curate.duckdb arena
       curate store convert arena arena.duckdb
+      curate store convert arena arena-s3 --votes-url s3://bucket/arena
     """
     from pipelines.stores import convert as job
 
-    _show(job(source, target), as_json=as_json)
+    _show(job(source, target, votes_url=votes_url), as_json=as_json)
 
 
 @app.command()
@@ -63,7 +68,8 @@ def _show(report: StoreReport, *, as_json: bool) -> None:
     if as_json:
         put_json(report)
         return
-    where = f"{plural(report.files, 'Parquet file')}, " if report.partitioned else ""
+    at = f" at {report.votes_url}" if report.votes_url else ""
+    where = f"{plural(report.files, 'Parquet file')}{at}, " if report.partitioned else ""
     say(f"{report.store}: {plural(report.votes, 'vote')}, {where}{report.bytes / 1e6:.1f} MB")
     if report.rewritten:
         say(f"  {plural(report.rewritten, 'bucket')} rewritten")

@@ -13,11 +13,13 @@ from schemas.errors import ConflictError
 from schemas.reports import StoreReport
 
 
-def convert(source: str | Path, target: str | Path) -> StoreReport:
+def convert(source: str | Path, target: str | Path, *, votes_url: str = "") -> StoreReport:
     """Copy a store, with its pseudonym key, to a new one of the other or of the same kind.
 
     The new store is partitioned if the name of ``target`` has no extension, else one DuckDB file. All tables are equal.
-    It appears complete or not at all. Raises CurateError if ``target`` exists or a file of ``source`` is damaged.
+    It appears complete or not at all. votes_url: where a partitioned store keeps its votes, as a URL of fsspec such as
+    ``s3://BUCKET/FOLDER``. Raises CurateError if ``target`` exists, ``votes_url`` has vote files or cannot be used, or
+    a file of ``source`` is damaged.
     """
     source, target = Path(source), Path(target)
     old, new = StoreKey(source).path, StoreKey(target).path
@@ -27,7 +29,7 @@ def convert(source: str | Path, target: str | Path) -> StoreReport:
         with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(old.read_bytes())
     try:
-        convert_store(source, target)
+        convert_store(source, target, votes_url)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
@@ -51,5 +53,10 @@ def compact(store: str | Path = "curate.duckdb") -> StoreReport:
 def _report(store: Store, rewritten: int = 0) -> StoreReport:
     [counts] = store.rows("SELECT count(*) AS votes, (SELECT count(*) FROM vote_files) AS files FROM votes")
     return StoreReport(
-        store=str(store.path), partitioned=store.partitioned, rewritten=rewritten, bytes=store.bytes(), **counts
+        store=str(store.path),
+        partitioned=store.partitioned,
+        votes_url=store.remote.url if store.remote else None,
+        rewritten=rewritten,
+        bytes=store.bytes(),
+        **counts,
     )

@@ -215,6 +215,8 @@ class StoreReport(Document):
     store: str
     partitioned: bool
     """Whether its votes are Parquet files."""
+    votes_url: str | None
+    """Where they are, if not in its folder."""
     votes: int
     files: int
     """Parquet files of votes; 0 if it is one DuckDB file."""

@@ -72,6 +72,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("vote_key", "UHUGEINT NOT NULL", "a vote in a file of vote_files that does not count any more"),
         Column("file_id", "INTEGER NOT NULL", "the vote file it came from"),
     ),
+    "vote_storage": (
+        Column("url", "VARCHAR NOT NULL", "where the files of vote_files are; no row: in the folder of the store"),
+    ),
     "controls": (
         Column("control_key", "UHUGEINT NOT NULL", "identity: md5 of platform id, content and occurrence"),
         Column("prompt_id", "VARCHAR NOT NULL", "the prompt of a question whose answer was known; it is no vote"),

@@ -15,7 +15,8 @@ from curate.store.criteria import CRITERION, NO_CRITERION, RUN_CRITERION, criter
 from curate.store.failures import StoreError, handled
 from curate.store.migrations import create
 from curate.store.opening import check_version, config, connect, create_store, file_of, remove, wal_of
-from curate.store.partitions import FILES, check_files, remove_unlisted, show_votes
+from curate.store.partitions import FILES, check_files, remove_unlisted, show_votes, upload_votes
+from curate.store.remote import Remote
 from schemas.errors import CurateError, MissingError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Store:
         self._file = file_of(path)
         self.partitioned = self._file != path
         """Whether its votes are Parquet files."""
+        self.remote: Remote | None = None
+        """Where its vote files are, if not in its folder only."""
         self._has_log = False  # whether changes go to a write-ahead log: not in memory or read only
         self._failed = False  # whether one could not be written: the log has only what was not reported as done
 
@@ -49,7 +52,7 @@ class Store:
 
         Raises CurateError if it is missing, is not a store or was written by a newer version, and a StoreError, which
         is one, if it is in use (``opening`` sets for how long to wait), lacks a file of votes, or DuckDB fails, now or
-        later.
+        later; and a CurateError if its vote files are at a URL that cannot be reached.
         """
         path = Path(path)
         if not path.exists():
@@ -64,6 +67,8 @@ class Store:
             with handled(path):
                 check_version(store.connection, path, read_only=read_only)
             if store.partitioned:
+                url = store.value("SELECT max(url) FROM vote_storage")
+                store.remote = Remote(url) if url else None
                 store.check_files(content=False)
                 show_votes(store)
         except BaseException:
@@ -127,6 +132,8 @@ class Store:
         self.execute("BEGIN")
         try:
             yield
+            if keep:
+                upload_votes(self)
         except BaseException:
             with suppress(StoreError):  # the first error is the one to report
                 self._end("ROLLBACK")
@@ -156,7 +163,8 @@ class Store:
     def check_files(self, *, content: bool = True) -> None:
         """Raise StoreError for a file of votes that is missing or has another size; content: or other bytes."""
         with suppress(duckdb.Error):  # of a damaged catalogue, which has been or will be reported
-            check_files(self.path, self.connection.cursor().execute(FILES).fetchall(), content=content)
+            files = self.connection.cursor().execute(FILES).fetchall()
+            check_files(self.path, files, content=content, remote=self.remote)
 
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Execute one statement."""

@@ -145,11 +145,12 @@ MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     _add_fingerprint,
     _create_tables,
     _add_criterion_of_controls,
+    _create_tables,
 )
 """1: all tables; 2: media, published; 3: controls, votes.meta; 4: names of 0.2 in denoise runs; 5: in media;
 6: in prompts, responses and batches; 7: prompts.category; 8: votes.criterion; 9: responses.meta,
 rankings.acceptable; 10: media.fingerprint, published.fingerprint; 11: vote_files, superseded_votes;
-12: controls.criterion."""
+12: controls.criterion; 13: vote_storage."""
 
 
 def create(con: duckdb.DuckDBPyConnection) -> None:

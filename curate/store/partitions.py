@@ -3,7 +3,7 @@
 Files are written and flushed before the transaction that lists them, and removed after the one that drops them from the
 list: a process that is killed at any moment leaves the old votes or the new ones, and files that are not listed, which
 the next transaction removes. Votes that later ones supersede stay in their file and are listed in ``superseded_votes``
-until ``compact``.
+until ``compact``. If the store keeps its votes at a URL, the new files are uploaded before the transaction ends.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from curate.store.failures import StoreError
 from curate.store.opening import CATALOGUE, quoted
+from schemas.errors import CurateError
 from schemas.tables import TABLES
 
 if TYPE_CHECKING:
     from curate.store.database import Store
+    from curate.store.remote import Remote
 
 BUCKET = "('0x' || md5(prompt_id)[:2])::UTINYINT // 4"
 """SQL: 0 … 63, the bucket of a prompt: the first six bits of the MD5 of its id in UTF-8."""
 NEW = ".new"
 """Folder of the rows that a transaction adds, before they are sorted into files."""
+PATHS = "votes/bucket=*/*"
+"""Pattern of the files' paths in the store's folder."""
 FILES = f"SELECT bucket, sha256, bytes FROM {CATALOGUE}.main.vote_files ORDER BY bucket, sha256"
+
 # Parquet has no integers of 128 bits: DuckDB would write them as doubles.
 _HALVES = "(vote_key >> 64)::UBIGINT AS key_high, (vote_key & 18446744073709551615)::UBIGINT AS key_low"
 _OTHERS = ", ".join(f"{c.name}::{c.type.split()[0]} AS {c.name}" for c in TABLES["votes"] if c.name != "vote_key")
@@ -52,24 +57,56 @@ def show_votes(store: Store) -> None:
     store.execute(f"CREATE OR REPLACE TEMP VIEW votes AS {select_votes(store)}")
 
 
-def check_files(folder: Path, files: Iterable[tuple[int, str, int]], *, content: bool = False) -> None:
-    """Raise StoreError for a missing file and one of another size. files: rows of FILES. content: or of other bytes."""
-    for bucket, sha256, size in files:
-        path = folder / _name(bucket, sha256)
-        found = path.stat().st_size if path.is_file() else None
-        if found is None:
-            what = "is missing"
-        elif found != size:
-            what = f"has {found:,} bytes instead of {size:,}"
-        elif content and _digest(path) != sha256:
-            what = "has changed"
-        else:
-            continue
-        raise StoreError(
-            f"{path}: {what}, so votes are lost",
-            hint="restore a copy of this file, or ingest the vote files again into a new store (--store NEW)",
-            cause="damaged",
-        )
+def check_files(
+    folder: Path, files: Iterable[tuple[int, str, int]], *, content: bool = False, remote: Remote | None = None
+) -> None:
+    """Raise StoreError for a missing file and one of another size. files: rows of FILES. content: or of other bytes.
+
+    remote: where the files are; those that are not in the folder, too, are downloaded.
+    """
+    listed = {_name(bucket, sha256): size for bucket, sha256, size in files}
+    local = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.glob(PATHS)}
+    found = remote.sizes() if remote else local
+    for name, size in listed.items():
+        if name not in found:
+            raise _lost(folder, name, "is missing", remote)
+        if found[name] != size:
+            raise _lost(folder, name, f"has {found[name]:,} bytes instead of {size:,}", remote)
+    bad = {
+        name: size
+        for name, size in listed.items()
+        if local.get(name) != size or (content and _digest(folder / name) != Path(name).stem)
+    }
+    if remote:
+        remote.complete |= listed.keys()
+    if not bad:
+        return
+    if not remote:
+        raise _lost(folder, min(bad), "has changed")
+    with remote.downloaded(folder, bad) as paths:
+        for name, path in zip(bad, paths, strict=True):
+            if _digest(path) != Path(name).stem:
+                raise _lost(folder, name, "has changed", remote)
+            (folder / name).parent.mkdir(exist_ok=True)
+            path.replace(folder / name)
+
+
+def _lost(folder: Path, name: str, what: str, remote: Remote | None = None) -> StoreError:
+    local = folder / name
+    copy = f"upload {local} to it" if remote and local.is_file() else "restore a copy of this file"
+    return StoreError(
+        f"{f'{remote.url}/{name}' if remote else local}: {what}, so votes are lost",
+        hint=f"{copy}, or ingest the vote files again into a new store (--store NEW)",
+        cause="damaged",
+    )
+
+
+def upload_votes(store: Store) -> None:
+    """Copy the new files of a transaction to where the store keeps its votes, if not in its folder only."""
+    if remote := store.remote:
+        listed = {_name(row["bucket"], row["sha256"]): row["bytes"] for row in store.rows(FILES)}
+        if new := {name: size for name, size in listed.items() if name not in remote.complete}:
+            remote.upload(store.path, new)
 
 
 def add_votes(store: Store, select: str, params: Mapping[str, Any] | None = None) -> int:
@@ -128,13 +165,19 @@ def compact_votes(store: Store) -> int:
 
 
 def remove_unlisted(store: Store) -> None:
-    """Remove the files that the catalogue does not list: of a failed or killed process, or rewritten ones."""
-    listed = set(_names(store))
-    shutil.rmtree(store.path / "votes" / NEW, ignore_errors=True)
-    for path in (store.path / "votes").glob("*/*"):
-        if path.relative_to(store.path).as_posix() not in listed:
-            with suppress(OSError):  # it is no vote, and the next transaction tries again
-                path.unlink()
+    """Remove the files that the catalogue does not list: of a failed or killed process, or rewritten ones.
+
+    At a URL, only those that the folder has, too: other files there may belong to another store.
+    """
+    for temporary in (store.path / "votes").glob(".*"):
+        shutil.rmtree(temporary, ignore_errors=True)
+    local = {path.relative_to(store.path).as_posix() for path in store.path.glob(PATHS)}
+    unlisted = local - set(_names(store))
+    with suppress(OSError, CurateError):  # they are no votes, and the next transaction tries again
+        if store.remote and unlisted:
+            store.remote.remove(unlisted)  # first: a file in the folder tells what may have been uploaded
+        for name in unlisted:
+            (store.path / name).unlink()
 
 
 def _write_file(store: Store, bucket: int, select: str) -> None:
