@@ -212,22 +212,23 @@ def test_label_studio_annotations_listed_twice_are_duplicates(tmp_path: Path) ->
     assert (report.votes, report.duplicates) == (1, 1)
 
 
-@pytest.mark.parametrize("outcome", ["pw1", "pw2"])
-def test_label_studio_of_two_pairwise_controls_asks_which_holds_the_outcome(outcome: str, tmp_path: Path) -> None:
+def test_label_studio_of_two_pairwise_controls_asks_which_holds_the_outcome(tmp_path: Path) -> None:
     results = [files.pairwise("left", "pw1"), files.pairwise("right", "pw2")]
     tasks = [{"id": 1, "data": files.DATA, "annotations": [files.annotation(1, *results)]}]
     rows = [{"id": 1, **files.DATA, "pw1": [{"selected": "left"}], "pw2": [{"selected": "right"}], "annotator": 1}]
     times = {"annotation_id": 1, "created_at": "2025-03-02", "updated_at": "2025-03-02", "lead_time": 1}
     for name, content in (("e.json", tasks), ("min.json", [rows[0] | times])):
-        path, store = files.write(tmp_path, name, content), tmp_path / f"{name}.duckdb"
+        path = files.write(tmp_path, name, content)
         with pytest.raises(CurateError, match="no column that holds the outcome") as caught:
-            ingest(path, store)
+            ingest(path, tmp_path / "none.duckdb")
         assert "--map outcome=COLUMN" in caught.value.hint
         melt = 'melt = { into = "criterion", columns = ["pw1", "pw2"] }'
         assert melt in caught.value.hint
-        ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"outcome": outcome})))
-        with Store.open(store) as opened:
-            assert outcomes(opened.votes()) == [{"pw1": "left", "pw2": "right"}[outcome]]
+        for outcome, expected in (("pw1", "left"), ("pw2", "right")):
+            store = tmp_path / f"{name}-{outcome}.duckdb"
+            ingest(path, store, config=IngestConfig(mapping=Mapping(columns={"outcome": outcome})))
+            with Store.open(store) as opened:
+                assert outcomes(opened.votes()) == [expected]
         by_criterion = IngestConfig.model_validate({"mapping": tomllib.loads(melt)})
         assert ingest(path, tmp_path / f"{name}-2.duckdb", config=by_criterion).votes == 2
         with Store.open(tmp_path / f"{name}-2.duckdb") as opened:
