@@ -33,7 +33,7 @@ test: $(VENV)/installed-dev
 # The engine ray on two nodes, one of which is lost; installs Ray (80 MB).
 test-ray: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
-	$(BIN)/python -m pytest tests/test_engine.py tests/test_engine_jobs.py
+	$(BIN)/python -m pytest tests/test_engine.py tests/test_engine_jobs.py -k ray
 
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev
