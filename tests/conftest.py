@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +97,16 @@ def _new_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     create(empty)
 
     def copied(path: Path) -> None:
-        if path.suffix and path.parent.is_dir():
-            with suppress(FileExistsError), path.open("xb") as file:
-                file.write(empty.read_bytes())
-        else:
+        if not path.suffix:
+            return create(path)
+        fresh = path.with_name(f".{path.name}.copy")
+        try:
+            fresh.write_bytes(empty.read_bytes())
+            os.link(fresh, path)
+        except OSError:  # it exists, it has no folder, or the disk is full
             create(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "create_store", copied)
