@@ -27,21 +27,11 @@ HIERARCHICAL = DenoiseConfig(ranker="hierarchical")
 
 
 def store_of(folder: Path, *rows: str, name: str = "votes") -> Path:
-    """Ingest votes "prompt left right winner annotator" into the store of the folder; return its path. A new store is
-    copied if an earlier test had the same votes."""
-    votes, path = folder / f"{name}.csv", folder / "s.duckdb"
+    """Ingest votes "prompt left right winner annotator" into the store of the folder; return its path."""
+    votes = folder / f"{name}.csv"
     votes.write_text(HEADER + "".join(row.replace(" ", ",") + "\n" for row in rows))
-    if not path.exists() and rows in NEW_STORES:
-        path.write_bytes(NEW_STORES[rows])
-        return path
-    is_new = not path.exists()
-    ingest([votes], path)
-    if is_new:
-        NEW_STORES[rows] = path.read_bytes()
-    return path
-
-
-NEW_STORES: dict[tuple[str, ...], bytes] = {}
+    ingest([votes], folder / "s.duckdb")
+    return folder / "s.duckdb"
 
 
 CHAIN = ("p a b left u", "p b c left u", "p a c left v", "p c d left v", "p a d left u", "p b d left w")
