@@ -22,18 +22,22 @@ demo-reward: $(VENV)/installed-train
 	@echo
 	@echo "Look around:  demo-reward/model/README.md, curves.png;  $(BIN)/curate score demo-reward/model demo-reward/benchmark --media demo-reward/world"
 
+# Each worker imports all tests; rewriting their assertions takes longer than that. Only those that fail are rewritten.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --assert=plain
+SHOW_FAILED = { $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none; exit 1; }
+
 # Everything, in WORKERS processes. Compiled kernels are cached beside the sources, shared by all of them.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) || $(SHOW_FAILED)
 
 # The engine ray on two nodes, one of which is lost; installs Ray (80 MB).
 test-ray: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
-	$(BIN)/python -m pytest tests/test_engine.py tests/test_engine_jobs.py
+	$(BIN)/python -m pytest tests/test_engine.py tests/test_engine_jobs.py -k ray
 
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow" || $(SHOW_FAILED)
 
 # Our files in the programs of others, and theirs in ours. CLIENTS="argilla potato" takes only some of tests/clients/*.txt.
 test-clients: $(VENV)/installed-dev $(CLIENTS:%=.venv-clients/%/installed)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each for linear algebra
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ.setdefault(name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
 
@@ -85,6 +85,31 @@ def _equal_metadata_are_validated_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(croissant, "_validation_error", remembered)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _new_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copy an empty store, whose tables take DuckDB longer to create than a small test takes to fill them."""
+    from curate.store import database
+
+    create, empty = database.create_store, tmp_path_factory.mktemp("empty") / "store.duckdb"
+    create(empty)
+
+    def copied(path: Path) -> None:
+        if not path.suffix:
+            return create(path)
+        fresh = path.with_name(f".{path.name}.copy")
+        try:
+            fresh.write_bytes(empty.read_bytes())
+            os.link(fresh, path)
+        except OSError:  # it exists, it has no folder, or the disk is full
+            create(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "create_store", copied)
         yield
 
 

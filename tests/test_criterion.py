@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -33,8 +34,8 @@ def write(path: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
-@pytest.fixture
-def votes(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def votes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """By clarity the order is a, b, c; by accuracy it is c, b, a. Each worker judges each pair by both."""
     rows = [
         f"{prompt},{left},{right},{'left' if aspect == 'clarity' else 'right'},w{worker},{aspect}"
@@ -44,23 +45,28 @@ def votes(tmp_path: Path) -> Path:
         for aspect in ("clarity", "accuracy")
         if not (aspect == "accuracy" and worker == 2)
     ]
-    return write(tmp_path / "v.csv", *rows)
+    return write(tmp_path_factory.mktemp("votes") / "v.csv", *rows)
+
+
+@pytest.fixture(scope="module")
+def ingested(votes: Path) -> Path:
+    ingest(votes, votes.parent / "s.duckdb")
+    return votes.parent / "s.duckdb"
 
 
 @pytest.fixture
-def store(tmp_path: Path, votes: Path) -> Path:
-    ingest(votes, tmp_path / "s.duckdb")
-    return tmp_path / "s.duckdb"
+def store(tmp_path: Path, ingested: Path) -> Path:
+    return Path(shutil.copy(ingested, tmp_path))
 
 
 # Ingest.
 
 
-def test_votes_by_another_criterion_are_no_repeats(store: Path) -> None:
+def test_votes_by_another_criterion_are_no_repeats(store: Path, votes: Path) -> None:
     with Store.open(store, read_only=True) as opened:
         assert dict(opened.votes()["criterion"].value_counts().iter_rows()) == {"clarity": 36, "accuracy": 24}
         assert opened.rejects().is_empty()
-    assert ingest(store.parent / "v.csv", store).duplicates == 60
+    assert ingest(votes, store).duplicates == 60
 
 
 def test_a_second_vote_by_the_same_criterion_replaces_the_first(tmp_path: Path) -> None:
@@ -280,7 +286,7 @@ def test_commands_take_the_criterion(store: Path, capsys: pytest.CaptureFixture[
     at = ["--store", str(store)]
     assert run(["denoise", *at]) == 4
     assert "--criterion" in capsys.readouterr().err
-    assert run(["denoise", *at, "--criterion", "clarity", "--json"]) == 0
+    assert run(["denoise", *at, "--ranker", "bradley-terry", "--criterion", "clarity", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["votes"] == 36
     assert run(["leaderboard", *at, "--criterion", "accuracy", "--json"]) == 0
     assert [row["model"] for row in json.loads(capsys.readouterr().out)] == ["c", "b", "a"]

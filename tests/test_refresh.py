@@ -25,7 +25,6 @@ from schemas.config import AutoConfig, DenoiseConfig, SimulateConfig
 from schemas.errors import CurateError
 from schemas.recipe import Recipe
 from schemas.refresh import RefreshReport
-from schemas.release import ReleaseConfig
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +34,7 @@ ingest = { paths = ["votes-*.csv"], prompts = "prompts.csv", responses = "respon
 denoise = { config = { auto = { folds = 2 } } }
 release = { config = { name = "small", split = { benchmark_fraction = 0.5, seed = 1 } } }
 """
-STEPS = ("ingest", "denoise", "release")
+DENOISE = ["denoise", "build"]
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +113,6 @@ def test_new_votes_become_the_next_release_with_a_page_on_the_changes(
     assert "votes: 250 → 300" in page
 
 
-@pytest.mark.slow
 def test_page_and_report_state_the_votes_by_which_the_method_was_chosen(refreshed: Path, campaign: Path) -> None:
     with curate.open(refreshed / "curate.duckdb") as store:
         chosen = store.runs().filter(pl.col("step") == "denoise")["run_id"][0]
@@ -132,8 +130,10 @@ def test_page_and_report_state_the_votes_by_which_the_method_was_chosen(refreshe
     assert all(text in html for text in ("small-1.0.0", chosen, "250 votes", "300 now"))
 
 
-@pytest.mark.slow
-def test_the_recipes_report_is_written_with_each_release(here: Path, more_votes: More) -> None:
+def test_the_recipes_report_is_written_with_each_release_from_one_fit(
+    here: Path, more_votes: More, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rankings, fragility and the report's annotators share one fit, which holding votes out precedes in the first."""
     with (here / "recipe.toml").open("a") as recipe:
         recipe.write('report = { out = "report.html" }\n')
     before = refresh(recipe_of(here), here)
@@ -141,8 +141,11 @@ def test_the_recipes_report_is_written_with_each_release(here: Path, more_votes:
     assert refresh(recipe_of(here), here).report == ""
     more_votes(here)
     assert "report.html" in refresh(recipe_of(here), here, dry_run=True).plan.steps[-1]
+    sizes, start = list[int](), Hierarchical.start
+    monkeypatch.setattr(Hierarchical, "start", lambda self, votes: sizes.append(len(votes.left)) or start(self, votes))
     after = refresh(recipe_of(here), here)
     assert after.run in (here / "report.html").read_text()
+    assert sizes == [300]
 
 
 def test_without_new_votes_there_is_no_new_release(refreshed: Path) -> None:
@@ -229,17 +232,15 @@ refresh(load_recipe(here / "recipe.toml"), here, done=done)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_after_any_step_the_next_refresh_gives_the_result_of_an_undisturbed_one(
-    refreshed: Path, more_votes: More, second: tuple[Path, RefreshReport], step: str
+def test_killed_after_every_step_the_next_refresh_gives_the_result_of_an_undisturbed_one(
+    refreshed: Path, more_votes: More, second: tuple[Path, RefreshReport]
 ) -> None:
     more_votes(refreshed)
-    killed = subprocess.run([sys.executable, "-c", KILLED, refreshed, step], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    planned = refresh(recipe_of(refreshed), refreshed, dry_run=True).plan.steps
-    expected = ["finish"] if step == "release" else ["denoise", "build"]
-    assert [words.split()[0] for words in planned] == expected
+    for step, expected in {"ingest": DENOISE, "denoise": DENOISE, "release": ["finish"]}.items():
+        killed = subprocess.run([sys.executable, "-c", KILLED, refreshed, step], capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        planned = refresh(recipe_of(refreshed), refreshed, dry_run=True).plan.steps
+        assert [words.split()[0] for words in planned] == expected
     after = refresh(recipe_of(refreshed), refreshed)
     assert after.released
     assert releases(refreshed) == releases(second[0])
@@ -266,48 +267,28 @@ def test_a_recipe_without_a_release_is_refused(campaign: Path) -> None:
         refresh(recipe_of(campaign).model_copy(update={"release": None}), campaign)
 
 
-def test_the_next_number_follows_the_highest_and_equal_data_keep_theirs(here: Path, more_votes: More) -> None:
-    recipe = recipe_of(here)
-    assert recipe.release is not None
-    pinned = recipe.release.model_copy(update={"config": recipe.release.config.model_copy(update={"version": "2.9.0"})})
-    run(recipe.model_copy(update={"release": pinned}), here)
-    assert not refresh(recipe, here).released
-    more_votes(here)
-    assert Path(refresh(recipe, here).release).name == "small-2.10.0"
-    assert ReleaseConfig(version="next").version == "next"
-
-
-@pytest.mark.parametrize("noted", [True, False])
-def test_after_a_run_a_refresh_reads_new_files_only(here: Path, more_votes: More, noted: bool) -> None:
+def test_after_a_run_a_refresh_reads_new_files_only_and_its_number_follows_the_highest(
+    here: Path, more_votes: More
+) -> None:
     """Also where no digests of the prompts and responses were kept, such as after ``curate ingest``."""
-    (here / "recipe.toml").write_text(RECIPE.replace('"small"', '"small", version = "next"'))
+    (here / "recipe.toml").write_text(RECIPE.replace('"small"', '"small", version = "2.9.0"'))
     recipe, steps = recipe_of(here), list[str]()
     run(recipe, here)
-    if not noted:
+    for expected in (["denoise "], ["ingest 0", "denoise "]):
+        steps.clear()
+        again = refresh(recipe, here, done=lambda step, report: steps.append(f"{step} {getattr(report, 'rows', '')}"))
+        assert (steps, again.released) == (expected, False)
+        counts = again.plan.model_dump(include={"new_files", "votes", "duplicates", "rejects", "recovered"})
+        assert not any(counts.values())
         shutil.rmtree(here / "refreshes")
-    again = refresh(recipe, here, done=lambda step, report: steps.append(f"{step} {getattr(report, 'rows', '')}"))
-    assert steps == (["denoise "] if noted else ["ingest 0", "denoise "])
-    counts = again.plan.model_dump(include={"new_files", "votes", "duplicates", "rejects", "recovered"})
-    assert not any(counts.values())
     more_votes(here)
-    later = refresh(recipe, here).plan
-    assert (later.new_files, later.votes, later.duplicates, later.rejects) == (("votes-2.csv",), 50, 0, 0)
+    later = refresh(recipe, here)
+    assert Path(later.release).name == "small-2.10.0"
+    plan = later.plan
+    assert (plan.new_files, plan.votes, plan.duplicates, plan.rejects) == (("votes-2.csv",), 50, 0, 0)
     with curate.open(here / "curate.duckdb") as store:
         batches = store.batches()
     assert [json.loads(counts)["rows"] for counts in batches["counts"]] == [250, 50]
-
-
-def test_a_refresh_fits_equal_votes_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rankings, fragility and the report's annotators share one fit, which holding votes out precedes in the first."""
-    with (here / "recipe.toml").open("a") as recipe:
-        recipe.write('report = { out = "report.html" }\n')
-    refresh(recipe_of(here), here)
-    votes = (here / "votes-1.csv").read_text().splitlines()
-    (here / "votes-2.csv").write_text("\n".join([votes[0], *votes[1:9]]).replace("annotator", "a") + "\n")
-    sizes, start = list[int](), Hierarchical.start
-    monkeypatch.setattr(Hierarchical, "start", lambda self, votes: sizes.append(len(votes.left)) or start(self, votes))
-    assert refresh(recipe_of(here), here).released
-    assert sizes == [258]
 
 
 def test_votes_on_unknown_prompts_are_recovered_with_the_prompts(refreshed: Path) -> None:

@@ -106,7 +106,8 @@ def apply_rules(
         pl.coalesce(pl.when(check.fails).then(pl.lit(i, pl.Int16)) for i, check in enumerate(checks))
     ).to_series()
     good = raw.filter(failed.is_null()) if failed.null_count() < len(failed) else raw
-    rejects = [_broken(chunk), *(_rejected(chunk, raw, failed, i, check, layout) for i, check in enumerate(checks))]
+    broken = sorted(failed.drop_nulls().unique())
+    rejects = [_broken(chunk), *(_rejected(chunk, raw, failed, i, checks[i], layout) for i in broken)]
     controls = pl.DataFrame(schema=CONTROL_SCHEMA)
     if "control" in layout.columns and layout.kind == "pair":
         controls = good.filter(pl.col("answer").is_not_null()).select(list(CONTROL_SCHEMA))
@@ -224,8 +225,6 @@ def _checks(layout: Layout, now: datetime) -> list[Check]:
 def _rejected(chunk: Chunk, raw: pl.DataFrame, failed: pl.Series, i: int, check: Check, layout: Layout) -> pl.DataFrame:
     """Return the rows whose first failed rule is rule i, as rejects."""
     at = (failed == i).fill_null(False).arg_true()
-    if at.is_empty():
-        return pl.DataFrame(schema=REJECT_SCHEMA)
     ours = (*REJECT_COLUMNS, *(derived.column for derived in layout.derived))
     original = chunk.frame[at].select(pl.struct(pl.exclude(*ours)).struct.json_encode()).to_series()
     nothing = pl.lit(None, pl.String)

@@ -103,6 +103,8 @@ def parse_times(text: pl.Series, time_format: str = "") -> tuple[pl.Series, pl.S
     time = pl.Series("time", [None], TIME).new_from_index(0, len(text))
     zoned = pl.Series("zoned", [False]).new_from_index(0, len(text))
     sample = text.head(10_000).drop_nulls().head(20)
+    if text.null_count() == len(text):
+        return time, zoned
     patterns = (*LOCAL_PATTERNS, *UTC_PATTERNS, *OFFSET_PATTERNS, NUMBER)
     for pattern in sorted(patterns, key=lambda pattern: _parse(sample, pattern).null_count()):
         missing = time.is_null() & text.is_not_null()

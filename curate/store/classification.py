@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.store.database import K_WISE, Store
-from curate.store.staging import NEW_VOTES
+from curate.store.staging import NEW_VOTES, slices
 
 _PAIR = "least(ROW.response_left, ROW.response_right) || chr(31) || greatest(ROW.response_left, ROW.response_right)"
 # Which response won against which, independent of sides.
@@ -40,11 +40,14 @@ def classify_rows(store: Store, *, repeats: str) -> None:
 
 def _find_repeated_keys(store: Store) -> None:
     """Create ``repeated_keys``: the few rows whose key occurs more than once in the batch."""
-    store.execute("""
-        CREATE TEMP TABLE repeated_keys AS
-        SELECT file_no, line, vote_id, vote_key
-        FROM staged SEMI JOIN (SELECT vote_key FROM staged GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
-    """)
+    store.execute("CREATE TEMP TABLE repeated_keys (file_no INTEGER, line BIGINT, vote_id VARCHAR, vote_key UHUGEINT)")
+    for some in slices(store, "staged", "vote_key"):
+        store.execute(f"""
+            INSERT INTO repeated_keys
+            SELECT file_no, line, vote_id, vote_key FROM staged
+            SEMI JOIN (SELECT vote_key FROM staged WHERE {some} GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
+            WHERE {some}
+        """)
 
 
 def _number_occurrences(store: Store) -> None:
@@ -262,21 +265,29 @@ def _find_competing_votes(store: Store) -> None:
         )
         SEMI JOIN (SELECT h FROM candidates) ON h = hash(annotator_id, prompt_id, criterion, members)
     """)
-    store.execute(f"""
-        CREATE TEMP TABLE competing AS
-        WITH known AS (
-            SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote' GROUP BY vote_key
-        ), shared AS (
-            SELECT h FROM (SELECT h FROM candidates
-                UNION ALL SELECT hash(annotator_id, prompt_id, criterion, members) FROM stored_candidates)
-            GROUP BY h HAVING count(*) > 1
-        ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
-        SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, s.criterion, {_members("s")} AS members,
-            s.voted_at, coalesce(k.seen[1], base.file_id + s.file_no) AS seen_file,
-            coalesce(k.seen[2], s.line) AS seen_line
-        FROM staged s JOIN candidates USING (file_no, line) SEMI JOIN shared USING (h)
-            LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
-        UNION ALL
+    store.execute("""
+        CREATE TEMP TABLE competing (file_no INTEGER, line BIGINT, vote_key UHUGEINT, annotator_id VARCHAR,
+            prompt_id VARCHAR, criterion VARCHAR, members VARCHAR, voted_at TIMESTAMP, seen_file BIGINT,
+            seen_line BIGINT)
+    """)
+    for some in slices(store, "candidates", "h"):
+        store.execute(f"""
+            INSERT INTO competing
+            WITH known AS (
+                SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote'
+                GROUP BY vote_key
+            ), shared AS (
+                SELECT h FROM (SELECT h FROM candidates
+                    UNION ALL SELECT hash(annotator_id, prompt_id, criterion, members) FROM stored_candidates)
+                WHERE {some} GROUP BY h HAVING count(*) > 1
+            ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
+            SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, s.criterion, {_members("s")},
+                s.voted_at, coalesce(k.seen[1], base.file_id + s.file_no), coalesce(k.seen[2], s.line)
+            FROM staged s JOIN (FROM candidates SEMI JOIN shared USING (h)) USING (file_no, line)
+                LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
+        """)
+    store.execute("""
+        INSERT INTO competing
         SELECT NULL, NULL, vote_key, annotator_id, prompt_id, criterion, members, voted_at, file_id, line
         FROM stored_candidates
     """)

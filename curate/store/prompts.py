@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 import polars as pl
 
 from curate.store.database import Store
-from curate.store.staging import VALID_ROWS
+from curate.store.staging import VALID_ROWS, slices
 from schemas.errors import CurateError
 
 
@@ -64,21 +64,23 @@ def add_mentioned_prompts(store: Store) -> PromptChanges:
     if store.value(known):
         facts = """min(model) AS model, min(text) AS text, NULL AS meta,
             coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict"""
-    store.execute(f"""
-        CREATE TEMP TABLE seen_responses AS
-        SELECT prompt_id, response_id, {facts}
-        FROM (
-            SELECT prompt_id, response_left AS response_id, model_left AS model, text_left AS text
-            FROM {VALID_ROWS} WHERE ranking IS NULL
-            UNION ALL
-            SELECT prompt_id, response_right, model_right, text_right FROM {VALID_ROWS} WHERE ranking IS NULL
-            UNION ALL
-            SELECT prompt_id, unnest([p.response_left, p.response_right]), NULL, NULL
-            FROM (SELECT file_no, line, prompt_id FROM {VALID_ROWS} WHERE ranking IS NOT NULL)
-            JOIN staged_pairs p USING (file_no, line)
-        )
-        GROUP BY prompt_id, response_id
-    """)
+    for part, some in enumerate(slices(store, "staged", "hash(prompt_id)")):
+        rows = f"(FROM {VALID_ROWS} WHERE {some})"
+        store.execute(f"""
+            {"INSERT INTO seen_responses" if part else "CREATE TEMP TABLE seen_responses AS"}
+            SELECT prompt_id, response_id, {facts}
+            FROM (
+                SELECT prompt_id, response_left AS response_id, model_left AS model, text_left AS text
+                FROM {rows} WHERE ranking IS NULL
+                UNION ALL
+                SELECT prompt_id, response_right, model_right, text_right FROM {rows} WHERE ranking IS NULL
+                UNION ALL
+                SELECT prompt_id, unnest([p.response_left, p.response_right]), NULL, NULL
+                FROM (SELECT file_no, line, prompt_id FROM {rows} WHERE ranking IS NOT NULL)
+                JOIN staged_pairs p USING (file_no, line)
+            )
+            GROUP BY prompt_id, response_id
+        """)
     _check_videos(store)
     tables = ("seen_prompts", "seen_responses")
     conflicts = sum(int(store.value(f"SELECT count(*) FROM {table} WHERE conflict")) for table in tables)

@@ -37,6 +37,8 @@ _TABLES = {
     "superseded": "file_id INTEGER, line BIGINT, vote_key UHUGEINT",
 }
 
+PER_SLICE = 5_000_000
+"""Rows that are grouped at a time."""
 NEW_VOTES = "(SELECT * FROM staged ANTI JOIN classified USING (file_no, line))"
 """The staged rows that are new votes, once all rows are classified; before that, the rows without a class."""
 VALID_ROWS = "(SELECT * FROM staged ANTI JOIN staged_rejects USING (file_no, line))"
@@ -79,3 +81,12 @@ def stage_rows(
         store.append("staged_controls", controls, f"{file_no}, *, {_CONTROL_KEY}, 'control'")
     if rejects.height:
         store.append("staged_rejects", rejects, f"{file_no}, *, NULL")
+
+
+def slices(store: Store, table: str, key: str) -> list[str]:
+    """Return SQL conditions that divide the rows of a table by an integer key, some five million in each.
+
+    What groups rows by that key then needs memory for one slice at a time.
+    """
+    count = 1 + store.value(f"SELECT count(*) FROM {table}") // PER_SLICE
+    return [f"({key}) % {count} = {part}" for part in range(count)]
