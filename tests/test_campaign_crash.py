@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from annotations.campaign.session import CampaignSession
 from annotations.campaign.state import replay
-from benchmarks.annotate_kills import FOREIGN, measure
+from benchmarks.annotate_kills import FOLDER, FOREIGN, measure, node
 from schemas.campaign import AnnotatorView, Refusal
 from schemas.errors import CurateError
 from tests.campaigns import ballot, held, make_campaign, pair
@@ -119,3 +120,25 @@ def test_concurrent_annotators_meet_every_quota_exactly(tmp_path: Path) -> None:
     state = replay(folder)
     assert [item.votes for item in state.items] == [3] * 120
     assert all(item.seen.bit_count() == 3 for item in state.items)
+
+
+OF_SOMEONE_ELSE = """
+const answers = [{ annotator: "bo" }, { annotator: "ann", vote_id: "v1" }, { annotator: "ann" }, { annotator: "bo" }];
+globalThis.window = { addEventListener() {} };
+globalThis.fetch = async () => ({
+  ok: true,
+  status: 200,
+  headers: new Headers({ "x-curate-page": "t" }),
+  json: async () => ({ campaign: "c", ...answers.shift() }),
+});
+const { request } = await import(process.argv[1]);
+const view = async () => (await request("/api/view")).ok;
+const vote = async () => (await request("/api/vote", { vote_id: "v1" })).ok;
+console.log(JSON.stringify([await view(), await vote(), await view(), await view()]));
+"""
+
+
+def test_a_page_that_was_given_the_view_of_someone_else_first_goes_on_with_its_own_votes() -> None:
+    command = [node(), "--input-type=module", "-e", OF_SOMEONE_ELSE, str(FOLDER / "server.js")]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert json.loads(found.stdout) == [True, True, True, False]  # the last one is not its own

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import annotations.readers.files
 import annotations.readers.formats
 import curate
-from curate.store import Store
+from curate.store import Store, staging
 from pipelines.ingestion import ingest
 from schemas.config import IngestConfig
 from schemas.errors import CurateError
@@ -109,6 +109,24 @@ def test_the_block_size_does_not_change_the_result(
     in_process(monkeypatch)
     monkeypatch.setattr(annotations.readers.files, "BLOCK", 30)
     assert counts(ingest(tmp_path / "files", store)) == (52, 4, 48, 0)
+
+
+def test_rows_grouped_in_slices_give_the_same_store(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"p{n % 9},m{n % 5},n{n % 4},{'left' if n % 3 else 'tie'},w{n % 7},\n" for n in range(300))
+    (tmp_path / "a.csv").write_text(HEADER + rows)
+    (tmp_path / "b.csv").write_text(HEADER + rows.replace("left", "right"))
+    found = []
+    for size in (1_000_000, 20):
+        monkeypatch.setattr(staging, "PER_SLICE", size)
+        path = tmp_path / f"{size}.duckdb"
+        reports = [ingest(tmp_path / name, path).model_dump(exclude={"store"}) for name in ("a.csv", "b.csv")]
+        with Store.open(path, read_only=True) as opened:
+            names = ("votes", "rejects", "responses")
+            found.append((reports, [opened.rows(f"SELECT * FROM {name} ORDER BY ALL") for name in names]))
+    assert found[0] == found[1]
+    assert found[0][0][1]["superseded"] > 0
 
 
 def test_files_read_at_the_same_time_give_the_same_store(
