@@ -24,11 +24,11 @@ demo-reward: $(VENV)/installed-train
 
 # Each worker imports all tests; rewriting their assertions takes longer than that. Only those that fail are rewritten.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --assert=plain
-SHOW_FAILED = { $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none; exit 1; }
+SHOW_FAILED = { $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none $(1); exit 1; }
 
 # Everything, in WORKERS processes. Compiled kernels are cached beside the sources, shared by all of them.
 test: $(VENV)/installed-dev
-	$(PYTEST) || $(SHOW_FAILED)
+	$(PYTEST) || $(call SHOW_FAILED)
 
 # The engine ray on two nodes, one of which is lost; installs Ray (80 MB).
 test-ray: $(VENV)/installed-dev
@@ -37,7 +37,7 @@ test-ray: $(VENV)/installed-dev
 
 # The inner loop: without browsers, training, crashes and whole jobs.
 test-quick: $(VENV)/installed-dev
-	$(PYTEST) -m "not slow" || $(SHOW_FAILED)
+	$(PYTEST) -m "not slow" || $(call SHOW_FAILED,-m "not slow")
 
 # Our files in the programs of others, and theirs in ours. CLIENTS="argilla potato" takes only some of tests/clients/*.txt.
 test-clients: $(VENV)/installed-dev $(CLIENTS:%=.venv-clients/%/installed)

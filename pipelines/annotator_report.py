@@ -40,7 +40,7 @@ def annotators(
     """Return every annotator of the store, worst first, and Krippendorff's alpha over all votes.
 
     The hierarchical ranker is fitted to all votes, with both_bad as a tie and responses with equal texts as one, as
-    where ``denoise`` judges annotators. Nothing is written.
+    where ``denoise`` judges annotators. Nothing is written to the store.
 
     Parameters
     ----------
@@ -120,8 +120,7 @@ def _rows(votes: AnnotatorVotes, gold: Gold, counts: pl.DataFrame) -> tuple[list
     frame = frame.sort(
         worst, "p_spammer", "agreement", "annotator_id", descending=[False, True, False, False], nulls_last=True
     )
-    prompts = votes.not_converged
-    warnings = [f"the hierarchical ranker did not converge on {prompts} prompts"] if prompts else []
+    warnings = [votes.warning] if votes.warning else []
     return [AnnotatorRow(**row) for row in frame.iter_rows(named=True)], warnings
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -24,6 +25,9 @@ from curate.votes.files import read_votes, write_votes
 from curate.votes.merging import merge
 from pipelines.progress import Progress
 from schemas.engine import EngineConfig
+from schemas.errors import ResourceError
+
+NOT_CONVERGED = "the hierarchical ranker did not converge"
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class AnnotatorVotes:
     sums: Sums
     people: Annotators | None
     """As fitted to the votes with equal texts as one response; None where all votes are anonymous."""
-    not_converged: int
-    """Prompts on which the fit did not converge."""
+    warning: str
+    """Whether the fit did not converge; empty if it did."""
     votes: VoteArrays
     """All votes, or at least those on the prompts asked for; with all annotators."""
 
@@ -70,7 +74,7 @@ def annotator_votes(
     return AnnotatorVotes(
         _sums(loaded.votes, merged),
         fit.annotators if fit else None,
-        int((~fit.converged).sum()) if fit else 0,
+        f"{NOT_CONVERGED} on {count} prompts" if fit and (count := int((~fit.converged).sum())) else "",
         loaded.votes,
     )
 
@@ -79,10 +83,7 @@ def _by_bucket(
     store: Store, prompts: Sequence[str], criterion: str, config: EngineConfig | None, progress: Progress
 ) -> AnnotatorVotes:
     numbering = number_votes(store, criterion, digest=False)
-    home = work_folder(store.path)
-    home.mkdir(exist_ok=True)
-    with TemporaryDirectory(prefix="annotators-", dir=home) as name, engine_or_none(config) as engine:
-        folder = Path(name)
+    with _scratch(work_folder(store.path)) as folder, engine_or_none(config) as engine:
         files, some = write_buckets(store, folder, numbering, texts="careful", progress=progress)
         parts = [Part(path.name, path) for path in files]
         sums = reduce(add, map_parts(partial(_of_file, folder / "merged"), parts, engine=engine))
@@ -97,9 +98,27 @@ def _by_bucket(
     return AnnotatorVotes(
         sums,
         fit.state.annotators if fit else None,
-        0 if fit is None or fit.converged else int(store.value("SELECT count(*) FROM prompts")),
+        "" if fit is None or fit.converged else NOT_CONVERGED,
         load_votes(store, prompts=list(known), numbering=numbering).votes if len(known) else sample,
     )
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """Yield a temporary folder in ``home``, which is removed as well if nothing else is in it."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        folder = TemporaryDirectory(prefix="annotators-", dir=home)
+    except OSError as error:
+        raise ResourceError(
+            f"{home}: cannot be used for temporary files ({error.strerror})", hint="set temporary_folder in curate.toml"
+        ) from error
+    try:
+        with folder as name:
+            yield Path(name)
+    finally:
+        with suppress(OSError):
+            home.rmdir()
 
 
 def _of_file(folder: Path, path: Path) -> Sums:

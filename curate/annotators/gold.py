@@ -73,8 +73,7 @@ def against_gold(
     """The accuracy of the annotators on gold pairs and on control questions.
 
     left, right: (G,) response numbers of the gold pairs; outcome: (G,) codes of curate.votes.arrays. A pair may occur
-    more than once. ties: (A,) share of ties (or both_bad) of each annotator, if the
-    votes are only those on the prompts of the pairs.
+    more than once. ties: (A,) share of tie and both_bad among all votes of each annotator; None: among these votes.
     """
     count = len(votes.responses)
     key, truth = _canonical(left, right, outcome, count)

@@ -47,8 +47,10 @@ class Acceptability:
     converged: bool
 
 
-def acceptability(votes: VoteArrays) -> Acceptability | None:
+def acceptability(votes: VoteArrays, share: float | None = None) -> Acceptability | None:
     """Return the acceptability of each response; None where no vote is ``both_bad``.
+
+    share: of ``both_bad`` among all votes, if these are only some of them; there may then be none.
 
     Examples
     --------
@@ -58,17 +60,19 @@ def acceptability(votes: VoteArrays) -> Acceptability | None:
     >>> acceptability(votes).estimate.round(2).tolist()
     [0.13, 0.1, 0.78]
     """
-    bad = votes.outcome == BOTH_BAD
-    if not bad.any():
-        return None
-    count, weight = len(votes.responses), votes.weight
+    bad, weight = votes.outcome == BOTH_BAD, votes.weight
+    if share is None:
+        if not bad.any():
+            return None
+        share = float(np.average(bad, weights=weight))
+    count = len(votes.responses)
     models = np.where(votes.response_model >= 0, votes.response_model, len(votes.models))
 
     def sums(of_left: Float, of_right: Float) -> Float:
         total = np.bincount(votes.left, of_left, count) + np.bincount(votes.right, of_right, count)
         return total.astype(np.float64)
 
-    cast, b = sums(weight, weight), np.full(count, np.sqrt(np.average(bad, weights=weight)))
+    cast, b = sums(weight, weight), np.full(count, np.sqrt(share))
     prior, n_iter, converged = b, 0, False
     while n_iter < MAX_ITER and not converged:
         n_iter += 1
@@ -78,7 +82,7 @@ def acceptability(votes: VoteArrays) -> Acceptability | None:
             weight * np.where(bad, 1.0, left * (1 - right) / one_good),
             weight * np.where(bad, 1.0, right * (1 - left) / one_good),
         )
-        pooled = np.bincount(models, expected) + PRIOR_VOTES * np.sqrt(np.average(bad, weights=weight))
+        pooled = np.bincount(models, expected) + PRIOR_VOTES * np.sqrt(share)
         prior = (pooled / (np.bincount(models, cast) + PRIOR_VOTES))[models]
         new = (expected + PRIOR_VOTES * prior) / (cast + PRIOR_VOTES)
         converged = bool(np.abs(new - b).max() < TOLERANCE)

@@ -220,13 +220,22 @@ def under_one_another(boards: Iterable[tuple[str, Leaderboard]], *, name: str) -
 
 def acceptable_by_model(votes: VoteArrays) -> Float:
     """Return (M,) the mean acceptability of each model's responses; NaN where a model has none with a vote."""
-    (names, model), found = models_of(votes), acceptability(votes)
-    if found is None:
-        return np.full(len(names), np.nan)
-    known = np.isfinite(found.estimate) & (model >= 0)
-    count = np.bincount(model[known], minlength=len(names))
-    mean: Float = np.bincount(model[known], found.estimate[known], len(names)) / np.where(count > 0, count, np.nan)
+    total, count = acceptable_sums(votes)
+    mean: Float = total / np.where(count > 0, count, np.nan)
     return mean
+
+
+def acceptable_sums(votes: VoteArrays, share: float | None = None) -> tuple[Float, Index]:
+    """Return (M,) the sum of the acceptability of each model's responses, and (M,) their number.
+
+    share: as of ``acceptability``.
+    """
+    (names, model), found = models_of(votes), acceptability(votes, share)
+    if found is None:
+        return np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
+    known = np.isfinite(found.estimate) & (model >= 0)
+    total = np.bincount(model[known], found.estimate[known], len(names)).astype(np.float64)
+    return total, np.bincount(model[known], minlength=len(names))
 
 
 def _component_mean(values: Float, component: Index) -> Float:

@@ -30,6 +30,8 @@ class Numbering:
     annotators: tuple[str, ...]
     buckets: tuple[int, ...]
     """As of ``number_votes``: all that have prompts."""
+    votes: int
+    """Number of all votes"""
     digest: str
     """Of everything in all votes that a ranker may use, texts included."""
 
@@ -51,10 +53,11 @@ def number_votes(
     )
     with chosen(store, criterion, by=by, batches=batches) as only:
         annotators = store.frame("SELECT annotator_id FROM chosen_annotators ORDER BY number")["annotator_id"]
+        votes = store.value("SELECT count(*) FROM chosen_votes")
         computed = f"{digest_of(store)}-{_texts_digest(store)}" if digest else ""
     models = store.frame("SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL ORDER BY model")["model"]
     buckets = store.frame(f"SELECT DISTINCT {BUCKET} AS bucket FROM prompts ORDER BY bucket")["bucket"]
-    return Numbering(only, tuple(models), tuple(annotators), tuple(buckets), computed)
+    return Numbering(only, tuple(models), tuple(annotators), tuple(buckets), votes, computed)
 
 
 def _texts_digest(store: Store) -> str:
@@ -76,8 +79,8 @@ def chosen(
     batches: Sequence[str] | None = None,
     numbering: Numbering | None = None,
 ) -> Iterator[str | None]:
-    """Have the view chosen_votes in the block, the tables chosen_prompts (prompt_id, number), chosen_responses
-    (prompt_id, response_id, model, prompt, number) and chosen_annotators (annotator_id, number).
+    """Create the view chosen_votes, and the tables chosen_prompts (prompt_id, number), chosen_responses (prompt_id,
+    response_id, model, prompt, number) and chosen_annotators (annotator_id, number), for the block.
 
     Parameters as of ``load_votes``. Yields the criterion of the votes; None: by any.
     """

@@ -330,8 +330,7 @@ class Store:
         Returns
         -------
         polars.DataFrame
-            The columns of ``curate.evaluation.leaderboard.COLUMNS``; with ``by``, its column comes first. Of more than
-            two million votes, ``acceptable`` is estimated from those on some prompts.
+            The columns of ``curate.evaluation.leaderboard.COLUMNS``; with ``by``, its column comes first.
 
         Raises
         ------

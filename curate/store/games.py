@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from curate.evaluation.leaderboard import (
     Leaderboard,
-    acceptable_by_model,
+    acceptable_sums,
     by_group,
     leaderboard,
     leaderboard_of,
     under_one_another,
 )
 from curate.evaluation.models import Games
-from curate.store.chosen import chosen, number_votes
+from curate.store.chosen import Numbering, chosen, number_votes
 from curate.store.database import Store
 from curate.store.failures import StoreError
-from curate.store.rankings import Loaded, label_of, load_votes, no_value
+from curate.store.rankings import label_of, load_votes, no_value
 
 PER_PART = 2_000_000
-"""Votes in a part, and those from which acceptability is estimated."""
-NUMBERS = {"video": "cluster", "prompt": "cluster", "annotator": "abs(annotator)"}
-"""What votes are clustered by -> the SQL of a number of the cluster, 0 or above."""
+"""Votes in a part, if no video, prompt or annotator has more."""
+
+Float = npt.NDArray[np.float64]
 
 
 def store_leaderboard(
@@ -36,13 +38,14 @@ def store_leaderboard(
 ) -> Leaderboard:
     """Return the leaderboard of the votes of a store. Parameters and errors as of ``load_votes``.
 
-    Of more than two million votes, and without ``control``, that many are in memory at a time, and the column
-    ``acceptable`` is estimated from the votes on some prompts.
+    Of more than two million votes, and without ``control``, those in some buckets are in memory at a time, or those on
+    some videos or by some annotators. The prior of ``acceptable`` is then that of the votes in memory.
     """
-    if control or _few(store):
-        return leaderboard(load_votes(store, criterion=criterion, control=control, batches=batches).votes)
-    with stored_games(store, criterion=criterion, batches=batches) as games:
-        return games.leaderboard()
+    if not control:
+        with stored_games(store, criterion=criterion, batches=batches) as games:
+            if games is not None:
+                return games.leaderboard()
+    return leaderboard(load_votes(store, criterion=criterion, control=control, batches=batches).votes)
 
 
 def store_leaderboards(store: Store, by: str, *, criterion: str = "", control: Sequence[str] = ()) -> pl.DataFrame:
@@ -50,16 +53,13 @@ def store_leaderboards(store: Store, by: str, *, criterion: str = "", control: S
 
     by: a column of the table prompts, a key of the votes' meta, or "criterion". Otherwise as ``store_leaderboard``.
     """
-    if control or _few(store):
-        loaded = load_votes(store, by=by, criterion=criterion, control=control)
-        assert loaded.labels is not None
-        return by_group(loaded.votes, loaded.labels, name=by)
-    with stored_games(store, criterion=criterion, by=by) as games:
-        return under_one_another(((own.label or "", own.leaderboard()) for own in games.groups()), name=by)
-
-
-def _few(store: Store) -> bool:
-    return bool(store.value("SELECT count(*) FROM votes") <= PER_PART)
+    if not control:
+        with stored_games(store, criterion=criterion, by=by) as games:
+            if games is not None:
+                return under_one_another(((own.label or "", own.leaderboard()) for own in games.groups()), name=by)
+    loaded = load_votes(store, by=by, criterion=criterion, control=control)
+    assert loaded.labels is not None
+    return by_group(loaded.votes, loaded.labels, name=by)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,11 @@ class StoredGames:
     store: Store
     names: tuple[str, ...]
     """Of the M models."""
-    sample: Loaded | None
-    """The votes on some prompts, with their labels; None where no vote is ``both_bad``."""
+    bounds: tuple[int, ...]
+    """Numbers of prompts: a part of the table has those from one bound up to the next."""
+    acceptable: Mapping[str | None, Float]
+    """Label -> (M,) mean acceptability of each model's responses; None is the label without ``by``. Absent without a
+    vote that is ``both_bad``."""
     label: str | None = None
 
     @property
@@ -86,10 +89,14 @@ class StoredGames:
 
     def parts(self, by: str) -> Iterator[Games]:
         """Return the votes in parts; those of a cluster of this kind are in one part."""
-        count = ceil(self._count("*") / PER_PART)
-        for part in range(count):
+        first, count = next(iter(self.sizes)), ceil(self._count("*") / PER_PART)
+        number = "cluster" if by == first else "abs(annotator)"
+        conditions = [f"{number} % {count} = {part}" for part in range(count)]
+        if by == "prompt":  # the rows of a part are together
+            conditions = [f"prompt >= {low} AND prompt < {high}" for low, high in pairwise(self.bounds)]
+        for condition in conditions:
             rows = self._frame(
-                f"""* {self._of()} AND {NUMBERS[by]} % {count} = {part}
+                f"""* {self._of()} AND {condition}
                 ORDER BY cluster, annotator, prompt, i, j, sides_known, won, weight"""
             )
             if rows.is_empty():
@@ -114,12 +121,7 @@ class StoredGames:
 
     def leaderboard(self) -> Leaderboard:
         """Return their leaderboard."""
-        acceptable = np.full(self.models, np.nan)
-        if self.sample is not None:
-            votes, labels = self.sample.votes, self.sample.labels
-            if labels is not None and self.label is not None:
-                votes = votes.of_votes((labels == self.label).fill_null(False).to_numpy())
-            acceptable = acceptable_by_model(votes)
+        acceptable = self.acceptable.get(self.label, np.full(self.models, np.nan))
         excluded = int(self._frame(f"count(*) AS n {self._of(between=False)}")["n"][0])
         return leaderboard_of(self, self.names, acceptable, excluded=excluded)
 
@@ -139,52 +141,64 @@ class StoredGames:
 @contextmanager
 def stored_games(
     store: Store, *, criterion: str = "", by: str | None = None, batches: Sequence[str] | None = None
-) -> Iterator[StoredGames]:
-    """Have the votes by a criterion in a table ``games`` in the block. Parameters and errors as of ``load_votes``.
+) -> Iterator[StoredGames | None]:
+    """Create a table ``games`` of the votes by a criterion for the block, one at a time per store.
 
-    The table is filled from some buckets of prompts at a time, so that the join with responses fits into memory.
+    The table is filled from some buckets of prompts at a time, so that the join with responses fits into memory. Yields
+    None if there are at most two million votes, or no models. Parameters and errors as of ``load_votes``.
     """
-    numbering = number_votes(store, criterion, by=by, batches=batches, digest=False)
-    every = numbering.buckets
-    step = ceil(len(every) * PER_PART / max(1, store.value("SELECT count(*) FROM votes")))
-    parts = [replace(numbering, buckets=every[at : at + step]) for at in range(0, len(every), step)]
-    label = label_of(by)
-    given = {"by": by} if "$by" in label else {}
+    if store.value("SELECT count(*) FROM votes") <= PER_PART:
+        yield None
+        return
     try:
-        store.execute("""
-            CREATE OR REPLACE TEMP TABLE known_models AS SELECT model, row_number() OVER (ORDER BY model) - 1 AS number
-            FROM (SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL)
-        """)
-        store.execute("""
-            CREATE OR REPLACE TEMP TABLE known_videos AS SELECT video, row_number() OVER (ORDER BY video) - 1 AS number
-            FROM (SELECT DISTINCT video FROM prompts WHERE video IS NOT NULL)
-        """)
-        store.execute("""
-            CREATE OR REPLACE TEMP TABLE games (i INTEGER, j INTEGER, sides_known BOOLEAN, won FLOAT, weight DOUBLE,
-            prompt BIGINT, cluster BIGINT, annotator BIGINT, label VARCHAR)
-        """)
-        params = {"videos": store.value("SELECT count(*) FROM known_videos"), "prompts": 0}
-        for part in parts:
-            with chosen(store, by=by, batches=batches, numbering=part):
-                store.execute(_INSERT.format(label=label), {**params, **given})
-                params["prompts"] += store.value("SELECT count(*) FROM chosen_prompts")
+        numbering = number_votes(store, criterion, by=by, batches=batches, digest=False)
+        if numbering.votes <= PER_PART or not numbering.models:
+            yield None
+            return
+        every = numbering.buckets
+        step = ceil(len(every) * PER_PART / numbering.votes)
+        parts = [replace(numbering, buckets=every[at : at + step]) for at in range(0, len(every), step)]
+        bounds = _fill(store, parts, by, batches)
         if by is not None and not store.value("SELECT count(label) FROM games"):
             raise no_value(store, by)
-        sample = None
-        if store.value("SELECT count(*) FROM votes WHERE outcome = 'both_bad'"):
-            sample = load_votes(store, by=by, batches=batches, numbering=parts[0])
-        yield StoredGames(store, numbering.models, sample)
+        acceptable = _acceptable(store, parts, by, batches)
+        yield StoredGames(store, numbering.models, bounds, acceptable)
     finally:
         with suppress(StoreError):  # after an error in the block, which is the one to report
             for table in ("games", "known_models", "known_videos", "known_responses"):
                 store.execute(f"DROP TABLE IF EXISTS {table}")
 
 
+def _fill(store: Store, parts: Sequence[Numbering], by: str | None, batches: Sequence[str] | None) -> tuple[int, ...]:
+    """Create the table ``games``, and return the bounds of the prompts of the parts in it."""
+    store.execute("""
+        CREATE OR REPLACE TEMP TABLE known_models AS SELECT model, row_number() OVER (ORDER BY model) - 1 AS number
+        FROM (SELECT DISTINCT model FROM known_responses WHERE model IS NOT NULL)
+    """)
+    store.execute("""
+        CREATE OR REPLACE TEMP TABLE known_videos AS SELECT video, row_number() OVER (ORDER BY video) - 1 AS number
+        FROM (SELECT DISTINCT video FROM prompts WHERE video IS NOT NULL)
+    """)
+    store.execute("""
+        CREATE OR REPLACE TEMP TABLE games (i INTEGER, j INTEGER, sides_known BOOLEAN, won FLOAT, both_bad BOOLEAN,
+        weight DOUBLE, prompt BIGINT, cluster BIGINT, annotator BIGINT, label VARCHAR)
+    """)
+    label, bounds = label_of(by), [0]
+    given = {"videos": store.value("SELECT count(*) FROM known_videos"), **({"by": by} if "$by" in label else {})}
+    for part in parts:
+        with chosen(store, by=by, batches=batches, numbering=part):
+            store.execute(_INSERT.format(label=label), {**given, "prompts": bounds[-1]})
+            bounds.append(bounds[-1] + store.value("SELECT count(*) FROM chosen_prompts"))
+    return tuple(bounds)
+
+
 _INSERT = """
     INSERT INTO games
-    SELECT CASE WHEN between THEN i ELSE -1 END, j, sides_known, won, weight, prompt, cluster, annotator, label FROM (
+    SELECT CASE WHEN between THEN i ELSE -1 END, j, sides_known, won, both_bad, weight, prompt, cluster, annotator,
+        label
+    FROM (
         SELECT lm.number AS i, rm.number AS j, v.sides_known, v.weight, $prompts + c.number AS prompt, {label} AS label,
-            coalesce(lm.number <> rm.number, false) AS between,
+            coalesce(lm.number <> rm.number, false) AS between, v.outcome = 'both_bad' AS both_bad,
             CASE v.outcome WHEN 'left' THEN 1 WHEN 'right' THEN 0 ELSE 0.5 END AS won,
             coalesce(w.number, $videos + $prompts + c.number) AS cluster,
             -- anonymous annotators: one per group, or per vote
@@ -201,3 +215,23 @@ _INSERT = """
         LEFT JOIN chosen_annotators a USING (annotator_id)
     )
 """
+
+
+def _acceptable(
+    store: Store, parts: Sequence[Numbering], by: str | None, batches: Sequence[str] | None
+) -> dict[str | None, Float]:
+    """Label -> (M,) the mean acceptability of each model's responses, estimated part by part."""
+    shares = store.frame(
+        "SELECT label, count(*) FILTER (both_bad) / count(*) AS share FROM games GROUP BY label HAVING share > 0"
+    )
+    of_label = dict(shares.iter_rows())
+    sums = {label: np.zeros((2, len(parts[0].models))) for label in of_label if label is not None or by is None}
+    for part in parts if sums else ():
+        loaded = load_votes(store, by=by, batches=batches, numbering=part)
+        for label, own in sums.items():
+            votes = loaded.votes
+            if by is not None and loaded.labels is not None:
+                votes = votes.of_votes((loaded.labels == label).fill_null(False).to_numpy())
+            if len(votes.left):
+                own += acceptable_sums(votes, of_label[label])
+    return {label: total / np.where(count > 0, count, np.nan) for label, (total, count) in sums.items()}

@@ -39,7 +39,8 @@ class Remote:
         with _handled(self.url):
             import fsspec
 
-            self._system, root = fsspec.url_to_fs(self.url, use_listings_cache=False)
+            own = {"auto_mkdir": True} if self.url.startswith("file:") else {}
+            self._system, root = fsspec.url_to_fs(self.url, use_listings_cache=False, **own)
         client = type(self._system).__module__.partition(".")[0]
         logging.getLogger(client).addHandler(logging.NullHandler())  # gcsfs logs tracebacks; else stderr has them
         self._root = root.rstrip("/")

@@ -308,6 +308,8 @@ function vote(outcome) {
 async function handleAnswer({ status, ok, foreign, answer }) {
   if (ok) {
     byId("notice").hidden = true;
+    const isOther = view.annotator && answer.annotator !== view.annotator; // the first view was someone else's
+    if (isOther && !outbox.size) return window.location.reload(); // for the storage of its own
     return show(answer);
   }
   if (foreign) return showNotice(t("foreign"));
