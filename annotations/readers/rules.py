@@ -106,8 +106,8 @@ def apply_rules(
         pl.coalesce(pl.when(check.fails).then(pl.lit(i, pl.Int16)) for i, check in enumerate(checks))
     ).to_series()
     good = raw.filter(failed.is_null()) if failed.null_count() < len(failed) else raw
-    broken = sorted(failed.drop_nulls().unique())
-    rejects = [_broken(chunk), *(_rejected(chunk, raw, failed, i, checks[i], layout) for i in broken)]
+    found = sorted(failed.drop_nulls().unique())  # the rules that some row fails
+    rejects = [_broken(chunk), *(_rejected(chunk, raw, failed, i, checks[i], layout) for i in found)]
     controls = pl.DataFrame(schema=CONTROL_SCHEMA)
     if "control" in layout.columns and layout.kind == "pair":
         controls = good.filter(pl.col("answer").is_not_null()).select(list(CONTROL_SCHEMA))

@@ -178,8 +178,9 @@ class Judged:
     """
 
     observed: float
+    """Disagreement within pairs with two or more judgments"""
     categories: Float
-    """(4,) judgments of pairs with two or more, in each category"""
+    """(4,) judgments of such pairs, in each category"""
     pairs: int
     """Pairs with two or more judges"""
     annotators: Bool

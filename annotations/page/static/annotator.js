@@ -308,8 +308,8 @@ function vote(outcome) {
 async function handleAnswer({ status, ok, foreign, answer }) {
   if (ok) {
     byId("notice").hidden = true;
-    const isOther = view.annotator && answer.annotator !== view.annotator; // the first view was someone else's
-    if (isOther && !outbox.size) return window.location.reload(); // for the storage of its own
+    const isOther = view?.annotator && answer.annotator !== view.annotator; // the first view was someone else's
+    if (isOther && !outbox.size) return window.location.reload(); // the outbox has the other's storage key
     return show(answer);
   }
   if (foreign) return showNotice(t("foreign"));

@@ -30,7 +30,8 @@ export async function request(path, body) {
   try {
     const response = await fetch(`.${path}`, options); // the campaign may be served below a path
     const answer = await parsed(response);
-    if (body?.vote_id && answer.vote_id === body.vote_id) annotator = answer.annotator ?? annotator; // to the vote just sent
+    // An answer to the vote just sent says whose page this is, even if the first view was someone else's.
+    if (body?.vote_id && answer.vote_id === body.vote_id) annotator = answer.annotator ?? annotator;
     const isOther = annotator && answer.annotator && answer.annotator !== annotator; // from a cache, or by another link
     const ok = response.ok && typeof answer.campaign === "string" && !isOther;
     if (ok) annotator ||= answer.annotator ?? "";
