@@ -1,7 +1,7 @@
 """Time, processor time and peak memory of ingest and denoise, by kind of store and in buckets.
 
-Simulated votes on prompts of 200 votes each, between 19 models, in CSV files of at most 10 million, with an ingest
-each. Denoise is the hierarchical ranker, without held-out votes, of all votes at once (up to 20 million) and by bucket.
+Simulated votes on prompts of 200 votes each, between 19 models, in CSV files of at most 10 million, in one ingest.
+Denoise is the hierarchical ranker, without held-out votes, of all votes at once (up to 20 million) and by bucket.
 Each step is a process of its own; memory is that of the process and its workers together. Fails if the two stores give
 different runs, or if a tenth of the prompts get other orders by bucket.
 
@@ -50,11 +50,8 @@ from schemas.engine import EngineConfig
 MODELS, VOTES_PER_PROMPT, VOTES_PER_ANNOTATOR = 19, 200, 1000
 VOTES_PER_FILE = 10_000_000
 INGEST = """
-from pathlib import Path
 from pipelines import ingest
-from curate.store.buckets import AT_ONCE
-reports = [ingest(path, arguments[1]) for path in sorted(Path(arguments[0]).iterdir())]
-result = {"votes": sum(report.votes for report in reports)}
+result = {"votes": ingest(arguments[0], arguments[1]).votes}
 """
 DENOISE = """
 from pipelines import denoise

@@ -29,6 +29,8 @@ from curate.store.rankings import label_of, load_votes, no_value
 
 PER_PART = 2_000_000
 """Votes in a part, if no video, prompt or annotator has more."""
+SORTED = {"video": "games_by_video", "annotator": "games_by_annotator"}
+"""What votes are clustered by -> the table of votes in which the rows of a part are together."""
 
 Float = npt.NDArray[np.float64]
 
@@ -89,14 +91,14 @@ class StoredGames:
 
     def parts(self, by: str) -> Iterator[Games]:
         """Return the votes in parts; those of a cluster of this kind are in one part."""
-        first, count = next(iter(self.sizes)), ceil(self._count("*") / PER_PART)
-        number = "cluster" if by == first else "abs(annotator)"
-        conditions = [f"{number} % {count} = {part}" for part in range(count)]
-        if by == "prompt":  # the rows of a part are together
-            conditions = [f"prompt >= {low} AND prompt < {high}" for low, high in pairwise(self.bounds)]
+        table, conditions = "games", [f"prompt >= {low} AND prompt < {high}" for low, high in pairwise(self.bounds)]
+        if by != "prompt":
+            table, every = self._sorted(by), len(conditions)
+            step = max(1, int(every * PER_PART / max(1, self._count("*"))))
+            conditions = [f"part >= {low} AND part < {low + step}" for low in range(0, every, step)]
         for condition in conditions:
             rows = self._frame(
-                f"""* {self._of()} AND {condition}
+                f"""* {self._of(table)} AND {condition}
                 ORDER BY cluster, annotator, prompt, i, j, sides_known, won, weight"""
             )
             if rows.is_empty():
@@ -125,17 +127,25 @@ class StoredGames:
         excluded = int(self._frame(f"count(*) AS n {self._of(between=False)}")["n"][0])
         return leaderboard_of(self, self.names, acceptable, excluded=excluded)
 
+    def _sorted(self, by: str) -> str:
+        """Create a table of all votes, unless it exists, in which the rows of a part are together; return its name."""
+        table, number = SORTED[by], "abs(annotator)" if by == "annotator" else "cluster"
+        self.store.execute(f"""
+            CREATE TEMP TABLE IF NOT EXISTS {table} AS
+            SELECT *, ({number} % {len(self.bounds) - 1})::INTEGER AS part FROM games WHERE i >= 0 ORDER BY part
+        """)
+        return table
+
     def _count(self, what: str) -> int:
         return int(self._frame(f"count({what}) AS n {self._of()}")["n"][0])
 
     def _frame(self, query: str) -> pl.DataFrame:
         return self.store.frame(f"SELECT {query}", {} if self.label is None else {"label": self.label})
 
-    def _of(self, *, between: bool = True) -> str:
+    def _of(self, table: str = "games", *, between: bool = True) -> str:
         """The SQL of these votes: those between two different known models, or the others."""
-        return (
-            f"FROM games WHERE {'' if between else 'NOT '}i >= 0{'' if self.label is None else ' AND label = $label'}"
-        )
+        own = "" if self.label is None else " AND label = $label"
+        return f"FROM {table} WHERE {'' if between else 'NOT '}i >= 0{own}"
 
 
 @contextmanager
@@ -165,7 +175,7 @@ def stored_games(
         yield StoredGames(store, numbering.models, bounds, acceptable)
     finally:
         with suppress(StoreError):  # after an error in the block, which is the one to report
-            for table in ("games", "known_models", "known_videos", "known_responses"):
+            for table in ("games", *SORTED.values(), "known_models", "known_videos", "known_responses"):
                 store.execute(f"DROP TABLE IF EXISTS {table}")
 
 
