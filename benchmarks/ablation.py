@@ -22,9 +22,9 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import heldout
+from curate.array_types import Bool, Float
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, priors, ranker
 from curate.rankers.hierarchical.priors import Hyperprior, StrengthPrior
@@ -32,8 +32,6 @@ from curate.simulation.world import draw_outcomes, simulate_world
 from curate.uncertainty.posterior import beats
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 from schemas.config import SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 BINS = 10
 FOLDS = 5
@@ -166,7 +164,7 @@ def quality(variant: Variant, world: Sample) -> Quality:
     return Quality(tau, float((2 * sure - 1).mean()) - tau, calibration_error(sure, (chance > 0.5) == truly), seconds)
 
 
-def calibration_error(probability: Float, right: npt.NDArray[np.bool_]) -> float:
+def calibration_error(probability: Float, right: Bool) -> float:
     """Mean distance between stated probability and observed frequency over equal bins of 0.5 … 1."""
     place = np.minimum(((probability - 0.5) * 2 * BINS).astype(np.int64), BINS - 1)
     total = np.bincount(place, probability - right, BINS)

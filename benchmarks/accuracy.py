@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import heldout, worlds
 from benchmarks.oracle import oracle
 from benchmarks.peers import MANY, PEERS, installed
+from curate.array_types import Float
 from curate.denoising.ranking import rank_votes
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.rankers.bradley_terry import BradleyTerry
@@ -38,8 +38,6 @@ from curate.simulation.world import World
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, SimulateConfig
 from schemas.rankers import BUILT_IN
-
-Float = npt.NDArray[np.float64]
 
 OURS = tuple(BUILT_IN)
 METHODS = (*OURS, "auto", "oracle", *PEERS)

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from benchmarks import dependence, sittings
+from curate.array_types import Bool, Float
 from curate.rankers.base import ranks
 from curate.rankers.bradley_terry import BradleyTerry
 from curate.rankers.hierarchical import Hierarchical
@@ -34,9 +34,6 @@ from curate.sampling.items import Rule, draw_items
 from curate.simulation.world import World, simulate_world
 from curate.uncertainty.posterior import beats, best_probability
 from schemas.config import DenoiseConfig, SimulateConfig
-
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 
 SETS = 8
 """Random sets of four drawn from each prompt."""

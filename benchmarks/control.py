@@ -13,15 +13,13 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.evaluation.agreement import kendall_tau
 from curate.rankers.hierarchical import Hierarchical
 from curate.simulation.world import Annotators, simulate_world
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 from schemas.config import SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 EFFECT = 0.5
 """Logits per doubling, for an annotator of discrimination 1."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index
 from curate.denoising.selection import choose, with_stack
 from curate.evaluation.cross_validation import HeldOut, hold_out, mean_and_error, scores, units
 from curate.rankers.base import TIE_DECIMALS, Ranking
@@ -28,9 +28,6 @@ from pipelines.progress import silent
 from schemas.choices import HoldOut
 from schemas.config import DenoiseConfig
 from schemas.rankers import BUILT_IN, MethodName
-
-Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
 
 CONFIG = DenoiseConfig()
 FOLDS = 5
@@ -126,7 +123,7 @@ def thinned(votes: VoteArrays, size: int, rng: np.random.Generator) -> tuple[Vot
     return votes.of_votes(np.sort(first)), votes.of_votes(other & np.isin(votes.outcome, [LEFT, RIGHT]))
 
 
-def _of_responses(votes: VoteArrays, keep: npt.NDArray[np.bool_]) -> VoteArrays:
+def _of_responses(votes: VoteArrays, keep: Bool) -> VoteArrays:
     """Return the votes between the responses to keep (R,), renumbered."""
     number = (np.cumsum(keep) - 1).astype(np.int32)
     votes = votes.of_votes(keep[votes.left] & keep[votes.right])
@@ -146,7 +143,7 @@ class _Ranked(NamedTuple):
     correct: dict[str, Float]
     """(S,) 1 where the method's order agrees with the vote, 0.5 where it ranks both equal, else 0."""
     weight: Float
-    prompt: Int
+    prompt: Index
     chosen: str
     """The method that auto chose."""
 

@@ -20,8 +20,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.denoising.ranking import rank_votes
 from curate.denoising.selection import choose, chosen
 from curate.evaluation.agreement import kendall_tau
@@ -29,8 +29,6 @@ from curate.rankers.registry import MODEL_MEANS, POSTERIOR
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 LOSS = 0.01
 GOAL = 0.982

@@ -24,14 +24,12 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.evaluation.leaderboard import leaderboard
 from curate.simulation.world import World, simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 SHAPES = ((13, 19), (60, 19), (13, 59), (450, 19))
 """(prompts, models)"""

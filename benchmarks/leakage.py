@@ -24,9 +24,9 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from curate.array_types import Images
 from curate.engine import LocalEngine
 from curate.leakage.detect import Subject, find_leaks, units
 from curate.leakage.questions import Questions, normalised
@@ -41,7 +41,6 @@ from curate.simulation.phrases import questions
 from curate.simulation.scenes import draw_scenes
 from schemas.leakage import LeakConfig
 
-Images = npt.NDArray[np.uint8]
 ENCODER = {"preset": "veryfast", "threads": "1"}
 CLIP = 4.0
 """Seconds of a clip cut from a real video."""

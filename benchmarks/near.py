@@ -26,13 +26,13 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
+from curate.array_types import Images, Index
 from curate.media.frames import slice_centres
 from curate.media.hashing import SAMPLED, frame_hashes, view_hashes
 from curate.media.near_duplicates import NEAR, near_duplicates
 from curate.simulation.clips import draw_clip
 from curate.simulation.scenes import draw_scenes
 
-Images = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 THRESHOLDS = (0.1, 0.15, NEAR, 0.25, 0.3)
 CLASSICAL = 10 / 64
@@ -82,13 +82,13 @@ def measure(name: str, draw: Callable[[int], Images], clips: int, copies: int) -
             print(f"  at {threshold:<13.3f} {line} {every:9.3f} {false:9,} {true / max(near, 1):11.3f}")
 
 
-Pairs = Callable[[Hashes, Hashes], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+Pairs = Callable[[Hashes, Hashes], tuple[Index, Index]]
 
 
 def jaccard(threshold: float) -> Pairs:
     """Pairs that are near-duplicates by curate.media.near_duplicates."""
 
-    def pairs(a: Hashes, b: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def pairs(a: Hashes, b: Hashes) -> tuple[Index, Index]:
         found = near_duplicates(a.tolist(), b.tolist(), threshold=threshold)
         return found.left, found.right
 
@@ -98,7 +98,7 @@ def jaccard(threshold: float) -> Pairs:
 def hamming(threshold: float) -> Pairs:
     """Pairs of which this share of bits or less differs."""
 
-    def pairs(a: Hashes, b: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def pairs(a: Hashes, b: Hashes) -> tuple[Index, Index]:
         apart = sum(np.bitwise_count(x[:, None] ^ y).astype(np.int64) for x, y in zip(a.T, b.T, strict=True))
         left, right = np.nonzero(apart <= threshold * 64 * a.shape[1])
         return left, right

@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Index
 from curate.simulation.world import World
 from curate.votes.arrays import LEFT, RIGHT
 from schemas.config import SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 STEPS = 200
 ADAPTING = 30
@@ -68,10 +66,10 @@ def oracle(world: World, config: SimulateConfig) -> Float:
 class _Votes(NamedTuple):
     """V votes and the parameters of their annotators. Strengths are (P, N), in the order of the models."""
 
-    prompt: npt.NDArray[np.int64]
-    left: npt.NDArray[np.int64]
+    prompt: Index
+    left: Index
     """(V,) the model shown left."""
-    right: npt.NDArray[np.int64]
+    right: Index
     side: Float
     """(V,) 1 for left, −1 for right, 0 a tie."""
     discrimination: Float

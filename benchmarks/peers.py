@@ -7,12 +7,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
+from curate.array_types import Float
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
-
-Float = npt.NDArray[np.float64]
 
 
 def by_choix(votes: VoteArrays) -> Float:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Int32
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
 from curate.planning.planner import plan_votes, posteriors_of, random_votes
@@ -25,8 +25,6 @@ from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
 from curate.simulation.world import World, draw_outcomes, simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
-
-Float = npt.NDArray[np.float64]
 
 WAYS = ("plan, order", "plan, best", "random", "fewest first")
 MEASURES = ("tau", "top-1", "best-of-4")
@@ -125,9 +123,7 @@ def answered(
     return replace(votes, **{name: np.concatenate([getattr(votes, name), getattr(fresh, name)]) for name in columns})
 
 
-def draw_annotators_for(
-    world: World, votes: VoteArrays, pair: npt.NDArray[np.int32], rng: np.random.Generator
-) -> npt.NDArray[np.int32]:
+def draw_annotators_for(world: World, votes: VoteArrays, pair: Int32, rng: np.random.Generator) -> Int32:
     """(V,) annotators who have not judged the pair, drawn by activity (exponential races). pair: (V, 2)."""
     responses = len(votes.responses)
     asked, place, turns = np.unique(pair.astype(np.int64) @ [responses, 1], return_inverse=True, return_counts=True)

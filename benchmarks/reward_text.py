@@ -22,9 +22,9 @@ from typing import Any, Literal
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float
 from curate.reward import metrics
 from curate.reward.data import read_examples
 from curate.reward.quiet import quiet
@@ -194,7 +194,7 @@ def _summary(runs: list[dict[str, Any]]) -> None:
             print(f"{name:32}  {top1:.3f}          {pairs:.3f}")
 
 
-def _error(values: npt.NDArray[np.float64]) -> float:
+def _error(values: Float) -> float:
     """The standard error of a mean."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 

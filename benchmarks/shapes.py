@@ -23,15 +23,13 @@ from typing import NamedTuple
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Index
 from curate.denoising.ranking import rank_votes
 from curate.evaluation.leaderboard import leaderboard
 from curate.simulation.world import simulate_world
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig, SimulateConfig
-
-Index = npt.NDArray[np.int64]
 
 
 class Shape(NamedTuple):

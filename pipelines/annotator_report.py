@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from curate.annotators.gold import Answers, Gold, Number, against_gold
 from curate.annotators.recommendations import recommend
 from curate.annotators.statistics import profiles
+from curate.array_types import Int8
 from curate.store import Store
 from curate.store.people import annotator_counts, control_answers
 from curate.votes.arrays import VoteArrays
@@ -180,7 +180,7 @@ def _gold(known: _Known | None, found: AnnotatorVotes, store: str, answers: Answ
     )
 
 
-def _pairs(known: _Known, votes: VoteArrays, store: str) -> tuple[Number, Number, npt.NDArray[np.int8], int]:
+def _pairs(known: _Known, votes: VoteArrays, store: str) -> tuple[Number, Number, Int8, int]:
     """(left, right, outcome) of the pairs of a gold file, and the number of rows unknown to the store."""
     number = pl.DataFrame(
         {

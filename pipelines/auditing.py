@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float, Index
 from curate.denoising.exclusion import exclude_copies
 from curate.evaluation.fragility import Change, Query, fragile_best, fragile_top
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit
@@ -29,8 +29,6 @@ from schemas.audit import AuditReport, FragileLabel, FragileTop, NamedVote
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError, NoVotesError
 from schemas.votes import OUTCOMES
-
-Index = npt.NDArray[np.int64]
 
 
 def audit(
@@ -116,7 +114,7 @@ def fragility(store: Store, run_id: str) -> Fragility:
             return None
         return found if found.complete else None
 
-    def of_labels(labels: Sequence[Label]) -> npt.NDArray[np.float64]:
+    def of_labels(labels: Sequence[Label]) -> Float:
         sizes = np.full(len(labels), np.nan)
         found = fitted() if labels else None
         if found is None:

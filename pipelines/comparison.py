@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float, Index
 from curate.evaluation.agreement import best_of, kendall_tau, top1
 from curate.store import Store
 from schemas.errors import CurateError, MissingError
 from schemas.reports import ComparisonReport
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 KEYS = ["prompt_id", "response_id"]
 TRUTH_HINT = "a truth has the columns prompt_id, response_id, and strength (higher is better) or rank (1 = best)"

@@ -9,8 +9,8 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.denoising.ranking import Denoised
 from curate.denoising.selection import Choice
 from curate.evaluation.design import design_of
@@ -28,8 +28,6 @@ from schemas.denoise import (
     PerceptionReport,
     StrengthsReport,
 )
-
-Float = npt.NDArray[np.float64]
 
 LISTED = 100
 """Prompts without a proof that the report lists."""

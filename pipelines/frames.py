@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Images
 from curate.engine import open_engine
 from curate.media.contact_sheet import Answer, Sheet, draw_sheet
 from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
@@ -21,8 +21,6 @@ from curate.store import Store
 from schemas.engine import EngineConfig
 from schemas.errors import ConflictError, CurateError, MissingError
 from schemas.media import FramesReport
-
-Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from annotations.tasks import task_table, write_tasks
+from curate.array_types import Bool
 from curate.evaluation.overdispersion import widened_fit
 from curate.media.locate import why_outside
 from curate.planning.information import Plan, PosteriorBatch, predict_accuracy
@@ -152,7 +152,7 @@ def _check(votes: int, max_per_pair: int, annotators: int | None, minimum: int) 
         )
 
 
-def _chosen(votes: VoteArrays, prompts: Sequence[str], path: str | Path) -> npt.NDArray[np.bool_]:
+def _chosen(votes: VoteArrays, prompts: Sequence[str], path: str | Path) -> Bool:
     """(P,) whether to ask about each prompt: the named ones, or all without names."""
     unknown = [prompt for prompt in prompts if prompt not in votes.prompts]
     if unknown:

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
+from curate.array_types import Index
 from curate.media.transcode import import_av
 from curate.simulation.clips import draw_clip, write_clip
 from curate.simulation.phrases import questions, responses
@@ -157,7 +157,7 @@ def _write_videos(folder: Path, film: Film, home: str) -> list[str]:
     return names
 
 
-def _video_names(video: npt.NDArray[np.int64], home: str = VIDEOS) -> pl.Series:
+def _video_names(video: Index, home: str = VIDEOS) -> pl.Series:
     """videos/v0001.mp4, … of videos 0, …"""
     number = pl.Series(video + 1).cast(pl.String).str.zfill(4)
     return pl.select(pl.format(f"{home}/v{{}}.mp4", number)).to_series()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.array_types import Bool
 from curate.denoising.selection import with_stack
 from curate.engine import engine_or_none
-from curate.evaluation.cross_validation import Bool, fitted_at_once, hold_out, mean_and_error, scores, units
+from curate.evaluation.cross_validation import fitted_at_once, hold_out, mean_and_error, scores, units
 from curate.evaluation.overdispersion import widened_fit
 from curate.evaluation.reliability import Agreement, SplitHalf, split_half, step_up
 from curate.rankers.registry import compared_rankers

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import multivariate_normal
 
+from curate.array_types import Float
 from curate.uncertainty.posterior import (
     Posterior,
     beats,
@@ -21,7 +21,6 @@ from curate.uncertainty.posterior import (
     orthant_probability,
 )
 
-Float = npt.NDArray[np.float64]
 GRID = np.linspace(-9.0, 9.0, 2001)
 
 

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.leakage import transformed, write
 from benchmarks.near import pan
+from curate.array_types import Float, Images
 from curate.engine import LocalEngine
 from curate.leakage.detect import Subject, find_leaks
 from curate.media.copies import MAX_BITS, find_copies, frame_codes, matching_codes
@@ -23,7 +23,6 @@ from curate.simulation.clips import RATE, draw_clip
 from curate.simulation.scenes import draw_scenes
 from schemas.leakage import LeakConfig
 
-Images = npt.NDArray[np.uint8]
 NEAR = LeakConfig().near_video
 EDITS = [name for name, *_ in transformed(*np.zeros((2, 8, 16, 16, 3), dtype=np.uint8), 8)]
 
@@ -91,7 +90,7 @@ def test_an_image_is_found_in_a_video_that_shows_it() -> None:
 
 
 @pytest.mark.parametrize("image", [np.full((64, 64), 90), np.linspace(0, 250, 64 * 64).reshape(64, 64)])
-def test_flat_frames_and_gradients_are_no_evidence(image: npt.NDArray[np.float64]) -> None:
+def test_flat_frames_and_gradients_are_no_evidence(image: Float) -> None:
     frames = np.repeat(image.astype(np.uint8)[None, :, :, None], 8, axis=0).repeat(3, axis=3)
     stored = pack(fingerprint(frames), 4.0)
     assert not informative(vectors(unpack(stored)[1])).any()

@@ -6,19 +6,17 @@ import io
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from curate.array_types import Images
 from curate.media.hashing import frame_hashes, split_views, view_hashes
 from curate.media.near_duplicates import NEAR, hash_distance, near_duplicates, near_pairs
 from curate.media.probe import probe
 from curate.simulation.clips import draw_clip, write_clip
 from curate.simulation.scenes import draw_scenes
-
-Images = npt.NDArray[np.uint8]
 
 
 def texture(seed: int, height: int = 90, width: int = 120) -> Images:

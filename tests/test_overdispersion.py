@@ -7,9 +7,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from curate.array_types import Float
 from curate.denoising.ranking import rank_votes
 from curate.evaluation.cross_validation import calibration_levels
 from curate.evaluation.overdispersion import overdispersion, widened, widened_fit
@@ -27,7 +27,7 @@ class Crowd(NamedTuple):
     """Votes, and the true strengths (PROMPTS, RESPONSES)."""
 
     votes: VoteArrays
-    truth: npt.NDArray[np.float64]
+    truth: Float
 
 
 @cache
@@ -60,9 +60,7 @@ def crowd(*, shared_error: bool, seed: int = 0) -> Crowd:
     return Crowd(votes, truth)
 
 
-def calibration_error(
-    truth: npt.NDArray[np.float64], mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]
-) -> float:
+def calibration_error(truth: Float, mean: Float, covariance: Float) -> float:
     """The ECE of P(i beats j)."""
     i, j = np.triu_indices(RESPONSES, 1)
     probability = beats(mean.reshape(truth.shape), covariance)[:, i, j].ravel()

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.annotators.statistics import pairs_of
+from curate.array_types import Bool, Float, Index, Int32
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, log_probability
 from curate.rankers.hierarchical.fit import prediction_nodes
 from curate.rankers.hierarchical.model import DISCRIMINATION, TIE
@@ -45,10 +46,7 @@ MOST_COUNTERS = 2**26
 """Compared votes are first counted by pair of accounts, modulo the number of counters: most pairs of accounts have too
 few, and need no more memory."""
 
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Counters = npt.NDArray[np.int32]
+Counters = Int32
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ def _chance(equal: npt.NDArray[Any], shared: npt.NDArray[Any], expected: Float |
     return np.asarray(bdtrc(np.ceil(equal) - 1, np.ceil(shared).astype(np.int64), expected))
 
 
-def _unordered(one: npt.NDArray[np.int32], two: npt.NDArray[np.int32], count: int) -> Index:
+def _unordered(one: Int32, two: Int32, count: int) -> Index:
     """The number of each unordered pair of annotators."""
     return np.minimum(one, two).astype(np.int64) * count + np.maximum(one, two)
 
@@ -220,7 +218,7 @@ def _independent(votes: VoteArrays, vote: Index, both: Index) -> Float:
     return np.asarray(np.minimum(1.0, (responses - 1) / count)[block])
 
 
-def _agreement(votes: VoteArrays, fit: HierarchicalFit, vote: Index, other: npt.NDArray[np.int32]) -> Float:
+def _agreement(votes: VoteArrays, fit: HierarchicalFit, vote: Index, other: Int32) -> Float:
     """The probability that the annotator of each vote and another one give the same answer on its pair."""
     data, people = vote_data(votes), fit.annotators
     gap = (fit.strength[data.left] - fit.strength[data.right])[vote]

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Float, Index, Int8
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 Number = npt.NDArray[np.integer[Any]]
 
 WILSON = 1.96
@@ -24,9 +23,9 @@ class Answers:
 
     annotator: Index
     """(C,) annotator numbers."""
-    outcome: npt.NDArray[np.int8]
+    outcome: Int8
     """(C,) outcomes given, codes of curate.votes.arrays."""
-    truth: npt.NDArray[np.int8]
+    truth: Int8
     """(C,) known outcomes."""
 
 
@@ -65,7 +64,7 @@ def against_gold(
     votes: VoteArrays,
     left: Number,
     right: Number,
-    outcome: npt.NDArray[np.int8],
+    outcome: Int8,
     *,
     answers: Answers | None = None,
     ties: Float | None = None,
@@ -127,7 +126,7 @@ def wilson(share: Float, size: Float) -> tuple[Float, Float]:
     return (middle - reach) / (1 + WILSON**2 / size), (middle + reach) / (1 + WILSON**2 / size)
 
 
-def _canonical(left: Number, right: Number, outcome: npt.NDArray[np.int8], count: int) -> tuple[Index, Index]:
+def _canonical(left: Number, right: Number, outcome: Int8, count: int) -> tuple[Index, Index]:
     """(G,) the number of each pair, and its outcome with the smaller response left; both_bad is a tie."""
     low, high = np.minimum(left, right).astype(np.int64), np.maximum(left, right).astype(np.int64)
     turned = np.where(left == low, outcome, np.array([RIGHT, LEFT, TIE, TIE])[outcome])

@@ -9,14 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int8
 from curate.rankers.hierarchical import Annotators
 from curate.votes.arrays import BOTH_BAD, LEFT, RIGHT, TIE, VoteArrays
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 ROUNDING = 1e-9
 """A majority below this share of a pair's weight is a rounding error."""
@@ -264,7 +260,7 @@ def disagreement(counts: Float) -> tuple[float, Float]:
     return float(((values**2 - (counts**2).sum(axis=1)) / (values - 1)).sum()), counts.sum(axis=0)
 
 
-def pairs_of(votes: VoteArrays) -> tuple[Index, npt.NDArray[np.int8]]:
+def pairs_of(votes: VoteArrays) -> tuple[Index, Int8]:
     """(V,) the number of each vote's pair, and (V,) its outcome with the smaller response left."""
     low, high = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
     _, pair = np.unique(low * np.int64(len(votes.responses)) + high, return_inverse=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.annotators.copying import Compared, Comparisons, Copying, Counters, no_copying, no_counters, rings_of
 from curate.annotators.statistics import spam_probability
+from curate.array_types import Bool, Float, Index
 from curate.denoising.exclusion import Kept, keep
 from curate.denoising.ranking import Denoised, Progress, rank_kept
 from curate.denoising.selection import Choice, choose, silent
@@ -36,8 +36,6 @@ from schemas.validation import Overdispersion
 
 T = TypeVar("T")
 
-Bool = npt.NDArray[np.bool_]
-Index = npt.NDArray[np.int64]
 
 EQUAL = "equal"
 """The array beside the votes of a file: (R,) numbers that responses of one prompt with equal texts share."""
@@ -209,7 +207,7 @@ def _comparisons(exclusion: Exclusion, counters: Counters, path: Path) -> Compar
     return Compared(exclusion.judging(read_votes(path)[0])).comparisons(counters)
 
 
-def _agreement(exclusion: Exclusion, fit: SharedFit, accounts: Index, path: Path) -> npt.NDArray[np.float64]:
+def _agreement(exclusion: Exclusion, fit: SharedFit, accounts: Index, path: Path) -> Float:
     votes = exclusion.judging(read_votes(path)[0])
     if not len(votes.left):
         return np.zeros(len(accounts))

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.annotators.copying import Copying, find_copying, no_copying
 from curate.annotators.statistics import spam_probability
+from curate.array_types import Bool, Index
 from curate.rankers.base import PosteriorRanker
 from curate.rankers.hierarchical import HierarchicalFit
 from curate.rankers.registry import POSTERIOR, build
@@ -19,9 +19,6 @@ from curate.votes.coverage import Coverage, cover, nothing_ranked
 from curate.votes.merging import Merged, merge
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
-
-Bool = npt.NDArray[np.bool_]
-Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

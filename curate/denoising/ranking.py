@@ -9,10 +9,10 @@ from itertools import combinations
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from curate.annotators.copying import Copying
+from curate.array_types import Bool, Float, Index
 from curate.denoising.exclusion import Kept, exclude_copies, exclude_spammers, keep
 from curate.denoising.selection import Choice, choose, silent
 from curate.engine import Engine
@@ -33,9 +33,6 @@ from schemas.errors import CurateError
 from schemas.rankers import AUTO, BUILT_IN, STACK, MethodName
 from schemas.validation import Overdispersion
 
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 

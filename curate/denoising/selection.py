@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit, log_expit
 
+from curate.array_types import Bool, Float
 from curate.engine import Engine
 from curate.evaluation.cross_validation import HeldOut, hold_out, scores, units
 from curate.rankers.base import TIE_DECIMALS, PosteriorRanker
@@ -42,9 +42,6 @@ MAX_STEPS, SMALLEST_STEP, TOLERANCE = 50, 1e-6, 1e-10
 """Of Newton's method for the weights: steps, the smallest part of one, the relative decrease of the loss at its end."""
 FEWEST = 20
 """Prompts that decide at least, where there are so many; and held-out votes below which they choose no ranker."""
-
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.votes.arrays import BOTH_BAD, VoteArrays
 from curate.votes.blocks import vote_data
-
-Float = npt.NDArray[np.float64]
 
 PRIOR_VOTES = 2.0
 """κ: the prior of a response counts as many votes."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import TIE_DECIMALS, Float
-
-Index = npt.NDArray[np.int64]
+from curate.array_types import Bool, Float, Index
+from curate.rankers.base import TIE_DECIMALS
 
 
 def kendall_tau(a: Float, b: Float, offsets: Index) -> Float:
@@ -68,17 +66,17 @@ def by_size(offsets: Index) -> Iterator[tuple[Index, Index]]:
         yield prompts, offsets[prompts, None] + np.arange(n)
 
 
-def _signs(scores: Float) -> npt.NDArray[np.float64]:
+def _signs(scores: Float) -> Float:
     """(B, N, N) 1 where i scores above j, 0 where they tie, −1 below."""
     rounded = np.round(scores, TIE_DECIMALS)
     signs: Float = np.sign(rounded[:, :, None] - rounded[:, None, :])
     return signs
 
 
-def _first(scores: Float) -> npt.NDArray[np.bool_]:
+def _first(scores: Float) -> Bool:
     """(B, N) who has the highest score, ties included."""
     rounded = np.round(scores, TIE_DECIMALS)
-    first: npt.NDArray[np.bool_] = rounded == rounded.max(axis=1, keepdims=True)
+    first: Bool = rounded == rounded.max(axis=1, keepdims=True)
     return first
 
 

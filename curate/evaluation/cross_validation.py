@@ -14,9 +14,9 @@ from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit, log_expit, stdtrit
 
+from curate.array_types import Bool, Float, Index
 from curate.engine import Engine, Part, map_parts
 from curate.processors import cores
 from curate.rankers.base import TIE_DECIMALS, Fit, PosteriorRanker, Ranking
@@ -37,10 +37,6 @@ MAX_AT_ONCE = 1_000_000
 """Votes above which folds are fitted one after another, to save memory."""
 LEVEL = 0.05
 """Significance level of the difference between two methods."""
-
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

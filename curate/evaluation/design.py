@@ -23,7 +23,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from curate.rankers.base import Float, average_ranks
+from curate.array_types import Float, Index
+from curate.rankers.base import average_ranks
 from curate.rankers.bradley_terry import mode_of
 from curate.votes.arrays import VoteArrays
 
@@ -180,9 +181,9 @@ def _variance_between_models(
     return float((product**2).sum() / (models - 1))
 
 
-def _in_several(prompt: npt.NDArray[np.integer[Any]], model: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+def _in_several(prompt: npt.NDArray[np.integer[Any]], model: npt.NDArray[np.integer[Any]]) -> Index:
     """The models with responses to two or more prompts."""
     pairs = np.unique(np.stack([model, prompt]), axis=1)
     models, prompts = np.unique(pairs[0][pairs[0] >= 0], return_counts=True)
-    several: npt.NDArray[np.int64] = models[prompts > 1].astype(np.int64)
+    several: Index = models[prompts > 1].astype(np.int64)
     return several

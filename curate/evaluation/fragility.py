@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Index
 from curate.evaluation.models import between_models, components_of, fit_models, games_of, models_of, moves
 from curate.rankers.base import TIE_DECIMALS
 from curate.rankers.hierarchical import Hierarchical, HierarchicalFit, fit_of_prompts
 from curate.rankers.hierarchical.influence import influence
 from curate.votes.arrays import VoteArrays
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 RIVALS = 3
 """Strongest other responses, or models, that may take the first place."""

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Bool, Float, Index
 from curate.evaluation.acceptability import acceptability
 from curate.evaluation.models import (
     Games,
@@ -39,9 +39,6 @@ LEVEL = 0.90
 """Confidence level of the intervals of strengths and effects."""
 FAMILY_WISE_ERROR = 0.05
 """Probability of any false difference among all pairs of models."""
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

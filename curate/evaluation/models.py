@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
 
 RIDGE = 0.5
@@ -36,10 +36,6 @@ CHUNK = 4_000_000
 """Numbers in the Hessians, or else gradients, of clusters at a time."""
 TOLERANCE = 1e-10
 MAX_ITER = 100
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 def between_models(votes: VoteArrays, model: Index) -> Bool:

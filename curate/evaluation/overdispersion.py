@@ -31,7 +31,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.evaluation.cross_validation import Bool, Float, units
+from curate.array_types import Bool, Float
+from curate.evaluation.cross_validation import units
 from curate.evaluation.reliability import halve
 from curate.rankers.hierarchical import (
     Evidence,

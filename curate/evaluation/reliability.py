@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int32
 from curate.evaluation.agreement import kendall_tau
 from curate.evaluation.cross_validation import units
 from curate.rankers.base import average_ranks
@@ -30,10 +30,6 @@ MAX_COST = 10.0
 """Rankers with a higher ``relative_cost`` are run (twice per split) only where the config ranks by them."""
 LARGEST_SHARE = 2 / 3
 """Of a prompt's votes that one annotator may have cast, where annotators are kept whole."""
-
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ def split_units(votes: VoteArrays) -> tuple[Index, SplitBy]:
     return units(votes, "vote"), "vote"
 
 
-def halve(unit: Index, prompt: npt.NDArray[np.int32], rng: np.random.Generator) -> Bool:
+def halve(unit: Index, prompt: Int32, rng: np.random.Generator) -> Bool:
     """Return (V,) whether each vote is in the second half.
 
     Units of similar size, of one prompt as far as possible, form pairs, and one random unit of each pair goes to the

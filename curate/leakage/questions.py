@@ -14,10 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+from curate.array_types import Float, Index
 
 CHUNK = 256
 """Questions that are compared with all others at once."""

@@ -15,6 +15,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Float32, Index, Int8
 from curate.engine import Engine, Part, map_parts
 from curate.media.fingerprints import (
     LUMA_COMPARED,
@@ -29,10 +30,7 @@ from curate.media.fingerprints import (
 )
 from curate.media.near_duplicates import NearPairs
 
-Float = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
 Code = npt.NDArray[np.uint64]
-Bool = npt.NDArray[np.bool_]
 
 CUTS = (0.03, 0.06, 0.09, 0.12, 0.15)
 """Shares cut off at each side of a crop that the index knows; crops between them are close enough to be found."""
@@ -111,11 +109,11 @@ def has_detail(fingerprint: bytes) -> bool:
 class _Videos:
     """The frames of N videos."""
 
-    frames: npt.NDArray[np.int8]
+    frames: Int8
     """(F, BYTES) of all."""
     first: Index
     """(N + 1,) number of each video's first frame, and F."""
-    interval: npt.NDArray[np.float64]
+    interval: Float
     """(N,) seconds between frames; 0 for an image."""
     gray: Bool
     """(N,) whether no frame has colour."""
@@ -145,7 +143,7 @@ class _Videos:
         return np.concatenate([np.zeros(0), *chosen]).astype(np.int64)
 
 
-def frame_codes(found: Float) -> Code:
+def frame_codes(found: Float32) -> Code:
     """(T,) codes of 64 bits that hardly differ for frames that are mirrored, rotated, inverted or gray.
 
     The magnitudes of waves, with the two frequencies of a wave exchanged or not, are the same for all of these. Each
@@ -161,7 +159,7 @@ def frame_codes(found: Float) -> Code:
 
 
 @cache
-def _hyperplanes() -> tuple[Float, Float]:
+def _hyperplanes() -> tuple[Float32, Float32]:
     """(M, 64) normal vectors, and (M,) the usual magnitudes, through which the planes go."""
     v, h = np.triu_indices(LUMA_COMPARED)
     usual = np.where(v + h == 0, 0.0, 1 / np.sqrt(np.maximum(v + h, 1)))
@@ -260,7 +258,7 @@ def _few(video: Index, other: Index) -> Bool:
     return place - np.maximum.accumulate(np.where(begins, place, 0)) < TRIED
 
 
-def _vectors_of(videos: _Videos, frames: Index, span: Span) -> Float:
+def _vectors_of(videos: _Videos, frames: Index, span: Span) -> Float32:
     """(K, D) vectors of frames, each of which may occur often."""
     once, places = np.unique(frames, return_inverse=True)
     return vectors(videos.frames[once], span)[places]
@@ -277,7 +275,7 @@ def _hypotheses(rows: Sequence[tuple[Index, ...]]) -> Iterator[Likely]:
         yield i, j, list(edits)[:HYPOTHESES]
 
 
-def _nearest(a: Float, b: Float, luma_only: Bool) -> tuple[Float, Index]:
+def _nearest(a: Float32, b: Float32, luma_only: Bool) -> tuple[Float32, Index]:
     """(K,) distance of frames a[k] and b[k] under the best symmetry of b, and (K,) its number."""
     a, b = a.copy(), b.copy()
     a[luma_only, LUMINANCE:] = b[luma_only, LUMINANCE:] = 0
@@ -289,7 +287,7 @@ def _nearest(a: Float, b: Float, luma_only: Bool) -> tuple[Float, Index]:
     return _chord(similarity.max(axis=1)), similarity.argmax(axis=1)
 
 
-def _chord(similarity: Float) -> Float:
+def _chord(similarity: Float32) -> Float32:
     """The distance of vectors of length 1 with this scalar product."""
     return np.sqrt(np.maximum(0, 2 - 2 * similarity))
 
@@ -319,13 +317,13 @@ def _distance(videos: _Videos, i: int, j: int, number: int, g: int) -> float:
     return best
 
 
-def _unit(found: Float, luma_only: bool) -> Float:
+def _unit(found: Float32, luma_only: bool) -> Float32:
     used = found[:, :LUMINANCE] if luma_only else found
-    scaled: Float = used / np.maximum(np.linalg.norm(used, axis=1, keepdims=True), 1e-9)
+    scaled: Float32 = used / np.maximum(np.linalg.norm(used, axis=1, keepdims=True), 1e-9)
     return scaled
 
 
-def _enough(nearest: Float, needed: float, interval: float) -> float:
+def _enough(nearest: Float32, needed: float, interval: float) -> float:
     """Return the distance within which the frames cover the needed seconds. nearest: (T,) distance of each frame."""
     count = max(1, int(np.ceil(needed / interval - 1e-6))) if interval else 1
     return float(np.sort(nearest)[min(count, len(nearest)) - 1])

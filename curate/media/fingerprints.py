@@ -12,13 +12,9 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float32, Images, Index, Int8
 from curate.media.hashing import SAMPLED, TO_YCC
-
-Images = npt.NDArray[np.uint8]
-Float = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
 
 LUMA, CHROMA = 14, 6
 """Stored waves in each direction: of brightness, and of each colour difference."""
@@ -29,7 +25,7 @@ SCALE = 11.0
 FINE = 64
 """Pixels, height and width, to which a frame is reduced by whole numbers before: it then has FINE or more."""
 _bytes = np.arange(256).astype(np.int8).astype(np.float32)
-AMPLITUDES: Float = np.sign(_bytes) * (_bytes / SCALE) ** 2
+AMPLITUDES: Float32 = np.sign(_bytes) * (_bytes / SCALE) ** 2
 """(256,) amplitude of each byte, which is read as unsigned."""
 COUNTS = {SAMPLED: 4.0, 3 * SAMPLED: 12.0, 9 * SAMPLED: 108.0, 27 * SAMPLED: np.inf}
 """Number of frames of a fingerprint, in the middle of equal slices of the time -> longest video with it, seconds."""
@@ -79,7 +75,7 @@ def fingerprint(images: Images) -> bytes:
 
 
 @cache
-def _waves(pixels: int) -> Float:
+def _waves(pixels: int) -> Float32:
     """(LUMA, pixels) the cosine waves in one direction, of root mean square 1, divided by the number of pixels."""
     place = np.pi * np.arange(LUMA)[:, None] * (np.arange(pixels) + 0.5) / pixels
     size = np.where(np.arange(LUMA) == 0, 1.0, np.sqrt(2.0))[:, None]
@@ -91,7 +87,7 @@ def pack(frames: bytes, duration: float) -> bytes:
     return np.array(duration * BYTES / max(len(frames), 1), dtype="<f4").tobytes() + frames
 
 
-def unpack(stored: bytes) -> tuple[float, npt.NDArray[np.int8]]:
+def unpack(stored: bytes) -> tuple[float, Int8]:
     """Return the seconds between frames (0 for an image), and (T, BYTES) the frames. Nothing is a video of no frame.
 
     Raises ValueError for other bytes.
@@ -114,22 +110,22 @@ def fingerprint_distance(one: bytes, other: bytes) -> float:
     return min(1.0, float(np.linalg.norm(a - b)) / size)
 
 
-def vectors(frames: npt.NDArray[np.int8], span: Span = WHOLE) -> Float:
+def vectors(frames: Int8, span: Span = WHOLE) -> Float32:
     """(T, D) the weighted waves of a part of each frame, LUMINANCE of brightness first. frames: (T, BYTES)."""
     waves = AMPLITUDES[frames.view(np.uint8)]
     parts, first = [], 0
     for kept, compared, weight in CHANNELS:
         parts.append(waves[:, first : first + kept**2] @ _part(span, kept, compared, weight))
         first += kept**2
-    found: Float = np.concatenate(parts, axis=1)
+    found: Float32 = np.concatenate(parts, axis=1)
     found[:, 0] = 0  # the mean brightness
     return found
 
 
-def coloured(frames: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+def coloured(frames: Int8) -> Bool:
     """(T,) whether a frame has colour. frames: (T, BYTES)."""
     colour = np.abs(frames[:, LUMA**2 :].astype(np.int16)).max(axis=1, initial=0)
-    found: npt.NDArray[np.bool_] = colour > SCALE * np.sqrt(GRAY)
+    found: Bool = colour > SCALE * np.sqrt(GRAY)
     return found
 
 
@@ -139,17 +135,17 @@ LUMINANCE = LUMA_COMPARED**2
 """Number of waves of brightness in a vector."""
 
 
-def informative(found: Float) -> npt.NDArray[np.bool_]:
+def informative(found: Float32) -> Bool:
     """(T,) whether the brightness of a frame has enough contrast and detail to be compared. found: (T, D) vectors."""
     energy = found[:, :LUMINANCE].astype(np.float64) ** 2
     total = energy.sum(axis=1)
     effective = total**2 / np.maximum((energy**2).sum(axis=1), 1e-9)
-    clear: npt.NDArray[np.bool_] = (np.sqrt(total) >= CONTRAST) & (effective >= WAVES)
+    clear: Bool = (np.sqrt(total) >= CONTRAST) & (effective >= WAVES)
     return clear
 
 
 @cache
-def _part(span: Span, stored: int, compared: int, weight: float) -> Float:
+def _part(span: Span, stored: int, compared: int, weight: float) -> Float32:
     """(stored², compared²) waves of the whole frame -> weighted waves of its part.
 
     The weight of a wave has the root of its frequency as a factor: pictures have larger low waves, which distinguish
@@ -164,12 +160,12 @@ def _part(span: Span, stored: int, compared: int, weight: float) -> Float:
         matrices.append(part @ whole.T / 512)
     frequency = np.add.outer(np.arange(compared), np.arange(compared))
     emphasis = weight * np.sqrt(np.maximum(1, frequency)).ravel()
-    matrix: Float = (np.kron(*matrices).T * emphasis).astype(np.float32)
+    matrix: Float32 = (np.kron(*matrices).T * emphasis).astype(np.float32)
     return matrix
 
 
 @cache
-def symmetries() -> tuple[Index, Float]:
+def symmetries() -> tuple[Index, Float32]:
     """(8, D) places and (8, D) signs: ``found[:, places[g]] * signs[g]`` are those of mirrored and rotated frames."""
     places, signs = [], []
     for transpose, rows, columns in product((False, True), repeat=3):

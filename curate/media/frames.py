@@ -19,13 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Images, Index
 from schemas.errors import CurateError, MissingError
-
-Images = npt.NDArray[np.uint8]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File name suffixes of images; every other file is read as a video."""

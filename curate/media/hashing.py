@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.uint8]
-Float = npt.NDArray[np.float64]
+from curate.array_types import Float, Images
+
 Hashes = npt.NDArray[np.uint64]
 
 SAMPLED = 8

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Index
 from curate.media.hashing import CUTS, Hashes, split_views
-
-Index = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
 
 NEAR = 0.2
 """Largest distance of near-duplicates. In benchmarks/near.py it covers all copies that were re-encoded, scaled,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.media.fingerprints import Fingerprint, fingerprint, frame_count, pack
 from curate.media.frames import IMAGE_SUFFIXES, MediaError, check_file, decode_more, import_decord, read_image
 from curate.media.hashing import SAMPLED, view_hashes
@@ -97,7 +97,7 @@ def _image(path: Path, digest: str, size: int) -> Probe:
     )
 
 
-def is_variable(begin: npt.NDArray[np.float64]) -> bool:
+def is_variable(begin: Float) -> bool:
     """Whether frames are shown for unequal durations. begin: (n,) start times, seconds; the last frame is ignored.
 
     >>> is_variable(np.array([0.0, 0.033, 0.067, 0.1])), is_variable(np.array([0.0, 0.1, 0.2, 1.2]))

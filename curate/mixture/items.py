@@ -9,8 +9,8 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool
 from curate.reward.data import Example
 
 MAX_MERGED = 64
@@ -102,7 +102,7 @@ def order_of(count: int, pairs: Iterable[tuple[int, int, bool]]) -> tuple[int, .
     return tuple(ranks.tolist())
 
 
-def _closure(relation: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _closure(relation: Bool) -> Bool:
     """The smallest transitive relation that contains this one."""
     while ((wider := relation | (relation @ relation)) != relation).any():
         relation = wider

@@ -17,15 +17,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 from scipy.special import ndtr, owens_t
 
+from curate.array_types import Bool, Float, Index
 from curate.evaluation.agreement import best_of, top1
 from curate.rankers.hierarchical import Annotators, log_probability
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 CLASSES = 8
 """Number of classes into which annotators are grouped, by discrimination."""
@@ -68,7 +65,7 @@ class PosteriorBatch:
         """(B, N, N) precision that the first vote of a sitting adds to the difference of i and j."""
         return self.information / (1 + 2 * self.error_variance * self.information)
 
-    def of_prompts(self, keep: npt.NDArray[np.bool_]) -> PosteriorBatch:
+    def of_prompts(self, keep: Bool) -> PosteriorBatch:
         """The same for a selection of prompts. keep: (P,) booleans."""
         rows = keep[self.prompts]
         return replace(

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curate.array_types import Float, Index
 from curate.planning.information import (
-    Float,
-    Index,
     Plan,
     PosteriorBatch,
     difference_variance,

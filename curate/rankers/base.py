@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index
 from curate.votes.arrays import VoteArrays
 
 if TYPE_CHECKING:
     from schemas.config import DenoiseConfig
 
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer[Any]]
 
 TIE_DECIMALS = 9

@@ -21,7 +21,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
+from curate.array_types import Bool, Float, Index
+from curate.rankers.base import RankerSpec, Ranking, blocks, ranking_of
 from curate.votes.arrays import VoteArrays
 from curate.votes.graphs import GraphBatch
 

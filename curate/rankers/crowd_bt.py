@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, RankerSpec, Ranking, ranking_of
+from curate.array_types import Bool, Float
+from curate.rankers.base import RankerSpec, Ranking, ranking_of
 from curate.rankers.bradley_terry import check_ridge, fit
 from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays
 from curate.votes.graphs import GraphBatch, build_graphs

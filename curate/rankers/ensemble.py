@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Float, Labels, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
+from curate.array_types import Float
+from curate.rankers.base import TIE_DECIMALS, Labels, Ranker, RankerSpec, Ranking, average_ranks, ranking_of
 from curate.votes.arrays import VoteArrays
 from schemas.config import DenoiseConfig
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rankers.base import Float, RankerSpec, Ranking, ranking_of
+from curate.array_types import Float
+from curate.rankers.base import RankerSpec, Ranking, ranking_of
 from curate.votes.arrays import VoteArrays
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float
 from curate.evaluation.leaderboard import Leaderboard
 from curate.report.charts import axis, histogram, interval, reliability_diagram
 from curate.report.figures import Disagreement, Sides
@@ -43,7 +43,7 @@ def leaderboard_panel(models: Leaderboard) -> dict[str, Any]:
     }
 
 
-def win_rates(models: Leaderboard) -> npt.NDArray[np.float64]:
+def win_rates(models: Leaderboard) -> Float:
     """(M, M) share of vote weight that the row won against the column; NaN without votes. The best MAX_MODELS."""
     wins = models.wins[:MAX_MODELS, :MAX_MODELS]
     counts = wins + wins.T
@@ -71,7 +71,7 @@ def matrix_panel(models: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _compared(counts: npt.NDArray[np.float64]) -> str:
+def _compared(counts: Float) -> str:
     """Return a sentence on the vote weights of the pairs of models. counts: one per pair."""
     some = counts[counts > 0]
     if not some.size:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.array_types import Images
 from curate.engine import LocalEngine
-from curate.media.frames import IMAGE_SUFFIXES, Frames, Images, MediaError, read_image
+from curate.media.frames import IMAGE_SUFFIXES, Frames, MediaError, read_image
 from curate.media.locate import Locator
 from curate.media.workers import processes_for, read_videos
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from curate.array_types import Float, Index
 from curate.reward.data import Example
-from curate.reward.metrics import Float, Index, top1
+from curate.reward.metrics import top1
 from schemas.errors import CurateError
 
 Baseline = Callable[[Sequence[Example]], list[Float]]

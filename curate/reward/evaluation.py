@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Float
 from curate.reward import metrics
 from curate.reward.controls import baselines, shuffled_controls
 from curate.reward.data import Example
 from curate.reward.figures import cluster_of, clustered, mean
-from curate.reward.metrics import Float, Scores
+from curate.reward.metrics import Scores
 from schemas.errors import CurateError
 from schemas.reward import EvaluationReport, EvaluationRow
 
@@ -100,7 +101,7 @@ def evaluate(
         "order_score_difference": unknown if orders is None else metrics.score_differences(orders),
     }
 
-    def row(part: str, name: str, mask: npt.NDArray[np.bool_]) -> EvaluationRow:
+    def row(part: str, name: str, mask: Bool) -> EvaluationRow:
         """The metrics of the items selected by (I,) mask."""
         hits, pooled = (
             clustered(each, clusters[mask]) for each in (mean(top1[mask]), mean(by_item[mask], pairs[mask]))

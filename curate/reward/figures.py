@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Float, Index
 from curate.reward.data import Example
-from curate.reward.metrics import Float, Index, Scores, pairwise, top1
+from curate.reward.metrics import Scores, pairwise, top1
 from schemas.reward import ComparisonRow, OfficialFigure
 
 FLIPS = 10_000

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index
 from schemas.errors import CurateError
 
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 Scores = Sequence[npt.ArrayLike]
 """I items, each (N,) scores of its responses, higher is better; N may differ between items."""
 Ranks = Sequence[Sequence[int]]
@@ -126,9 +125,9 @@ def score_differences(orders: Sequence[npt.ArrayLike]) -> Float:
     return means
 
 
-def _best(rank: Index) -> npt.NDArray[np.bool_]:
+def _best(rank: Index) -> Bool:
     """(I, N) bool: the rank is the best of the item."""
-    best: npt.NDArray[np.bool_] = rank == rank.min(axis=1, keepdims=True)
+    best: Bool = rank == rank.min(axis=1, keepdims=True)
     return best
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from curate.array_types import Float, Index
 from curate.clients.prompts import PlainPrompt
 from curate.reward import checkpoint
 from curate.reward.data import Example
@@ -20,8 +20,6 @@ from curate.reward.processes import ALONE, Processes
 from curate.reward.sequence import Encoded
 from schemas.errors import CurateError
 from schemas.reward import Precision, Template
-
-Float = npt.NDArray[np.float64]
 
 WINDOW = 64
 """Examples that are read and sorted by length at a time."""
@@ -142,7 +140,7 @@ class Scorer:
         self.loader.__exit__(*error)
 
 
-def _orders(example: Example, number: int) -> list[npt.NDArray[np.int64]]:
+def _orders(example: Example, number: int) -> list[Index]:
     """Orders of the responses: the given one, then permutations that depend only on the item id."""
     given = np.arange(len(example.responses))
     rng = np.random.default_rng(zlib.crc32(example.item_id.encode()))

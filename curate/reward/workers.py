@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from curate.array_types import Float
 from curate.engine import Engine, Part, map_parts
 from curate.reward import checkpoint
 from curate.reward.data import Example
-from curate.reward.scoring import WINDOW, Float, Scorer
+from curate.reward.scoring import WINDOW, Scorer
 from schemas.reward import Precision, Template
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Float, Index
 from curate.sampling.kept import Standing, standing
 from curate.sampling.sets import band_sets, choose, random_groups
 from curate.sampling.world import World, by_size, generator, one_of_equals

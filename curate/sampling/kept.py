@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from curate.rankers.base import Index
+from curate.array_types import Bool, Index
 from curate.sampling.world import World
 
 SIZE, REMOVED, EQUAL = "other number of responses", "response removed", "equal texts"
@@ -27,7 +26,7 @@ class Standing(NamedTuple):
     retired: dict[str, str]
     """Item id -> reason, of the others."""
 
-    def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Standing:
+    def without(self, drop: Bool, reason: str) -> Standing:
         """Return the standing with further items retired. drop: (K,)"""
         more = {item: reason for item, out in zip(self.items, drop, strict=True) if out}
         items = [item for item in self.items if item not in more]

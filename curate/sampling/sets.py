@@ -6,9 +6,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import Index
+from curate.array_types import Bool, Index
 
 MAX_IDLE_ROUNDS = 16
 """Rounds without a new group after which a prompt counts as having no more."""
@@ -55,7 +54,7 @@ def choose(
     prompt: Index,
     items: int,
     rng: np.random.Generator,
-    kept: npt.NDArray[np.bool_] | None = None,
+    kept: Bool | None = None,
 ) -> Index:
     """Return (I,) the sets that become items, up to ``items`` of each prompt with those kept, in the order of prompts.
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Bool, Float, Index
 from curate.uncertainty.posterior import (
     Posterior,
     best_probabilities,
@@ -39,13 +38,13 @@ class World:
     """(R,) 0, 1, …; a response of an unknown model counts as its own model."""
     text: Index
     """(R,) equal for responses of one prompt with equal texts."""
-    usable: npt.NDArray[np.bool_]
+    usable: Bool
     """(R,) whether a response may be drawn: one of those of a prompt with equal texts."""
     posterior: Posterior
     """Of the strengths."""
 
     @classmethod
-    def of(cls, ranked: pl.DataFrame, usable: npt.NDArray[np.bool_]) -> World:
+    def of(cls, ranked: pl.DataFrame, usable: Bool) -> World:
         starts = np.flatnonzero((ranked["prompt_id"] != ranked["prompt_id"].shift()).fill_null(True).to_numpy())
         own_model = pl.concat_str("prompt_id", "response_id", separator="\0")
         length = ranked["covariance"].list.len().to_numpy().astype(np.int64)
@@ -78,14 +77,14 @@ class World:
         best, other = (np.where(which, strength, -np.inf).max(axis=1) for which in (is_best, ~is_best))
         return np.where(is_best.sum(axis=1) == 1, best - other, np.nan)
 
-    def reaches(self, sets: Index, min_confidence: float, *, largest: bool = True) -> npt.NDArray[np.bool_]:
+    def reaches(self, sets: Index, min_confidence: float, *, largest: bool = True) -> Bool:
         """Return (S,) whether the labelled best of (S, K) sets is the best with at least this probability.
 
         largest: and no other response of the set is more probably the best, which may happen below 1/2. False if the
         best rank is shared. Integrals are computed only where simple bounds do not decide.
         """
         rank = self.rank[sets]
-        found: npt.NDArray[np.bool_] = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
+        found: Bool = (rank == rank.min(axis=1, keepdims=True)).sum(axis=1) == 1
         alone = np.flatnonzero(found)
         best = rank[alone].argmin(axis=1)
         mean, covariance = self.posterior.of(sets[alone])
@@ -132,7 +131,7 @@ def by_size(sets: list[Index]) -> Iterator[tuple[Index, Index]]:
         yield at, np.stack([sets[i] for i in at])
 
 
-def one_of_equals(ranked: pl.DataFrame, name: str, seed: int) -> npt.NDArray[np.bool_]:
+def one_of_equals(ranked: pl.DataFrame, name: str, seed: int) -> Bool:
     """Return (R,) which rows may be drawn: one at random of each group of equal texts."""
     usable = np.ones(len(ranked), dtype=np.bool_)
     repeated = ranked.with_row_index("row").filter(pl.struct("prompt_id", "text").is_duplicated())

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Images
 from curate.media.transcode import write_video
 from curate.simulation.scenes import FRAMES, GRID, Scenes
-
-Images = npt.NDArray[np.uint8]
 
 SIZE = 64
 """Pixels, height and width of a frame."""
@@ -48,7 +46,7 @@ def draw_clip(scenes: Scenes, video: int) -> Images:
     return frames
 
 
-def _masks() -> npt.NDArray[np.bool_]:
+def _masks() -> Bool:
     """(4, CELL, CELL) the pixels of each of SHAPES, one pixel smaller than its cell at each side."""
     y, x = np.mgrid[:CELL, :CELL] - (CELL - 1) / 2
     reach = CELL / 2 - 1

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Float, Index, Int8, Int32
 from curate.votes.arrays import LEFT, RIGHT
-
-Int32 = npt.NDArray[np.int32]
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 TASTE_SHARES, CORRELATION = (0.6, 0.4), 0.3
 """Two taste groups: shares of the annotators; correlation of the strengths of both."""
@@ -49,8 +45,8 @@ def careless(rng: np.random.Generator, prompt: Index, annotator: Int32, prompts:
 
 
 def copied(
-    rng: np.random.Generator, annotator: Int32, tickets: Index, left: Int32, right: Int32, outcome: npt.NDArray[np.int8]
-) -> tuple[Int32, Int32, npt.NDArray[np.int8]]:
+    rng: np.random.Generator, annotator: Int32, tickets: Index, left: Int32, right: Int32, outcome: Int8
+) -> tuple[Int32, Int32, Int8]:
     """Return the votes after most of those of a ring of accounts are replaced by copies of its most active member's.
 
     The ring is a random share of the annotators. A copy is on the same two responses, in random order, and prefers the

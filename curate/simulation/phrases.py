@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-Index = npt.NDArray[np.int64]
+from curate.array_types import Index
 
 
 def questions(number: Index) -> pl.Series:

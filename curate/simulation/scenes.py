@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Index = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
+from curate.array_types import Bool, Float, Index
+
 Number = npt.NDArray[np.integer[Any]]
 
 COLOURS = ("red", "green", "blue", "yellow")

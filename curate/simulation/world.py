@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int8, Int32
 from curate.simulation.dependence import CARELESS_BIAS, TASTE_SHARES, careless, copied, correlated, drift
 from curate.simulation.scenes import Film, draw_film
 from curate.votes.arrays import LEFT, RIGHT, TIE, VoteArrays
 from schemas.choices import StrengthDistribution
 from schemas.config import SimulateConfig
-
-Int32 = npt.NDArray[np.int32]
-Index = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 
 CAMPAIGN_MS = 28 * 24 * 3600 * 1000
 """Duration of every campaign, milliseconds."""
@@ -81,7 +76,7 @@ class World:
     """(V,) the response shown left."""
     right: Int32
     """(V,) the other response of the same prompt."""
-    outcome: npt.NDArray[np.int8]
+    outcome: Int8
     """(V,) LEFT, RIGHT or TIE of curate.votes.arrays."""
     annotator: Int32
     """(V,) who voted, 0 … A − 1."""
@@ -354,7 +349,7 @@ def perceived_difference(difference: Float, config: SimulateConfig) -> Float:
 
 def draw_outcomes(
     rng: np.random.Generator, difference: Float, annotators: Annotators, annotator: Int32, bias: Float | float = 0.0
-) -> npt.NDArray[np.int8]:
+) -> Int8:
     """(V,) outcomes by the model of Davidson (1970).
 
     left : right : tie = exp(d / 2) : exp(−d / 2) : ν with d = discrimination · difference + left bias + bias. An

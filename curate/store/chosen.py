@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float
 from curate.store.criteria import CRITERION, one_criterion
 from curate.store.database import K_WISE, RESPONSES, Store
 from curate.store.failures import StoreError
 from curate.store.partitions import BUCKET, select_votes
 from schemas.errors import MissingError
-
-Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from itertools import pairwise
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float
 from curate.evaluation.leaderboard import (
     Leaderboard,
     acceptable_sums,
@@ -31,8 +31,6 @@ PER_PART = 2_000_000
 """Votes in a part, if no video, prompt or annotator has more."""
 SORTED = {"video": "games_by_video", "annotator": "games_by_annotator"}
 """What votes are clustered by -> the table of votes in which the rows of a part are together."""
-
-Float = npt.NDArray[np.float64]
 
 
 def store_leaderboard(

@@ -9,9 +9,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float
 from curate.rankers.base import ranks
 from curate.store.chosen import Numbering, chosen, digest_of
 from curate.store.database import Store
@@ -26,8 +26,6 @@ from schemas.votes import OUTCOMES
 
 if TYPE_CHECKING:
     from curate.denoising.ranking import Denoised
-
-Float = npt.NDArray[np.float64]
 
 
 PROMPT_COLUMNS = tuple(column.name for column in TABLES["prompts"])

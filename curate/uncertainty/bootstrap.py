@@ -25,9 +25,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import Float, Index, Labels, Ranker, tied_ranks
+from curate.array_types import Float, Index, Int32
+from curate.rankers.base import Labels, Ranker, tied_ranks
 from curate.votes.arrays import VoteArrays
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def stack_samples(votes: VoteArrays, times: Index | Float) -> VoteArrays:
     responses, prompts, people = len(votes.responses), len(votes.prompts), len(votes.annotators)
     groups = int(votes.group.max(initial=-1)) + 1
 
-    def shifted(number: npt.NDArray[np.int32], by: int) -> npt.NDArray[np.int32]:
+    def shifted(number: Int32, by: int) -> Int32:
         return np.where(number[vote] < 0, -1, number[vote] + sample * by).astype(np.int32)
 
     response_prompt = np.arange(rows)[:, None] * prompts + votes.response_prompt

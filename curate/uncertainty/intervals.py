@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Float, Index, blocks
+from curate.array_types import Float, Index
+from curate.rankers.base import TIE_DECIMALS, blocks
 from curate.votes.arrays import VoteArrays
 
 LEVEL = 0.9

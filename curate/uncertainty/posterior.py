@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.rankers.base import Float, Index, blocks
-
-Single = npt.NDArray[np.float32]
+from curate.array_types import Float, Float32, Index
+from curate.rankers.base import blocks
 
 MIN_VARIANCE = 1e-9
 """A variance below this share of the item's largest is treated as rounding error."""
@@ -108,10 +106,10 @@ def beats(mean: Float, covariance: Float) -> Float:
     return probability
 
 
-def draw_strengths(mean: Float, covariance: Float, draws: int, rng: np.random.Generator) -> Single:
+def draw_strengths(mean: Float, covariance: Float, draws: int, rng: np.random.Generator) -> Float32:
     """Return (N, draws) strengths drawn from the posterior; the second half mirrors the first at the mean.
 
-    mean: (N,), covariance: (N, N), draws: even. Single precision halves the time; 1e-7 of a strength decides no draw.
+    mean: (N,), covariance: (N, N), draws: even. Float32 precision halves the time; 1e-7 of a strength decides no draw.
     """
     root = cholesky(covariance[None])[0].astype(np.float32)
     deviation = root @ rng.standard_normal((len(mean), draws // 2), dtype=np.float32)
@@ -119,7 +117,7 @@ def draw_strengths(mean: Float, covariance: Float, draws: int, rng: np.random.Ge
     return np.concatenate([centre + deviation, centre - deviation], axis=1)
 
 
-def count_correct(strength: Single, sets: Index, best: Index) -> Index:
+def count_correct(strength: Float32, sets: Index, best: Index) -> Index:
     """Return (S,) for each draw the number of sets whose response labelled best is the only strongest one.
 
     strength: (N, S) draws of strengths; sets: (M, K) of the N; best: (M,) positions.

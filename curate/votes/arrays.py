@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.votes.graphs import Float, GraphBatch, Index, Int32, build_graphs
+from curate.array_types import Bool, Float, Index, Int8, Int32
+from curate.votes.graphs import GraphBatch, build_graphs
 from schemas.votes import OUTCOMES
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ class VoteArrays:
     """(V,) the response on the left (the first one in the file if the sides are unknown)."""
     right: Int32
     """(V,) the other response, of the same prompt."""
-    outcome: npt.NDArray[np.int8]
+    outcome: Int8
     """(V,) LEFT, RIGHT, TIE or BOTH_BAD."""
     weight: Float
     """(V,) above 0."""
-    sides_known: npt.NDArray[np.bool_]
+    sides_known: Bool
     """(V,) whether left is what the annotator saw on the left. No model may use a side that is unknown."""
     annotator: Int32
     """(V,) 0 … A−1; −1 anonymous."""
@@ -207,7 +208,7 @@ class VoteArrays:
         key[alone] = -1 - np.arange(np.count_nonzero(alone))
         return np.unique(key, return_inverse=True)[1]
 
-    def of_votes(self, places: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> VoteArrays:
+    def of_votes(self, places: npt.NDArray[np.integer[Any]] | Bool) -> VoteArrays:
         """Return the votes at these positions, in this order (or of a (V,) mask), with all responses and annotators."""
         return replace(
             self,
@@ -220,7 +221,7 @@ class VoteArrays:
             group=self.group[places],
         )
 
-    def of_prompts(self, keep: npt.NDArray[np.bool_]) -> VoteArrays:
+    def of_prompts(self, keep: Bool) -> VoteArrays:
         """Return the votes on the chosen prompts only, renumbered; itself for all prompts. keep: (P,)."""
         if keep.all():
             return self

@@ -9,12 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int8, Int32
 from curate.votes.arrays import LEFT, RIGHT, VoteArrays
-from curate.votes.graphs import Int32
-
-Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 BLOCK_CELLS = 2**17
 """Cells of the matrices that are processed together: they fit into the processor's cache."""
@@ -127,7 +123,7 @@ class Sittings(Layout):
 class VoteData(Layout):
     """V votes on R responses to P prompts as index arrays, and the layout of the prompts' matrices."""
 
-    side: npt.NDArray[np.int8]  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
+    side: Int8  # (V,) 1 for left, −1 for right, 0 for a tie or both_bad
     weight: Float  # (V,)
     sides_known: Bool  # (V,)
     annotator: Int32  # (V,) 0 … A − 1; A for all anonymous votes

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from curate.array_types import Float
 from schemas.errors import CurateError
-
-Float = npt.NDArray[np.float64]
 
 LENGTH, MARKDOWN, POSITION = "length", "markdown", "position"
 MARKUP = "|".join((r"(?m)^#{1,6} ", r"^\s*(?:[-*+]|\d+[.)])\s", r"^\s*\|", r"^\s*```", r"\*\*[^*\n]+\*\*"))

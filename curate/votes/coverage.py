@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Bool, Index
 from curate.votes.arrays import BOTH_BAD, TIE, VoteArrays
-from curate.votes.graphs import Index
 from schemas.config import DenoiseConfig
 from schemas.errors import CurateError
 
@@ -40,7 +40,7 @@ class Coverage:
     """(P,) ranked | disconnected | too_few_votes (or no decisive vote) | skipped."""
 
     @cached_property
-    def used(self) -> npt.NDArray[np.bool_]:
+    def used(self) -> Bool:
         """(P,) whether the prompt is ranked, in full or by component."""
         return np.isin(self.status, ["ranked", "disconnected"])
 
@@ -76,7 +76,7 @@ def nothing_ranked(
     )
 
 
-def _named(prompts: Sequence[str], where: npt.NDArray[np.bool_]) -> str:
+def _named(prompts: Sequence[str], where: Bool) -> str:
     """Return how many prompts these are, and the first of them. where: (P,)."""
     first = [prompts[place] for place in np.flatnonzero(where)[:NAMED].tolist()]
     count = int(where.sum())
@@ -129,7 +129,7 @@ def components(votes: VoteArrays) -> tuple[Index, Index]:
     return label, count
 
 
-def _leaders(linked: npt.NDArray[np.bool_]) -> Index:
+def _leaders(linked: Bool) -> Index:
     """(B, N) the first response that each one is connected to. linked: (B, N, N) symmetric."""
     n = linked.shape[1]
     reach = (linked | np.eye(n, dtype=np.bool_)).astype(np.float32)

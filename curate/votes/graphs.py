@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Int32 = npt.NDArray[np.int32]
-Index = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float64]
+from curate.array_types import Float, Index, Int32
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself, so that results can be kept by batch

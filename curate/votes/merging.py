@@ -8,12 +8,9 @@ from functools import cached_property
 from itertools import compress
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int32
 from curate.votes.arrays import VoteArrays
-from curate.votes.graphs import Float, Index, Int32
-
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from schemas.choices import TextComparison
 if TYPE_CHECKING:
     import polars as pl
 
-    from curate.votes.graphs import Index
+    from curate.array_types import Index
 
 Labels = npt.NDArray[np.integer[Any]]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from curate.array_types import Float, Index, Int8, Int32
 from curate.compiled import compiled
-from curate.rankers.base import Float, Index
 
 Mask = npt.NDArray[np.uint64]
 
@@ -148,9 +148,9 @@ def search_subsets(
     upper: float,
     placed: Mask,
     cost: Float,
-    parent: npt.NDArray[np.int32],
-    choice: npt.NDArray[np.int8],
-    table: npt.NDArray[np.int32],
+    parent: Int32,
+    choice: Int8,
+    table: Int32,
 ) -> tuple[bool, int, int]:
     """Fill in the states of the dynamic programme; return whether it finished, its last level's begin, and its end.
 

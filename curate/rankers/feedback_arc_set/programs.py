@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import highspy
 import numpy as np
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Float, Index
 from curate.rankers.feedback_arc_set.search import (
     MAX_RESPONSES,
     Packing,

@@ -27,7 +27,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import TIE_DECIMALS, Bool, Float, Index, RankerSpec, Ranking, blocks, ranking_of
+from curate.array_types import Bool, Float, Index
+from curate.rankers.base import TIE_DECIMALS, RankerSpec, Ranking, blocks, ranking_of
 from curate.rankers.bradley_terry import mode_of
 from curate.rankers.feedback_arc_set.search import (
     MAX_PERMUTED,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Float, Index
 
 MAX_PERMUTED = 6
 """Components of up to this many responses are solved by trying all permutations, without a compiled kernel."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from curate.rankers.base import Float, Labels, RankerSpec, Ranking, ranking_of
+from curate.array_types import Float
+from curate.rankers.base import Labels, RankerSpec, Ranking, ranking_of
 from curate.rankers.bradley_terry import covariance, mode_of
 from curate.rankers.feedback_arc_set.ranker import FeedbackArcSet, feedback_arc_set
 from curate.votes.arrays import LEFT, RIGHT, SHARE_LEFT, VoteArrays

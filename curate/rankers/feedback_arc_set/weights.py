@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Float, Index
 from curate.rankers.feedback_arc_set.search import arrange
 
 GRIDS = (2.0, 120.0, 2000.0)

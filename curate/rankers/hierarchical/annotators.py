@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, LEAST_TIE, TIE, log_probability
 from curate.rankers.hierarchical.priors import Hyperprior, variance_step
 from curate.votes.blocks import VoteData, sums

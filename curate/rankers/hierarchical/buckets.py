@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.array_types import Float
 from curate.engine import Engine, Part, map_parts
-from curate.rankers.base import Float
 from curate.rankers.hierarchical.annotators import Cast, cast_votes, first_annotators
 from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.mixture import Mixture

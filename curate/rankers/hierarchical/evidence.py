@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float
+from curate.array_types import Bool, Float
 from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, log_probability
 from curate.rankers.hierarchical.perception import Perception, VoteSites

@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, Index, Ranking, ranking_of
+from curate.array_types import Bool, Float, Index
+from curate.rankers.base import Ranking, ranking_of
 from curate.rankers.hierarchical.annotators import Annotators
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.model import BIAS, DISCRIMINATION, TIE, log_probability, quadrature

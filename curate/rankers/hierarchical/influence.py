@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.rankers.base import Float, Index
+from curate.array_types import Float, Index
 from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.perception import Perception
 from curate.votes.arrays import VoteArrays

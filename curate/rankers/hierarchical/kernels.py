@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.array_types import Bool, Float, Index, Int8, Int32
 from curate.compiled import compiled
-from curate.rankers.base import Bool, Float, Index
-from curate.votes.graphs import Int32
-
-Int8 = npt.NDArray[np.int8]
 
 LEAST_RATIO = 0.02  # of a tilted variance to the posterior's: far from the fixed point, quadrature can be worse
 

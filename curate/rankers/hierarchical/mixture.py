@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.rankers.hierarchical.priors import STRENGTH_VARIANCE, StrengthPrior, variance_step
 from curate.votes.blocks import VoteData, sums
 

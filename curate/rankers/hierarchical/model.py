@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.rankers.hierarchical.perception import PerceivedGaps, VoteSites
 from curate.votes.blocks import VoteData
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.votes.blocks import Sittings, VoteData, sums, times
 
 

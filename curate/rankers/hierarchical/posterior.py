@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.rankers.hierarchical.mixture import Mixture
 from curate.rankers.hierarchical.perception import Sites
 from curate.rankers.hierarchical.priors import Moments, Normal, StrengthPrior, informative

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float
+from curate.array_types import Bool, Float
 from curate.rankers.hierarchical.perception import PerceivedGaps, Perception, VoteSites
 from curate.votes.blocks import VoteData
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from curate.rankers.base import Bool, Float, Index, RankerSpec, Ranking
+from curate.array_types import Bool, Float, Index
+from curate.rankers.base import RankerSpec, Ranking
 from curate.rankers.hierarchical.annotators import cast_votes, first_annotators
 from curate.rankers.hierarchical.fit import HierarchicalFit
 from curate.rankers.hierarchical.mixture import Mixture, first_mixture

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.rankers.base import Float
+from curate.array_types import Float
 from curate.rankers.hierarchical.annotators import Annotators
 from curate.rankers.hierarchical.perception import VoteSites
 from curate.rankers.hierarchical.posterior import MeanSums

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from curate.array_types import Float
 from curate.reward.data import Example
 from curate.reward.figures import Figure, Metric, mean
-from curate.reward.metrics import Float, Scores, top1
+from curate.reward.metrics import Scores, top1
 from curate.shards.rows import BadRowError, Row, read_rows
 from schemas.errors import CurateError, MissingError
 

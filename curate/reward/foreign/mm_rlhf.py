@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curate.array_types import Float
 from curate.reward.data import Example
 from curate.reward.figures import Figure, mean
 from curate.reward.foreign.benchmark import SHARED, Benchmark, Media, hits, preferred
-from curate.reward.metrics import Float, Scores
+from curate.reward.metrics import Scores
 from curate.shards.rows import BadRowError, Row
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
