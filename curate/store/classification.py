@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.store.database import K_WISE, Store
-from curate.store.staging import NEW_VOTES, slices
+from curate.store.staging import NEW_VOTES, find_repeated
 
 _PAIR = "least(ROW.response_left, ROW.response_right) || chr(31) || greatest(ROW.response_left, ROW.response_right)"
 # Which response won against which, independent of sides.
@@ -40,14 +40,12 @@ def classify_rows(store: Store, *, repeats: str) -> None:
 
 def _find_repeated_keys(store: Store) -> None:
     """Create ``repeated_keys``: the few rows whose key occurs more than once in the batch."""
-    store.execute("CREATE TEMP TABLE repeated_keys (file_no INTEGER, line BIGINT, vote_id VARCHAR, vote_key UHUGEINT)")
-    for some in slices(store, "staged", "vote_key"):
-        store.execute(f"""
-            INSERT INTO repeated_keys
-            SELECT file_no, line, vote_id, vote_key FROM staged
-            SEMI JOIN (SELECT vote_key FROM staged WHERE {some} GROUP BY vote_key HAVING count(*) > 1) USING (vote_key)
-            WHERE {some}
-        """)
+    find_repeated(store, "repeated", "staged", "vote_key")
+    store.execute("""
+        CREATE TEMP TABLE repeated_keys AS
+        SELECT file_no, line, vote_id, vote_key FROM staged SEMI JOIN repeated USING (vote_key)
+    """)
+    store.execute("DROP TABLE repeated")
 
 
 def _number_occurrences(store: Store) -> None:
@@ -270,29 +268,27 @@ def _find_competing_votes(store: Store) -> None:
             prompt_id VARCHAR, criterion VARCHAR, members VARCHAR, voted_at TIMESTAMP, seen_file BIGINT,
             seen_line BIGINT)
     """)
-    for some in slices(store, "candidates", "h"):
-        store.execute(f"""
-            INSERT INTO competing
-            WITH known AS (
-                SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote'
-                GROUP BY vote_key
-            ), shared AS (
-                SELECT h FROM (SELECT h FROM candidates
-                    UNION ALL SELECT hash(annotator_id, prompt_id, criterion, members) FROM stored_candidates)
-                WHERE {some} GROUP BY h HAVING count(*) > 1
-            ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
-            SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, s.criterion, {_members("s")},
-                s.voted_at, coalesce(k.seen[1], base.file_id + s.file_no), coalesce(k.seen[2], s.line)
-            FROM staged s JOIN (FROM candidates SEMI JOIN shared USING (h)) USING (file_no, line)
-                LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
-        """)
+    hashes = """(SELECT h FROM candidates
+        UNION ALL SELECT hash(annotator_id, prompt_id, criterion, members) FROM stored_candidates)"""
+    find_repeated(store, "shared", hashes, "h")
+    store.execute(f"""
+        INSERT INTO competing
+        WITH known AS (
+            SELECT vote_key, min((file_id, line)) AS seen FROM rejects WHERE reason = 'repeated-vote'
+            GROUP BY vote_key
+        ), base AS (SELECT coalesce(max(file_id), 0) AS file_id FROM files)
+        SELECT s.file_no, s.line, s.vote_key, s.annotator_id, s.prompt_id, s.criterion, {_members("s")},
+            s.voted_at, coalesce(k.seen[1], base.file_id + s.file_no), coalesce(k.seen[2], s.line)
+        FROM staged s JOIN (FROM candidates SEMI JOIN shared USING (h)) USING (file_no, line)
+            LEFT JOIN known k ON k.vote_key = s.vote_key CROSS JOIN base
+    """)
     store.execute("""
         INSERT INTO competing
         SELECT NULL, NULL, vote_key, annotator_id, prompt_id, criterion, members, voted_at, file_id, line
         FROM stored_candidates
     """)
-    store.execute("DROP TABLE candidates")
-    store.execute("DROP TABLE stored_candidates")
+    for table in ("candidates", "stored_candidates", "shared"):
+        store.execute(f"DROP TABLE {table}")
 
 
 def _classify_controls(store: Store) -> None:

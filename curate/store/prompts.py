@@ -64,7 +64,7 @@ def add_mentioned_prompts(store: Store) -> PromptChanges:
     if store.value(known):
         facts = """min(model) AS model, min(text) AS text, NULL AS meta,
             coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict"""
-    for part, some in enumerate(slices(store, "staged", "hash(prompt_id)")):
+    for part, some in enumerate(slices(store, "staged", "prompt_id")):
         rows = f"(FROM {VALID_ROWS} WHERE {some})"
         store.execute(f"""
             {"INSERT INTO seen_responses" if part else "CREATE TEMP TABLE seen_responses AS"}
