@@ -119,7 +119,7 @@ def test_rows_grouped_in_slices_give_the_same_store(
     (tmp_path / "b.csv").write_text(HEADER + rows.replace("left", "right"))
     found = []
     for size in (1, 10**8):
-        monkeypatch.setattr(staging, "BYTES_PER_ROW", size)
+        monkeypatch.setattr(staging, "BYTES_PER_GROUP", size)
         path = tmp_path / f"{size}.duckdb"
         reports = [ingest(tmp_path / name, path).model_dump(exclude={"store"}) for name in ("a.csv", "b.csv")]
         with Store.open(path, read_only=True) as opened:

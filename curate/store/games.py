@@ -158,6 +158,12 @@ def stored_games(
     if store.value("SELECT count(*) FROM votes") <= PER_PART:
         yield None
         return
+    if by is not None:  # before the table is filled, which can take minutes
+        label = label_of(by)
+        given = {"by": by} if "$by" in label else {}
+        one = f"SELECT 1 FROM votes v JOIN prompts p USING (prompt_id) WHERE {label} IS NOT NULL LIMIT 1"
+        if not store.value(f"SELECT count(*) FROM ({one})", given):
+            raise no_value(store, by)
     try:
         numbering = number_votes(store, criterion, by=by, batches=batches, digest=False)
         if numbering.votes <= PER_PART or not numbering.models:
@@ -167,8 +173,6 @@ def stored_games(
         step = ceil(len(every) * PER_PART / numbering.votes)
         parts = [replace(numbering, buckets=every[at : at + step]) for at in range(0, len(every), step)]
         bounds = _fill(store, parts, by, batches)
-        if by is not None and not store.value("SELECT count(label) FROM games"):
-            raise no_value(store, by)
         acceptable = _acceptable(store, parts, by, batches)
         yield StoredGames(store, numbering.models, bounds, acceptable)
     finally:

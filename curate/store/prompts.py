@@ -61,10 +61,13 @@ def add_mentioned_prompts(store: Store) -> PromptChanges:
     # Most votes state only the id of a response: then there is nothing to aggregate.
     known = "SELECT count(model_left) + count(model_right) + count(text_left) + count(text_right) FROM staged"
     facts = "NULL AS model, NULL AS text, NULL AS meta, false AS conflict"
+    groups = "2 * approx_count_distinct((prompt_id, response_left))"
     if store.value(known):
+        groups = "count(*)"  # texts can be long
         facts = """min(model) AS model, min(text) AS text, NULL AS meta,
             coalesce(min(model) <> max(model), false) OR coalesce(min(text) <> max(text), false) AS conflict"""
-    for part, some in enumerate(slices(store, "staged", "prompt_id")):
+    count = store.value(f"SELECT {groups} FROM staged")
+    for part, some in enumerate(slices(store, count, "prompt_id")):
         rows = f"(FROM {VALID_ROWS} WHERE {some})"
         store.execute(f"""
             {"INSERT INTO seen_responses" if part else "CREATE TEMP TABLE seen_responses AS"}

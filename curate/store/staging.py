@@ -37,8 +37,8 @@ _TABLES = {
     "superseded": "file_id INTEGER, line BIGINT, vote_key UHUGEINT",
 }
 
-BYTES_PER_ROW = 100
-"""Of DuckDB's memory for a row that is grouped with others."""
+BYTES_PER_GROUP = 100
+"""Of DuckDB's memory for a key by which rows are grouped, with what is kept of them."""
 NEW_VOTES = "(SELECT * FROM staged ANTI JOIN classified USING (file_no, line))"
 """The staged rows that are new votes, once all rows are classified; before that, the rows without a class."""
 VALID_ROWS = "(SELECT * FROM staged ANTI JOIN staged_rejects USING (file_no, line))"
@@ -83,19 +83,20 @@ def stage_rows(
         store.append("staged_rejects", rejects, f"{file_no}, *, NULL")
 
 
-def slices(store: Store, rows: str, key: str) -> list[str]:
-    """Return SQL conditions that divide rows by a key into as many as DuckDB's memory can group at a time.
+def slices(store: Store, count: int, key: str) -> list[str]:
+    """Return SQL conditions that divide rows by a key, so that DuckDB's memory can group those of one.
 
-    The remainder is that of a hash, because DuckDB takes 4 µs to divide an integer of 128 bits.
+    count: of the groups, at least about. The remainder is that of a hash, because DuckDB takes 4 µs to divide an
+    integer of 128 bits.
     """
     limit = store.value("SELECT parse_formatted_bytes(current_setting('memory_limit'))")
-    count = 1 + store.value(f"SELECT count(*) FROM {rows}") * BYTES_PER_ROW // limit
-    return [f"hash({key}) % {count} = {part}" for part in range(count)]
+    parts = 1 + count * BYTES_PER_GROUP // limit
+    return [f"hash({key}) % {parts} = {part}" for part in range(parts)]
 
 
 def find_repeated(store: Store, table: str, rows: str, key: str) -> None:
     """Create a temporary table of the keys that occur more than once among rows."""
-    for part, some in enumerate(slices(store, rows, key)):
+    for part, some in enumerate(slices(store, store.value(f"SELECT count(*) FROM {rows}"), key)):
         store.execute(f"""
             {f"INSERT INTO {table}" if part else f"CREATE TEMP TABLE {table} AS"}
             SELECT {key} FROM {rows} WHERE {some} GROUP BY {key} HAVING count(*) > 1
