@@ -2,8 +2,8 @@
 
 Simulated votes on prompts of 200 votes each, between 19 models, in CSV files of at most 10 million, in one ingest.
 Denoise is the hierarchical ranker, without held-out votes, of all votes at once (up to 20 million) and by bucket.
-Each step is a process of its own; memory is that of the process and its workers together. Fails if the two stores give
-different runs, or if a tenth of the prompts get other orders by bucket.
+Each step is a process of its own; memory is that of the process and its workers together, processor time without
+theirs. Fails if the two stores give different runs, or if a tenth of the prompts get other orders by bucket.
 
 With --engine: Ray beside local processes, two workers each, on the folds of ``validate`` and on ``media probe``.
 Fails if results differ, or the median time with Ray is more than 1.2 times that with local processes.

@@ -1,9 +1,9 @@
 """Time of scoring responses by two workers relative to one, by engine, with equal scores.
 
-A small backbone of random weights scores prompts of four responses each, in this process's children of one thread; the
-start of the workers counts. Prints seconds and their ratio; the goal on two idle cores is 1.7.
+A small backbone of random weights scores prompts of four responses each, in workers of one thread. The start of the
+workers counts. Prints seconds and their ratio; the goal on two idle cores is 1.7. Fails if scores differ.
 
-    python -m benchmarks.scoring [--responses 100000] [--engines local ray] [--width 128] [--layers 4]
+    python -m benchmarks.scoring [--responses 100000] [--engines local ray] [--width 64] [--layers 2]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -53,12 +54,12 @@ def measured(inputs: tuple[Path, Path], kind: Literal["local", "ray"], workers: 
     return time.perf_counter() - begin, digest.hexdigest()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--responses", type=int, default=100_000)
     parser.add_argument("--engines", nargs="+", choices=("local", "ray"), default=["local", "ray"])
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         inputs = write_inputs(Path(folder), options.responses // RESPONSES, options.width, options.layers)
@@ -67,12 +68,13 @@ def main() -> None:
         for kind in options.engines:
             (one, first), (two, second) = (measured(inputs, kind, workers) for workers in (1, 2))
             digests |= {first, second}
-            verdict = "PASS" if one >= GOAL * two else "FAIL"
+            result = "PASS" if one >= GOAL * two else "FAIL"
             print(
-                f"{verdict}  {kind:6} 1 worker {one:6.1f} s, 2 workers {two:6.1f} s: {one / two:.2f} times", flush=True
+                f"{result}  {kind:6} 1 worker {one:6.1f} s, 2 workers {two:6.1f} s: {one / two:.2f} times", flush=True
             )
         print("equal scores" if len(digests) == 1 else "DIFFERENT scores")
+    return int(len(digests) > 1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
