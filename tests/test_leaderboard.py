@@ -19,6 +19,7 @@ from curate.evaluation.leaderboard import Leaderboard, leaderboard
 from curate.evaluation.models import RIDGE
 from curate.release.card import _models
 from curate.simulation.world import simulate_world
+from curate.store import games
 from curate.votes.arrays import VoteArrays
 from schemas.config import SimulateConfig
 from schemas.errors import CurateError
@@ -294,7 +295,6 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_leaderboard_in_parts_is_that_of_all_votes_at_once(
     larger: Path, by: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate.store import games
 
     def computed() -> tuple[pl.DataFrame, Leaderboard]:
         with curate.open(larger) as opened:
@@ -356,8 +356,10 @@ def test_control_removes_the_effects_of_text_and_of_numeric_columns(
 
 
 @pytest.mark.parametrize("by", ["nothing", 'a"b', "a'b", "$.x"])
-def test_an_unknown_group_is_refused(store: Path, by: str) -> None:
+@pytest.mark.parametrize("per_part", [1, games.PER_PART])
+def test_an_unknown_group_is_refused(store: Path, by: str, per_part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(games, "PER_PART", per_part)
     with curate.open(store) as opened:
-        with pytest.raises(CurateError):
+        with pytest.raises(CurateError, match="no vote has a value of"):
             opened.leaderboard(by=by)
         assert opened.leaderboard().height == 2
